@@ -47,6 +47,6 @@ class ActiveFaults:
         """Those that were seen to bite, each with its id, in the order in which they began."""
         return ((id, record) for id, record in self.began.items() if "error" not in record.data)
 
-    def owed(self) -> tuple[str, ...]:
+    def ids_to_heal(self) -> tuple[str, ...]:
         """The ids of those that have to be seen gone still."""
         return tuple(id for id in self.began if id not in self.stays)

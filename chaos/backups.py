@@ -60,12 +60,12 @@ async def accept(lab: Lab, servers: Iterable[NodeName]) -> None:
 
 async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup: str) -> None:
     """Do it to the disk of each; those that ran are started again, whatever came of it."""
-    ran = await _stopped(lab, nodes)
+    ran = await _stop_nodes(lab, nodes)
     try:
         for node in nodes:
             await lab.disk(node, act, backup)
     finally:
-        await _started(lab, dict.fromkeys(ran))
+        await _start_nodes(lab, dict.fromkeys(ran))
 
 
 async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
@@ -75,7 +75,7 @@ async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
     again, and those whose disks were put back before are told so.
     """
     nodes = tuple(servers)
-    ran = await _stopped(lab, nodes)
+    ran = await _stop_nodes(lab, nodes)
     restored: list[NodeName] = []
     try:
         for node in nodes:
@@ -84,10 +84,10 @@ async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
     finally:
         told = {RESTORED_OPTION: backup}
         wanted = {node: told if node in restored else None for node in nodes}
-        await _started(lab, {n: how for n, how in wanted.items() if how or n in ran})
+        await _start_nodes(lab, {n: how for n, how in wanted.items() if how or n in ran})
 
 
-async def _started(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]) -> None:
+async def _start_nodes(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]) -> None:
     """Power them on with these options, one after another. One that cannot be had again keeps no
     other off; the first error is raised when all have been tried."""
     errors: list[ProductError] = []
@@ -100,7 +100,7 @@ async def _started(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]) ->
         raise errors[0]
 
 
-async def _stopped(lab: Lab, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+async def _stop_nodes(lab: Lab, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
     """Those that were not off, in order; all are off now."""
     ran = []
     for node in nodes:

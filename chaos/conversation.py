@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from chaos.recording import broken, pack, packed
+from chaos.recording import broken_record, pack, read_packed
 from protocol.codec import decode_envelope, decode_reply
 from protocol.envelope import Envelope, ReplyEnvelope
 from protocol.errors import Malformed
@@ -110,45 +110,45 @@ def conversation(file: IO[bytes]) -> Iterator[Said | End]:
     ``ChaosError`` KS-CHAOS-204 where it is no recording, or was cut off.
     """
     ended = number = 0
-    for number, raw in enumerate(packed(file), start=1):
-        value = _decoded(number, raw)
+    for number, raw in enumerate(read_packed(file), start=1):
+        value = _decode(number, raw)
         if ended:
-            raise broken(number, "there is a record after the end")
+            raise broken_record(number, "there is a record after the end")
         match value:
             case [float(t), str(subject), bytes(payload)]:
-                yield said_of(t, subject, payload)
+                yield parse_said(t, subject, payload)
             case {"messages": int(count)} if count == number - 1:
                 ended = number
                 yield _end(number, value)
             case _:
-                raise broken(number, "it is no message of a recording")
+                raise broken_record(number, "it is no message of a recording")
     if not ended:
-        raise broken(number + 1, "the end is missing: cut off, or the run was killed")
+        raise broken_record(number + 1, "the end is missing: cut off, or the run was killed")
 
 
-def heard_in(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+def read_payloads(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
     """Subject and payload, as it travelled, of each message of a recording that may go on still."""
-    for number, raw in enumerate(packed(file, whole=False), start=1):
-        value = _decoded(number, raw)
+    for number, raw in enumerate(read_packed(file, whole=False), start=1):
+        value = _decode(number, raw)
         if isinstance(value, list):
             yield value[1], value[2]
 
 
-def _decoded(number: int, raw: bytes) -> Any:
+def _decode(number: int, raw: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise broken(number, f"no record: {error}") from None
+        raise broken_record(number, f"no record: {error}") from None
 
 
 def _end(number: int, value: Any) -> End:
     try:
         return msgspec.convert(value, End)
     except msgspec.ValidationError as error:
-        raise broken(number, f"no end: {error}") from None
+        raise broken_record(number, f"no end: {error}") from None
 
 
-def said_of(t: float, subject: str, payload: bytes) -> Said:
+def parse_said(t: float, subject: str, payload: bytes) -> Said:
     """A message as it travelled, taken apart; ``t`` is when."""
     link = parse_link(subject)
     src, dst = (link.src, link.dst) if link else (subject.split(".")[1], "")

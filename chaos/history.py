@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.recording import broken, packed
+from chaos.recording import broken_record, read_packed
 
 TYPES = ("invoke", "ok", "fail", "info", "fault", "heal", "probe", "state", "note", "end")
 START = "0" * 64
@@ -80,9 +80,9 @@ class History:
         return self._put(type, str(node), op, data)
 
     def _put(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
-        return self._take(self._made(type, node, op, data))
+        return self._take(self._build_record(type, node, op, data))
 
-    def _made(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
+    def _build_record(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
         return Record(
             seq=len(self.records) + 1,
             t=round(self._now() - self._start, 6),
@@ -97,7 +97,7 @@ class History:
         raw = as_written(record)
         self._prev = hashlib.sha256(raw).hexdigest()
         self._bytes += len(raw)
-        self._trace.update(_folded(record))
+        self._trace.update(_trace_bytes(record))
         self.records.append(record)
         self._write(raw)
         for watcher in self.watchers:
@@ -131,7 +131,7 @@ class History:
             return
         count = len(self.records) + 1
         data = {"records": count, "dropped": self.dropped, "trace": self.trace}
-        self._take(_sealed(self._made("end", "", "", data)))
+        self._take(_seal(self._build_record("end", "", "", data)))
         try:
             if self._file is not None:
                 os.fsync(self._file.fileno())
@@ -156,35 +156,35 @@ def records_of(values: Iterable[bytes]) -> Iterator[Record]:
         try:
             record = msgspec.msgpack.decode(raw, type=Record)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise broken(number, f"no record: {error}") from None
+            raise broken_record(number, f"no record: {error}") from None
         if ended:
-            raise broken(number, "there is a record after the end")
+            raise broken_record(number, "there is a record after the end")
         if record.seq != number or record.prev != prev:
-            raise broken(number, "it does not follow the record before it")
+            raise broken_record(number, "it does not follow the record before it")
         if as_written(record) != raw:
-            raise broken(number, "it has fields that were not written")
+            raise broken_record(number, "it has fields that were not written")
         prev = hashlib.sha256(raw).hexdigest()
         ended = record.type == "end"
         if ended and record.data.get("records") != number:
-            raise broken(number, "the end counts other records")
+            raise broken_record(number, "the end counts other records")
         if ended and record.data.get("trace") != trace.hexdigest():
-            raise broken(number, "the end has the trace of another history")
-        if ended and _sealed(record) != record:
-            raise broken(number, "the end was changed")
-        trace.update(_folded(record))
+            raise broken_record(number, "the end has the trace of another history")
+        if ended and _seal(record) != record:
+            raise broken_record(number, "the end was changed")
+        trace.update(_trace_bytes(record))
         yield record
     if not ended:
-        raise broken(number + 1, "the end is missing: cut off, or the run was killed")
+        raise broken_record(number + 1, "the end is missing: cut off, or the run was killed")
 
 
-def _sealed(end: Record) -> Record:
+def _seal(end: Record) -> Record:
     """The end with a digest of itself, which no record after it could have."""
     bare = {name: value for name, value in end.data.items() if name != "seal"}
     digest = hashlib.sha256(as_written(msgspec.structs.replace(end, data=bare))).hexdigest()
     return msgspec.structs.replace(end, data={**bare, "seal": digest})
 
 
-def _folded(record: Record) -> bytes:
+def _trace_bytes(record: Record) -> bytes:
     """What the trace folds of a record."""
     return f"{record.t:.6f} {record.node} {record.type} {record.op}\n".encode()
 
@@ -192,7 +192,7 @@ def _folded(record: Record) -> bytes:
 def verify(path: Path) -> tuple[Record, ...]:
     """All records of the file at ``path``; KS-CHAOS-204 when any is not as written."""
     with path.open("rb") as file:
-        return tuple(records_of(packed(file)))
+        return tuple(records_of(read_packed(file)))
 
 
 def until_cut(path: Path) -> tuple[Record, ...]:
@@ -200,6 +200,6 @@ def until_cut(path: Path) -> tuple[Record, ...]:
     not as it was written."""
     found = []
     with path.open("rb") as file, suppress(ChaosError):
-        for record in records_of(packed(file)):
+        for record in records_of(read_packed(file)):
             found.append(record)
     return tuple(found)

@@ -46,7 +46,7 @@ class Kept(msgspec.Struct):
     ending: bool = False
 
 
-def dumped(listed: Iterable[Kept]) -> bytes:
+def dump_faults(listed: Iterable[Kept]) -> bytes:
     """The list with all notes, as JSON.
 
     Notes of a TPM fault hold the hosts' recovery keys, as an administrator's safe would:
@@ -67,18 +67,18 @@ def dumped(listed: Iterable[Kept]) -> bytes:
     return msgspec.json.encode({"version": 1, "faults": faults})
 
 
-def loaded(data: bytes) -> list[Kept]:
+def load_faults(data: bytes) -> list[Kept]:
     """The list that ``dumped`` wrote; KS-CHAOS-109 when it is none."""
     try:
         state: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
         if state["version"] != 1:
             raise ValueError(f"version {state['version']}")
-        return [_loaded(entry) for entry in state["faults"]]
+        return [_load_fault(entry) for entry in state["faults"]]
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise ChaosError("KS-CHAOS-109", str(error)) from None
 
 
-def _loaded(entry: dict[str, Any]) -> Kept:
+def _load_fault(entry: dict[str, Any]) -> Kept:
     return Kept(
         fault=from_plain(entry["fault"]),
         since=float(entry["since"]),
@@ -179,9 +179,9 @@ class FaultKeeper:
 
     def active(self) -> tuple[ActiveFault, ...]:
         """All that is listed, oldest first."""
-        return tuple(self._shown(kept) for kept in self._kept.values())
+        return tuple(self._describe_fault(kept) for kept in self._kept.values())
 
-    def _shown(self, kept: Kept) -> ActiveFault:
+    def _describe_fault(self, kept: Kept) -> ActiveFault:
         return ActiveFault(
             fault=kept.fault,
             kind=kept.fault.kind,
@@ -231,14 +231,14 @@ class FaultKeeper:
             try:
                 await fault.begin(self._lab, until, kept.notes)
             except REFUSALS as error:
-                raise await self._taken_back(kept, "KS-CHAOS-102", _one_line(error)) from error
+                raise await self._undo(kept, "KS-CHAOS-102", _one_line(error)) from error
             await self._keep()
             seen = await self._until_empty(BITE_TRIES, lambda: fault.bites(self._lab, kept.notes))
             if seen:
-                raise await self._taken_back(kept, "KS-CHAOS-101", seen)
+                raise await self._undo(kept, "KS-CHAOS-101", seen)
             kept.state = FaultState.ACTIVE if fault.reversible else FaultState.STAYS
             await self._keep()
-            return self._shown(kept)
+            return self._describe_fault(kept)
 
     def _at_power(self, other: Fault, fault: Fault) -> tuple[NodeName, ...]:
         """Nodes that ``other``, which has no undo, boots now in its begin or its cure: ``fault``
@@ -249,7 +249,7 @@ class FaultKeeper:
             return ()
         return tuple(node for node in fault.touches() if node in other.touches())
 
-    async def _taken_back(self, kept: Kept, id: str, seen: str) -> ChaosError:
+    async def _undo(self, kept: Kept, id: str, seen: str) -> ChaosError:
         """Undo a fault that did not come to be; an irreversible one leaves the list only if
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
@@ -268,7 +268,7 @@ class FaultKeeper:
         back, or could not be."""
         kept = self._of(id)
         if kept.ending:
-            return self._shown(kept)
+            return self._describe_fault(kept)
         until = self._lab.monotonic() + lease_s
         try:
             await kept.fault.renew(self._lab, until)
@@ -276,7 +276,7 @@ class FaultKeeper:
         except REFUSALS as error:  # the lease stays as it is; the next renewal may pass
             kept.seen = _one_line(error)
         await self._keep()
-        return self._shown(kept)
+        return self._describe_fault(kept)
 
     async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
         """Take one fault back (with its cure, if asked); KS-CHAOS-104 when there is none."""
@@ -407,11 +407,11 @@ class FaultKeeper:
 
     def dump(self) -> bytes:
         """The list with all notes, as JSON; see ``chaos.keeper`` for what they hold."""
-        return dumped(self._kept.values())
+        return dump_faults(self._kept.values())
 
     def load(self, data: bytes) -> None:
         """Take over a list that ``dump`` wrote; KS-CHAOS-109 when it is none."""
-        self._kept.update((kept.fault.id, kept) for kept in loaded(data))
+        self._kept.update((kept.fault.id, kept) for kept in load_faults(data))
 
 
 def _same_switch(one: Fault, other: Fault) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chaos.lab import Lab
+from protocol import scopes
+from protocol.crypto.certificates import key_digest
 from protocol.errors import NotFound
-from protocol.messages.kms import TrustIdentity
+from protocol.messages.kms import QueryIdentities, TrustIdentity
 from protocol.messages.vcenter import KmipServer, RegisterKmsCluster
 from protocol.messages.vcenter.kmip import (
     RetrieveClientCert,
@@ -51,15 +53,21 @@ async def trust_each_other(
 ) -> None:
     """Each server is told at its console to take vCenter's certificate, and vCenter to take what
     each of them shows. Repeating it changes nothing, as no servers do. ``like``: the digest of what
-    vCenter showed before, whose role and scope it has then."""
+    vCenter showed before, whose role and scope it has then. One that a server does not know gets
+    the scope of its vCenter."""
     asked = tuple(servers)
     if not asked:
         return
     shown = (await lab.ask(vcenter, RetrieveClientCert(provider=provider))).certificate
     if shown is None:
         raise NotFound(f"{vcenter} has no certificate for {provider}")
+    digest = key_digest(shown.certificate).hex()
     for server in asked:
-        await lab.ask(server, TrustIdentity(certificate=shown.certificate, like=like))
+        clients = (await lab.ask(server, QueryIdentities())).clients
+        known = any(one.digest in (digest, like) for one in clients)
+        scope = "" if known else scopes.of_vcenter(vcenter)
+        message = TrustIdentity(certificate=shown.certificate, scope=scope, like=like)
+        await lab.ask(server, message)
         found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=server))
         await lab.ask(
             vcenter,

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from protocol.names import NameRule
 
 
-def named(rule: NameRule) -> AfterValidator:
+def name_validator(rule: NameRule) -> AfterValidator:
     """A validator for texts: the value is a name of this kind."""
 
     def fits(value: str) -> str:

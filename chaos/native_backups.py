@@ -11,7 +11,7 @@ import uuid
 from msgspec import UNSET
 
 from chaos.lab import Lab
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.messages.vcenter import (
     DownloadExport,
     ExportProvider,
@@ -41,7 +41,7 @@ async def take_backup(
     if password:
         opened = await lab.ask(vcenter, OpenTransfer())
         transfer = opened.transfer
-        box = closed(opened.public_key, KeyMaterial(password.encode()), "password")
+        box = seal_secret(opened.public_key, KeyMaterial(password.encode()), "password")
     export = ExportProvider(
         provider=provider,
         transfer=transfer,
@@ -51,7 +51,7 @@ async def take_backup(
     location = await lab.ask(vcenter, export)
     mine = OneTimeKey()
     found = await lab.ask(vcenter, DownloadExport(token=location.token, recipient=mine.public))
-    return mine.opened(found.config, "backup")
+    return mine.open_box(found.config, "backup")
 
 
 async def import_backup(
@@ -69,8 +69,8 @@ async def import_backup(
     secret = KeyMaterial(password.encode())
     message = ImportProvider(
         transfer=opened.transfer,
-        config=closed(opened.public_key, backup, "backup"),
-        password=closed(opened.public_key, secret, "password") if password else b"",
+        config=seal_secret(opened.public_key, backup, "backup"),
+        password=seal_secret(opened.public_key, secret, "password") if password else b"",
         make_default=make_default,
         dry_run=dry_run,
     )

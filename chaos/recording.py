@@ -20,7 +20,7 @@ pack: Final[Callable[[Any], bytes]] = msgpack.Packer(default=msgspec.to_builtins
 """One value as it stands in a stream."""
 
 
-def packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
+def read_packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
     """Each value of the stream as it was written, in bounded memory; ``whole``: it has ended.
 
     Raises ``ChaosError`` KS-CHAOS-204 for bytes that are no msgpack, and for a value that was cut
@@ -42,11 +42,11 @@ def packed(file: IO[bytes], *, whole: bool = True) -> Iterator[bytes]:
             continue
         except (ValueError, msgpack.UnpackException) as error:
             why = str(error) or "these bytes are no msgpack"
-            raise broken(number, f"no record: {why}") from None
+            raise broken_record(number, f"no record: {why}") from None
     if pending and whole:
-        raise broken(number, "it is cut off")
+        raise broken_record(number, "it is cut off")
 
 
-def broken(number: int, why: str) -> ChaosError:
+def broken_record(number: int, why: str) -> ChaosError:
     """The record ``number`` of a recording is not what was written."""
     return ChaosError("KS-CHAOS-204", f"record {number}: {why}")

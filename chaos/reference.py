@@ -148,7 +148,7 @@ def _probes() -> Iterator[Entry]:
     for probe in PROBES.values():
         phase = "before, during or after" if probe.live else "after"
         limit = _LIMITS[probe.unit]
-        text = f"{probe.doc}, as {_measured(probe.unit)}; in hypothesis {phase}"
+        text = f"{probe.doc}, as {_describe_unit(probe.unit)}; in hypothesis {phase}"
         yield Entry(
             name=probe.name,
             text=_sentence(text),
@@ -165,7 +165,7 @@ def _of_unit(field: Field, limit: str) -> Field:
     return Field(name=field.name, values=f"{compares}{limit}", required=True)
 
 
-def _measured(unit: Unit) -> str:
+def _describe_unit(unit: Unit) -> str:
     match unit:
         case Unit.RATIO:
             return "a ratio from 0 to 1 (0% to 100%)"

@@ -14,7 +14,7 @@ from typing import Final
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import Directory
-from protocol.printable import quoted
+from protocol.printable import quote
 from protocol.terms import NodeName, Role, VmName
 
 _RANGE = re.compile(
@@ -152,7 +152,7 @@ class _Selection:
 
     def _text(self, text: str, draws: Draws) -> tuple[str, ...]:
         if len(text) > _LONGEST:
-            raise ChaosError("KS-CHAOS-011", f"{quoted(text)} is too long to be a selector")
+            raise ChaosError("KS-CHAOS-011", f"{quote(text)} is too long to be a selector")
         share = _SHARE.fullmatch(text)
         if share is not None:
             return self._share(share["amount"], self._text(share["rest"].strip(), draws), draws)
@@ -168,14 +168,14 @@ class _Selection:
         if text in self._known:
             return (text,)
         if "[" in text or "]" in text or "%" in text:
-            raise ChaosError("KS-CHAOS-011", f"{quoted(text)} is no selector")
+            raise ChaosError("KS-CHAOS-011", f"{quote(text)} is no selector")
         raise self._unknown(text)
 
     def _range(self, text: str, match: re.Match[str]) -> tuple[str, ...]:
         low, high, width = int(match["low"]), int(match["high"]), len(match["low"])
         if low > high or high - low >= _RANGE_LIMIT or len(match["high"]) < width:
             raise ChaosError(
-                "KS-CHAOS-011", f"{quoted(text)}: a range goes upwards, as in [001-050]"
+                "KS-CHAOS-011", f"{quote(text)}: a range goes upwards, as in [001-050]"
             )
         names = tuple(
             f"{match['head']}{number:0{width}d}{match['tail']}" for number in range(low, high + 1)
@@ -223,11 +223,11 @@ class _Selection:
         else:
             raise ChaosError(
                 "KS-CHAOS-011",
-                f"pick: {quoted(amount)} is none of all, one, minority, majority, 3, 25%",
+                f"pick: {quote(amount)} is none of all, one, minority, majority, 3, 25%",
             )
         return draws.pick(ordered, count)
 
     def _unknown(self, text: str) -> ChaosError:
         near = difflib.get_close_matches(text, [*self._groups, *self._names], n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        return ChaosError("KS-CHAOS-010", f"no {self._noun} {quoted(text)} in this lab{hint}")
+        return ChaosError("KS-CHAOS-010", f"no {self._noun} {quote(text)} in this lab{hint}")

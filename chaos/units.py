@@ -19,7 +19,7 @@ _SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 LONGEST: Final = 30 * 24 * 3600.0
 
 
-def _written(form: re.Pattern[str], examples: str) -> dict[str, Any]:
+def _text_schema(form: re.Pattern[str], examples: str) -> dict[str, Any]:
     """The JSON schema of a text of this form, for editors."""
     text = f"such as {examples}, or a parameter: ${{NAME}}"
     pattern = rf"^(?:{form.pattern}|\$\{{[^}}]+\}})$"
@@ -41,7 +41,7 @@ def seconds(value: object) -> float:
     return round(result, 9)
 
 
-def written_s(value: float) -> str:
+def format_s(value: float) -> str:
     """Lab seconds as a file has them, such as ``0.25s``: ``seconds`` reads the same again."""
     return f"{round(value, 9):.9f}".rstrip("0").rstrip(".") + "s"
 
@@ -72,15 +72,15 @@ def share(value: object) -> float:
 
 
 Seconds = Annotated[
-    float, BeforeValidator(seconds), WithJsonSchema(_written(_TIME, "30s, 250ms, 5m, 1h"))
+    float, BeforeValidator(seconds), WithJsonSchema(_text_schema(_TIME, "30s, 250ms, 5m, 1h"))
 ]
 Rate = Annotated[
-    float, BeforeValidator(per_second), WithJsonSchema(_written(_RATE, "0.2/s, 3/m, 10/h"))
+    float, BeforeValidator(per_second), WithJsonSchema(_text_schema(_RATE, "0.2/s, 3/m, 10/h"))
 ]
 Share = Annotated[
     float,
     BeforeValidator(share),
     WithJsonSchema(
-        {"anyOf": [_written(_SHARE, "5%"), {"type": "number", "minimum": 0, "maximum": 1}]}
+        {"anyOf": [_text_schema(_SHARE, "5%"), {"type": "number", "minimum": 0, "maximum": 1}]}
     ),
 ]

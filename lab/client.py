@@ -34,7 +34,7 @@ from lab.schema.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPowe
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, decode_answer, encode_command
-from lab.serve.files import Files, carried
+from lab.serve.files import Files, carry_files
 from lab.serve.following import all_events
 from lab.serve.session import Session
 from lab.serve.table import perform
@@ -81,16 +81,16 @@ class Simulated:
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
-        async with carried(command) as files:
+        async with carry_files(command) as files:
             mine = OneTimeKey()
             if files:
                 public = await self._conversation.call("files", b"")
                 message = msgspec.structs.replace(
-                    message, files=files.sealed(public), recipient=mine.public
+                    message, files=files.seal(public), recipient=mine.public
                 )
             raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
             done = msgspec.msgpack.decode(raw, type=CommandDone)
-            await files.fill(files.opened(mine, done.files))
+            await files.fill(files.open_boxes(mine, done.files))
             return decode_answer(command, done.answer)
 
     async def sleep(self, seconds: float) -> None:
@@ -121,7 +121,7 @@ class Owned:
         self._leases = asyncio.get_running_loop().create_task(leases)
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
-        async with carried(command) as carrying:
+        async with carry_files(command) as carrying:
             files = Files(carrying.contents)
             answer = await perform(self.session, command, vcenter, user, files)
             await carrying.fill(files.written)
@@ -169,7 +169,7 @@ class Lab:
         self._way: Way | None = None
 
     async def __aenter__(self) -> Lab:
-        self._way = await (self._simulated() if self.mode == "sim" else self._real())
+        self._way = await (self._start_simulation() if self.mode == "sim" else self._real())
         return self
 
     async def __aexit__(
@@ -182,7 +182,7 @@ class Lab:
             await self._way.close()
             self._way = None
 
-    async def _simulated(self) -> Simulated:
+    async def _start_simulation(self) -> Simulated:
         topology = msgspec.msgpack.encode(self.topology)
         return Simulated(
             await Conversation.open(
@@ -206,7 +206,7 @@ class Lab:
             stack.push_async_callback(lab.close)
             await lab.start()
             if lab.watch is not None:
-                await stack.enter_async_context(lab.tapped(lab.watch.hear))
+                await stack.enter_async_context(lab.tap(lab.watch.hear))
             session = Session(lab, FaultKeeper(lab), folder=folder)
             await provision(lab, session.report)
             return Owned(lab, session, stack.pop_all())

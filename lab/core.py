@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from chaos.lab import Directory, OfBus
-from lab.consoles.asking import Looking, opened
+from lab.consoles.asking import Looking, decode_answer
 from lab.scan.watch import Watch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
@@ -81,7 +81,7 @@ class LabCore(OfBus, ABC):
     # ---- what a subclass gives --------------------------------------------------------------
 
     @abstractmethod
-    def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
+    def tap(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
         """While it is entered ``hear(subject, reply, payload)`` is called with every message
         that the data broker lets in; what is entered tells how often the tap lost its link."""
 
@@ -155,7 +155,7 @@ class LabCore(OfBus, ABC):
         finds when a disk of another machine was built into it."""
 
     @abstractmethod
-    async def named_file(self, path: str) -> bytes:
+    async def read_named_file(self, path: str) -> bytes:
         """The content of a regular file that the Lab file names; KS-USE-003 when it cannot be
         read. A file that does not answer holds up nobody but the one who wants it."""
 
@@ -213,7 +213,7 @@ class LabCore(OfBus, ABC):
 
     async def status(self, node: NodeName) -> NodeStatus:
         reply = await self.tell(node, ListNodes(node=node), LOOK_LIMIT_S)
-        return self._heard(reply.nodes[0])
+        return self._remember_status(reply.nodes[0])
 
     async def statuses(self, *, counters: bool = True) -> dict[NodeName, NodeStatus]:
         async def one(group: tuple[NodeName, ...]) -> tuple[NodeStatus, ...]:
@@ -223,9 +223,11 @@ class LabCore(OfBus, ABC):
         found = [
             status for nodes in answers if not isinstance(nodes, Exception) for status in nodes
         ]
-        return self._sorted(found, counters)
+        return self._sort_statuses(found, counters)
 
-    def _sorted(self, heard: Iterable[NodeStatus], whole: bool) -> dict[NodeName, NodeStatus]:
+    def _sort_statuses(
+        self, heard: Iterable[NodeStatus], whole: bool
+    ) -> dict[NodeName, NodeStatus]:
         """Those that can be asked, in order of the directory; ``whole`` ones are remembered."""
         found = {status.node: status for status in heard}
         if whole:
@@ -234,11 +236,11 @@ class LabCore(OfBus, ABC):
         able = {node for group in groups for node in group}
         return {node: found[node] for node in self._specs if node in able}
 
-    def _heard(self, status: NodeStatus) -> NodeStatus:
+    def _remember_status(self, status: NodeStatus) -> NodeStatus:
         self._known[status.node] = status
         return status
 
-    def known(self, node: NodeName) -> NodeStatus:
+    def last_status(self, node: NodeName) -> NodeStatus:
         """What the node's agent said last: as it was added, off, when it has said nothing yet."""
         spec = self.spec(node)
         blank = NodeStatus(
@@ -257,7 +259,7 @@ class LabCore(OfBus, ABC):
     ) -> R:
         name, body = type(message).__name__, encode_message(message)
         question = Ask(node=node, name=name, body=body, within_s=within_s, user=user)
-        answer = opened(await self.tell(node, question, within_s + 1.0))
+        answer = decode_answer(await self.tell(node, question, within_s + 1.0))
         if isinstance(answer, ProductError):
             raise answer
         return cast(R, answer)
@@ -280,20 +282,20 @@ class LabCore(OfBus, ABC):
         wait: bool = True,
         within_s: float = BOOT_LIMIT_S,
     ) -> NodeStatus:
-        typed = await self._typed_at(node)
+        typed = await self._passphrase_options(node)
         message = PowerOn(node=node, options=typed | (options or {}), wait=wait)
         limit_s = max(within_s, self.in_lab_s(BOOT_LIMIT_REAL_S))
         reply = await self.tell(node, message, limit_s)
         await self._refuse(node, False)
-        return self._heard(reply.status)
+        return self._remember_status(reply.status)
 
-    async def _typed_at(self, node: NodeName) -> dict[str, str]:
+    async def _passphrase_options(self, node: NodeName) -> dict[str, str]:
         """Boot options that the Lab file has typed at each start of a node; KS-USE-003 when the
         file that it names is not to be used."""
         path = dict(self.topology.passphrases).get(node)
         if path is None:
             return {}
-        return {PASSPHRASE_OPTION: first_line(path, await self.named_file(path))}
+        return {PASSPHRASE_OPTION: first_line(path, await self.read_named_file(path))}
 
     async def power_off(self, node: NodeName, way: str) -> NodeStatus:
         """A service that is stopped or has crashed leaves a live machine: it refuses calls.
@@ -306,7 +308,7 @@ class LabCore(OfBus, ABC):
         reply = await self.tell(node, PowerOff(node=node, way=way), BOOT_LIMIT_S)
         if self.spec(node).role is not Role.ESXI and way != "power_loss":
             await self._refuse(node, True)
-        return self._heard(reply.status)
+        return self._remember_status(reply.status)
 
     async def _refuse(self, node: NodeName, refusing: bool) -> None:
         change = self._desired.refuse(node, refusing)
@@ -328,7 +330,7 @@ class LabCore(OfBus, ABC):
     async def drop_rules(self, rule_id: str) -> None:
         await self.tell_all(self._desired.drop(rule_id))
 
-    def desired(self) -> SetRules:
+    def next_rules(self) -> SetRules:
         """The set in force under a new epoch, for an agent that joins."""
         self._desired.lapse(self.monotonic())
         return self._desired.next()

@@ -12,6 +12,7 @@
 - ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
 - ``authorization``  privileges, and the first user
 - ``attributes``  values of KMIP attributes
+- ``scopes``    whose keys are whose at the key servers of a lab
 - ``trust``     what the parties of a Trust Authority share
 - ``service_records``  what a list of its services must be
 - ``releases``  the releases of vSphere, and what came with which

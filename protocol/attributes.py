@@ -19,6 +19,10 @@ RAW: Final = "Raw"
 """The format of key material that is its bytes (KMIP 1.4 section 9.1.3.2.3)."""
 
 
+GRANTED_SCOPE: Final = "x-keystead-granted-scope"
+"""A custom attribute of a key: another scope that may get the key. A key has one for each scope."""
+
+
 class ItemType(StrEnum):
     """Types of a custom attribute beyond text, integer and truth value (KMIP 1.4 9.1.1.2)."""
 
@@ -230,7 +234,7 @@ class Stamped(msgspec.Struct, frozen=True, array_like=True):
     instances: tuple[tuple[int, Value], ...] = ()
 
 
-def shown(value: Value) -> str:
+def format_value(value: Value) -> str:
     """The value as text for people; bytes in hex."""
     match value:
         case ObjectName() | AlternativeName():
@@ -248,7 +252,9 @@ def shown(value: Value) -> str:
             told = [f"{name}={given[name]}" for name in given if name != "kind"]
             return ", ".join(told) or RandomNumberGenerator().rng_algorithm
         case Structure():
-            return ", ".join(f"0x{field.tag:06X}={shown(field.value)}" for field in value.fields)
+            return ", ".join(
+                f"0x{field.tag:06X}={format_value(field.value)}" for field in value.fields
+            )
         case UsageLimits():
             return f"{value.left} of {value.total} ({value.unit})"
         case Typed():

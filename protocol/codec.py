@@ -33,7 +33,7 @@ def _decode_hook(kind: type, value: Any) -> Any:
     if kind is Sealed:
         if type(value) is not int or value < 0:
             raise ValueError("a sealed field is the number of a box")
-        return Sealed.boxed(value)
+        return Sealed.in_box(value)
     raise ValueError(f"{kind.__name__} has no place on the wire")
 
 
@@ -58,7 +58,7 @@ def encode_message(message: Message) -> msgspec.Raw:
         raise Malformed(f"{type(message).__name__}: {error}") from None
 
 
-def encoded_size(value: object) -> int:
+def size_on_wire(value: object) -> int:
     """Bytes that ``value`` (an id, a struct, any part of a message) has on the wire.
 
     ``TypeError`` if it holds clear keys or has no place on the wire.

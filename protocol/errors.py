@@ -342,6 +342,13 @@ class KeyFormatTypeNotSupported(ProductError):
     reason = ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED
 
 
+class EncodingOptionError(ProductError):
+    """KMIP Encoding Option Error: a wrapped key cannot be given in this encoding."""
+
+    code = 63
+    reason = ResultReason.ENCODING_OPTION_ERROR
+
+
 class Sensitive(ProductError):
     """KMIP Sensitive: the key leaves the server wrapped, and in no other way."""
 

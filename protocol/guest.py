@@ -31,10 +31,10 @@ def guest_block(seed: bytes, index: int, generation: int) -> bytes:
     longer than the header's beginning.
     """
     header = _MAGIC + seed + index.to_bytes(8, "big") + generation.to_bytes(8, "big")
-    return _filled(header)
+    return _fill_block(header)
 
 
-def _filled(header: bytes) -> bytes:
+def _fill_block(header: bytes) -> bytes:
     return header + (hashlib.blake2b(header).digest() * _REPEATS)[: BLOCK_SIZE - _HEADER]
 
 
@@ -46,7 +46,7 @@ def read_guest_block(block: bytes, index: int) -> tuple[bytes, int]:
     header = block[:_HEADER]
     if len(block) != BLOCK_SIZE or not header.startswith(_MAGIC):
         raise ValueError(f"block {index} is none of a guest's blocks")
-    if header[_HEADER - 16 : -8] != index.to_bytes(8, "big") or block != _filled(header):
+    if header[_HEADER - 16 : -8] != index.to_bytes(8, "big") or block != _fill_block(header):
         raise ValueError(f"block {index} is damaged")
     return header[len(_MAGIC) : _HEADER - 16], int.from_bytes(header[-8:], "big")
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from protocol.secret import KeyMaterial
-from protocol.tpm.event_log import event_digest, extended
+from protocol.tpm.event_log import event_digest, extend_pcr
 from protocol.tpm.structures import (
     PCR_SECURE_BOOT,
     EventType,
@@ -56,7 +56,7 @@ def nonce_event(nonce: bytes) -> MeasuredEvent:
     return MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"challenge " + nonce.hex().encode())
 
 
-def quoted_nonce(nonce: bytes, counter: int) -> bytes:
+def nonce_for_quote(nonce: bytes, counter: int) -> bytes:
     """What the TPM signs along: the questioner's nonce, and the counter's value."""
     return hashlib.sha256(b"keystead vtpm|" + nonce + counter.to_bytes(8, "big")).digest()
 
@@ -77,12 +77,12 @@ def flaw_of(
     from protocol.tpm.quote import QuoteRefused, verify_quote  # who only names messages needs none
 
     try:
-        found = verify_quote(ak, answer.quote, quoted_nonce(nonce, answer.counter), QUOTED)
+        found = verify_quote(ak, answer.quote, nonce_for_quote(nonce, answer.counter), QUOTED)
     except QuoteRefused as refused:
         return f"its quote: {refused}"
     if answer.counter <= last:
         return f"its counter says {answer.counter}, and it has said {last} before"
-    measured = extended(answer.before, event_digest(nonce_event(nonce)))
+    measured = extend_pcr(answer.before, event_digest(nonce_event(nonce)))
     if found.pcrs[CHALLENGE_PCR] != measured:
         return "it has not measured the nonce"
     if not hmac.compare_digest(answer.proof, proof_of(secret, answer.quote.attest)):

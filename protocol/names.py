@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from protocol.errors import InvalidName
-from protocol.printable import quoted
+from protocol.printable import quote
 from protocol.terms import NodeName
 
 
@@ -33,10 +33,10 @@ class NameRule(msgspec.Struct, frozen=True):
     def fault(self, text: str) -> str:
         """What is wrong with ``text`` as a name, in one sentence; empty when nothing is."""
         if text in self.taken:
-            return f"{quoted(text)} is a word of its own, so it is no {self.what}"
+            return f"{quote(text)} is a word of its own, so it is no {self.what}"
         if len(text) <= self.longest and self.pattern.fullmatch(text):
             return ""
-        return f"{quoted(text)} is no {self.what}: {self.rule}"
+        return f"{quote(text)} is no {self.what}: {self.rule}"
 
     @property
     def rule(self) -> str:
@@ -87,7 +87,7 @@ TRUST_ITEM: Final = NameRule("name of an item of a Trust Authority", _ANY_CASE_T
 BACKUP: Final = NameRule("name of a backup", _ANY_CASE_TEXT, _ANY_CASE, 80)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)
-SCOPE: Final = NameRule("scope of keys", _ANY_CASE_TEXT, _ANY_CASE, 80)
+SCOPE: Final = NameRule("scope of keys", _ANY_CASE_TEXT, _ANY_CASE, 160)
 RUN: Final = NameRule("name of a run", _ANY_CASE_TEXT, _ANY_CASE, 120)
 
 

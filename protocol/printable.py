@@ -17,16 +17,16 @@ class _Escapes(dict[int, str | int]):
 
     def __missing__(self, code: int) -> str | int:
         character = chr(code)
-        self[code] = made = code if character.isprintable() else self.escaped(character)
+        self[code] = made = code if character.isprintable() else self.escape(character)
         return made
 
-    def escaped(self, character: str) -> str:
+    def escape(self, character: str) -> str:
         """As in a string literal of Python."""
         return character.encode("unicode_escape").decode("ascii")
 
 
 class _JsonEscapes(_Escapes):
-    def escaped(self, character: str) -> str:
+    def escape(self, character: str) -> str:
         """As in a string of JSON."""
         return json.dumps(character)[1:-1]
 
@@ -52,7 +52,7 @@ def printable_json(text: str) -> str:
     return text.translate(_JSON)
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """``text`` as a message may repeat it: in quotes, control characters escaped, not too long."""
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
 
@@ -62,7 +62,7 @@ def is_text(text: str, longest: int) -> bool:
     return 1 <= len(text) <= longest and text.isascii() and text.isprintable()
 
 
-def told(text: str) -> str:
+def quote_if_needed(text: str) -> str:
     """``text`` as it is when it is one short, printable word; else ``quoted``."""
     plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
-    return text if plain else quoted(text)
+    return text if plain else quote(text)

@@ -53,12 +53,12 @@ def release_of(text: str) -> Release:
     match = _WRITTEN.fullmatch(text)
     found = None if match is None else Release(int(match[1]), int(match[2]), int(match[3] or 0))
     if found not in RELEASES or found is None:
-        known = ", ".join(map(written, RELEASES))
+        known = ", ".join(map(format_release, RELEASES))
         raise InvalidArgument(f"{text!r} is no version that there is here: write one of {known}")
     return found
 
 
-def written(release: Release) -> str:
+def format_release(release: Release) -> str:
     """As a lab file has it: ``7.0U2``."""
     return str(release).replace(" ", "")
 

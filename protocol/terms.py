@@ -180,6 +180,7 @@ class ResultReason(StrEnum):
     PERMISSION_DENIED = "Permission Denied"
     INDEX_OUT_OF_BOUNDS = "Index Out of Bounds"
     WRONG_KEY_LIFECYCLE_STATE = "Wrong Key Lifecycle State"
+    ENCODING_OPTION_ERROR = "Encoding Option Error"
     SENSITIVE = "Sensitive"
     NOT_EXTRACTABLE = "Not Extractable"
     GENERAL_FAILURE = "General Failure"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, On
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import ProductError
@@ -19,7 +19,7 @@ class CloneParams(On):
     """The clone's name (the entry's id when left out); with ``recrypt`` it is under a new key of
     ``provider``, the default when it is left out."""
 
-    name: Annotated[str, named(names.VM)] | None = None
+    name: Annotated[str, name_validator(names.VM)] | None = None
     recrypt: bool = False
     provider: str | None = None
 
@@ -27,23 +27,23 @@ class CloneParams(On):
 class SnapshotParams(On):
     """The snapshot's name, and whether the memory of a VM that runs is kept too."""
 
-    name: Annotated[str, named(names.SNAPSHOT)]
+    name: Annotated[str, name_validator(names.SNAPSHOT)]
     memory: bool = False
 
 
 class RevertParams(On):
     """To the snapshot of this name; ``suppress_power_on``: to its disks alone, if it has memory."""
 
-    name: Annotated[str, named(names.SNAPSHOT)]
+    name: Annotated[str, name_validator(names.SNAPSHOT)]
     suppress_power_on: bool = False
 
 
 @asynccontextmanager
-async def _left_alone(acting: Acting, vm: VmName) -> AsyncIterator[None]:
+async def _leave_alone(acting: Acting, vm: VmName) -> AsyncIterator[None]:
     if acting.guests is None:
         yield
         return
-    async with acting.guests.left_alone(vm):
+    async with acting.guests.leave_alone(vm):
         yield
 
 
@@ -56,10 +56,10 @@ async def _clone(acting: Acting, target: str, params: Any) -> Outcome:
         recrypt=params.recrypt,
         provider=ProviderId(params.provider) if params.provider else None,
     )
-    async with _left_alone(acting, vm):
+    async with _leave_alone(acting, vm):
         made = (await acting.ask(await acting.vcenter(target), message)).vm
         if acting.guests is not None:
-            acting.guests.cloned(vm, clone)
+            acting.guests.record_clone(vm, clone)
     about = {"vm": str(made.vm)}
     if params.recrypt:
         about |= {"key": str(made.key.key_id), "provider": str(made.key.provider_id)}
@@ -69,10 +69,10 @@ async def _clone(acting: Acting, target: str, params: Any) -> Outcome:
 async def _snapshot(acting: Acting, target: str, params: Any) -> Outcome:
     vm = VmName(target)
     message = CreateSnapshot(vm=vm, snapshot=params.name, memory=params.memory)
-    async with _left_alone(acting, vm):
+    async with _leave_alone(acting, vm):
         await acting.ask(await acting.vcenter(target), message)
         if acting.guests is not None:
-            acting.guests.kept(vm, params.name)
+            acting.guests.record_snapshot(vm, params.name)
     return Outcome("ok", {})
 
 
@@ -81,7 +81,7 @@ async def _revert(acting: Acting, target: str, params: Any) -> Outcome:
     message = RevertToSnapshot(
         vm=vm, snapshot=params.name, suppress_power_on=params.suppress_power_on
     )
-    async with _left_alone(acting, vm):
+    async with _leave_alone(acting, vm):
         try:
             done = (await acting.ask(await acting.vcenter(target), message)).vm
         except ProductError as error:

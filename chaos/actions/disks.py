@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, StringConstraints
 
 from chaos.actions.base import About, Acting, Action, On, asks_vcenter
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.look import Look
 from chaos.workload import Outcome
 from protocol import names
@@ -27,7 +27,7 @@ class ReferenceParams(On):
     """The reference to a key as it stands in the request: ``provider``, and ``key``, which may be
     missing."""
 
-    provider: Annotated[str, named(names.PROVIDER)]
+    provider: Annotated[str, name_validator(names.PROVIDER)]
     key: Annotated[str, StringConstraints(max_length=200)] = ""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import StringConstraints
 
 from chaos.actions.base import About, Acting, Action, On, Run, asks_vcenter
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.workload import Outcome
 from protocol import names
 from protocol.messages.host import Esxcli
@@ -37,7 +37,7 @@ class EsxcliParams(On):
 class AddParams(On):
     """To which cluster; to the one that it has in the lab file when that is left out."""
 
-    cluster: Annotated[str, named(names.CLUSTER)] | None = None
+    cluster: Annotated[str, name_validator(names.CLUSTER)] | None = None
 
 
 class MaintenanceParams(On):

@@ -10,7 +10,7 @@ from chaos.actions.base import About, Acting, Action, NoParams, On
 from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
 from chaos.faults.kms_key_state import attributes, locate_keys
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.listing import all_key_status, all_vms
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
@@ -80,7 +80,7 @@ async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttribute
     return held
 
 
-def _changed(held: list[tuple[NodeName, KeyAttributes]]) -> Outcome:
+def _build_outcome(held: list[tuple[NodeName, KeyAttributes]]) -> Outcome:
     return Outcome("ok", {"keys": sorted({str(found.key_id) for _, found in held})})
 
 
@@ -88,7 +88,7 @@ async def _activate(acting: Acting, vm: str, params: Any) -> Outcome:
     held = await _holders(acting, vm)
     for server, found in held:
         await acting.ask(server, Activate(key_id=found.key_id))
-    return _changed(held)
+    return _build_outcome(held)
 
 
 async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
@@ -96,17 +96,17 @@ async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
     held = await _holders(acting, vm)
     for server, found in held:
         await acting.ask(server, Revoke(key_id=found.key_id, reason=hit))
-    return _changed(held)
+    return _build_outcome(held)
 
 
 async def _destroy(acting: Acting, vm: str, params: Any) -> Outcome:
     held = await _holders(acting, vm)
     for server, found in held:
-        await _destroyed(acting, server, found)
-    return _changed(held)
+        await _destroy_key(acting, server, found)
+    return _build_outcome(held)
 
 
-async def _destroyed(acting: Acting, server: NodeName, found: KeyAttributes) -> None:
+async def _destroy_key(acting: Acting, server: NodeName, found: KeyAttributes) -> None:
     """An active key is revoked first, as KMIP has it."""
     if found.state is KmipState.ACTIVE:
         reason = RevocationReason.UNSPECIFIED
@@ -129,7 +129,7 @@ async def _destroy_unused(acting: Acting, target: str, params: Any) -> Outcome:
     for server in nodes_of(acting.lab, Role.KMS):
         unused = tuple(key for key in await locate_keys(acting.lab, server) if key not in used)
         for found in await attributes(acting.lab, server, unused):
-            await _destroyed(acting, server, found)
+            await _destroy_key(acting, server, found)
             gone.add(str(found.key_id))
     return Outcome("ok", {"keys": sorted(gone)})
 
@@ -138,7 +138,7 @@ class BackupParams(Params):
     """Its name, and of which key servers it is (those that replicate with them go along); when
     they are left out, of all."""
 
-    backup: Annotated[str, named(names.BACKUP)]
+    backup: Annotated[str, name_validator(names.BACKUP)]
     servers: list[str] | None = None
 
 

@@ -8,7 +8,7 @@ from chaos.actions.base import About, Acting, Action, On
 from chaos.faults.base import Params
 from chaos.faults.tpms import RECOVERY_OPTION
 from chaos.installs import install_anew
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import InvalidState
@@ -30,13 +30,13 @@ class ReinstallParams(On):
 class VcenterParams(Params):
     """Which vCenter; the first when it is left out."""
 
-    vcenter: Annotated[str, named(names.NODE)] | None = None
+    vcenter: Annotated[str, name_validator(names.NODE)] | None = None
 
 
 class DumpParams(On):
     """The dump's name."""
 
-    dump: Annotated[str, named(names.NODE)]
+    dump: Annotated[str, name_validator(names.NODE)]
 
 
 async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
@@ -48,20 +48,20 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
         raise InvalidState(f"{host} runs: nobody stands at its screen")
     if status.state is not NodeRunState.OFF:
         await acting.lab.power_off(node, "power_loss")
-    return _started(await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY}))
+    return _build_outcome(await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY}))
 
 
 async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
     """A host's first boot makes a configuration anew."""
-    return _started(await install_anew(acting.lab, NodeName(host), leftover=params.leftover))
+    return _build_outcome(await install_anew(acting.lab, NodeName(host), leftover=params.leftover))
 
 
 async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
     """A vCenter of the same name that knows nobody."""
-    return _started(await install_anew(acting.lab, await acting.vcenter("", params)))
+    return _build_outcome(await install_anew(acting.lab, await acting.vcenter("", params)))
 
 
-def _started(status: NodeStatus) -> Outcome:
+def _build_outcome(status: NodeStatus) -> Outcome:
     kind = "ok" if status.state is NodeRunState.RUNNING else "fail"
     return Outcome(kind, {"screen": status.screen or ""})
 

@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from chaos.actions.base import About, Acting, Action
 from chaos.faults.base import Params
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.native_backups import import_backup, take_backup, updating
 from chaos.workload import Outcome
 from protocol import names
@@ -16,9 +16,9 @@ from protocol.errors import NotFound
 from protocol.messages.vcenter import CreateNativeProvider
 from protocol.terms import ProviderId
 
-Provider = Annotated[str, named(names.PROVIDER)]
-Vcenter = Annotated[str, named(names.NODE)]
-Backup = Annotated[str, named(names.BACKUP)]
+Provider = Annotated[str, name_validator(names.PROVIDER)]
+Vcenter = Annotated[str, name_validator(names.NODE)]
+Backup = Annotated[str, name_validator(names.BACKUP)]
 
 
 class AddNativeParams(Params):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from chaos.actions.base import About, Acting, Action, asks_vcenter
 from chaos.faults.base import Params
 from chaos.kmip_trust import as_asked, by_kmip, trust_each_other
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.workload import Outcome
 from protocol import names
 from protocol.errors import ProductError
@@ -20,8 +20,8 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import ClusterName, CryptoMode, NodeName, ProviderId
 
-Provider = Annotated[str, named(names.PROVIDER)]
-Vcenter = Annotated[str, named(names.NODE)]
+Provider = Annotated[str, name_validator(names.PROVIDER)]
+Vcenter = Annotated[str, name_validator(names.NODE)]
 
 
 class AddParams(Params):
@@ -54,14 +54,14 @@ class DefaultParams(Params):
 class ModeParams(Params):
     """Which hosts of a cluster vCenter keeps safe by itself."""
 
-    cluster: Annotated[str, named(names.CLUSTER)]
+    cluster: Annotated[str, name_validator(names.CLUSTER)]
     mode: CryptoMode
 
 
 class ClusterDefaultParams(Params):
     """Which provider a cluster has; when it is left out, vCenter's default again."""
 
-    cluster: Annotated[str, named(names.CLUSTER)]
+    cluster: Annotated[str, name_validator(names.CLUSTER)]
     provider: Provider | None = None
 
 

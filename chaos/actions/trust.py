@@ -10,7 +10,7 @@ from pydantic import Field
 from chaos.actions.base import About, Acting, Action, NoParams
 from chaos.faults.base import Params
 from chaos.installs import renew_services
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
 from chaos.workload import Outcome
@@ -33,13 +33,13 @@ from protocol.trust import TrustedEndorsementKey, TrustItem
 class ServicesParams(Params):
     """Which Attestation Services and Key Provider Services."""
 
-    services: Annotated[list[Annotated[str, named(names.NODE)]], Field(min_length=1)]
+    services: Annotated[list[Annotated[str, name_validator(names.NODE)]], Field(min_length=1)]
 
 
 class ClusterParams(Params):
     """Which trusted cluster."""
 
-    cluster: Annotated[str, named(names.CLUSTER)]
+    cluster: Annotated[str, name_validator(names.CLUSTER)]
 
 
 def _authority(acting: Acting) -> NodeName:

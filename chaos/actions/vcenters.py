@@ -8,7 +8,7 @@ from chaos.actions.base import About, Acting, Action, On
 from chaos.backups import back_up
 from chaos.faults.base import Params
 from chaos.installs import restore_vcenter
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.listing import all_vms
 from chaos.workload import Outcome
 from protocol import names
@@ -26,8 +26,8 @@ class RemoveParams(On):
 class VcenterBackupParams(Params):
     """Its name, and of which vCenter it is; when that is left out, of the first."""
 
-    backup: Annotated[str, named(names.BACKUP)]
-    vcenter: Annotated[str, named(names.NODE)] | None = None
+    backup: Annotated[str, name_validator(names.BACKUP)]
+    vcenter: Annotated[str, name_validator(names.NODE)] | None = None
 
 
 async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId, ...]:
@@ -39,7 +39,7 @@ async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId
     return tuple(one.key for one in found if one.key is not None)
 
 
-def _told(keys: tuple[CryptoKeyId, ...]) -> Outcome:
+def _build_outcome(keys: tuple[CryptoKeyId, ...]) -> Outcome:
     return Outcome("ok", {"keys": sorted(str(key.key_id) for key in keys)})
 
 
@@ -48,7 +48,7 @@ async def _remove(acting: Acting, vm: str, params: Any) -> Outcome:
     keys = await _keys(acting, vcenter, vm)
     for key in keys:
         await acting.ask(vcenter, RemoveKey(key=key, force=params.force))
-    return _told(keys)
+    return _build_outcome(keys)
 
 
 async def _add(acting: Acting, vm: str, params: Any) -> Outcome:
@@ -56,7 +56,7 @@ async def _add(acting: Acting, vm: str, params: Any) -> Outcome:
     keys = await _keys(acting, vcenter, vm)
     for key in keys:
         await acting.ask(vcenter, AddKey(key=key))
-    return _told(keys)
+    return _build_outcome(keys)
 
 
 async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:

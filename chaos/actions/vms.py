@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 
 from chaos.actions.base import About, Acting, Action, On, asks_vcenter
 from chaos.faults.base import Params
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.workload import Outcome
-from chaos.workload.moves import hosts_of_vcenter, listed, migrated, other_hosts
+from chaos.workload.moves import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import (
@@ -32,7 +32,7 @@ from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmNam
 class CreateParams(Params):
     """Its name (the entry's id when left out), where, and whether it is encrypted at once."""
 
-    name: Annotated[str, named(names.VM)] | None = None
+    name: Annotated[str, name_validator(names.VM)] | None = None
     cluster: str | None = None
     encrypted: bool = False
     provider: str | None = None
@@ -56,23 +56,23 @@ class MigrateParams(On):
     """To which host of its cluster; when it is left out, to the next connected one by name. With
     ``to_vcenter`` to a host of that vCenter, the first connected one by name."""
 
-    host: Annotated[str, named(names.NODE)] | None = None
-    to_vcenter: Annotated[str, named(names.NODE)] | None = None
+    host: Annotated[str, name_validator(names.NODE)] | None = None
+    to_vcenter: Annotated[str, name_validator(names.NODE)] | None = None
 
 
 class RegisterParams(On):
     """In which cluster, the lab's first when it is left out, and on which host of it, the emptiest
     when it is left out."""
 
-    cluster: Annotated[str, named(names.CLUSTER)] | None = None
-    host: Annotated[str, named(names.NODE)] | None = None
+    cluster: Annotated[str, name_validator(names.CLUSTER)] | None = None
+    host: Annotated[str, name_validator(names.NODE)] | None = None
 
 
 def _provider(name: str | None) -> ProviderId | None:
     return ProviderId(name) if name else None
 
 
-def _made(vm: VmInfo, key: CryptoKeyId | None) -> Outcome:
+def _build_outcome(vm: VmInfo, key: CryptoKeyId | None) -> Outcome:
     about = {} if key is None else {"key": str(key.key_id), "provider": str(key.provider_id)}
     return Outcome("ok", {"vm": str(vm.vm), **about})
 
@@ -89,7 +89,7 @@ async def _create(acting: Acting, target: str, params: Any) -> Outcome:
         provider=_provider(params.provider),
     )
     made = (await acting.ask(await acting.vcenter(message.cluster), message)).vm
-    return _made(made, made.key)
+    return _build_outcome(made, made.key)
 
 
 async def _power_on(acting: Acting, target: str, params: Any) -> Outcome:
@@ -113,7 +113,7 @@ async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
         operation_id=acting.name, vm=VmName(target), provider=_provider(params.provider)
     )
     done = await acting.ask(await acting.vcenter(target), message)
-    return _made(done.vm, done.key)
+    return _build_outcome(done.vm, done.key)
 
 
 async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
@@ -124,7 +124,7 @@ async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
         deep=params.deep,
     )
     done = await acting.ask(await acting.vcenter(target), message)
-    made = _made(done.vm, done.key)
+    made = _build_outcome(done.vm, done.key)
     return Outcome("ok", {**made.data, "old": sorted(str(key) for key in done.old)})
 
 
@@ -135,15 +135,15 @@ async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:
         said = NodeName(params.host) if params.host else None
         host = said or (await hosts_of_vcenter(acting.lab, other))[0]
         message = RelocateVm(vm=vm, service=ServiceLocator(vcenter=other), host=host)
-        return migrated(await acting.ask(await acting.vcenter(target), message))
+        return migration_outcome(await acting.ask(await acting.vcenter(target), message))
     if params.host is not None:
         host = NodeName(params.host)
     else:
-        info = await listed(acting.lab, vm)
+        info = await fetch_vm(acting.lab, vm)
         hosts = await other_hosts(acting.lab, info)
         host = next((name for name in hosts if name > info.host), hosts[0])
     done = await acting.ask(await acting.vcenter(target), MigrateVm(vm=vm, host=host))
-    return migrated(done)
+    return migration_outcome(done)
 
 
 ACTIONS: Final = (

@@ -30,11 +30,13 @@ from chaos.checks.one_effect import one_effect
 from chaos.checks.one_host_per_vm import one_host_per_vm
 from chaos.checks.one_key_one_value import one_key_one_value
 from chaos.checks.one_vcenter_per_vm import one_vcenter_per_vm
+from chaos.checks.only_given_keys import only_given_keys
 from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
 from chaos.checks.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.session_in_force import session_in_force
+from chaos.checks.shown_as_it_is import shown_as_it_is
 from chaos.checks.told_in_order import told_in_order
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
@@ -74,6 +76,7 @@ _CHECKS: Final = (
     Check(power_as_commanded, "S10"),
     Check(one_host_per_vm),
     Check(one_vcenter_per_vm),
+    Check(only_given_keys),
     Check(no_fault_left, shy=False),
     Check(acked_key_recoverable, "S4"),
     Check(one_key_one_value, "S5"),
@@ -85,6 +88,7 @@ _CHECKS: Final = (
     Check(lock_told),
     Check(told_in_order),
     Check(alarms_have_causes),
+    Check(shown_as_it_is),
     Check(lock_given_back),
     Check(session_in_force),
     Check(guests_read_back),
@@ -102,7 +106,7 @@ ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)
 OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy)
 
 
-def excused(*, faulted: bool) -> frozenset[str]:
+def checks_excused(*, faulted: bool) -> frozenset[str]:
     """What may be unknown without making a run so; ``faulted``: faults were planned in it."""
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
 

@@ -48,7 +48,7 @@ class _Keys:
     acked: dict[str, tuple[int, str]] = field(default_factory=dict)
     available: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
-    struck: set[str] = field(default_factory=set)
+    struck: dict[str, frozenset[str]] = field(default_factory=dict)  # fault or action -> keys
     deleted: dict[str, str] = field(default_factory=dict)  # fault or action -> provider
     servers: dict[str, frozenset[str]] = field(default_factory=dict)  # of each provider
     restored: list[_Restored] = field(default_factory=list)
@@ -65,7 +65,8 @@ class _Keys:
         if record.type == "ok" and isinstance(key, str):
             self.acked.setdefault(key, (record.seq, str(data.get("provider", ""))))
         if acted and record.op in _STRUCK:
-            self.struck.update(data.get("keys", ()))
+            by = fault_id(record) if record.type == "fault" else f"action {record.seq}"
+            self.struck[by] = frozenset(data.get("keys", ()))
         if acted and record.op == _DELETED:
             self.deleted[f"{fault_id(record)}{record.seq}"] = _provider(record)
         if acted and record.op == _VCENTER_RESTORE:
@@ -73,7 +74,7 @@ class _Keys:
         if record.op in (_BACKUP, _RESTORE):
             self._of_backup(record)
         if record.op == _ADDED and record.type == "invoke":
-            self._added(str(data.get("provider")), data.get("servers", ()))
+            self._add_servers(str(data.get("provider")), data.get("servers", ()))
         match record.type:
             case "state":
                 self._state(record)
@@ -90,7 +91,7 @@ class _Keys:
             for found in record.data.get("providers", ()):
                 self.servers[str(found["name"])] = frozenset(map(str, found["servers"]))
 
-    def _added(self, provider: str, servers: Sequence[str]) -> None:
+    def _add_servers(self, provider: str, servers: Sequence[str]) -> None:
         """It is there, or may be, under its name."""
         self.servers[provider] = frozenset(map(str, servers))
         self.deleted = {by: name for by, name in self.deleted.items() if name != provider}
@@ -123,24 +124,30 @@ class _Keys:
         elif record.op == "ending" and record.data.get("cure"):
             self._curing.add(id)
         elif record.type == "heal" and fault is not None:
-            self._ended(id, fault, record)
+            self._end_fault(id, fault, record)
 
-    def _ended(self, id: str, fault: Record, heal: Record) -> None:
+    def _end_fault(self, id: str, fault: Record, heal: Record) -> None:
         """Of a restore that did not go well nobody knows how far it went, unless it was refused."""
         if fault.op == _DELETED and heal.data.get("verified"):
             self.deleted.pop(f"{id}{fault.seq}", None)
+        if fault.op == _RESTORES and id in self._curing and heal.data.get("verified"):
+            self.struck.pop(id, None)  # they are there again: who loses them now has lost them
         refused = _REFUSED in str(heal.data.get("seen", ""))
         if fault.op in (_RESTORES, _ROLLBACK) and id in self._curing and not refused:
-            # A backup that is named was taken before: nobody here knows how long before.
-            named = fault.data.get("values", {}).get("backup")
-            since = 0 if named else self._begun.get(id, fault.seq)
+            # Of a named backup that this run did not take nobody here knows how old it is.
+            named = str(fault.data.get("values", {}).get("backup") or "")
+            since = self._backups.get(named, 0) if named else self._begun.get(id, fault.seq)
             servers = frozenset(map(str, fault.data.get("restores", ())))
             self.restored.append(_Restored(since, heal.seq, servers))
 
-    def told(self, key: str) -> str:
+    def is_struck(self, key: str) -> bool:
+        """Whether somebody revoked or destroyed it, and did not put it back."""
+        return any(key in keys for keys in self.struck.values())
+
+    def explain_loss(self, key: str) -> str:
         """Why its loss is what somebody wanted, or was told of; empty when it is not."""
         seq, provider = self.acked[key]
-        if key in self.struck:
+        if self.is_struck(key):
             return "struck at their key server"
         if provider in self.deleted.values() or "" in self.deleted.values():
             return "of a deleted provider"
@@ -168,9 +175,9 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     for record in records:
         keys.take(record)
     gone = [key for key in keys.acked if key not in keys.available]
-    told = {key: why for key in gone if (why := keys.told(key))}
-    kept = [key for key in keys.acked if key not in told and key not in keys.struck]
-    excused = _excused([*told.values()])
+    told = {key: why for key in gone if (why := keys.explain_loss(key))}
+    kept = [key for key in keys.acked if key not in told and not keys.is_struck(key)]
+    excused = _format_excused([*told.values()])
     lost = [key for key in kept if key in keys.asked and key not in keys.available]
     silent = [key for key in kept if key not in keys.asked]
     if lost:
@@ -188,7 +195,7 @@ def acked_key_recoverable(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"{text}{excused}")
 
 
-def _excused(reasons: Sequence[str]) -> str:
+def _format_excused(reasons: Sequence[str]) -> str:
     """How many are gone for which reason, as the end of a sentence."""
     counted = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return "".join(f"; {count} gone as told: {why}" for why, count in counted.items())

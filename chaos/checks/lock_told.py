@@ -36,7 +36,7 @@ def lock_told(records: Sequence[Record]) -> Finding:
                 marked.setdefault(vm, record.seq)
         elif record.op == "lock_events":
             end = record
-    unmarked = _unmarked(records)
+    unmarked = _find_unmarked(records)
     if unmarked:
         return Finding(CheckOutcome.FAIL, "; ".join(unmarked.values()), tuple(unmarked))
     if not marked:
@@ -55,14 +55,14 @@ def lock_told(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"every lock of {len(end.data['told'])} VMs was told")
 
 
-def _unmarked(records: Sequence[Record]) -> dict[int, str]:
+def _find_unmarked(records: Sequence[Record]) -> dict[int, str]:
     """Of each VM that vCenter does not show as locked though it must: the record in which its host
     first told the lock, and a text."""
     end = next((r for r in reversed(records) if r.type == "state" and r.op == "alarms"), None)
     if end is None:
         return {}
     quiet_since = max((r.t for r in records if r.type in _CHANGES), default=0.0)
-    since = _locked_since(records)
+    since = _begins_of_locks(records)
     found: dict[int, str] = {}
     for vm, seen in end.data["vms"].items():
         if vm not in since or not _must_be_marked(seen):
@@ -80,7 +80,7 @@ def _must_be_marked(seen: Mapping[str, Any]) -> bool:
     return locked and not seen["marked"] and seen["connection"] not in _UNSEEN
 
 
-def _locked_since(records: Sequence[Record]) -> dict[str, Record]:
+def _begins_of_locks(records: Sequence[Record]) -> dict[str, Record]:
     """Of each VM that its host has as locked at the end, the record since which it does."""
     since: dict[str, Record] = {}
     for record in records:

@@ -19,7 +19,7 @@ def no_fault_left(records: Sequence[Record]) -> Finding:
     for record in records:
         seen += record.type == "fault"
         active.take(record)
-    if left := active.owed():
+    if left := active.ids_to_heal():
         where = tuple(active.began[id].seq for id in left)
         return Finding(CheckOutcome.FAIL, f"still there: {', '.join(left)}", where)
     if not seen:

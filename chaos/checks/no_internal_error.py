@@ -30,7 +30,8 @@ def no_internal_error(records: Sequence[Record]) -> Finding:
         if record.type == "state" and record.op == "counters":
             first.setdefault(record.node, record)
             last[record.node] = record
-        fell = str(record.data.get("fell", "")) if record.op == "node" else ""
+        of_node = record.type == "state" and record.op == "node"
+        fell = str(record.data.get("fell", "")) if of_node else ""
         if fell.startswith(_EXCEPTIONS):
             bad.append(f"{record.node} fell: {fell}")
             where.append(record.seq)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import judged
+from chaos.checks.states import judge_states
 from chaos.history import Record
 
 
@@ -14,7 +14,7 @@ def no_needless_outage(records: Sequence[Record]) -> Finding:
 
     Unknown when no VM was looked at under a fault.
     """
-    found = judged(records)
+    found = judge_states(records)
     down = [breach for breach in found.breaches if breach.outage]
     if down:
         text = "; ".join(str(breach) for breach in down[:5])

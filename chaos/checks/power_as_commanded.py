@@ -103,7 +103,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     Unknown when the logs were not read, or no command and no boot changed anything. A failure shows
     the command that was under way last, and the record with the changes.
     """
-    vms, hosts = _commanded(records)
+    vms, hosts = _collect_commands(records)
     end = next((r for r in reversed(records) if r.type == "state" and r.op == "power"), None)
     if end is None:
         return Finding(CheckOutcome.UNKNOWN, "the hosts' logs were not read")
@@ -115,7 +115,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
         vm = vms.setdefault(change["vm"], _Vm())
         vm.come_to(change["t"])
         final = last[change["vm"], change["host"], change["boot"]] == place
-        if wrong := _judged(vm, change, hosts, final=final):
+        if wrong := _judge_change(vm, change, hosts, final=final):
             life = f"{change['host']} (boot {change['boot']})"
             bad.append(f"{change['vm']} {wrong} at {change['t']:g} s on {life}")
             where += [seq for t, seq in vm.asked if t <= change["t"] + SLACK_S][-1:]
@@ -126,7 +126,7 @@ def power_as_commanded(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"{len(changes)} changes, each for a reason of its own")
 
 
-def _judged(
+def _judge_change(
     vm: _Vm,
     change: Mapping[str, Any],
     hosts: _Hosts,
@@ -157,7 +157,7 @@ def _pay(commands: list[_Command], on: bool, t: float) -> bool:
     return bool(open_)
 
 
-def _commanded(records: Sequence[Record]) -> tuple[dict[str, _Vm], _Hosts]:
+def _collect_commands(records: Sequence[Record]) -> tuple[dict[str, _Vm], _Hosts]:
     """Each VM as it was at first, with its commands; and the lives of the hosts."""
     vms: dict[str, _Vm] = {}
     hosts = _Hosts()

@@ -10,7 +10,7 @@ from typing import Final
 
 from chaos.active_faults import ActiveFaults
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import judged as followed
+from chaos.checks.states import judge_states as followed
 from chaos.checks.states import last_look
 from chaos.history import Record
 from chaos.oracle.fold.answers import RUNS
@@ -47,13 +47,13 @@ class _Run:
 
     def take(self, record: Record) -> None:
         """Follow one record."""
-        owed = self.active.owed()
+        owed = self.active.ids_to_heal()
         self.active.take(record)
         if record.type == "fault":
             self.healed = None
             self.back.clear()
         elif record.type == "heal":
-            if owed and owed != (left := self.active.owed()):
+            if owed and owed != (left := self.active.ids_to_heal()):
                 self.healed = None if left else record
         elif record.op in _POWER and record.type in ("invoke", "ok", "fail", "info"):
             if record.type != "ok":
@@ -123,7 +123,7 @@ def recovery_bound(records: Sequence[Record]) -> Finding:
     judged = [vm for vm, ran in run.ran.items() if ran and vm not in run.off]
     healed = run.healed.t
     behind = [vm for vm in judged if run.back.get(vm, math.inf) > run.due(vm, healed)]
-    excused = _excused(records, behind) if behind else frozenset()
+    excused = _find_excused(records, behind) if behind else frozenset()
     late: list[str] = []
     early: list[str] = []
     for vm in behind:
@@ -147,7 +147,7 @@ def recovery_bound(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, text)
 
 
-def _excused(records: Sequence[Record], vms: Sequence[str]) -> frozenset[str]:
+def _find_excused(records: Sequence[Record], vms: Sequence[str]) -> frozenset[str]:
     """Those that the rules let be something else than running at the end."""
     at_end = followed(records).at_end
     return frozenset(vm for vm in vms if at_end.get(vm) != RUNS)

@@ -35,7 +35,7 @@ def replicas_agree(records: Sequence[Record]) -> Finding:
     groups: dict[tuple[str, ...], dict[str, Record]] = {}
     for server, record in last.items():
         groups.setdefault(tuple(record.data.get("group", ())), {})[server] = record
-    found = [_compared(group) for group in groups.values() if len(group) > 1]
+    found = [_compare_servers(group) for group in groups.values() if len(group) > 1]
     if not found:
         return Finding(CheckOutcome.UNKNOWN, "no two servers that replicate were asked at the end")
     worst = [one for one in found if one.result is CheckOutcome.FAIL]
@@ -43,7 +43,7 @@ def replicas_agree(records: Sequence[Record]) -> Finding:
     return Finding((worst or found)[0].result, text, tuple(n for one in worst for n in one.records))
 
 
-def _compared(last: Mapping[str, Record]) -> Finding:
+def _compare_servers(last: Mapping[str, Record]) -> Finding:
     """The servers of one group."""
     records = tuple(r.seq for r in last.values())
     ids = max(r.data["ids"] for r in last.values())

@@ -141,11 +141,11 @@ _last: tuple[Sequence[Record], int, Judged] | None = None
 """The history that was judged last: several checks ask for the same one."""
 
 
-def judged(records: Sequence[Record]) -> Judged:
+def judge_states(records: Sequence[Record]) -> Judged:
     """The run of these records, held against the oracle look by look."""
     global _last
     if _last is None or _last[0] is not records or _last[1] != len(records):
-        _last = records, len(records), _judged(records)
+        _last = records, len(records), _judge_records(records)
     return _last[2]
 
 
@@ -154,7 +154,7 @@ def last_look(records: Sequence[Record]) -> int:
     return next((r.seq for r in reversed(records) if r.op == "look" and r.type == "state"), 0)
 
 
-def _judged(records: Sequence[Record]) -> Judged:
+def _judge_records(records: Sequence[Record]) -> Judged:
     found, fold = Judged(), Fold()
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
@@ -171,7 +171,7 @@ def _judged(records: Sequence[Record]) -> Judged:
             since = began.pop(int(record.data.get("n", 0)), record.t)
             found.breaches += _operation(fold, marks, record, since)
         if fold.misplaced:
-            found.breaches.append(_misplaced(fold, record))
+            found.breaches.append(_misplacement(fold, record))
         if record.op == "guest.challenge" and record.node in fold.vms and record.node in watched:
             found.breaches += _guest(fold, answers, record)
         if record.type == "fault":
@@ -180,7 +180,7 @@ def _judged(records: Sequence[Record]) -> Judged:
             continue
         found.looks += 1
         found.breaches += _look(fold, watched, marks)
-        found.breaches += _answered(fold, watched, answers)
+        found.breaches += _check_answers(fold, watched, answers)
         if record.seq == last:
             found.at_end = {name: fold.vm_may_be(name) for name, vm in fold.vms.items() if vm.host}
     found.vms, found.lost, found.acts = len(fold.vms), fold.lost, fold.acts
@@ -192,18 +192,18 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
     for name in fold.hosts:
         if name not in fold.nodes:
             continue
-        seen, allowed = fold.seen_host(name), fold.allowed_host(name)
+        seen, allowed = fold.observe_host(name), fold.host_allowance(name)
         one = watched.get(name) or watched.setdefault(name, _Watched())
-        if one.look(seen, allowed.states, fold.seen_at(name), now):
+        if one.look(seen, allowed.states, fold.record_of_host(name), now):
             yield _breach(fold, name, one, seen, allowed)
     marked: list[Breach] = []
     for name, vm in fold.vms.items():
-        seen = fold.seen_vm(name)
+        seen = fold.observe_vm(name)
         states = fold.vm_may_be(name) if seen else _NOTHING
         one = watched.get(name) or watched.setdefault(name, _Watched())
         if one.look(seen, states, vm.seq, now):
-            yield _breach(fold, name, one, seen, fold.allowed_vm(name), vm=True)
-        if one.lost(vm.lost_since, owed := fold.owed(name)):
+            yield _breach(fold, name, one, seen, fold.vm_allowance(name), vm=True)
+        if one.lost(vm.lost_since, owed := fold.restart_due(name)):
             seq, allowed = fold.nodes[vm.host].seq, Allowed(RUNS, owed)
             yield Breach(
                 seq, vm.lost_since, name, True, LOST, RUNNING, allowed, fold.faults.tells()
@@ -212,7 +212,7 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
         mark = marks.get(name) or marks.setdefault(name, _Mark())
         seq = mark.look(name in fold.marked, free, now, fold.marked_at)
         if seq:
-            allowed, told = fold.allowed_vm(name), fold.faults.tells()
+            allowed, told = fold.vm_allowance(name), fold.faults.tells()
             marked.append(Breach(seq, now, name, True, LOCKED, seen, allowed, told))
     yield from marked
 
@@ -234,16 +234,16 @@ def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[B
     if record.type == "ok" and "wrong" not in record.data:
         answers[name] = record
     elif record.type == "fail" and NOT_RUNNING in str(record.data.get("error")):
-        if fold.seen_vm(name) == RUNNING and fold.vm_may_be(name) == {RUNNING}:
+        if fold.observe_vm(name) == RUNNING and fold.vm_may_be(name) == {RUNNING}:
             yield _of_guest(fold, record, SILENT)
 
 
-def _answered(
+def _check_answers(
     fold: Fold, watched: dict[str, _Watched], answers: dict[str, Record]
 ) -> Iterator[Breach]:
     """Guests that answered since the last look, and could not have run for the grace."""
     for name, record in answers.items():
-        one, seen = watched[name], fold.seen_vm(name)
+        one, seen = watched[name], fold.observe_vm(name)
         shut = bool(seen) and RUNNING not in fold.vm_may_be(name)
         if shut and record.t - one.allowed_since >= GRACE_S:
             yield _of_guest(fold, record, ANSWERS)
@@ -251,12 +251,12 @@ def _answered(
 
 
 def _of_guest(fold: Fold, record: Record, odd: str) -> Breach:
-    allowed, told = fold.allowed_vm(record.node), fold.faults.tells()
-    seen = fold.seen_vm(record.node)
+    allowed, told = fold.vm_allowance(record.node), fold.faults.tells()
+    seen = fold.observe_vm(record.node)
     return Breach(record.seq, record.t, record.node, True, odd, seen, allowed, told)
 
 
-def _misplaced(fold: Fold, record: Record) -> Breach:
+def _misplacement(fold: Fold, record: Record) -> Breach:
     """A power-on: DRS chose a host that takes no VM, or none though one took it (HA-03)."""
     odd = f"{STARTED} on {record.data['host']}" if record.type == "ok" else NOT_PLACED
     allowed = Allowed(frozenset({fold.misplaced}))
@@ -275,7 +275,7 @@ def _operation(
         free_since = marks[name].free_since
         free = free_since is not None and since - free_since >= GRACE_S
         if free and LOCKED not in fold.vm_may_be(name):
-            allowed = fold.allowed_vm(name)
+            allowed = fold.vm_allowance(name)
             yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
     if fold.impossible:
         allowed = Allowed(lock_states(fold.impossible), fold.impossible)

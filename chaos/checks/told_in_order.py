@@ -49,13 +49,13 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     trusted = any(
         found["type"] == ManagementType.TRUST_AUTHORITY
         for r in records
-        if r.op == "staging"
+        if r.type == "state" and r.op == "staging"
         for found in r.data.get("providers", ())
     )
     wrong = [
         (text, record.seq)
         for record in read
-        for text in _misplaced(_events(record.data["told"]), taken=taken, trusted=trusted)
+        for text in _find_misplaced(_events(record.data["told"]), taken=taken, trusted=trusted)
     ]
     if wrong:
         return Finding(
@@ -71,7 +71,7 @@ def _events(told: Sequence[Sequence[Any]]) -> Iterator[Told]:
     return (Told(str(event), str(host), str(vm)) for event, host, vm in told)
 
 
-def _misplaced(told: Iterator[Told], *, taken: bool, trusted: bool) -> Iterator[str]:
+def _find_misplaced(told: Iterator[Told], *, taken: bool, trusted: bool) -> Iterator[str]:
     unreachable, owing = taken or trusted, False
     locked: set[str] = set()
     asking: set[str] = set()

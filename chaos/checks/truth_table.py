@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import judged
+from chaos.checks.states import judge_states
 from chaos.history import Record
 
 NOT_REASONED: Final[Mapping[str, Any]] = {
@@ -29,7 +29,7 @@ def truth_table(records: Sequence[Record]) -> Finding:
     if other := _not_reasoned(records):
         text = f"the oracle does not reason about {', '.join(other)} at another value than usual"
         return Finding(CheckOutcome.UNKNOWN, text)
-    found = judged(records)
+    found = judge_states(records)
     if found.breaches:
         text = "; ".join(str(breach) for breach in found.breaches[:5])
         more = len(found.breaches) - 5
@@ -48,6 +48,7 @@ def truth_table(records: Sequence[Record]) -> Finding:
 
 def _not_reasoned(records: Sequence[Record]) -> list[str]:
     """The knobs of the lab that the oracle knows at their defaults only, and are not there."""
-    staged = next((one.data for one in records if one.op == "staging"), {})
+    stagings = (one for one in records if one.type == "state" and one.op == "staging")
+    staged = next((one.data for one in stagings), {})
     knobs: Mapping[str, Any] = staged.get("knobs", {})
     return [name for name, usual in NOT_REASONED.items() if knobs.get(name, usual) != usual]

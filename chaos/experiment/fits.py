@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.experiment.model import Experiment
 from chaos.experiment.plan import PlannedFault
-from chaos.experiment.timeline import Placed, both_hold, held_by
+from chaos.experiment.timeline import Placed, both_hold, settings_of
 from chaos.lab import Directory
 from protocol.terms import Role
 
@@ -19,7 +19,7 @@ def check_fits(
     faults = [(place, one) for place, one in placed if isinstance(one, PlannedFault)]
     _radius(experiment, [fault for _, fault in faults], directory)
     sure = [(place, f) for place, f in faults if f.cue is None and not f.drawn]
-    holding = [(place, f) for place, f in sure if held_by(f.fault())]
+    holding = [(place, f) for place, f in sure if settings_of(f.fault())]
     for number, (_, first) in enumerate(holding):
         if experiment.document.full:
             return

@@ -30,8 +30,8 @@ OF_A_CLUSTERED_BUS: Final = ("broker.down", "broker.route_cut")
 OF_AN_ACTIVE_SERVER: Final = ("kms.failover",)
 """Kinds that are drawn where one key server of several takes the changes, beside all others."""
 _NO_LAB: Final = (*OF_AN_ACTIVE_SERVER, *OF_A_CLUSTERED_BUS, *OF_KMIP)
-_ON_REQUEST: Final = ("kms.reject",)
-"""Drawn when they are named, and as an unusual kind of a run (``unusual``)."""
+_ON_REQUEST: Final = ("kms.reject", "host.hostile")
+"""Drawn when they are named, and in some runs beside the swarm (``unusual``)."""
 RANDOM: Final = tuple(
     f.kind
     for f in FAULTS
@@ -146,7 +146,7 @@ class _Swarm:
                 begin = self._begin(kind, at)
                 self._draw(kind, begin, min(begin + lasts_s, mix.until_s), composite)
         ordered = sorted(self._drawn, key=lambda interval: (interval.at, interval.fault.id))
-        return tuple(map(_planned, ordered))
+        return tuple(map(_plan_fault, ordered))
 
     @staticmethod
     def _time(draws: Draws, mean_s: float, *, even: bool) -> float:
@@ -183,14 +183,16 @@ class _Swarm:
             chosen = fields or type.draw_fields(stream, self._directory)
             if chosen is None:
                 return None
-            fault = self._made(type, chosen, stream)
+            fault = self._make_fault(type, chosen, stream)
             made = _Interval(fault, at, until) if fault is not None else None
             if made is not None and self._fits(made):
                 self._drawn.append(made)
                 return made
         return None
 
-    def _made(self, type: type[Fault], fields: Mapping[str, Any], draws: Draws) -> Fault | None:
+    def _make_fault(
+        self, type: type[Fault], fields: Mapping[str, Any], draws: Draws
+    ) -> Fault | None:
         id = f"{re.sub('[._]', '-', type.kind)}-{self._number}"
         try:
             params = type.params.model_validate(fields)
@@ -241,7 +243,7 @@ def _same_power(first: Fault, second: Fault) -> bool:
     return both and bool(set(first.touches()) & set(second.touches()))
 
 
-def _planned(interval: _Interval) -> PlannedFault:
+def _plan_fault(interval: _Interval) -> PlannedFault:
     fault = interval.fault
     return PlannedFault(
         id=fault.id,
@@ -254,7 +256,7 @@ def _planned(interval: _Interval) -> PlannedFault:
     )
 
 
-def counted(faults: Sequence[PlannedFault]) -> dict[str, int]:
+def count_kinds(faults: Sequence[PlannedFault]) -> dict[str, int]:
     """How often each kind stands in a schedule, in the order of the registry."""
     return {
         fault.kind: count

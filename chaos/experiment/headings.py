@@ -24,7 +24,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return word.lower() in f"{self.title}\n{self.comment}".lower()
 
 
-def told(text: str) -> Told:
+def read_heading(text: str) -> Told:
     """The head of a file with this text; empty where it has none."""
     body = _BODY.search(text)
     head = text[: body.start()] if body else text

@@ -41,7 +41,7 @@ from chaos.load.threshold import check_of
 from chaos.text_file import text_of
 from chaos.workload import OPERATIONS
 from chaos.yaml_file import Path, YamlFile
-from protocol.printable import quoted
+from protocol.printable import quote
 
 SECTIONS: Final = (
     "topology",
@@ -106,7 +106,7 @@ class _Linter(ScheduleLinter):
         data = self.fields((), self.document.data)
         if not isinstance(self.document.data, dict):
             return None
-        data = self.document.data = Parameters(self.document).filled(data, given)
+        data = self.document.data = Parameters(self.document).fill(data, given)
         top = {k: v for k, v in data.items() if k not in SECTIONS}
         heading = self.section(Heading, (), top, also=SECTIONS)
         topology = self._topology(data.get("topology"))
@@ -134,7 +134,7 @@ class _Linter(ScheduleLinter):
         if "schedule" not in data:
             self.document.add((), "KS-CHAOS-003", "an experiment has a schedule")
         scheduled, swarms = self.schedule(data.get("schedule", []), guards)
-        self._followed(probes["during"], data.get("schedule", []))
+        self._check_followed(probes["during"], data.get("schedule", []))
         if self.document.problems or heading is None or requires is None:
             return None
         if guards is None or final is None:
@@ -188,7 +188,7 @@ class _Linter(ScheduleLinter):
             whole = re.fullmatch("([0-9]{1,9})(%?)", text)
             share = whole is not None and whole[2] == "%"
             if whole is None or (share and (key not in BUDGETS or int(whole[1]) > 100)):
-                self.document.add(path, "KS-CHAOS-004", f"{quoted(text)} is no number, nor a share")
+                self.document.add(path, "KS-CHAOS-004", f"{quote(text)} is no number, nor a share")
         return guards
 
     def _probes(self, when: str, value: Any) -> list[Probed]:
@@ -208,7 +208,7 @@ class _Linter(ScheduleLinter):
             found.append(made)
         return found
 
-    def _followed(self, probes: list[Probed], schedule: Any) -> None:
+    def _check_followed(self, probes: list[Probed], schedule: Any) -> None:
         """Entries that probes wait for are there."""
         items = schedule if isinstance(schedule, list) else []
         ids = {str(item["id"]) for item in items if isinstance(item, dict) and "id" in item}

@@ -97,7 +97,7 @@ class ScheduleLinter(Sections):
         if entry.point is not None:
             rest = self._at_point(path, entry.point, rest)
         if entry.rolling is not None:
-            rest = self._rolled(path, entry, entry.rolling, what, rest)
+            rest = self._batch_fields(path, entry, entry.rolling, what, rest)
         params = self.section(what.params, path, rest, also=sorted(FIELDS))
         if params is None:
             return None
@@ -181,7 +181,7 @@ class ScheduleLinter(Sections):
         elif name not in OPERATIONS and name not in ACTIONS:
             self.name(path, "operation or action", name, [*OPERATIONS, *ACTIONS])
 
-    def _rolled(
+    def _batch_fields(
         self,
         path: Path,
         entry: ScheduleEntry,

@@ -26,7 +26,7 @@ from chaos.experiment.section import After, Section, Selector, no_less_than, rea
 from chaos.hypotheses.tolerance import Tolerance, read_above, read_below, tolerance
 from chaos.load.planned import PlannedLoad, check_mix
 from chaos.load.profile import read_profile
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.units import Rate, Seconds
 from protocol import names
 
@@ -138,10 +138,10 @@ class Offered(Section):
     @model_validator(mode="after")
     def _readable(self) -> Offered:
         read_profile(self.rate, self.for_)
-        self.planned().limits()
+        self.plan_load().limits()
         return self
 
-    def planned(self) -> PlannedLoad:
+    def plan_load(self) -> PlannedLoad:
         """As a plan has it."""
         return PlannedLoad(
             rate=self.rate,
@@ -294,7 +294,7 @@ class Heading(Section):
 
     apiVersion: Literal["keystead/v1"]
     kind: Literal["Experiment"]
-    name: Annotated[str, named(names.EXPERIMENT)]
+    name: Annotated[str, name_validator(names.EXPERIMENT)]
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     description: str = ""
     seed: Annotated[Any, BeforeValidator(read_seed), WithJsonSchema(SEED)] = 1

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chaos.experiment.sections import Sections
 from chaos.yaml_file import Path
-from protocol.printable import quoted
+from protocol.printable import quote
 
 FIELD: Final = "with"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -23,7 +23,7 @@ Value = str | int | float | bool
 class Parameters(Sections):
     """Puts the parameters of one document into its values; problems go into the document."""
 
-    def filled(self, data: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def fill(self, data: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """``data`` without ``with``, its uses replaced; ``given`` replaces defaults.
 
         A name that is given and not declared is a problem of the file's ``with``.
@@ -31,7 +31,7 @@ class Parameters(Sections):
         values: dict[str, Any] = {}
         for name, value in self.fields((FIELD,), data.get(FIELD, {})).items():
             if not _NAME.fullmatch(name):
-                text = f"{quoted(name)} is no name: letters, digits, _ and -, from a letter on"
+                text = f"{quote(name)} is no name: letters, digits, _ and -, from a letter on"
                 self.document.add((FIELD, name), "KS-CHAOS-004", text)
             if not isinstance(value, Value):
                 text = f"{name}: a parameter is a text, a number, true or false"

@@ -16,7 +16,7 @@ from chaos.faults import from_plain
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import Scope
 from chaos.hypotheses.tolerance import Tolerance
-from chaos.load.planned import PlannedLoad, spelled
+from chaos.load.planned import PlannedLoad, describe_load
 from chaos.points import Strike
 from chaos.workload import Arrival
 from protocol.terms import NodeName, VmName
@@ -272,7 +272,7 @@ def render(made: Plan) -> str:
         must = f", must be {action.must}" if action.must else ""
         lines.append(f"  {begin}  {action.id}: {action.summary()}{must}")
     if made.load is not None:
-        lines += ["", f"load: {spelled(made.load)}"]
+        lines += ["", f"load: {describe_load(made.load)}"]
         lines += [f"  {text}" for text in made.load.thresholds]
     if made.arrivals:
         lines += ["", f"workload: {len(made.arrivals)} arrivals"]

@@ -25,7 +25,7 @@ from chaos.experiment.generate import (
     schedule,
 )
 from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
-from chaos.experiment.unusual import CALLS, plus, unusual
+from chaos.experiment.unusual import CALLS, intruder, plus, unusual
 from chaos.faults import to_plain
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
@@ -91,7 +91,7 @@ def random_plan(
     """A whole run of random faults beside a workload, judged by every check that always judges."""
     arrivals = _arrivals(workload, mix.until_s, directory, seed)
     moments = [arrival.at for arrival in arrivals if arrival.op not in _READS]
-    unattended = _unattended(mix, seed)
+    unattended = _draw_absence(mix, seed)
     return Plan(
         name=f"fuzz-{seed}",
         title=f"Random faults of seed {seed}",
@@ -210,6 +210,7 @@ def _faults(
     if mix.rare:
         faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)
         faults += unusual(mix, directory, seed, faults)
+        faults += intruder(mix, directory, seed, faults)
     for begin, end in unattended:
         there = [
             f for f in faults if f.at <= begin + SHORT_LEASE_S / 2 and begin < (f.until or 0.0)
@@ -234,7 +235,7 @@ def _with_longer(
     return tuple(found)
 
 
-def _unattended(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
+def _draw_absence(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
     """When the controller is away, if it is, as (from, until)."""
     draws = Draws(seed, "run/unattended")
     away, where = draws.unit() < _AWAY, draws.unit()

@@ -43,10 +43,10 @@ def plan(experiment: Experiment, directory: Directory, seed: int) -> Plan:
     """
     document = experiment.document
     before = len(document.problems)
-    placed = Timeline(experiment, directory, seed).placed()
+    placed = Timeline(experiment, directory, seed).place_entries()
     faults = [one.planned for one in placed if isinstance(one.planned, PlannedFault)]
     actions = [one.planned for one in placed if isinstance(one.planned, PlannedAction)]
-    load = _offered(experiment, directory, seed)
+    load = _plan_load(experiment, directory, seed)
     loads = [one.until for one in experiment.workload if one.until is not None]
     loads += [] if load is None else [load.until_s]
     duration_s = experiment.heading.duration or max(_ends(faults, actions), *loads, 0.0)
@@ -163,7 +163,7 @@ def _arrivals(
         for at, target in draw_arrivals(one.rate, (one.from_, until), targets, draws):
             drawn.append((at, place, one.op, target))
     if load is not None:
-        drawn += [(at, AFTER_ALL, op, target) for at, op, target in load.drawn(seed)]
+        drawn += [(at, AFTER_ALL, op, target) for at, op, target in load.draw_arrivals(seed)]
     drawn.sort()
     return tuple(
         Arrival(at=at, op=op, target=target, number=number)
@@ -171,12 +171,12 @@ def _arrivals(
     )
 
 
-def _offered(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:
+def _plan_load(experiment: Experiment, directory: Directory, seed: int) -> PlannedLoad | None:
     """The load with the VMs that its selector chooses; None when none is offered."""
     offered = experiment.load
     if offered is None:
         return None
-    load = offered.planned()
+    load = offered.plan_load()
     wanted = any(OPERATIONS[operation_of(word)].about == "vms" for word in load.mix)
     if not wanted and offered.on is None:
         return load

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from chaos.actions.base import Action
 from chaos.experiment.section import After, Section, Selector, no_less_than, read_after
 from chaos.faults.base import Fault
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.points import Call
 from chaos.units import Seconds, Share, seconds
 from protocol import names
@@ -86,7 +86,7 @@ class ScheduleEntry(Section):
 
     fault: str | None = None
     do: str | None = None
-    id: Annotated[str, named(names.FAULT)] | None = None
+    id: Annotated[str, name_validator(names.FAULT)] | None = None
     at: Seconds | None = None
     after: (
         Annotated[After, BeforeValidator(read_after), WithJsonSchema({"type": "string"})] | None
@@ -165,7 +165,7 @@ class RandomEntry(Section):
     """An entry of the schedule that stands for faults that are drawn."""
 
     random: Random
-    id: Annotated[str, named(names.FAULT)] = "random"
+    id: Annotated[str, name_validator(names.FAULT)] = "random"
 
 
 class Scheduled(BaseModel):

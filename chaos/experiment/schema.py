@@ -30,7 +30,7 @@ from chaos.experiment.schedule_model import OF_ACTIONS, OF_FAULTS, RandomEntry, 
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from chaos.hypotheses.probes import PROBES
-from chaos.units import written_s
+from chaos.units import format_s
 from chaos.workload import OPERATIONS
 
 _SCALARS: Final = ("string", "number", "boolean")
@@ -82,29 +82,29 @@ def _with_parameters(shape: Any) -> Any:
 def shape_of(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema without references, so that it can stand anywhere."""
     made = model.model_json_schema(by_alias=True)
-    shape: dict[str, Any] = _inlined(made, made.pop("$defs", {}))
+    shape: dict[str, Any] = _inline(made, made.pop("$defs", {}))
     return shape
 
 
-def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+def _inline(value: Any, definitions: dict[str, Any]) -> Any:
     """``value`` with what each ``$ref`` leads to in its place, and defaults as a file has them."""
     if isinstance(value, dict):
         if "$ref" in value:
-            return _inlined(definitions[value["$ref"].rsplit("/", 1)[-1]], definitions)
-        made = {key: _inlined(item, definitions) for key, item in value.items()}
+            return _inline(definitions[value["$ref"].rsplit("/", 1)[-1]], definitions)
+        made = {key: _inline(item, definitions) for key, item in value.items()}
         if made.get("type") == "string" and "default" in made:
-            made["default"] = _written(made["default"])
+            made["default"] = _format_default(made["default"])
         return made
-    return [_inlined(item, definitions) for item in value] if isinstance(value, list) else value
+    return [_inline(item, definitions) for item in value] if isinstance(value, list) else value
 
 
-def _written(default: Any) -> Any:
+def _format_default(default: Any) -> Any:
     """The default of a text: a model has a time in seconds, a file with its unit."""
     match default:
         case float():
-            return written_s(default)
+            return format_s(default)
         case {"mean": float(mean), "drawn": drawn}:
-            return f"exp({written_s(mean)})" if drawn else written_s(mean)
+            return f"exp({format_s(mean)})" if drawn else format_s(mean)
         case _:
             return default
 

@@ -42,9 +42,9 @@ def read_after(value: object) -> object:
 def no_less_than(least_s: float) -> Callable[[float], float]:
     """A validator of times in lab seconds."""
 
-    def bounded(value: float) -> float:
+    def check_bound(value: float) -> float:
         if value < least_s:
             raise PydanticCustomError("short", "at least {least}s", {"least": f"{least_s:g}"})
         return value
 
-    return bounded
+    return check_bound

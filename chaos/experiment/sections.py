@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from chaos.experiment.parse import Document
 from chaos.yaml_file import Path
-from protocol.printable import quoted
+from protocol.printable import quote
 
 M = TypeVar("M", bound=BaseModel)
 ENTRIES_LIMIT: Final = 1000  # of a schedule, a workload, one phase of a hypothesis
@@ -41,7 +41,7 @@ class Sections:
         if kind == "extra_forbidden":
             near = difflib.get_close_matches(name[:100], fields, n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(fields)}"
-            self.document.add(where, "KS-CHAOS-002", f"unknown field {quoted(name)}; {hint}")
+            self.document.add(where, "KS-CHAOS-002", f"unknown field {quote(name)}; {hint}")
         elif kind == "missing":
             self.document.add(where, "KS-CHAOS-003", f"{name!r} is missing")
         elif kind == "no_unit":
@@ -93,4 +93,4 @@ class Sections:
         hint = f"there are {', '.join(names)}" if names else "there is none here"
         if near:
             hint = f"did you mean {', '.join(near)}?"
-        self.document.add(path, id, f"no {noun} {quoted(name)}; {hint}")
+        self.document.add(path, id, f"no {noun} {quote(name)}; {hint}")

@@ -89,23 +89,27 @@ class Shrinker:
             self._try(msgspec.structs.replace(self.best, unattended=()))
 
         def tried(kept: Sequence[PlannedFault]) -> bool:
-            return self._try(_freed(msgspec.structs.replace(self.best, faults=tuple(kept))))
+            return self._try(
+                _free_from_cues(msgspec.structs.replace(self.best, faults=tuple(kept)))
+            )
 
-        reduced(self.best.faults, tried)
+        reduce_items(self.best.faults, tried)
 
     def _actions(self) -> None:
         def tried(kept: Sequence[PlannedAction]) -> bool:
-            return self._try(_freed(msgspec.structs.replace(self.best, actions=tuple(kept))))
+            return self._try(
+                _free_from_cues(msgspec.structs.replace(self.best, actions=tuple(kept)))
+            )
 
-        reduced(self.best.actions, tried)
+        reduce_items(self.best.actions, tried)
 
     def _arrivals(self) -> None:
         def tried(kept: Sequence[Arrival]) -> bool:
-            return self._try(msgspec.structs.replace(self.best, arrivals=numbered(kept)))
+            return self._try(msgspec.structs.replace(self.best, arrivals=renumber(kept)))
 
         for op in dict.fromkeys(arrival.op for arrival in self.best.arrivals):
             tried([arrival for arrival in self.best.arrivals if arrival.op != op])
-        reduced(self.best.arrivals, tried)
+        reduce_items(self.best.arrivals, tried)
 
     def _times(self) -> None:
         for earlier in _earlier(self.best):
@@ -114,7 +118,7 @@ class Shrinker:
             for shorter in _shorter(self.best.faults[place]):
                 if self._try(_with(self.best, place, shorter)):
                     break
-        for rounded in _rounded(self.best):
+        for rounded in _round_times(self.best):
             self._try(rounded)
 
     def _targets(self) -> None:
@@ -136,7 +140,7 @@ def size(plan: Plan) -> str:
     return f"{len(plan.faults)} faults, {operations} operations, {plan.duration_s:g} s"
 
 
-def reduced(items: Sequence[T], tried: Callable[[Sequence[T]], bool]) -> Sequence[T]:
+def reduce_items(items: Sequence[T], tried: Callable[[Sequence[T]], bool]) -> Sequence[T]:
     """Delta debugging: the fewest of ``items``, in their order, for which ``tried`` was true.
 
     None at all is tried first, then each part alone, then all but one part, in ever finer parts.
@@ -164,7 +168,7 @@ def reduced(items: Sequence[T], tried: Callable[[Sequence[T]], bool]) -> Sequenc
     return kept
 
 
-def numbered(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
+def renumber(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     """Arrivals in order with the numbers that a file with just them would give."""
     ordered = sorted(arrivals, key=lambda arrival: arrival.at)
     return tuple(
@@ -173,7 +177,7 @@ def numbered(arrivals: Sequence[Arrival]) -> tuple[Arrival, ...]:
     )
 
 
-def _freed(plan: Plan) -> Plan:
+def _free_from_cues(plan: Plan) -> Plan:
     """Entries that came after one that is gone begin at the time at which that was planned; probes
     that followed it are gone too."""
     there = {planned.id for planned in plan.entries()}
@@ -225,10 +229,10 @@ def _earlier(plan: Plan) -> Iterator[Plan]:
     begins = [planned.at for planned in plan.entries()] + [a.at for a in plan.arrivals]
     first = min([*begins, *(span[0] for span in plan.unattended)], default=0.0)
     if first > 1.0:
-        yield _moved(plan, round(1.0 - first, 3), min(end, plan.duration_s))
+        yield _shift(plan, round(1.0 - first, 3), min(end, plan.duration_s))
 
 
-def _moved(plan: Plan, by: float, end: float) -> Plan:
+def _shift(plan: Plan, by: float, end: float) -> Plan:
     """Everything ``by`` seconds later (earlier when it is negative)."""
     faults = [
         msgspec.structs.replace(
@@ -260,13 +264,13 @@ def _shorter(fault: PlannedFault) -> Iterator[PlannedFault]:
             yield msgspec.structs.replace(fault, until=round(fault.at + lasts_s * share, 3))
 
 
-def _rounded(plan: Plan) -> Iterator[Plan]:
+def _round_times(plan: Plan) -> Iterator[Plan]:
     """All times in whole seconds, else each fault's alone."""
     whole = [fault if fault.cue is not None else _whole(fault) for fault in plan.faults]
     yield msgspec.structs.replace(
         plan,
         faults=tuple(whole),
-        arrivals=numbered(
+        arrivals=renumber(
             [msgspec.structs.replace(a, at=float(round(a.at))) for a in plan.arrivals]
         ),
         duration_s=float(-(-plan.duration_s // 1)),
@@ -291,8 +295,8 @@ def _narrower(planned: PlannedFault, directory: Directory) -> Iterator[PlannedFa
         for path, several in _lists(value):
             middle = len(several) // 2
             for half in (several[:middle], several[middle:]):
-                changed = {**written, name: _replaced(value, path, half)}
-                made = _made(planned, changed, directory)
+                changed = {**written, name: _replace_at(value, path, half)}
+                made = _make_planned(planned, changed, directory)
                 if made is not None:
                     yield made
 
@@ -307,15 +311,15 @@ def _lists(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, 
         yield from _lists(inner, (*path, place))
 
 
-def _replaced(value: Any, path: tuple[int, ...], new: list[Any]) -> Any:
+def _replace_at(value: Any, path: tuple[int, ...], new: list[Any]) -> Any:
     if not path:
         return new
     copy = list(value)
-    copy[path[0]] = _replaced(copy[path[0]], path[1:], new)
+    copy[path[0]] = _replace_at(copy[path[0]], path[1:], new)
     return copy
 
 
-def _made(
+def _make_planned(
     planned: PlannedFault, fields: dict[str, Any], directory: Directory
 ) -> PlannedFault | None:
     type = fault_type(planned.kind)

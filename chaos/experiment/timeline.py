@@ -52,7 +52,7 @@ class Timeline:
         self._by_id = {made.id: made for made in experiment.schedule}
         self._begins: dict[str, tuple[float, Cue | None]] = {}
 
-    def placed(self) -> list[Placed]:
+    def place_entries(self) -> list[Placed]:
         """Everything in the order of its begin, as far as that is known."""
         found: list[Placed] = []
         for made in self._experiment.schedule:
@@ -66,8 +66,8 @@ class Timeline:
                 return []
         for swarm in self._experiment.swarms:
             faults = [one.planned for one in found if isinstance(one.planned, PlannedFault)]
-            written = [f for f in faults if f.cue is None and held_by(f.fault())]
-            found += [Placed(swarm.place, fault) for fault in self._drawn(swarm, written)]
+            written = [f for f in faults if f.cue is None and settings_of(f.fault())]
+            found += [Placed(swarm.place, fault) for fault in self._draw_faults(swarm, written)]
         self._unique(found)
         return sorted(found, key=lambda one: one.planned.at)
 
@@ -258,7 +258,9 @@ class Timeline:
 
     # Swarms --------------------------------------------------------------------------------
 
-    def _drawn(self, swarm: ScheduledSwarm, written: list[PlannedFault]) -> list[PlannedFault]:
+    def _draw_faults(
+        self, swarm: ScheduledSwarm, written: list[PlannedFault]
+    ) -> list[PlannedFault]:
         """The faults of a random entry that fit beside those that are written, and into the
         budgets of the file."""
         asked = swarm.random
@@ -287,7 +289,7 @@ class Timeline:
                 continue
             id = f"{swarm.id}-{fault.id}"
             values = {**fault.values, "id": id}
-            found.append(_renamed(fault, id, values))
+            found.append(_rename(fault, id, values))
         return found
 
 
@@ -308,7 +310,7 @@ def vms_of(
             raise error from None
 
 
-def _renamed(fault: PlannedFault, id: str, values: dict[str, Any]) -> PlannedFault:
+def _rename(fault: PlannedFault, id: str, values: dict[str, Any]) -> PlannedFault:
     return PlannedFault(
         id=id,
         kind=fault.kind,
@@ -345,11 +347,11 @@ def both_hold(first: PlannedFault, second: PlannedFault, end_s: float = float("i
     ends = [end_s if f.until is None else f.until for f in (first, second)]
     if first.at > ends[1] or second.at > ends[0]:
         return ""
-    held = held_by(second.fault())
-    return next((one for one in held_by(first.fault()) if one in held), "")
+    held = settings_of(second.fault())
+    return next((one for one in settings_of(first.fault()) if one in held), "")
 
 
-def held_by(fault: Fault) -> tuple[str, ...]:
+def settings_of(fault: Fault) -> tuple[str, ...]:
     """Its settings, and the power of its nodes when it decides over that."""
     power = fault.touches() if fault.holds_power else ()
     return (*(f"power of {node}" for node in power), *fault.holds())

@@ -1,5 +1,5 @@
 """Faults of which a random run has one kind at times, beside its swarm: requests that key servers
-refuse, storage calls that are refused.
+refuse, storage calls that are refused, a host that an intruder controls.
 
 They are drawn from streams of their own, so that they re-time nothing else of the run, and are left
 out where they would undo another fault.
@@ -18,6 +18,7 @@ from chaos.experiment.generate import Mix, clash
 from chaos.experiment.plan import Cue, PlannedFault
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
+from chaos.faults.host_hostile import HostHostile
 from chaos.faults.point_fail import PointFail
 from chaos.lab import Directory
 from chaos.points import REFUSALS, Strike, blows_at
@@ -34,6 +35,8 @@ CALLS: Final = {
 promised."""
 _SHARE: Final = 0.25  # of the runs: those with an unusual kind
 _MEAN_S: Final = 15.0
+_INTRUDED: Final = 0.15  # of the runs: those in which an intruder controls a host
+_INTRUDED_S: Final = 60.0  # mean
 Schedule = tuple[PlannedFault, ...]
 
 
@@ -47,6 +50,19 @@ def unusual(mix: Mix, directory: Directory, seed: int, others: Sequence[PlannedF
     return tuple(one for one in faults if not any(_meets(one, other) for other in others))
 
 
+def intruder(mix: Mix, directory: Directory, seed: int, others: Sequence[PlannedFault]) -> Schedule:
+    """A host that an intruder controls for a while; in most runs none."""
+    draws = Draws(seed, "run/intruder")
+    if draws.unit() >= _INTRUDED or mix.until_s - mix.from_s < 4 * _MEAN_S:
+        return ()
+    values = HostHostile.draw_fields(draws, directory)
+    begin = _moment(mix, draws, 0.0, 0.7)
+    if values is None:
+        return ()
+    faults = _interval(HostHostile.kind, mix, directory, draws, begin, values, mean_s=_INTRUDED_S)
+    return tuple(one for one in faults if not any(_meets(one, other) for other in others))
+
+
 def _meets(one: PlannedFault, other: PlannedFault) -> bool:
     """Whether they are there at the same time, and would undo each other."""
     apart = other.cue is None and (
@@ -56,10 +72,17 @@ def _meets(one: PlannedFault, other: PlannedFault) -> bool:
 
 
 def _interval(
-    kind: str, mix: Mix, directory: Directory, draws: Draws, begin: float, values: Mapping[str, Any]
+    kind: str,
+    mix: Mix,
+    directory: Directory,
+    draws: Draws,
+    begin: float,
+    values: Mapping[str, Any],
+    *,
+    mean_s: float = _MEAN_S,
 ) -> tuple[PlannedFault, ...]:
     type = fault_type(kind)
-    until = min(round(begin + max(mix.least_s, draws.exponential(_MEAN_S)), 3), mix.until_s)
+    until = min(round(begin + max(mix.least_s, draws.exponential(mean_s)), 3), mix.until_s)
     try:
         params = type.params.model_validate(values)
         fault = type.of(f"{kind.replace('.', '-')}-1", params, Targets(directory, draws))
@@ -81,12 +104,12 @@ def _interval(
 def _at_times(kind: str) -> Callable[[Mix, Directory, Draws], Schedule]:
     """One interval of a kind that draws its own fields."""
 
-    def drawn(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
+    def draw_interval(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
         values = fault_type(kind).draw_fields(draws, directory)
         begin = _moment(mix, draws, 0.0, 0.8)
         return () if values is None else _interval(kind, mix, directory, draws, begin, values)
 
-    return drawn
+    return draw_interval
 
 
 def _moment(mix: Mix, draws: Draws, first: float, last: float) -> float:
@@ -95,7 +118,7 @@ def _moment(mix: Mix, draws: Draws, first: float, last: float) -> float:
     return round(mix.from_s + part * (mix.until_s - mix.from_s), 3)
 
 
-def _refused(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
+def _draw_refusals(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
     """Storage calls of up to three nodes are refused, should they be made."""
     found: list[PlannedFault] = []
     for number in range(1 + draws.below(3)):
@@ -129,7 +152,7 @@ def _refused(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
 
 _KINDS: Final[Mapping[str, Callable[[Mix, Directory, Draws], Schedule]]] = {
     "kms.reject": _at_times("kms.reject"),
-    "point.fail": _refused,
+    "point.fail": _draw_refusals,
 }
 _LOST: Final = "its cure is an older database, and no check follows which keys that loses"
 UNDRAWN: Final[Mapping[str, str]] = {

@@ -12,7 +12,7 @@ from chaos.experiment.model import Guards
 from chaos.experiment.plan import Begun, Cue, Ended, Plan, PlannedAction, PlannedFault, PlannedProbe
 from chaos.load.planned import PlannedLoad
 from chaos.points import Strike
-from chaos.units import written_s
+from chaos.units import format_s
 
 _DEFAULTS: Final = Guards()
 
@@ -24,10 +24,10 @@ def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, A
     sections: dict[str, Any] = {
         "description": note,
         "seed": plan.seed,
-        "duration": written_s(plan.duration_s),
+        "duration": format_s(plan.duration_s),
         "order": plan.order,
         "topology": plan.topology,
-        "requires": _given(msgspec.to_builtins(plan.requires)),
+        "requires": _drop_empty(msgspec.to_builtins(plan.requires)),
         "hypothesis": _hypothesis(plan),
         "guards": _guards(plan),
     }
@@ -39,7 +39,7 @@ def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, A
         **{name: value for name, value in sections.items() if value not in ("", {}, None)},
         "schedule": entries,
         "workload": [
-            {"op": a.op, "at": written_s(a.at), **({"on": a.target} if a.target else {})}
+            {"op": a.op, "at": format_s(a.at), **({"on": a.target} if a.target else {})}
             for a in plan.arrivals
             if plan.load is None or not plan.load.word_of(a.op)
         ],
@@ -52,13 +52,13 @@ def as_file(plan: Plan, checks: Sequence[str], *, note: str = "") -> dict[str, A
 
 def _load(load: PlannedLoad) -> dict[str, Any]:
     """Drawn again from the seed, on the VMs that it was drawn for."""
-    return _given(
+    return _drop_empty(
         {
             "rate": load.rate,
             "for": load.for_,
             "mix": load.mix,
-            "from": written_s(load.from_s),
-            "warmup": written_s(load.warmup_s),
+            "from": format_s(load.from_s),
+            "warmup": format_s(load.warmup_s),
             "on": list(load.on),
             "arrivals": load.arrivals,
             "thresholds": list(load.thresholds),
@@ -84,7 +84,7 @@ def _fault(fault: PlannedFault) -> dict[str, Any]:
         "id": fault.id,
         "fault": fault.kind,
         **_begin(fault),
-        **({} if lasts_s is None else {"for": written_s(lasts_s)}),
+        **({} if lasts_s is None else {"for": format_s(lasts_s)}),
         **({"cure": True} if fault.cure else {}),
         **({"drawn": True} if fault.drawn else {}),
         **own,
@@ -98,7 +98,7 @@ def _action(action: PlannedAction) -> dict[str, Any]:
         "id": action.id,
         "do": action.do,
         **_begin(action),
-        **({} if lasts_s is None else {"for": written_s(lasts_s)}),
+        **({} if lasts_s is None else {"for": format_s(lasts_s)}),
         **({"on": targets} if targets else {}),
         **({"must": action.must} if action.must else {}),
         **action.values,
@@ -107,18 +107,18 @@ def _action(action: PlannedAction) -> dict[str, Any]:
 
 def _begin(planned: PlannedFault | PlannedAction) -> dict[str, Any]:
     if planned.cue is None:
-        return {"at": written_s(planned.at)}
+        return {"at": format_s(planned.at)}
     optional = {"optional": True} if planned.cue.optional else {}
     return {**_cue(planned.cue), **optional}
 
 
 def _cue(cue: Cue) -> dict[str, Any]:
     what = cue.what
-    later = f" + {written_s(cue.delay_s)}" if cue.delay_s else ""
+    later = f" + {format_s(cue.delay_s)}" if cue.delay_s else ""
     if isinstance(what, Begun):
         return {"after": f"{what.of}{later}"}
     if isinstance(what, Ended):
-        nodes, within = list(map(str, what.nodes)), written_s(what.within_s)
+        nodes, within = list(map(str, what.nodes)), format_s(what.within_s)
         wait = {"wait": what.wait, "on": nodes, "within": within}
         once = {"once": wait} if what.wait else {}
         return {"after": f"end of {what.of}{later}", **once}
@@ -128,8 +128,8 @@ def _cue(cue: Cue) -> dict[str, Any]:
     if what.nth != 1:
         when["nth"] = what.nth
     if cue.delay_s:
-        when["plus"] = written_s(cue.delay_s)
-    return {"when": _given(when)}
+        when["plus"] = format_s(cue.delay_s)
+    return {"when": _drop_empty(when)}
 
 
 def _point(strike: Strike) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _point(strike: Strike) -> dict[str, Any]:
         "call": strike.call,
         "path": strike.path,
         "function": strike.function,
-        "from": written_s(strike.start),
+        "from": format_s(strike.start),
         "nth": strike.nth,
     }
 
@@ -153,58 +153,58 @@ def _hypothesis(plan: Plan) -> dict[str, Any]:
         if of_phase:
             found[when] = of_phase
     if plan.recover_s is not None:
-        found["recover"] = {"within": written_s(plan.recover_s)}
+        found["recover"] = {"within": format_s(plan.recover_s)}
     return found
 
 
 def _final(plan: Plan) -> dict[str, Any]:
-    settle = {"settle": written_s(plan.settle_s)}
+    settle = {"settle": format_s(plan.settle_s)}
     if not plan.core:
         return settle
-    core = {"core": list(map(str, plan.core)), "within": written_s(plan.core_s)}
+    core = {"core": list(map(str, plan.core)), "within": format_s(plan.core_s)}
     return {"heal": core, **settle}
 
 
 def _probe(probe: PlannedProbe) -> dict[str, Any]:
-    written = _asked(probe)
+    written = _probe_fields(probe)
     if probe.op is not None:
         written["op"] = probe.op
     if probe.when == "before" and probe.within_s:
-        written["within"] = written_s(probe.within_s)
+        written["within"] = format_s(probe.within_s)
     if probe.when == "during":
-        written |= {"every": written_s(probe.every_s), "grace": written_s(probe.grace_s)}
+        written |= {"every": format_s(probe.every_s), "grace": format_s(probe.grace_s)}
     if probe.when == "during" and probe.cue is not None:
-        written |= {**_cue(probe.cue), "for": written_s(probe.cue.lasts_s or 0.0)}
+        written |= {**_cue(probe.cue), "for": format_s(probe.cue.lasts_s or 0.0)}
     elif probe.when == "during":
-        written["from"] = written_s(probe.start)
+        written["from"] = format_s(probe.start)
         if probe.until is not None:
-            written["until"] = written_s(probe.until)
+            written["until"] = format_s(probe.until)
     return written
 
 
-def _asked(probe: PlannedProbe) -> dict[str, Any]:
+def _probe_fields(probe: PlannedProbe) -> dict[str, Any]:
     on: Iterable[str] = (*map(str, probe.vms), *map(str, probe.hosts))
     written: dict[str, Any] = {"probe": probe.probe, "is": probe.is_.text, "on": list(on)}
     if probe.view != "host":
         written["view"] = probe.view
-    return _given(written)
+    return _drop_empty(written)
 
 
 def _guards(plan: Plan) -> dict[str, Any]:
     spent = Counter(fault.kind for fault in plan.faults if not fault.fault().reversible)
     aborts = [
-        {**_asked(probe), "for": written_s(probe.grace_s), "every": written_s(probe.every_s)}
+        {**_probe_fields(probe), "for": format_s(probe.grace_s), "every": format_s(probe.every_s)}
         for probe in plan.aborts
     ]
     away = [
-        {"from": written_s(begin), "for": written_s(end - begin)} for begin, end in plan.unattended
+        {"from": format_s(begin), "for": format_s(end - begin)} for begin, end in plan.unattended
     ]
-    lease = "" if plan.lease_s == _DEFAULTS.lease else written_s(plan.lease_s)
+    lease = "" if plan.lease_s == _DEFAULTS.lease else format_s(plan.lease_s)
     most = plan.max_duration_s
-    return _given(
+    return _drop_empty(
         {
             "lease": lease,
-            "max_duration": "" if most == _DEFAULTS.max_duration else written_s(most),
+            "max_duration": "" if most == _DEFAULTS.max_duration else format_s(most),
             "blast_radius": dict(spent),
             "abort_if": aborts,
             "unattended": away,
@@ -212,6 +212,6 @@ def _guards(plan: Plan) -> dict[str, Any]:
     )
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _drop_empty(values: dict[str, Any]) -> dict[str, Any]:
     """Without what is empty: a file leaves that out."""
     return {name: value for name, value in values.items() if value not in (None, "", [], {}, ())}

@@ -22,6 +22,7 @@ from chaos.faults.broker_route_cut import BrokerRouteCut
 from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.host_exec_option import HostExecOption
+from chaos.faults.host_hostile import HostHostile
 from chaos.faults.host_power_loss import HostPowerLoss
 from chaos.faults.host_reboot import HostReboot
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
@@ -66,6 +67,7 @@ FAULTS: tuple[type[Fault], ...] = (
     HostBootMeasure,
     HostTpmDisabled,
     HostExecOption,
+    HostHostile,
     BrokerRestart,
     BrokerDown,
     BrokerRouteCut,

@@ -16,7 +16,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
-from chaos.units import Seconds, written_s
+from chaos.units import Seconds, format_s
 from protocol.terms import NodeName, Role
 
 
@@ -53,15 +53,15 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
         there = some_of(draws, directory, tuple(Role))
         by_s = round(10 ** (1 + 3 * draws.unit()), 1)
         way = "ahead" if draws.unit() < 0.5 else "behind"
-        return None if there is None else there | {way: written_s(by_s)}
+        return None if there is None else there | {way: format_s(by_s)}
 
     def file_fields(self) -> dict[str, Any]:
         way = "ahead" if self.skew_s > 0 else "behind"
-        return super().file_fields() | {way: written_s(abs(self.skew_s))}
+        return super().file_fields() | {way: format_s(abs(self.skew_s))}
 
     def summary(self) -> str:
         way = "ahead" if self.skew_s > 0 else "behind"
-        return f"clock of {names(self.nodes)} {written_s(abs(self.skew_s))} {way}"
+        return f"clock of {names(self.nodes)} {format_s(abs(self.skew_s))} {way}"
 
     def holds(self) -> tuple[str, ...]:
         return tuple(f"clock of {node}" for node in self.nodes)

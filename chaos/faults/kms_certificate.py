@@ -19,7 +19,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names
 from chaos.lab import Directory, Lab
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.listing import all_providers
 from protocol import names as rules
 from protocol.crypto.certificates import key_digest, validity
@@ -79,8 +79,8 @@ class CertificateParams(Params):
     of: Side
     becomes: Becomes
     on: str | list[str] | dict[str, str | int] | None = None
-    provider: Annotated[str, named(rules.PROVIDER)] | None = None
-    vcenter: Annotated[str, named(rules.NODE)] | None = None
+    provider: Annotated[str, name_validator(rules.PROVIDER)] | None = None
+    vcenter: Annotated[str, name_validator(rules.NODE)] | None = None
 
     @model_validator(mode="after")
     def _check_fields(self) -> CertificateParams:

@@ -19,7 +19,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.lab import Directory, Lab
-from chaos.naming import named
+from chaos.naming import name_validator
 from chaos.observe.listing import all_hosts, all_vms
 from protocol import names
 from protocol.errors import ItemNotFound, ProductError
@@ -65,7 +65,7 @@ class KeyStateParams(Params):
     state: KeyAct
     vm: str | list[str] | None = None
     keys: list[str] | None = None
-    backup: Annotated[str, named(names.BACKUP)] | None = None
+    backup: Annotated[str, name_validator(names.BACKUP)] | None = None
 
     @model_validator(mode="after")
     def _names_keys(self) -> KeyStateParams:

@@ -14,7 +14,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, names, status_of
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Lab
-from chaos.naming import named
+from chaos.naming import name_validator
 from protocol import names as rules
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
@@ -25,7 +25,7 @@ from protocol.terms import NodeName, Role
 class RollbackParams(NodesParams):
     """Which servers, and the backup that was taken of them before: ``backup: monday``."""
 
-    backup: Annotated[str, named(rules.BACKUP)]
+    backup: Annotated[str, name_validator(rules.BACKUP)]
 
 
 class KmsRollback(NodesFault, frozen=True, kw_only=True):

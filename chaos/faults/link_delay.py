@@ -23,7 +23,7 @@ from chaos.faults.links import (
     ping,
 )
 from chaos.lab import Directory, Lab
-from chaos.units import Seconds, written_s
+from chaos.units import Seconds, format_s
 from protocol.messages.agent import DelayRule, LinkRule
 from protocol.terms import NodeName
 
@@ -67,11 +67,11 @@ class LinkDelay(LinkFault, frozen=True, kw_only=True):
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         ends = cls.draw_ends(draws, directory)
         base_s, jitter_s = 10 ** (draws.unit() * 2.5 - 2), draws.unit()
-        late = {"base": written_s(round(base_s, 3)), "jitter": written_s(round(jitter_s, 3))}
+        late = {"base": format_s(round(base_s, 3)), "jitter": format_s(round(jitter_s, 3))}
         return None if ends is None else ends | late
 
     def file_fields(self) -> dict[str, Any]:
-        late = {"base": written_s(self.base), "jitter": written_s(self.jitter)}
+        late = {"base": format_s(self.base), "jitter": format_s(self.jitter)}
         return super().file_fields() | late
 
     def summary(self) -> str:

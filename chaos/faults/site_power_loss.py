@@ -11,7 +11,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Params, Targets, names
 from chaos.faults.power import PowerFault
 from chaos.lab import Directory
-from chaos.units import Seconds, written_s
+from chaos.units import Seconds, format_s
 from protocol.terms import NodeName
 
 
@@ -49,10 +49,10 @@ class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
         if not sites:
             return None
         stagger_s = round(draws.unit() * 20, 1)
-        return {"site": list(draws.pick(sites, 1)), "stagger": written_s(stagger_s)}
+        return {"site": list(draws.pick(sites, 1)), "stagger": format_s(stagger_s)}
 
     def file_fields(self) -> dict[str, Any]:
-        return {"site": list(self.sites), "stagger": written_s(self.stagger)}
+        return {"site": list(self.sites), "stagger": format_s(self.stagger)}
 
     def summary(self) -> str:
         return f"power loss of site {', '.join(self.sites)}: {names(self.nodes)}"

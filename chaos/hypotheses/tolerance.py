@@ -72,15 +72,15 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 def read_above(value: object) -> object:
     """``> value``: for a limit that is written without its comparison."""
-    return _compared(">", value)
+    return _parse_limit(">", value)
 
 
 def read_below(value: object) -> object:
     """``< value``."""
-    return _compared("<", value)
+    return _parse_limit("<", value)
 
 
-def _compared(compare: str, value: object) -> object:
+def _parse_limit(compare: str, value: object) -> object:
     if isinstance(value, Tolerance):
         return value
     plain = isinstance(value, int | float) and not isinstance(value, bool)

@@ -89,7 +89,7 @@ class Acts:
     apart: list[tuple[frozenset[str], float, float]] = field(default_factory=list)
     _separated: dict[frozenset[str], list[tuple[float, float]]] = field(default_factory=dict)
 
-    def separated(self, one: str, other: str) -> Sequence[tuple[float, float]]:
+    def times_apart(self, one: str, other: str) -> Sequence[tuple[float, float]]:
         """When the two could not reach each other; asked for when the history was read whole."""
         pair = frozenset({one, other})
         if pair not in self._separated:

@@ -116,11 +116,11 @@ class Clients:
             how = "fail" if error.definite else "info"
             self._history.add(how, server, op=op, n=number, error=type(error).__name__)
             return None
-        seen = self._seen(answer) | (told or {})
+        seen = self._answer_fields(answer) | (told or {})
         self._history.add("ok", server, op=op, n=number, **seen)
         return seen
 
-    def _seen(self, answer: Any) -> dict[str, Any]:
+    def _answer_fields(self, answer: Any) -> dict[str, Any]:
         """What a client learns from an answer."""
         match answer:
             case m.KeyCreated():

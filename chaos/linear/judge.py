@@ -75,7 +75,7 @@ def judge(records: Sequence[Record], most: int = MOST_STEPS) -> Judged:
     for part in parts:
         ordered = search(_effects(found, part), part.start, most).ordered
         if ordered is Ordered.NO:
-            violations.append(_told(found, part, most))
+            violations.append(_explain_violation(found, part, most))
         elif ordered is Ordered.UNKNOWN:
             undecided.append(f"{part.what} at {part.server}")
     return Judged(
@@ -119,7 +119,7 @@ def _of_keys(server: str, here: Sequence[Act]) -> Iterator[Part]:
     for act in here:
         if act.uid:
             by_uid.setdefault(act.uid, []).append(act)
-    lost = [act for act in here if not act.uid and act.how == "info" and keys.made_by(act)]
+    lost = [act for act in here if not act.uid and act.how == "info" and keys.facts_of(act)]
     for uid, some in by_uid.items():
         made = any(act.op in (acts.CREATE, acts.REGISTER) for act in some)
         told = () if made else tuple((act, keys.elsewhere(act)) for act in lost)
@@ -192,7 +192,7 @@ def _due(found: Acts, group: Group, act: Act, server: str) -> float:
     """By when ``act`` has taken effect at ``server``, which is not where it did so first."""
     due = act.end if group.mode == _BEFORE_THE_ANSWER else act.end + group.settle_s
     others = (home,) if (home := _home(group, act)) else group.servers
-    spans = {span for other in others for span in found.separated(other, server)}
+    spans = {span for other in others for span in found.times_apart(other, server)}
     for begin, end in sorted((b, e + group.settle_s) for b, e in spans):
         if begin <= due and act.begin <= end:
             due = max(due, end)
@@ -202,7 +202,7 @@ def _due(found: Acts, group: Group, act: Act, server: str) -> float:
 # ---- words -------------------------------------------------------------------------------------
 
 
-def _told(found: Acts, part: Part, most: int) -> Violation:
+def _explain_violation(found: Acts, part: Part, most: int) -> Violation:
     """The shortest beginning of the part's history that has no order, without the reads that it
     can do without."""
 

@@ -19,11 +19,11 @@ def at_the_server(act: Act) -> Apply | None:
     if act.op == acts.CUSTODY and act.how == "ok":
         return lambda kek: kek if kek == act.answer["kek"] else None
     if act.op == acts.ROTATE and act.how != "fail":
-        return lambda kek: _rotated(act, kek)
+        return lambda kek: _rotate(act, kek)
     return None
 
 
-def _rotated(act: Act, kek: int) -> int | None:
+def _rotate(act: Act, kek: int) -> int | None:
     """Above ``after``; a KEK that is so already was made by the same rotation, or a later one."""
     now = kek if kek > int(act.asked["after"]) else kek + 1
     return now if act.how != "ok" or now == act.answer["kek"] else None

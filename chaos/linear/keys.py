@@ -61,7 +61,7 @@ _ALLOWED: Final = {
 Apply = Callable[[Key], Key | None]
 
 
-def made_by(act: Act) -> int:
+def facts_of(act: Act) -> int:
     """The facts that an operation brings about, if it takes effect."""
     if act.op == acts.CREATE:
         return EXISTS | ACTIVATED if act.asked.get("activate") else EXISTS
@@ -73,26 +73,26 @@ def made_by(act: Act) -> int:
 def at_the_server(act: Act) -> Apply | None:
     """What ``act`` does where it was asked; None when it says nothing of the key."""
     if act.error:
-        return _refused(act)
+        return _refuse(act)
     if act.op in (acts.CREATE, acts.REGISTER):
-        return lambda key: _created(act, key)
+        return lambda key: _create(act, key)
     if act.op in _MADE:
-        return lambda key: _changed(act, key)
+        return lambda key: _change(act, key)
     if act.how == "ok" and act.op in (acts.GET, acts.ATTRIBUTES):
-        return lambda key: _seen(act, key)
+        return lambda key: _match_answer(act, key)
     return None
 
 
 def elsewhere(act: Act) -> Apply | None:
     """What ``act`` does at a server that is told of it; None for what changes nothing."""
-    facts = 0 if act.how == "fail" else made_by(act)
+    facts = 0 if act.how == "fail" else facts_of(act)
     if not facts:
         return None
     value = int(act.answer.get("value") or UNSEEN)
     return lambda key: _with_value(Key(key.facts | facts, key.value), value)
 
 
-def _refused(act: Act) -> Apply | None:
+def _refuse(act: Act) -> Apply | None:
     if act.error == NOT_FOUND:
         return lambda key: None if key.facts else key
     if act.error == WRONG_STATE and act.op in _ALLOWED:
@@ -102,13 +102,13 @@ def _refused(act: Act) -> Apply | None:
     return None
 
 
-def _created(act: Act, key: Key) -> Key | None:
+def _create(act: Act, key: Key) -> Key | None:
     """One that is there already was made by the same operation; it is told as it is."""
-    after = key if key.facts else Key(made_by(act), key.value)
-    return _seen(act, after) if act.how == "ok" else after
+    after = key if key.facts else Key(facts_of(act), key.value)
+    return _match_answer(act, after) if act.how == "ok" else after
 
 
-def _changed(act: Act, key: Key) -> Key | None:
+def _change(act: Act, key: Key) -> Key | None:
     if not key.facts or state_of(key.facts) not in _ALLOWED[act.op]:
         return None
     after = Key(key.facts | _MADE[act.op], key.value)
@@ -117,7 +117,7 @@ def _changed(act: Act, key: Key) -> Key | None:
     return after
 
 
-def _seen(act: Act, key: Key) -> Key | None:
+def _match_answer(act: Act, key: Key) -> Key | None:
     """What the client was told fits the key."""
     if act.answer.get("state", "") != state_of(key.facts):
         return None

@@ -25,9 +25,9 @@ def at_the_server(act: Act) -> Apply | None:
         found = frozenset(map(str, act.answer["uids"]))
         return lambda holders: holders if found == {uid for uid, _ in holders} else None
     if act.op == acts.REGISTER and act.how == "ok":
-        return lambda holders: _given(holders, act.uid)
+        return lambda holders: _give(holders, act.uid)
     if act.op == acts.DESTROY and act.how != "fail":
-        return lambda holders: _destroyed(holders, act.uid)
+        return lambda holders: _destroy(holders, act.uid)
     return None
 
 
@@ -38,7 +38,7 @@ def elsewhere(act: Act) -> Apply | None:
             holders if (act.uid, True) in holders else holders | {(act.uid, False)}
         )
     if act.op == acts.DESTROY and act.how != "fail":
-        return lambda holders: _destroyed(holders, act.uid)
+        return lambda holders: _destroy(holders, act.uid)
     return None
 
 
@@ -51,12 +51,12 @@ def _living(holders: Holders) -> frozenset[str]:
     return frozenset(uid for uid, destroyed in holders if not destroyed)
 
 
-def _given(holders: Holders, uid: str) -> Holders | None:
+def _give(holders: Holders, uid: str) -> Holders | None:
     """One that has it already was registered by the same operation."""
     if (uid, False) in holders or (uid, True) in holders:
         return holders
     return None if _living(holders) else holders | {(uid, False)}
 
 
-def _destroyed(holders: Holders, uid: str) -> Holders:
+def _destroy(holders: Holders, uid: str) -> Holders:
     return (holders - {(uid, False)}) | {(uid, True)}

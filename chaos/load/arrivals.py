@@ -86,7 +86,7 @@ def draw(
     for weight in mix.values():
         heights.append((heights[-1] if heights else 0.0) + weight / total)
     which, who = Draws(seed, f"{name}/operations"), Draws(seed, f"{name}/askers")
-    chosen = array("B", (_chosen(heights, which.unit()) for _ in times))
+    chosen = array("B", (_choose(heights, which.unit()) for _ in times))
     return Arrivals(operations, times, chosen, array("H", (who.below(askers) for _ in times)))
 
 
@@ -101,14 +101,14 @@ def _times(profile: Profile, gap: Callable[[], float], left: float) -> array[flo
     for step in profile:
         count = left
         while count < step.expected:
-            times.append(begin + step.reached(count))
+            times.append(begin + step.time_of_s(count))
             count += gap()
         left = count - step.expected
         begin += step.seconds
     return times
 
 
-def _chosen(heights: Sequence[float], drawn: float) -> int:
+def _choose(heights: Sequence[float], drawn: float) -> int:
     for number, height in enumerate(heights[:-1]):
         if drawn < height:
             return number

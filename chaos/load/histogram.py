@@ -21,7 +21,7 @@ def histogram(seconds: Iterable[float]) -> Any:
     return made
 
 
-def decoded(text: str) -> Any:
+def decode_histogram(text: str) -> Any:
     """The histogram of an operation of a report."""
     from hdrh.histogram import HdrHistogram
 

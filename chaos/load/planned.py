@@ -10,7 +10,7 @@ from chaos.draws import Draws
 from chaos.load.arrivals import Spread, draw
 from chaos.load.profile import Profile, Step, length, read_profile, with_warmup
 from chaos.load.threshold import Threshold, read_threshold
-from chaos.units import written_s
+from chaos.units import format_s
 from chaos.workload import OPERATIONS, Arrival
 
 SHORT: Final = {
@@ -62,21 +62,21 @@ class PlannedLoad(msgspec.Struct, frozen=True, kw_only=True):
         """Its thresholds, read."""
         return tuple(read_threshold(text, tuple(self.mix)) for text in self.thresholds)
 
-    def drawn(self, seed: int) -> list[tuple[float, str, str]]:
+    def draw_arrivals(self, seed: int) -> list[tuple[float, str, str]]:
         """Time (to the millisecond), operation and target of each arrival, in order."""
         profile = with_warmup(read_profile(self.rate, self.for_), self.warmup_s)
-        return self._drawn(profile, seed, "load", self.from_s)
+        return self._draw_profile(profile, seed, "load", self.from_s)
 
-    def drawn_anew(
+    def draw_rest(
         self, seed: int, nth: int, at: float, rate: float
     ) -> list[tuple[float, str, str]]:
         """As ``drawn`` for the rest of it from ``at`` on, which the ``nth`` change had come at so
         many a second."""
         begin = max(at, self.from_s)
         profile = (Step(rate, rate, self.until_s - begin),) if rate else ()
-        return self._drawn(profile, seed, f"load/{nth}", begin)
+        return self._draw_profile(profile, seed, f"load/{nth}", begin)
 
-    def _drawn(
+    def _draw_profile(
         self, profile: Profile, seed: int, name: str, begin: float
     ) -> list[tuple[float, str, str]]:
         spread = Spread(self.arrivals)
@@ -120,8 +120,8 @@ def check_mix(mix: dict[str, int]) -> dict[str, int]:
     return mix
 
 
-def spelled(load: PlannedLoad) -> str:
+def describe_load(load: PlannedLoad) -> str:
     """One line for people."""
     mix = ", ".join(f"{word}:{weight}" for word, weight in load.mix.items())
     long = f" for {load.for_}" if load.for_ else ""
-    return f"{load.rate}{long} of {mix}, from {written_s(load.from_s)}"
+    return f"{load.rate}{long} of {mix}, from {format_s(load.from_s)}"

@@ -38,7 +38,7 @@ class Step(NamedTuple):
         """How many operations fall in it on average."""
         return (self.begin + self.end) / 2 * self.seconds
 
-    def reached(self, count: float) -> float:
+    def time_of_s(self, count: float) -> float:
         """Seconds from the begin of the step after which ``count`` are expected, which are fewer
         than ``expected``."""
         if not count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import inf
 
-from chaos.conversation import Said, said_of
+from chaos.conversation import Said, parse_said
 from protocol.subjects import parse_link
 from protocol.terms import NodeName
 
@@ -29,7 +29,7 @@ class Heard:
                 continue
             link = parse_link(subject)
             if link is not None and link.src != link.dst and node in (link.src, link.dst):
-                yield said_of(at, subject, payload)
+                yield parse_said(at, subject, payload)
 
     def payloads(self) -> Iterator[bytes]:
         """Every message as it travelled, oldest first."""

@@ -88,7 +88,7 @@ def wrong_order(
     log from the beginning of the fault to the end of the aftermath."""
     mine = [e for e in told if e.vm in (None, vm) and e.host in (None, host)]
     if place in _SILENT:
-        of_them = [e.event for e in mine if e.vm == vm or (e.host == host and e.vm is None)]
+        of_them = [e.event for e in mine if e.vm == vm or e.host == host]
         return f"told of the host or its VM: {_names(of_them)}" if of_them else ""
     wanted = list(_ORDERS.get(place, ()))
     left = list(wanted)

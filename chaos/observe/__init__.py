@@ -8,6 +8,7 @@
 - ``last_looks``  what is read when a run ends: disks, acknowledged keys and VMs
 - ``alarms``      what rings at vCenter when a run ends, beside what hosts say of its cause
 - ``tpms``        the TPM under each host at its boots, read at the lab's side
+- ``shown``       what vCenter shows at the end, beside what hosts say themselves
 - ``states``      nodes, hosts and VMs, written down when they change
 - ``groups``      how key servers stand that replicate after the answer, and whether they agree
 - ``contents``    what they have, compared key by key

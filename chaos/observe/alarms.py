@@ -39,7 +39,7 @@ async def look_at_alarms(lab: Lab, history: History) -> None:
         hosts={
             str(name): _host(info, own[name])
             for name, info in hosts.items()
-            if name in own and _shown(info) == _shown(hosts_then.get(name))
+            if name in own and _host_fields(info) == _host_fields(hosts_then.get(name))
         },
         vms={
             str(name): _vm(info, found.crypto, found.power)
@@ -49,7 +49,7 @@ async def look_at_alarms(lab: Lab, history: History) -> None:
     )
 
 
-def _shown(info: HostInfo | None) -> Any:
+def _host_fields(info: HostInfo | None) -> Any:
     return None if info is None else (info.alarms, info.connection, info.crypto_state)
 
 

@@ -52,7 +52,7 @@ class Groups:
         answers = await self._lab.ask_each(nodes, QueryGroup(), within_s=WITHIN_S)
         found = {node: told for node, told in answers.items() if isinstance(told, GroupStatus)}
         for node, status in found.items():
-            told = _told(status)
+            told = _status_fields(status)
             if self._last.get(node) != told:
                 self._last[node] = told
                 self._history.add("state", node, op=OP, **told)
@@ -93,7 +93,7 @@ class Groups:
             if status.peers:
                 peers = [peer.node for peer in status.peers]
                 found.setdefault(_together(node, *peers), []).append(node)
-        paired = _paired(self._lab.directory().nodes)
+        paired = _list_paired(self._lab.directory().nodes)
         if not paired:
             return found
         answers = await self._lab.ask_each(paired, QueryPair(), within_s=WITHIN_S)
@@ -111,14 +111,14 @@ def _together(*servers: NodeName) -> tuple[NodeName, ...]:
     return tuple(sorted(servers))
 
 
-def _paired(nodes: Iterable[NodeEntry]) -> list[NodeName]:
+def _list_paired(nodes: Iterable[NodeEntry]) -> list[NodeName]:
     """Key servers that have a provider with another one and do not replicate after the answer."""
     servers = [entry for entry in nodes if entry.role is Role.KMS and not entry.replication]
     serving = Counter(provider for entry in servers for provider in entry.providers)
     return [entry.node for entry in servers if any(serving[it] > 1 for it in entry.providers)]
 
 
-def _told(status: GroupStatus) -> dict[str, Any]:
+def _status_fields(status: GroupStatus) -> dict[str, Any]:
     active = {} if status.active is None else {"active": str(status.active), "term": status.term}
     return {
         "waiting": {str(peer.node): peer.waiting for peer in status.peers if peer.waiting},

@@ -77,7 +77,7 @@ class Guests:
         self._seen_on: dict[VmName, NodeName] = {}
         self._snapshots: dict[tuple[VmName, str], _Copy] = {}
 
-    def planted(self) -> tuple[VmName, ...]:
+    def list_planted(self) -> tuple[VmName, ...]:
         """VMs whose disks were filled from a marker of ours."""
         return tuple(self._disks)
 
@@ -110,13 +110,13 @@ class Guests:
         self.vtpms.forget(vm)
 
     @asynccontextmanager
-    async def left_alone(self, vm: VmName) -> AsyncIterator[None]:
+    async def leave_alone(self, vm: VmName) -> AsyncIterator[None]:
         """Nobody asks the guest anything meanwhile: its VM is copied, or goes back."""
         disk = self._disks.get(vm)
         async with asyncio.Lock() if disk is None else disk.lock:
             yield
 
-    def kept(self, vm: VmName, snapshot: str) -> None:
+    def record_snapshot(self, vm: VmName, snapshot: str) -> None:
         """A snapshot has the guest as it is now."""
         if copy := self._copy(vm):
             self._snapshots[vm, snapshot] = copy
@@ -129,7 +129,7 @@ class Guests:
         else:
             self._put(vm, copy)
 
-    def cloned(self, vm: VmName, clone: VmName) -> None:
+    def record_clone(self, vm: VmName, clone: VmName) -> None:
         """Another VM has the disk of this one, and may have its virtual TPM: that is not asked."""
         if copy := self._copy(vm):
             self._put(clone, replace(copy, vtpm=None))

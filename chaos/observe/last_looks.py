@@ -150,7 +150,7 @@ def _is_ordered(event: EventTypeId) -> bool:
 
 async def _guests(look: Look, guests: Guests, history: History) -> None:
     seen = await look.vms()
-    for vm in guests.planted():
+    for vm in guests.list_planted():
         if vm not in seen or seen[vm][1].power is not PowerState.ON:
             continue
         asked = await guests.read_back(vm, seen[vm][0])

@@ -7,7 +7,7 @@ node. What changes between two pages is seen or not, as in any list that is read
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
@@ -29,6 +29,8 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import CryptoKeyId, NodeName
 
+INVENTED: Final = "invented-"
+"""The names of VMs that a host lists and that do not exist (``host.hostile``) begin with this."""
 R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
 

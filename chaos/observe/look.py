@@ -123,8 +123,9 @@ class Look:
     async def key_status(
         self, keys: tuple[CryptoKeyId, ...]
     ) -> dict[CryptoKeyId, CryptoKeyStatus] | None:
-        """What the vCenters really get from the providers; None when one does not answer. One that
-        does not have a key's provider says nothing of the key where another one has it."""
+        """What the vCenters really get from the providers; None when one does not answer. Each
+        vCenter has a scope of its own at the key servers, so of several answers about a key the one
+        counts that has it, and else that of a vCenter with the key's provider."""
         found: dict[CryptoKeyId, CryptoKeyStatus] = {}
         for vcenter in nodes_of(self.lab, Role.VCENTER):
             for page in pages(keys):
@@ -134,7 +135,8 @@ class Look:
                     return None
                 for status in answer:
                     known = found.get(status.key)
-                    if known is None or known.reason is KeyUnavailableReason.CLUSTER_INVALID:
+                    invalid = known and known.reason is KeyUnavailableReason.CLUSTER_INVALID
+                    if known is None or invalid or (is_there(status) and not is_there(known)):
                         found[status.key] = status
         return found
 

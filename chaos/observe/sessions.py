@@ -56,7 +56,7 @@ class Sessions:
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
         """Every message that the broker lets in, in its order."""
         if subject in self._asked:
-            self._answered(self._asked.pop(subject), payload)
+            self._handle_answer(self._asked.pop(subject), payload)
             return
         name = subject.rpartition(".")[2]
         if name != OpenSession.__name__ and name not in _COMMANDS:
@@ -74,7 +74,7 @@ class Sessions:
         over = self._latest.get(link.dst, session) != session
         self._asked[reply] = link.dst, name, session, over
 
-    def _answered(self, asked: tuple[str, str, str, bool], payload: bytes) -> None:
+    def _handle_answer(self, asked: tuple[str, str, str, bool], payload: bytes) -> None:
         host, name, session, over = asked
         try:
             refused = decode_reply(payload).error is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 from chaos.history import History
 from chaos.lab import REFUSALS, Directory, Lab
-from chaos.observe.listing import all_providers
+from chaos.observe.listing import INVENTED, all_providers
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -78,14 +78,14 @@ class States:
     async def _providers(self) -> list[dict[str, Any]]:
         """What each vCenter lists; which one it is, where several lead hosts."""
         if len(leaders(self._lab)) < 2:
-            return [_told(found) for found in await Look(self._lab).providers() or ()]
+            return [_provider_fields(found) for found in await Look(self._lab).providers() or ()]
         told: list[dict[str, Any]] = []
         for vcenter in leaders(self._lab):
             try:
                 listed = await all_providers(self._lab, vcenter, within_s=WITHIN_S)
             except REFUSALS:
                 continue
-            told += [_told(found) | {"vcenter": str(vcenter)} for found in listed]
+            told += [_provider_fields(found) | {"vcenter": str(vcenter)} for found in listed]
         return told
 
     def _leads(self) -> dict[str, Any]:
@@ -132,14 +132,19 @@ class States:
         self._history.add("state", op="look", hosts=len(hosts))
 
     async def _marks(self, vcenter: NodeName) -> None:
-        """Of the VMs that fit into one answer: a look costs the same in a lab of any size."""
+        """Of the VMs that exist and fit into one answer: a look costs the same in a lab of any
+        size."""
         if vcenter not in self._nodes or self._nodes[vcenter].state is not NodeRunState.RUNNING:
             return
         try:
             listed = await self._lab.ask(vcenter, ListVms(), within_s=WITHIN_S)
         except REFUSALS:
             return
-        locked = [str(vm.vm) for vm in listed.vms if vm.lock_event is not None]
+        locked = [
+            str(vm.vm)
+            for vm in listed.vms
+            if vm.lock_event is not None and not vm.vm.startswith(INVENTED)
+        ]
         self._write("marks", vcenter, locked=locked)
 
     def _host(self, host: NodeName, summary: HostSummary) -> None:
@@ -190,7 +195,7 @@ def _services(there: Directory, attestation: Sequence[NodeName]) -> dict[str, An
     return {"services": services}
 
 
-def _told(provider: ProviderInfo) -> dict[str, Any]:
+def _provider_fields(provider: ProviderInfo) -> dict[str, Any]:
     """What decides who has its keys."""
     told = {
         "name": str(provider.provider),

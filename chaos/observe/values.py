@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from chaos.active_faults import fault_id
 from chaos.draws import Draws
-from chaos.history import History
+from chaos.history import History, Record
 from chaos.lab import Lab
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
@@ -28,10 +29,12 @@ HELD: Final = "held"
 """Of the ``state`` record of each host at the end: the keys ``asked`` for, which were given up in
 this run, and which of them are in its ``cache`` and its ``store``."""
 EVERY_S: Final = 150.0
+_HOSTILE: Final = "host.hostile"  # the fault by which an intruder controls hosts
 
 
 class Values:
-    """The values of one run, looked at no more often than each ``EVERY_S`` lab seconds."""
+    """The values of one run, looked at no more often than each ``EVERY_S`` lab seconds, and in
+    every look while an intruder controls a host: it may lose again what it obtains."""
 
     def __init__(self, lab: Lab, history: History, draws: Draws) -> None:
         self._lab, self._history = lab, history
@@ -39,10 +42,18 @@ class Values:
         self._numbers: dict[str, int] = {}
         self._last: dict[tuple[NodeName, str], dict[str, int]] = {}
         self._due = 0.0
+        self._intruders: set[str] = set()  # ids of the faults that are active
+        history.watchers.append(self._follow)
+
+    def _follow(self, record: Record) -> None:
+        if record.type == "fault" and record.op == _HOSTILE:
+            self._intruders.add(fault_id(record))
+        elif record.type == "heal":
+            self._intruders.discard(fault_id(record))
 
     async def look(self) -> None:
         """What hosts have, if it is time."""
-        if self._lab.monotonic() >= self._due:
+        if self._intruders or self._lab.monotonic() >= self._due:
             await self._ask(Role.ESXI)
             self._due = self._lab.monotonic() + EVERY_S
 
@@ -55,7 +66,7 @@ class Values:
             self._history.add("state", server, op=MADE, keys=len(keys), twice=_twice(keys))
         given_up = {str(r.data["gone"]) for r in self._history.records if "gone" in r.data}
         for host, keys in held.items() if end and given_up else ():
-            self._history.add("state", host, op=HELD, **_left(keys, given_up))
+            self._history.add("state", host, op=HELD, **_find_left(keys, given_up))
 
     async def _ask(self, role: Role) -> dict[NodeName, list[KeyFingerprint]]:
         """What the nodes of this role have that tell all of it, page by page."""
@@ -91,7 +102,7 @@ class Values:
             self._history.add("state", node, op=OP, place=place, keys=new)
 
 
-def _left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:
+def _find_left(keys: Iterable[KeyFingerprint], given_up: set[str]) -> dict[str, list[str]]:
     """Where the keys are that were given up."""
     found: dict[str, list[str]] = {"asked": sorted(given_up), "cache": [], "store": []}
     for key in keys:

@@ -90,18 +90,18 @@ class Place(msgspec.Struct, frozen=True):
     held: Held = Held.NO
     stored: bool = False
 
-    def obtained(self, *, persistence: bool, how: Held = Held.CACHED) -> Place:
+    def after_receipt(self, *, persistence: bool, how: Held = Held.CACHED) -> Place:
         """A key that comes is cached, and written while persistence is on (KP-09); one that is
         there already changes nothing (KP-17)."""
         held = how if self.held is Held.NO else self.held
         return Place(held, self.stored or persistence)
 
-    def booted(self, *, persistence: bool) -> Place:
+    def after_boot(self, *, persistence: bool) -> Place:
         """A boot empties the cache (STD-13) and loads what is stored, while persistence is on."""
         loaded = persistence and self.stored
         return Place(Held.LOADED if loaded else Held.NO, self.stored)
 
-    def removed(self) -> Place:
+    def after_removal(self) -> Place:
         """A key that is taken away leaves cache and store (C10)."""
         return Place()
 

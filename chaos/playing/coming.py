@@ -90,7 +90,7 @@ Door = Callable[[Coming], AbstractAsyncContextManager[None]]
 """Lets people in who change a load while it comes."""
 
 
-def closed(coming: Coming) -> AbstractAsyncContextManager[None]:
+def keep_closed(coming: Coming) -> AbstractAsyncContextManager[None]:
     """Nobody can change it."""
     return nullcontext()
 
@@ -104,7 +104,7 @@ def changes(records: Sequence[Record]) -> list[tuple[float, str]]:
     ]
 
 
-def changed(plan: Plan, records: Sequence[Record]) -> tuple[Arrival, ...]:
+def arrivals_of_run(plan: Plan, records: Sequence[Record]) -> tuple[Arrival, ...]:
     """The arrivals of a run as they were, whoever changed its load meanwhile."""
     arrivals = list(plan.arrivals)
     for nth, (at, rate) in enumerate(changes(records), 1):
@@ -119,7 +119,7 @@ def _after(
     if plan.load is None:
         return list(arrivals)
     kept = [one for one in arrivals if one.at <= at or not plan.load.word_of(one.op)]
-    drawn = plan.load.drawn_anew(plan.seed, nth, at, rate)
+    drawn = plan.load.draw_rest(plan.seed, nth, at, rate)
     fresh = [
         Arrival(at=when, op=op, target=target, number=nth * FRESH + place)
         for place, (when, op, target) in enumerate(drawn)

@@ -115,7 +115,7 @@ class Cues:
         begin = came + cue.delay_s
         return begin, begin + (cue.lasts_s or 0.0)
 
-    def ended(self, planned: Planned) -> None:
+    def mark_ended(self, planned: Planned) -> None:
         """It is over; what follows it may begin."""
         self._ended[planned.id].come(self.now())
 

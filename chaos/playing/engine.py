@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from chaos.actions.base import Acting, Action
-from chaos.checks import excused, judge
+from chaos.checks import checks_excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, Planned, PlannedAction, PlannedFault, PlannedProbe
@@ -28,11 +28,11 @@ from chaos.lab import Lab
 from chaos.observe.guests import Guests
 from chaos.observe.look import Look, nodes_of
 from chaos.observe.remains import Opened
-from chaos.playing.coming import Coming, Door, closed
+from chaos.playing.coming import Coming, Door, keep_closed
 from chaos.playing.cues import Cues
 from chaos.playing.intervals import Intervals
 from chaos.playing.measure import Hypotheses
-from chaos.playing.outcome import BEGUN, judged
+from chaos.playing.outcome import BEGUN, judge_load
 from chaos.playing.requirements import unmet
 from chaos.playing.watch import Watch
 from chaos.points import Strikes
@@ -62,7 +62,7 @@ async def run(
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
-    door: Door = closed,
+    door: Door = keep_closed,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
@@ -86,7 +86,7 @@ async def run(
             await playing.conclude()
     except asyncio.CancelledError:
         interrupted = True
-        _uncancelled()
+        _clear_cancellation()
         await through(playing.heal_all())
     except BaseException as error:
         history.add("note", op="aborted")
@@ -122,13 +122,13 @@ async def through(work: Coroutine[Any, Any, None]) -> bool:
                 await over.wait()
             except asyncio.CancelledError:
                 cancelled = True
-                _uncancelled()
+                _clear_cancellation()
     for error in raised:
         raise error
     return cancelled
 
 
-def _uncancelled() -> None:
+def _clear_cancellation() -> None:
     """Whoever is running now goes on, and can be cancelled again."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():
@@ -145,7 +145,7 @@ class _Run:
     watch: Watch
     run_id: str
     scan: Scan | None = None
-    door: Door = closed
+    door: Door = keep_closed
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -326,17 +326,17 @@ class _Run:
                 self.judged += results
             else:
                 self.recovery += results
-        await self.watch.recovered()
+        await self.watch.end_recoveries()
         if not self.harness:
             for probe in after:
                 if not PROBES[probe.probe].live:
                     found = await self.hypotheses.measure(probe, Look(self.lab))
-                    self.judged.append(self.hypotheses.judged(probe, found))
+                    self.judged.append(self.hypotheses.judge(probe, found))
         self.phases.begin("checks", f"{len(self.plan.checks)} checks")
         await self.watch.last()
         if self.scan is not None:
             await self.scan(self.history)
-        self.judged += judged(self.plan, self.history.records)
+        self.judged += judge_load(self.plan, self.history.records)
         self.judged += judge(self.plan.checks, self.history.records)
 
     def verdict(self, interrupted: bool, trace: Callable[[], str] | None) -> Verdict:
@@ -346,7 +346,7 @@ class _Run:
             steady=self.steady,
             judged=self.judged,
             recovery=self.recovery,
-            excused=excused(faulted=self.plan.surely_faulty()),
+            excused=checks_excused(faulted=self.plan.surely_faulty()),
         )
         return Verdict(
             verdict=WORDS[code],
@@ -422,7 +422,7 @@ class Acts:
                 for place in range(len(planned.targets))
             ]
         outcomes = [task.result() for task in tasks]
-        self.cues.ended(planned)
+        self.cues.mark_ended(planned)
         for target, outcome in zip(planned.targets, outcomes, strict=True):
             if planned.must and outcome.kind != planned.must:
                 text = f"{planned.id}: {planned.do} {target}".rstrip()
@@ -492,7 +492,7 @@ class Core:
                 self.intervals.heal(lambda fault: hurts(fault, core))
             )
             left = self.intervals.there()
-            results = [] if problems else await self._demanded(core)
+            results = [] if problems else await self._measure_core(core)
             renew.cancel()
         if not left:
             text = "no fault was left outside of it, so that nothing is shown"
@@ -502,7 +502,7 @@ class Core:
             results.append(CheckResult(name="core", result=CheckOutcome.UNKNOWN, text=text))
         return results, problems
 
-    async def _demanded(self, core: frozenset[NodeName]) -> list[CheckResult]:
+    async def _measure_core(self, core: frozenset[NodeName]) -> list[CheckResult]:
         """The hypotheses about the core, until they hold or their time is over."""
         vms = await self._vms(core)
         probes = [

@@ -64,7 +64,7 @@ class Intervals:
             return
         await self.sleep_to(until)
         await self._end(planned)
-        self.cues.ended(planned)
+        self.cues.mark_ended(planned)
 
     async def _inject(self, planned: PlannedFault, at: float) -> bool:
         """Whether it has begun, which was to be ``at``."""
@@ -98,7 +98,7 @@ class Intervals:
         the phase is over."""
         self.ending.add(planned.id)
         self.history.add("note", op="ending", id=planned.id, cure=planned.cure)
-        self._outlived(planned)
+        self._check_lease(planned)
         while True:
             report = await self._heal(planned)
             again = planned.drawn and bool(report.left) and self.now() < self.plan.duration_s
@@ -124,7 +124,7 @@ class Intervals:
                 return HealReport(healed=(planned.id,), left=())
             raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
 
-    def _outlived(self, planned: PlannedFault) -> None:
+    def _check_lease(self, planned: PlannedFault) -> None:
         """KS-CHAOS-202 for a fault that is in force long after its lease, and not taken back."""
         now = self.lab.monotonic()
         for active in self.keeper.active():

@@ -41,7 +41,7 @@ class Hypotheses:
         )
         return found
 
-    def judged(self, probe: PlannedProbe, found: Measured) -> CheckResult:
+    def judge(self, probe: PlannedProbe, found: Measured) -> CheckResult:
         """A measurement as a result; what could not be measured is unknown."""
         if math.isnan(found.value):
             return CheckResult(name=probe.label(), result=CheckOutcome.UNKNOWN, text=found.detail)
@@ -87,7 +87,7 @@ class Hypotheses:
 
         for place in sorted(range(len(probes)), key=order):
             probe = probes[place]
-            result = results[place] = self.judged(probe, await self.measure(probe, look))
+            result = results[place] = self.judge(probe, await self.measure(probe, look))
             if result.result is not CheckOutcome.PASS and not whole:
                 break
         return results
@@ -97,7 +97,7 @@ class Hypotheses:
         since: float | None = None
         while True:
             began = self.lab.monotonic()
-            result = self.judged(probe, await self.measure(probe, Look(self.lab)))
+            result = self.judge(probe, await self.measure(probe, Look(self.lab)))
             since = (since or began) if result.result is CheckOutcome.PASS else None
             if since is not None and self.lab.monotonic() - since >= probe.grace_s:
                 about = f"for {probe.grace_s:g} s" if probe.grace_s else "at once"
@@ -122,7 +122,7 @@ class Hypotheses:
         seen = blind = total = 0
         while self.lab.monotonic() <= start + until:
             began = self.lab.monotonic()
-            result = self.judged(probe, await self.measure(probe, Look(self.lab)))
+            result = self.judge(probe, await self.measure(probe, Look(self.lab)))
             now = self.lab.monotonic()
             total += 1
             if result.result is CheckOutcome.PASS:

@@ -11,7 +11,7 @@ from chaos.experiment.plan import Plan
 from chaos.history import Record
 from chaos.load.planned import PlannedLoad
 from chaos.load.threshold import ALL, Threshold, check_of
-from chaos.playing.coming import changed
+from chaos.playing.coming import arrivals_of_run
 from chaos.workload import Arrival
 from protocol.errors import REGISTRY
 
@@ -38,7 +38,7 @@ def came(plan: Plan, records: Sequence[Record]) -> list[Came]:
     if plan.load is None:
         return []
     begin = next((r.t for r in records if r.type == "note" and r.op == BEGUN), None)
-    mine = {one.number: one for one in plan.load.mine(changed(plan, records))}
+    mine = {one.number: one for one in plan.load.mine(arrivals_of_run(plan, records))}
     invoked: dict[int, float] = {}
     ended: dict[int, Record] = {}
     for record in records:
@@ -67,15 +67,15 @@ def _id(text: str) -> str:
     return next((word for word in _WORD.findall(text) if word in REGISTRY), text)
 
 
-def judged(plan: Plan, records: Sequence[Record]) -> list[CheckResult]:
+def judge_load(plan: Plan, records: Sequence[Record]) -> list[CheckResult]:
     """Each threshold of the load as a check of the run."""
     if plan.load is None or not plan.load.thresholds:
         return []
     found = came(plan, records)
-    return [_judged(one, plan.load, found) for one in plan.load.limits()]
+    return [_judge_threshold(one, plan.load, found) for one in plan.load.limits()]
 
 
-def _judged(one: Threshold, load: PlannedLoad, found: Sequence[Came]) -> CheckResult:
+def _judge_threshold(one: Threshold, load: PlannedLoad, found: Sequence[Came]) -> CheckResult:
     from chaos.load.histogram import histogram, value_ms
 
     counted = load.from_s + load.warmup_s

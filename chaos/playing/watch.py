@@ -17,6 +17,7 @@ from chaos.observe.look import Look
 from chaos.observe.power import power_changes
 from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.remains import Opened, Remains
+from chaos.observe.shown import look_at_what_is_shown
 from chaos.observe.states import EVERY_S as LOOK_S
 from chaos.observe.states import States
 from chaos.observe.tpms import Tpms
@@ -88,7 +89,7 @@ class Watch:
                 task.cancel()
         return result
 
-    async def recovered(self) -> None:
+    async def end_recoveries(self) -> None:
         """The looks that end the watch over recoveries."""
         await self._see()
         await self.states.look()
@@ -98,6 +99,7 @@ class Watch:
         """What is only to be seen at the end: keys, disks, what remains of removed keys."""
         await self.groups.end()  # which waits until they agree: keys are asked for after it
         await last_looks(self.lab, self.guests, self.history)
+        await look_at_what_is_shown(self.lab, self.history)
         await self.values.whole(end=True)
         await power_changes(self.lab, self.history, self.since)
         if self.remains is not None:

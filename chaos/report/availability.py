@@ -40,7 +40,9 @@ class Row:
 
 def availability(story: Story) -> tuple[tuple[Row, ...], int]:
     """Such VMs, those that ran least first, and how many ran all the time."""
-    known = [replace(one, actual=one.known(story.seconds)) for one in story.lanes if one.vm]
+    known = [
+        replace(one, actual=one.segments_until(story.seconds)) for one in story.lanes if one.vm
+    ]
     vms = [lane for lane in known if lane.actual]
     found, when = phases(story.records), _Seen(story.records)
     rows = [_row(lane, found, story, when) for lane in vms if _down(lane)]

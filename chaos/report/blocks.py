@@ -76,7 +76,9 @@ def squares_of_table(block: Block) -> Squares:
     """What a run draws in which every cell of the block agrees."""
     found = (cell(block, fault, event) for fault in Fault for event in Event)
     return {
-        (one.fault, one.event): _expected(one) for one in found if one.letter is not Letter.NONE
+        (one.fault, one.event): _expected_square(one)
+        for one in found
+        if one.letter is not Letter.NONE
     }
 
 
@@ -136,5 +138,5 @@ def _square(row: CellRow) -> Square:
     )
 
 
-def _expected(place: Cell) -> Square:
+def _expected_square(place: Cell) -> Square:
     return Square(letter=place.letter.value, agreement=Agreement.AGREE)

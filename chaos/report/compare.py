@@ -88,7 +88,7 @@ class Compared:
     parting: Parting | None
 
 
-def compared(a: Story, b: Story) -> Compared:
+def compare_runs(a: Story, b: Story) -> Compared:
     """The first run beside the second."""
     mine = {outcome.name: outcome for outcome in outcomes(a)}
     other = {outcome.name: outcome for outcome in outcomes(b)}
@@ -98,7 +98,7 @@ def compared(a: Story, b: Story) -> Compared:
         conditions=_conditions(a, b),
         apart=apart(a.lanes, b.lanes),
         checks=tuple(sorted(checks, key=lambda both: not both.differs)),
-        timed=_timed(a, b),
+        timed=_compare_times(a, b),
         parting=parting(a.records, b.records) if _comparable(a, b) else None,
     )
 
@@ -128,7 +128,7 @@ def _conditions(a: Story, b: Story) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _timed(a: Story, b: Story) -> tuple[Timed, ...]:
+def _compare_times(a: Story, b: Story) -> tuple[Timed, ...]:
     mine, other = (
         {(found.op, found.phase): found for found in figures(samples(story.records))}
         for story in (a, b)
@@ -170,13 +170,13 @@ def parting(a: Sequence[Record], b: Sequence[Record]) -> Parting | None:
     are drawn anew in every run, as ids of keys are.
     """
     for seq, (one, other) in enumerate(zip_longest(a, b), start=1):
-        if one is None or other is None or _seen(one) != _seen(other):
+        if one is None or other is None or _comparable_parts(one) != _comparable_parts(other):
             around = slice(max(0, seq - 1 - AROUND), seq + AROUND)
             return Parting(seq=seq, a=tuple(a[around]), b=tuple(b[around]))
     return None
 
 
-def _seen(record: Record) -> tuple[object, ...]:
+def _comparable_parts(record: Record) -> tuple[object, ...]:
     data = tuple((name, value) for name, value in record.data.items() if _plain(name, value))
     return round(record.t, 3), record.type, record.op, record.node, tuple(record.data), data
 

@@ -29,7 +29,7 @@ RESULTS: Final = {"pass": "✔", "fail": "✗", "unknown": "?", "error": "!", "i
 _FOLDER: Final = Path(__file__).parent / "templates"
 
 
-def filled(template: str, values: dict[str, Any], *, title: str) -> str:
+def fill_template(template: str, values: dict[str, Any], *, title: str) -> str:
     """A page: the template with these values, the style sheet and the script."""
     script = _text("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

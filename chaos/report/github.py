@@ -41,9 +41,9 @@ def _failure(outcome: Outcome) -> str:
 
 
 def _line(level: str, title: str, text: str, file: str) -> str:
-    place = f"file={_coded(file, _PROPERTY)}," if file else ""
-    return f"::{level} {place}title={_coded(title, _PROPERTY)}::{_coded(text, _LINE)}"
+    place = f"file={_escape(file, _PROPERTY)}," if file else ""
+    return f"::{level} {place}title={_escape(title, _PROPERTY)}::{_escape(text, _LINE)}"
 
 
-def _coded(text: str, codes: dict[str, str]) -> str:
+def _escape(text: str, codes: dict[str, str]) -> str:
     return "".join(codes.get(sign, sign) for sign in text)

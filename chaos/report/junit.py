@@ -58,7 +58,7 @@ def _case(outcome: Outcome, story: Story, strict: bool) -> TestCase:
     match outcome.result:
         case CheckOutcome.FAIL:
             failure = Failure(said, kind)
-            failure.text = printable("\n".join(_told(outcome)))
+            failure.text = printable("\n".join(_describe_failure(outcome)))
             case.result = [failure]
         case CheckOutcome.UNKNOWN if strict:
             case.result = [Error(said, "unknown")]
@@ -69,7 +69,7 @@ def _case(outcome: Outcome, story: Story, strict: bool) -> TestCase:
     return case
 
 
-def _told(outcome: Outcome) -> list[str]:
+def _describe_failure(outcome: Outcome) -> list[str]:
     lines = [outcome.text]
     if outcome.statement:
         lines.append(f"holds a run to: {outcome.statement}")

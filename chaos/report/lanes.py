@@ -58,7 +58,7 @@ class Lane:
         """Whether it was ever anything else than at first."""
         return len(self.actual) > 1
 
-    def known(self, until: float) -> tuple[Segment, ...]:
+    def segments_until(self, until: float) -> tuple[Segment, ...]:
         """What it was until then, from the first time that anybody could tell."""
         there = [replace(s, end=min(s.end, until)) for s in self.actual if s.begin < until]
         return tuple(there[there[0].states == (UNKNOWN,) :]) if there else ()
@@ -96,7 +96,7 @@ class _Strip:
             self.segments[-1] = replace(last, end=t)
         self.segments.append(Segment(begin=t, end=t, states=states, seq=seq, because=because))
 
-    def closed(self, end: float) -> tuple[Segment, ...]:
+    def close(self, end: float) -> tuple[Segment, ...]:
         if self.segments:
             self.segments[-1] = replace(self.segments[-1], end=end)
         return tuple(segment for segment in self.segments if segment.begin < segment.end)
@@ -111,7 +111,7 @@ class _Rows:
         self.expected: dict[str, _Strip] = {}
         self._listed: dict[str, dict[str, None]] = {}  # VMs that each host ever listed
 
-    def listed(self, record: Record) -> None:
+    def note_listed(self, record: Record) -> None:
         """A host says something of a VM."""
         if record.node in self.fold.vms:
             self._listed.setdefault(self.fold.vms[record.node].host, {})[record.node] = None
@@ -121,7 +121,7 @@ class _Rows:
         vms = self.fold.vms
         return (n for n in self._listed.get(host, ()) if n in vms and vms[n].host == host)
 
-    def seen(self, names: Iterable[str], record: Record) -> None:
+    def note_seen(self, names: Iterable[str], record: Record) -> None:
         for name in names:
             state = self._state(name)
             if state:
@@ -131,22 +131,24 @@ class _Rows:
     def _state(self, name: str) -> str:
         fold = self.fold
         if name in fold.hosts:
-            return (fold.seen_host(name) or UNKNOWN) if name in fold.nodes else ""
+            return (fold.observe_host(name) or UNKNOWN) if name in fold.nodes else ""
         host = fold.vms[name].host
         if host not in fold.nodes:
             return ""
-        return fold.seen_vm(name) or (UNKNOWN if fold.nodes[host].state == RUNNING else DOWN)
+        return fold.observe_vm(name) or (UNKNOWN if fold.nodes[host].state == RUNNING else DOWN)
 
-    def held(self, t: float) -> None:
+    def note_allowed(self, t: float) -> None:
         """What a look is held against."""
         fold = self.fold
         for name in fold.hosts:
             if name in fold.nodes:
-                self._allowed(name, t, fold.allowed_host(name))
+                self._note_allowed_of(name, t, fold.host_allowance(name))
         for name in fold.vms:
-            self._allowed(name, t, fold.allowed_vm(name) if fold.seen_vm(name) else None)
+            self._note_allowed_of(
+                name, t, fold.vm_allowance(name) if fold.observe_vm(name) else None
+            )
 
-    def _allowed(self, name: str, t: float, found: Allowed | None) -> None:
+    def _note_allowed_of(self, name: str, t: float, found: Allowed | None) -> None:
         strip = self.expected.setdefault(name, _Strip())
         states = () if found is None else tuple(sorted(found.states))
         if not strip.segments or strip.segments[-1].states != states:
@@ -164,14 +166,14 @@ def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, 
             continue
         match record.op:
             case "node" if record.node in fold.hosts:
-                rows.seen((record.node, *rows.of(record.node)), record)
+                rows.note_seen((record.node, *rows.of(record.node)), record)
             case "host" | "vm" if record.node in fold.hosts or record.node in fold.vms:
                 # What a host says of its VMs follows what it says of itself.
-                rows.listed(record)
-                rows.seen((record.node,), record)
+                rows.note_listed(record)
+                rows.note_seen((record.node,), record)
             case "look":
-                rows.seen(fold.vms, record)
-                rows.held(record.t)
+                rows.note_seen(fold.vms, record)
+                rows.note_allowed(record.t)
     last = records[-1].t if records else 0.0
     end = last if until is None else until
     names = [(name, host) for host in fold.hosts for name in (host, *sorted(rows.of(host)))]
@@ -180,8 +182,8 @@ def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, 
         Lane(
             name=name,
             host="" if name == host else host,
-            actual=rows.actual[name].closed(end),
-            expected=rows.expected.get(name, empty).closed(end),
+            actual=rows.actual[name].close(end),
+            expected=rows.expected.get(name, empty).close(end),
         )
         for name, host in names
         if name in rows.actual

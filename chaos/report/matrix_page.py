@@ -14,7 +14,7 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
 from chaos.oracle.terms import Block
 from chaos.report.blocks import block_picture, squares_of
-from chaos.report.filling import drawing, filled
+from chaos.report.filling import drawing, fill_template
 
 LETTERS: Final = {
     "OK": "done, and it works",
@@ -70,7 +70,7 @@ def matrix_page(story: MatrixStory) -> str:
             number: f"R{number} {story.titles.get(f'R{number}', '')}".strip() for number in numbers
         },
     }
-    return filled("matrix.html", values, title=f"{story.run}: {story.word}")
+    return fill_template("matrix.html", values, title=f"{story.run}: {story.word}")
 
 
 def matrix_drawings(story: MatrixStory) -> dict[Block, str]:

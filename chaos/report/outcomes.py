@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chaos.checks import CHECKS, excused
+from chaos.checks import CHECKS, checks_excused
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import Scene, scene_of
 from chaos.history import Record
@@ -37,11 +37,11 @@ class Outcome:
 def outcomes(story: Story) -> tuple[Outcome, ...]:
     """Checks, then hypotheses, each in the order of the verdict; none without a verdict."""
     results = () if story.verdict is None else story.verdict.checks
-    found = [_outcome(_shown(result, story.records), story) for result in results]
+    found = [_outcome(_add_records(result, story.records), story) for result in results]
     return tuple(sorted(found, key=lambda one: one.hypothesis))
 
 
-def _shown(result: CheckResult, records: Sequence[Record]) -> CheckResult:
+def _add_records(result: CheckResult, records: Sequence[Record]) -> CheckResult:
     """A failed hypothesis with the measurements that show it: of ``during`` all that did not hold,
     else the last one, for the others were tries before the end of its time."""
     when, _, rest = result.name.partition(" ")
@@ -70,5 +70,5 @@ def _outcome(result: CheckResult, story: Story) -> Outcome:
         statement="" if check is None else check.statement,
         scene=scene_of(result, story.records),
         reproduce=story.reproduce if result.result is CheckOutcome.FAIL else "",
-        excused=result.name in excused(faulted=story.plan.surely_faulty()),
+        excused=result.name in checks_excused(faulted=story.plan.surely_faulty()),
     )

@@ -12,8 +12,8 @@ from chaos.history import Record
 from chaos.report.availability import MOST_ROWS, availability
 from chaos.report.axis import moment
 from chaos.report.bands import Band, bands
-from chaos.report.compare import compared
-from chaos.report.filling import filled
+from chaos.report.compare import compare_runs
+from chaos.report.filling import fill_template
 from chaos.report.latency import figures, samples
 from chaos.report.outcomes import Outcome, outcomes
 from chaos.report.phases import Phases, phases
@@ -33,7 +33,7 @@ _TOLD: Final = frozenset({"fault", "heal", "state", "note", "end"})
 def page(story: Story, load: Mapping[str, Any] | None = None) -> str:
     """The report of one run; ``load``: the values of ``load_parts.html`` for one with a load."""
     values = {**_parts(story), "load": load}
-    return filled("report.html", values, title=f"{story.run}: {story.word}")
+    return fill_template("report.html", values, title=f"{story.run}: {story.word}")
 
 
 def pair(a: Story, b: Story) -> str:
@@ -42,13 +42,13 @@ def pair(a: Story, b: Story) -> str:
     both = [
         {**_facts(story), "timeline": timeline(story, outcomes(story), seconds)} for story in (a, b)
     ]
-    values = {"runs": both, "difference": compared(a, b)}
-    return filled("compare.html", values, title=f"{a.run} and {b.run}")
+    values = {"runs": both, "difference": compare_runs(a, b)}
+    return fill_template("compare.html", values, title=f"{a.run} and {b.run}")
 
 
 def _parts(story: Story) -> dict[str, Any]:
     found = outcomes(story)
-    shown, left_out = chosen(story.records, found)
+    shown, left_out = select_records(story.records, found)
     away, always = availability(story)
     return {
         **_facts(story),
@@ -139,7 +139,9 @@ def _interval(at: float, until: float | None) -> str:
     return f"{moment(at)} to {'the end' if until is None else moment(until)}"
 
 
-def chosen(records: Sequence[Record], found: Sequence[Outcome]) -> tuple[tuple[Record, ...], int]:
+def select_records(
+    records: Sequence[Record], found: Sequence[Outcome]
+) -> tuple[tuple[Record, ...], int]:
     """The records that a page shows, in order, and how many it leaves out."""
     if len(records) <= MOST_RECORDS:
         return tuple(records), 0

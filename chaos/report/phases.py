@@ -57,10 +57,10 @@ def phases(records: Sequence[Record]) -> Phases:
     if any(band.ended is None for band in found):
         return Phases(begin, NEVER, NEVER)
     healed = max(band.ended for band in found if band.ended is not None)
-    return Phases(begin, healed, _recovered(records, healed))
+    return Phases(begin, healed, _end_of_recovery(records, healed))
 
 
-def _recovered(records: Sequence[Record], healed: float) -> float:
+def _end_of_recovery(records: Sequence[Record], healed: float) -> float:
     last = healed
     wrong: set[tuple[str, str]] = set()
     for record in records:

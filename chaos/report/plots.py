@@ -10,7 +10,7 @@ from chaos.history import Record
 from chaos.report.axis import Axis, moment, span
 from chaos.report.bands import bands
 from chaos.report.latency import Sample, samples
-from chaos.report.shapes import Dot, Line, Picture, Rect, Text, shortened
+from chaos.report.shapes import Dot, Line, Picture, Rect, Text, shorten
 from chaos.report.story import Story
 from chaos.report.timeline import LEFT, WIDTH, axis_of
 
@@ -48,7 +48,7 @@ def latency_plot(story: Story) -> Picture | None:
             ),
         )
     ops = sorted({sample.op for sample in taken})
-    for sample in _thinned(taken, axis):
+    for sample in _thin_out(taken, axis):
         seconds = max(sample.seconds or 0.0, _FLOOR_S)
         part = math.log10(seconds / _FLOOR_S) / decades
         y = round(_TOP + _HEIGHT * (1 - part), 2)
@@ -69,7 +69,7 @@ def _dot(picture: Picture, x: float, y: float, sample: Sample, number: int) -> N
     picture.add(Dot(x=x, y=y, r=2.4, look=look, tip=tip, href=href))
 
 
-def _thinned(taken: Sequence[Sample], axis: Axis) -> list[Sample]:
+def _thin_out(taken: Sequence[Sample], axis: Axis) -> list[Sample]:
     if len(taken) <= MOST_DOTS:
         return list(taken)
     kept: dict[tuple[str, int], Sample] = {}
@@ -112,14 +112,14 @@ def hypotheses_plot(story: Story) -> Picture | None:
     for row, (name, records) in enumerate(found.items()):
         y = _TOP + _ROW * (row + 0.5)
         picture.add(
-            Text(x=4.0, y=y + 3.5, text=shortened(name, LEFT - 12.0), look="vm-name", tip=name)
+            Text(x=4.0, y=y + 3.5, text=shorten(name, LEFT - 12.0), look="vm-name", tip=name)
         )
         for record in records:
-            _measured(picture, axis.x(record.t), y, name, record)
+            _draw_measurement(picture, axis.x(record.t), y, name, record)
     return picture
 
 
-def _measured(picture: Picture, x: float, y: float, name: str, record: Record) -> None:
+def _draw_measurement(picture: Picture, x: float, y: float, name: str, record: Record) -> None:
     data, href = record.data, f"#r{record.seq}"
     tip = f"{name} at {moment(record.t)}: {data.get('value')}\n{data.get('detail', '')}"
     if data.get("holds"):

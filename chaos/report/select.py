@@ -46,10 +46,10 @@ def select(all_: Sequence[Lane], pinned: Set[str], axis: Axis) -> Selected:
             -len(item[1]),
         ),
     )
-    return _drawn([group for _, group in order], hosts)
+    return _select_groups([group for _, group in order], hosts)
 
 
-def _drawn(groups: Sequence[list[list[Lane]]], hosts: Sequence[list[Lane]]) -> Selected:
+def _select_groups(groups: Sequence[list[list[Lane]]], hosts: Sequence[list[Lane]]) -> Selected:
     chosen: dict[str, int] = {}
     room = MOST_LANES
     for group in groups:

@@ -98,7 +98,7 @@ def width_of(text: str) -> float:
     return len(text) * CHARACTER
 
 
-def shortened(text: str, width: float) -> str:
+def shorten(text: str, width: float) -> str:
     """As much of a label as fits; empty when nothing worth reading does."""
     room = int(width / CHARACTER)
     if len(text) <= room:

@@ -16,7 +16,7 @@ from chaos.report.lanes import Lane, Segment
 from chaos.report.outcomes import Outcome
 from chaos.report.phases import NEVER, phases
 from chaos.report.select import select
-from chaos.report.shapes import Line, Picture, Pin, Rect, Text, shortened, width_of
+from chaos.report.shapes import Line, Picture, Pin, Rect, Text, shorten, width_of
 from chaos.report.story import Story
 
 WIDTH: Final = 1200.0
@@ -77,7 +77,7 @@ def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = Non
     pins = violations(found, story)
     first = top + (22.0 if pins else 6.0)
     bottom = first + sum(_VM if lane.vm else _HOST for lane in drawn) + (16.0 if left_out else 4.0)
-    picture = Picture(WIDTH, bottom + 28.0, _told(drawn, faults))
+    picture = Picture(WIDTH, bottom + 28.0, _describe_picture(drawn, faults))
     _moments(picture, axis, bottom)
     for band, row, label in zip(faults, placed, labels, strict=True):
         _fault(picture, axis, band, 24.0 + _BAND * row, bottom, label)
@@ -89,7 +89,7 @@ def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = Non
     return picture
 
 
-def _told(drawn: Sequence[Lane], faults: Sequence[Band]) -> str:
+def _describe_picture(drawn: Sequence[Lane], faults: Sequence[Band]) -> str:
     hosts = sum(not lane.vm for lane in drawn)
     return f"{hosts} hosts and {len(drawn) - hosts} VMs over the run, under {len(faults)} faults"
 
@@ -114,7 +114,7 @@ def _fault_spans(faults: Sequence[Band], axis: Axis) -> tuple[list[tuple[float, 
         x, end = _edges(band, axis)
         room = end - x - 8.0
         label = _label(band)
-        beside = "" if width_of(label) <= room else shortened(label, axis.right - end - 6.0)
+        beside = "" if width_of(label) <= room else shorten(label, axis.right - end - 6.0)
         spans.append((x, end + (width_of(beside) + 12.0 if beside else 2.0)))
         labels.append(beside)
     return spans, labels
@@ -148,7 +148,7 @@ def _fault(picture: Picture, axis: Axis, band: Band, y: float, bottom: float, be
     if beside:
         picture.add(Text(x=end + 5.0, y=y + 10.5, text=beside, look="fault-label", tip=tip))
     else:
-        text = shortened(_label(band), end - x - 8.0)
+        text = shorten(_label(band), end - x - 8.0)
         picture.add(Text(x=x + 5.0, y=y + 10.5, text=text, look="fault-inside"))
 
 
@@ -189,12 +189,12 @@ def _lanes(
         base = y + height - 2.0
         indent = 14.0 if lane.vm else 0.0
         more = f" +{alike[lane.name]}" if alike.get(lane.name) else ""
-        name = shortened(lane.name, LEFT - 12.0 - indent - width_of(more)) + more
+        name = shorten(lane.name, LEFT - 12.0 - indent - width_of(more)) + more
         look = "vm-name" if lane.vm else "host-name"
         tip = f"{lane.name}, and {more[2:]} hosts that went the same way" if more else lane.name
         picture.add(Text(x=4.0 + indent, y=base - 1.0, text=name, look=look, tip=tip))
         for segment in lane.expected:
-            _expected(picture, axis, lane, segment, base - thick - 3.5)
+            _draw_expected(picture, axis, lane, segment, base - thick - 3.5)
         for segment in lane.actual:
             _actual(picture, axis, lane, segment, base - thick, thick)
         _odd(picture, axis, lane, base - thick, thick)
@@ -203,7 +203,7 @@ def _lanes(
     return places
 
 
-def _expected(picture: Picture, axis: Axis, lane: Lane, segment: Segment, y: float) -> None:
+def _draw_expected(picture: Picture, axis: Axis, lane: Lane, segment: Segment, y: float) -> None:
     """One strip for each state that it may be, on top of each other."""
     x, end = axis.x(segment.begin), axis.x(segment.end)
     if not segment.states or end - x < 0.3:

@@ -12,7 +12,7 @@ from typing import Final
 
 from chaos.lab import NodeEntry
 from chaos.report.bands import Band, bands
-from chaos.report.shapes import Line, Picture, Rect, Text, shortened
+from chaos.report.shapes import Line, Picture, Rect, Text, shorten
 from chaos.report.story import Story
 from protocol.terms import Role
 
@@ -157,7 +157,7 @@ def _place(picture: Picture, place: Place, struck: Counter[str]) -> None:
         tip = f"{role} {place.name}{_by(struck[place.name])}"
         picture.add(
             Rect(x=place.x, y=place.y, w=place.w, h=place.h, look=look, tip=tip),
-            Text(x=place.x + 8.0, y=place.y + 12.0, text=shortened(place.name, place.w - 14.0)),
+            Text(x=place.x + 8.0, y=place.y + 12.0, text=shorten(place.name, place.w - 14.0)),
             Text(x=place.x + 8.0, y=place.y + 23.0, text=role, look="quiet"),
         )
         return
@@ -167,7 +167,7 @@ def _place(picture: Picture, place: Place, struck: Counter[str]) -> None:
         Text(
             x=place.x + 8.0,
             y=place.y + 14.0,
-            text=shortened(f"{place.name} · {hosts} hosts", place.w - 12.0),
+            text=shorten(f"{place.name} · {hosts} hosts", place.w - 12.0),
             look="quiet",
         ),
     )
@@ -183,7 +183,7 @@ def _place(picture: Picture, place: Place, struck: Counter[str]) -> None:
         look = "host struck" if struck[name] else "host"
         picture.add(
             Rect(x=x, y=y, w=_HOST_W, h=_HOST_H, look=look, tip=f"{name}{_by(struck[name])}"),
-            Text(x=x + 5.0, y=y + 12.5, text=shortened(name, _HOST_W - 8.0)),
+            Text(x=x + 5.0, y=y + 12.5, text=shorten(name, _HOST_W - 8.0)),
         )
 
 

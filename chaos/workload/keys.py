@@ -69,7 +69,7 @@ async def _come_and_go(means: Means, arrival: Arrival) -> Outcome:
 
 async def _recrypt(means: Means, arrival: Arrival) -> Outcome:
     """Shallow: the VM goes on, under a new key of one of the providers that vCenter lists."""
-    return await _recrypted(means, arrival, deep=False)
+    return await _recrypt_vm(means, arrival, deep=False)
 
 
 async def _recrypt_deep(means: Means, arrival: Arrival) -> Outcome:
@@ -78,14 +78,14 @@ async def _recrypt_deep(means: Means, arrival: Arrival) -> Outcome:
     vcenter = await means.vcenter(vm)
     await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
     try:
-        done = await _recrypted(means, arrival, deep=True)
+        done = await _recrypt_vm(means, arrival, deep=True)
         await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         return Outcome("info", {"off": True, "error": type(error).__name__})
     return done
 
 
-async def _recrypted(means: Means, arrival: Arrival, *, deep: bool) -> Outcome:
+async def _recrypt_vm(means: Means, arrival: Arrival, *, deep: bool) -> Outcome:
     vcenter = await means.vcenter(arrival.target)
     seen = await Look(means.lab).providers()
     drawn = Draws(arrival.number, f"recrypt/{arrival.target}")

@@ -37,7 +37,7 @@ async def _ask(means: Means, about: str, message: Request[Any]) -> Any:
     return await means.lab.ask(await means.vcenter(about), message, within_s=WITHIN_S)
 
 
-async def listed(lab: Lab, vm: VmName) -> VmInfo:
+async def fetch_vm(lab: Lab, vm: VmName) -> VmInfo:
     """What vCenter says of it; ``NotFound`` when it does not say."""
     found = (await Look(lab).vcenter_vms()).get(vm)
     if found is None:
@@ -76,7 +76,7 @@ async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
     return hosts[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
 
 
-def migrated(done: VmRelocated) -> Outcome:
+def migration_outcome(done: VmRelocated) -> Outcome:
     """Where a VM is by the answer to a migration, and whether its guest went along."""
     return Outcome("ok", {"host": str(done.vm.host), "ran": done.vm.power is PowerState.ON})
 
@@ -89,8 +89,8 @@ async def _migrate(means: Means, arrival: Arrival) -> Outcome:
     draws = Draws(arrival.number, f"relocate/{arrival.target}")
     if others and draws.unit() < _RELOCATED:
         return await _relocate(means, vm, others[draws.below(len(others))], draws)
-    host = await _elsewhere(means, await listed(means.lab, vm), arrival)
-    return migrated(await _ask(means, host, MigrateVm(vm=vm, host=host)))
+    host = await _elsewhere(means, await fetch_vm(means.lab, vm), arrival)
+    return migration_outcome(await _ask(means, host, MigrateVm(vm=vm, host=host)))
 
 
 async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -> Outcome:
@@ -98,13 +98,15 @@ async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -
     message = RelocateVm(
         vm=vm, service=ServiceLocator(vcenter=vcenter), host=hosts[draws.below(len(hosts))]
     )
-    return migrated(await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S))
+    return migration_outcome(
+        await means.lab.ask(await means.vcenter(vm), message, within_s=WITHIN_S)
+    )
 
 
 async def _move(means: Means, arrival: Arrival) -> Outcome:
     """Off, out of the inventory, into it on another host, and on."""
     vm = VmName(arrival.target)
-    info = await listed(means.lab, vm)
+    info = await fetch_vm(means.lab, vm)
     host = await _elsewhere(means, info, arrival)
     await _ask(means, host, PowerOffVm(vm=vm))
     try:
@@ -112,23 +114,23 @@ async def _move(means: Means, arrival: Arrival) -> Outcome:
         await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
     except ProductError as error:
         return Outcome("info", {"off": True, "error": type(error).__name__})
-    return await _started(means, vm, host)
+    return await _start_vm(means, vm, host)
 
 
 async def _restart(means: Means, arrival: Arrival) -> Outcome:
     """What high availability does: the VM of a host that vCenter has lost runs elsewhere."""
     vm = VmName(arrival.target)
-    info = await listed(means.lab, vm)
+    info = await fetch_vm(means.lab, vm)
     hosts = await Look(means.lab).vcenter_hosts()
     there = hosts.get(info.host)
     if there is None or there.connection is HostConnectionState.CONNECTED:
         return Outcome("fail", {"error": "its host is connected"})
     host = await _elsewhere(means, info, arrival)
     await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
-    return await _started(means, vm, host)
+    return await _start_vm(means, vm, host)
 
 
-async def _started(means: Means, vm: VmName, host: NodeName) -> Outcome:
+async def _start_vm(means: Means, vm: VmName, host: NodeName) -> Outcome:
     """Power it on; where its lock is in the way, a while later once more."""
     about: dict[str, Any] = {"host": str(host)}
     for attempt in range(2):

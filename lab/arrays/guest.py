@@ -72,7 +72,7 @@ class Guest:
         def work(place: Place) -> str:
             return place.show(message.lab, message.id, message.fresh)
 
-        return await self._told(message.array, work)
+        return await self._answer(message.array, work)
 
     async def look(self, message: LookAtArray) -> ArrayTold:
         """See that another machine's sign is there."""
@@ -81,9 +81,9 @@ class Guest:
             place.look(message.sign)
             return ""
 
-        return await self._told(message.array, work)
+        return await self._answer(message.array, work)
 
-    async def _told(self, array: str, work: Callable[[Place], str]) -> ArrayTold:
+    async def _answer(self, array: str, work: Callable[[Place], str]) -> ArrayTold:
         place = self._places.get(array)
         try:
             if place is None:

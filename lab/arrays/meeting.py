@@ -44,7 +44,9 @@ class Meeting:
         when it does not answer, ``OSError`` when the lab cannot remember."""
         for array in arrays:
             async with contextlib.AsyncExitStack() as turn:
-                if not self.known(array).made:  # of two that make it at once, both would have one
+                if not self.read_known(
+                    array
+                ).made:  # of two that make it at once, both would have one
                     making = self._making.setdefault(array, asyncio.Lock())
                     await turn.enter_async_context(making)
                 await self._comes(guest, run, array)
@@ -52,7 +54,7 @@ class Meeting:
     async def _comes(self, guest: Asks, run: str, array: str) -> None:
         there = self._there.setdefault(array, {})
         there.pop(guest.name, None)
-        known = self.known(array)
+        known = self.read_known(array)
         told = await guest.show(
             ShowArray(run=run, array=array, lab=self._lab, id=known.id, fresh=not known.made)
         )
@@ -82,7 +84,7 @@ class Meeting:
             _fits(guest, back)
             return
 
-    def known(self, array: str) -> Known:
+    def read_known(self, array: str) -> Known:
         """What is remembered of a datastore, which gets its id when it has none."""
         try:
             return msgspec.json.decode((self._folder / f"{array}.json").read_bytes(), type=Known)

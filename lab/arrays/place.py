@@ -21,10 +21,10 @@ from typing import Final
 
 import msgspec
 
-from lab.arrays.trial import TRIALS, clear, trial, written
+from lab.arrays.trial import TRIALS, clear, convert_write_errors, trial
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file
 
@@ -57,7 +57,7 @@ class Place:
         been there yet. KS-ARRAY-001 to KS-ARRAY-006 when it does not fit."""
         self.close()
         owner = _Owner(lab, array_id)
-        with written(self.path):
+        with convert_write_errors(self.path):
             self._whole(fresh)
             empty = self._empty(owner, fresh)
             name = f"{array_id}.{self._machine}"
@@ -66,7 +66,7 @@ class Place:
             if empty:
                 self._own(owner, name)
             self._shown = owner
-            return self._signed()
+            return self._leave_sign()
 
     def _whole(self, fresh: bool) -> None:
         """See that the folder is there, made if it is ``fresh``, and all of it in one place."""
@@ -139,14 +139,18 @@ class Place:
 
     def _not_ours(self) -> KeysteadError:
         owner = self._owner()
-        whose = f"the lab {told(owner.lab)}" if owner else "a lab that it does not name any more"
+        whose = (
+            f"the lab {quote_if_needed(owner.lab)}"
+            if owner
+            else "a lab that it does not name any more"
+        )
         return KeysteadError("KS-ARRAY-006", f"{self.path} has the datastore of {whose}, another")
 
     def _another(self, what: str) -> KeysteadError:
         text = f"{self.path} {what}, and the lab has its datastore {self._name} already"
         return KeysteadError("KS-ARRAY-001", text)
 
-    def _signed(self) -> str:
+    def _leave_sign(self) -> str:
         signs = self.path / _SIGNS
         signs.mkdir(0o700, exist_ok=True)
         for old in signs.glob(f"{self._machine}.*"):
@@ -161,7 +165,7 @@ class Place:
     def look(self, sign: str) -> None:
         """See that another machine's sign is there, and held. KS-ARRAY-001, KS-ARRAY-002."""
         path, until = self.path / _SIGNS / sign, time.monotonic() + SEEN_WITHIN_S
-        with written(self.path):
+        with convert_write_errors(self.path):
             while not path.exists():
                 if time.monotonic() > until:
                     machine = sign.partition(".")[0].removeprefix("_")

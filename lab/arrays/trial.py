@@ -32,12 +32,12 @@ _OLD, _NEW = b"old " * 4096, b"new " * 8192
 def trial(folder: Path, name: str) -> None:
     """Try ``folder``, which is there, for who has that name. Blocks; KS-ARRAY-002 to
     KS-ARRAY-005 with what failed, KS-ARRAY-007 when a process is late."""
-    with written(folder):
+    with convert_write_errors(folder):
         at = folder / TRIALS / f"{name}.{os.urandom(8).hex()}"
         at.mkdir(0o700, parents=True)
     try:
         for part in (_room, _syncs, _replaces, _locks):
-            with written(folder):
+            with convert_write_errors(folder):
                 part(at)
     finally:
         shutil.rmtree(at, ignore_errors=True)
@@ -51,7 +51,7 @@ def clear(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def written(folder: Path) -> Iterator[None]:
+def convert_write_errors(folder: Path) -> Iterator[None]:
     """What goes wrong inside is a folder that cannot be written, or is full."""
     try:
         yield
@@ -72,9 +72,9 @@ def _room(at: Path) -> None:
     replace_file(path, data, durable=False)
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        _synced(at, "a file", lambda: os.fdatasync(descriptor))
+        _sync(at, "a file", lambda: os.fdatasync(descriptor))
         os.pwrite(descriptor, data[::-1], 0)  # as guests write blocks
-        _synced(at, "a file", lambda: os.fdatasync(descriptor))
+        _sync(at, "a file", lambda: os.fdatasync(descriptor))
         if path.read_bytes() != data[::-1]:
             raise KeysteadError("KS-ARRAY-003", f"in {at.parents[1]} a written block is not read")
     finally:
@@ -87,13 +87,13 @@ def _syncs(at: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, _OLD)
-        _synced(at, "a file", lambda: os.fsync(descriptor))
+        _sync(at, "a file", lambda: os.fsync(descriptor))
     finally:
         os.close(descriptor)
-    _synced(at, "a folder", lambda: sync_folder(at))
+    _sync(at, "a folder", lambda: sync_folder(at))
 
 
-def _synced(at: Path, what: str, sync: Callable[[], None]) -> None:
+def _sync(at: Path, what: str, sync: Callable[[], None]) -> None:
     try:
         sync()
     except OSError as error:

@@ -66,7 +66,7 @@ class Attestations(Benchmark):
             await staged.lab.power_on(SERVICE)
             for name in names:
                 await staged.lab.power_on(name)
-            commands = await _trusted(staged, names)
+            commands = await _configure_trust(staged, names)
             await _attest(staged, commands, hosts)  # warm
             begun = time.perf_counter()
             each = await _attest(staged, commands, count)
@@ -80,7 +80,7 @@ class Attestations(Benchmark):
         )
 
 
-async def _trusted(staged: Stage, hosts: list[NodeName]) -> dict[NodeName, SessionCommands]:
+async def _configure_trust(staged: Stage, hosts: list[NodeName]) -> dict[NodeName, SessionCommands]:
     """Service and hosts configured; the sessions in which hosts are commanded."""
     secret = KeyMaterial(os.urandom(32))
     sts = Signer(secret, new_certificate(ISSUER, secret, os.urandom(16), time.time()))

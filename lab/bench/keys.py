@@ -13,7 +13,7 @@ from lab.bench.staging import SEED
 from protocol.crypto.native import KDK_SIZE, derive_kek
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId, VmName
-from services.esxi.vms.vmx import FIRST_DISK, new_config, open_disk, wrapped_dek
+from services.esxi.vms.vmx import FIRST_DISK, new_config, open_disk, wrap_dek
 from services.runtime.incarnation import Incarnation
 from services.runtime.real.rng import LabRng
 
@@ -44,15 +44,15 @@ class KeyDerivation(Benchmark):
         config = new_config(VM, 1, rng)
         [disk] = config.disks
 
-        keks, derive_us = timed(lambda: [derive_kek(kdk, key.key_id) for key in keys])
-        wrapped, wrap_us = timed(
+        keks, derive_us = time_call(lambda: [derive_kek(kdk, key.key_id) for key in keys])
+        wrapped, wrap_us = time_call(
             lambda: [
-                wrapped_dek(VM, FIRST_DISK, dek, key, kek, rng)
+                wrap_dek(VM, FIRST_DISK, dek, key, kek, rng)
                 for key, kek, dek in zip(keys, keks, deks, strict=True)
             ]
         )
         disks = [type(disk)(blocks=disk.blocks, dek=one) for one in wrapped]
-        opened, unwrap_us = timed(
+        opened, unwrap_us = time_call(
             lambda: [
                 open_disk(config, one, {key: kek})
                 for one, key, kek in zip(disks, keys, keks, strict=True)
@@ -65,7 +65,7 @@ class KeyDerivation(Benchmark):
         return Figures(sum(each.values()), each)
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
+def time_call(work: Callable[[], T]) -> tuple[T, float]:
     """What ``work`` returns, and its CPU time in microseconds."""
     begun = time.thread_time()
     done = work()

@@ -60,8 +60,8 @@ class KeyServerStart(Benchmark):
             opened = time.perf_counter() - begun
             details = {
                 "cpu_s": time.process_time() - cpu,
-                "by_name_ms": await _found(core, count, _name),
-                "by_attribute_ms": await _found(core, count, _attribute),
+                "by_name_ms": await _measure_locate(core, count, _name),
+                "by_attribute_ms": await _measure_locate(core, count, _attribute),
             }
             await life.end()
         return Figures(opened, details)
@@ -121,7 +121,7 @@ async def _fill(core: Core, count: int, report: Report) -> None:
             report(f"{first} of {count} keys")
 
 
-async def _found(core: Core, count: int, of: Any) -> float:
+async def _measure_locate(core: Core, count: int, of: Any) -> float:
     """Milliseconds of one Locate, the median of many."""
     each: list[float] = []
     for look in range(LOOKS):

@@ -124,16 +124,16 @@ class KmipFuzz(Benchmark):
         rng, seen = random.Random(SEED), {UNDERSTOOD: 0, REFUSED: 0}
         begun = time.perf_counter()
         for number in range(count):
-            data = disturbed(samples[number % 2], rng)
+            data = disturb(samples[number % 2], rng)
             try:
-                seen[understood(data)] += 1
+                seen[classify(data)] += 1
             except Exception as error:
                 raise CannotRun(f"input {number} of seed {SEED}: {type(error).__name__}") from error
         taken = time.perf_counter() - begun
         return Figures(count / taken, {name: float(times) for name, times in seen.items()})
 
 
-def understood(
+def classify(
     data: bytes,
     decode: Callable[[bytes], Any] | None = None,
     encode: Callable[[Any], bytes] | None = None,
@@ -160,7 +160,7 @@ def understood(
     return UNDERSTOOD
 
 
-def disturbed(data: bytes, rng: random.Random) -> bytes:
+def disturb(data: bytes, rng: random.Random) -> bytes:
     """``data`` with one or a few things wrong, noise of its size, or in a few cases as it is."""
     raw = bytearray(data)
     for _ in range(rng.choice((0, 1, 1, 1, 2, 5))):

@@ -71,7 +71,7 @@ class Server(NamedTuple):
     port: int
     context: ssl.SSLContext
 
-    def connected(self) -> ssl.SSLSocket:
+    def connect(self) -> ssl.SSLSocket:
         """A connection whose handshake is done, as far as this end is concerned."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +90,7 @@ def ask(end: ssl.SSLSocket, request: bytes) -> bytes:
     return data
 
 
-def asked(
+def measure_requests(
     server: Server,
     request: bytes,
     others: Sequence[tuple[Tag, Type]],
@@ -99,7 +99,7 @@ def asked(
 ) -> Took:
     """Have so many connections ask this, each again when it was answered. Blocks."""
     with ExitStack() as stack:
-        ends = [stack.enter_context(server.connected()) for _ in range(clients)]
+        ends = [stack.enter_context(server.connect()) for _ in range(clients)]
         [answer, *_] = [Answer(ask(end, request), others) for end in ends]
         poll = stack.enter_context(select.epoll())
         by_number = {end.fileno(): end for end in ends}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
-from lab.bench.kmip_client import Server, ask, asked
+from lab.bench.kmip_client import Server, ask, measure_requests
 from lab.bench.staging import folder
 from lab.kmip import certificates
 from protocol.kmip.algorithms import CryptographicAlgorithm
@@ -88,14 +88,16 @@ class KmipServing(Benchmark):
         seconds = 0.3 if self.quick else 5.0
         with folder() as where:
             async with serving(where, "durable") as process:
-                durable = await _measured(process, seconds, report, "get", "create", "versions")
+                durable = await _measure_server(
+                    process, seconds, report, "get", "create", "versions"
+                )
                 durable["handshake_per_s"] = await _handshakes(process.server, seconds)
             async with serving(where, "buffered") as process:
-                ours = await _measured(process, seconds, report, "get", "create")
+                ours = await _measure_server(process, seconds, report, "get", "create")
             theirs: dict[str, float] = {}
             if find_spec("kmip") is not None:
                 async with _pykmip(where, where / "durable" / "tls") as process:
-                    theirs = await _measured(process, seconds, report, "get", "create")
+                    theirs = await _measure_server(process, seconds, report, "get", "create")
                     theirs["handshake_per_s"] = await _handshakes(process.server, seconds)
         get = ours.pop("get_per_s")
         details = ours
@@ -117,12 +119,12 @@ class Process:
     pid: int | None
 
 
-async def _measured(
+async def _measure_server(
     process: Process, seconds: float, report: Report, *names: str
 ) -> dict[str, float]:
     """These figures of a server."""
     server = process.server
-    with server.connected() as end:
+    with server.connect() as end:
         made = decode_response(ask(end, _create())).batch_item[0]
     if not isinstance(made.response_payload, CreateResponse):
         raise CannotRun(f"no key was made: {made.result_message}")
@@ -139,7 +141,7 @@ async def _measured(
         report(f"{name} at port {server.port}")
         request, others = requests[name]
         begun = _cpu_s(process.pid)
-        took = await asyncio.to_thread(asked, server, request, others, CLIENTS, seconds)
+        took = await asyncio.to_thread(measure_requests, server, request, others, CLIENTS, seconds)
         if begun is not None and (ended := _cpu_s(process.pid)) is not None:
             figures[f"{name}_server_us"] = (ended - begun) / len(took.each) * 1e6
         figures[f"{name}_per_s"] = took.rate

@@ -41,9 +41,9 @@ class LoadGenerating(Benchmark):
             async with serving(where, "buffered") as process:
                 address = f"127.0.0.1:{process.server.port}"
                 report(f"{rate}/s over kept connections at {address}")
-                pooled = await _offered(where, address, "pooled", rate, seconds)
+                pooled = await _run_load(where, address, "pooled", rate, seconds)
                 report(f"{slow}/s over a connection each at {address}")
-                faithful = await _offered(where, address, "faithful", slow, seconds)
+                faithful = await _run_load(where, address, "faithful", slow, seconds)
         off = pooled.items[-1].offered_per_s / pooled.generator.drawn_per_s - 1
         details = {
             "offered_off_percent": abs(off) * 100,
@@ -59,7 +59,7 @@ def _each_us(report: LoadReport) -> float:
     return (report.generator.cpu_share or 0.0) / report.items[-1].ok_per_s * 1e6
 
 
-async def _offered(
+async def _run_load(
     where: Path, address: str, connection: str, rate: int, seconds: int
 ) -> LoadReport:
     tls = where / "buffered" / "tls"

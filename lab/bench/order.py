@@ -45,7 +45,7 @@ BENCHMARKS: tuple[type[Benchmark], ...] = (
 SCALE = "scale"  # the name of all its rows together
 
 
-def chosen(names: Sequence[str]) -> tuple[type[Benchmark], ...]:
+def select_benchmarks(names: Sequence[str]) -> tuple[type[Benchmark], ...]:
     """Those of these names in their own order, and all but ``scale`` when there is none.
 
     KS-USE-002 for a name that nothing has.

@@ -31,7 +31,7 @@ class RawClient(asyncio.Protocol):
 
     def __init__(self, seed: str, listens_to: str, on_message: OnMessage | None) -> None:
         self._seed, self._listens_to = seed, listens_to
-        self._on_message = on_message or self._answered
+        self._on_message = on_message or self._resolve_reply
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
         self._unread = b""
@@ -80,10 +80,10 @@ class RawClient(asyncio.Protocol):
                 at = after + 2
             else:
                 at = end + 2
-                self._told(line)
+                self._handle_line(line)
         self._unread = data[at:]
 
-    def _told(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
         match word:
             case b"INFO":
@@ -126,7 +126,7 @@ class RawClient(asyncio.Protocol):
         self.send(subject, payload, reply)
         return await future
 
-    def _answered(self, subject: str, reply: str, payload: bytes) -> None:
+    def _resolve_reply(self, subject: str, reply: str, payload: bytes) -> None:
         future = self._waiting.pop(subject, None)
         if future is not None and not future.done():
             future.set_result(payload)

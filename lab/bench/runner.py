@@ -86,13 +86,13 @@ async def _one(benchmark: Benchmark, repeat: int, report: Report) -> BenchmarkRe
     except NotMeasured as reason:
         return BenchmarkResult(benchmark, Outcome.NOT_MEASURED, text=str(reason))
     except Exception as error:  # whatever it is, the others still have their figures
-        text = _said(error)
+        text = _format_error(error)
         report(f"  cannot run: {text}")
         return BenchmarkResult(benchmark, Outcome.CANNOT_RUN, text=text)
     return BenchmarkResult(benchmark, Outcome.MEASURED, tuple(runs))
 
 
-def _said(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     """The first error of a group; an error that we did not name comes with its type."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -126,7 +126,7 @@ def row(result: BenchmarkResult) -> BenchmarkRow:
     )
 
 
-def known(benchmarks: Sequence[type[Benchmark]]) -> BenchmarkList:
+def list_benchmarks(benchmarks: Sequence[type[Benchmark]]) -> BenchmarkList:
     """What could be run."""
     return BenchmarkList(
         items=tuple(

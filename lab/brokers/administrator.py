@@ -6,7 +6,7 @@ Public keys only. It is the list of users that the lab's own data broker has (``
 from __future__ import annotations
 
 from lab.brokers.configuration import account, node_user, tap_user
-from lab.brokers.foreign_servers import kept_keys
+from lab.brokers.foreign_servers import ensure_keys
 from lab.brokers.identities import TAP
 from lab.topology.plan import Topology
 from protocol.envelope import SIZE_LIMIT
@@ -14,7 +14,7 @@ from protocol.envelope import SIZE_LIMIT
 
 def broker_config(topology: Topology) -> str:
     """The text of the file; the lab's nkeys are made when it has none yet."""
-    kept = kept_keys(topology.name, [spec.node for spec in topology.nodes])
+    kept = ensure_keys(topology.name, [spec.node for spec in topology.nodes])
     name = topology.bus.account or f"KEYSTEAD-{topology.name}"
     users = (tap_user(kept.control(TAP).public), *(node_user(*n) for n in kept.node_nkeys()))
     file = f"keystead-{topology.name}.conf"

@@ -31,7 +31,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     authority: str = ""
     offset: str = ""
 
-    def secured(self, broker: BrokerKind) -> Way | None:
+    def way_to(self, broker: BrokerKind) -> Way | None:
         """How that broker is reached; None for one without TLS."""
         if broker is BrokerKind.DATA and self.theirs:
             return self.tls

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.brokers.bus_servers import BusServers
 from lab.brokers.data_bus import DataBus
-from lab.brokers.foreign_servers import ForeignServers, kept_keys
+from lab.brokers.foreign_servers import ForeignServers, ensure_keys
 from lab.brokers.identities import Identities
 from lab.topology.plan import Topology
 from protocol.terms import Role
@@ -24,7 +24,7 @@ def bus_of(
         others = {spec.node for spec in topology.nodes if spec.role is not Role.ESXI}
         servers = topology.bus.servers
         return identities, BusServers(folder, identities, servers, others=others, notice=notice)
-    kept = kept_keys(topology.name, nodes)
+    kept = ensure_keys(topology.name, nodes)
     identities = Identities.create(folder)
     identities.adopt(kept, nodes)
     return identities, ForeignServers(topology, identities, kept, notice)

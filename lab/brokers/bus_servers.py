@@ -20,7 +20,7 @@ from lab.brokers.floods import (
     Amount,
     Counts,
     FloodMeter,
-    described,
+    describe_flood,
 )
 from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
@@ -131,7 +131,7 @@ class BusServers(DataBus):
         not reach one to which the route is cut."""
         server, others = self.all[number - 1], [self.all[n - 1] for n in self._others(number)]
         there = {other.server_name for other in others if other.alive()}
-        return not server.alive() or not there or there <= await server.routed()
+        return not server.alive() or not there or there <= await server.fetch_routes()
 
     async def up(self, number: int) -> bool:
         """Whether that server runs, and reaches all others that run."""
@@ -167,7 +167,7 @@ class BusServers(DataBus):
         ends = self.all[one - 1], self.all[other - 1]
         if not all(end.alive() for end in ends):
             return True
-        return any([b.server_name in await a.routed() for a, b in (ends, ends[::-1])])
+        return any([b.server_name in await a.fetch_routes() for a, b in (ends, ends[::-1])])
 
     async def kill(self) -> None:
         """SIGKILL of all, until ``start``."""
@@ -206,7 +206,7 @@ class BusServers(DataBus):
             if flood is not None:
                 node = self._nodes[flood.nkey]
                 until[node] = now + KEPT_OFF_S
-                self.kept_off[node] = described(node, flood.rate, self._limits[flood.nkey])
+                self.kept_off[node] = describe_flood(node, flood.rate, self._limits[flood.nkey])
                 self._notice(str(KeysteadError("KS-BROKER-012", self.kept_off[node])))
             over = [node for node, end in until.items() if end <= now]
             for node in over:

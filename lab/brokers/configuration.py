@@ -136,8 +136,8 @@ def render(
         f'server_name: "{place.server_name}"\n'
         'host: "127.0.0.1"\n'
         f"port: {place.port}\n"
-        f"ports_file_dir: {_quoted(str(place.folder))}\n"
-        f"log_file: {_quoted(str(place.log))}\n"
+        f"ports_file_dir: {_quote(str(place.folder))}\n"
+        f"log_file: {_quote(str(place.log))}\n"
         f"logfile_size_limit: {_LOG_BYTES}\n"
         "logfile_max_num: 2\n"
         f"{limits}"
@@ -147,7 +147,7 @@ def render(
     )
 
 
-def _quoted(path: str) -> str:
+def _quote(path: str) -> str:
     """A path as a string of the configuration, whatever is in its name: a quote would end it."""
     text = ""
     for byte in path.encode("utf-8", "surrogateescape"):

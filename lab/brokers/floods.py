@@ -115,7 +115,7 @@ class FloodMeter:
         return worst
 
 
-def described(node: NodeName, rate: Amount, limit: Amount) -> str:
+def describe_flood(node: NodeName, rate: Amount, limit: Amount) -> str:
     """Why a node is kept off, as a sentence without its end."""
     return (
         f"{node} is kept off the bus for {KEPT_OFF_S:g} s: it sent {_amount(rate)} a second, and "

@@ -25,7 +25,7 @@ from services.runtime.real.connection import BrokerConnection
 from services.runtime.real.secured import ServersTls
 
 
-def kept_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
+def ensure_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
     """The nkeys of the lab of this name on servers of others, made where they are missing."""
     folder = state_home() / "bus" / lab
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

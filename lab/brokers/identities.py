@@ -200,7 +200,7 @@ class Identities:
         paths += sorted(self._public.glob("*.json"))
         return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
-    def renewed(self, nodes: Iterable[NodeName], control: Iterable[str]) -> dict[str, bytes]:
+    def renew_keys(self, nodes: Iterable[NodeName], control: Iterable[str]) -> dict[str, bytes]:
         """As ``files``, with new nkeys of all that is private in it; they are valid once they are
         kept (``keep``)."""
         nodes, control = list(nodes), list(control)
@@ -228,7 +228,7 @@ class Identities:
             raw = base64.b64decode(kept.sealing, validate=True)
             sealing = X25519PrivateKey.from_private_bytes(raw)
         except (ValueError, binascii.Error):
-            raise _damaged(self._nodes / f"{name}.json") from None
+            raise _damage_error(self._nodes / f"{name}.json") from None
         return NodeIdentity(name, _public_of(kept.seed), kept.seed, sealing)
 
     def control(self, name: str) -> ControlIdentity:
@@ -277,7 +277,7 @@ def _names(folder: Path) -> list[NodeName]:
     return sorted(NodeName(path.stem) for path in folder.glob("*.json"))
 
 
-def _damaged(path: Path) -> KeysteadError:
+def _damage_error(path: Path) -> KeysteadError:
     return KeysteadError("KS-ID-001", f"the identity file {path} is missing or damaged")
 
 
@@ -287,11 +287,11 @@ def _read(path: Path, name: str) -> _SecretFile:
         # The library checks no checksum when it reads a seed, so it is encoded again.
         prefix, raw = nkeys.decode_seed(kept.seed.encode())
         if prefix != nkeys.PREFIX_BYTE_USER or nkeys.encode_seed(raw, prefix) != kept.seed.encode():
-            raise _damaged(path)
+            raise _damage_error(path)
     except (OSError, ValueError, msgspec.DecodeError, nkeys.NkeysError):
-        raise _damaged(path) from None
+        raise _damage_error(path) from None
     if kept.name != name:
-        raise _damaged(path)
+        raise _damage_error(path)
     return kept
 
 
@@ -304,7 +304,7 @@ def _read_public(folder: Path, name: str) -> _PublicFile:
     try:
         return msgspec.json.decode(data, type=_PublicFile)
     except msgspec.DecodeError:
-        raise _damaged(folder / f"{name}.json") from None
+        raise _damage_error(folder / f"{name}.json") from None
 
 
 def _write(path: Path, content: msgspec.Struct, mode: int) -> None:

@@ -41,7 +41,7 @@ async def greeting(host: str, port: int) -> dict[str, Any]:
     return told
 
 
-async def turned_away(url: str) -> str:
+async def find_rejection(url: str) -> str:
     """Why a server closes the connection of whoever comes, as one does that has too many; empty
     when it does not. Who logs in may not hear it: its own words meet a closed door first."""
     said = b""
@@ -61,7 +61,7 @@ class NoServer(Exception):
     """In a sentence, why an address leads to no nats-server."""
 
 
-async def greeted(url: str) -> dict[str, Any]:
+async def fetch_greeting(url: str) -> dict[str, Any]:
     """The greeting of the server at that address; ``NoServer`` when there is none."""
     parts = urlsplit(url)
     try:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from lab.brokers.identities import TAP, Identities
-from lab.brokers.looks import NoServer, greeted, turned_away
+from lab.brokers.looks import NoServer, fetch_greeting, find_rejection
 from lab.brokers.program import MINIMUM
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import BusPlan
@@ -80,9 +80,9 @@ class Probing:
         nobody answers, 005 TLS, 006 too old or too small, 007 our keys are not known, 008 more or
         less is permitted than should be, 009 they are not one bus of this lab alone, 010 they take
         fewer connections than the lab has, 011 a certificate is not valid at this time."""
-        self.secured = await self._trusted()
+        self.secured = await self._read_authority()
         self._count = len(nodes)
-        self.there, away = await self._greeted()
+        self.there, away = await self._greet_servers()
         begun = asyncio.get_running_loop().time()
         async with contextlib.AsyncExitStack() as stack:
             for url in self.there:
@@ -90,11 +90,11 @@ class Probing:
                 stack.callback(tap.abort)
             await self._tap_is_silent(tap)
             # All stay until all have come: so many connections the lab has.
-            found = await for_each(nodes, lambda n: self._tried(n, stack), at_once=AT_ONCE)
+            found = await for_each(nodes, lambda n: self._try_node(n, stack), at_once=AT_ONCE)
             unknown = [node for node in found if node]
             if unknown:
                 self._unknown(unknown)
-            await self._heard(nodes)
+            await self._check_heard(nodes)
             await asyncio.sleep(begun + LISTEN_S - asyncio.get_running_loop().time())
             self._alone()
         self._ears.clear()
@@ -104,12 +104,12 @@ class Probing:
         """KS-BROKER-007 or 008 for a node that may not do what it must, or may do more; 010 when
         there is no room for it."""
         with contextlib.ExitStack() as stack:
-            if await self._tried(node, stack):
+            if await self._try_node(node, stack):
                 self._unknown([node])
 
     # ---- greetings ----------------------------------------------------------------------------
 
-    async def _trusted(self) -> ServersTls | None:
+    async def _read_authority(self) -> ServersTls | None:
         """The authority of the Lab file, read once; None for servers without TLS."""
         if not self._bus.urls[0].startswith("tls:"):
             return None
@@ -124,11 +124,11 @@ class Probing:
             raise KeysteadError("KS-BROKER-005", text) from None
         return secured
 
-    async def _greeted(self) -> tuple[list[str], list[str]]:
+    async def _greet_servers(self) -> tuple[list[str], list[str]]:
         there, away = [], []
         for url in self._bus.urls:
             try:
-                told = await greeted(url)
+                told = await fetch_greeting(url)
             except NoServer as error:
                 away.append(str(error))
             else:
@@ -192,7 +192,7 @@ class Probing:
             whose = self._bus.authority or "the authorities of this machine"
             raise KeysteadError("KS-BROKER-005", f"{url}: {reason} (by {whose})")
         for one in url.split(","):
-            if _TOO_MANY in f"{error} {await turned_away(one)}".lower():
+            if _TOO_MANY in f"{error} {await find_rejection(one)}".lower():
                 text = f"{one} takes no more connections: it has to take those of {self._size()}"
                 raise KeysteadError("KS-BROKER-010", text)
         raise KeysteadError("KS-BROKER-004", f"{url} lets nobody in: {error}")
@@ -209,7 +209,7 @@ class Probing:
         if not await _comes(lambda: tap.violations > 0):
             self._wrong(tap.url, "the tap may speak")
 
-    async def _tried(self, node: NodeName, stack: Open) -> str:
+    async def _try_node(self, node: NodeName, stack: Open) -> str:
         """The node's name when its key is not known; KS-BROKER-008 for permissions; else empty.
         Its connection stays until ``stack`` is left."""
         seed = self._identities.node(node).seed
@@ -246,7 +246,7 @@ class Probing:
             self._wrong(url, f"{node} may hear what is for others")
         return ""
 
-    async def _heard(self, nodes: Sequence[NodeName]) -> None:
+    async def _check_heard(self, nodes: Sequence[NodeName]) -> None:
         """Each server's tap has heard each node, at whichever server that was."""
         told = {node: f"e.{node}.{self._token}" for node in nodes}
         said = {node: f"{reply_prefix(node, node)}{self._token}" for node in nodes}

@@ -92,7 +92,7 @@ class Broker:
     @property
     def url(self) -> str:
         """``nats://127.0.0.1:<port>``; fixed after the first start. ``RuntimeError`` before."""
-        place = self._kept_place()
+        place = self._build_place()
         if place.port <= 0:
             raise RuntimeError(f"the {self.kind} broker has not been started yet")
         return f"nats://127.0.0.1:{place.port}"
@@ -100,7 +100,7 @@ class Broker:
     @property
     def route_port(self) -> int:
         """Where other servers of its cluster find it; -1 before the first start."""
-        return self._kept().route
+        return self._load_endpoint().route
 
     @property
     def routes_secret(self) -> str:
@@ -110,23 +110,27 @@ class Broker:
     @property
     def server_name(self) -> str:
         """What it calls itself to clients and to other servers."""
-        return self._kept().server_name
+        return self._load_endpoint().server_name
 
-    async def routed(self) -> frozenset[str]:
+    async def fetch_routes(self) -> frozenset[str]:
         """The names of the servers that it has routes to, by its own word; none when it is down."""
-        return await self._system().routes(self._kept().port) if self._hears else frozenset()
+        return (
+            await self._system().routes(self._load_endpoint().port) if self._hears else frozenset()
+        )
 
     async def clients(self) -> frozenset[str]:
         """The names of its clients, by its own word; none when it is down."""
-        return await self._system().clients(self._kept().port) if self._hears else frozenset()
+        return (
+            await self._system().clients(self._load_endpoint().port) if self._hears else frozenset()
+        )
 
     async def traffic(self) -> tuple[str, tuple[Connection, ...]]:
         """What each connection of a node has sent; see ``SystemAccount.traffic``."""
-        return await self._system().traffic(self._kept().port) if self._hears else ("", ())
+        return await self._system().traffic(self._load_endpoint().port) if self._hears else ("", ())
 
     @property
     def _hears(self) -> bool:
-        return self.alive() and not self.paused and self._kept().port > 0
+        return self.alive() and not self.paused and self._load_endpoint().port > 0
 
     def _system(self) -> SystemAccount:
         if self._account is None:
@@ -136,7 +140,7 @@ class Broker:
     @property
     def log(self) -> Path:
         """The server's log; at most 2 x 1 MiB are kept."""
-        return self._kept_place().log
+        return self._build_place().log
 
     @property
     def pid(self) -> int | None:
@@ -163,7 +167,7 @@ class Broker:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._process is None:
             self._settle()
-        place = self._kept_place()
+        place = self._build_place()
         self._write_config(place)
         for stale in self.folder.glob("*.ports"):
             stale.unlink(missing_ok=True)
@@ -242,7 +246,7 @@ class Broker:
         self._reload = None  # who calls from here on may have added somebody we do not write
         async with self._reload_lock:
             self._reloaded_at = time.monotonic()
-            place = self._kept_place()
+            place = self._build_place()
             self._write_config(place)
             if not self.alive():
                 return
@@ -288,11 +292,11 @@ class Broker:
     def _settle(self) -> None:
         """Nobody has our addresses before the first start: a port that somebody has taken since the
         lab was up the last time is chosen anew."""
-        kept = self._kept()
+        kept = self._load_endpoint()
         if not (_free(kept.port) and _free(kept.route)):
             self._endpoint = _Endpoint(-1, kept.server_name)
 
-    def _kept(self) -> _Endpoint:
+    def _load_endpoint(self) -> _Endpoint:
         """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
         if self._endpoint is None:
             try:
@@ -302,9 +306,9 @@ class Broker:
             self._endpoint = kept
         return self._endpoint
 
-    def _kept_place(self) -> BrokerPlace:
+    def _build_place(self) -> BrokerPlace:
         """Where it listens; with what others of its cluster have told so far."""
-        kept = self._kept()
+        kept = self._load_endpoint()
         routes = None if self._routes is None else replace(self._routes(), port=kept.route)
         return BrokerPlace(self.folder, kept.server_name, kept.port, routes)
 

@@ -12,7 +12,7 @@ from services.runtime.wire import TapCallback
 
 
 @asynccontextmanager
-async def tapped(
+async def open_tap(
     url: str, identities: Identities, hear: TapCallback, secured: Way | None
 ) -> AsyncIterator[Callable[[], int]]:
     """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""

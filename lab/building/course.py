@@ -62,10 +62,10 @@ class Course:
 
     def begin(self, step: int, text: str) -> None:
         """A step begins."""
-        self.advanced()
+        self.note_progress()
         self._report(text, step, self._total)
 
-    def advanced(self) -> None:
+    def note_progress(self) -> None:
         """Something got done."""
         self._advanced_at = self._lab.monotonic()
 
@@ -93,7 +93,7 @@ class Course:
         async def one(item: T) -> V:
             nonlocal told_at
             outcome = await act(item)
-            self.advanced()
+            self.note_progress()
             pace.done += 1
             now = self._lab.monotonic()
             every_s = a_real_s * TELL_EVERY_REAL_S
@@ -108,9 +108,11 @@ class Course:
 
     async def ask(self, node: NodeName, message: Request[R]) -> R:
         """Ask until there is an answer; what nobody answers, until the work has stalled."""
-        return await self.tried(lambda: self._lab.ask(node, message, within_s=self.stall_s))
+        return await self.try_until_stalled(
+            lambda: self._lab.ask(node, message, within_s=self.stall_s)
+        )
 
-    async def tried(self, work: Callable[[], Awaitable[V]]) -> V:
+    async def try_until_stalled(self, work: Callable[[], Awaitable[V]]) -> V:
         """What ``work`` brings, which may be done twice; what nobody answers, as by a machine that
         is away for a moment, is done again until all has stalled."""
         while True:

@@ -8,15 +8,16 @@ from typing import NamedTuple
 from chaos import kmip_trust
 from lab.core import LabCore
 from lab.schema.errors import KeysteadError
+from protocol import scopes
 from protocol.crypto.certificates import key_digest
 from protocol.errors import NotConnected
 from protocol.messages.host.vsan import GenerateVsanClientCert
 from protocol.messages.keyprovider import GenerateServiceClientCert
 from protocol.messages.kms import QueryIdentities, TrustIdentity
-from protocol.terms import NodeName, ProviderId, Role
+from protocol.terms import ClusterName, NodeName, ProviderId, Role
 
 
-def asked_by_kmip(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
+def list_kmip_servers(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName, ...]:
     """Those of these key servers that the lab's file has asked so."""
     return tuple(node for node in nodes if lab.spec(node).config.get("door") == "kmip")
 
@@ -42,13 +43,15 @@ def vsan_hosts(lab: LabCore, vcenter: NodeName) -> tuple[NodeName, ...]:
 
 
 class Shown(NamedTuple):
-    """What a node shows key servers, and the role there that it is for."""
+    """What a node shows key servers, and the role and scope there that it is for; no scope: that of
+    all who say nothing of it."""
 
     certificate: bytes
     role: str
+    scope: str = ""
 
 
-async def shown(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
+async def fetch_certificate(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
     """Of a node that asks by itself; it makes a certificate when it has none, or if ``renew``.
 
     KS-USE-002 for a node of another kind.
@@ -56,7 +59,9 @@ async def shown(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
     match lab.spec(node).role:
         case Role.ESXI:
             host = await lab.ask(node, GenerateVsanClientCert(renew=renew))
-            return Shown(host.certificate, "vsan")
+            cluster = ClusterName(lab.spec(node).cluster)
+            scope = scopes.of_vsan(lab.vcenter_of(node), cluster)
+            return Shown(host.certificate, "vsan", scope)
         case Role.KEYPROVIDER:
             service = await lab.ask(node, GenerateServiceClientCert(renew=renew))
             return Shown(service.certificate, "kps")
@@ -71,18 +76,19 @@ async def trust_nodes(lab: LabCore, nodes: Iterable[NodeName], servers: Iterable
     is down is left out: ``kms trust --node`` makes up for it.
     """
     servers, nodes = tuple(servers), tuple(nodes)
-    known = {server: await _known(lab, server) for server in servers if nodes}
+    known = {server: await _fetch_known_clients(lab, server) for server in servers if nodes}
     for node in nodes if servers else ():
         try:
-            certificate, role = await shown(lab, node)
+            certificate, role, scope = await fetch_certificate(lab, node)
         except NotConnected:
             continue
         for server in servers:
             if key_digest(certificate).hex() not in known[server]:
-                await lab.ask(server, TrustIdentity(certificate=certificate, role=role))
+                message = TrustIdentity(certificate=certificate, role=role, scope=scope)
+                await lab.ask(server, message)
 
 
-async def _known(lab: LabCore, server: NodeName) -> frozenset[str]:
+async def _fetch_known_clients(lab: LabCore, server: NodeName) -> frozenset[str]:
     """Digests of the clients that the server knows, refused ones too."""
     found = await lab.ask(server, QueryIdentities())
     return frozenset(one.digest for one in found.clients)

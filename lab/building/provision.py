@@ -180,7 +180,7 @@ async def start_nodes(
 
 async def _start(lab: LabCore, course: Course, node: NodeName, strict: bool) -> None:
     within_s = max(BOOT_LIMIT_S, course.stall_s)
-    status = await course.tried(lambda: lab.power_on(node, within_s=within_s))
+    status = await course.try_until_stalled(lambda: lab.power_on(node, within_s=within_s))
     if strict and status.state is not NodeRunState.RUNNING:
         raise KeysteadError(
             "KS-LAB-003", f"{node} did not start: {status.screen or status.state.value}"
@@ -197,7 +197,7 @@ async def esxcli(lab: LabCore, host: NodeName, command: str) -> str:
 
 async def _persist_keys(lab: LabCore, course: Course, host: NodeName) -> None:
     command = "system security keypersistence enable"
-    await course.tried(lambda: esxcli(lab, host, command))
+    await course.try_until_stalled(lambda: esxcli(lab, host, command))
 
 
 async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
@@ -213,21 +213,23 @@ async def _provider(lab: LabCore, course: Course, plan: ProviderPlan) -> None:
         await course.ask(plan.vcenter, register)
         if plan.kmip:
             trust = trust_each_other
-            await course.tried(lambda: trust(lab, plan.vcenter, plan.provider, plan.kmip))
+            await course.try_until_stalled(
+                lambda: trust(lab, plan.vcenter, plan.provider, plan.kmip)
+            )
         return
     create = CreateNativeProvider(
         provider=plan.provider, tpm_required=plan.tpm_required, make_default=plan.default
     )
     with suppress(AlreadyExists):  # an earlier try
         await course.ask(plan.vcenter, create)
-    await course.tried(lambda: take_backup(lab, plan.vcenter, plan.provider))
+    await course.try_until_stalled(lambda: take_backup(lab, plan.vcenter, plan.provider))
 
 
 async def _trust(lab: LabCore, course: Course, plan: TrustPlan) -> None:
-    def told(text: str, step: int, total: int) -> None:
+    def report_step(text: str, step: int, total: int) -> None:
         course.begin(3, f"Trust Authority: {text}")
 
-    await set_up(lab, plan, lab.topology.providers, told)
+    await set_up(lab, plan, lab.topology.providers, report_step)
 
 
 async def _vsan(lab: LabCore, course: Course, plan: VsanPlan) -> None:
@@ -259,7 +261,7 @@ async def _add_host(lab: LabCore, course: Course, host: NodeName) -> None:
     await course.ask(lab.vcenter_of(host), message)
 
 
-def _planned(task: str, plan: VmPlan) -> str:
+def _operation_id(task: str, plan: VmPlan) -> str:
     """The operation id of a task of the topology: the same on each try, so that a start which
     was killed goes on from what is there. vCenter keeps it with what it made."""
     return f"topology/{task}/{plan.vm}"
@@ -270,7 +272,7 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
     await course.ask(
         vcenter,
         CreateVm(
-            operation_id=_planned("create", plan),
+            operation_id=_operation_id("create", plan),
             vm=plan.vm,
             cluster=plan.cluster,
             host=plan.host,
@@ -279,7 +281,7 @@ async def _make_vm(lab: LabCore, course: Course, plan: VmPlan) -> None:
         ),
     )
     if plan.vtpm is not None:
-        add = AddVtpm(operation_id=_planned("vtpm", plan), vm=plan.vm, provider=plan.vtpm)
+        add = AddVtpm(operation_id=_operation_id("vtpm", plan), vm=plan.vm, provider=plan.vtpm)
         await course.ask(vcenter, add)
     if plan.power_on:
         await course.ask(vcenter, PowerOnVm(vm=plan.vm))
@@ -313,15 +315,17 @@ async def wait_ready(
             off = [v for v in wanted if v not in running]
             if not away and not off:
                 return
-            missing = f"hosts not connected: {named(away)}; VMs not running: {named(off)}"
+            missing = (
+                f"hosts not connected: {format_names(away)}; VMs not running: {format_names(off)}"
+            )
             if fewest < 0 or len(away) + len(off) < fewest:
                 fewest = len(away) + len(off)
-                course.advanced()
+                course.note_progress()
         await lab.sleep(pause_s)
     raise KeysteadError("KS-LAB-003", missing)
 
 
-def named(names: Sequence[str], most: int = 10) -> str:
+def format_names(names: Sequence[str], most: int = 10) -> str:
     """The first of many names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more if names else "none"

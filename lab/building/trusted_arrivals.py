@@ -54,7 +54,7 @@ class TrustedArrivals:
     async def _see_to(self, hosts: list[NodeName]) -> _Failures:
         """Those that are not trusted now, each with its reason."""
         failed, imported = _Failures(), list[ImportToTrustAuthority]()
-        for host, found in zip(hosts, await try_each(hosts, self._exported), strict=True):
+        for host, found in zip(hosts, await try_each(hosts, self._export_host), strict=True):
             if isinstance(found, Exception):
                 failed[host] = found
                 continue
@@ -68,15 +68,15 @@ class TrustedArrivals:
             if host not in failed and cluster is not None:
                 clusters.setdefault(cluster, []).append(host)
         for cluster, theirs in clusters.items():
-            failed |= await self._configured(cluster, theirs)
+            failed |= await self._configure_hosts(cluster, theirs)
         return failed
 
-    async def _exported(self, host: NodeName) -> list[ImportToTrustAuthority]:
+    async def _export_host(self, host: NodeName) -> list[ImportToTrustAuthority]:
         """Steps 4 and 5 of one host, for steps 7 and 8."""
         identity = await identity_imports(self._lab, host, self._trust)
         return [*identity, await image_import(self._lab, host)]
 
-    async def _configured(self, cluster: ClusterName, hosts: list[NodeName]) -> _Failures:
+    async def _configure_hosts(self, cluster: ClusterName, hosts: list[NodeName]) -> _Failures:
         """Have all hosts of the cluster told, which is step 12; what another host refuses is no
         matter of these."""
         vcenter, why = self._trust.workload, ""

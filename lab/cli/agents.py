@@ -40,8 +40,8 @@ def join(
     folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
     With -o json each line is a document. Folders of shared datastores are tried before it is taken.
     """
-    from lab.members.joining import invited
     from lab.members.joining import join as run
+    from lab.members.joining import request_bundle
 
     def tell(text: str) -> None:
         if options.output is Format.JSON:
@@ -62,7 +62,7 @@ def join(
         return
     name = _machine(as_)
     home = state_home() / "machines" / name
-    run(invited(file, name, say_so), say_so, home=home, arrays=arrays)
+    run(request_bundle(file, name, say_so), say_so, home=home, arrays=arrays)
 
 
 def _machine(name: str) -> str:

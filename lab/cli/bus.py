@@ -33,11 +33,11 @@ def broker_config(
     head. Give the same options as to `keystead up`. The private keys are kept here, also when the
     lab is removed: a lab of the same name and nodes needs nothing new.
     """
-    from lab.local.broker_config import text_for, written
+    from lab.local.broker_config import text_for, write_new_file
 
     text = text_for(name, file, shape.changes())
     if out is None:
         plain(text.rstrip("\n"))
         return
-    written(out, text)
+    write_new_file(out, text)
     say(f"written to {out}: for the administrator of the servers")

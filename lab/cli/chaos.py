@@ -95,9 +95,9 @@ def plan(
 ) -> None:
     """What an experiment would do with this seed: every target and time; nothing is started."""
     from chaos.experiment.plan import render
-    from lab.local.experiment_files import prepared
+    from lab.local.experiment_files import prepare_experiment
 
-    made = prepared(experiment, seed, tpm, "sim", given or ()).plan
+    made = prepare_experiment(experiment, seed, tpm, "sim", given or ()).plan
     if options.output in (Format.JSON, Format.YAML):
         document(made, options.output)
     else:
@@ -137,7 +137,9 @@ def run(
         from lab.cli.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return played(name, mode, seed, tpm, pace, on, scan, given=given or (), control=False)
+            return play_experiment(
+                name, mode, seed, tpm, pace, on, scan, given=given or (), control=False
+            )
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
@@ -145,14 +147,14 @@ def run(
 
         for option, path in files.items():
             place_for(option, path)
-    folder, verdict = played(
+    folder, verdict = play_experiment(
         experiment, mode, seed, tpm, pace, on, scan, given=given or (), control=negative_control
     )
     code = _report(verdict, folder, options)
     if any(files.values()):
         for written in write_reports(folder.run, page=report, junit=junit):
             say(f"written: {written}")
-    return _controlled(verdict, folder) if negative_control else code
+    return _judge_control(verdict, folder) if negative_control else code
 
 
 def _of_one_run(options: Mapping[str, object]) -> None:
@@ -162,7 +164,7 @@ def _of_one_run(options: Mapping[str, object]) -> None:
         raise KeysteadError("KS-USE-003", text)
 
 
-def played(
+def play_experiment(
     experiment: str,
     mode: str,
     seed: int | None,
@@ -176,7 +178,7 @@ def played(
 ) -> tuple[RunFolder, Verdict]:
     """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
     the planted bug of the file."""
-    from lab.local.experiment_files import prepared
+    from lab.local.experiment_files import prepare_experiment
     from lab.play.begin import begin
 
     if pace is not None and (on or mode == "sim"):
@@ -191,14 +193,14 @@ def played(
             text = "--scan needs a lab of its own: this one's keys were made and not collected"
             raise KeysteadError("KS-USE-003", text)
         return asyncio.run(_on_running(experiment, seed, given, on))
-    made = prepared(experiment, seed, tpm, mode, given, pace)
+    made = prepare_experiment(experiment, seed, tpm, mode, given, pace)
     bug = made.plan.bug if control else ""
     if control and not (bug and mode == "sim"):
         text = "--negative-control is for --mode sim, and a file with `negative_control`"
         raise KeysteadError("KS-USE-003", text)
     folder = begin(made, mode, scan=scan, bug=bug)
     say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
-    with shown() as show:
+    with show_progress() as show:
         if mode == "lab":
             return folder, asyncio.run(_in_own_lab(made, folder, show))
         from lab.play.play import play_sim
@@ -206,12 +208,12 @@ def played(
         return folder, play_sim(made, folder, show, stopping)
 
 
-def _controlled(verdict: Verdict, folder: RunFolder) -> int:
+def _judge_control(verdict: Verdict, folder: RunFolder) -> int:
     """0 when the planted bug turned red what it should, and nothing else."""
     from chaos.experiment.control import unlike
     from chaos.experiment.plan import load_plan
 
-    plan = folder.decoded("plan.json", load_plan)
+    plan = folder.read_decoded("plan.json", load_plan)
     if wrong := unlike(verdict, plan.expect):
         raise KeysteadError("KS-CHAOS-019", f"with {plan.bug}: {wrong}")
     say(f"negative control: with {plan.bug}, {', '.join(plan.expect)} failed, as they must")
@@ -228,7 +230,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
 
     withhold_memory()
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))
-    stopped_by_signals(task.cancel)
+    stop_on_signals(task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
@@ -239,18 +241,18 @@ async def _on_running(
     experiment: str, seed: int | None, given: Sequence[str], on: str
 ) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
-    from lab.local.experiment_files import begun_on
+    from lab.local.experiment_files import begin_on
     from lab.local.remote import Remote
 
     there = LabFolder(on)
     async with Remote(there) as lab:
-        folder = await begun_on(lab.do, there, experiment, seed, given)
+        folder = await begin_on(lab.do, there, experiment, seed, given)
         say(f"run {folder.run} on the lab {on}")
-        with shown() as show:
+        with show_progress() as show:
             await lab.follow(lambda event: _progress(event, show))
             loop = asyncio.get_running_loop()
             task = loop.create_task(lab.do(ChaosPlay(folder.run)))
-            stopped_by_signals(lambda: loop.create_task(lab.do(ChaosStop(folder.run))))
+            stop_on_signals(lambda: loop.create_task(lab.do(ChaosStop(folder.run))))
             try:
                 return folder, await task
             except KeysteadError as error:
@@ -366,7 +368,7 @@ _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then th
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def show_progress() -> Iterator[Progress]:
     """On a terminal the phase and its times stand below the lines that are told; elsewhere there
     are lines, and in a while one that only says how far it is."""
     if not sys.stderr.isatty():
@@ -428,7 +430,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stopped_by_signals(stop: Callable[[], object]) -> None:
+def stop_on_signals(stop: Callable[[], object]) -> None:
     """As ``stopping``, for the running event loop; what is being healed cannot be interrupted, nor
     is the report that follows. Who interrupts the end of a run for the first time ends the command.
 
@@ -472,7 +474,7 @@ def play_each(
         begun = time.monotonic()
         try:
             folder, verdict = play(name)
-            row = _ended(name, folder.run, verdict)
+            row = _build_played(name, folder.run, verdict)
         except KeysteadError as error:
             row = PlayedExperiment(
                 experiment=name,
@@ -495,7 +497,7 @@ def play_each(
     return worst([row.exit_code for row in rows])
 
 
-def _ended(name: str, run: str, verdict: Verdict) -> PlayedExperiment:
+def _build_played(name: str, run: str, verdict: Verdict) -> PlayedExperiment:
     from chaos.checks.result import CheckOutcome
 
     bad = [check for check in verdict.checks if check.result is not CheckOutcome.PASS]

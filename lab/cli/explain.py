@@ -22,7 +22,7 @@ def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
     keystead explain proc.pause
     keystead explain
     """
-    from lab.local.explain import errors, explained, noun_of
+    from lab.local.explain import errors, explain_id, noun_of
     from lab.schema.answers.local import Rule
 
     if not id:
@@ -33,7 +33,7 @@ def explain(id: str = "", *, options: Options = DEFAULTS) -> None:
     if noun:
         explain_named(noun, id, options)
         return
-    found = explained(id)
+    found = explain_id(id)
     if is_document(options.output):
         document(found, options.output)
     elif options.output is Format.NAME:

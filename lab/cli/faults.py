@@ -166,7 +166,7 @@ def link_heal(a: str, b: str, *, options: Options = DEFAULTS) -> int:
     keystead link heal vcenter kms
     keystead link heal vcenter esxi-001 -o json
     """
-    return _healed(call(options, LinkHeal(a, b)), options)
+    return _report_heal(call(options, LinkHeal(a, b)), options)
 
 
 def get_links(*links: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
@@ -221,10 +221,10 @@ def heal(
 
     Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
     """
-    return _healed(call(options, Heal(ids, all_, with_cure)), options)
+    return _report_heal(call(options, Heal(ids, all_, with_cure)), options)
 
 
-def _healed(report: HealReport, options: Options) -> int:
+def _report_heal(report: HealReport, options: Options) -> int:
     if is_document(options.output):
         document(report, options.output)
     else:

@@ -72,7 +72,7 @@ def fuzz(
     from lab.fuzz.world import World
     from lab.local.fuzzing import Fuzzing
 
-    _known(kinds)
+    _check_kinds(kinds)
     chosen = (lab, hosts, vms, kms, kms_mode, persistence)
     said = {k: v for k, v in zip(_OF_LAB, chosen, strict=True) if v is not None}
     mix = Mix(kinds=kinds or RANDOM, rare=not kinds)
@@ -112,7 +112,7 @@ def _jobs(jobs: int | None) -> int:
     return jobs or cores
 
 
-def _known(kinds: tuple[str, ...]) -> None:
+def _check_kinds(kinds: tuple[str, ...]) -> None:
     from chaos.errors import ChaosError
     from chaos.faults import fault_type
     from lab.schema.refusal import refusal
@@ -204,10 +204,10 @@ def shrink(
         raise KeysteadError("KS-USE-003", f"--budget {budget}: 1 to 100000")
     if not to.is_dir():
         raise KeysteadError("KS-USE-003", f"--to {to}: there is no such folder")
-    from lab.local.experiment_files import prepared
+    from lab.local.experiment_files import prepare_experiment
     from lab.local.fuzzing import shrink as make_small
 
-    answer = make_small(prepared(experiment, seed, None, "sim"), budget, to, say)
+    answer = make_small(prepare_experiment(experiment, seed, None, "sim"), budget, to, say)
     if is_document(options.output):
         document(answer, options.output)
         return

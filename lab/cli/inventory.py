@@ -48,7 +48,7 @@ def register_(
     show_one(answer, options.output, VMS, VMS_WIDE, key="vm")
 
 
-def _removed(command: Command[VmRemovalList], options: Options) -> int:
+def _remove_vms(command: Command[VmRemovalList], options: Options) -> int:
     """1 when one did not leave; each refusal is told in the product's own words."""
     answer = call(options, command)
     show(answer, options.output, REMOVED, (field("error", "REFUSED"),), key="vm")
@@ -69,7 +69,7 @@ def unregister(
     keystead vm unregister 'vm-[01-03]'
     keystead vm unregister vm-01 --host esxi-001 --on-host
     """
-    return _removed(VmUnregister(vms, host, on_host), options)
+    return _remove_vms(VmUnregister(vms, host, on_host), options)
 
 
 def destroy(*vms: str, options: Options = DEFAULTS) -> int:
@@ -78,7 +78,7 @@ def destroy(*vms: str, options: Options = DEFAULTS) -> int:
     keystead vm destroy vm-01
     keystead vm destroy 'vm-[01-03]'
     """
-    return _removed(VmDestroy(vms), options)
+    return _remove_vms(VmDestroy(vms), options)
 
 
 def add(host: str = "", *, cluster: str = "", options: Options = DEFAULTS) -> None:

@@ -21,8 +21,10 @@ from lab.schema.commands import (
     KmsBackup,
     KmsKeyActivate,
     KmsKeyDestroy,
+    KmsKeyGrant,
     KmsKeyRevoke,
     KmsKeyShow,
+    KmsKeyUngrant,
     KmsRestore,
     ProviderAdd,
     ProviderDefault,
@@ -124,6 +126,24 @@ def key_activate(key: str, *, kms: Server = "", options: Options = DEFAULTS) -> 
     _show_key(call(options, KmsKeyActivate(key, kms)), options)
 
 
+def key_grant(key: str, scope: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """Let the clients of another scope get this key, a vCenter's scope being its name.
+
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b --kms kms -o json
+    """
+    _show_key(call(options, KmsKeyGrant(key, scope, kms)), options)
+
+
+def key_ungrant(key: str, scope: str, *, kms: Server = "", options: Options = DEFAULTS) -> None:
+    """Let the clients of that scope get the key no more.
+
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b -o json
+    """
+    _show_key(call(options, KmsKeyUngrant(key, scope, kms)), options)
+
+
 def _show_key(answer: Key, options: Options) -> None:
     shown = ("key_id", "kms", "state", "names", "attributes")
     wide = (*[field(name) for name in fields_of(answer) if name not in shown], ATTRIBUTES)
@@ -167,7 +187,7 @@ def kms_backup(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -
     keystead kms backup before-the-change
     keystead kms backup nightly --kms kms-1
     """
-    _copied(KmsBackup(backup, kms), "backup {} of {}", options)
+    _call_and_report(KmsBackup(backup, kms), "backup {} of {}", options)
 
 
 def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) -> None:
@@ -176,10 +196,10 @@ def kms_restore(backup: str, *, kms: Servers = (), options: Options = DEFAULTS) 
     keystead kms restore before-the-change
     keystead kms restore nightly --kms kms-1
     """
-    _copied(KmsRestore(backup, kms), "restored {} to {}", options)
+    _call_and_report(KmsRestore(backup, kms), "restored {} to {}", options)
 
 
-def _copied(command: Command[KeyBackup], said: str, options: Options) -> None:
+def _call_and_report(command: Command[KeyBackup], said: str, options: Options) -> None:
     answer = call(options, command)
     if is_document(options.output):
         document(answer, options.output)

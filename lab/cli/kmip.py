@@ -14,7 +14,7 @@ from lab.cli.output import document, field, is_document, moment, plain, say, sho
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
 from protocol import names
-from protocol.printable import one_line, told
+from protocol.printable import one_line, quote_if_needed
 from protocol.terms import RootKind
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def serve(
     With --username, who does not say that name with its password gets no key either.
     A folder that a passphrase seals asks for it at each start.
     """
-    from lab.kmip.addresses import required_login
+    from lab.kmip.addresses import server_login
     from lab.kmip.serving import Settings
     from lab.local.kmip import serve as run
     from services.kms.config import Auditing, KmsRole
@@ -114,11 +114,11 @@ def serve(
         scope=scope,
         audit=Auditing(audit),
         accept_rollback=accept_rollback,
-        login=required_login(username, password_file),
+        login=server_login(username, password_file),
         passphrase_file=passphrase_file,
         rotate_kek=rotate_kek,
     )
-    run(settings, lambda server: _serves(server, options), _told)
+    run(settings, lambda server: _serves(server, options), _report_record)
 
 
 def set_root(
@@ -144,7 +144,7 @@ def set_root(
     from lab.kmip.resealing import Reseal
     from lab.local.kmip import set_root as run
 
-    answer = run(Reseal(folder, root, passphrase_file, old_passphrase_file), _told)
+    answer = run(Reseal(folder, root, passphrase_file, old_passphrase_file), _report_record)
     columns = (field("folder"), field("root"), ("KEK", lambda row: row.kek))
     show_one(answer, options.output, columns, key="folder")
 
@@ -170,7 +170,7 @@ def cut_trail(
     from lab.kmip.trails import Cutting
     from lab.local.kmip import cut_trail as run
 
-    answer = run(Cutting(folder, _time(before), to, passphrase_file), _told)
+    answer = run(Cutting(folder, _time(before), to, passphrase_file), _report_record)
     if not answer.rows:
         say("no row of the trail is older than that; nothing was cut, and there is no file")
     show_one(answer, options.output, _TRAIL, key="digest")
@@ -201,7 +201,7 @@ def verify_trail(
         raise KeysteadError("KS-USE-003", "name one file or several, in their order")
     if folder is None and passphrase_file is not None:
         raise KeysteadError("KS-USE-003", "--passphrase-file is of a server: give its --folder")
-    answer = run(Verifying(files, folder, passphrase_file), _told)
+    answer = run(Verifying(files, folder, passphrase_file), _report_record)
     show_one(answer, options.output, _TRAIL, key="digest")
 
 
@@ -209,7 +209,7 @@ def _time(text: str) -> float:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        shown = f"--before {told(text)}: a date, or a date and time, as 2026-08-30T12:00"
+        shown = f"--before {quote_if_needed(text)}: a date, or a date and time, as 2026-08-30T12:00"
         raise KeysteadError("KS-USE-003", shown) from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
@@ -230,7 +230,9 @@ def _place(listen: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     plain_host = bare and (bare != host or ":" not in host) and not set(bare) & set("[]")
     if not plain_host or not port.isdecimal() or int(port[:6]) > 65_535:
-        text = f"--listen {told(listen)}: an address and a port, as host:port or [::1]:port"
+        text = (
+            f"--listen {quote_if_needed(listen)}: an address and a port, as host:port or [::1]:port"
+        )
         raise KeysteadError("KS-USE-003", text)
     return bare, int(port)
 
@@ -261,7 +263,7 @@ def _serves(server: KmipServer, options: Options) -> None:
     sys.stdout.flush()
 
 
-def _told(kind: str, fields: dict[str, Any]) -> None:
+def _report_record(kind: str, fields: dict[str, Any]) -> None:
     """What the server writes down, if somebody has to know of it."""
     if fields.get("level") in ("warning", "error"):
         said = ", ".join(f"{name}={value}" for name, value in fields.items() if name != "level")

@@ -192,18 +192,18 @@ def replay(
     Ctrl-C ends it with the report of what was played.
     """
     from lab.kmip.replay.findings import EXIT_CODES, Verdict
-    from lab.kmip.replay.running import replayed
+    from lab.kmip.replay.running import run_replay
 
     settings, plan = reached.settings(), asked.plan(reached)
     files.check()
 
-    def told(report: ReplayReport) -> None:
+    def write_and_show(report: ReplayReport) -> None:
         files.write(report)
         _show(report, options)
 
     with telling(Style.NONE if options.quiet else progress, "vCenter's flow") as tell:
-        report = replayed(settings, plan, tell=tell, interrupted=told)
-    told(report)
+        report = run_replay(settings, plan, tell=tell, interrupted=write_and_show)
+    write_and_show(report)
     return EXIT_CODES[Verdict(report.verdict)]
 
 
@@ -225,10 +225,10 @@ def trust_flows(
     with a private key. The command tells what the owner of the server does in each, and again how
     far that is. `kmip replay --trust-flows FOLDER` plays those that are ready.
     """
-    from lab.kmip.replay.trust_flows import made
+    from lab.kmip.replay.trust_flows import ensure_parts
     from lab.schema.answers.replay import TrustFlowList, TrustFlowPart
 
-    parts = made(folder, common_name)
+    parts = ensure_parts(folder, common_name)
     answer = TrustFlowList(items=tuple(TrustFlowPart(**part._asdict()) for part in parts))
     columns = (field("flow"), field("ready"), field("give"), field("then", "THEN"))
     show(answer, options.output, columns, key="flow")

@@ -111,7 +111,7 @@ def renew_server(kms: str, *, options: Options = DEFAULTS) -> None:
     _identities(call(options, KmsRenewCertificate(kms)), options)
 
 
-def trusted(provider: str, *, options: Options = DEFAULTS) -> None:
+def show_provider_trust(provider: str, *, options: Options = DEFAULTS) -> None:
     """Whether vCenter trusts the KMIP servers of a provider, and they vCenter.
 
     keystead provider trust kms-provider

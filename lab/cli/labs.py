@@ -193,7 +193,7 @@ def _start(
     start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
 ) -> tuple[str, ...]:
     """Start it; what is missing from it."""
-    from lab.local.labs import started
+    from lab.local.labs import build_started_lab
     from lab.supervise.launching import Interrupted
 
     begun = time.monotonic()
@@ -211,7 +211,7 @@ def _start(
         say(f"keystead: interrupted: the lab {name} is down again{left}")
         sys.exit(130)
     seconds = time.monotonic() - begun
-    _present(started(start, "running" if wait else "starting", seconds, missing), options)
+    _present(build_started_lab(start, "running" if wait else "starting", seconds, missing), options)
     return missing
 
 
@@ -310,11 +310,11 @@ def _show_status(answer: LabStatus, options: Options) -> None:
         shown.append(("processes", len(answer.pids)))
     shown += [("missing", text) for text in answer.missing]
     shown += [("warning", text) for text in answer.warnings]
-    shown += [("stood still", _stood(one)) for one in answer.stood]
+    shown += [("stood still", _format_stall(one)) for one in answer.stood]
     pairs([(name.replace("_", " "), value) for name, value in shown])
 
 
-def _stood(one: LoopStood) -> str:
+def _format_stall(one: LoopStood) -> str:
     times = "once" if one.times == 1 else f"{one.times} times"
     where = f", in {one.where}" if one.where else ""
     return f"{one.process}: {times} over a second, at most {one.longest_s:.1f} s{where}"

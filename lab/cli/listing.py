@@ -72,7 +72,7 @@ class Listing:
         if view.watch:
             asyncio.run(self._watch(command, names, view, options))
             return
-        answer = self.chosen(call(options, command), names, view)
+        answer = self.select_items(call(options, command), names, view)
         show(
             answer,
             options.output,
@@ -82,7 +82,7 @@ class Listing:
             headers=not view.no_headers,
         )
 
-    def chosen(self, answer: A, names: Sequence[str], view: View) -> A:
+    def select_items(self, answer: A, names: Sequence[str], view: View) -> A:
         """The answer with those items only that are asked for, in the order that is."""
         items: list[Row] = list(value_of(answer, "items"))
         if names:
@@ -139,7 +139,7 @@ class Listing:
         rows, begun = _Rows(()), False
         async with Remote(LabFolder(options.name), options.vcenter) as lab:
             while True:
-                answer = self.chosen(await lab.do(command), names, view)
+                answer = self.select_items(await lab.do(command), names, view)
                 news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
                 if not begun:
                     columns = self._columns_of(answer)

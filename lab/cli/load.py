@@ -51,7 +51,7 @@ class Target:
         Path | None, Parameter(help="A file whose first line is the password.")
     ] = None
 
-    def known(self) -> Server:
+    def load_server(self) -> Server:
         """Read its files; KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
         from lab.kmip.certificates import certificates, pair
@@ -95,7 +95,7 @@ class Offer:
     seed: Annotated[int, Parameter(help="Of the arrivals: the same are drawn again.")] = 1
     outstanding: Annotated[int, Parameter(help="So many are under way at most.")] = 500
 
-    def asked(
+    def read_offer(
         self, target: str, known: Sequence[str], usual: Mapping[str, int]
     ) -> tuple[Asked, Profile]:
         """KS-USE-003 or KS-LOAD-001 for what cannot be offered or judged."""
@@ -152,26 +152,26 @@ def kmip(
     generator itself was too slow; 130 after Ctrl-C or SIGTERM, with the report until then.
     """
     from lab.load.kept import begin
-    from lab.load.offering import fits, offered
+    from lab.load.offering import fits, offer_load
     from lab.load.vcenters import DEFAULT_MIX, OPERATIONS
     from lab.schema.answers.load import EXIT_CODES
 
     files.check()
-    asked, profile = offer.asked(target.server, OPERATIONS, DEFAULT_MIX)
-    server = target.known()
+    asked, profile = offer.read_offer(target.server, OPERATIONS, DEFAULT_MIX)
+    server = target.load_server()
     fits(server, asked)
     folder = begin(asked.seed)
     say(f"run {folder.run}: {asked.rate} at {server.address}")
     with telling(Style.NONE if options.quiet else progress, "load") as tell:
-        report = offered(
+        report = offer_load(
             server,
             asked._replace(target=server.address),
             profile,
             folder,
             tell=tell,
-            interrupted=lambda until: _kept(until, folder, options, files),
+            interrupted=lambda until: _keep_report(until, folder, options, files),
         )
-    _kept(report, folder, options, files)
+    _keep_report(report, folder, options, files)
     return EXIT_CODES[report.verdict]
 
 
@@ -187,12 +187,12 @@ def compare(
     keystead load compare load-kmip-1 load-kmip-1-2
     keystead load compare load-kmip-1 load-kmip-1-2 --html both.html
     """
-    from lab.load.kept import compared, load_of
+    from lab.load.kept import compare_loads, load_of
     from lab.local.reports import place_for, write
 
     place_for("--html", html)
     first, second = load_of(a), load_of(b)
-    answer = compared(first, second)
+    answer = compare_loads(first, second)
     told_both(answer, options)
     if html is not None:
         from lab.load.page import pair
@@ -201,7 +201,7 @@ def compare(
         say(f"written: {html}")
 
 
-def _kept(report: LoadReport, folder: RunFolder, options: Options, files: Files) -> None:
+def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: Files) -> None:
     """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
     the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep

@@ -44,9 +44,9 @@ class Files:
             write(self.html, _alone(report) if page is None else page())
             say(f"written: {self.html}")
         if self.hgrm is not None:
-            from chaos.load.histogram import decoded, percentile_file
+            from chaos.load.histogram import decode_histogram, percentile_file
 
-            write(self.hgrm, percentile_file(decoded(report.items[-1].histogram)))
+            write(self.hgrm, percentile_file(decode_histogram(report.items[-1].histogram)))
             say(f"written: {self.hgrm}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from chaos.checks.result import CheckOutcome
-from lab.cli.chaos import Given, Pace, Seed, Tpm, played
+from lab.cli.chaos import Given, Pace, Seed, Tpm, play_experiment
 from lab.cli.load import check_seed
 from lab.cli.load_files import NO_FILES, Files
 from lab.cli.load_told import tell as told
@@ -80,7 +80,7 @@ def run(
     files.check()
     how = (mode, seed if file or seed is not None else 1, tpm, pace, on or "", False)
     if file:
-        folder, verdict = played(file, *how, given=given or (), control=False)
+        folder, verdict = play_experiment(file, *how, given=given or (), control=False)
     else:
         check_seed(seed or 0)
         load = _load(rate or "2/s", duration_, warmup, mix or MIX, threshold, arrivals)
@@ -101,7 +101,7 @@ def _alone(
         path = Path(scratch) / "load.yaml"
         path.write_text(experiment(lab, changes, load), encoding="utf-8")
         try:
-            return played(str(path), *args, given=(), control=False)
+            return play_experiment(str(path), *args, given=(), control=False)
         except BadFile as error:
             raise KeysteadError("KS-USE-003", "; ".join(error.said)) from None
 
@@ -157,13 +157,13 @@ def _tell(folder: RunFolder, verdict: Verdict, files: Files, options: Options) -
     for reason in verdict.reasons:
         say(f"because: {reason}")
     if options.output in (Format.TABLE, Format.WIDE):
-        _ended(verdict)
+        _print_verdict(verdict)
     write(folder, report)
     files.write(report, lambda: page_of(folder.run))
     return verdict.exit_code
 
 
-def _ended(verdict: Verdict) -> None:
+def _print_verdict(verdict: Verdict) -> None:
     """The checks that did not hold, and the verdict of the run in one line."""
     for check in verdict.checks:
         if check.result is CheckOutcome.FAIL:

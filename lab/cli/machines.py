@@ -121,10 +121,10 @@ def access(
 
     Who has it may do everything with the lab: carry it as you would a private key.
     """
-    from lab.machines.access import written
+    from lab.machines.access import build_access_file
     from lab.machines.issuing import write_new
 
-    data = written(name, address)
+    data = build_access_file(name, address)
     if out is None:
         plain(data.decode().rstrip())
         sys.stdout.flush()

@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
         )
         sys.stdout.flush()
     except CycloptsError as error:
-        return _complain(KeysteadError("KS-USE-001", _said(error)))
+        return _complain(KeysteadError("KS-USE-001", _format_message(error)))
     except KeysteadError as error:
         return _complain(error)
     except Unread:
@@ -82,7 +82,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _said(error: Exception) -> str:
+def _format_message(error: Exception) -> str:
     """Cyclopts' message as one line, without its box."""
     return " ".join(str(error).split())
 

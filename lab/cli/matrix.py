@@ -81,11 +81,11 @@ def play(
     how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "door": Door(door)}
     if outside or row:
         _check_rows_alone(block or fault or event or isolate or variants or knob)
-        with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
+        with telling(style, "matrix") as report, _interrupt_on(signal.SIGTERM):
             rows = play_rows(row or (), report=report, **how)
         return _show_rows(rows, options)
     how |= {"isolate": isolate, "variants": variants, "knobs": wanted}
-    with telling(style, "matrix") as report, _interrupted_by(signal.SIGTERM):
+    with telling(style, "matrix") as report, _interrupt_on(signal.SIGTERM):
         answer = matrix(block or (), fault or (), event or (), report=report, **how)
     _show(answer, options)
     return answer.exit_code
@@ -101,7 +101,7 @@ def _check_rows_alone(beside: object) -> None:
 
 
 @contextmanager
-def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+def _interrupt_on(number: signal.Signals) -> Iterator[None]:
     """The signal is as good as Ctrl-C."""
     before = signal.signal(number, signal.default_int_handler)
     try:
@@ -170,7 +170,7 @@ def _show(answer: Matrix, options: Options) -> None:
             shown = [row for row in wrong if row.verdict == "void"] if answer.knobs else wrong
             for row in shown:
                 _line(row)
-            _moved(answer)
+            _print_moved_cells(answer)
             _grid(answer)
     for control in answer.controls:
         if not control.held:
@@ -198,7 +198,7 @@ def _usual(answer: Matrix) -> str:
     return f" --run {answer.run}" if answer.knobs or answer.door != "bus" else ""
 
 
-def _moved(answer: Matrix) -> None:
+def _print_moved_cells(answer: Matrix) -> None:
     """Under knobs that are not at their defaults: each cell that came out otherwise."""
     if not answer.knobs:
         return

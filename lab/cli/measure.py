@@ -43,19 +43,19 @@ def bench(
     which on a machine that does other things too may be the truth. Slow is no error: exit code
     0 when everything ran, 5 when a benchmark could not.
     """
-    from lab.bench.order import chosen
+    from lab.bench.order import select_benchmarks
 
     if repeat is not None and not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
-    wanted = chosen(names)
+    wanted = select_benchmarks(names)
     if svg is not None:
         _check_picture(svg, wanted)
-    from lab.bench.runner import exit_code, known, row, run
+    from lab.bench.runner import exit_code, list_benchmarks, row, run
     from lab.schema.answers.local import BenchmarkReport
 
     if list_:
         columns = tuple(field(n) for n in ("benchmark", "measures", "bar", "unit"))
-        show(known(wanted), options.output, columns, key="benchmark")
+        show(list_benchmarks(wanted), options.output, columns, key="benchmark")
         return 0
     made = [b(quick=quick) for b in wanted]
     results, machine = asyncio.run(run(made, repeat, say))
@@ -95,7 +95,7 @@ def _print(report: BenchmarkReport, options: Options) -> None:
         *((name.upper(), _figure(name)) for name in ("min", "median", "max")),
         field("unit"),
         field("bar"),
-        ("MET", _met),
+        ("MET", _format_outcome),
     )
     wide: tuple[Column, ...] = (("DETAILS", _details),)
     show(report, options.output, columns, wide, key="benchmark")
@@ -106,14 +106,14 @@ def _print(report: BenchmarkReport, options: Options) -> None:
 
 
 def _figure(name: str) -> Any:
-    def shown(item: BenchmarkRow) -> str | None:
+    def format_figure(item: BenchmarkRow) -> str | None:
         value = getattr(item, name)
         return None if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
-    return shown
+    return format_figure
 
 
-def _met(item: BenchmarkRow) -> str:
+def _format_outcome(item: BenchmarkRow) -> str:
     match item.met, item.met_at_best:
         case None, _:
             return f"{item.outcome}: {item.text}"

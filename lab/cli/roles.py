@@ -22,7 +22,7 @@ from lab.schema.commands import (
 )
 from lab.schema.errors import KeysteadError
 from protocol.authorization import Privilege
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 if TYPE_CHECKING:
     from lab.schema.answers import Role
@@ -43,14 +43,16 @@ def _lacks(row: Role) -> str:
     return ", ".join(lacking[:_FEW]) + more
 
 
-def _named(texts: tuple[str, ...]) -> tuple[Privilege, ...]:
+def _parse_privileges(texts: tuple[str, ...]) -> tuple[Privilege, ...]:
     """Privileges by their ids; KS-USE-003 with the nearest one for what is none."""
     known = [str(one) for one in Privilege]
     for text in texts:
         if text not in known:
             near = difflib.get_close_matches(text[:80], known, n=1, cutoff=0.3)
             also = f"; did you mean {near[0]}?" if near else ""
-            raise KeysteadError("KS-USE-003", f"there is no privilege {told(text)}{also}")
+            raise KeysteadError(
+                "KS-USE-003", f"there is no privilege {quote_if_needed(text)}{also}"
+            )
     return tuple(Privilege(text) for text in texts)
 
 
@@ -109,7 +111,9 @@ def create(
     keystead role create no-host --like Admin --without Cryptographer.RegisterHost
     keystead role create cloner --like NoCryptoAdmin --with Cryptographer.Clone
     """
-    answer = call(options, RoleCreate(role, like, _named(with_), _named(without)))
+    answer = call(
+        options, RoleCreate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 
@@ -126,7 +130,9 @@ def update(
     keystead role update no-host --with Cryptographer.RegisterHost
     keystead role update no-host --like ReadOnly
     """
-    answer = call(options, RoleUpdate(role, like, _named(with_), _named(without)))
+    answer = call(
+        options, RoleUpdate(role, like, _parse_privileges(with_), _parse_privileges(without))
+    )
     show(answer, options.output, ROLES, ROLES_WIDE, key="role")
 
 

@@ -30,7 +30,7 @@ def tap(
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
     """
-    from lab.local.conversation import Wanted, told
+    from lab.local.conversation import Wanted, read_conversation
 
     wanted = Wanted(
         node=node,
@@ -38,7 +38,7 @@ def tap(
         after_s=duration("--after", after),
         until_s=duration("--until", until) if until else float("inf"),
     )
-    said = told(run, wanted)
+    said = read_conversation(run, wanted)
     for one in _whole(said):
         match options.output:
             case Format.JSON | Format.YAML:

@@ -86,11 +86,11 @@ def boot_options(texts: Iterable[str]) -> dict[str, str]:
                 f"--boot-option {name}: whoever lists processes would see the {secret}",
                 f"write `--boot-option {name}=-`, and give the {secret} on standard input",
             )
-        made[name] = _asked_for(name) if value == "-" else value
+        made[name] = _read_secret(name) if value == "-" else value
     return made
 
 
-def _asked_for(name: str) -> str:
+def _read_secret(name: str) -> str:
     """A line that nobody sees: hidden on a terminal, else the next one of standard input.
 
     Blanks at its ends are a passphrase's own, as they are in a file that has it.

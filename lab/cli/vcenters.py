@@ -20,7 +20,7 @@ def backup(backup: str, *, options: Options = DEFAULTS) -> None:
     keystead vcenter backup before-the-change
     keystead vcenter backup nightly --vcenter vcenter-b
     """
-    _copied(VcenterBackup(backup), "backup {} of {}", options)
+    _call_and_report(VcenterBackup(backup), "backup {} of {}", options)
 
 
 def restore(backup: str, *, options: Options = DEFAULTS) -> None:
@@ -29,7 +29,7 @@ def restore(backup: str, *, options: Options = DEFAULTS) -> None:
     keystead vcenter restore before-the-change
     keystead vcenter restore nightly --vcenter vcenter-b
     """
-    _copied(VcenterRestore(backup), "restored {} to {}", options)
+    _call_and_report(VcenterRestore(backup), "restored {} to {}", options)
 
 
 def rebuild(*, options: Options = DEFAULTS) -> int:
@@ -41,7 +41,7 @@ def rebuild(*, options: Options = DEFAULTS) -> int:
     return power(options, VcenterRebuild())
 
 
-def _copied(command: Command[VcenterCopy], said: str, options: Options) -> None:
+def _call_and_report(command: Command[VcenterCopy], said: str, options: Options) -> None:
     answer = call(options, command)
     if is_document(options.output):
         document(answer, options.output)

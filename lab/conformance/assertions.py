@@ -69,17 +69,17 @@ ASSERTIONS: Final = (
     _row("A10", "a refused, expired or foreign token gets no trusted key", trusted.tokens, _MOMENT),
     _row("A11", "trusted hosts need no vCenter to reboot", trusted.without_vcenters),
     _row("A12", "native: all hosts reboot without vCenter", native.reboot_without_vcenter),
-    _row("A13", "a native provider is used after its backup only", native.used_after_backup),
+    _row("A13", "a native provider is used after its backup only", native.use_after_backup),
     _row("A14", "a key provider is its name", providers.name_is_identity),
-    _row("A15", "a lost home key locks a VM, a lost disk key only its start", vms.lost_keys),
+    _row("A15", "a lost home key locks a VM, a lost disk key only its start", vms.lose_keys),
     _row("A16", "one key server of two is enough", standard.one_server_of_two),
-    _row("A17", "a recrypted VM needs its old key no more", vms.recrypted),
+    _row("A17", "a recrypted VM needs its old key no more", vms.recrypt_vm),
     _row(
         "A18",
         "a deep recrypt is refused while the VM runs or has snapshots",
         vms.deep_recrypt_refused,
     ),
-    _row("A19", "a deleted key provider takes nothing from what runs", providers.deleted_provider),
+    _row("A19", "a deleted key provider takes nothing from what runs", providers.delete_provider),
     _row("A20", "vSAN hosts get the keys of their disks themselves", vsan.who_mounts_disks),
     _row("A21", "after the heal all is as if nothing had happened", healing.as_undisturbed, _HOURS),
     _row("A22", "events come in their order", told.in_order),
@@ -96,7 +96,9 @@ ASSERTIONS: Final = (
     _row("A26", "an encrypted VM moves to a host that is safe only", vms.moves_to_safe_hosts),
     _row("A27", "no key travels in clear", searches.bus_carries_none),
     _row("A28", "32 key providers, and no 33rd", providers.as_many_as_allowed),
-    _row("A29", "a trusted host that is not attested starts no encrypted VM", trusted.unattested),
+    _row(
+        "A29", "a trusted host that is not attested starts no encrypted VM", trusted.keep_unattested
+    ),
     _row("A30", "what an attestation must refuse, it refuses", trusted.evidence_refused),
 )
 """All thirty, in their order."""

@@ -74,38 +74,38 @@ async def findings(lab: LabCore, host: str, service: str, evidence: str) -> list
     """The codes of what ``service`` finds in that evidence of the host's TPM, but what it
     finds in who asks; for a context that was finished already: ``refused``."""
     kind = Evidence(evidence)
-    asked, report = await _begun(lab, host, service)
+    asked, report = await _begin_attestation(lab, host, service)
     if kind is Evidence.OTHER_NONCE:
-        report = await _quoted(lab, host, bytes(len(asked.nonce)))
-    first = await _finished(lab, host, service, asked, report)
+        report = await _fetch_quote(lab, host, bytes(len(asked.nonce)))
+    first = await _finish_attestation(lab, host, service, asked, report)
     if kind is Evidence.FINISHED:
         try:
-            return await _finished(lab, host, service, asked, report)
+            return await _finish_attestation(lab, host, service, asked, report)
         except InvalidState:
             return ["refused"]
     if kind is Evidence.REPLAYED:
-        again, _ = await _begun(lab, host, service)
-        return await _finished(lab, host, service, again, report)
+        again, _ = await _begin_attestation(lab, host, service)
+        return await _finish_attestation(lab, host, service, again, report)
     return first
 
 
-async def _begun(
+async def _begin_attestation(
     lab: LabCore, host: str, service: str
 ) -> tuple[AttestationChallenge, TpmAttestationReport]:
     """A challenge, and the host's answer to it."""
     ek = await lab.ask(NodeName(host), ExportTpmEndorsement())
-    ak = (await _quoted(lab, host, b"")).ak
+    ak = (await _fetch_quote(lab, host, b"")).ak
     begin = BeginAttestation(identity=TpmIdentity(public_area=ek.public_area), ak=ak)
     asked = await lab.ask(NodeName(service), begin)
-    return asked, await _quoted(lab, host, asked.nonce)
+    return asked, await _fetch_quote(lab, host, asked.nonce)
 
 
-async def _quoted(lab: LabCore, host: str, nonce: bytes) -> TpmAttestationReport:
+async def _fetch_quote(lab: LabCore, host: str, nonce: bytes) -> TpmAttestationReport:
     asked = QueryTpmAttestationReport(nonce=nonce, selection=PCR_ATTESTED)
     return await lab.ask(NodeName(host), asked)
 
 
-async def _finished(
+async def _finish_attestation(
     lab: LabCore,
     host: str,
     service: str,
@@ -123,7 +123,7 @@ async def _finished(
     return [one.code.value for one in found if one.code not in _OF_THE_CONSOLE]
 
 
-async def asked_for_a_key(lab: LabCore, service: str, provider: str, token: bytes) -> str:
+async def ask_for_key(lab: LabCore, service: str, provider: str, token: bytes) -> str:
     """What a Key Provider Service answers who brings this token at its console: the name of the
     error and its text, or ``a key``."""
     wanted = GenerateWrappedKey(token=token, provider=ProviderId(provider), num_of_bytes=32)

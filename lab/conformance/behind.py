@@ -36,22 +36,22 @@ class SealedKey(msgspec.Struct, frozen=True):
 async def search_disk(lab: LabCore, node: str) -> Found:
     """Look for every secret on everything that ``node`` has on its disk, its database too, as it
     was written and as it is synced."""
-    return _watch(lab).found_in(await _disk(lab, node))
+    return _watch(lab).search_places(await _disk(lab, node))
 
 
 async def search_bus(lab: LabCore) -> Found:
     """Look for every secret in every message that was said since the lab was begun."""
-    return _watch(lab).found_in(_watch(lab).wire)
+    return _watch(lab).search_places(_watch(lab).wire)
 
 
 async def texts_on_disk(lab: LabCore, node: str, texts: list[str]) -> list[str]:
     """Those of these texts that lie anywhere on the disk of ``node``."""
-    return _met(texts, await _disk(lab, node))
+    return _find_texts(texts, await _disk(lab, node))
 
 
 async def texts_on_bus(lab: LabCore, texts: list[str]) -> list[str]:
     """Those of these texts that were in any message."""
-    return _met(texts, _watch(lab).wire)
+    return _find_texts(texts, _watch(lab).wire)
 
 
 async def keys_on(lab: LabCore, host: str) -> Keys:
@@ -62,7 +62,7 @@ async def keys_on(lab: LabCore, host: str) -> Keys:
     return Keys(len(archived), tuple(clear))
 
 
-async def sealed_key(lab: LabCore, host: str) -> SealedKey:
+async def read_sealed_key(lab: LabCore, host: str) -> SealedKey:
     """What lies on the host's disk; nobody is asked."""
     archive = await lab.disk_file(NodeName(host), FILE)
     sealed = read_protection(archive).sealed
@@ -75,13 +75,13 @@ async def put_archive(lab: LabCore, host: str, archive: bytes) -> None:
     await lab.put_disk_file(NodeName(host), FILE, archive)
 
 
-async def sent_by(lab: LabCore, host: str) -> int:
+async def count_sent_by(lab: LabCore, host: str) -> int:
     """How many messages a node has sent to others since the lab was begun."""
     links = (parse_link(place.name) for place in _watch(lab).wire)
     return sum(link is not None and link.src == host != link.dst for link in links)
 
 
-async def logged(lab: LabCore, kind: str, since: float) -> list[str]:
+async def list_reasons(lab: LabCore, kind: str, since: float) -> list[str]:
     """The reasons in log lines of that kind, of all nodes, since then (lab seconds)."""
     lines = await lab.log_lines(kind, since)
     return [f"{line.fields.get('status', '')} {line.fields.get('reason', '')}" for line in lines]
@@ -110,7 +110,7 @@ async def _disk(lab: LabCore, node: str) -> list[Place]:
     return found
 
 
-def _met(texts: list[str], places: list[Place]) -> list[str]:
+def _find_texts(texts: list[str], places: list[Place]) -> list[str]:
     wanted = {text.encode(): text for text in texts}
     met = {find.secret for find in search(wanted, places)}
     return [text for text in texts if text in met]

@@ -111,7 +111,9 @@ async def start_refused(lab: Lab, vm: str, named: str, when: str) -> None:
         holds(named in str(done.error), f"{vm} is refused {when}: {done.error}; not by {named}")
 
 
-async def refused(lab: Lab, command: c.Command[Any], fault: str, what: str, user: str = "") -> None:
+async def expect_refusal(
+    lab: Lab, command: c.Command[Any], fault: str, what: str, user: str = ""
+) -> None:
     """The command fails for ``user`` (empty: the administrator); its message names the fault."""
     try:
         await lab.do(command, user=user)

@@ -54,10 +54,10 @@ async def policy_violated(bench: Bench) -> str:
         typed = (await lab.esx(host, RECOVERY)).split()[-1]
         changed = await lab.fault("host.boot_measure", on=host, secure_boot=False)
         await lab.do(c.HostPowerOff((host,)))
-        sent = await lab.beside(behind.sent_by, host)
+        sent = await lab.beside(behind.count_sent_by, host)
         await _boots(lab, host, MachineState.HALTED, "with Secure Boot off")
         await lab.sleep(300)
-        said = await lab.beside(behind.sent_by, host) - sent
+        said = await lab.beside(behind.count_sent_by, host) - sent
         holds(said == 0, f"{host} has sent {said} messages after its boot was stopped")
         await _serves_nobody(lab, host)
         seen = (await lab.host(other)).crypto_state
@@ -77,11 +77,11 @@ async def policy_violated(bench: Bench) -> str:
 async def another_hosts_archive(bench: Bench) -> str:
     """A25: each host's config key is sealed by its own TPM, and by no other [CFG-01]."""
     async with bench.lab(key_persistence=True) as lab:
-        found = {host: await lab.beside(behind.sealed_key, host) for host in HOSTS}
+        found = {host: await lab.beside(behind.read_sealed_key, host) for host in HOSTS}
         one, two = (found[host] for host in HOSTS)
         holds(one.digest != two.digest, "both hosts have the same sealed key on their disks")
         await lab.do(c.HostPowerOff(HOSTS))
-        found = {host: await lab.beside(behind.sealed_key, host) for host in HOSTS}
+        found = {host: await lab.beside(behind.read_sealed_key, host) for host in HOSTS}
         for host, other in (HOSTS, HOSTS[::-1]):
             await lab.beside(behind.put_archive, host, found[other].archive)
             await _boots(lab, host, MachineState.HALTED, f"with the configuration of {other}")

@@ -34,19 +34,19 @@ async def as_undisturbed(bench: Bench) -> str:
         ("trusted", LAB, {}),
     ):
         async with bench.lab(topology, **changes) as lab:
-            wanted = await _undisturbed(lab)
+            wanted = await _run_undisturbed(lab)
         async with bench.lab(topology, **changes) as lab:
-            took.append(f"{name} in {await _disturbed(lab, name, wanted)} s")
+            took.append(f"{name} in {await _run_disturbed(lab, name, wanted)} s")
     return f"after {OUTAGE_S} s of outage as without one: {', '.join(took)}"
 
 
-async def _undisturbed(lab: Lab) -> Seen:
+async def _run_undisturbed(lab: Lab) -> Seen:
     await lab.power_loss(*HOSTS)
     await lab.sleep(OUTAGE_S + WITHIN_S)
     return await _state(lab)
 
 
-async def _disturbed(lab: Lab, name: str, wanted: Seen) -> int:
+async def _run_disturbed(lab: Lab, name: str, wanted: Seen) -> int:
     """How long it took; ``Violated`` with what differs at the end."""
     services = (*ATTESTERS, *KEY_SERVICES) if name == "trusted" else ()
     if services:
@@ -67,7 +67,7 @@ async def _disturbed(lab: Lab, name: str, wanted: Seen) -> int:
     differs: Mapping[str, str] = {}
     for passed in range(0, WITHIN_S + 1, LOOK_S):
         await _power_on(lab)
-        differs = _compared(await _state(lab), wanted)
+        differs = _compare_states(await _state(lab), wanted)
         if not differs:
             await _work(lab)
             return passed
@@ -106,7 +106,7 @@ async def _state(lab: Lab) -> Seen:
     return found
 
 
-def _compared(seen: Seen, wanted: Seen) -> dict[str, str]:
+def _compare_states(seen: Seen, wanted: Seen) -> dict[str, str]:
     return {
         what: f"is {_plain(seen, what)}, and without an outage {_plain(wanted, what)}"
         for what in dict.fromkeys((*wanted, *seen))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from lab.conformance.bench import Bench, all_run, refused, starts, stays
+from lab.conformance.bench import Bench, all_run, expect_refusal, starts, stays
 from lab.conformance.standard import HOSTS
 from lab.schema import commands as c
 from protocol.terms import HostCryptoState
@@ -26,13 +26,13 @@ async def reboot_without_vcenter(bench: Bench) -> str:
         return f"{len(vms)} VMs run again on {len(HOSTS)} hosts, with vCenter down"
 
 
-async def used_after_backup(bench: Bench) -> str:
+async def use_after_backup(bench: Bench) -> str:
     """A13: a native provider makes no keys before its first backup, and does after it [NKP-05]."""
     create = c.VmCreate("late", host=HOSTS[0], encrypted=True, provider="second")
     async with bench.lab("native", vms=0) as lab:
         await lab.do(c.ProviderCreate("second"))
         what = "an encrypted VM under a provider that is not backed up"
-        await refused(lab, create, "second", what)
+        await expect_refusal(lab, create, "second", what)
         with tempfile.TemporaryDirectory() as folder:
             await lab.do(c.ProviderExport("second", str(Path(folder) / "second.p12")))
         await lab.do(create)

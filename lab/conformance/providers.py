@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.client import Lab
-from lab.conformance.bench import Bench, all_run, holds, refused, start_refused, starts
+from lab.conformance.bench import Bench, all_run, expect_refusal, holds, start_refused, starts
 from lab.conformance.standard import HOSTS
 from lab.schema import commands as c
 from lab.schema.answers import Vm
@@ -24,18 +24,20 @@ async def name_is_identity(bench: Bench) -> str:
         await lab.do(c.ProviderAdd(OTHER, (SERVER,), default=True))
         for vm in vms:
             unlock = c.VmUnlock(vm.vm)
-            await refused(lab, unlock, PROVIDER, f"{vm.vm} with its key servers under another name")
+            await expect_refusal(
+                lab, unlock, PROVIDER, f"{vm.vm} with its key servers under another name"
+            )
         await lab.sleep(900)
         for vm in await lab.vms():
             holds(bool(vm.missing), f"{vm.vm} is not locked with the servers under another name")
         await lab.do(c.ProviderAdd(PROVIDER, (SERVER,)))
-        await _unlocked(lab, "with the provider back under its name")
+        await _wait_for_unlock(lab, "with the provider back under its name")
         for vm in vms:
             await starts(lab, vm.vm, "with the provider back under its name")
     return f"{len(vms)} VMs stay locked under {OTHER}, and are unlocked under {PROVIDER}"
 
 
-async def deleted_provider(bench: Bench) -> str:
+async def delete_provider(bench: Bench) -> str:
     """A19: what runs goes on; what is powered off starts again when the provider is back by its
     name, and not before [DEL-01]."""
     async with bench.lab(knobs={"provider_delete_grace_s": GRACE_S}) as lab:
@@ -47,7 +49,7 @@ async def deleted_provider(bench: Bench) -> str:
         await start_refused(lab, cycled.vm, PROVIDER, "after its provider was deleted")
         await all_run(lab, (stays_on,), "after another VM was refused")
         await lab.do(c.ProviderAdd(PROVIDER, (SERVER,), default=True))
-        await _unlocked(lab, "with the provider back")
+        await _wait_for_unlock(lab, "with the provider back")
         await starts(lab, cycled.vm, "with the provider back")
     return f"runs on {2 * GRACE_S + 600} s later; a power cycle fails until {PROVIDER} is back"
 
@@ -62,11 +64,11 @@ async def as_many_as_allowed(bench: Bench) -> str:
         listed = len((await lab.do(c.GetProviders())).items)
         holds(listed == MOST, f"vCenter lists {listed} providers, and not {MOST}")
         for one_more in (c.ProviderCreate("one-more"), c.ProviderAdd("one-more", (SERVER,))):
-            await refused(lab, one_more, str(MOST), f"provider {MOST + 1}")
+            await expect_refusal(lab, one_more, str(MOST), f"provider {MOST + 1}")
     return f"{MOST} of two kinds are taken, and one more of either kind is refused"
 
 
-async def _unlocked(lab: Lab, when: str) -> None:
+async def _wait_for_unlock(lab: Lab, when: str) -> None:
     """Within a pass of vCenter no VM is locked any more."""
     for _ in range(90):
         locked: list[Vm] = [vm for vm in await lab.vms() if vm.missing]

@@ -23,20 +23,20 @@ def play_assertions(
     made = []
     for step, one in enumerate(wanted):
         report(f"{one.id} {one.title}", step, len(wanted))
-        made.append(_played(one, _reporting(bench, one, report)))
+        made.append(_play_assertion(one, _reporting(bench, one, report)))
     return tuple(made)
 
 
 def _reporting(bench: Bench, one: Assertion, report: Report) -> Bench:
     """What a long play tells of itself is told under its assertion."""
 
-    def told(text: str, step: int, total: int) -> None:
+    def report_step(text: str, step: int, total: int) -> None:
         report(f"{one.id} {text}", step, total)
 
-    return msgspec.structs.replace(bench, report=told)
+    return msgspec.structs.replace(bench, report=report_step)
 
 
-def _played(one: Assertion, bench: Bench) -> Asserted:
+def _play_assertion(one: Assertion, bench: Bench) -> Asserted:
     if bench.mode == "lab" and one.sim_only:
         return Asserted(
             id=one.id, title=one.title, standing=Standing.NOT_AVAILABLE, needs=one.sim_only
@@ -44,7 +44,7 @@ def _played(one: Assertion, bench: Bench) -> Asserted:
     began, standing = time.monotonic(), Standing.PASS
     try:
         playing = one.play(bench)
-        seen = playing if isinstance(playing, str) else asyncio.run(_awaited(playing))
+        seen = playing if isinstance(playing, str) else asyncio.run(_wait_for(playing))
     except Violated as error:
         standing, seen = Standing.FAIL, str(error)
     except KeysteadError as error:
@@ -55,5 +55,5 @@ def _played(one: Assertion, bench: Bench) -> Asserted:
     return Asserted(id=one.id, title=one.title, standing=standing, seen=seen, seconds=seconds)
 
 
-async def _awaited(playing: Awaitable[str]) -> str:
+async def _wait_for(playing: Awaitable[str]) -> str:
     return await playing

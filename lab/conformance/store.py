@@ -54,7 +54,7 @@ async def recovery_keys(bench: Bench) -> str:
             (old, "the one that was rotated away", MachineState.HALTED),
             (new, "the one in force", MachineState.RUNNING),
         ):
-            seen = await _booted_with(lab, typed)
+            seen = await _boot_with_key(lab, typed)
             holds(seen is wanted, f"{HOSTS[0]} is {seen.value} after {what} was typed")
         await stays(lab, HOSTS[:1], HostCryptoState.SAFE, 10, "after its recovery key was typed")
     return "a wrong one and the old one stop the boot; the one in force opens the same store"
@@ -76,7 +76,7 @@ async def never_had(bench: Bench) -> str:
         await lab.sleep(60)
         for vm, wanted in ((known, True), (made, False)):
             there = msgspec.structs.replace(vm, host=NodeName(late))
-            said = await _started_there(lab, there)
+            said = await _start_at_host(lab, there)
             holds(wanted is not bool(said), f"{vm.vm} on {late}: {said or 'it is on'}")
     return f"{late}, off while {made.vm} was made, starts {known.vm} and misses that one's key"
 
@@ -100,14 +100,14 @@ async def hourly_saves(bench: Bench) -> str:
             await stays(lab, (str(old.host),), HostCryptoState.SAFE, 10, when)
             stored[save] = (await view(lab, str(old.host))).stored_keys
             for vm, wanted in ((old, True), (new, save == "immediate")):
-                said = await _started_there(lab, vm)
+                said = await _start_at_host(lab, vm)
                 holds(wanted is not bool(said), f"{vm.vm} {when}: {said or 'it is on'}")
     fewer = stored["immediate"] - stored["hourly"]
     holds(fewer == 1, f"{fewer} keys fewer are in the store with hourly saves, and not 1")
     return "hourly: exactly the newest key is missing; immediate: none"
 
 
-async def _started_there(lab: Lab, vm: Vm) -> str:
+async def _start_at_host(lab: Lab, vm: Vm) -> str:
     """Registered at its host, if need be, and powered on there, without vCenter: empty, or that it
     misses its key. ``Violated`` when something else is in the way."""
     host = str(vm.host)
@@ -122,7 +122,7 @@ async def _started_there(lab: Lab, vm: Vm) -> str:
     return f"it misses {vm.key}"
 
 
-async def _booted_with(lab: Lab, key: str) -> MachineState:
+async def _boot_with_key(lab: Lab, key: str) -> MachineState:
     await lab.do(c.HostPowerOff(HOSTS[:1]))
     (row,) = (await lab.do(c.HostPowerOn(HOSTS[:1], {"encryptionRecoveryKey": key}))).items
     return row.machine

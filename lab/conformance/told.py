@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lab.client import Lab
-from lab.conformance.bench import Bench, holds, refused
+from lab.conformance.bench import Bench, expect_refusal, holds
 from lab.conformance.standard import HOSTS, PASS_S
 from lab.conformance.trusted import ATTESTERS, KEY_SERVICES, LAB
 from lab.schema import commands as c
@@ -27,7 +27,7 @@ async def in_order(bench: Bench) -> str:
         await _key_destroyed(bench),
         await _with_stored_keys(bench),
         await _authority_lost(bench),
-        await _backed_up(bench),
+        await _tell_backup(bench),
     ]
     return "; ".join(seen)
 
@@ -44,14 +44,16 @@ async def _server_lost_and_back(bench: Bench) -> str:
         for vm in vms:
             steps = (Id.KMS_UNREACHABLE, Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR)
             wanted = (*steps, Id.VM_LOCKED_KMS_CLUSTER_ERROR)
-            _ordered(told, [{one} for one in wanted], vm, "its key server lost, its host rebooted")
+            _check_order(
+                told, [{one} for one in wanted], vm, "its key server lost, its host rebooted"
+            )
         after = await _last(lab)
         await lab.heal(lost)
         await lab.sleep(3 * PASS_S)
         told = await lab.events(after)
         for vm in vms:
             back: list[Step] = [{Id.HOST_CRYPTO_ENABLED}, {Id.VM_UNLOCKED}]
-            _ordered(told, back, vm, "its key server back")
+            _check_order(told, back, vm, "its key server back")
     return "a key server lost and back"
 
 
@@ -64,7 +66,7 @@ async def _key_destroyed(bench: Bench) -> str:
         await lab.sleep(PASS_S)
         told = await lab.events(after)
         when = "its key destroyed, its host rebooted"
-        _ordered(told, [{Id.HOST_CRYPTO_ENABLED}, {Id.VM_LOCKED_KEY_MISSING_ON_KMS}], vm, when)
+        _check_order(told, [{Id.HOST_CRYPTO_ENABLED}, {Id.VM_LOCKED_KEY_MISSING_ON_KMS}], vm, when)
         others = [one.vm for one in told if one.event in LOCKS and one.vm != vm.vm]
         holds(not others, f"{', '.join(map(str, others))}: told as locked by a key of {vm.vm}")
     return "a key destroyed"
@@ -80,7 +82,7 @@ async def _with_stored_keys(bench: Bench) -> str:
         await lab.do(c.HostReboot(HOSTS[:1]))
         await lab.sleep(PASS_S)
         told = await lab.events(after)
-        _ordered(told, [{Id.KMS_UNREACHABLE}], vm, "its key server lost")
+        _check_order(told, [{Id.KMS_UNREACHABLE}], vm, "its key server lost")
         of_it = [
             one.event.value
             for one in told
@@ -103,16 +105,18 @@ async def _authority_lost(bench: Bench) -> str:
             {Id.TA_HOST_ATTEST_UNSET, Id.TA_HOST_ATTEST_FAIL},
             {Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE},
         ]
-        _ordered(await lab.events(after), wanted, vm, "its Trust Authority lost, its host rebooted")
+        _check_order(
+            await lab.events(after), wanted, vm, "its Trust Authority lost, its host rebooted"
+        )
     return "a Trust Authority lost"
 
 
-async def _backed_up(bench: Bench) -> str:
+async def _tell_backup(bench: Bench) -> str:
     async with bench.lab("native", vms=0) as lab:
         after = await _last(lab)
         await lab.do(c.ProviderCreate("second"))
         create = c.VmCreate("late", host=HOSTS[0], encrypted=True, provider="second")
-        await refused(lab, create, "second", "a VM under a provider that is not backed up")
+        await expect_refusal(lab, create, "second", "a VM under a provider that is not backed up")
         before = [one.event for one in await lab.events(after) if one.provider == "second"]
         holds(before == [Id.KMS_NOT_BACKED_UP], f"not backed up: told of {before}")
         with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +127,7 @@ async def _backed_up(bench: Bench) -> str:
     return "a native provider backed up"
 
 
-def _ordered(told: Sequence[LoggedEvent], wanted: Sequence[Step], vm: Vm, when: str) -> None:
+def _check_order(told: Sequence[LoggedEvent], wanted: Sequence[Step], vm: Vm, when: str) -> None:
     """Each step was told, after the one before it: of this VM, of its host, or of neither."""
     about = [one for one in told if one.vm in (None, vm.vm) and one.host in (None, vm.host)]
     at = 0

@@ -8,8 +8,8 @@ from lab.conformance.attesting import Evidence
 from lab.conformance.bench import (
     Bench,
     all_run,
+    expect_refusal,
     holds,
-    refused,
     start_refused,
     starts,
     stays,
@@ -57,17 +57,17 @@ async def tokens(bench: Bench) -> str:
     async with bench.lab(LAB, knobs=knobs) as lab:
         await starts(lab, (await _new(lab, "good", host)), "with a token in force")
         for token in (b"", b"no token"):
-            said = await lab.beside(attesting.asked_for_a_key, KEY_SERVICES[0], PROVIDER, token)
+            said = await lab.beside(attesting.ask_for_key, KEY_SERVICES[0], PROVIDER, token)
             holds(
                 "Unauthenticated" in said, f"asked with {token!r}, {KEY_SERVICES[0]} gives: {said}"
             )
-        await _expired(lab, host)
+        await _let_token_expire(lab, host)
         await _foreign_group(lab, host)
-        await _refused(lab, other)
+        await _refuse_host(lab, other)
     return "401 and no key for none, no good one, an expired and a foreign one; none when refused"
 
 
-async def _expired(lab: Lab, host: str) -> None:
+async def _let_token_expire(lab: Lab, host: str) -> None:
     """A token that expires on its way; the host gets a new one for its next try."""
     await lab.sleep(TOKEN_S + 10)
     began = await lab.beside(behind.now_s)
@@ -79,7 +79,7 @@ async def _expired(lab: Lab, host: str) -> None:
     await lab.sleep(began + TOKEN_S - LATE_S / 3 - since)
     await lab.do(c.VmCreate("late", host=host, encrypted=True))
     await lab.heal()
-    told = await lab.beside(behind.logged, "keyprovider.refused", since)
+    told = await lab.beside(behind.list_reasons, "keyprovider.refused", since)
     holds(any(one.startswith("401") and "expired" in one for one in told), f"expired: {told}")
 
 
@@ -92,22 +92,22 @@ async def _foreign_group(lab: Lab, host: str) -> None:
     since = await lab.beside(behind.now_s)
     await lab.beside(attesting.serve_group, *values)
     create = c.VmCreate("foreign", host=host, encrypted=True)
-    await refused(lab, create, "", "a new key with a token of another group")
-    told = await lab.beside(behind.logged, "keyprovider.refused", since)
+    await expect_refusal(lab, create, "", "a new key with a token of another group")
+    told = await lab.beside(behind.list_reasons, "keyprovider.refused", since)
     holds(any(one.startswith("401") and "group" in one for one in told), f"foreign: {told}")
 
 
-async def _refused(lab: Lab, host: str) -> None:
+async def _refuse_host(lab: Lab, host: str) -> None:
     await _forget_image(lab)
     await lab.power_loss(host)
     await lab.sleep(300)
     judged = await lab.beside(attesting.attest, host)
     holds(not judged.attested, f"{host} is attested, and its image is not known")
     create = c.VmCreate("refused", host=host, encrypted=True)
-    await refused(lab, create, "", "a new key for a host that is refused")
+    await expect_refusal(lab, create, "", "a new key for a host that is refused")
 
 
-async def unattested(bench: Bench) -> str:
+async def keep_unattested(bench: Bench) -> str:
     """A29: an unattested host keeps what runs, starts nothing encrypted, and takes VMs that are
     not [ATT-06]."""
     host = HOSTS[0]

@@ -6,8 +6,8 @@ from lab.client import Lab
 from lab.conformance.bench import (
     Bench,
     all_run,
+    expect_refusal,
     holds,
-    refused,
     start_refused,
     starts,
     stays,
@@ -28,7 +28,7 @@ from protocol.terms import (
 SECOND_DISK = 2
 
 
-async def lost_keys(bench: Bench) -> str:
+async def lose_keys(bench: Bench) -> str:
     """A15: without the key of its home a VM is invalid; without that of a disk it is valid, and
     starts without that disk [LOCK-02, LOCK-03]."""
     async with bench.lab() as lab:
@@ -65,7 +65,7 @@ async def _on_host(lab: Lab, vm: Vm) -> VmOnHost:
     return next(one for one in (await view(lab, vm.host)).vms if one.vm == vm.vm)
 
 
-async def recrypted(bench: Bench) -> str:
+async def recrypt_vm(bench: Bench) -> str:
     """A17: once its keys are wrapped anew, nobody needs the old one; before, a host that lacks it
     does [REK-01, STD-19]."""
     async with bench.lab() as lab:
@@ -95,7 +95,7 @@ async def deep_recrypt_refused(bench: Bench) -> str:
     """A18: new data keys want a VM that is off, and has no snapshots [REK-02]."""
     async with bench.lab() as lab:
         vm, _ = await lab.vms()
-        await refused(
+        await expect_refusal(
             lab, c.VmRecrypt(vm.vm, deep=True), "InvalidPowerState", "deep, while it runs"
         )
         now = await lab.vm(vm.vm)
@@ -104,7 +104,7 @@ async def deep_recrypt_refused(bench: Bench) -> str:
         await lab.vm_off(vm.vm)
         await lab.do(c.VmSnapshotCreate(vm.vm, "before"))
         deep = c.VmRecrypt(vm.vm, deep=True)
-        await refused(lab, deep, "snapshot", "deep, while it has a snapshot")
+        await expect_refusal(lab, deep, "snapshot", "deep, while it has a snapshot")
         now = await lab.vm(vm.vm)
         holds(now.key == vm.key, f"{vm.vm} was refused, and has another key")
         await lab.do(c.VmSnapshotRemove(vm.vm, "before"))
@@ -132,12 +132,18 @@ async def moves_to_safe_hosts(bench: Bench) -> str:
         off = next(one for one in await lab.vms() if one.vm != vm.vm)
         await lab.vm_off(off.vm)
         clone = c.VmClone(off.vm, "copy", host=target)
-        await refused(lab, clone, "until it reboots", f"a clone on a host that is {pending.value}")
-        await refused(lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover)
+        await expect_refusal(
+            lab, clone, "until it reboots", f"a clone on a host that is {pending.value}"
+        )
+        await expect_refusal(
+            lab, move, "until it reboots", f"{vm.vm} to a {pending.value} host", mover
+        )
         await lab.reboot(target)
         incapable = HostCryptoState.INCAPABLE
         await stays(lab, (target,), incapable, 10, "after it was turned off and booted")
-        await refused(lab, move, "NoPermission", f"{vm.vm} to a {incapable.value} host", mover)
+        await expect_refusal(
+            lab, move, "NoPermission", f"{vm.vm} to a {incapable.value} host", mover
+        )
         now = await lab.vm(vm.vm)
         holds(str(now.host) == source, f"{vm.vm} was refused, and is on {now.host}")
         await all_run(lab, (now,), "after its moves were refused")

@@ -52,7 +52,7 @@ class Looking:
             if not reply.answers:
                 return dict.fromkeys(group, Internal("its agent answered for none"))
             heard.extend(reply.answers)
-            found: Found = dict(zip(group, map(opened, reply.answers), strict=False))
+            found: Found = dict(zip(group, map(decode_answer, reply.answers), strict=False))
             return found | await several(_parts(group[len(found) :], len(found)))
 
         async def several(groups: Iterable[Group]) -> Found:
@@ -73,7 +73,7 @@ class Looking:
         return _parts(nodes, len(nodes) if weight is None else int(PAGE_BUDGET * _FILLED / weight))
 
 
-def opened(answer: Answer) -> Reply | ProductError:
+def decode_answer(answer: Answer) -> Reply | ProductError:
     """What a node answered: its reply, or its error."""
     if answer.error is not None:
         return from_body(answer.error)

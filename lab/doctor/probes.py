@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lab.doctor.findings import Finding, Health
 from lab.doctor.size import memory, open_files, processes, processors
-from lab.machines.attached import attached
+from lab.machines.attached import find_access
 from lab.schema.errors import KeysteadError, explanation_of
 from lab.state.installed import version_of
 from lab.state.scratch import state_home
@@ -183,7 +183,7 @@ def same_name(name: str) -> Finding:
             return Finding("lab", Health.NOTE, text, f"keystead up --name {name}   (it goes on)")
         case LabState.STOPPED:
             return Finding("lab", Health.OK, f"the lab {name} is stopped; `up` goes on with it")
-        case None if attached(name) is not None:
+        case None if find_access(name) is not None:
             return Finding("lab", Health.OK, f"the lab {name} is attached: it runs elsewhere")
         case None:
             return Finding("lab", Health.OK, f"the name {name} is free")

@@ -52,7 +52,7 @@ print(got, why)
 """
 
 
-def _taken(code: str, count: int) -> tuple[int, str]:
+def _take(code: str, count: int) -> tuple[int, str]:
     """How many of ``count`` a process of its own got, and why no more."""
     try:
         ran = subprocess.run(
@@ -69,7 +69,7 @@ def _taken(code: str, count: int) -> tuple[int, str]:
 
 def open_files(count: int) -> Finding:
     """Open as many files as the broker or the fullest agent has open."""
-    got, why = _taken(_OPEN, count)
+    got, why = _take(_OPEN, count)
     if got < count:
         text = f"only {got} files could be opened ({why}); such a lab needs {count} in one process"
         how = f"fewer hosts, or `* hard nofile {count}` in /etc/security/limits.conf"
@@ -80,7 +80,7 @@ def open_files(count: int) -> Finding:
 def processes(count: int) -> Finding:
     """Have as many tasks as the lab has processes and threads, all at once."""
     tried = min(count, TASKS_TRIED)
-    got, why = _taken(_START, tried)
+    got, why = _take(_START, tried)
     most = most_tasks() if got == tried < count else count
     if most < count:
         got, why = most, "a limit of the kernel, the user or the container"

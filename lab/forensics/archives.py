@@ -38,7 +38,7 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     vms: tuple[str, ...]
 
 
-def opened(data: bytes, recovery_key: str = "") -> Archived:
+def open_archive(data: bytes, recovery_key: str = "") -> Archived:
     """Open the bytes of an archive. ``CryptographicFailure`` for another recovery key, none where
     one is needed, and bytes that were altered."""
     protection = read_protection(data)
@@ -81,4 +81,4 @@ async def archive_of(lab: LabCore, host: NodeName, recovery_key: str | None = No
     asked for it. ``FileNotFoundError`` before its first boot."""
     if recovery_key is None:
         recovery_key = await recovery_key_of(lab, host)
-    return opened(await lab.disk_file(host, FILE), recovery_key)
+    return open_archive(await lab.disk_file(host, FILE), recovery_key)

@@ -26,10 +26,10 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.lab import Directory
-from chaos.recording import pack, packed
+from chaos.recording import pack, read_packed
 from lab.fuzz.coverage import Coverage
 from lab.fuzz.finding import LEAK, Failure, failures, of_exception
-from lab.fuzz.labs import by_lab, drawn, number_of
+from lab.fuzz.labs import by_lab, draw_lab, number_of
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.runs.store import code_version
@@ -41,6 +41,9 @@ from services.runtime.forking.connection import ForkFailed
 AGAIN_EVERY: Final = 50
 """One seed in so many is played twice: it must give the same run. The second one is in a lab that
 keeps the ledger of keys, and ends with a search for them (S1)."""
+VOIDS_IN_A_ROW: Final = 3
+"""So many seeds one after the other for which no process could be had end the campaign."""
+
 Tell = Callable[[str, int, int], None]
 Twice = tuple[Snapshot, Snapshot]
 """In which a seed is played, and in which it is played again."""
@@ -69,12 +72,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass
 class Campaign:
     """``folder`` is its own. ``stop`` may be set from any thread, and ``enough`` while it plays:
-    no further seed begins, and those that run are ended."""
+    no further seed begins, and those that run are ended. ``void`` are seeds for which no process
+    could be had, each with why: they are not written down, and are played the next time."""
 
     folder: Path
     world: World
     jobs: int = 1
     played: dict[int, Seed] = field(default_factory=dict)
+    void: dict[int, str] = field(default_factory=dict, init=False)
     _lock: int | None = field(default=None, init=False)
     stop: threading.Event = field(default_factory=threading.Event)
     enough: bool = False
@@ -130,7 +135,7 @@ class Campaign:
         """Play those of ``seeds`` that were not played yet until ``until`` (monotonic seconds).
 
         Each is written down before it is given; the order is that in which they end. KS-LAB-005
-        when there is no room to write one down.
+        when there is no room to write one down; ``ForkFailed`` after ``VOIDS_IN_A_ROW``.
         """
         wanted = [seed for seed in seeds if seed not in self.played]
         done = 0
@@ -147,7 +152,7 @@ class Campaign:
 
     def world_of(self, seed: int) -> World:
         """The lab of a seed, and what its faults are drawn from."""
-        return drawn(self.world, number_of(seed)) if self.world.drawn else self.world
+        return draw_lab(self.world, number_of(seed)) if self.world.drawn else self.world
 
     def _worlds(self, wanted: list[int]) -> Iterator[tuple[World, list[int]]]:
         """The seeds by their labs."""
@@ -155,33 +160,45 @@ class Campaign:
             yield self.world, wanted
             return
         for number, some in by_lab(wanted):
-            yield drawn(self.world, number), some
+            yield draw_lab(self.world, number), some
 
     def _in_one_lab(self, world: World, wanted: list[int], until: float) -> Iterator[Seed]:
         with (
             Snapshot(world.origin()) as snapshot,
             Snapshot(world.origin(ledger=True)) as again,
         ):
-            yield from self._ended((snapshot, again), world, wanted, until)
+            yield from self._play_seeds((snapshot, again), world, wanted, until)
 
-    def _ended(
+    def _play_seeds(
         self, snapshots: Twice, world: World, wanted: list[int], until: float
     ) -> Iterator[Seed]:
         """As many at once as there are jobs, none begun after ``until``."""
         directory = world.directory()
         waiting = iter(wanted)
         with ThreadPoolExecutor(self.jobs, thread_name_prefix="fuzz") as pool:
-            going: set[Future[Seed]] = set()
+            going: dict[Future[Seed], int] = {}
+            in_a_row = 0
             while True:
                 while len(going) < self.jobs and not self._over(until):
                     seed = next(waiting, None)
                     if seed is None:
                         break
-                    going.add(pool.submit(self._one, snapshots, world, directory, seed))
+                    going[pool.submit(self._one, snapshots, world, directory, seed)] = seed
                 if not going:
                     return
-                ended, going = wait(going, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    number = going.pop(future)
+                    try:
+                        played = future.result()
+                    except ForkFailed as error:
+                        self.void[number] = str(error)
+                        in_a_row += 1
+                        if in_a_row >= VOIDS_IN_A_ROW:
+                            raise
+                        continue
+                    in_a_row = 0
+                    self.void.pop(number, None)
+                    yield played
 
     def _over(self, until: float) -> bool:
         return self.enough or self.stop.is_set() or time.monotonic() >= until
@@ -197,17 +214,17 @@ class Campaign:
                 more, searched = differs(again, plan, played)
                 failed = (*failed, *more)
                 played.coverage.checks.update(searched)
-        except ForkFailed:  # there is no lab to play in: no seed could be played
+        except ForkFailed:  # nothing of it was played
             raise
         except Exception as error:  # of whatever kind: a run that raises it is a finding
-            return Seed(seed=number, failures=(of_exception(error),), lab=world.told())
+            return Seed(seed=number, failures=(of_exception(error),), lab=world.describe_lab())
         return Seed(
             seed=number,
             failures=failed,
             trace=played.verdict.trace_hash,
             cpu_s=round(played.cpu_s, 4),
             twice=twice,
-            lab=world.told(),
+            lab=world.describe_lab(),
             coverage=played.coverage,
         )
 
@@ -229,7 +246,8 @@ class Campaign:
 
     def _line(self) -> str:
         red = sum(bool(seed.failures) for seed in self.played.values())
-        return f"{len(self.played)} seeds, {red} with findings"
+        void = f", {len(self.void)} void" if self.void else ""
+        return f"{len(self.played)} seeds, {red} with findings{void}"
 
 
 def _write(log: RawIOBase, line: bytes) -> None:
@@ -264,7 +282,7 @@ def read_seeds(path: Path) -> Iterator[Seed]:
     whole = 0
     with path.open("rb") as file:
         try:
-            for raw in packed(file):
+            for raw in read_packed(file):
                 yield msgspec.msgpack.decode(raw, type=Seed)
                 whole += len(raw)
         except (ChaosError, msgspec.DecodeError):

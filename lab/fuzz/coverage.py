@@ -34,7 +34,7 @@ class Coverage(msgspec.Struct, kw_only=True):
             mine, more = getattr(self, name), getattr(other, name)
             setattr(self, name, dict(Counter(mine) + Counter(more)))
 
-    def untried(self) -> dict[str, tuple[str, ...]]:
+    def list_untried(self) -> dict[str, tuple[str, ...]]:
         """What no run had, of all that there is."""
         checks = {name.split(" ", 1)[1] for name in self.checks if not name.startswith("unknown")}
         ends = {name.split(" ", 1)[1] for name in self.operations}
@@ -53,7 +53,7 @@ def _missing(there: Iterable[str], seen: Mapping[str, int] | set[str]) -> tuple[
     return tuple(name for name in there if name not in seen)
 
 
-def covered(records: Iterable[Record], verdict: Verdict) -> Coverage:
+def collect_coverage(records: Iterable[Record], verdict: Verdict) -> Coverage:
     """What one run has tried."""
     faults: Counter[str] = Counter()
     missed: Counter[str] = Counter()

@@ -28,7 +28,7 @@ def write(folder: Path, small: Small, seed: int, before: str) -> Path:
         f"{small.failure}, found by seed {seed} and shrunk in {small.runs} runs:",
         f"from {before}",
         f"to   {size(plan)}: {small.shape()}",
-        f"lab  {small.world.told()}",
+        f"lab  {small.world.describe_lab()}",
         f"play it: keystead chaos run {name}.yaml --mode sim",
     ]
     if small.world.patch:

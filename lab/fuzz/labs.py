@@ -37,7 +37,7 @@ def number_of(seed: int) -> int:
     return Draws(seed, "campaign/lab").below(LABS)
 
 
-def drawn(world: World, number: int) -> World:
+def draw_lab(world: World, number: int) -> World:
     """The lab of that number, with the faults, TPM, knobs and patch of ``world``."""
     draws = Draws(number, "lab")
 

@@ -10,7 +10,7 @@ import msgspec
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import as_written
 from chaos.verdict import Verdict
-from lab.fuzz.coverage import Coverage, covered
+from lab.fuzz.coverage import Coverage, collect_coverage
 from lab.fuzz.finding import Failure, failures, of_exception
 from lab.play.play import simulate_plan
 from lab.scan import ledger
@@ -59,7 +59,7 @@ def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:
     kept: Any = tuple(map(as_written, log.records)) if history else ()
     played = Played(
         verdict=verdict,
-        coverage=covered(log.records, verdict),
+        coverage=collect_coverage(log.records, verdict),
         history=kept,
         cpu_s=time.process_time() - begun,
     )

@@ -48,7 +48,7 @@ class Shrinking:
         for hosts in range(1, self.world.hosts):
             smaller = msgspec.structs.replace(world, hosts=hosts, vms=2 * hosts)
             moved = msgspec.structs.replace(best, topology=smaller.use)
-            if self._left() <= 0 or not fits(moved, smaller.directory()):
+            if self._runs_left() <= 0 or not fits(moved, smaller.directory()):
                 continue
             with Snapshot(smaller.origin(ledger=failure == LEAK)) as snapshot:
                 if self._fails(snapshot, moved, failure):
@@ -64,12 +64,12 @@ class Shrinking:
             shrinker = Shrinker(
                 lambda candidate: self._fails(snapshot, candidate, failure),
                 world.directory(),
-                budget=max(0, self._left()),
+                budget=max(0, self._runs_left()),
                 told=self.tell,
             )
             return shrinker.shrink(plan)
 
-    def _left(self) -> int:
+    def _runs_left(self) -> int:
         return 0 if self.stop() else self.budget - self._runs
 
     def _fails(self, snapshot: Snapshot, plan: Plan, failure: Failure) -> bool:
@@ -88,6 +88,6 @@ def fits(plan: Plan, directory: Directory) -> bool:
     )
 
 
-def told(small: Small, seed: int) -> str:
+def describe_finding(small: Small, seed: int) -> str:
     """What a finding is, in a sentence."""
     return f"{small.failure} of seed {seed}: {size(small.plan)} ({small.shape()})"

@@ -65,7 +65,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             fields["knobs"] = dict(self.knobs)
         return {"use": self.lab, "with": fields}
 
-    def told(self) -> str:
+    def describe_lab(self) -> str:
         """The lab in words: ``kmip, 3 hosts, 5 VMs, 3 key servers (forward), no persistence``."""
         mode = f" ({self.kms_mode})" if self.kms_mode else ""
         parts = [

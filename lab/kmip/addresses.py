@@ -52,7 +52,7 @@ def login(username: str, password_file: Path | None) -> Login | None:
     return Login(username, KeyMaterial(password.encode()))
 
 
-def required_login(username: str, password_file: Path | None) -> Login | None:
+def server_login(username: str, password_file: Path | None) -> Login | None:
     """What a server asks its clients for; KS-USE-003 for a user name without a password, which
     would keep nobody out."""
     if username and password_file is None:

@@ -60,13 +60,13 @@ class AloneNode:
         """See ``Node``."""
         task = asyncio.get_running_loop().create_task(work, name=label)
         self._works.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._finish_work)
 
     def spawn(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """A task whose failure ends nothing but itself, as that of one connection."""
-        self.background(label, self._told(label, work))
+        self.background(label, self._run_and_record(label, work))
 
-    async def _told(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_and_record(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception as error:
@@ -89,7 +89,7 @@ class AloneNode:
             task.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish_work(self, task: asyncio.Task[None]) -> None:
         self._works.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not self.failed.done():

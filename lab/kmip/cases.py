@@ -40,10 +40,12 @@ ASTRAY: Final = {
     ),
     "TC_142_11_Key_Wrapping_using_AES_Key_Wrap_with_Attributes": _UNENCODED,
     "TC_142_12_Key_Wrapping_using_AES_Key_Wrap_with_Attributes": _UNENCODED,
-    "CS-BC-M-6-13": "its ciphertext is not that of its key and plaintext",
+    "CS-BC-M-6-13": (
+        "its ciphertext is not that of its key and plaintext (FIPS 197, as CS-BC-M-6-14 has it)"
+    ),
     "TC-CS-CORVAL-1-14": "it makes a key without a usage mask (KMIP 1.4 section 4.1)",
     "SKFF_O_6_11_SymmetricKeyOptional_6": (
-        "it expects the Object Group of a key that nobody has put into one"
+        "it expects the Object Group of a key that nobody has put into one (KMIP 1.1 section 3.33)"
     ),
 }
 """Conversations whose answers a key server gives that is not by the standard, and why."""
@@ -57,7 +59,7 @@ NOT_KEPT: Final = frozenset(
         "Operation Policy Name",
     }
 )
-"""Attributes that no key here has."""
+"""Attributes that no key here has, or that have no effect here: policies are not enforced."""
 
 _MAKING: Final = {
     Operation.CREATE,
@@ -76,11 +78,11 @@ async def play(folder: Path, report: Report) -> tuple[PlayedCase, ...]:
     for number, file in enumerate(files, 1):
         name = file.relative_to(folder).as_posix()
         report(name, number, len(files))
-        played.append(await _played(file, name))
+        played.append(await _play_case(file, name))
     return tuple(played)
 
 
-async def _played(file: Path, name: str) -> PlayedCase:
+async def _play_case(file: Path, name: str) -> PlayedCase:
     try:
         exchanges = read_case(file.read_text("utf-8"))
         why = ASTRAY.get(file.stem) or _not_built(exchanges)
@@ -117,8 +119,8 @@ async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: 
             known.at(clock.now())
         before = request
         answer = parse(await messages.answer(OWNER, request))
-        known.answered(answer)
-        expected = known.expected(exchange.response)
+        known.record_answer(answer)
+        expected = known.build_expected(exchange.response)
         try:
             compare(expected, answer, known)
         except Differs as difference:
@@ -144,7 +146,7 @@ def _not_built(exchanges: tuple[Exchange, ...]) -> str:
     """The first thing that a conversation needs and that is not built; empty: nothing."""
     made: set[str] = set()
     for exchange in exchanges:
-        asked, answered = _marked(exchange.request), _marked(exchange.response)
+        asked, answered = _mark_variables(exchange.request), _mark_variables(exchange.response)
         for node in _walk(asked):
             why = _missing(node) or _arrives_wrapped(node)
             if why:
@@ -161,7 +163,7 @@ def _not_built(exchanges: tuple[Exchange, ...]) -> str:
     return ""
 
 
-def _marked(message: CaseMessage) -> Node:
+def _mark_variables(message: CaseMessage) -> Node:
     return message.readable({name: "00" for name in message.variables()} | {NOW: "0"})
 
 

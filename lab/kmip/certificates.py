@@ -29,7 +29,7 @@ from lab.topology.secret_files import read_file
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -52,7 +52,7 @@ class ServerFiles(NamedTuple):
     client_key: Path | None = None
 
 
-def made(folder: Path, *hosts: str) -> ServerFiles:
+def ensure_certificates(folder: Path, *hosts: str) -> ServerFiles:
     """The files in ``folder``; those that are missing are made.
 
     A client that looks at the name of a server finds it at ``hosts``, names or addresses, and at
@@ -145,7 +145,7 @@ def _own(
         certificate = self_signed(_NAMES[name], key, serial, start, end, authority=True)
     else:
         above, above_key = issuer
-        certificate = issued(
+        certificate = issue_certificate(
             _NAMES[name],
             public_key(key),
             serial,

@@ -110,30 +110,32 @@ class Known:
         for name in message.variables():
             if name not in self.variables and (value := self._earlier(name)) is not None:
                 self.variables[name] = value
-        node = self._replaced(message.node(self.variables))
+        node = self._replace_drawn(message.node(self.variables))
         given = self._answered.get(Tag.DATA.name, [])
         self._decrypting = any(
             one.tag == Tag.DATA and one.value.hex() in given for one in _walk(node)
         )
-        self._sent(node)
+        self._record_sent(node)
         return node
 
-    def drawn(self, expected: Node, found: Node) -> None:
+    def record_drawn(self, expected: Node, found: Node) -> None:
         """The server has drawn these bytes in place of those in the file, which later requests
         may name."""
         self._in_place_of[expected.value] = found.value
 
-    def _replaced(self, node: Node) -> Node:
+    def _replace_drawn(self, node: Node) -> Node:
         if node.type is Type.STRUCTURE:
-            return Node(node.tag, node.type, tuple([self._replaced(one) for one in node.items()]))
+            return Node(
+                node.tag, node.type, tuple([self._replace_drawn(one) for one in node.items()])
+            )
         if node.type is Type.BYTE_STRING:
             return Node(node.tag, node.type, self._in_place_of.get(node.value, node.value))
         return node
 
-    def answered(self, answer: Node) -> None:
+    def record_answer(self, answer: Node) -> None:
         """Keep the byte strings of an answer for requests that name them by their fields."""
         for child in answer.items():
-            self.answered(child)
+            self.record_answer(child)
         if answer.type is Type.BYTE_STRING and answer.tag in _FIELDS:
             self._answered.setdefault(_FIELDS[answer.tag], []).append(answer.value.hex())
 
@@ -145,7 +147,7 @@ class Known:
         found = self._answered.get(field, [])
         return found[int(number)] if number.isdecimal() and int(number) < len(found) else None
 
-    def expected(self, message: CaseMessage) -> Node:
+    def build_expected(self, message: CaseMessage) -> Node:
         """The response with its variables, and marks where one has no value yet."""
         for name in message.variables():
             if name not in self.variables:
@@ -188,9 +190,9 @@ class Known:
         """
         return node.value in self._dates or abs(node.value - self._now) < _YEARS_S
 
-    def _sent(self, node: Node) -> None:
+    def _record_sent(self, node: Node) -> None:
         for child in node.items():
-            self._sent(child)
+            self._record_sent(child)
         if node.type is Type.BYTE_STRING:
             self._bytes |= {node.value, hashlib.sha256(node.value).digest()}
         if node.type is Type.DATE_TIME:
@@ -224,7 +226,7 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
             return
         if len(expected.value) != len(found.value):
             raise Differs(f"{where}: {len(expected.value)} bytes are expected")
-        known.drawn(expected, found)
+        known.record_drawn(expected, found)
     elif expected.value != found.value:
         if not known.bind(expected, found):
             raise Differs(f"{where}: {expected!r} is expected, {found!r} is there")
@@ -233,8 +235,8 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
 def _structure(expected: Node, found: Node, known: Known, where: str) -> None:
     if expected.tag == Tag.RESPONSE_MESSAGE:
         _same_number(expected.items(), found.items(), where)
-    left, taken = list(_meant(found.items())), set[int]()
-    for child in _meant(expected.items()):
+    left, taken = list(_skip_zero_index(found.items())), set[int]()
+    for child in _skip_zero_index(expected.items()):
         if child.tag not in OF_ANY_VALUE or child.tag not in taken:
             _take(child, left, known, where)
         taken.add(child.tag)
@@ -246,7 +248,7 @@ def _same_number(expected: Sequence[Node], found: Sequence[Node], where: str) ->
         raise Differs(text)
 
 
-def _meant(items: Sequence[Node]) -> Iterator[Node]:
+def _skip_zero_index(items: Sequence[Node]) -> Iterator[Node]:
     """Without an Attribute Index of 0, which says no more than none."""
     for item in items:
         if not (item.tag == Tag.ATTRIBUTE_INDEX and item.value == 0):

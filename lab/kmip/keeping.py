@@ -21,7 +21,7 @@ OPTION: Final = "--passphrase-file"
 OLD_OPTION: Final = "--old-passphrase-file"
 
 
-def typed(file: Path | None) -> dict[str, str]:
+def passphrase_options(file: Path | None) -> dict[str, str]:
     """What is typed at the start of a server whose passphrase is the first line of ``file``.
 
     KS-USE-003 for a file that cannot be read, or a passphrase that none may be.
@@ -34,7 +34,7 @@ def typed(file: Path | None) -> dict[str, str]:
     return {PASSPHRASE_OPTION: words}
 
 
-def halted(screen: str, option: str = OPTION) -> KeysteadError:
+def screen_error(screen: str, option: str = OPTION) -> KeysteadError:
     """What people are told of a screen of such a server. Its passphrase comes in another way than
     to one of a lab, and one that lacks is a word of theirs and no state of its disk."""
     if CURE in screen:
@@ -51,7 +51,7 @@ async def running(server: Alone, option: str = OPTION) -> AsyncIterator[None]:
         await server.start()
     except Halted as end:
         await server.close()
-        raise halted(end.screen, option) from None
+        raise screen_error(end.screen, option) from None
     except OSError:
         await server.close()
         raise

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import OPTION, running, typed
-from lab.kmip.serving import locked
+from lab.kmip.keeping import OPTION, passphrase_options, running
+from lab.kmip.serving import lock_folder
 from lab.schema.errors import KeysteadError
 from services.kms.config import KmsConfig
 from services.kms.opening import DATABASE
 
 
 @asynccontextmanager
-async def opened(
+async def open_server(
     folder: Path,
     passphrase_file: Path | None,
     record: Callable[[str, dict[str, Any]], None],
@@ -29,8 +29,8 @@ async def opened(
     """
     if not any((folder / "disk").glob(f"*/{DATABASE}.db")):  # to open it would begin a new one
         raise KeysteadError("KS-USE-003", f"{folder}: no key server has kept anything there")
-    words = typed(passphrase_file)
-    with locked(folder):
+    words = passphrase_options(passphrase_file)
+    with lock_folder(folder):
         server = Alone(folder / "disk", KmsConfig(), record=record, options=words)
         async with running(server, option):
             yield server

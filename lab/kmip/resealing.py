@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import OLD_OPTION, OPTION, typed
-from lab.kmip.offline import opened
+from lab.kmip.keeping import OLD_OPTION, OPTION, passphrase_options
+from lab.kmip.offline import open_server
 from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidState, ProductError
 from protocol.secret import KeyMaterial
@@ -46,11 +46,11 @@ async def reseal(wanted: Reseal, record: Callable[[str, dict[str, Any]], None]) 
     keys; KS-KMIP-001 when a server runs in it or its disk refuses, KS-KMIP-003 when what is in it
     is not served from."""
     new = _words(wanted)
-    async with opened(wanted.folder, wanted.old_passphrase_file, record, OLD_OPTION) as server:
-        return await _sealed(server, wanted, new)
+    async with open_server(wanted.folder, wanted.old_passphrase_file, record, OLD_OPTION) as server:
+        return await _change_root(server, wanted, new)
 
 
-async def _sealed(server: Alone, wanted: Reseal, new: KeyMaterial | None) -> Custodian:
+async def _change_root(server: Alone, wanted: Reseal, new: KeyMaterial | None) -> Custodian:
     service = server.service
     local = caller_at(service.config, server.node.name, local=True)
     now = await service.custody.status()
@@ -73,5 +73,5 @@ def _words(wanted: Reseal) -> KeyMaterial | None:
     if given != (wanted.root is RootKind.PASSPHRASE):
         text = "names the passphrase of --root passphrase, and of no other root"
         raise KeysteadError("KS-USE-003", f"{OPTION} {text}")
-    words = typed(wanted.passphrase_file).get(PASSPHRASE_OPTION)
+    words = passphrase_options(wanted.passphrase_file).get(PASSPHRASE_OPTION)
     return None if words is None else KeyMaterial(words.encode())

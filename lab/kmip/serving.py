@@ -21,7 +21,7 @@ from typing import Any, Final
 from lab.kmip import certificates
 from lab.kmip.alone import Alone
 from lab.kmip.certificates import ServerFiles
-from lab.kmip.keeping import keep, running, typed
+from lab.kmip.keeping import keep, passphrase_options, running
 from lab.schema.answers.kmip import KmipClient
 from lab.schema.errors import KeysteadError
 from protocol.crypto.certificates import key_digest
@@ -87,10 +87,10 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
     KS-USE-003 for a passphrase that lacks or is another one.
     """
     withhold_memory()
-    with locked(settings.folder):
+    with lock_folder(settings.folder):
         (settings.folder / "disk").mkdir(mode=0o700, exist_ok=True)
-        files = settings.files or _made(settings)
-        words = typed(settings.passphrase_file)
+        files = settings.files or _ensure_files(settings)
+        words = passphrase_options(settings.passphrase_file)
         options = words | ({ACCEPT_OPTION: ""} if settings.accept_rollback else {})
         root = RootKind.PASSPHRASE if words else RootKind.KEYFILE
         config = KmsConfig(
@@ -100,24 +100,24 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
         async with running(server):
             await keep(server, passphrase=words.get(PASSPHRASE_OPTION), rotate=settings.rotate_kek)
             admission = await server.service.kmip_identities()
-            await _identified(server, admission, settings, files)
-            listener = await _opened(server, admission, settings, files)
+            await _apply_trust(server, admission, settings, files)
+            listener = await _open_listener(server, admission, settings, files)
             clients = tuple([_client(one) for one in admission.all()])
             address = _address(settings.host, listener.port or 0)
-            with _asked_to_end() as asked:
+            with _catch_end_signals() as asked:
                 ready(Serving(address, settings.folder, files, clients))
-                await _ended(server, asked)
+                await _wait_for_end(server, asked)
 
 
-def _made(settings: Settings) -> ServerFiles:
+def _ensure_files(settings: Settings) -> ServerFiles:
     try:
-        return certificates.made(settings.folder / "tls", settings.host)
+        return certificates.ensure_certificates(settings.folder / "tls", settings.host)
     except InvalidArgument as error:
         where = _address(settings.host, settings.port)
         raise KeysteadError("KS-KMIP-002", f"{where}: {error}") from None
 
 
-async def _opened(
+async def _open_listener(
     server: Alone, admission: Admission, settings: Settings, files: ServerFiles
 ) -> Listener:
     where = _address(settings.host, settings.port)
@@ -165,7 +165,7 @@ def _room() -> int:
     return min(CONNECTIONS, soft - min(SPARE_FILES, soft // 2))
 
 
-async def _identified(
+async def _apply_trust(
     server: Alone, admission: Admission, settings: Settings, files: ServerFiles
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
@@ -197,7 +197,7 @@ def _client(identity: Identity) -> KmipClient:
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[asyncio.Event]:
+def _catch_end_signals() -> Iterator[asyncio.Event]:
     """Set by SIGINT and SIGTERM, instead of what they do else."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -209,7 +209,7 @@ def _asked_to_end() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _ended(server: Alone, asked: asyncio.Event) -> None:
+async def _wait_for_end(server: Alone, asked: asyncio.Event) -> None:
     """Return when somebody ends it; raises what ended it by itself."""
     waiting = asyncio.get_running_loop().create_task(asked.wait())
     ends: set[asyncio.Future[Any]] = {waiting, server.node.failed}
@@ -222,7 +222,7 @@ async def _ended(server: Alone, asked: asyncio.Event) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Nobody else serves from it meanwhile; KS-KMIP-001 when somebody does, or it is of no use."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -75,9 +75,9 @@ class Writer:
     def __init__(self, file: Path, after: TrailEnd) -> None:
         self._file, self._draft = file, file.parent / f".{file.name}.part"
         self._end, self._rows = after, 0
-        with _refused(file):
+        with _convert_errors(file):
             if os.path.lexists(file):
-                raise _named(file, "it is there already: name a file that is not")
+                raise _file_error(file, "it is there already: name a file that is not")
             self._draft.unlink(missing_ok=True)
             self._out = _new(self._draft)
         try:
@@ -90,14 +90,14 @@ class Writer:
         """Have these behind it; KS-KMIP-003 when they do not follow it."""
         for *row, digest in rows:
             text = f"audit row {self._end.sequence + 1} was altered or removed"
-            self._end = _followed(self._end, row, digest, KeysteadError("KS-KMIP-003", text))
+            self._end = _check_link(self._end, row, digest, KeysteadError("KS-KMIP-003", text))
             self._line([*row, digest.hex()])
             self._rows += 1
 
-    def done(self) -> TrailEnd:
+    def finish(self) -> TrailEnd:
         """Where it ends."""
         self._line(End(self._rows, self._end.sequence, self._end.digest.hex()))
-        with _refused(self._file):
+        with _convert_errors(self._file):
             os.fsync(self._out)
             self._take_name()
             folder = os.open(self._file.parent, os.O_RDONLY)
@@ -124,18 +124,18 @@ class Writer:
 
     def _line(self, value: object) -> None:
         data = _encode(value) + b"\n"
-        with _refused(self._file):
+        with _convert_errors(self._file):
             while data:
                 data = data[os.write(self._out, data) :]
 
 
 @contextmanager
-def _refused(file: Path) -> Iterator[None]:
+def _convert_errors(file: Path) -> Iterator[None]:
     """What the system refuses of a file is told with its name."""
     try:
         yield
     except OSError as error:
-        raise _named(file, error.strerror or str(error)) from None
+        raise _file_error(file, error.strerror or str(error)) from None
 
 
 def _new(place: Path) -> int:
@@ -145,7 +145,7 @@ def _new(place: Path) -> int:
 def read(file: Path) -> Part:
     """The part in a file, each row of it checked; KS-USE-003 for a file that cannot be read or is
     none, KS-KMIP-005 for one that is not as it was written."""
-    with _refused(file), BufferedReader(_regular(file)) as opened:
+    with _convert_errors(file), BufferedReader(_regular(file)) as opened:
         return _part(file, iter(partial(opened.readline, LINE), b""))
 
 
@@ -153,16 +153,16 @@ def _regular(file: Path) -> FileIO:
     try:
         return open_regular(file)
     except ValueError as error:
-        raise _named(file, str(error)) from None
+        raise _file_error(file, str(error)) from None
 
 
 def _part(file: Path, lines: Iterator[bytes]) -> Part:
     try:
         begin = _begin(next(lines, b""))
     except msgspec.DecodeError:
-        raise _named(file, "that is no audit trail of a key server") from None
+        raise _file_error(file, "that is no audit trail of a key server") from None
     if begin.kind != KIND or begin.fields != FIELDS:
-        raise _named(file, f"that is no {KIND}")
+        raise _file_error(file, f"that is no {KIND}")
     try:
         end = TrailEnd(begin.after, bytes.fromhex(begin.digest))
         since = until = 0.0
@@ -172,13 +172,13 @@ def _part(file: Path, lines: Iterator[bytes]) -> Part:
                 break
             *fields, digest = _row(line)
             row: Sequence[Any] = fields
-            wrong = _altered(file, f"row {end.sequence + 1} was altered or removed")
-            end = _followed(end, row, bytes.fromhex(digest), wrong)
+            wrong = _tamper_error(file, f"row {end.sequence + 1} was altered or removed")
+            end = _check_link(end, row, bytes.fromhex(digest), wrong)
             since, until, rows = since if rows else row[1], row[1], rows + 1
         if _end(line) != End(rows, end.sequence, end.digest.hex()) or next(lines, None) is not None:
-            raise _altered(file, f"it does not end at row {end.sequence}")
+            raise _tamper_error(file, f"it does not end at row {end.sequence}")
     except (msgspec.DecodeError, ValueError):
-        raise _altered(file, f"what follows row {end.sequence} is no row of it") from None
+        raise _tamper_error(file, f"what follows row {end.sequence} is no row of it") from None
     return Part(
         first=begin.after + 1,
         last=end.sequence,
@@ -189,7 +189,7 @@ def _part(file: Path, lines: Iterator[bytes]) -> Part:
     )
 
 
-def _followed(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: KeysteadError) -> TrailEnd:
+def _check_link(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: KeysteadError) -> TrailEnd:
     if row[0] != end.sequence + 1 or digest != audit.link(end.digest, row):
         raise wrong
     return TrailEnd(row[0], digest)
@@ -198,7 +198,9 @@ def _followed(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: KeysteadE
 def check_follows(file: Path, part: Part, before: Part) -> None:
     """KS-KMIP-005 unless the part in ``file`` begins where ``before`` ends."""
     if (part.first, part.before) != (before.last + 1, before.digest):
-        raise _altered(file, f"it does not begin behind row {before.last} of the file before it")
+        raise _tamper_error(
+            file, f"it does not begin behind row {before.last} of the file before it"
+        )
 
 
 def check_cut(file: Path, part: Part, ends: Collection[TrailEnd]) -> None:
@@ -207,12 +209,12 @@ def check_cut(file: Path, part: Part, ends: Collection[TrailEnd]) -> None:
     end = TrailEnd(part.last, bytes.fromhex(part.digest))
     if after not in ends or end not in ends:
         rows = f"rows {part.first} to {part.last} as they are here"
-        raise _altered(file, f"{rows} were never cut from the trail of that server")
+        raise _tamper_error(file, f"{rows} were never cut from the trail of that server")
 
 
-def _named(file: Path, why: str) -> KeysteadError:
+def _file_error(file: Path, why: str) -> KeysteadError:
     return KeysteadError("KS-USE-003", f"{file}: {why}")
 
 
-def _altered(file: Path, why: str) -> KeysteadError:
+def _tamper_error(file: Path, why: str) -> KeysteadError:
     return KeysteadError("KS-KMIP-005", f"{file}: {why}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.kmip.alone import Alone
-from lab.kmip.offline import opened
+from lab.kmip.offline import open_server
 from lab.kmip.trail_file import Part, Writer, check_cut, check_follows, read
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
@@ -40,7 +40,7 @@ async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) ->
     fit, KS-KMIP-001 when a server runs in the folder or a disk refuses, KS-KMIP-003 when it is not
     served from, KS-KMIP-005 when the file is not as it was written.
     """
-    async with opened(wanted.folder, wanted.passphrase_file, record) as server:
+    async with open_server(wanted.folder, wanted.passphrase_file, record) as server:
         try:
             return await _cut(server, wanted)
         except ProductError as error:
@@ -56,7 +56,7 @@ async def _cut(server: Alone, wanted: Cutting) -> Part | None:
     end = TrailEnd(before.sequence, before.digest)
     out = Writer(wanted.to, end)
     try:
-        end = await _written(server, out, end.sequence, last.sequence)
+        end = await _write_rows(server, out, end.sequence, last.sequence)
     finally:
         out.close()
     part = read(wanted.to)  # whatever the device has made of it
@@ -72,12 +72,12 @@ async def _cut(server: Alone, wanted: Cutting) -> Part | None:
     return part
 
 
-async def _written(server: Alone, out: Writer, after: int, last: int) -> TrailEnd:
+async def _write_rows(server: Alone, out: Writer, after: int, last: int) -> TrailEnd:
     while after < last:
         rows = await server.service.core.look(partial(_page, after=after, until=last))
         out.rows(rows)
         after = rows[-1][0]
-    return out.done()
+    return out.finish()
 
 
 def _page(connection: Any, _: object, *, after: int, until: int) -> Any:
@@ -104,7 +104,7 @@ async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None
     for (_, before), (file, part) in pairwise(parts):
         check_follows(file, part, before)
     if wanted.folder is not None:
-        async with opened(wanted.folder, wanted.passphrase_file, record) as server:
+        async with open_server(wanted.folder, wanted.passphrase_file, record) as server:
             known = await server.service.core.look(cuts.all_of)
         ends = [TrailEnd(one.sequence, one.digest) for one in (cuts.START, *known)]
         for file, part in parts:

@@ -121,14 +121,14 @@ class Figures:
 
     # ---- thresholds and time ----------------------------------------------------------------
 
-    def judged(
+    def judge_thresholds(
         self, thresholds: Sequence[Threshold], items: Sequence[LoadOperation]
     ) -> tuple[LoadThreshold, ...]:
         """Each threshold against what was measured."""
         by_name = {item.operation: item for item in items}
-        return tuple(self._judged(one, by_name[one.operation]) for one in thresholds)
+        return tuple(self._judge_threshold(one, by_name[one.operation]) for one in thresholds)
 
-    def _judged(self, one: Threshold, item: LoadOperation) -> LoadThreshold:
+    def _judge_threshold(self, one: Threshold, item: LoadOperation) -> LoadThreshold:
         value: float | None
         if one.percentile is not None:
             value = value_ms(self.histograms[one.operation], one.percentile)

@@ -45,9 +45,9 @@ class _Lag:
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._due = loop.time() + LOOK_S
-        self._timer = loop.call_at(self._due, self._looked, loop)
+        self._timer = loop.call_at(self._due, self._tick, loop)
 
-    def _looked(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last = loop.time() - self._due
         self._look()
 
@@ -136,11 +136,11 @@ class Generator:
     async def _offer(self, loop: asyncio.AbstractEventLoop) -> None:
         lag = _Lag()
         try:
-            await self._offered(loop, lag)
+            await self._offer_all(loop, lag)
         finally:
             lag.close()
 
-    async def _offered(self, loop: asyncio.AbstractEventLoop, lag: _Lag) -> None:
+    async def _offer_all(self, loop: asyncio.AbstractEventLoop, lag: _Lag) -> None:
         begin, record, due = self.begin_at, self.record, self._arrivals.at
         free_at, at_once = 0.0, 0
         while self._defect is None:
@@ -168,7 +168,7 @@ class Generator:
             self.begun, self.offered_s = number + 1, loop.time() - begin
             task = loop.create_task(self._one(number, begin + at, loop))
             self._open[task] = None
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._finish_operation)
 
     async def _sleep(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         """Until then, or until there are other arrivals."""
@@ -183,7 +183,7 @@ class Generator:
         error = await self._act(number)
         self.record.end(number, loop.time() - due, error)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish_operation(self, task: asyncio.Task[None]) -> None:
         self._open.pop(task, None)
         self._room.set()
         if not self._open:

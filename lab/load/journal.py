@@ -24,10 +24,10 @@ import msgspec
 from chaos.load.arrivals import Arrivals, Spread, draw
 from chaos.load.profile import Step, read_rate
 from chaos.load.threshold import read_threshold
-from chaos.recording import packed
+from chaos.recording import read_packed
 from lab.load.generator import Generator
 from lab.load.record import INTERRUPTED, UNSENT, Record
-from lab.load.report import Asked, reported
+from lab.load.report import Asked, build_report
 from lab.runs.store import RunFolder
 from lab.schema.answers.load import LoadChange, LoadReport
 
@@ -59,7 +59,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
             profile, self.mix, askers=self.askers, seed=self.seed, spread=Spread(self.spread)
         )
 
-    def asked(self) -> Asked:
+    def to_request(self) -> Asked:
         return Asked(
             target=self.target,
             rate=self.rate,
@@ -96,7 +96,7 @@ class _Frame(msgspec.Struct, frozen=True, array_like=True):
     said: bytes
 
 
-def _framed(value: msgspec.Struct) -> bytes:
+def _frame(value: msgspec.Struct) -> bytes:
     said = _encode(value)
     return _encode(_Frame(zlib.crc32(said), said))
 
@@ -117,7 +117,7 @@ class Journal:
         self._tell = tell
         self._begun = self._changes = self._size = 0
         self._errors = 1
-        self._owed, self._full = bytearray(_framed(begun)), False
+        self._owed, self._full = bytearray(_frame(begun)), False
         self._write(self._file)
 
     def add(
@@ -142,7 +142,7 @@ class Journal:
             changes=tuple(changes[self._changes :]),
         )
         self._begun, self._errors, self._changes = of.begun, len(record.errors), len(changes)
-        self._owed += _framed(piece)
+        self._owed += _frame(piece)
         try:
             self._write(self._file)
         except OSError as error:
@@ -178,7 +178,7 @@ class _Again:
     """A load as far as its journal has it; see ``Offer``."""
 
     def __init__(self, begun: Begun) -> None:
-        self.asked, self.arrivals = begun.asked(), begun.arrivals()
+        self.asked, self.arrivals = begun.to_request(), begun.arrivals()
         self.record = Record(len(self.arrivals))
         self.begun = 0
         self.offered_s = self.at = self.cpu_s = 0.0
@@ -227,16 +227,16 @@ def redraw(begun: Begun, arrivals: Arrivals, nth: int, rate: str, place: tuple[f
     arrivals.anew(first, rest_of(begun, nth, read_rate(rate), until - at), at, until)
 
 
-def broken_off(folder: RunFolder, ended: str) -> LoadReport | None:
+def recover_report(folder: RunFolder, ended: str) -> LoadReport | None:
     """What a load had measured that was not kept in the end, with a word on why it ``ended``; None
     where there is nothing of one. KS-RUN-004 for a journal that is not what was written."""
     if not (folder.path / FILE).is_file():
         return None
-    again = folder.decoded(FILE, _read)
+    again = folder.read_decoded(FILE, _read)
     if again is None:
         return None
     again.ends()
-    report = reported(
+    report = build_report(
         again.asked,
         again.arrivals,
         again,
@@ -269,7 +269,7 @@ def forget(folder: RunFolder) -> None:
 
 def _frames(data: bytes) -> Iterator[bytes]:
     """What each frame says, the last one only when it is whole."""
-    for number, packed_ in enumerate(packed(io.BytesIO(data), whole=False), 1):
+    for number, packed_ in enumerate(read_packed(io.BytesIO(data), whole=False), 1):
         frame = msgspec.msgpack.decode(packed_, type=_Frame)
         if zlib.crc32(frame.said) != frame.checksum:
             raise msgspec.ValidationError(f"frame {number} is not as it was written")

@@ -10,11 +10,11 @@ import msgspec
 
 from chaos.experiment.plan import load_plan
 from chaos.history import until_cut
-from chaos.load.histogram import decoded, percentile_file
+from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.load.profile import LONGEST_S
 from chaos.load.threshold import ALL
 from chaos.verdict import Verdict
-from lab.load.journal import broken_off, forget
+from lab.load.journal import forget, recover_report
 from lab.runs.door import runs
 from lab.runs.store import (
     RunFolder,
@@ -96,7 +96,9 @@ def write(folder: RunFolder, report: LoadReport) -> None:
     folder.write(FILE, _json(report))
     for item in report.items:
         if item.p50_ms is not None:
-            folder.write(f"{item.operation}.hgrm", percentile_file(decoded(item.histogram)))
+            folder.write(
+                f"{item.operation}.hgrm", percentile_file(decode_histogram(item.histogram))
+            )
 
 
 def of_run(folder: RunFolder) -> LoadReport | None:
@@ -105,11 +107,11 @@ def of_run(folder: RunFolder) -> LoadReport | None:
     from lab.load.of_run import load_report
     from lab.runs.store import history_of
 
-    plan = folder.decoded("plan.json", load_plan)
+    plan = folder.read_decoded("plan.json", load_plan)
     if plan.load is None:
         return None
     record = folder.record()
-    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
+    topology = folder.read_decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     pace = topology.pace if record.mode == "lab" else 1.0
     verdict = folder.verdict()
     records = until_cut(folder.history) if verdict is None else history_of(folder)
@@ -121,18 +123,18 @@ def load_of(run: str) -> LoadReport:
     """A stored load, or what is there of one that did not come to its end; KS-RUN-001 when there is
     no such run, it is none, or it has measured nothing, KS-RUN-004 for a damaged file."""
     folder = RunFolder(run)
-    found = measured(folder)
+    found = find_report(folder)
     if found is None:
         raise KeysteadError("KS-RUN-001", f"the run {run}: {nothing_of(folder)}")
     return found
 
 
-def measured(folder: RunFolder) -> LoadReport | None:
+def find_report(folder: RunFolder) -> LoadReport | None:
     """As ``load_of``; None where there is nothing of one."""
     record = folder.record()
     if (folder.path / FILE).is_file():
-        return folder.decoded(FILE, _whole)
-    return _unfinished(folder, record)
+        return folder.read_decoded(FILE, _whole)
+    return _find_unfinished(folder, record)
 
 
 def is_load(record: RunRecord) -> bool:
@@ -145,15 +147,15 @@ def nothing_of(folder: RunFolder) -> str:
     if is_load(folder.record()):
         return NOT_YET if runs(folder) else NEVER
     plan = folder.path / "plan.json"
-    if plan.is_file() and folder.decoded("plan.json", load_plan).load is None:
+    if plan.is_file() and folder.read_decoded("plan.json", load_plan).load is None:
         return "its experiment offers no load"
     return NEVER
 
 
-def _unfinished(folder: RunFolder, record: RunRecord) -> LoadReport | None:
+def _find_unfinished(folder: RunFolder, record: RunRecord) -> LoadReport | None:
     """What is there of a load whose figures were not kept; None where there is nothing."""
     if is_load(record):
-        return broken_off(folder, RUNNING if runs(folder) else BROKEN_OFF)
+        return recover_report(folder, RUNNING if runs(folder) else BROKEN_OFF)
     if not all((folder.path / name).is_file() for name in ("plan.json", "history.msgpack")):
         return None
     return of_run(folder)
@@ -166,7 +168,7 @@ def _whole(data: bytes) -> LoadReport:
         raise msgspec.ValidationError("the figures of all operations are not in it")
     for item in made.items:
         try:
-            decoded(item.histogram)
+            decode_histogram(item.histogram)
         except Exception as error:  # the library has no error of its own for it
             text = f"the histogram of {item.operation}: {error}"
             raise msgspec.ValidationError(text) from None
@@ -178,7 +180,7 @@ def _whole(data: bytes) -> LoadReport:
     return made
 
 
-def compared(a: LoadReport, b: LoadReport) -> LoadComparison:
+def compare_loads(a: LoadReport, b: LoadReport) -> LoadComparison:
     """The first load beside the second; KS-USE-003 for a load beside itself."""
     if a.run == b.run:
         raise KeysteadError("KS-USE-003", f"{a.run}: two different runs are laid side by side")

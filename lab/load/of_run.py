@@ -14,7 +14,7 @@ from chaos.playing.outcome import BEGUN, Came, came
 from chaos.verdict import Verdict
 from lab.load.figures import LATE_S
 from lab.load.record import Record
-from lab.load.report import Asked, reported
+from lab.load.report import Asked, build_report
 from lab.runs.store import RunRecord
 from lab.schema.answers.load import LoadChange, LoadReport
 
@@ -28,7 +28,7 @@ class _Offered:
     offered_s: float = 0.0
 
 
-def _offered(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float]:
+def _build_offer(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float]:
     """What came of each, and when the last one had ended."""
     offer = _Offered(Record(len(found)))
     ended = 0.0
@@ -43,7 +43,7 @@ def _offered(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float
     return offer, ended
 
 
-def _ended(verdict: Verdict | None, *, begun: bool) -> dict[str, str]:
+def _end_fact(verdict: Verdict | None, *, begun: bool) -> dict[str, str]:
     """A fact where it is another than that the load was over."""
     if verdict is None:
         return {"ended": "not by itself: that is what there is"}
@@ -73,7 +73,7 @@ def load_report(
         array("B", (words.index(load.word_of(one.arrival.op)) for one in found)),
         array("H", bytes(2 * len(found))),
     )
-    offer, ended = _offered(found, arrivals)
+    offer, ended = _build_offer(found, arrivals)
     asked = Asked(
         target=f"{plan.name}, {run.mode}",
         rate=f"{load.rate} for {load.for_}" if load.for_ else load.rate,
@@ -87,7 +87,7 @@ def load_report(
         late_s=LATE_S * pace,
     )
     entries = len(plan.faults) + len(plan.actions)
-    return reported(
+    return build_report(
         asked,
         arrivals,
         offer,
@@ -99,7 +99,7 @@ def load_report(
             "mode": run.mode,
             "pace": f"{pace:g}",
             "faults and actions": str(entries),
-            **_ended(verdict, begun=any(r.type == "note" and r.op == BEGUN for r in records)),
+            **_end_fact(verdict, begun=any(r.type == "note" and r.op == BEGUN for r in records)),
         },
         changes=[
             LoadChange(at=round(at - load.from_s, 3), rate=rate) for at, rate in changes(records)

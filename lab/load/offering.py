@@ -16,7 +16,7 @@ from chaos.load.profile import MOST_ARRIVALS, Profile, read_rate, with_warmup
 from lab.kmip.standalone import check, standalone
 from lab.load.generator import SOON_S, Generator
 from lab.load.journal import Begun, Journal, rest_of
-from lab.load.report import Asked, reported
+from lab.load.report import Asked, build_report
 from lab.load.vcenters import Vcenters
 from lab.runs.door import Changed, door
 from lab.runs.store import RunFolder
@@ -51,7 +51,7 @@ class Server(NamedTuple):
     login: Login | None
 
 
-def offered(
+def offer_load(
     server: Server,
     asked: Asked,
     profile: Profile,
@@ -67,7 +67,7 @@ def offered(
     not take the keys which the load is about.
     """
     withhold_memory()
-    begun = _begun(server, asked, with_warmup(profile, asked.warmup))
+    begun = _build_begun(server, asked, with_warmup(profile, asked.warmup))
     try:
         journal = Journal(folder, begun, lambda text: tell(text, 0, 0))
     except OSError as error:
@@ -87,7 +87,7 @@ def offered(
     return load.report()
 
 
-def _begun(server: Server, asked: Asked, profile: Profile) -> Begun:
+def _build_begun(server: Server, asked: Asked, profile: Profile) -> Begun:
     return Begun(
         target=asked.target,
         rate=asked.rate,
@@ -128,7 +128,7 @@ def _check_files(outstanding: int) -> None:
 
 
 @contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
+def _cancel_on_signals() -> Iterator[None]:
     """The running task is, by what asks a process to end; not by what its caller ignores."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     heard = (signal.SIGTERM, signal.SIGHUP)
@@ -165,7 +165,7 @@ class _Load:
         return self._generator is not None
 
     async def run(self, folder: RunFolder) -> None:
-        with _cancelled_by_signals():
+        with _cancel_on_signals():
             async with door(folder, self.change):
                 await self._run()
 
@@ -186,7 +186,7 @@ class _Load:
             generator, vcenters = self._generator, self._vcenters
             if generator is None or vcenters is None:
                 raise KeysteadError("KS-LOAD-007", "its keys are being made: it has not begun yet")
-            left = self._left(generator)
+            left = self._seconds_left(generator)
             if generator.begun + rate * left > MOST_ARRIVALS:
                 text = f"about {generator.begun + rate * left:.0f} operations would be offered"
                 raise KeysteadError("KS-LOAD-007", f"{text}; at most {MOST_ARRIVALS} are")
@@ -194,7 +194,7 @@ class _Load:
             rest = await asyncio.to_thread(rest_of, self._begun, nth, rate, left)
             if self._stocking is not None:
                 self._stocking.cancel()
-            await self._stocked(generator, vcenters, rest)
+            await self._stock_keys(generator, vcenters, rest)
             was = self._changes[-1][1] if self._changes else self._asked.rate
             missing = vcenters.missing(rest, generator.due())
             self._stocking = asyncio.create_task(self._stock(missing), name="keys")
@@ -203,18 +203,18 @@ class _Load:
         self._tell(f"load: its rate is {text.strip()} from {at:.1f} s on", round(at), 0)
         return Changed(at=round(at, 3), was=was)
 
-    def _left(self, generator: Generator) -> float:
+    def _seconds_left(self, generator: Generator) -> float:
         """Seconds for which it is offered yet; KS-LOAD-004 when it is over."""
         now = asyncio.get_running_loop().time() - generator.begin_at
         if now >= self._whole_s:
             raise KeysteadError("KS-LOAD-004", "all of it has been offered")
         return self._whole_s - max(now, 0.0)
 
-    async def _stocked(self, generator: Generator, vcenters: Vcenters, rest: Arrivals) -> None:
+    async def _stock_keys(self, generator: Generator, vcenters: Vcenters, rest: Arrivals) -> None:
         """Have the keys there that the first of ``rest`` need, while those before take theirs."""
         first = rest.until(AHEAD_S)
         for _ in range(TRIES):
-            self._left(generator)
+            self._seconds_left(generator)
             if not (missing := vcenters.missing(first, generator.due())):
                 return
             await vcenters.stock(missing + missing // 10)
@@ -236,7 +236,7 @@ class _Load:
                 within_s=server.within_s,
                 login=server.login,
                 pooled=server.pooled,
-                heard=self._heard,
+                heard=self._count_step,
             )
             for _ in range(server.vcenters)
         ]
@@ -271,7 +271,7 @@ class _Load:
         self._cpu = time.process_time()
         self._messages = self._handshakes = 0
 
-    def _heard(self, step: Heard) -> None:
+    def _count_step(self, step: Heard) -> None:
         if step.name == "TLS handshake":
             self._handshakes += 1
         else:
@@ -314,7 +314,7 @@ class _Load:
             "messages": str(self._messages),
             "keys left": str(vcenters.made - vcenters.destroyed),
         }
-        return reported(
+        return build_report(
             self._asked,
             self._arrivals,
             generator,

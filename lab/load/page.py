@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.report.axis import moment
-from chaos.report.filling import filled
+from chaos.report.filling import fill_template
 from lab.load.pictures import latency, lines, percentiles, rates
 from lab.schema.answers.load import LoadComparison, LoadReport
 
@@ -33,7 +33,9 @@ def page(report: LoadReport) -> str:
     if own.cpu_share is not None:
         facts["own CPU"] = f"{own.cpu_share * 100:.0f} % of a core"
     values = {"report": report, "facts": facts, "load": parts(report)}
-    return filled("load.html", values, title=f"{report.run or report.target}: {report.verdict}")
+    return fill_template(
+        "load.html", values, title=f"{report.run or report.target}: {report.verdict}"
+    )
 
 
 def parts(report: LoadReport) -> dict[str, Any]:
@@ -57,4 +59,4 @@ def pair(a: LoadReport, b: LoadReport, compared: LoadComparison) -> str:
         "percentiles": percentiles(both),
         "lines": lines(both),
     }
-    return filled("load-pair.html", values, title=f"{a.run} and {b.run}")
+    return fill_template("load-pair.html", values, title=f"{a.run} and {b.run}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from chaos.load.histogram import decoded, value_us
+from chaos.load.histogram import decode_histogram, value_us
 from chaos.load.threshold import ALL
 from chaos.report.axis import Axis, moment, span
 from chaos.report.shapes import Dot, Line, Picture, Rect, Text
@@ -83,7 +83,9 @@ def lines(reports: Mapping[str, LoadReport]) -> list[tuple[str, str, str]]:
 
 def percentiles(reports: Mapping[str, LoadReport]) -> Picture:
     """Latency by percentile, each further nine as far as the one before."""
-    curves = [Curve(name, look, _curve(decoded(text))) for name, look, text in lines(reports)]
+    curves = [
+        Curve(name, look, _curve(decode_histogram(text))) for name, look, text in lines(reports)
+    ]
     picture = Picture(WIDTH, TOP + HEIGHT + 18.0, "latency by percentile")
     scale = _scale(picture, curves)
     far = max([x for curve in curves for x, _ in curve.points], default=1.0)

@@ -35,7 +35,7 @@ class Offer(Protocol):
     offered_s: float
 
 
-def reported(
+def build_report(
     asked: Asked,
     arrivals: Arrivals,
     offer: Offer,
@@ -55,7 +55,7 @@ def reported(
     span = Span(min(asked.warmup, ended_s), until, offer.offered_s, ended_s)
     figures = Figures(arrivals, offer.record, offer.begun, span)
     items = figures.operations()
-    thresholds = figures.judged(asked.thresholds, items)
+    thresholds = figures.judge_thresholds(asked.thresholds, items)
     own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s, late_s=asked.late_s)
     excused = [figures.excused(one, own, asked.late_s) for one in asked.thresholds]
     return LoadReport(

@@ -86,13 +86,15 @@ class Vcenters:
         KS-LOAD-002 when the server does not do it: there is nothing to measure then.
         """
         standing = STANDING_KEYS if {"get", "locate"} & set(self._arrivals.operations) else 0
-        await self._make(standing, self._wanted(self._arrivals), "before the load began", tell)
+        await self._make(
+            standing, self._count_changing(self._arrivals), "before the load began", tell
+        )
 
     def missing(self, rest: Arrivals, due: int) -> int:
         """How many keys are not there that ``rest`` needs, when it is offered after the first
         ``due`` of those before it."""
-        owed = self._wanted(self._arrivals, due) - self._used
-        return max(self._wanted(rest) + owed - len(self._fresh), 0)
+        owed = self._count_changing(self._arrivals, due) - self._used
+        return max(self._count_changing(rest) + owed - len(self._fresh), 0)
 
     async def stock(self, count: int) -> None:
         """Make so many keys more that an operation may change or destroy; KS-LOAD-002."""
@@ -103,7 +105,7 @@ class Vcenters:
             self._stocking -= 1
             self._more.set()
 
-    def _wanted(self, arrivals: Arrivals, until: int | None = None) -> int:
+    def _count_changing(self, arrivals: Arrivals, until: int | None = None) -> int:
         """How many of the first of them change or destroy a key."""
         kinds = [n for n, name in enumerate(arrivals.operations) if name in CHANGING]
         found = arrivals.operation[:until]
@@ -169,9 +171,9 @@ class Vcenters:
         await server.activate(await self._next())
 
     async def _locate(self, server: Dialogue, _: int) -> None:
-        await server.said("Locate", _LOCATE, LocateResponse)
+        await server.run_operation("Locate", _LOCATE, LocateResponse)
 
     async def _destroy(self, server: Dialogue, _: int) -> None:
         asked = DestroyRequest(unique_identifier=await self._next())
-        await server.said("Destroy", asked, DestroyResponse)
+        await server.run_operation("Destroy", asked, DestroyResponse)
         self.destroyed += 1

@@ -28,7 +28,7 @@ def text_for(name: str, file: str, changes: dict[str, Any]) -> str:
     return broker_config(plan(LabFile.model_validate(made)))
 
 
-def written(file: Path, text: str) -> None:
+def write_new_file(file: Path, text: str) -> None:
     """A file that is there is somebody's: KS-USE-003."""
     try:
         with file.open("x", encoding="utf-8") as out:

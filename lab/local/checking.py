@@ -6,16 +6,16 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.checks import CHECKS, excused, judge
+from chaos.checks import CHECKS, checks_excused, judge
 from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.checks.scene import scene_of
 from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, load_plan
 from chaos.history import Record
-from lab.local.matrix_runs import judged
+from lab.local.matrix_runs import judge_run
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
-from lab.play.prepare import shipped
+from lab.play.prepare import list_shipped
 from lab.runs.store import RunFolder, RunRecord, history_of
 from lab.schema.answers.local import CheckedRun, JudgedCheck
 from lab.schema.errors import KeysteadError
@@ -39,11 +39,11 @@ def check(run: str, names: Sequence[str] = ()) -> CheckedRun:
         if names:
             text = f"{run} is a run of the matrix, which has checks of its own"
             raise KeysteadError("KS-USE-002", text, "leave --only out")
-        return judged(folder)
-    plan = folder.decoded("plan.json", load_plan)
+        return judge_run(folder)
+    plan = folder.read_decoded("plan.json", load_plan)
     records = history_of(folder)
     results = tuple(_result(name, records) for name in names or plan.checks)
-    items = tuple(_judged(result, records, record) for result in results)
+    items = tuple(_build_check(result, records, record) for result in results)
     ended = folder.verdict()
     return CheckedRun(
         run=run,
@@ -75,7 +75,7 @@ def reproduce(record: RunRecord) -> str:
 def _file_of(record: RunRecord) -> str:
     """The name of a shipped experiment that is as it was, else the run's own copy of its file."""
     copy = RunFolder(record.run).path / "experiment.yaml"
-    for path in shipped():
+    for path in list_shipped():
         if path.stem == record.experiment and path.read_bytes() == _bytes(copy):
             return record.experiment
     return str(copy)
@@ -85,7 +85,7 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-def _judged(result: CheckResult, records: Sequence[Record], record: RunRecord) -> JudgedCheck:
+def _build_check(result: CheckResult, records: Sequence[Record], record: RunRecord) -> JudgedCheck:
     return JudgedCheck(
         check=result.name,
         invariant=CHECKS[result.name].invariant,
@@ -99,7 +99,7 @@ def _judged(result: CheckResult, records: Sequence[Record], record: RunRecord) -
 
 def _verdict(results: Sequence[CheckResult], plan: Plan) -> CheckOutcome:
     """The worst that counts, as the verdict of a run has it."""
-    may_be = excused(faulted=plan.surely_faulty())
+    may_be = checks_excused(faulted=plan.surely_faulty())
     if any(r.result is CheckOutcome.FAIL for r in results):
         return CheckOutcome.FAIL
     if any(r.result is CheckOutcome.UNKNOWN and r.name not in may_be for r in results):

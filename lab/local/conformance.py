@@ -11,7 +11,7 @@ from lab.conformance.bench import Bench, Mode
 from lab.conformance.run import play_assertions
 from lab.schema.answers.conformance import Conformance, Standing
 from lab.schema.errors import KeysteadError
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 
 def conformance(
@@ -33,7 +33,7 @@ def conformance(
     for name in names:
         if name.lower() not in known:
             first, last = ASSERTIONS[0].id, ASSERTIONS[-1].id
-            text = f"there is no assertion {told(name)}; there are {first} to {last}"
+            text = f"there is no assertion {quote_if_needed(name)}; there are {first} to {last}"
             raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
     asked = {name.lower() for name in names}
     chosen = [one for key, one in known.items() if not asked or key in asked]

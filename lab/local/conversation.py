@@ -12,7 +12,7 @@ from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from protocol.messages.base import registry
-from protocol.printable import told as printed
+from protocol.printable import quote_if_needed
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Wanted:
     until_s: float = float("inf")
 
 
-def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
+def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | End]:
     """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
 
     KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
@@ -38,10 +38,10 @@ def told(run: str, wanted: Wanted) -> Iterator[Said | End]:
     folder.record()
     if not folder.bus.is_file():
         raise KeysteadError("KS-RUN-001", f"{run} has no recording of its bus")
-    return _chosen(folder, wanted)
+    return _filter_messages(folder, wanted)
 
 
-def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
+def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
     nodes: set[str] = set()
     try:
@@ -56,7 +56,7 @@ def _chosen(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
     if wanted.node and wanted.node not in nodes:
         near = difflib.get_close_matches(wanted.node[:100], sorted(nodes), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        text = f"no node {printed(wanted.node)} spoke or heard in this run{hint}"
+        text = f"no node {quote_if_needed(wanted.node)} spoke or heard in this run{hint}"
         raise KeysteadError("KS-USE-002", text)
 
 

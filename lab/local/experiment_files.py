@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from chaos.errors import ChaosError
-from chaos.experiment.headings import told as told_by
+from chaos.experiment.headings import read_heading as told_by
 from chaos.experiment.lint import BadExperiment, read_experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan as make_plan
 from chaos.experiment.skeleton import skeleton
 from chaos.yaml_file import read_yaml
 from lab.play.begin import begin
-from lab.play.prepare import Prepared, find, prepare, problems, seed_of, shipped
+from lab.play.prepare import Prepared, find, list_shipped, prepare, problems, seed_of
 from lab.runs.store import RunFolder
 from lab.schema.answers.local import ExperimentList, LintReport, NewExperiment, ShippedExperiment
 from lab.schema.commands import GetDirectory
@@ -27,14 +27,14 @@ from lab.supervise.launching import not_running
 from lab.topology.lab_file import LabFile
 from lab.topology.plan import plan as plan_topology
 from protocol import names
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 
 def experiments(words: Sequence[str] = ()) -> ExperimentList:
     """The experiments that come with keystead; those whose name, title or first comment have all of
     these ``words``."""
     items = []
-    for path in shipped():
+    for path in list_shipped():
         said = told_by(path.read_text(encoding="utf-8"))
         if all(word.lower() in path.stem or said.speaks_of(word) for word in words):
             items.append(ShippedExperiment(experiment=path.stem, title=said.title, file=str(path)))
@@ -54,7 +54,7 @@ def parameters(given: Sequence[str]) -> dict[str, Any]:
         name, equals, text = one.partition("=")
         read = read_yaml(text)
         if not equals or read.problems or isinstance(read.data, dict | list | None):
-            raise KeysteadError("KS-USE-003", f"--with {told(one)}: write NAME=VALUE")
+            raise KeysteadError("KS-USE-003", f"--with {quote_if_needed(one)}: write NAME=VALUE")
         found[name] = read.data
     return found
 
@@ -73,7 +73,7 @@ def new(name: str, folder: Path) -> NewExperiment:
     return NewExperiment(experiment=name, file=str(path))
 
 
-def prepared(
+def prepare_experiment(
     experiment: str,
     seed: int | None,
     tpm: str | None,
@@ -125,7 +125,7 @@ class BadFile(KeysteadError):
         self.said = tuple(one.text for one in problems) or (error.text,)
 
 
-async def begun_on(
+async def begin_on(
     do: Do, folder: LabFolder, experiment: str, seed: int | None, given: Sequence[str] = ()
 ) -> RunFolder:
     """A run's folder, with a plan made for the lab in ``folder`` that ``do`` reaches."""

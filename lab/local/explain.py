@@ -24,7 +24,7 @@ from lab.schema.answers.local import (
     RuleList,
 )
 from lab.schema.errors import KeysteadError, all_ids, explanation_of
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.knobs import KnobRow, near, table
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
@@ -92,7 +92,7 @@ def knob(name: str) -> Knob:
     """The knob of that name; KS-USE-002 with a near one."""
     row = table().get(name.lower().replace("-", "_"))
     if row is None:
-        text = f"there is no knob {told(name)}{near(name)}"
+        text = f"there is no knob {quote_if_needed(name)}{near(name)}"
         raise KeysteadError("KS-USE-002", text, "`keystead explain knob` lists all")
     return _knob(row)
 
@@ -110,7 +110,7 @@ def reference(noun: str, name: str) -> Reference:
         others = difflib.get_close_matches(name.lower()[:80], known, n=3, cutoff=0.4)
         more = f"; did you mean {', '.join(others)}?" if others else ""
         fix = f"`keystead explain {noun}` lists all"
-        raise KeysteadError("KS-USE-002", f"there is no {noun} {told(name)}{more}", fix)
+        raise KeysteadError("KS-USE-002", f"there is no {noun} {quote_if_needed(name)}{more}", fix)
     return Reference(noun=noun, entry=found)
 
 
@@ -124,7 +124,7 @@ def _knob(row: KnobRow) -> Knob:
     return Knob(**msgspec.structs.asdict(row))
 
 
-def explained(id: str) -> Error | Rule:
+def explain_id(id: str) -> Error | Rule:
     """The rule or the error of that id, whatever its case; KS-USE-002 with near ones."""
     rule = rule_of(id)
     if rule is not None:
@@ -135,7 +135,7 @@ def explained(id: str) -> Error | Rule:
     more = f"; did you mean {', '.join(others)}?" if others else ""
     raise KeysteadError(
         "KS-USE-002",
-        f"there is no error and no rule {told(id)}{more}",
+        f"there is no error and no rule {quote_if_needed(id)}{more}",
         "`keystead explain` lists errors, `keystead explain rules` lists rules",
     )
 

@@ -18,7 +18,7 @@ from lab.fuzz import files
 from lab.fuzz.campaign import Campaign, Seed
 from lab.fuzz.finding import Failure
 from lab.fuzz.play import failures_of
-from lab.fuzz.shrinking import Shrinking, Small, told
+from lab.fuzz.shrinking import Shrinking, Small, describe_finding
 from lab.fuzz.world import World
 from lab.play.prepare import Prepared
 from lab.schema.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
@@ -73,9 +73,9 @@ class Fuzzing:
             if self.enough and red >= self.enough:
                 campaign.enough = True
         taken = time.monotonic() - begun
-        return self._report(campaign, now, taken, self._found(campaign, shrink=shrink))
+        return self._report(campaign, now, taken, self._collect_failures(campaign, shrink=shrink))
 
-    def _found(self, campaign: Campaign, *, shrink: bool) -> tuple[FoundFailure, ...]:
+    def _collect_failures(self, campaign: Campaign, *, shrink: bool) -> tuple[FoundFailure, ...]:
         """Each failure with its seeds; the first of each seed's failures counts."""
         seeds: dict[Failure, list[int]] = {}
         for seed in sorted(campaign.played.values(), key=lambda seed: seed.seed):
@@ -107,7 +107,7 @@ class Fuzzing:
         seed, small = best
         before = size(campaign.plan(seed))
         path = files.write(campaign.folder / "found", small, seed, before)
-        self.say(told(small, seed))
+        self.say(describe_finding(small, seed))
         return FoundFailure(
             failure=str(failure),
             seeds=seeds,
@@ -115,7 +115,7 @@ class Fuzzing:
             faults=len(small.plan.faults),
             runs=small.runs,
             file=str(path),
-            lab=small.world.told(),
+            lab=small.world.describe_lab(),
         )
 
     def _report(
@@ -139,7 +139,7 @@ class Fuzzing:
             twice=sum(seed.twice for seed in campaign.played.values()),
             items=found,
             tried=msgspec.structs.asdict(coverage),
-            untried=coverage.untried(),
+            untried=coverage.list_untried(),
             undrawn={kind: why for kind, why in UNDRAWN.items() if kind not in coverage.faults},
         )
 

@@ -24,16 +24,16 @@ LOOK_LIMIT_S: Final = 3.0  # real seconds that a lab gets to say how it is
 def labs() -> LabList:
     """All labs of this user: running, stopped, killed, and attached ones, which run elsewhere.
     Those that run are asked how they are."""
-    found = [_listed(folder) for folder in all_labs()]
+    found = [_build_listed_lab(folder) for folder in all_labs()]
     there = [lab for lab in found if lab is not None]
     here = {lab.name for lab in there}
     there += [ListedLab(name=n, state=ATTACHED) for n in all_attached() if n not in here]
     if any(lab.state in ASKED for lab in there):
-        there = asyncio.run(_looked_at(there))
+        there = asyncio.run(_look_at_all(there))
     return LabList(items=tuple(there))
 
 
-async def _looked_at(listed: list[ListedLab]) -> list[ListedLab]:
+async def _look_at_all(listed: list[ListedLab]) -> list[ListedLab]:
     return await asyncio.gather(*(_look(lab) for lab in listed))
 
 
@@ -60,7 +60,7 @@ async def _look(lab: ListedLab) -> ListedLab:
     return msgspec.structs.replace(lab, state=seen, nodes=nodes, running=running, reason=why)
 
 
-def _listed(folder: LabFolder) -> ListedLab | None:
+def _build_listed_lab(folder: LabFolder) -> ListedLab | None:
     state = state_of(folder)
     known: dict[str, Any] = {
         "name": folder.name,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lab.brokers.program import find_server
-from lab.machines.attached import attached, elsewhere
+from lab.machines.attached import elsewhere, find_access
 from lab.schema.answers.local import Brokers, Lab, LabDown, Version
 from lab.schema.errors import KeysteadError
 from lab.state.installed import keystead_version, version_of
@@ -52,7 +52,7 @@ def starting(
     folder = LabFolder(name)
     record = folder.record()
     wanted = None
-    if record is None and (access := attached(name)) is not None:
+    if record is None and (access := find_access(name)) is not None:
         raise elsewhere(access)
     if file or changes or record is None:
         wanted = lab_file(file or DEFAULT_FILE, changes, name)
@@ -91,9 +91,9 @@ def lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _listens(folder: LabFolder, listen: str) -> None:
     """KS-LAB-006 for a lab that runs and listens elsewhere."""
-    from lab.machines.listening import address, kept
+    from lab.machines.listening import address, find_address
 
-    there = kept(folder.path)
+    there = find_address(folder.path)
     if listen and address("--listen", listen) != there:
         where = f"listens at {there}" if there else "does not listen"
         raise KeysteadError("KS-LAB-006", f"the lab {folder.name} runs, and {where}")
@@ -137,7 +137,7 @@ def _refuse_without_tpm(file: dict[str, Any]) -> None:
             raise KeysteadError("KS-TPM-001", missing)
 
 
-def started(start: Start, state: str, seconds: float, missing: tuple[str, ...]) -> Lab:
+def build_started_lab(start: Start, state: str, seconds: float, missing: tuple[str, ...]) -> Lab:
     """What runs now; ``seconds`` of real time that it took; ``missing``: what is not right."""
     record = start.record
     bus = record.file.get("bus", {})

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from chaos.history import until_cut
-from lab.load.kept import LOAD_MODE, is_load, measured, nothing_of
+from lab.load.kept import LOAD_MODE, find_report, is_load, nothing_of
 from lab.local.run_description import description
 from lab.runs.store import RunFolder, RunRecord
 from lab.schema.answers.load import LoadReport
 from lab.schema.answers.local import RunDescription
 
 
-def loaded(folder: RunFolder, record: RunRecord) -> RunDescription | None:
+def describe_load(folder: RunFolder, record: RunRecord) -> RunDescription | None:
     """What a load was; None for one on a lab that has measured nothing, of which its plan tells.
     KS-RUN-004 for damaged figures."""
-    made = measured(folder)
+    made = find_report(folder)
     if made is None and not is_load(record):
         return None
     if made is None:

@@ -18,14 +18,14 @@ from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
 from chaos.oracle.terms import Block, Event, Fault
 from lab.building.course import Report
-from lab.local.explain import explained
-from lab.matrix.moved import moved
+from lab.local.explain import explain_id
+from lab.matrix.moved import list_moved
 from lab.matrix.run import ROWS, Wanted, at_once, exit_of, play_matrix, records_in, row_in
 from lab.runs.store import RunFolder, all_runs
 from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.kms.config import Door
 from services.knobs import faults as faults_of_knobs
 
@@ -57,7 +57,7 @@ def matrix(
     """
     _check(jobs, knobs or {})
     began = time.monotonic()
-    chosen = (_named(Block, blocks), _named(Fault, faults), _named(Event, events))
+    chosen = (_members(Block, blocks), _members(Fault, faults), _members(Event, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
     if not cells:
         raise KeysteadError("KS-USE-004", "the table says that none of these cells applies")
@@ -89,7 +89,7 @@ def matrix(
         not_played=result.not_played,
         controls=result.controls,
         knobs=wanted.knobs,
-        moved=moved(rows) if wanted.knobs else (),
+        moved=list_moved(rows) if wanted.knobs else (),
         items=rows,
     )
 
@@ -100,7 +100,7 @@ def _check(jobs: int, knobs: Mapping[str, Any]) -> None:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
     for name, wrong in faults_of_knobs(knobs).items():
         fix = "`keystead explain knob` lists all, with their values"
-        raise KeysteadError("KS-USE-003", f"knob {told(name)}: {wrong}", fix)
+        raise KeysteadError("KS-USE-003", f"knob {quote_if_needed(name)}: {wrong}", fix)
 
 
 def story(block: str, fault: str, event: str, *, run: str, report: Report) -> CellStory:
@@ -108,8 +108,8 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
 
     KS-USE-002 for a name that the table has not; KS-RUN-001 when ``run`` has no such cell.
     """
-    places = (_named(Block, [block])[0], _named(Fault, [fault])[0], _named(Event, [event])[0])
-    found = _stored(places, run) if run else _latest(places)
+    places = (_members(Block, [block])[0], _members(Fault, [fault])[0], _members(Event, [event])[0])
+    found = _load_cell(places, run) if run else _latest(places)
     if found is None:
         one = [[str(place)] for place in places]
         made = matrix(
@@ -121,9 +121,9 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
     folder, row = found
     return CellStory(
         block=f"{row.block}: {title(places[0])}",
-        fault=_explained(row.fault),
-        event=_explained(row.event),
-        reasons={f"R{reason}": _explained(f"R{reason}") for reason in row.reasons},
+        fault=_format_explanation(row.fault),
+        event=_format_explanation(row.event),
+        reasons={f"R{reason}": _format_explanation(f"R{reason}") for reason in row.reasons},
         cell=row,
         stagings={
             evidence.staging: tuple(lines_of(records_in(folder, evidence.staging), places[2]))
@@ -132,8 +132,8 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
     )
 
 
-def _explained(id: str) -> str:
-    found = explained(id)
+def _format_explanation(id: str) -> str:
+    found = explain_id(id)
     return f"{id}: {found.title}"
 
 
@@ -150,7 +150,7 @@ def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | N
     return None
 
 
-def _stored(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, CellRow]:
+def _load_cell(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, CellRow]:
     folder = RunFolder(run)
     row = row_in(folder, *places)
     if row is None:
@@ -158,12 +158,12 @@ def _stored(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, Ce
     return folder, row
 
 
-def _named(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
+def _members(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
     """The members of these names, in the table's order, whatever case they are written in."""
     known = {member.value.lower(): member for member in kind}
     for name in names:
         if name.lower() not in known:
-            text = f"there is no {kind.__name__.lower()} {told(name)}; there are"
+            text = f"there is no {kind.__name__.lower()} {quote_if_needed(name)}; there are"
             fix = "give one of these, in capitals or not"
             raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}

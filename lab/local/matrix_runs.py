@@ -27,7 +27,7 @@ from lab.schema.errors import KeysteadError
 Histories = Mapping[str, Sequence[Record]]
 
 
-def described(folder: RunFolder, record: RunRecord) -> RunDescription:
+def describe_matrix_run(folder: RunFolder, record: RunRecord) -> RunDescription:
     """What was played in it; one that was killed has only histories."""
     problem, verdict = "", folder.verdict()
     cells: tuple[CellRow, ...] = ()
@@ -65,7 +65,7 @@ def _stories(run: str, cells: Sequence[CellRow]) -> Iterator[str]:
         yield f"keystead matrix explain {row.block} {row.fault} {row.event} --run {run}"
 
 
-def judged(folder: RunFolder) -> CheckedRun:
+def judge_run(folder: RunFolder) -> CheckedRun:
     """The run judged by what its histories hold. KS-RUN-001 when it has no cells."""
     found = result_of(folder)
     histories, broken = _histories(folder)
@@ -134,7 +134,7 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
             together = tuple(outside)
             expected = outside[0].cell_of(place[2])
         plays = [
-            (staging, _written(histories.get(staging.name, ()), place[2]))
+            (staging, _read_letters(histories.get(staging.name, ()), place[2]))
             for staging in together
             if staging.name in named
         ]
@@ -145,7 +145,7 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
             yield f"{_name(row)}: {letter} agrees, and the table says {expected.letter}"
 
 
-def _written(records: Sequence[Record], event: Event) -> Played:
+def _read_letters(records: Sequence[Record], event: Event) -> Played:
     letters = next((one.data for one in reversed(records) if one.op == LETTERS), {})
     return Played(event=event, letter=str(letters.get(event, "")))
 

@@ -12,7 +12,7 @@ from lab.matrix.run import Wanted, at_once, exit_of
 from lab.schema.answers.matrix import Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from services.kms.config import Door
 
 
@@ -34,7 +34,8 @@ def outside(
     known = {row.id.lower(): row for row in ROWS}
     for name in rows:
         if name.lower() not in known:
-            text = f"there is no row {told(name)}; there are {', '.join(row.id for row in ROWS)}"
+            there = ", ".join(row.id for row in ROWS)
+            text = f"there is no row {quote_if_needed(name)}; there are {there}"
             raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
     chosen = [row for key, row in known.items() if not rows or key in {n.lower() for n in rows}]
     wanted = Wanted(

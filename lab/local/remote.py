@@ -13,11 +13,11 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
 from lab.machines.access import away, client_of
-from lab.machines.attached import Access, attached
+from lab.machines.attached import Access, find_access
 from lab.schema.commands import Command, name_of
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, OpenFiles, RunCommand, decode_answer, encode_command
-from lab.serve.files import Carried, carried
+from lab.serve.files import Carried, carry_files
 from lab.state.state_folder import LabFolder
 from lab.supervise.launching import LabState, not_running, state_of
 from protocol.crypto.transfer import OneTimeKey
@@ -49,7 +49,7 @@ class Remote:
 
     async def __aenter__(self) -> Remote:
         folder = self._folder
-        if folder.record() is None and (access := attached(folder.name)) is not None:
+        if folder.record() is None and (access := find_access(folder.name)) is not None:
             await self._reach(access)
             return self
         if folder.record() is None or state_of(folder) is not LabState.RUNNING:
@@ -72,7 +72,7 @@ class Remote:
         except (NotSent, OSError, TimeoutError):
             raise away(access, self._client.trouble) from None
 
-    def _gone(self) -> KeysteadError:
+    def _unreachable_error(self) -> KeysteadError:
         if self._access is None:
             return not_running(self._folder)
         return away(self._access, self.client.trouble)
@@ -99,10 +99,10 @@ class Remote:
         knows what became of it.
         """
         try:
-            async with carried(command) as files:
+            async with carry_files(command) as files:
                 return await self._do(command, files)
         except (NotSent, Refused):
-            raise self._gone() from None
+            raise self._unreachable_error() from None
         except (Disconnected, TimedOut) as error:
             raise KeysteadError("KS-LAB-007", f"{name_of(command)}: {error}") from None
         except ProductError as error:
@@ -117,13 +117,13 @@ class Remote:
             opening = self.client.request(SUPERVISOR, OpenFiles(), within_s=OPEN_LIMIT_S)
             public, mine = (await self._while_it_runs(opening)).public_key, OneTimeKey()
             message = msgspec.structs.replace(
-                message, files=files.sealed(public), recipient=mine.public
+                message, files=files.seal(public), recipient=mine.public
             )
         done = await self._while_it_runs(ask(self.client, message))
         if done.error_id:
             raise KeysteadError(done.error_id, done.error, done.fix)
         if mine is not None:
-            await files.fill(files.opened(mine, done.files))
+            await files.fill(files.open_boxes(mine, done.files))
         return decode_answer(command, done.answer)
 
     async def _while_it_runs(self, work: Coroutine[Any, Any, R]) -> R:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaos.experiment.plan import load_plan
-from chaos.load.histogram import decoded, percentile_file
+from chaos.load.histogram import decode_histogram, percentile_file
 from chaos.report.story import Story
-from lab.load.kept import LOAD, compared, is_load, load_of, measured, of_run
+from lab.load.kept import LOAD, compare_loads, find_report, is_load, load_of, of_run
 from lab.local.checking import reproduce
 from lab.local.explain import all_rules
 from lab.matrix.outside import OUTSIDE
@@ -40,7 +40,7 @@ def story_of(run: str) -> Story:
     if record.experiment in (MATRIX, OUTSIDE):
         text = f"{run} is a run of the matrix: -o, --junit and --blocks tell of it"
         raise KeysteadError("KS-USE-003", text)
-    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
+    topology = folder.read_decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     return Story(
         run=record.run,
         mode=record.mode,
@@ -48,7 +48,7 @@ def story_of(run: str) -> Story:
         python=record.python,
         tpm=record.tpm_text,
         began=record.began,
-        plan=folder.decoded("plan.json", load_plan),
+        plan=folder.read_decoded("plan.json", load_plan),
         directory=directory_of(topology),
         verdict=folder.verdict(),
         records=history_of(folder),
@@ -67,7 +67,7 @@ def _is_only_load(run: str) -> bool:
         return True
     if folder.verdict() is not None or record.experiment in (MATRIX, OUTSIDE):
         return False
-    return measured(folder) is not None
+    return find_report(folder) is not None
 
 
 def matrix_of(run: str) -> MatrixStory | None:
@@ -135,7 +135,7 @@ def _load_page(run: str, other: str) -> str:
     if not other:
         return page(load_of(run))
     a, b = load_of(run), load_of(other)
-    return pair(a, b, compared(a, b))
+    return pair(a, b, compare_loads(a, b))
 
 
 def junit_of(run: str, *, strict: bool = False) -> bytes:
@@ -215,7 +215,7 @@ def _percentiles(run: str) -> dict[str, bytes]:
     """By what the file's name ends with."""
     if _is_only_load(run):
         items = [item for item in load_of(run).items if item.p50_ms is not None]
-        return {item.operation: percentile_file(decoded(item.histogram)) for item in items}
+        return {item.operation: percentile_file(decode_histogram(item.histogram)) for item in items}
     from chaos.report.latency import percentile_files, samples
 
     found = {}

@@ -13,17 +13,17 @@ from chaos.report.bands import bands
 from chaos.verdict import WORDS
 from lab.load.kept import LOAD
 from lab.local.checking import reproduce
-from lab.local.load_runs import loaded
-from lab.local.matrix_runs import described
+from lab.local.load_runs import describe_load
+from lab.local.matrix_runs import describe_matrix_run
 from lab.local.run_description import description
-from lab.local.sweep_runs import SWEEP, swept
+from lab.local.sweep_runs import SWEEP, describe_sweep
 from lab.matrix.outside import OUTSIDE
 from lab.matrix.run import MATRIX
 from lab.runs.store import BROKEN_OFF, RUNNING, RunFolder, all_runs, history_of
 from lab.schema.answers.local import FaultInterval, RunDescription, RunList, StoredRun
 from lab.schema.errors import KeysteadError
 from lab.topology.plan import Topology
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 VERDICTS: Final = (*dict.fromkeys(WORDS.values()), "none", RUNNING, BROKEN_OFF)
@@ -36,7 +36,9 @@ def runs(
     """Stored runs, oldest first or ``newest`` first: of one experiment, with one verdict, the
     ``last`` so many of these. KS-USE-003 for a verdict that no run can have."""
     if verdict and verdict not in VERDICTS:
-        raise KeysteadError("KS-USE-003", f"--verdict {told(verdict)}: {', '.join(VERDICTS)}")
+        raise KeysteadError(
+            "KS-USE-003", f"--verdict {quote_if_needed(verdict)}: {', '.join(VERDICTS)}"
+        )
     if last is not None and last < 1:
         raise KeysteadError("KS-USE-003", f"--last {last}: 1 or more")
     found = _all()
@@ -54,13 +56,13 @@ def _all() -> RunList:
     items, damaged = [], []
     for folder in all_runs():
         try:
-            items.append(_stored(folder))
+            items.append(_build_stored_run(folder))
         except KeysteadError:
             damaged.append(str(folder.path))
     return RunList(items=tuple(items), damaged=tuple(damaged))
 
 
-def _stored(folder: RunFolder) -> StoredRun:
+def _build_stored_run(folder: RunFolder) -> StoredRun:
     record, verdict = folder.record(), folder.verdict()
     return StoredRun(
         run=record.run,
@@ -82,13 +84,13 @@ def describe(run: str) -> RunDescription:
     folder = RunFolder(run)
     record = folder.record()
     if record.experiment in (MATRIX, OUTSIDE):
-        return described(folder, record)
+        return describe_matrix_run(folder, record)
     if record.experiment == SWEEP:
-        return swept(folder, record)
-    if record.experiment == LOAD and (load := loaded(folder, record)) is not None:
+        return describe_sweep(folder, record)
+    if record.experiment == LOAD and (load := describe_load(folder, record)) is not None:
         return load
-    plan = folder.decoded("plan.json", load_plan)
-    topology = folder.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
+    plan = folder.read_decoded("plan.json", load_plan)
+    topology = folder.read_decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode)
     records: Sequence[Record] = ()
     problem = ""
     try:

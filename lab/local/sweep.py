@@ -100,7 +100,7 @@ def _effects(struck: Sequence[Struck]) -> tuple[SweptEffect, ...]:
     for each in struck:
         groups.setdefault((each.story, str(each.blow or "undisturbed")), []).append(each)
 
-    def found(group: list[Struck], word: str) -> int:
+    def count_found(group: list[Struck], word: str) -> int:
         return sum(each.played.found == word for each in group)
 
     return tuple(
@@ -108,10 +108,10 @@ def _effects(struck: Sequence[Struck]) -> tuple[SweptEffect, ...]:
             store=store,
             effect=effect,
             plays=len(group),
-            old=found(group, "old"),
-            new=found(group, "new"),
-            between=found(group, "between"),
-            refused=found(group, "refused"),
+            old=count_found(group, "old"),
+            new=count_found(group, "new"),
+            between=count_found(group, "between"),
+            refused=count_found(group, "refused"),
             wrong=sum(bool(each.played.violations) for each in group),
         )
         for (store, effect), group in sorted(groups.items())

@@ -15,10 +15,10 @@ SWEEP: Final = "sweep"
 """The experiment that a sweep's run names."""
 
 
-def swept(folder: RunFolder, record: RunRecord) -> RunDescription:
+def describe_sweep(folder: RunFolder, record: RunRecord) -> RunDescription:
     """What a sweep's run was; KS-RUN-001 for one without its answer, KS-RUN-004 for a damaged
     one."""
-    made = folder.decoded("sweep.json", msgspec.json.Decoder(Sweep).decode)
+    made = folder.read_decoded("sweep.json", msgspec.json.Decoder(Sweep).decode)
     wrong = "none" if not made.items else str(len(made.items))
     return description(
         folder,

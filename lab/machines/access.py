@@ -13,9 +13,9 @@ import msgspec
 from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, Identities
-from lab.machines.attached import LAYOUT, Access, attached, no_lab, place
-from lab.machines.listening import LISTENING, address, authority, kept, reached
-from lab.machines.unreached import unreached
+from lab.machines.attached import LAYOUT, Access, find_access, no_lab, place
+from lab.machines.listening import LISTENING, address, authority, find_address, reachable_address
+from lab.machines.unreached import unreachable_error
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, lab_name
@@ -25,7 +25,7 @@ from services.runtime.real.secured import Secured
 _LARGEST: Final = 1 << 16
 
 
-def written(name: str, at: str) -> bytes:
+def build_access_file(name: str, at: str) -> bytes:
     """The file for the lab ``name``, whose door is reached at ``at`` (empty: where it listens).
 
     KS-LAB-001 without the lab, KS-AGENT-003 for one that does not listen.
@@ -33,12 +33,12 @@ def written(name: str, at: str) -> bytes:
     folder = LabFolder(name)
     if folder.record() is None:
         raise no_lab(folder.name)
-    listens = kept(folder.path)
+    listens = find_address(folder.path)
     if listens is None:
         raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen", LISTENING)
     access = Access(
         lab=folder.name,
-        address=str(reached(listens, at)),
+        address=str(reachable_address(listens, at)),
         seed=Identities.load(folder.path).control(CLI).seed,
         authority=authority(folder.path).read_text(),
     )
@@ -72,7 +72,7 @@ def attach(data: bytes, name: str) -> Access:
 
 def detach(name: str) -> None:
     """Forget it; KS-LAB-001 when no lab is attached under that name."""
-    if attached(name) is None:
+    if find_access(name) is None:
         raise KeysteadError("KS-LAB-001", f"no lab {name} is attached")
     for suffix in (".json", ".pem"):
         place(name).with_suffix(suffix).unlink(missing_ok=True)
@@ -86,4 +86,4 @@ def client_of(access: Access) -> ControlClient:
 
 def away(access: Access, trouble: str = "") -> KeysteadError:
     """Why it cannot be commanded; ``trouble`` is what the client has seen."""
-    return unreached(access.lab, access.address, trouble)
+    return unreachable_error(access.lab, access.address, trouble)

@@ -49,7 +49,7 @@ def keep(folder: Path, machine: str, issued: Issued) -> None:
     replace_file(path, msgspec.json.encode(issued), durable=True)
 
 
-def issued(folder: Path, machine: str) -> Issued | None:
+def read_issued(folder: Path, machine: str) -> Issued | None:
     """The bundle of a machine; None before its first. ``DecodeError`` for a damaged note."""
     try:
         return msgspec.json.decode(_path(folder, machine).read_bytes(), type=Issued)
@@ -60,7 +60,7 @@ def issued(folder: Path, machine: str) -> Issued | None:
 def stands(folder: Path, machine: str, digest: str, now: float) -> bool:
     """Whether the bundle with that digest is the machine's, and lets it join at ``now``."""
     try:
-        known = issued(folder, machine)
+        known = read_issued(folder, machine)
     except msgspec.DecodeError:
         return False
     return (
@@ -75,7 +75,7 @@ def use(folder: Path, seeks: MachineSeeks, now: float) -> None:
     or another machine has used it.
     """
     try:
-        known = issued(folder, seeks.machine)
+        known = read_issued(folder, seeks.machine)
     except msgspec.DecodeError:
         raise KeysteadError(
             "KS-AGENT-004", f"what is known of the bundle of machine {seeks.machine} is damaged"

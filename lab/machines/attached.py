@@ -29,7 +29,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     authority: str
 
 
-def attached(name: str) -> Access | None:
+def find_access(name: str) -> Access | None:
     """What was attached under ``name``; None when nothing was."""
     try:
         return msgspec.json.decode(place(lab_name(name)).read_bytes(), type=Access)
@@ -54,7 +54,7 @@ def elsewhere(access: Access) -> KeysteadError:
 
 def no_lab(name: str) -> KeysteadError:
     """Why there is no lab ``name`` here: it runs elsewhere, or nowhere."""
-    access = attached(name)
+    access = find_access(name)
     if access is not None:
         return elsewhere(access)
     return KeysteadError("KS-LAB-001", f"there is no lab {name}")

@@ -69,7 +69,7 @@ class Bundle(msgspec.Struct, frozen=True):
         return self.files[AUTHORITY]
 
 
-def packed(manifest: Manifest, files: Mapping[str, bytes]) -> bytes:
+def pack_bundle(manifest: Manifest, files: Mapping[str, bytes]) -> bytes:
     """The bytes of a bundle; ``files`` by path, ``identity/...`` and ``ca.pem``."""
     manifest = msgspec.structs.replace(manifest, digest=_digest(manifest, files))
     whole = io.BytesIO()
@@ -107,7 +107,7 @@ def read(path: Path) -> Bundle:
     except ValueError:
         raise KeysteadError("KS-AGENT-002", f"{path}: {_NONE}") from None
     try:
-        found = _unpacked(data)
+        found = _unpack_files(data)
         manifest = msgspec.json.decode(found.pop(_MANIFEST), type=Manifest)
         if manifest.layout != LAYOUT:
             why = f"it is of layout {manifest.layout}, and this version reads {LAYOUT}"
@@ -140,7 +140,7 @@ def _fits(manifest: Manifest, files: Mapping[str, bytes]) -> bool:
     )
 
 
-def _unpacked(data: bytes) -> dict[str, bytes]:
+def _unpack_files(data: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for entry in archive:

@@ -39,7 +39,7 @@ def address_file(folder: str, name: str) -> str:
     return os.path.join(folder, f"{name}.health")
 
 
-def asked(folder: str, name: str) -> Told:
+def ask_health(folder: str, name: str) -> Told:
     """What is said there; not well when nobody answers, or somebody else than the owner of the
     address file: every user may take a name of the abstract space that is free."""
     try:
@@ -76,10 +76,13 @@ def look(machine: str) -> list[Told]:
     home = str(state_home())
     own = os.path.join(home, "machines", machine)
     alone = os.path.isdir(own)
-    agents = _held(os.path.join(own if alone else home, "agents"))
+    agents = _list_locked_folders(os.path.join(own if alone else home, "agents"))
     found = [_agent(folder) for folder in agents if _is_there(folder, "joined.json")]
     if not alone:
-        found += [asked(folder, SUPERVISOR) for folder in _held(os.path.join(home, "labs"))]
+        found += [
+            ask_health(folder, SUPERVISOR)
+            for folder in _list_locked_folders(os.path.join(home, "labs"))
+        ]
     return found or [Told(well=False, text=f"nothing of a lab runs here, as {home} tells")]
 
 
@@ -98,12 +101,12 @@ def own_name() -> str:
 
 def _agent(folder: str) -> Told:
     """An agent and its processes: all have to be well."""
-    agent = asked(folder, AGENT)
-    parts = [agent, *(asked(folder, process) for process in agent.processes)]
+    agent = ask_health(folder, AGENT)
+    parts = [agent, *(ask_health(folder, process) for process in agent.processes)]
     return Told(all(part.well for part in parts), "; ".join(part.text for part in parts))
 
 
-def _held(above: str) -> list[str]:
+def _list_locked_folders(above: str) -> list[str]:
     """Folders in ``above`` whose lock a process holds."""
     try:
         names = sorted(os.listdir(above))

@@ -13,9 +13,9 @@ CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limi
 def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
     """Tells why nothing counts of what was measured since this was called: a clock that was not
     known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
-    begun = [(machine, machine.losses, machine.watched()) for machine in machines]
+    begun = [(machine, machine.losses, machine.watch_clock_error()) for machine in machines]
 
-    def found() -> list[str]:
+    def collect_doubts() -> list[str]:
         lost = [
             f"KS-AGENT-008: machine {machine.name} was lost during the run"
             for machine, losses, _ in begun
@@ -29,4 +29,4 @@ def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
         ]
         return lost + unknown
 
-    return found
+    return collect_doubts

@@ -35,6 +35,6 @@ def going_on(folder: LabFolder, epoch: float, lease_s: float) -> float:
     return epoch
 
 
-def ended(folder: LabFolder) -> None:
+def remove_clock(folder: LabFolder) -> None:
     """Nothing of the lab is alive."""
     (folder.path / "clock").unlink(missing_ok=True)

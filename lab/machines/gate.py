@@ -67,10 +67,10 @@ class Gate:
             has_room = self._open <= MOST or self._end_oldest_new()
             loop = asyncio.get_running_loop()
             self._new[writer] = loop.call_later(NEW_S, self._new.pop, writer, None)
-            inner = await self._named(reader) if has_room else None
+            inner = await self._open_door(reader) if has_room else None
             writer.write(_SHUT if inner is None else LET_IN)
             if inner is not None:
-                await _joined((reader, writer), inner)
+                await _relay_bytes((reader, writer), inner)
             else:
                 await writer.drain()
         except (OSError, TimeoutError):
@@ -92,7 +92,7 @@ class Gate:
         writer.transport.abort()
         return True
 
-    async def _named(self, reader: asyncio.StreamReader) -> Ends | None:
+    async def _open_door(self, reader: asyncio.StreamReader) -> Ends | None:
         """The door of the node that is named; None when there is none behind which somebody lives,
         or it is no name."""
         with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
@@ -106,7 +106,7 @@ class Gate:
         return None
 
 
-async def opened(gate: Gate, manifest: Manifest, folder: Path) -> str:
+async def open_gate(gate: Gate, manifest: Manifest, folder: Path) -> str:
     """Open the gate of a machine that joins; where others find it, empty in a lab without gates.
 
     It is at the address of this machine from which the lab is reached, and at the port of before,
@@ -143,7 +143,7 @@ def _own_address(lab: str) -> str:
         return str(probe.getsockname()[0])
 
 
-async def _joined(one: Ends, other: Ends) -> None:
+async def _relay_bytes(one: Ends, other: Ends) -> None:
     """All bytes of both ways, until an end has gone; what it said last arrives."""
     ways = {
         asyncio.create_task(_pump(one[0], other[1])),

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from lab.brokers.identities import Identities, agent_name, machine_agent
-from lab.machines.admission import Issued, issued, keep
+from lab.machines.admission import Issued, keep, read_issued
 from lab.machines.attached import no_lab
-from lab.machines.bundle import AUTHORITY, Manifest, packed
-from lab.machines.listening import LISTENING, authority, kept, reached
+from lab.machines.bundle import AUTHORITY, Manifest, pack_bundle
+from lab.machines.listening import LISTENING, authority, find_address, reachable_address
 from lab.schema.answers.machines import MachineBundle
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
@@ -23,7 +23,7 @@ from lab.topology.machine_plan import MachinePlan
 from lab.topology.places import as_recorded
 from lab.topology.plan import Topology
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName
 
 
@@ -41,10 +41,10 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     lab_file = LabFile.model_validate(record.file)
     topology = as_recorded(lab_file, record)
     found = _machine(topology, machine)
-    listens = kept(folder.path)
+    listens = find_address(folder.path)
     if listens is None:
         raise KeysteadError("KS-AGENT-003", f"the lab {folder.name} does not listen yet", LISTENING)
-    where = reached(listens, at)
+    where = reachable_address(listens, at)
     agents = (machine_agent(machine), *(agent_name(number) for number in found.processes))
     now = time.time()
     manifest = Manifest(
@@ -62,7 +62,7 @@ def issue(name: str, machine: str, file: Path, at: str, good_for_s: float) -> Ma
     )
     private = _identities(folder, topology, machine, found.nodes, agents)
     files = {f"identity/{path}": data for path, data in private.items()}
-    data = packed(manifest, {AUTHORITY: authority(folder.path).read_bytes(), **files})
+    data = pack_bundle(manifest, {AUTHORITY: authority(folder.path).read_bytes(), **files})
     write_new(file, data)
     try:
         Identities.load(folder.path).keep(private)
@@ -94,14 +94,14 @@ def _identities(
     know nodes by the nkeys that their administrator was told, which stay."""
     identities = Identities.load(folder.path)
     try:
-        first = issued(folder.path, machine) is None
+        first = read_issued(folder.path, machine) is None
     except msgspec.DecodeError:
         first = False
     if first:
         return identities.files(nodes, agents)
     if topology.bus.urls:
-        return identities.files(nodes, ()) | identities.renewed((), agents)
-    return identities.renewed(nodes, agents)
+        return identities.files(nodes, ()) | identities.renew_keys((), agents)
+    return identities.renew_keys(nodes, agents)
 
 
 def _machine(topology: Topology, machine: str) -> MachinePlan:
@@ -109,7 +109,7 @@ def _machine(topology: Topology, machine: str) -> MachinePlan:
         if found.machine == machine:
             return found
     there = ", ".join(m.machine for m in topology.machines) or "none: its file has no `machines:`"
-    text = f"the lab {topology.name} has no machine {told(machine)}; there are: {there}"
+    text = f"the lab {topology.name} has no machine {quote_if_needed(machine)}; there are: {there}"
     raise KeysteadError("KS-AGENT-003", text)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from lab.machines.trust import AUTHORITY, made
+from lab.machines.trust import AUTHORITY, ensure_door_certificate
 from lab.schema.errors import KeysteadError
 from services.runtime.real.files import replace_file
 from services.runtime.real.secured import DOOR_NAME, Secured
@@ -53,7 +53,7 @@ def address(option: str, text: str) -> Address:
     return Address(bare, int(port))
 
 
-def reached(listens: Address, at: str) -> Address:
+def reachable_address(listens: Address, at: str) -> Address:
     """Where others find a door that listens at ``listens``: ``at``, whose port 0 is the door's;
     empty: the same. KS-USE-003 for what is no address to go to."""
     if at:
@@ -67,7 +67,7 @@ def reached(listens: Address, at: str) -> Address:
     return listens
 
 
-def kept(folder: Path) -> Address | None:
+def find_address(folder: Path) -> Address | None:
     """Where the door of the lab in ``folder`` listens or did last; None before its first start."""
     try:
         return msgspec.json.decode((folder / "door" / "address.json").read_bytes(), type=Address)
@@ -95,7 +95,7 @@ class Door:
 
     async def lets_in(self) -> bool:
         """Whether machines can join: it takes TLS, and the control broker behind it speaks."""
-        at = kept(self._folder)
+        at = find_address(self._folder)
         if at is None or not self.alive():
             return False
         host = "127.0.0.1" if at.everywhere else at.host
@@ -120,8 +120,8 @@ class Door:
         if self.alive():
             return
         folder = self._folder / "door"
-        certificate, key = await asyncio.to_thread(made, folder, self._lab)
-        before, wanted = kept(self._folder), self._wanted
+        certificate, key = await asyncio.to_thread(ensure_door_certificate, folder, self._lab)
+        before, wanted = find_address(self._folder), self._wanted
         if not wanted.port and before is not None and before.host == wanted.host:
             wanted = before
         ports = [

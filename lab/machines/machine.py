@@ -12,7 +12,7 @@ from lab.brokers.agent_config import AgentConfig
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import machine_agent
 from lab.machines.offset import Offset, sample_of
-from lab.machines.part import Part, sealed
+from lab.machines.part import Part, seal_part
 from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.errors import HostUnreachable, ProductError
@@ -162,7 +162,7 @@ class Machine:
         self._warn(f"machine {self.name} {why}: its nodes are off now")
         gone, self._processes = list(self._processes.values()), {}
         for process in gone:
-            self._ended(process)
+            self._finish_process(process)
 
     async def _beats(self, run: str) -> None:
         while True:
@@ -178,7 +178,7 @@ class Machine:
 
     async def _beat(self, run: str) -> None:
         sent, known = time.monotonic(), self.offset.known
-        answer = await self._granted(run)
+        answer = await self._send_beat(run)
         back = time.monotonic()
         if self.run != run:
             return
@@ -191,12 +191,12 @@ class Machine:
         if before is not None and self.offset.known is not None:
             moved_s = abs(self.offset.known.offset_s - before.offset_s)
             jumped = self.offset.jumps > jumps
-            self._erred(moved_s if jumped else self.offset.known.error_s)
+            self._record_clock_error(moved_s if jumped else self.offset.known.error_s)
         if known is None and self.offset.known is not None:
-            await self._granted(run)
+            await self._send_beat(run)
         self._reconcile(answer, sent)
 
-    async def _granted(self, run: str) -> Beaten:
+    async def _send_beat(self, run: str) -> Beaten:
         """One beat. It gives what is left of the lease since the last answer, so that one that is
         never answered ends nothing later: who waits for the end need not wait for a second lease.
         """
@@ -209,12 +209,12 @@ class Machine:
             self.ended_by_s = self.heard_s + self.plan.lease_s + MARGIN_S
         return answer
 
-    def _erred(self, error_s: float) -> None:
+    def _record_clock_error(self, error_s: float) -> None:
         self.worst_error_s = max(self.worst_error_s, error_s)
         for cell in self._watched:
             cell[0] = max(cell[0], error_s)
 
-    def watched(self) -> Callable[[], float]:
+    def watch_clock_error(self) -> Callable[[], float]:
         """Tells by how much its clock was wrong at most, from now on; seconds."""
         known = self.offset.known
         cell = [known.error_s if known is not None else 0.0]
@@ -244,7 +244,7 @@ class Machine:
             await self.stop(process, False)
             return process
         if config.name in self.parts:
-            box = sealed(self.parts[config.name](), run, self._key)
+            box = seal_part(self.parts[config.name](), run, self._key)
             await self.ask(KeepIdentities(run=run, box=box))
         message = StartProcess(
             run=run,
@@ -293,9 +293,9 @@ class Machine:
     def _forget(self, process: RemoteProcess) -> None:
         if self._processes.get(process.name) is process:
             del self._processes[process.name]
-        self._ended(process)
+        self._finish_process(process)
 
-    def _ended(self, process: RemoteProcess) -> None:
+    def _finish_process(self, process: RemoteProcess) -> None:
         if not process.gone.is_set():
             process.gone.set()
             self._on_end(process)

@@ -10,7 +10,7 @@ import msgspec
 
 from lab.brokers.identities import Identities, control_name
 from protocol import names
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import Malformed
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
@@ -36,19 +36,19 @@ def part_of(
     return Part(lab=lab, machine=machine, agent=agent, nodes=nodes, files=files)
 
 
-def sealed(part: Part, run: str, key: bytes) -> bytes:
+def seal_part(part: Part, run: str, key: bytes) -> bytes:
     """The box for the agent of that ``run``, whose public key it is; ``InvalidArgument`` when it is
     none."""
-    return closed(key, KeyMaterial(msgspec.msgpack.encode(part)), _purpose(run))
+    return seal_secret(key, KeyMaterial(msgspec.msgpack.encode(part)), _purpose(run))
 
 
-def unsealed(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> Part:
+def unseal_part(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> Part:
     """What is in it, when it is for that machine and names nothing but what it is for.
 
     ``CryptographicFailure`` for a box of another run, ``Malformed`` for any other.
     """
     try:
-        part = msgspec.msgpack.decode(key.opened(box, _purpose(run)).reveal(), type=Part)
+        part = msgspec.msgpack.decode(key.open_box(box, _purpose(run)).reveal(), type=Part)
         wanted = {f"identity/node/{node}.json" for node in part.nodes}
         wanted.add(f"identity/control/{control_name(part.agent)}.json")
     except (msgspec.DecodeError, ValueError) as error:

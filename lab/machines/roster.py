@@ -19,8 +19,8 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
 from lab.logs.write import RecordLog
-from lab.machines.admission import issued, last_run, note_run, use
-from lab.machines.listening import Door, address, kept
+from lab.machines.admission import last_run, note_run, read_issued, use
+from lab.machines.listening import Door, address, find_address
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
 from lab.machines.part import part_of
 from lab.schema.errors import KeysteadError
@@ -160,7 +160,7 @@ class Roster:
     @property
     def listens(self) -> str:
         """Where machines join; empty before the first start."""
-        return str(kept(self._folder) or "")
+        return str(find_address(self._folder) or "")
 
     async def start(self, brokers: dict[str, str]) -> None:
         """Open the door, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
@@ -241,7 +241,7 @@ class Roster:
         try:
             use(self._folder, seeks, time.time())
             self._believe(machine, seeks.ended)
-            left_s = self._ended_by_s(machine, seeks.run) - time.monotonic()
+            left_s = self._end_time_s(machine, seeks.run) - time.monotonic()
             if machine.run and machine.heard_s > self._sought_since(machine, seeks.run):
                 text = f"another agent of machine {machine.name} has joined, and answers"
                 raise KeysteadError("KS-AGENT-005", text)
@@ -311,7 +311,7 @@ class Roster:
             self._seeking[machine.name] = run, time.monotonic()
         return self._seeking[machine.name][1]
 
-    def _ended_by_s(self, machine: Machine, run: str) -> float:
+    def _end_time_s(self, machine: Machine, run: str) -> float:
         """When nothing of an earlier run can be alive, also of one that a supervisor took which was
         killed: it has sent no beat since this one began."""
         last = last_run(self._folder, machine.name)
@@ -436,7 +436,7 @@ class Replaced:
         found, all_read = [], True
         for name in self._machines:
             try:
-                bundle = issued(self._folder, name)
+                bundle = read_issued(self._folder, name)
             except (OSError, msgspec.DecodeError):
                 all_read = False
                 continue

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -32,7 +32,7 @@ AUTHORITY: Final = "ca.pem"
 _LIFE_S: Final = 20 * 366 * 86_400.0
 
 
-def made(folder: Path, lab: str) -> tuple[Path, Path]:
+def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
     """The door's certificate and its private key, PEM files in ``folder``, with ``ca.pem`` beside
     them; made when they are not there. The authority's own key is not kept: there is one door."""
     certificate, key = folder / "door.pem", folder / "door.key"
@@ -45,7 +45,7 @@ def made(folder: Path, lab: str) -> tuple[Path, Path]:
             f"keystead lab {lab}", above, os.urandom(SERIAL_SIZE), *times, authority=True
         )
         own = new_key(KeyMaterial(os.urandom(SEED_SIZE)))
-        door = issued(
+        door = issue_certificate(
             DOOR_NAME,
             public_key(own),
             os.urandom(SERIAL_SIZE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.schema.errors import KeysteadError
 
 
-def unreached(lab: str, address: str, trouble: str) -> KeysteadError:
+def unreachable_error(lab: str, address: str, trouble: str) -> KeysteadError:
     """KS-AGENT-011 when somebody answered at the lab's ``address`` and refused, KS-AGENT-006 when
     nobody did; ``trouble`` is what the client has seen."""
     if unknown(trouble):

@@ -64,7 +64,7 @@ class LabBench:
         return await spoil.disk_of(self._lab, event, vm)
 
     async def read_wrapped(self, event: Event, vm: VmName) -> Wrapped:
-        return await spoil.wrapped(self._lab, event, vm)
+        return await spoil.read_wrapped(self._lab, event, vm)
 
     async def flip_bit(self, event: Event, vm: VmName) -> None:
         await spoil.flip_bit(self._lab, event, vm)
@@ -90,12 +90,12 @@ async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -
         if scan is not None:
             await scan.record(history)
             found = no_plaintext_key(history.records)
-            played = tuple(searched(one, found) for one in played)
+            played = tuple(apply_finding(one, found) for one in played)
     history.close()
     return Outcome(played, b"".join(map(as_written, history.records)), seen)
 
 
-def searched(played: Played, found: Finding) -> Played:
+def apply_finding(played: Played, found: Finding) -> Played:
     """A key in clear anywhere is a matter of every event in this lab; so is that nobody looked."""
     match found.result:
         case CheckOutcome.PASS:
@@ -109,7 +109,7 @@ def searched(played: Played, found: Finding) -> Played:
             assert_never(found.result)
 
 
-def _left_out(staging: Staging, lab: LabCore) -> frozenset[NodeName]:
+def _hosts_left_out(staging: Staging, lab: LabCore) -> frozenset[NodeName]:
     if not TWISTS[staging.twist].tpm_required:
         return frozenset()
     nodes = lab.directory().nodes
@@ -142,7 +142,7 @@ def scene_of(
         variant=staging.variant,
         twist=staging.twist,
         seen_as=staging.seen_as,
-        left_out=_left_out(staging, lab),
+        left_out=_hosts_left_out(staging, lab),
         patience=lab.in_lab_s(PATIENCE_REAL_S),
         in_turn=lab.in_lab_s(SILENT_REAL_S) * 2 * services,  # who waits, may wait for who waits
         draws=Draws(seed, f"matrix/{staging.block}"),

@@ -16,12 +16,12 @@ from chaos.oracle.terms import Block, Event, Fault
 from lab.schema.answers.matrix import Moved
 
 
-def moved(rows: Iterable[CellRow]) -> tuple[Moved, ...]:
+def list_moved(rows: Iterable[CellRow]) -> tuple[Moved, ...]:
     """The cells that differ, in their order; those whose play failed tell nothing."""
-    return tuple(_moved(row) for row in rows if row.verdict is Agreement.DISAGREE)
+    return tuple(_build_moved(row) for row in rows if row.verdict is Agreement.DISAGREE)
 
 
-def _moved(row: CellRow) -> Moved:
+def _build_moved(row: CellRow) -> Moved:
     was, now = row.expected, row.observed
     why = row.why.removeprefix(f"{now}, and the table says {was}: ")
     if was == now:

@@ -20,7 +20,7 @@ class Outcome(msgspec.Struct, frozen=True):
     controls: tuple[Control, ...] = ()
 
     @classmethod
-    def lost(cls, staging: Staging, why: str) -> Outcome:
+    def of_lost_lab(cls, staging: Staging, why: str) -> Outcome:
         """Of a lab that did not come to its end: every event is void."""
         text = f"the lab of {staging.name} was lost: {why}"
         if staging.control:

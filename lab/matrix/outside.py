@@ -38,17 +38,17 @@ def play_outside(
     stagings = [one for row in rows for play in row.plays for one in play.stagings(row.id)]
     found: dict[str, tuple[Played, ...]] = {}
 
-    def done(staging: Staging, outcome: Outcome) -> None:
+    def keep_outcome(staging: Staging, outcome: Outcome) -> None:
         found[staging.name] = outcome.played
         folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
         report(f"play: {staging.name}", next(ended), len(stagings))
 
     with closing(player_of(wanted)) as player:
         with suppress(KeyboardInterrupt):
-            _play(player, stagings, done)
+            _play(player, stagings, keep_outcome)
             if wanted.mode != "sim":
                 again = [one for one in stagings if _says_nothing(found.get(one.name, ()))]
-                _play(player, again, done, slowly=True)
+                _play(player, again, keep_outcome, slowly=True)
     collect()
     played = tuple(one for row in rows if (one := _row(row, folder.run, found)) is not None)
     cells = tuple(cell for row in played for cell in row.cells)

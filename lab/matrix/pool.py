@@ -28,7 +28,7 @@ def each(
         except Exception as error:
             # Its lab was lost or never came up, or the play itself has a defect: the other
             # stagings say what they say all the same.
-            return Outcome.lost(staging, f"{type(error).__name__}: {error}")
+            return Outcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(one, staging): staging for staging in stagings}

@@ -27,9 +27,9 @@ from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, Outcome
 from lab.matrix.pool import each
 from lab.matrix.sequence import in_sequence
-from lab.matrix.topologies import packed, topology_of
+from lab.matrix.topologies import pack_processes, topology_of
 from lab.matrix.turns import turn
-from lab.processes.agents import begin, copied_server, memory, preload
+from lab.processes.agents import begin, build_copied_server, memory, preload
 from lab.processes.process_lab import ProcessLab
 from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
@@ -112,7 +112,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
     A core file of it would have what a lab keeps secret.
     """
     withhold_memory()
-    with scratch(f"matrix-{staging.name}") as home, closing(copied_server()) as server:
+    with scratch(f"matrix-{staging.name}") as home, closing(build_copied_server()) as server:
         begin(server, home)
         return asyncio.run(_in_a_lab(home, staging, how, server))
 
@@ -120,19 +120,19 @@ def supervise(staging: Staging, how: _How) -> Outcome:
 async def _in_a_lab(home: Path, staging: Staging, how: _How, server: Line) -> Outcome:
     made = topology_of(staging, how.tpm, how.knobs, how.door)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
-    topology = msgspec.structs.replace(packed(made), pace=how.pace)
+    topology = msgspec.structs.replace(pack_processes(made), pace=how.pace)
     lab = ProcessLab(home, topology, clock, how.seed, patch=how.patch)
     lab.agents.server = server
     try:
         async with turn(how.turns, BUILDS_PER_CORE * len(os.sched_getaffinity(0))):
             await lab.start()
             await provision(lab, unheard)
-        return await _played_in(lab, staging, how.seed)
+        return await _play_in(lab, staging, how.seed)
     finally:
         await lab.close()
 
 
-async def _played_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
+async def _play_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
     heard, records = Heard(lab.monotonic), list[NodeRecord]()
 
     def note(sender: str, event: Event) -> None:
@@ -141,7 +141,7 @@ async def _played_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
 
     await lab.listen(note)
     history = History(None, lab.monotonic)
-    async with lab.tapped(heard.hear):
+    async with lab.tap(heard.hear):
         scene = scene_of(staging, lab, lambda: records, heard, history, seed, lab.time.wall)
         await stage(scene, events_of_staging(staging))
         async with _lateness() as late:

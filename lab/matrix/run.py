@@ -25,7 +25,7 @@ from chaos.matrix.play import Played
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
-from chaos.recording import packed
+from chaos.recording import read_packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.building.course import Report
@@ -143,7 +143,7 @@ def begin(wanted: Wanted, what: str) -> RunFolder:
 def result_of(folder: RunFolder) -> Result:
     """What came of a run that has ended; KS-RUN-001 for one that is none of the matrix, KS-RUN-004
     for one that another version has written, or that is damaged."""
-    return folder.decoded(ROWS, msgspec.json.Decoder(Result).decode)
+    return folder.read_decoded(ROWS, msgspec.json.Decoder(Result).decode)
 
 
 def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellRow | None:
@@ -162,7 +162,7 @@ def records_in(folder: RunFolder, staging: str) -> tuple[Record, ...]:
     where it is not what was written."""
     data = folder.read(f"{STAGINGS}/{staging}.msgpack")
     try:
-        return tuple(records_of(packed(BytesIO(data)))) if data else ()
+        return tuple(records_of(read_packed(BytesIO(data)))) if data else ()
     except ChaosError as error:
         raise refusal(error) from None
 
@@ -225,7 +225,7 @@ class _Work:
 
     def result(self) -> Result:
         """Of every cell whose stagings were all played."""
-        found = [self._decided(cell) for cell in self._wanted.cells]
+        found = [self._decide_cell(cell) for cell in self._wanted.cells]
         rows = tuple(row for row in found if row is not None)
         of_blocks = (self._controls.get(one.name, ()) for one in controls_of(self._wanted.cells))
         controls = tuple(chain.from_iterable(of_blocks))  # not as they happened to end
@@ -234,7 +234,7 @@ class _Work:
     def _play_these(self, stagings: Sequence[Staging], what: str, *, slowly: bool = False) -> None:
         ended, began = count(1), time.monotonic()
 
-        def done(staging: Staging, outcome: Outcome) -> None:
+        def keep_outcome(staging: Staging, outcome: Outcome) -> None:
             self._played[staging.name] = outcome.played
             if staging.control:
                 self._controls[staging.name] = outcome.controls
@@ -248,7 +248,7 @@ class _Work:
             self._report(text, number, len(stagings))
 
         if stagings:
-            self._player.play_each(stagings, done, slowly=slowly)
+            self._player.play_each(stagings, keep_outcome, slowly=slowly)
 
     def _tells(self, staging: Staging) -> bool:
         """Whether what was played says anything: a control that failed may have been too late."""
@@ -273,13 +273,13 @@ class _Work:
         ]
         return row_of(cell, self._folder.run, plays)
 
-    def _decided(self, cell: Cell) -> CellRow | None:
+    def _decide_cell(self, cell: Cell) -> CellRow | None:
         """As it was played with others; where it was played alone too, that decides."""
         batched, alone = self._row(cell, self._stagings), self._row(cell, self._alone)
-        return batched if batched is None or alone is None else _decided(batched, alone)
+        return batched if batched is None or alone is None else _decide(batched, alone)
 
 
-def _decided(batched: CellRow, alone: CellRow) -> CellRow:
+def _decide(batched: CellRow, alone: CellRow) -> CellRow:
     """The lone play decides; that it differs is a finding of its own."""
     if (batched.observed, batched.verdict) == (alone.observed, alone.verdict):
         return alone

@@ -9,10 +9,10 @@ from chaos.matrix.scene import cluster_of
 from chaos.oracle.terms import Event
 from lab.core import LabCore
 from protocol.terms import NodeName, VmName
-from services.esxi.vms.files import checked, with_check
+from services.esxi.vms.files import verify_checksum, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from services.esxi.vsan.groups import path_of
-from services.esxi.vsan.label import DiskImage, unpacked
+from services.esxi.vsan.label import DiskImage, unpack_disk
 
 
 async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
@@ -21,7 +21,7 @@ async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
     return await lab.datastore_file(_store(event), vm, file)
 
 
-async def wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
+async def read_wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
     """Keys and wrapped DEKs of the VM, as its configuration on the datastore has them."""
     config = await _config(lab, event, vm)
     parts = (config.home, *(disk.dek for disk in config.disks))
@@ -67,7 +67,7 @@ async def _vsan_disks(lab: LabCore, host: NodeName) -> tuple[DiskImage, DiskImag
     """The disk with the replica, and another one of the same group."""
     images = []
     for number in range(1, lab.spec(host).config["vsan"]["disks"] + 1):
-        image = unpacked(await lab.disk_file(host, path_of("group-1", f"disk-{number}")))
+        image = unpack_disk(await lab.disk_file(host, path_of("group-1", f"disk-{number}")))
         if image is None or not image.label.encrypted:
             raise ValueError(f"disk-{number} of {host} is damaged, or not encrypted")
         images.append(image)
@@ -77,11 +77,11 @@ async def _vsan_disks(lab: LabCore, host: NodeName) -> tuple[DiskImage, DiskImag
 
 async def _put(lab: LabCore, host: NodeName, image: DiskImage) -> None:
     path = path_of(image.label.group, image.label.disk)
-    await lab.put_disk_file(host, path, image.packed())
+    await lab.put_disk_file(host, path, image.pack())
 
 
 async def _config(lab: LabCore, event: Event, vm: VmName) -> VmConfig:
-    body = checked(await lab.datastore_file(_store(event), vm, vmx_file(vm)))
+    body = verify_checksum(await lab.datastore_file(_store(event), vm, vmx_file(vm)))
     if body is None:
         raise ValueError(f"{vmx_file(vm)} is damaged")
     return msgspec.msgpack.decode(body, type=VmConfig)

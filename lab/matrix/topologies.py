@@ -39,7 +39,7 @@ def file_of(
     """
     block, events = staging.block, events_of_staging(staging)
     twist = TWISTS[staging.twist]
-    counts = {event: len(_staged(event)) + twist.spare for event in events}
+    counts = {event: len(_initial_hosts(event)) + twist.spare for event in events}
     if sum(counts.values()) < LEAST_HOSTS:
         counts[events[0]] = LEAST_HOSTS
     sealed, persistent = is_sealed(block), block.value[2] == "1"
@@ -127,7 +127,7 @@ def topology_of(
     return plan(load(file_of(staging, tpm, knobs, door)))
 
 
-def packed(topology: Topology) -> Topology:
+def pack_processes(topology: Topology) -> Topology:
     """The same with fewer processes: hosts of different clusters share one, hosts of one cluster
     never do, so that whatever two hosts have to do with each other is between processes."""
     places: dict[int, list[NodeName]] = {}
@@ -151,7 +151,7 @@ def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Ac
     return {
         event: dict(
             zip(
-                _staged(event),
+                _initial_hosts(event),
                 (s.node for s in topology.nodes if s.cluster == cluster_of(event)),
                 strict=False,
             )
@@ -160,6 +160,6 @@ def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Ac
     }
 
 
-def _staged(event: Event) -> tuple[Actor, ...]:
+def _initial_hosts(event: Event) -> tuple[Actor, ...]:
     """Its hosts that are there from the beginning."""
     return tuple(actor for actor in EVENTS[event].cast if actor is not Actor.N)

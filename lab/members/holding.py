@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from lab.brokers.agent_config import AgentConfig
 from lab.brokers.control_plane import Handler, NoAnswer
-from lab.brokers.looks import NoServer, greeted
+from lab.brokers.looks import NoServer, fetch_greeting
 from lab.machines.health import Health
-from lab.machines.part import unsealed
+from lab.machines.part import unseal_part
 from lab.members.joined import JoinedFolder
 from lab.processes.agents import Agents
 from lab.schema.errors import KeysteadError
@@ -98,7 +98,7 @@ class Holding:
             ReleaseMachine: self._release,
         }
 
-    def held(self) -> tuple[HeldProcess, ...]:
+    def list_processes(self) -> tuple[HeldProcess, ...]:
         """What runs, by name."""
         found = sorted(self._held.items())
         return tuple(HeldProcess(name=name, life=one.life) for name, one in found)
@@ -156,21 +156,21 @@ class Holding:
         self._runs.add(self.run)
         self.page.seconds = float("nan")
 
-    def meant(self, run: str) -> None:
+    def check_run(self, run: str) -> None:
         """``NoAnswer`` for what is not: another agent of this machine, with a copy of its bundle,
         hears what we are told."""
         if run not in self._runs:
             raise NoAnswer
 
     def _ours(self, run: str) -> None:
-        self.meant(run)
+        self.check_run(run)
         if run != self.run or not self.taken or self._lease_is_over():
             raise InvalidState("this agent was not taken in that run, or its lease is over")
 
     # ---- what the supervisor says ---------------------------------------------------------------
 
     async def _take(self, message: TakeMachine, sender: str) -> Done:
-        self.meant(message.run)
+        self.check_run(message.run)
         if message.run != self.run or (self.taken and self._lease_is_over()):
             raise InvalidState("this agent is in another run, or its lease is over")
         self._learn(message.public, message.where)
@@ -183,7 +183,7 @@ class Holding:
         return Done()
 
     async def _refuse(self, message: RefuseMachine, sender: str) -> Done:
-        self.meant(message.run)
+        self.check_run(message.run)
         if message.run != self.run or self.taken:
             raise InvalidState("this agent is in another run")
         if not message.wait:
@@ -206,14 +206,14 @@ class Holding:
             received=received,
             wall=time.time(),
             load=os.getloadavg()[0],
-            processes=self.held(),
+            processes=self.list_processes(),
             answered=machine_clock(),
         )
 
     async def _start(self, message: StartProcess, sender: str) -> ProcessStarted:
         self._ours(message.run)
         if message.bus:
-            await _reached(message.bus)
+            await _check_reachable(message.bus)
             self._ours(message.run)
         config = AgentConfig(
             name=message.name,
@@ -230,7 +230,7 @@ class Holding:
             offset=str(self._folder.path / "offset"),
         )
         async with self._starting.setdefault(message.name, asyncio.Lock()):
-            await self._killed(message.name)
+            await self._kill_process(message.name)
             self._ours(message.run)
             try:
                 child = await self._agents.spawn(message.label, config)
@@ -255,7 +255,7 @@ class Holding:
         self._ours(message.run)
         held = self._held.get(message.name)
         if held is not None and held.life == message.life:
-            await self._killed(message.name)
+            await self._kill_process(message.name)
         return Done()
 
     async def _know(self, message: KnowNodes, sender: str) -> Done:
@@ -264,7 +264,7 @@ class Holding:
 
     async def _keep(self, message: KeepIdentities, sender: str) -> Done:
         self._ours(message.run)
-        part = unsealed(message.box, self.run, self._key, self._folder.lab, self._folder.machine)
+        part = unseal_part(message.box, self.run, self._key, self._folder.lab, self._folder.machine)
         try:
             self._folder.keep(part)
         except OSError as error:
@@ -281,7 +281,7 @@ class Holding:
             self.say("the lab is taken down; this agent waits until it is up again")
         return Done()
 
-    async def _killed(self, name: str) -> None:
+    async def _kill_process(self, name: str) -> None:
         held = self._held.get(name)
         if held is not None:
             held.child.kill()
@@ -306,13 +306,13 @@ class Holding:
                 del self._held[name]
 
 
-async def _reached(urls: str) -> None:
+async def _check_reachable(urls: str) -> None:
     """Return when a server of the bus answers from here: a node that reaches none would boot
     without a network, and say so to nobody. ``HostUnreachable`` when none does."""
     away: list[str] = []
     for url in urls.split(","):
         try:
-            await greeted(url)
+            await fetch_greeting(url)
         except NoServer as error:
             away.append(str(error))
         else:

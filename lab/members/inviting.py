@@ -29,7 +29,7 @@ from lab.building.trusted_arrivals import TrustedArrivals
 from lab.machines.admission import stands
 from lab.machines.bundle import LARGEST
 from lab.machines.issuing import issue, write_new
-from lab.machines.listening import kept
+from lab.machines.listening import find_address
 from lab.machines.machine import Machine
 from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
@@ -53,7 +53,7 @@ ANSWER_S: Final = 10.0  # real seconds for the folder that machines share
 T = TypeVar("T")
 
 
-def _asked_for(ask: Path, bundle: Path) -> bytes | None:
+def _read_bundle_place(ask: Path, bundle: Path) -> bytes | None:
     """What lies in the place of a bundle, nothing for what is no file: whoever asks may have put a
     pipe there. None when nobody asks any more."""
     if not ask.exists():
@@ -122,7 +122,7 @@ class Inviter:
     async def _look(self) -> None:
         """Answer those that ask now. The folder is looked at in a thread: it may be on a mount
         that does not answer."""
-        if kept(self._folder.path) is None:
+        if find_address(self._folder.path) is None:
             return  # the door was never open yet
         asking = await self._outside(self._asking)
         pools = {pool.pool for pool in self._lab.topology.pools}
@@ -184,15 +184,15 @@ class Inviter:
     async def _answer(self, asks: list[Path]) -> None:
         for ask in asks:
             bundle = ask.with_suffix(".bundle")
-            content = await self._outside(partial(_asked_for, ask, bundle))
+            content = await self._outside(partial(_read_bundle_place, ask, bundle))
             if content is None:
                 continue  # it was refused
             digest = hashlib.sha256(content).hexdigest()
             if not stands(self._folder.path, ask.stem, digest, time.time()):
-                await self._outside(partial(_put, bundle, self._issued(ask.stem)))
+                await self._outside(partial(_put, bundle, self._issue_bundle(ask.stem)))
             await self._outside(partial(ask.unlink, missing_ok=True))
 
-    def _issued(self, machine: str) -> bytes:
+    def _issue_bundle(self, machine: str) -> bytes:
         """The bytes of a new bundle, which is written in the folder of the lab first."""
         file = self._folder.path / f"{machine}.new"
         file.unlink(missing_ok=True)
@@ -242,14 +242,14 @@ class Inviter:
             place.node,
             vms_of(self._file, self._places, place),
             persistent=spec.cluster in persistent,
-            trusted=self._trusted(spec),
+            trusted=self._find_arrivals(spec),
         )
         built = msgspec.structs.replace(place, built=True)
         self._notes.note(
             places=tuple(built if one.machine == machine else one for one in self._places)
         )
 
-    def _trusted(self, spec: NodeSpec) -> TrustedArrivals | None:
+    def _find_arrivals(self, spec: NodeSpec) -> TrustedArrivals | None:
         """Who sees to the trust of that host; None for one of a cluster that is not a trusted one,
         or whose Trust Authority is for people to set up."""
         trust = self._lab.topology.trust

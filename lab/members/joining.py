@@ -18,13 +18,13 @@ from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities, machine_agent
 from lab.machines.bundle import Bundle, Manifest, peek, read
 from lab.machines.checkup import AGENT
-from lab.machines.gate import Gate, opened
+from lab.machines.gate import Gate, open_gate
 from lab.machines.health import serve
-from lab.machines.unreached import cause, unknown, unreached
+from lab.machines.unreached import cause, unknown, unreachable_error
 from lab.members.holding import Holding
 from lab.members.joined import JoinedFolder
 from lab.processes import preload
-from lab.processes.agents import Agents, begin, copied_server, log_of
+from lab.processes.agents import Agents, begin, build_copied_server, log_of
 from lab.processes.revival import Part, Revival
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
@@ -45,7 +45,7 @@ SILENT_S: Final = 3.0  # without a beat for so long it asks to be taken, if it i
 Say = Callable[[str], None]
 
 
-def invited(folder: Path, name: str, say: Say) -> Path:
+def request_bundle(folder: Path, name: str, say: Say) -> Path:
     """Ask for a bundle in the folder that the lab and its machines share, and wait for it: where it
     lies then (``lab.members.inviting``). KS-LAB-005 when nothing can be written there."""
     ask, bundle = folder / f"{name}.ask", folder / f"{name}.bundle"
@@ -82,7 +82,7 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
         with contextlib.closing(JoinedFolder(bundle, home)) as folder:
             begin(server, folder.path)
             shared = folder.share(arrays)
-            joined = _joined(bundle, folder, shared, say, server)
+            joined = _run_agent(bundle, folder, shared, say, server)
             run_watched(joined, lambda stand: say(describe_stand(stand)))
 
 
@@ -93,7 +93,7 @@ def _fork_server(manifest: Manifest) -> CopiedServer:
         preload.agents()
     gc.collect()
     gc.freeze()  # who looks at objects writes to them, and pages that are written to are not shared
-    return copied_server()
+    return build_copied_server()
 
 
 def _can_hold(manifest: Manifest) -> None:
@@ -104,7 +104,7 @@ def _can_hold(manifest: Manifest) -> None:
             raise KeysteadError("KS-TPM-001", missing)
 
 
-async def _joined(
+async def _run_agent(
     bundle: Bundle, folder: JoinedFolder, shared: Mapping[str, Path], say: Say, server: CopiedServer
 ) -> None:
     manifest = bundle.manifest
@@ -117,11 +117,11 @@ async def _joined(
     url = f"nats://{manifest.address}"
     holding = Holding(folder, url, agents, say)
     gate = Gate(folder.path)
-    arrays = Guest(manifest.machine, shared, holding.meant)
+    arrays = Guest(manifest.machine, shared, holding.check_run)
     name = machine_agent(manifest.machine)
     try:
-        client = await _opened(bundle, folder, url, holding)
-        holding.gate = await opened(gate, manifest, folder.path)
+        client = await _open_client(bundle, folder, url, holding)
+        holding.gate = await open_gate(gate, manifest, folder.path)
         try:
             await ControlServer(client).serve({**holding.handlers, **arrays.handlers})
             health = await serve(folder.path, AGENT, holding.health)
@@ -142,7 +142,7 @@ async def _joined(
     finally:
         gate.close()
         arrays.close()
-        agents.close()
+        await agents.close()
     say(f"{name} has ended, and its processes with it")
 
 
@@ -152,7 +152,7 @@ async def _leave(holding: Holding, client: ControlClient, machine: str) -> None:
     client.publish(MachineLeaves(machine=machine, run=holding.ended))
 
 
-async def _opened(
+async def _open_client(
     bundle: Bundle, folder: JoinedFolder, url: str, holding: Holding
 ) -> ControlClient:
     name = machine_agent(bundle.manifest.machine)
@@ -163,13 +163,13 @@ async def _opened(
         await client.open()
     except NotSent as error:
         if unknown(str(error)):
-            raise _replaced(bundle) from None
+            raise _stale_bundle_error(bundle) from None
         manifest = bundle.manifest
-        raise unreached(manifest.lab, manifest.address, str(error)) from None
+        raise unreachable_error(manifest.lab, manifest.address, str(error)) from None
     return client
 
 
-def _replaced(bundle: Bundle) -> KeysteadError:
+def _stale_bundle_error(bundle: Bundle) -> KeysteadError:
     machine, lab = bundle.manifest.machine, bundle.manifest.lab
     text = f"what this bundle of machine {machine} holds is not known to the lab {lab} any more: "
     return KeysteadError("KS-AGENT-004", text + "a newer one has taken its place")
@@ -188,10 +188,10 @@ async def _until(
     loop, refused = asyncio.get_running_loop(), holding.refused
 
     async def again() -> None:
-        agents.close()
+        await agents.close()
         await agents.start(FORK_SERVER_S)
 
-    def lost(error: KeysteadError) -> None:
+    def record_loss(error: KeysteadError) -> None:
         if not refused.done():
             refused.set_result(error)
 
@@ -199,7 +199,7 @@ async def _until(
     works: list[asyncio.Task[Any]] = [
         loop.create_task(ended.wait()),
         loop.create_task(holding.purged.wait()),
-        loop.create_task(Revival(holding.say, lost).watch((forks,))),
+        loop.create_task(Revival(holding.say, record_loss).watch((forks,))),
         loop.create_task(holding.watch()),
         loop.create_task(_seek(holding, bundle, folder, client)),
     ]
@@ -226,7 +226,7 @@ async def _seek(
         gone = 0 if client.connected else gone + 1
         trouble = client.trouble if gone > SILENT_S / SEEK_EVERY_S else ""
         if unknown(trouble):
-            raise _replaced(bundle)
+            raise _stale_bundle_error(bundle)
         why = cause(trouble) or trouble
         if why and why != told:
             text = f"the lab {manifest.lab} is not reached: {why}"
@@ -244,7 +244,7 @@ async def _seek(
                     holder=folder.holder,
                     run=holding.run,
                     ended=holding.ended,
-                    held=holding.held(),
+                    held=holding.list_processes(),
                     epoch=holding.epoch,
                     key=holding.key,
                     gate=holding.gate,

@@ -52,7 +52,7 @@ async def _play_in(
     try:
         show(Step(phase="lab", text=f"start {len(topology.nodes)} nodes"))
         await lab.start()
-        async with recorded_build(lab) if collector is not None else nullcontext():
+        async with record_build(lab) if collector is not None else nullcontext():
             await provision(lab, lambda text, step, total: show(Step(phase="lab", text=text)))
         keeper = FaultKeeper(lab)
         scan = None if collector is None else searching(lab, keeper, prepared, folder, collector)
@@ -69,11 +69,11 @@ async def _play_in(
 
 
 @asynccontextmanager
-async def recorded_build(lab: ProcessLab) -> AsyncIterator[None]:
+async def record_build(lab: ProcessLab) -> AsyncIterator[None]:
     """What is said on the bus while a lab is built, in a file of its folder: a search for keys is
     about that too."""
     recording = BusRecording((lab.folder / BUILD).open("xb"), lab.monotonic)
-    async with lab.tapped(recording.hear) as gaps:
+    async with lab.tap(recording.hear) as gaps:
         try:
             yield
         finally:

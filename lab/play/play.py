@@ -19,7 +19,7 @@ from chaos.keeper import FaultKeeper
 from chaos.observe.sessions import Sessions
 from chaos.playing.engine import run as play_plan
 from chaos.progress import Progress, Step
-from chaos.recording import packed
+from chaos.recording import read_packed
 from chaos.verdict import Exit, Verdict
 from lab.forensics.forensics import Forensics
 from lab.play.begin import begin
@@ -203,9 +203,9 @@ def replay(run: str, *, other_code: bool = False) -> tuple[RunFolder, Verdict]:
     if before is None:
         raise KeysteadError("KS-RUN-002", f"{run} did not come to its end: it has no trace")
     prepared = Prepared(
-        plan=old.decoded("plan.json", load_plan),
-        topology=old.decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
-        text=old.decoded("experiment.yaml", bytes.decode),
+        plan=old.read_decoded("plan.json", load_plan),
+        topology=old.read_decoded("topology.msgpack", msgspec.msgpack.Decoder(Topology).decode),
+        text=old.read_decoded("experiment.yaml", bytes.decode),
     )
     folder = begin(prepared, "sim", replay_of=run, scan=record.scan, bug=record.bug)
     verdict = play_sim(prepared, folder)
@@ -224,7 +224,9 @@ def _first_difference(a: RunFolder, b: RunFolder) -> str:
 
 def _parting_record(a: Path, b: Path) -> str:
     with a.open("rb") as first, b.open("rb") as second:
-        for number, (mine, other) in enumerate(zip_longest(packed(first), packed(second)), 1):
+        for number, (mine, other) in enumerate(
+            zip_longest(read_packed(first), read_packed(second)), 1
+        ):
             if mine is None or other is None:
                 return f"record {number}: one history has ended, the other goes on"
             if mine != other:

@@ -13,7 +13,7 @@ import lab.simulation.worker  # noqa: F401 - what its children run
 from chaos.faults import FAULTS
 from chaos.oracle.fold.settings import Settings
 from protocol.codec import decoder_of
-from protocol.messages.base import registry, sealed_fields
+from protocol.messages.base import fields_with_keys, registry
 from services.runtime.sim import said
 
 
@@ -23,5 +23,5 @@ def simulations() -> None:
         msgspec.msgpack.Decoder(made)
     for name, message in registry().items():
         decoder_of(message)
-        sealed_fields(message)
+        fields_with_keys(message)
         said.without_bytes(name)

@@ -16,14 +16,14 @@ from chaos.experiment.parse import Document, Problem
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan
 from chaos.playing.requirements import TPMS
-from lab.play.planted import known
+from lab.play.planted import check_bug
 from lab.schema.errors import KeysteadError
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
 from lab.topology.plan import plan as plan_topology
 from lab.topology.tpms import as_played
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import Role
 
 LAB, UNMET = "KS-CHAOS-016", "KS-CHAOS-015"
@@ -40,7 +40,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
 
 
-def shipped() -> list[Path]:
+def list_shipped() -> list[Path]:
     """The experiments that come with keystead."""
     return sorted(EXPERIMENTS.glob("*.yaml"))
 
@@ -56,11 +56,13 @@ def find(name: str) -> Path:
                 return path
         except OSError:  # a name too long, a folder that may not be entered
             continue
-    begun = [path for path in shipped() if path.stem.startswith(f"{str(name).lower()}-")]
+    begun = [path for path in list_shipped() if path.stem.startswith(f"{str(name).lower()}-")]
     if len(begun) == 1:
         return begun[0]
-    near = difflib.get_close_matches(str(name)[:80], [p.stem for p in shipped()], n=2, cutoff=0.5)
-    text = f"there is no experiment {told(name)}"
+    near = difflib.get_close_matches(
+        str(name)[:80], [p.stem for p in list_shipped()], n=2, cutoff=0.5
+    )
+    text = f"there is no experiment {quote_if_needed(name)}"
     if near:
         text += f"; did you mean {' or '.join(near)}?"
     raise KeysteadError("KS-USE-002", text, "`keystead chaos list` shows those that are shipped")
@@ -109,7 +111,7 @@ def problems(path: Path) -> tuple[Problem, ...]:
         experiment = _whole(path)
         topology = topology_of(experiment, {})
         plan(experiment, directory_of(topology), seed_of(experiment, None))
-        _required(experiment, topology)
+        _check_requirements(experiment, topology)
         if experiment.document.problems:
             raise BadExperiment(experiment.document.problems, experiment.document)
     except BadExperiment as error:
@@ -127,7 +129,7 @@ def _whole(path: Path, given: Mapping[str, Any] | None = None) -> Experiment:
     _check_topology(experiment.document)
     if experiment.control is not None:
         try:
-            known(experiment.control.bug)
+            check_bug(experiment.control.bug)
         except KeysteadError as error:
             experiment.document.add(("negative_control",), error.id, str(error))
     if experiment.document.problems:
@@ -158,7 +160,7 @@ def _check_topology(document: Document) -> None:
         document.add(("topology", "with"), LAB, str(error))
 
 
-def _required(experiment: Experiment, topology: Topology) -> None:
+def _check_requirements(experiment: Experiment, topology: Topology) -> None:
     """Note what ``requires`` asks for and the file's own lab is not."""
     needs, document = experiment.requires, experiment.document
     hosts = [spec for spec in topology.nodes if spec.role is Role.ESXI]

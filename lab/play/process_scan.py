@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import nkeys
 
-from chaos.conversation import heard_in
+from chaos.conversation import read_payloads
 from chaos.draws import Draws
 from chaos.history import History, Record
 from chaos.keeper import FaultKeeper
@@ -30,7 +30,7 @@ from lab.processes.process_lab import ProcessLab
 from lab.runs.store import RunFolder
 from lab.scan.collector import Collector
 from lab.scan.files import files_of
-from lab.scan.outcome import CANARY, searched, write
+from lab.scan.outcome import CANARY, search_and_count, write
 from lab.scan.search import Find, Place
 from protocol.errors import ProductError
 from protocol.terms import CryptoKeyId, KeyId, ProviderId, Role
@@ -64,7 +64,7 @@ class LabScan:
             places = await asyncio.to_thread(
                 lambda: list(self._places(canary, history.records, pid))
             )
-        found, sorts = await asyncio.to_thread(searched, secrets, canary, places)
+        found, sorts = await asyncio.to_thread(search_and_count, secrets, canary, places)
         found += _cores(self.lab.agents.pids)
         kept = told and bool(self.collector.secrets)
         write(history, found, sorts, len(secrets), kept=kept, missing=missing)
@@ -95,17 +95,17 @@ class LabScan:
         self._plant(canary)
         yield from files_of(self.lab.folder)
         with self.folder.bus.open("rb") as file:
-            for subject, payload in heard_in(file):
+            for subject, payload in read_payloads(file):
                 yield Place("bus", subject, f"{subject} ".encode() + payload)
         yield from _of_run(self.folder)
-        for record in (*records, _told(canary)):
+        for record in (*records, _canary_record(canary)):
             data = msgspec.json.encode(record)
             yield Place("history", f"{record.type}:{record.op}", data)
         yield Place("faults", "notes", self.keeper.dump())
         yield Place("faults", CANARY, canary)
         yield Place("report", "page", self._page(records, canary))
         for other in (*self.lab.agents.pids, pid):
-            yield from _shown(other)
+            yield from _read_public_files(other)
 
     def _plant(self, canary: bytes) -> None:
         """In hexadecimal, in a file of its own in a folder of each sort."""
@@ -129,12 +129,12 @@ def _of_run(folder: RunFolder) -> Iterator[Place]:
             yield Place("history", path.name, path.read_bytes())
 
 
-def _told(canary: bytes) -> Record:
+def _canary_record(canary: bytes) -> Record:
     """A record that is searched and not written."""
     return Record(seq=0, t=0.0, node="", type="note", op=CANARY, data={"text": repr(canary)})
 
 
-def _shown(pid: int) -> Iterator[Place]:
+def _read_public_files(pid: int) -> Iterator[Place]:
     """What everybody on the machine may see of a process."""
     for file in ("cmdline", "environ"):
         try:

@@ -47,13 +47,13 @@ def main(config: bytes, supervisor: socket.socket) -> None:
         __import__(settings.patch)
     stands = Stands()
 
-    def stood(stand: Stand) -> None:
+    def report_stall(stand: Stand) -> None:
         stands.add(stand)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
         print(f"{when} {describe_stand(stand)}", file=sys.stderr, flush=True)
 
     # Nothing is tidied up behind it: the process leaves at once when it is over.
-    with create_watched_loop(stood) as loop:
+    with create_watched_loop(report_stall) as loop:
         loop.run_until_complete(_serve(settings, supervisor, stands))
 
 
@@ -81,13 +81,13 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stand
         page.live()
     read = time.monotonic if page is None else page.supervisor_time  # the supervisor's clock
     clock = LabTime(settings.epoch, settings.wall, settings.pace, read)
-    way = settings.secured(BrokerKind.DATA)
+    way = settings.way_to(BrokerKind.DATA)
     world = LabWorld(folder, settings.data_url, keys, clock, settings.seed, way)
     client = ControlClient(
         settings.control_url,
         identities.control(settings.name).seed,
         settings.name,
-        secured=settings.secured(BrokerKind.CONTROL),
+        secured=settings.way_to(BrokerKind.CONTROL),
         now=read,
     )
 
@@ -104,7 +104,7 @@ async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stand
         return stands.add_counts(reply) if whole and isinstance(reply, NodeList) else reply
 
     await ControlServer(client).serve({message: handle for message in agent.handlers})
-    health = await _told(settings, agent) if settings.authority else None
+    health = await _serve_health(settings, agent) if settings.authority else None
     loop = asyncio.get_running_loop()
     supervisor.setblocking(False)
     await loop.sock_sendall(supervisor, READY)
@@ -125,7 +125,7 @@ async def _lease_over(page: SharedOffset) -> bytes:
     return b""
 
 
-async def _told(settings: AgentConfig, agent: Agent) -> asyncio.Server:
+async def _serve_health(settings: AgentConfig, agent: Agent) -> asyncio.Server:
     """Let ``keystead healthcheck`` on this machine ask how the nodes are."""
 
     async def tell() -> Health:

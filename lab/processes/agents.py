@@ -25,7 +25,7 @@ from services.runtime.forking.copied import CopiedServer
 ROOT: Final = Path(__file__).resolve().parents[2]
 _START_LIMIT_S: Final = 30.0  # real seconds, for the fork server and for each agent
 _TARGET: Final = "lab.processes.agent:main"
-_COPY: Final = "lab.processes.preload:copied"
+_COPY: Final = "lab.processes.preload:set_up_copy"
 # An agent's threads wait for disks and TPMs, so one heap does for all; and what is large goes
 # back at once (glibc's threshold would rise with use, and holes stay in the heap).
 _MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
@@ -47,7 +47,7 @@ def log_of(folder: Path) -> Path:
     return folder / "logs" / "fork.err"
 
 
-def copied_server() -> CopiedServer:
+def build_copied_server() -> CopiedServer:
     """A fork server that is a copy of this process, which has ``preload`` loaded, ``memory`` in its
     environment, a single thread, and no identity of anybody in its memory: all children would have
     it in theirs. ``begin`` it."""
@@ -130,7 +130,7 @@ class Agents(Children):
         try:
             await super().start(within_s)
         except ForkFailed as error:
-            raise self._failed(f"the fork server did not start ({_first_line(error)})") from None
+            raise self._failure(f"the fork server did not start ({_first_line(error)})") from None
 
     async def spawn(
         self, name: str, config: AgentConfig, within_s: float = _START_LIMIT_S
@@ -152,9 +152,9 @@ class Agents(Children):
             why = _first_line(error)
         if child is not None:
             child.kill()
-        raise self._failed(f"process {name} did not start ({why})")
+        raise self._failure(f"process {name} did not start ({why})")
 
-    def _failed(self, what: str) -> KeysteadError:
+    def _failure(self, what: str) -> KeysteadError:
         return KeysteadError("KS-INT-001", f"{what}; see {self.log}")
 
 

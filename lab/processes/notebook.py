@@ -16,7 +16,7 @@ import msgspec
 
 from lab.brokers.identities import SUPERVISOR, Identities
 from lab.schema.errors import KeysteadError
-from lab.state.state_folder import LabFolder, LabRecord, damaged
+from lab.state.state_folder import LabFolder, LabRecord, damage_error
 from protocol.crypto.derive import derive_key
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.errors import CryptographicFailure
@@ -98,7 +98,7 @@ class Notebook:
         try:
             data = unwrap(self._key(), self.folder.read("faults"), _PURPOSE).reveal()
         except CryptographicFailure:
-            raise damaged(self.folder, "faults") from None
+            raise damage_error(self.folder, "faults") from None
         self._listed = _ids(data)
         return data
 

@@ -30,7 +30,7 @@ from protocol.crypto.disk import DEK_SIZE, DiskCipher
 from protocol.crypto.seal import Keyring, Sealing, without_keys
 from protocol.crypto.wrap import NONCE_SIZE, unwrap, wrap
 from protocol.envelope import VERSION, Envelope
-from protocol.messages.base import Sealed, registry, sealed_fields
+from protocol.messages.base import Sealed, fields_with_keys, registry
 from protocol.messages.host import AddKeys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
@@ -44,7 +44,7 @@ def real_tpms() -> None:
     available()
 
 
-def copied(log: bytes) -> None:
+def set_up_copy(log: bytes) -> None:
     """In a copy of a process that has all loaded, and did without a collector: what it and its
     agents print goes to the file ``log``."""
     gc.enable()
@@ -60,7 +60,7 @@ def agents() -> None:
     _keys()
     for message in registry().values():
         decoder_of(message)
-        sealed_fields(message)
+        fields_with_keys(message)
     for struct in _structs(msgspec.Struct):
         _describe(struct)
     asyncio.run(_talk())

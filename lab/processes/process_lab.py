@@ -23,7 +23,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import SUPERVISOR, agent_name
 from lab.brokers.server import Broker
-from lab.brokers.tap import tapped
+from lab.brokers.tap import open_tap
 from lab.building.course import Course, Report, unheard
 from lab.logs.read import NodeLogs
 from lab.machines.roster import Roster
@@ -86,7 +86,7 @@ class LabFiles:
         self._lies_here()
         return await asyncio.to_thread(lambda: list(_files(self.folder)))
 
-    async def named_file(self, path: str) -> bytes:
+    async def read_named_file(self, path: str) -> bytes:
         return await read_soon(path)
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:
@@ -300,7 +300,7 @@ class ProcessLab(LabFiles, LabGrowth):
             if node in self._skew:
                 await self._tell(process, self._skew[node], START_LIMIT_S)
         if self._desired.epoch:
-            await self._tell(process, self.desired(), START_LIMIT_S)
+            await self._tell(process, self.next_rules(), START_LIMIT_S)
         process.up.set()
 
     def _fork_server_ended(self) -> None:
@@ -354,7 +354,7 @@ class ProcessLab(LabFiles, LabGrowth):
         """Return when it is there, started again if it is not; False when the lab is lost."""
 
         async def again() -> None:
-            self.agents.close()
+            await self.agents.close()
             await self.agents.start()
 
         async with self._forking:
@@ -410,8 +410,8 @@ class ProcessLab(LabFiles, LabGrowth):
                     await self._client.close()
                     self._client = None
             finally:
-                self.agents.close()
                 try:
+                    await self.agents.close()
                     await self.data.stop()
                     await self.control.stop()
                 finally:
@@ -470,8 +470,8 @@ class ProcessLab(LabFiles, LabGrowth):
         act = DiskAct.ROOM_TO_COPY if to_copy else DiskAct.ROOM
         await self.disk(node, act, "")
 
-    def tapped(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
-        return tapped(self.data.url, self.identities, hear, self.data.secured)
+    def tap(self, hear: TapCallback) -> AbstractAsyncContextManager[Callable[[], int]]:
+        return open_tap(self.data.url, self.identities, hear, self.data.secured)
 
     def by_agent(self, nodes: Iterable[NodeName]) -> tuple[tuple[NodeName, ...], ...]:
         groups: dict[str, list[NodeName]] = {}

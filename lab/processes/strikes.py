@@ -61,7 +61,7 @@ class LabStrikes(LabCore):
         child = process.child
         while process.listens and process.child is child:
             try:
-                await self._tell(process, self.desired(), CONTROL_FLOOR_S)
+                await self._tell(process, self.next_rules(), CONTROL_FLOOR_S)
             except ProductError:
                 await asyncio.sleep(AGAIN_S)
             else:
@@ -105,7 +105,7 @@ class LabStrikes(LabCore):
             return
         child.signal(signal.SIGCONT)
         child.stopped = False
-        await self._tell(self._of[node], self.desired(), CONTROL_FLOOR_S)
+        await self._tell(self._of[node], self.next_rules(), CONTROL_FLOOR_S)
 
     async def paused(self, node: NodeName) -> bool:
         self.spec(node)
@@ -116,7 +116,7 @@ class LabStrikes(LabCore):
         await self.data.kill()
 
     async def broker_start(self) -> None:
-        with _told():
+        with _convert_errors():
             await self.data.start()
 
     async def broker_up(self) -> bool:
@@ -126,7 +126,7 @@ class LabStrikes(LabCore):
         await self.data.stop_one(number)
 
     async def server_start(self, number: int) -> None:
-        with _told():
+        with _convert_errors():
             await self.data.start_one(number)
 
     async def server_up(self, number: int) -> bool:
@@ -137,11 +137,11 @@ class LabStrikes(LabCore):
         return tuple(NodeName(n) for n in sorted(await self.data.clients(number)) if n in known)
 
     async def route_cut(self, one: int, other: int) -> None:
-        with _told():
+        with _convert_errors():
             await self.data.cut_route(one, other)
 
     async def route_mend(self, one: int, other: int) -> None:
-        with _told():
+        with _convert_errors():
             await self.data.mend_route(one, other)
 
     async def routed(self, one: int, other: int) -> bool:
@@ -149,7 +149,7 @@ class LabStrikes(LabCore):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
     """A server that does not start, or whose folder cannot be written, is told as what a command of
     the lab came to: the fault stays listed, and others are healed all the same."""
     try:

@@ -78,7 +78,7 @@ async def _answer(line: bytes, change: Change) -> bytes:
 def tell(folder: RunFolder, rate: str) -> Changed:
     """Change the rate of a load that runs; the error that it tells, or KS-LOAD-004."""
     try:
-        with _connected(folder, WITHIN_S) as end:
+        with _open_connection(folder, WITHIN_S) as end:
             end.sendall(msgspec.json.encode(rate) + b"\n")
             said = end.makefile("rb").readline(_LONGEST)
         answer = msgspec.json.decode(said, type=Changed)
@@ -95,7 +95,7 @@ def tell(folder: RunFolder, rate: str) -> Changed:
 def runs(folder: RunFolder) -> bool:
     """Whether a load is offered there now, which may have to be asked."""
     try:
-        with _connected(folder, 1.0):
+        with _open_connection(folder, 1.0):
             return True
     except OSError:
         return False
@@ -127,7 +127,7 @@ def _with_a_door() -> Iterator[RunFolder]:
 
 
 @contextmanager
-def _connected(folder: RunFolder, within_s: float) -> Iterator[socket.socket]:
+def _open_connection(folder: RunFolder, within_s: float) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end, _path(folder) as path:
         end.settimeout(within_s)
         _connect(end, path, time.monotonic() + within_s)

@@ -37,7 +37,7 @@ async def play_on(
     owner's work. ``scan`` makes the search for keys that the run ends with, out of its recording
     and how often the tap lost its link. ``doubts``: why nothing of it counts, asked at its end."""
     recording = BusRecording(folder.bus.open("xb"), lab.monotonic)
-    async with lab.tapped(recording.hear) as gaps:
+    async with lab.tap(recording.hear) as gaps:
         history = History(folder.history, lab.monotonic)
         try:
             verdict = await play_plan(

@@ -145,7 +145,7 @@ class RunFolder:
             os.close(lock)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Held for the length of a block."""
         self.hold()
         try:
@@ -201,7 +201,7 @@ class RunFolder:
             why = error.strerror if isinstance(error, OSError) else error
             raise KeysteadError("KS-RUN-001", f"{name} of the run cannot be read: {why}") from None
 
-    def decoded(self, name: str, decode: Callable[[bytes], T]) -> T:
+    def read_decoded(self, name: str, decode: Callable[[bytes], T]) -> T:
         """What a file says. KS-RUN-001 when it is not there, KS-RUN-004 when it is damaged."""
         data = self.read(name)
         try:
@@ -210,13 +210,13 @@ class RunFolder:
             raise KeysteadError("KS-RUN-004", f"{self.path / name}: {error}") from None
 
     def record(self) -> RunRecord:
-        return self.decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
+        return self.read_decoded("run.json", msgspec.json.Decoder(RunRecord).decode)
 
     def verdict(self) -> Verdict | None:
         """None while it runs or when it was broken off; KS-RUN-004 when its file is damaged."""
         if not (self.path / RESULT).is_file():
             return None
-        return self.decoded(RESULT, msgspec.json.Decoder(Verdict).decode)
+        return self.read_decoded(RESULT, msgspec.json.Decoder(Verdict).decode)
 
     @property
     def history(self) -> Path:

@@ -65,7 +65,7 @@ class Collector:
             await asyncio.sleep(_LOOK_S)
         await asyncio.sleep(_LOOK_S)  # what was taken from the sockets is read in the next turn
 
-    async def ended(self) -> None:
+    async def wait_for_end(self) -> None:
         """Return when every process that told something has ended, at the latest after a second:
         one that is ending has closed its line by then."""
         for _ in range(int(1 / _LOOK_S)):
@@ -92,5 +92,5 @@ async def collecting() -> AsyncIterator[Collector]:
         yield made
     finally:
         server.close()
-        await made.ended()
+        await made.wait_for_end()
         made.secrets.clear()

@@ -19,7 +19,7 @@ CANARY: Final = "canary"
 _MOST: Final = 10  # findings of each sort of place that a history has in full
 
 
-def searched(
+def search_and_count(
     secrets: Mapping[bytes, str], canary: bytes, places: Sequence[Place]
 ) -> tuple[list[Find], dict[str, int]]:
     """All that is found of ``secrets`` and the canary; how many places there are of each sort."""

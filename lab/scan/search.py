@@ -59,7 +59,7 @@ def secret_parts(secret: bytes) -> list[bytes]:
     """What of it is secret: all, or of a private key as PKCS#8 its private numbers, for the public
     key stands in there too, and in certificates; of an item of KMIP what is hidden in it, for ids
     and names stand beside that, and elsewhere."""
-    hidden = _hidden(secret)
+    hidden = _find_hidden(secret)
     if hidden is not None:
         return hidden
     if secret[:1] != b"\x30":
@@ -83,7 +83,7 @@ _HIDDEN: Final = (Tag.KEY_MATERIAL, Tag.KEY, Tag.KEY_VALUE, Tag.PASSWORD, Tag.DA
 """Tags under which bytes or a text are a key, a password, or what somebody encrypts."""
 
 
-def _hidden(secret: bytes) -> list[bytes] | None:
+def _find_hidden(secret: bytes) -> list[bytes] | None:
     """Values under those tags in an item of KMIP, such as a message that one key server hands on to
     another; None for what is none."""
     if secret[:2] != b"\x42\x00":

@@ -31,7 +31,7 @@ class Watch:
         """A message as the broker lets it in (``services.runtime.wire.TapCallback``)."""
         self.wire.append(Place("bus", subject, f"{subject} {reply} ".encode() + payload))
 
-    def found_in(self, places: Iterable[Place]) -> Found:
+    def search_places(self, places: Iterable[Place]) -> Found:
         """Where any secret lies in these."""
         looked = tuple(places)
         finds = search(dict(self.secrets), looked)
@@ -39,9 +39,9 @@ class Watch:
             secrets=len(self.secrets),
             places=len(looked),
             hits=tuple(dict.fromkeys(f"{find.kind} {find.name}" for find in finds)),
-            leaks=tuple(dict.fromkeys(map(_told, leaks(finds)))),
+            leaks=tuple(dict.fromkeys(map(_describe_find, leaks(finds)))),
         )
 
 
-def _told(find: Find) -> str:
+def _describe_find(find: Find) -> str:
     return f"{find.secret} in {find.kind} {find.name} ({find.form})"

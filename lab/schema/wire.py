@@ -78,7 +78,9 @@ def encode_command(command: Command[Any]) -> msgspec.Raw:
     try:
         return msgspec.Raw(_encoder.encode(command))
     except (UnicodeEncodeError, OverflowError, RecursionError, TypeError) as error:
-        raise KeysteadError("KS-USE-003", f"{name_of(command)}: {_shown(str(error))}") from None
+        raise KeysteadError(
+            "KS-USE-003", f"{name_of(command)}: {_make_printable(str(error))}"
+        ) from None
 
 
 def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:
@@ -90,7 +92,7 @@ def decode_command(raw: bytes | msgspec.Raw) -> Command[Any]:
     try:
         return _commands().decode(raw)
     except _WRONG as error:
-        raise _refused(raw, error) from None
+        raise _build_refusal(raw, error) from None
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -99,17 +101,17 @@ class _Named(msgspec.Struct, frozen=True):
     command: str
 
 
-def _refused(raw: bytes | msgspec.Raw, error: Exception) -> KeysteadError:
+def _build_refusal(raw: bytes | msgspec.Raw, error: Exception) -> KeysteadError:
     try:
         name = msgspec.msgpack.decode(raw, type=_Named).command
     except _WRONG:
-        return KeysteadError("KS-USE-001", f"this is no command: {_shown(str(error))}")
-    if name not in known_commands():
-        return KeysteadError("KS-USE-001", f"there is no command {_shown(name)}")
-    return KeysteadError("KS-USE-003", f"{name}: {_shown(str(error))}")
+        return KeysteadError("KS-USE-001", f"this is no command: {_make_printable(str(error))}")
+    if name not in commands_by_name():
+        return KeysteadError("KS-USE-001", f"there is no command {_make_printable(name)}")
+    return KeysteadError("KS-USE-003", f"{name}: {_make_printable(str(error))}")
 
 
-def _shown(text: str) -> str:
+def _make_printable(text: str) -> str:
     """What came from outside, as a person may read it: one short line."""
     return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
 
@@ -125,7 +127,7 @@ def decode_answer(command: Command[A], raw: bytes | msgspec.Raw) -> A:
 
 
 @functools.cache
-def known_commands() -> dict[str, type[Command[Any]]]:
+def commands_by_name() -> dict[str, type[Command[Any]]]:
     """Every command by its name on the wire."""
     return {name_of(kind): kind for kind in _all()}
 
@@ -142,4 +144,4 @@ def _all() -> list[type[Command[Any]]]:
 
 @functools.cache
 def _commands() -> msgspec.msgpack.Decoder[Command[Any]]:
-    return msgspec.msgpack.Decoder(Union[tuple(known_commands().values())])  # noqa: UP007
+    return msgspec.msgpack.Decoder(Union[tuple(commands_by_name().values())])  # noqa: UP007

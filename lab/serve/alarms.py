@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from chaos.observe.listing import all_clusters, all_hosts, all_providers, all_vms
 from lab.schema import commands
 from lab.schema.answers import Alarm, AlarmList, Host
-from lab.serve.machines import seen
+from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import host_view
 from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
@@ -25,7 +25,7 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
     found = [
-        replace(alarm, vcenter=session.told(vcenter))
+        replace(alarm, vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for alarm in await _alarms_at(session, vcenter)
     ]
@@ -53,7 +53,7 @@ async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> H
     vcenter = session.vcenter_of(host)
     await session.ask(vcenter, AcknowledgeAlarm(host=host))
     found = next(one for one in await all_hosts(session, vcenter) if one.host == host)
-    return host_view(found, await seen(session, host))
+    return host_view(found, await fetch_node(session, host))
 
 
 def _of_provider(provider: ProviderInfo) -> list[Alarm]:

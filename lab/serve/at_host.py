@@ -27,7 +27,7 @@ from protocol.messages.host import (
     WriteDump,
 )
 from protocol.messages.host import Dump as DumpOnHost
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName, ProviderId, VmName
 
 
@@ -58,7 +58,7 @@ async def remove_provider(session: Session, command: commands.HostRemoveProvider
     names = [ref.provider_id for ref in listed]
     if command.provider not in names:
         there = ", ".join(sorted(names)) or "none"
-        text = f"{host} has no key provider {told(command.provider)}; it has {there}"
+        text = f"{host} has no key provider {quote_if_needed(command.provider)}; it has {there}"
         raise KeysteadError("KS-USE-002", text, "name one of these: what is not there cannot leave")
     await session.ask(host, RemoveProvider(provider=ProviderId(command.provider)))
     return await host_own_view(session, commands.GetHostView(host))
@@ -71,7 +71,7 @@ async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
     vm = VmName(command.vm) if command.vm else None
-    dump = command.dump or _next_name(await _listed(session, host), _PROCESS if vm else _NAMED)
+    dump = command.dump or _next_name(await _list_dumps(session, host), _PROCESS if vm else _NAMED)
     done = await session.ask(host, WriteDump(dump=dump, marker=command.marker, vm=vm))
     return _view(host, done.dump)
 
@@ -89,10 +89,10 @@ _NAMED, _PROCESS = "hostd-zdump", "vmx-zdump"
 async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
     """See ``HostDumpList``."""
     host = session.host(command.host)
-    return DumpList(items=tuple(_view(host, dump) for dump in await _listed(session, host)))
+    return DumpList(items=tuple(_view(host, dump) for dump in await _list_dumps(session, host)))
 
 
-async def _listed(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
+async def _list_dumps(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
     return (await session.ask(host, ListDumps())).dumps
 
 
@@ -111,7 +111,7 @@ async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> D
 async def remove_dump(session: Session, command: commands.HostDumpRemove) -> DumpList:
     """See ``HostDumpRemove``; KS-USE-002 when there is no such dump."""
     host = session.host(command.host)
-    if command.dump not in [dump.dump for dump in await _listed(session, host)]:
+    if command.dump not in [dump.dump for dump in await _list_dumps(session, host)]:
         raise KeysteadError("KS-USE-002", f"{host} has no dump {command.dump}")
     await session.ask(host, RemoveDump(dump=command.dump))
     return await dumps(session, commands.HostDumpList(host))

@@ -7,7 +7,7 @@ from lab.schema.answers import Vm
 from lab.schema.errors import KeysteadError
 from lab.serve.session import Session
 from lab.serve.views import vm_view
-from lab.serve.whereabouts import at_vm, listed_vms
+from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.messages.host import TpmProvisionPolicy
 from protocol.messages.vcenter import (
     CloneVm,
@@ -81,7 +81,7 @@ async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
 
 async def _snapshots(session: Session, vm: VmName) -> tuple[str, ...] | None:
     """The names of those that it has; None when no vCenter lists it."""
-    found = next((one for _, one in await listed_vms(session) if one.vm == vm), None)
+    found = next((one for _, one in await list_all_vms(session) if one.vm == vm), None)
     return None if found is None else tuple(found.snapshots or ())
 
 

@@ -18,7 +18,7 @@ from lab.schema.answers import (
     KnownKeyList,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.machines import seen
+from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import cluster_view, host_view, key_ref
 from protocol.messages.base import Request
@@ -73,13 +73,13 @@ async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
     vcenter = session.vcenter_of(host)
     await session.ask(vcenter, task, within_s=TASK_S)
     listed = next(h for h in await all_hosts(session, vcenter) if h.host == host)
-    return host_view(listed, await seen(session, host))
+    return host_view(listed, await fetch_node(session, host))
 
 
 async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
     """See ``GetClusters``."""
     found = [
-        replace(cluster_view(cluster), vcenter=session.told(vcenter))
+        replace(cluster_view(cluster), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for cluster in await all_clusters(session, vcenter)
     ]
@@ -154,7 +154,7 @@ def key_id(text: str) -> CryptoKeyId:
     return CryptoKeyId(KeyId(key), ProviderId(provider))
 
 
-async def known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
+async def list_known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
     """See ``KeyIds``."""
     keys = await all_known_keys(session, session.vcenter)
     return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))

@@ -7,7 +7,7 @@ from lab.schema.answers import KeyServer
 from lab.schema.errors import KeysteadError
 from lab.serve.look import key_server
 from lab.serve.session import Session
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages.kms import ChangeRoot, OpenRootTransfer, QueryCustody, RotateKek
 from protocol.secret import KeyMaterial
@@ -28,7 +28,7 @@ async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
     if command.root is RootKind.PASSPHRASE:
         passphrase = KeyMaterial(session.files.secret(command.passphrase_file).encode())
         public = (await session.ask(server, OpenRootTransfer())).public_key
-        box = closed(public, passphrase, "passphrase")
+        box = seal_secret(public, passphrase, "passphrase")
     try:
         await session.ask(server, ChangeRoot(root=command.root, passphrase=box))
     except InvalidArgument as error:

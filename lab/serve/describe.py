@@ -20,10 +20,10 @@ from lab.schema.answers import (
     VmDescription,
 )
 from lab.serve.facts import VmFacts
-from lab.serve.look import connected_hosts, tpm_of, vcenter_up
-from lab.serve.machines import cure_of, seen
+from lab.serve.look import list_connected_hosts, tpm_of, vcenter_up
+from lab.serve.machines import cure_of, fetch_node
 from lab.serve.observed import (
-    asked_itself,
+    fetch_host_summary,
     host_facts,
     host_in_vcenter,
     is_cut,
@@ -80,7 +80,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     host = listed.host if listed else await _holder(session, name)
     if listed is None:  # its vCenter may be the one that cannot be asked
         session = session.at_host(host)
-    own = await asked_itself(session, host)
+    own = await fetch_host_summary(session, host)
     mine = next((v for v in own.vms if v.vm == name), None) if own else None
     keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()
     of_keys = tuple([await key_facts(session, k, host, own, of=listed) for k in keys])
@@ -94,7 +94,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
         orphaned=listed is not None and own is not None and mine is None,
         recorded=_other_key(listed, mine),
     )
-    stale = listed is not None and host not in await connected_hosts(session, session.vcenter)
+    stale = listed is not None and host not in await list_connected_hosts(session, session.vcenter)
     config = await _config(session, host, name)
     return VmDescription(
         vm=name,
@@ -130,11 +130,11 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
     """See ``DescribeHost``."""
     name = session.host(command.host)
     session = session.at_host(name)
-    own = await asked_itself(session, name)
+    own = await fetch_host_summary(session, name)
     facts = await host_facts(session, name, own)
     up = await vcenter_up(session)
     listed = await host_in_vcenter(session, name) if up else None
-    machine = await seen(session, name)
+    machine = await fetch_node(session, name)
     configured = (own.crypto_key_id,) if own and own.crypto_key_id else ()
     return HostDescription(
         host=name,
@@ -166,7 +166,7 @@ async def provider(session: Session, command: commands.DescribeProvider) -> Prov
         if is_cut(session, session.vcenter, server):
             text = f"The link between vCenter and {server} is cut."
             reasons.append(Reason(text, "STD-08", "keystead heal --all"))
-        state = (await seen(session, server)).state
+        state = (await fetch_node(session, server)).state
         if state is not MachineState.RUNNING:
             cure = cure_of(session, server, state)
             reasons.append(Reason(f"{server} is {state.value}.", "STD-08", cure))
@@ -234,13 +234,13 @@ async def _virtual_tpm(session: Session, config: VmConfigState | None) -> Virtua
 
 async def _vcenter(session: Session) -> str:
     """The state of vCenter's machine."""
-    return (await seen(session, session.vcenter)).state.value
+    return (await fetch_node(session, session.vcenter)).state.value
 
 
 async def _holder(session: Session, name: VmName) -> NodeName:
     """The host that has it registered, asked host by host; where the lab put it otherwise."""
     for host in session.lab.hosts():
-        own = await asked_itself(session, host)
+        own = await fetch_host_summary(session, host)
         if own is not None and any(v.vm == name for v in own.vms):
             return host
     return next((v.host for v in session.lab.topology.vms if v.vm == name), session.lab.hosts()[0])

@@ -14,7 +14,7 @@ from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.messages.vcenter import (
     KmipPasswords,
     KmipServer,
@@ -25,7 +25,7 @@ from protocol.messages.vcenter import (
 from protocol.secret import KeyMaterial
 
 
-def entered(server: KmipServer, entry: Entry) -> KmipServer:
+def apply_entry(server: KmipServer, entry: Entry) -> KmipServer:
     """That server, with what is said of its entry; the rest stays."""
     changes: dict[str, object] = {}
     if entry.timeout is not None:
@@ -48,11 +48,11 @@ async def passwords(
     opened = await session.ask(session.vcenter, OpenTransfer())
     return KmipPasswords(
         transfer=opened.transfer,
-        passwords={one.name: closed(opened.public_key, secret, "password") for one in servers},
+        passwords={one.name: seal_secret(opened.public_key, secret, "password") for one in servers},
     )
 
 
-async def listed(session: Session, provider: str) -> ProviderInfo:
+async def fetch_provider(session: Session, provider: str) -> ProviderInfo:
     """The provider as vCenter has it; KS-USE-002 when it has none of that name."""
     found = await all_providers(session, session.vcenter)
     for one in found:
@@ -64,14 +64,14 @@ async def listed(session: Session, provider: str) -> ProviderInfo:
 
 async def provider_set(session: Session, command: commands.ProviderSet) -> Provider:
     """See ``ProviderSet``."""
-    known = await listed(session, command.provider)
+    known = await fetch_provider(session, command.provider)
     names = [server.name for server in known.servers]
     for name in command.servers:
         if name not in names:
             text = f"{command.provider} has no server {name}; there are: {', '.join(names)}"
             raise KeysteadError("KS-USE-002", text)
     meant = [s for s in known.servers if not command.servers or s.name in command.servers]
-    servers = tuple([entered(s, command.entry) if s in meant else s for s in known.servers])
+    servers = tuple([apply_entry(s, command.entry) if s in meant else s for s in known.servers])
     message = RegisterKmsCluster(
         provider=known.provider,
         management_type=known.management_type,

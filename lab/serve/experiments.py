@@ -39,7 +39,7 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     task = asyncio.get_running_loop().create_task(work, name=f"chaos:{command.run}")
     session.playing[command.run] = task
     try:
-        with folder.held():  # also when the terminal that began it has gone
+        with folder.lock():  # also when the terminal that began it has gone
             return await task
     finally:
         session.playing.pop(command.run, None)

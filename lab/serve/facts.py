@@ -21,7 +21,8 @@ class KeyFacts:
 
     ``kind``: of its provider, as vCenter, the host or else the lab file says. ``loaded``: the host
     took it from its persisted store in this life. ``not_granted``: the VM whose key it is, when
-    vCenter knows that from its host alone (C28).
+    vCenter knows that from its host alone (C28). ``not_served_to``: the vCenter that key servers
+    which have the key do not give it to.
     """
 
     key: str
@@ -35,6 +36,7 @@ class KeyFacts:
     loaded: bool | None = None
     kind: ManagementType = ManagementType.VCENTER
     not_granted: str = ""
+    not_served_to: str = ""
 
     @property
     def native(self) -> bool:

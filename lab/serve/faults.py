@@ -140,7 +140,7 @@ async def heal(session: Session, command: commands.Heal) -> HealReport:
     if command.all:
         healed = await session.keeper.heal_all(with_cure=command.with_cure)
         return _report([healed], command.with_cure)
-    return await _healed(session, command.ids, command.with_cure)
+    return await _heal(session, command.ids, command.with_cure)
 
 
 async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
@@ -154,10 +154,10 @@ async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
     if not ids:
         text = f"no link fault between {command.a} and {command.b} is in force"
         raise KeysteadError("KS-USE-002", text)
-    return await _healed(session, ids, False)
+    return await _heal(session, ids, False)
 
 
-async def _healed(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
+async def _heal(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
     healed = [await session.keeper.heal(id, with_cure=with_cure) for id in ids]
     return _report(healed, with_cure)
 

@@ -18,7 +18,7 @@ from lab.schema.commands import Command, name_of
 from lab.schema.errors import KeysteadError
 from lab.state.in_thread import in_thread
 from lab.topology.secret_files import READ_LIMIT_S, first_line, read_file, unusable
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.secret import KeyMaterial
 from services.runtime.real.files import sync_folder
 
@@ -102,13 +102,13 @@ class Carried:
         """Write what the lab has given, durably; KS-USE-003 when that is refused."""
         await self._within(lambda: self._fill(written))
 
-    def sealed(self, public: bytes) -> dict[str, bytes]:
+    def seal(self, public: bytes) -> dict[str, bytes]:
         """The contents, for who has the key of ``public``."""
-        return sealed(self._name, public, self.contents)
+        return seal_contents(self._name, public, self.contents)
 
-    def opened(self, key: OneTimeKey, boxes: Mapping[str, bytes]) -> dict[str, KeyMaterial]:
+    def open_boxes(self, key: OneTimeKey, boxes: Mapping[str, bytes]) -> dict[str, KeyMaterial]:
         """What the lab has sealed to ``key``."""
-        return opened(self._name, key, boxes)
+        return open_contents(self._name, key, boxes)
 
     async def _within(self, work: Callable[[], None]) -> None:
         try:
@@ -121,7 +121,7 @@ class Carried:
 
 
 @asynccontextmanager
-async def carried(command: Command[Any]) -> AsyncIterator[Carried]:
+async def carry_files(command: Command[Any]) -> AsyncIterator[Carried]:
     """The files that ``command`` names, read, and the one that it writes, made with room for it.
 
     KS-USE-003 for one that cannot be read or made. Unless it was filled, what was made is removed.
@@ -137,14 +137,18 @@ async def carried(command: Command[Any]) -> AsyncIterator[Carried]:
         files._drop()
 
 
-def sealed(name: str, public: bytes, contents: Mapping[str, KeyMaterial]) -> dict[str, bytes]:
+def seal_contents(
+    name: str, public: bytes, contents: Mapping[str, KeyMaterial]
+) -> dict[str, bytes]:
     """Contents of files by path, beside the command ``name``, each for who has that key."""
-    return {path: closed(public, data, _purpose(name, path)) for path, data in contents.items()}
+    return {
+        path: seal_secret(public, data, _purpose(name, path)) for path, data in contents.items()
+    }
 
 
-def opened(name: str, key: OneTimeKey, boxes: Mapping[str, bytes]) -> dict[str, KeyMaterial]:
+def open_contents(name: str, key: OneTimeKey, boxes: Mapping[str, bytes]) -> dict[str, KeyMaterial]:
     """``CryptographicFailure`` for a box of another command, path or key."""
-    return {path: key.opened(box, _purpose(name, path)) for path, box in boxes.items()}
+    return {path: key.open_box(box, _purpose(name, path)) for path, box in boxes.items()}
 
 
 def _purpose(name: str, path: str) -> str:

@@ -21,7 +21,7 @@ from lab.schema.answers import (
     Tpm,
 )
 from lab.serve.look import tpm_of, vcenter_up
-from lab.serve.machines import seen
+from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import host_view, power_view
 from protocol.errors import InvalidState, ProductError
@@ -40,7 +40,7 @@ ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 
 async def power_on(session: Session, command: commands.HostPowerOn) -> HostPowerList:
     """See ``HostPowerOn``."""
-    return await _started(session, command.hosts, command.options)
+    return await _power_on_in_waves(session, command.hosts, command.options)
 
 
 async def reboot(session: Session, command: commands.HostReboot) -> HostPowerList:
@@ -53,7 +53,7 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
 
     nodes = session.nodes(command.hosts)
     done = await one_by_one(session, nodes, "reboot", again)
-    await settled(session, nodes)
+    await wait_for_inventory(session, nodes)
     return done
 
 
@@ -72,7 +72,7 @@ async def reinstall(session: Session, command: commands.HostReinstall) -> HostPo
         "install",
         lambda host: install_anew(session.lab, host, leftover=command.leftover),
     )
-    await settled(session, hosts)
+    await wait_for_inventory(session, hosts)
     return done
 
 
@@ -88,11 +88,11 @@ async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostP
     if command.stay_off:
         return lost
     back = await _at_once(session, nodes, "power on", lambda n: session.lab.power_on(n, {}))
-    await settled(session, nodes)
+    await wait_for_inventory(session, nodes)
     return back
 
 
-async def _started(
+async def _power_on_in_waves(
     session: Session, hosts: tuple[str, ...], options: dict[str, str]
 ) -> HostPowerList:
     """Nodes of one role that follow each other together, as a storm; roles in the order given,
@@ -108,14 +108,14 @@ async def _started(
     for _, wave in groupby(nodes, lambda node: session.lab.spec(node).role):
         started = await _at_once(session, tuple(wave), "power on", start)
         items += started.items
-    await settled(session, nodes)
+    await wait_for_inventory(session, nodes)
     return HostPowerList(items=tuple(items))
 
 
 async def _at_its_loader(session: Session, node: NodeName) -> None:
     """Boot options are typed before a boot: a machine that has halted is restarted for them, and
     one that boots or runs is not (``InvalidState``)."""
-    state = (await seen(session, node)).state
+    state = (await fetch_node(session, node)).state
     if state is MachineState.HALTED:
         await session.lab.power_off(node, "stop")
     elif state in (MachineState.BOOTING, MachineState.RUNNING):
@@ -157,7 +157,7 @@ async def one_by_one(
     return HostPowerList(items=tuple(items))
 
 
-async def settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
+async def wait_for_inventory(session: Session, nodes: tuple[NodeName, ...]) -> None:
     """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
     is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
     most, since a look may always be a moment old."""
@@ -165,10 +165,12 @@ async def settled(session: Session, nodes: tuple[NodeName, ...]) -> None:
     hosts = [node for node in nodes if node in lab.hosts()]
     for vcenter in dict.fromkeys(session.vcenter_of(host) for host in hosts):
         mine = [host for host in hosts if session.vcenter_of(host) == vcenter]
-        await _settled_at(session, vcenter, mine)
+        await _wait_for_inventory_of(session, vcenter, mine)
 
 
-async def _settled_at(session: Session, vcenter: NodeName, hosts: list[NodeName]) -> None:
+async def _wait_for_inventory_of(
+    session: Session, vcenter: NodeName, hosts: list[NodeName]
+) -> None:
     lab = session.lab
     away = {n for r in lab.rules() if vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
     waiting = [n for n in hosts if n not in away - {vcenter}]
@@ -209,7 +211,7 @@ async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
     nodes = session.nodes(command.hosts)
     for node in nodes:
         await session.lab.pause(node)
-    return await _paused(session, nodes)
+    return await _list_paused(session, nodes)
 
 
 async def resume(session: Session, command: commands.HostResume) -> HostPauseList:
@@ -217,10 +219,10 @@ async def resume(session: Session, command: commands.HostResume) -> HostPauseLis
     nodes = session.nodes(command.hosts)
     for node in nodes:
         await session.lab.resume(node)
-    return await _paused(session, nodes)
+    return await _list_paused(session, nodes)
 
 
-async def _paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
+async def _list_paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
     items = [HostPaused(host=node, paused=await session.lab.paused(node)) for node in nodes]
     return HostPauseList(items=tuple(items))
 
@@ -234,7 +236,7 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
     while True:
         listed = next(h for h in await all_hosts(session, vcenter) if h.host == name)
         if listed.attestation is not None or not listed.tpm_present or lab.monotonic() >= until:
-            return host_view(listed, await seen(session, name))
+            return host_view(listed, await fetch_node(session, name))
         await lab.sleep(0.5)
 
 

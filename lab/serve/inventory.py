@@ -20,10 +20,10 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
-from lab.serve.machines import node_view, seen
+from lab.serve.machines import fetch_node, node_view
 from lab.serve.session import Session
 from lab.serve.views import host_view, vm_at, vm_view
-from lab.serve.whereabouts import listed_vms
+from lab.serve.whereabouts import list_all_vms
 from protocol.errors import NotFound, ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.messages.base import Request
@@ -95,7 +95,7 @@ async def _remove_vms(
 ) -> VmRemovalList:
     """``with_files``: a VM that vCenter does not have is refused, for its files may lie there."""
     lab = session.lab
-    listed = {vm.vm: (vcenter, vm.host) for vcenter, vm in await listed_vms(session)}
+    listed = {vm.vm: (vcenter, vm.host) for vcenter, vm in await list_all_vms(session)}
     items: list[VmRemoval] = []
     for vm in session.vms(selectors):
         vcenter, host = listed.get(vm, (session.vcenter, None))
@@ -195,7 +195,9 @@ async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> H
     vcenters = dict.fromkeys(session.vcenter_of(host) for host in hosts)
     listed = {host.host: host for v in vcenters for host in await all_hosts(session, v)}
     return HostList(
-        items=tuple([host_view(listed[h], await seen(session, h)) for h in hosts if h in listed])
+        items=tuple(
+            [host_view(listed[h], await fetch_node(session, h)) for h in hosts if h in listed]
+        )
     )
 
 

@@ -6,18 +6,25 @@ from typing import Final
 
 from chaos import backups
 from chaos.observe.listing import all_providers
-from lab.building.kmip_trust import asked_by_kmip, trust_each_other
+from lab.building.kmip_trust import list_kmip_servers, trust_each_other
 from lab.schema import commands
 from lab.schema.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
 from lab.schema.commands.keys import BUS, KMIP
 from lab.schema.errors import KeysteadError
-from lab.serve.entries import entered, passwords
+from lab.serve.entries import apply_entry, passwords
 from lab.serve.faults import begin
 from lab.serve.session import Session
 from lab.serve.views import provider_view
-from protocol.attributes import ObjectName, shown
+from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.errors import InvalidArgument
-from protocol.messages.kms import Activate, GetAttributes, GetKeyAttributes, KeyAttributes
+from protocol.messages.kms import (
+    Activate,
+    AddAttribute,
+    DeleteAttribute,
+    GetAttributes,
+    GetKeyAttributes,
+    KeyAttributes,
+)
 from protocol.messages.vcenter import KmipServer, MarkDefault, RegisterKmsCluster
 from protocol.terms import KeyId, NodeName, ProviderId
 from services.keyservers.address import Kmip, parse
@@ -37,18 +44,39 @@ async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     return await _key(session, *await _find(session, found.key_id, server))
 
 
+async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
+    """See ``KmsKeyGrant``."""
+    having = await _having(session, command.key, command.kms)
+    for server, found in having:
+        message = AddAttribute(key_id=found.key_id, name=GRANTED_SCOPE, value=command.scope)
+        await session.ask(server, message)
+    return await _key(session, *having[0])
+
+
+async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
+    """See ``KmsKeyUngrant``."""
+    having = await _having(session, command.key, command.kms)
+    for server, found in having:
+        asked = GetKeyAttributes(key_id=found.key_id, names=(GRANTED_SCOPE,))
+        for one in (await session.ask(server, asked)).attributes:
+            if one.value == command.scope:
+                message = DeleteAttribute(key_id=found.key_id, name=one.name, index=one.index)
+                await session.ask(server, message)
+    return await _key(session, *having[0])
+
+
 async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
     """See ``KmsKeyRevoke``."""
     state = "compromise" if command.compromised else "deactivate"
-    return await _changed(session, command.key, state)
+    return await _begin_key_state(session, command.key, state)
 
 
 async def destroy(session: Session, command: commands.KmsKeyDestroy) -> Fault:
     """See ``KmsKeyDestroy``."""
-    return await _changed(session, command.key, "destroy")
+    return await _begin_key_state(session, command.key, "destroy")
 
 
-async def _changed(session: Session, key: str, state: str) -> Fault:
+async def _begin_key_state(session: Session, key: str, state: str) -> Fault:
     """A key that is unknown is a wrong name, not a fault that could not act."""
     _, found = await _find(session, key, "")
     return await begin(session, "kms.key_state", {"keys": [found.key_id], "state": state})
@@ -81,6 +109,17 @@ async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttr
     raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
 
 
+async def _having(session: Session, key: str, kms: str) -> list[tuple[NodeName, KeyAttributes]]:
+    """All servers that have the key, or ``kms`` alone; KS-USE-002 when none has it."""
+    first = await _find(session, key, kms)
+    others = [] if kms else [server for server in session.key_servers() if server != first[0]]
+    having = [first]
+    for server in others:
+        found = (await session.ask(server, GetAttributes(key_ids=(first[1].key_id,)))).keys
+        having += [(server, one) for one in found]
+    return having
+
+
 async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
     told = await session.ask(server, GetKeyAttributes(key_id=found.key_id))
     names = [one.value.value for one in told.attributes if isinstance(one.value, ObjectName)]
@@ -100,7 +139,7 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
         last_change_date=found.last_change_date,
         names=tuple(names),
         attributes=tuple(
-            [KeyAttribute(name=o.name, index=o.index, value=shown(o.value)) for o in others]
+            [KeyAttribute(name=o.name, index=o.index, value=format_value(o.value)) for o in others]
         ),
     )
 
@@ -144,7 +183,9 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
-    servers = tuple(entered(_meant(session, one), command.entry) for one in command.servers)
+    servers = tuple(
+        apply_entry(_parse_server(session, one), command.entry) for one in command.servers
+    )
     message = RegisterKmsCluster(
         provider=name,
         servers=servers,
@@ -160,16 +201,16 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
     return provider_view(next(one for one in listed if one.provider == name))
 
 
-def _meant(session: Session, text: str) -> KmipServer:
+def _parse_server(session: Session, text: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
     if not text.startswith(KMIP):
         node = session.node(text.removeprefix(BUS))
-        if text.startswith(BUS) and asked_by_kmip(session.lab, (node,)):
+        if text.startswith(BUS) and list_kmip_servers(session.lab, (node,)):
             raise KeysteadError(
                 "KS-USE-003",
                 f"--server {text}: {node} takes clients by KMIP alone: --server {node}",
             )
-        address = f"{KMIP}{node}" if asked_by_kmip(session.lab, (node,)) else ""
+        address = f"{KMIP}{node}" if list_kmip_servers(session.lab, (node,)) else ""
         return KmipServer(name=node, node=node, address=address)
     try:
         to = parse(text)

@@ -6,7 +6,7 @@ import hashlib
 import ssl
 
 from chaos.observe.listing import all_providers
-from lab.building.kmip_trust import shown
+from lab.building.kmip_trust import fetch_certificate
 from lab.kmip.certificates import key_in, pem
 from lab.schema import commands
 from lab.schema.answers.kmip_trust import (
@@ -19,7 +19,7 @@ from lab.schema.answers.kmip_trust import (
 from lab.schema.errors import KeysteadError
 from lab.serve.session import Session
 from protocol.crypto.certificates import key_digest, validity
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages import kms as m
 from protocol.messages.vcenter import KmipServer, OpenTransfer
@@ -42,42 +42,51 @@ from protocol.terms import NodeName, ProviderId
 async def identities(session: Session, command: commands.KmsIdentities) -> KmsIdentityList:
     """See ``KmsIdentities``."""
     server = _server(session, command.kms)
-    return _listed(server, await session.ask(server, m.QueryIdentities()))
+    return _build_identity_list(server, await session.ask(server, m.QueryIdentities()))
 
 
 async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
-    certificate, role = command.certificate, command.role
+    certificate, role, scope = command.certificate, command.role, command.scope
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
+        scope = scope or await _if_new(session, server, certificate, session.vcenter)
     like = ""
     if command.node:
         node = session.node(command.node)
         if command.renew:
-            like = key_digest((await shown(session.lab, node)).certificate).hex()
-        own = await shown(session.lab, node, renew=command.renew)
+            like = key_digest((await fetch_certificate(session.lab, node)).certificate).hex()
+        own = await fetch_certificate(session.lab, node, renew=command.renew)
         certificate, role = own.certificate, command.role or own.role
-    message = m.TrustIdentity(certificate=certificate, role=role, scope=command.scope, like=like)
-    return _listed(server, await session.ask(server, message))
+        scope = scope or ("" if like else await _if_new(session, server, certificate, own.scope))
+    message = m.TrustIdentity(certificate=certificate, role=role, scope=scope, like=like)
+    return _build_identity_list(server, await session.ask(server, message))
+
+
+async def _if_new(session: Session, server: NodeName, certificate: bytes, scope: str) -> str:
+    """The scope of a client that the server does not know; empty for one that it knows."""
+    known = (await session.ask(server, m.QueryIdentities())).clients
+    digest = key_digest(certificate).hex()
+    return "" if any(one.digest == digest for one in known) else scope
 
 
 async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
     server = _server(session, command.kms)
-    digest = await _meant(session, server, command.client)
-    return _listed(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
+    digest = await _find_client_digest(session, server, command.client)
+    return _build_identity_list(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
 
 
 async def scope(session: Session, command: commands.KmsScope) -> KmsIdentityList:
     """See ``KmsScope``."""
     server = _server(session, command.kms)
-    digest = await _meant(session, server, command.client)
+    digest = await _find_client_digest(session, server, command.client)
     message = m.ScopeIdentity(digest=digest, scope=command.scope, role=command.role)
-    return _listed(server, await session.ask(server, message))
+    return _build_identity_list(server, await session.ask(server, message))
 
 
-async def _meant(session: Session, server: NodeName, client: str) -> str:
+async def _find_client_digest(session: Session, server: NodeName, client: str) -> str:
     """The digest of a client that is named, or whose digest begins so; KS-USE-002."""
     known = (await session.ask(server, m.QueryIdentities())).clients
     meant = [one.digest for one in known if one.name == client or one.digest.startswith(client)]
@@ -91,7 +100,7 @@ async def _meant(session: Session, server: NodeName, client: str) -> str:
 async def renew_server(session: Session, command: commands.KmsRenewCertificate) -> KmsIdentityList:
     """See ``KmsRenewCertificate``."""
     server = _server(session, command.kms)
-    return _listed(server, await session.ask(server, m.RenewServerCertificate()))
+    return _build_identity_list(server, await session.ask(server, m.RenewServerCertificate()))
 
 
 def _server(session: Session, name: str) -> NodeName:
@@ -101,7 +110,7 @@ def _server(session: Session, name: str) -> NodeName:
     return node
 
 
-def _listed(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
+def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
     return KmsIdentityList(
         kms=server,
         fingerprint=hashlib.sha256(found.certificate).hexdigest(),
@@ -124,7 +133,7 @@ def _listed(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
 # ---- at vCenter --------------------------------------------------------------------------
 
 
-async def trusted(session: Session, command: commands.ProviderTrust) -> ProviderTrustList:
+async def list_trust(session: Session, command: commands.ProviderTrust) -> ProviderTrustList:
     """See ``ProviderTrust``."""
     return await _trust(session, command.provider)
 
@@ -134,14 +143,18 @@ async def trust_servers(
 ) -> ProviderTrustList:
     """See ``ProviderTrustServers``."""
     provider = ProviderId(command.provider)
-    found = [command.certificate] if command.certificate else await _shown(session, provider)
+    found = (
+        [command.certificate]
+        if command.certificate
+        else await _fetch_certificates(session, provider)
+    )
     for certificate in found:
         upload = UploadKmipServerCert(provider=provider, certificate=certificate)
         await session.ask(session.vcenter, upload)
     return await _trust(session, command.provider)
 
 
-async def _shown(session: Session, provider: ProviderId) -> list[bytes]:
+async def _fetch_certificates(session: Session, provider: ProviderId) -> list[bytes]:
     """What the servers show that answer; the error of the first one when none does."""
     found: list[bytes] = []
     errors: list[ProductError | KeysteadError] = []
@@ -192,7 +205,7 @@ async def upload_certificate(
         provider=provider,
         chain=command.chain,
         transfer=opened.transfer,
-        private_key=closed(opened.public_key, key, "private key"),
+        private_key=seal_secret(opened.public_key, key, "private key"),
     )
     await session.ask(session.vcenter, upload)
     return await _trust(session, command.provider)

@@ -44,7 +44,7 @@ from lab.schema.answers import (
     VmList,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.machines import all_seen, missing_of, seen
+from lab.serve.machines import all_seen, fetch_node, missing_of
 from lab.serve.replication import peers_text
 from lab.serve.session import Session
 from lab.serve.views import (
@@ -77,14 +77,14 @@ ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key server
 
 async def vcenter_up(session: Session, vcenter: NodeName | None = None) -> bool:
     """Whether a vCenter's node (that of the command) runs, and can be asked."""
-    return (await seen(session, vcenter or session.vcenter)).state is MachineState.RUNNING
+    return (await fetch_node(session, vcenter or session.vcenter)).state is MachineState.RUNNING
 
 
 async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
     machines = {node.node: node for node in await all_seen(session)}
     found = [
-        replace(host_view(host, machines[host.host]), vcenter=session.told(vcenter))
+        replace(host_view(host, machines[host.host]), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for host in await all_hosts(session, vcenter)
     ]
@@ -95,15 +95,18 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
     """See ``GetVms``."""
     found = []
     for vcenter in session.vcenters():
-        heard = await connected_hosts(session, vcenter)
+        heard = await list_connected_hosts(session, vcenter)
         for vm in await all_vms(session, vcenter):
             found.append(
-                replace(vm_view(vm, stale=vm.host not in heard), vcenter=session.told(vcenter))
+                replace(
+                    vm_view(vm, stale=vm.host not in heard),
+                    vcenter=session.vcenter_to_show(vcenter),
+                )
             )
     return VmList(items=tuple(sorted(found, key=lambda vm: vm.vm)))
 
 
-async def connected_hosts(session: Session, vcenter: NodeName) -> frozenset[NodeName]:
+async def list_connected_hosts(session: Session, vcenter: NodeName) -> frozenset[NodeName]:
     """The hosts that this vCenter hears now: it says so, and their machines run."""
     listed = await all_hosts(session, vcenter)
     up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
@@ -114,7 +117,7 @@ async def connected_hosts(session: Session, vcenter: NodeName) -> frozenset[Node
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
     found = [
-        replace(provider_view(provider), vcenter=session.told(vcenter))
+        replace(provider_view(provider), vcenter=session.vcenter_to_show(vcenter))
         for vcenter in session.vcenters()
         for provider in await all_providers(session, vcenter)
     ]
@@ -131,7 +134,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     return KeyList(
         items=tuple(
             KeyStatus(
-                vcenter=session.told(vcenter),
+                vcenter=session.vcenter_to_show(vcenter),
                 key=key_ref(k.key),
                 available=k.available,
                 reason=k.reason,
@@ -151,7 +154,7 @@ async def key_servers(session: Session, command: commands.GetKms) -> KeyServerLi
 
 async def key_server(session: Session, node: NodeName) -> KeyServer:
     """What a key server tells of itself."""
-    machine = (await seen(session, node)).state
+    machine = (await fetch_node(session, node)).state
     if machine is not MachineState.RUNNING:
         return KeyServer(kms=node, machine=machine)
     located = await session.ask(node, Locate())
@@ -297,11 +300,11 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
         pids=_processes() if real else (),
         missing=missing_of(found),
         warnings=tuple(session.warnings),
-        stood=_stood(session, found),
+        stood=_list_stalls(session, found),
     )
 
 
-def _stood(session: Session, nodes: Iterable[Node]) -> tuple[LoopStood, ...]:
+def _list_stalls(session: Session, nodes: Iterable[Node]) -> tuple[LoopStood, ...]:
     own = session.stands
     here = LoopStood(
         process="supervisor", times=own.count, longest_s=round(own.longest_s, 3), where=own.where

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lab.schema.answers import MachineState, Node
 from lab.serve.session import Session
-from lab.serve.several_machines import lost_machine
+from lab.serve.several_machines import find_lost_machine
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
@@ -25,11 +25,11 @@ CURES = {
 
 def cure_of(session: Session, node: NodeName, state: MachineState) -> str:
     """What helps when ``node``, which is in this state, is asked something; else empty."""
-    lost = lost_machine(session, node) if state is MachineState.GONE else None
+    lost = find_lost_machine(session, node) if state is MachineState.GONE else None
     return CURES.get(state, "").format(node=node) if lost is None else lost.cure(node)
 
 
-async def seen(session: Session, node: NodeName) -> Node:
+async def fetch_node(session: Session, node: NodeName) -> Node:
     """A node as its agent tells, or as it told last; ``NotFound`` for one that is not there."""
     lab = session.lab
     paused = await lab.paused(node)
@@ -38,7 +38,7 @@ async def seen(session: Session, node: NodeName) -> Node:
             return node_view(await lab.status(node))
         except NotConnected:
             pass
-    return node_view(lab.known(node), MachineState.PAUSED if paused else MachineState.GONE)
+    return node_view(lab.last_status(node), MachineState.PAUSED if paused else MachineState.GONE)
 
 
 async def all_seen(session: Session) -> tuple[Node, ...]:
@@ -50,7 +50,7 @@ async def all_seen(session: Session) -> tuple[Node, ...]:
         paused = await lab.paused(entry.node)
         away = MachineState.PAUSED if paused else MachineState.GONE
         state = away if paused or entry.node not in heard else None
-        items.append(node_view(heard.get(entry.node, lab.known(entry.node)), state))
+        items.append(node_view(heard.get(entry.node, lab.last_status(entry.node)), state))
     return tuple(items)
 
 
@@ -107,4 +107,4 @@ async def way_out(session: Session, error: ProductError) -> str:
     if not isinstance(error, NotConnected) or first not in known:
         return ""
     node = NodeName(first)
-    return cure_of(session, node, (await seen(session, node)).state)
+    return cure_of(session, node, (await fetch_node(session, node)).state)

@@ -90,14 +90,14 @@ def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> Reason
         return Reason(
             f"{host.host} has the key in its sealed store and may not use it: {host.unattested}.",
             "KP-16",
-            unattested_cure(host),
+            cure_for_unattested(host),
         )
     if host.unattested:
         return Reason(
             f"{host.host} asks a Key Provider Service for its keys itself, and none serves it: "
             f"{host.unattested}.",
             "ATT-03",
-            unattested_cure(host),
+            cure_for_unattested(host),
         )
     return Reason(
         f"No Key Provider Service has given {host.host} the key: the host, or the services with "
@@ -107,7 +107,7 @@ def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> Reason
     )
 
 
-def unattested_cure(host: HostFacts) -> str:
+def cure_for_unattested(host: HostFacts) -> str:
     """What tells, and then mends, why a host is not attested."""
     return (
         f"keystead get trusted-hosts; then have what it measures imported: keystead trust export "
@@ -169,6 +169,14 @@ def _why_not_from_the_server(key: KeyFacts) -> Reason:
             f"The key server does not know {key.key}.",
             "LOCK-01",
             "restore the key server's data that has this key",
+        )
+    if key.state == "Active" and key.not_served_to:
+        key_id = key.key.rpartition("/")[2]
+        return Reason(
+            f"The key server does not give {key.key} to {key.not_served_to}: the key is another "
+            "client's.",
+            "C28",
+            f"at the key server: keystead kms key grant {key_id} {key.not_served_to}",
         )
     if key.state in ("Destroyed", "Destroyed Compromised"):
         return Reason(

@@ -18,7 +18,7 @@ from protocol.terms import ProviderId
 
 
 @contextmanager
-def _corrected_by(fix: str) -> Iterator[None]:
+def _suggest_fix(fix: str) -> Iterator[None]:
     """An argument that vCenter refuses is told with what helps."""
     try:
         yield
@@ -34,14 +34,14 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         tpm_required=command.tpm_required,
         make_default=command.default,
     )
-    with _corrected_by("give --key-id a UUID that is not all zeros, or leave it out"):
+    with _suggest_fix("give --key-id a UUID that is not all zeros, or leave it out"):
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
 async def update(session: Session, command: commands.ProviderUpdate) -> Provider:
     """See ``ProviderUpdate``."""
     message = updating(command.provider, command.key_id, session.lab.operation_id())
-    with _corrected_by("name a native key provider, and a UUID that is not all zeros"):
+    with _suggest_fix("name a native key provider, and a UUID that is not all zeros"):
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
@@ -68,7 +68,7 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
     backup = session.files.content(command.file)
     lab = session.lab
     given = "the password in --password-file" if password else "no password"
-    with _corrected_by(f"{command.file} was read with {given}: give the one that it was made with"):
+    with _suggest_fix(f"{command.file} was read with {given}: give the one that it was made with"):
         done = await import_backup(
             lab,
             session.vcenter,

@@ -8,9 +8,9 @@ from chaos.observe.listing import all_hosts, all_providers
 from lab.schema.answers import KeyOnHost, MachineState
 from lab.serve.facts import HostFacts, KeyFacts
 from lab.serve.look import vcenter_up
-from lab.serve.machines import seen
+from lab.serve.machines import fetch_node
 from lab.serve.session import Session
-from lab.serve.several_machines import lost_machine
+from lab.serve.several_machines import find_lost_machine
 from lab.serve.upgrade import newest_of
 from lab.serve.views import key_ref
 from protocol.errors import ProductError
@@ -18,12 +18,13 @@ from protocol.messages.agent import CutRule
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary, QueryHost, TrustView
 from protocol.messages.host.vsan import QueryVsan
 from protocol.messages.kms import GetAttributes
-from protocol.messages.vcenter import HostInfo, ProviderInfo, VmInfo
-from protocol.releases import FEATURES, Feature, has, release_of, written
+from protocol.messages.vcenter import HostInfo, ProviderInfo, QueryCryptoKeyStatus, VmInfo
+from protocol.releases import FEATURES, Feature, format_release, has, release_of
 from protocol.terms import (
     CryptoKeyId,
     HostConnectionState,
     HostCryptoState,
+    KeyUnavailableReason,
     ManagementType,
     NodeName,
     ProviderId,
@@ -67,7 +68,7 @@ async def provider_in_vcenter(session: Session, provider: str) -> ProviderInfo |
     return next((p for p in listed if p.provider == provider), None)
 
 
-async def asked_itself(session: Session, host: NodeName) -> HostSummary | None:
+async def fetch_host_summary(session: Session, host: NodeName) -> HostSummary | None:
     """The host's own view, or None when there is nobody to ask."""
     try:
         return (await session.lab.ask(host, QueryHost())).summary
@@ -82,7 +83,7 @@ def is_cut(session: Session, a: NodeName, b: NodeName) -> bool:
 
 async def host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:
     """What is seen of a host; ``own`` is its own view, None where nobody can be asked."""
-    machine = await seen(session, host)
+    machine = await fetch_node(session, host)
     connected: bool | None = None
     listed: HostInfo | None = None
     attestation = ""
@@ -118,13 +119,13 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         derives=own.kdks if own else (),
         only_native=own is not None and _only_native(own),
         trusted=trust is not None,
-        unattested=_unattested(trust),
+        unattested=_describe_refusal(trust),
         too_old=own is not None and not has(release_of(own.version), Feature.KEY_PERSISTENCE),
         upgrade=_upgrade(session, host),
-        unmounted=() if own is None else await _unmounted(session, host),
-        lost=lost_machine(session, host),
+        unmounted=() if own is None else await _fetch_unmounted_groups(session, host),
+        lost=find_lost_machine(session, host),
         kept_off=session.lab.kept_off(host),
-        vcenter_lost=lost_machine(session, session.vcenter),
+        vcenter_lost=find_lost_machine(session, session.vcenter),
     )
 
 
@@ -133,7 +134,7 @@ def _only_native(own: HostSummary) -> bool:
     return kinds == {ManagementType.NATIVE_PROVIDER}
 
 
-async def _unmounted(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
+async def _fetch_unmounted_groups(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
     try:
         groups = (await session.lab.ask(host, QueryVsan())).groups
     except ProductError:
@@ -141,7 +142,7 @@ async def _unmounted(session: Session, host: NodeName) -> tuple[tuple[str, str],
     return tuple((group.group, group.why) for group in groups if not group.mounted)
 
 
-def _unattested(trust: TrustView | None) -> str:
+def _describe_refusal(trust: TrustView | None) -> str:
     """What the services that refused a trusted host say; empty when one has attested it."""
     reports = () if trust is None else trust.reports
     if any(report.status is TrustAttestationStatus.ATTESTED for report in reports):
@@ -154,7 +155,7 @@ def _unattested(trust: TrustView | None) -> str:
 def _upgrade(session: Session, host: NodeName) -> str:
     """The command that brings a release with key persistence; empty if vCenter has none of it."""
     wanted = FEATURES[Feature.KEY_PERSISTENCE].release
-    to = f"keystead host upgrade {host} --to {written(wanted)}"
+    to = f"keystead host upgrade {host} --to {format_release(wanted)}"
     return to if newest_of(session, host) >= wanted else ""
 
 
@@ -185,7 +186,7 @@ async def key_facts(
         listed = mine is not None
         servers = tuple(s.node for s in mine.servers if s.node) if mine else servers
         outside = mine is not None and not all(s.node for s in mine.servers)
-    up = [s for s in servers if (await seen(session, s)).state is MachineState.RUNNING]
+    up = [s for s in servers if (await fetch_node(session, s)).state is MachineState.RUNNING]
     state: str | None = None
     for server in up:
         found = (await lab.ask(server, GetAttributes(key_ids=(key.key_id,)))).keys
@@ -207,7 +208,20 @@ async def key_facts(
         loaded=at_host.loaded if at_host else None,
         kind=mine.management_type if mine else _kind(session, key.provider_id, own),
         not_granted=of.vm if of is not None and key in (of.not_granted or ()) else "",
+        not_served_to=session.vcenter if state and await _is_not_served(session, key, of) else "",
     )
+
+
+async def _is_not_served(session: Session, key: CryptoKeyId, of: VmInfo | None) -> bool:
+    """Whether key servers tell vCenter that they do not have the key of this locked VM."""
+    if of is None or of.lock_event is None:
+        return False
+    try:
+        asked = QueryCryptoKeyStatus(keys=(key,))
+        [told] = (await session.lab.ask(session.vcenter, asked)).keys
+    except ProductError:
+        return False
+    return told.reason is KeyUnavailableReason.MISSING_IN_KMS
 
 
 def _kind(session: Session, provider: ProviderId, own: HostSummary | None) -> ManagementType:

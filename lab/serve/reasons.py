@@ -10,7 +10,7 @@ from typing import Final
 
 from lab.schema.answers import Reason
 from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
-from lab.serve.missing_keys import not_granted, of_key, of_keys, unattested_cure
+from lab.serve.missing_keys import cure_for_unattested, not_granted, of_key, of_keys
 from protocol.messages.vcenter import ProviderInfo
 from protocol.terms import ManagementType, ProviderHealth
 
@@ -61,7 +61,7 @@ def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
         )
     ]
     if keys and all(key.native for key in keys):
-        return [*found, _derived(host, keys)]
+        return [*found, _explain_derived_keys(host, keys)]
     if host.boot > 1 and keys and not any(key.native for key in keys):
         found += _came(host, keys)
     found += _without_provider(keys)
@@ -114,7 +114,7 @@ def _came(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     return [Reason(f"After boot {host.boot} of {host.host} vCenter brought the key.", "STD-14")]
 
 
-def _derived(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason:
+def _explain_derived_keys(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason:
     """What a boot does to the keys of native providers."""
     gone = sorted({key.provider for key in keys} - {*host.derives})
     if gone:
@@ -158,7 +158,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
                 f"{host.host}",
             )
         )
-    return [*found, *_unmounted(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
+    return [*found, *_explain_unmounted_groups(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
 
 
 def _persistence(host: HostFacts) -> list[Reason]:
@@ -183,7 +183,7 @@ def _persistence(host: HostFacts) -> list[Reason]:
     return []
 
 
-def _unmounted(host: HostFacts) -> list[Reason]:
+def _explain_unmounted_groups(host: HostFacts) -> list[Reason]:
     """Disk groups that stayed behind; what lies on them is absent for the whole cluster."""
     return [
         Reason(
@@ -275,7 +275,7 @@ def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
                 "It is prepared but not safe: a trusted host asks for its host key itself, and "
                 f"{host.unattested or 'no Key Provider Service has given it'}."
             )
-            cure = unattested_cure(host) if host.unattested else "keystead heal --all"
+            cure = cure_for_unattested(host) if host.unattested else "keystead heal --all"
             return [Reason(text, "ATT-02", cure)]
         case "prepared":
             text = "It is prepared but not safe: it rebooted without own means to get its host key"

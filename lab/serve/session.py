@@ -21,7 +21,7 @@ from lab.serve.files import Files
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import ClusterName, NodeName, Role, VmName
 from services.runtime.stands import Stands
 
@@ -102,7 +102,7 @@ class Session:
         """This session for one command that is to go to ``vcenter``; itself when it names none."""
         if not vcenter:
             return self
-        known = NodeName(_known("vCenter", vcenter, self.lab.topology.vcenters))
+        known = NodeName(_resolve_name("vCenter", vcenter, self.lab.topology.vcenters))
         return replace(self, chosen=known)
 
     @property
@@ -116,7 +116,7 @@ class Session:
             return self.vcenter
         return self.lab.vcenter_of(host)
 
-    def told(self, vcenter: NodeName) -> NodeName | None:
+    def vcenter_to_show(self, vcenter: NodeName) -> NodeName | None:
         """What an item of a list says of its vCenter: nothing where there is no choice."""
         return vcenter if len(self.vcenters()) > 1 else None
 
@@ -140,11 +140,11 @@ class Session:
 
     def host(self, name: str) -> NodeName:
         """``name`` as a host; KS-USE-002 with the nearest name otherwise."""
-        return NodeName(_known("host", name, self.lab.hosts()))
+        return NodeName(_resolve_name("host", name, self.lab.hosts()))
 
     def node(self, name: str) -> NodeName:
         """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
-        return NodeName(_known("node", name, [e.node for e in self.lab.directory().nodes]))
+        return NodeName(_resolve_name("node", name, [e.node for e in self.lab.directory().nodes]))
 
     def cluster(self, name: str, host: NodeName | None) -> ClusterName:
         """The cluster meant: ``name``, else that of ``host``, else the first that has a host."""
@@ -154,7 +154,7 @@ class Session:
 
     def vm(self, name: str) -> VmName:
         """``name`` as a VM; KS-USE-002 with the nearest name otherwise."""
-        return VmName(_known("VM", name, self.lab.directory().vms))
+        return VmName(_resolve_name("VM", name, self.lab.directory().vms))
 
     def nodes(self, selectors: Iterable[str]) -> tuple[NodeName, ...]:
         """Nodes by name or selector (``esxi-[001-003]``, ``site:edge``), each once."""
@@ -189,10 +189,10 @@ def _is_name(text: str, known: Iterable[str]) -> bool:
     return text in known or (text != "all" and not set(text) & set("[]:% "))
 
 
-def _known(what: str, name: str, names: Iterable[str]) -> str:
+def _resolve_name(what: str, name: str, names: Iterable[str]) -> str:
     known = list(names)
     if name in known:
         return name
     near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise KeysteadError("KS-USE-002", f"there is no {what} {told(name)}{hint}")
+    raise KeysteadError("KS-USE-002", f"there is no {what} {quote_if_needed(name)}{hint}")

@@ -74,7 +74,7 @@ def _view(machine: Machine) -> LabMachine:
     )
 
 
-def lost_machine(session: Session, node: NodeName) -> LostMachine | None:
+def find_lost_machine(session: Session, node: NodeName) -> LostMachine | None:
     """The machine that ``node`` stands on, if it is another one and not heard; else None."""
     stands_on = None if session.roster is None else session.roster.of_node(node)
     if stands_on is None:

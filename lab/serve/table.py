@@ -43,7 +43,7 @@ from lab.serve import (
     vms,
     vsan,
 )
-from lab.serve.files import Files, opened, sealed
+from lab.serve.files import Files, open_contents, seal_contents
 from lab.serve.machines import way_out
 from lab.serve.session import Session
 from protocol.crypto.transfer import OneTimeKey
@@ -120,7 +120,7 @@ _SERVED = (
     _changes(commands.ClusterDefaultProvider, answers.Cluster, crypto.default_provider),
     _looks(commands.GetAlarms, answers.AlarmList, alarms.alarms),
     _changes(commands.AlarmAcknowledge, answers.Host, alarms.acknowledge),
-    _looks(commands.KeyIds, answers.KnownKeyList, crypto.known_keys),
+    _looks(commands.KeyIds, answers.KnownKeyList, crypto.list_known_keys),
     _changes(commands.KeyGenerate, answers.KnownKey, crypto.generate),
     _changes(commands.KeyAdd, answers.KnownKey, crypto.add_key),
     _changes(commands.KeyRemove, answers.KnownKey, crypto.remove_key),
@@ -186,6 +186,8 @@ _SERVED = (
     _changes(commands.VsanMount, answers.Vsan, vsan.mount),
     _looks(commands.KmsKeyShow, answers.Key, keys.show),
     _changes(commands.KmsKeyActivate, answers.Key, keys.activate),
+    _changes(commands.KmsKeyGrant, answers.Key, keys.grant),
+    _changes(commands.KmsKeyUngrant, answers.Key, keys.ungrant),
     _changes(commands.KmsKeyRevoke, answers.Fault, keys.revoke),
     _changes(commands.KmsKeyDestroy, answers.Fault, keys.destroy),
     _changes(commands.KmsBackup, answers.KeyBackup, keys.backup),
@@ -197,7 +199,7 @@ _SERVED = (
     _changes(commands.KmsRevoke, answers.KmsIdentityList, kmip_trust.revoke),
     _changes(commands.KmsScope, answers.KmsIdentityList, kmip_trust.scope),
     _changes(commands.KmsRenewCertificate, answers.KmsIdentityList, kmip_trust.renew_server),
-    _looks(commands.ProviderTrust, answers.ProviderTrustList, kmip_trust.trusted),
+    _looks(commands.ProviderTrust, answers.ProviderTrustList, kmip_trust.list_trust),
     _changes(commands.ProviderTrustServers, answers.ProviderTrustList, kmip_trust.trust_servers),
     _changes(commands.ProviderRenewCertificate, answers.ProviderTrustList, kmip_trust.renew_client),
     _changes(commands.ProviderSigningRequest, answers.SigningRequest, kmip_trust.signing_request),
@@ -229,7 +231,7 @@ _SERVED = (
     _changes(commands.TrustRenewCertificate, answers.TrustedHostList, trust.renew),
     _changes(commands.TrustRenewServices, answers.TrustAuthority, trust.renew_services),
     _looks(commands.GetTrustAuthority, answers.TrustAuthority, trust.authority),
-    _looks(commands.GetTrustedHosts, answers.TrustedHostList, trust.trusted_hosts),
+    _looks(commands.GetTrustedHosts, answers.TrustedHostList, trust.list_trusted_hosts),
     _changes(commands.KmsKeyCreate, answers.Key, trust.key_create),
     _changes(commands.LinkCut, answers.Fault, faults.cut),
     _changes(commands.LinkDelay, answers.Fault, faults.delay),
@@ -273,9 +275,9 @@ async def carry_out(session: Session, message: RunCommand, key: OneTimeKey) -> C
     """Do a command that came from elsewhere, its files sealed to ``key``. Raises
     ``KeysteadError``, ``OSError``, and ``CryptographicFailure`` for files that do not open."""
     command = decode_command(message.command)
-    files = Files(opened(name_of(command), key, message.files))
+    files = Files(open_contents(name_of(command), key, message.files))
     answer = await perform(session, command, message.vcenter, message.user, files)
     written: dict[str, bytes] = {}
     if files.written:
-        written = sealed(name_of(command), message.recipient, files.written)
+        written = seal_contents(name_of(command), message.recipient, files.written)
     return CommandDone(answer=encode_answer(answer), files=written)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chaos import installs
-from lab.building.kmip_trust import asked_by_kmip, trust_nodes
+from lab.building.kmip_trust import list_kmip_servers, trust_nodes
 from lab.building.trust import TASK_S, enabling, image_of, primary_key, set_up
 from lab.schema import commands
 from lab.schema.answers import (
@@ -29,7 +29,7 @@ from protocol.errors import ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import ExportTpmEndorsement
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyId, ManagementType, NodeName, ProviderId
 from protocol.trust import (
@@ -133,12 +133,14 @@ async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthor
 
 async def export(session: Session, command: commands.TrustExport) -> TrustFile:
     """See ``TrustExport``."""
-    found, of = await _exported(session, command)
+    found, of = await _export_item(session, command)
     session.files.write(command.file, KeyMaterial(msgspec.json.encode(found)))
     return TrustFile(item=command.item, of=of, file=command.file)
 
 
-async def _exported(session: Session, command: commands.TrustExport) -> tuple[TrustItemFile, str]:
+async def _export_item(
+    session: Session, command: commands.TrustExport
+) -> tuple[TrustItemFile, str]:
     lab = session.lab
     match command.item:
         case "principal":
@@ -215,7 +217,7 @@ async def key_provider(session: Session, command: commands.TrustKeyProvider) -> 
         provider=ProviderId(command.provider),
         primary_key_id=KeyId(command.primary_key),
         servers=servers,
-        by_kmip=asked_by_kmip(session.lab, servers),
+        by_kmip=list_kmip_servers(session.lab, servers),
     )
     made = await _ask_authority(session, message)
     services = [service for _, service in _plan(session).services]
@@ -259,7 +261,9 @@ async def _check_made(session: Session, provider: str) -> None:
     made = [item.name for item in state.items if item.kind == TrustItem.PROVIDER]
     if provider not in made:
         there = ", ".join(made) or "none"
-        text = f"the Trust Authority has no key provider {told(provider)}; it has {there}"
+        text = (
+            f"the Trust Authority has no key provider {quote_if_needed(provider)}; it has {there}"
+        )
         raise KeysteadError("KS-USE-002", text)
 
 
@@ -303,7 +307,9 @@ async def authority(session: Session, command: commands.GetTrustAuthority) -> Tr
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
-async def trusted_hosts(session: Session, command: commands.GetTrustedHosts) -> TrustedHostList:
+async def list_trusted_hosts(
+    session: Session, command: commands.GetTrustedHosts
+) -> TrustedHostList:
     """See ``GetTrustedHosts``."""
     return await _ask_workload(session, m.QueryTrustedClusters())
 

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from lab.schema import commands
 from lab.schema.answers import HostPowerList
 from lab.schema.answers.base import MachineState
-from lab.serve.hosts import one_by_one, settled
+from lab.serve.hosts import one_by_one, wait_for_inventory
 from lab.serve.session import Session
-from lab.serve.whereabouts import listed_vms
+from lab.serve.whereabouts import list_all_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost
-from protocol.releases import Release, release_of, written
+from protocol.releases import Release, format_release, release_of
 from protocol.terms import NodeName, Role
 
 
@@ -31,11 +31,11 @@ async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerL
         if node in there:
             return status
         had = (await session.lab.firmware_of(node)).banks
-        other, until = written(await _release(session, node)), status.boot
+        other, until = format_release(await _release(session, node)), status.boot
         if had.other and had.until == status.boot:  # what was installed last has never booted
             other, until = had.other, had.until
-        banks = BootBanks(release=written(release), other=other, until=until)
-        return await _booted(session, status, banks)
+        banks = BootBanks(release=format_release(release), other=other, until=until)
+        return await _install_and_boot(session, status, banks)
 
     return await _each(session, nodes, f"install {release} on", install)
 
@@ -53,11 +53,11 @@ async def rollback(session: Session, command: commands.HostRollback) -> HostPowe
     async def go_back(node: NodeName) -> NodeStatus:
         banks, status = (await session.lab.firmware_of(node)).banks, await session.lab.status(node)
         back = BootBanks(release=banks.other, until=status.boot, rolled_back=True)
-        return await _booted(session, status, back)
+        return await _install_and_boot(session, status, back)
 
     done = await _each(session, nodes, "go back on", go_back)
     with suppress(ProductError):  # vCenter may be away
-        await listed_vms(session)
+        await list_all_vms(session)
     return done
 
 
@@ -69,11 +69,11 @@ async def _each(
 ) -> HostPowerList:
     done = await one_by_one(session, nodes, text, act)
     running = [row.host for row in done.items if row.machine is MachineState.RUNNING]
-    await settled(session, tuple(running))
+    await wait_for_inventory(session, tuple(running))
     return done
 
 
-async def _booted(session: Session, status: NodeStatus, banks: BootBanks) -> NodeStatus:
+async def _install_and_boot(session: Session, status: NodeStatus, banks: BootBanks) -> NodeStatus:
     """The host with these images; booted, unless it was off.
 
     What is installed is written down first: it is on the host, whatever ends the lab.

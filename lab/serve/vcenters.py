@@ -6,7 +6,7 @@ from chaos.backups import back_up
 from chaos.installs import install_anew, restore_vcenter
 from lab.schema import commands
 from lab.schema.answers import HostPowerList, VcenterCopy
-from lab.serve.machines import seen
+from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import power_view
 from protocol.terms import ProviderId
@@ -26,7 +26,7 @@ async def restore(session: Session, command: commands.VcenterRestore) -> Vcenter
 
 
 async def _copy(session: Session, backup: str, gone: tuple[ProviderId, ...] = ()) -> VcenterCopy:
-    machine = (await seen(session, session.vcenter)).state
+    machine = (await fetch_node(session, session.vcenter)).state
     return VcenterCopy(vcenter=session.vcenter, backup=backup, machine=machine, gone=gone)
 
 

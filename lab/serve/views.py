@@ -224,9 +224,11 @@ def pair_text(pair: PairStatus) -> str:
     if pair.peer is None:
         return ""
     if pair.down_since is None:
-        return f"{pair.peer} in step"
-    since = datetime.fromtimestamp(pair.down_since, UTC).strftime("%H:%M:%S")
-    return f"{pair.peer} marked as down since {since}Z, {_keys(pair.waiting)} for it"
+        text = f"{pair.peer} in step"
+    else:
+        since = datetime.fromtimestamp(pair.down_since, UTC).strftime("%H:%M:%S")
+        text = f"{pair.peer} marked as down since {since}Z, {_keys(pair.waiting)} for it"
+    return "; ".join([text, *_names(pair)])
 
 
 def group_text(group: GroupStatus) -> str:
@@ -251,7 +253,16 @@ def group_text(group: GroupStatus) -> str:
         (group.keys_breached, "id with two materials", "ids with two materials"),
     ):
         parts += [f"{number} {one if number == 1 else several}"] if number else []
-    return "; ".join(parts)
+    return "; ".join([*parts, *_names(group)])
+
+
+def _names(status: PairStatus | GroupStatus) -> list[str]:
+    """Names that several keys have: the first of them with its keys, and how many others."""
+    if not status.shared_names:
+        return []
+    first, others = status.shared_names[0], status.names_shared - 1
+    more = f", and {others} more such Name{'s' if others > 1 else ''}" if others else ""
+    return [f"Name of several keys: {first.name} ({', '.join(first.key_ids)}){more}"]
 
 
 def rejections_text(found: Rejections) -> str:

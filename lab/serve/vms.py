@@ -10,7 +10,7 @@ from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from lab.serve.session import Session
 from lab.serve.views import disk_views, vm_view
-from lab.serve.whereabouts import at_vm, listed_vms
+from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
 from protocol.messages.vcenter import (
@@ -49,10 +49,10 @@ async def _power(
 ) -> VmPowerList:
     """Ask for each; one refusal does not keep the others from being asked."""
     items: list[VmPower] = []
-    for vcenter, vm, host in await _chosen(session, command):
+    for vcenter, vm, host in await _select_vms(session, command):
         there = session.at(vcenter)
         try:
-            power, at = await _asked(there, vm, host if command.on_host else None, wanted)
+            power, at = await _set_power(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
             items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
@@ -61,7 +61,7 @@ async def _power(
     return VmPowerList(wanted=wanted, items=tuple(items))
 
 
-async def _chosen(
+async def _select_vms(
     session: Session, command: commands.VmOn | commands.VmOff
 ) -> list[tuple[NodeName, VmName, NodeName]]:
     """The VMs meant, each with its vCenter and its host, in the inventory's order."""
@@ -69,7 +69,7 @@ async def _chosen(
     names = set(session.vms(command.vms))
     if command.on_host and host is not None:
         return [(session.vcenter_of(host), v, host) for v in sorted(names)]
-    listed = await listed_vms(session)
+    listed = await list_all_vms(session)
     spelled = names & {*command.vms}  # a selector chooses among the host's VMs, a name is meant
     elsewhere = [f"{v.vm} is on {v.host}" for _, v in listed if v.vm in spelled and v.host != host]
     if host is not None and elsewhere:
@@ -81,7 +81,7 @@ async def _chosen(
     ]
 
 
-async def _asked(
+async def _set_power(
     session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
 ) -> tuple[PowerState, NodeName]:
     """The VM's power afterwards, and its host, which DRS may have chosen; as the host says when it
@@ -230,7 +230,7 @@ async def guest_challenge(session: Session, command: commands.VmGuestChallenge) 
 async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
-    host = next(v.host for _, v in await listed_vms(session) if v.vm == vm)
+    host = next(v.host for _, v in await list_all_vms(session) if v.vm == vm)
     answer = await session.ask(host, message)
     return GuestAnswer(
         digest=answer.digest,

@@ -14,7 +14,7 @@ from lab.schema.answers import Host, Vm
 from lab.schema.commands import Command, GetFaults, GetHosts, GetVms
 from lab.schema.errors import KeysteadError
 from lab.serve.following import Do
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import HostConnectionState, HostCryptoState, PowerState, VmCryptoState
 
 
@@ -90,7 +90,7 @@ class Condition:
             if name not in there:
                 near = difflib.get_close_matches(name[:100], there, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                text = f"--for {self.text}: there is no {self.noun} {told(name)}{hint}"
+                text = f"--for {self.text}: there is no {self.noun} {quote_if_needed(name)}{hint}"
                 raise KeysteadError("KS-USE-003", text)
 
 

@@ -25,7 +25,7 @@ async def at_vm(session: Session, vm: VmName) -> Session:
     return session
 
 
-async def listed_vms(session: Session) -> list[tuple[NodeName, VmInfo]]:
+async def list_all_vms(session: Session) -> list[tuple[NodeName, VmInfo]]:
     """Every VM with the vCenter that has it, by name.
 
     The lab knows them from then on: some came by no command, as after ``HostRollback``.

@@ -170,7 +170,7 @@ class Points(Gate):
                 self._shorten(call)  # what has room is there
             if happening is Happening.EIO and call.name == "disk.sync":
                 self._lab.world.store(call.life.node).on_disk.lose(call.path)
-            raise _refused(happening, call)
+            raise _build_error(happening, call)
 
     def within(self, call: StorageCall) -> None:
         """See what happens between the work of a commit and the commit."""
@@ -193,7 +193,7 @@ class Points(Gate):
         happening = self._happens(When.AFTER)
         await self._ends(call, happening)
         if happening in REFUSALS:
-            raise _refused(happening, call)
+            raise _build_error(happening, call)
         if happening in _FLAWS:
             drive = self._lab.world.store(call.life.node).drives[call.path]
             drawn = stream(self._lab.seed, f"flaw/{self._passage}/{happening}")
@@ -262,7 +262,7 @@ class Points(Gate):
         return 1 + int(stream(self._lab.seed, f"torn/{self._passage}").random() * (size - 1))
 
 
-def _refused(happening: Happening, call: StorageCall) -> OSError | TpmError:
+def _build_error(happening: Happening, call: StorageCall) -> OSError | TpmError:
     if call.name.startswith("tpm."):
         return tpm_error(RC_FAILURE)
     code = errno.ENOSPC if happening is Happening.ENOSPC else errno.EIO

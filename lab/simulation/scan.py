@@ -16,7 +16,7 @@ import msgspec
 from chaos.draws import Draws
 from chaos.history import History
 from lab.scan import ledger
-from lab.scan.outcome import CANARY, searched, write
+from lab.scan.outcome import CANARY, search_and_count, write
 from lab.scan.search import Place
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRecord
@@ -32,7 +32,7 @@ class Scan:
         before = lab.broker.tap
 
         def hear(subject: str, reply: str, payload: bytes) -> None:
-            self._wire.append(heard(subject, reply, payload))
+            self._wire.append(bus_place(subject, reply, payload))
             if before is not None:
                 before(subject, reply, payload)
 
@@ -45,18 +45,18 @@ class Scan:
         places = [
             *self._wire,
             *at_rest(self._lab),
-            *logged(logs),
-            *told(history),
+            *log_places(logs),
+            *history_places(history),
             Place("history", CANARY, msgspec.json.encode({"data": repr(canary)})),
         ]
         secrets = {**ledger.seen, **self._lab.world.identities()}
-        found, sorts = searched(secrets, canary, places)
+        found, sorts = search_and_count(secrets, canary, places)
         write(history, found, sorts, len(secrets), kept=ledger.kept())
 
     def _plant(self, canary: bytes) -> Sequence[NodeRecord]:
         """Raw on a disk, in hexadecimal on a datastore, backwards on the bus, and so on; the log
         with one line more."""
-        self._wire.append(heard(f"e.{CANARY}", "", b"x" + canary[::-1]))
+        self._wire.append(bus_place(f"e.{CANARY}", "", b"x" + canary[::-1]))
         store = next(iter(self._lab.world.stores.values()))
         store.on_disk.write(CANARY, b"xyz" + canary)
         for held in self._lab.world.stores.values():
@@ -69,7 +69,7 @@ class Scan:
         return [*self._lab.records, line]
 
 
-def heard(subject: str, reply: str, payload: bytes) -> Place:
+def bus_place(subject: str, reply: str, payload: bytes) -> Place:
     """A message as the broker lets it in."""
     return Place("bus", subject, f"{subject} {reply} ".encode() + payload)
 
@@ -88,13 +88,13 @@ def at_rest(lab: SimLab) -> Iterator[Place]:
             yield Place("datastore", f"{name}/{path}", data)
 
 
-def logged(records: Sequence[NodeRecord]) -> Iterator[Place]:
+def log_places(records: Sequence[NodeRecord]) -> Iterator[Place]:
     """The lines of all nodes' logs."""
     for record in records:
         yield Place("log", f"{record.node}:{record.kind}", msgspec.json.encode(record))
 
 
-def told(history: History) -> Iterator[Place]:
+def history_places(history: History) -> Iterator[Place]:
     """The records of a run's history."""
     for line in history.records:
         yield Place("history", f"{line.type}:{line.op}", msgspec.json.encode(line))

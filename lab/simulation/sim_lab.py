@@ -117,7 +117,7 @@ class SimLab(LabCore):
         return "sim"
 
     @asynccontextmanager
-    async def tapped(self, hear: TapCallback) -> AsyncIterator[Callable[[], int]]:
+    async def tap(self, hear: TapCallback) -> AsyncIterator[Callable[[], int]]:
         before, self.broker.tap = self.broker.tap, hear
         try:
             yield lambda: 0
@@ -153,10 +153,10 @@ class SimLab(LabCore):
         except TimeoutError:
             raise TimedOut(f"no answer about {node} within {within_s:g} s") from None
         if isinstance(message, Ask) and isinstance(answer, Answer | ProductError):
-            self._said(node, message.name, answer)
+            self._trace_answer(node, message.name, answer)
         if isinstance(message, AskEach) and isinstance(answer, Answers):
             for asked, one in zip(message.nodes, answer.answers, strict=False):
-                self._said(asked, message.name, one)
+                self._trace_answer(asked, message.name, one)
         if isinstance(answer, ProductError):
             raise answer
         return answer  # type: ignore[return-value]
@@ -167,7 +167,7 @@ class SimLab(LabCore):
         except ProductError as error:
             return error
 
-    def _said(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
+    def _trace_answer(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
         self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {name}", said.of_answer(answer))
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
@@ -250,7 +250,7 @@ class SimLab(LabCore):
     async def check_room(self, node: NodeName, *, to_copy: bool = False) -> None:
         """There is always room in memory."""
 
-    async def named_file(self, path: str) -> bytes:
+    async def read_named_file(self, path: str) -> bytes:
         return read_regular(path)
 
     async def disk_file(self, node: NodeName, path: str) -> bytes:

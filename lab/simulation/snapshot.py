@@ -54,7 +54,7 @@ class Origin:
     patch: str = ""
     ledger: bool = False
 
-    def built(self, seed: int, **options: Any) -> tuple[SimLab, Session]:
+    def build_lab(self, seed: int, **options: Any) -> tuple[SimLab, Session]:
         """The lab with which the run of ``seed`` begins; ``options`` are those of ``SimLab``."""
         if self.ledger:
             keep()
@@ -74,7 +74,7 @@ class Origin:
         **named: P.kwargs,
     ) -> T:
         """One run from the start, in this process; from a ``Snapshot`` it is the same run."""
-        lab, session = self.built(seed)
+        lab, session = self.build_lab(seed)
         lab.reseed(seed)
         return function(lab, session, *args, **named)
 
@@ -166,8 +166,9 @@ _held: list[tuple[SimLab, Session]] = []
 
 def hold(argument: bytes) -> None:
     """What the process of a build loads: the lab, and with the argument the code of its runs."""
+    origin: Origin
     origin, number, _ = pickle.loads(argument)  # noqa: S301
-    _held.append(origin.built(number))
+    _held.append(origin.build_lab(number))
 
 
 def _play(

@@ -82,7 +82,7 @@ def scratch(name: str) -> Iterator[Path]:
     """A folder of this process, called after ``name``, that is gone after the block; KS-LAB-005
     when it cannot be made. After a kill, ``collect`` removes it."""
     collect()
-    folder, lock = _made(name)
+    folder, lock = _make_folder(name)
     try:
         yield folder
     finally:
@@ -90,7 +90,7 @@ def scratch(name: str) -> Iterator[Path]:
         os.close(lock)
 
 
-def _made(name: str) -> tuple[Path, int]:
+def _make_folder(name: str) -> tuple[Path, int]:
     import tempfile
 
     for _ in range(_TRIES):

@@ -113,17 +113,17 @@ class LabFolder:
             data = (self.path / "lab.json").read_bytes()
         except FileNotFoundError:
             if (self.path / "nodes").exists():
-                raise damaged(self, "lab.json") from None
+                raise damage_error(self, "lab.json") from None
             return None
         except IsADirectoryError:
-            raise damaged(self, "lab.json") from None
+            raise damage_error(self, "lab.json") from None
         except OSError as error:
             raise no_room(error) from None
         try:
             layout = msgspec.json.decode(data).get("layout")
             record = msgspec.json.decode(data, type=LabRecord) if layout == LAYOUT else None
         except (msgspec.DecodeError, AttributeError):
-            raise damaged(self, "lab.json") from None
+            raise damage_error(self, "lab.json") from None
         if record is None:
             raise KeysteadError(
                 "KS-LAB-004",
@@ -132,7 +132,7 @@ class LabFolder:
                 f"keystead down --purge --name {self.name}, then keystead up",
             )
         if record.digest != _digest(record):
-            raise damaged(self, "lab.json")
+            raise damage_error(self, "lab.json")
         return record
 
     def save(self, record: LabRecord) -> None:
@@ -205,7 +205,7 @@ class LabFolder:
     def supervisor(self) -> int:
         """Pid of the lab's supervisor, 0 when there is none. A pid that was reused is none; one
         that is not written down is looked for."""
-        pid = self._written()[0]
+        pid = self._read_supervisor()[0]
         if pid and self._is_supervisor(pid):
             return pid
         if not self.locked():
@@ -236,9 +236,9 @@ class LabFolder:
 
     def serving(self) -> bool:
         """Whether the supervisor has said that it takes commands."""
-        return self._written()[1]
+        return self._read_supervisor()[1]
 
-    def _written(self) -> tuple[int, bool]:
+    def _read_supervisor(self) -> tuple[int, bool]:
         pid, _, rest = self.read("supervisor").decode(errors="replace").strip().partition(" ")
         return (int(pid), rest == "serving") if pid.isdecimal() and len(pid) < 10 else (0, False)
 
@@ -288,7 +288,7 @@ def is_purged(folder: Path) -> bool:
     return (folder / _PURGED).exists()
 
 
-def damaged(folder: LabFolder, name: str) -> KeysteadError:
+def damage_error(folder: LabFolder, name: str) -> KeysteadError:
     """What a person reads when a file of a lab is missing, or not as it was written."""
     return KeysteadError(
         "KS-LAB-008",

@@ -137,7 +137,7 @@ class Start:
 
         ``timeout_s``: real seconds that it may take; None: as long as it gets on.
         """
-        with self.folder.lock() as lock, self._heard():
+        with self.folder.lock() as lock, self._count_signals():
             if self.fresh and self.folder.record() is not None:
                 raise KeysteadError("KS-LAB-002", f"a lab {self.folder.name} was just made")
             process: subprocess.Popen[bytes] | None = None
@@ -155,14 +155,14 @@ class Start:
             except (KeysteadError, Interrupted, OSError) as error:
                 if process is not None:
                     self._end(process)
-                raise self._taken_back(error) from None
+                raise self._undo(error) from None
             finally:
                 os.close(ours)
                 if theirs >= 0:
                     os.close(theirs)
 
     @contextmanager
-    def _heard(self) -> Iterator[None]:
+    def _count_signals(self) -> Iterator[None]:
         """Signals that end a command are counted, and looked at where nothing is half done."""
 
         def count(number: int, frame: object) -> None:
@@ -224,7 +224,7 @@ class Start:
                 continue
             news = os.read(source, 1 << 16)
             if not news:
-                raise self._ended(process)
+                raise self._end_error(process)
             heard = now
             *lines, data = (data + news).split(b"\n")
             for line in map(json.loads, lines):
@@ -238,7 +238,7 @@ class Start:
                 if not wait:
                     return ()
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> KeysteadError:
+    def _end_error(self, process: subprocess.Popen[bytes]) -> KeysteadError:
         with suppress(subprocess.TimeoutExpired):
             process.wait(KILL_LIMIT_S)
         lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
@@ -258,7 +258,7 @@ class Start:
             process.kill()
         process.wait()
 
-    def _taken_back(self, error: Exception) -> Exception:
+    def _undo(self, error: Exception) -> Exception:
         """The error to show, when a new lab's folder has been removed and logs put aside."""
         if isinstance(error, OSError):
             error = no_room(error)

@@ -30,7 +30,7 @@ from lab.brokers.control_plane import ControlServer
 from lab.building.course import Course
 from lab.building.provision import provision, start_nodes, wait_ready
 from lab.machines.checkup import SUPERVISOR
-from lab.machines.epoch import ended, going_on
+from lab.machines.epoch import going_on, remove_clock
 from lab.machines.health import Health, serve
 from lab.machines.listening import DEFAULT
 from lab.members.inviting import Inviter
@@ -136,7 +136,7 @@ class Supervisor:
         self.session.warnings.append(text)
         self._report(text, 0, 0)
 
-    def stood(self, stand: Stand) -> None:
+    def report_stall(self, stand: Stand) -> None:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)
@@ -182,13 +182,13 @@ class Supervisor:
 
     async def _run_inviting(self, waiting: Waiting, inviter: Inviter) -> None:
         inviting = asyncio.get_running_loop().create_task(inviter.run())
-        inviting.add_done_callback(self._invited)
+        inviting.add_done_callback(self._report_end_of_inviting)
         try:
             await self._run(waiting)
         finally:
             inviting.cancel()
 
-    def _invited(self, inviting: asyncio.Task[None]) -> None:
+    def _report_end_of_inviting(self, inviting: asyncio.Task[None]) -> None:
         if not inviting.cancelled() and (error := inviting.exception()) is not None:
             self.warn(f"no machine is invited any more: {type(error).__name__}: {error}")
             traceback.print_exception(error)
@@ -280,7 +280,7 @@ class Supervisor:
             self.folder.note_supervisor(serving=False)
         self.notes.checkpoint()
         await self.lab.close(orderly=True)
-        ended(self.folder)
+        remove_clock(self.folder)
         if self.lost is not None:
             raise self.lost
 
@@ -336,7 +336,7 @@ def _to_log(text: str) -> None:
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def _failed(error: BaseException) -> ProgressLine:
+def _failure_line(error: BaseException) -> ProgressLine:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, KeysteadError):
@@ -344,7 +344,7 @@ def _failed(error: BaseException) -> ProgressLine:
     if isinstance(error, ProductError):
         return ProgressLine(error_id="KS-LAB-003", text=f"{type(error).__name__}: {error}")
     if isinstance(error, OSError):
-        return _failed(no_room(error))
+        return _failure_line(no_room(error))
     return ProgressLine(error_id="KS-INT-001", text=f"{type(error).__name__}: {error}")
 
 
@@ -363,10 +363,10 @@ def main() -> None:
             if record is None:
                 raise KeysteadError("KS-LAB-001", f"there is no lab {folder.name}")
             supervisor = Supervisor(folder, record, lock)
-            run_watched(supervisor.run(waiting), supervisor.stood)
+            run_watched(supervisor.run(waiting), supervisor.report_stall)
             folder.forget_supervisor()
     except BaseException as error:
-        line = _failed(error)
+        line = _failure_line(error)
         waiting.tell(line)
         folder.note_end(line.text)
         if isinstance(error, KeysteadError):

@@ -39,7 +39,7 @@ class KeyServerCustody(KeyServer):
         await scene.lab.add_node(msgspec.structs.replace(spec, node=SERVER, tpm=tpm))
         await scene.lab.power_on(SERVER)
         for number in range(_KEYS):
-            await self._made_key(scene, f"key-{number}", True)
+            await self._make_key(scene, f"key-{number}", True)
 
     def steps(self) -> tuple[Step, ...]:
         file, sealed = RootKind.KEYFILE, RootKind.TPM
@@ -58,7 +58,7 @@ class KeyServerCustody(KeyServer):
         scene.notes.setdefault("rings", {}).setdefault(now.root, set()).update(_rings(scene))
         return {**keys, "root": now.root.value, "kek": str(now.kek)}
 
-    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+    async def find_remains(self, scene: Scene, gone: State, now: State) -> list[str]:
         """Neither the file of a root that is no more, nor a ring that it opens, is anywhere."""
         if gone["root"] == now["root"]:
             return []

@@ -100,13 +100,13 @@ async def _enable(scene: Scene, attempt: int) -> None:
 # ---- what steps make of a state ------------------------------------------------------------------
 
 
-def _changed(old: State, new: State) -> dict[str, Any]:
+def _changes(old: State, new: State) -> dict[str, Any]:
     return {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
 def _serves(node: NodeName) -> Became:
     def became(old: State, new: State) -> bool:
-        changed = _changed(old, new)
+        changed = _changes(old, new)
         described = {"mode", "recovery key", "persistence"} if node == _HOST else set()
         return changed.pop(node, "") == "serves" and changed.keys() <= described
 
@@ -114,10 +114,10 @@ def _serves(node: NodeName) -> Became:
 
 
 def _first_key(old: State, new: State) -> bool:
-    values = [value for name, value in _changed(old, new).items() if name.startswith("key ")]
-    return len(values) == 1 == len(_changed(old, new)) and values != ["lost"]
+    values = [value for name, value in _changes(old, new).items() if name.startswith("key ")]
+    return len(values) == 1 == len(_changes(old, new)) and values != ["lost"]
 
 
 def _enabled(old: State, new: State) -> bool:
-    changed = _changed(old, new)
+    changed = _changes(old, new)
     return changed.pop("persistence", "") == "True" and changed.keys() <= {"mode", "recovery key"}

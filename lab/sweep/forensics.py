@@ -54,7 +54,7 @@ def lying(
     return found
 
 
-def wrapped_at_rest(files: Collection[tuple[str, bytes]]) -> dict[str, bytes]:
+def read_wrapped_keys(files: Collection[tuple[str, bytes]]) -> dict[str, bytes]:
     """The box in which each key lies in a key server's database, by id; none of a destroyed key."""
     found: dict[str, bytes] = {}
     for path, data in files:

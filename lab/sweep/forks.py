@@ -96,7 +96,7 @@ def strike(
         played = Played(step=play.step, violations=(f"{type(error).__name__}: {error}",))
     if forks.passage is not None:
         forks.tell(played)
-    return [*forks.struck, *forks.missed()]
+    return [*forks.struck, *forks.list_missed()]
 
 
 class _Forks:
@@ -124,7 +124,7 @@ class _Forks:
                 return blow.happening
         return None
 
-    def missed(self) -> list[Struck]:
+    def list_missed(self) -> list[Struck]:
         """The blows that never fell, for this play came by another way: nothing is known of them.
 
         Behind a call that has failed by itself none falls, and none is missed.
@@ -150,7 +150,7 @@ class _Forks:
             return True
         os.close(writing)
         try:
-            answer = _heard(reading)
+            answer = _read_all(reading)
         finally:
             os.close(reading)
             os.kill(pid, signal.SIGKILL)  # it has told, or will not
@@ -173,7 +173,7 @@ class _Forks:
         os._exit(0)
 
 
-def _heard(reading: int) -> bytes:
+def _read_all(reading: int) -> bytes:
     """All that a child tells; empty when it has not come to its end in time."""
     end, parts = time.monotonic() + LIMIT_S, list[bytes]()
     while select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:

@@ -45,7 +45,7 @@ class KeyStore(Story):
     async def prepare(self, scene: Scene) -> None:
         await scene.settle()
         scene.notes["guests"] = Guests(scene.lab, Draws(scene.lab.seed, "guests"))
-        await self.taken(scene)
+        await self.after_step(scene)
 
     def steps(self) -> tuple[Step, ...]:
         on, off = _esx(f"{_PERSISTENCE} enable"), f"{_PERSISTENCE} disable"
@@ -88,22 +88,22 @@ class KeyStore(Story):
             "recovery key": summary.recovery_id,
         }
 
-    async def taken(self, scene: Scene) -> None:
+    async def after_step(self, scene: Scene) -> None:
         """The disk of each new guest is filled, encrypted with a key that its VM's key wraps."""
         guests: Guests = scene.notes["guests"]
         for vm in await _vms(scene):
-            if vm.vm not in guests.planted():
+            if vm.vm not in guests.list_planted():
                 async with _running(scene, vm):
                     await guests.plant(vm.vm, HOST)
 
-    async def proved(self, scene: Scene, state: State) -> list[str]:
+    async def find_unusable(self, scene: Scene, state: State) -> list[str]:
         """A VM whose key is stored runs on it, and its guest reads what it has written."""
         guests: Guests = scene.notes["guests"]
         if not state["persistence"]:
             return []
         found = []
         for vm in await _vms(scene):
-            if vm.vm in guests.planted() and state["stored"].issuperset(map(str, vm.keys)):
+            if vm.vm in guests.list_planted() and state["stored"].issuperset(map(str, vm.keys)):
                 try:
                     async with _running(scene, vm):
                         asked = await guests.challenge(vm.vm, HOST)
@@ -114,7 +114,7 @@ class KeyStore(Story):
                         found.append(f"what the guest of {vm.vm} wrote is lost: {asked.detail}")
         return found
 
-    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+    async def find_remains(self, scene: Scene, gone: State, now: State) -> list[str]:
         keys = gone["stored"] - now["stored"]
         values = {key: value for key, value in scene.notes["values"].items() if key in keys}
         files = list(scene.lab.world.store(HOST).images())

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
-from lab.sweep.forensics import wrapped_at_rest
+from lab.sweep.forensics import read_wrapped_keys
 from lab.sweep.scene import Scene
 from lab.sweep.story import State, Step, Story
 from protocol.messages.kms import (
@@ -37,27 +37,33 @@ class KeyServer(Story):
 
     def steps(self) -> tuple[Step, ...]:
         return (
-            Step("create a key", self._create("first"), _made(KmipState.PRE_ACTIVE)),
-            Step("activate it", self._move("first", Activate), _moved(KmipState.ACTIVE)),
-            Step("create an active key", self._create("second", True), _made(KmipState.ACTIVE)),
+            Step("create a key", self._create("first"), _becomes_made(KmipState.PRE_ACTIVE)),
+            Step("activate it", self._move("first", Activate), _becomes_moved(KmipState.ACTIVE)),
             Step(
-                "deactivate the first", self._move("first", Revoke), _moved(KmipState.DEACTIVATED)
+                "create an active key",
+                self._create("second", True),
+                _becomes_made(KmipState.ACTIVE),
+            ),
+            Step(
+                "deactivate the first",
+                self._move("first", Revoke),
+                _becomes_moved(KmipState.DEACTIVATED),
             ),
             Step("reboot", self._reboot, lambda old, new: old == new),
             Step(
                 "destroy the first",
                 self._move("first", Destroy),
-                _moved(KmipState.DESTROYED),
+                _becomes_moved(KmipState.DESTROYED),
                 removes=True,
             ),
-            Step("compromise the second", self._compromise, _moved(KmipState.COMPROMISED)),
+            Step("compromise the second", self._compromise, _becomes_moved(KmipState.COMPROMISED)),
             Step("create three keys at once", self._create_many, _made_many, between=_made_some),
         )
 
     async def look(self, scene: Scene) -> State:
-        return await _held(scene, self.watched)
+        return await _read_keys(scene, self.watched)
 
-    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+    async def find_remains(self, scene: Scene, gone: State, now: State) -> list[str]:
         """Of a destroyed key neither its value nor the box that it lay in is anywhere."""
         found = []
         for name in gone:
@@ -72,7 +78,7 @@ class KeyServer(Story):
 
     # ---- steps ------------------------------------------------------------------------------
 
-    async def _made_key(self, scene: Scene, name: str, activate: bool) -> None:
+    async def _make_key(self, scene: Scene, name: str, activate: bool) -> None:
         """The same operation at each try: it makes one key."""
         message = CreateKey(operation_id=f"sweep-{name}", activate=activate, get=True)
         made = await scene.as_node(VCENTER, self.watched[0], message)
@@ -83,14 +89,14 @@ class KeyServer(Story):
 
     def _create(self, name: str, activate: bool = False) -> Do:
         async def do(scene: Scene, attempt: int) -> None:
-            await self._made_key(scene, name, activate)
+            await self._make_key(scene, name, activate)
 
         return do
 
     async def _create_many(self, scene: Scene, attempt: int) -> None:
         async with asyncio.TaskGroup() as group:
             made = [
-                group.create_task(_quietly(self._made_key(scene, f"many-{n}", True)))
+                group.create_task(_quietly(self._make_key(scene, f"many-{n}", True)))
                 for n in range(_MANY)
             ]
         for task in made:
@@ -136,7 +142,7 @@ async def _quietly(work: Awaitable[None]) -> Exception | None:
     return None
 
 
-async def _held(scene: Scene, servers: Iterable[NodeName]) -> State:
+async def _read_keys(scene: Scene, servers: Iterable[NodeName]) -> State:
     found: dict[str, str] = {}
     known = scene.notes.setdefault("values", {})
     for server in servers:
@@ -150,7 +156,7 @@ async def _held(scene: Scene, servers: Iterable[NodeName]) -> State:
                 if known.setdefault(key.key_id, text) != text:
                     text = "another value than before"
             found[f"{server} {key.key_id}"] = f"{key.state.value}, {text}"
-        scene.notes.setdefault("wrapped", {}).update(wrapped_at_rest(_files(scene, server)))
+        scene.notes.setdefault("wrapped", {}).update(read_wrapped_keys(_files(scene, server)))
     return found
 
 
@@ -172,7 +178,7 @@ def _new(old: State, new: State) -> set[str] | None:
     return {key for key, _ in more} if alike else None
 
 
-def _made(state: KmipState) -> Callable[[State, State], bool]:
+def _becomes_made(state: KmipState) -> Callable[[State, State], bool]:
     def became(old: State, new: State) -> bool:
         values = [new[name] for name in new if name not in old]
         whole = all(v.startswith(state.value) and _sound(v) for v in values)
@@ -193,7 +199,7 @@ def _came_sound(old: State, new: State) -> bool:
     return all(_sound(value) for name, value in new.items() if name not in old)
 
 
-def _moved(state: KmipState) -> Callable[[State, State], bool]:
+def _becomes_moved(state: KmipState) -> Callable[[State, State], bool]:
     """One key is in this state on every server, and nothing else differs."""
 
     def became(old: State, new: State) -> bool:

@@ -83,14 +83,14 @@ def _asks(message: Request[Any]) -> Do:
 def _once(do: Callable[[Scene], Awaitable[object]]) -> Do:
     """A try after one that was not answered may find that it was done."""
 
-    async def tried(scene: Scene, attempt: int) -> None:
+    async def try_once(scene: Scene, attempt: int) -> None:
         try:
             await do(scene)
         except AlreadyExists:
             if attempt == 1:
                 raise
 
-    return tried
+    return try_once
 
 
 async def _create(scene: Scene) -> None:
@@ -114,38 +114,38 @@ async def _reboot(scene: Scene, attempt: int) -> None:
 # ---- what steps make of a state ------------------------------------------------------------------
 
 
-def _changed(old: State, new: State) -> dict[str, tuple[Any, Any]]:
+def _changes(old: State, new: State) -> dict[str, tuple[Any, Any]]:
     names = {**old, **new}
     return {n: (old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)}
 
 
 def _created(old: State, new: State) -> bool:
-    return set(_changed(old, new)) == {"kdk", "id", "backup"} and new["backup"] == "none"
+    return set(_changes(old, new)) == {"kdk", "id", "backup"} and new["backup"] == "none"
 
 
 def _backed_up(old: State, new: State) -> bool:
     """Its file may have been lost with an answer that was lost; it is taken again then."""
-    changed = _changed(old, new)
+    changed = _changes(old, new)
     file = changed.pop("file", (None, old["kdk"]))
     return changed == {"backup": ("none", "taken")} and file == (None, old["kdk"])
 
 
 def _encrypted(old: State, new: State) -> bool:
-    return _changed(old, new) == {"vm": (None, "encrypted")}
+    return _changes(old, new) == {"vm": (None, "encrypted")}
 
 
 def _updated(old: State, new: State) -> bool:
     """Another id of the same KDK."""
-    return _changed(old, new) == {"id": (old["id"], _OTHER_ID)}
+    return _changes(old, new) == {"id": (old["id"], _OTHER_ID)}
 
 
 def _deleted(old: State, new: State) -> bool:
-    return set(_changed(old, new)) == {"kdk", "id", "backup"} and "kdk" not in new
+    return set(_changes(old, new)) == {"kdk", "id", "backup"} and "kdk" not in new
 
 
 def _imported(old: State, new: State) -> bool:
     """The KDK of the file is back, and counts as backed up."""
-    gained = _changed(old, new)
+    gained = _changes(old, new)
     return set(gained) == {"kdk", "id", "backup"} and (new["kdk"], new["backup"]) == (
         old["file"],
         "taken",

@@ -81,7 +81,7 @@ class Play:
         if self._struck() is not None and not (self._recovered or self._violations):
             self._violations.append("the blow fell where nothing is judged")
         self._look_for_errors()
-        records = tuple(map(_told, self._records())) if self._violations else ()
+        records = tuple(map(_format_record, self._records())) if self._violations else ()
         return Played(
             step=self._struck_in,
             acknowledged=self._acknowledged,
@@ -100,7 +100,7 @@ class Play:
         if step.restores:
             self._gone = None
         for attempt in range(1, _TRIES + 1):
-            why = await self._asked(step, attempt)
+            why = await self._do_step(step, attempt)
             passage = None if self._recovered else self._struck()
             if passage is not None:
                 self._recovered = True
@@ -123,11 +123,11 @@ class Play:
                 f"{step.name} was acknowledged, and is not there: {_difference(old, new)}"
             )
             return struck
-        await self._removed(step, old, new)
-        await story.taken(scene)
+        await self._note_removal(step, old, new)
+        await story.after_step(scene)
         return struck
 
-    async def _asked(self, step: Step, attempt: int) -> str:
+    async def _do_step(self, step: Step, attempt: int) -> str:
         """Why it was not acknowledged; empty when it was."""
         self.step, why = step.name, ""
         try:
@@ -145,9 +145,9 @@ class Play:
         must outlast a power loss, for others have believed it by then.
         """
         scene = self._scene
-        shown = await self._shown(step, old, node)
+        shown = await self._look_at(step, old, node)
         crashed = scene.lab.agent.machine(node).state is NodeRunState.OFF
-        new = await self._rebooted(node)
+        new = await self._reboot(node)
         if new is None:
             return False
         if crashed:
@@ -170,12 +170,12 @@ class Play:
                 f"{step.name} was acknowledged, and is lost: {_difference(old, new)}"
             )
         if kept:
-            await self._removed(step, old, new)
+            await self._note_removal(step, old, new)
         await self._still_gone(new)
         await scene.rejoin()
         return kept
 
-    async def _shown(self, step: Step, old: State, node: NodeName) -> State | None:
+    async def _look_at(self, step: Step, old: State, node: NodeName) -> State | None:
         """What a node says that goes on after a call was refused; None if it does not run."""
         scene, story = self._scene, self._story
         if scene.lab.agent.machine(node).state is not NodeRunState.RUNNING:
@@ -194,7 +194,7 @@ class Play:
             )
         return shown
 
-    async def _rebooted(self, node: NodeName) -> State | None:
+    async def _reboot(self, node: NodeName) -> State | None:
         """The state after a power loss; None, and why is noted, when there is none to be had."""
         scene, story = self._scene, self._story
         if story.alone:
@@ -207,7 +207,7 @@ class Play:
             await scene.settle()
         try:
             state = await story.look(scene)
-            self._violations += await story.proved(scene, state)
+            self._violations += await story.find_unusable(scene, state)
         except (KeysteadError, ProductError) as error:
             self._refuses(f"{node} cannot be looked at: {error}")
             return None
@@ -221,7 +221,7 @@ class Play:
         else:
             self._violations.append(why)
 
-    async def _removed(self, step: Step, old: State, new: State) -> None:
+    async def _note_removal(self, step: Step, old: State, new: State) -> None:
         if step.removes:
             self._gone = old
             await self._still_gone(new)
@@ -229,7 +229,7 @@ class Play:
     async def _still_gone(self, now: State) -> None:
         """No device can be asked for what it did not write over, and said that it did."""
         if self._gone is not None and not self._flawed():
-            self._violations += await self._story.left(self._scene, self._gone, now)
+            self._violations += await self._story.find_remains(self._scene, self._gone, now)
 
     # ---- the end ----------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class Play:
 
     async def _still_there(self, node: NodeName, last: State) -> State | None:
         """The state after a power loss of ``node``, which has to be the ``last`` one."""
-        now = await self._rebooted(node)
+        now = await self._reboot(node)
         if now is not None and now != last:
             self._violations.append(f"a power loss of {node} changed: {_difference(last, now)}")
         return now
@@ -263,7 +263,7 @@ class Play:
         for record in self._scene.lab.records[self._since :]:
             refused = str(record.fields.get("error", "")) in ("OSError", "SaveFailed")
             if record.kind in _RECORDED and not refused:
-                self._violations.append(f"internal error: {_told(record)}")
+                self._violations.append(f"internal error: {_format_record(record)}")
         self._violations += self._scene.lab.defects()
 
 
@@ -280,6 +280,6 @@ def _value(value: object) -> str:
     )
 
 
-def _told(record: NodeRecord) -> str:
+def _format_record(record: NodeRecord) -> str:
     fields = " ".join(f"{name}={value}" for name, value in record.fields.items())
     return f"{record.at:.6f} {record.node}/{record.boot} {record.kind} {fields}"[:300]

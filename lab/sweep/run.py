@@ -21,7 +21,7 @@ from lab.sweep.stories import STORIES
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 LIMIT_S: Final = 1800.0  # real seconds that the plays of one share of a story may take
 SHARE: Final = 24  # blows of one play
@@ -63,7 +63,7 @@ def sweep(
             else:
                 shares += [(name, share) for share in _shares(name, seen, only)]
         if not shares and not struck:
-            raise KeysteadError("KS-USE-005", f"no point has a name like {told(only)}")
+            raise KeysteadError("KS-USE-005", f"no point has a name like {quote_if_needed(only)}")
         total = sum(len(blows) for _, share in shares for blows in share.values())
         going = [
             pool.submit(snapshots[name].run, seed, strike, name, share) for name, share in shares
@@ -87,7 +87,7 @@ def _snapshot(name: str, tpm: TpmBackend, patch: str) -> Snapshot:
 def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
     wanted = [
         (passage, blow)
-        for passage in struck_passages(seen)
+        for passage in passages_to_strike(seen)
         for blow in (*blows_at(passage.point.call), *flaws_at(passage.point.call))
         if _fits(name_of(name, passage, blow), only)
     ]
@@ -99,7 +99,7 @@ def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
         yield chosen
 
 
-def struck_passages(seen: Iterable[Seen]) -> list[Passage]:
+def passages_to_strike(seen: Iterable[Seen]) -> list[Passage]:
     """The first, second and last passage of each point within each step, in order."""
     by_place: dict[tuple[str, object], list[Passage]] = {}
     for each in seen:

@@ -61,10 +61,10 @@ class Story(ABC):
     async def look(self, scene: Scene) -> State:
         """What the store holds now; the node runs."""
 
-    async def taken(self, scene: Scene) -> None:  # noqa: B027 - most stories have nothing to do
+    async def after_step(self, scene: Scene) -> None:  # noqa: B027 - most stories have nothing to do
         """Called when a step has come to its end; not struck."""
 
-    async def proved(self, scene: Scene, state: State) -> list[str]:
+    async def find_unusable(self, scene: Scene, state: State) -> list[str]:
         """What of that which the store holds after a boot cannot be used, if anything."""
         return []
 
@@ -72,6 +72,6 @@ class Story(ABC):
         """What in a state may be behind the rest while the node that was refused a call goes on."""
         return (state,)
 
-    async def left(self, scene: Scene, gone: State, now: State) -> list[str]:
+    async def find_remains(self, scene: Scene, gone: State, now: State) -> list[str]:
         """What is left of that which a step has removed from ``gone``, if anything."""
         return []

@@ -65,8 +65,8 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     Raises KS-TOPO-001, which names file, line and column of all that is wrong.
     """
     if isinstance(source, Mapping):
-        _validated(source, "lab", YamlFile())
-        return _validated(override(dict(source), changes), "lab", YamlFile())
+        _validate(source, "lab", YamlFile())
+        return _validate(override(dict(source), changes), "lab", YamlFile())
     path = SHIPPED / f"{source}.yaml"
     if not _is_there(path):
         path = Path(source)
@@ -75,8 +75,8 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
         raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
     where = str(path if path.parent != SHIPPED else path.name)
     file = _read(path, where)
-    _validated(file.data, where, file)  # the file alone: changes expect its shape
-    return _validated(override(dict(file.data), changes), where, file)
+    _validate(file.data, where, file)  # the file alone: changes expect its shape
+    return _validate(override(dict(file.data), changes), where, file)
 
 
 def _is_there(path: Path) -> bool:
@@ -101,7 +101,7 @@ def _read(path: Path, where: str) -> YamlFile:
     return file
 
 
-def _validated(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
+def _validate(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
     try:
         return LabFile.model_validate(data)
     except ValidationError as error:

@@ -76,7 +76,7 @@ def machine_plan(
         nodes=tuple(node for n in processes for node in groups[n - 1]),
         processes=processes,
         arrays=arrays,
-        shared=_shared(file, arrays),
+        shared=_list_shared(file, arrays),
         clusters=tuple(ClusterName(name) for name in model.clusters),
         address=model.address,
     )
@@ -100,13 +100,13 @@ def pool_plan(model: MachineModel, file: LabFile) -> PoolPlan:
         pool=model.name,
         lease_s=model.lease_s,
         cluster=ClusterName(model.clusters[0]),
-        shared=_shared(
+        shared=_list_shared(
             file, (array_of(c) for c in file.clusters if c.name in model.clusters), always=True
         ),
     )
 
 
-def _shared(
+def _list_shared(
     file: LabFile, arrays: Iterable[str], *, always: bool = False
 ) -> tuple[SharedArray, ...]:
     """Those of ``arrays`` that lie in a shared folder, each once; ``always``: all of them."""
@@ -118,9 +118,9 @@ def _shared(
     )
 
 
-def shared_here(file: LabFile) -> tuple[SharedArray, ...]:
+def list_shared_here(file: LabFile) -> tuple[SharedArray, ...]:
     """Those in a shared folder that clusters have which stand where ``up`` runs."""
     from lab.topology.model import array_of
 
     elsewhere = {name for machine in file.machines for name in machine.clusters}
-    return _shared(file, (array_of(c) for c in file.clusters if c.name not in elsewhere))
+    return _list_shared(file, (array_of(c) for c in file.clusters if c.name not in elsewhere))

@@ -30,7 +30,7 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
             for at, name in enumerate(getattr(machine, section)):
                 path = (place, section, at)
                 if name not in known:
-                    yield path, f"there is no {name} among the {_meant(section)} of this lab"
+                    yield path, f"there is no {name} among the {_name_places(section)} of this lab"
                 elif f"{section}/{name}" in placed:
                     yield path, f"{name} stands on machine {placed[f'{section}/{name}']} already"
                 else:
@@ -45,7 +45,7 @@ def machine_misfits(file: LabFields) -> Iterator[Fault]:
     yield from _addresses(file)
 
 
-def _meant(section: str) -> str:
+def _name_places(section: str) -> str:
     return "clusters" if section == "clusters" else "key servers, vCenters, services and hosts"
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from chaos.naming import named
+from chaos.naming import name_validator
 from lab.topology.bus_url import bus_url, gate_address
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
-from protocol.releases import LATEST, release_of, written
+from protocol.releases import LATEST, format_release, release_of
 from protocol.terms import DrsBehavior, RootKind
 
 GROUPS_LIMIT = 64  # sites, vCenters, key servers, providers, machines: so many of each
@@ -24,11 +24,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-LabName = Annotated[str, named(names.LAB)]
-NodeText = Annotated[str, named(names.NODE)]
-SiteName = Annotated[str, named(names.SITE)]
-ClusterText = Annotated[str, named(names.CLUSTER)]
-ProviderText = Annotated[str, named(names.PROVIDER)]
+LabName = Annotated[str, name_validator(names.LAB)]
+NodeText = Annotated[str, name_validator(names.NODE)]
+SiteName = Annotated[str, name_validator(names.SITE)]
+ClusterText = Annotated[str, name_validator(names.CLUSTER)]
+ProviderText = Annotated[str, name_validator(names.PROVIDER)]
 Whole = Annotated[int, Field(strict=True)]
 """A number as it is written: ``true`` is no 1, and a text is none."""
 
@@ -40,7 +40,7 @@ def _as_text(value: object) -> object:
 
 def _a_release(value: str) -> str:
     try:
-        return written(release_of(value))
+        return format_release(release_of(value))
     except InvalidArgument as error:
         raise PydanticCustomError("version", "{text}", {"text": str(error)}) from None
 
@@ -54,7 +54,7 @@ class _Named(_Model):
 
 
 class VcenterModel(_Named):
-    version: Version = written(LATEST)
+    version: Version = format_release(LATEST)
 
 
 class KmsModel(_Named):
@@ -112,7 +112,7 @@ class HostsModel(_Model):
         """The version of the host at that place of the cluster, from 0 on."""
         if self.versions:
             return self.versions[min(place, len(self.versions) - 1)]
-        return self.version or written(LATEST)
+        return self.version or format_release(LATEST)
 
 
 class VmsModel(_Model):
@@ -145,7 +145,7 @@ class ClusterModel(_Model):
     name: ClusterText
     vcenter: str = "vcenter"
     site: SiteName = "main"
-    datastore: Annotated[str, named(names.DATASTORE)] | None = None
+    datastore: Annotated[str, name_validator(names.DATASTORE)] | None = None
     """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
     can move between their vCenters. None: one of its own."""
     ha: bool = False
@@ -174,7 +174,7 @@ class MachineModel(_Model):
     Its agent is started there, with a file from here: `keystead lab bundle`, `keystead agent join`.
     """
 
-    name: Annotated[str, named(names.MACHINE)]
+    name: Annotated[str, name_validator(names.MACHINE)]
     clusters: tuple[str, ...] = ()
     """Whole clusters, with the files of their VMs, or that of a Trust Authority; a lab in the
     simulation has all in one place."""
@@ -198,7 +198,7 @@ class DatastoreModel(_Model):
     Each lies below that folder under its own name. A lab in the simulation has all in one place.
     """
 
-    name: Annotated[str, named(names.DATASTORE)]
+    name: Annotated[str, name_validator(names.DATASTORE)]
     folder: str
     """An absolute path, the same on all machines; ``agent join --arrays`` names another one."""
 

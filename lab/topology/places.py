@@ -14,7 +14,7 @@ import msgspec
 from lab.state.state_folder import LabRecord, Place
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import MachinePlan, with_later
-from lab.topology.plan import Topology, VmPlan, host_name, host_spec, plan, planned_vms
+from lab.topology.plan import Topology, VmPlan, host_name, host_spec, plan, plan_vms
 from protocol.messages.agent import NodeSpec
 from protocol.terms import Role
 
@@ -41,7 +41,7 @@ def vms_of(file: LabFile, given: Sequence[Place], place: Place) -> list[VmPlan]:
     }
     before = sum(cluster.vms.count for cluster in file.clusters if cluster.hosts.count)
     before += sum(each[one.pool].vms.count for one in given[: given.index(place)])
-    return planned_vms(each[place.pool], [place.node], before)
+    return plan_vms(each[place.pool], [place.node], before)
 
 
 def machine_of(topology: Topology, place: Place, process: int) -> MachinePlan:

@@ -9,14 +9,15 @@ from lab.topology.machine_plan import (
     MachinePlan,
     PoolPlan,
     SharedArray,
+    list_shared_here,
     machine_plan,
     pool_plan,
-    shared_here,
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
 from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
+from protocol import scopes
 from protocol.messages.agent import Firmware, NodeSpec, TpmBackend
 from protocol.terms import ClusterName, DrsBehavior, NodeName, ProviderId, Role, RootKind, VmName
 
@@ -122,7 +123,7 @@ def plan(file: LabFile) -> Topology:
         names, pack = [spec.node for spec in hosts], cluster.hosts.pack
         groups.extend(tuple(names[i : i + pack]) for i in range(0, len(names), pack))
         whole = names[: len(names) - cluster.hosts.without_tpm]
-        vms.extend(planned_vms(cluster, whole, len(vms)))
+        vms.extend(plan_vms(cluster, whole, len(vms)))
         persistent.extend(whole if cluster.hosts.key_persistence else ())
     defaults = {v.name: default_provider(file, v.name) for v in file.vcenters}
     doors = {server.name: server.door for server in file.kms}
@@ -158,7 +159,7 @@ def plan(file: LabFile) -> Topology:
         machines=tuple(machine_plan(m, file, specs, groups) for m in file.machines if not m.pool),
         pools=tuple(pool_plan(m, file) for m in file.machines if m.pool),
         bus=_bus(file),
-        shared=shared_here(file),
+        shared=list_shared_here(file),
         gates=bool(file.machines) and "kmip" in doors.values(),
     )
 
@@ -205,7 +206,10 @@ def _key_servers(file: LabFile) -> list[NodeSpec]:
         peer = {other: {"role": "peer"} for other in group if other != server.name}
         if server.door == "kmip":
             return peer
-        clients = {v.name: {"role": "client"} for v in file.vcenters}
+        clients = {
+            v.name: {"role": "client", "scope": scopes.of_vcenter(NodeName(v.name))}
+            for v in file.vcenters
+        }
         kps: dict[str, dict[str, str]] = {
             str(service): {"role": "kps"} for _, service in pairs_of_services(file)
         }
@@ -262,14 +266,17 @@ def _other_vcenters(file: LabFile, name: str) -> dict[str, list[str]]:
 
 
 def _vsan_hosts(file: LabFile) -> dict[str, dict[str, str]]:
-    """Hosts of clusters with vSAN: they ask key servers themselves, in a role of their own."""
+    """Hosts of clusters with vSAN: they ask key servers themselves, in a role and a scope of their
+    own."""
     found: dict[str, dict[str, str]] = {}
     first = 1
     for cluster in file.clusters:
         numbers = range(first, first + cluster.hosts.count)
         first += cluster.hosts.count
         if cluster.vsan is not None:
-            found.update({host_name(number): {"role": "vsan"} for number in numbers})
+            scope = scopes.of_vsan(NodeName(cluster.vcenter), ClusterName(cluster.name))
+            grant = {"role": "vsan", "scope": scope}
+            found.update({host_name(number): grant for number in numbers})
     return found
 
 
@@ -322,7 +329,7 @@ def _vtpm(file: LabFile, cluster: ClusterModel) -> TpmBackend:
     return TpmBackend.LIBTPMS if TpmBackend.LIBTPMS in others else TpmBackend.MODEL
 
 
-def planned_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
+def plan_vms(cluster: ClusterModel, hosts: list[NodeName], before: int) -> list[VmPlan]:
     """The VMs of these hosts of a cluster; ``before``: how many others the lab has."""
     named = None if cluster.vms.provider is None else ProviderId(cluster.vms.provider)
     return [

@@ -101,17 +101,19 @@ def _twice(file: LabFields) -> Iterator[Misfit]:
     for path, name in nodes:
         if _OF_HOSTS.fullmatch(name):
             yield Misfit(path, f"{name} is the name of a host; names like it are for hosts only")
-    yield from _repeated("node", nodes)
+    yield from _find_repeated("node", nodes)
     for vcenter in file.vcenters:  # two of them that use one name mean the same keys (KEY-01)
         mine = [(n, p) for n, p in enumerate(file.providers) if p.vcenter == vcenter.name]
-        yield from _repeated("provider", [(("providers", n, "name"), p.name) for n, p in mine])
-    yield from _repeated(
+        yield from _find_repeated("provider", [(("providers", n, "name"), p.name) for n, p in mine])
+    yield from _find_repeated(
         "cluster", [(("clusters", n, "name"), c.name) for n, c in enumerate(file.clusters)]
     )
-    yield from _repeated("site", [(("sites", n), site) for n, site in enumerate(file.sites)])
+    yield from _find_repeated("site", [(("sites", n), site) for n, site in enumerate(file.sites)])
 
 
-def _repeated(what: str, named: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Misfit]:
+def _find_repeated(
+    what: str, named: Iterable[tuple[tuple[str | int, ...], str]]
+) -> Iterator[Misfit]:
     seen: set[str] = set()
     for path, name in named:
         if name in seen:

@@ -46,7 +46,7 @@ def read_file(path: str) -> bytes:
     """
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):
-            return _drained(path)
+            return _drain_pipe(path)
     except TimeoutError:
         text = f"{path}: nobody has written into this pipe and closed it within {READ_LIMIT_S:g} s"
         raise KeysteadError("KS-USE-003", text) from None
@@ -77,7 +77,7 @@ async def read_soon(path: str) -> bytes:
         raise KeysteadError("KS-USE-003", text) from None
 
 
-def _drained(path: str) -> bytes:
+def _drain_pipe(path: str) -> bytes:
     until, data = time.monotonic() + READ_LIMIT_S, b""
     # A pipe that nobody has opened for writing yet reads as one that has ended.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as pipe:

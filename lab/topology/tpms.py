@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from lab.schema.errors import KeysteadError
 from lab.topology.model import HostsModel, KmsModel, LabFields
 from protocol.messages.agent import TpmBackend
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 _File = TypeVar("_File", bound=LabFields)
 _Node = TypeVar("_Node", HostsModel, KmsModel)
@@ -33,7 +33,9 @@ def with_option(data: Mapping[str, Any], asked: object) -> dict[str, Any]:
     takes those of hosts away. KS-USE-003 for any other value, and when no host has a TPM to play.
     """
     if asked not in list(TpmBackend):
-        raise KeysteadError("KS-USE-003", f"tpm: libtpms, model or none, not {told(str(asked))}")
+        raise KeysteadError(
+            "KS-USE-003", f"tpm: libtpms, model or none, not {quote_if_needed(str(asked))}"
+        )
     clusters = [dict(cluster) for cluster in data.get("clusters", ())]
     hosts = [dict(cluster.get("hosts", {})) for cluster in clusters]
     if asked != TpmBackend.NONE and hosts and not any(_has_tpm(HostsModel, one) for one in hosts):
@@ -57,13 +59,13 @@ def as_played(file: _File, mode: str) -> _File:
     if mode != "sim":
         return file
     clusters = tuple(
-        cluster.model_copy(update={"hosts": _modelled(cluster.hosts)}) for cluster in file.clusters
+        cluster.model_copy(update={"hosts": _use_model(cluster.hosts)}) for cluster in file.clusters
     )
-    servers = tuple(_modelled(server) for server in file.kms)
+    servers = tuple(_use_model(server) for server in file.kms)
     return file.model_copy(update={"clusters": clusters, "kms": servers})
 
 
-def _modelled(node: _Node) -> _Node:
+def _use_model(node: _Node) -> _Node:
     real = node.tpm is TpmBackend.LIBTPMS
     return node.model_copy(update={"tpm": TpmBackend.MODEL}) if real else node
 

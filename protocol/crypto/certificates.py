@@ -59,7 +59,7 @@ def new_key(seed: KeyMaterial) -> KeyMaterial:
 def public_key(key: KeyMaterial) -> bytes:
     """The public key (SubjectPublicKeyInfo DER) of a private one of any kind; ``InvalidArgument``
     for none."""
-    public = _loaded(key).public_key()
+    public = _load_private_key(key).public_key()
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -78,10 +78,10 @@ def self_signed(
 ) -> bytes:
     """A certificate (DER) that ``key`` signs for itself; the arguments are those of ``issued``."""
     private = _private(key)
-    return _signed(_builder(name, public_key(key), serial, start, end, authority), name, private)
+    return _sign_as(_builder(name, public_key(key), serial, start, end, authority), name, private)
 
 
-def issued(
+def issue_certificate(
     name: str,
     public: bytes,
     serial: bytes,
@@ -112,7 +112,7 @@ def issued(
     if hosts:
         places = x509.SubjectAlternativeName([_place(host) for host in hosts])
         builder = builder.add_extension(places, critical=False)
-    return _encoded(builder, private)
+    return _sign_and_encode(builder, private)
 
 
 def load(certificate: bytes) -> x509.Certificate:
@@ -153,7 +153,7 @@ def lifetime(wanted_s: float | None, usual_s: float) -> float:
     return wanted_s
 
 
-def _loaded(key: KeyMaterial) -> PrivateKeyTypes:
+def _load_private_key(key: KeyMaterial) -> PrivateKeyTypes:
     try:
         return load_der_private_key(key.reveal(), None)
     except (ValueError, TypeError):
@@ -161,7 +161,7 @@ def _loaded(key: KeyMaterial) -> PrivateKeyTypes:
 
 
 def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
-    private = _loaded(key)
+    private = _load_private_key(key)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise InvalidArgument("private key: it is not of an elliptic curve")
     return private
@@ -211,13 +211,15 @@ def _place(host: str) -> x509.GeneralName:
         raise InvalidArgument(f"certificate: {host[:_NAME_LIMIT]} is no name of a host") from None
 
 
-def _signed(
+def _sign_as(
     builder: x509.CertificateBuilder, name: str, private: ec.EllipticCurvePrivateKey
 ) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    return _encoded(builder.issuer_name(subject), private)
+    return _sign_and_encode(builder.issuer_name(subject), private)
 
 
-def _encoded(builder: x509.CertificateBuilder, private: ec.EllipticCurvePrivateKey) -> bytes:
+def _sign_and_encode(
+    builder: x509.CertificateBuilder, private: ec.EllipticCurvePrivateKey
+) -> bytes:
     made = builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
     return made.public_bytes(Encoding.DER)

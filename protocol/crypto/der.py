@@ -39,7 +39,7 @@ class Element(NamedTuple):
     parts: tuple[Element, ...] = ()
 
 
-def encoded(tag: int, *parts: bytes) -> bytes:
+def encode_element(tag: int, *parts: bytes) -> bytes:
     """One element, whose content are ``parts`` one after another."""
     content = b"".join(parts)
     size = len(content)
@@ -51,7 +51,7 @@ def encoded(tag: int, *parts: bytes) -> bytes:
 
 def integer(value: int) -> bytes:
     """An INTEGER that is not negative."""
-    return encoded(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+    return encode_element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def elements(data: bytes, *, depth: int = _DEPTH) -> tuple[Element, ...]:

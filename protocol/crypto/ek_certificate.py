@@ -52,7 +52,7 @@ def endorse(ca: Signer, ek: PublicArea, serial: bytes, at: float) -> bytes:
         .add_extension(x509.ExtendedKeyUsage([EK_USAGE]), critical=False)
         .add_extension(_KEY_AGREEMENT, critical=True)
     )
-    return ca.issued(builder)
+    return ca.issue_certificate(builder)
 
 
 _KEY_AGREEMENT: Final = x509.KeyUsage(

@@ -8,7 +8,7 @@ from protocol.errors import InvalidField
 from protocol.secret import KeyMaterial
 
 
-def wrapped(key: KeyMaterial, data: KeyMaterial) -> bytes:
+def wrap_key(key: KeyMaterial, data: KeyMaterial) -> bytes:
     """``data`` under an AES key, 8 bytes longer; ``InvalidField`` as ``check_size``."""
     check_size(len(data))
     return aes_key_wrap(key.reveal(), data.reveal())

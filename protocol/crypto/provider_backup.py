@@ -46,7 +46,7 @@ from protocol.crypto.der import (
     Element,
     NotDer,
     elements,
-    encoded,
+    encode_element,
     integer,
     iterations,
 )
@@ -101,10 +101,10 @@ def write_backup(backup: ProviderBackup, password: str) -> bytes:
     data = pkcs12.serialize_key_and_certificates(
         backup.provider.encode(), key, certificate, None, _encryption(password)
     )
-    return _protected(data, password.encode()) if password else data
+    return _replace_mac(data, password.encode()) if password else data
 
 
-def _protected(data: bytes, password: bytes) -> bytes:
+def _replace_mac(data: bytes, password: bytes) -> bytes:
     """The file with PBMAC1 in the place of its MAC, which the library makes of 2,048 rounds."""
     (whole,) = elements(data)
     version, safe, _ = whole.parts
@@ -112,19 +112,21 @@ def _protected(data: bytes, password: bytes) -> bytes:
     salt = os.urandom(_SALT)  # noqa: TID251 - as the library draws its own
     key = PBKDF2HMAC(SHA256(), SHA256.digest_size, salt, _ROUNDS).derive(password)
     mac = hmac.digest(key, content, "sha256")
-    prf = encoded(SEQUENCE, encoded(OID, _HMAC_SHA256), NULL)
-    derivation = encoded(
-        SEQUENCE, encoded(OCTETS, salt), integer(_ROUNDS), integer(SHA256.digest_size), prf
+    prf = encode_element(SEQUENCE, encode_element(OID, _HMAC_SHA256), NULL)
+    derivation = encode_element(
+        SEQUENCE, encode_element(OCTETS, salt), integer(_ROUNDS), integer(SHA256.digest_size), prf
     )
-    scheme = encoded(SEQUENCE, encoded(OID, _PBKDF2), derivation)
-    algorithm = encoded(SEQUENCE, encoded(OID, _PBMAC1), encoded(SEQUENCE, scheme, prf))
-    digest = encoded(SEQUENCE, algorithm, encoded(OCTETS, mac))
+    scheme = encode_element(SEQUENCE, encode_element(OID, _PBKDF2), derivation)
+    algorithm = encode_element(
+        SEQUENCE, encode_element(OID, _PBMAC1), encode_element(SEQUENCE, scheme, prf)
+    )
+    digest = encode_element(SEQUENCE, algorithm, encode_element(OCTETS, mac))
     # The salt behind it is of the older MAC; readers of PBMAC1 ignore it.
-    return encoded(
+    return encode_element(
         SEQUENCE,
-        encoded(version.tag, version.content),
-        encoded(safe.tag, safe.content),
-        encoded(SEQUENCE, digest, encoded(OCTETS, salt)),
+        encode_element(version.tag, version.content),
+        encode_element(safe.tag, safe.content),
+        encode_element(SEQUENCE, digest, encode_element(OCTETS, salt)),
     )
 
 
@@ -194,17 +196,17 @@ def _check_rounds(data: bytes, password: bytes) -> None:
         raise InvalidArgument(
             f"config: it asks for {rounds} rounds of hashing its password; at most {MOST_ROUNDS}"
         )
-    for content in _encrypted(found):
-        clear = elements(_decrypted(content, password))
-        if any(iterations(clear)) or any(_encrypted(clear)):
+    for content in _walk_encrypted(found):
+        clear = elements(_decrypt_part(content, password))
+        if any(iterations(clear)) or any(_walk_encrypted(clear)):
             raise NotDer("something is encrypted again in what is encrypted")
 
 
-def _encrypted(found: Sequence[Element]) -> Iterator[Element]:
+def _walk_encrypted(found: Sequence[Element]) -> Iterator[Element]:
     """EncryptedContentInfo (RFC 7292, 4.2) of every part that is encrypted as a whole; ``NotDer``
     for a password that is hashed in another way than PBKDF2's."""
     for element in found:
-        yield from _encrypted(element.parts)
+        yield from _walk_encrypted(element.parts)
         match element.parts:
             case (Element(der.OID, oid), Element(parts=(Element(parts=(_, info)),))) if (
                 oid == _DATA
@@ -222,7 +224,7 @@ def _encrypted(found: Sequence[Element]) -> Iterator[Element]:
                 pass
 
 
-def _decrypted(content: Element, password: bytes) -> bytes:
+def _decrypt_part(content: Element, password: bytes) -> bytes:
     """What is in it: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC, as backups have it."""
     try:
         _, scheme, box = content.parts

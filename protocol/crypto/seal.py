@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from protocol.crypto.contexts import ANY_LIFE, Receiving, Sending
 from protocol.envelope import Envelope, ReplyEnvelope
 from protocol.errors import Malformed
-from protocol.messages.base import Message, Sealed, sealed_fields
+from protocol.messages.base import Message, Sealed, fields_with_keys
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 
@@ -49,10 +49,10 @@ def without_keys(message: M) -> M:
 
     The same object when no field of it carries keys.
     """
-    fields = _filled(message)
+    fields = _fields_with_keys(message)
     if not fields:
         return message
-    boxed = {field: Sealed.boxed(number) for number, field in enumerate(fields)}
+    boxed = {field: Sealed.in_box(number) for number, field in enumerate(fields)}
     return msgspec.structs.replace(message, **boxed)
 
 
@@ -75,14 +75,14 @@ class Sealing:
         ``life`` is the boot of ``to`` that a reply is for, and no other can open it. ``KeyError``
         when ``to`` has no known key.
         """
-        fields = _filled(message)
+        fields = _fields_with_keys(message)
         if not fields:
             return envelope
         around = _digest(envelope)
         boxes = []
         for field in fields:
             clear = _encode(tuple([key.reveal() for key in getattr(message, field).keys]))
-            boxes.append(self._sending.box(to, life, clear, _bound_to(to, field, around)))
+            boxes.append(self._sending.box(to, life, clear, _aad(to, field, around)))
         return msgspec.structs.replace(envelope, boxes=tuple(boxes))
 
     def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
@@ -91,7 +91,7 @@ class Sealing:
         ``Malformed`` when a box was sealed to another node or, in a reply, to another life of this
         one, belongs to another envelope, was altered, is missing or is one too many.
         """
-        fields = _filled(message)
+        fields = _fields_with_keys(message)
         if not fields and not envelope.boxes:
             return message
         numbers = [getattr(message, field).box for field in fields]
@@ -101,7 +101,7 @@ class Sealing:
         life = ANY_LIFE if isinstance(envelope, Envelope) else self._boot
         opened: dict[str, Sealed] = {}
         for field, box in zip(fields, envelope.boxes, strict=True):
-            bound_to = _bound_to(self._me, field, around)
+            bound_to = _aad(self._me, field, around)
             try:
                 clear = self._receiving.clear(envelope.sender, envelope.boot, life, box, bound_to)
                 keys = tuple([KeyMaterial(raw) for raw in _LIST.decode(clear)])
@@ -111,8 +111,8 @@ class Sealing:
         return msgspec.structs.replace(message, **opened)
 
 
-def _filled(message: Message) -> tuple[str, ...]:
-    fields = sealed_fields(type(message))
+def _fields_with_keys(message: Message) -> tuple[str, ...]:
+    fields = fields_with_keys(type(message))
     return fields and tuple([field for field in fields if getattr(message, field) is not None])
 
 
@@ -122,5 +122,5 @@ def _digest(envelope: Envelope | ReplyEnvelope) -> bytes:
     return hashlib.sha256(_encode(bare)).digest()
 
 
-def _bound_to(receiver: NodeName, field: str, around: bytes) -> bytes:
+def _aad(receiver: NodeName, field: str, around: bytes) -> bytes:
     return _encode(("keystead sealed field", receiver, field, around))

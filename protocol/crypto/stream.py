@@ -30,14 +30,14 @@ class StreamCipher:
         self._cipher, self._base = AESGCM(key.reveal()), nonce_base
         self._next = 0
 
-    def sealed(self, number: int, plain: bytes, aad: bytes) -> bytes:
+    def seal_part(self, number: int, plain: bytes, aad: bytes) -> bytes:
         """Part ``number``; ``ValueError`` for one that is not behind all that were sealed."""
         if number < self._next:
             raise ValueError(f"part {number} of the stream was sealed already")
         self._next = number + 1
         return self._cipher.encrypt(self._nonce(number), plain, aad)
 
-    def opened(self, number: int, box: bytes, aad: bytes) -> bytes:
+    def open_part(self, number: int, box: bytes, aad: bytes) -> bytes:
         """``CryptographicFailure`` unless it is exactly that part of this stream."""
         try:
             return self._cipher.decrypt(self._nonce(number), box, aad)

@@ -102,20 +102,20 @@ class Signer:
             raise InvalidArgument("certificate: it is of another key")
         self._kid = key_id(certificate)
 
-    def signed(self, claims: msgspec.Struct) -> bytes:
+    def sign_claims(self, claims: msgspec.Struct) -> bytes:
         """A document with these claims."""
         head = _encode(_Header(alg=_ALGORITHM, kid=self._kid))
-        signing = _coded(head) + b"." + _coded(_encode(claims))
-        return signing + b"." + _coded(self._private.sign(signing))
+        signing = _encode_base64url(head) + b"." + _encode_base64url(_encode(claims))
+        return signing + b"." + _encode_base64url(self._private.sign(signing))
 
-    def issued(self, builder: x509.CertificateBuilder) -> bytes:
+    def issue_certificate(self, builder: x509.CertificateBuilder) -> bytes:
         """The certificate (DER) that ``builder`` describes, issued by this signer's own."""
         issuer = x509.load_der_x509_certificate(self.certificate).subject
         return builder.issuer_name(issuer).sign(self._private, None).public_bytes(Encoding.DER)
 
     def voucher(self, issuer: str, host: NodeName, at: float) -> bytes:
         """This signer's word for ``host``; ``at`` in Unix seconds."""
-        return self.signed(VoucherClaims(iss=issuer, sub=host, iat=at))
+        return self.sign_claims(VoucherClaims(iss=issuer, sub=host, iat=at))
 
 
 def new_certificate(name: str, secret: KeyMaterial, serial: bytes, at: float) -> bytes:
@@ -171,7 +171,7 @@ def _key_of(certificate: bytes) -> Ed25519PublicKey:
     return key
 
 
-def opened(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
+def verify_token(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
     """The claims of ``token`` if one of ``certificates`` (DER) has signed it.
 
     ``TokenRefused`` for anything else: another algorithm, another signer, claims of another kind.
@@ -181,7 +181,7 @@ def opened(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
     parts = token.split(b".")
     if len(parts) != 3:
         raise TokenRefused("it has not three parts")
-    head, body, signature = (_decoded(part) for part in parts)
+    head, body, signature = (_decode_base64url(part) for part in parts)
     try:
         header = _header.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -201,16 +201,16 @@ def opened(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> C:
         raise TokenRefused("its claims are of another kind") from None
 
 
-def _coded(data: bytes) -> bytes:
+def _encode_base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
 
-def _decoded(part: bytes) -> bytes:
+def _decode_base64url(part: bytes) -> bytes:
     """The one coding of it: RFC 7515 has no padding and no other signs."""
     try:
         data = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except ValueError:
         raise TokenRefused("a part of it is not base64url") from None
-    if _coded(data) != part:
+    if _encode_base64url(data) != part:
         raise TokenRefused("a part of it is not base64url")
     return data

@@ -32,7 +32,7 @@ class OneTimeKey:
         """32 bytes."""
         return self._private.public_key().public_bytes_raw()
 
-    def opened(self, box: bytes, purpose: str) -> KeyMaterial:
+    def open_box(self, box: bytes, purpose: str) -> KeyMaterial:
         """What was closed for this key and purpose; ``CryptographicFailure`` for any other box."""
         try:
             return KeyMaterial(_SUITE.decrypt(box, self._private, _info(purpose)))
@@ -40,7 +40,7 @@ class OneTimeKey:
             raise CryptographicFailure(f"the sealed {purpose} does not open") from None
 
 
-def closed(public: bytes, secret: KeyMaterial, purpose: str) -> bytes:
+def seal_secret(public: bytes, secret: KeyMaterial, purpose: str) -> bytes:
     """``secret`` for who has that public key; ``InvalidArgument`` when it is none."""
     if len(public) != PUBLIC_SIZE:
         raise InvalidArgument(f"recipient: a public key has {PUBLIC_SIZE} bytes, not {len(public)}")

@@ -172,7 +172,7 @@ def _value(text: str, kind: Type, meaning: str) -> object:
         case Type.ENUMERATION:
             if text[:2] == "0x" or text.isdecimal():
                 return int(text, 0)
-            member = _CODES[meaning].labelled(text) if meaning in _CODES else None
+            member = _CODES[meaning].find_by_label(text) if meaning in _CODES else None
             return None if member is None else int(member)
         case Type.DATE_TIME if not text.lstrip("-").isdecimal():
             at = datetime.fromisoformat(text)

@@ -52,16 +52,16 @@ class Code(IntEnum):
         return member
 
     def __init__(self, value: int, label: str = "") -> None:
-        self.label = label or spelled(self._name_)
+        self.label = label or spell_name(self._name_)
         self.title = _TITLES.get(self._name_) or " ".join(map(_word, self._name_.split("_")))
 
     @classmethod
-    def labelled(cls, label: str) -> Self | None:
+    def find_by_label(cls, label: str) -> Self | None:
         """The member of that name in XML; None when there is none."""
         return next((member for member in cls if member.label == label), None)
 
 
-def spelled(name: str) -> str:
+def spell_name(name: str) -> str:
     """A member's name as KMIP's XML has it: ``SHA_256`` stays, ``RE_KEY`` is ``ReKey``."""
     text = ""
     for word in name.split("_"):

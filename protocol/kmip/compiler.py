@@ -33,14 +33,14 @@ _encoders: Final[dict[type, Encode]] = {}
 def decoder_of(cls: type[Fields]) -> Decode:
     """The decoder of a class, made when it is first asked for."""
     if cls not in _decoders:
-        _decoders[cls] = _compiled(_Decoder(cls.__name__), fields_of(cls), cls)
+        _decoders[cls] = _compile_function(_Decoder(cls.__name__), fields_of(cls), cls)
     return _decoders[cls]
 
 
 def encoder_of(cls: type[Fields]) -> Encode:
     """The encoder of a class, made when it is first asked for."""
     if cls not in _encoders:
-        _encoders[cls] = _compiled(_Encoder(cls.__name__), fields_of(cls), cls)
+        _encoders[cls] = _compile_function(_Encoder(cls.__name__), fields_of(cls), cls)
     return _encoders[cls]
 
 
@@ -50,7 +50,7 @@ def source_of(cls: type[Fields]) -> str:
     return "\n".join("\n".join(w.function(fields_of(cls), cls)) for w in writers)
 
 
-def _compiled(writer: _Writer, fields: tuple[Field, ...], cls: type | None) -> Any:
+def _compile_function(writer: _Writer, fields: tuple[Field, ...], cls: type | None) -> Any:
     source = "\n".join(writer.function(fields, cls))
     exec(compile(source, f"<KMIP {writer.where}>", "exec"), writer.names)  # noqa: S102 - our text
     return writer.names["function"]
@@ -72,7 +72,7 @@ def _one(hint: Any, tag: Tag | None) -> tuple[Field, ...]:
     return (Field("value", forms_of(hint, tag), optional=False, many=False),)
 
 
-def _indented(lines: Iterable[str]) -> Iterator[str]:
+def _indent(lines: Iterable[str]) -> Iterator[str]:
     return (f" {line}" for line in lines)
 
 
@@ -108,7 +108,7 @@ class _Decoder(_Writer):
 
     def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
         yield "def function(data, pos, end, depth):"
-        yield from _indented(self._body(fields, cls))
+        yield from _indent(self._body(fields, cls))
 
     def _body(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
         yield from self.STEP
@@ -124,7 +124,7 @@ class _Decoder(_Writer):
             lines = [line for field in fields[at:run] for line in self._field(field)]
             if run - at > 1:  # in one step to what follows, when none of them is there
                 yield self._nearly(fields[run] if run < len(fields) else None)
-                yield from _indented(lines)
+                yield from _indent(lines)
             else:
                 yield from lines
             if run < len(fields):
@@ -152,24 +152,24 @@ class _Decoder(_Writer):
             yield " found = []"
             yield f" while {there}:"
             taken = (*lines, *self.STEP, f"found.append({_variable(field.name)})")
-            yield from _indented(_indented(taken))
+            yield from _indent(_indent(taken))
             yield f" {_variable(field.name)} = tuple(found)"
             return
         for number, (there, lines) in enumerate(ways):
             yield f"{'elif' if number else 'if'} {there}:"
-            yield from _indented((*lines, *self.STEP))
+            yield from _indent((*lines, *self.STEP))
         if not field.optional:
             yield f"else: raise misfit({self.where!r}, {field.label!r}, t, pos)"
 
     def value(self, form: Form, field: Field) -> Iterator[str]:
         """Lines that read the item at ``pos`` and leave ``pos`` behind it."""
         to = _variable(field.name)
-        bad = f"raise broken({self.where!r}, {field.label!r}, pos)"
+        bad = f"raise wrong_length({self.where!r}, {field.label!r}, pos)"
         match form.rule, form.type:
             case Chosen(), _:
-                yield from self._chosen(form.rule, to, bad)
+                yield from self._emit_choice(form.rule, to, bad)
             case Named(), _:
-                yield from self._named(form, field)
+                yield from self._emit_by_name(form, field)
             case _, None:
                 yield f"{to}, pos = parse_item(data, pos, end, depth + 1)"
             case _, Type.STRUCTURE:
@@ -205,7 +205,7 @@ class _Decoder(_Writer):
                 yield f"{to} = long(data, pos + 8)[0]"
                 yield "pos += 16"
 
-    def _chosen(self, rule: Chosen, to: str, bad: str) -> Iterator[str]:
+    def _emit_choice(self, rule: Chosen, to: str, bad: str) -> Iterator[str]:
         """By the value of an earlier field: its class, or as a tree what is none of its kind."""
         known: dict[int, Decode] = {}
 
@@ -224,14 +224,14 @@ class _Decoder(_Writer):
         yield f"if {to} is None: {to} = unread(data, pos, end, depth + 1, why, {otherwise})"
         yield "pos = stop"
 
-    def _named(self, form: Form, field: Field) -> Iterator[str]:
+    def _emit_by_name(self, form: Form, field: Field) -> Iterator[str]:
         """By an earlier text: its annotation; of names that have none text, or a tree."""
         assert isinstance(form.rule, Named) and form.tag is not None  # noqa: S101
         known: dict[str, Any] = {}
         rule, tag = form.rule, form.tag
 
         def find(name: str) -> Any:
-            known[name] = _compiled(_Reader(name), _one(rule.table[name], tag), None)
+            known[name] = _compile_function(_Reader(name), _one(rule.table[name], tag), None)
             return known[name]
 
         to = _variable(field.name)
@@ -239,7 +239,7 @@ class _Decoder(_Writer):
         yield f"if reader is not None: {to}, pos = reader(data, pos, end, depth, t, n)"
         text = Form(str, tag, Type.TEXT_STRING)
         yield f"elif {self._is(text)}:"
-        yield from _indented(self.value(text, field))
+        yield from _indent(self.value(text, field))
         yield f"else: {to}, pos = parse_item(data, pos, end, depth + 1)"
 
     def _reader(self, known: object, find: object, rule: Chosen | Named) -> Iterator[str]:
@@ -256,8 +256,8 @@ class _Reader(_Decoder):
         [field] = fields
         [form] = field.forms
         yield "def function(data, pos, end, depth, t, n):"
-        yield f" if not {self._is(form)}: raise mistyped({self.where!r}, {field.label!r}, t, pos)"
-        yield from _indented(self.value(form, field))
+        yield f" if not {self._is(form)}: raise wrong_type({self.where!r}, {field.label!r}, t, pos)"
+        yield from _indent(self.value(form, field))
         yield f" return {_variable(field.name)}, pos"
 
 
@@ -276,17 +276,17 @@ class _Encoder(_Writer):
             else:
                 yield f" value = given.{field.name}"
                 lines = [line[1:] for line in lines]
-            yield from _indented(lines)
+            yield from _indent(lines)
         yield ' return b"".join(items)'
 
     def _forms(self, field: Field) -> Iterator[str]:
         if len(field.forms) == 1:
-            yield from _indented(self.value(field.forms[0]))
+            yield from _indent(self.value(field.forms[0]))
             return
         yield " kind = type(value)"
         for number, form in enumerate(field.forms):
             yield f" {'elif' if number else 'if'} kind is {self.bind(form.python)}:"
-            yield from _indented(_indented(self.value(form)))
+            yield from _indent(_indent(self.value(form)))
         yield f" else: raise TypeError({f'{self.where}: no {field.name}'!r})"
 
     def value(self, form: Form) -> Iterator[str]:
@@ -300,7 +300,7 @@ class _Encoder(_Writer):
                 self.names["encoder_of"] = encoder_of
                 yield f" add(pack_head({_key(form):#x}, len(body)) + body)"
             case Named(), _:
-                yield from self._named(form.rule, form.tag)
+                yield from self._emit_by_name(form.rule, form.tag)
             case _, None:
                 yield "add(encode(value))"
             case _, Type.STRUCTURE:
@@ -321,11 +321,11 @@ class _Encoder(_Writer):
             case _:
                 yield f"add(pack_long({_key(form):#x}, 8, value))"
 
-    def _named(self, rule: Named, tag: Tag | None) -> Iterator[str]:
+    def _emit_by_name(self, rule: Named, tag: Tag | None) -> Iterator[str]:
         known: dict[str, Encode] = {}
 
         def find(name: str) -> Encode:
-            known[name] = _compiled(_Adder(name), _one(rule.table[name], tag), None)
+            known[name] = _compile_function(_Adder(name), _one(rule.table[name], tag), None)
             return known[name]
 
         yield f"name = given.{rule.by}"
@@ -334,7 +334,7 @@ class _Encoder(_Writer):
         yield f" writer = {self.bind(find)}(name)"
         yield "if writer is not None: add(writer(value))"
         yield "elif type(value) is str:"
-        yield from _indented(self.value(Form(str, tag, Type.TEXT_STRING)))
+        yield from _indent(self.value(Form(str, tag, Type.TEXT_STRING)))
         yield "else: add(encode(value))"
 
 
@@ -345,5 +345,5 @@ class _Adder(_Encoder):
         yield "def function(value):"
         yield " items = []"
         yield " add = items.append"
-        yield from _indented(self.value(fields[0].forms[0]))
+        yield from _indent(self.value(fields[0].forms[0]))
         yield " return items[0]"

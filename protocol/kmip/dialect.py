@@ -165,7 +165,7 @@ def add_tags(uid: str, tags: Sequence[tuple[str, str]]) -> RequestMessage:
     )
 
 
-def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...]:
+def take_payloads(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...]:
     """The payload of each item of ``request``, in its order.
 
     ``OperationFailed`` for the first that did not succeed, after which a server may have stopped
@@ -186,7 +186,7 @@ def taken(request: RequestMessage, answer: ResponseMessage) -> tuple[Fields, ...
 
 def one(request: RequestMessage, answer: ResponseMessage, expected: type[P]) -> P:
     """The one payload of an answer; raises as ``taken``."""
-    [payload] = taken(request, answer)
+    [payload] = take_payloads(request, answer)
     if not isinstance(payload, expected):
         raise KmipError(f"{type(payload).__name__} where {expected.__name__} belongs")
     return payload

@@ -70,36 +70,36 @@ _RESPONSE: Final = Tag.RESPONSE_MESSAGE << 8 | Type.STRUCTURE
 
 def decode_request(data: bytes) -> RequestMessage:
     """The request that these bytes are; ``KmipError``."""
-    message = _decoded(RequestMessage, _REQUEST, data)
-    _counted(message.request_header.batch_count, len(message.batch_item))
+    message = _decode_message(RequestMessage, _REQUEST, data)
+    _check_count(message.request_header.batch_count, len(message.batch_item))
     return message
 
 
 def decode_response(data: bytes) -> ResponseMessage:
     """The response that these bytes are; ``KmipError``."""
-    message = _decoded(ResponseMessage, _RESPONSE, data)
-    _counted(message.response_header.batch_count, len(message.batch_item))
+    message = _decode_message(ResponseMessage, _RESPONSE, data)
+    _check_count(message.response_header.batch_count, len(message.batch_item))
     return message
 
 
 def encode_request(message: RequestMessage) -> bytes:
     """Its bytes; ``KmipError`` when a value has no place in KMIP, or all of it is too large."""
-    _counted(message.request_header.batch_count, len(message.batch_item))
-    return _encoded(RequestMessage, _REQUEST, message)
+    _check_count(message.request_header.batch_count, len(message.batch_item))
+    return _encode_message(RequestMessage, _REQUEST, message)
 
 
 def encode_response(message: ResponseMessage) -> bytes:
     """Its bytes; ``KmipError`` when a value has no place in KMIP, or all of it is too large."""
-    _counted(message.response_header.batch_count, len(message.batch_item))
-    return _encoded(ResponseMessage, _RESPONSE, message)
+    _check_count(message.response_header.batch_count, len(message.batch_item))
+    return _encode_message(ResponseMessage, _RESPONSE, message)
 
 
-def _counted(count: int, items: int) -> None:
+def _check_count(count: int, items: int) -> None:
     if count != items:
         raise KmipError(f"Batch Count is {count}, and there are {items} items")
 
 
-def _decoded(cls: type[M], key: int, data: bytes) -> M:
+def _decode_message(cls: type[M], key: int, data: bytes) -> M:
     size = len(data)
     if size > SIZE_LIMIT:
         raise KmipError(f"a message of {size} bytes: at most {SIZE_LIMIT}")
@@ -115,7 +115,7 @@ def _decoded(cls: type[M], key: int, data: bytes) -> M:
     raise why if isinstance(why, KmipError) else KmipError(f"this is no {cls.__name__}")
 
 
-def _encoded(cls: type[M], key: int, message: M) -> bytes:
+def _encode_message(cls: type[M], key: int, message: M) -> bytes:
     try:
         body = encoder_of(cls)(message)
     except (struct.error, UnicodeEncodeError):

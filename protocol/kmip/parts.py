@@ -42,12 +42,12 @@ def codes(cls: type[Code]) -> dict[bytes, Code]:
 
 def misfit(where: str, wanted: str, t: int, pos: int) -> KmipError:
     """Something else than what the schema has there; ``t`` 0 is nothing."""
-    return KmipError(f"byte {pos}, {where}: {wanted} is missing; there is {_shown(t)}")
+    return KmipError(f"byte {pos}, {where}: {wanted} is missing; there is {_describe_item(t)}")
 
 
-def mistyped(where: str, wanted: str, t: int, pos: int) -> KmipError:
+def wrong_type(where: str, wanted: str, t: int, pos: int) -> KmipError:
     """A value of another type than the name in front of it says."""
-    text = f"byte {pos}, {where}: {wanted} of another type is there, {_shown(t)}"
+    text = f"byte {pos}, {where}: {wanted} of another type is there, {_describe_item(t)}"
     return KmipError(text, ResultReason.INVALID_FIELD)
 
 
@@ -55,10 +55,10 @@ def stray(where: str, t: int, pos: int, end: int) -> KmipError:
     """More, or an item that ends beyond its structure."""
     if pos > end:
         return KmipError(f"byte {end}, {where}: its last item is longer than what is left")
-    return KmipError(f"byte {pos}, {where}: {_shown(t)} does not belong there")
+    return KmipError(f"byte {pos}, {where}: {_describe_item(t)} does not belong there")
 
 
-def broken(where: str, label: str, pos: int) -> KmipError:
+def wrong_length(where: str, label: str, pos: int) -> KmipError:
     """A length that is not its type's, or padding that is not zero."""
     return KmipError(f"byte {pos}, {where}: {label} has a wrong length, value or padding")
 
@@ -70,7 +70,7 @@ def strange_code(data: bytes, pos: int, n: int, cls: type[Code], where: str) -> 
     """
     value, padding = interval(data, pos + 8)
     if n != 4 or padding:
-        raise broken(where, cls.__name__, pos)
+        raise wrong_length(where, cls.__name__, pos)
     if value not in EXTENSIONS and cls is not Operation:
         text = f"byte {pos}, {where}: {value:#x} is no {cls.__name__} of KMIP 1.x"
         raise KmipError(text, ResultReason.INVALID_FIELD)
@@ -90,7 +90,7 @@ def unread(
     return Unread(node, otherwise, f"{tag_name(node.tag)} of a kind that is not read here")
 
 
-def _shown(t: int) -> str:
+def _describe_item(t: int) -> str:
     if t == 0:
         return "nothing more"
     kind = t & 0xFF

@@ -208,11 +208,11 @@ def _encode(node: Node, depth: int) -> bytes:
         body = b"".join([_encode(child, depth + 1) for child in node.value])
         length = len(body)
     else:
-        body, length = _encoded(node, name)
+        body, length = _encode_value(node, name)
     return _HEAD.pack(node.tag << 8 | node.type, length) + body
 
 
-def _encoded(node: Node, name: str) -> tuple[bytes, int]:
+def _encode_value(node: Node, name: str) -> tuple[bytes, int]:
     """The value with its padding, and its length without."""
     packer = _VALUES.get(node.type)
     if packer is not None:

@@ -48,7 +48,7 @@ class Sealed:
         return cls(keys, None)
 
     @classmethod
-    def boxed(cls, box: int) -> Sealed:
+    def in_box(cls, box: int) -> Sealed:
         """A field whose keys lie in box number ``box`` (from 0) of the envelope."""
         return cls(None, box)
 
@@ -146,7 +146,7 @@ def reply_type(request: type[Request[Any]]) -> type[Reply]:
 
 
 @cache
-def sealed_fields(cls: type[Message]) -> tuple[str, ...]:
+def fields_with_keys(cls: type[Message]) -> tuple[str, ...]:
     """Names of the fields of ``cls`` that carry key material."""
     return tuple(
         f.name

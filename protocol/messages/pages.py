@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from protocol.codec import encoded_size
+from protocol.codec import size_on_wire
 from protocol.envelope import SIZE_LIMIT
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def first_page(
     page: list[T] = []
     weight = 0
     for item in items:
-        weight += encoded_size(item) + extra
+        weight += size_on_wire(item) + extra
         if page and (weight > budget or len(page) == at_most):
             break
         page.append(item)
@@ -69,12 +69,12 @@ def first_page(
 def _fit(page: tuple[object, ...], budget: int, extra: int) -> bool:
     """Whether they weigh no more than ``budget`` for certain, as most lists do: weighed in one go,
     the header of the list is counted."""
-    return encoded_size(page) + extra * len(page) <= budget
+    return size_on_wire(page) + extra * len(page) <= budget
 
 
 def fits(items: Iterable[object], *, budget: int = PAGE_BUDGET, extra: int = 0) -> bool:
     """Whether ``items`` weigh no more than ``budget`` bytes together, each with its ``extra``."""
     whole = tuple(items)
     return (
-        _fit(whole, budget, extra) or sum([encoded_size(item) + extra for item in whole]) <= budget
+        _fit(whole, budget, extra) or sum([size_on_wire(item) + extra for item in whole]) <= budget
     )

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from protocol.tpm.public import EccPoint, PublicError, point_of, public_key
 from protocol.tpm.structures import Credential, PublicArea, TpmName
-from protocol.tpm.wire import Reader, Truncated, sized, u32
+from protocol.tpm.wire import Reader, Truncated, tpm2b, u32
 
 _LABEL: Final = b"IDENTITY\0"
 SECRET_LIMIT: Final = 32
@@ -60,8 +60,8 @@ def make_credential(ek: PublicArea, secret: bytes, ak_name: TpmName) -> Credenti
         seed, encrypted = _ecc_seed(key)
     else:
         seed, encrypted = _rsa_seed(key)
-    identity = _cfb(_storage_key(seed, ak_name)).encryptor().update(sized(secret))
-    return Credential(sized(_integrity(seed, identity, ak_name)) + identity, encrypted)
+    identity = _cfb(_storage_key(seed, ak_name)).encryptor().update(tpm2b(secret))
+    return Credential(tpm2b(_integrity(seed, identity, ak_name)) + identity, encrypted)
 
 
 def open_credential(seed: bytes, id_object: bytes, name: TpmName) -> bytes:
@@ -71,13 +71,13 @@ def open_credential(seed: bytes, id_object: bytes, name: TpmName) -> bytes:
     """
     reader = Reader(id_object)
     try:
-        mac, identity = reader.sized(), reader.rest()
+        mac, identity = reader.tpm2b(), reader.rest()
     except Truncated as error:
         raise CredentialForeign(str(error)) from None
     if not hmac.compare_digest(mac, _integrity(seed, identity, name)):
         raise CredentialForeign("integrity check failed")
     clear = Reader(_cfb(_storage_key(seed, name)).decryptor().update(identity))
-    return clear.sized()
+    return clear.tpm2b()
 
 
 def ecc_seed_of(shared: bytes, ephemeral: EccPoint, ek: EccPoint) -> bytes:
@@ -87,13 +87,13 @@ def ecc_seed_of(shared: bytes, ephemeral: EccPoint, ek: EccPoint) -> bytes:
 
 def encode_point(point: EccPoint) -> bytes:
     """``point`` as a TPMS_ECC_POINT (TPM 2.0 part 2)."""
-    return sized(point.x) + sized(point.y)
+    return tpm2b(point.x) + tpm2b(point.y)
 
 
 def decode_point(data: bytes) -> EccPoint:
     """A TPMS_ECC_POINT; ``Truncated`` when it is not exactly one."""
     reader = Reader(data)
-    point = EccPoint(reader.sized(), reader.sized())
+    point = EccPoint(reader.tpm2b(), reader.tpm2b())
     reader.end()
     return point
 

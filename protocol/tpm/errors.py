@@ -179,6 +179,6 @@ def tpm_error(rc: int) -> TpmError:
     return TpmError(rc, name, _KINDS.get(base, TpmErrorKind.OTHER))
 
 
-def gone(why: str) -> TpmError:
+def tpm_gone(why: str) -> TpmError:
     """The error of a TPM that does not answer; ``why`` in a few words, such as ``powered off``."""
     return TpmError(RC_IO_ERROR, f"TPM is gone: {why}", TpmErrorKind.GONE)

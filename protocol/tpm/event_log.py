@@ -97,7 +97,7 @@ def initial_pcr(pcr: int) -> bytes:
     return (b"\xff" if pcr in DRTM_PCRS else b"\x00") * DIGEST_SIZE
 
 
-def extended(value: bytes, digest: bytes) -> bytes:
+def extend_pcr(value: bytes, digest: bytes) -> bytes:
     """The PCR value after extending ``digest`` into one that held ``value``."""
     return hashlib.sha256(value + digest).digest()
 
@@ -107,7 +107,7 @@ def replay(events: Iterable[MeasuredEvent], selection: PcrSelection) -> dict[int
     values = {pcr: initial_pcr(pcr) for pcr in selection.pcrs}
     for event in events:
         if event.pcr in values and event.type is not EventType.NO_ACTION:
-            values[event.pcr] = extended(values[event.pcr], event_digest(event))
+            values[event.pcr] = extend_pcr(values[event.pcr], event_digest(event))
     return values
 
 

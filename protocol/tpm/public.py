@@ -28,7 +28,7 @@ from protocol.tpm.wire import (
     CURVE_P256,
     Reader,
     Truncated,
-    sized,
+    tpm2b,
     u16,
     u32,
 )
@@ -106,12 +106,12 @@ class Public(msgspec.Struct, frozen=True):
 
 
 def _head(type_: int, attributes: int, policy: bytes) -> bytes:
-    return u16(type_) + u16(ALG_SHA256) + u32(attributes) + sized(policy)
+    return u16(type_) + u16(ALG_SHA256) + u32(attributes) + tpm2b(policy)
 
 
 def _ecc(attributes: int, policy: bytes, symmetric: bytes, scheme: bytes, at: EccPoint) -> bytes:
     parameters = symmetric + scheme + u16(CURVE_P256) + _NULL
-    return _head(ALG_ECC, attributes, policy) + parameters + sized(at.x) + sized(at.y)
+    return _head(ALG_ECC, attributes, policy) + parameters + tpm2b(at.x) + tpm2b(at.y)
 
 
 _TEMPLATE_POINT: Final = EccPoint(bytes(32), bytes(32))
@@ -130,7 +130,7 @@ def ek_public(point: EccPoint = _TEMPLATE_POINT) -> PublicArea:
 def ek_rsa_public(modulus: bytes = bytes(256)) -> PublicArea:
     """The RSA 2048 endorsement key (TCG template L-1); without a modulus, its template."""
     parameters = _STORAGE + _NULL + u16(2048) + u32(0)
-    return PublicArea(_head(ALG_RSA, EK_ATTRIBUTES, EK_POLICY) + parameters + sized(modulus))
+    return PublicArea(_head(ALG_RSA, EK_ATTRIBUTES, EK_POLICY) + parameters + tpm2b(modulus))
 
 
 def ek_template(kind: EkKind) -> PublicArea:
@@ -149,10 +149,10 @@ def ak_public(point: EccPoint | None = None) -> PublicArea:
     return PublicArea(_ecc(AK_ATTRIBUTES, b"", _NULL, scheme, at))
 
 
-def sealed_public(policy: bytes, unique: bytes = b"") -> PublicArea:
+def keyedhash_public(policy: bytes, unique: bytes = b"") -> PublicArea:
     """A sealed object that opens under ``policy`` (32-byte policy digest) only."""
     head = _head(ALG_KEYEDHASH, SEALED_ATTRIBUTES, policy)
-    return PublicArea(head + _NULL + sized(unique))
+    return PublicArea(head + _NULL + tpm2b(unique))
 
 
 def public_name(public: PublicArea) -> TpmName:
@@ -181,12 +181,12 @@ def _parse(reader: Reader) -> Public:
     if reader.u16() != ALG_SHA256:
         raise PublicError("name algorithm is not SHA-256")
     attributes = reader.u32()
-    policy = reader.sized()
+    policy = reader.tpm2b()
     if type_ == ALG_KEYEDHASH:
         scheme = reader.u16()
         if scheme != ALG_NULL:
             raise PublicError("a sealed object has no scheme")
-        return Public(type_, attributes, policy, scheme, reader.sized())
+        return Public(type_, attributes, policy, scheme, reader.tpm2b())
     if type_ not in (ALG_ECC, ALG_RSA):
         raise PublicError(f"key type {type_:#x} is not supported")
     symmetric = reader.u16()
@@ -200,10 +200,10 @@ def _parse(reader: Reader) -> Public:
     if type_ == ALG_RSA:
         if (reader.u16(), reader.u32()) not in ((RSA_BITS, 0), (RSA_BITS, RSA_EXPONENT)):
             raise PublicError("only RSA 2048 with exponent 65537 is supported")
-        return Public(type_, attributes, policy, scheme, reader.sized())
+        return Public(type_, attributes, policy, scheme, reader.tpm2b())
     if (reader.u16(), reader.u16()) != (CURVE_P256, ALG_NULL):
         raise PublicError("only curve P-256 without key derivation is supported")
-    return Public(type_, attributes, policy, scheme, EccPoint(reader.sized(), reader.sized()))
+    return Public(type_, attributes, policy, scheme, EccPoint(reader.tpm2b(), reader.tpm2b()))
 
 
 def public_key(public: PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:

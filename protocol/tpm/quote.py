@@ -32,7 +32,7 @@ from protocol.tpm.wire import (
     Reader,
     Truncated,
     pcr_select,
-    sized,
+    tpm2b,
     u16,
     u32,
     u64,
@@ -96,15 +96,15 @@ def encode_attest(body: QuoteBody) -> bytes:
         (
             u32(MAGIC),
             u16(ST_ATTEST_QUOTE),
-            sized(body.signer),
-            sized(body.nonce),
+            tpm2b(body.signer),
+            tpm2b(body.nonce),
             u64(body.clock),
             u32(body.reset_count),
             u32(body.restart_count),
             bytes([body.safe]),
             u64(body.firmware),
             body.selection,
-            sized(body.digest),
+            tpm2b(body.digest),
         )
     )
 
@@ -115,11 +115,11 @@ def parse_attest(attest: bytes) -> QuoteBody:
     try:
         if (reader.u32(), reader.u16()) != (MAGIC, ST_ATTEST_QUOTE):
             raise QuoteRefused(QuoteFlaw.MALFORMED, "not made by a TPM as a quote")
-        signer, nonce = TpmName(reader.sized()), reader.sized()
+        signer, nonce = TpmName(reader.tpm2b()), reader.tpm2b()
         clock, resets, restarts = reader.u64(), reader.u32(), reader.u32()
         safe, firmware = reader.u8(), reader.u64()
         selection = reader.take(10)
-        digest = reader.sized()
+        digest = reader.tpm2b()
         reader.end()
     except Truncated as error:
         raise QuoteRefused(QuoteFlaw.MALFORMED, str(error)) from None
@@ -176,13 +176,13 @@ def _check_signature(ak: PublicArea, quote: Quote) -> None:
         if isinstance(key, ec.EllipticCurvePublicKey):
             if algorithm != ALG_ECDSA:
                 raise QuoteRefused(QuoteFlaw.SIGNATURE, f"scheme {algorithm:#x} is not accepted")
-            r, s = (int.from_bytes(reader.sized(), "big") for _ in range(2))
+            r, s = (int.from_bytes(reader.tpm2b(), "big") for _ in range(2))
             reader.end()
             key.verify(encode_dss_signature(r, s), quote.attest, ec.ECDSA(hashes.SHA256()))
         else:
             if algorithm != ALG_RSASSA:
                 raise QuoteRefused(QuoteFlaw.SIGNATURE, f"scheme {algorithm:#x} is not accepted")
-            signature = reader.sized()
+            signature = reader.tpm2b()
             reader.end()
             key.verify(signature, quote.attest, padding.PKCS1v15(), hashes.SHA256())
     except Truncated as error:
@@ -193,5 +193,5 @@ def _check_signature(ak: PublicArea, quote: Quote) -> None:
 
 def ecdsa_signature(r: int, s: int) -> bytes:
     """TPMT_SIGNATURE of an ECDSA P-256 signature with SHA-256, both halves padded to 32 bytes."""
-    halves = sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
+    halves = tpm2b(r.to_bytes(32, "big")) + tpm2b(s.to_bytes(32, "big"))
     return u16(ALG_ECDSA) + u16(ALG_SHA256) + halves

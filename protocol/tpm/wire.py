@@ -39,7 +39,7 @@ def u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def sized(data: bytes) -> bytes:
+def tpm2b(data: bytes) -> bytes:
     """``data`` as a TPM2B (TPM 2.0 part 2): its length in two bytes, then itself."""
     return u16(len(data)) + data
 
@@ -84,7 +84,7 @@ class Reader:
         """The next eight bytes as a number; ``Truncated`` at the end."""
         return int.from_bytes(self.take(8), "big")
 
-    def sized(self) -> bytes:
+    def tpm2b(self) -> bytes:
         """The data of a TPM2B."""
         return self.take(self.u16())
 

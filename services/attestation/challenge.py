@@ -51,17 +51,17 @@ class Contexts:
         self._finished: dict[bytes, float] = {}  # number -> until, in order of finishing
         self._taken: dict[bytes, float] = {}  # digest of an endorsement key -> until
 
-    def closed(self, begun: Begun, host: NodeName, boot: int, nonce: bytes) -> bytes:
+    def seal_context(self, begun: Begun, host: NodeName, boot: int, nonce: bytes) -> bytes:
         """The context for that life of that host; ``nonce``: 12 bytes, never used before."""
-        return nonce + self._cipher.encrypt(nonce, _encode(begun), _bound_to(host, boot))
+        return nonce + self._cipher.encrypt(nonce, _encode(begun), _aad(host, boot))
 
-    def opened(self, context: bytes, host: NodeName, boot: int, now: float) -> Begun:
+    def open_context(self, context: bytes, host: NodeName, boot: int, now: float) -> Begun:
         """What was begun; it counts as finished from here on. ``InvalidState``: see the module."""
         if not NONCE_SIZE < len(context) <= CONTEXT_LIMIT:
             raise InvalidState("context: it is none of this service; begin again")
         nonce, box = context[:NONCE_SIZE], context[NONCE_SIZE:]
         try:
-            begun = _decoder.decode(self._cipher.decrypt(nonce, box, _bound_to(host, boot)))
+            begun = _decoder.decode(self._cipher.decrypt(nonce, box, _aad(host, boot)))
         except (InvalidTag, msgspec.DecodeError, ValueError):
             raise InvalidState("context: it is none of this service; begin again") from None
         if now > begun.until:
@@ -92,5 +92,5 @@ class Contexts:
             del self._finished[number]
 
 
-def _bound_to(host: NodeName, boot: int) -> bytes:
+def _aad(host: NodeName, boot: int) -> bytes:
     return _encode(("keystead attestation context", host, boot))

@@ -21,7 +21,7 @@ from protocol.trust import GROUP_LIMIT, BaseImage, TrustedEndorsementKey, Truste
 from services.attestation.identities import (
     authority_fault,
     chain_fault,
-    registered_key,
+    key_of_entry,
 )
 from services.attestation.policy import IMAGE_PCRS
 
@@ -58,7 +58,7 @@ def check(configuration: AttestationConfiguration) -> tuple[str, ...]:
 
 def _check_key(configuration: AttestationConfiguration, entry: TrustedEndorsementKey) -> None:
     try:
-        registered_key(entry)
+        key_of_entry(entry)
     except InvalidArgument as error:
         raise InvalidArgument(f"endorsement key {entry.name}: {error}") from None
     validated = configuration.settings.require_certificate_validation

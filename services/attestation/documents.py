@@ -43,7 +43,7 @@ def issue(
     return tuple(
         AttestationDocument(
             type=kind,
-            token=signer.signed(
+            token=signer.sign_claims(
                 AttestationClaims(
                     iss=issuer,
                     sub=subject.host,

@@ -51,7 +51,7 @@ def ek_of(identity: TpmIdentity) -> PublicArea:
     if bool(identity.certificate) == (identity.public_area is not None):
         raise InvalidArgument("identity: exactly one of certificate and public area")
     if identity.public_area is None:
-        return certified_key(identity.certificate)
+        return key_of_certificate(identity.certificate)
     try:
         public_key(identity.public_area)
         attributes = parse_public(identity.public_area).attributes
@@ -62,7 +62,7 @@ def ek_of(identity: TpmIdentity) -> PublicArea:
     return identity.public_area
 
 
-def certified_key(certificate: bytes) -> PublicArea:
+def key_of_certificate(certificate: bytes) -> PublicArea:
     """The endorsement key that a certificate is of, by the TCG's template of its kind."""
     try:
         key = read_certificate(certificate).public_key()
@@ -77,7 +77,7 @@ def certified_key(certificate: bytes) -> PublicArea:
     raise InvalidArgument("identity: the certificate's key is neither ECC P-256 nor RSA 2048")
 
 
-def registered_key(entry: TrustedEndorsementKey) -> PublicArea:
+def key_of_entry(entry: TrustedEndorsementKey) -> PublicArea:
     """The key of a registered endorsement key; ``InvalidArgument`` as ``ek_of``."""
     return ek_of(TpmIdentity(certificate=entry.certificate, public_area=entry.public_area))
 

@@ -28,7 +28,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.crypto.tokens import TokenRefused, VoucherClaims, opened
+from protocol.crypto.tokens import TokenRefused, VoucherClaims, verify_token
 from protocol.messages.attestation import AttestationConfiguration
 from protocol.messages.host import LOG_LIMIT
 from protocol.terms import NodeName
@@ -104,7 +104,7 @@ class Counters(msgspec.Struct, frozen=True):
 def examine(configuration: AttestationConfiguration, evidence: Evidence, asked: Asked) -> Examined:
     """Everything but the endorsement key (``identities``) and the counters (``counted``)."""
     found = voucher_findings(evidence, configuration.principals)
-    quoted, more = _quoted(evidence, asked)
+    quoted, more = _verify_quote(evidence, asked)
     found += more
     log, more = _log_findings(evidence, quoted)
     found += more
@@ -124,7 +124,7 @@ def voucher_findings(evidence: Evidence, principals: Iterable[TrustedPrincipal])
     why = "it has no voucher"
     for principal in principals if evidence.voucher else ():
         try:
-            claims = opened(evidence.voucher, principal.certificates, VoucherClaims)
+            claims = verify_token(evidence.voucher, principal.certificates, VoucherClaims)
         except TokenRefused as refusal:
             why = f"its voucher: {refusal}"
             continue
@@ -134,7 +134,7 @@ def voucher_findings(evidence: Evidence, principals: Iterable[TrustedPrincipal])
     return [Finding(FindingCode.PRINCIPAL, f"no imported principal vouches for it: {why}")]
 
 
-def _quoted(evidence: Evidence, asked: Asked) -> tuple[Attested | None, list[Finding]]:
+def _verify_quote(evidence: Evidence, asked: Asked) -> tuple[Attested | None, list[Finding]]:
     """What the quote says; None unless key, signature, nonce and registers are as they must be."""
     found = []
     proved = hmac.compare_digest(evidence.secret, asked.secret)
@@ -200,7 +200,7 @@ def _is_file(event: MeasuredEvent) -> bool:
     return not (is_separator and event.pcr in _SEPARATED)
 
 
-def counted(
+def update_counters(
     known: Counters | None, quoted: Attested, host: NodeName
 ) -> tuple[Counters, list[Finding]]:
     """What is known of the TPM from now on, and whether it is another host's, or went back.

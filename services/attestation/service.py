@@ -98,7 +98,7 @@ class AttestationService(Service):
             secret,
             self.clock.monotonic() + within_s,
         )
-        context = self.contexts.closed(begun, peer.node, peer.boot, self.rng.token(12))
+        context = self.contexts.seal_context(begun, peer.node, peer.boot, self.rng.token(12))
         if len(context) > m.CONTEXT_LIMIT:
             raise InvalidArgument("identity: the certificate is too long")
         return m.AttestationChallenge(
@@ -113,7 +113,9 @@ class AttestationService(Service):
     async def finish(self, message: m.FinishAttestation, peer: Peer) -> m.AttestationReport:
         """Steps 3 to 5."""
         configuration = self._in_force()
-        begun = self.contexts.opened(message.context, peer.node, peer.boot, self.clock.monotonic())
+        begun = self.contexts.open_context(
+            message.context, peer.node, peer.boot, self.clock.monotonic()
+        )
         at = self.clock.now()
         evidence = Evidence(
             host=peer.node,
@@ -193,7 +195,7 @@ class AttestationService(Service):
             set() if before is None else {_registration(entry) for entry in before.endorsement_keys}
         )
         forget = tuple(
-            hashlib.sha256(identities.registered_key(entry).raw).digest()
+            hashlib.sha256(identities.key_of_entry(entry).raw).digest()
             for entry in new.endorsement_keys
             if _registration(entry) not in known
         )
@@ -239,7 +241,7 @@ class AttestationService(Service):
     def _enforce(self, configuration: m.AttestationConfiguration | None) -> None:
         self.configuration = configuration
         keys = () if configuration is None else configuration.endorsement_keys
-        self._registered = frozenset(identities.registered_key(entry).raw for entry in keys)
+        self._registered = frozenset(identities.key_of_entry(entry).raw for entry in keys)
 
     def _in_force(self) -> m.AttestationConfiguration:
         if self.configuration is None:

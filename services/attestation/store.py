@@ -19,7 +19,7 @@ from protocol.messages.attestation import AttestationConfiguration
 from protocol.terms import NodeName
 from protocol.tpm.quote import Attested
 from protocol.trust import Finding
-from services.attestation.policy import Counters, counted
+from services.attestation.policy import Counters, update_counters
 from services.runtime.ports import Database
 
 DATABASE: Final = "attestation"
@@ -58,7 +58,7 @@ class AttestationStore:
         self, configuration: AttestationConfiguration, forget: tuple[bytes, ...]
     ) -> None:
         """Put it in force, and forget what was seen of these TPMs (digests of their keys)."""
-        body = _packed(b"configuration", configuration)
+        body = _pack_row(b"configuration", configuration)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO configuration VALUES (1, ?)", (body,))
@@ -74,9 +74,9 @@ class AttestationStore:
 
         def compare(connection: sqlite3.Connection) -> list[Finding]:
             row = connection.execute("SELECT body FROM tpms WHERE ek = ?", (ek,)).fetchone()
-            known = None if row is None else _unpacked(ek, row[0], Counters)
-            after, findings = counted(known, quoted, host)
-            packed = _packed(ek, after)
+            known = None if row is None else _unpack_row(ek, row[0], Counters)
+            after, findings = update_counters(known, quoted, host)
+            packed = _pack_row(ek, after)
             connection.execute("INSERT OR REPLACE INTO tpms VALUES (?, ?)", (ek, packed))
             if image and not findings:
                 connection.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", (image, at))
@@ -96,15 +96,15 @@ def _configuration(connection: sqlite3.Connection) -> AttestationConfiguration |
     row = connection.execute("SELECT body FROM configuration").fetchone()
     if row is None:
         return None
-    return _unpacked(b"configuration", row[0], AttestationConfiguration)
+    return _unpack_row(b"configuration", row[0], AttestationConfiguration)
 
 
-def _packed(place: bytes, value: msgspec.Struct) -> bytes:
+def _pack_row(place: bytes, value: msgspec.Struct) -> bytes:
     body = _encode(value)
     return zlib.crc32(place + body).to_bytes(_CHECK, "big") + body
 
 
-def _unpacked(place: bytes, packed: bytes, kind: type[S]) -> S:
+def _unpack_row(place: bytes, packed: bytes, kind: type[S]) -> S:
     check, body = packed[:_CHECK], packed[_CHECK:]
     if zlib.crc32(place + body).to_bytes(_CHECK, "big") != check:
         raise OSError(errno.EIO, "a row of the Attestation Service was damaged")

@@ -16,6 +16,7 @@
 - ``dumps``          core dumps, encrypted under the host key
 - ``problems``        dumps and a failing TPM, as it tells vCenter of them
 - ``trust_door``      what a trusted host is told and asked
+- ``intruder_door``, ``claims``  VMs that it lists to vCenter though it does not have them
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
@@ -47,7 +48,8 @@ reason · ``provider.removed`` provider · ``persistence.disabled`` · ``recover
 ``ha.follows`` primary · ``ha.host`` host, condition · ``ha.isolated`` isolated ·
 ``ha.isolation_response`` response · ``ha.restarted`` vm, host, of · ``ha.refused`` vm, host, tries,
 last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`` reason ·
-``uplink.failed`` request, error · ``vm.created`` · ``vm.registered`` · ``vm.unregistered`` ·
+``uplink.failed`` request, error · ``intruder.claims`` vms · ``vm.created`` · ``vm.registered`` ·
+``vm.unregistered`` ·
 ``vm.destroyed`` · ``vm.encrypted`` key · ``vm.recrypted`` key, old, deep · ``vm.decrypted`` ·
 ``vm.cloned`` source, recrypt, running · ``vm.clone_given_up`` · ``vm.template`` template ·
 ``vm.snapshot`` snapshot, files, memory · ``vm.snapshot_removed`` snapshot ·

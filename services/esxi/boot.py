@@ -27,14 +27,14 @@ from services.esxi.configuration.sealing import from_material, unseal
 from services.esxi.configuration.sections import Section
 from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
-from services.esxi.first_boot import counter, first_boot, upgraded
+from services.esxi.first_boot import counter, first_boot, upgrade
 from services.esxi.ha.agent import HaAgent
 from services.esxi.host import Host
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
 from services.esxi.providers.trusted import retrying
-from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, halted
+from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, record_halt
 from services.esxi.vms import autostart, registration, workload
 from services.esxi.vsan import mounting, objects
 from services.runtime.nv_counter import read_counter
@@ -54,18 +54,18 @@ async def boot(host: Host) -> None:
         protection, config_key = await _config_key(host, image)  # B2
         count = _configuration(host, image, protection, config_key)  # B3
         await _last_archive(host, protection.mode, count)
-        await upgraded(host, image)
+        await upgrade(host, image)
     host.datastore = await host.disk.datastore(host.config.datastore)
     await registration.load(host)
     await _keys(host)  # B4
     await _encryption_mode(host)  # B5
-    await _passed(host, "B6", await mounting.at_boot(host))
-    await _trusted(host)  # B7
+    await _pass_step(host, "B6", await mounting.at_boot(host))
+    await _regain_host_key(host)  # B7
 
 
 async def boot_while_serving(host: Host, ha: HaAgent) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
-    await _passed(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
+    await _pass_step(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.keep_connected())
     await ha.begin()
     await registration.tidy_all(host)
@@ -99,7 +99,7 @@ async def _other_bank(host: Host) -> None:
         try:
             done = await boot_banks.take_back(host.disk, host.config.version)
         except boot_banks.BankDamaged:
-            raise halted(host, SCREEN_B, "the other boot bank is damaged") from None
+            raise record_halt(host, SCREEN_B, "the other boot bank is damaged") from None
         if done:
             host.node.record("boot.step", step="B0", text="other boot bank")
 
@@ -142,7 +142,7 @@ async def _read_archive(host: Host) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise halted(
+        raise record_halt(
             host, SCREEN_B, f"the archive cannot be read: {error.strerror or error}"
         ) from None
 
@@ -152,37 +152,37 @@ async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial
     try:
         protection = read_protection(image)
     except CryptographicFailure as damage:
-        raise halted(host, SCREEN_B, str(damage)) from None
+        raise record_halt(host, SCREEN_B, str(damage)) from None
     typed = host.options.get(RECOVERY_OPTION)
     if typed is not None:
-        config_key = _recovered(host, protection, typed)
+        config_key = _recover_config_key(host, protection, typed)
     elif protection.mode is ProtectionMode.NONE:
         config_key = from_material(protection.material)
     else:
-        config_key = await _unsealed(host, protection)
+        config_key = await _unseal_config_key(host, protection)
     way = "recovery key" if typed is not None else protection.mode.value
     host.node.record("boot.step", step="B2", text="config key", way=way)
     return protection, config_key
 
 
-def _recovered(host: Host, protection: Protection, typed: str) -> KeyMaterial:
+def _recover_config_key(host: Host, protection: Protection, typed: str) -> KeyMaterial:
     digits = parse_digits(typed)
     if digits is None or not protection.recovery_wrapped:
-        raise halted(host, SCREEN_C, "the recovery key cannot be used")
+        raise record_halt(host, SCREEN_C, "the recovery key cannot be used")
     try:
         return unwrap_config_key(digits, protection.recovery_id, protection.recovery_wrapped)
     except CryptographicFailure:
-        raise halted(host, SCREEN_B, "the recovery key is not the one in force") from None
+        raise record_halt(host, SCREEN_B, "the recovery key is not the one in force") from None
 
 
-async def _unsealed(host: Host, protection: Protection) -> KeyMaterial:
+async def _unseal_config_key(host: Host, protection: Protection) -> KeyMaterial:
     """Policy not met, TPM cleared, replaced, locked out or dead: all end in message A."""
     if host.tpm is None:
-        raise halted(host, SCREEN_A, "the TPM that seals the configuration is not there")
+        raise record_halt(host, SCREEN_A, "the TPM that seals the configuration is not there")
     try:
         return await unseal(host.tpm, protection)
     except TpmError as error:
-        raise halted(host, SCREEN_A, str(error)) from None
+        raise record_halt(host, SCREEN_A, str(error)) from None
 
 
 def _configuration(
@@ -192,9 +192,9 @@ def _configuration(
     try:
         found = unpack(image, config_key)
     except CryptographicFailure as failure:
-        raise halted(host, SCREEN_B, str(failure)) from None
+        raise record_halt(host, SCREEN_B, str(failure)) from None
     header = msgspec.structs.replace(protection, count=found.count)
-    host.archive = Archive.opened(
+    host.archive = Archive.reopen(
         host.disk, host.rng, header, config_key, found, counter=counter(host)
     )
     if found.torn:
@@ -220,9 +220,9 @@ async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
         if not why and found is not None:
             await raise_to(tpm, count)
     except TpmError as error:
-        raise halted(host, SCREEN_A, str(error)) from None
+        raise record_halt(host, SCREEN_A, str(error)) from None
     if why:
-        raise halted(host, SCREEN_B, why)
+        raise record_halt(host, SCREEN_B, why)
 
 
 async def _keys(host: Host) -> None:
@@ -271,16 +271,16 @@ def _host_key_at_hand(host: Host) -> KeyMaterial | None:
     return value
 
 
-async def _trusted(host: Host) -> None:
+async def _regain_host_key(host: Host) -> None:
     """B7: a trusted host that needs its host key attests, and has a service unwrap it."""
     if host.archive.now.trusted is None:
-        await _passed(host, "B7", "no trusted key provider on this host")
+        await _pass_step(host, "B7", "no trusted key provider on this host")
         return
     safe = await retrying.regain_host_key(host)
-    await _passed(host, "B7", "host key at hand" if safe else "no host key")
+    await _pass_step(host, "B7", "host key at hand" if safe else "no host key")
 
 
-async def _passed(host: Host, step: str, text: str) -> None:
+async def _pass_step(host: Host, step: str, text: str) -> None:
     await host.clock.sleep(host.node.knobs.boot_step_s)
     host.node.record("boot.step", step=step, text=text)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
-from protocol.releases import LATEST, Feature, Release, has, release_of, written
+from protocol.releases import LATEST, Feature, Release, format_release, has, release_of
 from protocol.terms import NodeName
 
 
@@ -27,7 +27,7 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``aesni``: whether its processor has AES instructions.
     """
 
-    version: str = written(LATEST)
+    version: str = format_release(LATEST)
     build: str = "24022510"
     vcenter: NodeName = NodeName("")
     datastore: str = "datastore-1"
@@ -48,6 +48,6 @@ def esxi_config(values: Mapping[str, Any]) -> EsxiConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
     try:
         made = msgspec.convert(dict(values), EsxiConfig)
-        return msgspec.structs.replace(made, version=written(made.release))
+        return msgspec.structs.replace(made, version=format_release(made.release))
     except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"host: {error}") from None

@@ -19,7 +19,7 @@ from services.esxi.configuration.archive import FOLDER
 from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
 from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
 from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
-from services.esxi.configuration.sealing import protected, with_recovery
+from services.esxi.configuration.sealing import seal_config_key, with_recovery
 from services.esxi.configuration.sections import Section
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.esxcli import (
@@ -88,11 +88,11 @@ async def _execute(host: Host, command: Command) -> Output | str:
         case KernelList(name):
             return await _kernel_settings(host, name)
         case _:
-            return _shown(host, command)
+            return _answer_query(host, command)
     return ""
 
 
-def _shown(
+def _answer_query(
     host: Host,
     command: PersistenceGet
     | EncryptionGet
@@ -205,7 +205,7 @@ async def _enable(host: Host) -> str:
     if refusal is not None:
         raise Refused(f"Error: {refusal}")
     was = host.archive.now
-    host.archive.now = persistence.enabled(
+    host.archive.now = persistence.enable_persistence(
         was, _persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
     )
     await host.archive.save(Section.PERSISTENCE | host.key_sections())
@@ -228,7 +228,7 @@ def _persistable(host: Host) -> persistence.Storable:
 async def _disable(host: Host, *, remove_all: bool) -> None:
     """KP-03. A store that is emptied leaves the disk before the console answers."""
     was = host.archive.now
-    host.archive.now = persistence.disabled(
+    host.archive.now = persistence.disable_persistence(
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
     )
     emptied = was.store is not host.archive.now.store or not len(was.store)
@@ -259,7 +259,7 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     )
     recovery = host.archive.now.recovery or new_recovery_key(host.rng)
     try:
-        made = await protected(
+        made = await seal_config_key(
             host.tpm,
             host.rng,
             config_key,

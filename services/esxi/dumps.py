@@ -64,19 +64,19 @@ async def write(host: Host, message: WriteDump) -> Dump:
         raise InvalidArgument(f"marker: at most {MARKER_LIMIT} bytes")
     there = await host.disk.list(FOLDER)
     if _file(dump) in there:
-        return _told(host, await _read(host, dump))
+        return _summarize(host, await _read(host, dump))
     if sum(name.endswith(_SUFFIX) for name in there) >= DUMPS_LIMIT:
         raise ResourceInUse(f"{host.node.name} has {DUMPS_LIMIT} dumps: remove one first")
     if vm is None:
-        made = _made(host, dump, _content(host, marker), _host_key(host))
+        made = _build_dump(host, dump, _content(host, marker), _host_key(host))
     else:
-        made = _made(host, dump, _process(host, vm, marker), _key_of(host, vm))
+        made = _build_dump(host, dump, _process(host, vm, marker), _key_of(host, vm))
     await _put(host, made)
     key, path = None if made.key is None else str(made.key), f"{FOLDER}/{_file(dump)}"
     host.node.record("dump.written", dump=dump, key=key, file=path)
     if made.key is not None:
-        host.problems.dumped(path, made.key, vm)
-    return _told(host, made)
+        host.problems.record_dump(path, made.key, vm)
+    return _summarize(host, made)
 
 
 async def all_dumps(host: Host) -> tuple[Dump, ...]:
@@ -86,7 +86,7 @@ async def all_dumps(host: Host) -> tuple[Dump, ...]:
         if file.endswith(_SUFFIX):
             dump = file.removesuffix(_SUFFIX)
             try:
-                found.append(_told(host, await _read(host, dump)))
+                found.append(_summarize(host, await _read(host, dump)))
             except InvalidState as damage:
                 found.append(Dump(dump=dump, problem=str(damage)))
     return tuple(found)
@@ -97,7 +97,7 @@ async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
     names.DUMP.check(dump)
     found = await _read(host, dump)
     if found.key is None:
-        return _told(host, found), found.data
+        return _summarize(host, found), found.data
     key = _in_memory(host, found.key)
     if key is None:
         raise EncryptionKeyRequired(
@@ -109,7 +109,7 @@ async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
         content = unwrap(own, found.data, _aad(host.node.name, dump, "data")).reveal()
     except CryptographicFailure:
         raise InvalidState(f"{dump} is damaged, or its key is another one") from None
-    return _told(host, found), content
+    return _summarize(host, found), content
 
 
 async def remove(host: Host, dump: str) -> None:
@@ -131,7 +131,7 @@ async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyM
         there = await all_dumps(host)
     except OSError as refused:
         there = ()
-        host.node.record("dump.left", level="warning", dump="", reason=_refused(refused))
+        host.node.record("dump.left", level="warning", dump="", reason=_describe_refusal(refused))
     key = _in_memory(host, old)
     why_not = "the old host key is not in memory" if key is None else ""
     if not host.node.knobs.rewrap_dumps:
@@ -154,7 +154,7 @@ def _host_key(host: Host) -> tuple[CryptoKeyId, KeyMaterial] | None:
 
 def _key_of(host: Host, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
     """The key of a running VM's home; None when it is not encrypted."""
-    config = host.registered(vm).config
+    config = host.require_vm(vm).config
     if config is None or not config.keys:
         return None
     key = config.keys[0]
@@ -163,7 +163,7 @@ def _key_of(host: Host, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
     return key, value
 
 
-def _made(
+def _build_dump(
     host: Host, dump: str, content: bytes, under: tuple[CryptoKeyId, KeyMaterial] | None
 ) -> DumpFile:
     clear = DumpFile(dump=dump, boot=host.node.boot, at=host.clock.now(), data=content)
@@ -192,11 +192,11 @@ async def _rewrap(
     except (InvalidState, CryptographicFailure) as damage:
         return str(damage)
     except OSError as refused:
-        return _refused(refused)
+        return _describe_refusal(refused)
     return ""
 
 
-def _refused(error: OSError) -> str:
+def _describe_refusal(error: OSError) -> str:
     return f"the disk refused: {error.strerror or error}"
 
 
@@ -209,7 +209,7 @@ def _content(host: Host, marker: bytes) -> bytes:
 
 def _process(host: Host, vm: VmName, marker: bytes) -> bytes:
     """The memory of a running VM's process as text, never a key (DUMP-04)."""
-    if host.registered(vm).guest is None:
+    if host.require_vm(vm).guest is None:
         raise InvalidPowerState(f"{vm} does not run on {host.node.name}: it has no process")
     return f"vmx of {vm} on {host.node.name}, boot {host.node.boot}\n".encode() + marker
 
@@ -220,18 +220,18 @@ def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     if key == host.archive.now.host_key and host.host_key is not None:
         return host.host_key
     cached = host.keys.get(key)
-    return cached if cached is not None or key in host.disproved else _derived(host, key)
+    return cached if cached is not None or key in host.disproved else _derive_current_key(host, key)
 
 
-def _derived(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+def _derive_current_key(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     """A key that this host derives; not the host key of a KDK that is another one now."""
-    value, now = native.derived(host, key), host.archive.now
+    value, now = native.derive_key(host, key), host.archive.now
     if value is None or key != now.host_key or check_value(value) == now.host_key_check:
         return value
     return None
 
 
-def _told(host: Host, found: DumpFile) -> Dump:
+def _summarize(host: Host, found: DumpFile) -> Dump:
     readable = found.key is None or _in_memory(host, found.key) is not None
     return Dump(dump=found.dump, boot=found.boot, at=found.at, key=found.key, readable=readable)
 

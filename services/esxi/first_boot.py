@@ -14,10 +14,10 @@ from services.esxi.configuration import boot_banks
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
 from services.esxi.configuration.recovery import RecoveryKey, new_recovery_key
-from services.esxi.configuration.sealing import protected, unprotected
+from services.esxi.configuration.sealing import create_unprotected_key, seal_config_key
 from services.esxi.configuration.sections import Configuration
 from services.esxi.host import Host
-from services.esxi.screens import SCREEN_B, halted
+from services.esxi.screens import SCREEN_B, record_halt
 from services.runtime.ports import Tpm
 
 
@@ -26,9 +26,9 @@ async def first_boot(host: Host) -> None:
 
     A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
     """
-    protection, config_key = unprotected(host.rng)
+    protection, config_key = create_unprotected_key(host.rng)
     configuration = Configuration(release=host.config.version)
-    if (sealed := await _sealed(host)) is not None:
+    if (sealed := await _seal_new_key(host)) is not None:
         protection, config_key, recovery = sealed
         configuration = Configuration(release=host.config.version, recovery=recovery)
     host.archive = Archive(
@@ -39,7 +39,7 @@ async def first_boot(host: Host) -> None:
     host.node.record("boot.step", step="B3", text="empty configuration")
 
 
-async def upgraded(host: Host, image: bytes) -> None:
+async def upgrade(host: Host, image: bytes) -> None:
     """The first boot of another release: what the one before booted from goes into the other boot
     bank, and a release that encrypts the configuration does so by itself (UPG-01).
 
@@ -50,10 +50,10 @@ async def upgraded(host: Host, image: bytes) -> None:
     if now.release == host.config.version:
         return
     if now.release and release_of(now.release) > release_of(host.config.version):
-        raise halted(host, SCREEN_B, f"the configuration is of a later release, {now.release}")
+        raise record_halt(host, SCREEN_B, f"the configuration is of a later release, {now.release}")
     changes: dict[str, Any] = {"release": host.config.version}
     clear = bool(now.release) and not has(release_of(now.release), Feature.CONFIGURATION_ENCRYPTION)
-    if clear and (sealed := await _sealed(host)) is not None:
+    if clear and (sealed := await _seal_new_key(host)) is not None:
         protection, config_key, changes["recovery"] = sealed
         archive.protect(protection, config_key)
     archive.now = msgspec.structs.replace(now, **changes)
@@ -74,7 +74,7 @@ def counter(host: Host) -> Tpm | None:
     return host.tpm if host.node.knobs.archive_counter else None
 
 
-async def _sealed(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | None:
+async def _seal_new_key(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | None:
     """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
 
     If Secure Boot is on now, it must be on to unseal (POL-01).
@@ -88,7 +88,7 @@ async def _sealed(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | N
     recovery = new_recovery_key(host.rng)
     config_key = KeyMaterial(host.rng.token(CONFIG_KEY_SIZE))
     try:
-        protection = await protected(
+        protection = await seal_config_key(
             host.tpm,
             host.rng,
             config_key,

@@ -9,9 +9,15 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.codec import encoded_size
+from protocol.codec import size_on_wire
 from protocol.errors import InvalidState, NotAvailable, NotFound
-from protocol.messages.host import HaConfiguration, HostSummary, ProviderRef, VmSummary
+from protocol.messages.host import (
+    ClaimedVm,
+    HaConfiguration,
+    HostSummary,
+    ProviderRef,
+    VmSummary,
+)
 from protocol.messages.pages import PAGE_BUDGET, first_page
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial
@@ -25,6 +31,7 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
+from services.esxi.claims import with_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import Section
@@ -77,6 +84,7 @@ class Host:
         self.problems = Problems()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
+        self.claims: tuple[ClaimedVm, ...] = ()
         self._view: HostSummary | None = None
         self._views = 0  # how many that differ from the one before
 
@@ -105,7 +113,7 @@ class Host:
         """The host encryption mode in force; ``crypto_mode`` says what may follow."""
         return self.archive.now.crypto_state
 
-    def stored(self, key: CryptoKeyId) -> StoredKey | None:
+    def find_stored_key(self, key: CryptoKeyId) -> StoredKey | None:
         """The entry of the persisted store, used or not."""
         return self.archive.now.store.get(key)
 
@@ -157,7 +165,7 @@ class Host:
         cached = key in self.keys
         return KeyFacts(
             cached=cached,
-            stored=not cached and now.persistence and self.stored(key) is not None,
+            stored=not cached and now.persistence and self.find_stored_key(key) is not None,
             persistence=now.persistence,
             provider=self.management_type(key),
             has_kdk=self.kdk(key.provider_id) is not None and key not in self.disproved,
@@ -253,14 +261,20 @@ class Host:
 
     def view(self) -> HostSummary:
         """The host's own view of itself, whole, with its VMs by name."""
-        view = self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
+        return self.summary(tuple([self.vm_summary(self.vms[name]) for name in sorted(self.vms)]))
+
+    def told_view(self) -> HostSummary:
+        """The view that vCenter gets: the host's own, with what it claims."""
+        view = self.view()
+        if self.claims:
+            view = with_claims(view, self.claims, lambda key: key in self.keys)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view
 
     @property
     def version(self) -> str:
-        """Of the latest ``view``. Every other view has another one, in this life and in others.
+        """Of the latest ``told_view``. Each other view has another one, in this life and in others.
 
         Nobody has to say that something changed: views are compared, whoever asks for them.
         """
@@ -273,7 +287,7 @@ class Host:
         if self.archive.now.maintenance:
             raise InvalidState(f"{self.node.name} is in maintenance mode")
 
-    def registered(self, name: VmName) -> RegisteredVm:
+    def require_vm(self, name: VmName) -> RegisteredVm:
         """The VM of that name; ``NotFound`` when it is not registered here."""
         vm = self.vms.get(name)
         if vm is None:
@@ -288,8 +302,8 @@ class Host:
 def page(view: HostSummary, after: VmName | None = None) -> HostSummary:
     """``view`` with its VMs after ``after``: as many as fit into a message beside the providers."""
     left = tuple(vm for vm in view.vms if vm.vm > after) if after else view.vms
-    beside = encoded_size(view.providers) + encoded_size(view.kdks)
+    beside = size_on_wire(view.providers) + size_on_wire(view.kdks)
     if view.trusted is not msgspec.UNSET:
-        beside += encoded_size(view.trusted)
+        beside += size_on_wire(view.trusted)
     listed = first_page(left, budget=PAGE_BUDGET - beside)
     return msgspec.structs.replace(view, vms=listed, more_vms=len(listed) < len(left))

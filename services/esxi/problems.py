@@ -43,7 +43,7 @@ class Problems:
         problem = HostProblem(number=self._count, event=event, text=text, vm=vm, key=key)
         self._latest = [*self._latest, problem][-KEPT:]
 
-    def dumped(self, path: str, key: CryptoKeyId, vm: VmName | None) -> None:
+    def record_dump(self, path: str, key: CryptoKeyId, vm: VmName | None) -> None:
         """A process crashed, and its memory lies encrypted at ``path`` (DUMP-02)."""
         crashed = (
             EventTypeId.HOSTD_CORE_DUMPED if vm is None else EventTypeId.APPLICATION_CORE_DUMPED

@@ -12,7 +12,7 @@ SCREEN_B: Final = "Failed to decrypt system configuration"
 SCREEN_C: Final = "Unable to recover the system configuration"
 
 
-def halted(host: Host, screen: str, reason: str) -> Halted:
+def record_halt(host: Host, screen: str, reason: str) -> Halted:
     """Leave the reason in the record, and only the product's text on the screen."""
     host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
     return Halted(screen)

@@ -34,6 +34,7 @@ from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import Host, page
+from services.esxi.intruder_door import IntruderDoor
 from services.esxi.keys import status
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
@@ -95,7 +96,7 @@ class VtpmDoor(Service):
     @serves(m.QueryVmConfig)
     async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
         """What its files say."""
-        self.host.registered(message.vm)
+        self.host.require_vm(message.vm)
         config = await read_config(self.host.datastore, message.vm)
         vtpm = config.vtpm
         return m.VmConfigState(
@@ -128,7 +129,7 @@ class VtpmDoor(Service):
         return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
 
     def _vtpm(self, name: VmName) -> Vtpm:
-        vm = self.host.registered(name)
+        vm = self.host.require_vm(name)
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         if vm.guest.vtpm is None:
@@ -210,7 +211,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
+class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI
@@ -267,7 +268,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
         """vCenter's heartbeat: the host's view, unless the version says that it is known."""
         await self.host.look_at_locks()
-        view, version = self.host.view(), self.host.version
+        view, version = self.host.told_view(), self.host.version
         if message.version == version:
             return m.UpdateSet(version=version)
         return m.UpdateSet(version=version, summary=page(view))
@@ -275,8 +276,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
         """As much of the host's view as fits into a message; all of it at the host itself."""
         await self.host.look_at_locks()
-        view = self.host.view()
-        return view if peer.local else page(view, after)
+        return self.host.view() if peer.local else page(self.host.told_view(), after)
 
     # ---- TPM --------------------------------------------------------------------------------
 
@@ -361,7 +361,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(m.SetProviders, turn=_keystore)
     async def set_providers(self, message: m.SetProviders, peer: Peer) -> m.Done:
         """The list of key providers that vCenter keeps equal on all hosts (STD-10)."""
-        given = native.given_kdks(message.kdks, message.material)
+        given = native.kdks_by_provider(message.kdks, message.material)
         await crypto_manager.set_providers(self.host, message.providers, given)
         return m.Done()
 
@@ -376,7 +376,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
         """See ``registration.create``."""
-        vm = await registration.created(self.host, message)
+        vm = await registration.create_from_message(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
@@ -455,7 +455,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor):
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
     def _guest(self, name: VmName) -> Guest:
-        vm = self.host.registered(name)
+        vm = self.host.require_vm(name)
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
         return vm.guest

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from protocol.crypto.tokens import AUDIENCE, AttestationClaims, TokenRefused, opened
+from protocol.crypto.tokens import AUDIENCE, AttestationClaims, TokenRefused, verify_token
 from protocol.errors import NoPermission, Unauthenticated
 from protocol.messages.base import Request
 from protocol.messages.keyprovider import (
@@ -55,7 +55,9 @@ def authorize(
     if not token:
         raise Unauthenticated("no token: attest first")
     group = configuration.group
-    claims = _signed(token, [s for s in configuration.attestation_services if s.group == group])
+    claims = _verify_issuer(
+        token, [s for s in configuration.attestation_services if s.group == group]
+    )
     if claims.group != group:
         raise Unauthenticated("token: it is of another group")
     if claims.sub != host:
@@ -69,12 +71,14 @@ def authorize(
     return claims
 
 
-def _signed(token: bytes, accepted: Iterable[AcceptedAttestationService]) -> AttestationClaims:
+def _verify_issuer(
+    token: bytes, accepted: Iterable[AcceptedAttestationService]
+) -> AttestationClaims:
     """The claims of a token that one of the accepted services has signed, in its own name."""
     why = "its issuer is not known here"
     for service in accepted:
         try:
-            claims = opened(token, (service.certificate,), AttestationClaims)
+            claims = verify_token(token, (service.certificate,), AttestationClaims)
         except TokenRefused as refusal:
             why = str(refusal)
             continue

@@ -39,16 +39,16 @@ class OwnIdentity:
         """The certificate (DER); empty when none was made yet."""
         return b"" if self._own is None else self._own.certificate
 
-    async def shown(self, *, renew: bool = False) -> OwnCertificate:
+    async def ensure_certificate(self, *, renew: bool = False) -> OwnCertificate:
         """The certificate; made, durable on return, when there is none or another one is wanted.
         ``SaveFailed``."""
         async with self._making:
             if self._own is None or renew:
-                self._own = await self._made()
+                self._own = await self._create_certificate()
                 self._node.record("keyprovider.certificate", renewed=renew)
             return self._own
 
-    async def _made(self) -> OwnCertificate:
+    async def _create_certificate(self) -> OwnCertificate:
         ports, days = self._ports, self._node.knobs.kmip_certificate_days
         own = own_certificate.create_own_certificate(
             ports.rng, ports.clock, self._node.name, days, earlier_s=EARLIER_S
@@ -82,7 +82,7 @@ class OwnIdentity:
     async def _peer(self, server: KeyServerRecord, to: Kmip) -> PeerCertificate:
         within_s = self._node.knobs.primary_key_timeout_s
         try:
-            await self.shown()
+            await self.ensure_certificate()
             certificate = await self.asking(server).certificate(to, within_s=within_s)
         except ProductError as error:
             return PeerCertificate(node=server.node, reason=f"{type(error).__name__}: {error}")

@@ -65,9 +65,12 @@ class PrimaryKeys:
         self._node, self._own = node, own
         self._kept: dict[tuple[str, KeyId], tuple[KeyMaterial, KmipState]] = {}
         self._good: dict[str, NodeName] = {}  # by provider: who gave its key last
+        self._configuration = 0  # how often it was changed in this life
 
     def forget(self) -> None:
-        """Nothing of what was kept or noticed holds under another configuration."""
+        """Nothing of what was kept or noticed holds under another configuration; nor does what a
+        server says to who asked it before."""
+        self._configuration += 1
         self._kept.clear()
         self._good.clear()
 
@@ -83,7 +86,7 @@ class PrimaryKeys:
         kept = self._kept.get(place)
         if kept is not None and kept[1] in usable:
             return kept[0]
-        why = "none of its key servers is trusted"
+        why, asked_under = "none of its key servers is trusted", self._configuration
         for server in self._in_turn(provider):
             try:
                 found, state = await self._ask(server, key_id, usable)
@@ -96,6 +99,8 @@ class PrimaryKeys:
                     error=type(error).__name__,
                 )
                 continue
+            if self._configuration != asked_under:
+                return found
             self._good[provider.provider] = server.node
             if self._node.knobs.kps_primary_key_cache:
                 self._kept[place] = found, state
@@ -128,7 +133,7 @@ class PrimaryKeys:
         """The key, and the state in which the server has it."""
         to = address_of(server.node, server.address)
         if isinstance(to, Kmip):
-            await self._own.shown()
+            await self._own.ensure_certificate()
         answer = await self._own.asking(server).request(
             to, GetKeys(key_ids=(key_id,)), within_s=self._node.knobs.primary_key_timeout_s
         )

@@ -18,7 +18,7 @@ from protocol.errors import (
 )
 from protocol.messages import keyprovider as m
 from protocol.messages.base import Request, Sealed
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId, Role
 from protocol.trust import ItemDigest, TrustedKeyProvider, item
@@ -79,9 +79,9 @@ class KeyProviderService(Service):
     @serves(m.GenerateWrappedKey)
     async def generate(self, message: m.GenerateWrappedKey, peer: Peer) -> m.WrappedKeyGenerated:
         """A new key under the primary key of now, which must be Active."""
-        provider = self._authorized(message.token, message.provider, peer)
+        provider = self._authorize(message.token, message.provider, peer)
         if message.num_of_bytes != m.KEY_SIZE:
-            raise self._refused(
+            raise self._record_refusal(
                 peer, InvalidArgument(f"num_of_bytes: keys have {m.KEY_SIZE} bytes")
             )
         key_id = provider.primary_key_id
@@ -95,20 +95,20 @@ class KeyProviderService(Service):
     @serves(m.DecryptWrappedKey)
     async def decrypt(self, message: m.DecryptWrappedKey, peer: Peer) -> m.WrappedKeyDecrypted:
         """The key in a ciphertext, under the primary key that it names."""
-        provider = self._authorized(message.token, message.provider, peer)
+        provider = self._authorize(message.token, message.provider, peer)
         try:
             found = wrapping.take_apart(message.ciphertext)
         except InvalidArgument as error:
-            raise self._refused(peer, error) from None
+            raise self._record_refusal(peer, error) from None
         primary = await self._primary(provider, peer, wraps=False, found=found)
         try:
             secret = wrapping.open_(primary, provider.provider, found)
         except InvalidArgument as error:
-            raise self._refused(peer, error) from None
+            raise self._record_refusal(peer, error) from None
         self.node.record("keyprovider.decrypted", host=peer.node, provider=provider.provider)
         return m.WrappedKeyDecrypted(plaintext=Sealed.of(secret))
 
-    def _authorized(self, token: bytes, name: ProviderId, peer: Peer) -> TrustedKeyProvider:
+    def _authorize(self, token: bytes, name: ProviderId, peer: Peer) -> TrustedKeyProvider:
         """The provider, for a host that may have keys of it. Tokens are judged first: who has none
         does not learn which providers there are."""
         try:
@@ -124,7 +124,7 @@ class KeyProviderService(Service):
             )
             return self._provider(name)
         except ProductError as error:
-            raise self._refused(peer, error) from None
+            raise self._record_refusal(peer, error) from None
 
     async def _primary(
         self,
@@ -138,9 +138,9 @@ class KeyProviderService(Service):
         try:
             return await self.primary.key(provider, key_id, TO_WRAP if wraps else TO_OPEN)
         except ProductError as error:
-            raise self._refused(peer, error) from None
+            raise self._record_refusal(peer, error) from None
 
-    def _refused(self, peer: Peer, error: ProductError) -> ProductError:
+    def _record_refusal(self, peer: Peer, error: ProductError) -> ProductError:
         status = _STATUS.get(type(error), 500)
         self.node.record(
             "keyprovider.refused",
@@ -196,7 +196,7 @@ class KeyProviderService(Service):
         self, message: m.GenerateServiceClientCert, peer: Peer
     ) -> m.ServiceClientCert:
         """See the message."""
-        own = await self.own.shown(renew=message.renew)
+        own = await self.own.ensure_certificate(renew=message.renew)
         return m.ServiceClientCert(certificate=own.certificate)
 
     @serves(m.QueryPeerCertificates)
@@ -214,14 +214,14 @@ class KeyProviderService(Service):
         if peer.local or peer.node == self.config.vcenter:
             provider = self._provider(message.provider)
         else:
-            provider = self._authorized(message.token, message.provider, peer)
+            provider = self._authorize(message.token, message.provider, peer)
         return await self.primary.health(provider)
 
     def _provider(self, name: ProviderId) -> TrustedKeyProvider:
         providers = () if self.configuration is None else self.configuration.providers
         found = next((one for one in providers if one.provider == name), None)
         if found is None:
-            raise NotFound(f"there is no key provider {told(name)}")
+            raise NotFound(f"there is no key provider {quote_if_needed(name)}")
         return found
 
 

@@ -39,7 +39,7 @@ def close(
 ) -> bytes:
     """The ciphertext of ``secret``; ``nonce``: 12 bytes, never used before."""
     name = primary_key_id.encode()
-    bound_to = _bound_to(provider, primary_key_id)
+    bound_to = _aad(provider, primary_key_id)
     return bytes((_FORMAT, len(name))) + name + wrap(primary, secret, bound_to, nonce)
 
 
@@ -57,7 +57,7 @@ def take_apart(ciphertext: bytes) -> Ciphertext:
 def open_(primary: KeyMaterial, provider: ProviderId, ciphertext: Ciphertext) -> KeyMaterial:
     """The key; ``InvalidArgument`` when it was closed for another provider or key, or altered."""
     try:
-        bound_to = _bound_to(provider, ciphertext.primary_key_id)
+        bound_to = _aad(provider, ciphertext.primary_key_id)
         return unwrap(primary, ciphertext.box, bound_to)
     except CryptographicFailure:
         raise InvalidArgument(
@@ -65,7 +65,7 @@ def open_(primary: KeyMaterial, provider: ProviderId, ciphertext: Ciphertext) ->
         ) from None
 
 
-def _bound_to(provider: ProviderId, primary_key_id: KeyId) -> bytes:
+def _aad(provider: ProviderId, primary_key_id: KeyId) -> bytes:
     """Lengths set the two names apart."""
     parts = (b"keystead trusted key 1", provider.encode(), primary_key_id.encode())
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from protocol.attributes import Attribute
 from protocol.errors import (
     CryptographicFailure,
     FeatureNotSupported,
@@ -129,7 +130,7 @@ class KeyServers:
         if known is not None:
             known.close()
         made = Dialogue(
-            lambda: self._connected(streams, to, within_s),
+            lambda: self._connect(streams, to, within_s),
             self._clock,
             within_s=within_s,
             login=login,
@@ -139,7 +140,7 @@ class KeyServers:
         self._dialogues[key] = login, made
         return made
 
-    async def _connected(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
+    async def _connect(self, streams: Streams, to: Kmip, within_s: float) -> Stream:
         """What is wrong at this end is no answer of the server: ``NotSent``."""
         try:
             return await streams.connect(to.to, self._identity(), within_s=within_s)
@@ -203,6 +204,15 @@ class KeyServers:
         state = _in_force(await server.activate(message.key_id))
         return m.KeyState(key_id=message.key_id, state=_STATES[state])
 
+    async def _add_attribute(
+        self, server: Dialogue, message: m.AddAttribute, _: Tagging
+    ) -> m.AttributeChanged:
+        if not isinstance(message.value, str):
+            raise FeatureNotSupported("vCenter tells a KMIP server texts only")
+        await server.set_text(message.key_id, message.name, message.value)
+        told = Attribute(name=message.name, value=message.value)
+        return m.AttributeChanged(key_id=message.key_id, attribute=told)
+
     async def _health(
         self, server: Dialogue, _: m.DiscoverVersions, __: Tagging
     ) -> m.ServerVersions:
@@ -214,6 +224,7 @@ _ACTS: Final[dict[type[Any], Callable[..., Awaitable[Any]]]] = {
     m.GetKeys: KeyServers._get,
     m.GetAttributes: KeyServers._attributes,
     m.Activate: KeyServers._activate,
+    m.AddAttribute: KeyServers._add_attribute,
     m.DiscoverVersions: KeyServers._health,
 }
 

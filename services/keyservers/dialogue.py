@@ -93,7 +93,7 @@ class Dialogue:
 
     async def probe(self) -> None:
         """A handshake and nothing else, as for a look at the server's certificate."""
-        session = await self._opened()
+        session = await self._open_session()
         session.close()
 
     async def health(self) -> tuple[str, ...]:
@@ -122,6 +122,14 @@ class Dialogue:
             return False
         return True
 
+    async def set_text(self, uid: str, name: str, value: str) -> None:
+        """Add a custom attribute of text to a key, unless the key has that value already."""
+        async with self._session() as session:
+            asked = dialect.get_tag(uid, name)
+            found = await session.ask(f"Get Attributes ({name})", asked, GetAttributesResponse)
+            if value not in (one.attribute_value for one in found.attribute):
+                await session.all("Add Attribute", dialect.add_tags(uid, ((name, value),)))
+
     async def use(self, uid: str, *, activate: bool = True) -> Used:
         """The value of a key, which is activated if it is Pre-Active, unless its state alone is
         wanted."""
@@ -129,21 +137,21 @@ class Dialogue:
             material = await session.key(dialect.get(uid, self._login))
             state = await self._state(session, uid)
             if activate and state is State.PRE_ACTIVE:
-                state = await self._activated(session, uid)
+                state = await self._activate(session, uid)
         return Used(material, state)
 
     async def activate(self, uid: str) -> State | None:
         """Activate a key if it is Pre-Active; its state then."""
         async with self._session() as session:
             state = await self._state(session, uid)
-            return await self._activated(session, uid) if state is State.PRE_ACTIVE else state
+            return await self._activate(session, uid) if state is State.PRE_ACTIVE else state
 
     async def state(self, uid: str) -> State | None:
         """The state of a key; None when the server names none that KMIP has."""
         async with self._session() as session:
             return await self._state(session, uid)
 
-    async def said(self, name: str, asked: Fields, expected: type[P]) -> P:
+    async def run_operation(self, name: str, asked: Fields, expected: type[P]) -> P:
         """The payload that answers an operation which vCenter has no task for, in a session; with
         the user name, if there is one."""
         async with self._session() as session:
@@ -157,7 +165,7 @@ class Dialogue:
             await session.ask("Get Attributes (State)", asked, GetAttributesResponse)
         )
 
-    async def _activated(self, session: Session, uid: str) -> State:
+    async def _activate(self, session: Session, uid: str) -> State:
         try:
             await session.ask("Activate", dialect.activate(uid, self._login), ActivateResponse)
         except dialect.OperationFailed as refused:
@@ -170,7 +178,7 @@ class Dialogue:
         return State.ACTIVE
 
     async def _look_twice(self) -> tuple[str, ...]:
-        session = await self._opened()
+        session = await self._open_session()
         try:
             await self._discover(session)
             return await self._discover(session, numbered=True)
@@ -188,7 +196,7 @@ class Dialogue:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
         """A connection that has begun as each does; it is closed, or kept when ``pooled``."""
-        session = self._kept() or await self._begun()
+        session = self._take_idle() or await self._begin_session()
         kept = False
         try:
             yield session
@@ -199,18 +207,18 @@ class Dialogue:
             else:
                 session.close()
 
-    def _kept(self) -> Session | None:
+    def _take_idle(self) -> Session | None:
         """A kept connection; what has been idle for long may have been closed by the server."""
         while self._idle:
             session, since = self._idle.pop()
             if self._clock.monotonic() - since < IDLE_S:
-                session.used_again(self._begun)
+                session.reuse(self._begin_session)
                 return session
             session.close()
         return None
 
-    async def _begun(self) -> Session:
-        session = await self._opened()
+    async def _begin_session(self) -> Session:
+        session = await self._open_session()
         try:
             await self._discover(session)
         except BaseException:
@@ -218,16 +226,16 @@ class Dialogue:
             raise
         return session
 
-    async def _opened(self) -> Session:
+    async def _open_session(self) -> Session:
         begun = self._clock.monotonic()
         try:
             stream = await self._connect()
         except ProductError as error:
-            self._heard(Step(PROBE, self._clock.monotonic() - begun, _told(error)))
+            self._heard(Step(PROBE, self._clock.monotonic() - begun, _describe_error(error)))
             raise
         self._heard(Step(PROBE, self._clock.monotonic() - begun))
         return Session(stream, self._clock, self._within_s, self._heard, self._seen)
 
 
-def _told(error: ProductError) -> str:
+def _describe_error(error: ProductError) -> str:
     return f"{type(error).__name__}: {error}"

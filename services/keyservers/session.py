@@ -58,14 +58,14 @@ class Session:
         self._heard, self._seen = heard, seen
         self._anew: Callable[[], Awaitable[Session]] | None = None
 
-    def used_again(self, anew: Callable[[], Awaitable[Session]]) -> None:
+    def reuse(self, anew: Callable[[], Awaitable[Session]]) -> None:
         """It was kept. If it turns out to have ended before it answers, its first message is sent
         again over the connection of ``anew``; the server may have done what it said already."""
         self._anew = anew
 
     async def ask(self, name: str, request: RequestMessage, expected: type[P]) -> P:
         """The one payload that answers; raises as ``all``."""
-        return await self._timed(
+        return await self._ask_timed(
             name, request, lambda answer: dialect.one(request, answer, expected)
         )
 
@@ -79,7 +79,7 @@ class Session:
             except KmipError as error:
                 raise GeneralFailure(str(error)) from None
 
-        return await self._timed("Get", request, value)
+        return await self._ask_timed("Get", request, value)
 
     async def all(self, name: str, request: RequestMessage) -> tuple[Fields, ...]:
         """The payload of each item.
@@ -87,13 +87,15 @@ class Session:
         ``OperationFailed`` for the first that did not succeed, ``TimedOut``, and ``Disconnected``
         when the connection broke or what came is no answer.
         """
-        return await self._timed(name, request, lambda answer: dialect.taken(request, answer))
+        return await self._ask_timed(
+            name, request, lambda answer: dialect.take_payloads(request, answer)
+        )
 
     def close(self) -> None:
         """End the connection; no change when it has ended."""
         self._stream.close()
 
-    async def _timed(
+    async def _ask_timed(
         self, name: str, request: RequestMessage, take: Callable[[ResponseMessage], T]
     ) -> T:
         begun = self._clock.monotonic()

@@ -43,6 +43,7 @@
 - ``tallies``     what a server of a group has counted for its operator
 - ``replication`` what waits for the other server of a pair, and how that one stands
 - ``merging``     two servers' rows of one key become one
+- ``shared_names``  Names that two servers have given to two keys
 - ``anchor``      how far the server has come, kept outside of the database
 - ``knobs``       times of a pair, of a rotation, and of the audit
 

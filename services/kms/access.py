@@ -1,8 +1,8 @@
 """Who may do what. Pure.
 
 1. Who is not registered may do nothing, not even probe: Permission Denied.
-2. A caller sees the keys of its scope; any other key is Item Not Found, whatever was asked of
-   it, so a stranger's key and no key look alike.
+2. A caller sees the keys of its scope, and single keys that were granted to its scope; any other
+   key is Item Not Found, whatever was asked of it, so a stranger's key and no key look alike.
 3. A key that is seen, but an operation that the role lacks: Permission Denied. Requests about
    no single key (Create, Locate, lists) are judged by the role alone.
 4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does;
@@ -12,7 +12,10 @@
    ``owner`` does with the keys of its scope all that KMIP has. ``kps`` gets keys and reads
    attributes: the primary keys of its scope. ``vsan``, a host, does the same with the keys of its
    datastore. ``peer`` replicates, keys of every scope, and does nothing else.
-5. The administrator at the server's own console is an operator of every scope, and nobody else has
+5. A grant is an attribute of a key, ``GRANTED_SCOPE``, that names another scope; whoever may add an
+   attribute to the key may grant it. It lets callers of that scope get the key, as their role may,
+   read its attributes and grant it on, and lets them change nothing else. Locate does not find it.
+6. The administrator at the server's own console is an operator of every scope, and nobody else has
    another root seal the keys, or says who comes through the door of KMIP.
 """
 
@@ -24,7 +27,9 @@ import msgspec
 
 from protocol.errors import ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
+from services.kms import attributes
 from services.kms.config import KmsConfig, KmsRole
+from services.kms.keyrow import KeyRow
 from services.kms.operations import Operation
 
 _ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
@@ -43,6 +48,15 @@ _CONSOLE: Final = {
     Operation.END_REJECTION,
     Operation.CUT_TRAIL,
 }
+_GRANTED: Final = {
+    Operation.GET,
+    Operation.GET_ATTRIBUTES,
+    Operation.GET_ATTRIBUTE_LIST,
+    Operation.CHECK,
+    Operation.OBTAIN_LEASE,
+    Operation.ADD_ATTRIBUTE,
+}
+"""What may be done to a key of another scope that was granted."""
 _SERVERS: Final = {
     Operation.SERVE,
     Operation.REPLICATE,
@@ -82,8 +96,8 @@ _ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
 class Caller(msgspec.Struct, frozen=True):
     """Who asks, as the audit trail names it (``who``).
 
-    ``role`` None: not registered. ``scope``: where its new keys go, and the only keys it sees
-    unless ``every_scope``.
+    ``role`` None: not registered. ``scope``: where its new keys go, and whose keys it sees unless
+    ``every_scope``.
     """
 
     who: str
@@ -91,9 +105,13 @@ class Caller(msgspec.Struct, frozen=True):
     scope: str
     every_scope: bool = False
 
-    def sees(self, scope: str) -> bool:
-        """Whether a key of ``scope`` is there for this caller (rule 2)."""
-        return self.every_scope or scope == self.scope
+    def owns(self, row: KeyRow) -> bool:
+        """Whether the key is of this caller's scope."""
+        return self.every_scope or row.scope == self.scope
+
+    def sees(self, row: KeyRow) -> bool:
+        """Whether the key is there for this caller (rule 2)."""
+        return self.owns(row) or self.scope in attributes.granted_scopes(row)
 
 
 def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
@@ -107,7 +125,7 @@ def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
 
 
 def refuse(caller: Caller, *operations: Operation) -> ProductError | None:
-    """None when the role has all ``operations``, else the error (rules 1, 3, 4 and 5)."""
+    """None when the role has all ``operations``, else the error (rules 1, 3, 4 and 6)."""
     if caller.role is None:
         return PermissionDenied(f"{caller.who} is not registered at this key server")
     for operation in operations:
@@ -123,8 +141,10 @@ def absent(caller: Caller) -> ProductError:
     return refuse(caller) or ItemNotFound()
 
 
-def refuse_key(caller: Caller, operation: Operation, scope: str) -> ProductError | None:
-    """None when ``operation`` may be done to a key of ``scope``, else the error."""
-    if caller.role is None or not caller.sees(scope):
+def refuse_key(caller: Caller, operation: Operation, row: KeyRow) -> ProductError | None:
+    """None when ``operation`` may be done to the key, else the error."""
+    if caller.role is None or not caller.sees(row):
         return absent(caller)
+    if operation not in _GRANTED and not caller.owns(row):
+        return PermissionDenied(f"the key was granted to {caller.who}, not to {operation}")
     return refuse(caller, operation)

@@ -44,7 +44,9 @@ class Admission:
 
     async def load(self, database: Database) -> None:
         """Read the table; ``CryptographicFailure`` when a row was altered."""
-        found = await database.query(lambda one: tuple(identities.stored(one, self._vault)))
+        found = await database.query(
+            lambda one: tuple(identities.list_identities(one, self._vault))
+        )
         self._by_digest = {identity.digest: identity for identity in found}
 
     def all(self) -> tuple[Identity, ...]:
@@ -107,13 +109,13 @@ class Admission:
 
     async def revoke(self, by: Caller, digest: str) -> Identity:
         """Answer it with a refusal from now on; ``NotFound``."""
-        revoked = msgspec.structs.replace(self._known(digest), revoked=True)
+        revoked = msgspec.structs.replace(self._require_identity(digest), revoked=True)
         return await self._put(by, Operation.DISTRUST, revoked)
 
     async def move(self, by: Caller, digest: str, role: KmsRole | None, scope: str) -> Identity:
         """Give it another role, another scope, or both; what is None or empty stays.
         ``NotFound``."""
-        identity = self._known(digest)
+        identity = self._require_identity(digest)
         _check_role(role)
         if scope:
             _check_scope(scope)
@@ -122,7 +124,7 @@ class Admission:
         )
         return await self._put(by, Operation.MOVE_IDENTITY, moved)
 
-    def _known(self, digest: str) -> Identity:
+    def _require_identity(self, digest: str) -> Identity:
         identity = self._by_digest.get(digest)
         if identity is None:
             raise NotFound(f"there is no identity {digest[:64]}")

@@ -156,12 +156,12 @@ class AnchorKeeper:
         try:
             await self._write(self._latest)
         except TpmError as error:
-            self._failed(error)
+            self._record_failure(error)
             if accepted:  # this life goes on without it
                 self._tpm = None
                 await self._write(self._latest)
         except OSError as error:
-            self._failed(error)
+            self._record_failure(error)
 
     @property
     def is_behind(self) -> bool:
@@ -170,18 +170,18 @@ class AnchorKeeper:
 
     # ---- a witness of the commits --------------------------------------------------------------
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         """See ``Witness``."""
         if written.end is not None and written.end.sequence > self._latest.sequence:
             self._latest = written.end
 
-    def settled(self, written: Written) -> Awaitable[None] | None:
+    def confirm(self, written: Written) -> Awaitable[None] | None:
         """See ``Witness``."""
         if written.end is None or not written.changed:
             return None
         self._due = max(self._due, written.end.sequence)
         if self._follows is None or written.anchored:
-            return self.reached()
+            return self.write_anchor()
         if not self._following:
             self._following = True
             self._node.background("kms.anchor", self._follow(self._follows))
@@ -191,11 +191,11 @@ class AnchorKeeper:
         try:
             while self._tried < self._due:
                 await clock.sleep(self._node.knobs.audit_buffer_s)
-                await self.reached()
+                await self.write_anchor()
         finally:
             self._following = False
 
-    async def reached(self) -> None:
+    async def write_anchor(self) -> None:
         """Return when the anchor of all changes so far was written, or refused."""
         due = self._due
         while self._tried < due:
@@ -204,7 +204,7 @@ class AnchorKeeper:
                 continue
             self._written, end = asyncio.Event(), self._latest
             try:
-                await self._tried_at(end)
+                await self._try_write(end)
             finally:  # also when it is given up: a stop tries again
                 self._written.set()
                 self._written = None
@@ -212,18 +212,18 @@ class AnchorKeeper:
     async def finish(self) -> None:
         """At a stop: as ``reached``, and what was refused is tried once more, for no change comes
         after it."""
-        await self.reached()
+        await self.write_anchor()
         if self._kept < self._due:
-            await self._tried_at(self._latest)
+            await self._try_write(self._latest)
 
-    async def _tried_at(self, end: TrailEnd) -> None:
+    async def _try_write(self, end: TrailEnd) -> None:
         try:
             await self._write(end)
         except (OSError, TpmError) as error:
-            self._failed(error)
+            self._record_failure(error)
         self._tried = max(self._tried, end.sequence)
 
-    def _failed(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self._node.record("kms.anchor_failed", level="error", text=str(error))
 
     # ---- file and counter -------------------------------------------------------------------
@@ -278,14 +278,14 @@ class AnchorKeeper:
             try:
                 self._vault.verify(_KIND, fields, tag, ANCHOR_FILE)
             except CryptographicFailure:
-                raise _altered() from None
+                raise _anchor_altered() from None
             anchor = _Anchor(*_FIELDS.unpack(fields))
         if anchor is None:
-            raise _altered()
+            raise _anchor_altered()
         if len(raw) % SIZE:
             self._node.record("kms.anchor_torn", level="warning", size=len(raw))
         return anchor
 
 
-def _altered() -> RolledBack:
+def _anchor_altered() -> RolledBack:
     return RolledBack(f"{ANCHOR_FILE}, which says how far it has come, was altered")

@@ -10,7 +10,7 @@ from services.kms.making import Over, Wanted
 from services.kms.operations import Create, GotKey, Operation
 
 
-def given(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
+def get_at_once(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
     """What ``core.process`` would give for a Get of this key alone, in clear; None, and nothing
     happened, when it is to be processed."""
     readings = core.readings

@@ -25,7 +25,9 @@ from typing import Final
 
 import msgspec
 
+from protocol import names as name_rules
 from protocol.attributes import (
+    GRANTED_SCOPE,
     INTEGERS,
     RAW,
     AlternativeName,
@@ -48,6 +50,7 @@ from protocol.errors import (
     InvalidField,
     ItemNotFound,
     PermissionDenied,
+    ProductError,
 )
 from protocol.terms import KmipState
 from services.kms import implied
@@ -127,11 +130,13 @@ READ_ONLY: Final = (
     REVOCATION,
 )
 _FRESH: Final = implied.FRESH.encode()
+_GRANTED: Final = GRANTED_SCOPE.encode()
 _DIGEST: Final = implied.DIGEST.encode()
 _INDEXED: Final = (OCCURRENCE, REVOCATION, implied.FRESH, *implied.EVER_SINCE.values())
 """Of those, what stands in the index all the same."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_name = msgspec.msgpack.Decoder(ObjectName)
 _decoder = msgspec.msgpack.Decoder(tuple[Stamped, ...])
 
 
@@ -189,6 +194,17 @@ def single(row: KeyRow, name: str) -> Value | None:
     return found[0].value if found else None
 
 
+def granted_scopes(row: KeyRow) -> frozenset[str]:
+    """The scopes to which the key was granted, beside its own."""
+    return _granted_scopes(row.attributes) if _GRANTED in row.attributes else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _granted_scopes(packed: bytes) -> frozenset[str]:
+    held = unpack(packed).get(GRANTED_SCOPE)
+    return frozenset(str(value) for _, value in held.instances) if held else frozenset()
+
+
 def protect_stop(row: KeyRow) -> float | None:
     """When the key protects no more, in Unix seconds."""
     return _date(row, PROTECT_STOP)
@@ -216,21 +232,21 @@ def format_of(row: KeyRow) -> str:
 # ---- changing, by a client ------------------------------------------------------------------
 
 
-def created(
+def with_template(
     row: KeyRow, given: Iterable[Attribute], at: float, by: str, *, brought: bool
 ) -> KeyRow:
     """A new key with the attributes of its template; ``brought``: by its client, not made here."""
     said: dict[str, Value] = {}
-    given = given if brought else _drawn_here(given)
+    given = given if brought else _without_generators(given)
     for attribute in given:
         kinds = implied.AT_FIRST.get(attribute.name)
         try:
             if kinds is None:
-                row, _ = added(row, attribute, at, by)
+                row, _ = add_attribute(row, attribute, at, by)
             elif attribute.name in said:
                 raise IllegalOperation(f"{attribute.name} is said twice")
             else:
-                said[attribute.name] = _checked(Rule(kinds), attribute.name, attribute.value)
+                said[attribute.name] = _check_value(Rule(kinds), attribute.name, attribute.value)
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # said twice in one template
     held = unpack(row.attributes)  # none of these is in it, for no client adds them
@@ -239,7 +255,7 @@ def created(
     return msgspec.structs.replace(row, attributes=pack(held), last_change_date=at)
 
 
-def _drawn_here(given: Iterable[Attribute]) -> list[Attribute]:
+def _without_generators(given: Iterable[Attribute]) -> list[Attribute]:
     """The template of a key to be made, without the generators that may draw it: one of them has to
     be that of this server (KMIP 1.4 section 3.44)."""
     given = list(given)
@@ -249,7 +265,7 @@ def _drawn_here(given: Iterable[Attribute]) -> list[Attribute]:
     return [one for one in given if one.name != implied.GENERATOR]
 
 
-def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
+def mark_served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
     """The row when its material has been given; the same row when it had been before.
 
     ``unheard``: nobody has ever seen the key as fresh.
@@ -257,7 +273,7 @@ def served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
     if not is_fresh(row):
         return row
     if not unheard:
-        return stamped(row, implied.FRESH, (), at, by)
+        return stamp(row, implied.FRESH, (), at, by)
     held = unpack(row.attributes)
     del held[implied.FRESH]
     return msgspec.structs.replace(row, attributes=pack(held))
@@ -274,11 +290,13 @@ def _is_fresh(packed: bytes) -> bool:
     return _FRESH in packed and implied.is_fresh(unpack(packed))
 
 
-def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
+def add_attribute(
+    row: KeyRow, attribute: Attribute, at: float, by: str
+) -> tuple[KeyRow, Attribute]:
     """The row with a new instance, and that instance with its index."""
     name = attribute.name
     rule = _rule(row, name, at)
-    value = _checked(rule, name, attribute.value)
+    value = _check_value(rule, name, attribute.value)
     held = unpack(row.attributes)
     there = _instances(row, held, name)
     if there and not rule.many:
@@ -289,14 +307,16 @@ def added(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow
         raise IndexOutofBounds(f"a key has {INSTANCES_LIMIT} of {name} at most")
     index = max((one.index for one in there), default=-1) + 1
     made = Attribute(name=name, index=index, value=value)
-    return _written(row, name, (*there, made), at, by), made
+    return _with_instances(row, name, (*there, made), at, by), made
 
 
-def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[KeyRow, Attribute]:
+def modify_attribute(
+    row: KeyRow, attribute: Attribute, at: float, by: str
+) -> tuple[KeyRow, Attribute]:
     """The row with another value in an instance that it has, and that instance."""
     name = attribute.name
-    rule = _rule(row, name, at)
-    value = _checked(rule, name, attribute.value)
+    rule = _rule(row, name, at, unknown=InvalidField)
+    value = _check_value(rule, name, attribute.value)
     there = _instances(row, unpack(row.attributes), name)
     if not there:
         raise InvalidField(f"the key has no {name}: add it")
@@ -305,17 +325,19 @@ def modified(row: KeyRow, attribute: Attribute, at: float, by: str) -> tuple[Key
     _instance(there, name, attribute.index)
     made = Attribute(name=name, index=attribute.index, value=value)
     changed = [made if one.index == attribute.index else one for one in there]
-    return _written(row, name, changed, at, by), made
+    return _with_instances(row, name, changed, at, by), made
 
 
-def deleted(row: KeyRow, name: str, index: int, at: float, by: str) -> tuple[KeyRow, Attribute]:
+def delete_attribute(
+    row: KeyRow, name: str, index: int, at: float, by: str
+) -> tuple[KeyRow, Attribute]:
     """The row without an instance, and what that was."""
-    rule = _rule(row, name, at)
+    rule = _rule(row, name, at, unknown=ItemNotFound)
     there = _instances(row, unpack(row.attributes), name)
     gone = _instance(there, name, index)
     if not rule.deletable:
         raise PermissionDenied(f"{name} is not deleted: modify it")
-    return _written(row, name, [one for one in there if one is not gone], at, by), gone
+    return _with_instances(row, name, [one for one in there if one is not gone], at, by), gone
 
 
 def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
@@ -325,17 +347,22 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
     raise ItemNotFound(f"the key has no {name} with index {index}")
 
 
-def _rule(row: KeyRow, name: str, at: float) -> Rule:
-    """The rule of an attribute that may be set at this time; else its refusal."""
+def _rule(
+    row: KeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
+) -> Rule:
+    """The rule of an attribute that may be set at this time; else its refusal.
+
+    ``unknown``: for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
+    """
     if name.startswith("x-"):
         if len(name) > NAME_LIMIT:
             raise InvalidField(f"an attribute's name has {NAME_LIMIT} characters at most")
         return CUSTOM_RULE
     rule = RULES.get(name)
     if rule is None:
-        read_only = name in READ_ONLY or name.startswith("y-")
-        why = "is set by the server only" if read_only else "is no attribute of a key here"
-        raise PermissionDenied(f"{name[:NAME_LIMIT]} {why}")
+        if name in READ_ONLY or name.startswith("y-"):
+            raise PermissionDenied(f"{name[:NAME_LIMIT]} is set by the server only")
+        raise unknown(f"{name[:NAME_LIMIT]} is no attribute of a key here")
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
     held = single(row, name) if name == LIMITS else None
@@ -351,9 +378,11 @@ def _date(row: KeyRow, name: str) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _checked(rule: Rule, name: str, value: Value) -> Value:
+def _check_value(rule: Rule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
+    if name == GRANTED_SCOPE and (not isinstance(value, str) or name_rules.SCOPE.fault(value)):
+        raise InvalidField(f"{name}: that is no name of a scope")
     if rule.kinds != _DATE or not isinstance(value, int | float):
         if not _fits(value):
             raise InvalidField(f"{name}: that is no value of its type")
@@ -379,7 +408,9 @@ def _fits(value: Value) -> bool:
 # ---- writing into a row ---------------------------------------------------------------------
 
 
-def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, by: str) -> KeyRow:
+def _with_instances(
+    row: KeyRow, name: str, instances: Sequence[Attribute], at: float, by: str
+) -> KeyRow:
     changes: dict[str, object] = {"last_change_date": at}
     column = _COLUMNS.get(name)
     if column is not None:
@@ -389,9 +420,9 @@ def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, 
     if ever_since is not None and instances[0].value is implied.BY_DEFAULT[name]:
         instances = ()
         if ever_since in unpack(row.attributes):
-            row = stamped(row, ever_since, (), at, by)
+            row = stamp(row, ever_since, (), at, by)
     row = msgspec.structs.replace(row, **changes)
-    row = stamped(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
+    row = stamp(row, name, tuple([(one.index, one.value) for one in instances]), at, by)
     for first, second in _NOT_AFTER if name in RULES else ():
         dates = [date for one in (first, second) if (date := _date(row, one)) is not None]
         if name in (first, second) and dates != sorted(dates):
@@ -399,7 +430,7 @@ def _written(row: KeyRow, name: str, instances: Sequence[Attribute], at: float, 
     return row
 
 
-def stamped(
+def stamp(
     row: KeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
 ) -> KeyRow:
     """The row with these instances under that name, whoever may set it (rule 5)."""
@@ -426,6 +457,11 @@ def raw_index(packed: bytes) -> list[tuple[str, bytes]]:
 def key_of(value: Value) -> bytes:
     """A value as it stands in the index of attributes."""
     return _encode(value)
+
+
+def name_of(key: bytes) -> str:
+    """The text of a Name that stands so in the index."""
+    return _name.decode(key).value
 
 
 def is_indexed(name: str) -> bool:

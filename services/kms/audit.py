@@ -241,24 +241,26 @@ def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
     ``CryptographicFailure`` names the first row that is not as it was written.
     """
     last, sealed = head(connection, vault)
-    subjects, end = _walked(connection, vault, _MAX)
+    subjects, end = _walk(connection, vault, _MAX)
     if end != (last, sealed):
         raise CryptographicFailure(f"the audit trail ends at row {end.sequence}, not {last}")
     return subjects
 
 
-def told_until(connection: sqlite3.Connection, vault: Vault, sequence: int) -> tuple[bytes, bytes]:
+def summarize_until(
+    connection: sqlite3.Connection, vault: Vault, sequence: int
+) -> tuple[bytes, bytes]:
     """What the trail tells up to that row, cut rows included, for ``cuts.put``, and the digest of
     the row. ``CryptographicFailure`` as in ``check``, also when there is no such row."""
-    subjects, end = _walked(connection, vault, sequence)
+    subjects, end = _walk(connection, vault, sequence)
     if end.sequence != sequence:
         raise CryptographicFailure(f"the audit trail has no row {sequence}")
     return _encode(subjects), end.digest
 
 
-def _walked(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
+def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
     cut = cuts.last(connection, vault)
-    told = cuts.told(connection, vault, cut)
+    told = cuts.find_summary(connection, vault, cut)
     subjects = Subjects({}, {}, {}, {}) if told is None else _subjects(told)
     expected, digest = cut.sequence, cut.digest
     rows = connection.execute(
@@ -308,7 +310,7 @@ def raw(
     return tuple(found.fetchall())
 
 
-def given_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
+def count_gets_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
     """How often the key was given since a time, in Unix seconds of this server's clock."""
     found = connection.execute(
         "SELECT count(*) FROM audit WHERE key_id = ? AND at >= ? AND operation = ? AND result = ?",

@@ -72,7 +72,7 @@ def run(
     for request in requests:
         before = work.mark() if items else start
         try:
-            items.append(Item(_performed(work, request, alone=handed.alone)))
+            items.append(Item(_perform_item(work, request, alone=handed.alone)))
         except (Refusal, CryptographicFailure) as ended:
             refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
             work.back_to(start if option is Continuation.UNDO else before)
@@ -85,7 +85,7 @@ def run(
     return Done(Ran(tuple(items), Handed(work.placeholder)), work.write())
 
 
-def _performed(work: Work, request: Request[Any], *, alone: bool) -> Response:
+def _perform_item(work: Work, request: Request[Any], *, alone: bool) -> Response:
     scope = work.caller.scope
     flaw = checking.flaw(request)
     if flaw is not None:
@@ -123,7 +123,7 @@ class Asked(NamedTuple):
     role: Operation | None = None
 
 
-def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
+def list_asked(requests: Sequence[Request[Any]]) -> list[Asked]:
     """What these ask for, key by key; a key that leaves wrapped has another one encrypt."""
     asked: list[Asked] = []
     for request in requests:
@@ -140,7 +140,7 @@ def asked_of(requests: Sequence[Request[Any]]) -> list[Asked]:
     return asked
 
 
-def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
+def judge_requests(work: Work, asked: Sequence[Asked]) -> Done[None]:
     """The first refusal of a message that another server is to do, written down.
 
     What the caller may not do anyhow, or to a key that it does not see, is that one's to refuse.
@@ -148,9 +148,9 @@ def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
     for one in asked:
         operation = one.operation
         key_id = (work.placeholder or None) if one.placeholder else one.key_id
-        row = None if key_id is None else work.stored(key_id)
+        row = None if key_id is None else work.find_stored(key_id)
         if row is not None:
-            passed = access.refuse_key(work.caller, one.role or operation, row.scope)
+            passed = access.refuse_key(work.caller, one.role or operation, row)
         else:
             passed = access.refuse(work.caller, one.role or operation)
         if passed or (row is None and key_id is not None):
@@ -163,7 +163,7 @@ def judged(work: Work, asked: Sequence[Asked]) -> Done[None]:
             return Done(refusal.error, work.write())
         if one.found is not None and checking.flaw(one.found) is None:
             with suppress(Refusal, DatesCome):
-                describing.located(work, one.found)
+                describing.locate(work, one.found)
         elif operation in _MAKING:
             work.placeholder = KeyId("")
     return Done(None)

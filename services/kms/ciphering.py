@@ -45,7 +45,7 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
         iv = drawn or request.iv or b""
         modes.check_iv(mode, iv, parameters)
         data, tag = mode.encrypt(_key(work, row, parameters), request, iv, parameters)
-        usage.encrypted(work, row, len(request.data))
+        usage.charge_encrypt(work, row, len(request.data))
     except ValueError as error:
         raise work.refusal(InvalidField(f"Encrypt: {error}"), row) from None
     except ProductError as error:

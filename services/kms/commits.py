@@ -54,11 +54,11 @@ class Done(msgspec.Struct, Generic[T], frozen=True):
 class Witness(Protocol):
     """Who has to know of a change before it is answered."""
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         """It is committed; called on the loop, in order of the commits."""
         ...
 
-    def settled(self, written: Written) -> Awaitable[None] | None:
+    def confirm(self, written: Written) -> Awaitable[None] | None:
         """Begins to see to it; what is over when it may be answered, None: at once."""
         ...
 
@@ -182,7 +182,7 @@ class Commits:
         if done.written.changes:
             # Each for itself: the peer may wait for one of them before it answers for another.
             try:
-                await self.settled(done.written)
+                await self.wait_for_witnesses(done.written)
             except OSError as error:
                 return msgspec.structs.replace(done, unsettled=error)
         return done
@@ -209,10 +209,10 @@ class Commits:
             return
         try:
             await self._database.transact(
-                partial(self._run, loads, (), []), partial(self._noted, loads, ())
+                partial(self._run, loads, (), []), partial(self._finish_group, loads, ())
             )
         except Exception:
-            self.unwritten.failed()
+            self.unwritten.record_refusal()
             raise
 
     async def _next(self) -> None:
@@ -221,7 +221,7 @@ class Commits:
         if self._new:
             await self._carry_new()
         if self._gathered:
-            await self._carried(self._taken())
+            await self._carry_and_wait(self._take_group())
 
     async def _carry_new(self) -> None:
         """New keys are gathered while an earlier group with some is on its way, and as long as each
@@ -235,7 +235,7 @@ class Commits:
                 if not self._new:
                     return
                 carried = self._new
-                left = await self._carry(self._taken())
+                left = await self._carry(self._take_group())
             finally:
                 self._carrying = False
             if left is not None:  # an anchor, which others need not wait for
@@ -252,12 +252,12 @@ class Commits:
             await _Step()
             empty, seen = 0 if seen < self._new else empty + 1, self._new
 
-    def _taken(self) -> list[_Message]:
+    def _take_group(self) -> list[_Message]:
         self._new = 0
         group, self._gathered = self._gathered, []
         return group
 
-    async def _carried(self, group: Sequence[_Message]) -> None:
+    async def _carry_and_wait(self, group: Sequence[_Message]) -> None:
         left = await self._carry(group)
         if left is not None:
             await left
@@ -269,15 +269,15 @@ class Commits:
             for message in group:
                 message.begin()
             await self._database.transact(
-                partial(self._run, loads, group, ends), partial(self._noted, loads, group)
+                partial(self._run, loads, group, ends), partial(self._finish_group, loads, group)
             )
         except (Exception, NodeDown) as error:
-            self.unwritten.failed()
-            await self._failed(group, ends, error)
+            self.unwritten.record_refusal()
+            await self._handle_failure(group, ends, error)
             return None
         return self._answer(group)
 
-    async def _failed(
+    async def _handle_failure(
         self, group: Sequence[_Message], ends: Sequence[TrailEnd], error: BaseException
     ) -> None:
         """Have each of them carried by itself, or told. ``ends``: of the trail, with their rows."""
@@ -296,7 +296,7 @@ class Commits:
                 message.end(error)
                 continue
             for part in apart:
-                self._background("kms.commit", self._carried([part]))
+                self._background("kms.commit", self._carry_and_wait([part]))
 
     async def _happened(self, end: TrailEnd) -> bool:
         """Whether the trail has come by that end, or nobody knows."""
@@ -320,21 +320,21 @@ class Commits:
             ends.append(trail.end())
         return done
 
-    def _noted(
+    def _finish_group(
         self, loads: Sequence[Load], group: Sequence[_Message], done: list[Done[Any]]
     ) -> None:
-        self.unwritten.landed(loads)
+        self.unwritten.record_commit(loads)
         for message, one in zip(group, done, strict=True):
             message.done = one
             self.kept.forget(one.written.keys)
             self._let_go(message)
         written = together([one.written for one in done])
         for witness in self.witnesses:
-            witness.noted(written)
+            witness.handle_commit(written)
 
     def _let_go(self, message: _Message) -> None:
         """The keys that it may change are as they will be."""
-        self.kept.changed(message.touches)
+        self.kept.end_change(message.touches)
         message.touches = ()
 
     def _answer(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
@@ -350,7 +350,7 @@ class Commits:
             return None
         witnesses, written = iter(self.witnesses), together([done.written for _, done in waiting])
         for witness in witnesses:
-            settled = witness.settled(written)
+            settled = witness.confirm(written)
             if settled is not None:
                 return self._when_settled(waiting, written, settled, witnesses)
         for message, _ in waiting:
@@ -367,7 +367,7 @@ class Commits:
         error: BaseException | None = None
         try:
             await first
-            await _settled(others, written)
+            await _wait_for_witnesses(others, written)
         except OSError as unsettled:
             for message, done in waiting:
                 message.done = msgspec.structs.replace(done, unsettled=unsettled)
@@ -376,13 +376,13 @@ class Commits:
         for message, _ in waiting:
             message.end(error)
 
-    async def settled(self, written: Written) -> None:
+    async def wait_for_witnesses(self, written: Written) -> None:
         """Return when what is committed may be answered; raises what keeps a witness from it."""
-        await _settled(self.witnesses, written)
+        await _wait_for_witnesses(self.witnesses, written)
 
 
-async def _settled(witnesses: Iterable[Witness], written: Written) -> None:
+async def _wait_for_witnesses(witnesses: Iterable[Witness], written: Written) -> None:
     for witness in witnesses:
-        left = witness.settled(written)
+        left = witness.confirm(written)
         if left is not None:
             await left

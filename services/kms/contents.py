@@ -23,7 +23,7 @@ from protocol.terms import KeyId
 from services.kms import store
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
-from services.kms.merging import told
+from services.kms.merging import comparable_part
 
 AT_ONCE: Final = 256  # keys that one transaction adds up
 AHEAD: Final = 32  # keys that are added up for an answer, and forgotten again
@@ -45,7 +45,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def digest(row: KeyRow) -> bytes:
     """Of all that servers which replicate must agree upon about a key."""
-    return hashlib.sha256(_encode(told(row))).digest()
+    return hashlib.sha256(_encode(comparable_part(row))).digest()
 
 
 def digests(
@@ -79,7 +79,7 @@ def begin(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT OR IGNORE INTO unsummed SELECT key_id FROM keys")
 
 
-def changed(connection: sqlite3.Connection, key_ids: Iterable[KeyId]) -> None:
+def mark_unsummed(connection: sqlite3.Connection, key_ids: Iterable[KeyId]) -> None:
     """These keys are to be added up again."""
     connection.executemany(
         "INSERT OR IGNORE INTO unsummed VALUES (?)", [(key_id,) for key_id in key_ids]

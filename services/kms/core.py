@@ -40,7 +40,7 @@ from services.kms.batching import Asked, Continuation, Item
 from services.kms.commits import Commits, Done
 from services.kms.dating import Dates, DatesCome
 from services.kms.ids import Ids
-from services.kms.kept import NONE, Touched, touched
+from services.kms.kept import NONE, Touched, keys_touched_by
 from services.kms.keyrow import KeyRow
 from services.kms.master import Vault
 from services.kms.merging import Replica, Replicated, Taken
@@ -90,7 +90,7 @@ class Core:
         self._dates = Dates(name, database, vault, tell)
         self.now, self.alone = clock.now, tell is None
         self.mint = Mint(name, vault, rng, ids or Ids())
-        commits.strike = partial(self.mint.struck, clock)
+        commits.strike = partial(self.mint.make_keys, clock)
         self.refusals = Refusals(clock.monotonic)
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
@@ -135,7 +135,7 @@ class Core:
             await self.admit(caller, Operation.DISCOVER_VERSIONS)
             self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)
-        return await portions.done(
+        return await portions.do_in_portions(
             option,
             requests,
             lambda some, handed: self._together(
@@ -157,7 +157,7 @@ class Core:
             work = Work(
                 connection, self._vault, caller, at, trail, allowance=allowance, judging=again
             )
-            return batching.judged(work, asked)
+            return batching.judge_requests(work, asked)
 
         try:
             await self._commit(caller, run)
@@ -181,7 +181,7 @@ class Core:
         if Operation.QUERY_AUDIT in asked:
             await self.write_all()
         at = self._clock.now()
-        drawn = self.mint.drawn(requests, at)
+        drawn = self.mint.draw_for(requests, at)
         fresh = self.mint.keys(caller, drawn, at)
         judging = self.rejections.judging(caller, requests)
 
@@ -209,7 +209,7 @@ class Core:
         changes = not audit.CHANGING.isdisjoint(asked)
         try:
             if self.readings is not None and not changes:
-                done = await self._stored(self.readings.read(caller, drawn, run))
+                done = await self._await_storage(self.readings.read(caller, drawn, run))
                 if done is not None:
                     return _reply(done.value)
             while True:
@@ -218,10 +218,10 @@ class Core:
                         told = await self._read(run, long=is_long(requests))
                         if told is not None:
                             return _reply(told.value)
-                    return await self._commit(caller, run, touched(drawn, placeholder))
+                    return await self._commit(caller, run, keys_touched_by(drawn, placeholder))
                 except DatesCome as come:
                     dated = self._dates.write(self._commit, caller, come.scope, at)
-                    await self._stored(dated)
+                    await self._await_storage(dated)
         finally:
             self.rejections.count(judging)
 
@@ -238,7 +238,7 @@ class Core:
         transaction, after the keys are written, with what became of each.
         """
         await self.admit(caller, Operation.REPLICATE)
-        self.mint.learned([replica.row.key_id for replica in replicas])
+        self.mint.learn([replica.row.key_id for replica in replicas])
         at = self._clock.now()
         nonces = self.mint.nonces(len(replicas))
 
@@ -255,7 +255,8 @@ class Core:
             written = work.write()
             if also is not None:
                 also(connection, taken)
-            return Done(Replicated(tuple(refused), trail.end(), intact), written)
+            shared = tuple([one for key in taken for one in key.shared])
+            return Done(Replicated(tuple(refused), trail.end(), intact, shared), written)
 
         touches = [replica.row.key_id for replica in replicas]
         return await self._commit(caller, run, touches)
@@ -282,7 +283,7 @@ class Core:
         """Give the trail what it lacks so far: rows of messages that only read, and the refusals
         that were only counted."""
         if self.readings is not None:
-            await self._stored(self.readings.written())
+            await self._await_storage(self.readings.flush())
         due = self.refusals.all_due()
         if not due:
             return
@@ -294,7 +295,7 @@ class Core:
             trail.write()
 
         try:
-            await self._stored(self._database.transact(note))
+            await self._await_storage(self._database.transact(note))
         except GeneralFailure:
             self.refusals.put_back(due)
             raise
@@ -339,15 +340,17 @@ class Core:
     async def _commit(self, caller: Caller, fn: _Run[T], touches: Touched = ()) -> T:
         """Write, and answer when all who have to know of it do."""
         allowance = self.refusals.allowance(caller.who)
-        run = partial(_allowed, fn, allowance)
+        run = partial(_run_allowed, fn, allowance)
         try:
-            done = await self._stored(self.commits.make(run, touches))
+            done = await self._await_storage(self.commits.make(run, touches))
         except (GeneralFailure, DatesCome):
             self.refusals.put_back(allowance.due)
             raise
-        self.refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
+        self.refusals.record_use(
+            caller.who, allowance, done.written.refusals, done.written.left_out
+        )
         if done.unsettled is not None:
-            raise refused_storage(done.unsettled) from done.unsettled
+            raise storage_refusal(done.unsettled) from done.unsettled
         return _reply(done.value)
 
     async def _read(
@@ -355,7 +358,7 @@ class Core:
     ) -> T | None:
         """What comes of it without a transaction; None when it needs one, as a date has come."""
         try:
-            return await self._stored(
+            return await self._await_storage(
                 self._database.query(
                     lambda connection: run(connection, Draft(), OWN_ROWS), long=long
                 )
@@ -363,16 +366,16 @@ class Core:
         except Changes:
             return None
 
-    async def _stored(self, work: Awaitable[T]) -> T:
+    async def _await_storage(self, work: Awaitable[T]) -> T:
         """What comes of work with the store. A full or failing disk is an answer of the server,
         not a fault in its program."""
         try:
             return await work
         except OSError as error:
-            raise refused_storage(error) from error
+            raise storage_refusal(error) from error
 
 
-def _allowed(
+def _run_allowed(
     fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: Trail
 ) -> Done[T]:
     return fn(connection, trail, allowance)
@@ -385,7 +388,7 @@ def _nobody() -> NodeName | None:
 # ---- before and after ---------------------------------------------------------------------
 
 
-def refused_storage(error: OSError) -> GeneralFailure:
+def storage_refusal(error: OSError) -> GeneralFailure:
     return GeneralFailure(f"the key server's storage refused: {error.strerror}")
 
 

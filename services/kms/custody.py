@@ -159,15 +159,15 @@ class Custody:
             trail.write()
             return end
 
-        def written(end: TrailEnd) -> None:
+        def adopt_change(end: TrailEnd) -> None:
             self._have(header, root, ring)
             for witness in self._core.commits.witnesses:
-                witness.noted(Written(end, True, anchored=True))
+                witness.handle_commit(Written(end, True, anchored=True))
 
         try:
             await self._core.commits.write_waiting()  # what was read before stands before it
-            end = await self._database.transact(write, written)
-            await self._core.commits.settled(Written(end, True, anchored=True))
+            end = await self._database.transact(write, adopt_change)
+            await self._core.commits.wait_for_witnesses(Written(end, True, anchored=True))
         except OSError as error:
             if await self._is_there(box):
                 self._have(header, root, ring)
@@ -225,7 +225,7 @@ class Custody:
             try:
                 last = await self._database.transact(rewrap)
             except OSError as error:
-                await self._refused("rewrap", error)
+                await self._report_refusal("rewrap", error)
             else:
                 await self._clock.sleep(pause_s)
                 return last
@@ -241,12 +241,12 @@ class Custody:
         try:
             await self._change(entry, self._header, self._root, ring.only_current())
         except GeneralFailure as error:
-            await self._refused("retire", error)
+            await self._report_refusal("retire", error)
         else:
             self._refusing = False
             self._node.record("kms.kek_retired", kek=ring.current.number, retired=names)
 
-    async def _refused(self, what: str, error: Exception) -> None:
+    async def _report_refusal(self, what: str, error: Exception) -> None:
         """Tell it once, and wait."""
         if not self._refusing:
             self._node.record("kms.rewrap_waits", level="warning", what=what, text=str(error))

@@ -75,7 +75,7 @@ def last(connection: sqlite3.Connection, vault: Vault) -> Cut:
     return found[-1] if found else START
 
 
-def told(connection: sqlite3.Connection, vault: Vault, cut: Cut) -> bytes | None:
+def find_summary(connection: sqlite3.Connection, vault: Vault, cut: Cut) -> bytes | None:
     """What the rows up to the last cut told, as ``put`` was given it; None when there is none.
     ``CryptographicFailure`` when that was altered."""
     if cut == START:

@@ -41,7 +41,7 @@ class DatesCome(Exception):
 
 def reach(work: Work, scope: str | None) -> None:
     """Have the message write each key of the scope whose date has come; ``DatesCome``."""
-    reached = store.reached(work.connection, scope, work.at, AT_ONCE + 1)
+    reached = store.find_due_keys(work.connection, scope, work.at, AT_ONCE + 1)
     if len(reached) > AT_ONCE:
         raise DatesCome(scope)
     for key_id in reached:
@@ -58,7 +58,7 @@ class Dates:
         """Have the row of each key of the scope say what dates have led to at the time ``at``."""
 
         def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
-            return store.reached(connection, scope, at, AT_ONCE)
+            return store.find_due_keys(connection, scope, at, AT_ONCE)
 
         def run(
             reached: Sequence[KeyId], connection: sqlite3.Connection, trail: Trail, due: Allowance

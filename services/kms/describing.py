@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from protocol.attributes import Attribute, ObjectName
-from protocol.errors import IllegalOperation, InvalidField, InvalidMessage, ProductError
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectName
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    PermissionDenied,
+    ProductError,
+)
 from protocol.terms import KeyId, ResultReason
-from services.kms import attributes, dating, locating, operations, store
+from services.kms import attributes, dating, locating, operations, shared_names, store
 from services.kms.access import absent
 from services.kms.attribute_operations import (
     AddAttribute,
@@ -21,7 +27,7 @@ from services.kms.operations import Operation
 from services.kms.work import Refusal, Work
 
 
-def told(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
+def get_attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
     """Of each key that the caller sees."""
     ids = request.unique_identifiers
     if request.names is not None and len(set(request.names)) < len(request.names):
@@ -31,12 +37,14 @@ def told(work: Work, request: operations.GetAttributes) -> operations.AttributeL
     seen = [row for row in rows if row is not None and _is_told(work, row, listed=listed)]
     if request.required and len(seen) < len(rows):
         raise Refusal(absent(work.caller), work.caller.scope)
-    return operations.AttributeList(objects=tuple([_told(row, request.names) for row in seen]))
+    return operations.AttributeList(
+        objects=tuple([_attributes_of(row, request.names) for row in seen])
+    )
 
 
 def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
     """Whether the caller sees it; ``Refusal`` when the server rejects that."""
-    if not work.caller.sees(row.scope):
+    if not work.caller.sees(row):
         return False
     try:
         work.judge(Operation.GET_ATTRIBUTES, row, listed=listed)
@@ -47,7 +55,7 @@ def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
     return True
 
 
-def _told(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:
+def _attributes_of(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:
     return operations.Attributes(
         unique_identifier=row.key_id,
         state=row.state,
@@ -64,50 +72,54 @@ def _told(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:
     )
 
 
-def listed(work: Work, request: GetAttributeList) -> AttributeNames:
+def get_attribute_list(work: Work, request: GetAttributeList) -> AttributeNames:
     """See ``GetAttributeList``."""
     row = work.object(request)
     return AttributeNames(unique_identifier=row.key_id, names=attributes.names(row))
 
 
-def added(work: Work, request: AddAttribute) -> AttributeChanged:
+def add_attribute(work: Work, request: AddAttribute) -> AttributeChanged:
     """See ``AddAttribute``."""
     row = work.object(request)
     try:
+        if not work.caller.owns(row) and request.attribute.name != GRANTED_SCOPE:
+            raise PermissionDenied(f"the key was granted to {work.caller.who}, not to change")
         if request.indexed:
             raise InvalidField("the index of a new attribute is the server's")
         there = attributes.like(row, request.attribute) if request.repeat else None
         if there is not None:
             return AttributeChanged(unique_identifier=row.key_id, attribute=there)
-        changed, made = attributes.added(row, request.attribute, work.at, work.server)
+        changed, made = attributes.add_attribute(row, request.attribute, work.at, work.server)
         check_name(work, row, made)
     except ProductError as error:
         raise work.refusal(error, row) from None
-    return _changed(work, request, changed, made)
+    return _write_change(work, request, changed, made)
 
 
-def modified(work: Work, request: ModifyAttribute) -> AttributeChanged:
+def modify_attribute(work: Work, request: ModifyAttribute) -> AttributeChanged:
     """See ``ModifyAttribute``."""
     row = work.object(request)
     try:
-        changed, made = attributes.modified(row, request.attribute, work.at, work.server)
+        changed, made = attributes.modify_attribute(row, request.attribute, work.at, work.server)
         check_name(work, row, made)
     except ProductError as error:
         raise work.refusal(error, row) from None
-    return _changed(work, request, changed, made)
+    return _write_change(work, request, changed, made)
 
 
-def deleted(work: Work, request: DeleteAttribute) -> AttributeChanged:
+def delete_attribute(work: Work, request: DeleteAttribute) -> AttributeChanged:
     """See ``DeleteAttribute``."""
     row = work.object(request)
     try:
-        changed, gone = attributes.deleted(row, request.name, request.index, work.at, work.server)
+        changed, gone = attributes.delete_attribute(
+            row, request.name, request.index, work.at, work.server
+        )
     except ProductError as error:
         raise work.refusal(error, row) from None
-    return _changed(work, request, changed, gone)
+    return _write_change(work, request, changed, gone)
 
 
-def _changed(
+def _write_change(
     work: Work,
     request: AddAttribute | ModifyAttribute | DeleteAttribute,
     row: KeyRow,
@@ -124,16 +136,7 @@ def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
     """
     if not isinstance(attribute.value, ObjectName):
         return
-    sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
-    key = attributes.key_of(attribute.value)
-    drafts = work.drafts()
-    stored, _ = locating.stored(work.connection, sought, 0, 2)
-    others = [key_id for key_id in stored if key_id not in drafts] + [
-        key_id
-        for key_id, draft in drafts.items()
-        if key in draft.attributes and locating.matches(draft, sought)
-    ]
-    others = [key_id for key_id in others if key_id != row.key_id]
+    others = shared_names.others(work, row, attribute)
     if others:
         raise IllegalOperation(f"key {others[0]} has the name {attribute.value.value}")
 
@@ -141,7 +144,7 @@ def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
 # ---- Locate -------------------------------------------------------------------------------
 
 
-def located(work: Work, request: operations.Locate) -> operations.Located:
+def locate(work: Work, request: operations.Locate) -> operations.Located:
     """``ItemNotFound`` when ``after`` is no key that this caller sees."""
     scope = None if work.caller.every_scope else work.caller.scope
     start: int | None = 0
@@ -153,7 +156,7 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     if locating.tells_states(request.attributes):
         dating.reach(work, scope)
     most = request.offset_items + request.maximum_items
-    found, total = _found(work, sought, start, most, newest_first=request.newest_first)
+    found, total = _find_keys(work, sought, start, most, newest_first=request.newest_first)
     found = found[request.offset_items :]
     # Many that match empty the placeholder, unless one of them was all that was asked for.
     one = len(found) == 1 and (total == 1 or request.maximum_items == 1)
@@ -161,12 +164,14 @@ def located(work: Work, request: operations.Locate) -> operations.Located:
     return operations.Located(unique_identifiers=found, total=total)
 
 
-def _found(
+def _find_keys(
     work: Work, sought: Sought, after: int, limit: int, *, newest_first: bool
 ) -> tuple[tuple[KeyId, ...], int]:
     """Keys of the store and of this message's drafts, of which the new ones are the newest."""
     drafts, most = work.drafts(), limit + len(work.drafts())
-    found, total = locating.stored(work.connection, sought, after, most, newest_first=newest_first)
+    found, total = locating.find_matching(
+        work.connection, sought, after, most, newest_first=newest_first
+    )
     if not drafts:
         return found, total
     before = {key_id: _was(work, key_id, sought) for key_id in drafts}

@@ -13,7 +13,7 @@ from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import GotKey, Operation
 
 
-def given(
+def build_got_key(
     row: KeyRow,
     material: KeyMaterial | None,
     under: KeyMaterial | None = None,
@@ -52,7 +52,7 @@ def is_plain(caller: Caller, row: KeyRow, at: float) -> bool:
     """Whether a Get of this key, in clear, gives its material at the time ``at`` and has nothing
     written but that: nobody is refused, no date has come, and the key was given before."""
     return (
-        caller.sees(row.scope)
+        caller.sees(row)
         and row.wrapped is not None
         and access.refuse(caller, Operation.GET) is None
         and as_at(row, at) is row

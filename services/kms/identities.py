@@ -56,7 +56,7 @@ def put(connection: sqlite3.Connection, vault: Vault, identity: Identity) -> Non
     )
 
 
-def stored(connection: sqlite3.Connection, vault: Vault) -> Iterator[Identity]:
+def list_identities(connection: sqlite3.Connection, vault: Vault) -> Iterator[Identity]:
     """All of them, in order of their digests; ``CryptographicFailure`` for one that was altered."""
     for digest, row, tag in connection.execute("SELECT * FROM identities ORDER BY digest"):
         vault.verify(_KIND, row, tag, f"the row of identity {digest}")

@@ -42,7 +42,7 @@ class Ids:
         """The id of a new key. ``random``: 16 bytes; ``at`` in Unix seconds."""
         return _text("4", random.hex())
 
-    def learned(self, key_ids: Iterable[KeyId]) -> None:
+    def learn(self, key_ids: Iterable[KeyId]) -> None:
         """These ids were given elsewhere."""
 
 
@@ -68,7 +68,7 @@ class SequentialIds(Ids):
         self._last += 1
         return KeyId(str(self._last))
 
-    def learned(self, key_ids: Iterable[KeyId]) -> None:
+    def learn(self, key_ids: Iterable[KeyId]) -> None:
         """See ``Ids``."""
         numbers = [int(key_id) for key_id in key_ids if key_id.isascii() and key_id.isdigit()]
         self._last = max([self._last, *numbers])
@@ -81,11 +81,11 @@ async def ids_of(scheme: IdScheme, database: Database) -> Ids:
     if scheme is IdScheme.TIMED:
         return TimedIds()
 
-    def known(connection: sqlite3.Connection) -> list[KeyId]:
+    def list_ids(connection: sqlite3.Connection) -> list[KeyId]:
         return [KeyId(key_id) for (key_id,) in connection.execute("SELECT key_id FROM keys")]
 
     ids = SequentialIds(0)
-    ids.learned(await database.query(known))
+    ids.learn(await database.query(list_ids))
     return ids
 
 

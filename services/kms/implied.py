@@ -103,7 +103,7 @@ def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
         case "State":
             return row.state.value
         case "Digest":
-            other = _held(held, DIGEST)
+            other = _find_value(held, DIGEST)
             return other or (ObjectDigest(digest=row.digest) if row.digest else None)
         case "Initial Date":
             return row.initial_date
@@ -118,15 +118,15 @@ def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
         case "Last Change Date":
             return row.last_change_date
         case "Original Creation Date":
-            made = _held(held, MADE)
-            return row.initial_date if made is None else _said(made)
+            made = _find_value(held, MADE)
+            return row.initial_date if made is None else _value_if_known(made)
         case "Lease Time":
             return LEASE_S
         case "Random Number Generator":
-            said = _held(held, GENERATOR)
+            said = _find_value(held, GENERATOR)
             return OWN_GENERATOR if said is None and MADE not in held else said
     if name in BY_DEFAULT:
-        return BY_DEFAULT[name] if _held(held, name) is None else not BY_DEFAULT[name]
+        return BY_DEFAULT[name] if _find_value(held, name) is None else not BY_DEFAULT[name]
     return None
 
 
@@ -137,7 +137,7 @@ def names(row: KeyRow, held: Mapping[str, Stamped]) -> list[str]:
 
 def is_fresh(held: Mapping[str, Stamped]) -> bool:
     """Whether the material was given to nobody yet (rule 1)."""
-    return _held(held, FRESH) is not None
+    return _find_value(held, FRESH) is not None
 
 
 def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
@@ -153,10 +153,10 @@ def first(said: Mapping[str, Value], *, brought: bool) -> dict[str, Value]:
     return kept
 
 
-def _said(made: Value) -> Value | None:
+def _value_if_known(made: Value) -> Value | None:
     return None if made == _UNKNOWN else made
 
 
-def _held(held: Mapping[str, Stamped], name: str) -> Value | None:
+def _find_value(held: Mapping[str, Stamped], name: str) -> Value | None:
     found = held.get(name)
     return found.instances[0][1] if found is not None and found.instances else None

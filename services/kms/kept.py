@@ -45,7 +45,7 @@ Touched = Collection[KeyId] | None
 """Keys that a message may change, besides new ones; None: any key."""
 
 
-def touched(requests: Sequence[Request[Any]], placeholder: KeyId = NONE) -> Touched:
+def keys_touched_by(requests: Sequence[Request[Any]], placeholder: KeyId = NONE) -> Touched:
     """What a message of these may change: reads do too, when a Get of a key is the first, and when
     one tells of a key whose date has come. The ID
     Placeholder means a key that the message has made itself, unless it has looked for one, or
@@ -106,7 +106,7 @@ class Kept:
             self._changing[key_id] += 1
         self.forget(key_ids)
 
-    def changed(self, key_ids: Touched) -> None:
+    def end_change(self, key_ids: Touched) -> None:
         """It is over, committed or not."""
         if key_ids is None:
             self._all -= 1

@@ -107,11 +107,11 @@ def check(wanted: Sequence[Attribute]) -> None:
             raise InvalidField(f"Locate: there is no state {one.value!r}")
         if one.name == attributes.LIMITS:
             raise InvalidField("Locate: no key is looked for by how much may be done with it")
-        if date and len(_asked(wanted, one.name)) > 2:
+        if date and len(_values_asked(wanted, one.name)) > 2:
             raise InvalidField(f"Locate: {one.name} is asked for twice at most, as a range")
 
 
-def stored(
+def find_matching(
     connection: sqlite3.Connection,
     sought: Sought,
     after: int,
@@ -153,7 +153,7 @@ def matches(row: KeyRow, sought: Sought) -> bool:
         return False
     for name in dict.fromkeys(one.name for one in sought.wanted):
         has = [one.value for one in attributes.of(row, (name,))]
-        asked = _asked(sought.wanted, name)
+        asked = _values_asked(sought.wanted, name)
         if name == MASK:
             if any(row.usage_mask & _number(mask) != mask for mask in asked):
                 return False
@@ -165,7 +165,7 @@ def matches(row: KeyRow, sought: Sought) -> bool:
     return True
 
 
-def _asked(wanted: Sequence[Attribute], name: str) -> list[Value]:
+def _values_asked(wanted: Sequence[Attribute], name: str) -> list[Value]:
     return [one.value for one in wanted if one.name == name]
 
 
@@ -178,7 +178,7 @@ def _terms(sought: Sought) -> list[_Term]:
     if not sought.destroyed:
         terms.append(_Term("state NOT IN (?, ?)", DESTROYED))
     for name in dict.fromkeys(one.name for one in sought.wanted):
-        asked = _asked(sought.wanted, name)
+        asked = _values_asked(sought.wanted, name)
         if name in _DATES:
             terms.append(_date(name, asked, sought.at))
         else:
@@ -207,7 +207,7 @@ def _date(name: str, asked: Sequence[Value], at: float) -> _Term:
     if name == implied.MADE:  # that of a key which was made here is not in the index
         sql = f"({_SELECTIVE} OR (initial_date BETWEEN ? AND ? AND {_WITHOUT}))"
         return _Term(sql.format("BETWEEN ? AND ?"), (name, *keys, *ends, name))
-    return _indexed("BETWEEN ? AND ?", name, *keys)
+    return _index_term("BETWEEN ? AND ?", name, *keys)
 
 
 def _term(name: str, value: Value, at: float) -> _Term:
@@ -218,7 +218,7 @@ def _term(name: str, value: Value, at: float) -> _Term:
         sql = f"({_SELECTIVE.format('= ?')} OR ({_WITHOUT} AND {_WITHOUT}))"
         return _Term(sql, (name, attributes.key_of(value), name, implied.MADE))
     if attributes.is_indexed(name):
-        return _indexed("= ?", name, attributes.key_of(value))
+        return _index_term("= ?", name, attributes.key_of(value))
     if name == STATE:
         return _state(KmipState(str(value)), at)
     if name == MASK:
@@ -229,14 +229,14 @@ def _term(name: str, value: Value, at: float) -> _Term:
     if name == implied.DIGEST:
         if value == ObjectDigest(digest=getattr(value, "digest", b"")):
             return _Term(f"digest = ? AND {_WITHOUT}", (value.digest, name))
-        return _indexed("= ?", name, attributes.key_of(value))
+        return _index_term("= ?", name, attributes.key_of(value))
     column = _COLUMNS.get(name)
     if column is None or (name != LENGTH and not isinstance(value, str)):
         return _Term("0", ())
     return _Term(f"{column} = ?", (value,))
 
 
-def _indexed(condition: str, *values: object) -> _Term:
+def _index_term(condition: str, *values: object) -> _Term:
     return _Term(_SELECTIVE.format(condition), values, _FROM_INDEX.format(condition))
 
 

@@ -62,7 +62,7 @@ class Vault:
             raise CryptographicFailure(f"it is wrapped under KEK {number}, which is not there")
         return wrapping.unwrap(wrapped[NUMBER_SIZE:], wrapped[:NUMBER_SIZE] + aad)
 
-    def renewed(self, wrapped: bytes, aad: bytes) -> bytes:
+    def rewrap(self, wrapped: bytes, aad: bytes) -> bytes:
         """The same key under the current KEK, if it is under another one.
 
         It keeps its nonce, which was random: no other KEK has seen it.

@@ -8,7 +8,7 @@ Attributes are the last writer's, name by name: the one with the greater stamp; 
 what each server has given counts whoever wrote last. So is a date that has yet to change the state;
 one that has is the earliest of those that have, and the dates of a compromise and of destruction
 are the earliest there are. A Name that two servers have given to two keys while they were apart
-stays with both: each was told so.
+stays with both, and is told (``shared_names``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import msgspec
 from protocol.attributes import Stamped
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason
-from services.kms import attributes, implied, states, store, usage
+from services.kms import attributes, implied, shared_names, states, store, usage
 from services.kms.audit import TrailEnd
 from services.kms.keyrow import KeyRow, as_at
 from services.kms.operations import Operation
+from services.kms.shared_names import SharedName
 from services.kms.work import Work
 
 _NEVER_CHANGE: Final = (
@@ -54,12 +55,14 @@ class Replica(NamedTuple):
 
 class Taken(NamedTuple):
     """What became of a key of the peer: it was merged into ``mine`` (None: there was none), or
-    ``refused``, because its id has another material here."""
+    ``refused``, because its id has another material here. ``shared``: Names that it got with this,
+    and that another key has too."""
 
     theirs: KeyRow
     mine: KeyRow | None
     merged: KeyRow
     refused: bool = False
+    shared: tuple[SharedName, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -75,7 +78,11 @@ class Taken(NamedTuple):
         """
         if self.mine is None or self.refused:
             return False
-        if not told(self.mine) != told(self.merged) != told(self.theirs):
+        if (
+            not comparable_part(self.mine)
+            != comparable_part(self.merged)
+            != comparable_part(self.theirs)
+        ):
             return False
         return _without_gift(self.mine) != _without_gift(self.merged) != _without_gift(self.theirs)
 
@@ -93,12 +100,14 @@ class Taken(NamedTuple):
 class Replicated(NamedTuple):
     """Keys of a replication that have another material here, and where the trail now ends.
 
-    ``intact``: it has all that the peer saw of it.
+    ``intact``: it has all that the peer saw of it. ``shared``: Names that keys got with it, and
+    that other keys have too.
     """
 
     refused: tuple[KeyId, ...]
     end: TrailEnd
     intact: bool
+    shared: tuple[SharedName, ...] = ()
 
 
 def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
@@ -107,24 +116,24 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
     it in turn.
     """
-    theirs, mine = replica.row, work.stored(replica.row.key_id)
+    theirs, mine = replica.row, work.find_stored(replica.row.key_id)
     if mine is None:
-        work.take(_wrapped(work, replica, nonce), Operation.REPLICATE, new=True)
-        return Taken(theirs, None, theirs)
+        work.take(_wrap_material(work, replica, nonce), Operation.REPLICATE, new=True)
+        return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
     if not _same_key(work, mine, replica):
         work.note(Operation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE)
         return Taken(theirs, mine, mine, refused=True)
     merged = merge(mine, theirs)
     if merged != mine:
         work.take(merged, Operation.REPLICATE)
-    if told(merged) != told(theirs):
+    if comparable_part(merged) != comparable_part(theirs):
         work.tell(merged)
-    return Taken(theirs, mine, merged)
+    return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
 
 
 def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
     """My row with what theirs adds to it."""
-    state = states.joined(mine.state, theirs.state)
+    state = states.join_states(mine.state, theirs.state)
     return msgspec.structs.replace(
         mine,
         state=state,
@@ -146,7 +155,9 @@ def _latest(mine: KeyRow, theirs: KeyRow) -> bytes:
         if mine_of_it is None or _stamp(other) > _stamp(mine_of_it):
             held[name] = other
         if name == attributes.LIMITS and mine_of_it is not None:
-            held[name] = usage.joined(held[name], other if held[name] is mine_of_it else mine_of_it)
+            held[name] = usage.join_limits(
+                held[name], other if held[name] is mine_of_it else mine_of_it
+            )
     return attributes.pack(held)
 
 
@@ -172,7 +183,7 @@ def _ahead(mine: KeyRow, theirs: KeyRow, name: str, column: str, past: KmipState
     return latest
 
 
-def _wrapped(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
+def _wrap_material(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
     row = replica.row
     if replica.secret is None:
         return msgspec.structs.replace(row, wrapped=None)
@@ -188,7 +199,7 @@ def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
     return material is None or replica.secret is None or material == replica.secret
 
 
-def told(row: KeyRow) -> KeyRow:
+def comparable_part(row: KeyRow) -> KeyRow:
     """What two servers compare: all but how each of them keeps it."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
 
@@ -198,7 +209,7 @@ def _without_gift(row: KeyRow) -> KeyRow:
     held = attributes.unpack(row.attributes)
     held.pop(implied.FRESH, None)
     packed = attributes.pack(held)
-    return msgspec.structs.replace(told(row), attributes=packed, last_change_date=0.0)
+    return msgspec.structs.replace(comparable_part(row), attributes=packed, last_change_date=0.0)
 
 
 def _earliest(*dates: float | None) -> float | None:

@@ -50,15 +50,15 @@ class Mint:
         self._name, self._vault, self._rng, self._ids = name, vault, rng, ids
         self._around: list[bytes] = []
 
-    def learned(self, key_ids: Iterable[KeyId]) -> None:
+    def learn(self, key_ids: Iterable[KeyId]) -> None:
         """These ids were given elsewhere."""
-        self._ids.learned(key_ids)
+        self._ids.learn(key_ids)
 
     def nonces(self, count: int) -> list[bytes]:
         """So many, to wrap keys that came from elsewhere."""
         return [self._rng.token(12) for _ in range(count)]
 
-    def drawn(self, requests: Sequence[Request[Any]], at: float) -> list[Request[Any]]:
+    def draw_for(self, requests: Sequence[Request[Any]], at: float) -> list[Request[Any]]:
         """The requests, with what they need of chance and have not brought, at a time in Unix
         seconds."""
         return [with_drawn(request, self._rng, self._ids, at) for request in requests]
@@ -78,7 +78,7 @@ class Mint:
         """Whether nobody else ever gives an id that it gives."""
         return self._ids.unheard
 
-    def struck(self, clock: Clock, wanted: Sequence[Wanted]) -> list[Making]:
+    def make_keys(self, clock: Clock, wanted: Sequence[Wanted]) -> list[Making]:
         """New keys for these requests, which ask for one each as they should, name no operation,
         and have no attributes; made now. One after another they cost a third of what each does
         among other work."""
@@ -126,5 +126,5 @@ class Mint:
 
 def _around(row: KeyRow, server: NodeName) -> list[bytes]:
     """What stands around the date in the attributes of a new key that was given none."""
-    made = attributes.created(row, (), _ODD, server, brought=False)
+    made = attributes.with_template(row, (), _ODD, server, brought=False)
     return made.attributes.split(_DATE.pack(_ODD))

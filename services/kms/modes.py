@@ -31,7 +31,7 @@ class Mode(NamedTuple):
     decrypt: Callable[[KeyMaterial, Decrypt, CryptographicParameters], KeyMaterial]
 
 
-def _sealed(
+def _encrypt_gcm(
     key: KeyMaterial, request: Encrypt, iv: bytes, parameters: CryptographicParameters
 ) -> tuple[bytes, bytes]:
     size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
@@ -40,7 +40,9 @@ def _sealed(
     return gcm.encrypt(key, request.data, iv, request.additional_data, size)
 
 
-def _opened(key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters) -> KeyMaterial:
+def _decrypt_gcm(
+    key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters
+) -> KeyMaterial:
     tag = len(request.tag)
     if parameters.tag_length not in (None, tag):
         # A tag that is cut is easier to guess: it has the length that was agreed on.
@@ -87,7 +89,7 @@ def _padded(parameters: CryptographicParameters) -> bool:
 
 
 MODES: Final[dict[str, dict[str, Mode]]] = {
-    "AES": {"GCM": Mode(12, _sealed, _opened)} | _of_blocks("AES"),
+    "AES": {"GCM": Mode(12, _encrypt_gcm, _decrypt_gcm)} | _of_blocks("AES"),
     "3DES": _of_blocks("3DES"),
 }
 """By algorithm and Block Cipher Mode."""

@@ -60,7 +60,7 @@ async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
     server wrote it.
     """
     try:
-        return await _opened(means, kind, at)
+        return await _open_store(means, kind, at)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
@@ -69,7 +69,7 @@ async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
         raise CryptographicFailure(f"its database cannot be read: {error}") from None
 
 
-async def _opened(means: Means, kind: RootKind, at: float) -> Opened:
+async def _open_store(means: Means, kind: RootKind, at: float) -> Opened:
     database = await means.disk.database(DATABASE, store.SCHEMA)
     if await database.query(begun):
         await database.query(_check_format)
@@ -149,7 +149,7 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 def _check_identities(
     connection: sqlite3.Connection, vault: Vault, changed: dict[str, int]
 ) -> None:
-    for identity in identities.stored(connection, vault):
+    for identity in identities.list_identities(connection, vault):
         if changed.pop(identity.digest, None) != identity.changed:
             raise CryptographicFailure(
                 f"identity {identity.digest} is not the one the audit trail tells of"
@@ -161,7 +161,7 @@ def _check_identities(
 def _check_rejections(
     connection: sqlite3.Connection, vault: Vault, told: audit.Subjects
 ) -> tuple[Rejection, ...]:
-    found = rejections.stored(connection, vault)
+    found = rejections.list_rejections(connection, vault)
     there = {one.name: one.changed for one in found}
     ended = told.ended
     left = {name: at for name, at in told.rejections.items() if at > ended.get(name, 0)}
@@ -182,7 +182,7 @@ def _check_keys(connection: sqlite3.Connection, vault: Vault, changed: dict[str,
         # A row as SQLite has it is encoded as a KeyRow is, so none is made only to be checked.
         row, key_id = found[:-1], found[_ID]
         if not tagged(_encode(row), found[-1]):
-            raise store.altered(key_id)
+            raise store.row_altered(key_id)
         if changed.pop(key_id, None) != row[_CHANGED]:
             raise CryptographicFailure(f"key {key_id} is not the one the audit trail tells of")
         there.append(key_id)

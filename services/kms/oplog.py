@@ -144,7 +144,7 @@ def put(
 ) -> tuple[Change, ...]:
     """Log changes that were made here. Nobody has to have them before the answer."""
     key_ids = [change.key_id for change in changes]
-    contents.changed(connection, key_ids)
+    contents.mark_unsummed(connection, key_ids)
     log(connection, me, key_ids, at)
     return ()
 
@@ -236,7 +236,7 @@ def take(
             (row.node, row.key_id, *row.place, row.at),
         )
         mine[row.node] = row.place
-        tallies.applied(connection, row.node, now - row.at)
+        tallies.count_applied(connection, row.node, now - row.at)
     for node in whole:
         _mark(connection, me, node, mine[node])
 
@@ -275,7 +275,7 @@ def heard(
     return was is not None and was[0] is not None
 
 
-def told_everything(connection: sqlite3.Connection, peer: NodeName) -> None:
+def confirm_everything(connection: sqlite3.Connection, peer: NodeName) -> None:
     """The peer knows that it shall tell everything."""
     connection.execute("UPDATE peers SET everything = 0 WHERE node = ?", (peer,))
 
@@ -360,7 +360,7 @@ def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Activ
     """
     last = active(connection)
     made = Active(node, last.term + 1, max(now, last.at + _STEP))
-    _appointed(connection, made)
+    _write_appointment(connection, made)
     return made
 
 
@@ -368,7 +368,7 @@ def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
     """A peer says who takes changes. Whether it is news."""
     if not counts(heard, active(connection)):
         return False
-    _appointed(connection, heard)
+    _write_appointment(connection, heard)
     return True
 
 
@@ -381,6 +381,6 @@ def counts(heard: Active, mine: Active) -> bool:
     return later or ((heard.at, heard.term) == (mine.at, mine.term) and heard.node <= mine.node)
 
 
-def _appointed(connection: sqlite3.Connection, one: Active) -> None:
+def _write_appointment(connection: sqlite3.Connection, one: Active) -> None:
     connection.execute("UPDATE active SET node = ?, term = ?", (one.node, one.term))
     connection.execute("UPDATE appointed SET at = ?", (one.at,))

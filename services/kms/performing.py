@@ -70,7 +70,7 @@ def _create(work: Work, request: operations.NewKey) -> operations.Created:
     row = work.find_created(fresh)
     work.repeated = row is not None
     if row is None:
-        row = _templated(work, request, fresh.row)
+        row = _apply_template(work, request, fresh.row)
         work.insert(FreshKey(row, fresh.secret), request.operation)
         row = as_at(row, work.at)
     elif isinstance(request, operations.Register) and row.digest != fresh.row.digest:
@@ -80,14 +80,16 @@ def _create(work: Work, request: operations.NewKey) -> operations.Created:
     return operations.Created(unique_identifier=row.key_id, state=row.state)
 
 
-def _templated(work: Work, request: operations.NewKey, row: KeyRow) -> KeyRow:
+def _apply_template(work: Work, request: operations.NewKey, row: KeyRow) -> KeyRow:
     """A Name that another object has is Invalid Field here (KMIP 1.4 section 11.2)."""
     brought = isinstance(request, operations.Register)
     try:
-        row = attributes.created(row, request.attributes, work.at, work.server, brought=brought)
+        row = attributes.with_template(
+            row, request.attributes, work.at, work.server, brought=brought
+        )
         if isinstance(request, operations.Register) and request.digest is not None:
             told = ((0, request.digest),)
-            row = attributes.stamped(row, implied.DIGEST, told, work.at, work.server)
+            row = attributes.stamp(row, implied.DIGEST, told, work.at, work.server)
         for one in request.attributes:
             describing.check_name(work, row, one)
     except IllegalOperation as error:
@@ -114,7 +116,7 @@ def _got(
     work: Work, key_id: KeyId, wanted: operations.Wrapping | None, *, listed: bool
 ) -> operations.GotKey:
     row = work.find(key_id)
-    if row is None or not work.caller.sees(row.scope):
+    if row is None or not work.caller.sees(row):
         work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
     try:
@@ -138,7 +140,7 @@ def _got(
         under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
         work.serve(row)
     told = attributes.of(row, wanted.names) if wanted and wanted.names else ()
-    return giving.given(row, material, under, told)
+    return giving.build_got_key(row, material, under, told)
 
 
 def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:
@@ -162,12 +164,12 @@ def _move(
             raise Refusal(access.absent(work.caller), work.caller.scope)
         work.judge(request.operation, row)
     else:
-        row = as_at(_moved(work, request, transition, work.object(request)), work.at)
+        row = as_at(_transition(work, request, transition, work.object(request)), work.at)
         work.update(row, request.operation)
     return operations.StateChanged(unique_identifier=row.key_id, state=row.state)
 
 
-def _moved(
+def _transition(
     work: Work, request: operations.Transitioning, transition: Transition, row: KeyRow
 ) -> KeyRow:
     """The row after ``transition``, the same row for no change (states, rules 5 and 6)."""
@@ -188,10 +190,14 @@ def _moved(
         case Transition.DESTROY:
             changes |= {"destroy_date": work.at, "wrapped": None}
     row = msgspec.structs.replace(row, **changes)
-    return _explained(work, request, row) if isinstance(request, operations.Revoke) else row
+    return (
+        _with_revocation_reason(work, request, row)
+        if isinstance(request, operations.Revoke)
+        else row
+    )
 
 
-def _explained(work: Work, request: operations.Revoke, row: KeyRow) -> KeyRow:
+def _with_revocation_reason(work: Work, request: operations.Revoke, row: KeyRow) -> KeyRow:
     """The row with why it was revoked, when somebody has said so."""
     told: dict[str, Value] = {}
     if not request.repeat or request.message:
@@ -200,7 +206,7 @@ def _explained(work: Work, request: operations.Revoke, row: KeyRow) -> KeyRow:
         told[attributes.OCCURRENCE] = float(request.occurred)
     try:
         for name, value in told.items():
-            row = attributes.stamped(row, name, ((0, value),), work.at, work.server)
+            row = attributes.stamp(row, name, ((0, value),), work.at, work.server)
     except ProductError as error:
         raise work.refusal(error, row) from None
     return row
@@ -221,11 +227,11 @@ _PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
     operations.Create: _create,
     operations.Register: _create,
     operations.Get: _get,
-    operations.GetAttributes: describing.told,
-    GetAttributeList: describing.listed,
-    AddAttribute: describing.added,
-    ModifyAttribute: describing.modified,
-    DeleteAttribute: describing.deleted,
+    operations.GetAttributes: describing.get_attributes,
+    GetAttributeList: describing.get_attribute_list,
+    AddAttribute: describing.add_attribute,
+    ModifyAttribute: describing.modify_attribute,
+    DeleteAttribute: describing.delete_attribute,
     operations.Activate: _activate,
     operations.Revoke: _revoke,
     operations.Destroy: _destroy,
@@ -233,7 +239,7 @@ _PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
     ObtainLease: usage.lend,
     Check: usage.check,
     GetUsageAllocation: usage.allocate,
-    operations.Locate: describing.located,
+    operations.Locate: describing.locate,
     Encrypt: ciphering.encrypt,
     Decrypt: ciphering.decrypt,
     operations.DiscoverVersions: _versions,

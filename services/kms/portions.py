@@ -22,7 +22,9 @@ Do = Callable[[Sequence[Request[Any]], Handed], Awaitable[Ran]]
 """Does some items of a message, with what those before them have handed on; durable on return."""
 
 
-async def done(option: Continuation, requests: Sequence[Request[Any]], do: Do) -> tuple[Item, ...]:
+async def do_in_portions(
+    option: Continuation, requests: Sequence[Request[Any]], do: Do
+) -> tuple[Item, ...]:
     """An outcome for each item that was begun.
 
     Raises what keeps the first portion from being done: nothing has happened then. Later ones are

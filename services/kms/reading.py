@@ -66,7 +66,7 @@ class Readings:
 
         Raises what ``run`` and the database raise.
         """
-        key_ids = _named(requests)
+        key_ids = _keys_named_by(requests)
         if key_ids is None or self._commits.unwritten.full:
             return None
         allowance = self._refusals.allowance(caller.who)
@@ -77,7 +77,7 @@ class Readings:
                 done = _at_hand(run, draft, allowance, rows)
             if done is None:
                 draft = Draft()
-                done = await self._looked(key_ids, draft, allowance, run)
+                done = await self._try_read(key_ids, draft, allowance, run)
         except Changes:  # the first Get of a key, or one whose date has come, changes it
             done = None
         except BaseException:
@@ -86,7 +86,9 @@ class Readings:
         if done is None:
             self._refusals.put_back(allowance.due)
             return None
-        self._refusals.used(caller.who, allowance, done.written.refusals, done.written.left_out)
+        self._refusals.record_use(
+            caller.who, allowance, done.written.refusals, done.written.left_out
+        )
         self._add(draft.pages)
         return done
 
@@ -102,9 +104,9 @@ class Readings:
             return None
         entry = AuditEntry(caller.who, row.scope, Operation.GET, key_id)
         self._add([Page(at, (entry,))])
-        return giving.given(row, material)
+        return giving.build_got_key(row, material)
 
-    async def _looked(
+    async def _try_read(
         self, key_ids: Collection[KeyId], draft: Draft, allowance: Allowance, run: Run[T]
     ) -> Done[T] | None:
         """What comes of it with what is in the database now; None when that is about to change."""
@@ -130,7 +132,7 @@ class Readings:
                 self._hurrying = True
                 self._node.background("kms.audit", self._hurry())
 
-    async def written(self) -> None:
+    async def flush(self) -> None:
         """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
         await self._commits.write_waiting()
 
@@ -138,7 +140,7 @@ class Readings:
         """Write what waits. ``_write`` tells of a disk that refuses, and asks it again."""
         try:
             with suppress(OSError, GeneralFailure):
-                await self.written()
+                await self.flush()
         finally:
             self._hurrying = False
 
@@ -149,7 +151,7 @@ class Readings:
             while self._commits.unwritten.rows:
                 await self._clock.sleep(self._node.knobs.audit_buffer_s)
                 try:
-                    await self.written()
+                    await self.flush()
                 except (OSError, GeneralFailure) as error:
                     if not told:
                         self._node.record("kms.audit_waits", level="error", text=str(error))
@@ -161,7 +163,7 @@ class Readings:
 def is_long(requests: Sequence[Request[Any]]) -> bool:
     """Whether a message that reads is one that nobody else shall wait for; it is one look at the
     store all the same."""
-    return len(requests) > SHORT or len(_named(requests) or ()) > SHORT
+    return len(requests) > SHORT or len(_keys_named_by(requests) or ()) > SHORT
 
 
 def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Done[T] | None:
@@ -172,7 +174,7 @@ def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Don
         return None
 
 
-def _named(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
+def _keys_named_by(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
     """The keys that these name; None when that does not say what they read."""
     found: set[KeyId] = set()
     for request in requests:

@@ -53,7 +53,7 @@ class Refusals:
         rows = self._rows_left(who)
         if rows == 0:
             return NO_ROWS
-        due = self._taken(who)
+        due = self._take_counts(who)
         return Allowance(rows, due) if due or rows < ROWS else OWN_ROWS
 
     def count_only(self, entry: AuditEntry) -> bool:
@@ -72,7 +72,7 @@ class Refusals:
             del self._began[who], self._rows[who]
         return max(0, ROWS - self._rows[who])
 
-    def used(
+    def record_use(
         self, who: str, allowance: Allowance, rows: int, left_out: tuple[AuditEntry, ...]
     ) -> None:
         """That message has written ``rows`` refusals, and left these out."""
@@ -85,7 +85,7 @@ class Refusals:
 
     def all_due(self) -> tuple[AuditEntry, ...]:
         """All counts; they are no longer kept here."""
-        return tuple(entry for who in list(self._counts) for entry in self._taken(who))
+        return tuple(entry for who in list(self._counts) for entry in self._take_counts(who))
 
     def put_back(self, entries: tuple[AuditEntry, ...]) -> None:
         """Count these: they have no row."""
@@ -93,7 +93,7 @@ class Refusals:
             kind = msgspec.structs.replace(entry, key_id="", times=1)
             self._counts.setdefault(entry.who, Counter())[kind] += entry.times
 
-    def _taken(self, who: str) -> tuple[AuditEntry, ...]:
+    def _take_counts(self, who: str) -> tuple[AuditEntry, ...]:
         counted = self._counts.pop(who, None)
         if counted is None:
             return ()

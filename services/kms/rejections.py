@@ -280,7 +280,7 @@ def remove_all(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in found]
 
 
-def stored(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
+def list_rejections(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
     """All of them, in order of their names; ``CryptographicFailure`` for one that was altered."""
     found: list[Rejection] = []
     for name, row, tag in connection.execute("SELECT * FROM rejections ORDER BY name"):

@@ -17,8 +17,14 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.attributes import Attribute, ObjectLink, UsageLimits
-from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, ProductError
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectLink, UsageLimits
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    ItemNotFound,
+    ProductError,
+)
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState
 from services.kms import attributes, describing, kinds, states, store
@@ -50,13 +56,17 @@ def replace(work: Work, request: ReKey) -> Replaced:
     try:
         if not states.has_material(old.state):
             raise ItemNotFound(f"the key is {old.state}")
-        named = _named(old, request)
-        given = [*_dates(old, request, work.at, named), *_kept(old, named), *request.attributes]
-        fresh = _made(work, old, request)
+        named = _names_in_request(old, request)
+        given = [
+            *_dates(old, request, work.at, named),
+            *_attributes_to_keep(old, named),
+            *request.attributes,
+        ]
+        fresh = _create_fresh_key(work, old, request)
         link = ObjectLink(type=_FOLLOWS[1], linked=old.key_id)
         given.append(Attribute(name="Link", value=link))
         others = [one for one in given if one.name not in _SAME]
-        row = attributes.created(fresh.row, others, work.at, work.server, brought=False)
+        row = attributes.with_template(fresh.row, others, work.at, work.server, brought=False)
         work.update(_without_names(work, old, fresh.row), request.operation)
         for one in given:
             describing.check_name(work, row, one)
@@ -67,7 +77,7 @@ def replace(work: Work, request: ReKey) -> Replaced:
     return Replaced(unique_identifier=row.key_id)
 
 
-def _named(old: KeyRow, request: ReKey) -> set[str]:
+def _names_in_request(old: KeyRow, request: ReKey) -> set[str]:
     """Names of what the request says; ``InvalidField`` for what is not as it is (rule 1)."""
     for one in request.attributes:
         if one.name in _SAME and one.value != getattr(old, _SAME[one.name]):
@@ -82,6 +92,8 @@ def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[
     if request.offset is not None:
         if not named.isdisjoint(_DATES):
             raise InvalidMessage("an Offset or dates, not both")
+        if had is None and any(attributes.single(old, name) is not None for name in _DATES):
+            raise IllegalOperation("an Offset moves no dates of a key without an Activation Date")
         yield Attribute(name=attributes.ACTIVATION, value=at + request.offset)
         shift = at + request.offset - had if isinstance(had, float) else 0.0
     for name in _DATES:
@@ -91,12 +103,12 @@ def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[
             yield Attribute(name=name, value=date + shift)
 
 
-def _kept(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
+def _attributes_to_keep(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
     """Rules 2 and 3."""
     for one in attributes.of(old):
         settable = one.name in attributes.RULES or one.name.startswith("x-")
-        if not settable or one.name in _DATES:
-            continue
+        if not settable or one.name in _DATES or one.name == GRANTED_SCOPE:
+            continue  # what was granted is the old key
         if one.name in named and one.name != attributes.NAME:
             continue
         if attributes.RULES.get(one.name, attributes.CUSTOM_RULE).once:
@@ -108,7 +120,7 @@ def _kept(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
         yield one
 
 
-def _made(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
+def _create_fresh_key(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
     size = kinds.size(old.algorithm, old.length, old.usage_mask)
     drawn = b"" if request.drawn is None else request.drawn.reveal()
     secret = KeyMaterial(drawn[NONCE_SIZE : NONCE_SIZE + size])
@@ -136,7 +148,7 @@ def _made(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
 
 def _without_names(work: Work, old: KeyRow, new: KeyRow) -> KeyRow:
     link = Attribute(name="Link", value=ObjectLink(type=_FOLLOWS[0], linked=new.key_id))
-    row, _ = attributes.added(old, link, work.at, work.server)
+    row, _ = attributes.add_attribute(old, link, work.at, work.server)
     if attributes.single(row, attributes.NAME) is None:
         return row
-    return attributes.stamped(row, attributes.NAME, (), work.at, work.server)
+    return attributes.stamp(row, attributes.NAME, (), work.at, work.server)

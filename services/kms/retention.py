@@ -69,7 +69,7 @@ class Retention:
             return await self._cut(caller, end)
 
     async def _cut(self, caller: Caller, end: TrailEnd) -> Cut:
-        told, digest, before = await self._core.look(partial(_told, end))
+        told, digest, before = await self._core.look(partial(_prepare_cut, end))
         if digest != end.digest:
             raise InvalidArgument(f"row {end.sequence} of the trail is not the one that was read")
         rows = f"{before.sequence + 1} to {end.sequence}"
@@ -82,7 +82,7 @@ class Retention:
             await self._database.transact(
                 lambda connection: cuts.put(connection, self._vault, cut, told)
             )
-            await self._swept()
+            await self._sweep()
         except OSError as error:
             text = f"the key server's storage refused: {error.strerror}"
             raise GeneralFailure(text) from error
@@ -92,19 +92,21 @@ class Retention:
     async def _finish(self) -> None:
         """A disk that refuses is asked again by the next life."""
         try:
-            await self._swept()
+            await self._sweep()
         except OSError as error:
             text = str(error.strerror)
             self._node.record("kms.trail_left", level="warning", text=text)
 
-    async def _swept(self) -> None:
+    async def _sweep(self) -> None:
         while await self._database.transact(partial(cuts.sweep, rows=ROWS)):
             pass
 
 
-def _told(end: TrailEnd, connection: sqlite3.Connection, vault: Vault) -> tuple[bytes, bytes, Cut]:
+def _prepare_cut(
+    end: TrailEnd, connection: sqlite3.Connection, vault: Vault
+) -> tuple[bytes, bytes, Cut]:
     before = cuts.last(connection, vault)
     if end.sequence <= before.sequence:
         raise InvalidArgument(f"the trail was cut at row {before.sequence} before")
-    told, digest = audit.told_until(connection, vault, end.sequence)
+    told, digest = audit.summarize_until(connection, vault, end.sequence)
     return told, digest, before

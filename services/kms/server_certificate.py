@@ -49,10 +49,10 @@ async def load(disk: Disk, rng: Rng, clock: Clock, name: str, days: int) -> OwnC
     ``OSError`` when the disk refuses, or the file is damaged.
     """
     kept = await own_certificate.load(disk, FILE)
-    return kept or await renewed(disk, rng, clock, name, days)
+    return kept or await renew(disk, rng, clock, name, days)
 
 
-async def renewed(
+async def renew(
     disk: Disk, rng: Rng, clock: Clock, name: str, days: int, good_for_s: float | None = None
 ) -> OwnCertificate:
     """Another key with another certificate in the place of the earlier ones, durable on return.

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from protocol.errors import CryptographicFailure, NotAvailable, ProductError
 from protocol.kmip.dialect import Login
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
@@ -137,9 +137,9 @@ class KmsService(
             if self.config.door is Door.KMIP:
                 await self._open_own_door()
         except OtherFormat as error:
-            raise self._halted(f"{error}. {OTHER_FORMAT}") from None
+            raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
         except RootLocked as error:
-            raise self._halted(str(error)) from None
+            raise self._build_halt(str(error)) from None
         except CryptographicFailure as error:
             raise Halted(
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
@@ -196,9 +196,11 @@ class KmsService(
                 self.disk, self.rng, self.clock, self.node.name, days
             )
         except OSError as error:
-            raise self._halted(f"{error.strerror or error}. {NO_IDENTITY}") from None
+            raise self._build_halt(f"{error.strerror or error}. {NO_IDENTITY}") from None
         self.admission = await self.kmip_identities()
-        await self.open_kmip(self.admission, self.shown, refused=self._handshake_failed)
+        await self.open_kmip(
+            self.admission, self.require_own_certificate, refused=self._handshake_failed
+        )
 
     def _handshake_failed(self, error: ProductError) -> None:
         self.node.record("kmip.handshake_failed", level="warning", text=str(error))
@@ -234,17 +236,17 @@ class KmsService(
         except RolledBack as error:
             seen = str(error)
         if RESTORED_OPTION in options:
-            backup = told(options[RESTORED_OPTION])
+            backup = quote_if_needed(options[RESTORED_OPTION])
             self.node.record("kms.restored", level="warning", backup=backup, text=seen)
             return Operation.RESTORE
         if not seen:
             return None
         if ACCEPT_OPTION not in options:
-            raise self._halted(f"{seen}. {ROLLED_BACK}")
+            raise self._build_halt(f"{seen}. {ROLLED_BACK}")
         self.node.record("kms.rollback_accepted", level="warning", text=seen)
         return Operation.ACCEPT_ROLLBACK
 
-    def _halted(self, why: str) -> Halted:
+    def _build_halt(self, why: str) -> Halted:
         return Halted(f"Key server {self.node.name} does not serve: {why}")
 
     def _tell(self) -> Tell | None:

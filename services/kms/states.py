@@ -110,7 +110,7 @@ def processes(state: KmipState, process_start: float | None, now: float) -> bool
 _ORDER: Final = (_PRE, _ACTIVE, _OFF, _COMP, _GONE, _GONE_COMP)
 
 
-def joined(one: KmipState, other: KmipState) -> KmipState:
+def join_states(one: KmipState, other: KmipState) -> KmipState:
     """The least state that is not below either of two (rule 8)."""
     if {one, other} == {_COMP, _GONE}:
         return _GONE_COMP

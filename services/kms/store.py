@@ -137,7 +137,7 @@ def digest(material: KeyMaterial) -> bytes:
 def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow | None:
     """The key; ``CryptographicFailure`` if its row is not as this server wrote it."""
     found = connection.execute(_FIND, (key_id,)).fetchone()
-    return None if found is None else _verified(vault, found)
+    return None if found is None else _verify_row(vault, found)
 
 
 def find_created(
@@ -149,7 +149,7 @@ def find_created(
     state may have made two: all then mean the oldest.
     """
     found = connection.execute(_FIND_CREATED, (scope, operation_id)).fetchall()
-    made = [_verified(vault, one) for one in found]
+    made = [_verify_row(vault, one) for one in found]
     if not made:
         return None
     return min(made, key=lambda row: (row.initial_date, row.origin, row.key_id))
@@ -163,7 +163,7 @@ def rows(
     found = connection.execute(
         _SELECT + "WHERE ordinal > ? ORDER BY ordinal LIMIT ?", (after, limit)
     )
-    return tuple(_verified(vault, one) for one in found.fetchall())
+    return tuple(_verify_row(vault, one) for one in found.fetchall())
 
 
 def rows_by_id(
@@ -171,10 +171,10 @@ def rows_by_id(
 ) -> tuple[KeyRow, ...]:
     """The first keys behind the id ``after``, in order of their ids; otherwise as ``rows``."""
     found = connection.execute(_SELECT + "WHERE key_id > ? ORDER BY key_id LIMIT ?", (after, limit))
-    return tuple(_verified(vault, one) for one in found.fetchall())
+    return tuple(_verify_row(vault, one) for one in found.fetchall())
 
 
-def reached(
+def find_due_keys(
     connection: sqlite3.Connection, scope: str | None, at: float, limit: int
 ) -> tuple[KeyId, ...]:
     """Keys of a scope (None: of all) whose state a date has changed at the time ``at``, and whose
@@ -191,7 +191,7 @@ def reached(
 
 def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     """Write a new key with its tag, under the KEK that is the current one now."""
-    connection.execute(_INSERT, _signed(vault, row))
+    connection.execute(_INSERT, _tag_row(vault, row))
     if row.attributes:
         _add_to_index(connection, row)
 
@@ -212,7 +212,7 @@ def insert_all(
     several.insert(connection, _INDEX, found)
 
 
-def _signed(vault: Vault, row: KeyRow) -> tuple[Any, ...]:
+def _tag_row(vault: Vault, row: KeyRow) -> tuple[Any, ...]:
     """What is written of a new key."""
     row = _under_current(vault, row)
     return (*_plain(row), vault.tag(KIND, _encode(row)))
@@ -228,7 +228,7 @@ def _under_current(vault: Vault, row: KeyRow) -> KeyRow:
     """A new key, with its material under the KEK that is the current one now."""
     if row.wrapped is None or kek_of(row.wrapped) == vault.ring.current.number:
         return row
-    return msgspec.structs.replace(row, wrapped=vault.renewed(row.wrapped, _aad(row)))
+    return msgspec.structs.replace(row, wrapped=vault.rewrap(row.wrapped, _aad(row)))
 
 
 def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
@@ -278,12 +278,12 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
     return None if found is None else int(found[0])
 
 
-def _verified(vault: Vault, found: tuple[object, ...]) -> KeyRow:
+def _verify_row(vault: Vault, found: tuple[object, ...]) -> KeyRow:
     *values, tag = found
     try:
         row = msgspec.convert(values, KeyRow)
     except msgspec.ValidationError:  # a state that there is not
-        raise altered(str(values[0])) from None
+        raise row_altered(str(values[0])) from None
     vault.verify(KIND, _encode(row), tag, f"the row of key {row.key_id}")
     return row
 
@@ -302,7 +302,7 @@ def misplaced(connection: sqlite3.Connection) -> bool:
     return bool((least, most) != (1, count))
 
 
-def altered(key_id: str) -> CryptographicFailure:
+def row_altered(key_id: str) -> CryptographicFailure:
     """The row of the key is not as this server wrote it."""
     return CryptographicFailure(f"the row of key {key_id} was altered")
 

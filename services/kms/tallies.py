@@ -45,7 +45,7 @@ def begin(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
+def count_applied(connection: sqlite3.Connection, node: NodeName, lag_s: float) -> None:
     """A change of ``node`` is here, so long after it was made. By clocks that differ it may have
     come before: that is no lag."""
     lag_s = max(lag_s, 0.0)
@@ -88,7 +88,7 @@ def breach(connection: sqlite3.Connection, key_id: KeyId, peer: NodeName, at: fl
     return done.rowcount > 0
 
 
-def breached(connection: sqlite3.Connection) -> int:
+def count_breaches(connection: sqlite3.Connection) -> int:
     """How many ids have two materials."""
     return int(connection.execute("SELECT count(DISTINCT key_id) FROM breaches").fetchone()[0])
 

@@ -109,7 +109,7 @@ class Unwritten:
         self._open = None
         return tuple(self._loads)
 
-    def landed(self, loads: Sequence[Load]) -> None:
+    def record_commit(self, loads: Sequence[Load]) -> None:
         """These are committed."""
         self.refused = False
         for load in loads:
@@ -117,6 +117,6 @@ class Unwritten:
                 self._loads.remove(load)
                 self.rows -= load.rows
 
-    def failed(self) -> None:
+    def record_refusal(self) -> None:
         """A transaction was refused."""
         self.refused = bool(self._loads)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from protocol.attributes import Stamped, UsageLimits, Value
-from protocol.errors import InvalidField, PermissionDenied, ProductError
+from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied, states
 from services.kms.keyrow import KeyRow
@@ -74,26 +74,26 @@ def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
         if request.count <= 0:
             raise InvalidField("Usage Limits Count: 1 or more")
         if of(row) is None:
-            raise PermissionDenied("the key has no Usage Limits")
+            raise IllegalOperation("the key has no Usage Limits")
         if not row.usage_mask & ~_PROCESSING:
-            raise PermissionDenied("the usage mask of the key has nothing that protects")
+            raise IllegalOperation("the usage mask of the key has nothing that protects")
         if not states.protects(row.state, attributes.protect_stop(row), work.at):
             past = " and past its Protect Stop Date" if row.state is KmipState.ACTIVE else ""
             text = f"nothing is allocated of a key that is {row.state}{past}"
-            raise PermissionDenied(text)
-        changed = taken(row, request.count, work)
+            raise IllegalOperation(text)
+        changed = charge(row, request.count, work)
     except ProductError as error:
         raise work.refusal(error, row) from None
     work.update(changed, request.operation)
     return Allocated(unique_identifier=row.key_id)
 
 
-def encrypted(work: Work, row: KeyRow, size: int) -> None:
+def charge_encrypt(work: Work, row: KeyRow, size: int) -> None:
     """Take what Encrypt has used of a key that has limits; ``PermissionDenied`` (rule 3)."""
     limits = of(row)
     if limits is not None:
         amount = size if limits.unit == "Byte" else 1
-        work.update(taken(row, amount, work), Operation.GET_USAGE_ALLOCATION)
+        work.update(charge(row, amount, work), Operation.GET_USAGE_ALLOCATION)
 
 
 def of(row: KeyRow) -> UsageLimits | None:
@@ -107,7 +107,7 @@ def of(row: KeyRow) -> UsageLimits | None:
 _NAME: Final = attributes.LIMITS.encode()
 
 
-def taken(row: KeyRow, amount: int, work: Work) -> KeyRow:
+def charge(row: KeyRow, amount: int, work: Work) -> KeyRow:
     """The row of a key that has limits without so much of them; ``PermissionDenied``."""
     limits = of(row)
     if limits is None or amount > limits.left:
@@ -115,10 +115,10 @@ def taken(row: KeyRow, amount: int, work: Work) -> KeyRow:
     spent = dict(limits.spent)
     spent[work.server] = spent.get(work.server, 0) + amount
     value = msgspec.structs.replace(limits, spent=tuple(sorted(spent.items())))
-    return attributes.stamped(row, attributes.LIMITS, ((0, value),), work.at, work.server)
+    return attributes.stamp(row, attributes.LIMITS, ((0, value),), work.at, work.server)
 
 
-def joined(one: Stamped, other: Stamped) -> Stamped:
+def join_limits(one: Stamped, other: Stamped) -> Stamped:
     """What was written last, with all that was taken (rule 1)."""
     if not one.instances or not other.instances:
         return one

@@ -177,10 +177,10 @@ class Work:
     def find(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
         altered row."""
-        row = self.stored(key_id)
-        return None if row is None else self._dated(row)
+        row = self.find_stored(key_id)
+        return None if row is None else self._with_dates(row)
 
-    def stored(self, key_id: KeyId) -> KeyRow | None:
+    def find_stored(self, key_id: KeyId) -> KeyRow | None:
         """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
         row = self._rows.get(key_id) or self.kept.get(key_id)
         if row is None:
@@ -199,7 +199,7 @@ class Work:
         row = self.find(self.placeholder if named is None else named)
         if row is None:
             raise Refusal(access.absent(self.caller), self.caller.scope)
-        refused = access.refuse_key(self.caller, request.operation, row.scope)
+        refused = access.refuse_key(self.caller, request.operation, row)
         if refused is not None:
             raise self.refusal(refused, row)
         self.judge(request.operation, row)
@@ -223,7 +223,7 @@ class Work:
 
     def refusal(self, error: ProductError, row: KeyRow) -> Refusal:
         """The refusal of what was asked about this key."""
-        return Refusal(error, row.scope if self.caller.sees(row.scope) else self.caller.scope)
+        return Refusal(error, row.scope if self.caller.sees(row) else self.caller.scope)
 
     def drafts(self) -> Mapping[KeyId, KeyRow]:
         """Keys that this message has made or changed, as they will be written."""
@@ -239,9 +239,9 @@ class Work:
             if fresh.row.operation_id == operation_id:
                 return as_at(self._rows[key_id], self.at)
         row = store.find_created(self.connection, self.vault, scope, operation_id)
-        return None if row is None else self._dated(row)
+        return None if row is None else self._with_dates(row)
 
-    def _dated(self, row: KeyRow) -> KeyRow:
+    def _with_dates(self, row: KeyRow) -> KeyRow:
         now = as_at(row, self.at)
         if now is not row and row.key_id not in self._rows:
             self._reached[row.key_id] = now
@@ -267,7 +267,7 @@ class Work:
     def serve(self, row: KeyRow) -> None:
         """Its material leaves with the answer, so the key is fresh no more."""
         unheard = row.key_id in self._fresh
-        served = attributes.served(row, self.at, self.server, unheard=unheard)
+        served = attributes.mark_served(row, self.at, self.server, unheard=unheard)
         if served is row:
             return
         if unheard:

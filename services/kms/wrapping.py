@@ -11,7 +11,7 @@ from typing import Final
 
 from protocol.attributes import RAW, CryptographicParameters
 from protocol.crypto import keywrap
-from protocol.errors import FeatureNotSupported, InvalidField, PermissionDenied, ProductError
+from protocol.errors import EncodingOptionError, FeatureNotSupported, PermissionDenied, ProductError
 from protocol.secret import KeyMaterial
 from services.kms import access, attributes, states, usage
 from services.kms.keyrow import KeyRow
@@ -26,16 +26,16 @@ def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -
     """The material of the key that wraps ``secret``, which is that of ``leaving``; ``Refusal``,
     also when that can not be wrapped as it is wanted: then nothing leaves."""
     row = work.find(wanted.key_id)
-    if row is None or not work.caller.sees(row.scope):
+    if row is None or not work.caller.owns(row):
         raise Refusal(access.absent(work.caller), work.caller.scope)
     work.judge(Operation.ENCRYPT, row)
     try:
         _check(work, row, wanted.parameters)
         if wanted.alone:
             if (wanted.format or attributes.format_of(leaving)) != RAW:
-                raise InvalidField("Encoding Option: a structure is no bytes without an encoding")
+                raise EncodingOptionError("a structure is no bytes without an encoding")
             keywrap.check_size(len(secret))
-        usage.encrypted(work, row, len(secret))
+        usage.charge_encrypt(work, row, len(secret))
         material = work.material(row)
     except ProductError as error:
         raise work.refusal(error, row) from None

@@ -46,7 +46,7 @@ from protocol.messages.agent import (
     TpmActed,
     TpmAction,
 )
-from protocol.messages.base import Ping, Repeat, Reply, Request, sealed_fields
+from protocol.messages.base import Ping, Repeat, Reply, Request, fields_with_keys
 from protocol.messages.host import Done
 from protocol.messages.pages import first_page
 from protocol.terms import NodeName
@@ -176,7 +176,7 @@ class Agent:
             reply = await self.machine(node).runner.ask(request, within_s, user)
         except ProductError as error:
             return Answer(error=error.body())
-        sealed = sealed_fields(type(reply))
+        sealed = fields_with_keys(type(reply))
         if sealed and any(getattr(reply, field) is not None for field in sealed):
             raise Malformed(f"{type(reply).__name__} does not pass the local console")
         return Answer(name=type(reply).__name__, body=encode_message(reply))
@@ -314,6 +314,6 @@ _BOOT_PCRS = 14
 
 def _question(message: Ask | AskEach) -> Request[Any]:
     request = decode_message(message.name, message.body)
-    if not isinstance(request, Request) or sealed_fields(type(request)):
+    if not isinstance(request, Request) or fields_with_keys(type(request)):
         raise Malformed(f"{message.name} does not pass the local console")
     return request

@@ -36,7 +36,8 @@ key derivation keys of native providers are stored, wrapped (``providers.native`
 
 Kinds of lines it records: ``task.begin`` / ``task.end`` (task, subject, outcome),
 ``host.connected`` / ``host.lost`` (host, boot or reason), ``host.attested`` (host, status,
-reason), ``keys.pushed`` (host, provider, count, refused), ``keys.evicted`` (host, provider, count),
+reason), ``keys.pushed`` (host, provider, count, refused), ``keys.not_granted`` (key, reason),
+``keys.evicted`` (host, provider, count),
 ``keys.released`` (host, count), ``providers.refused`` (host, reason),
 ``ha.not_configured`` (host, reason),
 ``remediation.incomplete`` (host, error), ``remediation.slow`` (host), ``host.safe`` /

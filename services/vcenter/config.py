@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from protocol.errors import InvalidArgument
-from protocol.releases import LATEST, Release, release_of, written
+from protocol.releases import LATEST, Release, format_release, release_of
 from protocol.terms import NodeName
 
 
@@ -25,7 +25,7 @@ class VcenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``keys_at_once``: keys in one ``GetKeys`` and one ``AddKeys``; the messages allow 256.
     """
 
-    version: str = written(LATEST)
+    version: str = format_release(LATEST)
     vcenters: tuple[NodeName, ...] = ()
     passes_at_once: int = 8
     shares_at_once: int = 16
@@ -41,7 +41,7 @@ def vcenter_config(values: Mapping[str, Any]) -> VcenterConfig:
     """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong and where."""
     try:
         made = msgspec.convert(dict(values), VcenterConfig)
-        made = msgspec.structs.replace(made, version=written(made.release))
+        made = msgspec.structs.replace(made, version=format_release(made.release))
     except (msgspec.ValidationError, InvalidArgument) as error:
         raise InvalidArgument(f"vCenter: {error}") from None
     if min(made.passes_at_once, made.shares_at_once) < 1 or not 1 <= made.keys_at_once <= 256:

@@ -37,7 +37,7 @@ class KeyServerContacts:
         self._found: dict[tuple[ProviderId, str], _Contact] = {}
         self._down_at: dict[ProviderId, float] = {}
 
-    async def worked(self, provider: ProviderId, server: str) -> None:
+    async def record_answer(self, provider: ProviderId, server: str) -> None:
         """That server has just answered."""
         before = self._found.get((provider, server))
         self._found[provider, server] = _Contact(True, self._clock.now())
@@ -47,7 +47,7 @@ class KeyServerContacts:
         if was_down:
             self._recovered()
 
-    async def failed(self, provider: ProviderId, server: str, why: str) -> None:
+    async def record_failure(self, provider: ProviderId, server: str, why: str) -> None:
         """That server has just not answered; the first time since it did is an event."""
         before = self._found.get((provider, server))
         at = None if before is None else before.at

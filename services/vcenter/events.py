@@ -34,7 +34,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     provider: ProviderId | None = None
     keys: tuple[CryptoKeyId, ...] = ()
 
-    def numbered(self, sequence: int, at: float) -> VcEvent:
+    def with_sequence(self, sequence: int, at: float) -> VcEvent:
         """``at`` in Unix seconds of this node's clock."""
         return VcEvent(
             sequence=sequence,
@@ -336,7 +336,7 @@ def disk_encrypted(vm: VmName, host: NodeName, disk: int, key: CryptoKeyId) -> D
     )
 
 
-def mixed_keys(vm: VmName, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:
+def diskchain_using_mixed_keys(vm: VmName, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:
     """``DiskchainUsingMixedKeys`` (KEY-04): a warning, the VM works."""
     text = (
         f"Virtual machine {vm} uses several keys, and needs all of them to start: {_ids(keys)}. "

@@ -31,18 +31,18 @@ from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.tables import GrantRow, Table
 
 
-def granted(vm: VmName, cluster: ClusterName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
+def grant_keys(vm: VmName, cluster: ClusterName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """Record that ``keys`` are given to ``cluster`` for ``vm``, which is in one cluster only."""
     rows = (GrantRow.of(vm, cluster, key) for key in keys)
     return tuple(put(Table.GRANT, row.name, row) for row in rows)
 
 
-def ended(vm: VmName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
+def end_grants(vm: VmName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """End the grants of ``keys`` for ``vm``; no change where there is none."""
     return tuple(Edit(Table.GRANT, GrantRow.name_of(vm, key), _end) for key in keys)
 
 
-def delivered_by_vcenter(
+def keys_from_vcenter(
     keys: Iterable[CryptoKeyId], types: Mapping[ProviderId, ManagementType]
 ) -> tuple[CryptoKeyId, ...]:
     """Those of ``keys`` that need a grant: vCenter brings their values to hosts.

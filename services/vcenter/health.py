@@ -56,7 +56,7 @@ class HealthChecks:
 
     async def _check(self, row: ProviderRow) -> None:
         try:
-            provider = self._providers.asked(row.name)
+            provider = self._providers.require_provider(row.name)
         except ProductError:
             return  # it was deleted, or made again as another type, since this check began
         try:

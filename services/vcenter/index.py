@@ -40,7 +40,7 @@ def _host_key(row: ClusterRow | HostRow) -> tuple[CryptoKeyId, ...]:
 
 def _keys_of_cluster(row: ClusterRow) -> tuple[CryptoKeyId, ...]:
     """Its host key, and the keys of its encrypted vSAN, also of a change that is on its way."""
-    vsan = () if row.vsan is None else row.vsan.named()
+    vsan = () if row.vsan is None else row.vsan.list_keys()
     return tuple(dict.fromkeys((*_host_key(row), *vsan)))
 
 
@@ -99,7 +99,7 @@ class Index:
         self.hosts_with = Groups[CryptoKeyId, NodeName, HostRow](_host_key)
         self.clusters_with = Groups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
         self.vsans_with = Groups[CryptoKeyId, ClusterName, ClusterRow](
-            lambda row: () if row.vsan is None else row.vsan.named()
+            lambda row: () if row.vsan is None else row.vsan.list_keys()
         )
         self.grants_of = Groups[CryptoKeyId, str, GrantRow](lambda row: (row.key,))
         self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
@@ -124,7 +124,7 @@ class Index:
         self._places: dict[tuple[Table, str], int] = {}
         self._next_place = count()
 
-    def used(self, provider: ProviderId) -> tuple[CryptoKeyId, ...]:
+    def keys_in_use(self, provider: ProviderId) -> tuple[CryptoKeyId, ...]:
         """Keys of that provider that VMs, clusters or hosts use, least first."""
         return tuple(self._used.get(provider, ()))
 
@@ -141,7 +141,7 @@ class Index:
         """These hosts in order of the table."""
         return sorted(hosts, key=lambda name: self._places[Table.HOST, name])
 
-    def changed(self, table: Table, name: str, before: Row | None, after: Row | None) -> None:
+    def apply_change(self, table: Table, name: str, before: Row | None, after: Row | None) -> None:
         """The row of that name was ``before`` and is ``after``; None: there was, or is, none."""
         if before is None and after is None:
             return
@@ -149,7 +149,7 @@ class Index:
         if place is None:
             place = self._places[table, name] = next(self._next_place)
         for groups in self._groups.get(table, ()):
-            groups.changed(place, name, before, after)
+            groups.apply_change(place, name, before, after)
         if table in self._names:
             self._names[table].put(name, present=after is not None)
         if after is None:

@@ -26,16 +26,16 @@ def integrity_check(rows: Iterable[ProviderRow], providers: Providers) -> list[D
         found: list[str] = []
         if row.native is not None:
             checked += 1
-            with _noted(found):
+            with _collect_failures(found):
                 providers.native.kdk(row)
         if row.client is not None:
             checked += 1
-            with _noted(found):
+            with _collect_failures(found):
                 providers.certificates.identity(row)
         for server in row.servers:
             if server.user_name:
                 checked += 1
-                with _noted(found):
+                with _collect_failures(found):
                     providers.logins.login(row, server)
         if found:
             text = f"Integrity check failed: {'; '.join(found)}"
@@ -48,7 +48,7 @@ def integrity_check(rows: Iterable[ProviderRow], providers: Providers) -> list[D
 
 
 @contextmanager
-def _noted(found: list[str]) -> Iterator[None]:
+def _collect_failures(found: list[str]) -> Iterator[None]:
     """Adds why something does not open."""
     try:
         yield

@@ -161,13 +161,13 @@ class Inventory:
             return outcomes, tuple(_append(connection, draft, at) for draft in events)
 
         try:
-            _, numbered = await self._database.transact(work, self._applied)
+            _, numbered = await self._database.transact(work, self._apply_commit)
         except OSError as error:
             reason = error.strerror or str(error)
             raise SaveFailed(f"the inventory could not be saved: {reason}") from None
         return numbered
 
-    def _applied(self, result: tuple[list[_Outcome], tuple[VcEvent, ...]]) -> None:
+    def _apply_commit(self, result: tuple[list[_Outcome], tuple[VcEvent, ...]]) -> None:
         outcomes, events = result
         for table, name, row in outcomes:
             self._show(table, name, row)
@@ -183,7 +183,7 @@ class Inventory:
             view.pop(name, None)
         else:
             view[name] = row
-        self.index.changed(table, name, before, row)
+        self.index.apply_change(table, name, before, row)
 
     def _view(self, table: Table) -> dict[str, Row] | None:
         view: object
@@ -240,7 +240,9 @@ class Inventory:
                     "SELECT sequence, at, body FROM event WHERE sequence > ? ORDER BY sequence",
                     (after,),
                 )
-                found = (_draft(at, body).numbered(sequence, at) for sequence, at, body in rows)
+                found = (
+                    _draft(at, body).with_sequence(sequence, at) for sequence, at, body in rows
+                )
                 page = first_page(found, at_most=bound)
             last = page[-1].sequence if page else after
             more = "SELECT 1 FROM event WHERE sequence > ? LIMIT 1"
@@ -284,7 +286,7 @@ class Inventory:
     def hosts_of(self, cluster: ClusterName) -> list[HostRow]:
         return [self.hosts[name] for name in self.index.hosts_of.names(cluster)]
 
-    def released_on(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
+    def keys_released_on(self, host: NodeName) -> tuple[CryptoKeyId, ...]:
         """Keys that the host shall drop (STD-17), in order of their release."""
         return tuple(self.released[name].key for name in self.index.released_on.names(host))
 
@@ -372,7 +374,7 @@ def _append(connection: sqlite3.Connection, draft: Draft, at: float) -> VcEvent:
     cursor = connection.execute(
         "INSERT INTO event (at, body) VALUES (?, ?)", (at, encode_row(f"event/{at!r}", draft))
     )
-    return draft.numbered(cursor.lastrowid or 0, at)
+    return draft.with_sequence(cursor.lastrowid or 0, at)
 
 
 def _draft(at: float, body: str) -> Draft:

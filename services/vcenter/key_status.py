@@ -36,7 +36,7 @@ STATUS_BYTES: Final = 256
 
 async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
     """One entry per key asked, in that order; all known keys when none are named; in pages."""
-    left = _left(vc.inventory, message)
+    left = _remaining_keys(vc.inventory, message)
     rest, asked = len(left), first_page(left, extra=STATUS_BYTES)
     answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
     for provider, keys in by_provider(asked).items():
@@ -46,7 +46,7 @@ async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> Crypto
     return CryptoKeyStatusList(keys=page, more=len(page) < rest)
 
 
-def _left(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
+def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
     """The keys that the question is about, those before and with its cursor left out."""
     if not message.keys:
         return inventory.index.known_keys.after(message.after)
@@ -67,7 +67,7 @@ async def _ask(
         return dict.fromkeys(ids, None)
     if fixed is not None:
         return dict.fromkeys(ids, fixed)
-    return await vc.providers.asked(provider).status(ids)
+    return await vc.providers.require_provider(provider).status(ids)
 
 
 def _entry(

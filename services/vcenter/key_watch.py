@@ -33,7 +33,7 @@ class Finding:
 
 async def look_at_keys(inventory: Inventory, name: ProviderId, provider: KeyProvider) -> None:
     """Ask for the states of this provider's keys in use; commit what is new, with its event."""
-    keys = inventory.index.used(name)
+    keys = inventory.index.keys_in_use(name)
     if not keys:
         return
     found = await provider.status([key.key_id for key in keys])

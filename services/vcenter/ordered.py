@@ -68,7 +68,7 @@ class Groups(Generic[G, M, R]):
         self._of = of
         self._members: dict[G, list[tuple[int, M]]] = {}
 
-    def changed(self, place: int, name: M, before: R | None, after: R | None) -> None:
+    def apply_change(self, place: int, name: M, before: R | None, after: R | None) -> None:
         """The row at this place was ``before`` and is ``after``; None: there was, or is, none."""
         left = () if before is None else self._of(before)
         joined = () if after is None else self._of(after)

@@ -74,19 +74,19 @@ class Placement:
     @contextmanager
     def making_on(self, host: NodeName) -> Iterator[None]:
         """While a VM is being made there, it counts."""
-        with _counted(self._being_made, host):
+        with _count_while_inside(self._being_made, host):
             yield
 
     @contextmanager
     def starting_on(self, host: NodeName) -> Iterator[None]:
         """While a VM is being started there, it counts as one that runs."""
-        with _counted(self._being_started, host):
+        with _count_while_inside(self._being_started, host):
             yield
 
     @contextmanager
     def emptying(self, host: NodeName) -> Iterator[None]:
         """While it enters maintenance mode nothing is placed there."""
-        with _counted(self._being_emptied, host):
+        with _count_while_inside(self._being_emptied, host):
             yield
 
     def _fit(
@@ -94,7 +94,9 @@ class Placement:
     ) -> list[NodeName]:
         """The hosts that take such a VM, in the order of adding. ``own``: vCenter chooses one for a
         VM that is there already."""
-        hosts = (self._sessions.connected_to(row.name) for row in self._inventory.hosts_of(cluster))
+        hosts = (
+            self._sessions.find_connected(row.name) for row in self._inventory.hosts_of(cluster)
+        )
         connected = [one for one in hosts if one is not None and one.host != but]
         if not connected:
             raise HostUnreachable(f"no host of cluster {cluster} is connected")
@@ -114,7 +116,7 @@ class Placement:
         return found
 
     def _takes_encrypted(self, host: NodeName, *, own: bool) -> bool:
-        session = self._sessions.connected_to(host)
+        session = self._sessions.find_connected(host)
         view = None if session is None else session.summary
         pending = view is not None and view.crypto_state is HostCryptoState.PENDING_INCAPABLE
         row = self._inventory.hosts.get(host)
@@ -129,7 +131,7 @@ class Placement:
 
 
 @contextmanager
-def _counted(numbers: dict[NodeName, int], host: NodeName) -> Iterator[None]:
+def _count_while_inside(numbers: dict[NodeName, int], host: NodeName) -> Iterator[None]:
     numbers[host] = numbers.get(host, 0) + 1
     try:
         yield

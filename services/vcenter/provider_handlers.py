@@ -46,7 +46,7 @@ from protocol.messages.vcenter import (
     UpdateNativeProvider,
 )
 from services.runtime.service import Peer, Service, serves
-from services.vcenter.authorization.needs import NEEDS, needed, vm_of
+from services.vcenter.authorization.needs import NEEDS, privileges_for, vm_of
 from services.vcenter.authorization.roles import Caller, caller
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
@@ -82,7 +82,7 @@ class ProviderHandlers(Service):
 
     def check(self, peer: Peer, message: Request[Any]) -> None:
         """``NoPermission`` unless who asks has the privileges that the table names for this."""
-        asked_for = needed(message, self.vcenter.inventory.vms)
+        asked_for = privileges_for(message, self.vcenter.inventory.vms)
         self.caller(peer).check(asked_for, type(message).__name__)
 
     async def task(

@@ -16,7 +16,7 @@ from services.vcenter.inventory import Edit, drop
 from services.vcenter.tables import DeletedRow, ReleasedRow, Table
 
 
-def released(keys: Iterable[CryptoKeyId], hosts: Sequence[NodeName]) -> tuple[Edit, ...]:
+def release_keys(keys: Iterable[CryptoKeyId], hosts: Sequence[NodeName]) -> tuple[Edit, ...]:
     """Keys that these hosts shall drop. One that a VM uses still, or again, stays all the same."""
     return tuple(_release(key, hosts) for key in keys)
 
@@ -25,17 +25,17 @@ def _release(key: CryptoKeyId, hosts: Sequence[NodeName]) -> Edit:
     return Edit(Table.RELEASED, str(key), lambda there: _with_hosts(there, key, hosts))
 
 
-def used_again(keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
+def cancel_releases(keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """Keys that a VM uses again: nobody shall drop them."""
     return tuple(drop(Table.RELEASED, str(key)) for key in keys)
 
 
-def dropped(key: CryptoKeyId, host: NodeName) -> Edit:
+def record_dropped(key: CryptoKeyId, host: NodeName) -> Edit:
     """The host has dropped the released key."""
     return Edit(Table.RELEASED, str(key), lambda there: _without_host(there, host))
 
 
-def evicted(provider: ProviderId, host: NodeName) -> Edit:
+def record_evicted(provider: ProviderId, host: NodeName) -> Edit:
     """The keys of the deleted provider have left the host."""
 
     def change(row: DeletedRow | None) -> DeletedRow | None:
@@ -52,7 +52,7 @@ def not_wanted_there(
     """These keys may have come to the host after they were taken away: they leave it once more."""
     providers = dict.fromkeys(key.provider_id for key in keys)
     return (
-        *released(keys, (host,)),
+        *release_keys(keys, (host,)),
         *(_not_evicted(name, host) for name in providers if name in deleted),
     )
 

@@ -427,7 +427,7 @@ class VcenterService(
     @serves(HaReport)
     async def ha_report(self, message: HaReport, peer: Peer) -> Done:
         """The primary of a cluster tells what its agents did."""
-        await self.vcenter.availability.reported(peer.node, message.incidents)
+        await self.vcenter.availability.record_incidents(peer.node, message.incidents)
         return Done()
 
     # ---- hosts and VMs ----------------------------------------------------------------------

@@ -21,7 +21,7 @@ from services.vcenter.client_info import cluster_info, host_info, provider_info,
 from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import Draft
-from services.vcenter.grants import delivered_by_vcenter
+from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.availability import HaConfigurations
@@ -200,7 +200,7 @@ class VCenter:
 
     def not_granted(self, row: VmRow) -> tuple[CryptoKeyId, ...]:
         """Those of the VM's keys that vCenter would bring, and that no task gave its cluster."""
-        keys = delivered_by_vcenter(row.keys, self.inventory.lock_types())
+        keys = keys_from_vcenter(row.keys, self.inventory.lock_types())
         return tuple(key for key in keys if not self.inventory.is_granted(row.cluster, key))
 
     def host(self, name: NodeName) -> HostRow:
@@ -275,7 +275,7 @@ class VCenter:
             return provider_info(row, self.contacts, default_of, self.trust.provider_health(name))
         if row.native is None:
             return provider_info(row, self.contacts, default_of)
-        views = [session.summary for session in self.sessions.connected()]
+        views = [session.summary for session in self.sessions.list_connected()]
         everywhere = all(view is not None and is_on(view, row) for view in views)
         found = health(row, opens=self.providers.native.opens(row), everywhere=everywhere)
         return provider_info(row, self.contacts, default_of, found)

@@ -30,7 +30,7 @@ class Vmca:
         ``OSError`` when the disk refuses or the CA's file is damaged, ``InvalidArgument`` for what
         is no endorsement key.
         """
-        signer = await self._loaded()
+        signer = await self._load_signer()
         return endorse(signer, ek, self._rng.token(SERIAL_SIZE), self._clock.now())
 
     async def certificate(self) -> bytes:
@@ -38,12 +38,12 @@ class Vmca:
         if self._signer is None:
             try:
                 await self._disk.read(FILE)
-                return (await self._loaded()).certificate
+                return (await self._load_signer()).certificate
             except OSError:
                 return b""
         return self._signer.certificate
 
-    async def _loaded(self) -> Signer:
+    async def _load_signer(self) -> Signer:
         if self._signer is None:
             self._signer = await load_signer(self._disk, self._rng, self._clock, self._name, FILE)
         return self._signer

@@ -12,20 +12,36 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tests.breakage.bugs import PACKAGES, ROOT, Bug, sources
 
+ASKED, TOLD, SECONDS = "KEYSTEAD_BREAKAGE", "KEYSTEAD_BREAKAGE_TOLD", "KEYSTEAD_BREAKAGE_S"
+"""Variables for the pytest that judges: the file of bugs, where a line for each is written, and how
+long one is judged."""
+TEST_FILES: Final = 16
 SITE: Final = Path(__file__).parent / "site"
 BUG: Final = "KEYSTEAD_BREAKAGE_BUG"
-MARKS: Final = "not slow and not sweep and not container"
+MARKS: Final = "not slow and not sweep and not container and not lab"
 _NO_JUDGES: Final = ("tests/tidy/", "tests/mutations/", "tests/breakage/")
 _OF_TRUST: Final = ("attestation", "keyprovider")  # tested in one folder
 _IMPORT = re.compile(r"^ *from ([\w.]+) import (\([^)]*\)|[^\n(]+)", re.M)
-_RED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+)", re.M)
+_OPTIONS: Final = (
+    "-q",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:cacheprovider",
+    "--timeout=0",
+    "-m",
+    MARKS,
+)
 
 
 def likely(bug: Bug, most: int) -> list[str]:
@@ -46,23 +62,37 @@ def likely(bug: Bug, most: int) -> list[str]:
     return [path for score, path in sorted(found) if score and _is_judge(path)][:most]
 
 
-def red(bug: Bug | None, tests: Sequence[str], seconds: float, *, marks: str = MARKS) -> str:
-    """The first test that turns red with the bug (with sound code, for None); empty for none."""
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join((str(SITE), str(ROOT))))
-    if bug is not None:
-        env[BUG] = json.dumps(dataclasses.asdict(bug))
-    options = ("-x", "-q", "--tb=no", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", marks)
-    command = [sys.executable, "-m", "pytest", *options, "-rfE", "--timeout=60", *tests]
-    try:
-        told = subprocess.run(
-            command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        return ""
-    if told.returncode in (0, 5):
-        return ""
-    found = _RED.search(told.stdout)
-    return found[1] if found else f"pytest ended with {told.returncode}"
+def red(bugs: Sequence[Bug], seconds: float, until: float) -> list[str | None]:
+    """Of each bug the first test that is red with it and green without; empty when the tests that
+    are asked were green, None for those that nobody had the time to ask before ``until``.
+
+    One pytest collects the likely tests of all bugs, and is forked for each bug.
+    """
+    files = sorted({path for bug in bugs for path in likely(bug, TEST_FILES)})
+    with tempfile.TemporaryDirectory() as folder:
+        asked, told = Path(folder) / "asked.json", Path(folder) / "told"
+        asked.write_text(json.dumps([dataclasses.asdict(bug) for bug in bugs]))
+        told.touch()
+        env = os.environ | {ASKED: str(asked), TOLD: str(told), SECONDS: str(seconds)}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.breakage.session",
+            *_OPTIONS,
+            *files,
+        ]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                command,
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.DEVNULL,
+                timeout=max(1.0, until - time.monotonic()),
+            )
+        lines = told.read_text().splitlines()
+    return [lines[n] if n < len(lines) else None for n in range(len(bugs))]
 
 
 @cache

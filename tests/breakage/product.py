@@ -22,7 +22,7 @@ from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_o
 from chaos.matrix.terms import Agreement
 from chaos.oracle.terms import Block, Event, Fault
 from lab.fuzz.finding import failures, of_exception
-from lab.fuzz.labs import drawn as lab_of
+from lab.fuzz.labs import draw_lab as lab_of
 from lab.fuzz.labs import number_of
 from lab.fuzz.play import Played, _play
 from lab.fuzz.world import World
@@ -93,7 +93,7 @@ class Sweep:
         for lab in labs:
             seeds = [seed for seed in range(40 * runs) if number_of(seed) == lab][:runs]
             world = msgspec.structs.replace(lab_of(World(drawn=True), lab), patch=PROBES)
-            where = world.told()
+            where = world.describe_lab()
             with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:
                 for seed in seeds:
                     if self.over():
@@ -159,7 +159,7 @@ class Sweep:
             except ForkFailed:
                 raise
             except Exception as error:
-                outcome = Outcome.lost(staging, f"{type(error).__name__}: {error}")
+                outcome = Outcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
             wrong = _wrong_in(staging, outcome)
             new = [f"{name}: {why}" for name, why in wrong.items() if name not in right]
             if new:
@@ -178,7 +178,7 @@ class Sweep:
         seed = next(seed for seed in range(4000) if number_of(seed) == lab)
         world = lab_of(World(drawn=True, patch=f"{EARLY}{number}"), lab)
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
-        where = f"seed {seed}, {world.told()}, from its building on"
+        where = f"seed {seed}, {world.describe_lab()}, from its building on"
         self.sights[number].runs += 1
         try:
             with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:

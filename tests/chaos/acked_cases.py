@@ -39,6 +39,10 @@ def taken_back(*, op: str = "kms.key_state", **values: str) -> Row:
     return ("", "fault", op, {"id": "x", "values": values, "restores": ["s1"]})
 
 
+def struck(*keys: str) -> Row:
+    return ("", "fault", "kms.key_state", {"id": "x", "keys": list(keys), "restores": ["s1"]})
+
+
 def backup(type: str, number: int = 1, name: str = "b") -> Row:
     return ("", type, "kms.backup", {"n": number} | ({"backup": name} if type == "invoke" else {}))
 
@@ -271,6 +275,37 @@ KEYS: list[tuple[str, list[Row], Finding]] = [
         (
             [STAGED, key("k1"), INJECT, taken_back(backup="b"), ENDING, heal(), end()],
             excused(NEWER),
+        ),
+        (
+            [
+                STAGED,
+                key("k1"),
+                backup("invoke"),
+                backup("ok"),
+                taken_back(backup="b"),
+                ENDING,
+                heal(),
+                end(),
+            ],
+            lost(2),  # the backup of that name had it
+        ),
+        # the cure of a fault has put the struck key back
+        ([STAGED, key("k1"), struck("k1"), end()], excused(STRUCK)),
+        ([STAGED, key("k1"), struck("k1"), ENDING, heal(), end()], lost(2)),
+        ([STAGED, key("k1"), struck("k1"), UNCURED, heal(), end()], excused(STRUCK)),
+        ([STAGED, key("k1"), struck("k1"), ENDING, heal("y"), end()], excused(STRUCK)),
+        ([STAGED, key("k1"), struck("k1"), ENDING, heal(verified=False), end()], excused(STRUCK)),
+        (
+            [
+                STAGED,
+                key("k1"),
+                struck("k1"),
+                ("", "ok", "kms.key.destroy", {"keys": ["k1"]}),
+                ENDING,
+                heal(),
+                end(),
+            ],
+            excused(STRUCK),
         ),
         (
             [

@@ -62,6 +62,7 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
     "tpm.swap": ({"on": "esxi-[001-002]"},),
     "tpm.dead": ({"on": "esxi-[001-002]"},),
     "host.tpm_disabled": ({"on": "esxi-[001-002]"},),
+    "host.hostile": ({"on": "esxi-[001-002]"},),
     "host.exec_option_removed": ({"on": "esxi-[001-002]"},),
     "host.boot_measure": (
         {"on": "esxi-[001-002]", "secure_boot": False},

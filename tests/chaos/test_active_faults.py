@@ -27,18 +27,18 @@ def after(*records: Record) -> ActiveFaults:
 def test_a_fault_is_there_from_its_begin_until_it_was_seen_gone() -> None:
     active = after(CUT, BAD, CLEAR)
     assert [id for id, _ in active.bite()] == ["wan", "clear"]  # a failed one bites nobody
-    assert active.owed() == ("wan", "bad", "clear")  # and has to be seen gone all the same
+    assert active.ids_to_heal() == ("wan", "bad", "clear")  # and has to be seen gone all the same
     assert active.take(record(4, "heal", id="wan", verified=False)) is None
     assert "wan" in active.began
     assert active.take(record(5, "heal", id="wan", verified=True)) == CUT
     assert active.take(record(6, "heal", id="wan", verified=True)) is None  # gone already
-    assert active.owed() == ("bad", "clear")
+    assert active.ids_to_heal() == ("bad", "clear")
 
 
 def test_what_has_no_undo_bites_on_and_is_owed_no_more() -> None:
     active = after(CLEAR, record(4, "heal", id="clear", verified=False, stays=True))
     assert [id for id, _ in active.bite()] == ["clear"]
-    assert (active.owed(), active.stays) == ((), {"clear"})
+    assert (active.ids_to_heal(), active.stays) == ((), {"clear"})
     assert active.take(record(5, "heal", id="clear", verified=True)) == CLEAR  # its cure
     assert (active.began, active.stays) == ({}, set())
 

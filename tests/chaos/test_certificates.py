@@ -14,7 +14,7 @@ from chaos.keeper import FaultKeeper, HealReport
 from chaos.lab import Lab
 from chaos.observe.listing import all_providers
 from protocol.crypto.certificates import key_digest
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages.kms import (
     QueryIdentities,
@@ -208,7 +208,7 @@ def test_a_provider_with_a_user_name_is_added_by_a_person(world: World) -> None:
     opened = world.run(lab.ask(lab.vcenter, OpenTransfer()))
     servers = tuple([msgspec.structs.replace(one, user_name="vc") for one in listed.servers])
     words = KeyMaterial(b"open sesame")
-    boxes = {one.name: closed(opened.public_key, words, "password") for one in servers}
+    boxes = {one.name: seal_secret(opened.public_key, words, "password") for one in servers}
     given = KmipPasswords(transfer=opened.transfer, passwords=boxes)
     again = RegisterKmsCluster(provider=PROVIDER, servers=servers, passwords=given)
     world.run(lab.ask(lab.vcenter, again))
@@ -218,7 +218,7 @@ def test_a_provider_with_a_user_name_is_added_by_a_person(world: World) -> None:
     left = world.run(keeper.heal_all(with_cure=True)).left
     assert "nobody but a person has the password; add kms-provider by hand" in str(left)
     opened = world.run(lab.ask(lab.vcenter, OpenTransfer()))
-    boxes = {one.name: closed(opened.public_key, words, "password") for one in servers}
+    boxes = {one.name: seal_secret(opened.public_key, words, "password") for one in servers}
     given = KmipPasswords(transfer=opened.transfer, passwords=boxes)
     again = RegisterKmsCluster(
         provider=PROVIDER, servers=servers, passwords=given, make_default=True

@@ -16,6 +16,7 @@ from chaos.checks.result import CheckOutcome, Finding
 from protocol.events import EventTypeId as Id
 from tests.chaos import test_checks as known
 from tests.chaos.acked_cases import ENDING, INJECT, KEYS, heal, state
+from tests.chaos.given_cases import HELD
 from tests.chaos.replica_rows import replicas
 from tests.chaos.test_checks import Row, counted, fell, held, lies, log, made, on, records, told
 
@@ -484,6 +485,42 @@ FIRST_FIVE = "; ".join(f"w{n}" for n in range(5))
 RINGS = "and alarm.HostConnectionFailure"
 MIGRATED: Row = ("vm-01", "ok", "vm.migrate", {"n": 4})
 HA_BOTH = Finding(FAIL, "vm-01 is on a and on b", (5, 6))
+
+
+def shown(*, hosts: int = 2, refused: str = "", **differ: str) -> Row:
+    return state("shown", hosts=hosts, vms=3, differ=differ, refused=refused.split())
+
+
+def touched(op: str, type: str = "fault") -> Row:
+    return ("", type, op, {"id": "f", "nodes": ["h"]})
+
+
+NOT_ACCEPTED = Finding(FAIL, "h: vCenter does not accept its TPM", (2,))
+SHOWN = Finding(PASS, "vCenter shows 2 hosts and 3 VMs as they are")
+NOT_SHOWN = Finding(UNKNOWN, "no host was looked at beside its vCenter")
+VIEWS: list[tuple[str, list[Row], Finding]] = [
+    ("shown_as_it_is", rows, finding)
+    for rows, finding in (
+        ([], NOT_SHOWN),
+        ([shown(hosts=0)], NOT_SHOWN),
+        ([("", "note", "shown", shown()[3])], NOT_SHOWN),
+        ([shown()], SHOWN),
+        ([shown(x="it is on"), shown()], SHOWN),
+        ([shown(), shown(x="it is on")], Finding(FAIL, "x: it is on", (2,))),
+        ([touched("link.cut"), shown(refused="h")], NOT_ACCEPTED),
+        ([touched("tpm.clear", "heal"), shown(refused="h")], NOT_ACCEPTED),
+        ([touched("tpm.clear"), shown(refused="h")], SHOWN),
+        ([touched("host.reinstall", "invoke"), shown(refused="h")], SHOWN),
+        (
+            [touched("tpm.clear"), shown(refused="h", x="it is on")],
+            Finding(FAIL, "x: it is on", (2,)),
+        ),
+        (
+            [state("shown", hosts=1, vms=1, refused=[], differ={f"v{n}": "off" for n in range(6)})],
+            Finding(FAIL, "; ".join(f"v{n}: off" for n in range(5)), (1,)),
+        ),
+    )
+]
 MORE: list[tuple[str, list[Row], Finding]] = [
     (
         "accepted_order_kept",
@@ -584,7 +621,9 @@ CASES: list[tuple[str, list[Row], Finding]] = [
     *TOLD,
     *PCRS,
     *TRUST,
+    *VIEWS,
     *MORE,
+    *HELD,
 ]
 
 

@@ -219,8 +219,13 @@ QUIET: list[Row] = [("", "note", "", {})] * 30  # records are a second apart
 HEAL: Row = ("", "heal", "heal", {"id": "wan", "verified": True})
 CALM = [HEAL, counted("esxi-001", "esxi", 10), counted("vcenter", "vcenter", 50), *QUIET]
 
+VIEWED: dict[str, Any] = {"hosts": 2, "vms": 2, "refused": []}
 CASES: list[tuple[str, CheckOutcome, list[Row]]] = [
     *(("alarms_have_causes", result, [row]) for result, row in ALARMS),
+    *(
+        ("shown_as_it_is", result, [("", "state", "shown", {**VIEWED, "differ": differ})])
+        for result, differ in ((CheckOutcome.PASS, {}), (CheckOutcome.FAIL, {"vm-01": "is off"}))
+    ),
     *(
         (check, outcome, end(dark(persistence=True).host("esxi-001", "safe")).rows)
         for check in ("truth_table", "no_needless_outage")

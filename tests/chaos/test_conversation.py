@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.conversation import BusRecording, End, Said, conversation, fingerprint, heard_in
+from chaos.conversation import BusRecording, End, Said, conversation, fingerprint, read_payloads
 from chaos.errors import ChaosError
 from chaos.recording import pack
 from protocol.codec import encode_envelope, encode_message
@@ -154,16 +154,16 @@ def test_a_device_that_stays_full_ends_no_run() -> None:
     for _ in range(10):
         recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
     recording.close()
-    assert len(list(heard_in(BytesIO(file.left)))) == 3
+    assert len(list(read_payloads(BytesIO(file.left)))) == 3
     with pytest.raises(ChaosError, match="the end is missing"):
         list(conversation(BytesIO(file.left)))
 
 
 def test_one_that_goes_on_is_read_as_far_as_it_came(recorded: Path) -> None:
     whole = recorded.read_bytes()
-    assert list(heard_in(BytesIO(whole))) == list(MESSAGES)
-    assert list(heard_in(BytesIO(whole[:-20]))) == list(MESSAGES)
-    assert list(heard_in(BytesIO(whole[: len(whole) // 2]))) == list(MESSAGES)[:2]
+    assert list(read_payloads(BytesIO(whole))) == list(MESSAGES)
+    assert list(read_payloads(BytesIO(whole[:-20]))) == list(MESSAGES)
+    assert list(read_payloads(BytesIO(whole[: len(whole) // 2]))) == list(MESSAGES)[:2]
 
 
 def test_what_is_heard_after_the_end_is_left_out() -> None:

@@ -10,7 +10,7 @@ from chaos.faults import FAULTS, OTHER_NAMES, fault_type
 from chaos.faults.base import Fault, Targets
 from chaos.lab import Directory
 from chaos.reference import example_of
-from chaos.units import seconds, written_s
+from chaos.units import format_s, seconds
 from chaos.yaml_file import read_yaml
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
@@ -72,7 +72,7 @@ def test_a_lab_without_what_a_fault_needs_has_none_drawn() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.001, 0.25, 12.345678, 1e-9, 30.0, 86400.0, 1 / 3])
 def test_times_are_written_as_they_are_read(value: float) -> None:
-    assert seconds(written_s(value)) == round(value, 9)
+    assert seconds(format_s(value)) == round(value, 9)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)

@@ -14,7 +14,7 @@ from chaos.experiment.generate import (
     RARE,
     Mix,
     clash,
-    counted,
+    count_kinds,
     periods,
     schedule,
 )
@@ -90,7 +90,7 @@ def test_not_too_many_at_once(drawn: list[tuple[PlannedFault, ...]]) -> None:
 def test_every_kind_comes_and_some_runs_lack_each(
     drawn: list[tuple[PlannedFault, ...]],
 ) -> None:
-    seen = Counter(kind for faults in drawn for kind in counted(faults))
+    seen = Counter(kind for faults in drawn for kind in count_kinds(faults))
     never = {"host.exec_option_removed", "link.reset", "link.stall"}  # not in this lab
     assert set(seen) == set(RANDOM) - never
     assert max(seen.values()) < len(drawn), "a kind that is never left out suppresses others"
@@ -113,7 +113,7 @@ def test_composites_boot_hosts_while_they_measure_something_else(
 def test_what_has_no_undo_comes_only_when_it_is_named_and_is_cured(directory: Directory) -> None:
     mix = msgspec.structs.replace(MIX, kinds=("tpm.clear", "kms.key_state"), quiet=0.0, omit=0.0)
     faults = schedule(mix, directory, 3)
-    assert counted(faults).keys() <= {"tpm.clear", "kms.key_state"} and faults
+    assert count_kinds(faults).keys() <= {"tpm.clear", "kms.key_state"} and faults
     assert all(fault.cure for fault in faults)
 
 

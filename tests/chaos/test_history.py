@@ -18,7 +18,7 @@ from chaos.checks import judge
 from chaos.checks.result import CheckOutcome
 from chaos.errors import ChaosError
 from chaos.history import FULL, START, History, Record, as_written, records_of, verify
-from chaos.recording import pack, packed
+from chaos.recording import pack, read_packed
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def written(tmp_path: Path) -> Path:
 
 def values_of(path: Path) -> list[bytes]:
     with path.open("rb") as file:
-        return list(packed(file))
+        return list(read_packed(file))
 
 
 def test_what_was_written_is_read_back(written: Path) -> None:
@@ -138,7 +138,7 @@ def test_no_bit_of_it_can_be_turned_over(written: Path) -> None:
             spoilt = bytearray(whole)
             spoilt[place] ^= 1 << bit
             with pytest.raises(ChaosError, match="KS-CHAOS-204"):
-                list(records_of(packed(BytesIO(spoilt))))
+                list(records_of(read_packed(BytesIO(spoilt))))
 
 
 def test_any_reader_of_msgpack_reads_it(written: Path) -> None:

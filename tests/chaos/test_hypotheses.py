@@ -138,7 +138,7 @@ def test_a_measurement_is_judged_and_written_into_the_history(
     look = Look(lab)
     found = asyncio.run(hypotheses.measure(probe, look))
     assert script.asked == [(0.0, probe.scope(), bench.sources, look)]
-    assert hypotheses.judged(probe, found) == result(*judged)
+    assert hypotheses.judge(probe, found) == result(*judged)
     [record] = bench.history.records
     assert (record.type, record.node, record.op) == ("probe", "", "vm.running")
     told = {"when": "during", "value": written, "holds": holds, "detail": detail}
@@ -246,3 +246,31 @@ def test_a_measurement_takes_time_of_its_grace_and_of_its_period(
     probe = planned(every_s=1.0, grace_s=grace_s)
     found = asyncio.run(bench.of(probe, duration_s=times[-1]).sample(probe, BEGIN_S))
     assert (found.result, script.times()) == (outcome, times)
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "values", "times", "told"),
+    [
+        (0.0, [YES], [0], "at once"),
+        (0.0, [NO, NO, YES], [0, 1, 2], "at once"),
+        (2.0, [YES, YES, YES], [0, 1, 2], "for 2 s"),
+        (2.0, [YES, YES, NO, YES, YES, YES], [0, 1, 2, 3, 4, 5], "for 2 s"),
+        (2.0, [YES, NAN, YES, YES, YES], [0, 1, 2, 3, 4], "for 2 s"),
+    ],
+)
+def test_a_cue_comes_when_its_probe_has_held_for_its_whole_grace(
+    bench: Bench, grace_s: float, values: list[float], times: list[float], told: str
+) -> None:
+    script = bench.script("vm.running", *values)
+    probe = planned(grace_s=grace_s, every_s=1.0)
+    found = asyncio.run(bench.of(probe).holds_for(probe))
+    assert script.times() == times
+    assert found == f"vm.running == 1 {told}: measured 1"
+
+
+def test_a_probe_with_a_cue_is_measured_within_its_window(bench: Bench) -> None:
+    script = bench.script("vm.running", YES, YES, YES)
+    probe = planned(every_s=1.0)
+    made = bench.of(probe, duration_s=60.0)
+    found = asyncio.run(made.sample(probe, BEGIN_S, (3.0, 5.0)))
+    assert (script.times(), found.text) == ([3, 4, 5], "held 3 times")

@@ -95,11 +95,17 @@ def test_of_two_hosts_that_list_a_vm_the_one_that_runs_it_is_its_host(world: Wor
 
 
 @pytest.mark.parametrize("stranger", ["ta-vcenter", "vcenter"])
-def test_a_vcenter_without_the_provider_does_not_speak_for_the_other(stranger: str) -> None:
+@pytest.mark.parametrize(
+    "why", [KeyUnavailableReason.CLUSTER_INVALID, KeyUnavailableReason.MISSING_IN_KMS]
+)
+def test_a_vcenter_that_does_not_get_a_key_does_not_speak_for_the_other(
+    stranger: str, why: KeyUnavailableReason
+) -> None:
+    """It has no such provider, or the key is in the other one's scope."""
     key = CryptoKeyId(KeyId("k"), ProviderId("p"))
 
     class Two:
-        """Two vCenters, of which one has no such provider."""
+        """Two vCenters, of which one does not get the key."""
 
         def directory(self) -> Directory:
             names = ("vcenter", "ta-vcenter")
@@ -109,8 +115,8 @@ def test_a_vcenter_without_the_provider_does_not_speak_for_the_other(stranger: s
             return Directory(nodes=tuple(nodes), vms=())
 
         async def ask(self, node: NodeName, message: Any, *, within_s: float = 30.0) -> Any:
-            invalid = KeyUnavailableReason.CLUSTER_INVALID if node == stranger else None
-            status = CryptoKeyStatus(key=key, available=invalid is None, reason=invalid)
+            reason = why if node == stranger else None
+            status = CryptoKeyStatus(key=key, available=reason is None, reason=reason)
             return CryptoKeyStatusList(keys=(status,))
 
     lab: Any = Two()

@@ -84,6 +84,12 @@ def dark(scene: Scene) -> None:
     scene.fault("host.power_loss", on=str(host_of(scene, VM)))
 
 
+def dark_for_long(scene: Scene) -> None:
+    """Until vCenter has noticed: it has the VM as powered on, on a host that does not answer."""
+    dark(scene)
+    scene.run(scene.world.lab.sleep(180.0))
+
+
 def overwritten(scene: Scene) -> None:
     """Somebody else fills the disk; its blocks are sound, and not those that were written."""
     host = host_of(scene, VM)
@@ -249,6 +255,7 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     *(("vm.running", power_off, view, 0.5) for view in BOTH),
     ("vm.running", dark, {"view": "host"}, 0.5),
     ("vm.running", no_vcenter, {"view": "vcenter"}, 0.0),
+    ("vm.running", dark_for_long, {"view": "vcenter"}, 0.5),
     ("vm.works", power_off, {}, 0.5),
     ("vm.works", dark, {}, 0.5),
     ("vm.works", overwritten, {}, 0.5),
@@ -257,9 +264,11 @@ NO: list[tuple[str, Callable[[Scene], None], dict[str, Any], float]] = [
     ("vm.locked", locked_unseen, {"view": "host"}, 0.5),
     ("vm.locked", locked_unseen, {"view": "vcenter"}, 0.0),
     ("host.safe", dark, {}, 0.5),
+    ("host.safe", locked, {}, 0.5),
     ("host.sealed", dark, {}, 0.5),
     ("host.persists", nothing, {}, 0.0),
     ("host.connected", no_vcenter, {}, 0.0),
+    ("host.connected", dark_for_long, {}, 0.5),
     ("host.up", dark, {}, 0.5),
     ("host.up", halted, {}, 0.5),
     ("host.halted", halted, {}, 0.5),
@@ -410,7 +419,16 @@ def test_a_vm_in_clear_is_not_asked_whether_it_is_locked(scene: Scene) -> None:
     clear = VmName("clear")
     scene.run(lab.ask(lab.vcenter, CreateVm(operation_id="c", vm=clear, cluster=cluster)))
     scene.scope = Scope(vms=(clear,))
-    assert math.isnan(scene.measure("vm.locked").value)
+    for view in BOTH:
+        assert math.isnan(scene.measure("vm.locked", **view).value)
+    found = scene.measure("key.available")
+    assert math.isnan(found.value) and found.detail == "there is nothing to measure"
+
+
+def test_only_the_keys_of_selected_vms_are_asked_for(scene: Scene) -> None:
+    destroyed(scene)
+    scene.scope = Scope(vms=(OTHER,))
+    assert scene.measure("key.available") == Measured(1.0, "all 1")
 
 
 def test_a_guest_that_was_never_filled_is_not_counted_as_one_that_works(scene: Scene) -> None:

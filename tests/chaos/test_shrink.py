@@ -17,10 +17,10 @@ from chaos.experiment.lint import check_experiment
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.experiment.resolve import plan as resolve
-from chaos.experiment.shrink import Shrinker, numbered, reduced
+from chaos.experiment.shrink import Shrinker, reduce_items, renumber
 from chaos.experiment.written import as_file
 from chaos.lab import Directory
-from lab.play.prepare import prepare, shipped
+from lab.play.prepare import list_shipped, prepare
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -42,7 +42,7 @@ def test_delta_debugging_finds_the_needed_ones(items: list[int], data: st.DataOb
         tries.append(kept)
         return needed <= set(kept)
 
-    assert reduced(items, tried) == [item for item in items if item in needed]
+    assert reduce_items(items, tried) == [item for item in items if item in needed]
     assert len(tries) < 200
 
 
@@ -184,7 +184,7 @@ def test_the_file_of_a_plan_with_everything_is_the_plan(directory: Directory) ->
         assert getattr(again, name) == getattr(made, name), name
 
 
-@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", list_shipped(), ids=lambda path: path.stem)
 def test_the_file_of_a_shipped_experiment_is_the_same_experiment(path: Path) -> None:
     prepared = prepare(path.stem, 5, {})
     made = prepared.plan
@@ -217,6 +217,6 @@ def test_what_came_after_an_entry_that_is_gone_begins_at_its_time(directory: Dir
 
 def test_operations_are_numbered_as_a_file_would(directory: Directory) -> None:
     made = random_plan(directory, 1, Mix())
-    kept = numbered(made.arrivals[::7])
+    kept = renumber(made.arrivals[::7])
     assert [a.number for a in kept] == list(range(1, len(kept) + 1))
     assert [a.at for a in kept] == sorted(a.at for a in kept)

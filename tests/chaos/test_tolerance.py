@@ -47,6 +47,8 @@ def test_a_value_next_to_the_bound_is_not_on_it() -> None:
     assert tolerance("== 0.3").holds(0.1 + 0.2)
     assert tolerance("== 0").holds(1e-12) and not tolerance("== 0").holds(1e-6)
     assert not tolerance("< 0.3").holds(0.1 + 0.2)
+    assert not tolerance("> 0.3").holds(0.1 + 0.2)
+    assert not tolerance("< 0.3").holds(0.3 - 1e-12)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
@@ -18,7 +18,9 @@ T = TypeVar("T")
 class World:
     """A simulated lab that stands still between two calls of ``run``."""
 
-    def __init__(self, seed: int = 1, use: str = "default", **changes: Any) -> None:
+    def __init__(
+        self, seed: int = 1, use: str | Mapping[str, Any] = "default", **changes: Any
+    ) -> None:
         changes.setdefault("tpm", "model")
         self.lab, session = make(plan(load(use, **changes)), seed)
         self.keeper: FaultKeeper = session.keeper

@@ -107,7 +107,7 @@ async def swapped_ids(bench: Bench) -> None:
     send = wire.send
 
     def swapped(subject: str, payload: bytes, reply: str = "") -> None:
-        body = encode_message(AddKeys(keys=(WRONG,), material=Sealed.boxed(0)))
+        body = encode_message(AddKeys(keys=(WRONG,), material=Sealed.in_box(0)))
         envelope = msgspec.structs.replace(decode_envelope(payload), body=body)
         send(subject, encode_envelope(envelope), reply)
 

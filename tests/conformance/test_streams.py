@@ -12,7 +12,7 @@ import pytest
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -543,7 +543,9 @@ async def a_chain_leads_to_an_authority(bench: Bench) -> None:
     root = new_key(KeyMaterial(b"r" * SEED_SIZE))
     top = self_signed("root", root, bytes(SERIAL_SIZE), start, end, authority=True)
     key = new_key(KeyMaterial(b"l" * SEED_SIZE))
-    leaf = issued("leaf", public_key(key), b"\x02" * 16, start, end, issuer=top, issuer_key=root)
+    leaf = issue_certificate(
+        "leaf", public_key(key), b"\x02" * 16, start, end, issuer=top, issuer_key=root
+    )
     trusted = (two.card_b.certificate,)
     await two.listen()
     for believed in (top, leaf):

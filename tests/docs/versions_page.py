@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from protocol.releases import FEATURES, LATEST, RELEASES, Side, has, written
+from protocol.releases import FEATURES, LATEST, RELEASES, Side, format_release, has
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "versions.md"
 HEAD = f"""\
@@ -24,7 +24,7 @@ clusters:
     hosts: {{count: 3, versions: ["8.0U3", "8.0U1", "7.0U1"]}}  # the first, the second, the others
 ```
 
-Known are {", ".join(f"`{written(release)}`" for release in RELEASES)}. Another
+Known are {", ".join(f"`{format_release(release)}`" for release in RELEASES)}. Another
 one is refused with its line (KS-TOPO-001), and so is a file that no release fits: hosts that are
 newer than their vCenter, key persistence or VMs of a native provider on hosts that are too old, a
 native provider of a vCenter that has none yet.

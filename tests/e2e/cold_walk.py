@@ -91,7 +91,7 @@ class Walk:
     """One lab and what was seen in it; ``wrong`` is what must not be."""
 
     def __init__(self, seed: int, *, ha: bool = False) -> None:
-        self.world = World(seed, lab_file(ha=ha))  # type: ignore[arg-type]
+        self.world = World(seed, lab_file(ha=ha))
         self.ha = ha
         self.lab = self.world.lab
         self.draws = Draws(seed, "walk")

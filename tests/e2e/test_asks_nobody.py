@@ -88,7 +88,7 @@ def rebooted(lab: SimLab, *, down: tuple[NodeName, ...] = ()) -> Boot:
         await lab.power_off(HOST, "power_loss")
         await lab.sleep(120)  # vCenter has noticed, and asks it no more
         before = len(lab.records)
-        async with lab.tapped(hear):
+        async with lab.tap(hear):
             await lab.power_on(HOST)
             await lab.sleep(60)
         return before

@@ -44,6 +44,7 @@ REVERSIBLE: list[Case] = [
     ("host.exec_option_removed", {"on": "esxi-001"}),
     ("clock.skew", {"on": "esxi-001", "ahead": "10m"}),
     ("kms.reject", {"on": "kms", "reason": "Permission Denied"}),
+    ("host.hostile", {"on": "esxi-001"}),
 ]
 IRREVERSIBLE: list[tuple[str, dict[str, Any], str]] = [
     ("tpm.clear", {"on": "esxi-001"}, "encryptionRecoveryKey"),

@@ -203,7 +203,7 @@ async def test_a_client_is_named_without_doubt() -> None:
             await lab.do(c.KmsIdentities("vcenter"))
 
 
-@pytest.mark.parametrize("scope", ["a\nb", "\x1b[2J", "-x", "s" * 81])
+@pytest.mark.parametrize("scope", ["a\nb", "\x1b[2J", "-x", "s" * 161])
 def test_what_is_no_scope_is_refused(scope: str) -> None:
     """It is printed in tables and in the trail."""
     for made in (

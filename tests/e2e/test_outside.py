@@ -16,7 +16,7 @@ from lab.kmip.certificates import certificates, private_key
 from lab.schema import commands as c
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
-from protocol.crypto.certificates import SERIAL_SIZE, issued
+from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate
 from tests.lab.kmip.test_serve import serving
 
 PROVIDER = "outside"
@@ -53,7 +53,7 @@ def signed_by(folder: Path, request: str) -> str:
     found = x509.load_pem_x509_csr(request.encode())
     public = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     now = time.time()
-    made = issued(
+    made = issue_certificate(
         "vcenter of the lab",
         public,
         os.urandom(SERIAL_SIZE),

@@ -26,7 +26,7 @@ from services.esxi.host import Host
 from services.esxi.service import EsxiService
 from services.esxi.vms.encrypt import read_disk
 from services.esxi.vms.files import read_config
-from services.esxi.vms.guest import opened_blocks
+from services.esxi.vms.guest import decrypt_blocks
 from services.esxi.vms.vmx import VmConfig, open_vm
 from services.vcenter.service import VcenterService
 from services.vcenter.tables import VmRow
@@ -98,7 +98,7 @@ class Play:
             self.values.setdefault(entry.key, entry.material)
         keys = open_vm(config, {key: self.values[key] for key in config.keys})
         images = [await read_disk(self.host.datastore, config, disk) for disk in config.disks]
-        return [opened_blocks(dek, image) for dek, image in zip(keys.deks, images, strict=True)]
+        return [decrypt_blocks(dek, image) for dek, image in zip(keys.deks, images, strict=True)]
 
     async def right(self) -> tuple[CryptoKeyId, ...]:
         """The keys of the VM: its own, vCenter's and its host's word of it are one; it works."""

@@ -13,11 +13,11 @@ import pytest
 
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.control import unlike
-from chaos.experiment.headings import Told, told
+from chaos.experiment.headings import Told, read_heading
 from chaos.experiment.lint import check_experiment
 from chaos.verdict import Exit, Verdict
 from lab.local.experiment_files import experiments
-from lab.play.prepare import shipped
+from lab.play.prepare import list_shipped
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.play import run_experiment, shared_server
 
@@ -25,8 +25,10 @@ SCENARIOS: Final = tuple(f"SC-{number:02}" for number in range(1, 51))
 BY_CHANGES: Final = frozenset({"edge-outage-reboot", "ha-restart", "outage-without-persistence"})
 """Files whose negative control is another lab: ``tests/e2e/test_experiments.py`` plays it."""
 
-FILES: Final = {path.stem: path for path in shipped()}
-HEADS: Final = {name: told(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+FILES: Final = {path.stem: path for path in list_shipped()}
+HEADS: Final = {
+    name: read_heading(path.read_text(encoding="utf-8")) for name, path in FILES.items()
+}
 _RULE: Final = re.compile(r"\b[A-Z]{2,5}-\d\d[a-z]?\b")
 _NUMBERED: Final = re.compile(r"sc-(?P<number>\d\d)(?:-[a-z0-9]+)+")
 
@@ -70,7 +72,7 @@ def test_the_file_of_a_scenario_tells_what_happens_what_must_hold_and_the_cure(n
 
 
 def test_a_file_that_tells_nothing_is_found() -> None:
-    found = amiss("sc-1", told("title: Something"), "title: Something")
+    found = amiss("sc-1", read_heading("title: Something"), "title: Something")
     assert len(found) == 7
 
 

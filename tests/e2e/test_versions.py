@@ -17,7 +17,7 @@ from lab.client import Lab
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
-from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, written
+from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, format_release
 from protocol.terms import CryptoMode
 
 pytestmark = pytest.mark.sim
@@ -192,7 +192,7 @@ ELSEWHERE: Final = {
 
 def lab_of(feature: Feature, release: Release) -> Lab:
     """A lab whose host, or vCenter, is of that release."""
-    version = written(release)
+    version = format_release(release)
     trusted = feature.name.startswith(("TRUST", "STS"))
     if trusted:
         whole = read_yaml((SHIPPED / "trusted.yaml").read_text()).data
@@ -295,11 +295,13 @@ def test_a_lab_file_that_no_release_fits_is_refused(changes: dict[str, Any], tex
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_each_release_can_be_named_quoted_or_as_a_number(release: Release) -> None:
-    made = load(file(host=written(release), vcenter=str(release)))
-    assert made.vcenters[0].version == made.clusters[0].hosts.version == written(release)
+    made = load(file(host=format_release(release), vcenter=str(release)))
+    assert made.vcenters[0].version == made.clusters[0].hosts.version == format_release(release)
     if not release.update:
         unquoted: Any = float(f"{release.major}.{release.minor}")
-        assert load(file(host=unquoted, vcenter=unquoted)).vcenters[0].version == written(release)
+        assert load(file(host=unquoted, vcenter=unquoted)).vcenters[0].version == format_release(
+            release
+        )
 
 
 def test_native_providers_and_their_vms_need_a_release_that_has_them() -> None:

@@ -24,7 +24,7 @@ from protocol.vsan import ComponentState
 from services.esxi.host import Host
 from services.esxi.vsan import components
 from services.esxi.vsan import objects as object_writes
-from services.esxi.vsan.label import Placed, unpacked
+from services.esxi.vsan.label import Placed, unpack_disk
 from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
@@ -372,7 +372,7 @@ async def _copy_outlives(lab: SimLab) -> None:
 def lying(lab: SimLab, host: NodeName, name: str) -> dict[str, bool]:
     """The disks of a host with a component of the object; whether it is a copy in the making."""
     images = [
-        (path.removeprefix("synced/"), unpacked(data))
+        (path.removeprefix("synced/"), unpack_disk(data))
         for path, data in lab.world.stores[host].images()
         if path.startswith("synced/vsan/")
     ]

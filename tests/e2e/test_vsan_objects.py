@@ -19,7 +19,7 @@ from protocol.messages.host.vsan import ReadVsanObject, WriteVsanObject
 from protocol.messages.vcenter.vsan import ChangeVsanDisk, CreateVsanObject, RekeyEncryptedCluster
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
-from services.esxi.vsan.label import unpacked
+from services.esxi.vsan.label import unpack_disk
 from services.runtime.links.desired import DesiredRules
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e.test_vsan import lab_file
@@ -238,7 +238,7 @@ def test_a_witness_that_was_made_again_has_no_vote_before_it_knows(lab: SimLab) 
 def stamp_on(lab: SimLab, host: NodeName, name: str = "object-1") -> int:
     """The last write that the component has seen, as it lies on the host's disk."""
     images = [
-        unpacked(data)
+        unpack_disk(data)
         for path, data in lab.world.stores[host].images()
         if path.startswith("synced/vsan/")
     ]

@@ -186,7 +186,9 @@ def test_statuses_are_those_of_all_that_can_be_asked(world: World) -> None:
     assert seen[HOSTS[1]].state is NodeRunState.OFF
     cheap = world.run(lab.statuses(counters=False))
     assert list(cheap) == names and not any(status.counters for status in cheap.values())
-    assert lab.known(HOSTS[0]).counters, "what is told in short does not replace what is known"
+    assert lab.last_status(HOSTS[0]).counters, (
+        "what is told in short does not replace what is known"
+    )
 
 
 def test_a_look_for_boots_does_not_grow_with_the_lab(world: World) -> None:

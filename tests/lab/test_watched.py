@@ -34,7 +34,7 @@ async def test_what_lies_there_is_found_and_no_more(mode: Literal["sim", "lab"])
 async def test_another_archive_is_what_the_next_boot_finds(mode: Literal["sim", "lab"]) -> None:
     async with Lab(mode, hosts=1, vms=0, tpm="none", pace=100, seed=3) as lab:
         await lab.do(c.HostPowerOff((HOST,)))
-        was = (await lab.beside(behind.sealed_key, HOST)).archive
+        was = (await lab.beside(behind.read_sealed_key, HOST)).archive
         await lab.beside(behind.put_archive, HOST, bytes(len(was)))
         (row,) = (await lab.do(c.HostPowerOn((HOST,)))).items
         assert row.machine.value == "halted" and "decrypt" in row.screen

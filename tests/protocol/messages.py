@@ -40,7 +40,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     Any: PLAIN,
     object: PLAIN,
     msgspec.Raw: PLAIN.map(lambda value: msgspec.Raw(msgspec.msgpack.encode(value))),
-    Sealed: st.integers(0, 100).map(Sealed.boxed),
+    Sealed: st.integers(0, 100).map(Sealed.in_box),
     PcrSelection: st.sets(st.integers(0, PCR_COUNT - 1), min_size=1).map(
         lambda pcrs: PcrSelection(tuple(sorted(pcrs)))
     ),

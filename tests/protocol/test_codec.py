@@ -22,7 +22,7 @@ from protocol.codec import (
 )
 from protocol.envelope import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import ErrorBody, Malformed
-from protocol.messages.base import Message, Ping, Sealed, sealed_fields
+from protocol.messages.base import Message, Ping, Sealed, fields_with_keys
 from protocol.secret import KeyMaterial
 from protocol.subjects import (
     LinkSubject,
@@ -208,7 +208,7 @@ def test_what_has_no_place_on_the_wire_is_malformed(field: str, value: Any) -> N
 def test_clear_keys_are_a_defect_and_no_message() -> None:
     """Not ``Malformed``, which a caller may take for the peer's doing."""
     clear = Sealed.of(KeyMaterial(b"k" * 32))
-    carrying = [cls for cls in PRODUCT if sealed_fields(cls)]
+    carrying = [cls for cls in PRODUCT if fields_with_keys(cls)]
     assert carrying
     for cls in carrying:
         whole = {name: clear for name in cls.__struct_fields__}

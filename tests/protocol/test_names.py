@@ -7,7 +7,7 @@ import pytest
 from protocol import names
 from protocol.errors import InvalidName
 from protocol.names import NameRule, node_name
-from protocol.printable import quoted
+from protocol.printable import quote
 
 RULES = [rule for rule in vars(names).values() if isinstance(rule, NameRule)]
 GOOD = {
@@ -73,8 +73,8 @@ def test_what_a_selector_says_for_every_one_is_no_name_of_what_is_selected() -> 
 
 
 def test_a_long_name_is_told_in_short() -> None:
-    assert quoted("a\x1bb") == r"'a\x1bb'"
-    assert quoted("x" * 300) == f"'{'x' * 40}' ... (300 characters)"
+    assert quote("a\x1bb") == r"'a\x1bb'"
+    assert quote("x" * 300) == f"'{'x' * 40}' ... (300 characters)"
 
 
 def test_a_node_name_is_checked() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import encoded_size
+from protocol.codec import size_on_wire
 from protocol.envelope import SIZE_LIMIT
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
@@ -40,7 +40,7 @@ def test_no_page_ends_before_it_must(items: list[str], budget: int) -> None:
 @given(items=_IDS)
 def test_the_items_of_a_list_weigh_what_the_list_does_but_for_its_header(items: list[str]) -> None:
     whole = len(msgspec.msgpack.encode(items))
-    assert sum(map(encoded_size, items)) <= whole <= sum(map(encoded_size, items)) + 5
+    assert sum(map(size_on_wire, items)) <= whole <= sum(map(size_on_wire, items)) + 5
 
 
 def test_at_most_is_a_count_beside_the_budget() -> None:
@@ -72,4 +72,4 @@ def test_a_page_of_keys_with_their_material_fits_into_one_command() -> None:
 
 def test_clear_keys_are_not_weighed() -> None:
     with pytest.raises(TypeError):
-        encoded_size(KeyMaterial(bytes(32)))
+        size_on_wire(KeyMaterial(bytes(32)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.schema.errors import KeysteadError
-from protocol.printable import SHOWN, one_line, printable, printable_json, quoted, told
+from protocol.printable import SHOWN, one_line, printable, printable_json, quote, quote_if_needed
 
 HARD = "a\x1b[31m\x00\x7f\x9b\u202e\ud800\U000e0041\r\nb\tc"
 
@@ -32,8 +32,8 @@ def test_any_text_can_be_shown_and_encoded(text: str) -> None:
 
 def test_what_is_repeated_is_whole_up_to_a_length() -> None:
     longest, longer = "x" * SHOWN, "x" * (SHOWN + 1)
-    assert (quoted(longest), told(longest)) == (f"'{longest}'", longest)
-    assert quoted(longer) == told(longer) == f"'{longest}' ... ({SHOWN + 1} characters)"
+    assert (quote(longest), quote_if_needed(longest)) == (f"'{longest}'", longest)
+    assert quote(longer) == quote_if_needed(longer) == f"'{longest}' ... ({SHOWN + 1} characters)"
 
 
 @pytest.mark.parametrize("id", ["KS-USE-002", "KS-CHAOS-010"])

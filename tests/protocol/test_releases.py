@@ -13,20 +13,20 @@ from protocol.releases import (
     Feature,
     Release,
     check,
+    format_release,
     has,
     release_of,
-    written,
 )
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_release_is_read_as_it_is_written(release: Release) -> None:
-    assert release_of(written(release)) == release_of(str(release)) == release
+    assert release_of(format_release(release)) == release_of(str(release)) == release
 
 
 def test_they_are_in_order() -> None:
     assert list(RELEASES) == sorted(RELEASES) and RELEASES[-1] == LATEST
-    assert [written(r) for r in RELEASES] == [
+    assert [format_release(r) for r in RELEASES] == [
         *("7.0", "7.0U1", "7.0U2", "7.0U3", "8.0", "8.0U1", "8.0U2", "8.0U3")
     ]
 

@@ -17,7 +17,7 @@ from chaos.experiment.resolve import plan as plan_experiment
 from chaos.keeper import FaultKeeper
 from lab.brokers.identities import TAP
 from lab.building.provision import provision
-from lab.play.own_lab import recorded_build, searching
+from lab.play.own_lab import record_build, searching
 from lab.play.prepare import Prepared
 from lab.processes.process_lab import ProcessLab
 from lab.runs.live import play_on
@@ -82,7 +82,7 @@ class Life:
         tap = TapWire(lab.data.url, lab.identities.control(TAP).seed, self._hear)
         await tap.open()
         try:
-            async with recorded_build(lab):
+            async with record_build(lab):
                 await provision(lab, self.session.report)
             if whole:
                 await story(self._do, lab.sleep, tpm=True)

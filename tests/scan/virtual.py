@@ -17,7 +17,7 @@ from lab.scan.search import Find, Place, search
 from lab.schema.commands import Command
 from lab.serve.session import Session
 from lab.serve.table import perform
-from lab.simulation.scan import at_rest, heard, logged, summary, told
+from lab.simulation.scan import at_rest, bus_place, history_places, log_places, summary
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -37,7 +37,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     wire: list[Place] = []
     notes: list[bytes] = []
     topology = plan(load("default", hosts=3, vms=4, tpm=tpm))
-    lab = SimLab(topology, 7, tap=lambda *message: wire.append(heard(*message)))
+    lab = SimLab(topology, 7, tap=lambda *message: wire.append(bus_place(*message)))
 
     async def keep(data: bytes) -> None:
         notes.append(data)
@@ -54,7 +54,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     secrets[guest_seed(MARKER)] = "guest"
     secrets |= lab.world.identities()
     noted = [Place("faults", "notes", data) for data in notes]
-    places = [*wire, *at_rest(lab), *logged(lab.records), *told(history), *noted]
+    places = [*wire, *at_rest(lab), *log_places(lab.records), *history_places(history), *noted]
     return search(secrets, places), summary(places), len(secrets)
 
 

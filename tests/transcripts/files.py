@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from protocol.crypto.certificates import SERIAL_SIZE, issued, self_signed
+from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, self_signed
 from tests.lab.kmip.tls import Party, fresh_key
 
 _YEARS = (1_700_000_000.0, 2_200_000_000.0)  # valid in a lab of any time
@@ -34,7 +34,7 @@ def sign(request: Path, certificate_: Path) -> None:
     authority = _authority("authority")
     asked = x509.load_pem_x509_csr(request.read_bytes())
     key = asked.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    made = issued(
+    made = issue_certificate(
         "vcenter",
         key,
         os.urandom(SERIAL_SIZE),

@@ -14,7 +14,7 @@ from chaos.matrix.vsan import find_unmounted_hosts
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_providers, all_vms
 from chaos.oracle.terms import Fault
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     CreateNativeProvider,
@@ -88,7 +88,7 @@ class ProviderDeleted(StagedFault):
             provider=OTHER,
             key_id=kept.key_id,
             transfer=opened.transfer,
-            key_derivation_key=closed(opened.public_key, kept.kdk, "key derivation key"),
+            key_derivation_key=seal_secret(opened.public_key, kept.kdk, "key derivation key"),
         )
         await lab.ask(vcenter, message)
         await take_backup(lab, vcenter, OTHER)

@@ -116,7 +116,7 @@ class Answers:
         opened = way.open_since + (repaired if late else 0.0)
         return self.now >= max(opened, way.host_since + self.settings.connect_s)
 
-    def evicted(self, provider: str, realm: Realm) -> Known:
+    def may_evict(self, provider: str, realm: Realm) -> Known:
         """Whether the repair after the grace takes the provider's keys away from hosts of the
         realm, or may (C4)."""
         found = realm.listings.of(provider)
@@ -249,7 +249,7 @@ class Answers:
         """Whether what can be started now is still to be started by its host (LOCK-05)."""
         return self.now <= self.nodes[vm.host].since + self.settings.autostart_window_s
 
-    def allowed_host(self, name: str) -> Allowed:
+    def host_allowance(self, name: str) -> Allowed:
         """What the host may be: ``safe``, ``prepared``, ``halted``, ``booting``, ``off``."""
         found = self._told.get(name)
         if found is None:
@@ -276,7 +276,7 @@ class Answers:
                 states.add(BOOTING)
         return Allowed(frozenset(states), frozenset(outcomes))
 
-    def seen_host(self, name: str) -> str:
+    def observe_host(self, name: str) -> str:
         """What the host is seen to be; empty when nobody can tell."""
         host, node = self.hosts[name], self.nodes.get(name)
         if node is None:
@@ -286,8 +286,8 @@ class Answers:
         fresh = not host.silent and host.seen_boot == node.boot
         return host.crypto if fresh else ""
 
-    def seen_at(self, name: str) -> int:
-        """The ``seq`` of the record by which ``seen_host`` says what it does."""
+    def record_of_host(self, name: str) -> int:
+        """The ``seq`` of the record by which ``observe_host`` says what it does."""
         node = self.nodes[name]
         return self.hosts[name].seq if node.state == RUNNING else node.seq
 
@@ -305,7 +305,7 @@ class Answers:
         stopped = lock_states(self.outcomes(Ask.START, vm, self.hosts[vm.host]))
         return stopped if runs == NO else stopped | RUNS
 
-    def allowed_vm(self, name: str) -> Allowed:
+    def vm_allowance(self, name: str) -> Allowed:
         """The same with the reasons."""
         vm = self.vms[name]
         host, node = self.hosts[vm.host], self.nodes[vm.host]
@@ -322,7 +322,7 @@ class Answers:
             return OPEN
         return vm.may_have_started()
 
-    def seen_vm(self, name: str) -> str:
+    def observe_vm(self, name: str) -> str:
         """What the VM is seen to be; empty when nobody can tell."""
         vm = self.vms.get(name)
         if vm is None:  # it is not followed any more

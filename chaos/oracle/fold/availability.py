@@ -25,7 +25,7 @@ class Availability(Operations):
         super().__init__()
         self.available: frozenset[str] = frozenset()
 
-    def owed(self, name: str) -> Outcomes:
+    def restart_due(self, name: str) -> Outcomes:
         """What the restart of a VM comes to that had to be made by now; nothing if none had."""
         vm = self.vms[name]
         if self.now < vm.lost_since + self.settings.restart_s:

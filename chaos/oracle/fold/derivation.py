@@ -31,7 +31,7 @@ class Derivation:
     came: Kdks = field(default_factory=frozenset)
     went: bool = False
 
-    def booted(self) -> None:
+    def boot(self) -> None:
         """The host begins another life, with the configuration of the one before."""
         self.came, self.went = frozenset(), False
         self.at_boot = self.kdk

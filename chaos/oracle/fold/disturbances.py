@@ -157,14 +157,14 @@ class Disturbances:
     def _link(self, a: str, b: str) -> Known:
         connected = (a in self.by_kmip) is not (b in self.by_kmip)  # servers have the bus
         kinds, brokers = (LINKS + CONNECTIONS, ()) if connected else (LINKS, BROKERS)
-        broker = [_stopped_by(found) for found in self.of(*brokers)]
-        links = [_stopped_by(found) for found in self.of(*kinds) if _is_on(found, a, b)]
+        broker = [_remains_under(found) for found in self.of(*brokers)]
+        links = [_remains_under(found) for found in self.of(*kinds) if _is_on(found, a, b)]
         return both(broker + links)
 
-    def believed(self, vcenter: str, provider: str, server: str) -> Known:
+    def trust_between(self, vcenter: str, provider: str, server: str) -> Known:
         """Whether that vCenter and that key server take each other's certificates (STD-03)."""
         return both(
-            _stopped_by(found)
+            _remains_under(found)
             for found in self.of("kms.certificate")
             if (found.values.get("vcenter"), found.values.get("provider")) == (vcenter, provider)
             and server in found.values.get("servers", ())
@@ -189,7 +189,7 @@ class Disturbances:
 
     def stands(self, node: str) -> Known:
         """Whether the node is not held still, nor stopped for its disk to be copied."""
-        held = [_stopped_by(found) for found in self.of("proc.pause") if found.about(node)]
+        held = [_remains_under(found) for found in self.of("proc.pause") if found.about(node)]
         copied = [
             OPEN
             for found in self.of("kms.key_state")
@@ -213,7 +213,7 @@ class Disturbances:
         """Whether a fault surely keeps the node off."""
         return any(found.about(node) and found.phase is Phase.ON for found in self.of(*POWER))
 
-    def deleted(self, provider: str, vcenter: object) -> list[Disturbance]:
+    def deletions_of(self, provider: str, vcenter: object) -> list[Disturbance]:
         """Those that delete it there."""
         which = (provider, vcenter)
         return [
@@ -225,7 +225,7 @@ class Disturbances:
     def usable(self, key: str, vms: frozenset[str]) -> Known:
         """Whether the key (``provider/id``, of these VMs) is Active at its source."""
         return both(
-            _stopped_by(found)
+            _remains_under(found)
             for found in self.of("kms.key_state")
             if key.partition("/")[2] in found.values.get("keys", ())
             or vms & set(found.values.get("vms", ()))
@@ -244,7 +244,7 @@ def _same_target(a: Disturbance, b: Disturbance) -> bool:
     return all(a.values.get(name) == b.values.get(name) for name in ("provider", "vcenter"))
 
 
-def _stopped_by(found: Disturbance) -> Known:
+def _remains_under(found: Disturbance) -> Known:
     """What is left of a thing that this fault takes away whole, or in part."""
     partly = found.kind == "link.delay" or (
         found.kind == "link.loss" and float(found.values.get("p", 1.0)) < 1.0

@@ -68,18 +68,18 @@ class Fold(Upkeep):
 
     def take(self, record: Record) -> None:
         """Follow one record. What was seen in a look narrows with the record after it: until then
-        ``allowed_host`` and ``allowed_vm`` say what the look is to be held against."""
+        ``host_allowance`` and ``vm_allowance`` say what the look is to be held against."""
         if self._looked:
             self._narrow()
         self.forget()
         self.now, self.impossible, self.misplaced = record.t, frozenset(), ""
         if record.type == "ok" and "key" in record.data:
-            self._made_key(f"{record.data.get('provider')}/{record.data['key']}")
+            self._take_made_key(f"{record.data.get('provider')}/{record.data['key']}")
         found = self.faults.take(record)
         if found is not None:
             self._fault(found, record)
         elif record.op == "unattended":
-            self._unattended(record.t)
+            self._take_unattended(record.t)
         elif record.type in OPERATIONS and self.administers(record):
             self._look_at_ways(record.t)
             self._keys_on_their_way()
@@ -87,12 +87,12 @@ class Fold(Upkeep):
             pass  # it is not followed
         elif record.op in POWERS and record.type in OPERATIONS:
             if record.op in RECRYPTS:
-                self._recrypted(record)
+                self._take_recrypt(record)
             self._operation(record)
         elif record.op in MOVES and record.type in OPERATIONS:
-            self._moved(record)
+            self._take_move(record)
         elif record.op in RECRYPTS and record.type in OPERATIONS:
-            self._recrypted(record)
+            self._take_recrypt(record)
         elif record.op.startswith(PERSISTENCE) and record.type in OPERATIONS:
             self._persistence(record)
         elif record.op in MAINTENANCE and record.node in self.hosts:
@@ -114,29 +114,29 @@ class Fold(Upkeep):
                     self._node(record)
                 case "host" if record.node in self.hosts:
                     listings = self.realms.at(record.node).listings
-                    listings.born(str(record.data.get("key") or ""), record.t)
+                    listings.register_key(str(record.data.get("key") or ""), record.t)
                     self.hosts[record.node].saw(record.data, record.seq)
                     self._keys.clear()
                 case "vm" if record.node not in self.beyond:
                     self._vm(record)
                 case "marks":
-                    self._marked(record)
+                    self._take_marks(record)
                 case "look":
                     self._look()
         self._watch_starts()
 
-    def _made_key(self, key: str) -> None:
+    def _take_made_key(self, key: str) -> None:
         """Which vCenter has had it made is not told."""
         for realm in self.realms.all:
-            realm.listings.born(key, self.now)
+            realm.listings.register_key(key, self.now)
 
-    def _unattended(self, now: float) -> None:
+    def _take_unattended(self, now: float) -> None:
         for realm in self.realms.all:
-            realm.listings.unattended(self.faults, now)
+            realm.listings.open_deletions(self.faults, now)
         self._look_at_ways(now)
         self._keys_on_their_way()
 
-    def _marked(self, record: Record) -> None:
+    def _take_marks(self, record: Record) -> None:
         self._marks[record.node] = frozenset(record.data["locked"])
         self.marked = frozenset().union(*self._marks.values())
         self.marked_at = record.seq
@@ -147,19 +147,19 @@ class Fold(Upkeep):
         vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
         there = self.nodes.get(vm.host)
         left = vm.seq > 0 and vm.boot < 0 and there is not None and there.state != RUNNING
-        elsewhere = self.seen_vm(record.node) == RUNNING or left
+        elsewhere = self.observe_vm(record.node) == RUNNING or left
         if runs or record.data["host"] == vm.host or not elsewhere:
             if vm.host not in ("", record.data["host"]):
                 self._forget_keys(vm, str(record.data["host"]))
             for key in record.data["keys"]:
                 at = self.realms.at(str(record.data["host"]))
-                at.listings.born(key, record.t, old=vm.seq == 0)
+                at.listings.register_key(key, record.t, old=vm.seq == 0)
             vm.saw(record.data, record.seq)
             self._keys.clear()
 
     def _staging(self, data: dict[str, Any]) -> None:
         self.settings = Settings.of(data.get("knobs", {}))
-        self.realms.staged(data["vcenters"], data.get("leads", {}))
+        self.realms.stage(data["vcenters"], data.get("leads", {}))
         for host, cluster in data["clusters"].items():
             self.hosts[host] = HostFacts(
                 cluster=cluster,
@@ -169,7 +169,7 @@ class Fold(Upkeep):
             )
         if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
             self.lost = "a provider of a type that is not known"
-        self._trusted(data)
+        self._take_trusted(data)
         self.faults.by_kmip = frozenset(data.get("by_kmip", ()))
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
@@ -199,7 +199,7 @@ class Fold(Upkeep):
                 required = bool(found.get("tpm_required", False))
                 self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
-    def _trusted(self, data: dict[str, Any]) -> None:
+    def _take_trusted(self, data: dict[str, Any]) -> None:
         services, ways = data.get("services", {}), self.realms.first.ways
         for found in data["providers"]:
             if found["type"] == TRUSTED:
@@ -252,16 +252,16 @@ class Fold(Upkeep):
         host = self.hosts.get(record.node)
         if host is not None and (before is None or before.boot != boot):
             if before is not None:
-                host.booted(boot)
+                host.boot_into(boot)
                 host.stops = self._stop_of(record.node, host)
                 if host.trust is not None:
-                    host.trust.booted(changed=self._measures_otherwise(record.node))
+                    host.trust.boot(changed=self._measures_otherwise(record.node))
                 for vm in self.vms.values():
                     if vm.host == record.node:
                         vm.host_booted(others_may_run_it=record.node in self.available)
             host.boot, host.lives = boot, host.lives + 1
             for realm in self.realms.all:
-                realm.ways.booted(record.node)
+                realm.ways.boot(record.node)
         self._look_at_ways(record.t, record.node)
         self._keys_on_their_way(record.node)
 
@@ -288,26 +288,30 @@ class Fold(Upkeep):
         """Learn from what was seen, where it was allowed: another thing is a breach, no lesson."""
         self._looked = False
         for name, host in self.hosts.items():
-            seen = self.seen_host(name)
-            if host.key and seen in ("safe", "prepared") and seen in self.allowed_host(name).states:
-                host.seen(host.key, held=seen == "safe")
+            seen = self.observe_host(name)
+            if (
+                host.key
+                and seen in ("safe", "prepared")
+                and seen in self.host_allowance(name).states
+            ):
+                host.observe(host.key, held=seen == "safe")
         for name, vm in self.vms.items():
-            seen = self.seen_vm(name)
+            seen = self.observe_vm(name)
             if not seen or seen not in self.vm_may_be(name):
                 continue
             if vm.running and self.now > vm.adrift_until:
                 vm.ran_boot = self.nodes[vm.host].boot
             for key in vm.keys:
                 missing = key in vm.missing
-                self.hosts[vm.host].told(key, missing=missing, running=vm.running)
+                self.hosts[vm.host].hear_of_vm(key, missing=missing, running=vm.running)
 
     def _look(self) -> None:
         self._looked = True
         self._keys_on_their_way()
         self._look_for_lost()
         for name, vm in self.vms.items():
-            if self.seen_vm(name) and vm.ended_at < self._looked_at:
-                vm.said_again()  # a look begins when the one before has ended
+            if self.observe_vm(name) and vm.ended_at < self._looked_at:
+                vm.hear_again()  # a look begins when the one before has ended
                 vm.settle(self.now)
             host = self.hosts.get(vm.host)
             if host is not None and self.tries_to_start(vm):
@@ -315,7 +319,7 @@ class Fold(Upkeep):
                 vm.tries |= found
                 works = all(one.letter is Letter.OK for one in found)
                 vm.due |= (
-                    works and vm.awaited and self.surely_tries(vm) and bool(self.seen_vm(name))
+                    works and vm.awaited and self.surely_tries(vm) and bool(self.observe_vm(name))
                 )
         self._looked_at = self.now
 
@@ -332,7 +336,7 @@ class Fold(Upkeep):
             self._flowed.clear()
         source = (self.faults.version if any(self.faults.of("kms.key_state")) else 0, self.acts)
         evicted = {
-            (realm.vcenter, provider): self.evicted(provider, realm)
+            (realm.vcenter, provider): self.may_evict(provider, realm)
             for realm in self.realms.all
             for provider in realm.providers
         }
@@ -375,14 +379,14 @@ class Fold(Upkeep):
                 listing = realm.listings.of(key.partition("/")[0])
                 right = bool(origin & listing.lately(self.now))
                 surely = settled and len(origin) == 1 and way.brings == origin
-                host.derived(key, own, asked=way.could and right, surely=surely)
+                host.derive(key, own, asked=way.could and right, surely=surely)
             elif way.could and (usable := self.usable(key)) != NO:
                 # A trusted host asks for the keys of its VMs when it needs them.
                 trust = None if isinstance(way.parts, Parts) else host.trust
                 comes = trust is None or (key == host.key and trust.known == YES)
-                host.brought(key, surely=usable == YES and settled and comes)
+                host.bring(key, surely=usable == YES and settled and comes)
             if taken != NO:
-                host.taken_away(key, surely=taken == YES)
+                host.take_away(key, surely=taken == YES)
 
     def _kdks_on_their_way(self, hosts: Mapping[str, HostFacts]) -> None:
         """Which KDKs vCenter may have pushed to these hosts by now, or had removed from them."""

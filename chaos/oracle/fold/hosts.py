@@ -94,17 +94,17 @@ class HostFacts:
         self.moved += 1
         for key, places in self.places.items():
             if known == OPEN:
-                each = (self._turned(places, on=on) for on in known)
+                each = (self._turn_persistence(places, on=on) for on in known)
                 self._put(key, places.union(*each))
             elif turned or before != OPEN:  # else what comes of it is among its places already
-                self._put(key, frozenset(self._turned(places, on=known == YES)))
+                self._put(key, frozenset(self._turn_persistence(places, on=known == YES)))
 
-    def _turned(self, places: Places, *, on: bool) -> Iterator[Place]:
+    def _turn_persistence(self, places: Places, *, on: bool) -> Iterator[Place]:
         """Where a key is when persistence has gone on or off; unsealed hosts store none (KP-01)."""
         if on and not self.sealed:
             yield from places
         else:
-            yield from _turned(places, self.settings, on=on)
+            yield from _turn_places(places, self.settings, on=on)
 
     def derivation(self, key: str) -> Derivation | None:
         """What this host makes the key of; None for one that is brought to it."""
@@ -133,7 +133,7 @@ class HostFacts:
             return NO
         return self.persists if self.settings.saves_at_once else self.persists | NO
 
-    def booted(self, boot: int) -> None:
+    def boot_into(self, boot: int) -> None:
         """A new life: the cache is empty but for what is loaded."""
         self.boot = boot
         self.doubted.clear()
@@ -143,27 +143,27 @@ class HostFacts:
         for key, places in self.places.items():
             self._put(key, self._after_boot(key, places))
         for own in self.native.values():
-            own.booted()
+            own.boot()
 
     def _after_boot(self, key: str, places: Places) -> Places:
         """The boot loads what is stored, and derives the host key if it can (B4, B5)."""
         own = self.derivation(key)
         if own is None:
-            return _booted(places, self.persists)
+            return _boot_places(places, self.persists)
         if key != self.key:
             return NOWHERE
         has_it = own.has(self.origin(key))
         return frozenset(Place(Held.CACHED if has else Held.NO) for has in has_it)
 
-    def brought(self, key: str, *, surely: bool) -> None:
+    def bring(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
         places = self.places_of(key)
-        come = _obtained(places, self._written)
+        come = _receive_places(places, self._written)
         self._put(key, come if surely else places | come)
         if surely:
             self.doubted.discard(key)
 
-    def derived(self, key: str, own: Derivation, *, asked: bool, surely: bool) -> None:
+    def derive(self, key: str, own: Derivation, *, asked: bool, surely: bool) -> None:
         """The key may have been derived, as it is when it is used. A host key is derived at the
         boot, or when vCenter ``asked`` for it, perhaps or ``surely`` (HEM-01)."""
         if key == self.key:
@@ -172,7 +172,7 @@ class HostFacts:
         elif True in own.has(self.origin(key)):
             self._put(key, self.places_of(key) | CACHED)
 
-    def taken_away(self, key: str, *, surely: bool) -> None:
+    def take_away(self, key: str, *, surely: bool) -> None:
         """vCenter may have had the key removed, or surely has; a host key stays in memory until
         the boot."""
         places, memory = self.places_of(key), key != self.key
@@ -181,7 +181,7 @@ class HostFacts:
         if memory:
             self.doubted.add(key)
 
-    def seen(self, key: str, *, held: bool) -> None:
+    def observe(self, key: str, *, held: bool) -> None:
         """An observation narrows: the key is in memory, or is not. What the rules do not let be
         so changes nothing that is known."""
         fitting = _fitting(self.places_of(key), held)
@@ -195,7 +195,7 @@ class HostFacts:
         elif own is not None and key == self.key:
             own.was_lacking(self.origin(key))
 
-    def told(self, key: str, *, missing: bool, running: bool) -> None:
+    def hear_of_vm(self, key: str, *, missing: bool, running: bool) -> None:
         """What a VM tells of a key: one that runs goes on when its key is taken away (LOCK-04),
         and tells nothing then. One that does not run misses a key which can be derived as little
         as one which is in memory; of one whose provider has another KDK now it is told when it was
@@ -207,9 +207,9 @@ class HostFacts:
             return  # nobody has asked for it yet, or it is there (KPS-02)
         if running:
             if key not in self.doubted:
-                self.seen(key, held=not missing)
+                self.observe(key, held=not missing)
         elif own is None or missing or own.kdk == NONE:
-            self.seen(key, held=not missing)
+            self.observe(key, held=not missing)
             if own is not None and missing:
                 own.lacks(self.origin(key))
         elif self.places_of(key) == NOWHERE:
@@ -231,8 +231,8 @@ class HostFacts:
 
 
 @lru_cache(maxsize=1024)
-def _booted(places: Places, persists: Known) -> Places:
-    return frozenset(place.booted(persistence=on) for place in places for on in persists)
+def _boot_places(places: Places, persists: Known) -> Places:
+    return frozenset(place.after_boot(persistence=on) for place in places for on in persists)
 
 
 @lru_cache(maxsize=1024)
@@ -241,15 +241,15 @@ def _fitting(places: Places, held: bool) -> Places:
 
 
 @lru_cache(maxsize=1024)
-def _obtained(places: Places, written: frozenset[bool]) -> Places:
+def _receive_places(places: Places, written: frozenset[bool]) -> Places:
     return frozenset(
-        place.obtained(persistence=persists, how=Held.PUSHED)
+        place.after_receipt(persistence=persists, how=Held.PUSHED)
         for place in places
         for persists in written
     )
 
 
-def _turned(places: Iterable[Place], settings: Settings, *, on: bool) -> Iterator[Place]:
+def _turn_places(places: Iterable[Place], settings: Settings, *, on: bool) -> Iterator[Place]:
     for place in places:
         has = place.held is not Held.NO
         if not on:

@@ -134,7 +134,7 @@ class Listings:
         """From which of its provider's KDKs the key may be derived."""
         return self.origins.get(key, FIRST)
 
-    def born(self, key: str, now: float, *, old: bool = False) -> None:
+    def register_key(self, key: str, now: float, *, old: bool = False) -> None:
         """A key is seen for the first time; ``old``: it may have been made at any time."""
         found = self.of(key.partition("/")[0])
         origin = found.ever if old else found.lately(now) or found.ever
@@ -149,7 +149,7 @@ class Listings:
         if record.op == "inject":
             self._deleted_by[found.id] = entry.kept
         before = self._deleted_by.get(found.id, entry.kept)
-        others = faults.deleted(str(found.values.get("provider")), found.values.get("vcenter"))
+        others = faults.deletions_of(str(found.values.get("provider")), found.values.get("vcenter"))
         if found.id not in faults.there:
             entry.becomes(before | NONE if others else before, now)
         elif found.phase is Phase.ON:
@@ -157,7 +157,7 @@ class Listings:
         else:
             entry.may_be(NONE if found.phase is Phase.COMING else before | NONE, now)
 
-    def unattended(self, faults: Disturbances, now: float) -> None:
+    def open_deletions(self, faults: Disturbances, now: float) -> None:
         """Every deletion may be taken back by itself."""
         for found in faults.of("provider.delete"):
             if found.id in self._deleted_by:

@@ -78,7 +78,7 @@ class Operations(Placements):
         if self.vms.pop(name, None) is not None:
             self._keys.clear()
 
-    def _moved(self, record: Record) -> None:
+    def _take_move(self, record: Record) -> None:
         """One that was moved in order is on; any other may be listed by two hosts, or by none."""
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
         if record.type == "invoke":
@@ -88,11 +88,11 @@ class Operations(Placements):
         if number in self._moving:
             self._hold_move(vm, *self._moving.pop(number)[1:], record)
         if record.op == MIGRATE:
-            vm.migrated(number, record.type, record.t)
+            vm.end_migration(number, record.type, record.t)
             if record.type == "ok":
                 self._came(vm, str(record.data["host"]), ran=bool(record.data["ran"]))
         elif record.type == "fail" or (record.type, record.op) == ("ok", "vm.move"):
-            vm.ended(number, record.type, record.t, -1)
+            vm.end(number, record.type, record.t, -1)
             self._came(vm, str(record.data.get("host", vm.host)), ran=True)
         else:
             self._give_up(record.node)
@@ -114,9 +114,9 @@ class Operations(Placements):
         if ran:
             vm.came_to(host, self.nodes[host].boot)
             for key in vm.keys:
-                self.hosts[host].seen(key, held=True)
+                self.hosts[host].observe(key, held=True)
         else:
-            vm.restarted_elsewhere()
+            vm.note_restart_elsewhere()
             vm.host, vm.boot = host, -1
         self._keys.clear()
 
@@ -128,15 +128,15 @@ class Operations(Placements):
             if key != host.key and key not in others:
                 host.places.pop(key, None)
 
-    def _recrypted(self, record: Record) -> None:
+    def _take_recrypt(self, record: Record) -> None:
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.rekeyed.add(number)
             return
-        vm.recrypted(number, record.type, record.t)
+        vm.end_recrypt(number, record.type, record.t)
         if record.type == "ok" and vm.host in self.hosts:
             key = f"{record.data['provider']}/{record.data['key']}"
-            self.hosts[vm.host].seen(key, held=True)
+            self.hosts[vm.host].observe(key, held=True)
 
     def _operation(self, record: Record) -> None:
         vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
@@ -148,7 +148,7 @@ class Operations(Placements):
         else:
             self._starting.pop(number, None)
             if (choice := self._choices.pop(number, None)) is not None:
-                self._chosen(vm, choice, record)
+                self._take_placement(vm, choice, record)
                 return
             host, node, works = (
                 self.hosts.get(vm.host),
@@ -160,19 +160,19 @@ class Operations(Placements):
             if record.type == "ok" and not could and host is not None:
                 self.impossible = self.outcomes(Ask.START, vm, host)
             boot = node.boot if node and works else -1
-            vm.ended(number, record.type, record.t, boot, on=on)
+            vm.end(number, record.type, record.t, boot, on=on)
 
-    def _chosen(self, vm: VmFacts, choice: Choice, record: Record) -> None:
+    def _take_placement(self, vm: VmFacts, choice: Choice, record: Record) -> None:
         """The end of a power-on in a cluster in which DRS chooses the host. It is known where the
         record says so, else when a host tells of the VM; one that was refused may have moved."""
         self._hold_choice(choice, record)
         host = str(record.data.get("host", ""))
         if record.type != "ok" or host not in self.hosts:
-            vm.ended(int(record.data.get("n", 0)), record.type, record.t, -1)
+            vm.end(int(record.data.get("n", 0)), record.type, record.t, -1)
             return
         self._hold_move(vm, Ask.START, choice.could, record)
         self._came(vm, host, ran=True)
-        vm.ended(int(record.data.get("n", 0)), record.type, record.t, self.nodes[host].boot)
+        vm.end(int(record.data.get("n", 0)), record.type, record.t, self.nodes[host].boot)
 
     def _persistence(self, record: Record) -> None:
         """Of a host that is named, or the host of a VM that is: it is being turned on or off."""

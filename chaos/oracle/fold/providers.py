@@ -66,7 +66,7 @@ class Providers(Availability):
             elif known.excluded != excluded:
                 known.excluded = OPEN
 
-    def added(self, record: Record) -> None:
+    def take_addition(self, record: Record) -> None:
         """A standard one is added, or has other key servers; its keys are what they were."""
         asked = self.began_with(record)
         name, servers = str(asked.get("provider", "")), tuple(map(str, asked.get("servers", ())))
@@ -114,10 +114,10 @@ class Providers(Availability):
         known = self._inventories.get(backup, {})
         given = {key for keys in known.values() for key in keys}
         for name, vm in self.vms.items():
-            for key in self._brought(vm) - {*known.get(name, ())}:
+            for key in self._keys_brought(vm) - {*known.get(name, ())}:
                 self.not_granted[key] = YES if done and key not in given else OPEN
 
-    def _brought(self, vm: VmFacts) -> set[str]:
+    def _keys_brought(self, vm: VmFacts) -> set[str]:
         """Those of its keys that vCenter brings from key servers."""
         servers = self.realms.first.ways.servers
         return {key for key in vm.keys if key.partition("/")[0] in servers}
@@ -131,9 +131,9 @@ class Providers(Availability):
         if record.type != "invoke":
             self.realms.first.listings.forget(record.t, surely=done)
         for vm in self.vms.values():
-            self.not_granted |= dict.fromkeys(self._brought(vm), YES if done else OPEN)
+            self.not_granted |= dict.fromkeys(self._keys_brought(vm), YES if done else OPEN)
 
-    def led(self, record: Record) -> None:
+    def take_lead(self, record: Record) -> None:
         """A host is added, disconnected or reconnected."""
         if record.node not in self.hosts or record.type == "fail":
             return

@@ -52,7 +52,7 @@ class Realms:
         self._of_host: dict[str, Realm] = {}
         self._new = (disturbances, nodes)
 
-    def staged(self, vcenters: Iterable[str], leads: Mapping[str, str]) -> None:
+    def stage(self, vcenters: Iterable[str], leads: Mapping[str, str]) -> None:
         """These vCenters lead; ``leads``: which of them each host, where there are several."""
         first, *others = vcenters or ("",)
         self.first.ways.vcenter = first

@@ -74,7 +74,7 @@ class Trust:
     sealed_anew: bool = False
     untold: bool = False
 
-    def booted(self, *, changed: bool) -> None:
+    def boot(self, *, changed: bool) -> None:
         """A token is not kept over a boot; ``changed``: what it measures may be otherwise."""
         self.token = NO
         self.known = OPEN if changed or self.sealed_anew or self.untold else YES

@@ -76,7 +76,7 @@ class Upkeep(Providers):
             self.forgotten[key] = YES if done else OPEN
             for name, host in self.hosts.items():
                 way = self.way_to(name, key.partition("/")[0])
-                host.taken_away(key, surely=done and way.led_since < self.now)
+                host.take_away(key, surely=done and way.led_since < self.now)
 
     def key_known(self, record: Record) -> None:
         """vCenter knows the keys again."""
@@ -102,7 +102,7 @@ class Upkeep(Providers):
         if record.type == "invoke":
             vm.rekeyed.add(number)
         else:
-            vm.recrypted(number, record.type, record.t)
+            vm.end_recrypt(number, record.type, record.t)
 
     # ---- hosts ------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Upkeep(Providers):
         if record.node in self.hosts and record.type == "ok":
             self.hosts[record.node].disabled = False
 
-    def reinstalled(self, record: Record) -> None:
+    def take_reinstall(self, record: Record) -> None:
         """Nothing that the host had is there; its VMs are registered nowhere (NKP-19)."""
         host = self.hosts.get(record.node)
         if host is None or record.type == "info":
@@ -125,7 +125,7 @@ class Upkeep(Providers):
         if record.type == "invoke":
             host.stops = OPEN
             for key in host.places:
-                host.taken_away(key, surely=False)
+                host.take_away(key, surely=False)
             for own in host.native.values():
                 own.goes(surely=False)
         else:
@@ -188,7 +188,7 @@ _RENEWED: Final = {
 KNOWN: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(PROVIDERS, "provider"),
-        "provider.add": "added",
+        "provider.add": "take_addition",
         "provider.default": "default",
         "cluster.default-provider": "default",
         "vcenter.backup": "vcenter_backup",
@@ -209,13 +209,13 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
         "vm.remove-disk": "disks",
         "vm.register": "key_granted",
         "vm.unlock": "key_granted",
-        "host.add": "led",
-        "host.disconnect": "led",
-        "host.reconnect": "led",
+        "host.add": "take_lead",
+        "host.disconnect": "take_lead",
+        "host.reconnect": "take_lead",
         "host.disable-crypto": "crypto_off",
         "host.enable-crypto": "crypto_on",
         "host.prepare-crypto": "nothing",
-        "host.reinstall": "reinstalled",
+        "host.reinstall": "take_reinstall",
         "esx.command": "console",
         "trust.import-endorsement-key": "trust_imported",
         "trust.import-base-image": "trust_imported",
@@ -228,7 +228,7 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType(
 """The method that follows each operation of an administrator."""
 OF_A_VCENTER: Final = frozenset(
     {
-        *("provider", "added", "default", "key_removed", "key_known"),
+        *("provider", "take_addition", "default", "key_removed", "key_known"),
         *("vcenter_backup", "vcenter_restored", "vcenter_rebuilt"),
     }
 )

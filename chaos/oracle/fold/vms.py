@@ -88,7 +88,7 @@ class VmFacts:
         """What its host says of it."""
         first = self.seq == 0
         if not first and data["host"] != self.host:
-            self.restarted_elsewhere()
+            self.note_restart_elsewhere()
         self.host, self.keys = str(data["host"]), tuple(data["keys"])
         self.running, self.boot = data["power"] == ON, int(data["boot"])
         self.locked, self.missing = data["crypto"] == "locked", tuple(data["missing"])
@@ -108,7 +108,7 @@ class VmFacts:
         """A power operation is under way."""
         self.under_way[number] = False
 
-    def ended(self, number: int, kind: str, now: float, boot: int, *, on: bool = True) -> None:
+    def end(self, number: int, kind: str, now: float, boot: int, *, on: bool = True) -> None:
         """It had its effect (``ok``, in this boot of the host), had none (``fail``), or nobody
         knows (``info``). ``on``: whether it was to leave the VM so."""
         self.under_way.pop(number, None)
@@ -123,16 +123,16 @@ class VmFacts:
         elif kind == "info":
             self.wanted, self.open_until = OPEN, now + SETTLED_S
 
-    def migrated(self, number: int, kind: str, now: float) -> None:
+    def end_migration(self, number: int, kind: str, now: float) -> None:
         """A migration ended. When nobody knows how, it is on either host, and runs there unless
         one of both has failed (MOB-01)."""
         self.under_way.pop(number, None)
         self.ended_at = now
         if kind == "info":
-            self.restarted_elsewhere()
+            self.note_restart_elsewhere()
             self.adrift_until = now + SETTLED_S
 
-    def recrypted(self, number: int, kind: str, now: float) -> None:
+    def end_recrypt(self, number: int, kind: str, now: float) -> None:
         """It is under another key, of which its host tells at the next look, or under its old one;
         or nobody knows."""
         self.rekeyed.discard(number)
@@ -147,7 +147,7 @@ class VmFacts:
         """It runs on this host, in this boot of it, whose word of it is not heard yet."""
         self.host, self.boot, self.ran_boot = host, -1, boot
 
-    def said_again(self) -> None:
+    def hear_again(self) -> None:
         """Its host was asked after the last operation had ended, and says what it said before."""
         self._last_wanted = self._said_wanted
 
@@ -170,7 +170,7 @@ class VmFacts:
         self.due = False
         self.awaited = self.to_run == YES and not others_may_run_it
 
-    def restarted_elsewhere(self) -> None:
+    def note_restart_elsewhere(self) -> None:
         """A host tells of it that did not have it: what is known of boots is another host's."""
         self.tries.clear()
         self.due, self.awaited, self.ran_boot = False, False, -1

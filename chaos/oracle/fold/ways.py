@@ -129,7 +129,7 @@ class Ways:
         """What it had brought has come, when it has been shut for long enough."""
         way.could &= now - way.shut_since < SLACK_S
 
-    def booted(self, host: str) -> None:
+    def boot(self, host: str) -> None:
         """A new life of the host: nothing has come to it yet."""
         for (to, _), way in (*self._ways.items(), *self._away.items()):
             if to == host:
@@ -245,7 +245,7 @@ class Ways:
                 (
                     self._up(server),
                     self.disturbances.passes(self.vcenter, server),
-                    self.disturbances.believed(self.vcenter, provider, server),
+                    self.disturbances.trust_between(self.vcenter, provider, server),
                     self.disturbances.gives(server),
                 )
             )

@@ -42,13 +42,13 @@ def circumstance(
 ) -> Callable[[Callable[[Situation], bool]], Reason]:
     """A function that returns whether this circumstance is worth telling."""
 
-    def made(holds: Callable[[Situation], bool]) -> Reason:
+    def make_reason(holds: Callable[[Situation], bool]) -> Reason:
         def says(s: Situation) -> Letter | None:
             return Letter.NONE if holds(s) else None
 
         return Reason(number, says, cites, frozenset(instead_of), beside=True)
 
-    return made
+    return make_reason
 
 
 def works(s: Situation) -> Letter:

@@ -69,12 +69,12 @@ def _compare(fresh: int, forked: int) -> Figures:
 def cost_of(server: int, run: Callable[[int], object], seeds: list[int]) -> float:
     """CPU seconds of a run: what the fork server that forked it has spent, with its children."""
 
-    def spent() -> float:
+    def read_spent() -> float:
         time.sleep(REAPED_S)
         times = psutil.Process(server).cpu_times()
         return float(times.user + times.system + times.children_user + times.children_system)
 
-    before = spent()
+    before = read_spent()
     for seed in seeds:
         run(seed)
-    return (spent() - before) / len(seeds)
+    return (read_spent() - before) / len(seeds)

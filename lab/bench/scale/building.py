@@ -10,7 +10,7 @@ from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.scale.plot import growth
 from lab.bench.scale.shapes import VMS_PER_HOST, lab_of
 from lab.bench.scale.within import Costs, build_and_idle
-from lab.bench.scale.workers import measured
+from lab.bench.scale.workers import measure_in_worker
 
 CLUSTER = 50  # hosts
 
@@ -25,8 +25,8 @@ class BuildRatio(Benchmark):
 
     async def run(self, report: Report) -> Figures:
         small, large = (2, 4) if self.quick else (32, 100)
-        below = await measured(build_and_idle, lab_of(small), 0)
-        above = await measured(build_and_idle, lab_of(large), 0)
+        below = await measure_in_worker(build_and_idle, lab_of(small), 0)
+        above = await measure_in_worker(build_and_idle, lab_of(large), 0)
         details = {"small_s": below.build, "large_s": above.build}
         return Figures(above.build / below.build, details)
 
@@ -40,7 +40,7 @@ class BuildThousand(Benchmark):
 
     async def run(self, report: Report) -> Figures:
         hosts, clusters = (4, 2) if self.quick else (20 * CLUSTER, 20)
-        costs = await measured(build_and_idle, lab_of(hosts, clusters), 0)
+        costs = await measure_in_worker(build_and_idle, lab_of(hosts, clusters), 0)
         return Figures(costs.build, {"per_host_ms": 1000.0 * costs.build / hosts})
 
 
@@ -62,7 +62,7 @@ class Growth(Benchmark):
         costs: dict[int, Costs] = {}
         for count in clusters:
             hosts = count * each
-            costs[hosts] = await measured(build_and_idle, lab_of(hosts, count), minutes)
+            costs[hosts] = await measure_in_worker(build_and_idle, lab_of(hosts, count), minutes)
             report(f"  {hosts} hosts: {costs[hosts].build:.3g} s to build")
         details = {f"build_{hosts}_s": cost.build for hosts, cost in costs.items()}
         details |= {f"idle_{hosts}_s": of_a_minute(cost) for hosts, cost in costs.items()}

@@ -9,7 +9,7 @@ from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.scale.building import CLUSTER
 from lab.bench.scale.shapes import lab_of
 from lab.bench.scale.within import Census, census, idle_in_turns
-from lab.bench.scale.workers import measured
+from lab.bench.scale.workers import measure_in_worker
 
 MINUTES = 3  # idle lab minutes that are counted
 
@@ -69,7 +69,7 @@ class Capacity(Benchmark):
         sizes = (Size(4, 4), Size(4, 16), Size(8, 16)) if self.quick else self.sizes
         largest = Size(16, 32) if self.quick else self.largest
         small = [await self._census(size, report) for size in sizes]
-        uncached = await self._uncached(sizes[0], report)
+        uncached = await self._measure_in_turns(sizes[0], report)
         seen = await self._census(largest, report)
         details: dict[str, float] = {"idle_uncached": uncached}
         worst = 0.0
@@ -86,11 +86,11 @@ class Capacity(Benchmark):
             worst = max(worst, 100.0 * abs(is_there / foretold - 1.0))
         return Figures(worst, details)
 
-    async def _uncached(self, size: Size, report: Report) -> float:
+    async def _measure_in_turns(self, size: Size, report: Report) -> float:
         """What an idle minute costs more, as a ratio, when other labs are at work between."""
         lab = lab_of(size.hosts, self._clusters(size), vms=size.vms)
         labs = 2 if self.quick else self.turns
-        turns = await measured(idle_in_turns, lab, labs)
+        turns = await measure_in_worker(idle_in_turns, lab, labs)
         report(
             f"  {turns.ratio:.3g} times as much for {size.hosts:,} hosts with {labs - 1} such labs"
         )
@@ -101,7 +101,7 @@ class Capacity(Benchmark):
 
     async def _census(self, size: Size, report: Report) -> Census:
         lab = lab_of(size.hosts, self._clusters(size), vms=size.vms)
-        found = await measured(census, lab, MINUTES)
+        found = await measure_in_worker(census, lab, MINUTES)
         report(
             f"  {size.hosts:,} hosts, {size.vms:,} VMs: {found.build_s:.3g} s to build, "
             f"{found.memory_mib:.3g} MiB, {found.minute_s:.3g} s and {found.messages:,.0f} "

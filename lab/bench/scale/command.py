@@ -45,9 +45,9 @@ class WholeCommand(Benchmark):
     async def run(self, report: Report) -> Figures:
         with folder() as home:
             run = ("chaos", "run", EXPERIMENT, "--mode", "sim")
-            await _spent(home, *run)  # compiles what is imported
-            helped = await _spent(home, "--help")
-            return Figures(await _spent(home, *run), {"help_s": helped})
+            await _measure_command(home, *run)  # compiles what is imported
+            helped = await _measure_command(home, "--help")
+            return Figures(await _measure_command(home, *run), {"help_s": helped})
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -58,7 +58,7 @@ def _environment(home: Path) -> dict[str, str]:
     return env | {name: str(path) for name, path in own.items()}
 
 
-async def _spent(home: Path, *words: str) -> float:
+async def _measure_command(home: Path, *words: str) -> float:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -15,7 +15,7 @@ from chaos.observe.listing import all_hosts
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.building import CLUSTER
 from lab.bench.scale.shapes import lab_of
-from lab.bench.scale.spent import memory_of_all, spent_by_all, spent_by_each
+from lab.bench.scale.spent import cpu_s_of_all, cpu_s_of_each, memory_of_all
 from lab.bench.staging import folder, lab_for, make_lab, need_tpm
 from lab.building.course import unheard
 from lab.building.provision import provision
@@ -42,8 +42,8 @@ class _Living(Benchmark):
     async def ready(self) -> AsyncIterator[tuple[ProcessLab, dict[str, float]]]:
         """A lab that is ready; the seconds until it was, and the CPU seconds of all its parts."""
         with folder() as where:
-            begun, before = time.perf_counter(), spent_by_all()
-            lab = self.made(where)
+            begun, before = time.perf_counter(), cpu_s_of_all()
+            lab = self.build_lab(where)
             try:
                 try:
                     async with asyncio.timeout(LIMIT_S):
@@ -52,11 +52,11 @@ class _Living(Benchmark):
                 except TimeoutError:
                     raise CannotRun(f"not ready within {LIMIT_S:g} s") from None
                 took = time.perf_counter() - begun
-                yield lab, {"up_s": took, "up_cpu_s": spent_by_all() - before}
+                yield lab, {"up_s": took, "up_cpu_s": cpu_s_of_all() - before}
             finally:
                 await lab.close()
 
-    def made(self, where: Path) -> ProcessLab:
+    def build_lab(self, where: Path) -> ProcessLab:
         """The lab, not started."""
         return make_lab(where, **{**self.shape, **(self.quick_shape if self.quick else {})})
 
@@ -65,15 +65,15 @@ class _Living(Benchmark):
         its busiest process alone, which cannot have more than a hundred."""
         settle, last = (0.2, 0.5) if self.quick else (SETTLE_S, IDLE_S)
         await asyncio.sleep(settle)
-        begun, before, each = time.perf_counter(), spent_by_all(), spent_by_each()
+        begun, before, each = time.perf_counter(), cpu_s_of_all(), cpu_s_of_each()
         await asyncio.sleep(last)
         took = time.perf_counter() - begun
-        busiest = max(now - each.get(pid, 0.0) for pid, now in spent_by_each().items())
-        return 100.0 * (spent_by_all() - before) / took, 100.0 * busiest / took
+        busiest = max(now - each.get(pid, 0.0) for pid, now in cpu_s_of_each().items())
+        return 100.0 * (cpu_s_of_all() - before) / took, 100.0 * busiest / took
 
     async def at_rest(self, lab: ProcessLab) -> dict[str, float]:
         """Memory, and what idling takes, from ``SETTLE_S`` after ``rested_s``."""
-        rested_s = await self._rested_s(lab)
+        rested_s = await self._time_until_rest_s(lab)
         memory = memory_of_all()
         idle, busiest = await self.idle()
         return {
@@ -83,7 +83,7 @@ class _Living(Benchmark):
             "busiest_percent": busiest,
         }
 
-    async def _rested_s(self, lab: ProcessLab) -> float:
+    async def _time_until_rest_s(self, lab: ProcessLab) -> float:
         """How many seconds it takes from now until vCenter has looked at every host's TPM: it does
         so beside its other work, a few hosts at a time, so a lab that is ready still has it to do.
         """
@@ -181,7 +181,7 @@ class UpMaximum(_UpToRest):
         "idle_percent": Bar(Sense.BELOW, 100.0),
     }
 
-    def made(self, where: Path) -> ProcessLab:
+    def build_lab(self, where: Path) -> ProcessLab:
         """In clusters of fifty."""
         need_tpm()
         hosts, clusters = (4, 2) if self.quick else (2500, 50)
@@ -211,7 +211,7 @@ class SiteOutage(_Living):
             if any(unplanted):
                 raise CannotRun(next(why for why in unplanted if why))
             await for_each(lab.hosts(), lambda host: lab.power_off(host, "power_loss"))
-            begun, before = time.perf_counter(), spent_by_all()
+            begun, before = time.perf_counter(), cpu_s_of_all()
             booted: dict[NodeName, float] = {}
 
             async def come_back(host: NodeName) -> None:
@@ -224,5 +224,5 @@ class SiteOutage(_Living):
             async with asyncio.timeout(LIMIT_S):
                 await for_each(lab.hosts(), come_back)
             took = time.perf_counter() - begun
-            details = {"booted_s": max(booted.values()), "cpu_s": spent_by_all() - before}
+            details = {"booted_s": max(booted.values()), "cpu_s": cpu_s_of_all() - before}
             return Figures(took, details)

@@ -9,7 +9,7 @@ from lab.bench.benchmark import Bar, Benchmark, Figures, Report, Sense
 from lab.bench.experiment import EXPERIMENT
 from lab.bench.scale import within
 from lab.bench.scale.shapes import lab_of
-from lab.bench.scale.workers import measured
+from lab.bench.scale.workers import measure_in_worker
 from lab.play.prepare import prepare
 
 
@@ -24,7 +24,7 @@ class ListOfHosts(Benchmark):
     async def run(self, report: Report) -> Figures:
         hosts, few, many = (2, 4, 8) if self.quick else (100, 1000, 5000)
         below, above = [
-            await measured(
+            await measure_in_worker(
                 within.list_hosts, lab_of(hosts, vms=count, encrypted=False, power="off")
             )
             for count in (few, many)
@@ -44,7 +44,7 @@ class Observer(Benchmark):
         fewer = {"hosts": 2, "vms": 2} if self.quick else {}
         prepared = prepare(EXPERIMENT, within.SEED, {"tpm": "model", **fewer})
         plan = dump_plan(prepared.plan)
-        played, seconds = await measured(within.play, plan, prepared.topology)
-        idle = await measured(within.idle, plan, prepared.topology, seconds)
+        played, seconds = await measure_in_worker(within.play, plan, prepared.topology)
+        idle = await measure_in_worker(within.idle, plan, prepared.topology, seconds)
         details = {"play_ms": 1000 * played, "idle_ms": 1000 * idle, "virtual_s": seconds}
         return Figures(played / idle, details)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from lab.bench.scale.shapes import lab_of
 from lab.bench.scale.within import pushes
-from lab.bench.scale.workers import measured
+from lab.bench.scale.workers import measure_in_worker
 
 
 class Pushes(Benchmark):
@@ -26,7 +26,7 @@ class Pushes(Benchmark):
     async def run(self, report: Report) -> Figures:
         hosts = 3 if self.quick else 100
         topology = lab_of(hosts, encrypted=False, power="off")
-        seen = await measured(pushes, topology)
+        seen = await measure_in_worker(pushes, topology)
         if len(seen) != hosts:
             raise CannotRun(f"only {len(seen)} of {hosts} hosts were given a key")
         return Figures(

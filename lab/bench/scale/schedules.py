@@ -65,7 +65,7 @@ def stage(lab: SimLab, session: Session) -> None:
     experiment()
 
 
-def drawn(directory: Directory, seed: int) -> Plan:
+def draw_plan(directory: Directory, seed: int) -> Plan:
     """The plan of a seed: one fault in each slot, in an order that is drawn too."""
     draws = Draws(seed, "schedule")
     hosts = [f"esxi-{number:03d}" for number in range(1, 5)]
@@ -96,7 +96,7 @@ def drawn(directory: Directory, seed: int) -> Plan:
 def play(lab: SimLab, session: Session) -> tuple[str, float]:
     """The run: its verdict, and how many lab seconds it took."""
     before = lab.monotonic()
-    verdict, _ = simulate_plan(lab, drawn(lab.directory(), lab.seed), "bench")
+    verdict, _ = simulate_plan(lab, draw_plan(lab.directory(), lab.seed), "bench")
     return verdict.verdict, lab.monotonic() - before
 
 

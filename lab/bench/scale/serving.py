@@ -9,7 +9,7 @@ from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sens
 from lab.bench.creations import KMS, create_keys
 from lab.bench.memory import name_of
 from lab.bench.roundtrips import Call, Ends, both_ends, calls_within
-from lab.bench.scale.spent import spent_by
+from lab.bench.scale.spent import cpu_s_of
 from lab.bench.staging import stage
 
 
@@ -30,9 +30,9 @@ class CreationCost(Benchmark):
                 raise CannotRun(f"the key server is none of {', '.join(named)}")
             server = named[f"ks-{KMS}"]
             await create_keys(staged, count // 10)  # warm
-            before, mine = spent_by(server), time.process_time()
+            before, mine = cpu_s_of(server), time.process_time()
             await create_keys(staged, count)
-            spent, asking = spent_by(server) - before, time.process_time() - mine
+            spent, asking = cpu_s_of(server) - before, time.process_time() - mine
         return Figures(1e6 * spent / count, {"asker_us": 1e6 * asking / count})
 
 
@@ -60,6 +60,6 @@ class PortCost(Benchmark):
 
 async def _cost(ends: Ends, call: Call, seconds: float) -> float:
     """Microseconds of CPU per round trip, of this process and of the other end."""
-    before = time.process_time() + spent_by(ends.other)
+    before = time.process_time() + cpu_s_of(ends.other)
     done = await calls_within(call, seconds)
-    return 1e6 * (time.process_time() + spent_by(ends.other) - before) / done
+    return 1e6 * (time.process_time() + cpu_s_of(ends.other) - before) / done

@@ -17,7 +17,7 @@ T = TypeVar("T")
 LIMIT_S = 1800.0  # seconds; no bar, only the end of a run that hangs
 
 
-async def measured(function: Callable[..., T], *arguments: Any) -> T:
+async def measure_in_worker(function: Callable[..., T], *arguments: Any) -> T:
     """What ``function`` (of ``within``) returns; a ``Topology`` is sent as msgpack."""
     sent = [msgspec.msgpack.encode(a) if isinstance(a, Topology) else a for a in arguments]
 

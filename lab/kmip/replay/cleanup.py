@@ -30,12 +30,12 @@ async def cleanup(journal: Journal, servers: Sequence[Server]) -> None:
     not answer. What could not be destroyed stays in the journal, with the reason."""
     with journal.phase(Phase.CLEANUP) as played:
         for key in journal.keys:
-            key.left = await _destroyed(key, servers)
+            key.left = await _try_destroy(key, servers)
         left = sum(bool(key.left) for key in journal.keys)
         played.measures.update(destroyed=len(journal.keys) - left, left=left)
 
 
-async def _destroyed(key: Key, servers: Sequence[Server]) -> str:
+async def _try_destroy(key: Key, servers: Sequence[Server]) -> str:
     """Why the key is still there; empty when it is not."""
     first = [server for server in servers if server.name == key.server]
     why = "no server answers"
@@ -59,8 +59,8 @@ async def _destroy(key: Key, server: Server) -> None:
     with failures():
         revoke = RevokeRequest(unique_identifier=key.uid, revocation_reason=_WHY)
         try:
-            await talk.said("Revoke", revoke, RevokeResponse)
+            await talk.run_operation("Revoke", revoke, RevokeResponse)
         except OperationFailed:
             pass
         destroy = DestroyRequest(unique_identifier=key.uid)
-        await talk.said("Destroy", destroy, DestroyResponse)
+        await talk.run_operation("Destroy", destroy, DestroyResponse)

@@ -51,7 +51,7 @@ class Inspector:
         match item.response_payload:
             case DiscoverVersionsResponse(protocol_version=offered):
                 if dialect.VERSION not in offered:
-                    said = ", ".join(map(_written, offered)) or "no version"
+                    said = ", ".join(map(_format_version, offered)) or "no version"
                     yield Seen(kinds.VERSION_NOT_OFFERED, f"it offers {said}")
             case CreateResponse(unique_identifier=uid):
                 if uid in self._made:
@@ -81,7 +81,7 @@ def _version(answer: ResponseMessage) -> Iterator[Seen]:
     version = answer.response_header.protocol_version
     understood = any(item.operation is not None for item in answer.batch_item)
     if understood and version != dialect.VERSION:
-        yield Seen(kinds.VERSION_CHANGED, f"it answers under KMIP {_written(version)}")
+        yield Seen(kinds.VERSION_CHANGED, f"it answers under KMIP {_format_version(version)}")
 
 
 def _batch_id(asked: RequestItem, item: ResponseItem) -> Iterator[Seen]:
@@ -111,5 +111,5 @@ def _material(block: KeyBlock) -> KeyMaterial | None:
     return value if isinstance(value, KeyMaterial) else None
 
 
-def _written(version: ProtocolVersion) -> str:
+def _format_version(version: ProtocolVersion) -> str:
     return f"{version.protocol_version_major}.{version.protocol_version_minor}"

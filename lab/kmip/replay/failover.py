@@ -51,7 +51,7 @@ class Failover:
         """``servers`` are all of the provider, ``usable`` those that answered at the beginning."""
         with self._journal.phase(Phase.FAILOVER) as played:
             for server in usable:
-                await self._replicated(server, usable, played)
+                await self._probe_replication(server, usable, played)
             down = [server for server in servers if server not in usable]
             if down:
                 await self._takeover(down[0], usable[0], played)
@@ -62,26 +62,28 @@ class Failover:
 
     # ---- keys at other servers ------------------------------------------------------------------
 
-    async def _replicated(self, maker: Server, usable: Sequence[Server], played: Played) -> None:
+    async def _probe_replication(
+        self, maker: Server, usable: Sequence[Server], played: Played
+    ) -> None:
         """Keys of the flow that ``maker`` has made, and a new one, are at each other server."""
         others = [server for server in usable if server is not maker]
         if not others:
             return
-        earlier = [key for key in self._journal.known() if key.server == maker.name]
+        earlier = [key for key in self._journal.keys_with_value() if key.server == maker.name]
         primary = [
             key for key in self._journal.keys if key.use == PRIMARY_KEY and key.server == maker.name
         ]
         key = await self._new(maker)
         for other in others:
             if key is not None:
-                await self._seen(other, key, kinds.KEY_NOT_REPLICATED, played, "visible_s")
+                await self._wait_for_key(other, key, kinds.KEY_NOT_REPLICATED, played, "visible_s")
             await self._flow.fetch(other, earlier, kinds.KEY_NOT_REPLICATED)
             if self._journal.has_found(kinds.KEY_NOT_REPLICATED, other.name):
                 continue  # no key of another server is there, and this one is no exception
             for one in primary:
                 await self._flow.fetch_primary(other, one.uid)
 
-    async def _seen(
+    async def _wait_for_key(
         self, server: Server, key: Key, kind: Kind, played: Played, measure: str
     ) -> None:
         """Wait until the server has the key; the longest wait is the measure."""
@@ -132,19 +134,19 @@ class Failover:
         with failures():
             try:
                 uid = await down.vcenter.create()
-                journal.made(uid, down.name, VIRTUAL_MACHINE)
+                journal.record_key(uid, down.name, VIRTUAL_MACHINE)
             except (ProductError, OperationFailed):
                 pass
         with failures() as failed:
             try:
                 uid = await up.vcenter.create()
                 played.measures["failover_s"] = journal.now() - begun
-                key = journal.made(uid, up.name, VIRTUAL_MACHINE)
+                key = journal.record_key(uid, up.name, VIRTUAL_MACHINE)
                 key.value = (await up.vcenter.use(uid)).material
             except (ProductError, OperationFailed):
                 journal.fail(kinds.TAKEOVER_FAILED, up.name, failed)
                 return None
-        for earlier in self._journal.known():
+        for earlier in self._journal.keys_with_value():
             if earlier.server == down.name:
                 await self._flow.attempt(
                     kinds.TAKEOVER_FAILED, up, up.vcenter.use(earlier.uid, activate=False)
@@ -171,7 +173,7 @@ class Failover:
             return
         played.measures["recovery_s"] = self._journal.now() - begun
         if meanwhile is not None:
-            await self._seen(down, meanwhile, kinds.CATCH_UP_FAILED, played, "caught_up_s")
+            await self._wait_for_key(down, meanwhile, kinds.CATCH_UP_FAILED, played, "caught_up_s")
 
     def _skip(self, up: Server, why: str) -> None:
         self._journal.check(kinds.TAKEN_OVER, up.name, skipped=why)

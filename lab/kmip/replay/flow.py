@@ -103,7 +103,7 @@ class Flow:
     async def vsan(self, server: Server) -> None:
         """vCenter makes the KEK and the host key of a vSAN cluster, and its hosts fetch them, all
         at once. A host shows what vCenter shows, or a certificate of its own."""
-        keys = [await self._activated(server, VSAN_KEY, self._product) for _ in range(2)]
+        keys = [await self._create_active_key(server, VSAN_KEY, self._product) for _ in range(2)]
         ids = [key.uid for key in keys if key is not None]
 
         async def host(_: int) -> None:
@@ -119,7 +119,7 @@ class Flow:
     async def primary(self, server: Server) -> None:
         """The owner of the key server makes the primary key of a trusted provider, and a Key
         Provider Service fetches it."""
-        key = await self._activated(server, PRIMARY_KEY, ())
+        key = await self._create_active_key(server, PRIMARY_KEY, ())
         if key is not None:
             await self.fetch_primary(server, key.uid)
 
@@ -136,9 +136,9 @@ class Flow:
         if uid is None:
             return None
         self._journal.check(kinds.ANSWERS, server.name)
-        return self._journal.made(uid, server.name, use)
+        return self._journal.record_key(uid, server.name, use)
 
-    async def _activated(self, server: Server, use: str, tags: Tags) -> Key | None:
+    async def _create_active_key(self, server: Server, use: str, tags: Tags) -> Key | None:
         """A new key that is Active, and whose value nobody has fetched yet."""
         key = await self.create(server, use)
         if key is None:
@@ -191,12 +191,12 @@ class Flow:
         """The State of a key, as its status asks for it."""
         await self.attempt(kinds.STATUS_FAILED, server, server.vcenter.state(key.uid))
 
-    async def tagged(self, server: Server, key: Key) -> None:
+    async def verify_tag(self, server: Server, key: Key) -> None:
         """Whether a tag that the server took is there, which vCenter does not ask."""
         name, value = list(key.tags.items())[-1]
         step = f"Get Attributes ({name})"
         asked = GetAttributesRequest(unique_identifier=key.uid, attribute_name=(name,))
-        look = server.vcenter.said(step, asked, GetAttributesResponse)
+        look = server.vcenter.run_operation(step, asked, GetAttributesResponse)
         kept = await self.attempt(kinds.TAG_FAILED, server, look)
         if kept is None:
             return

@@ -125,11 +125,11 @@ class Door(Attempts):
         except OSError as error:
             return Attempt(refused=_words(error))
         try:
-            return await self._asked(reader, writer, uid, listens=listens)
+            return await self._attempt_request(reader, writer, uid, listens=listens)
         finally:
             await _end(writer)
 
-    async def _asked(
+    async def _attempt_request(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -142,7 +142,7 @@ class Door(Attempts):
         version, cipher = over.version() or "", suite[0] if suite else ""
         certificate = over.getpeercert(binary_form=True) or b""
 
-        def ended(**fields: str | bool) -> Attempt:
+        def build_attempt(**fields: str | bool) -> Attempt:
             return Attempt(version=version, cipher=cipher, certificate=certificate, **fields)  # type: ignore[arg-type]
 
         heard = False
@@ -155,19 +155,21 @@ class Door(Attempts):
             dialect.one(dialect.discover_versions(), answer, DiscoverVersionsResponse)
             heard = True
             if not uid:
-                return ended(heard=True)
+                return build_attempt(heard=True)
             asked = dialect.get(uid)
             answer = await self._exchange(reader, writer, asked)
             dialect.material(dialect.one(asked, answer, GetResponse))
         except (dialect.OperationFailed, KmipError) as refused:
-            return ended(heard=heard, why=str(refused))
+            return build_attempt(heard=heard, why=str(refused))
         except ssl.SSLError as error:
-            return ended(heard=heard, refused=_reason(error), alert="ALERT" in (error.reason or ""))
+            return build_attempt(
+                heard=heard, refused=_reason(error), alert="ALERT" in (error.reason or "")
+            )
         except TimeoutError:
-            return ended(heard=heard, refused=f"no answer within {self.within_s:g} s")
+            return build_attempt(heard=heard, refused=f"no answer within {self.within_s:g} s")
         except (OSError, EOFError) as error:
-            return ended(heard=heard, refused=_words(error))
-        return ended(heard=True, served=True)
+            return build_attempt(heard=heard, refused=_words(error))
+        return build_attempt(heard=True, served=True)
 
     async def _exchange(
         self,

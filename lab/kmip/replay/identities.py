@@ -11,7 +11,7 @@ from lab.kmip.replay.handshake import Shown
 from lab.kmip.replay.servers import Role
 from lab.kmip.replay.trust_flows import CERTIFICATE, KEY, Part
 from lab.schema.errors import KeysteadError
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 
 EXPIRED: Final = "expired"
 _ROLES: Final = (EXPIRED, Role.OTHER, Role.VSAN, Role.KPS)
@@ -38,7 +38,7 @@ def identities(given: Sequence[str]) -> Mapping[str, Pair]:
         role, equals, files = text.partition("=")
         certificate, comma, key = files.rpartition(",")
         if role not in _ROLES or not (equals and comma and certificate and key):
-            raise KeysteadError("KS-USE-003", f"--identity {told(text)}: {_FORM}")
+            raise KeysteadError("KS-USE-003", f"--identity {quote_if_needed(text)}: {_FORM}")
         if role in found:
             raise KeysteadError("KS-USE-003", f"--identity: {role} is given twice")
         found[role] = Pair(certificate=Path(certificate), key=Path(key))

@@ -42,7 +42,7 @@ class Isolation:
                 why = f"the server refuses the other client: {failed[0].error}"
                 journal.check(kinds.SEPARATE, server.name, skipped=why)
                 return
-        known = journal.known()
+        known = journal.keys_with_value()
         if not known:
             why = "no key was made that another client might see"
             journal.check(kinds.SEPARATE, server.name, skipped=why)
@@ -82,7 +82,7 @@ class Isolation:
         attribute = Attribute(attribute_name=_NAME, attribute_value=name)
         asked = LocateRequest(maximum_items=_LOCATED, attribute=(attribute,))
         try:
-            found = await other.said("Locate", asked, LocateResponse)
+            found = await other.run_operation("Locate", asked, LocateResponse)
         except (ProductError, OperationFailed):
             return False
         return key.uid in found.unique_identifier
@@ -95,7 +95,7 @@ class Isolation:
                 uid = await other.create()
             except (ProductError, OperationFailed):
                 return
-            key = journal.made(uid, server.name, "other client", by=Role.OTHER)
+            key = journal.record_key(uid, server.name, "other client", by=Role.OTHER)
             try:
                 await server.vcenter.use(key.uid, activate=False)
             except (ProductError, OperationFailed):

@@ -118,7 +118,7 @@ class Journal:
 
     # ---- what dialogues tell ------------------------------------------------------------------
 
-    def heard(self, server: str) -> Heard:
+    def step_recorder(self, server: str) -> Heard:
         """What a dialogue with ``server`` is to tell its steps to."""
 
         def hear(step: Step) -> None:
@@ -129,7 +129,7 @@ class Journal:
 
         return hear
 
-    def seen(self, server: str) -> Seen:
+    def answer_recorder(self, server: str) -> Seen:
         """What a dialogue with ``server`` is to show its answers to."""
 
         def see(step: str, asked: RequestMessage, answer: ResponseMessage) -> None:
@@ -186,11 +186,11 @@ class Journal:
 
     # ---- keys and phases ----------------------------------------------------------------------
 
-    def known(self) -> list[Key]:
+    def keys_with_value(self) -> list[Key]:
         """Keys of which a value is known."""
         return [key for key in self.keys if key.value is not None]
 
-    def made(self, uid: str, server: str, use: str, by: str = Role.VCENTER) -> Key:
+    def record_key(self, uid: str, server: str, use: str, by: str = Role.VCENTER) -> Key:
         """Write down a key that a server has made."""
         key = Key(uid, server, use, by)
         self.keys.append(key)

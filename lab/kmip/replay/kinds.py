@@ -496,7 +496,7 @@ def is_broken(error: str) -> bool:
     return error.partition(":")[0] in _BROKEN
 
 
-def unanswered(error: str) -> Kind:
+def kind_of_failure(error: str) -> Kind:
     """The kind of finding that a failed connection is: who does not trust whom, if it is that."""
     kind, _, why = error.partition(": ")
     if kind == "TlsFailure" and why.startswith("the certificate of the other end"):
@@ -511,5 +511,7 @@ def consequence(kind: Kind, error: str) -> str:
     """What a vCenter makes of a step that failed: of a broken connection it knows no more than
     that; a refused tag is forgiven all the same."""
     return (
-        unanswered(error).vcenter if is_broken(error) and kind is not TAG_FAILED else kind.vcenter
+        kind_of_failure(error).vcenter
+        if is_broken(error) and kind is not TAG_FAILED
+        else kind.vcenter
     )

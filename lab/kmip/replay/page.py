@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chaos.report.filling import filled
+from chaos.report.filling import fill_template
 from lab.kmip.replay.findings import Verdict
 from lab.schema.answers.replay import ReplayReport, ReplayServer
 
@@ -32,7 +32,7 @@ def page(report: ReplayReport) -> str:
         "word": _WORDS[Verdict(report.verdict)],
         "servers": [_server(server) for server in report.servers],
     }
-    return filled("replay.html", values, title=f"{where}: {report.verdict}")
+    return fill_template("replay.html", values, title=f"{where}: {report.verdict}")
 
 
 def _server(server: ReplayServer) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Replay:
         trust = Trust(journal, self._client, self._wall(), plan.expiry_days * DAY_S)
         usable = await trust.play(self._servers, plan.flows)
         for phase in PHASES:
-            if why := self._left_out(phase, plan, usable):
+            if why := self._reason_to_skip(phase, plan, usable):
                 journal.skip(phase, why)
                 continue
             self._tell(f"{phase}: begun", 0, 0)
@@ -115,7 +115,7 @@ class Replay:
             with journal.phase(Phase.SOAK):
                 await self._soak(flow, usable, plan.soak_s)
 
-    def _left_out(self, phase: Phase, plan: Plan, usable: Sequence[Server]) -> str:
+    def _reason_to_skip(self, phase: Phase, plan: Plan, usable: Sequence[Server]) -> str:
         """Why a phase is not played; empty when it is."""
         if phase not in plan.phases:
             return _NOT_ASKED
@@ -125,7 +125,7 @@ class Replay:
             return _ONE_SERVER
         if phase is Phase.ISOLATION and not plan.isolation:
             return _NO_OTHER
-        if phase is Phase.STORM and not self._journal.known():
+        if phase is Phase.STORM and not self._journal.keys_with_value():
             return _NO_KEYS
         return ""
 
@@ -153,11 +153,11 @@ class Replay:
         else:
             await flow.primary(first)
         self._tell("flow: keys are fetched again", 0, 0)
-        await flow.fetch(first, self._journal.known(), kinds.FETCH_FAILED)
-        for key in self._journal.known()[:1]:
+        await flow.fetch(first, self._journal.keys_with_value(), kinds.FETCH_FAILED)
+        for key in self._journal.keys_with_value()[:1]:
             await flow.status(first, key)
         for key in [key for key in journal.keys if key.tags][-1:]:
-            await flow.tagged(first, key)
+            await flow.verify_tag(first, key)
         for server in servers:
             await flow.missing(server)
 

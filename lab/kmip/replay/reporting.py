@@ -25,7 +25,7 @@ SKIPPED: Final = "skipped"
 _WORST: Final = (Level.ERROR.value, Level.NOTICE.value, PASSED)
 
 
-def reported(
+def build_report(
     journal: Journal, *, began: float, seconds: float, keystead: str, connection: str, vcenter: str
 ) -> ReplayReport:
     """What there is until now; ``began`` in Unix seconds."""

@@ -17,7 +17,7 @@ from lab.kmip.replay.handshake import Door
 from lab.kmip.replay.identities import Pair
 from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay, Tell
-from lab.kmip.replay.reporting import reported
+from lab.kmip.replay.reporting import build_report
 from lab.kmip.replay.servers import Client, Role, Server
 from lab.kmip.replay.storm import room_for
 from lab.kmip.standalone import check, standalone
@@ -57,7 +57,7 @@ class Settings:
     login: Login | None = None
 
 
-def replayed(
+def run_replay(
     settings: Settings, plan: Plan, *, tell: Tell, interrupted: Callable[[ReplayReport], None]
 ) -> ReplayReport:
     """Play it to its end; ``interrupted`` gets what there is when a person ends it before.
@@ -75,7 +75,7 @@ def replayed(
     began, begun = time.time(), time.monotonic()
 
     def report() -> ReplayReport:
-        return reported(
+        return build_report(
             journal,
             began=began,
             seconds=time.monotonic() - begun,
@@ -112,7 +112,7 @@ def _identities(settings: Settings) -> dict[str, TlsIdentity]:
 
 def _client(settings: Settings, identity: TlsIdentity) -> Client:
     own = identity.chain[0]
-    expired = strangers.expired(own, identity.key, settings.client.key)
+    expired = strangers.build_expired(own, identity.key, settings.client.key)
     if settings.expired is not None:
         certificates.pair(settings.expired.certificate, settings.expired.key)
         expired = settings.expired.shown
@@ -140,8 +140,8 @@ async def _play(
                 within_s=within_s,
                 login=None if who == Role.OTHER else settings.login,
                 pooled=settings.connection == "pooled",
-                heard=journal.heard(name),
-                seen=journal.seen(name),
+                heard=journal.step_recorder(name),
+                seen=journal.answer_recorder(name),
             )
         return known
 

@@ -25,7 +25,7 @@ async def storm(journal: Journal, servers: Sequence[Server], hosts: int, *, apar
     """So many hosts at once fetch keys that can be had, one after the other: a session each, as
     vCenter has it for a host, at the servers in turn. ``apart``: servers do not have the keys of
     each other, so that each key is fetched where it was made."""
-    keys = [key for key in journal.known() if not key.lost][:MOST_KEYS]
+    keys = [key for key in journal.keys_with_value() if not key.lost][:MOST_KEYS]
     made_at = {server.name: server for server in servers}
     fetches = Latency()
     failed: dict[str, list[Failed]] = {}

@@ -32,7 +32,7 @@ def unknown(certificate: bytes) -> Shown:
     return Shown(_self_signed(subject, key, now - _DAY, now + _DAY), pem)
 
 
-def expired(certificate: bytes, key: KeyMaterial, key_file: Path) -> Shown | None:
+def build_expired(certificate: bytes, key: KeyMaterial, key_file: Path) -> Shown | None:
     """``certificate`` as it would be after its end, signed by its own key; None for one that an
     authority has issued, which alone could do that. ``key`` is PKCS#8 DER, ``key_file`` has it."""
     found = x509.load_der_x509_certificate(certificate)

@@ -38,7 +38,7 @@ class Trust:
         with self._journal.phase(Phase.TRUST):
             for server in servers:
                 await self._look(server)
-            usable = await self._added(servers)
+            usable = await self._add_servers(servers)
             for server in usable:
                 await self._others(server)
                 for flow in flows:
@@ -82,7 +82,7 @@ class Trust:
 
     # ---- adding -------------------------------------------------------------------------------
 
-    async def _added(self, servers: Sequence[Server]) -> list[Server]:
+    async def _add_servers(self, servers: Sequence[Server]) -> list[Server]:
         """Those that were added. Whether a silent one is an error is known after the last."""
         journal = self._journal
         silent: dict[str, Failed] = {}
@@ -105,7 +105,7 @@ class Trust:
             else:
                 journal.fail(kinds.SERVER_NOT_ADDED, server.name, failed)
         for name, one in silent.items():
-            kind = kinds.SERVER_DOWN if usable else kinds.unanswered(one.error)
+            kind = kinds.SERVER_DOWN if usable else kinds.kind_of_failure(one.error)
             journal.fail(kind, name, [one])
         return usable
 
@@ -154,7 +154,7 @@ class Trust:
             except (ProductError, OperationFailed):
                 self._journal.fail(kinds.CREATE_FAILED, server.name, failed)
                 return None
-        self._journal.made(uid, server.name, "trust")
+        self._journal.record_key(uid, server.name, "trust")
         with failures() as failed:
             try:
                 await server.vcenter.use(uid)
@@ -176,7 +176,7 @@ class Trust:
         with failures() as failed:
             try:
                 await talk.add_server()
-                key = journal.made(await talk.create(), name, f"trust flow {flow}", by=flow)
+                key = journal.record_key(await talk.create(), name, f"trust flow {flow}", by=flow)
                 await talk.use(key.uid)
             except (ProductError, OperationFailed):
                 journal.fail(kinds.TRUST_FLOW_REFUSED._replace(check=check), name, failed[:1])

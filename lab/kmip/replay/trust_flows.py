@@ -71,7 +71,7 @@ _TODO: Final[Mapping[TrustFlow, tuple[str, str]]] = {
 }
 
 
-def made(folder: Path, name: str) -> tuple[Part, ...]:
+def ensure_parts(folder: Path, name: str) -> tuple[Part, ...]:
     """vCenter's part of every flow in ``folder``; files that are there already stay as they are.
     ``name`` is the common name of vCenter. KS-KMIP-004 where they cannot be written."""
     try:

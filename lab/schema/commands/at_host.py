@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from lab.schema.commands.crypto import check_key
 from protocol import names
 from protocol.messages.host import MARKER_LIMIT
@@ -28,7 +28,7 @@ class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-prov
     provider: str
 
     def __post_init__(self) -> None:
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-keys"):
@@ -63,8 +63,8 @@ class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
     vm: str = ""
 
     def __post_init__(self) -> None:
-        named(names.DUMP, self.dump)
-        named(names.VM, self.vm)
+        check_names(names.DUMP, self.dump)
+        check_names(names.VM, self.vm)
         if len(self.marker) > MARKER_LIMIT:
             raise wrong(f"a marker has at most {MARKER_LIMIT} bytes")
 
@@ -84,7 +84,7 @@ class _OneDump(Command[A], Generic[A], frozen=True):
     def __post_init__(self) -> None:
         if not self.dump:
             raise wrong("a dump has a name")
-        named(names.DUMP, self.dump)
+        check_names(names.DUMP, self.dump)
 
 
 class HostDumpDecrypt(_OneDump["DumpContent"], frozen=True, tag="host.dump.decrypt"):

@@ -57,7 +57,7 @@ def answer_type(command: type[Command[A]]) -> type[A]:
     raise TypeError(f"{command.__name__} does not say what answers it")
 
 
-def named(rule: NameRule, *texts: str) -> None:
+def check_names(rule: NameRule, *texts: str) -> None:
     """KS-USE-003 for the first of ``texts`` that is no such name; an empty one says nothing."""
     for text in texts:
         if text and (fault := rule.fault(text)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class VmClone(Command["Vm"], frozen=True, tag="vm.clone"):
     def __post_init__(self) -> None:
         if not self.vm or not self.clone:
             raise wrong("a clone has a source, and a name of its own")
-        named(names.VM, self.vm, self.clone)
-        named(names.NODE, self.host)
-        named(names.PROVIDER, self.provider)
+        check_names(names.VM, self.vm, self.clone)
+        check_names(names.NODE, self.host)
+        check_names(names.PROVIDER, self.provider)
 
 
 class VmTemplate(Command["Vm"], frozen=True, tag="vm.template"):
@@ -55,7 +55,7 @@ class _Snapshot(Command["Vm"], frozen=True):
     def __post_init__(self) -> None:
         if not self.snapshot:
             raise wrong("a snapshot has a name")
-        named(names.SNAPSHOT, self.snapshot)
+        check_names(names.SNAPSHOT, self.snapshot)
 
 
 class VmSnapshotCreate(_Snapshot, frozen=True, tag="vm.snapshot.create"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 from protocol.terms import CryptoMode
 
@@ -62,7 +62,7 @@ class ClusterCryptoMode(Command["Cluster"], frozen=True, tag="cluster.crypto-mod
     provider: str = ""
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class ClusterSetHa(Command["Cluster"], frozen=True, tag="cluster.set-ha"):
@@ -72,7 +72,7 @@ class ClusterSetHa(Command["Cluster"], frozen=True, tag="cluster.set-ha"):
     ha: Literal["on", "off"]
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class ClusterSetDrs(Command["Cluster"], frozen=True, tag="cluster.set-drs"):
@@ -82,7 +82,7 @@ class ClusterSetDrs(Command["Cluster"], frozen=True, tag="cluster.set-drs"):
     drs: Literal["off", "manual", "partiallyAutomated", "fullyAutomated"]
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class ClusterDefaultProvider(Command["Cluster"], frozen=True, tag="cluster.default-provider"):
@@ -92,8 +92,8 @@ class ClusterDefaultProvider(Command["Cluster"], frozen=True, tag="cluster.defau
     provider: str = ""
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
-        named(names.PROVIDER, self.provider)
+        check_names(names.CLUSTER, self.cluster)
+        check_names(names.PROVIDER, self.provider)
 
 
 class GetAlarms(Command["AlarmList"], frozen=True, tag="get.alarms"):
@@ -110,7 +110,7 @@ class AlarmAcknowledge(Command["Host"], frozen=True, tag="alarm.acknowledge"):
     host: str
 
     def __post_init__(self) -> None:
-        named(names.NODE, self.host)
+        check_names(names.NODE, self.host)
 
 
 class KeyIds(Command["KnownKeyList"], frozen=True, tag="key.ids"):
@@ -123,7 +123,7 @@ class KeyGenerate(Command["KnownKey"], frozen=True, tag="key.generate"):
     provider: str = ""
 
     def __post_init__(self) -> None:
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):

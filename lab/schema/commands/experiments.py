@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def _run(name: str) -> None:
     """A run is a folder of that name."""
     if not name:
         raise wrong("a run has a name")
-    named(names.RUN, name)
+    check_names(names.RUN, name)
 
 
 class GetDirectory(Command["Directory"], frozen=True, tag="get.directory"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        named(names.FAULT, self.id)
+        check_names(names.FAULT, self.id)
         _lease(self.lease_s)
         _flat(self.values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.releases import release_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class VmRegister(Command["Vm"], frozen=True, tag="vm.register"):
     def __post_init__(self) -> None:
         if not self.vm:
             raise wrong("a VM has a name")
-        named(names.VM, self.vm)
+        check_names(names.VM, self.vm)
         if self.on_host and not self.host:
             raise wrong("--on-host needs --host: vCenter is not asked")
 
@@ -88,8 +88,8 @@ class HostAdd(Command["Host"], frozen=True, tag="host.add"):
     cluster: str = ""
 
     def __post_init__(self) -> None:
-        named(names.NODE, self.host)
-        named(names.CLUSTER, self.cluster)
+        check_names(names.NODE, self.host)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class HostRemove(_OfHosts["HostRemovalList"], frozen=True, tag="host.remove"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from lab.schema.commands.base import Command, absolute, named, wrong
+from lab.schema.commands.base import Command, absolute, check_names, wrong
 from protocol import names
 from protocol.terms import RootKind
 
@@ -34,6 +34,30 @@ class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
 
     key: str
     kms: str = ""
+
+
+class _Grant(Command["Key"], frozen=True):
+    """``key`` is its id; ``scope`` is another one than its own. ``kms``: one key server; empty: all
+    of the lab that have the key."""
+
+    key: str
+    scope: str
+    kms: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.scope:
+            raise wrong("to whom: give a scope; that of a vCenter is its name")
+        check_names(names.SCOPE, self.scope)
+
+
+class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):
+    """Let the clients of another scope get this key, and no other one of its scope. KS-USE-002 when
+    no server has it."""
+
+
+class KmsKeyUngrant(_Grant, frozen=True, tag="kms.key.ungrant"):
+    """Let the clients of that scope get the key no more; those that have it keep it. KS-USE-002
+    when no server has it."""
 
 
 class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
@@ -61,7 +85,7 @@ class _Backup(Command["KeyBackup"], frozen=True):
     def __post_init__(self) -> None:
         if not self.backup:
             raise wrong("a backup has a name")
-        named(names.BACKUP, self.backup)
+        check_names(names.BACKUP, self.backup)
 
 
 class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
@@ -141,8 +165,8 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     def __post_init__(self) -> None:
         if not self.provider:
             raise wrong("a key provider has a name")
-        named(names.PROVIDER, self.provider)
-        named(
+        check_names(names.PROVIDER, self.provider)
+        check_names(
             names.NODE, *(one.removeprefix(BUS) for one in self.servers if not one.startswith(KMIP))
         )
         if not all(self.servers) or not self.servers:
@@ -182,7 +206,7 @@ class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
     def __post_init__(self) -> None:
         if not self.provider:
             raise wrong("a key provider has a name")
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):

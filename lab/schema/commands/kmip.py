@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, absolute, named, wrong
+from lab.schema.commands.base import Command, absolute, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
 
     ``node``: a host of vSAN, or a Key Provider Service; ``renew``: it shows another certificate
     from now on. What is empty of ``role`` and ``scope`` stays as the server has it of that client;
-    one that is new gets the role of such a node, else client, and the scope ``default``.
+    one that is new gets the role of such a node, else client, and the scope of its vCenter or of
+    its vSAN, else ``default``.
     """
 
     kms: str
@@ -38,7 +39,7 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
     def __post_init__(self) -> None:
         if sum(map(bool, (self.provider, self.certificate, self.node))) != 1:
             raise wrong("whose certificate: name a provider, a node or a file, and one alone")
-        named(names.SCOPE, self.scope)
+        check_names(names.SCOPE, self.scope)
         if self.renew and not self.node:
             raise wrong("a node renews its own: for a provider it is provider renew-certificate")
 
@@ -68,7 +69,7 @@ class KmsScope(Command["KmsIdentityList"], frozen=True, tag="kms.scope"):
     def __post_init__(self) -> None:
         if not self.scope and not self.role:
             raise wrong("where to: give a scope, a role, or both")
-        named(names.SCOPE, self.scope)
+        check_names(names.SCOPE, self.scope)
 
 
 class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 from protocol.terms import MigrateEncryption
 
@@ -29,12 +29,12 @@ class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
     def __post_init__(self) -> None:
         if not self.vm or not self.host:
             raise wrong("a migration has a VM, and a host that it goes to")
-        named(names.VM, self.vm)
-        named(names.NODE, self.host)
+        check_names(names.VM, self.vm)
+        check_names(names.NODE, self.host)
         if self.to_vcenter:
-            named(names.NODE, self.to_vcenter)
+            check_names(names.NODE, self.to_vcenter)
         if self.to_user:
-            named(names.PRINCIPAL, self.to_user)
+            check_names(names.PRINCIPAL, self.to_user)
             if not self.to_vcenter:
                 raise wrong("a user of another vCenter is for a move to one: name it too")
 

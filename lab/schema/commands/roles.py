@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 from protocol.authorization import Privilege
 
@@ -32,7 +32,7 @@ class _Role(Command["RoleList"], frozen=True):
     def __post_init__(self) -> None:
         if not self.role:
             raise wrong("a role has a name")
-        named(names.ROLE, self.role, self.like)
+        check_names(names.ROLE, self.role, self.like)
 
 
 class RoleCreate(_Role, frozen=True, tag="role.create"):
@@ -49,7 +49,7 @@ class RoleDelete(Command["RoleList"], frozen=True, tag="role.delete"):
     role: str
 
     def __post_init__(self) -> None:
-        named(names.ROLE, self.role)
+        check_names(names.ROLE, self.role)
 
 
 class UserSet(Command["UserList"], frozen=True, tag="user.set"):
@@ -61,8 +61,8 @@ class UserSet(Command["UserList"], frozen=True, tag="user.set"):
     def __post_init__(self) -> None:
         if not self.user or not self.role:
             raise wrong("a user and a role have names")
-        named(names.PRINCIPAL, self.user)
-        named(names.ROLE, self.role)
+        check_names(names.PRINCIPAL, self.user)
+        check_names(names.ROLE, self.role)
 
 
 class UserDelete(Command["UserList"], frozen=True, tag="user.delete"):
@@ -71,4 +71,4 @@ class UserDelete(Command["UserList"], frozen=True, tag="user.delete"):
     user: str
 
     def __post_init__(self) -> None:
-        named(names.PRINCIPAL, self.user)
+        check_names(names.PRINCIPAL, self.user)

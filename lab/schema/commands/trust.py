@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lab.schema.commands.base import Command, absolute, named, wrong
+from lab.schema.commands.base import Command, absolute, check_names, wrong
 from protocol import names
 from protocol.authorization import ADMINISTRATOR
 from protocol.trust import TrustItem
@@ -91,7 +91,7 @@ class TrustKeyProvider(Command["TrustAuthority"], frozen=True, tag="trust.key-pr
     servers: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class TrustServers(Command["TrustAuthority"], frozen=True, tag="trust.key-servers"):
@@ -114,7 +114,7 @@ class TrustRegister(Command["Provider"], frozen=True, tag="trust.register"):
     default: bool = False
 
     def __post_init__(self) -> None:
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class TrustSetup(Command["TrustedHostList"], frozen=True, tag="trust.setup"):

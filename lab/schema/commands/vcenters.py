@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class _OfBackup(Command["VcenterCopy"], frozen=True):
     def __post_init__(self) -> None:
         if not self.backup:
             raise wrong("a backup has a name")
-        named(names.BACKUP, self.backup)
+        check_names(names.BACKUP, self.backup)
 
 
 class VcenterBackup(_OfBackup, frozen=True, tag="vcenter.backup"):

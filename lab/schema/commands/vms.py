@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     def __post_init__(self) -> None:
         if not self.vm:
             raise wrong("a VM has a name")
-        named(names.VM, self.vm)
-        named(names.CLUSTER, self.cluster)
-        named(names.NODE, self.host)
-        named(names.PROVIDER, self.provider)
+        check_names(names.VM, self.vm)
+        check_names(names.CLUSTER, self.cluster)
+        check_names(names.NODE, self.host)
+        check_names(names.PROVIDER, self.provider)
 
 
 class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
@@ -79,7 +79,7 @@ class VmAddDisk(Command["VmDisks"], frozen=True, tag="vm.add-disk"):
     own_key: bool = False
 
     def __post_init__(self) -> None:
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):

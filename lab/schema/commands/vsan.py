@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.schema.commands.base import Command, named, wrong
+from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class VsanDescribe(Command["Vsan"], frozen=True, tag="vsan.describe"):
     cluster: str
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class VsanEnable(Command["Vsan"], frozen=True, tag="vsan.enable"):
@@ -31,10 +31,10 @@ class VsanEnable(Command["Vsan"], frozen=True, tag="vsan.enable"):
     erase_disks_before_use: bool = False
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
         if not self.provider:
             raise wrong("provider: vSAN encryption names its key provider")
-        named(names.PROVIDER, self.provider)
+        check_names(names.PROVIDER, self.provider)
 
 
 class VsanDisable(Command["Vsan"], frozen=True, tag="vsan.disable"):
@@ -43,7 +43,7 @@ class VsanDisable(Command["Vsan"], frozen=True, tag="vsan.disable"):
     cluster: str
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class VsanRekey(Command["Vsan"], frozen=True, tag="vsan.rekey"):
@@ -57,7 +57,7 @@ class VsanRekey(Command["Vsan"], frozen=True, tag="vsan.rekey"):
     allow_reduced_redundancy: bool = False
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
         if self.allow_reduced_redundancy and not self.deep:
             raise wrong("allow-reduced-redundancy: a shallow rekey moves no data")
 
@@ -68,7 +68,7 @@ class VsanHealth(Command["VsanHealthReport"], frozen=True, tag="vsan.health"):
     cluster: str
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
+        check_names(names.CLUSTER, self.cluster)
 
 
 class VsanObjectCreate(Command["Vsan"], frozen=True, tag="vsan.object-create"):
@@ -80,8 +80,8 @@ class VsanObjectCreate(Command["Vsan"], frozen=True, tag="vsan.object-create"):
     blocks: int = 64
 
     def __post_init__(self) -> None:
-        named(names.CLUSTER, self.cluster)
-        named(names.VSAN_OBJECT, self.object)
+        check_names(names.CLUSTER, self.cluster)
+        check_names(names.VSAN_OBJECT, self.object)
 
 
 class VsanObjectWrite(Command["VsanObjectContent"], frozen=True, tag="vsan.object-write"):

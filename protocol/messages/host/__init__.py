@@ -14,6 +14,7 @@ the lab's control plane) uses the same messages without a session.
 - ``vtpm``         virtual TPMs, and what guests do with them
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
+- ``intruder``     VMs that a host lists though it does not have them
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ from protocol.messages.host.ha import (
     HaState,
     HaVote,
     SetHaConfiguration,
+)
+from protocol.messages.host.intruder import (
+    ClaimedVm,
+    HostClaim,
+    HostClaims,
+    QueryHostClaims,
 )
 from protocol.messages.host.maintenance import (
     HostEnterMaintenanceMode,
@@ -179,6 +186,7 @@ __all__ = [
     "ChangeHostKey",
     "CheckForUpdates",
     "CheckRelocate",
+    "ClaimedVm",
     "Command",
     "CryptoKeyResult",
     "CryptoManagerHostDisable",
@@ -215,6 +223,8 @@ __all__ = [
     "HostAddDisk",
     "HostAddVtpm",
     "HostAttested",
+    "HostClaim",
+    "HostClaims",
     "HostCloneVm",
     "HostCreateSnapshot",
     "HostCreateVm",
@@ -251,6 +261,7 @@ __all__ = [
     "OpenSession",
     "ProviderRef",
     "QueryHost",
+    "QueryHostClaims",
     "QueryTpmAttestationReport",
     "QueryTrustedConfiguration",
     "QueryTrustedServices",

@@ -93,6 +93,7 @@ from protocol.messages.kms.pair import (
     QueryPair,
     Replica,
     ReplicateKeys,
+    SharedName,
 )
 from protocol.messages.kms.rejections import (
     OF_MATERIAL,
@@ -183,6 +184,7 @@ __all__ = [
     "RotateKek",
     "ScopeIdentity",
     "ServerVersions",
+    "SharedName",
     "Standing",
     "TellChanges",
     "TrustIdentity",

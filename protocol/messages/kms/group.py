@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request, Sealed
-from protocol.messages.kms.pair import Replica
+from protocol.messages.kms.pair import Replica, SharedName
 from protocol.terms import KeyId, NodeName
 
 
@@ -138,6 +138,7 @@ class GroupStatus(Reply, frozen=True, kw_only=True):
     ``conflicts``: keys that were changed on two servers while neither knew of the other's change.
     ``stale_serves``: how often a key was given here after it was revoked or destroyed elsewhere.
     ``keys_breached``: ids with two materials; ``breaches`` are the first that were found.
+    ``names_shared``: Names that several keys have; ``shared_names`` are the first of them.
     """
 
     mode: str = ""
@@ -151,3 +152,5 @@ class GroupStatus(Reply, frozen=True, kw_only=True):
     stale_serves: int = 0
     keys_breached: int = 0
     breaches: tuple[Breach, ...] = ()
+    names_shared: int = 0
+    shared_names: tuple[SharedName, ...] = ()

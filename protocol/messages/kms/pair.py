@@ -93,6 +93,13 @@ class PairJoined(Reply, frozen=True, kw_only=True):
     everything: bool
 
 
+class SharedName(msgspec.Struct, frozen=True, kw_only=True):
+    """A Name that several keys of one scope have, as servers that were apart have given it."""
+
+    name: str
+    key_ids: tuple[KeyId, ...]
+
+
 class QueryPair(Request["PairStatus"], frozen=True, kw_only=True):
     """How the server stands with the other of its pair; an operator's question."""
 
@@ -101,10 +108,13 @@ class PairStatus(Reply, frozen=True, kw_only=True):
     """``peer`` None: it is in no pair. ``waiting``: keys that the peer has not confirmed.
 
     ``down_since``: Unix seconds of this server's clock since when the peer is marked as down,
-    None when it is not; ``why`` it is.
+    None when it is not; ``why`` it is. ``names_shared``: how many Names several keys have;
+    ``shared_names`` are the first of them.
     """
 
     peer: NodeName | None = None
     down_since: float | None = None
     why: str = ""
     waiting: int = 0
+    names_shared: int = 0
+    shared_names: tuple[SharedName, ...] = ()

@@ -36,7 +36,7 @@ from services.esxi.configuration.sections import (
     Configuration,
     Section,
     addition,
-    merged,
+    merge_sections,
 )
 from services.esxi.configuration.stored_keys import StoredKeys
 from services.runtime.durable import drop_unfinished, replace_durably
@@ -97,7 +97,7 @@ class Archive:
         self._refusal = ""
 
     @classmethod
-    def opened(
+    def reopen(
         cls,
         disk: Disk,
         rng: Rng,
@@ -134,7 +134,7 @@ class Archive:
             self._saved is None
             or self._file is None
             or self.protection is not self._saved_protection
-            or merged(self._saved, self.now, Section.ALL) is not self._saved
+            or merge_sections(self._saved, self.now, Section.ALL) is not self._saved
         )
 
     async def save(self, sections: Section = Section.ALL) -> None:
@@ -168,7 +168,7 @@ class Archive:
 
     async def _write(self, sections: Section) -> None:
         protection, config_key, file = self.protection, self.config_key, self._file
-        image = self.now if self._saved is None else merged(self._saved, self.now, sections)
+        image = self.now if self._saved is None else merge_sections(self._saved, self.now, sections)
         anew = (
             file is None
             or file.outweighed
@@ -188,7 +188,7 @@ class Archive:
         more = None if anew or self._saved is None else addition(self._saved, image, count)
         if file is None or more is None:
             header = msgspec.structs.replace(protection, count=count)
-            self._file = await self._made_anew(header, config_key, image)
+            self._file = await self._replace_file(header, config_key, image)
         else:
             self._file = await self._grown(file, config_key, more)
         if counter is not None:
@@ -211,7 +211,7 @@ class Archive:
             await self._settle()
         return file.grown(piece)
 
-    async def _made_anew(
+    async def _replace_file(
         self, header: Protection, config_key: KeyMaterial, image: Configuration
     ) -> _File:
         """The whole file, in the place of what is there."""

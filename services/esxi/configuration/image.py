@@ -29,7 +29,7 @@ from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.structures import PcrSelection, SealedBlob
-from services.esxi.configuration.sections import Addition, Configuration, added, with_kinds
+from services.esxi.configuration.sections import Addition, Configuration, apply_addition, with_kinds
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
 CONFIG_KEY_SIZE: Final = 32
@@ -146,14 +146,14 @@ def tag_of(piece: bytes) -> bytes:
 
 def read_protection(data: bytes) -> Protection:
     """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is bad."""
-    return _opened_first(next(_pieces(data), b""))[1]
+    return _decode_first(next(_pieces(data), b""))[1]
 
 
 def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
     """What the file holds; ``CryptographicFailure`` for another key, or an altered file."""
     pieces = _pieces(data)
     piece = next(pieces, b"")
-    first, protection = _opened_first(piece)
+    first, protection = _decode_first(piece)
     cipher = AESGCM(config_key.reveal())
     try:
         clear = cipher.decrypt(first.nonce, first.box, first.header)
@@ -163,7 +163,7 @@ def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
         for more in pieces:
             nonce, box = more[:NONCE_SIZE], more[NONCE_SIZE:]
             step = _addition.decode(cipher.decrypt(nonce, box, _behind(last_tag)))
-            now, count, last_tag = added(now, step), step.count, tag_of(box)
+            now, count, last_tag = apply_addition(now, step), step.count, tag_of(box)
             size += 2 * _WORD + len(more)
     except (InvalidTag, ValueError, msgspec.DecodeError):
         raise CryptographicFailure("the configuration does not open with this key") from None
@@ -201,7 +201,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data[begin:at]
 
 
-def _opened_first(piece: bytes) -> tuple[_First, Protection]:
+def _decode_first(piece: bytes) -> tuple[_First, Protection]:
     try:
         first = _first.decode(piece)
         protection = _protection.decode(first.header)

@@ -22,7 +22,7 @@ from services.runtime.ports import Rng, Tpm
 _TRIES = 3  # a TPM may answer that nothing is wrong and the command be given again
 
 
-def unprotected(rng: Rng) -> tuple[Protection, KeyMaterial]:
+def create_unprotected_key(rng: Rng) -> tuple[Protection, KeyMaterial]:
     """Mode NONE: fresh material and the config key made from it."""
     material = rng.token(CONFIG_KEY_SIZE)
     return Protection(mode=ProtectionMode.NONE, material=material), from_material(material)
@@ -33,7 +33,7 @@ def from_material(material: bytes) -> KeyMaterial:
     return derive_key(KeyMaterial(material), salt=b"", info=b"keystead config key, mode NONE")
 
 
-async def protected(
+async def seal_config_key(
     tpm: Tpm,
     rng: Rng,
     config_key: KeyMaterial,

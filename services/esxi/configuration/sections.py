@@ -94,7 +94,7 @@ _FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
 )
 
 
-def merged(saved: Configuration, now: Configuration, sections: Section) -> Configuration:
+def merge_sections(saved: Configuration, now: Configuration, sections: Section) -> Configuration:
     """``saved`` with these sections of ``now``; ``saved`` itself when nothing differs."""
     changes = {
         field: getattr(now, field)
@@ -133,7 +133,7 @@ def addition(earlier: Configuration, later: Configuration, count: int) -> Additi
     return Addition(count=count, keys=keys, vms=vms)
 
 
-def added(earlier: Configuration, more: Addition) -> Configuration:
+def apply_addition(earlier: Configuration, more: Addition) -> Configuration:
     """The later configuration."""
     store = earlier.store.adding(more.keys)
     vms = earlier.vms if more.vms is msgspec.UNSET else more.vms

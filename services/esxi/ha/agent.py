@@ -21,7 +21,7 @@ from protocol.messages.host import (
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.configuration.sections import Section
 from services.esxi.ha import ownership
-from services.esxi.ha.election import Rank, elected
+from services.esxi.ha.election import Rank, elect_primary
 from services.esxi.ha.primary import MISSES, Primary
 from services.esxi.ha.reports import HaReports
 from services.esxi.host import Host
@@ -194,7 +194,7 @@ class HaAgent:
         await self._clock.sleep(self._period_s / 2)
         if self._heard is not None:
             return  # one was heard meanwhile
-        chosen = elected(Rank(self._datastore, self._node.name), dict(votes))
+        chosen = elect_primary(Rank(self._datastore, self._node.name), dict(votes))
         if chosen == self._node.name:
             before = self._followed
             self._node.record("ha.primary", voters=sorted(votes))

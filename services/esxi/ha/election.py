@@ -28,7 +28,7 @@ class Rank(msgspec.Struct, frozen=True, order=True):
     host: NodeName
 
 
-def elected(me: Rank, votes: Mapping[NodeName, HaVote]) -> NodeName | None:
+def elect_primary(me: Rank, votes: Mapping[NodeName, HaVote]) -> NodeName | None:
     """Whom this host shall follow, itself or another; None: it waits for one that ranks higher."""
     ranks = {host: Rank(vote.datastore, host) for host, vote in votes.items()}
     primaries = [ranks[host] for host, vote in votes.items() if vote.primary == host]

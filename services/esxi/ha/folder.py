@@ -10,7 +10,7 @@ import msgspec
 from protocol.errors import DatastoreFault
 from protocol.terms import NodeName, VmName
 from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
-from services.esxi.vms.files import checked, give_lock_back, take_lock, with_check, write
+from services.esxi.vms.files import give_lock_back, take_lock, verify_checksum, with_check, write
 from services.runtime.ports import Datastore
 
 _list = msgspec.msgpack.Decoder(PoweronList)
@@ -97,7 +97,7 @@ async def read_list(datastore: Datastore, host: NodeName, epoch: str) -> Poweron
     ``DatastoreFault`` when it cannot be read.
     """
     try:
-        body = checked(await datastore.read(FOLDER, list_file(host)))
+        body = verify_checksum(await datastore.read(FOLDER, list_file(host)))
         told = None if body is None else _list.decode(body)
     except FileNotFoundError:
         return None

@@ -11,7 +11,13 @@ from protocol.errors import DatastoreFault, NotFound, ProductError, SaveFailed
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.vms import power, registration
-from services.esxi.vms.files import give_lock_back, lock_kept, locked, read_power, write_power
+from services.esxi.vms.files import (
+    give_lock_back,
+    hold_lock,
+    lock_and_keep,
+    read_power,
+    write_power,
+)
 from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm, queue_of
 
@@ -42,7 +48,7 @@ async def start(host: Host, vm: VmName) -> None:
         await _check_mine(host, vm)
         await power.power_on(host, vm, ask=False)
         return
-    async with lock_kept(host.datastore, vm):
+    async with lock_and_keep(host.datastore, vm):
         await _check_mine(host, vm)
         await power.power_on(host, vm, ask=False)
 
@@ -114,7 +120,7 @@ async def claim(host: Host, vm: RegisteredVm) -> None:
     if record is None or record.owner in (None, host.node.name):
         return
     try:
-        async with locked(host.datastore, vm.name):
+        async with hold_lock(host.datastore, vm.name):
             await write_power(host.datastore, vm.name, host.power_record(vm.wanted))
     except DatastoreFault:
         if host.ha is not None:

@@ -98,14 +98,14 @@ class Primary:
         except ProductError:
             pass  # its silence is counted from when it was heard last
         else:
-            self._answered(other, state)
+            self._record_answer(other, state)
         self._asked.discard(other)
 
     def _is_silent(self, other: NodeName) -> bool:
         heard_at = self._heard_at.get(other, self._began_at)
         return self._clock.monotonic() - heard_at > MISSES * self._node.knobs.fdm_period_s
 
-    def _answered(self, other: NodeName, state: HaState) -> None:
+    def _record_answer(self, other: NodeName, state: HaState) -> None:
         self._heard_at[other] = self._clock.monotonic()
         self._states[other] = state
         if state.primary == other and other > self._node.name:
@@ -115,7 +115,7 @@ class Primary:
             now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
             for vm, one in self._waiting.items():
                 if one.of == other:
-                    self._waiting[vm] = restarts.left_to_its_host(one, now, wait_s)
+                    self._waiting[vm] = restarts.defer_to_own_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
         return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
@@ -195,7 +195,7 @@ class Primary:
             host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 if await self._holder(waiting.vm) == waiting.of:  # it is back, and has started it
-                    self._settled(waiting)
+                    self._remove_waiting(waiting)
                     self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
                 else:
                     loads[host] += 1
@@ -215,18 +215,18 @@ class Primary:
         try:
             await self._ask(waiting, host)
         except NotFound as error:  # it is another's by now, or not to run
-            self._settled(waiting)
+            self._remove_waiting(waiting)
             self._node.record("ha.left", vm=vm, reason=str(error))
         except ProductError as error:
-            await self._refused(waiting, host, error)
+            await self._handle_refusal(waiting, host, error)
         else:
-            self._settled(waiting)
+            self._remove_waiting(waiting)
             self._node.record("ha.restarted", vm=vm, host=host, of=waiting.of)
             self._reports.tell(
                 HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
             )
 
-    def _settled(self, waiting: Waiting) -> None:
+    def _remove_waiting(self, waiting: Waiting) -> None:
         """Nothing is left to be done; unless the host that took it has failed meanwhile."""
         if self._waiting.get(waiting.vm) is waiting:
             del self._waiting[waiting.vm]
@@ -240,7 +240,7 @@ class Primary:
             within_s = self._node.knobs.request_timeout_s + RESTART_S
             await self._host.ports.bus.request(host, message, within_s=within_s)
 
-    async def _refused(self, waiting: Waiting, host: NodeName, error: ProductError) -> None:
+    async def _handle_refusal(self, waiting: Waiting, host: NodeName, error: ProductError) -> None:
         knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
         holder = await self._holder(vm)
         settled = holder is not None and await self._has_it(holder, waiting)
@@ -256,7 +256,7 @@ class Primary:
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
             return
         again_s = knobs.ha_retry_interval_s
-        left = restarts.refused(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
+        left = restarts.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
         else:

@@ -13,7 +13,7 @@ from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha.ownership import owner_in
 from services.esxi.host import Host
 from services.esxi.vms import power, registration
-from services.esxi.vms.files import lock_kept, read_power
+from services.esxi.vms.files import lock_and_keep, read_power
 
 
 async def restart(host: Host, message: HaRestartVm) -> None:
@@ -26,7 +26,7 @@ async def restart(host: Host, message: HaRestartVm) -> None:
     if known is not None and known.guest is not None:
         return
     host.check_takes_vms()
-    async with lock_kept(host.datastore, message.vm):
+    async with lock_and_keep(host.datastore, message.vm):
         await _check(host, message.vm, message.of, message.epoch)
         await registration.register(host, message.vm)
         await power.power_on(host, message.vm, ask=True)

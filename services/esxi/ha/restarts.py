@@ -33,7 +33,7 @@ def target(waiting: Waiting, loads: Mapping[NodeName, int]) -> NodeName | None:
     return min(loads, key=lambda host: (waiting.tried.count(host), loads[host], host))
 
 
-def refused(
+def after_refusal(
     waiting: Waiting, host: NodeName, now: float, *, tries: int, again_s: float
 ) -> Waiting | None:
     """The VM after a try that was refused; None: that was the last one."""
@@ -43,6 +43,6 @@ def refused(
     return msgspec.structs.replace(waiting, tried=tried, due=now + again_s)
 
 
-def left_to_its_host(waiting: Waiting, now: float, wait_s: float) -> Waiting:
+def defer_to_own_host(waiting: Waiting, now: float, wait_s: float) -> Waiting:
     """The VM after its host has come back: that one starts it first, if it can."""
     return msgspec.structs.replace(waiting, due=max(waiting.due, now + wait_s))

@@ -62,7 +62,9 @@ def enable_refusal(
     )
 
 
-def enabled(config: Configuration, cached: Storable, *, persist_on_enable: bool) -> Configuration:
+def enable_persistence(
+    config: Configuration, cached: Storable, *, persist_on_enable: bool
+) -> Configuration:
     """Enabled; with what the cache holds, by the knob. ``config`` itself if it was enabled."""
     if config.persistence:
         return config
@@ -70,7 +72,7 @@ def enabled(config: Configuration, cached: Storable, *, persist_on_enable: bool)
     return with_keys(on, cached) if persist_on_enable else on
 
 
-def disabled(
+def disable_persistence(
     config: Configuration, *, remove_all: bool, disable_keeps_store: bool
 ) -> Configuration:
     """Disabled; ``remove_all`` empties the store even if it was disabled before (KP-03)."""

@@ -56,7 +56,7 @@ def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
     for key in keys:
         match next_means(host.facts(key)):
             case Means.STORE:
-                stored = host.stored(key)
+                stored = host.find_stored_key(key)
                 host.keys.load(() if stored is None else (stored,))
             case Means.DERIVE:
                 native.bring(host, key)

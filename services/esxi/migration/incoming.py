@@ -16,11 +16,11 @@ from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import ownership
 from services.esxi.host import Host
 from services.esxi.migration.state import LIMIT_REQUESTS, Incoming
-from services.esxi.migration.streams import bound_to, cipher_of
+from services.esxi.migration.streams import cipher_of, part_aad
 from services.esxi.vms import registration
-from services.esxi.vms.files import lock_kept, read_config, write_config
+from services.esxi.vms.files import lock_and_keep, read_config, write_config
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.memory import unpacked
+from services.esxi.vms.memory import unpack_memory
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
@@ -80,16 +80,16 @@ async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:
 
 def take(host: Host, message: SendMemory, sender: NodeName) -> None:
     """One part of the memory. ``CryptographicFailure`` when it is not what the source sealed."""
-    incoming = host.migrations.expected(message.vm, message.migration, sender)
+    incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if message.number < len(incoming.parts):
         return
     if message.number > len(incoming.parts) or incoming.memory is not None:
         raise InvalidState(f"{message.vm}: part {message.number} of its memory is out of turn")
     part = message.data
     if incoming.cipher is not None:
-        aad = bound_to(message.vm, message.migration, message.number, last=message.last)
-        part = incoming.cipher.opened(message.number, part, aad)
-    memory = unpacked(b"".join((*incoming.parts, part))) if message.last else None
+        aad = part_aad(message.vm, message.migration, message.number, last=message.last)
+        part = incoming.cipher.open_part(message.number, part, aad)
+    memory = unpack_memory(b"".join((*incoming.parts, part))) if message.last else None
     incoming.parts.append(part)
     incoming.memory = memory
 
@@ -101,12 +101,12 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     """
     if host.migrations.arrived.get(message.vm) == message.migration:
         return
-    incoming = host.migrations.expected(message.vm, message.migration, sender)
+    incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if incoming.memory is None:
         raise InvalidState(f"{message.vm}: its memory is not whole")
-    vm = host.registered(message.vm)
-    async with lock_kept(host.datastore, message.vm):
-        config = await _offered(host, incoming)
+    vm = host.require_vm(message.vm)
+    async with lock_and_keep(host.datastore, message.vm):
+        config = await _read_offered_config(host, incoming)
         guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
         guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
         await ownership.arrives(host, message.vm)
@@ -117,7 +117,7 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     host.node.record("vm.migrated_in", vm=message.vm, source=sender, migration=message.migration)
 
 
-async def _offered(host: Host, incoming: Incoming) -> VmConfig:
+async def _read_offered_config(host: Host, incoming: Incoming) -> VmConfig:
     """The configuration without the offer; ``InvalidState`` when there is none for this host now:
     the source went on, or another host has started the VM since."""
     config = await read_config(host.datastore, incoming.config.vm)

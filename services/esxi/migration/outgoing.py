@@ -24,11 +24,11 @@ from protocol.messages.host import HostMigrateVm, SendMemory, SwitchOver, VmMigr
 from protocol.terms import PowerState, VmName
 from services.esxi.host import Host
 from services.esxi.migration.state import LIMIT_REQUESTS, Outcome
-from services.esxi.migration.streams import bound_to, cipher_of, parts
+from services.esxi.migration.streams import cipher_of, part_aad, parts
 from services.esxi.vms import registration
 from services.esxi.vms.files import give_lock_back, read_config, take_lock, write_config
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.memory import packed
+from services.esxi.vms.memory import pack_memory
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import MigrationOffer
 
@@ -47,7 +47,7 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
         if before.done is None:
             raise InvalidState(before.refusal)
         return before.done
-    vm = host.registered(message.vm)
+    vm = host.require_vm(message.vm)
     if vm.guest is None or vm.config is None:
         raise InvalidPowerState(f"{vm.name} is not running on {host.node.name}")
     outcome = host.migrations.left[vm.name] = Outcome(message.migration, refusal="it was cut off")
@@ -71,7 +71,7 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
 
 async def _move(host: Host, vm: RegisteredVm, guest: Guest, message: HostMigrateVm) -> VmMigrated:
     began = host.clock.monotonic()
-    memory = packed(guest.freeze())
+    memory = pack_memory(guest.freeze())
     await _send(host, message, memory)
     await _offer(host, vm, message)
     try:
@@ -102,8 +102,8 @@ async def _send(host: Host, message: HostMigrateVm, memory: bytes) -> None:
     cipher = cipher_of(message.stream, message.material)
     for number, part, last in parts(memory):
         if cipher is not None:
-            aad = bound_to(message.vm, message.migration, number, last=last)
-            part = cipher.sealed(number, part, aad)
+            aad = part_aad(message.vm, message.migration, number, last=last)
+            part = cipher.seal_part(number, part, aad)
         await host.ports.bus.request(
             message.target,
             SendMemory(

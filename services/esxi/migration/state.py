@@ -47,7 +47,7 @@ class Migrations:
     arrived: dict[VmName, str] = field(default_factory=dict)
     left: dict[VmName, Outcome] = field(default_factory=dict)
 
-    def expected(self, vm: VmName, migration: str, sender: NodeName) -> Incoming:
+    def require_incoming(self, vm: VmName, migration: str, sender: NodeName) -> Incoming:
         """``InvalidArgument`` for a migration that vCenter has not announced, or not from there."""
         incoming = self.incoming.get(vm)
         if incoming is None or incoming.migration != migration or incoming.source != sender:

@@ -32,6 +32,6 @@ def parts(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
         yield number, part, number == count - 1
 
 
-def bound_to(vm: VmName, migration: str, number: int, *, last: bool) -> bytes:
+def part_aad(vm: VmName, migration: str, number: int, *, last: bool) -> bytes:
     """What a part is sealed for: it opens nowhere else, and not as another part."""
     return f"keystead migration|{vm}|{migration}|{number}|{'last' if last else 'more'}".encode()

@@ -63,7 +63,7 @@ def is_excluded(ref: ProviderRef, *, tpm_present: bool) -> bool:
     return ref.tpm_required and not tpm_present
 
 
-def given_kdks(
+def kdks_by_provider(
     kdks: tuple[ProviderId, ...], material: Sealed | None
 ) -> dict[ProviderId, KeyMaterial]:
     """The KDKs of a message by provider; ``InvalidArgument`` when it is not one each."""
@@ -73,7 +73,7 @@ def given_kdks(
     return dict(zip(kdks, clear, strict=True))
 
 
-def derived(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+def derive_key(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     """The value of a key of a native provider; None when this host has no KDK for it."""
     kdk = host.kdk(key.provider_id)
     return None if kdk is None else derive_kek(kdk, key.key_id)
@@ -81,7 +81,7 @@ def derived(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
 
 def bring(host: Host, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
     """Derive a key into the cache, where it is used from; None when this host cannot."""
-    value = derived(host, key)
+    value = derive_key(host, key)
     if value is not None:
         host.keys.add(StoredKey(key, value, kind))
         host.derived.add(key)
@@ -123,7 +123,7 @@ def tell_excluded(host: Host, provider: ProviderId) -> str:
 def host_key(host: Host, key: CryptoKeyId, check: str) -> KeyMaterial:
     """The host key of that id, derived; ``InvalidState`` when it is none of that check value."""
     check_takes_part(host, key.provider_id)
-    value = derived(host, key)
+    value = derive_key(host, key)
     if value is None:
         raise InvalidState(f"the key derivation key of {key.provider_id} is not on this host")
     if check_value(value) != check:

@@ -62,7 +62,7 @@ async def _try_each(
                 continue
             try:
                 if again:  # another host may have run it meanwhile, and been told to stop it
-                    vm.wanted = await registration.wanted_power(host, name)
+                    vm.wanted = await registration.read_wanted_power(host, name)
                 if vm.wanted is PowerState.OFF:
                     continue
                 await ownership.start(host, name)

@@ -34,19 +34,19 @@ from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
-from services.esxi.vms.files import locked, read_config, write, write_config, write_power
-from services.esxi.vms.guest import opened_blocks
-from services.esxi.vms.nvram import closed, nvram_file
-from services.esxi.vms.power import unwrapped
+from services.esxi.vms.files import hold_lock, read_config, write, write_config, write_power
+from services.esxi.vms.guest import decrypt_blocks
+from services.esxi.vms.nvram import encrypt_nvram, nvram_file
+from services.esxi.vms.power import unwrap_deks
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import (
     CLONING_FILE,
     VmConfig,
     VmKeys,
     VtpmDevice,
-    cloned_config,
-    decrypted_config,
-    encrypted_config,
+    clone_config,
+    decrypt_config,
+    encrypt_config,
     vmx_file,
 )
 from services.esxi.vms.vtpm import read_state
@@ -60,12 +60,12 @@ async def clone(host: Host, message: HostCloneVm) -> RegisteredVm:
     if known is not None and known.config is not None:
         return known
     host.check_takes_vms()
-    source, running = await _taken(host, message)
-    async with locked(host.datastore, message.vm):
+    source, running = await _read_source(host, message)
+    async with hold_lock(host.datastore, message.vm):
         if vmx_file(message.vm) in await host.datastore.files(message.vm):
             raise AlreadyExists(f"{message.vm} has files on the datastore: register it")
         try:
-            made = await _made(host, message, source)
+            made = await _create_clone(host, message, source)
         except ProductError:
             await _take_back(host, message.vm)
             raise
@@ -91,7 +91,7 @@ class _Source:
     vtpm: VirtualTpmState | None
 
 
-async def _taken(host: Host, message: HostCloneVm) -> tuple[_Source, bool]:
+async def _read_source(host: Host, message: HostCloneVm) -> tuple[_Source, bool]:
     """Steps 1 and 2, and whether the source runs. Its keys are here before its guest has to wait:
     they may have to be asked for."""
     config = await read_config(host.datastore, message.source)
@@ -103,7 +103,7 @@ async def _taken(host: Host, message: HostCloneVm) -> tuple[_Source, bool]:
         source = host.vms.get(message.source)
         if source is not None and source.guest is not None:  # the lock is held by its run
             return await _read(host, message), True
-        async with locked(host.datastore, message.source):
+        async with hold_lock(host.datastore, message.source):
             return await _read(host, message), False
 
 
@@ -111,9 +111,9 @@ async def _read(host: Host, message: HostCloneVm) -> _Source:
     config = await read_config(host.datastore, message.source)
     opened = VmKeys((None,) * len(config.disks), config.nvram)
     if config.keys:
-        opened = unwrapped(host, config)
+        opened = unwrap_deks(host, config)
     disks = [
-        opened_blocks(dek, await read_disk(host.datastore, config, disk))
+        decrypt_blocks(dek, await read_disk(host.datastore, config, disk))
         for disk, dek in zip(config.disks, opened.deks, strict=True)
     ]
     state = None
@@ -122,14 +122,14 @@ async def _read(host: Host, message: HostCloneVm) -> _Source:
     return _Source(config, opened, disks, state)
 
 
-async def _made(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
+async def _create_clone(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
     """Steps 3 to 6: all files, the configuration last."""
     source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
     await host.archive.save(Section.VMS)
     await write(host.datastore, name, CLONING_FILE, host.node.name.encode())
     keks = {key: usable_kek(host, source.vm, key) for key in source.keys}
-    made, keys = cloned_config(source, of.opened, message.vm, keks, host.rng)
+    made, keys = clone_config(source, of.opened, message.vm, keks, host.rng)
     if message.recrypt:
         made, keys = await _under_a_new_key(host, message, made, keys)
     await write_disks(host.datastore, made, keys, of.disks)
@@ -154,8 +154,8 @@ async def _under_a_new_key(
     """The same VM with new DEKs for its home and each encrypted disk, all under the new key."""
     key = message.key or await making.new_key(host, message.provider or ProviderId(""))
     encrypted = [disk.key for disk in made.disks if disk.dek is not None]
-    clear, kek = decrypted_config(made, keys), usable_kek(host, made.vm, key)
-    return encrypted_config(clear, key, kek, host.rng, encrypted)
+    clear, kek = decrypt_config(made, keys), usable_kek(host, made.vm, key)
+    return encrypt_config(clear, key, kek, host.rng, encrypted)
 
 
 async def _with_vtpm(host: Host, of: _Source, made: VmConfig, home: KeyMaterial | None) -> VmConfig:
@@ -171,7 +171,7 @@ async def _with_vtpm(host: Host, of: _Source, made: VmConfig, home: KeyMaterial 
         new = await tpms.make()
         state, ek = await tpms.command(new, "vtpm.endorse", vtpm_commands.endorsement_key)
         device = VtpmDevice(ek)
-    data = closed(made.vm, device.ek, state, 1, home, host.rng)
+    data = encrypt_nvram(made.vm, device.ek, state, 1, home, host.rng)
     await write(host.datastore, made.vm, nvram_file(made.vm), data)
     return msgspec.structs.replace(made, vtpm=device)
 
@@ -203,7 +203,7 @@ async def given_up(host: Host, name: VmName) -> bool:
     """At boot: whether this is a clone that this host was making when it fell; what there is of it
     is taken back then. One that another host is at, or has made, is left alone."""
     try:
-        async with locked(host.datastore, name):
+        async with hold_lock(host.datastore, name):
             files = await host.datastore.files(name)
             if vmx_file(name) in files or not await _is_ours(host, name, files):
                 return False

@@ -27,7 +27,7 @@ from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms.encrypt import usable_kek
-from services.esxi.vms.files import locked, read_config, tidy, write, write_config
+from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, fresh_blocks
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
@@ -38,24 +38,24 @@ from services.esxi.vms.vmx import (
     check_size,
     open_home,
     open_seed,
-    wrapped_dek,
+    wrap_dek,
 )
 
 
 async def add(host: Host, message: HostAddDisk) -> RegisteredVm:
     """See ``HostAddDisk``; no change when that operation has made its disk already."""
-    vm = _powered_off(host, message.vm)
+    vm = _require_powered_off(host, message.vm)
     check_size(message.blocks)
-    async with locked(host.datastore, vm.name):
+    async with hold_lock(host.datastore, vm.name):
         config = await read_config(host.datastore, vm.name)
         if all(disk.operation != message.operation_id for disk in config.disks):
-            config = await _added(host, config, message)
+            config = await _add_disk(host, config, message)
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)
     return vm
 
 
-async def _added(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig:
+async def _add_disk(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig:
     check_none(config, "add a disk")
     if len(config.disks) >= DISKS_LIMIT:
         raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
@@ -74,7 +74,7 @@ async def _added(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig
         if message.key is None and message.provider is not None:
             key = await making.new_key(host, message.provider)
         dek, kek = KeyMaterial(host.rng.token(DEK_SIZE)), usable_kek(host, config.vm, key)
-        wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, host.rng)
+        wrapped = wrap_dek(config.vm, disk.key, dek, key, kek, host.rng)
         disk = msgspec.structs.replace(disk, dek=wrapped)
     made = msgspec.structs.replace(config, serial=disk.serial, disks=(*config.disks, disk))
     image = disk_image(dek, fresh_blocks(disk, open_seed(config, home)))
@@ -91,8 +91,8 @@ async def _added(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig
 
 async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
     """See ``HostRemoveDisk``; no change when the VM has no disk of that number."""
-    vm = _powered_off(host, name)
-    async with locked(host.datastore, name):
+    vm = _require_powered_off(host, name)
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         left = tuple(disk for disk in config.disks if disk.number != number)
         if len(left) != len(config.disks):
@@ -108,8 +108,8 @@ async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
     return vm
 
 
-def _powered_off(host: Host, name: VmName) -> RegisteredVm:
-    vm = host.registered(name)
+def _require_powered_off(host: Host, name: VmName) -> RegisteredVm:
+    vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: its disks are changed while powered off")
     return vm

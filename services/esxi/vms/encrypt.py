@@ -20,7 +20,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import Host
 from services.esxi.providers import making
-from services.esxi.vms.files import locked, read_config, tidy, write, write_config
+from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
@@ -28,7 +28,7 @@ from services.esxi.vms.vmx import (
     VmConfig,
     VmDisk,
     VmKeys,
-    encrypted_config,
+    encrypt_config,
     open_home,
     with_encrypted_disks,
 )
@@ -45,12 +45,12 @@ async def encrypt(
     ``EncryptionKeyRequired`` when this host cannot use the key, ``InvalidState`` when it is
     not safe or the VM has another key, ``InvalidPowerState`` while it runs.
     """
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if key is None and provider is None:
         raise InvalidArgument("key, provider: one of them must be named")
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: it is encrypted while powered off")
-    async with locked(host.datastore, name):
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         clear = config.encrypted and any(disk.dek is None for disk in config.disks)
         if clear and config.home is not None and config.home.key == key:
@@ -91,7 +91,7 @@ def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | 
 
 async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     clear = [await read_disk(host.datastore, config, disk) for disk in config.disks]
-    made, keys = encrypted_config(config, key, usable_kek(host, config.vm, key), host.rng)
+    made, keys = encrypt_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write_disks(host.datastore, made, keys, clear)
     await write_config(host.datastore, made)
     return made

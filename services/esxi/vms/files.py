@@ -32,15 +32,15 @@ _config = msgspec.msgpack.Decoder(VmConfig)
 
 
 @asynccontextmanager
-async def locked(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+async def hold_lock(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
     """Hold the VM's lock for a change; ``DatastoreFault`` while another host holds it."""
-    async with lock_kept(datastore, vm):
+    async with lock_and_keep(datastore, vm):
         yield
     await give_lock_back(datastore, vm)
 
 
 @asynccontextmanager
-async def lock_kept(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+async def lock_and_keep(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
     """Take the VM's lock, and keep it unless the block fails: it goes back then.
 
     What the block failed of is raised, also when the datastore does not take the lock back; this
@@ -81,7 +81,7 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
         raise NotFound(f"{vm} has no files on the datastore") from None
     except OSError as error:
         raise DatastoreFault(f"{vm}: {error.strerror or error}") from None
-    body = checked(data)
+    body = verify_checksum(data)
     try:
         config = _config.decode(b"" if body is None else body)
     except (msgspec.DecodeError, ValueError):
@@ -131,7 +131,7 @@ def with_check(body: bytes) -> bytes:
     return zlib.crc32(body).to_bytes(_CHECK, "big") + body
 
 
-def checked(data: bytes) -> bytes | None:
+def verify_checksum(data: bytes) -> bytes | None:
     """What was written with a check; None when it was damaged."""
     body = data[_CHECK:]
     return body if data[:_CHECK] == zlib.crc32(body).to_bytes(_CHECK, "big") else None
@@ -148,7 +148,7 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
 async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
     """The last accepted power command; None when it was damaged or is gone."""
     try:
-        body = checked(await datastore.read(vm, POWER_FILE))
+        body = verify_checksum(await datastore.read(vm, POWER_FILE))
         return None if body is None else power_record(body)
     except (FileNotFoundError, ValueError):
         return None

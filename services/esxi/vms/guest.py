@@ -38,10 +38,10 @@ SPAN: Final = 32768
 def disk_image(dek: KeyMaterial | None, plain: Sequence[bytes]) -> bytes:
     """A whole disk file with these block contents, the journal last; in clear without a DEK."""
     cipher = None if dek is None else DiskCipher(dek)
-    return b"".join([_stored(cipher, index, block) for index, block in enumerate(plain)])
+    return b"".join([_encrypt_block(cipher, index, block) for index, block in enumerate(plain)])
 
 
-def opened_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[bytes]:
+def decrypt_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[bytes]:
     """What the blocks of a disk file hold."""
     if dek is None:
         return list(stored)
@@ -60,7 +60,7 @@ def _first(disk: VmDisk) -> int:
     return (disk.number - 1) * SPAN
 
 
-def _stored(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes:
+def _encrypt_block(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes:
     return plain if cipher is None else cipher.encrypt(index, plain)
 
 
@@ -76,7 +76,7 @@ def _runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
     return (blocks[at : at + RUN] for at in range(0, len(blocks), RUN))
 
 
-def _named(blocks: Sequence[int]) -> str:
+def _describe_blocks(blocks: Sequence[int]) -> str:
     count, first, last = len(blocks), blocks[0], blocks[-1]
     return f"block {first}" if count == 1 else f"{count} blocks from {first} to {last}"
 
@@ -111,7 +111,7 @@ class Guest:
         cls, datastore: Datastore, config: VmConfig, keys: VmKeys, memory: GuestMemory
     ) -> Guest:
         """The guest that stood still goes on; ``GuestFault`` when its memory is damaged."""
-        ram = Ram.thawed(memory, secrecy=bool(config.keys))
+        ram = Ram.thaw(memory, secrecy=bool(config.keys))
         return cls(datastore, config, keys, ram, memory.next_block)
 
     def freeze(self) -> GuestMemory:
@@ -124,16 +124,16 @@ class Guest:
             pages=self._ram.pages,
             next_block=self._next_block,
             writes=self._ram.writes,
-            vtpm=None if self.vtpm is None else self.vtpm.handed_over(),
+            vtpm=None if self.vtpm is None else self.vtpm.pack_for_handover(),
         )
 
     async def start(self) -> None:
         """Verify every disk whole, as a guest does that mounts its file systems."""
         for of in self._disks.values():
-            image = await self._stored_image(of.disk)
+            image = await self._read_image(of.disk)
             first = _first(of.disk)
             for at, stored in enumerate(split_image(image, self.config.vm, of.disk)):
-                self._verified(first + at, stored)
+                self._decrypt_and_verify(first + at, stored)
 
     async def fill(self, marker: bytes) -> GuestAnswer:
         """Every block of the first disk as first written, made from the questioner's marker, and
@@ -152,7 +152,7 @@ class Guest:
         """These blocks, read from the datastore now, each verified."""
         found: list[bytes] = []
         for run in _runs(blocks):
-            found += map(self._verified, run, await self._stored_blocks(run))
+            found += map(self._decrypt_and_verify, run, await self._read_stored_blocks(run))
         return found
 
     async def challenge(self, nonce: bytes, blocks: Sequence[int], choices: Choices) -> GuestAnswer:
@@ -209,20 +209,22 @@ class Guest:
     async def _put(self, plain: Mapping[int, bytes]) -> None:
         """Write these blocks, and read back that they lie there as they were written."""
         written = await self._write(plain)
-        if await self._stored_blocks(list(plain)) != written:
-            self._fail(f"{_named(list(plain))} was not read back as it was written")
+        if await self._read_stored_blocks(list(plain)) != written:
+            self._fail(f"{_describe_blocks(list(plain))} was not read back as it was written")
 
     async def _write(self, plain: Mapping[int, bytes]) -> list[bytes]:
         """Write these blocks; what has to lie on the datastore then."""
         self._alive()
-        stored = {at: _stored(self._cipher(at), at % SPAN, block) for at, block in plain.items()}
+        stored = {
+            at: _encrypt_block(self._cipher(at), at % SPAN, block) for at, block in plain.items()
+        }
         for of, found in self._by_disk(stored):
             pieces = {at % SPAN: stored[at] for at in found}
             try:
                 await self._datastore.write_blocks(self.config.vm, of.disk.file, pieces)
             except OSError as error:
                 why = error.strerror or error
-                raise GuestFault(f"{self.config.vm}: {_named(found)}: {why}") from None
+                raise GuestFault(f"{self.config.vm}: {_describe_blocks(found)}: {why}") from None
         return list(stored.values())
 
     def _cipher(self, block: int) -> DiskCipher | None:
@@ -235,7 +237,7 @@ class Guest:
             found.setdefault(block // SPAN, []).append(block)
         return [(self._disks[unit], of) for unit, of in found.items()]
 
-    async def _stored_blocks(self, blocks: Sequence[int]) -> list[bytes]:
+    async def _read_stored_blocks(self, blocks: Sequence[int]) -> list[bytes]:
         self._alive()
         read: dict[int, bytes] = {}
         for of, found in self._by_disk(blocks):
@@ -244,17 +246,17 @@ class Guest:
                     self.config.vm, of.disk.file, [at % SPAN for at in found], BLOCK_SIZE
                 )
             except OSError as error:
-                self._fail(f"{_named(found)} cannot be read: {error.strerror or error}")
+                self._fail(f"{_describe_blocks(found)} cannot be read: {error.strerror or error}")
             read.update(zip(found, pieces, strict=True))
         return [read[block] for block in blocks]
 
-    async def _stored_image(self, disk: VmDisk) -> bytes:
+    async def _read_image(self, disk: VmDisk) -> bytes:
         try:
             return await self._datastore.read(self.config.vm, disk.file)
         except OSError as error:
             self._fail(f"{disk.label} cannot be read: {error.strerror or error}")
 
-    def _verified(self, index: int, stored: bytes) -> bytes:
+    def _decrypt_and_verify(self, index: int, stored: bytes) -> bytes:
         """Decrypt and check; the journal must be made from the seed in the VM's nvram."""
         if len(stored) != BLOCK_SIZE:
             self._fail(f"block {index} is cut short")

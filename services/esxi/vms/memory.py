@@ -35,12 +35,12 @@ _decoder: Final = msgspec.msgpack.Decoder(GuestMemory)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def packed(memory: GuestMemory) -> bytes:
+def pack_memory(memory: GuestMemory) -> bytes:
     """As it is sent."""
     return _encode(memory)
 
 
-def unpacked(data: bytes) -> GuestMemory:
+def unpack_memory(data: bytes) -> GuestMemory:
     """``GuestFault`` when it is none."""
     try:
         return _decoder.decode(data)
@@ -91,7 +91,7 @@ class Ram:
                 raise GuestFault(f"page {at} of the memory is damaged")
 
     @classmethod
-    def thawed(cls, memory: GuestMemory, *, secrecy: bool) -> Ram:
+    def thaw(cls, memory: GuestMemory, *, secrecy: bool) -> Ram:
         """The memory of a guest that goes on; ``GuestFault`` unless its pages are one guest's."""
         first = memory.pages[0] if len(memory.pages) == PAGES else b""
         if len(first) != PAGE_SIZE:

@@ -29,7 +29,7 @@ def nvram_file(vm: VmName, serial: int = 1) -> str:
     return f"{vm}.nvram" if serial == 1 else f"{vm}-{serial}.nvram"
 
 
-def closed(
+def encrypt_nvram(
     vm: VmName, ek: bytes, state: VirtualTpmState, number: int, home: KeyMaterial, rng: Rng
 ) -> bytes:
     """The file with this state, the ``number``-th. What has power loses it: only NV is kept."""
@@ -38,7 +38,9 @@ def closed(
     return _MAGIC + number.to_bytes(_NUMBER, "big") + nonce + box
 
 
-def opened(vm: VmName, ek: bytes, data: bytes, home: KeyMaterial) -> tuple[VirtualTpmState, int]:
+def decrypt_nvram(
+    vm: VmName, ek: bytes, data: bytes, home: KeyMaterial
+) -> tuple[VirtualTpmState, int]:
     """The state, without power, and the number of its save.
 
     ``CryptographicFailure`` for every other file: of another VM, vTPM or key, altered, cut short.

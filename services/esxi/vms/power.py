@@ -24,8 +24,8 @@ from services.esxi.providers.trusted import gate
 from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
     give_lock_back,
-    lock_kept,
-    locked,
+    hold_lock,
+    lock_and_keep,
     read_config,
     tidy,
     write_config,
@@ -44,12 +44,12 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
     itself is the one that asks). ``EncryptionKeyRequired`` names what could not be found;
     key resolution comes before the mode check, so an unsafe host without keys says so.
     """
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if vm.guest is not None:
         return vm
     try:
         host.check_takes_vms()
-        async with lock_kept(host.datastore, name):
+        async with lock_and_keep(host.datastore, name):
             guest = await _start_guest(host, vm, ask=ask)
             await host.protection.add(host.datastore, name)
             await write_power(host.datastore, name, host.power_record(PowerState.ON))
@@ -65,7 +65,7 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
         )
         raise
     vm.guest, vm.wanted = guest, PowerState.ON
-    _powered(host, name, PowerState.ON)
+    _record_power(host, name, PowerState.ON)
     return vm
 
 
@@ -74,13 +74,13 @@ async def power_off(host: Host, name: VmName) -> RegisteredVm:
 
     ``DatastoreFault`` when it runs on another host: what is wanted of it is asked there.
     """
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if vm.config is None:
         raise InvalidState(f"{name} is invalid: {vm.problem}")
     if vm.guest is not None:
         await write_power(host.datastore, name, host.power_record(PowerState.OFF))
     else:
-        async with locked(host.datastore, name):
+        async with hold_lock(host.datastore, name):
             await write_power(host.datastore, name, host.power_record(PowerState.OFF))
     vm.wanted = PowerState.OFF
     await _stop_guest(host, vm)
@@ -116,7 +116,7 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     if config.vtpm is not None:
         if keys.home is None:
             raise GuestFault(f"{vm.name}: it has a virtual TPM and a home in clear")
-        guest.vtpm = await vtpm.started(vtpm_means(host), config, keys.home)
+        guest.vtpm = await vtpm.start_vtpm(vtpm_means(host), config, keys.home)
     return guest
 
 
@@ -132,7 +132,7 @@ async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
     await gate.admit(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
-    return unwrapped(host, config)
+    return unwrap_deks(host, config)
 
 
 async def _bring_keys(host: Host, config: VmConfig, *, ask: bool) -> None:
@@ -159,10 +159,10 @@ def vtpm_that_came(
         return None
     if keys.home is None or memory.vtpm is None:
         raise GuestFault(f"{config.vm}: its virtual TPM did not come along")
-    return vtpm.Vtpm.taken_over(vtpm_means(host), config, keys.home, memory.vtpm)
+    return vtpm.Vtpm.take_over(vtpm_means(host), config, keys.home, memory.vtpm)
 
 
-def unwrapped(host: Host, config: VmConfig) -> VmKeys:
+def unwrap_deks(host: Host, config: VmConfig) -> VmKeys:
     """The VM's DEKs. A derived key that does not open them is none of this VM's (NKP-18), which
     is told before the mode is: a host that lacks a key says so, safe or not."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
@@ -188,10 +188,10 @@ async def _stop_guest(host: Host, vm: RegisteredVm) -> None:
     try:
         await give_lock_back(host.datastore, vm.name)
     except DatastoreFault:
-        _powered(host, vm.name, PowerState.OFF)  # it is off all the same
+        _record_power(host, vm.name, PowerState.OFF)  # it is off all the same
         raise
-    _powered(host, vm.name, PowerState.OFF)
+    _record_power(host, vm.name, PowerState.OFF)
 
 
-def _powered(host: Host, vm: VmName, power: PowerState) -> None:
+def _record_power(host: Host, vm: VmName, power: PowerState) -> None:
     host.node.record("vm.powered", vm=vm, power=power.value)

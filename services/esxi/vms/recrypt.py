@@ -23,18 +23,18 @@ from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
-from services.esxi.vms.files import locked, read_config, tidy, write_config
-from services.esxi.vms.guest import opened_blocks
-from services.esxi.vms.power import unwrapped
+from services.esxi.vms.files import hold_lock, read_config, tidy, write_config
+from services.esxi.vms.guest import decrypt_blocks
+from services.esxi.vms.power import unwrap_deks
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     VmConfig,
     VmDisk,
     VmKeys,
-    decrypted_config,
-    encrypted_config,
-    rewrapped_config,
+    decrypt_config,
+    encrypt_config,
+    rewrap_config,
     with_new_deks,
     with_new_files,
 )
@@ -43,22 +43,22 @@ from services.esxi.vms.vtpm_device import with_moved_vtpm
 
 async def recrypt(host: Host, message: HostRecryptVm) -> RegisteredVm:
     """See ``HostRecryptVm``. ``EncryptionKeyRequired`` names keys that are not here (REK-05)."""
-    vm = host.registered(message.vm)
+    vm = host.require_vm(message.vm)
     if message.deep and vm.guest is not None:
         raise InvalidPowerState(f"{vm.name} is running: its data is rewritten while powered off")
     if vm.guest is not None:  # the lock is held by the guest's run
-        await _recrypted(host, vm, message)
+        await _recrypt_vm(host, vm, message)
     else:
-        async with locked(host.datastore, vm.name):
-            await _recrypted(host, vm, message)
+        async with hold_lock(host.datastore, vm.name):
+            await _recrypt_vm(host, vm, message)
     return vm
 
 
-async def _recrypted(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> None:
+async def _recrypt_vm(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> None:
     config, running = await read_config(host.datastore, vm.name), vm.guest is not None
     if not config.encrypted:
         raise InvalidState(f"{vm.name} is not encrypted")
-    only = None if message.disk is None else _encrypted_disk(config, message.disk).key
+    only = None if message.disk is None else _require_encrypted_disk(config, message.disk).key
     if config.keys != message.old:
         if not _is_done(config, message):
             now, then = config.keys[0], message.old[0]
@@ -68,7 +68,7 @@ async def _recrypted(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> No
         return
     if message.deep:
         check_none(config, "recrypt it deeply")
-    opened = await _opened(host, config)
+    opened = await _find_and_unwrap_deks(host, config)
     key = message.key or await making.new_key(host, message.provider)
     kek = usable_kek(host, vm.name, key)
     if running and vm.guest is None:
@@ -77,7 +77,7 @@ async def _recrypted(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> No
         config = await _rewritten(host, config, opened, under=key, only=only)
     else:
         disks = None if only is None else (only,)
-        config = rewrapped_config(config, opened, key, kek, host.rng, disks)
+        config = rewrap_config(config, opened, key, kek, host.rng, disks)
         await write_config(host.datastore, config)
     _show(vm, config)
     if message.deep:
@@ -92,7 +92,7 @@ async def _recrypted(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> No
     )
 
 
-def _encrypted_disk(config: VmConfig, number: int) -> VmDisk:
+def _require_encrypted_disk(config: VmConfig, number: int) -> VmDisk:
     disk = config.disk(number)
     if disk.dek is None:
         raise InvalidState(f"{disk.label} of {config.vm} is not encrypted")
@@ -116,26 +116,28 @@ async def decrypt(host: Host, name: VmName) -> RegisteredVm:
     ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
     TPM, whose home stays encrypted (VTPM-02).
     """
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: it is decrypted while powered off")
-    async with locked(host.datastore, name):
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:
             raise InvalidState(f"{name} has a virtual TPM: remove that first")
         if config.encrypted:
             check_none(config, "decrypt it")
-            config = await _rewritten(host, config, await _opened(host, config), under=None)
+            config = await _rewritten(
+                host, config, await _find_and_unwrap_deks(host, config), under=None
+            )
             host.node.record("vm.decrypted", vm=name)
         _show(vm, config)
         await tidy(host.datastore, config)
     return vm
 
 
-async def _opened(host: Host, config: VmConfig) -> VmKeys:
+async def _find_and_unwrap_deks(host: Host, config: VmConfig) -> VmKeys:
     """The VM's DEKs, its keys looked for by every means that this host has by itself."""
     await search.bring(host, config.keys, subject=config.vm, ask=False)
-    return unwrapped(host, config)
+    return unwrap_deks(host, config)
 
 
 async def _rewritten(
@@ -154,7 +156,7 @@ async def _rewritten(
     """
     rewritten = [d.key for d in config.disks if d.dek is not None and only in (None, d.key)]
     plain = [
-        opened_blocks(dek, await read_disk(host.datastore, config, disk))
+        decrypt_blocks(dek, await read_disk(host.datastore, config, disk))
         if disk.key in rewritten
         else []
         for disk, dek in zip(config.disks, opened.deks, strict=True)
@@ -162,13 +164,13 @@ async def _rewritten(
     there: tuple[str, ...] = tuple(d.file for d in config.disks if d.key not in rewritten)
     kek = None if under is None else usable_kek(host, config.vm, under)
     if under is None or kek is None:
-        made = with_new_files(decrypted_config(config, opened), rewritten)
+        made = with_new_files(decrypt_config(config, opened), rewritten)
         keys = VmKeys((None,) * len(plain), b"")
     elif only is not None:
         made, keys = with_new_deks(config, under, kek, host.rng, rewritten)
     else:
-        clear = decrypted_config(config, opened)
-        made, keys = encrypted_config(clear, under, kek, host.rng, rewritten)
+        clear = decrypt_config(config, opened)
+        made, keys = encrypt_config(clear, under, kek, host.rng, rewritten)
     try:
         if only is None:
             made = await with_moved_vtpm(host, made, opened.home, keys.home)

@@ -28,7 +28,7 @@ from services.esxi.providers import making
 from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
-    locked,
+    hold_lock,
     read_config,
     read_power,
     tidy,
@@ -43,7 +43,7 @@ from services.esxi.vms.vmx import (
     POWER_FILE,
     VmConfig,
     VmKeys,
-    encrypted_config,
+    encrypt_config,
     new_config,
     vmx_file,
 )
@@ -63,7 +63,7 @@ async def _read_files(host: Host, vm: RegisteredVm) -> bool:
     there = True
     try:
         config = await read_config(host.datastore, vm.name)
-        vm.wanted = await wanted_power(host, vm.name)
+        vm.wanted = await read_wanted_power(host, vm.name)
         vm.config, vm.problem = config, ""
     except ProductError as error:
         there = not isinstance(error, NotFound)
@@ -88,7 +88,7 @@ async def read_again(host: Host) -> None:
             vm.config, vm.problem = config, ""
 
 
-async def wanted_power(host: Host, name: VmName) -> PowerState:
+async def read_wanted_power(host: Host, name: VmName) -> PowerState:
     """The last accepted power command; off, and said so, when it cannot be known."""
     power = await read_power(host.datastore, name)
     if power is None:
@@ -98,7 +98,7 @@ async def wanted_power(host: Host, name: VmName) -> PowerState:
     return power.wanted
 
 
-async def created(host: Host, message: HostCreateVm) -> RegisteredVm:
+async def create_from_message(host: Host, message: HostCreateVm) -> RegisteredVm:
     """See ``create``."""
     asked = {"firmware": message.firmware, "hardware": message.hardware}
     said: dict[str, Any] = {key: value for key, value in asked.items() if value is not UNSET}
@@ -133,12 +133,12 @@ async def create(
     if key is None and provider is not None:
         key = await making.new_key(host, provider)
     if key is not None:
-        config, keys = encrypted_config(config, key, usable_kek(host, name, key), host.rng)
+        config, keys = encrypt_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):
         raise AlreadyExists(f"{name} has files on the datastore: register it")
     vm = await _register(host, RegisteredVm(name))
     try:
-        async with locked(host.datastore, name):
+        async with hold_lock(host.datastore, name):
             await _write_new(host, config, keys, plain)
     except DatastoreFault:
         await _unregister(host, name)
@@ -169,7 +169,7 @@ async def register(host: Host, name: VmName) -> RegisteredVm:
     if name not in host.vms:
         host.check_takes_vms()
     config = await read_config(host.datastore, name)
-    wanted = await wanted_power(host, name)
+    wanted = await read_wanted_power(host, name)
     vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
     if vm.guest is None:
         vm.config, vm.wanted, vm.problem = config, wanted, ""
@@ -181,7 +181,7 @@ async def unregister(host: Host, name: VmName) -> None:
     """Take it off this host; its files stay. No change when it is not registered."""
     known = name in host.vms
     if known:
-        _refuse_running(host.registered(name))
+        _refuse_running(host.require_vm(name))
     await _unregister(host, name)
     if known:
         host.node.record("vm.unregistered", vm=name)
@@ -190,8 +190,8 @@ async def unregister(host: Host, name: VmName) -> None:
 async def destroy(host: Host, name: VmName) -> None:
     """Delete its files and unregister it. No change when it is not registered."""
     if name in host.vms:
-        _refuse_running(host.registered(name))
-        async with locked(host.datastore, name):
+        _refuse_running(host.require_vm(name))
+        async with hold_lock(host.datastore, name):
             await host.datastore.remove(name)
         host.node.record("vm.destroyed", vm=name)
     await _unregister(host, name)
@@ -204,7 +204,7 @@ async def tidy_all(host: Host) -> None:
             if vm.config is None or vm.guest is not None:
                 continue
             try:
-                async with locked(host.datastore, vm.name):
+                async with hold_lock(host.datastore, vm.name):
                     await tidy(host.datastore, vm.config)
             except ProductError as error:
                 host.node.record("vm.untidy", level="warning", vm=vm.name, reason=str(error))

@@ -29,14 +29,14 @@ from services.esxi.host import Host
 from services.esxi.vms import vmem
 from services.esxi.vms.files import (
     give_lock_back,
-    lock_kept,
+    lock_and_keep,
     read_config,
     tidy,
     write_config,
     write_power,
 )
 from services.esxi.vms.guest import Guest
-from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram, unpacked
+from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram, unpack_memory
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.snapshots import copy, home_of, next_state, show
@@ -47,22 +47,22 @@ from services.esxi.vms.vtpm import read_state
 
 async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
     """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
-    vm = host.registered(message.vm)
+    vm = host.require_vm(message.vm)
     # The lock of one that runs is held by its guest's run, its turn by the caller.
-    async with lock_kept(host.datastore, vm.name) if vm.guest is None else nullcontext():
-        await _reverted(host, vm, message)
+    async with lock_and_keep(host.datastore, vm.name) if vm.guest is None else nullcontext():
+        await _revert_vm(host, vm, message)
     if vm.guest is None:
         await give_lock_back(host.datastore, vm.name)
     return vm
 
 
-async def _reverted(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
+async def _revert_vm(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
     config = await read_config(host.datastore, vm.name)
     kept = next((one for one in config.snapshots if one.name == message.snapshot), None)
     if kept is None:
         raise NotFound(f"{vm.name} has no snapshot {message.snapshot}")
     if kept.memory and not message.suppress_power_on:
-        await _resumed(host, vm, config, kept)
+        await _resume_guest(host, vm, config, kept)
     else:
         await home_of(host, config)
         made = _config_of(config, kept)
@@ -70,7 +70,7 @@ async def _reverted(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot)
         ran, vm.guest = vm.guest is not None, None  # its disks are in no configuration any more
         show(vm, made)
         if ran:
-            await _powered_off(host, vm, kept)
+            await _write_power_off(host, vm, kept)
     host.node.record("vm.reverted", vm=vm.name, snapshot=kept.name, power=vm.power.value)
     await _empty_the_others(host, vm)
 
@@ -85,7 +85,7 @@ def _who_verifies(host: Host, config: VmConfig) -> Guest | None:
     return Guest(host.datastore, config, keys, ram)
 
 
-async def _powered_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
+async def _write_power_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
     """Step 3 for a VM that ran; its guest is gone."""
     vm.wanted = PowerState.OFF
     host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
@@ -98,7 +98,7 @@ async def _powered_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
         raise SaveFailed(text) from None
 
 
-async def _resumed(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot) -> None:
+async def _resume_guest(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot) -> None:
     """The guest goes on from the memory that was kept (VTPM-08)."""
     made = _config_of(config, kept)
     try:
@@ -138,7 +138,7 @@ async def _memory(host: Host, config: VmConfig, kept: VmSnapshot, keys: VmKeys) 
     file = vmem.vmem_file(config.vm, kept.memory)
     try:
         data = await host.datastore.read(config.vm, file)
-        return unpacked(vmem.found(config.vm, kept.name, kept.memory, data, keys.home))
+        return unpack_memory(vmem.unpack_vmem(config.vm, kept.name, kept.memory, data, keys.home))
     except OSError as error:
         raise DatastoreFault(f"{config.vm}: {file}: {error.strerror or error}") from None
     except CryptographicFailure:

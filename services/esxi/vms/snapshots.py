@@ -27,8 +27,8 @@ from protocol.terms import VmName
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.vms import vmem
-from services.esxi.vms.files import locked, read_config, tidy, write, write_config
-from services.esxi.vms.memory import packed
+from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
+from services.esxi.vms.memory import pack_memory
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmSnapshot, disk_file, open_home
@@ -44,16 +44,16 @@ def check_none(config: VmConfig, what: str) -> None:
 async def create(host: Host, message: HostCreateSnapshot) -> RegisteredVm:
     """See ``HostCreateSnapshot``."""
     names.SNAPSHOT.check(message.snapshot)
-    vm = host.registered(message.vm)
+    vm = host.require_vm(message.vm)
     if vm.guest is not None:  # the lock is held by the guest's run, its turn by the caller
-        await _taken(host, vm, message)
+        await _create_snapshot(host, vm, message)
     else:
-        async with locked(host.datastore, vm.name):
-            await _taken(host, vm, message)
+        async with hold_lock(host.datastore, vm.name):
+            await _create_snapshot(host, vm, message)
     return vm
 
 
-async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> None:
+async def _create_snapshot(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> None:
     config = await read_config(host.datastore, vm.name)
     if any(one.name == message.snapshot for one in config.snapshots):
         show(vm, config)
@@ -63,7 +63,7 @@ async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> N
     home = await home_of(host, config)
     memory = None
     if message.memory and vm.guest is not None:
-        memory = packed(vm.guest.freeze())
+        memory = pack_memory(vm.guest.freeze())
     made = _with_next(config, message.snapshot, memory=memory is not None)
     taken = made.snapshots[-1]
     try:
@@ -73,7 +73,7 @@ async def _taken(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> N
             there = nvram_file(config.vm, config.vtpm.serial)
             await copy(host, config, there, nvram_file(config.vm, taken.vtpm))
         if memory is not None:
-            data = vmem.kept(config.vm, taken.name, taken.memory, memory, home, host.rng)
+            data = vmem.pack_vmem(config.vm, taken.name, taken.memory, memory, home, host.rng)
             await write(host.datastore, config.vm, vmem.vmem_file(config.vm, taken.memory), data)
         await write_config(host.datastore, made)
     except DatastoreFault:
@@ -105,16 +105,16 @@ def _with_next(config: VmConfig, name: str, *, memory: bool) -> VmConfig:
 
 async def remove(host: Host, name: VmName, snapshot: str) -> RegisteredVm:
     """See ``HostRemoveSnapshot``."""
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if vm.guest is not None:
-        await _removed(host, vm, snapshot)
+        await _remove_snapshot(host, vm, snapshot)
     else:
-        async with locked(host.datastore, name):
-            await _removed(host, vm, snapshot)
+        async with hold_lock(host.datastore, name):
+            await _remove_snapshot(host, vm, snapshot)
     return vm
 
 
-async def _removed(host: Host, vm: RegisteredVm, snapshot: str) -> None:
+async def _remove_snapshot(host: Host, vm: RegisteredVm, snapshot: str) -> None:
     config = await read_config(host.datastore, vm.name)
     left = tuple(one for one in config.snapshots if one.name != snapshot)
     if left != config.snapshots:

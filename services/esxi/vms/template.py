@@ -7,16 +7,16 @@ import msgspec
 from protocol.errors import InvalidPowerState
 from protocol.terms import VmName
 from services.esxi.host import Host
-from services.esxi.vms.files import locked, read_config, write_config
+from services.esxi.vms.files import hold_lock, read_config, write_config
 from services.esxi.vms.vm import RegisteredVm
 
 
 async def mark(host: Host, name: VmName, *, template: bool) -> RegisteredVm:
     """See ``HostMarkTemplate``; twice is once. Its keys are not needed: nothing is opened."""
-    vm = host.registered(name)
+    vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: power it off to make a template of it")
-    async with locked(host.datastore, name):
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.template != template:
             config = msgspec.structs.replace(config, template=template)

@@ -31,20 +31,22 @@ def vmem_file(vm: VmName, number: int) -> str:
     return f"{vm}-Snapshot{number}{SUFFIX}"
 
 
-def kept(
+def pack_vmem(
     vm: VmName, snapshot: str, number: int, memory: bytes, home: KeyMaterial | None, rng: Rng
 ) -> bytes:
     """The file with this memory; ``home`` is None on a VM in clear."""
-    bound = _bound_to(vm, snapshot, number)
+    bound = _aad(vm, snapshot, number)
     if home is None:
         return _CLEAR + hashlib.sha256(bound + memory).digest() + memory
     nonce = rng.token(NONCE_SIZE)
     return _SEALED + nonce + AESGCM(home.reveal()).encrypt(nonce, memory, bound)
 
 
-def found(vm: VmName, snapshot: str, number: int, data: bytes, home: KeyMaterial | None) -> bytes:
+def unpack_vmem(
+    vm: VmName, snapshot: str, number: int, data: bytes, home: KeyMaterial | None
+) -> bytes:
     """The memory in the file; ``CryptographicFailure`` for every other file."""
-    bound, file = _bound_to(vm, snapshot, number), vmem_file(vm, number)
+    bound, file = _aad(vm, snapshot, number), vmem_file(vm, number)
     magic = _CLEAR if home is None else _SEALED
     if not data.startswith(magic):
         raise CryptographicFailure(f"{file} does not hold the memory of {vm}")
@@ -61,5 +63,5 @@ def found(vm: VmName, snapshot: str, number: int, data: bytes, home: KeyMaterial
         raise CryptographicFailure(f"{file} does not open") from None
 
 
-def _bound_to(vm: VmName, snapshot: str, number: int) -> bytes:
+def _aad(vm: VmName, snapshot: str, number: int) -> bytes:
     return f"keystead vmem|{vm}|{snapshot}|{number}|".encode()

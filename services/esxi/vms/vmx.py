@@ -191,7 +191,7 @@ def check_size(blocks: int) -> None:
         raise InvalidArgument(f"blocks: {blocks} is not within 1..{BLOCKS_LIMIT}")
 
 
-def encrypted_config(
+def encrypt_config(
     config: VmConfig,
     key: CryptoKeyId,
     kek: KeyMaterial,
@@ -212,7 +212,7 @@ def encrypted_config(
             deks.append(None)
             continue
         serial, dek = serial + 1, KeyMaterial(rng.token(DEK_SIZE))
-        wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, rng)
+        wrapped = wrap_dek(config.vm, disk.key, dek, key, kek, rng)
         disks.append(msgspec.structs.replace(disk, serial=serial, dek=wrapped))
         deks.append(dek)
     made = msgspec.structs.replace(
@@ -220,7 +220,7 @@ def encrypted_config(
         offer=None,
         serial=serial,
         nvram=wrap(home, KeyMaterial(seed), _aad(config.vm, "nvram"), rng.token(NONCE_SIZE)),
-        home=wrapped_home(config.vm, home, key, kek, rng),
+        home=wrap_home(config.vm, home, key, kek, rng),
         disks=tuple(disks),
     )
     return made, VmKeys(tuple(deks), seed, home)
@@ -246,7 +246,7 @@ def with_new_deks(
         dek = None
         if disk.key in only:
             serial, dek = serial + 1, KeyMaterial(rng.token(DEK_SIZE))
-            wrapped = wrapped_dek(config.vm, disk.key, dek, key, kek, rng)
+            wrapped = wrap_dek(config.vm, disk.key, dek, key, kek, rng)
             disk = msgspec.structs.replace(disk, serial=serial, dek=wrapped)
         disks.append(disk)
         deks.append(dek)
@@ -254,7 +254,7 @@ def with_new_deks(
     return made, VmKeys(tuple(deks), b"")
 
 
-def rewrapped_config(
+def rewrap_config(
     config: VmConfig,
     opened: VmKeys,
     key: CryptoKeyId,
@@ -270,23 +270,23 @@ def rewrapped_config(
     if only is None:
         if opened.home is None:
             raise ValueError(f"{config.vm} is not encrypted")
-        home = wrapped_home(config.vm, opened.home, key, kek, rng)
+        home = wrap_home(config.vm, opened.home, key, kek, rng)
     disks = tuple(
         disk
         if dek is None or (only is not None and disk.key not in only)
-        else msgspec.structs.replace(disk, dek=wrapped_dek(config.vm, disk.key, dek, key, kek, rng))
+        else msgspec.structs.replace(disk, dek=wrap_dek(config.vm, disk.key, dek, key, kek, rng))
         for disk, dek in zip(config.disks, opened.deks, strict=True)
     )
     return msgspec.structs.replace(config, home=home, disks=disks)
 
 
-def decrypted_config(config: VmConfig, opened: VmKeys) -> VmConfig:
+def decrypt_config(config: VmConfig, opened: VmKeys) -> VmConfig:
     """The same VM without encryption; its disk files are still those that it names."""
     disks = tuple(msgspec.structs.replace(disk, dek=None) for disk in config.disks)
     return msgspec.structs.replace(config, nvram=opened.seed, home=None, disks=disks, offer=None)
 
 
-def cloned_config(
+def clone_config(
     config: VmConfig,
     opened: VmKeys,
     vm: VmName,
@@ -299,14 +299,14 @@ def cloned_config(
     if config.home is not None:
         home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
         nvram = wrap(home, KeyMaterial(opened.seed), _aad(vm, "nvram"), rng.token(NONCE_SIZE))
-        wrapped = wrapped_home(vm, home, config.home.key, keks[config.home.key], rng)
+        wrapped = wrap_home(vm, home, config.home.key, keks[config.home.key], rng)
     disks = tuple(
         msgspec.structs.replace(disk, operation="")
         if disk.dek is None or dek is None
         else msgspec.structs.replace(
             disk,
             operation="",
-            dek=wrapped_dek(vm, disk.key, dek, disk.dek.key, keks[disk.dek.key], rng),
+            dek=wrap_dek(vm, disk.key, dek, disk.dek.key, keks[disk.dek.key], rng),
         )
         for disk, dek in zip(config.disks, opened.deks, strict=True)
     )
@@ -333,14 +333,14 @@ def with_new_files(config: VmConfig, only: Collection[int]) -> VmConfig:
     return msgspec.structs.replace(config, serial=serial, disks=tuple(disks))
 
 
-def wrapped_home(
+def wrap_home(
     vm: VmName, home: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> WrappedDek:
     """The home's DEK under ``kek``."""
     return WrappedDek(key, wrap(kek, home, _aad(vm, "home"), rng.token(NONCE_SIZE)))
 
 
-def wrapped_dek(
+def wrap_dek(
     vm: VmName, disk: int, dek: KeyMaterial, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> WrappedDek:
     """The DEK of the disk with that device key under ``kek``."""
@@ -351,7 +351,7 @@ def with_encrypted_home(
     config: VmConfig, key: CryptoKeyId, kek: KeyMaterial, rng: Rng
 ) -> tuple[VmConfig, KeyMaterial]:
     """The same VM with its home alone encrypted under ``kek`` (VTPM-02), and the home's DEK."""
-    made, opened = encrypted_config(config, key, kek, rng, only=())
+    made, opened = encrypt_config(config, key, kek, rng, only=())
     if opened.home is None:
         raise ValueError(f"{config.vm}: its home was not encrypted")
     return made, opened.home

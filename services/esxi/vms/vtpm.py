@@ -22,7 +22,7 @@ from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PublicArea
 from services.esxi.vms import vtpm_commands as guest
 from services.esxi.vms.files import write
-from services.esxi.vms.nvram import closed, nvram_file, opened
+from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
 from services.esxi.vms.vmx import VmConfig, VtpmDevice
 from services.runtime.ports import Datastore, Rng
 from services.runtime.virtual_tpm import GuestTpm, VirtualTpms, VirtualTpmState
@@ -91,20 +91,20 @@ class Vtpm:
             case 0:
                 await self._command("vtpm.count", guest.count)
             case 1:
-                found = await self._command("vtpm.unseal", guest.unsealed_digest)
+                found = await self._command("vtpm.unseal", guest.digest_of_secret)
                 if found != self._found:
                     raise GuestFault(f"{self.vm}: its virtual TPM unseals another secret")
             case _:
                 await self._command("vtpm.quote", partial(guest.measure_and_quote, step=step))
 
-    def handed_over(self) -> bytes:
+    def pack_for_handover(self) -> bytes:
         """All of it, with what has power: for the host to which the running VM moves."""
         state = self._state
         kept = _HandedOver(state.nv, state.memory, self._number, self._found)
         return msgspec.msgpack.encode(kept)
 
     @classmethod
-    def taken_over(cls, means: Means, config: VmConfig, home: KeyMaterial, handed: bytes) -> Vtpm:
+    def take_over(cls, means: Means, config: VmConfig, home: KeyMaterial, handed: bytes) -> Vtpm:
         """The vTPM of a VM that came running from another host, going on where it was."""
         kept = msgspec.msgpack.decode(handed, type=_HandedOver)
         state = VirtualTpmState(kept.nv, kept.memory)
@@ -119,13 +119,13 @@ class Vtpm:
         except TpmError as error:
             raise GuestFault(f"{self.vm}: its virtual TPM: {error}") from None
         number = self._number + 1
-        data = closed(self.vm, self.device.ek, state, number, self._home, self._means.rng)
+        data = encrypt_nvram(self.vm, self.device.ek, state, number, self._home, self._means.rng)
         await write(self._means.datastore, self.vm, nvram_file(self.vm, self.device.serial), data)
         self._state, self._number = state, number
         return result
 
 
-async def started(means: Means, config: VmConfig, home: KeyMaterial) -> Vtpm:
+async def start_vtpm(means: Means, config: VmConfig, home: KeyMaterial) -> Vtpm:
     """The vTPM of a VM that powers on, started.
 
     ``GuestFault`` when its state does not open or does not start, ``DatastoreFault`` when it cannot
@@ -145,7 +145,7 @@ async def read_state(
     """What lies there of a vTPM, and the number of its save; faults as of ``started``."""
     file = nvram_file(vm, device.serial)
     try:
-        return opened(vm, device.ek, await datastore.read(vm, file), home)
+        return decrypt_nvram(vm, device.ek, await datastore.read(vm, file), home)
     except FileNotFoundError:
         raise GuestFault(f"{vm}: {file} is gone: the state of its virtual TPM") from None
     except OSError as error:

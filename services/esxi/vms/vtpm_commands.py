@@ -17,8 +17,8 @@ from protocol.guest_tpm import (
     SEALED_TO,
     TpmAnswer,
     nonce_event,
+    nonce_for_quote,
     proof_of,
-    quoted_nonce,
 )
 from protocol.secret import KeyMaterial
 from protocol.tpm.errors import TpmError, TpmErrorKind
@@ -61,13 +61,13 @@ def power_on(tpm: GuestTpm, secret: bytes) -> bytes:
     tpm.power_on()
     tpm.extend_log(BOOT)
     tpm.ensure_srk()
-    if counted(tpm) == 0:
+    if read_counter(tpm) == 0:
         _seal(tpm, secret)
         return digest_of(secret)
-    return unsealed_digest(tpm)
+    return digest_of_secret(tpm)
 
 
-def counted(tpm: GuestTpm) -> int:
+def read_counter(tpm: GuestTpm) -> int:
     """How many commands it has counted; 0 of a new one."""
     try:
         return tpm.counter(COUNTER_INDEX)
@@ -90,14 +90,14 @@ def _seal(tpm: GuestTpm, secret: bytes) -> int:
     return tpm.counter(COUNTER_INDEX, bump=True)
 
 
-def _unsealed(tpm: GuestTpm) -> bytes:
+def _unseal_secret(tpm: GuestTpm) -> bytes:
     blob = msgspec.msgpack.decode(tpm.nv_read(BLOB_INDEX), type=SealedBlob)
     return tpm.unseal(blob, SEALED_TO)
 
 
-def unsealed_digest(tpm: GuestTpm) -> bytes:
+def digest_of_secret(tpm: GuestTpm) -> bytes:
     """SHA-256 of the sealed secret, which a guest may remember."""
-    return digest_of(_unsealed(tpm))
+    return digest_of(_unseal_secret(tpm))
 
 
 def digest_of(secret: bytes) -> bytes:
@@ -107,11 +107,11 @@ def digest_of(secret: bytes) -> bytes:
 
 def challenge(tpm: GuestTpm, nonce: bytes) -> TpmAnswer:
     """Unseal in a new session, count, measure the nonce, quote."""
-    secret = KeyMaterial(_unsealed(tpm))
+    secret = KeyMaterial(_unseal_secret(tpm))
     counter = tpm.counter(COUNTER_INDEX, bump=True)
     before = tpm.pcrs(_OWN)[CHALLENGE_PCR]
     tpm.extend_log([nonce_event(nonce)])
-    quote = tpm.quote(QUOTED, quoted_nonce(nonce, counter))
+    quote = tpm.quote(QUOTED, nonce_for_quote(nonce, counter))
     return TpmAnswer(quote, before, counter, proof_of(secret, quote.attest))
 
 

@@ -17,8 +17,8 @@ from services.esxi.host import Host
 from services.esxi.providers import making
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import usable_kek
-from services.esxi.vms.files import locked, read_config, tidy, write, write_config
-from services.esxi.vms.nvram import closed, nvram_file
+from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
+from services.esxi.vms.nvram import encrypt_nvram, nvram_file
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
@@ -44,8 +44,8 @@ async def add(
     ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM that may have none,
     ``EncryptionKeyRequired`` and ``InvalidState`` as in ``encrypt``.
     """
-    vm = _powered_off(host, name)
-    async with locked(host.datastore, name):
+    vm = _require_powered_off(host, name)
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is None:
             check_may_have(config)
@@ -80,7 +80,7 @@ async def _with_new(
     tpms = host.virtual_tpms
     state, ek = await tpms.command(await tpms.make(), "vtpm.endorse", vtpm_commands.endorsement_key)
     made = msgspec.structs.replace(config, vtpm=VtpmDevice(ek))
-    data = closed(config.vm, ek, state, 1, home, host.rng)
+    data = encrypt_nvram(config.vm, ek, state, 1, home, host.rng)
     await write(host.datastore, config.vm, nvram_file(config.vm), data)
     await write_config(host.datastore, made)
     return made
@@ -88,8 +88,8 @@ async def _with_new(
 
 async def certify(host: Host, name: VmName, certificate: bytes) -> None:
     """VTPM-04: keep the certificate of its endorsement key with the device."""
-    vm = _powered_off(host, name)
-    async with locked(host.datastore, name):
+    vm = _require_powered_off(host, name)
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is None:
             raise NotFound(f"{name} has no virtual TPM")
@@ -102,8 +102,8 @@ async def certify(host: Host, name: VmName, certificate: bytes) -> None:
 
 async def remove(host: Host, name: VmName) -> RegisteredVm:
     """VTPM-03. No change when it has none."""
-    vm = _powered_off(host, name)
-    async with locked(host.datastore, name):
+    vm = _require_powered_off(host, name)
+    async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:
             check_none(config, "remove its virtual TPM")
@@ -118,8 +118,8 @@ async def remove(host: Host, name: VmName) -> RegisteredVm:
     return vm
 
 
-def _powered_off(host: Host, name: VmName) -> RegisteredVm:
-    vm = host.registered(name)
+def _require_powered_off(host: Host, name: VmName) -> RegisteredVm:
+    vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: power it off first")
     return vm
@@ -142,6 +142,6 @@ async def with_moved_vtpm(
         return config
     state, number = await read_state(host.datastore, config.vm, device, old)
     moved = msgspec.structs.replace(device, serial=device.serial + 1)
-    data = closed(config.vm, device.ek, state, number + 1, new, host.rng)
+    data = encrypt_nvram(config.vm, device.ek, state, number + 1, new, host.rng)
     await write(host.datastore, config.vm, nvram_file(config.vm, moved.serial), data)
     return msgspec.structs.replace(config, vtpm=moved)

@@ -27,7 +27,7 @@ class Behind:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def settled(self, name: str) -> None:
+    def mark_settled(self, name: str) -> None:
         """All components of this one have seen the same write."""
         self._names.pop(name, None)
         if not self._names:

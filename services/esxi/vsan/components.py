@@ -16,7 +16,14 @@ from protocol.vsan import ComponentKind
 from services.esxi.host import Host
 from services.esxi.vsan import mounting, objects
 from services.esxi.vsan.groups import DiskGroup
-from services.esxi.vsan.label import DiskImage, Placed, contents, marked, recoded, with_component
+from services.esxi.vsan.label import (
+    DiskImage,
+    Placed,
+    contents,
+    mark_component,
+    reencrypt_disk,
+    with_component,
+)
 
 _TRIES: Final = 4
 
@@ -55,7 +62,7 @@ async def create(host: Host, message: CreateVsanComponent) -> None:
 
 def _check_nothing_hidden(host: Host, name: str) -> None:
     """``InvalidState``: who makes a component beside one that was only not seen has two votes."""
-    for group in host.vsan.unmounted():
+    for group in host.vsan.list_unmounted():
         raise InvalidState(f"{host.node.name}: {group.name} is not mounted, and may have {name}")
 
 
@@ -101,12 +108,12 @@ async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
     for disk, name in held:
         if others:
             async with host.vsan.changing:
-                await _move(host, group, disk, _placed(group, disk, name))
+                await _move(host, group, disk, _current_component(group, disk, name))
         else:
             await _give_blocks_up(host, group, disk, name)
 
 
-def _placed(group: DiskGroup, disk: str, name: str) -> Placed:
+def _current_component(group: DiskGroup, disk: str, name: str) -> Placed:
     """The component as its label has it now."""
     return next(c for where, c in group.components() if (where, c.object) == (disk, name))
 
@@ -150,24 +157,24 @@ async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> N
     image, dek = await host.vsan.read(host.disk, group, disk)
     kept = tuple(c for c in image.label.components if c.object != placed.object)
     label = msgspec.structs.replace(image.label, components=kept)
-    await host.vsan.write(host.disk, recoded(DiskImage(label, image.blocks), dek, dek), dek)
+    await host.vsan.write(host.disk, reencrypt_disk(DiskImage(label, image.blocks), dek, dek), dek)
 
 
 async def _mark(host: Host, group: DiskGroup, disk: str, name: str, **marks: object) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
-    await host.vsan.write(host.disk, marked(image, name, **marks), dek)
+    await host.vsan.write(host.disk, mark_component(image, name, **marks), dek)
 
 
 async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) -> None:
     """The replica stays as a place, once another host has shown one that is as new, block for
     block; ``InvalidState`` when none does, or this one is written again and again."""
     for _ in range(_TRIES):
-        seen = _placed(group, disk, name)
+        seen = _current_component(group, disk, name)
         if seen.stale:
             return
         await _check_other(host, seen)
         async with host.vsan.changing:
-            if _placed(group, disk, name) == seen:
+            if _current_component(group, disk, name) == seen:
                 await _make_stale(host, group, disk, seen)
                 return
     raise InvalidState(f"{name}: it is written all the time")
@@ -182,7 +189,7 @@ async def _check_other(host: Host, placed: Placed) -> None:
         if place.kind is not ComponentKind.REPLICA or place.host == host.node.name:
             continue
         try:
-            plain, stamp = await objects.fetched(host, placed, place.host)
+            plain, stamp = await objects.fetch_replica(host, placed, place.host)
         except ProductError:
             continue
         if stamp >= placed.stamp and len(plain) == placed.blocks:
@@ -195,7 +202,7 @@ async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: Placed) -
     blank = bytearray(image.blocks)
     first, end = placed.first * BLOCK_SIZE, (placed.first + placed.blocks) * BLOCK_SIZE
     blank[first:end] = bytes(end - first)
-    made = marked(DiskImage(image.label, bytes(blank)), placed.object, stale=True)
+    made = mark_component(DiskImage(image.label, bytes(blank)), placed.object, stale=True)
     await host.vsan.write(host.disk, made, dek)
 
 

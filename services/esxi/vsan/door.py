@@ -128,5 +128,5 @@ class VsanDoor(TrustDoor):
         return m.VsanState(
             encryption=now.vsan or VsanEncryption(),
             preparing=now.vsan_next is not None,
-            groups=self.host.vsan.described(),
+            groups=self.host.vsan.describe(),
         )

@@ -29,7 +29,7 @@ from services.esxi.keys import persistence
 from services.esxi.vsan import keys, mounting
 from services.esxi.vsan.components import empty_group, give_up_copies, rebuild
 from services.esxi.vsan.groups import DiskGroup, group_name
-from services.esxi.vsan.label import DiskImage, Label, closed, new_dek, recoded
+from services.esxi.vsan.label import DiskImage, Label, new_dek, reencrypt_disk, wrap_dek
 
 
 class DiskStep(StrEnum):
@@ -57,7 +57,7 @@ async def prepare(host: Host, wished: VsanEncryption) -> None:
     _check_mounted(host)
     host.archive.change(vsan_next=wished)
     await host.archive.save(Section.VSAN)
-    lacking = await keys.bring(host, keys.needed(host, wished))
+    lacking = await keys.bring(host, keys.collect_needed_keys(host, wished))
     if lacking:
         each = "; ".join(f"{key}: {why}" for key, why in lacking.items())
         raise EncryptionKeyRequired(f"{host.node.name}: {each}", tuple(lacking))
@@ -70,8 +70,8 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
         host.archive.change(vsan_next=wished)
         await host.archive.save(Section.VSAN)
     mounting.know_neighbours(host)
-    lacking = await keys.bring(host, keys.needed(host, wished))
-    if host.vsan.unmounted():
+    lacking = await keys.bring(host, keys.collect_needed_keys(host, wished))
+    if host.vsan.list_unmounted():
         await mounting.mount(host)
     for kek in wished.keks():
         if kek in lacking:
@@ -128,38 +128,40 @@ async def _bring_disk(
         case DiskStep.REWRAP:
             if dek is None:
                 raise InvalidState(f"{host.node.name}: {group.name} is not mounted any more")
-            label = _closed(host, image.label, dek, wished)
+            label = _wrap_dek(host, image.label, dek, wished)
             await host.vsan.write(host.disk, DiskImage(label, image.blocks), dek)
         case DiskStep.RECODE | DiskStep.REFORMAT:
             fresh = new_dek(host.rng) if wished.encryption_enabled else None
-            await host.vsan.write(host.disk, _recoded(host, image, dek, fresh, wished), fresh)
+            await host.vsan.write(
+                host.disk, _reencrypt_disk(host, image, dek, fresh, wished), fresh
+            )
         case DiskStep.NOTHING:
             pass
     host.node.record("vsan.disk", group=group.name, disk=name, step=step.value)
 
 
-def _recoded(
+def _reencrypt_disk(
     host: Host,
     image: DiskImage,
     dek: KeyMaterial | None,
     fresh: KeyMaterial | None,
     wished: VsanEncryption,
 ) -> DiskImage:
-    made = recoded(image, dek, fresh)
+    made = reencrypt_disk(image, dek, fresh)
     label = msgspec.structs.replace(
         made.label, kek=None, wrapped=b"", dek_generation=wished.dek_generation_id
     )
-    closed_label = label if fresh is None else _closed(host, label, fresh, wished)
+    closed_label = label if fresh is None else _wrap_dek(host, label, fresh, wished)
     return DiskImage(closed_label, made.blocks)
 
 
-def _closed(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
+def _wrap_dek(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
     """Under the KEK of its group; ``EncryptionKeyRequired`` when that has left the cache."""
     kek = wished.kek_of(label.group)
     value = None if kek is None else host.keys.get(kek)
     if kek is None or value is None:
         raise EncryptionKeyRequired(f"{host.node.name}: {kek}", () if kek is None else (kek,))
-    return closed(label, host.node.name, dek, kek, value, host.rng)
+    return wrap_dek(label, host.node.name, dek, kek, value, host.rng)
 
 
 async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
@@ -193,7 +195,7 @@ async def add_disk(host: Host, group: str, name: str) -> None:
             raise EncryptionKeyRequired(f"{host.node.name}: {lacking[kek]}", (kek,))
         dek = new_dek(host.rng)
         label = msgspec.structs.replace(label, dek_generation=now.dek_generation_id)
-        label = _closed(host, label, dek, now)
+        label = _wrap_dek(host, label, dek, now)
     await host.vsan.write(host.disk, DiskImage(label), dek)
     made = host.vsan.group(group)
     made.mounted, made.why = True, ""

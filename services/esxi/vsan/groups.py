@@ -20,7 +20,7 @@ from protocol.vsan import (
     VsanDiskGroup,
 )
 from services.esxi.vsan.behind import Behind
-from services.esxi.vsan.label import DiskImage, Label, Placed, unpacked
+from services.esxi.vsan.label import DiskImage, Label, Placed, unpack_disk
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
 
@@ -49,7 +49,7 @@ class DiskGroup:
         now = (self.labels.get(disk), self.deks.get(disk))
         return [now, self.coming[disk]] if disk in self.coming else [now]
 
-    def described(self, hidden: Container[str] = ()) -> VsanDiskGroup:
+    def describe(self, hidden: Container[str] = ()) -> VsanDiskGroup:
         """The group as it is told, without copies of the ``hidden`` objects."""
         return VsanDiskGroup(
             group=self.name,
@@ -121,7 +121,7 @@ class DiskGroups:
             raise NotFound(f"there is no disk group {name} on this host")
         return found
 
-    def unmounted(self) -> list[DiskGroup]:
+    def list_unmounted(self) -> list[DiskGroup]:
         """Those that are not mounted."""
         return [group for group in self if not group.mounted]
 
@@ -146,14 +146,14 @@ class DiskGroups:
         component made again, and the disk put back. A copy in the making counts for nothing while a
         group is not mounted: that may have what was written since.
         """
-        hidden = bool(self.unmounted())
+        hidden = bool(self.list_unmounted())
         found = [place for place in self.places(name) if not (hidden and place[2].moving)]
         return min(found, key=lambda place: _order(place[2]), default=None)
 
-    def described(self) -> tuple[VsanDiskGroup, ...]:
+    def describe(self) -> tuple[VsanDiskGroup, ...]:
         """All groups as they are told; a component that is being moved once."""
         names = {c.object for group in self for _, c in group.components() if not c.moving}
-        return tuple(group.described(names) for group in self)
+        return tuple(group.describe(names) for group in self)
 
     # ---- files ------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class DiskGroups:
     async def _image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
         """None when it is damaged; ``DatastoreFault`` when the device refuses."""
         try:
-            return unpacked(await disk.read(path_of(group, name)))
+            return unpack_disk(await disk.read(path_of(group, name)))
         except OSError as error:
             text = f"disk {name} of {group} cannot be read: {error.strerror or error}"
             raise DatastoreFault(text) from None
@@ -223,16 +223,16 @@ class DiskGroups:
         group = self._groups.get(label.group) or DiskGroup(label.group)
         group.coming[label.disk] = (label, dek)
         try:
-            await replace_durably(disk, path, image.packed(), folder_is_new=is_new)
+            await replace_durably(disk, path, image.pack(), folder_is_new=is_new)
         except OSError as error:
             await self._look_after(disk, group, label, dek)
             raise DatastoreFault(f"{path}: {error.strerror or error}") from None
         finally:
             del group.coming[label.disk]
         self._groups.setdefault(group.name, group)
-        self._replaced(group, label, dek)
+        self._replace_label(group, label, dek)
 
-    def _replaced(self, group: DiskGroup, label: Label, dek: KeyMaterial | None) -> None:
+    def _replace_label(self, group: DiskGroup, label: Label, dek: KeyMaterial | None) -> None:
         group.labels[label.disk] = label
         if dek is None:
             group.deks.pop(label.disk, None)
@@ -253,7 +253,7 @@ class DiskGroups:
             return
         if image is not None and image.label == label:
             self._groups.setdefault(group.name, group)
-            self._replaced(group, label, dek)
+            self._replace_label(group, label, dek)
         elif image is None or image.label != before:
             group.unmount(f"disk {label.disk} is not as it was mounted")
 

@@ -65,17 +65,17 @@ async def keys_of(
     message = GetKeys(key_ids=tuple(key.key_id for key in keys))
     within_s = host.node.knobs.request_timeout_s
     to = address_of(server.node, server.address)
-    return await _asked(host, profile).request(to, message, within_s=within_s)
+    return await _build_key_servers(host, profile).request(to, message, within_s=within_s)
 
 
 async def look(host: Host, profile: VsanEncryption, server: VsanKeyServer) -> None:
     """Return when that server gives a sign of life; raises as ``KeyServers.request``."""
     to = address_of(server.node, server.address)
     within_s = host.node.knobs.request_timeout_s
-    await _asked(host, profile).request(to, DiscoverVersions(), within_s=within_s)
+    await _build_key_servers(host, profile).request(to, DiscoverVersions(), within_s=within_s)
 
 
-def _asked(host: Host, profile: VsanEncryption) -> KeyServers:
+def _build_key_servers(host: Host, profile: VsanEncryption) -> KeyServers:
     def identity() -> TlsIdentity:
         own = host.archive.now.kmip
         if own is None:

@@ -33,7 +33,7 @@ def profiles(host: Host) -> tuple[VsanEncryption, ...]:
     return tuple(p for p in (now.vsan, now.vsan_next) if p is not None)
 
 
-def needed(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
+def collect_needed_keys(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
     """The keys of these configurations, and those that labels of disks name."""
     found: dict[CryptoKeyId, KeyKind] = {}
     for encryption in wanted:
@@ -54,7 +54,7 @@ async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoK
     for key, kind in keys.items():
         if key in host.keys:
             continue
-        why = _helped_itself(host, key, kind)
+        why = _load_or_derive(host, key, kind)
         if why is None:
             continue
         profile = _profile_of(host, key)
@@ -74,11 +74,11 @@ async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoK
     return lacking
 
 
-def _helped_itself(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
+def _load_or_derive(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
     """Store and derivation; None when it is in the cache then, else why it is not."""
     match next_means(host.facts(key)):
         case Means.STORE:
-            stored = host.stored(key)
+            stored = host.find_stored_key(key)
             host.keys.load(() if stored is None else (stored,))
         case Means.DERIVE:
             value = native.bring(host, key, kind)
@@ -131,11 +131,11 @@ async def _fetch(
                 "vsan.kms_failed", level="warning", server=server.name, error=type(error).__name__
             )
             continue
-        return _taken(host, server, keys, reply)
+        return _cache_active_keys(host, server, keys, reply)
     return dict.fromkeys(keys, why)
 
 
-def _taken(
+def _cache_active_keys(
     host: Host, server: VsanKeyServer, keys: Mapping[CryptoKeyId, KeyKind], reply: KeyValues
 ) -> dict[CryptoKeyId, str]:
     """Put usable values into the cache: Active ones (STD-19). Why the others are none."""

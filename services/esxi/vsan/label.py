@@ -79,14 +79,14 @@ class DiskImage:
         """How many blocks it has."""
         return len(self.blocks) // BLOCK_SIZE
 
-    def packed(self) -> bytes:
+    def pack(self) -> bytes:
         """The bytes of its file."""
         label = msgspec.msgpack.encode(self.label)
         body = len(label).to_bytes(_LENGTH, "big") + label + self.blocks
         return zlib.crc32(body).to_bytes(_CHECK, "big") + body
 
 
-def unpacked(data: bytes) -> DiskImage | None:
+def unpack_disk(data: bytes) -> DiskImage | None:
     """The disk in the bytes of its file; None when they are damaged."""
     body = data[_CHECK:]
     if data[:_CHECK] != zlib.crc32(body).to_bytes(_CHECK, "big"):
@@ -104,7 +104,7 @@ def new_dek(rng: Rng) -> KeyMaterial:
     return KeyMaterial(rng.token(DEK_SIZE))
 
 
-def closed(
+def wrap_dek(
     label: Label, host: NodeName, dek: KeyMaterial, kek: CryptoKeyId, value: KeyMaterial, rng: Rng
 ) -> Label:
     """The label with its DEK wrapped under that KEK."""
@@ -112,7 +112,7 @@ def closed(
     return msgspec.structs.replace(label, kek=kek, wrapped=wrapped)
 
 
-def opened(label: Label, host: NodeName, value: KeyMaterial) -> KeyMaterial:
+def unwrap_dek(label: Label, host: NodeName, value: KeyMaterial) -> KeyMaterial:
     """The DEK of a disk; ``CryptographicFailure`` when this is not the KEK that wraps it."""
     return unwrap(value, label.wrapped, _aad(host, label))
 
@@ -131,7 +131,7 @@ def contents(image: DiskImage, placed: Placed, dek: KeyMaterial | None) -> list[
     return found
 
 
-def recoded(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial | None) -> DiskImage:
+def reencrypt_disk(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial | None) -> DiskImage:
     """The components under another DEK, one behind the other; None stands for blocks in clear.
 
     What belongs to none of them any more is left behind.
@@ -162,10 +162,10 @@ def with_contents(
         stored = block if cipher is None else cipher.encrypt(index, block)
         blocks[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE] = stored
     made = DiskImage(image.label, bytes(blocks))
-    return marked(made, placed.object, stale=False, blank=False, stamp=stamp)
+    return mark_component(made, placed.object, stale=False, blank=False, stamp=stamp)
 
 
-def marked(image: DiskImage, name: str, **marks: object) -> DiskImage:
+def mark_component(image: DiskImage, name: str, **marks: object) -> DiskImage:
     """The disk with these fields of its component of an object; no block changes."""
     components = tuple(
         msgspec.structs.replace(c, **marks) if c.object == name else c
@@ -183,4 +183,4 @@ def with_component(
     label = msgspec.structs.replace(image.label, components=(*image.label.components, placed))
     grown = DiskImage(label, image.blocks + bytes(BLOCK_SIZE * len(plain)))
     made = with_contents(grown, placed, plain, dek, placed.stamp)
-    return marked(made, placed.object, stale=placed.stale, blank=placed.blank)
+    return mark_component(made, placed.object, stale=placed.stale, blank=placed.blank)

@@ -16,7 +16,7 @@ from services.esxi.host import Host
 from services.esxi.providers import native
 from services.esxi.vsan import keys
 from services.esxi.vsan.groups import FOLDER, DiskGroup, group_name
-from services.esxi.vsan.label import DiskImage, Label, opened
+from services.esxi.vsan.label import DiskImage, Label, unwrap_dek
 
 NO_VSAN: Final = "no encrypted vSAN on this host"
 
@@ -72,7 +72,7 @@ async def mount(host: Host) -> None:
             await keys.take_host_key(host, in_force)
         except ProductError as error:
             host.node.record("vsan.host_key_refused", level="warning", reason=str(error))
-    for group in host.vsan.unmounted():
+    for group in host.vsan.list_unmounted():
         _mount(host, group, lacking)
 
 
@@ -91,7 +91,7 @@ async def _look(host: Host) -> None:
 async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
     """What cannot be had, by the id of the key. A disk that refuses a key keeps it in memory."""
     try:
-        lacking = await keys.bring(host, keys.needed(host, *wanted))
+        lacking = await keys.bring(host, keys.collect_needed_keys(host, *wanted))
     except ProductError as error:
         host.node.record("config.save_failed", level="warning", reason=str(error))
         return {}
@@ -107,7 +107,7 @@ def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
             if label is None:
                 raise DatastoreFault(f"disk {name} is damaged")
             if label.kek is not None:
-                deks[name] = _opened(host, name, label, label.kek, lacking)
+                deks[name] = _unwrap_dek(host, name, label, label.kek, lacking)
     except ProductError as error:
         group.unmount(str(error))
         host.node.record(
@@ -119,7 +119,7 @@ def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
     host.node.record("vsan.mounted", group=group.name, disks=len(group.labels))
 
 
-def _opened(
+def _unwrap_dek(
     host: Host, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
 ) -> KeyMaterial:
     """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or another one."""
@@ -128,7 +128,7 @@ def _opened(
         why = lacking.get(str(kek), "it is not on this host")
         raise CryptographicFailure(f"disk {name}: key {kek} cannot be had: {why}")
     try:
-        return opened(label, host.node.name, value)
+        return unwrap_dek(label, host.node.name, value)
     except CryptographicFailure:
         native.disprove(host, (kek,))
         raise CryptographicFailure(f"disk {name}: key {kek} does not open it") from None

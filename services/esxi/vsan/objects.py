@@ -47,7 +47,7 @@ from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
 from services.esxi.host import Host
 from services.esxi.vsan.groups import DiskGroup
-from services.esxi.vsan.label import Placed, contents, marked, with_contents
+from services.esxi.vsan.label import Placed, contents, mark_component, with_contents
 from services.runtime.each import try_each, until_enough
 
 Votes = dict[NodeName, VsanVote]
@@ -62,7 +62,7 @@ async def write(host: Host, name: str, marker: bytes) -> bytes:
     """Fill the object's blocks from a marker; the digest of all of them as read back."""
     replica_here(host, name)
     await be_current(host, name)
-    stamp, seed = await _reserved(host, name), guest_seed(marker)
+    stamp, seed = await _reserve_number(host, name), guest_seed(marker)
     async with host.vsan.changing:
         group, disk, placed = replica_here(host, name)
         if placed.stamp >= stamp:
@@ -97,7 +97,7 @@ async def be_current(host: Host, name: str) -> int:
     """
     await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
-    votes = await _asked_until_enough(host, placed)
+    votes = await _ask_until_majority(host, placed)
     if placed.stale or placed.blank or placed.stamp < _newest(placed, votes):
         votes = await catch_up(host, name)
         _, _, placed = component_here(host, name)
@@ -153,24 +153,26 @@ async def _promise(host: Host, name: str, number: int) -> VsanReserved:
         if number <= highest:
             return VsanReserved(granted=False, promised=highest)
         image, dek = await host.vsan.read(host.disk, group, disk)
-        await host.vsan.write(host.disk, marked(image, name, promised=number, moving=False), dek)
+        await host.vsan.write(
+            host.disk, mark_component(image, name, promised=number, moving=False), dek
+        )
         return VsanReserved(granted=True, promised=number)
 
 
-async def _reserved(host: Host, name: str) -> int:
+async def _reserve_number(host: Host, name: str) -> int:
     """A number that a majority has promised to this write alone; ``InvalidState`` when others
     write all the time, or too few answer."""
     _, _, placed = replica_here(host, name)
     highest = max(placed.promised, placed.stamp)
     for _ in range(_TRIES):
         number = highest + 1
-        granted, highest = await _asked_for(host, placed, number)
+        granted, highest = await _request_number(host, placed, number)
         if granted:
             return number
     raise InvalidState(f"{name}: too few of its components let this host write it")
 
 
-async def _asked_for(host: Host, placed: Placed, number: int) -> tuple[bool, int]:
+async def _request_number(host: Host, placed: Placed, number: int) -> tuple[bool, int]:
     """Whether this host and a majority promise the number; the highest that any has promised."""
     own = await reserve(host, placed.object, number)
     request = ReserveVsanWrite(object=placed.object, number=number)
@@ -213,7 +215,7 @@ async def catch_up(host: Host, name: str) -> Votes:
     ``InvalidState``: too few answer to know, or no current replica can be read.
     """
     _, _, placed = component_here(host, name)
-    votes = await _asked_all(host, placed)
+    votes = await _ask_all(host, placed)
     if not _is_majority(placed, len(votes) + (not placed.blank)):
         raise InvalidState(f"{name} is inaccessible: too few of its components answer")
     newest = _newest(placed, votes)
@@ -240,7 +242,7 @@ async def resync(host: Host) -> None:
             except ProductError:
                 done = False
             if done:
-                host.vsan.behind.settled(name)
+                host.vsan.behind.mark_settled(name)
         if host.vsan.behind:
             await host.clock.sleep(AGAIN_S)
 
@@ -250,7 +252,7 @@ async def _brought_together(host: Host, name: str) -> bool:
     _, _, placed = component_here(host, name)
     if placed.kind is ComponentKind.REPLICA:
         await _spread(host, placed, placed.stamp)
-        votes = await _asked_all(host, placed)
+        votes = await _ask_all(host, placed)
     even = [
         vote
         for vote in votes.values()
@@ -282,7 +284,7 @@ async def _ask(host: Host, peer: NodeName, name: str) -> VsanVote:
     return await host.ports.bus.request(peer, QueryVsanComponent(object=name), within_s=within_s)
 
 
-async def _asked_all(host: Host, placed: Placed) -> Votes:
+async def _ask_all(host: Host, placed: Placed) -> Votes:
     others = _others(host, placed)
     answers = await try_each(others, lambda peer: _ask(host, peer, placed.object), name="vsan-vote")
     return {
@@ -292,7 +294,7 @@ async def _asked_all(host: Host, placed: Placed) -> Votes:
     }
 
 
-async def _asked_until_enough(host: Host, placed: Placed) -> Votes:
+async def _ask_until_majority(host: Host, placed: Placed) -> Votes:
     """Until they and this host's component are a majority: one that is silent costs no time."""
     votes = await until_enough(
         _others(host, placed),
@@ -332,7 +334,7 @@ async def _store(
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     made = with_contents(image, placed, plain, dek, stamp)
-    await host.vsan.write(host.disk, marked(made, placed.object, moving=False), dek)
+    await host.vsan.write(host.disk, mark_component(made, placed.object, moving=False), dek)
 
 
 async def _settle(host: Host, name: str, stamp: int) -> None:
@@ -342,13 +344,15 @@ async def _settle(host: Host, name: str, stamp: int) -> None:
         if placed.stamp >= stamp and not placed.blank:
             return
         image, dek = await host.vsan.read(host.disk, group, disk)
-        made = marked(image, name, stamp=max(stamp, placed.stamp), blank=False, moving=False)
+        made = mark_component(
+            image, name, stamp=max(stamp, placed.stamp), blank=False, moving=False
+        )
         await host.vsan.write(host.disk, made, dek)
 
 
 async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> None:
     """The replica becomes that of another host, which is at ``least`` so far; durable on return."""
-    plain, stamp = await fetched(host, placed, source)
+    plain, stamp = await fetch_replica(host, placed, source)
     if stamp < least or len(plain) != placed.blocks:
         raise InvalidState(f"{placed.object}: the replica on {source} is not current")
     async with host.vsan.changing:
@@ -358,7 +362,7 @@ async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> Non
             host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
 
 
-async def fetched(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
+async def fetch_replica(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
     """All blocks of another host's replica, of one write, and the number of that."""
     within_s, parts, stamps = host.node.knobs.request_timeout_s, [], []
     for first in range(0, placed.blocks, REPLICA_RUN):

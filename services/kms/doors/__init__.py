@@ -9,7 +9,7 @@
 - ``replicas`` keys on their way between the two, as rows and as messages
 - ``group``    servers that replicate after the answer: what each tells the others, and when
 - ``standing`` where two of them stand   - ``lines``  what one remembers of another
-- ``group_view``  what an operator is told of them
+- ``group_view``  what an operator is told of them   - ``names``  of Names that several keys have
 - ``learning`` how far a server has the others' logs, for who waits for a change
 - ``forwarding``  of those the ones that hand changes on to the active one
 - ``promises`` changes that are answered when the other has them, or is marked as down

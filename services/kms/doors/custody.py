@@ -28,13 +28,13 @@ class CustodyDoor(Service):
     async def query_custody(self, message: m.QueryCustody, peer: Peer) -> m.KeyCustody:
         """What seals the keys."""
         await self.core.admit(self._at(peer), Operation.QUERY_AUDIT)
-        return await self._told()
+        return await self._describe_custody()
 
     @serves(m.RotateKek)
     async def rotate_kek(self, message: m.RotateKek, peer: Peer) -> m.KeyCustody:
         """Another KEK."""
         await self.custody.rotate(self._at(peer), message.after)
-        return await self._told()
+        return await self._describe_custody()
 
     @serves(m.OpenRootTransfer)
     async def open_root_transfer(
@@ -51,7 +51,7 @@ class CustodyDoor(Service):
         await self.core.admit(self._at(peer), Operation.CHANGE_ROOT)
         passphrase = self._passphrase_of(message)
         await self.custody.change_root(self._at(peer), message.root, passphrase)
-        return await self._told()
+        return await self._describe_custody()
 
     def _passphrase_of(self, message: m.ChangeRoot) -> KeyMaterial | None:
         if message.root is not RootKind.PASSPHRASE:
@@ -59,7 +59,7 @@ class CustodyDoor(Service):
         transfer, self.transfer = self.transfer, None
         if transfer is None:
             raise InvalidState("no transfer of a passphrase is open")
-        passphrase = transfer.opened(message.passphrase, "passphrase")
+        passphrase = transfer.open_box(message.passphrase, "passphrase")
         if (flaw := flaw_of(passphrase)) is not None:
             raise InvalidArgument(f"passphrase: {flaw}")
         return passphrase
@@ -67,7 +67,7 @@ class CustodyDoor(Service):
     def _at(self, peer: Peer) -> Caller:
         return caller_at(self.config, peer.node, local=peer.local)
 
-    async def _told(self) -> m.KeyCustody:
+    async def _describe_custody(self) -> m.KeyCustody:
         now = await self.custody.status()
         return m.KeyCustody(
             root=now.root,

@@ -80,7 +80,7 @@ OPERATIONS: Final[dict[type[Any], Operation]] = {
 """The operation that each message which can be handed on is."""
 
 
-def _asked(message: Any) -> list[Asked]:
+def _list_asked(message: Any) -> list[Asked]:
     """What is asked of the other server, operation by operation."""
     asked = [Asked(OPERATIONS[type(message)], getattr(message, "key_id", None))]
     if isinstance(message, m.CreateKey):
@@ -93,7 +93,7 @@ async def _hand_on(service: Forwards, active: NodeName, message: Any, peer: Peer
     caller = caller_at(service.config, peer.node, local=peer.local)
     if caller.role is None or caller.role is KmsRole.PEER:
         raise PermissionDenied(f"{caller.who} may change no keys")
-    await service.core.hands_on(caller, _asked(message))
+    await service.core.hands_on(caller, _list_asked(message))
     said = OnBehalf(node=peer.node, at_console=peer.local)
     handed = msgspec.structs.replace(message, on_behalf=said)
     return await service.bus.request(active, handed, within_s=service.node.knobs.pair_timeout_s)

@@ -28,6 +28,7 @@ from services.kms.doors import replicas, standing
 from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.doors.learning import Learning
 from services.kms.doors.lines import Line
+from services.kms.doors.names import record_names
 from services.kms.doors.standing import Heard
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
@@ -96,12 +97,12 @@ class Group:
 
     # ---- a witness of the commits --------------------------------------------------------------
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         """See ``Witness``."""
         if written.changed or written.served:
             self._wake_all()
 
-    async def settled(self, written: Written) -> None:
+    async def confirm(self, written: Written) -> None:
         """See ``Witness``."""
 
     def _wake_all(self) -> None:
@@ -163,7 +164,7 @@ class Group:
         except ProductError as error:
             failed = True
             if number == line.contacts and not line.over.is_set():
-                await self._unreached(peer, str(error))
+                await self._mark_unreachable(peer, str(error))
         except OSError as error:
             failed = True
             self._node.record("kms.group_failed", level="error", peer=peer, why=str(error))
@@ -185,7 +186,9 @@ class Group:
         sent = replicas.as_many_as_fit(found)
         keys, material = replicas.keys_of(sent)
         index = {key.key_id: place for place, key in enumerate(keys)}
-        told, after = await self._database.query(partial(self._told, peer, total=total))
+        told, after = await self._database.query(
+            partial(self._describe_standing, peer, total=total)
+        )
         entries = []
         for row in rows:  # in order, so none stands behind a gap
             if row.key_id not in index:
@@ -208,14 +211,14 @@ class Group:
         def hear(connection: sqlite3.Connection) -> tuple[Heard, list[KeyId]]:
             at = self._clock.now()
             if told.everything:
-                oplog.told_everything(connection, peer)
+                oplog.confirm_everything(connection, peer)
             news = [key for key in refused if tallies.breach(connection, key, peer, at)]
-            return self._heard(connection, peer, reply.standing, trusted=True), news
+            return self._record_standing(connection, peer, reply.standing, trusted=True), news
 
         heard, news = await self._database.transact(hear)
         self._say(peer, reply.standing, heard, news)
 
-    async def _unreached(self, peer: NodeName, why: str) -> None:
+    async def _mark_unreachable(self, peer: NodeName, why: str) -> None:
         at = self._clock.now()
         try:
             newly = await self._database.transact(
@@ -229,14 +232,14 @@ class Group:
 
     # ---- where each of them stands -------------------------------------------------------------
 
-    def _heard(
+    def _record_standing(
         self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
     ) -> Heard:
         """Take note of where the peer stands. Telling everything that was of no use is not repeated
         before a while."""
         last, now = self._lines[peer].differed_at, self._clock.monotonic()
         pause_s = PAUSE * self._node.knobs.group_exchange_s
-        return standing.heard(
+        return standing.record_standing(
             connection,
             self._vault,
             self._me,
@@ -248,11 +251,13 @@ class Group:
             compare=last is None or now - last > pause_s,
         )
 
-    def _told(
+    def _describe_standing(
         self, peer: NodeName, connection: sqlite3.Connection, *, total: bool
     ) -> tuple[m.Standing, tuple[m.Mark, ...]]:
         checked = self._lines[peer].checked
-        return standing.told(connection, self._vault, self._me, peer, checked, total=total)
+        return standing.describe_standing(
+            connection, self._vault, self._me, peer, checked, total=total
+        )
 
     def _draw(self) -> int:
         return self._rng.stream("kms.epoch").randrange(0, oplog.DRAWN)
@@ -298,15 +303,17 @@ class Group:
             tallies.count(connection, CONFLICTS, sum(one.conflict for one in taken))
             withdrawn = [(one.theirs.key_id, one.withdrawn(now)) for one in taken]
             stale = sum(
-                audit.given_since(connection, key, at) for key, at in withdrawn if at is not None
+                audit.count_gets_since(connection, key, at)
+                for key, at in withdrawn
+                if at is not None
             )
             tallies.count(connection, STALE_SERVES, stale)
             changed = [one.theirs.key_id for one in taken if one.changed]
-            contents.changed(connection, changed)
+            contents.mark_unsummed(connection, changed)
             trusted = line.looked == peer.boot or standing.looked(connection, peer.node, said)
             if trusted:
                 oplog.take(connection, self._me, rows, after, now)
-            heard = self._heard(connection, peer.node, said, trusted=trusted)
+            heard = self._record_standing(connection, peer.node, said, trusted=trusted)
             outcome[:] = [(heard, trusted)]
 
         caller = caller_at(self._config, peer.node, local=peer.local)
@@ -318,7 +325,10 @@ class Group:
             line.looked = peer.boot
         self.learning.news()
         self._say(peer.node, said, heard, news)
-        told, _ = await self._database.query(partial(self._told, peer.node, total=bool(said.total)))
+        record_names(self._node, done.shared)
+        told, _ = await self._database.query(
+            partial(self._describe_standing, peer.node, total=bool(said.total))
+        )
         return m.ChangesTaken(refused=done.refused, standing=told)
 
     # ---- what an operator is told ----------------------------------------------------------------

@@ -9,12 +9,10 @@ from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms import oplog, tallies
 from services.kms.config import KmsConfig
+from services.kms.doors.names import LISTED, names_told
 
 CONFLICTS: Final = "conflicts"
 STALE_SERVES: Final = "stale serves"
-
-LISTED: Final = 1000
-"""Keys of a kind that are told one by one; of more there is the number."""
 
 
 def view(
@@ -23,6 +21,7 @@ def view(
     """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
     active = oplog.active(connection)
     counted = tallies.tallies(connection)
+    names, names_shared = names_told(connection)
     keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
     return m.GroupStatus(
         mode=config.replication.value,
@@ -34,11 +33,13 @@ def view(
         at_risk=at_risk,
         conflicts=counted.get(CONFLICTS, 0),
         stale_serves=counted.get(STALE_SERVES, 0),
-        keys_breached=tallies.breached(connection),
+        keys_breached=tallies.count_breaches(connection),
         breaches=tuple(
             m.Breach(key_id=key_id, peer=peer, at=at)
             for key_id, peer, at in tallies.breaches(connection, LISTED)
         ),
+        names_shared=names_shared,
+        shared_names=names,
     )
 
 

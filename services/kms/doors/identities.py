@@ -44,7 +44,7 @@ class IdentityDoor(Service):
     admission: Admission | None = None
     own: OwnCertificate | None = None
 
-    def shown(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
+    def require_own_certificate(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
         """What clients are shown now; ``InvalidState`` without a door of KMIP."""
         if self.own is None:
             raise InvalidState(f"{self.node.name} has no certificate")
@@ -96,7 +96,7 @@ class IdentityDoor(Service):
         admission, _ = await self._at_console(peer, Operation.TRUST)
         days, good_for_s = self.node.knobs.kmip_certificate_days, message.good_for_s
         try:
-            self.own = await server_certificate.renewed(
+            self.own = await server_certificate.renew(
                 self.disk, self.rng, self.clock, self.node.name, days, good_for_s
             )
         except OSError as error:
@@ -119,8 +119,10 @@ class IdentityDoor(Service):
         return self.admission, caller
 
     def _all(self, admission: Admission) -> KmipIdentities:
-        (certificate, *_), _ = self.shown()
-        return KmipIdentities(certificate=certificate, clients=tuple(map(_told, admission.all())))
+        (certificate, *_), _ = self.require_own_certificate()
+        return KmipIdentities(
+            certificate=certificate, clients=tuple(map(_describe_identity, admission.all()))
+        )
 
 
 def _role(name: str) -> KmsRole:
@@ -131,7 +133,7 @@ def _role(name: str) -> KmsRole:
         raise InvalidArgument(f"role: one of {roles}") from None
 
 
-def _told(identity: Identity) -> KmipIdentity:
+def _describe_identity(identity: Identity) -> KmipIdentity:
     return KmipIdentity(
         digest=identity.digest,
         name=identity.name,

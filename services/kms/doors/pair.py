@@ -25,6 +25,7 @@ from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.core import Core
 from services.kms.doors import replicas
+from services.kms.doors.names import names_told, record_names
 from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
@@ -85,15 +86,15 @@ class Pair:
 
     # ---- a witness of the commits --------------------------------------------------------------
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         """See ``Witness``."""
         self._promises.give(written.changes)
         if written.changes:
             self._wake.set()
 
-    async def settled(self, written: Written) -> None:
+    async def confirm(self, written: Written) -> None:
         """See ``Witness``."""
-        await self._promises.kept(written.changes)
+        await self._promises.wait_for(written.changes)
 
     # ---- telling the peer -------------------------------------------------------------------
 
@@ -172,14 +173,14 @@ class Pair:
         """Durably; then what waits may be answered."""
         at = self._clock.now()
 
-        def marked(newly: bool) -> None:
+        def apply_mark(newly: bool) -> None:
             self._down = True
             if newly:
                 self._say(in_step=False, why=why)
 
         try:
             await self._database.transact(
-                lambda connection: replication.mark_down(connection, at, why), marked
+                lambda connection: replication.mark_down(connection, at, why), apply_mark
             )
         except OSError as error:
             self._promises.keep_all(error)
@@ -189,7 +190,7 @@ class Pair:
             self._core.caught_up.set()
         self._promises.keep_all()
 
-    def _unmarked(self, was_down: bool) -> None:
+    def _handle_cleared_mark(self, was_down: bool) -> None:
         """Called in the order of the commits, as what is said of a mark is."""
         if was_down:
             self._down = False
@@ -218,7 +219,7 @@ class Pair:
             return
         told, end = waiting[: len(sent)], TrailEnd(reply.sequence, reply.digest)
         await self._database.transact(
-            lambda connection: replication.confirm(connection, told, end), self._unmarked
+            lambda connection: replication.confirm(connection, told, end), self._handle_cleared_mark
         )
         for key_id in reply.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=self._peer)
@@ -240,13 +241,15 @@ class Pair:
             within_s=self._within_s,
         )
 
-        def heard(connection: sqlite3.Connection) -> tuple[bool, bool]:
+        def record_peer(connection: sqlite3.Connection) -> tuple[bool, bool]:
             if reply.everything:
                 replication.tell_everything(connection)
             seen = TrailEnd(reply.sequence, reply.digest)
             return replication.clear(connection), audit.has(connection, seen)
 
-        _, intact = await self._database.transact(heard, lambda told: self._unmarked(told[0]))
+        _, intact = await self._database.transact(
+            record_peer, lambda told: self._handle_cleared_mark(told[0])
+        )
         if not intact:
             # What the peer saw of this trail is not in it: an older state was put back.
             self._node.record("kms.behind_peer", level="warning", peer=self._peer)
@@ -254,17 +257,19 @@ class Pair:
         if intact and not reply.waiting:
             self._core.caught_up.set()
 
-    async def met(self, message: m.JoinPair) -> m.PairJoined:
+    async def accept_join(self, message: m.JoinPair) -> m.PairJoined:
         """The peer is there: the other side of ``_meet``."""
 
-        def heard(connection: sqlite3.Connection) -> tuple[bool, bool, PeerView]:
+        def record_peer(connection: sqlite3.Connection) -> tuple[bool, bool, PeerView]:
             if message.everything:
                 replication.tell_everything(connection)
             was_down = replication.clear(connection)
             seen = TrailEnd(message.sequence, message.digest)
             return was_down, audit.has(connection, seen), replication.view(connection)
 
-        _, intact, view = await self._database.transact(heard, lambda told: self._unmarked(told[0]))
+        _, intact, view = await self._database.transact(
+            record_peer, lambda told: self._handle_cleared_mark(told[0])
+        )
         self._met, self._lost = intact, False  # the answer may be lost: then this server asks
         self._wake.set()
         self._over.set()
@@ -285,7 +290,7 @@ class Pair:
             replication.saw(connection, end)
 
         seen = TrailEnd(message.sequence, message.digest)
-        done = await self._core.replicate(caller, replicas.received(message), seen, also)
+        done = await self._core.replicate(caller, replicas.keys_of_message(message), seen, also)
         if not done.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer.node)
             self._met = False  # nothing is told before the peer knows that it tells all again
@@ -293,6 +298,7 @@ class Pair:
             self._core.caught_up.set()
         for key_id in done.refused:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
+        record_names(self._node, done.shared)
         return done
 
 
@@ -325,7 +331,7 @@ class PairDoor(Service):
         await self.core.admit(caller, Operation.REPLICATE)
         if self.pair is None:
             raise NotAvailable(f"{self.node.name} is in no pair")
-        return await self.pair.met(message)
+        return await self.pair.accept_join(message)
 
     @serves(m.QueryPair)
     async def query_pair(self, message: m.QueryPair, peer: Peer) -> m.PairStatus:
@@ -335,9 +341,12 @@ class PairDoor(Service):
         if self.pair is None or self.config.peer is None:
             return m.PairStatus()
         view = await self.pair.view()
+        names, names_shared = await self.core.look(lambda connection, _: names_told(connection))
         return m.PairStatus(
             peer=self.config.peer,
             down_since=view.down_since,
             why=view.why,
             waiting=view.waiting,
+            names_shared=names_shared,
+            shared_names=names,
         )

@@ -21,7 +21,7 @@ class _Promise:
         self._error = error
         self._done.set()
 
-    async def kept(self) -> None:
+    async def wait(self) -> None:
         """Return when it has; raises the error otherwise."""
         await self._done.wait()
         if self._error is not None:
@@ -42,12 +42,12 @@ class Promises:
         for key_id, changed in changes:
             self._open.setdefault(key_id, {}).setdefault(changed, _Promise())
 
-    async def kept(self, changes: Sequence[Change]) -> None:
+    async def wait_for(self, changes: Sequence[Change]) -> None:
         """Return when it has come to that for all of them; ``OSError`` when it could not."""
         for key_id, changed in changes:
             promise = self._open.get(key_id, {}).get(changed)
             if promise is not None:
-                await promise.kept()
+                await promise.wait()
 
     def keep(self, changes: Sequence[Change]) -> None:
         """The peer has these changes, and so every earlier one of the same keys."""

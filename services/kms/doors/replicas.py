@@ -20,7 +20,7 @@ from services.kms.merging import Replica
 def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
     """The first of ``replicas``, as many as one message holds by their weight."""
     page = first_page(
-        (told(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
+        (build_replica(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
     )
     return replicas[: len(page)]
 
@@ -50,12 +50,12 @@ def keys_of(replicas: Sequence[Replica]) -> tuple[tuple[m.Replica, ...], Sealed]
     secrets = [r.secret for r in replicas if r.secret is not None]
     place = 0
     for row, secret in replicas:
-        keys.append(told(row, None if secret is None else place))
+        keys.append(build_replica(row, None if secret is None else place))
         place += secret is not None
     return tuple(keys), Sealed.of(*secrets)
 
 
-def received(message: m.ReplicateKeys) -> list[Replica]:
+def keys_of_message(message: m.ReplicateKeys) -> list[Replica]:
     """The keys of a message, as the peer has them."""
     return keys_received(message.keys, message.material)
 
@@ -66,7 +66,7 @@ def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[Replica]:
     return [Replica(_row(key), None if key.index is None else secrets[key.index]) for key in keys]
 
 
-def told(row: KeyRow, index: int | None = None) -> m.Replica:
+def build_replica(row: KeyRow, index: int | None = None) -> m.Replica:
     """A row as the others learn it: all that they must agree upon."""
     return m.Replica(
         key_id=row.key_id,

@@ -32,7 +32,7 @@ class Heard(NamedTuple):
     appointed: Active | None
 
 
-def told(
+def describe_standing(
     connection: sqlite3.Connection,
     vault: Vault,
     me: NodeName,
@@ -78,7 +78,7 @@ def looked(connection: sqlite3.Connection, peer: NodeName, said: m.Standing) -> 
     return known.seen == TrailEnd(said.checked_sequence, said.checked_digest)
 
 
-def heard(
+def record_standing(
     connection: sqlite3.Connection,
     vault: Vault,
     me: NodeName,
@@ -120,7 +120,7 @@ def _differs(
     total: bytes,
 ) -> bool:
     """An id with two materials is no difference that telling could mend."""
-    if not total or theirs != oplog.marks(connection, me) or tallies.breached(connection):
+    if not total or theirs != oplog.marks(connection, me) or tallies.count_breaches(connection):
         return False
     mine = contents.total(connection, vault)
     return bool(mine) and mine != total

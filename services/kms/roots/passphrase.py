@@ -49,11 +49,11 @@ class Passphrase:
 
     async def make(self, means: Means) -> MadeRoot:
         """See ``Root``."""
-        given = _given(means)
+        given = _require_passphrase(means)
         if (flaw := flaw_of(given)) is not None:
             raise RootLocked(f"that passphrase is none to begin with: {flaw}. {CURE}")
         params = _Params(means.rng.token(SALT_SIZE), COST, BLOCK, PARALLEL)
-        return MadeRoot(_derived(given, params), msgspec.msgpack.encode(params))
+        return MadeRoot(_derive_root(given, params), msgspec.msgpack.encode(params))
 
     async def open(self, means: Means, params: bytes) -> KeyMaterial:
         """See ``Root``; a wrong passphrase gives a key that opens no ring."""
@@ -63,7 +63,7 @@ class Passphrase:
             found = None
         if found is None or (found.cost, found.block, found.parallel) != (COST, BLOCK, PARALLEL):
             raise CryptographicFailure("the header of the key ring was altered")
-        return _derived(_given(means), found)
+        return _derive_root(_require_passphrase(means), found)
 
     async def drop(self, means: Means) -> None:
         """It has nothing on the disk but what is replaced with the ring."""
@@ -81,13 +81,13 @@ def flaw_of(passphrase: KeyMaterial) -> str | None:
     return f"it has fewer than {LEAST} characters" if len(text) < LEAST else None
 
 
-def _given(means: Means) -> KeyMaterial:
+def _require_passphrase(means: Means) -> KeyMaterial:
     if means.passphrase is None or not len(means.passphrase):
         raise RootLocked(f"its keys open with a passphrase, and none was given. {CURE}")
     return means.passphrase
 
 
-def _derived(passphrase: KeyMaterial, params: _Params) -> KeyMaterial:
+def _derive_root(passphrase: KeyMaterial, params: _Params) -> KeyMaterial:
     return KeyMaterial(
         hashlib.scrypt(
             passphrase.reveal(),

@@ -51,7 +51,7 @@ class TpmRoot:
             policy = policy_pcr_digest(PCR_SECURE_BOOT, await tpm.pcrs(PCR_SECURE_BOOT))
             blob = await tpm.seal(secret, policy)
         except TpmError as error:
-            raise _locked(error) from None
+            raise _root_locked(error) from None
         return MadeRoot(KeyMaterial(secret), msgspec.msgpack.encode(blob))
 
     async def open(self, means: Means, params: bytes) -> KeyMaterial:
@@ -67,7 +67,7 @@ class TpmRoot:
                 return KeyMaterial(await tpm.unseal(blob, PCR_SECURE_BOOT))
             except TpmError as error:
                 if error.kind is not TpmErrorKind.RETRY or attempt == _TRIES - 1:
-                    raise _locked(error) from None
+                    raise _root_locked(error) from None
         raise AssertionError("unreachable")
 
     async def drop(self, means: Means) -> None:
@@ -80,6 +80,6 @@ def _there(means: Means) -> Tpm:
     return means.tpm
 
 
-def _locked(error: TpmError) -> RootLocked:
+def _root_locked(error: TpmError) -> RootLocked:
     why, cure = _CURES.get(error.kind, _OTHERWISE)
     return RootLocked(f"{why}: {error}. {cure}")

@@ -109,10 +109,10 @@ class Children:
             async with asyncio.timeout(within_s):
                 await self._ready
         except TimeoutError:
-            self.close()
+            await self.close()
             raise ForkFailed(f"the fork server was not ready within {within_s:g} s") from None
         except BaseException:
-            self.close()
+            await self.close()
             raise
 
     def _connect(self) -> Line:
@@ -237,17 +237,21 @@ class Children:
         """Of the children that run."""
         return list(self._children)
 
-    def close(self) -> None:
-        """End the fork server; the kernel takes its children along."""
+    async def close(self) -> None:
+        """End the fork server; the kernel takes its children along. Returns when it is gone, for
+        which others of this loop do not wait. Who waits for a child has a ``ForkFailed``."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         loop.remove_reader(fd)
         loop.remove_writer(fd)
-        connection.close()
         self._writable.set()
         self._refuse(ForkFailed("the fork server was closed"))
-        for child in list(self._children.values()):
-            child.record_exit(_KILLED)
+        children = list(self._children.values())
         self._children.clear()
+        try:
+            await asyncio.to_thread(connection.close)
+        finally:
+            for child in children:
+                child.record_exit(_KILLED)

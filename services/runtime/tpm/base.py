@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, Final
 
 from protocol.messages.agent import TpmBackend
-from protocol.tpm.errors import RC_FAILURE, TpmError, TpmErrorKind, gone, tpm_error
+from protocol.tpm.errors import RC_FAILURE, TpmError, TpmErrorKind, tpm_error, tpm_gone
 from protocol.tpm.structures import DIGEST_SIZE
 from services.runtime.tpm.device import AnswerDelay, TpmDevice
 from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack
@@ -129,7 +129,7 @@ class BaseDevice(TpmDevice):
 
     def _need_power(self) -> None:
         if not self._powered:
-            raise gone("powered off")
+            raise tpm_gone("powered off")
 
     # The NV image ------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from protocol.tpm.errors import (
     tpm_error,
 )
 from protocol.tpm.event_log import encode_log, event_digest
-from protocol.tpm.public import ak_public, ek_template, public_name, sealed_public, srk_public
+from protocol.tpm.public import ak_public, ek_template, keyedhash_public, public_name, srk_public
 from protocol.tpm.structures import (
     EkKind,
     EventType,
@@ -220,7 +220,7 @@ class LibtpmsDevice(BaseDevice):
             sensitive = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(data=secret))
             with tpm.open_salted_session(srk, TPM2_SE.HMAC, DATA_IN) as session:
                 private, public, *_ = tpm.esys.create(
-                    srk, sensitive, template(sealed_public(policy)), session2=session
+                    srk, sensitive, template(keyedhash_public(policy)), session2=session
                 )
             return SealedBlob(bytes(private), area_of(public).raw)
 

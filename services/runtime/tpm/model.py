@@ -43,16 +43,16 @@ from protocol.tpm.errors import (
     RC_POLICY_FAIL_S1,
     tpm_error,
 )
-from protocol.tpm.event_log import DRTM_PCRS, encode_log, event_digest, extended, initial_pcr
+from protocol.tpm.event_log import DRTM_PCRS, encode_log, event_digest, extend_pcr, initial_pcr
 from protocol.tpm.policy import pcr_digest, policy_pcr_digest
 from protocol.tpm.public import (
     ak_public,
     ek_public,
     ek_rsa_public,
+    keyedhash_public,
     point_of,
     public_name,
     qualified_name,
-    sealed_public,
     srk_public,
 )
 from protocol.tpm.quote import QuoteBody, ecdsa_signature, encode_attest
@@ -68,7 +68,7 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from protocol.tpm.wire import Reader, pcr_select, sized
+from protocol.tpm.wire import Reader, pcr_select, tpm2b
 from services.runtime.tpm.base import BaseDevice
 from services.runtime.tpm.checks import (
     SECRET_LIMIT,
@@ -184,7 +184,7 @@ class ModelDevice(BaseDevice):
                 if event.type is not EventType.NO_ACTION:
                     if event.pcr in DRTM_PCRS:
                         raise tpm_error(RC_LOCALITY)
-                    self._pcrs[event.pcr] = extended(self._pcrs[event.pcr], event_digest(event))
+                    self._pcrs[event.pcr] = extend_pcr(self._pcrs[event.pcr], event_digest(event))
             return encode_log(events)
 
     def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
@@ -216,7 +216,7 @@ class ModelDevice(BaseDevice):
             self._need_srk(state)
             nonce = self._entropy(_NONCE)
             unique = secret_of(state.owner_seed, b"unique", nonce + secret)
-            public = sealed_public(policy, unique).raw
+            public = keyedhash_public(policy, unique).raw
             inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _pad_secret(secret), None)
             return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
 
@@ -234,7 +234,7 @@ class ModelDevice(BaseDevice):
                 clear = _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
             except InvalidTag:
                 raise tpm_error(RC_POLICY_FAIL_S1) from None
-            return Reader(clear).sized()
+            return Reader(clear).tpm2b()
 
     @staticmethod
     def _need_srk(state: ModelState) -> None:
@@ -387,7 +387,7 @@ class ModelDevice(BaseDevice):
 
 def _pad_secret(secret: bytes) -> bytes:
     """All blobs have one length, so that it tells nothing."""
-    return sized(secret) + bytes(SECRET_LIMIT - len(secret))
+    return tpm2b(secret) + bytes(SECRET_LIMIT - len(secret))
 
 
 def _outer(state: ModelState) -> AESGCM:

@@ -55,7 +55,7 @@ _READ_ALL_ITEMS: Final = (
 )
 
 
-def _imported(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
+def _import_privileges(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
     """By what it holds; those of all kinds when that is nothing, which is refused anyway."""
     held = {
         TrustItem.PRINCIPAL: message.principal,
@@ -67,7 +67,7 @@ def _imported(message: m.ImportToTrustAuthority) -> tuple[P, ...]:
     return tuple(dict.fromkeys(_ITEMS[kind] for kind in kinds))
 
 
-def _removed(message: m.RemoveFromTrustAuthority) -> tuple[P, ...]:
+def _remove_privileges(message: m.RemoveFromTrustAuthority) -> tuple[P, ...]:
     return (_ITEMS[message.kind],)
 
 
@@ -156,11 +156,11 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
     # Trust Authority: for members of TrustedAdmins (TA-04)
     m.SetTrustedAdmin: Needs((P.MODIFY_PERMISSIONS,)),
     m.EnableTrustAuthority: Needs((P.MANAGE_TRUSTED_HOSTS,)),
-    m.ImportToTrustAuthority: Needs((), of_item=_imported),
+    m.ImportToTrustAuthority: Needs((), of_item=_import_privileges),
     m.SetTpmSettings: Needs((P.CONFIGURE_HOST_CERTIFICATES,)),
     m.CreateTrustedKeyProvider: Needs((P.MANAGE_KMS_TRUST,)),
     m.TrustKeyServers: Needs((P.READ_KMS_TRUST, P.MANAGE_KMS_TRUST)),
-    m.RemoveFromTrustAuthority: Needs((), of_item=_removed),
+    m.RemoveFromTrustAuthority: Needs((), of_item=_remove_privileges),
     m.QueryTrustAuthority: Needs(_READ_ALL_ITEMS),
     m.QueryTrustedClusters: Needs((P.READ_TRUSTED_HOSTS,)),
     m.ExportPrincipal: Needs((P.READ_STS_INFO,)),
@@ -179,7 +179,7 @@ NEEDS: Final[Mapping[type[Request[Any]], Needs]] = {
 }
 
 
-def needed(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
+def privileges_for(message: Request[Any], vms: Mapping[VmName, VmRow]) -> tuple[P, ...]:
     """What has to be there before the task begins. ``KeyError`` for one that is not listed."""
     needs = NEEDS[type(message)]
     of_item = () if needs.of_item is None else needs.of_item(message)

@@ -29,7 +29,7 @@ from services.vcenter.hosts.tpm_judgement import (
     Judgement,
     attestation_of,
     examine,
-    failed,
+    failure_judgement,
     is_news,
     judge,
 )
@@ -65,15 +65,15 @@ class HostAttestation:
     async def _serve(self) -> None:
         while True:
             order = await self._asked.take()
-            self._asked.begun(order.host)
-            self._asked.ended(order.host, whole=await self._look(order.host))
+            self._asked.begin_pass(order.host)
+            self._asked.end_pass(order.host, whole=await self._look(order.host))
 
     async def _look(self, host: NodeName) -> bool:
         """One look; False when the host did not come to answer: it is made at the next contact."""
-        session = self._sessions.connected_to(host)
+        session = self._sessions.find_connected(host)
         if session is None:
             return False  # it is asked for again with the next session
-        name, known = session.name, self._known(host)
+        name, known = session.name, self._tpm_record_of(host)
         try:
             judgement = await self._judge(session, known)
         except UNANSWERED:
@@ -93,7 +93,9 @@ class HostAttestation:
     async def _judge(self, session: HostSession, known: TpmRecord | None) -> Judgement | None:
         """What the host's TPM is worth; None for a host that has none and never had one."""
         if session.summary is None or not session.summary.tpm_present:
-            return None if known is None else failed(known, "the recorded TPM is not there")
+            return (
+                None if known is None else failure_judgement(known, "the recorded TPM is not there")
+            )
         nonce = self._rng.token(NONCE_BYTES)
         try:
             report = await session.ask(
@@ -102,13 +104,15 @@ class HostAttestation:
         except UNANSWERED:
             raise
         except ProductError as error:
-            return failed(known, str(error))
+            return failure_judgement(known, str(error))
         seen = examine(report, nonce)
         if isinstance(seen, str):
-            return failed(known, seen)
+            return failure_judgement(known, seen)
         if _proved(known, seen) or await self._opens(session, report.ek, report.ak):
             return judge(known, seen)
-        return failed(known, "its attestation key is not of the TPM with that endorsement key")
+        return failure_judgement(
+            known, "its attestation key is not of the TPM with that endorsement key"
+        )
 
     async def _opens(self, session: HostSession, ek: PublicArea, ak: PublicArea) -> bool:
         """Whether the host's TPM holds both keys: only then it can open the credential."""
@@ -122,7 +126,7 @@ class HostAttestation:
             return False
         return hmac.compare_digest(opened.secret, secret)
 
-    def _known(self, host: NodeName) -> TpmRecord | None:
+    def _tpm_record_of(self, host: NodeName) -> TpmRecord | None:
         row = self._inventory.hosts.get(host)
         return None if row is None else row.tpm
 
@@ -142,12 +146,12 @@ class HostAttestation:
             reason=judgement.flaw,
         )
 
-        def noted(row: HostRow | None) -> HostRow | None:
+        def note_judgement(row: HostRow | None) -> HostRow | None:
             if row is None or row.tpm != known:
                 return row
             return msgspec.structs.replace(row, tpm=judgement.record, attestation=after)
 
-        await self._inventory.commit(Edit(Table.HOST, host, noted), events=drafts)
+        await self._inventory.commit(Edit(Table.HOST, host, note_judgement), events=drafts)
 
 
 def _proved(known: TpmRecord | None, seen: Evidence) -> bool:

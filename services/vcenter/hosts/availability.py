@@ -73,7 +73,7 @@ class HaConfigurations:
 
     # ---- what agents tell -------------------------------------------------------------------
 
-    async def reported(self, host: NodeName, incidents: tuple[HaIncident, ...]) -> None:
+    async def record_incidents(self, host: NodeName, incidents: tuple[HaIncident, ...]) -> None:
         """Events of what a primary tells; what is not of its own cluster is not believed (C28)."""
         row = self._inventory.hosts.get(host)
         if row is None:

@@ -35,7 +35,7 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.registry import Providers
-from services.vcenter.removals import dropped, evicted
+from services.vcenter.removals import record_dropped, record_evicted
 
 
 class KeyDelivery:
@@ -84,7 +84,7 @@ class KeyDelivery:
     async def evict(self, session: HostSession, provider: ProviderId) -> None:
         """DEL-02: what the host has of a deleted provider leaves it, once."""
         left = await session.command(EvictKeys(provider=provider))
-        await self._inventory.commit(evicted(provider, session.host))
+        await self._inventory.commit(record_evicted(provider, session.host))
         self._node.record(
             "keys.evicted", host=session.host, provider=provider, count=left.cached + left.stored
         )
@@ -97,7 +97,7 @@ class KeyDelivery:
         for some, withhold in ((unused, False), (forced, True)):
             for page in pages(some, extra=RESULT_BYTES):
                 await session.command(RemoveKeys(keys=page, withhold=withhold))
-                await self._inventory.commit(*(dropped(key, session.host) for key in page))
+                await self._inventory.commit(*(record_dropped(key, session.host) for key in page))
         self._node.record("keys.released", host=session.host, count=len(keys))
 
     async def supply(
@@ -138,7 +138,7 @@ class KeyDelivery:
         except ProductError as error:
             refused, why = keys, str(error)
         else:
-            refused, why = _refused(added.results)
+            refused, why = _collect_refusals(added.results)
         self._node.record(
             "keys.pushed",
             host=session.host,
@@ -166,7 +166,7 @@ def refusal_of(result: CryptoKeyResult) -> str:
     return result.reason or result.fault or "it gave no reason"
 
 
-def _refused(results: Sequence[CryptoKeyResult]) -> tuple[tuple[CryptoKeyId, ...], str]:
+def _collect_refusals(results: Sequence[CryptoKeyResult]) -> tuple[tuple[CryptoKeyId, ...], str]:
     """Keys that were not taken, and every reason that was given, each once."""
     refused = {result.key: why for result in results if (why := refusal_of(result))}
     return tuple(refused), "; ".join(dict.fromkeys(refused.values()))

@@ -55,7 +55,7 @@ def disbelief(
     return Disbelief(vm, theirs, f"it names keys for {vm} that belong to others")
 
 
-def believed(
+def split_believed(
     cluster: ClusterName,
     vms: Collection[VmSummary],
     rows: Mapping[VmName, VmRow],

@@ -70,7 +70,7 @@ class HostKeys:
         self._providers, self._contacts, self._once = providers, contacts, once
         self._making: dict[str, asyncio.Lock] = {}  # one maker per scope
 
-    def recorded(self, row: HostRow) -> CryptoKeyId | None:
+    def find_host_key(self, row: HostRow) -> CryptoKeyId | None:
         """The host key that vCenter has for this host; None when it was never made."""
         return self._scope(row).host_key
 
@@ -94,7 +94,7 @@ class HostKeys:
         summary, row = session.summary, self._inventory.hosts.get(session.host)
         if summary is None or row is None:
             return None
-        recorded = self.recorded(row)
+        recorded = self.find_host_key(row)
         step = next_mode_step(
             summary.crypto_state,
             summary.crypto_key_id,
@@ -116,8 +116,8 @@ class HostKeys:
                 await self._prepare(session)
             case ModeStep.ENABLE | ModeStep.CHANGE:
                 pass
-        if (name := self._fetched_from(row, fallback)) is not None:
-            return await self._fetched(session, row, name, change=step is ModeStep.CHANGE)
+        if (name := self._find_trusted_provider(row, fallback)) is not None:
+            return await self._let_host_fetch(session, row, name, change=step is ModeStep.CHANGE)
         got = await self._obtain(session.host, fresh=fresh, fallback=fallback)
         if isinstance(got, KeyUnavailableReason):
             if step is ModeStep.CHANGE:
@@ -141,20 +141,22 @@ class HostKeys:
             self._node.record("host.safe", host=session.host, key=str(key))
             await self._inventory.commit(events=[events.host_enabled(session.host, key)])
 
-    def _fetched_from(self, row: HostRow, fallback: ProviderId | None) -> ProviderId | None:
+    def _find_trusted_provider(
+        self, row: HostRow, fallback: ProviderId | None
+    ) -> ProviderId | None:
         """The trusted provider whose services give hosts their key; None when it is another way."""
-        recorded = self.recorded(row)
+        recorded = self.find_host_key(row)
         name = self._inventory.host_key_provider(row.cluster, fallback)
         name = name if recorded is None else recorded.provider_id
         return name if name is not None and self._providers.capability(name).fetched else None
 
-    async def _fetched(
+    async def _let_host_fetch(
         self, session: HostSession, row: HostRow, provider: ProviderId, *, change: bool
     ) -> KeyUnavailableReason | None:
         """The host has a Key Provider Service open its key, or make the first one of this scope;
         vCenter records what the host names (KEY-02, R46)."""
         async with self._making.setdefault(self._scope_name(row), asyncio.Lock()):
-            recorded = self.recorded(row)
+            recorded = self.find_host_key(row)
             key = recorded or CryptoKeyId(KeyId(""), provider)
             try:
                 if change:
@@ -293,7 +295,7 @@ class HostKeys:
             return KeyUnavailableReason.CLUSTER_INVALID
         if (native := self._providers.derives(name)) is not None:
             return await self._name(row, native, old, reason)
-        self._providers.asked(name)  # it makes keys for vCenter, or raises
+        self._providers.require_provider(name)  # it makes keys for vCenter, or raises
         if not fresh and self._contacts.just_failed(name, self._node.knobs.request_timeout_s):
             return KeyUnavailableReason.CLUSTER_UNREACHABLE
         generation = self._scope(row).generation + 1

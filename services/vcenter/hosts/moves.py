@@ -37,15 +37,15 @@ class Moves:
 
     async def begin(self, row: VmRow, target: NodeName) -> None:
         """A move of the VM is about to begin, in its turn; what was open of it is settled."""
-        moving = dict.fromkeys((row.host, target, *self._gone(row.name)))
+        moving = dict.fromkeys((row.host, target, *self._find_removed_hosts(row.name)))
         await self._inventory.commit(change_vm(row.name, moving=tuple(moving)))
 
     async def end(self, name: VmName) -> None:
         """One of both hosts is known not to list it. What is open with a host that has left the
         inventory stays so: it may be added again."""
-        await self._inventory.commit(change_vm(name, moving=self._gone(name)))
+        await self._inventory.commit(change_vm(name, moving=self._find_removed_hosts(name)))
 
-    def _gone(self, name: VmName) -> tuple[NodeName, ...]:
+    def _find_removed_hosts(self, name: VmName) -> tuple[NodeName, ...]:
         row = self._inventory.vms.get(name)
         left = () if row is None else row.moving
         return tuple(host for host in left if host not in self._inventory.hosts)

@@ -61,7 +61,7 @@ class PassQueue:
             self._change.clear()
             await self._change.wait()
 
-    def begun(self, host: NodeName) -> None:
+    def begin_pass(self, host: NodeName) -> None:
         """A pass begins, also one that was not taken from here: what was cut short is made up."""
         self._unfinished.discard(host)
 
@@ -73,7 +73,7 @@ class PassQueue:
         """Whether something did not reach the host, and no pass was begun since."""
         return host in self._unfinished
 
-    def ended(self, host: NodeName, *, whole: bool) -> None:
+    def end_pass(self, host: NodeName, *, whole: bool) -> None:
         """The pass that was taken has come to its end."""
         all_whole, over = self._running.pop(host)
         if whole and host not in self._unfinished:

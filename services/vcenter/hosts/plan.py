@@ -159,7 +159,7 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     leaving: list[CryptoKeyId] = []
     taken: tuple[CryptoKeyId, ...] = ()
     if facts.expired or facts.released:  # most hosts have nothing to give up
-        taken = _taken(facts)
+        taken = _keys_to_take_away(facts)
         leaving, lost = _losing(facts, taken)
         lacking += [key for key in leaving + lost if key in facts.granted]
     here = by_provider(leaving)
@@ -170,7 +170,7 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     )
 
 
-def _taken(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+def _keys_to_take_away(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     """Released keys that leave the host."""
     used = frozenset(facts.keys)
     return tuple(key for key in facts.released if key not in used or key in facts.forgotten)
@@ -202,7 +202,7 @@ def supplies(
     )
 
 
-def refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+def keys_refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     """Keys that the host lacks and vCenter would bring, but its mode does not let it take."""
     if facts.takes_keys:
         return ()
@@ -212,7 +212,7 @@ def refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
 def not_granted(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     """Keys that the host lacks, or loses by the plan, and vCenter does not bring because no task
     gave them to its cluster."""
-    leaving, lost = _losing(facts, _taken(facts))
+    leaving, lost = _losing(facts, _keys_to_take_away(facts))
     gone = facts.absent.union(leaving, lost)
     withheld = [key for key in facts.keys if key in gone and key not in facts.granted]
     return tuple(key for each in supplies(withheld, facts.types) for key in each.keys)
@@ -225,7 +225,7 @@ def _lacking(facts: KeyFacts) -> Iterable[CryptoKeyId]:
     return (key for key in facts.keys if key in facts.absent and key in facts.granted)
 
 
-def expired_providers(
+def find_expired_providers(
     deleted: Iterable[DeletedRow], host: NodeName, now: float, grace_s: float
 ) -> tuple[ProviderId, ...]:
     """Names of providers whose keys leave this host now, and have not left it before (DEL-02).
@@ -248,7 +248,7 @@ def by_provider(keys: Iterable[CryptoKeyId]) -> dict[ProviderId, tuple[CryptoKey
     return {provider: tuple(some) for provider, some in found.items()}
 
 
-def removed(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
+def keys_removed_by(actions: Sequence[Action]) -> frozenset[CryptoKeyId]:
     """Keys that a plan takes away from the host."""
     return frozenset(
         key for action in actions if isinstance(action, Evict | TakeAway) for key in action.keys

@@ -33,7 +33,7 @@ class Reconciliation:
     async def _run(self) -> None:
         while True:
             await self._ticker.next()
-            connected = self._sessions.connected()
+            connected = self._sessions.list_connected()
             self._node.record("reconcile.pass", hosts=len(connected))
             for session in connected:
                 self._passes.want(session.host, removing=True)

@@ -32,7 +32,7 @@ class Registrations:
         """All VMs that the host lists, as it said when it was asked then."""
         listed = {vm.vm for vm in vms}
         for name in [name for name in self._by_host.get(host, ()) if name not in listed]:
-            self.gone(host, name)
+            self.forget_vm(host, name)
         for vm in vms:
             self.answer(host, session, vm, asked, heard)
 
@@ -42,7 +42,7 @@ class Registrations:
         self._by_vm.setdefault(vm.vm, {})[host] = word
         self._by_host.setdefault(host, {})[vm.vm] = None
 
-    def gone(self, host: NodeName, vm: VmName) -> None:
+    def forget_vm(self, host: NodeName, vm: VmName) -> None:
         """The host does not list that VM any more."""
         self._by_host.get(host, {}).pop(vm, None)
         words = self._by_vm.get(vm)
@@ -54,7 +54,7 @@ class Registrations:
     def forget(self, host: NodeName) -> None:
         """The host lists nothing: it left the inventory, or speaks anew."""
         for vm in list(self._by_host.get(host, ())):
-            self.gone(host, vm)
+            self.forget_vm(host, vm)
         self._by_host.pop(host, None)
 
     def lists(self, host: NodeName, vm: VmName) -> bool:

@@ -19,9 +19,9 @@ from protocol.events import EventTypeId
 from protocol.messages.host import VmSummary
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.events import Draft
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import Edit, change_vm, put
-from services.vcenter.removals import used_again
+from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import HostRow, Relocation, RelocationRow, Table, VmRow
 
 
@@ -46,10 +46,10 @@ def of_relocations(
                 continue
             news.append(vm)
             edits += (
-                put(Table.RELOCATION, row.name, arrived_by(row)),
+                put(Table.RELOCATION, row.name, mark_arrived(row)),
                 change_vm(row.name, migrate_encryption=row.migrate_encryption),
-                *used_again(vm.keys),
-                *granted(row.name, hosts[host].cluster, row.keys),
+                *cancel_releases(vm.keys),
+                *grant_keys(row.name, hosts[host].cluster, row.keys),
             )
             events.append(arrival(row.name, host, row.peer, vm.keys))
         elif vm.power is PowerState.ON:
@@ -65,7 +65,7 @@ def _is_expected_in(hosts: Mapping[NodeName, HostRow], expected: NodeName, host:
     return there is not None and there.cluster == hosts[host].cluster
 
 
-def arrived_by(row: RelocationRow) -> RelocationRow:
+def mark_arrived(row: RelocationRow) -> RelocationRow:
     """The row of a VM that has come by that move."""
     return msgspec.structs.replace(row, state=Relocation.ARRIVED, before=None)
 

@@ -47,12 +47,12 @@ from services.vcenter.hosts.plan import (
     SetProviderList,
     Supply,
     TakeAway,
-    expired_providers,
+    find_expired_providers,
+    keys_refused_by_mode,
+    keys_removed_by,
     not_granted,
     plan_host,
     plan_keys,
-    refused_by_mode,
-    removed,
 )
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
@@ -101,11 +101,11 @@ class Remediation:
             self._held.pass_begins(order.host)
             whole = await self._remedy(order)
             self._held.pass_ends(order.host)
-            self._passes.ended(order.host, whole=whole)
+            self._passes.end_pass(order.host, whole=whole)
 
     async def _remedy(self, order: PassOrder) -> bool:
         """A pass by vCenter itself, and whether it was whole; else it is tried again."""
-        session = self._sessions.connected_to(order.host)
+        session = self._sessions.find_connected(order.host)
         if session is None:
             return False  # a pass comes with its next session
         try:
@@ -147,7 +147,7 @@ class Remediation:
         ``removing``: keys that it should not have leave it.
         """
         async with self._alone(session.host):
-            self._passes.begun(session.host)
+            self._passes.begin_pass(session.host)
             name, result = session.name, PassResult()
             facts = await self._look(session, look=look, asked=asked)
             if facts is None:
@@ -158,15 +158,15 @@ class Remediation:
             await self._host_keys.tell_safe(session)
             key_facts = await self._look_for_keys(session, removing=removing)
             absent, actions = key_facts.absent, plan_keys(key_facts)
-            result.refuse(refused_by_mode(key_facts))
+            result.refuse(keys_refused_by_mode(key_facts))
             result.withhold(not_granted(key_facts))
             await self._carry_out(session, name, actions, result, fresh=fresh)
-            if removed(actions):
+            if keys_removed_by(actions):
                 await session.look()  # what its VMs lack now
             result.denied.update(lost := not_had(session, self._inventory, self._trust))
-            await self._telling.denied(session, result)
+            await self._telling.report_denied(session, result)
             rows = self._inventory.vms_on(session.host)
-            lacking = absent | removed(actions) | lost.keys()
+            lacking = absent | keys_removed_by(actions) | lost.keys()
             await self._telling.marks(session, rows, lacking, result.denied, may_unlock=may_unlock)
             if result.not_available is not None:
                 raise result.not_available
@@ -229,14 +229,16 @@ class Remediation:
             (),
             self._inventory.lock_types(),
             takes_keys=takes_keys(session.summary),
-            granted=frozenset(keys) if vouched else self._granted(session.host, absent),
+            granted=frozenset(keys) if vouched else self._filter_granted(session.host, absent),
         )
-        result.refuse(refused_by_mode(facts))
+        result.refuse(keys_refused_by_mode(facts))
         result.withhold(not_granted(facts))
         await self._carry_out(session, name, plan_keys(facts), result, fresh=True)
         return absent
 
-    def _granted(self, host: NodeName, keys: Iterable[CryptoKeyId]) -> frozenset[CryptoKeyId]:
+    def _filter_granted(
+        self, host: NodeName, keys: Iterable[CryptoKeyId]
+    ) -> frozenset[CryptoKeyId]:
         """Those of ``keys`` that the host may be brought (C28)."""
         if self._node.knobs.believe_reports_of_other_clusters:
             return frozenset(keys)
@@ -304,7 +306,7 @@ class Remediation:
             summary=summary,
             row=row,
             providers=tuple(self._inventory.providers.values()),
-            host_key=self._host_keys.recorded(row),
+            host_key=self._host_keys.find_host_key(row),
             needed=asked or self._inventory.wants_safe(row),
             asked=asked,
             lacks_kdk=self._delivery.lacks_kdk(summary),
@@ -315,13 +317,13 @@ class Remediation:
         row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
         keys = () if row is None else self._inventory.keys_of(row.cluster)
         absent = await self._delivery.absent(session, keys)
-        expired = expired_providers(
+        expired = find_expired_providers(
             self._inventory.deleted.values() if knobs.evict_on_provider_delete and removing else (),
             session.host,
             self._clock.monotonic(),
             knobs.provider_delete_grace_s,
         )
-        released = self._inventory.released_on(session.host) if removing else ()
+        released = self._inventory.keys_released_on(session.host) if removing else ()
         types = self._inventory.lock_types()
         return KeyFacts(
             keys,
@@ -331,7 +333,7 @@ class Remediation:
             types,
             takes_keys=takes_keys(session.summary),
             forgotten=frozenset(self._inventory.index.forgotten),
-            granted=self._granted(session.host, keys if released or expired else absent),
+            granted=self._filter_granted(session.host, keys if released or expired else absent),
         )
 
     # ---- carry out --------------------------------------------------------------------------
@@ -499,7 +501,7 @@ class PassTelling:
     def __init__(self, node: VcenterNode, inventory: Inventory, once: OncePerBoot) -> None:
         self._node, self._inventory, self._once = node, inventory, once
 
-    async def denied(self, session: HostSession, result: PassResult) -> None:
+    async def report_denied(self, session: HostSession, result: PassResult) -> None:
         """``SendKeyError``, once per boot of the host, provider and cause; of keys that are
         withheld, once for each VM of the host."""
         here = {key for row in self._inventory.vms_on(session.host) for key in row.keys}

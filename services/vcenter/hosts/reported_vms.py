@@ -20,10 +20,10 @@ import msgspec
 
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
-from services.vcenter.grants import ended
+from services.vcenter.grants import end_grants
 from services.vcenter.hosts.whereabouts import Place
 from services.vcenter.inventory import Edit, change_vm, new_vm
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import HostRow, VmRow
 
 
@@ -68,12 +68,12 @@ def _keys_of(row: VmRow, vm: VmSummary, hosts: Mapping[NodeName, HostRow]) -> tu
     The keys it was under leave the hosts if a task was changing them. A host's word alone takes no
     key away: it grants none either (C28), and may be a lie.
     """
-    edits = (change_vm(vm.vm, keys=vm.keys, recrypting=False), *used_again(vm.keys))
+    edits = (change_vm(vm.vm, keys=vm.keys, recrypting=False), *cancel_releases(vm.keys))
     if not row.recrypting:
         return edits
     there = [name for name, other in hosts.items() if other.cluster == row.cluster]
     gone = [key for key in row.keys if key not in vm.keys]
-    return (*edits, *released(gone, there), *ended(vm.vm, gone))
+    return (*edits, *release_keys(gone, there), *end_grants(vm.vm, gone))
 
 
 def is_unreadable(vm: VmSummary) -> bool:

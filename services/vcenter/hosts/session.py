@@ -88,15 +88,15 @@ class SessionOwner(Protocol):
         """``session.view`` is what the host has just said of itself."""
         ...
 
-    def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:
+    def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
         """The host said this of a VM of its own, to a command given at the moment ``asked``."""
         ...
 
-    def opened(self, session: HostSession) -> None:
+    def handle_session_opened(self, session: HostSession) -> None:
         """The session is in force, and the host's view came with it: time for step B8."""
         ...
 
-    def looked(self, session: HostSession, *, rang: bool) -> None:
+    def handle_heartbeat(self, session: HostSession, *, rang: bool) -> None:
         """A heartbeat was answered; ``rang``: the host itself had asked to be looked at."""
         ...
 
@@ -193,7 +193,7 @@ class HostSession:
     async def _keep(self) -> None:
         if self.connected:  # by AddHost, before the host was in the inventory
             await self._owner.took_view(self)
-            self._owner.opened(self)
+            self._owner.handle_session_opened(self)
             await self._heartbeat.next()
         while not self._removed:
             if self.connected:
@@ -225,7 +225,7 @@ class HostSession:
             self._rings_answered = rings
             self._node.record("host.connected", host=self.host, boot=summary.boot)
         await self._take_view(Told(summary), at)
-        self._owner.opened(self)
+        self._owner.handle_session_opened(self)
 
     async def _try_to_connect(self) -> None:
         rings = self._rings
@@ -281,7 +281,7 @@ class HostSession:
             return
         if self._commands is commands:
             self._rings_answered = rings
-            self._owner.looked(self, rang=rang)
+            self._owner.handle_heartbeat(self, rang=rang)
 
     async def look(self, tries: int = TRIES) -> HostSummary:
         """Ask for the host's view, at most ``tries`` times, and return what is known then.
@@ -383,7 +383,7 @@ class HostSession:
         """As ``command``; what the host answers of the VM counts as its latest word about it."""
         asked = self._owner.moment()
         summary = (await self.command(command)).summary
-        self._owner.answered(self, summary, asked)
+        self._owner.handle_vm_answer(self, summary, asked)
         return summary
 
     async def _send(self, command: Command[R], within_s: float | None = None) -> R:

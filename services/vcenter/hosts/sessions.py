@@ -20,7 +20,7 @@ from protocol.terms import (
 from services.runtime.ports import Ports
 from services.vcenter.beats import Beats
 from services.vcenter.events import Draft, host_send_error
-from services.vcenter.hosts.disbelief import believed, disbelief
+from services.vcenter.hosts.disbelief import disbelief, split_believed
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
@@ -76,18 +76,18 @@ class HostSessions:
         if session is not None:
             session.remove()
 
-    def connected(self) -> list[HostSession]:
+    def list_connected(self) -> list[HostSession]:
         """Those that are in force now."""
         return [session for session in self._sessions.values() if session.connected]
 
-    def connected_to(self, host: NodeName) -> HostSession | None:
+    def find_connected(self, host: NodeName) -> HostSession | None:
         """The session of that host if it is in force."""
         session = self._sessions.get(host)
         return session if session is not None and session.connected else None
 
     def usable(self, host: NodeName) -> HostSession:
         """The session for a task; ``HostUnreachable`` when the host is not connected."""
-        session = self.connected_to(host)
+        session = self.find_connected(host)
         if session is None:
             known = self._sessions.get(host)
             state = HostConnectionState.DISCONNECTED if known is None else known.state
@@ -98,16 +98,16 @@ class HostSessions:
 
     def lists(self, host: NodeName, vm: VmName) -> bool:
         """Whether that host is connected and listed the VM when it last spoke."""
-        return self.connected_to(host) is not None and self._registrations.lists(host, vm)
+        return self.find_connected(host) is not None and self._registrations.lists(host, vm)
 
     def listing(self, vm: VmName) -> list[HostSession]:
         """The connected hosts whose word on the VM counts, and that listed it in their last one."""
-        found = (self.connected_to(word.host) for word in self._words(vm))
+        found = (self.find_connected(word.host) for word in self._words(vm))
         return [session for session in found if session is not None]
 
     def lists_no_more(self, host: NodeName, vm: VmName) -> None:
         """The host has unregistered the VM on command."""
-        self._registrations.gone(host, vm)
+        self._registrations.forget_vm(host, vm)
 
     def _words(self, vm: VmName) -> list[Word]:
         """What connected hosts said of the VM, as far as it counts."""
@@ -115,7 +115,7 @@ class HostSessions:
         return [
             word
             for word in self._registrations.words(vm)
-            if self.connected_to(word.host) is not None
+            if self.find_connected(word.host) is not None
             and (row is None or self._counts(word.host, row.cluster))
         ]
 
@@ -123,7 +123,7 @@ class HostSessions:
         """Where the VM is by what the connected hosts say of it."""
         words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
-        away = {host for host in holders if host and self.connected_to(host) is None}
+        away = {host for host in holders if host and self.find_connected(host) is None}
         return place_of(words, away)
 
     async def take_in(
@@ -135,7 +135,7 @@ class HostSessions:
             return
         events = [*told]
         if not self.node.knobs.believe_reports_of_other_clusters:
-            vms, refused = believed(
+            vms, refused = split_believed(
                 row.cluster, vms, self._inventory.vms, self._inventory.belongs_to_others
             )
             session = self._sessions.get(host)
@@ -224,12 +224,12 @@ class HostSessions:
                 events=[problem_event(row, problem) for problem in untold],
             )
 
-    def answered(self, session: HostSession, vm: VmSummary, asked: int) -> None:
+    def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
         if session.connected:
             heard = self.moment()
             self._registrations.answer(session.host, session.opened_at, vm, asked, heard)
 
-    def opened(self, session: HostSession) -> None:
+    def handle_session_opened(self, session: HostSession) -> None:
         if session.host in self._inventory.hosts:
             self._passes.want(session.host, looked=True)
             self._attestations.want(session.host, looked=True)
@@ -239,7 +239,7 @@ class HostSessions:
         row, view = self._inventory.hosts.get(session.host), view_of(session.summary)
         return row is not None and attestation_news(row.name, view, row.trust_told) is not None
 
-    def looked(self, session: HostSession, *, rang: bool) -> None:
+    def handle_heartbeat(self, session: HostSession, *, rang: bool) -> None:
         if session.summary is None:
             return
         if self._attestations.unfinished(session.host):

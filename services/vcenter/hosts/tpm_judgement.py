@@ -120,7 +120,7 @@ def judge(known: TpmRecord | None, seen: Evidence) -> Judgement:
     return Judgement("", None, record)
 
 
-def failed(known: TpmRecord | None, why: str) -> Judgement:
+def failure_judgement(known: TpmRecord | None, why: str) -> Judgement:
     """There is nothing to compare; what is known stays known."""
     return Judgement(why, FAILED, known)
 

@@ -35,7 +35,11 @@ class BackupReminders:
         while True:
             await self._clock.sleep(self._next_in_s())
             now = self._clock.now()
-            due = [(row, native) for row, native in self._owed() if _due(native, now) <= 0.0]
+            due = [
+                (row, native)
+                for row, native in self._list_not_backed_up()
+                if _due(native, now) <= 0.0
+            ]
             edits = [
                 change_provider(row.name, native=msgspec.structs.replace(native, told_at=now))
                 for row, native in due
@@ -46,7 +50,7 @@ class BackupReminders:
             if told:
                 await self._inventory.commit(*edits, events=told)
 
-    def _owed(self) -> list[tuple[ProviderRow, NativeConfig]]:
+    def _list_not_backed_up(self) -> list[tuple[ProviderRow, NativeConfig]]:
         rows = self._inventory.providers.values()
         found = [(row, row.native) for row in rows if row.native is not None]
         return [(row, native) for row, native in found if not is_backed_up(native)]
@@ -54,7 +58,10 @@ class BackupReminders:
     def _next_in_s(self) -> float:
         """Until the first of them is due; one that comes meanwhile is not due before a period."""
         now = self._clock.now()
-        return max(_LEAST_S, min([PERIOD_S, *(_due(native, now) for _, native in self._owed())]))
+        return max(
+            _LEAST_S,
+            min([PERIOD_S, *(_due(native, now) for _, native in self._list_not_backed_up())]),
+        )
 
 
 def _due(native: NativeConfig, now: float) -> float:

@@ -31,7 +31,7 @@ class ClientCertificates:
         self._symkey, self._rng, self._clock = symkey, rng, clock
         self._name, self._days = name, days
 
-    async def generated(
+    async def create_self_signed(
         self, provider: ProviderId, good_for_s: float | None = None
     ) -> ClientCertificate:
         """A new key with a certificate that it has signed itself; ``SaveFailed``, and
@@ -44,9 +44,9 @@ class ClientCertificates:
             good_for_s=good_for_s,
             earlier_s=EARLIER_S,
         )
-        return await self.kept(provider, (own.certificate,), own.key)
+        return await self.wrap_certificate(provider, (own.certificate,), own.key)
 
-    async def kept(
+    async def wrap_certificate(
         self, provider: ProviderId, chain: tuple[bytes, ...], key: KeyMaterial
     ) -> ClientCertificate:
         """A chain, own certificate first, and its key as they lie in the inventory.
@@ -57,20 +57,22 @@ class ClientCertificates:
             certificates.load(certificate)
         if not chain or certificates.key_digest(chain[0]) != _digest(key):
             raise InvalidArgument("private_key: it is not that of the certificate")
-        wrapped = await self._symkey.wrapped(key, _aad(provider, chain[0]))
+        wrapped = await self._symkey.wrap(key, _aad(provider, chain[0]))
         return ClientCertificate(chain=chain, wrapped=wrapped)
 
-    async def requested(self, provider: ProviderId) -> ClientCertificate:
+    async def create_signing_request(self, provider: ProviderId) -> ClientCertificate:
         """A new key, with a request that somebody certifies it, and until then a certificate that
         it has signed itself; ``SaveFailed``."""
         own = create_own_certificate(
             self._rng, self._clock, self._name, self._days, earlier_s=EARLIER_S
         )
-        kept = await self.kept(provider, (own.certificate,), own.key)
+        kept = await self.wrap_certificate(provider, (own.certificate,), own.key)
         request = certificates.signing_request(self._name, own.key)
         return replace(kept, request=request)
 
-    async def signed(self, row: ProviderRow, chain: tuple[bytes, ...]) -> ClientCertificate:
+    async def accept_signed_chain(
+        self, row: ProviderRow, chain: tuple[bytes, ...]
+    ) -> ClientCertificate:
         """The key of now under a certificate that somebody has issued for its request.
 
         ``NotFound`` without a request, ``InvalidArgument`` for a certificate of another key.
@@ -83,7 +85,7 @@ class ClientCertificates:
         key = self.identity(row).key
         if not chain or certificates.key_digest(chain[0]) != _digest(key):
             raise InvalidArgument("chain: its first certificate is not of the request's key")
-        return replace(await self.kept(row.name, chain, key), request=request)
+        return replace(await self.wrap_certificate(row.name, chain, key), request=request)
 
     def identity(self, row: ProviderRow) -> TlsIdentity:
         """What is shown to the servers of that provider, and what is believed of theirs.
@@ -96,7 +98,7 @@ class ClientCertificates:
         if not client.wrapped:
             raise InvalidState(f"vCenter has lost its private key for key provider {row.name}")
         try:
-            key = self._symkey.opened(client.wrapped, _aad(row.name, client.chain[0]))
+            key = self._symkey.unwrap(client.wrapped, _aad(row.name, client.chain[0]))
         except CryptographicFailure as error:
             raise InvalidState(
                 f"the private key for key provider {row.name} cannot be opened: {error}"

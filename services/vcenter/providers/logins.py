@@ -27,18 +27,18 @@ class Logins:
     def __init__(self, symkey: Symkey) -> None:
         self._symkey = symkey
 
-    async def kept(
+    async def wrap_password(
         self, provider: ProviderId, server: KmipServer, key: OneTimeKey, box: bytes
     ) -> bytes:
         """A password that came sealed to ``key``, wrapped. ``InvalidArgument`` for one that does
         not open, is empty or too long, or no text; ``SaveFailed``."""
         try:
-            password = key.opened(box, "password")
+            password = key.open_box(box, "password")
         except CryptographicFailure as error:
             raise InvalidArgument(str(error)) from None
         if not 0 < len(password) <= PASSWORD_LIMIT or not _is_text(password):
             raise InvalidArgument(f"password: text of 1 to {PASSWORD_LIMIT} bytes in UTF-8")
-        return await self._symkey.wrapped(password, _aad(provider, server))
+        return await self._symkey.wrap(password, _aad(provider, server))
 
     def login(self, row: ProviderRow, server: KmipServer) -> Login | None:
         """What this server is told; None without a user name.
@@ -48,7 +48,7 @@ class Logins:
         if not server.user_name:
             return None
         try:
-            password = self._symkey.opened(row.passwords[server.name], _aad(row.name, server))
+            password = self._symkey.unwrap(row.passwords[server.name], _aad(row.name, server))
         except (CryptographicFailure, KeyError) as error:
             raise InvalidState(
                 f"the password of {server.user_name} at {server.name} cannot be opened: {error}"

@@ -38,7 +38,7 @@ class NativeKeys:
     def __init__(self, symkey: Symkey, rng: Rng) -> None:
         self._symkey, self._rng = symkey, rng
 
-    async def kept(
+    async def wrap_kdk(
         self, provider: ProviderId, key_id: str, kdk: KeyMaterial, *, tpm_required: bool
     ) -> NativeConfig:
         """A row's part about this KDK, under a revision of its own.
@@ -49,7 +49,7 @@ class NativeKeys:
         return NativeConfig(
             key_id=key_id,
             revision=revision,
-            wrapped=await self._symkey.wrapped(kdk, _aad(provider, revision)),
+            wrapped=await self._symkey.wrap(kdk, _aad(provider, revision)),
             tpm_required=tpm_required,
         )
 
@@ -63,7 +63,7 @@ class NativeKeys:
         if row.native is None:
             raise InvalidArgument(f"{row.name} is no native provider")
         try:
-            return self._symkey.opened(row.native.wrapped, _aad(row.name, row.native.revision))
+            return self._symkey.unwrap(row.native.wrapped, _aad(row.name, row.native.revision))
         except CryptographicFailure as error:
             raise InvalidState(
                 f"the key derivation key of {row.name} cannot be opened: {error}"

@@ -79,6 +79,13 @@ class KeyProvider(Protocol):
         """
         ...
 
+    async def grant_key(self, key_id: KeyId, scope: str) -> None:
+        """Let the clients of another scope of the key server get this key; no change when they may.
+
+        Raises as ``create_key``.
+        """
+        ...
+
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         """Values of up to 256 keys, for one delivery, and why the others cannot be had.
 

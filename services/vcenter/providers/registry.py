@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound
+from protocol.errors import InvalidState, KeyProviderUnreachable, NotFound, ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import HostSummary
 from protocol.releases import Release
@@ -17,6 +17,7 @@ from services.keyservers.address import Address, Kmip
 from services.keyservers.client import KeyServers
 from services.runtime.ports import Ports
 from services.vcenter.contacts import KeyServerContacts
+from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
@@ -71,7 +72,7 @@ class Providers:
         self.logins = Logins(symkey)
         self._kept = KeptValues(ports.clock, node.knobs.vc_key_cache_s)
         self._inventory, self._ports, self._release = inventory, ports, release
-        self._contacts, self._knobs = contacts, node.knobs
+        self._contacts, self._node, self._knobs = contacts, node, node.knobs
         self._made: dict[ProviderId, _Made] = {}
 
     def capability(self, provider: ProviderId) -> Capability:
@@ -103,7 +104,7 @@ class Providers:
                     found[row.name] = self.native.kdk(row)
         return found
 
-    def asked(self, provider: ProviderId) -> KeyProvider:
+    def require_provider(self, provider: ProviderId) -> KeyProvider:
         """The provider as vCenter asks it for keys.
 
         ``NotFound`` when there is none of that name, ``NotAvailable`` when vCenter has nothing to
@@ -119,7 +120,7 @@ class Providers:
             self.forget(provider)
             keyservers = self._keyservers(provider)
             made = _Made(row, keyservers, self._standard(row, keyservers))
-        elif _shown(made.row) != _shown(row):
+        elif _credentials_of(made.row) != _credentials_of(row):
             made.keyservers.close()  # whoever showed something else, or believed it, is over
             made = made._replace(row=row)
         self._made[provider] = made
@@ -195,11 +196,22 @@ class Providers:
         self, provider: ProviderId, operation_id: str, use: KeyUse | None = None
     ) -> CreatedKey:
         """A new key of that provider, with its value; see ``asked`` and ``KeyProvider``."""
-        asked = self.asked(provider)
+        asked = self.require_provider(provider)
         made = await asked.create_key(operation_id, use)
         if self._is_current(provider, asked):
             self._kept.keep([(CryptoKeyId(made.key_id, provider), made.material)])
         return made
+
+    async def grant(self, keys: Iterable[CryptoKeyId], scope: str) -> None:
+        """Let another scope of their key servers get these keys, as far as the servers allow it:
+        whoever needs them there finds out."""
+        for key in keys_from_vcenter(keys, self._inventory.lock_types()):
+            try:
+                await self.require_provider(key.provider_id).grant_key(key.key_id, scope)
+            except ProductError as error:
+                self._node.record(
+                    "keys.not_granted", level="warning", key=str(key), reason=str(error)
+                )
 
     async def fetch(
         self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
@@ -225,7 +237,7 @@ class Providers:
         if not keys:
             return Bundle((), {})
         try:
-            found = self.asked(provider)
+            found = self.require_provider(provider)
         except NotFound:
             return _all(keys, KeyUnavailableReason.CLUSTER_INVALID)
         kept = self._kept.among(keys)
@@ -264,7 +276,7 @@ class Providers:
         )
 
 
-def _shown(row: ProviderRow) -> tuple[object, ...]:
+def _credentials_of(row: ProviderRow) -> tuple[object, ...]:
     """What servers are shown and told of this end, and what it believes of theirs."""
     return row.client, row.trusted, row.passwords
 

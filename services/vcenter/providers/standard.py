@@ -14,6 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from msgspec import UNSET
 
+from protocol.attributes import GRANTED_SCOPE
 from protocol.errors import (
     Busy,
     CryptographicFailure,
@@ -37,6 +38,7 @@ from protocol.messages.base import Request
 from protocol.messages.kms import (
     KEY_ATTRIBUTES_BYTES,
     Activate,
+    AddAttribute,
     CreateKey,
     DiscoverVersions,
     GetAttributes,
@@ -137,6 +139,9 @@ class StandardProvider:
                 f"{server.name}: the key made for this operation is now {made.state.value}"
             )
         return made.key_id
+
+    async def grant_key(self, key_id: KeyId, scope: str) -> None:
+        await self._ask(AddAttribute(key_id=key_id, name=GRANTED_SCOPE, value=scope))
 
     async def fetch_keys(self, key_ids: Sequence[KeyId]) -> FetchedKeys:
         material: dict[KeyId, KeyMaterial] = {}
@@ -286,22 +291,22 @@ class StandardProvider:
                 self._addresses[server.name],
                 message,
                 within_s=self._limit_s(server),
-                login=self._logged_in(server),
+                login=self._find_login(server),
                 tags=tags,
             )
         except NO_ANSWER as error:
             self._check_in_use()
-            await self._contacts.failed(self._name, server.name, str(error))
+            await self._contacts.record_failure(self._name, server.name, str(error))
             raise
         except ProductError:
-            await self._worked(server)
+            await self._record_answer(server)
             raise
-        await self._worked(server)
+        await self._record_answer(server)
         return reply
 
-    async def _worked(self, server: KmipServer) -> None:
+    async def _record_answer(self, server: KmipServer) -> None:
         if not self._retired:
-            await self._contacts.worked(self._name, server.name)
+            await self._contacts.record_answer(self._name, server.name)
 
     def _check_in_use(self) -> None:
         """``KeyProviderUnreachable`` once this provider was retired."""
@@ -315,7 +320,7 @@ class StandardProvider:
             return self._within_s
         return float(server.timeout)
 
-    def _logged_in(self, server: KmipServer) -> Login | None:
+    def _find_login(self, server: KmipServer) -> Login | None:
         """What is wrong at this end is no answer of the server: ``NotSent``."""
         try:
             return self._login(server)

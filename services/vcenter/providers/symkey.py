@@ -35,7 +35,7 @@ class Symkey:
         if len(raw) == KEK_SIZE:
             self._key, self._owed = _from_material(raw), raw
 
-    async def wrapped(self, secret: KeyMaterial, aad: bytes) -> bytes:
+    async def wrap(self, secret: KeyMaterial, aad: bytes) -> bytes:
         """``secret`` as it may be kept, bound to ``aad``.
 
         ``SaveFailed`` when the disk refuses the key that it is to lie under.
@@ -43,7 +43,7 @@ class Symkey:
         cipher = Wrapping(await self._durable_key())
         return cipher.wrap(secret, aad, self._rng.token(NONCE_SIZE))
 
-    def opened(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
+    def unwrap(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
         """What was kept; ``CryptographicFailure`` when it does not open any more."""
         if self._key is None:
             raise CryptographicFailure(f"{SYMKEY} is gone")

@@ -35,15 +35,15 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import Caller
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.plan import by_provider
-from services.vcenter.hosts.relocated_vms import arrival, arrived_by
+from services.vcenter.hosts.relocated_vms import arrival, mark_arrived
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import new_vm, put
-from services.vcenter.removals import used_again
+from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
-from services.vcenter.tasks.departure import begun_after, undone
+from services.vcenter.tasks.departure import carry_over, undone
 from services.vcenter.tasks.migrate import bring_keys, prepare_host
 from services.vcenter.vcenter import VCenter
 
@@ -69,7 +69,7 @@ async def prepare(
         await vc.sessions.check_believed(session.host, row.name, row.keys)
         await bring_keys(vc, session, row, caller=caller, vouched=True)
     await session.ask(CheckRelocate(vm=message.vm, datastore=message.datastore, keys=message.keys))
-    expected = begun_after(
+    expected = carry_over(
         before,
         RelocationRow(
             name=message.vm,
@@ -131,7 +131,7 @@ async def _check_providers(vc: VCenter, message: PrepareRelocation) -> None:
     for provider, keys in by_provider(message.keys).items():
         if vc.providers.capability(provider).fixed_status is not None:
             continue
-        status = await vc.providers.asked(provider).status([key.key_id for key in keys])
+        status = await vc.providers.require_provider(provider).status([key.key_id for key in keys])
         gone = [key for key in keys if status[key.key_id] is _NO_SUCH_KEY]
         if gone:
             told = ", ".join(map(str, gone))
@@ -149,15 +149,15 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
     """
     row = vc.inventory.relocations.get(message.vm)
     if row is not None and row.has_come(peer, message.migration):
-        return _arrived(vc, row)
+        return _arrival_reply(vc, row)
     if row is None or (row.migration, row.peer) != (message.migration, peer):
         return RelocationEnded(arrived=False)
     if row.name in vc.inventory.vms:  # somebody has registered it here meanwhile
         come = message.departed is not False
         await vc.inventory.commit(
-            put(Table.RELOCATION, row.name, arrived_by(row)) if come else undone(row)
+            put(Table.RELOCATION, row.name, mark_arrived(row)) if come else undone(row)
         )
-        return _arrived(vc, row) if come else RelocationEnded(arrived=False)
+        return _arrival_reply(vc, row) if come else RelocationEnded(arrived=False)
     session = vc.sessions.usable(row.host)
     summary = await _as_the_host_has_it(vc, session, row)
     if summary is None or summary.power is not PowerState.ON:
@@ -171,7 +171,7 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
         else:
             summary = await session.command_vm(HostRegisterVm(vm=row.name))
     await _take_in(vc, session, row, summary)
-    return _arrived(vc, row)
+    return _arrival_reply(vc, row)
 
 
 async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
@@ -180,8 +180,12 @@ async def _let_in(session: HostSession, row: RelocationRow) -> VmSummary:
     return await session.command_vm(HostRegisterVm(vm=row.name))
 
 
-def _arrived(vc: VCenter, row: RelocationRow) -> RelocationEnded:
-    here = row.name in vc.inventory.vms
+def _arrival_reply(vc: VCenter, row: RelocationRow) -> RelocationEnded:
+    """It has come; every host of its cluster gets its keys soon (STD-12)."""
+    here = vc.inventory.vms.get(row.name)
+    if here is not None and here.keys:
+        for host in vc.inventory.hosts_of(here.cluster):
+            vc.gathered.want(host.name)
     return RelocationEnded(arrived=True, vm=vc.vm_info(row.name) if here else None)
 
 
@@ -196,7 +200,7 @@ async def _as_the_host_has_it(
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, row.name)
         return None
-    vc.sessions.answered(session, ended.summary, asked)
+    vc.sessions.handle_vm_answer(session, ended.summary, asked)
     return ended.summary
 
 
@@ -226,11 +230,8 @@ async def _take_in(
         return  # its host has told of it meanwhile
     await vc.inventory.commit(
         new_vm(made),
-        put(Table.RELOCATION, row.name, arrived_by(row)),
-        *used_again(made.keys),
-        *granted(made.name, made.cluster, row.keys),
+        put(Table.RELOCATION, row.name, mark_arrived(row)),
+        *cancel_releases(made.keys),
+        *grant_keys(made.name, made.cluster, row.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],
     )
-    if made.keys:
-        for host in vc.inventory.hosts_of(made.cluster):
-            vc.gathered.want(host.name)

@@ -30,16 +30,16 @@ from protocol.releases import Feature, has
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.events import Draft
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
-from services.vcenter.removals import used_again
+from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import (
+    find_operation,
     give_key_of_new_vm,
     give_up,
     modes_afterwards,
-    recorded,
 )
 from services.vcenter.tasks.migrate import bring_keys
 from services.vcenter.tasks.validity import check_valid
@@ -51,7 +51,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
     """See the module's text. Runs in the clone's turn."""
     _policy(vc, message)
     names.VM.check(message.vm)
-    before = await recorded(vc, message.operation_id, OperationKind.CLONE_VM, message.vm)
+    before = await find_operation(vc, message.operation_id, OperationKind.CLONE_VM, message.vm)
     if message.vm in vc.inventory.vms:
         if before is None or before.host is None:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
@@ -137,9 +137,9 @@ async def _make(
         new_vm(made),
         put(Table.OPERATION, now.name, now),
         *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),
-        *used_again(vm.keys),
-        *granted(made.name, cluster, _kept(vc, source, vm)),
-        events=[_cloned(source, made)],
+        *cancel_releases(vm.keys),
+        *grant_keys(made.name, cluster, _keys_in_common(vc, source, vm)),
+        events=[_clone_event(source, made)],
     )
     if vm.keys:
         given.look_after_the_others(vc, session)
@@ -149,7 +149,7 @@ async def _make(
     return VmCloned(vm=vc.vm_info(vm.vm))
 
 
-def _kept(vc: VCenter, source: VmRow, clone: VmSummary) -> list[CryptoKeyId]:
+def _keys_in_common(vc: VCenter, source: VmRow, clone: VmSummary) -> list[CryptoKeyId]:
     """The keys of the source that the clone has too, as far as their cluster was given them."""
     return [
         key
@@ -184,7 +184,7 @@ async def _certify(vc: VCenter, row: VmRow) -> None:
         await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
 
 
-def _cloned(source: VmRow, made: VmRow) -> Draft:
+def _clone_event(source: VmRow, made: VmRow) -> Draft:
     return Draft(
         event=EventTypeId.VM_CLONED,
         text=f"Virtual machine {source.name} was cloned to {made.name} on {made.host}",

@@ -39,7 +39,7 @@ async def _switch_ha(vc: VCenter, row: ClusterRow, *, on: bool) -> None:
             change_cluster(row.name, ha=on, ha_epoch=epoch), events=[ha_switched(row.name, on=on)]
         )
     hosts = [host.name for host in vc.inventory.hosts_of(row.name)]
-    sessions = [session for name in hosts if (session := vc.sessions.connected_to(name))]
+    sessions = [session for name in hosts if (session := vc.sessions.find_connected(name))]
 
     async def tell(session: HostSession) -> None:
         await vc.availability.hand_out(session)

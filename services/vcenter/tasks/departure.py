@@ -23,10 +23,10 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import EndRelocation, RelocationEnded
 from protocol.terms import PowerState
 from services.vcenter.events import Draft
-from services.vcenter.grants import ended
+from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
-from services.vcenter.removals import released
+from services.vcenter.removals import release_keys
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
 from services.vcenter.vcenter import VCenter
 
@@ -35,7 +35,7 @@ R = TypeVar("R")
 REQUESTS: Final = 4  # that another vCenter may make one after another before it answers
 
 
-def begun_after(before: RelocationRow | None, row: RelocationRow) -> RelocationRow:
+def carry_over(before: RelocationRow | None, row: RelocationRow) -> RelocationRow:
     """That row as it takes the place of an earlier one."""
     if before is None:
         return row
@@ -73,7 +73,7 @@ async def settle(
     if departed is None:
         departed, surely_here = await _has_departed(vc, leaving)
     try:
-        ended = await ended_there(vc, leaving, departed=departed)
+        ended = await end_at_peer(vc, leaving, departed=departed)
     except ProductError as error:
         # What its host said before the other one was waited for is of the past.
         if not surely_here or not (await _has_departed(vc, leaving))[1]:
@@ -109,7 +109,7 @@ async def _stay(
                 HostRegisterVm(vm=leaving.name)
             )
         except ProductError as error:
-            if not error.definite or vc.sessions.connected_to(leaving.host) is None:
+            if not error.definite or vc.sessions.find_connected(leaving.host) is None:
                 raise TimedOut(f"{leaving.host} does not take {leaving.name} back: {error}") from (
                     None
                 )
@@ -131,7 +131,7 @@ async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
 
     ``InvalidState``: it has it, and it runs here, where it was started anew since.
     """
-    ended = await ended_there(vc, stayed, departed=False)
+    ended = await end_at_peer(vc, stayed, departed=False)
     if not ended.arrived:
         await vc.inventory.commit(undone(stayed))
         return
@@ -144,7 +144,7 @@ async def tell_stayed(vc: VCenter, stayed: RelocationRow) -> None:
 async def _has_departed(vc: VCenter, leaving: RelocationRow) -> tuple[bool | None, bool]:
     """Whether no host of this vCenter has the VM any more; None while that cannot be known. And
     whether it is sure, without the other vCenter's word, that the VM has not left."""
-    session = vc.sessions.connected_to(leaving.host)
+    session = vc.sessions.find_connected(leaving.host)
     told: VmSummary | None = None
     if session is not None:
         try:
@@ -169,7 +169,7 @@ async def _word_of(vc: VCenter, session: HostSession, leaving: RelocationRow) ->
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, leaving.name)
     else:
-        vc.sessions.answered(session, ended.summary, asked)
+        vc.sessions.handle_vm_answer(session, ended.summary, asked)
     return ended.summary
 
 
@@ -181,7 +181,7 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
     """
     row = vc.inventory.vms.get(leaving.name)
     listing = [one.host for one in vc.sessions.listing(leaving.name)]
-    away = [host for host in vc.inventory.hosts if vc.sessions.connected_to(host) is None]
+    away = [host for host in vc.inventory.hosts if vc.sessions.find_connected(host) is None]
     moving = () if row is None else row.moving
     left = msgspec.structs.replace(
         leaving,
@@ -197,9 +197,9 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
     await vc.inventory.commit(
         put(Table.RELOCATION, left.name, left),
         drop(Table.VM, row.name),
-        *released(row.keys, hosts),
-        *ended(row.name, row.keys),
-        events=[_relocated(leaving, row)],
+        *release_keys(row.keys, hosts),
+        *end_grants(row.name, row.keys),
+        events=[_relocation_event(leaving, row)],
     )
     if row.keys:
         for host in hosts:
@@ -211,7 +211,7 @@ async def clear_registrations(vc: VCenter, left: RelocationRow) -> None:
     """Hosts that may list a VM which has left shall not any more; those away are told later."""
     waiting = []
     for host in left.listed_by:
-        session = vc.sessions.connected_to(host)
+        session = vc.sessions.find_connected(host)
         if session is None or not await _is_cleared(vc, session, left):
             waiting.append(host)
     if tuple(waiting) != left.listed_by:
@@ -229,21 +229,21 @@ async def _is_cleared(vc: VCenter, session: HostSession, left: RelocationRow) ->
     return True
 
 
-async def ended_there(
+async def end_at_peer(
     vc: VCenter, row: RelocationRow, *, departed: bool | None = True
 ) -> RelocationEnded:
     """The other vCenter's word on whether the VM has come."""
     message = EndRelocation(vm=row.name, migration=row.migration, departed=departed)
-    return await asked_of_peer(vc, row, message)
+    return await ask_peer(vc, row, message)
 
 
-async def asked_of_peer(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
+async def ask_peer(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
     """Its answer, which may take it requests of its own."""
     within_s = REQUESTS * vc.node.knobs.request_timeout_s
     return await vc.bus.request(row.peer, message, within_s=within_s)
 
 
-def _relocated(leaving: RelocationRow, row: VmRow) -> Draft:
+def _relocation_event(leaving: RelocationRow, row: VmRow) -> Draft:
     return Draft(
         event=EventTypeId.VM_RELOCATED,
         text=f"Virtual machine {row.name} was relocated from {leaving.host} to vCenter "

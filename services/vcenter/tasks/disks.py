@@ -19,19 +19,19 @@ from protocol.messages.vcenter import AddDisk, RemoveDisk, VmDisks
 from protocol.terms import PowerState
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
-from services.vcenter.grants import ended
+from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
-from services.vcenter.tasks.encrypt import GivenKey, give_key, give_up, recorded
+from services.vcenter.tasks.encrypt import GivenKey, find_operation, give_key, give_up
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
 async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
     """See the module's text. Runs in the VM's turn."""
-    before = await recorded(vc, message.operation_id, OperationKind.ADD_DISK, message.vm)
+    before = await find_operation(vc, message.operation_id, OperationKind.ADD_DISK, message.vm)
     row = vc.vm(message.vm)
     if before is not None and before.disk:
         return VmDisks(vm=vc.vm_info(row.name), disk=before.disk)
@@ -75,11 +75,11 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
     if disk.key is not None and own:
         told.append(events.disk_encrypted(row.name, session.host, disk.disk, disk.key))
     if len(keys) > 1:
-        told.append(events.mixed_keys(row.name, session.host, keys))
+        told.append(events.diskchain_using_mixed_keys(row.name, session.host, keys))
     await vc.inventory.commit(
         change_vm(row.name, keys=keys, recrypting=False),
         put(Table.OPERATION, ended.name, ended),
-        *used_again(keys),
+        *cancel_releases(keys),
         events=told,
     )
     if own:
@@ -104,8 +104,8 @@ async def remove_disk(vc: VCenter, message: RemoveDisk) -> VmDisks:
     vc.sharing.withdraw(gone)
     await vc.inventory.commit(
         change_vm(row.name, keys=keys, recrypting=False),
-        *released(gone, hosts),
-        *ended(row.name, gone),
+        *release_keys(gone, hosts),
+        *end_grants(row.name, gone),
     )
     for host in hosts:
         vc.gathered.want(host, removing=True)
@@ -129,5 +129,5 @@ async def _command(vc: VCenter, session: HostSession, command: Command[DisksOfVm
     """As ``HostSession.command_vm``, and all disks with it."""
     asked = vc.sessions.moment()
     answer = await session.command(command)
-    vc.sessions.answered(session, answer.summary, asked)
+    vc.sessions.handle_vm_answer(session, answer.summary, asked)
     return answer

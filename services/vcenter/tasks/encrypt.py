@@ -46,14 +46,14 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
-from services.vcenter.grants import ended, granted
+from services.vcenter.grants import end_grants, grant_keys
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
 from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse
-from services.vcenter.removals import not_wanted_there, released, used_again
+from services.vcenter.removals import cancel_releases, not_wanted_there, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -64,7 +64,7 @@ async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncry
 
     ``NotAvailable`` when the provider's type needs something that is not built.
     """
-    before = await recorded(vc, message.operation_id, OperationKind.ENCRYPT_VM, message.vm)
+    before = await find_operation(vc, message.operation_id, OperationKind.ENCRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if row.keys:
         return await _encrypt_disks(vc, row, message, before)
@@ -129,7 +129,7 @@ def _is_of(before: OperationRow, keys: tuple[CryptoKeyId, ...]) -> bool:
     return keys[0].provider_id == before.provider
 
 
-async def recorded(
+async def find_operation(
     vc: VCenter, operation_id: str, kind: OperationKind, subject: str
 ) -> OperationRow | None:
     """The operation of that id, if it came before; ``InvalidArgument`` if it was another one."""
@@ -229,7 +229,7 @@ async def give_key_of_new_vm(
     """As ``give_key``; none for an operation that names no provider. The key that an earlier try
     has made is in use again."""
     if operation.key is not None:
-        await vc.inventory.commit(*used_again((operation.key,)))
+        await vc.inventory.commit(*cancel_releases((operation.key,)))
     if operation.provider is None:
         return GivenKey(None, None, (), 0)
     return await give_key(vc, session, operation, caller=caller)
@@ -255,7 +255,7 @@ async def give_key(
                 key, material = await _new_key(vc, operation, provider, cluster)
             else:
                 key, material = operation.key, await _value_of(vc, operation.key)
-                await vc.inventory.commit(*granted(_vm_of(operation), cluster, (key,)))
+                await vc.inventory.commit(*grant_keys(_vm_of(operation), cluster, (key,)))
             later = await _give(vc, session, key, material)
             return GivenKey(key, None, later, vc.sessions.moment())
         case KeyMaker.KEY_PROVIDER_SERVICE | KeyMaker.DERIVATION:
@@ -281,7 +281,7 @@ async def _new_key(
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     """Step 2: made at the provider, recorded by id before any host hears of it, and granted to the
     cluster of its VM (C28)."""
-    vc.providers.asked(provider)  # it makes keys for vCenter, or raises
+    vc.providers.require_provider(provider)  # it makes keys for vCenter, or raises
     try:
         made = await vc.providers.create_key(
             provider,
@@ -294,7 +294,7 @@ async def _new_key(
     key = CryptoKeyId(made.key_id, provider)
     row = msgspec.structs.replace(operation, key=key)
     await vc.inventory.commit(
-        put(Table.OPERATION, row.name, row), *granted(_vm_of(operation), cluster, (key,))
+        put(Table.OPERATION, row.name, row), *grant_keys(_vm_of(operation), cluster, (key,))
     )
     return key, made.material
 
@@ -351,12 +351,12 @@ async def give_up(
     """
     vc.sharing.withdraw(keys)
     hosts = [other.name for other in vc.inventory.hosts_of(cluster)]
-    over = () if vm is None else ended(vm, keys)
-    await vc.inventory.commit(*released(keys, hosts), *over)
+    over = () if vm is None else end_grants(vm, keys)
+    await vc.inventory.commit(*release_keys(keys, hosts), *over)
 
 
 def _others(vc: VCenter, session: HostSession) -> list[HostSession]:
     """The other hosts of the host's cluster that are connected."""
     cluster = vc.host(session.host).cluster
-    found = (vc.sessions.connected_to(host.name) for host in vc.inventory.hosts_of(cluster))
+    found = (vc.sessions.find_connected(host.name) for host in vc.inventory.hosts_of(cluster))
     return [other for other in found if other is not None and other.host != session.host]

@@ -45,7 +45,7 @@ from services.vcenter.inventory import (
     put,
 )
 from services.vcenter.providers.native import check_backed_up
-from services.vcenter.removals import host_left, released, used_again
+from services.vcenter.removals import cancel_releases, host_left, release_keys
 from services.vcenter.tables import HostRow, Table
 from services.vcenter.tasks.connection import first_pass
 from services.vcenter.vcenter import VCenter
@@ -102,7 +102,7 @@ async def _share_keys_of(vc: VCenter, row: HostRow) -> None:
     keys = [key for vm in vc.inventory.vms_on(row.name) for key in vm.keys]
     if not keys:
         return
-    await vc.inventory.commit(*used_again(keys))
+    await vc.inventory.commit(*cancel_releases(keys))
     for other in vc.inventory.hosts_of(row.cluster):
         if other.name != row.name:
             vc.gathered.want(other.name)
@@ -117,7 +117,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     row = vc.inventory.hosts.get(message.host)
     if row is None:
         return Done()
-    session = vc.sessions.connected_to(message.host)
+    session = vc.sessions.find_connected(message.host)
     if session is not None:
         _check_idle(vc, message.host)
         await vc.availability.take_back(session)
@@ -128,7 +128,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
         drop(Table.HOST, message.host),
         DropVmsOf(message.host),
         *host_left(message.host, vc.inventory.deleted),
-        *released(keys, others),
+        *release_keys(keys, others),
     )
     vc.forget_host(message.host)
     vc.sharing.withdraw(keys)
@@ -222,14 +222,14 @@ async def set_crypto_mode(vc: VCenter, message: SetCryptoMode) -> Done:
     policy = CryptoModePolicy() if message.policy is None else message.policy
     changes: dict[str, object] = {"crypto_mode": message.crypto_mode, "policy": policy}
     if policy != CryptoModePolicy():
-        changes |= await _checked(vc, policy)
+        changes |= await _check_policy(vc, policy)
     await vc.inventory.commit(change_cluster(message.cluster, **changes))
     for row in vc.inventory.hosts_of(message.cluster):
         vc.passes.want(row.name)
     return Done()
 
 
-async def _checked(vc: VCenter, policy: CryptoModePolicy) -> dict[str, object]:
+async def _check_policy(vc: VCenter, policy: CryptoModePolicy) -> dict[str, object]:
     """What else of the cluster it changes: a key that it names is the cluster's host key."""
     vc.check_can(Feature.CRYPTO_POLICY)
     if policy.key is None:

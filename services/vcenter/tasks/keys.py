@@ -28,9 +28,9 @@ from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
 from services.vcenter.key_users import hosts_of, note_key, vms_of
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, Table
-from services.vcenter.tasks.encrypt import recorded
+from services.vcenter.tasks.encrypt import find_operation
 from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
 
@@ -40,7 +40,7 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
 
     ``NotAvailable`` for a provider whose keys vCenter does not make: that is no failure of it.
     """
-    before = await recorded(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
+    before = await find_operation(vc, message.operation_id, OperationKind.GENERATE_KEY, "")
     if before is not None and before.key is not None:
         return KeyGenerated(success=True, key=before.key)
     try:
@@ -48,7 +48,7 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
     except ProductError as error:
         return KeyGenerated(success=False, reason=str(error))
     native = vc.providers.derives(name)
-    asked = vc.providers.asked(name) if native is None else None
+    asked = vc.providers.require_provider(name) if native is None else None
     try:
         if native is not None:
             _generates_derived(vc)
@@ -76,12 +76,12 @@ async def add_key(vc: VCenter, message: AddKey) -> Done:
         raise AlreadyExists(f"vCenter knows the key {key} already")
     if key.provider_id not in vc.inventory.providers:
         raise InvalidArgument(f"key: there is no key provider {key.provider_id}")
-    why = (await vc.providers.asked(key.provider_id).status([key.key_id]))[key.key_id]
+    why = (await vc.providers.require_provider(key.provider_id).status([key.key_id]))[key.key_id]
     if why is KeyUnavailableReason.CLUSTER_UNREACHABLE:
         raise KeyProviderUnreachable(f"the key {key} cannot be looked for: {why.value}")
     if why is KeyUnavailableReason.MISSING_IN_KMS:
         raise InvalidArgument(f"key: key provider {key.provider_id} has no key {key.key_id}")
-    await vc.inventory.commit(note_key(key, listed=True, forgotten=False), *used_again((key,)))
+    await vc.inventory.commit(note_key(key, listed=True, forgotten=False), *cancel_releases((key,)))
     _look_at_hosts(vc)
     return Done()
 
@@ -102,7 +102,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
     if not message.force:
         await vc.inventory.commit(forget)
         return KeyRemoved()
-    await vc.inventory.commit(forget, *released((key,), tuple(vc.inventory.hosts)))
+    await vc.inventory.commit(forget, *release_keys((key,), tuple(vc.inventory.hosts)))
     vc.sharing.withdraw((key,))
     await passes_over(vc, tuple(vc.inventory.hosts))
     left = vc.inventory.released.get(str(key))

@@ -61,7 +61,9 @@ async def passwords(
             continue
         box = given.pop(server.name, None)
         if box is not None and key is not None:
-            found[server.name] = await vc.providers.logins.kept(message.provider, server, key, box)
+            found[server.name] = await vc.providers.logins.wrap_password(
+                message.provider, server, key, box
+            )
         elif known is not None and any(same_user(server, one) for one in known.servers):
             found[server.name] = known.passwords[server.name]
         else:

@@ -56,13 +56,13 @@ TRUSTED_LIMIT = 32
 def retrieve_client(vc: VCenter, message: RetrieveClientCert) -> ClientCert:
     """What vCenter shows the servers of the provider."""
     client = _provider(vc, message.provider).client
-    return ClientCert() if client is None else _told(client)
+    return ClientCert() if client is None else _build_client_cert(client)
 
 
 async def generate_client(vc: VCenter, message: GenerateSelfSignedClientCert) -> ClientCert:
     """A new certificate takes the place of the earlier one at once."""
     row = _provider(vc, message.provider)
-    made = await vc.providers.certificates.generated(row.name, message.good_for_s)
+    made = await vc.providers.certificates.create_self_signed(row.name, message.good_for_s)
     return await _show(vc, row, made)
 
 
@@ -71,16 +71,18 @@ async def upload_client(vc: VCenter, message: UploadClientCert) -> ClientCert:
     row = _provider(vc, message.provider)
     transfer = vc.exports.transfer(message.transfer)
     try:
-        key = transfer.opened(message.private_key, "private key")
+        key = transfer.open_box(message.private_key, "private key")
     except CryptographicFailure as error:
         raise InvalidArgument(f"private_key: {error}") from None
-    return await _show(vc, row, await vc.providers.certificates.kept(row.name, message.chain, key))
+    return await _show(
+        vc, row, await vc.providers.certificates.wrap_certificate(row.name, message.chain, key)
+    )
 
 
 async def generate_request(vc: VCenter, message: GenerateClientCsr) -> ClientCsr:
     """Another key takes the place of the earlier one at once."""
     row = _provider(vc, message.provider)
-    made = await vc.providers.certificates.requested(row.name)
+    made = await vc.providers.certificates.create_signing_request(row.name)
     await _show(vc, row, made)
     return ClientCsr(request=made.request)
 
@@ -96,7 +98,9 @@ def retrieve_request(vc: VCenter, message: RetrieveClientCsr) -> ClientCsr:
 async def update_signed(vc: VCenter, message: UpdateKmsSignedCsrClientCert) -> ClientCert:
     """What was issued for the request is shown from now on."""
     row = _provider(vc, message.provider)
-    return await _show(vc, row, await vc.providers.certificates.signed(row, message.chain))
+    return await _show(
+        vc, row, await vc.providers.certificates.accept_signed_chain(row, message.chain)
+    )
 
 
 async def lose_client_key(vc: VCenter, message: LoseClientKey) -> ClientCert:
@@ -149,7 +153,7 @@ async def retrieve_server(vc: VCenter, message: RetrieveKmipServerCert) -> Serve
     if not isinstance(address, Kmip):
         raise NotAvailable(f"{server.name} is asked over the bus, which needs no certificates")
     shown = await vc.providers.server_certificate(row.name, address)
-    trusts, trusted = await _found_out(vc, row, server)
+    trusts, trusted = await _probe_trust(vc, row, server)
     return ServerCert(
         certificate=info(shown), client_trust_server=trusts, server_trust_client=trusted
     )
@@ -172,19 +176,21 @@ def info(certificate: bytes) -> CertificateInfo:
 async def _show(vc: VCenter, row: ProviderRow, client: ClientCertificate) -> ClientCert:
     await vc.inventory.commit(change_provider(row.name, client=client))
     await _look(vc, row.name)
-    return _told(client)
+    return _build_client_cert(client)
 
 
-def _told(client: ClientCertificate) -> ClientCert:
+def _build_client_cert(client: ClientCertificate) -> ClientCert:
     return ClientCert(certificate=info(client.chain[0]), key_lost=not client.wrapped)
 
 
 async def _look(vc: VCenter, provider: ProviderId) -> None:
     """Whether its servers answer now is seen at once."""
-    await vc.providers.asked(provider).health()
+    await vc.providers.require_provider(provider).health()
 
 
-async def _found_out(vc: VCenter, row: ProviderRow, server: KmipServer) -> tuple[bool, bool | None]:
+async def _probe_trust(
+    vc: VCenter, row: ProviderRow, server: KmipServer
+) -> tuple[bool, bool | None]:
     """Whether vCenter trusts the server, and the server vCenter."""
     try:
         await vc.providers.ask_server(row.name, address_of(server), DiscoverVersions())

@@ -93,7 +93,7 @@ async def _move(
     """Steps 3 to 5. None: it runs on the target, and the source's answer was lost."""
     await vc.moves.begin(row, session.host)
     try:
-        done = await _handed_over(vc, source, session, row)
+        done = await _hand_over_vm(vc, source, session, row)
         if done is not None:
             await vc.moves.end(row.name)
     except ProductError:
@@ -104,7 +104,7 @@ async def _move(
     return done
 
 
-async def _handed_over(
+async def _hand_over_vm(
     vc: VCenter, source: HostSession, session: HostSession, row: VmRow
 ) -> VmMigrated | None:
     migration = vc.next_migration()
@@ -164,7 +164,7 @@ async def prepare_host(vc: VCenter, session: HostSession, command: HostPrepareMi
         await session.look()
         await vc.remediation.hand_out_providers(session)
         prepared = await session.command(command)
-    vc.sessions.answered(session, prepared.summary, asked)
+    vc.sessions.handle_vm_answer(session, prepared.summary, asked)
 
 
 async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration: str) -> bool:
@@ -179,7 +179,7 @@ async def _has_arrived(vc: VCenter, session: HostSession, row: VmRow, migration:
     if ended.summary is None:
         vc.sessions.lists_no_more(session.host, row.name)
         return False
-    vc.sessions.answered(session, ended.summary, asked)
+    vc.sessions.handle_vm_answer(session, ended.summary, asked)
     running = ended.summary.power is PowerState.ON
     if running:
         await vc.sessions.take_in(session.host, (ended.summary,))

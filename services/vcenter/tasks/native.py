@@ -13,7 +13,7 @@ import msgspec
 from protocol import names
 from protocol.crypto.native import KDK_SIZE
 from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import AlreadyExists, CryptographicFailure, InvalidArgument
 from protocol.messages.vcenter import (
     CreateNativeProvider,
@@ -56,10 +56,10 @@ async def create(vc: VCenter, message: CreateNativeProvider) -> ProviderState:
         key_id = _uuid(message.key_id)
     if message.key_derivation_key:
         key = vc.exports.transfer(message.transfer)
-        kdk = _opened(key, message.key_derivation_key, "key derivation key")
+        kdk = _open_box(key, message.key_derivation_key, "key derivation key")
         if len(kdk) != KDK_SIZE:
             raise InvalidArgument(f"key_derivation_key: it has {KDK_SIZE} bytes, not {len(kdk)}")
-    native = await vc.providers.native.kept(
+    native = await vc.providers.native.wrap_kdk(
         message.provider, key_id, kdk, tpm_required=message.tpm_required
     )
     native = msgspec.structs.replace(native, told_at=vc.clock.now())
@@ -89,7 +89,7 @@ def export(vc: VCenter, message: ExportProvider) -> ExportLocation:
     vc.providers.native.kdk(row)
     password = _NO_SECRET
     if message.password:
-        password = _opened(vc.exports.transfer(message.transfer), message.password, "password")
+        password = _open_box(vc.exports.transfer(message.transfer), message.password, "password")
         _text(password)
     token, expiry = vc.exports.prepare(row.name, password)
     url = f"https://{vc.node.name}/cryptomanager/kms/{row.name}"
@@ -116,7 +116,7 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
         exported_at=vc.clock.now(),
     )
     file = KeyMaterial(write_backup(backup, _text(prepared.password)))
-    config = closed(message.recipient, file, "backup")
+    config = seal_secret(message.recipient, file, "backup")
     if not is_backed_up(native):
         done = msgspec.structs.replace(native, backed_up=True, updated=False)
         rest = [r for r in vc.inventory.providers.values() if r.name != row.name]
@@ -129,8 +129,8 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
 async def import_(vc: VCenter, message: ImportProvider) -> ProviderImported:
     """See ``ImportProvider``; under the name of a deleted one it takes its place (LOCK-06)."""
     key = vc.exports.transfer(message.transfer)
-    config = _opened(key, message.config, "backup")
-    password = _opened(key, message.password, "password") if message.password else _NO_SECRET
+    config = _open_box(key, message.config, "backup")
+    password = _open_box(key, message.password, "password") if message.password else _NO_SECRET
     backup = read_backup(config.reveal(), _text(password))
     names.PROVIDER.check(backup.provider)
     _check_new(vc, backup.provider)
@@ -143,7 +143,7 @@ async def import_(vc: VCenter, message: ImportProvider) -> ProviderImported:
     )
     if message.dry_run:
         return found
-    native = await vc.providers.native.kept(
+    native = await vc.providers.native.wrap_kdk(
         backup.provider, backup.key_id, backup.kdk, tpm_required=required
     )
     native = msgspec.structs.replace(native, backed_up=True)
@@ -193,9 +193,9 @@ def _uuid(text: str) -> str:
     return str(found)
 
 
-def _opened(key: OneTimeKey, box: bytes, purpose: str) -> KeyMaterial:
+def _open_box(key: OneTimeKey, box: bytes, purpose: str) -> KeyMaterial:
     try:
-        return key.opened(box, purpose)
+        return key.open_box(box, purpose)
     except CryptographicFailure as error:
         raise InvalidArgument(str(error)) from None
 

@@ -21,7 +21,7 @@ from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPow
 from protocol.terms import CryptoKeyId, DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
 from services.vcenter.events import Draft
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.tables import VmRow
 from services.vcenter.vcenter import VCenter
@@ -127,7 +127,7 @@ async def crypto_unlock(vc: VCenter, message: CryptoUnlock) -> VmPowered:
         raise InvalidState(f"{row.name} is not encrypted")
     if new := vc.not_granted(row):
         await vc.sessions.check_believed(session.host, row.name, row.keys)
-        await vc.inventory.commit(*granted(row.name, row.cluster, new))
+        await vc.inventory.commit(*grant_keys(row.name, row.cluster, new))
         for host in vc.inventory.hosts_of(row.cluster):
             vc.gathered.want(host.name)  # STD-12
     await vc.remediation.restore(session, row.name, may_unlock=True)

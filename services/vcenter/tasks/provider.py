@@ -81,7 +81,7 @@ async def _client(
     """What KMIP servers are shown: as before, or made now that there are some."""
     before = None if known is None else known.client
     if before is None and any(isinstance(address_of(s), Kmip) for s in message.servers):
-        return await vc.providers.certificates.generated(message.provider)
+        return await vc.providers.certificates.create_self_signed(message.provider)
     return before
 
 
@@ -114,7 +114,7 @@ def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
 
 async def _greet(vc: VCenter, name: ProviderId, *, tell: bool) -> None:
     """The first contact: status from the start, and the vendor event for a new provider."""
-    answered = await vc.providers.asked(name).health()
+    answered = await vc.providers.require_provider(name).health()
     if tell and answered:
         server, versions = next(iter(answered.items()))
         await vc.inventory.commit(events=[events.vendor(name, server, versions)])
@@ -127,7 +127,7 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
     """
     name = message.provider
     if (before := vc.inventory.deleted.get(name)) is not None:
-        return await _left_hosts(vc, before)
+        return await _wait_for_removal(vc, before)
     kind = vc.provider(name).management_type
     _check_vsan(vc, name, kind)
     gone = DeletedRow(name=name, at=vc.clock.monotonic(), management_type=kind)
@@ -142,10 +142,10 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
     vc.sharing.withdraw_all_of(name)
     if kind is ManagementType.TRUST_AUTHORITY:
         await vc.trust.providers_changed()
-    return await _left_hosts(vc, gone)
+    return await _wait_for_removal(vc, gone)
 
 
-async def _left_hosts(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
+async def _wait_for_removal(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
     """NKP-02: its presence on hosts ends, which a standard provider does not have."""
     if CAPABILITIES[gone.management_type].pushed:
         return KmsClusterUnregistered()
@@ -158,7 +158,7 @@ async def _left_hosts(vc: VCenter, gone: DeletedRow) -> KmsClusterUnregistered:
 
 def _has_dropped(vc: VCenter, host: NodeName, provider: ProviderId) -> bool:
     """Whether a connected host's last word is that it does not know the provider."""
-    session = vc.sessions.connected_to(host)
+    session = vc.sessions.find_connected(host)
     view = None if session is None else session.summary
     if view is None:
         return False

@@ -30,24 +30,24 @@ from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.client_info import stream_policy
-from services.vcenter.grants import ended
+from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, put
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
-from services.vcenter.tasks.encrypt import give_key, give_up, recorded
+from services.vcenter.tasks.encrypt import find_operation, give_key, give_up
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
 async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecrypted:
     """See the module's text. ``EncryptionKeyRequired`` of a locked VM (REK-05)."""
-    before = await recorded(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
+    before = await find_operation(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
     if before is not None and _is_done(row, before):
-        told = [] if before.ended else [_told(row, before.old, row.keys)]
+        told = [] if before.ended else [_recrypt_event(row, before.old, row.keys)]
         leaving = _leaving(vc, row, before.old, row.keys)
-        await vc.inventory.commit(*leaving, *_ended(before), events=told)
+        await vc.inventory.commit(*leaving, *_end_operation(before), events=told)
         return VmRecrypted(vm=vc.vm_info(row.name), key=_key_of(row, before), old=before.old)
     _check(row, deep=message.deep)
     session = vc.sessions.usable(row.host)
@@ -66,7 +66,7 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecry
     provider = operation.provider or ProviderId("")
     made = () if operation.key is None else (operation.key,)
     try:
-        await vc.inventory.commit(*used_again(made))
+        await vc.inventory.commit(*cancel_releases(made))
         given = await give_key(vc, session, operation, caller=caller)
         await vc.inventory.commit(change_vm(row.name, recrypting=True))
         command = HostRecryptVm(
@@ -78,9 +78,9 @@ async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecry
             disk=message.disk,
         )
     except ProductError as error:
-        await vc.inventory.commit(events=[_failed(row, error)])
+        await vc.inventory.commit(events=[_failure_event(row, error)])
         raise
-    vm = await _commanded(vc, session, row, command, (given.key,) if given.key else ())
+    vm = await _command_host(vc, session, row, command, (given.key,) if given.key else ())
     keys = given.keys_of(vm) if message.disk is None else vm.keys
     operation = msgspec.structs.replace(operation, key=given.key)
     await _record(vc, row, operation.old, keys, operation)
@@ -109,7 +109,7 @@ def _key_of(row: VmRow, operation: OperationRow) -> CryptoKeyId:
     return next(new, row.keys[0])
 
 
-def _ended(operation: OperationRow) -> tuple[Edit, ...]:
+def _end_operation(operation: OperationRow) -> tuple[Edit, ...]:
     """A repeat of it is told what has come of it, whatever comes later."""
     done = msgspec.structs.replace(operation, ended=True)
     return () if operation.ended else (put(Table.OPERATION, done.name, done),)
@@ -123,7 +123,7 @@ async def decrypt_vm(vc: VCenter, message: DecryptVm) -> VmDecrypted:
         _check(row, deep=True)
         row = await _with_its_keys(vc, session, row)
         await vc.inventory.commit(change_vm(row.name, recrypting=True))
-        await _commanded(vc, session, row, HostDecryptVm(vm=row.name), ())
+        await _command_host(vc, session, row, HostDecryptVm(vm=row.name), ())
         await _record(vc, row, row.keys, ())
     return VmDecrypted(vm=vc.vm_info(row.name))
 
@@ -153,12 +153,12 @@ async def _with_its_keys(vc: VCenter, session: HostSession, row: VmRow) -> VmRow
     if row.lock_event is not None and row.power is PowerState.OFF:
         missing = ", ".join(str(key) for key in row.missing)
         error = EncryptionKeyRequired(f"{row.name} is locked; missing: {missing}", row.missing)
-        await vc.inventory.commit(events=[_failed(row, error)])
+        await vc.inventory.commit(events=[_failure_event(row, error)])
         raise error
     return row
 
 
-async def _commanded(
+async def _command_host(
     vc: VCenter,
     session: HostSession,
     row: VmRow,
@@ -171,7 +171,7 @@ async def _commanded(
         return await session.command_vm(command)
     except ProductError as error:
         edits = [change_vm(row.name, recrypting=False)] if error.definite else []
-        await vc.inventory.commit(*edits, events=[_failed(row, error)])
+        await vc.inventory.commit(*edits, events=[_failure_event(row, error)])
         if error.definite and new:
             await give_up(vc, row.cluster, new, vm=row.name)
         raise
@@ -185,14 +185,14 @@ async def _record(
     operation: OperationRow | None = None,
 ) -> None:
     """Step 5."""
-    told = [_told(row, old, new)]
+    told = [_recrypt_event(row, old, new)]
     if len(new) > 1:
-        told.append(events.mixed_keys(row.name, row.host, new))
+        told.append(events.diskchain_using_mixed_keys(row.name, row.host, new))
     await vc.inventory.commit(
         change_vm(row.name, keys=new, recrypting=False, migrate_encryption=stream_policy(row)),
-        *used_again(new),
+        *cancel_releases(new),
         *_leaving(vc, row, old, new),
-        *(() if operation is None else _ended(operation)),
+        *(() if operation is None else _end_operation(operation)),
         events=told,
     )
     vc.sharing.withdraw([key for key in old if key not in new])
@@ -200,7 +200,9 @@ async def _record(
         vc.gathered.want(host.name)
 
 
-def _told(row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]) -> events.Draft:
+def _recrypt_event(
+    row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
+) -> events.Draft:
     return events.vm_recrypted(row.name, row.host, old, new)
 
 
@@ -210,10 +212,10 @@ def _leaving(
     """Old keys leave the hosts of the cluster, but for one that another VM uses."""
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     gone = [key for key in old if key not in new]
-    return (*released(gone, hosts), *ended(row.name, gone))
+    return (*release_keys(gone, hosts), *end_grants(row.name, gone))
 
 
-def _failed(row: VmRow, error: ProductError) -> events.Draft:
+def _failure_event(row: VmRow, error: ProductError) -> events.Draft:
     """REK-04: for want of room, or for another reason."""
     full = isinstance(error, DatastoreFault) and "space" in str(error).lower()
     return events.recrypt_failed(row.name, row.host, str(error), no_space=full)

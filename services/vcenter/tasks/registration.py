@@ -25,11 +25,11 @@ from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnre
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
 from services.vcenter.authorization.roles import Caller
-from services.vcenter.grants import delivered_by_vcenter, ended, granted
+from services.vcenter.grants import end_grants, grant_keys, keys_from_vcenter
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import Table, VmRow
 from services.vcenter.vcenter import VCenter
 
@@ -62,8 +62,8 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
         row = msgspec.structs.replace(row, moving=hosts)
     await vc.inventory.commit(
         Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host),
-        *used_again(vm.keys),
-        *granted(vm.vm, row.cluster, delivered_by_vcenter(vm.keys, vc.inventory.lock_types())),
+        *cancel_releases(vm.keys),
+        *grant_keys(vm.vm, row.cluster, keys_from_vcenter(vm.keys, vc.inventory.lock_types())),
     )
     if vm.keys:
         await _bring_keys(vc, session, vm.vm)
@@ -77,7 +77,7 @@ async def _register_listed(vc: VCenter, row: VmRow, caller: Caller) -> None:
     session = vc.sessions.usable(row.host)
     await vc.sessions.check_believed(session.host, row.name, row.keys)
     caller.check((Privilege.REGISTER_VM,), f"fetching the keys of {row.name}")
-    await vc.inventory.commit(*granted(row.name, row.cluster, vc.not_granted(row)))
+    await vc.inventory.commit(*grant_keys(row.name, row.cluster, vc.not_granted(row)))
     await _bring_keys(vc, session, row.name)
 
 
@@ -134,7 +134,7 @@ async def unregister_elsewhere(vc: VCenter, row: VmRow) -> None:
     """No host but its own lists it any more, of those that are connected, and may list it."""
     listing = [session.host for session in vc.sessions.listing(row.name)]
     for host in dict.fromkeys((*listing, *row.moving)):
-        other = vc.sessions.connected_to(host)
+        other = vc.sessions.find_connected(host)
         if other is not None and host != row.host:
             await other.command(HostUnregisterVm(vm=row.name))
             vc.sessions.lists_no_more(host, row.name)
@@ -145,7 +145,7 @@ async def _leave(vc: VCenter, row: VmRow) -> None:
     vc.sharing.withdraw(row.keys)
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     await vc.inventory.commit(
-        drop(Table.VM, row.name), *released(row.keys, hosts), *ended(row.name, row.keys)
+        drop(Table.VM, row.name), *release_keys(row.keys, hosts), *end_grants(row.name, row.keys)
     )
     if row.keys:
         for host in hosts:

@@ -1,7 +1,8 @@
 """A VM that leaves for another vCenter (MOB-07), as the one tells it that has the VM; ``arrive`` is
 the other end, ``departure`` how it ends here.
 
-1. that it may leave is recorded, durably   2. the other vCenter judges the VM, brings keys to its
+1. that it may leave is recorded, durably; the key servers are told to let the other vCenter have
+its keys   2. the other vCenter judges the VM, brings keys to its
 host, records that the VM may come   3. a VM that runs goes from host to host as in ``migrate``; one
 that is off leaves the registrations of its host   4. the other vCenter takes it in   5. here it
 leaves the inventory, and its keys the hosts of its cluster (STD-17)
@@ -14,6 +15,7 @@ as orphaned here meanwhile, and nobody else has it.
 
 from __future__ import annotations
 
+from protocol import scopes
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -41,9 +43,9 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import put
 from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
 from services.vcenter.tasks.departure import (
-    asked_of_peer,
-    begun_after,
-    ended_there,
+    ask_peer,
+    carry_over,
+    end_at_peer,
     not_relocated,
     settle,
     tell_stayed,
@@ -61,7 +63,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         raise InvalidArgument(f"service: {peer} has the VM; without a service it moves within it")
     if peer not in vc.config.vcenters:
         raise NotFound(f"there is no vCenter {peer}")
-    there = await _moved_before(vc, message)
+    there = await _find_earlier_move(vc, message)
     if there is not None:
         return VmRelocated(vm=there)
     row = vc.vm(message.vm)
@@ -75,7 +77,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         )
     where = await source.ask(CheckRelocate(vm=row.name))
     stream, key = new_stream(vc, row) if row.power is PowerState.ON else (None, None)
-    leaving = begun_after(
+    leaving = carry_over(
         vc.inventory.relocations.get(row.name),
         RelocationRow(
             name=row.name,
@@ -100,6 +102,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         material=None if key is None else Sealed.of(key),
     )
     await vc.inventory.commit(put(Table.RELOCATION, row.name, leaving))
+    await vc.providers.grant(row.keys, scopes.of_vcenter(peer))
     await _have_it_prepared(vc, leaving, prepare)
     failure, done = await _let_go(vc, source, leaving, message, stream, key)
     departed = True if failure is None else None
@@ -115,7 +118,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
     )
 
 
-async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
+async def _find_earlier_move(vc: VCenter, message: RelocateVm) -> VmInfo | None:
     """The VM at the other vCenter, if it has moved there by an earlier task, which is settled."""
     before = vc.inventory.relocations.get(message.vm)
     if before is None:
@@ -133,7 +136,7 @@ async def _moved_before(vc: VCenter, message: RelocateVm) -> VmInfo | None:
     if before.state is Relocation.LEAVING:
         ended = await settle(vc, before)
     elif before.state is Relocation.LEFT and message.vm not in vc.inventory.vms:
-        ended = await ended_there(vc, before)
+        ended = await end_at_peer(vc, before)
     else:
         return None
     here = message.vm in vc.inventory.vms or before.peer != message.service.vcenter
@@ -149,7 +152,7 @@ async def _have_it_prepared(
 ) -> None:
     """Step 2. A refusal leaves nothing at either end but its event here."""
     try:
-        await asked_of_peer(vc, leaving, prepare)
+        await ask_peer(vc, leaving, prepare)
     except ProductError as error:
         if error.definite:
             await vc.inventory.commit(undone(leaving), events=[not_relocated(leaving, error)])

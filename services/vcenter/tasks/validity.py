@@ -22,11 +22,11 @@ async def check_valid(vc: VCenter, name: VmName, *, operation: str = "") -> None
     a recorded ``operation`` refused: it may be done already.
     """
     row = vc.inventory.vms.get(name)
-    if row is None or not _lacks_home_key(row, vc.sessions.connected_to(row.host)):
+    if row is None or not _lacks_home_key(row, vc.sessions.find_connected(row.host)):
         return
     if operation and await vc.inventory.operation(operation) is not None:
         return
-    if (session := vc.sessions.connected_to(row.host)) is not None:
+    if (session := vc.sessions.find_connected(row.host)) is not None:
         await vc.remediation.restore(session, name, may_unlock=vc.node.knobs.auto_unlock)
         row = vc.inventory.vms.get(name)
     if row is None or not _is_marked_invalid(row):

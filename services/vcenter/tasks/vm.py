@@ -17,13 +17,13 @@ from protocol.terms import NodeName
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.inventory import new_vm, put
-from services.vcenter.removals import used_again
+from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
 from services.vcenter.tasks.encrypt import (
+    find_operation,
     give_key_of_new_vm,
     give_up,
     modes_afterwards,
-    recorded,
 )
 from services.vcenter.vcenter import VCenter
 
@@ -31,7 +31,7 @@ from services.vcenter.vcenter import VCenter
 async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated:
     """See the module's text. Runs in the VM's turn."""
     names.VM.check(message.vm)
-    before = await recorded(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
+    before = await find_operation(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
     if message.vm in vc.inventory.vms:
         if before is None:
             raise AlreadyExists(f"there is a virtual machine {message.vm} already")
@@ -83,7 +83,7 @@ async def _make(
     await vc.inventory.commit(
         new_vm(made),
         *(modes_afterwards(vc, session, caller=caller) if encrypted else ()),
-        *used_again(keys),
+        *cancel_releases(keys),
         events=[events.vm_encrypted(message.vm, host, keys[0])] if encrypted else [],
     )
     if encrypted:

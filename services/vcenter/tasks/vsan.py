@@ -37,8 +37,8 @@ from services.vcenter.vsan.conditions import (
     cluster_row,
     groups_of,
     members,
-    named_provider,
     present,
+    require_provider,
     states,
 )
 from services.vcenter.vsan.handed import config_of
@@ -66,7 +66,7 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
         return await query(vc, message.cluster)
     if wish.erase_disks_before_use:
         raise NotAvailable("erase_disks_before_use: disks are not overwritten here; leave it off")
-    provider = named_provider(vc, wish.kms_provider_id)
+    provider = require_provider(vc, wish.kms_provider_id)
     if now.encryption_enabled and now.provider == provider.name:
         if now.erase_disks_before_use == wish.erase_disks_before_use:
             return await query(vc, message.cluster)
@@ -75,6 +75,7 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
     change = VsanChange.PROVIDER if now.encryption_enabled else VsanChange.ENABLE
     target = await new_keys(
         vc,
+        message.cluster,
         provider,
         message.operation_id,
         now,
@@ -98,12 +99,13 @@ async def rekey(vc: VCenter, message: RekeyEncryptedCluster) -> VsanCluster:
     if message.allow_reduced_redundancy and not message.deep_rekey:
         raise InvalidArgument("allow_reduced_redundancy: a shallow rekey moves no data")
     now = row.vsan.keys
-    provider = named_provider(vc, now.provider)
+    provider = require_provider(vc, now.provider)
     await present(vc, message.cluster)
     if message.deep_rekey:
         await _check_room(vc, message, row.vsan)
     target = await new_keys(
         vc,
+        message.cluster,
         provider,
         message.operation_id,
         now,
@@ -181,7 +183,9 @@ async def create_object(vc: VCenter, message: CreateVsanObject) -> VsanCluster:
         )
         await vc.sessions.usable(place.host).command(command, within_s=APPLY_S)
         if place.host in unmade:
-            await vc.inventory.commit(_made(message.cluster, message.object, place.host))
+            await vc.inventory.commit(
+                _record_component(message.cluster, message.object, place.host)
+            )
     return await query(vc, message.cluster)
 
 
@@ -240,7 +244,7 @@ def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, .
     return Edit(Table.CLUSTER, cluster, change)
 
 
-def _made(cluster: ClusterName, name: str, host: NodeName) -> Edit:
+def _record_component(cluster: ClusterName, name: str, host: NodeName) -> Edit:
     """This host has its component: one that is made there from now on has been lost before."""
 
     def change(row: ClusterRow | None) -> ClusterRow | None:

@@ -32,17 +32,17 @@ from protocol.tpm.structures import PublicArea
 from services.vcenter import events
 from services.vcenter.authorization.roles import Caller
 from services.vcenter.client_info import stream_policy
-from services.vcenter.grants import ended
+from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
-from services.vcenter.removals import released, used_again
+from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (
     GivenKey,
+    find_operation,
     give_key,
     give_up,
     modes_afterwards,
-    recorded,
 )
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -53,8 +53,8 @@ LEAST_HARDWARE: Final = 14
 
 async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigured:
     """See the module's text. Runs in the VM's turn."""
-    before = await recorded(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
-    row = _powered_off(vc.vm(message.vm))
+    before = await find_operation(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
+    row = _require_powered_off(vc.vm(message.vm))
     session = vc.sessions.usable(row.host)
     config = await session.ask(QueryVmConfig(vm=row.name))
     if row.vtpm:
@@ -84,7 +84,7 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigu
         ]
         if row.name in vc.inventory.vms:
             given.look_after_the_others(vc, session)
-    edits += [change_vm(row.name, keys=keys, vtpm=True), *used_again(keys)]
+    edits += [change_vm(row.name, keys=keys, vtpm=True), *cancel_releases(keys)]
     await vc.inventory.commit(*edits, events=told)
     await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
     return VmReconfigured(vm=vc.vm_info(row.name))
@@ -95,7 +95,7 @@ async def _with_a_key(
 ) -> tuple[tuple[CryptoKeyId, ...], GivenKey]:
     """Steps 2 and 3 for a home that is not encrypted; the VM's keys afterwards."""
     if operation.key is not None:
-        await vc.inventory.commit(*used_again((operation.key,)))
+        await vc.inventory.commit(*cancel_releases((operation.key,)))
     given = await give_key(vc, session, operation, caller=caller)
     command = HostAddVtpm(vm=row.name, key=given.key, provider=given.maker)
     try:
@@ -110,7 +110,7 @@ async def _with_a_key(
     return keys, given
 
 
-def _powered_off(row: VmRow) -> VmRow:
+def _require_powered_off(row: VmRow) -> VmRow:
     if row.power is not PowerState.OFF:
         raise InvalidPowerState(f"{row.name} is {row.power.value}; power it off first")
     return row
@@ -141,7 +141,7 @@ async def certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfi
 
 async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmReconfigured:
     """VTPM-03. Runs in the VM's turn."""
-    row = _powered_off(vc.vm(message.vm))
+    row = _require_powered_off(vc.vm(message.vm))
     if row.vtpm:
         session = vc.sessions.usable(row.host)
         config = await session.ask(QueryVmConfig(vm=row.name))
@@ -165,8 +165,8 @@ async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmRec
             )
             if gone
             else change_vm(row.name, vtpm=False),
-            *released(gone, hosts),
-            *ended(row.name, gone),
+            *release_keys(gone, hosts),
+            *end_grants(row.name, gone),
             events=[events.vtpm_removed(row.name, session.host)],
         )
         for host in hosts if gone else ():

@@ -59,8 +59,8 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import AuthorityRow, Table
 from services.vcenter.trust.changes import (
     Change,
+    apply_change,
     attestation_configuration,
-    changed,
     key_provider_configuration,
     warnings_of,
 )
@@ -171,8 +171,12 @@ class Authority:
     async def change(self, message: Change) -> TrustAuthorityState:
         """One change of what is configured; see the module."""
         async with self.alone():
-            shown = await self._shown(message) if isinstance(message, TrustKeyServers) else {}
-            row = changed(self.row, message, shown)
+            shown = (
+                await self._fetch_server_certificates(message)
+                if isinstance(message, TrustKeyServers)
+                else {}
+            )
+            row = apply_change(self.row, message, shown)
             judges = await self._judge(row)
             try:
                 await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
@@ -183,7 +187,9 @@ class Authority:
             silent = await self._push(row, others)
         return await self.state(silent)
 
-    async def _shown(self, message: TrustKeyServers) -> Mapping[NodeName, bytes]:
+    async def _fetch_server_certificates(
+        self, message: TrustKeyServers
+    ) -> Mapping[NodeName, bytes]:
         """What the provider's key servers show the first Key Provider Service that looks, those
         that are asked by KMIP; vCenter has no way to them itself."""
         servers = [s for p in self.row.providers if p.provider == message.provider
@@ -311,10 +317,10 @@ class Authority:
         await self._bus.request(node, message, within_s=self._node.knobs.request_timeout_s)
 
     async def _items(self, node: NodeName, row: AuthorityRow) -> tuple[ItemDigest, ...] | None:
-        found = await self._told(node, row)
+        found = await self._fetch_state(node, row)
         return None if found is None else found[1]
 
-    async def _told(
+    async def _fetch_state(
         self, node: NodeName, row: AuthorityRow
     ) -> tuple[str, tuple[ItemDigest, ...]] | None:
         """Revision and items of a service; None when it does not answer."""
@@ -346,7 +352,7 @@ class Authority:
             if self._busy:
                 continue
             row = self.row
-            told = {node: await self._told(node, row) for node in self._services(row)}
+            told = {node: await self._fetch_state(node, row) for node in self._services(row)}
             behind = [
                 node
                 for node, found in told.items()
@@ -401,8 +407,8 @@ def item_health(
     row: AuthorityRow, attestation: Seen, key_providers: Seen
 ) -> tuple[TrustItemHealth, ...]:
     """One for each item that there should be, then those that services have beside."""
-    found = [_judged(one, attestation) for one in items_of_attestation(row)]
-    found += [_judged(one, key_providers) for one in items_of_key_providers(row)]
+    found = [_judge_item(one, attestation) for one in items_of_attestation(row)]
+    found += [_judge_item(one, key_providers) for one in items_of_key_providers(row)]
     return (*found, *_beside(row, attestation, key_providers))
 
 
@@ -425,7 +431,7 @@ def items_of_key_providers(row: AuthorityRow) -> tuple[ItemDigest, ...]:
     )
 
 
-def _judged(wanted: ItemDigest, seen: Seen) -> TrustItemHealth:
+def _judge_item(wanted: ItemDigest, seen: Seen) -> TrustItemHealth:
     silent = [node for node, has in seen.items() if has is None]
     wrong = [node for node, has in seen.items() if has is not None and wanted not in has]
     if len(silent) == len(seen):

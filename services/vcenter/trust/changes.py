@@ -28,7 +28,7 @@ from protocol.messages.vcenter import (
     SetTpmSettings,
     TrustKeyServers,
 )
-from protocol.printable import told
+from protocol.printable import quote_if_needed
 from protocol.terms import NodeName
 from protocol.trust import KeyServerRecord, TrustedEndorsementKey, TrustedKeyProvider, TrustItem
 from services.vcenter.tables import AuthorityRow
@@ -47,7 +47,7 @@ NO_SETTINGS = (
 )
 
 
-def changed(
+def apply_change(
     row: AuthorityRow, message: Change, shown: Mapping[NodeName, bytes] = _NOTHING
 ) -> AuthorityRow:
     """The configuration afterwards, under the next revision. ``shown``: certificates (DER) of key
@@ -57,13 +57,13 @@ def changed(
     """
     match message:
         case ImportToTrustAuthority():
-            after = _imported(row, message)
+            after = _import_item(row, message)
         case SetTpmSettings(settings=settings):
             after = replace(row, settings=settings)
         case CreateTrustedKeyProvider():
             after = _with_provider(row, message)
         case TrustKeyServers(provider=name):
-            after = replace(row, providers=tuple(_reviewed(row, name, shown)))
+            after = replace(row, providers=tuple(_trust_servers(row, name, shown)))
         case RemoveFromTrustAuthority():
             after = _without(row, message)
         case _:
@@ -71,7 +71,7 @@ def changed(
     return replace(after, revision=row.revision + 1)
 
 
-def _imported(row: AuthorityRow, message: ImportToTrustAuthority) -> AuthorityRow:
+def _import_item(row: AuthorityRow, message: ImportToTrustAuthority) -> AuthorityRow:
     given = [
         (field, item)
         for field, item in (
@@ -110,17 +110,17 @@ def _with_provider(row: AuthorityRow, message: CreateTrustedKeyProvider) -> Auth
     return replace(row, providers=(*row.providers, made))
 
 
-def _reviewed(
+def _trust_servers(
     row: AuthorityRow, name: str, shown: Mapping[NodeName, bytes]
 ) -> list[TrustedKeyProvider]:
-    def trusted(server: KeyServerRecord) -> KeyServerRecord:
+    def mark_trusted(server: KeyServerRecord) -> KeyServerRecord:
         own = (shown[server.node],) if server.node in shown else ()
         return replace(server, trusted=True, certificates=own)
 
     if all(one.provider != name for one in row.providers):
-        raise NotFound(f"there is no trusted key provider {told(name)}")
+        raise NotFound(f"there is no trusted key provider {quote_if_needed(name)}")
     return [
-        replace(one, servers=tuple(trusted(server) for server in one.servers))
+        replace(one, servers=tuple(mark_trusted(server) for server in one.servers))
         if one.provider == name
         else one
         for one in row.providers
@@ -141,7 +141,7 @@ def _without(row: AuthorityRow, message: RemoveFromTrustAuthority) -> AuthorityR
     there: tuple[Any, ...] = getattr(row, field)
     left = tuple(one for one in there if _name_of(one) != message.name)
     if len(left) == len(there):
-        raise NotFound(f"there is no {message.kind.value} {told(message.name)}")
+        raise NotFound(f"there is no {message.kind.value} {quote_if_needed(message.name)}")
     return replace(row, **{field: left})
 
 

@@ -32,7 +32,7 @@ from protocol.messages.vcenter import (
     TrustedClusters,
     TrustedHost,
 )
-from protocol.printable import told as as_told
+from protocol.printable import quote_if_needed as as_told
 from protocol.releases import Feature, check, has
 from protocol.service_records import check_records
 from protocol.terms import (
@@ -210,14 +210,14 @@ class Trust:
 
     async def _tell_hosts_of(self, cluster: ClusterName, *, wipe: bool) -> None:
         hosts = [row.name for row in self._inventory.hosts_of(cluster)]
-        sessions = [s for h in hosts if (s := self._sessions.connected_to(h)) is not None]
+        sessions = [s for h in hosts if (s := self._sessions.find_connected(h)) is not None]
         outcomes = await try_each(sessions, lambda session: self._apply(session, wipe=wipe))
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
     async def _apply(self, session: HostSession, *, wipe: bool) -> None:
-        desired = None if wipe else self.desired(session.host)
+        desired = None if wipe else self.configuration_for(session.host)
         if desired is None:
             await session.command(DeleteTrustedConfiguration())
         else:
@@ -231,16 +231,18 @@ class Trust:
         The change is made, whatever a host says: one that does not answer learns it when it is
         seen again (``see``), and keeps no other one waiting (DEL-01).
         """
-        await try_each(self._sessions.connected(), self._bring_up_to_date, name="trust.providers")
+        await try_each(
+            self._sessions.list_connected(), self._bring_up_to_date, name="trust.providers"
+        )
 
     async def _bring_up_to_date(self, session: HostSession) -> None:
         summary = session.summary
-        if summary is not None and is_behind(self.desired(session.host), summary):
+        if summary is not None and is_behind(self.configuration_for(session.host), summary):
             await self._apply(session, wipe=False)
 
     # ---- desired and applied ----------------------------------------------------------------
 
-    def desired(self, host: NodeName) -> TrustedConfiguration | None:
+    def configuration_for(self, host: NodeName) -> TrustedConfiguration | None:
         """What is to be applied on a host; None outside of a trusted cluster."""
         row, there, signer = self.row, self._inventory.hosts.get(host), self._signer
         if there is None or there.cluster not in row.clusters:
@@ -266,9 +268,9 @@ class Trust:
         """All of it, by the hosts' last word."""
         hosts = []
         for row in self._inventory.hosts.values():
-            session = self._sessions.connected_to(row.name)
+            session = self._sessions.find_connected(row.name)
             summary = None if session is None else session.summary
-            desired, view = self.desired(row.name), view_of(summary)
+            desired, view = self.configuration_for(row.name), view_of(summary)
             if desired is None and view is None:
                 continue
             health, details = health_of(desired, summary)
@@ -292,7 +294,7 @@ class Trust:
 
     def provider_health(self, provider: ProviderId) -> tuple[ProviderHealth, tuple[str, ...]]:
         """Of a trusted provider, with what is wrong."""
-        found = self._watch.served(provider)
+        found = self._watch.judge_provider(provider)
         return found.health, found.details
 
     # ---- passes -----------------------------------------------------------------------------
@@ -312,7 +314,7 @@ class Trust:
     def _news(self, session: HostSession, row: HostRow) -> tuple[list[Draft], list[Edit]]:
         drafts: list[Draft] = []
         edits: list[Edit] = []
-        desired, view = self.desired(row.name), view_of(session.summary)
+        desired, view = self.configuration_for(row.name), view_of(session.summary)
         lacking = desired is not None and view is None
         beside = desired is None and view is not None
         if (lacking or beside) and self._once.first(session.host, session.boot, _TOPIC):

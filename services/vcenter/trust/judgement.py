@@ -84,7 +84,7 @@ def attestation_news(
     if now == before or (now in unset and before in unset):
         return None
     messages = () if view is None else tuple(m for r in view.reports for m in r.messages)
-    return now, told.attested(host, status, messages)
+    return now, told.attestation(host, status, messages)
 
 
 class Trouble(IntEnum):
@@ -104,7 +104,7 @@ class Served:
     details: tuple[str, ...] = ()
 
 
-def served(provider: ProviderId, states: Iterable[TrustedServiceState]) -> Served:
+def summarize_answers(provider: ProviderId, states: Iterable[TrustedServiceState]) -> Served:
     """By what hosts were answered that asked all services about this provider."""
     mine = [state for state in states if state.provider == provider]
     silent = [state.reason for state in mine if not state.answers]
@@ -119,9 +119,9 @@ def served(provider: ProviderId, states: Iterable[TrustedServiceState]) -> Serve
     return Served(ProviderHealth.OK if well else ProviderHealth.NONE)
 
 
-def reported(views: Iterable[TrustView]) -> Served:
+def summarize_attestations(views: Iterable[TrustView]) -> Served:
     """By what hosts say of their attestation: services are silent, or refuse them."""
-    seen = [_troubled(view) for view in views]
+    seen = [_trouble_of(view) for view in views]
     if not seen:
         return Served(ProviderHealth.NONE)
     bad = [why for why in seen if why]
@@ -142,7 +142,7 @@ def worse(one: Served, other: Served) -> Served:
     return other if one.health is ProviderHealth.NONE else one
 
 
-def _troubled(view: TrustView) -> str:
+def _trouble_of(view: TrustView) -> str:
     """Why the services of this host do not serve it; empty when they do, or it asked none yet."""
     status = status_of(view)
     if status is TrustAttestationStatus.ATTESTED:

@@ -29,7 +29,7 @@ def certificate_changed(vcenter: NodeName) -> Draft:
     return Draft(event=EventTypeId.TA_STS_CERTIFICATES_CHANGE, text=text)
 
 
-def attested(
+def attestation(
     host: NodeName, status: TrustAttestationStatus | None, messages: Sequence[str]
 ) -> Draft:
     """What a Trust Authority made of a host (ATT-05)."""

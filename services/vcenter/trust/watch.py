@@ -24,7 +24,14 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust import told
-from services.vcenter.trust.judgement import Served, Trouble, reported, served, view_of, worse
+from services.vcenter.trust.judgement import (
+    Served,
+    Trouble,
+    summarize_answers,
+    summarize_attestations,
+    view_of,
+    worse,
+)
 
 WITHIN_S: Final = 30.0
 """For a host's answer, at least: it asks all services at once, and waits for each by its knob."""
@@ -65,17 +72,17 @@ class TrustWatch:
         """A host has told of trouble: see how far it goes."""
         self._ticker.tick_now()
 
-    def served(self, provider: ProviderId) -> Served:
+    def judge_provider(self, provider: ProviderId) -> Served:
         """The worse of what was asked, and of what hosts report of their attestation."""
-        views = (view_of(session.summary) for session in self._sessions.connected())
-        by_reports = reported(view for view in views if view is not None)
+        views = (view_of(session.summary) for session in self._sessions.list_connected())
+        by_reports = summarize_attestations(view for view in views if view is not None)
         return worse(self._served.get(provider, _UNKNOWN), by_reports)
 
     def news(self) -> list[Draft]:
         """Of each trusted provider, when its trouble becomes another one; none before 7.0 U2."""
         drafts = []
         for name in self._providers():
-            now, before = self.served(name), self._told.get(name, _UNKNOWN)
+            now, before = self.judge_provider(name), self._told.get(name, _UNKNOWN)
             self._told[name] = now
             if self._tells and now.trouble is not None and now.trouble is not before.trouble:
                 drafts.append(told.provider(name, _TELLS[now.trouble], now.details))
@@ -87,7 +94,7 @@ class TrustWatch:
             if not (providers := self._providers()):
                 continue
             states = await self._ask()
-            self._served = {name: served(name, states) for name in providers}
+            self._served = {name: summarize_answers(name, states) for name in providers}
             try:
                 if drafts := self.news():
                     await self._inventory.commit(events=drafts)
@@ -102,7 +109,7 @@ class TrustWatch:
     async def _ask(self) -> list[TrustedServiceState]:
         """One host of each cluster; of what a host does not answer, nothing is known."""
         by_cluster: dict[str, list[HostSession]] = {}
-        for session in self._sessions.connected():
+        for session in self._sessions.list_connected():
             row = self._inventory.hosts.get(session.host)
             if row is not None and view_of(session.summary) is not None:
                 by_cluster.setdefault(row.cluster, []).append(session)

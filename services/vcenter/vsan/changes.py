@@ -27,7 +27,7 @@ from services.vcenter.inventory import Edit, change_cluster
 from services.vcenter.tables import ClusterRow, Table
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.conditions import cluster_row, members, present, states
-from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.handed import build_encryption
 from services.vcenter.vsan.new_keys import cover
 from services.vcenter.vsan.objects import survives_without
 from services.vcenter.vsan.row_edits import vsan_edit
@@ -37,9 +37,11 @@ APPLY_S = 1200.0  # lab seconds: every disk of a host is read and written
 PREPARE_S = 600.0  # several key servers may be silent
 
 
-def told(vc: VCenter, cluster: ClusterName, keys: VsanKeys, host: NodeName) -> VsanEncryption:
+def encryption_for_host(
+    vc: VCenter, cluster: ClusterName, keys: VsanKeys, host: NodeName
+) -> VsanEncryption:
     """What this host of the cluster is told of a configuration."""
-    return handed(keys, vc.inventory.providers, members(vc, cluster), host)
+    return build_encryption(keys, vc.inventory.providers, members(vc, cluster), host)
 
 
 async def begin(
@@ -84,7 +86,7 @@ async def _prepare(vc: VCenter, cluster: ClusterName, transition: VsanTransition
         await for_each(
             sessions if target.encryption_enabled else (),
             lambda s: s.command(
-                PrepareVsanEncryption(encryption=told(vc, cluster, target, s.host)),
+                PrepareVsanEncryption(encryption=encryption_for_host(vc, cluster, target, s.host)),
                 within_s=PREPARE_S,
             ),
             name="vsan",
@@ -112,7 +114,7 @@ async def _apply(vc: VCenter, cluster: ClusterName, transition: VsanTransition) 
             await _check_redundancy(vc, cluster, session, transition.target)
         await session.command(
             ApplyVsanEncryption(
-                encryption=told(vc, cluster, transition.target, session.host),
+                encryption=encryption_for_host(vc, cluster, transition.target, session.host),
                 allow_reduced_redundancy=transition.allow_reduced_redundancy,
             ),
             within_s=APPLY_S,
@@ -133,20 +135,23 @@ async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanSt
     left out of a deep rekey makes up for it as that was allowed to be done.
     """
     async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
-        session = vc.sessions.connected_to(host)
-        if _settled(vc, cluster) is None or session is None or not seen.groups:
+        session = vc.sessions.find_connected(host)
+        if _find_settled_row(vc, cluster) is None or session is None or not seen.groups:
             return False
         await cover(vc, cluster, host, [group.group for group in seen.groups])
-        row = _settled(vc, cluster)
+        row = _find_settled_row(vc, cluster)
         if row is None:
             return False
-        if seen.encryption == told(vc, cluster, row.keys, host) and not seen.preparing:
+        if (
+            seen.encryption == encryption_for_host(vc, cluster, row.keys, host)
+            and not seen.preparing
+        ):
             return False
         if row.keys.encryption_enabled and _is_deep(seen, row.keys):
             await _check_redundancy(vc, cluster, session, row.keys)
         await session.command(
             ApplyVsanEncryption(
-                encryption=told(vc, cluster, row.keys, host),
+                encryption=encryption_for_host(vc, cluster, row.keys, host),
                 allow_reduced_redundancy=row.allow_reduced_redundancy,
             ),
             within_s=APPLY_S,
@@ -154,7 +159,7 @@ async def repair(vc: VCenter, cluster: ClusterName, host: NodeName, seen: VsanSt
         return True
 
 
-def _settled(vc: VCenter, cluster: ClusterName) -> VsanRow | None:
+def _find_settled_row(vc: VCenter, cluster: ClusterName) -> VsanRow | None:
     """Its row; None while a change is on its way, or without vSAN."""
     row = cluster_row(vc, cluster).vsan
     return None if row is None or row.transition is not None else row
@@ -168,13 +173,15 @@ def _is_deep(seen: VsanState, target: VsanKeys) -> bool:
 async def cover_group(vc: VCenter, cluster: ClusterName, session: HostSession, group: str) -> None:
     """A group that came after the last change gets a KEK of its own, and its host is told (C3)."""
     async with vc.vsan_locks.setdefault(cluster, asyncio.Lock()):
-        row = _settled(vc, cluster)
+        row = _find_settled_row(vc, cluster)
         if row is None or row.keys.covers(session.host, group):
             return
         await cover(vc, cluster, session.host, [group])
         keys = cluster_row(vc, cluster).vsan or row
         await session.command(
-            ApplyVsanEncryption(encryption=told(vc, cluster, keys.keys, session.host)),
+            ApplyVsanEncryption(
+                encryption=encryption_for_host(vc, cluster, keys.keys, session.host)
+            ),
             within_s=APPLY_S,
         )
 
@@ -184,7 +191,7 @@ async def _there(vc: VCenter, cluster: ClusterName) -> Sequence[HostSession]:
     rows = vc.inventory.hosts_of(cluster)
     if vc.node.knobs.vsan_rekey_with_absent_host == "refuse":
         return [vc.sessions.usable(row.name) for row in rows]
-    found = [vc.sessions.connected_to(row.name) for row in rows]
+    found = [vc.sessions.find_connected(row.name) for row in rows]
     return [session for session in found if session is not None]
 
 

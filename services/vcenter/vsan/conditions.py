@@ -21,7 +21,7 @@ def cluster_row(vc: VCenter, name: ClusterName) -> ClusterRow:
     return row
 
 
-def named_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
+def require_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
     """The provider that an administrator names; the default is never taken (VSAN-01)."""
     if not name:
         raise InvalidArgument("kms_provider_id: vSAN encryption names its key provider")
@@ -35,7 +35,7 @@ def named_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
 
 async def states(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanState]:
     """What the connected hosts of the cluster say; those that do not answer are left out."""
-    here = [vc.sessions.connected_to(row.name) for row in vc.inventory.hosts_of(cluster)]
+    here = [vc.sessions.find_connected(row.name) for row in vc.inventory.hosts_of(cluster)]
     sessions = [session for session in here if session is not None]
     answers = await try_each(sessions, lambda session: session.ask(QueryVsan()), name="vsan")
     return {
@@ -57,7 +57,7 @@ async def present(vc: VCenter, cluster: ClusterName) -> list[HostSession]:
     if absent and vc.node.knobs.vsan_rekey_with_absent_host == "refuse":
         raise InvalidState(f"cluster {cluster}: hosts are absent: {', '.join(absent)}")
     check_mounted(cluster, found)
-    sessions = [vc.sessions.connected_to(row.name) for row in rows if row.name in found]
+    sessions = [vc.sessions.find_connected(row.name) for row in rows if row.name in found]
     return [session for session in sessions if session is not None]
 
 

@@ -11,7 +11,7 @@ from services.vcenter.tables import ProviderRow
 from services.vcenter.vsan.rows import VsanKeys, VsanRow
 
 
-def handed(
+def build_encryption(
     keys: VsanKeys,
     providers: Mapping[ProviderId, ProviderRow],
     members: Sequence[NodeName],

@@ -19,7 +19,7 @@ from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanHealthState
 from services.runtime.each import try_each
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.conditions import cluster_row, members, states
-from services.vcenter.vsan.handed import handed
+from services.vcenter.vsan.handed import build_encryption
 from services.vcenter.vsan.rows import VsanKeys
 
 HOST_S = 600.0  # lab seconds: a host waits for each of its key servers, and real time has a floor
@@ -45,7 +45,9 @@ async def health(vc: VCenter, cluster: ClusterName) -> VsanClusterHealth:
         _disks(await states(vc, cluster)),
     )
     hosts = tuple(
-        host_issues(name, told.get(name), handed(keys, vc.inventory.providers, names, name))
+        host_issues(
+            name, told.get(name), build_encryption(keys, vc.inventory.providers, names, name)
+        )
         for name in names
     )
     worst = max((*(t.health for t in tests), *(h.health for h in hosts)), key=_ORDER.index)
@@ -69,7 +71,7 @@ def problems(found: VsanClusterHealth) -> tuple[str, ...]:
 
 async def _ask_hosts(vc: VCenter, cluster: ClusterName) -> dict[NodeName, VsanHostHealth]:
     """The connected hosts; a host may wait for each of its key servers."""
-    here = [vc.sessions.connected_to(row.name) for row in vc.inventory.hosts_of(cluster)]
+    here = [vc.sessions.find_connected(row.name) for row in vc.inventory.hosts_of(cluster)]
     sessions = [session for session in here if session is not None]
     message = QueryVsanEncryptionHealth()
     answers = await try_each(
@@ -93,7 +95,7 @@ async def _kms_tests(
     if row is None:
         return (VsanTest(test="kmsconnection", health=VsanHealthState.RED,
                          details=(f"vCenter has no key provider {keys.provider}",)),)  # fmt: skip
-    answered = await vc.providers.asked(row.name).health()
+    answered = await vc.providers.require_provider(row.name).health()
     found.append(_connection(len(row.servers), len(answered)))
     details.append(f"vcenter: {len(answered)} of {len(row.servers)} key servers")
     silent = [row.name for row in vc.inventory.hosts_of(cluster) if row.name not in told]

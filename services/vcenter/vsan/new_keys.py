@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
+from protocol import scopes
 from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName
 from services.runtime.each import for_each
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
-from services.vcenter.vsan.conditions import cluster_row, named_provider
+from services.vcenter.vsan.conditions import cluster_row, require_provider
 from services.vcenter.vsan.row_edits import vsan_edit
 from services.vcenter.vsan.rows import VsanGroupKey, VsanKeys, VsanRow
 
@@ -24,6 +25,7 @@ AT_ONCE: Final = 16
 
 async def new_keys(
     vc: VCenter,
+    cluster: ClusterName,
     provider: ProviderRow,
     operation: str,
     before: VsanKeys,
@@ -49,12 +51,12 @@ async def new_keys(
     )
     if per_group:
         had = {(one.host, one.group) for one in before.group_keks}
-        keks = await _group_keks(vc, provider, operation, sorted({*groups, *had}))
+        keks = await _group_keks(vc, cluster, provider, operation, sorted({*groups, *had}))
         made = msgspec.structs.replace(made, group_keks=keks)
     else:
-        kek, check = await _make(vc, provider, f"{operation}/kek")
+        kek, check = await _make(vc, cluster, provider, f"{operation}/kek")
         made = msgspec.structs.replace(made, kek=kek, kek_check=check)
-    host_key, check = await _make(vc, provider, f"{operation}/hostkey")
+    host_key, check = await _make(vc, cluster, provider, f"{operation}/hostkey")
     return msgspec.structs.replace(made, host_key=host_key, host_key_check=check)
 
 
@@ -68,18 +70,22 @@ async def cover(vc: VCenter, cluster: ClusterName, host: NodeName, groups: Seque
     lacking = [(host, group) for group in groups if not row.keys.covers(host, group)]
     if not lacking:
         return
-    provider = named_provider(vc, row.keys.provider)
-    more = await _group_keks(vc, provider, row.operation, lacking)
+    provider = require_provider(vc, row.keys.provider)
+    more = await _group_keks(vc, cluster, provider, row.operation, lacking)
     keys = msgspec.structs.replace(row.keys, group_keks=(*row.keys.group_keks, *more))
     await vc.inventory.commit(vsan_edit(cluster, keys=keys))
 
 
 async def _group_keks(
-    vc: VCenter, provider: ProviderRow, operation: str, groups: Sequence[tuple[NodeName, str]]
+    vc: VCenter,
+    cluster: ClusterName,
+    provider: ProviderRow,
+    operation: str,
+    groups: Sequence[tuple[NodeName, str]],
 ) -> tuple[VsanGroupKey, ...]:
     made = await for_each(
         groups,
-        lambda of: _make(vc, provider, f"{operation}/kek/{of[0]}/{of[1]}"),
+        lambda of: _make(vc, cluster, provider, f"{operation}/kek/{of[0]}/{of[1]}"),
         at_once=AT_ONCE,
         name="vsan-kek",
     )
@@ -89,8 +95,11 @@ async def _group_keks(
     )
 
 
-async def _make(vc: VCenter, provider: ProviderRow, operation: str) -> tuple[CryptoKeyId, str]:
-    """A key of that provider, and the check value of one that hosts derive.
+async def _make(
+    vc: VCenter, cluster: ClusterName, provider: ProviderRow, operation: str
+) -> tuple[CryptoKeyId, str]:
+    """A key of that provider, which the hosts of the cluster may fetch, and the check value of one
+    that hosts derive.
 
     ``NotFound`` when it was deleted since it was named.
     """
@@ -99,6 +108,7 @@ async def _make(vc: VCenter, provider: ProviderRow, operation: str) -> tuple[Cry
         check_backed_up(provider)
         key = vc.providers.native.new_key(provider)
         return key, vc.providers.native.check(provider, key)
-    asked = vc.providers.asked(provider.name)
+    asked = vc.providers.require_provider(provider.name)
     key_id = await asked.make_key(f"{vc.node.name}/vsan/{operation}")
+    await asked.grant_key(key_id, scopes.of_vsan(vc.node.name, cluster))
     return CryptoKeyId(key_id, provider.name), ""

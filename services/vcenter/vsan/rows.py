@@ -35,7 +35,7 @@ class VsanKeys(msgspec.Struct, frozen=True, kw_only=True):
     dek_generation: int = 0
     erase_disks_before_use: bool = False
 
-    def named(self) -> tuple[CryptoKeyId, ...]:
+    def list_keys(self) -> tuple[CryptoKeyId, ...]:
         """Every key of this configuration."""
         keks = (self.kek, *(one.kek for one in self.group_keks))
         return tuple(key for key in (*keks, self.host_key) if key is not None)
@@ -69,10 +69,10 @@ class VsanRow(msgspec.Struct, frozen=True, kw_only=True):
     objects: dict[str, tuple[VsanPlacement, ...]] = {}
     unmade: dict[str, tuple[NodeName, ...]] = {}
 
-    def named(self) -> tuple[CryptoKeyId, ...]:
+    def list_keys(self) -> tuple[CryptoKeyId, ...]:
         """The keys in force and those of a change that is on its way, each once."""
-        target = () if self.transition is None else self.transition.target.named()
-        return tuple(dict.fromkeys((*self.keys.named(), *target)))
+        target = () if self.transition is None else self.transition.target.list_keys()
+        return tuple(dict.fromkeys((*self.keys.list_keys(), *target)))
 
     def users_of(self, key: CryptoKeyId) -> tuple[NodeName, ...] | None:
         """The hosts whose disk groups alone have this key; None: it is every host's (C3)."""

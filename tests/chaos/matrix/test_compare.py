@@ -241,3 +241,28 @@ def test_each_block_has_its_controls() -> None:
     assert [str(one.block) for one in of_vsan] == ["S00", "S10", "S11", "N0x", "N1x"]
     assert len(controls) == len(usual) + len(of_vsan) and all(one.control for one in controls)
     assert {one.name for one in controls}.isdisjoint(one.name for one in stagings_of(ALL))
+
+
+def test_what_is_odd_of_a_play_disagrees_and_is_told_before_the_letter() -> None:
+    odd = row(Event.E4, "LK", "LK", odd="a stranger was let in")
+    assert (odd.verdict, odd.why) == (Agreement.DISAGREE, "a stranger was let in")
+    both = row(Event.E4, "OK", "OK", odd="a stranger was let in", why="it runs")
+    assert both.why == "a stranger was let in; OK, and the table says LK: it runs"
+
+
+def test_an_order_of_events_disagrees_where_the_letter_agrees() -> None:
+    found = row(Event.E4, "LK", "LK", order="too late", disturbed="it does not start")
+    assert (found.verdict, found.why) == (Agreement.DISAGREE, "events of vCenter: too late")
+    wrong = row(Event.E4, "OK", "OK", order="too late", why="it runs")
+    assert wrong.why == "OK, and the table says LK: it runs"
+    bare = row(Event.E4, "LK", "LK", order="too late", exposed="k in the bus")
+    assert bare.why == "in clear: k in the bus"
+
+
+def test_what_made_a_play_void_is_told_before_what_could_not_be_healed() -> None:
+    found = row(Event.E4, "LK", "LK", void="it does not bite", unhealed="it is not over")
+    assert (found.verdict, found.why) == (Agreement.VOID, "it does not bite")
+
+
+def test_what_nobody_played_has_no_letter() -> None:
+    assert letter_of([])[0] == "??"

@@ -33,7 +33,9 @@ from chaos.matrix.letters import (
     of_vtpm,
 )
 from chaos.matrix.terms import UNCLEAR
+from chaos.oracle.terms import Letter
 from protocol.errors import REGISTRY
+from protocol.events import EventTypeId
 from protocol.terms import HostConnectionState, HostCryptoState, VmConnectionState
 from tests.chaos.matrix.evidence import (
     DONE,
@@ -387,3 +389,87 @@ def test_a_vm_that_moved_is_the_same_run_and_on_one_host_only() -> None:
     assert moved(REQUIRED, msgspec.structs.replace(stays, locks=(LOCK,)), away) == UNCLEAR
     marked = view(host=ELSEWHERE, locked=True)
     assert moved(REQUIRED, msgspec.structs.replace(stays, vcenter=marked), away) == UNCLEAR
+
+
+def test_a_vm_in_clear_is_ok_when_nobody_shows_it_as_encrypted() -> None:
+    clear = view(crypto=None)
+    assert power_on(DONE, running(clear=True, own=clear, vcenter=clear)) == "OK"
+    assert power_on(DONE, running(clear=True, own=clear)) == UNCLEAR
+
+
+def test_what_nobody_shows_is_not_locked_and_does_not_stay_so() -> None:
+    unseen = stopped(own=None, vcenter=None, vcenter_up=False)
+    assert power_on(REQUIRED, unseen) == "NO"
+    assert power_on(REQUIRED, locked(), unseen) == UNCLEAR
+    judged = of_power_on(REQUIRED, locked(), unseen, (KEY,), host=HOST)
+    assert judged.why == "it was locked, and is not any more, with the fault still there"
+
+
+def test_an_event_that_is_no_lock_names_no_key() -> None:
+    told = msgspec.structs.replace(LOCK, event=EventTypeId.VM_UNLOCKED)
+    judged = of_power_on(REQUIRED, locked(locks=(told,)), locked(), (KEY,), host=HOST)
+    assert judged.letter == UNCLEAR
+    assert judged.why == "locked, and no event names its keys and their provider"
+
+
+def test_a_refusal_is_told_in_its_own_words_or_by_its_name() -> None:
+    bare = msgspec.structs.replace(REFUSED, text="")
+    for asked, why in (
+        (REFUSED, "not responding"),
+        (bare, "HostUnreachable"),
+        (SILENT, "nobody answers"),
+    ):
+        judged = of_power_on(asked, stopped(), stopped(), (KEY,), host=HOST)
+        assert judged.why == f"{why}; not locked"
+        away = added(listed=False, connection=None, crypto=HostCryptoState.INCAPABLE, present=())
+        assert of_addition(asked, away, away).why == f"{why}; it is not in the inventory"
+
+
+def test_what_does_not_run_is_described_as_it_is_shown() -> None:
+    off = running(own=view(False, crypto=None))
+    judged = of_power_on(DONE, off, off, (KEY,), host=HOST)
+    where = f"poweredOff on {HOST}, not encrypted, connected"
+    assert judged.why == f"done, but it does not run on {HOST}: {where}"
+    judged = of_power_on(DONE, running(own=None), running(), (KEY,), host=HOST)
+    assert judged.why.endswith("nobody shows it")
+
+
+def test_a_move_leaves_a_vm_that_is_off_on_the_other_host() -> None:
+    stays = running(own=view(host=ELSEWHERE), vcenter=view(host=ELSEWHERE))
+    assert moved(REQUIRED, stays, stopped()) == "NO"
+    assert moved(REQUIRED, stays, running()) == UNCLEAR
+    assert moved(REQUIRED, stopped(own=None), stopped(own=None)) == UNCLEAR
+    gone = stopped(own=None)
+    assert moved(DONE, gone, running(), gap_s=10.0) == "OK", "the limit itself is allowed"
+
+
+def test_vcenter_that_does_not_answer_marks_nothing_at_first_sight() -> None:
+    during = Judged(letter=Letter.LOCKED, why="the host locks it")
+    assert of_three_looks(during, stopped(vcenter=None), (KEY,), "").letter == "NO"
+
+
+def test_a_host_that_opens_its_dump_later_was_not_without_its_key() -> None:
+    now, later = host(crypto=PREPARED, dump=False), host(crypto=PREPARED, dump=True)
+    assert reboot(now, later, Works(right=True)) == UNCLEAR
+    assert reboot(now, host(crypto=PREPARED, dump=None), Works(right=True)) == UNCLEAR
+
+
+def test_a_restart_may_take_its_whole_window() -> None:
+    assert restart([DONE], running(), 180.0) == "OK"
+
+
+def test_a_refused_recrypt_of_a_vm_that_runs_leaves_its_guest_right() -> None:
+    assert recrypted(REFUSED, UNDER, seen=running()) == "NO"
+    assert recrypted(REFUSED, UNDER, seen=running(works=WRONG)) == UNCLEAR
+    judged = of_recrypt(DONE, UNDER, ANEW, running(), None, host=HOST, running=True)
+    assert judged.letter == "OK", "nobody was to start it again"
+
+
+def test_a_host_that_comes_late_or_against_a_refusal_fits_no_letter() -> None:
+    away = added(listed=False, connection=None, crypto=HostCryptoState.INCAPABLE, present=())
+    for asked, now, later in ((DONE, away, added()), (REFUSED, away, added())):
+        assert of_addition(asked, now, later).letter == UNCLEAR
+    odd = added(crypto=PREPARED, host_key=False, present=(KEY,), dump=None)
+    assert of_addition(DONE, odd, odd).letter == UNCLEAR
+    keyed = added(crypto=PREPARED, host_key=True, present=(), dump=None)
+    assert of_addition(DONE, keyed, keyed).letter == UNCLEAR

@@ -105,3 +105,29 @@ def test_a_host_that_is_not_safe_is_told_of_with_its_cause() -> None:
         for told in ([], [UNREACHABLE], [seen(REQUIRED.event, host="esxi-009")]):
             assert wrongly_told(Block.S10, fault, "UNSAFE", told, VM, HOST)
     assert wrongly_told(Block.S10, Fault.F2, "UNSAFE", [], VM, HOST) == ""
+    assert wrongly_told(Block.S10, Fault.F1, "UNSAFE", [ENABLED], VM, HOST)
+
+
+def test_what_is_told_of_another_host_or_vm_is_not_of_this_one() -> None:
+    other = seen(REQUIRED.event, host="esxi-009")
+    assert wrong_order(OUTAGE, [UNREACHABLE, other, LOCKED, ENABLED, UNLOCKED], VM, HOST)
+    assert (
+        wrong_order(PERSISTENT, [other, seen(LOCKED.event, host=HOST, vm="another")], VM, HOST)
+        == ""
+    )
+
+
+def test_a_lock_of_a_derived_key_is_of_the_host_that_cannot_derive_it() -> None:
+    here = seen(Id.VM_LOCKED_KEY_MISSING_ON_HOST, host=HOST, vm=VM)
+    assert wrongly_told(Block.N0X, Fault.F1, "LK", [here, UNLOCKED], VM, HOST) == ""
+    assert wrongly_told(Block.N0X, Fault.F1, "LK", [LOCKED, UNLOCKED], VM, HOST)
+
+
+def test_a_fault_that_locks_nothing_has_no_cause_of_a_lock() -> None:
+    told = wrongly_told(Block.S10, Fault.F5A, "LK", [LOCKED, UNLOCKED], VM, HOST)
+    assert told == "told of the lock: vm.Crypto.VMLocked.KMSClusterError"
+
+
+def test_what_else_is_told_of_the_vm_may_come_after_its_unlock() -> None:
+    other = seen(Id.HOST_CRYPTO_ENABLED, host=HOST, vm=VM)
+    assert wrongly_told(Block.S10, Fault.F1, "LK", [LOCKED, UNLOCKED, other], VM, HOST) == ""

@@ -51,7 +51,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Providers.vcenter_rebuilt,
-        "dict.fromkeys(self._brought(vm), YES if done else OPEN)",
+        "dict.fromkeys(self._keys_brought(vm), YES if done else OPEN)",
         "{}",
         "rebuilt: nobody unlocks, and its key comes",
     ),
@@ -68,13 +68,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "rebuilt: nobody knows whether it was unlocked, and it was",
     ),
     (
-        Providers.led,
+        Providers.take_lead,
         'wanted if record.type == "ok" else OPEN',
         "OPEN",
         "left alone, and safe",
     ),
     (
-        Providers.added,
+        Providers.take_addition,
         "self._have_servers(name, servers)",
         "pass",
         "rebuilt: its provider is added again, and its keys do not come",
@@ -111,7 +111,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Upkeep.disks,
-        "vm.recrypted(number, record.type, record.t)",
+        "vm.end_recrypt(number, record.type, record.t)",
         "vm.rekeyed.discard(number)",
         "a disk more, and nobody knows under which key",
     ),
@@ -128,13 +128,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "encryption mode on again, and never safe",
     ),
     (
-        Upkeep.reinstalled,
+        Upkeep.take_reinstall,
         "dict.fromkeys(host.places, NOWHERE)",
         "host.places",
         "installed anew, and safe by its old store",
     ),
     (
-        Upkeep.reinstalled,
+        Upkeep.take_reinstall,
         "kdk=NONE",
         "kdk=own.kdk",
         "installed anew, and it derives its keys at the next boot",
@@ -152,7 +152,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "installed anew: what the TPM was before does not stop it",
     ),
     (
-        Trust.booted,
+        Trust.boot,
         "or self.untold",
         "",
         "certificates renewed: not told, and refused",

@@ -37,7 +37,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "goes on: its key was derived there before the deletion was told",
     ),
     (
-        Ways.booted,
+        Ways.boot,
         "way.came = False",
         "pass",
         "goes on: migrated to where no key can have come",

@@ -31,8 +31,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Operations._operation,
-        "vm.ended(number, record.type, record.t, boot",
-        'vm.ended(number, "info", record.t, boot',
+        "vm.end(number, record.type, record.t, boot",
+        'vm.end(number, "info", record.t, boot',
         "stopped to go back, and then not let",
     ),
     (
@@ -43,14 +43,14 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Fold._vm,
-        "self.seen_vm(record.node) == RUNNING or left",
+        "self.observe_vm(record.node) == RUNNING or left",
         "left",
         "restarted elsewhere, and off there",
     ),
     (
         Fold._vm,
-        "self.seen_vm(record.node) == RUNNING or left",
-        "self.seen_vm(record.node) == RUNNING",
+        "self.observe_vm(record.node) == RUNNING or left",
+        "self.observe_vm(record.node) == RUNNING",
         "goes on: started where it had moved to, which fell before it was heard",
     ),
     (
@@ -60,7 +60,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "migrated, and off when its new host tells of it",
     ),
     (
-        Operations._moved,
+        Operations._take_move,
         "record.op == MIGRATE",
         "False",
         "migrated, and locked on its new host",
@@ -72,13 +72,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "off after a boot, and migrated so",
     ),
     (
-        VmFacts.migrated,
+        VmFacts.end_migration,
         "self.adrift_until = now + SETTLED_S",
         "pass",
         "nobody knows whether it was migrated, and it is off where it was",
     ),
     (
-        VmFacts.migrated,
+        VmFacts.end_migration,
         'kind == "info"',
         "True",
         "a migration that was refused, and it is off",
@@ -90,7 +90,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "nobody knows whether it was migrated, and it is off where it was",
     ),
     (
-        VmFacts.recrypted,
+        VmFacts.end_recrypt,
         "self.rekeyed.discard(number)",
         "pass",
         "recrypted long ago, without its keys, and powered on",
@@ -102,8 +102,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "started while its key was being changed",
     ),
     (
-        Operations._recrypted,
-        "self.hosts[vm.host].seen(key, held=True)",
+        Operations._take_recrypt,
+        "self.hosts[vm.host].observe(key, held=True)",
         "pass",
         "recrypted, and locked before its host tells of its key",
     ),
@@ -144,7 +144,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "failed, and the other one has just booted",
     ),
     (
-        Availability.owed,
+        Availability.restart_due,
         "vm.lost_since + self.settings.restart_s",
         "vm.lost_since",
         "failed, and restarted in time",

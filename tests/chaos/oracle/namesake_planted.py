@@ -28,7 +28,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "namesake: nobody knows whether it was deleted, and it was",
     ),
     (
-        Listings.born,
+        Listings.register_key,
         "found.lately(now) or found.ever",
         "FIRST",
         "namesake: what was made since is as good",

@@ -14,7 +14,7 @@ from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Derivation.booted,
+        Derivation.boot,
         "self.came, self.went = frozenset(), False",
         "pass",
         "native: prepared after a boot, and safe after another without vCenter",
@@ -81,13 +81,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "native: not safe after a power loss",
     ),
     (
-        HostFacts.told,
+        HostFacts.hear_of_vm,
         "own is None or missing",
         "True",
         "native: deleted, told late, and locked then",
     ),
     (
-        HostFacts.derived,
+        HostFacts.derive,
         "CACHED if surely else",
         "",
         "native: imported again long ago, not safe, and vCenter is away",
@@ -99,7 +99,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "native: deleted, and safe after the boot",
     ),
     (
-        Ways.booted,
+        Ways.boot,
         "(*self._ways.items(), *self._away.items())",
         "self._ways.items()",
         "native: safe after a boot, and prepared after another without vCenter",
@@ -111,7 +111,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "native: derived without vCenter, and in the cache when it is told of the deletion",
     ),
     (
-        HostFacts.derived,
+        HostFacts.derive,
         "key == self.key",
         "True",
         "native: derived without vCenter, and in the cache when it is told of the deletion",

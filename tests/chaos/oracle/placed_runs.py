@@ -109,13 +109,13 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Operations._chosen,
+        Operations._take_placement,
         "self._hold_move(vm, Ask.START, choice.could, record)",
         "pass",
         "started on a host that can have no key",
     ),
     (
-        Operations._chosen,
+        Operations._take_placement,
         "self._came(vm, host, ran=True)",
         "pass",
         "started on another host, which falls before it says so",

@@ -19,7 +19,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "moved to the other vCenter, which reaches no key server at its boot",
     ),
     (
-        Realms.staged,
+        Realms.stage,
         "found[name].ways.vcenter = name",
         "found[name].ways.vcenter = first",
         "moved to the other vCenter, whose host had no key",
@@ -49,13 +49,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "moved to the other vCenter, whose host had no key",
     ),
     (
-        Disturbances.deleted,
+        Disturbances.deletions_of,
         '(found.values.get("provider"), found.values.get("vcenter")) == which',
         'found.values.get("provider") == provider',
         "deleted at both vCenters, taken back here, and locked",
     ),
     (
-        Listings.unattended,
+        Listings.open_deletions,
         "found.id in self._deleted_by",
         "self._deleted_by.setdefault(found.id, NONE)",
         "deleted at the other vCenter, left to itself, and locked here",

@@ -59,7 +59,7 @@ class Staging:
         self.hosts["N"] = Host(attestation=Attestation.UNKNOWN, booted=True)
 
     def _host(self, without: str = "") -> Host:
-        place = Place().obtained(persistence=self.persistence)
+        place = Place().after_receipt(persistence=self.persistence)
         keys = {key: place for key in (HOST, VM, VSAN) if key != without}
         return Host(keys, kdk=self.vcenter_kdk)
 
@@ -72,7 +72,8 @@ class Staging:
         host.life = Life.SCREEN if broken and self.tpm else Life.UP
         host.booted, host.attestation = True, Attestation.UNKNOWN
         host.places = {
-            key: place.booted(persistence=self.persistence) for key, place in host.places.items()
+            key: place.after_boot(persistence=self.persistence)
+            for key, place in host.places.items()
         }
 
     def reconnect(self, name: str) -> None:
@@ -90,7 +91,7 @@ class Staging:
 
     def _put(self, host: Host, key: str, how: Held) -> None:
         place = host.places.get(key, Place())
-        host.places[key] = place.obtained(persistence=self.persistence, how=how)
+        host.places[key] = place.after_receipt(persistence=self.persistence, how=how)
 
     def delete_provider(self) -> None:
         """F7; the KDK of a native one leaves the hosts at once."""
@@ -104,7 +105,7 @@ class Staging:
         but for a host key in memory, which stays until the boot."""
         for host in self.hosts.values():
             for key, place in host.places.items():
-                host.places[key] = replace_stored(place) if key == HOST else place.removed()
+                host.places[key] = replace_stored(place) if key == HOST else place.after_removal()
             host.evicted = True
 
     # ---- what is asked ----------------------------------------------------------------------

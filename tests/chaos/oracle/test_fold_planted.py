@@ -17,7 +17,7 @@ from chaos.oracle.fold import hosts, possible
 from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
-from chaos.oracle.fold.disturbances import Disturbances, _stopped_by
+from chaos.oracle.fold.disturbances import Disturbances, _remains_under
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.listings import Listing, Listings
@@ -43,64 +43,69 @@ from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (HostFacts.saw, "turned=sealed_now", "turned=False", "stored since a TPM seals"),
-    (HostFacts._turned, "not self.sealed", "False", "persistence without a seal, and turned on"),
+    (
+        HostFacts._turn_persistence,
+        "not self.sealed",
+        "False",
+        "persistence without a seal, and turned on",
+    ),
     (
         HostFacts._after_boot,
-        "_booted(places, self.persists)",
+        "_boot_places(places, self.persists)",
         "places",
         "not persisted, and locked",
     ),
     (HostFacts._after_boot, "self.persists)", "YES)", "turned off, and its store is used"),
     (HostFacts._after_boot, "self.persists)", "NO)", "persisted, and running again"),
     (
-        HostFacts.booted,
+        HostFacts.boot_into,
         "self.doubted.clear()",
         "pass",
         "refused for lack of a key that came with the boot",
     ),
     (
-        HostFacts.booted,
+        HostFacts.boot_into,
         "if self.toggles",
         "if False",
         "off and on again, and dark with nothing in the store",
     ),
     (
-        HostFacts.booted,
+        HostFacts.boot_into,
         "self.maintained = self.maintains",
         "pass",
         "off when its host is long out of maintenance, and booted again",
     ),
     (
-        HostFacts.brought,
+        HostFacts.bring,
         "come if surely else places | come",
         "come",
         "unlocked after the heal, and started by nobody",
     ),
     (
-        HostFacts.brought,
+        HostFacts.bring,
         "come if surely else places | come",
         "places | come",
         "a VM under the provider that answers is locked",
     ),
     (
-        HostFacts.taken_away,
+        HostFacts.take_away,
         "left if surely else places | left",
         "places | left",
         "keys of a deleted provider stay for ever",
     ),
     (
-        HostFacts.taken_away,
+        HostFacts.take_away,
         "key != self.key",
         "True",
         "a host keeps its mode when its provider is gone",
     ),
     (
-        HostFacts.taken_away,
+        HostFacts.take_away,
         "self.doubted.add(key)",
         "pass",
         "it ran while its key was taken away, and did not start again",
     ),
-    (HostFacts.seen, "if fitting", "if True", "not safe any more with its new host key"),
+    (HostFacts.observe, "if fitting", "if True", "not safe any more with its new host key"),
     (
         HostFacts.has_persistence,
         "known == YES)",
@@ -170,12 +175,12 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "vCenter takes a minute to come to a host",
     ),
     (
-        Answers.evicted,
+        Answers.may_evict,
         "self.settings.grace_s",
         "1e9",
         "keys of a deleted provider leave after the grace",
     ),
-    (Answers.evicted, "self.settings.grace_s", "0", "evicted before its grace"),
+    (Answers.may_evict, "self.settings.grace_s", "0", "evicted before its grace"),
     (
         Answers.surely_evicted,
         "way.led_since + self.settings.connect_s",
@@ -213,7 +218,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "started long after its window",
     ),
     (
-        Answers.seen_host,
+        Answers.observe_host,
         "not host.silent and host.seen_boot == node.boot",
         "not host.silent",
         "a host that says nothing after its boot",
@@ -237,7 +242,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "it runs in a boot without its key, as in the one before",
     ),
     (
-        VmFacts.ended,
+        VmFacts.end,
         "self.ran_boot = max(self.ran_boot, boot)",
         "pass",
         "down right after it was put on",
@@ -268,13 +273,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (Disturbances._link, "broker + links", "links", "safe without a broker"),
     (
-        _stopped_by,
+        _remains_under,
         'found.kind == "broker.down"',
         "False",
         "prepared though only one server of the bus is down",
     ),
     (
-        _stopped_by,
+        _remains_under,
         'found.kind == "broker.route_cut"',
         "False",
         "a host that is safe while a route of the bus is cut",
@@ -304,7 +309,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (Ways._ask, "either(ways) != NO", "True", "safe, and nobody could give it its key"),
     (Ways._ask, "either(ways) != NO", "False", "safe by its own key, and its VM is locked"),
     (Ways._ask, "self.asking.", "set(hosts).", "safe by its own key, and it has no vSAN"),
-    (Ways.booted, "if to != host", "", "safe by a way of the boot before"),
+    (Ways.boot, "if to != host", "", "safe by a way of the boot before"),
     (
         Ways._some,
         "OPEN if some == YES and both(ways) != YES else some",

@@ -194,8 +194,10 @@ def test_a_host_key_that_is_gone_is_renewed_where_a_default_provider_works() -> 
 
 def test_a_key_that_is_taken_away_is_gone_from_both_places() -> None:
     made = staging_of(Block.S11)
-    made.hosts["B"].places[VSAN] = made.hosts["B"].places[VSAN].removed()
+    made.hosts["B"].places[VSAN] = made.hosts["B"].places[VSAN].after_removal()
     made.boot("B")
     assert made.answer(Ask.MOUNT, "B", kms_from_host=False).letter is NO
-    again = Place().obtained(persistence=True).obtained(persistence=False, how=Held.PUSHED)
+    again = (
+        Place().after_receipt(persistence=True).after_receipt(persistence=False, how=Held.PUSHED)
+    )
     assert again == Place(Held.CACHED, stored=True)  # identical keys are no change

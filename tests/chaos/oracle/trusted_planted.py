@@ -12,9 +12,9 @@ from chaos.oracle.fold.trust import Trust
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
-    (Trust.booted, "self.token = NO", "pass", "trusted: nobody attests it, and it is safe"),
+    (Trust.boot, "self.token = NO", "pass", "trusted: nobody attests it, and it is safe"),
     (
-        Trust.booted,
+        Trust.boot,
         "or self.sealed_anew",
         "",
         "trusted: another TPM once, and not known",
@@ -68,7 +68,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "trusted: the services are back for long, and it is not safe",
     ),
     (
-        HostFacts.told,
+        HostFacts.hear_of_vm,
         "not (running or missing)",
         "False",
         "trusted: off, nobody has asked for its key, and locked then",
@@ -80,7 +80,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "trusted: another TPM once, and not known",
     ),
     (
-        Fold._trusted,
+        Fold._take_trusted,
         "ways.caches_primary_keys = self.settings.kps_primary_key_cache",
         "pass",
         "trusted: no key server, and they hold the primary key",

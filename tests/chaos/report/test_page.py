@@ -10,7 +10,7 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.report.compare import parting
 from chaos.report.outcomes import outcomes
-from chaos.report.page import MOST_RECORDS, chosen, page, pair
+from chaos.report.page import MOST_RECORDS, page, pair, select_records
 from chaos.report.story import Story
 from tests.chaos.report.tales import CUT, Tale, plan, result, story, verdict
 
@@ -156,7 +156,7 @@ def test_of_a_long_history_what_tells_most_is_kept() -> None:
     tale.fault(5e3, "wan")
     last = tale.add(5e3, "ok", "guest.challenge", "vm-01", n=1, wrong="x")
     run = story(tale.records, verdict(result("guests_read_back", FAIL, "wrong", last.seq)))
-    shown, left_out = chosen(run.records, outcomes(run))
+    shown, left_out = select_records(run.records, outcomes(run))
     assert len(shown) == MOST_RECORDS and left_out == 52
     assert [record.seq for record in shown] == sorted(record.seq for record in shown)
     assert {last.seq, last.seq - 1, 1} <= {record.seq for record in shown}

@@ -12,7 +12,7 @@ from chaos.report.axis import Axis, moment, span
 from chaos.report.outcomes import outcomes
 from chaos.report.plots import MOST_DOTS, hypotheses_plot, latency_plot
 from chaos.report.select import MOST_LANES
-from chaos.report.shapes import Picture, Pin, Rect, Text, shortened
+from chaos.report.shapes import Picture, Pin, Rect, Text, shorten
 from chaos.report.story import Story
 from chaos.report.timeline import LEFT, RIGHT, timeline
 from chaos.report.topology import MOST_HOSTS, topology
@@ -90,9 +90,9 @@ def test_how_long_it_took_has_three_digits_and_a_unit(seconds: float, name: str)
 
 
 def test_a_label_is_cut_to_its_room() -> None:
-    assert shortened("esxi-001", 100.0) == "esxi-001"
-    assert shortened("esxi-001 and more", 50.0) == "esxi-00…"
-    assert shortened("esxi-001", 12.0) == ""
+    assert shorten("esxi-001", 100.0) == "esxi-001"
+    assert shorten("esxi-001 and more", 50.0) == "esxi-00…"
+    assert shorten("esxi-001", 12.0) == ""
 
 
 # ---- timeline ------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ from lab.schema.commands import (
 )
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
-from lab.schema.wire import CommandDone, RunCommand, encode_answer, known_commands
-from lab.serve.files import Files, carried, opened, sealed
+from lab.schema.wire import CommandDone, RunCommand, commands_by_name, encode_answer
+from lab.serve.files import Files, carry_files, open_contents, seal_contents
 from lab.state import in_thread as threads
 from lab.state.in_thread import in_thread
 from lab.topology import secret_files
@@ -98,7 +98,7 @@ async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_p
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 async def test_a_device_is_no_file(device: str) -> None:
     with pytest.raises(KeysteadError, match="no regular file"):
-        async with carried(ProviderImport(device)):
+        async with carry_files(ProviderImport(device)):
             pass
 
 
@@ -115,7 +115,7 @@ async def test_a_file_that_does_not_answer_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr("lab.serve.files._GRACE_S", 0.0)
     begun = time.monotonic()
     with pytest.raises(KeysteadError, match="has not answered") as told:
-        async with carried(ProviderImport("/mnt/nfs/nkp.p12")):
+        async with carry_files(ProviderImport("/mnt/nfs/nkp.p12")):
             pass
     hangs.set()
     assert told.value.id == "KS-USE-003" and time.monotonic() - begun < 2
@@ -135,14 +135,14 @@ class Recorded:
         self.sent.append(payload)
         message = msgspec.msgpack.decode(payload, type=RunCommand)
         name = msgspec.msgpack.decode(message.command)["command"]
-        self.files = Files(opened(name, self.key, message.files))
+        self.files = Files(open_contents(name, self.key, message.files))
         written = {"/nowhere": KeyMaterial(b"x")}
         if name == "trust.export":
             written = {msgspec.msgpack.decode(message.command)["file"]: KeyMaterial(b"exported")}
         return msgspec.msgpack.encode(
             CommandDone(
                 answer=encode_answer(None),  # type: ignore[arg-type]
-                files=sealed(name, message.recipient, written),
+                files=seal_contents(name, message.recipient, written),
             )
         )
 
@@ -165,13 +165,13 @@ async def test_what_is_in_a_file_is_sealed_on_its_way(
 
 def test_a_box_opens_for_its_command_and_its_path_alone() -> None:
     key = OneTimeKey()
-    boxes = sealed("kms.set_root", key.public, {"/a": KeyMaterial(b"words")})
-    assert opened("kms.set_root", key, boxes)["/a"].reveal() == b"words"
+    boxes = seal_contents("kms.set_root", key.public, {"/a": KeyMaterial(b"words")})
+    assert open_contents("kms.set_root", key, boxes)["/a"].reveal() == b"words"
     for name, taken in (("provider.import", boxes), ("kms.set_root", {"/b": boxes["/a"]})):
         with pytest.raises(CryptographicFailure):
-            opened(name, key, taken)
+            open_contents(name, key, taken)
     with pytest.raises(CryptographicFailure):
-        opened("kms.set_root", OneTimeKey(), boxes)
+        open_contents("kms.set_root", OneTimeKey(), boxes)
 
 
 async def test_no_room_for_a_backup_is_told_before_it_is_taken(
@@ -185,7 +185,7 @@ async def test_no_room_for_a_backup_is_told_before_it_is_taken(
     monkeypatch.setattr(os, "posix_fallocate", full)
     file = tmp_path / "nkp.p12"
     with pytest.raises(KeysteadError, match="No space left") as told:
-        async with carried(ProviderExport("nkp", str(file))):
+        async with carry_files(ProviderExport("nkp", str(file))):
             raise AssertionError("the lab is asked")
     assert told.value.id == "KS-USE-003"
     assert not file.exists()
@@ -194,7 +194,7 @@ async def test_no_room_for_a_backup_is_told_before_it_is_taken(
 async def test_what_the_lab_refused_leaves_no_file(tmp_path: Path) -> None:
     file = tmp_path / "nkp.p12"
     with pytest.raises(KeysteadError, match="refused"):
-        async with carried(ProviderExport("nkp", str(file))):
+        async with carry_files(ProviderExport("nkp", str(file))):
             assert file.exists()
             raise KeysteadError("KS-USE-002", "refused")
     assert not file.exists()
@@ -204,7 +204,7 @@ async def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "nkp.p12"
     file.write_text("another backup")
     with pytest.raises(KeysteadError, match="File exists"):
-        async with carried(ProviderExport("nkp", str(file))):
+        async with carry_files(ProviderExport("nkp", str(file))):
             pass
     assert file.read_text() == "another backup"
 
@@ -262,7 +262,7 @@ def _with(kind: Any, where: tuple[str, ...], path: str) -> Any:
     return SimpleNamespace(**made)
 
 
-NAMED = [(kind, where) for kind in known_commands().values() for where in _paths(kind)]
+NAMED = [(kind, where) for kind in commands_by_name().values() for where in _paths(kind)]
 
 
 def test_commands_that_name_files_are_found() -> None:

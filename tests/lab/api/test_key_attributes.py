@@ -14,7 +14,7 @@ from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
-from protocol.attributes import ObjectDigest, ObjectName, shown
+from protocol.attributes import ObjectDigest, ObjectName, format_value
 from protocol.messages.kms import AddAttribute, CreateKey, GetKeyAttributes
 from protocol.terms import NodeName
 
@@ -55,8 +55,13 @@ def test_names_and_attributes_are_shown(key: Key) -> None:
     assert key.names == ("primary",)
     assert key.attributes[2:] == (
         KeyAttribute(name="Fresh", index=0, value="True"),
-        KeyAttribute(name="Original Creation Date", index=0, value=shown(key.initial_date)),
+        KeyAttribute(name="Original Creation Date", index=0, value=format_value(key.initial_date)),
         KeyAttribute(name="Lease Time", index=0, value="3600"),
+        KeyAttribute(name="Random Number Generator", index=0, value="Unspecified"),
+        KeyAttribute(name="Sensitive", index=0, value="False"),
+        KeyAttribute(name="Always Sensitive", index=0, value="False"),
+        KeyAttribute(name="Extractable", index=0, value="True"),
+        KeyAttribute(name="Never Extractable", index=0, value="False"),
         KeyAttribute(name="x-Name", index=0, value="vm-01"),
         KeyAttribute(name="x-Name", index=1, value="vm-02"),
     )

@@ -242,15 +242,47 @@ async def test_one_that_is_off_is_refused_as_well() -> None:
 
 
 async def test_one_that_is_unregistered_is_registered_at_the_other_vcenter(lab: Lab) -> None:
-    """REG-01: the key's id is in its files; the other vCenter fetches the key."""
+    """REG-01: the key's id is in its files. The other vCenter gets the key when the operator of the
+    key server grants it."""
     await lab.vm_off(OFF)
-    key = (await lab.vm(OFF)).key
+    key = str((await lab.vm(OFF)).key)
     await lab.do(c.VmUnregister((OFF,)))
     await lab.do(c.VmRegister(OFF, cluster="cluster-east"))
     assert [at for at, _ in await where(lab, OFF)] == [EAST]
+    there = await lab.vm(OFF)
+    assert (there.key, there.crypto) == (key, VmCryptoState.LOCKED)
+    [why] = [reason for reason in await lab.why(OFF) if "keystead kms key grant" in reason.cure]
+    assert EAST in why.why and why.cure.endswith(f"{key.rpartition('/')[2]} {EAST}")
+    granted = await lab.do(c.KmsKeyGrant(key, EAST))
+    assert EAST in [one.value for one in granted.attributes]
+    await lab.do(c.VmUnlock(OFF))
     (item,) = await lab.vm_on(OFF)
     assert item.power is PowerState.ON, item.error
-    assert (await lab.vm(OFF)).key == key
+    ungranted = await lab.do(c.KmsKeyUngrant(key, EAST))
+    assert EAST not in [one.value for one in ungranted.attributes]
+    await lab.vm_off(OFF)
+    await lab.reboot("esxi-003", "esxi-004")
+    await lab.sleep(60)
+    assert (await lab.vm(OFF)).crypto is VmCryptoState.LOCKED
+
+
+async def test_over_kmip_too_the_other_vcenter_gets_the_keys_of_vms_that_come() -> None:
+    """Each vCenter has a scope of its own, by its certificate."""
+    file = two_vcenters()
+    file["kms"][0]["door"] = "kmip"
+    async with Lab(topology=file, mode="sim", seed=11) as lab:
+        scopes = {one.client: one.scope for one in (await lab.do(c.KmsIdentities("kms"))).items}
+        assert scopes == {WEST: WEST, EAST: EAST}
+        await lab.do(move())
+        assert await where(lab) == [(EAST, "esxi-003")]
+        shown = await lab.do(c.KmsKeyShow(str((await lab.vm(VM)).key)))
+        assert (EAST, "x-keystead-granted-scope") in [(o.value, o.name) for o in shown.attributes]
+        await lab.vm_off(VM)
+        await lab.reboot("esxi-003")
+        await lab.sleep(60)
+        assert (await lab.vm(VM)).crypto is VmCryptoState.UNLOCKED
+        other = await lab.do(c.KmsKeyShow(str((await lab.vm(OFF)).key)))
+        assert "x-keystead-granted-scope" not in [one.name for one in other.attributes]
 
 
 async def test_without_the_provider_it_is_registered_and_locked() -> None:

@@ -35,11 +35,11 @@ from lab.schema.commands import (
 )
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import (
+    commands_by_name,
     decode_answer,
     decode_command,
     encode_answer,
     encode_command,
-    known_commands,
 )
 from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
@@ -48,7 +48,7 @@ ALL = [pytest.param(served, id=served.name) for served in COMMANDS.values()]
 
 
 def test_every_command_is_served() -> None:
-    assert set(COMMANDS) == set(known_commands().values())
+    assert set(COMMANDS) == set(commands_by_name().values())
     assert len({served.run for served in COMMANDS.values()}) == len(COMMANDS)
 
 

@@ -19,7 +19,7 @@ from lab.schema.commands import (
     LinkLoss,
 )
 from lab.schema.errors import KeysteadError
-from lab.schema.wire import decode_command, encode_command, known_commands
+from lab.schema.wire import commands_by_name, decode_command, encode_command
 
 SCALARS: st.SearchStrategy[Any] = (
     st.none()
@@ -46,7 +46,7 @@ def decoded(data: bytes) -> Command[Any] | None:
 @st.composite
 def almost_commands(draw: st.DrawFn) -> bytes:
     """A map with the fields of a command, one byte of it perhaps another, the end perhaps cut."""
-    name, kind = draw(st.sampled_from(sorted(known_commands().items())))
+    name, kind = draw(st.sampled_from(sorted(commands_by_name().items())))
     fields = draw(st.lists(st.sampled_from(kind.__struct_fields__ or ("other",)), unique=True))
     whole = {"command": draw(st.just(name) | VALUES)} | {f: draw(VALUES) for f in fields}
     data = bytearray(msgpack.packb(whole))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.cli.faults import _healed
+from lab.cli.faults import _report_heal
 from lab.cli.options import Options
 from lab.client import Lab
 from lab.schema.answers import FaultLeft
@@ -60,7 +60,7 @@ async def test_a_cure_that_does_not_help_is_a_failure(
     left = FaultLeft(id="f", kind="tpm.clear", reversible=False, seen="in lockout", cure="wait")
     asked = await lab.do(Heal((), all=True, with_cure=with_cure))
     report = msgspec.structs.replace(asked, left=(left,))
-    assert _healed(report, Options()) == code
+    assert _report_heal(report, Options()) == code
     told = capsys.readouterr()
     assert outcome in told.out and "f: cure: wait" in told.err
     assert ("error KS-CHAOS-103: f: in lockout" in told.err) is with_cure

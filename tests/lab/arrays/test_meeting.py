@@ -46,7 +46,7 @@ async def test_machines_with_one_folder_come_and_come_again(
 ) -> None:
     for name in (HERE, "east", "west", "east"):
         await meeting.come(guest(tmp_path / "common", name), "r", COMMON)
-    assert meeting.known("common").made
+    assert meeting.read_known("common").made
 
 
 async def test_two_folders_are_told_apart(meeting: Meeting, tmp_path: Path) -> None:
@@ -65,7 +65,11 @@ async def test_two_folders_are_told_apart(meeting: Meeting, tmp_path: Path) -> N
 async def test_a_lab_that_goes_on_knows_its_datastore(meeting: Meeting, tmp_path: Path) -> None:
     await meeting.come(guest(tmp_path / "common"), "r", COMMON)
     later = made(tmp_path)
-    assert later.known("common") == meeting.known("common") == Known(later.known("common").id, True)
+    assert (
+        later.read_known("common")
+        == meeting.read_known("common")
+        == Known(later.read_known("common").id, True)
+    )
     assert (await refused(later, guest(tmp_path / "empty", "west"))).id == "KS-ARRAY-001"
     await later.come(guest(tmp_path / "common", "west"), "r", COMMON)
     other = Meeting(tmp_path / "another lab", "far")

@@ -12,7 +12,7 @@ import pytest
 
 from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, NotMeasured, Report, Sense
 from lab.bench.machine import describe
-from lab.bench.order import BENCHMARKS, chosen
+from lab.bench.order import BENCHMARKS, select_benchmarks
 from lab.bench.runner import CANNOT_RUN, Outcome, exit_code, row, run
 from lab.bench.scale.building import Growth
 from lab.bench.scale.plot import growth
@@ -125,12 +125,12 @@ async def test_what_is_measured_elsewhere_is_no_failure() -> None:
 
 
 def test_names_choose_and_a_wrong_one_is_told_with_the_right_ones() -> None:
-    assert chosen(()) == BENCHMARKS
-    assert [b.name for b in chosen(("host-boot", "up-3"))] == ["up-3", "host-boot"]
-    assert chosen(("scale",)) == ROWS
-    assert [b.name for b in chosen(("pushes", "up-3"))] == ["up-3", "pushes"]
+    assert select_benchmarks(()) == BENCHMARKS
+    assert [b.name for b in select_benchmarks(("host-boot", "up-3"))] == ["up-3", "host-boot"]
+    assert select_benchmarks(("scale",)) == ROWS
+    assert [b.name for b in select_benchmarks(("pushes", "up-3"))] == ["up-3", "pushes"]
     with pytest.raises(KeysteadError, match="no benchmark up-4") as error:
-        chosen(("up-4",))
+        select_benchmarks(("up-4",))
     assert error.value.id == "KS-USE-002" and "up-3" in error.value.fix
 
 

@@ -16,10 +16,10 @@ import pytest
 from lab.brokers import probing
 from lab.brokers.administrator import broker_config
 from lab.brokers.bus import bus_of
-from lab.brokers.foreign_servers import ForeignServers, kept_keys
+from lab.brokers.foreign_servers import ForeignServers, ensure_keys
 from lab.brokers.identities import Identities
 from lab.client import Lab
-from lab.local.broker_config import text_for, written
+from lab.local.broker_config import text_for, write_new_file
 from lab.schema.commands import VmCreate
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
@@ -87,7 +87,7 @@ async def test_what_is_loaded_lets_the_lab_in_and_is_public(
 ) -> None:
     text = config()
     assert text == config(), "the same keys again"
-    kept = kept_keys("far")
+    kept = ensure_keys("far")
     seeds = [kept.node(node).seed for node, _ in kept.node_nkeys()]
     assert len(seeds) == 3 and not [seed for seed in seeds if seed in text]
     assert kept.control("tap").seed not in text
@@ -221,7 +221,7 @@ async def test_a_server_that_takes_just_enough_will_do(tmp_path: Path, serve: Ma
     bus, told = await started(tmp_path, server.url)
     assert bus.answers and not told
     nodes = [Incarnation(NodeName(name), 1) for name in ("kms", "vcenter", "esxi-001")]
-    wires = [NatsWire(server.url, kept_keys("far").node(n.node).seed, n) for n in nodes]
+    wires = [NatsWire(server.url, ensure_keys("far").node(n.node).seed, n) for n in nodes]
     for wire in wires:
         await wire.open(Recorder())
     with pytest.raises(KeysteadError) as caught:
@@ -296,7 +296,7 @@ async def test_two_servers_without_routes_are_not_one_bus(
 async def test_another_lab_in_the_account_is_heard(tmp_path: Path, serve: MakeServer) -> None:
     server = await serve(config())
     node = NodeName("kms")
-    seed = kept_keys("far").node(node).seed
+    seed = ensure_keys("far").node(node).seed
     wire = NatsWire(server.url, seed, Incarnation(node, 1))
     await wire.open(Recorder())
     bus, _ = await started(tmp_path, server.url)  # one that is silent is not heard
@@ -320,7 +320,7 @@ def test_keys_at_servers_of_others_outlive_the_lab_and_sealing_keys_do_not(tmp_p
     first, _ = bus_of(tmp_path / "one", topology, print)
     again, _ = bus_of(tmp_path / "two", topology, print)
     node = NodeName("kms")
-    assert first.node(node).seed == again.node(node).seed == kept_keys("far").node(node).seed
+    assert first.node(node).seed == again.node(node).seed == ensure_keys("far").node(node).seed
     raw = [made.node(node).sealing.private_bytes_raw() for made in (first, again)]
     assert raw[0] != raw[1]
     assert Identities.load(tmp_path / "one").node(node).public in config()
@@ -346,9 +346,9 @@ def test_the_file_is_printed_for_a_lab_that_is_not_there_yet(tmp_path: Path) -> 
     text = text_for("second", str(lab_file), {"hosts": 5})
     assert "  KEYSTEAD-second: {" in text and '"l.esxi-005.>"' in text
     assert text_for("second", str(lab_file), {"hosts": 5}) == text
-    written(tmp_path / "out.conf", text)
+    write_new_file(tmp_path / "out.conf", text)
     with pytest.raises(KeysteadError, match="is there already"):
-        written(tmp_path / "out.conf", text)
+        write_new_file(tmp_path / "out.conf", text)
     with pytest.raises(KeysteadError, match="there is no lab third"):
         text_for("third", "", {})
 

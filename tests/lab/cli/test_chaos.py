@@ -9,7 +9,7 @@ import pytest
 
 from lab.cli.chaos import new, plan, replay, run, worst
 from lab.cli.options import Format, Options
-from lab.local.experiment_files import prepared
+from lab.local.experiment_files import prepare_experiment
 from lab.play import play
 from lab.play.prepare import find
 from lab.schema.errors import KeysteadError
@@ -138,7 +138,7 @@ def test_an_interrupt_ends_several(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.chaos.played", interrupted)
+    monkeypatch.setattr("lab.cli.chaos.play_experiment", interrupted)
     assert run(file, "second", "third", mode="sim", options=Options(output=Format.JSON)) == 130
     document = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in document["items"]] == ["interrupted"]
@@ -169,9 +169,9 @@ def test_a_pace_is_of_a_lab_of_real_processes_of_its_own(
     with pytest.raises(KeysteadError) as caught:
         run(file, pace=5, mode="lab", on="default")
     assert caught.value.id == "KS-USE-003"
-    made = prepared(file, None, None, "lab", (), 5)
+    made = prepare_experiment(file, None, None, "lab", (), 5)
     assert made.topology.pace == 5 and made.options == ("--pace", "5")
-    assert prepared(file, None, None, "lab").topology.pace == 30
+    assert prepare_experiment(file, None, None, "lab").topology.pace == 30
     with pytest.raises(KeysteadError) as caught:
         run(file, mode="lab", pace=-1)
     assert caught.value.id == "KS-TOPO-001"

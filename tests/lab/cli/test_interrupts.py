@@ -16,7 +16,7 @@ from typing import IO
 import pytest
 
 from chaos.history import verify
-from lab.cli.chaos import stopped_by_signals
+from lab.cli.chaos import stop_on_signals
 from lab.cli.interrupts import Interrupts
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli, until
@@ -208,7 +208,7 @@ def test_a_signal_while_the_loop_closes_is_no_traceback(capfd: pytest.CaptureFix
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        stopped_by_signals(lambda: heard.append("stop"))
+        stop_on_signals(lambda: heard.append("stop"))
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -120,6 +120,6 @@ def _agents_from(server: CopiedServer) -> None:
 
 
 def fork_server(log: bytes) -> None:
-    """As ``lab.processes.preload.copied``, seen as a fork server that was started."""
+    """As ``lab.processes.preload.set_up_copy``, seen as a fork server that was started."""
     pose([sys.executable, "-c", "", MARK], os.environ)
-    preload.copied(log)
+    preload.set_up_copy(log)

@@ -79,7 +79,7 @@ def test_no_more_tasks_are_started_than_a_machine_stands(monkeypatch: pytest.Mon
         asked.append(count)
         return count, ""
 
-    monkeypatch.setattr(size, "_taken", taken)
+    monkeypatch.setattr(size, "_take", taken)
     monkeypatch.setattr(size, "most_tasks", lambda: 30_000)
     below, above = size.processes(20_000), size.processes(600_000)
     assert asked == [size.TASKS_TRIED] * 2

@@ -17,13 +17,21 @@ from chaos.history import Record
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS
 from lab.fuzz import campaign as campaigns
-from lab.fuzz.campaign import AGAIN_EVERY, Campaign, Seed, differs, read_seeds
-from lab.fuzz.coverage import Coverage, covered
+from lab.fuzz.campaign import (
+    AGAIN_EVERY,
+    VOIDS_IN_A_ROW,
+    Campaign,
+    Seed,
+    differs,
+    read_seeds,
+)
+from lab.fuzz.coverage import Coverage, collect_coverage
 from lab.fuzz.finding import Failure, failures, of_exception
 from lab.fuzz.play import Played, play
 from lab.fuzz.world import World
 from lab.schema.errors import KeysteadError
 from lab.simulation.snapshot import Snapshot
+from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.runner import WorkerDied
 
 pytestmark = pytest.mark.sim
@@ -198,7 +206,7 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
     def record(type: str, op: str, **data: object) -> Record:
         return Record(seq=1, t=0.0, node="", type=type, op=op, data=data)
 
-    one = covered(
+    one = collect_coverage(
         [
             record("ok", "key.create"),
             record("fault", "link.cut", id="a"),
@@ -219,7 +227,7 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
     whole.add(one)
     whole.add(one)
     assert whole.faults == {"link.cut": 2}
-    untried = whole.untried()
+    untried = whole.list_untried()
     assert "link.cut" not in untried["faults"] and "host.reboot" in untried["faults"]
     tried = {"key.create", "vm.encrypt"}
     assert untried["operations"] == tuple(op for op in OPERATIONS if op not in tried)
@@ -230,3 +238,28 @@ def test_what_was_tried_is_counted_and_what_was_not_is_told() -> None:
 def test_seeds_survive_as_they_are() -> None:
     seed = Seed(seed=7, failures=(Failure("check", "x"),), coverage=Coverage(faults={"a": 1}))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(seed), type=Seed) == seed
+
+
+def test_a_seed_without_a_process_is_void_and_the_others_are_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = {2}
+
+    def plays(self: Campaign, snapshots: object, world: object, lab: object, number: int) -> Seed:
+        if number in refusing:
+            raise ForkFailed("the system refuses")
+        return Seed(seed=number)
+
+    monkeypatch.setattr(Campaign, "_one", plays)
+    told: list[str] = []
+    with campaign(tmp_path) as made:
+        found = list(made.play(range(1, 5), LATE, lambda text, step, total: told.append(text)))
+        assert sorted(seed.seed for seed in found) == [1, 3, 4]
+        assert made.void == {2: "the system refuses"} and told[-1].endswith(", 1 void")
+        refusing.clear()
+        assert [seed.seed for seed in made.play(range(1, 5), LATE, quiet)] == [2], "it is made up"
+        assert made.void == {}
+        refusing |= set(range(10, 20))
+        with pytest.raises(ForkFailed):
+            list(made.play(range(10, 20), LATE, quiet))
+        assert len(made.void) == VOIDS_IN_A_ROW

@@ -9,7 +9,7 @@ from chaos.experiment.random_runs import random_plan
 from chaos.experiment.unusual import UNDRAWN
 from chaos.faults import FAULTS
 from chaos.workload import OPERATIONS
-from lab.fuzz.labs import CHUNK, LABS, by_lab, drawn, number_of
+from lab.fuzz.labs import CHUNK, LABS, by_lab, draw_lab, number_of
 from lab.fuzz.world import World
 
 DRAWN = World(drawn=True)
@@ -18,14 +18,14 @@ DRAWN = World(drawn=True)
 def test_a_seed_has_its_lab_whatever_else_is_played() -> None:
     assert [number_of(seed) for seed in range(6)] == [number_of(seed) for seed in range(6)]
     assert {number_of(seed) for seed in range(600)} == set(range(LABS))
-    assert drawn(DRAWN, 7) == drawn(DRAWN, 7)
+    assert draw_lab(DRAWN, 7) == draw_lab(DRAWN, 7)
 
 
 def test_every_lab_can_be_made_and_they_differ_in_all_that_is_drawn() -> None:
-    labs = [drawn(DRAWN, number) for number in range(LABS)]
+    labs = [draw_lab(DRAWN, number) for number in range(LABS)]
     for one in labs:
         one.topology()
-    assert len({one.told() for one in labs}) > LABS * 3 // 4
+    assert len({one.describe_lab() for one in labs}) > LABS * 3 // 4
     for field in ("lab", "hosts", "vms", "kms", "kms_mode", "providers", "clusters"):
         assert len({getattr(one, field) for one in labs}) > 1, field
     for field in ("without_tpm", "bus", "persistence"):
@@ -39,15 +39,17 @@ def test_what_a_lab_is_told_to_have_it_has() -> None:
     assert len(hosts) == 6 and len({spec.cluster for spec in hosts}) == 2
     assert sum(not entry.tpm for entry in made.directory().nodes if entry.role == "esxi") == 2
     assert len(topology.providers) == 2 and topology.bus.servers == 3
-    assert made.told() == (
+    assert made.describe_lab() == (
         "default, 2 clusters, 3 hosts, 3 VMs, 2 providers, 1 without TPM, 3 bus servers"
     )
 
 
 def test_the_mix_and_the_patch_of_a_campaign_hold_in_every_lab() -> None:
     world = msgspec.structs.replace(DRAWN, patch="a.module", knobs={})
-    assert {(one.patch, tuple(one.knobs), one.mix) for one in (drawn(world, n) for n in range(9))}
-    assert drawn(world, 3).patch == "a.module" and not drawn(world, 3).drawn
+    assert {
+        (one.patch, tuple(one.knobs), one.mix) for one in (draw_lab(world, n) for n in range(9))
+    }
+    assert draw_lab(world, 3).patch == "a.module" and not draw_lab(world, 3).drawn
 
 
 def test_seeds_of_one_lab_come_together_and_none_is_lost() -> None:
@@ -61,7 +63,7 @@ def test_seeds_of_one_lab_come_together_and_none_is_lost() -> None:
 def test_all_kinds_and_operations_are_drawn_in_some_lab() -> None:
     kinds, operations = set[str](), set[str]()
     for seed in range(400):
-        world = drawn(DRAWN, number_of(seed))
+        world = draw_lab(DRAWN, number_of(seed))
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
         kinds |= {fault.kind for fault in plan.faults}
         operations |= {arrival.op for arrival in plan.arrivals}

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bench.kmip import disturbed, key_reply, tag_batch
+from lab.bench.kmip import disturb, key_reply, tag_batch
 from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
@@ -338,7 +338,7 @@ async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     ]
     rng = random.Random(1)
     for number in range(10_000):
-        data = disturbed(samples[number % len(samples)], rng)
+        data = disturb(samples[number % len(samples)], rng)
         found = decode_response(await messages.answer(OWNER, data))
         assert found.batch_item
     [item] = decode_response(await messages.answer(OWNER, samples[1])).batch_item

@@ -26,7 +26,7 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, free = threading.Event(), threading.Event()
-    stored = locating.stored
+    stored = locating.find_matching
 
     def slow(connection: sqlite3.Connection, *args: Any) -> Any:
         found = stored(connection, *args)
@@ -39,7 +39,7 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
             await one.admission.trust(one.local, who.certificate, KmsRole.OWNER, "default")
         hog, client = await one.connect(APP), await one.connect(OTHER)
         key = await made(client)
-        monkeypatch.setattr(locating, "stored", slow)
+        monkeypatch.setattr(locating, "find_matching", slow)
         many = [LocateRequest()] * (reading.SHORT + 1)
         async with asyncio.TaskGroup() as group:
             whole = group.create_task(ask(hog, message(*many)))

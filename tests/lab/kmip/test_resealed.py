@@ -11,7 +11,7 @@ import pytest
 
 from lab.cli.main import run
 from lab.kmip.alone import Alone
-from lab.kmip.keeping import halted, typed
+from lab.kmip.keeping import passphrase_options, screen_error
 from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
@@ -30,12 +30,12 @@ OWNER = Caller("app", KmsRole.OWNER, "default")
 async def served(folder: Path, words: Path | None, key: KeyId | None = None) -> KeyId:
     """A life of the server: it gives a key, or makes one first. Its refusal when it is halted."""
     root = RootKind.KEYFILE if words is None else RootKind.PASSPHRASE
-    server = Alone(folder / "disk", KmsConfig(root=root), options=typed(words))
+    server = Alone(folder / "disk", KmsConfig(root=root), options=passphrase_options(words))
     try:
         await server.start()
     except Halted as end:
         await server.close()
-        raise halted(end.screen) from None
+        raise screen_error(end.screen) from None
     core = server.service.core
     key = key or (await core.execute(OWNER, Create())).unique_identifier
     assert (await core.execute(OWNER, Get(unique_identifiers=(key,)))).keys[0].material
@@ -169,7 +169,7 @@ async def test_an_end_at_any_moment_leaves_one_of_both(
         if at == "within":
             struck.setattr(store, "write_ring", dies_after(store.write_ring))
         else:
-            struck.setattr(AnchorKeeper, "settled", _dies)
+            struck.setattr(AnchorKeeper, "confirm", _dies)
         await reseal(Reseal(folder, root, wanted, old), lambda kind, fields: None)
     left = [old] if at == "within" else [wanted]
     tried = (old, wanted) if wanted else (old if at == "within" else None,)

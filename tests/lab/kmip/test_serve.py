@@ -134,7 +134,7 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert run(["kmip", "serve", *words]) == code
         assert error in capsys.readouterr().err
-    made = certificates.made(tmp_path / "tls")
+    made = certificates.ensure_certificates(tmp_path / "tls")
     words = ["--cert", str(made.certificate), "--key", bad, "--ca", str(made.authority)]
     assert run(["kmip", "serve", *folder, *words]) == 64
     assert "KS-KMIP-004" in capsys.readouterr().err

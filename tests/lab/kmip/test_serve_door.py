@@ -43,7 +43,7 @@ def test_an_address_of_ipv6_is_told_in_brackets(
 def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = certificates.made(tmp_path / "tls")
+    made = certificates.ensure_certificates(tmp_path / "tls")
     found: list[tuple[str, bool]] = []
 
     async def closed(self: KmsService, admission: Admission, *_: Any, **__: Any) -> NoReturn:
@@ -58,7 +58,7 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
 
 async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: Path) -> None:
     """``--role`` and ``--scope`` are about the clients of ``--trust``."""
-    folder, app = tmp_path / "keys", certificates.made(tmp_path / "other").client
+    folder, app = tmp_path / "keys", certificates.ensure_certificates(tmp_path / "other").client
     words = ("--trust", str(app), "--role", "vsan", "--scope", "apps")
     with started(folder, *words) as (_, told):
         clients = sorted((one["role"], one["scope"]) for one in told["clients"])

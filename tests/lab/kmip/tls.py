@@ -14,7 +14,7 @@ from lab.kmip.alone import Alone
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     new_key,
     public_key,
     self_signed,
@@ -52,7 +52,7 @@ class Party:
         serial, span = os.urandom(SERIAL_SIZE), (now - 60, now + 3600)
         if issuer is None:
             return cls(self_signed(name, key, serial, *span, authority=authority), key)
-        made = issued(
+        made = issue_certificate(
             name,
             public_key(key),
             serial,

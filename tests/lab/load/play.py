@@ -10,7 +10,7 @@ from chaos.load.arrivals import Spread, draw
 from chaos.load.profile import length, read_profile
 from chaos.load.threshold import read_threshold
 from lab.load.generator import Generator
-from lab.load.report import Asked, reported
+from lab.load.report import Asked, build_report
 from lab.schema.answers.load import LoadReport
 from services.runtime.sim.loop import SimLoop
 
@@ -61,4 +61,4 @@ def load(
     with SimLoop(seed) as loop:
         loop.run(generator.run())
         ended = loop.time() - generator.begin_at
-    return reported(asked, arrivals, generator, ended_s=ended, cpu_s=0.0)
+    return build_report(asked, arrivals, generator, ended_s=ended, cpu_s=0.0)

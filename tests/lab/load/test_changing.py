@@ -21,13 +21,13 @@ from chaos.history import History
 from chaos.load.arrivals import Spread
 from chaos.load.profile import read_rate
 from chaos.playing import coming as of_runs
-from chaos.playing.coming import Coming, Unchangeable, changed, changes
+from chaos.playing.coming import Coming, Unchangeable, arrivals_of_run, changes
 from chaos.workload import Arrival
 from lab.cli.main import run
 from lab.load.generator import Generator
-from lab.load.journal import Begun, Journal, broken_off, rest_of
+from lab.load.journal import Begun, Journal, recover_report, rest_of
 from lab.load.kept import begin
-from lab.load.report import reported
+from lab.load.report import build_report
 from lab.play.prepare import prepare
 from lab.runs.door import NAME, runs
 from lab.schema.answers.load import LoadChange, LoadReport
@@ -125,8 +125,8 @@ class Played:
 
     def report(self) -> LoadReport:
         told = [LoadChange(at=at, rate=rate) for at, rate, _ in self.changes]
-        return reported(
-            self.of.asked(),
+        return build_report(
+            self.of.to_request(),
             self.arrivals,
             self.generator,
             ended_s=self.ended,
@@ -168,7 +168,7 @@ def test_arrivals_before_a_change_are_those_of_a_load_without_one(home: Path) ->
 @pytest.mark.sim
 def test_of_a_load_that_was_killed_there_is_all_that_its_journal_had(home: Path) -> None:
     played = Played({20.0: "100/s"}, 1, until=33.0)
-    told = broken_off(played.folder, "broken off")
+    told = recover_report(played.folder, "broken off")
     assert told is not None
     assert told.run == played.folder.run and told.verdict == "interrupted"
     assert told.facts == {"vcenters": "3", "ended": "broken off"}
@@ -187,7 +187,7 @@ def test_a_journal_that_is_cut_off_anywhere_has_what_is_before_it(home: Path) ->
     offered = []
     for share in (0.3, 0.6, 0.95):
         (played.folder.path / "load.msgpack").write_bytes(whole[: int(len(whole) * share)])
-        told = broken_off(played.folder, "broken off")
+        told = recover_report(played.folder, "broken off")
         assert told is not None
         offered.append(told.items[-1].offered)
     assert 0 < offered[0] < offered[1] < offered[2] < played.report().items[-1].offered
@@ -277,7 +277,7 @@ def test_the_load_of_an_experiment_is_changed_and_its_history_has_the_same_arriv
     assert other == [one for one in plan.arrivals if one.op == "vm.encrypt"], "no part of the load"
     assert all(at >= one.at - 1e-6 and at - one.at < 0.01 for at, one in came)
     assert len({one.number for _, one in came}) == len(came)
-    assert changed(plan, history.records) == tuple(one for _, one in came)
+    assert arrivals_of_run(plan, history.records) == tuple(one for _, one in came)
     assert [rate for _, rate in changes(history.records)] == ["10/s", "0/s", "2/s"]
 
 

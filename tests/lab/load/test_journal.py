@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
-from lab.load.journal import FILE, broken_off
+from lab.load.journal import FILE, recover_report
 from tests.lab.load.test_changing import Played
 
 pytestmark = pytest.mark.sim
@@ -60,7 +60,7 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room(
     fit: int, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file without a buffer takes a part and says so, instead of raising."""
-    whole = broken_off(Played({20.0: "100/s"}, 1, until=33.0).folder, "broken off")
+    whole = recover_report(Played({20.0: "100/s"}, 1, until=33.0).folder, "broken off")
     told: list[str] = []
 
     def full(played: Played) -> None:
@@ -72,7 +72,7 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room(
         journal._tell = told.append
 
     played = Played({20.0: "100/s"}, 1, until=33.0, before=full)
-    again = broken_off(played.folder, "broken off")
+    again = recover_report(played.folder, "broken off")
     assert whole is not None and again is not None
     assert again.items == whole.items and again.changes == whole.changes
     assert len(told) == 2 and "No space left" in told[0] and "written again" in told[1]
@@ -87,7 +87,7 @@ def test_without_room_to_its_end_there_is_what_was_written_before(home: Path) ->
         journal._file = disk  # type: ignore[assignment]
 
     played = Played({}, 1, until=33.0, before=full)
-    told = broken_off(played.folder, "broken off")
+    told = recover_report(played.folder, "broken off")
     assert told is not None and told.warmup + told.seconds == pytest.approx(19, abs=0.01)
 
 

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 from junitparser import JUnitXml
 
-from chaos.load.histogram import decoded, percentile_file, value_ms
-from lab.cli.load import _kept
+from chaos.load.histogram import decode_histogram, percentile_file, value_ms
+from lab.cli.load import _keep_report
 from lab.cli.load_files import Files
 from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.load.junit import load_junit
-from lab.load.kept import begin, compared, keep, load_of
+from lab.load.kept import begin, compare_loads, keep, load_of
 from lab.load.page import page, pair
 from lab.runs import store
 from lab.schema.answers.load import LoadReport
@@ -64,8 +64,8 @@ def test_a_load_is_kept_and_told_again_by_every_command(
     assert (first.run, second.run) == ("load-kmip-1", "load-kmip-1-2")
     assert load_of(first.run) == first
     text = (home / "runs" / first.run / "get.hgrm").read_bytes()
-    assert text == percentile_file(decoded(first.items[0].histogram))
-    assert value_ms(decoded(first.items[0].histogram), 99.0) == first.items[0].p99_ms
+    assert text == percentile_file(decode_histogram(first.items[0].histogram))
+    assert value_ms(decode_histogram(first.items[0].histogram), 99.0) == first.items[0].p99_ms
     assert run(["runs", "-o", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)["items"]
     assert [(one["run"], one["verdict"]) for one in listed] == [
@@ -93,7 +93,7 @@ def test_a_load_is_kept_and_told_again_by_every_command(
 def test_what_was_not_the_same_to_begin_with_is_told() -> None:
     a = msgspec.structs.replace(load(Stalling(), duration="5s"), run="a")
     b = msgspec.structs.replace(load(Stalling(), duration="10s", seed=2, mix={"put": 1}), run="b")
-    answer = compared(a, b)
+    answer = compare_loads(a, b)
     assert {one.what for one in answer.conditions} == {"mix", "seed", "seconds"}
     assert [one.operation for one in answer.items] == ["get", "put", "all"]
     assert answer.items[0].b_ok_per_s is None and answer.items[1].a_p99_ms is None
@@ -114,7 +114,7 @@ def test_a_page_loads_nothing_and_has_the_figures() -> None:
     offered = re.findall(r"<title>offered: ([0-9.e+]+)/s", text)
     assert len(offered) == len(report.moments), "the plot has every moment"
     other = msgspec.structs.replace(report, run="two")
-    both = Seen(pair(report, other, compared(report, other)))
+    both = Seen(pair(report, other, compare_loads(report, other)))
     assert both.outside == [] and "two" in "".join(both.words)
 
 
@@ -148,11 +148,13 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
     monkeypatch.setattr(store, "replace_file", full)
     files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
     with pytest.raises(KeysteadError) as both:
-        _kept(report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html"))
+        _keep_report(
+            report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html")
+        )
     assert both.value.id == "KS-LAB-005"
     assert "KS-OUT-001" in capsys.readouterr().err, "what is not written is told as well"
     with pytest.raises(KeysteadError) as caught:
-        _kept(report, folder, Options(output=Format.JSON), files)
+        _keep_report(report, folder, Options(output=Format.JSON), files)
     assert caught.value.id == "KS-LAB-005"
     told = msgspec.json.decode(capsys.readouterr().out, type=LoadReport)
     assert told == report and "<svg" in (home / "load.html").read_text()

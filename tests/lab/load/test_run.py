@@ -70,7 +70,7 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     assert again["run"] == "load-sim-1-2"
     assert {**again, "run": ""} == {**first, "run": ""}
     folder = RunFolder(first["run"])
-    plan, records = folder.decoded("plan.json", load_plan), verify(folder.history)
+    plan, records = folder.read_decoded("plan.json", load_plan), verify(folder.history)
     cut = [record for record in records if record.t < records[-1].t / 2]
     ended = folder.verdict()
     assert ended is not None

@@ -21,7 +21,7 @@ import pytest
 
 from lab.brokers.identities import ControlIdentity, Identities, NodeIdentity
 from lab.machines.admission import use
-from lab.machines.bundle import Bundle, packed, read
+from lab.machines.bundle import Bundle, pack_bundle, read
 from lab.machines.issuing import issue
 from lab.members import joining
 from lab.members.joined import JoinedFolder, _holder
@@ -125,7 +125,7 @@ def test_who_makes_its_digest_anew_leads_nobody_elsewhere(
     bundle, evil = bundle_of(folder, tmp_path / "one"), tmp_path / "evil"
     manifest = msgspec.structs.replace(bundle.manifest, **changes)
     more = {f"identity/node/{node}.json": b"{}" for node in changes.get("nodes", ()) if "/" in node}
-    evil.write_bytes(packed(manifest, {**bundle.files, **more}))
+    evil.write_bytes(pack_bundle(manifest, {**bundle.files, **more}))
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "far-away"))
     with pytest.raises(KeysteadError) as refused:
         JoinedFolder(read(evil))
@@ -192,7 +192,7 @@ def test_a_bundle_out_of_date_edited_or_replaced_is_refused(
         use(folder.path, seeks(bundle), now + 61)
     later = msgspec.structs.replace(bundle.manifest, expires=now + 1e6)
     edited = tmp_path / "edited"
-    edited.write_bytes(packed(later, bundle.files))
+    edited.write_bytes(pack_bundle(later, bundle.files))
     with pytest.raises(KeysteadError, match="not as this lab wrote it"):
         use(folder.path, seeks(read(edited)), now)  # by somebody who made its digest anew
     newer = bundle_of(folder, tmp_path / "two")
@@ -288,7 +288,7 @@ async def test_a_lab_that_is_not_there_is_told(folder: LabFolder, tmp_path: Path
         joined = JoinedFolder(bundle)
         holding: Any = SimpleNamespace(page=SimpleNamespace(supervisor_time=time.monotonic))
         with pytest.raises(KeysteadError, match="the lab far is not reached") as refused:
-            await joining._opened(bundle, joined, f"nats://{bundle.manifest.address}", holding)
+            await joining._open_client(bundle, joined, f"nats://{bundle.manifest.address}", holding)
         joined.close()
     assert refused.value.id == "KS-AGENT-006"
 

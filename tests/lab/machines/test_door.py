@@ -19,7 +19,7 @@ from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from lab.machines import trust
 from lab.machines.door import context, serve
-from lab.machines.listening import Address, Door, address, kept
+from lab.machines.listening import Address, Door, address, find_address
 from lab.schema.errors import KeysteadError
 from services.runtime.real.secured import DOOR_NAME, Secured
 
@@ -42,7 +42,7 @@ async def broker(name: bytes) -> tuple[asyncio.Server, int]:
 @pytest_asyncio.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
     """Of a door in front of a control broker; the data broker is down."""
-    certificate, key = trust.made(tmp_path / "door", "far")
+    certificate, key = trust.ensure_door_certificate(tmp_path / "door", "far")
     control, inner = await broker(b"control")
     down, gone = await broker(b"data")
     down.close()
@@ -80,7 +80,7 @@ async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_pat
     await control.start()
     await door.start({"control": control.url})
     way = Secured(str(tmp_path / "door" / "ca.pem"), "control")
-    client = ControlClient(f"nats://{kept(tmp_path)}", seed, "machine-east", secured=way)
+    client = ControlClient(f"nats://{find_address(tmp_path)}", seed, "machine-east", secured=way)
     await client.open()
     try:
         for down_s in (0.0, 1.0):  # one try to come back meanwhile, and several
@@ -137,7 +137,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_another_labs_door_is_a_stranger(tmp_path: Path, port: int) -> None:
-    trust.made(tmp_path / "other" / "door", "far")
+    trust.ensure_door_certificate(tmp_path / "other" / "door", "far")
 
     def knock() -> None:
         with socket.create_connection(("127.0.0.1", port)) as plain:
@@ -168,7 +168,7 @@ def test_addresses_are_written_as_they_are_read() -> None:
 
 
 async def test_strangers_who_say_nothing_give_way_to_who_comes_next(tmp_path: Path) -> None:
-    certificate, key = trust.made(tmp_path / "door", "far")
+    certificate, key = trust.ensure_door_certificate(tmp_path / "door", "far")
     control, inner = await broker(b"control")
     secure = context(str(certificate), str(key), ["control"])
     door = await serve("127.0.0.1", 0, secure, {"control": [inner]}, handshakes=4)

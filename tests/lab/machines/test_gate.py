@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from lab.machines import gate as module
-from lab.machines.gate import Gate, opened
+from lab.machines.gate import Gate, open_gate
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -130,24 +130,24 @@ def bundle(gate: str | None) -> Any:
 
 async def test_it_is_at_the_port_of_before_or_where_the_file_says(tmp_path: Path) -> None:
     first, again, other = Gate(tmp_path), Gate(tmp_path), Gate(tmp_path)
-    assert await opened(first, bundle(None), tmp_path) == "" and not first.port
-    at = await opened(first, bundle(""), tmp_path)
+    assert await open_gate(first, bundle(None), tmp_path) == "" and not first.port
+    at = await open_gate(first, bundle(""), tmp_path)
     assert at == f"127.0.0.1:{first.port}"
-    assert await opened(other, bundle("east.example:0"), tmp_path) != at, "it is taken"
+    assert await open_gate(other, bundle("east.example:0"), tmp_path) != at, "it is taken"
     first.close()
     other.close()
     (tmp_path / "gate").write_text(str(first.port))
-    assert await opened(again, bundle(""), tmp_path) == at
+    assert await open_gate(again, bundle(""), tmp_path) == at
     again.close()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         told = f"east.example:{taken.getsockname()[1]}"
         with pytest.raises(KeysteadError, match="machine east cannot listen at 127") as refused:
-            await opened(Gate(tmp_path), bundle(told), tmp_path)
+            await open_gate(Gate(tmp_path), bundle(told), tmp_path)
     assert refused.value.id == "KS-AGENT-012"
     named = Gate(tmp_path)
-    assert await opened(named, bundle(told), tmp_path) == told
+    assert await open_gate(named, bundle(told), tmp_path) == told
     named.close()
 
 

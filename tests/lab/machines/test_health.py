@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.machines.checkup import SUPERVISOR, address_file, asked
+from lab.machines.checkup import SUPERVISOR, address_file, ask_health
 from lab.machines.health import Health, serve
 from lab.state.peer import Peer
 from tests.impostor import NOBODY, impostor, needs_root
@@ -25,7 +25,7 @@ async def well() -> Health:
 
 
 async def heard(folder: Path) -> tuple[bool, str]:
-    told = await asyncio.to_thread(asked, str(folder), SUPERVISOR)
+    told = await asyncio.to_thread(ask_health, str(folder), SUPERVISOR)
     return told.well, told.text
 
 
@@ -61,7 +61,7 @@ def test_another_user_who_answers_in_its_place_is_not_believed(tmp_path: Path) -
     name = f"keystead-test/{os.urandom(8).hex()}"
     Path(address_file(str(tmp_path), SUPERVISOR)).write_text(name)
     with impostor(name, WELL):
-        told = asked(str(tmp_path), SUPERVISOR)
+        told = ask_health(str(tmp_path), SUPERVISOR)
     assert not told.well
     assert told.text == f"user {NOBODY} answers in the place of supervisor"
 
@@ -77,15 +77,15 @@ def test_the_owner_of_the_folder_and_root_are_believed(
 
 
 def test_a_lab_that_keeps_no_address_is_not_well(tmp_path: Path) -> None:
-    assert asked(str(tmp_path), SUPERVISOR).text == "supervisor does not answer"
+    assert ask_health(str(tmp_path), SUPERVISOR).text == "supervisor does not answer"
     place = Path(address_file(str(tmp_path), SUPERVISOR))
     os.mkfifo(place)
     begun = time.monotonic()
-    assert not asked(str(tmp_path), SUPERVISOR).well, "a pipe is no file"
+    assert not ask_health(str(tmp_path), SUPERVISOR).well, "a pipe is no file"
     place.unlink()
     for data in (b"", b"x" * 200, b"nobody-listens-here"):
         place.write_bytes(data)
-        assert not asked(str(tmp_path), SUPERVISOR).well, data
+        assert not ask_health(str(tmp_path), SUPERVISOR).well, data
     assert time.monotonic() - begun < 1
 
 

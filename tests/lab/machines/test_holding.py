@@ -13,7 +13,7 @@ import pytest
 from lab.brokers.control_plane import NoAnswer
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.part import Part, sealed
+from lab.machines.part import Part, seal_part
 from lab.members import holding as module
 from lab.members.holding import Holding
 from lab.members.joined import JoinedFolder
@@ -228,7 +228,7 @@ async def test_what_is_private_of_a_host_that_comes_is_kept_by_a_taken_run_alone
     )
 
     def keep(run: str, key: bytes) -> KeepIdentities:
-        return KeepIdentities(run=run, box=sealed(part, run, key))
+        return KeepIdentities(run=run, box=seal_part(part, run, key))
 
     with pytest.raises(InvalidState):
         await ask(holding, keep(holding.run, holding.key))

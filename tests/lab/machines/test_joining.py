@@ -19,7 +19,7 @@ class Agents:
     def __init__(self) -> None:
         self.alive, self.starts, self.may = True, 0, True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.alive = False
 
     async def start(self, within_s: float) -> None:
@@ -45,7 +45,7 @@ class Holding:
     def look_back(self) -> None:
         pass
 
-    def held(self) -> tuple[()]:
+    def list_processes(self) -> tuple[()]:
         return ()
 
 

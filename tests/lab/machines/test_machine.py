@@ -183,15 +183,15 @@ async def test_the_worst_error_is_told_from_when_it_was_asked_for(
     machine: Machine, agent: Agent
 ) -> None:
     await machine.take("r1", {})
-    calm = machine.watched()
+    calm = machine.watch_clock_error()
     await asyncio.sleep(0.2)
     assert calm() < 0.1
-    worst = machine.watched()
+    worst = machine.watch_clock_error()
     agent.ahead_s += 600  # it stood still for ten minutes
     await asyncio.sleep(0.3)
     assert worst() == pytest.approx(600, abs=1) and machine.offset.jumps == 1
     assert machine.joined.is_set(), "no lease goes by that clock"
-    later = machine.watched()
+    later = machine.watch_clock_error()
     await asyncio.sleep(0.1)
     assert later() < 0.1
 
@@ -257,6 +257,6 @@ async def test_what_is_private_of_a_host_that_came_later_is_there_before_its_pro
     await machine.spawn("ks", later)
     kept, started = agent.asked[-2:]
     assert isinstance(kept, KeepIdentities) and isinstance(started, StartProcess)
-    assert key.opened(kept.box, "part of a bundle for run r1").reveal() == msgspec.msgpack.encode(
+    assert key.open_box(kept.box, "part of a bundle for run r1").reveal() == msgspec.msgpack.encode(
         part
     )

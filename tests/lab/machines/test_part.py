@@ -11,7 +11,7 @@ import pytest
 from lab.brokers.identities import Identities
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.part import Part, part_of, sealed, unsealed
+from lab.machines.part import Part, part_of, seal_part, unseal_part
 from lab.members.joined import JoinedFolder
 from lab.state.state_folder import LabFolder
 from protocol.crypto.transfer import OneTimeKey
@@ -46,14 +46,14 @@ def test_it_has_what_is_private_of_the_host_and_nothing_of_others(
 
 def test_only_the_run_that_it_is_for_opens_it(part: Part) -> None:
     key = OneTimeKey()
-    box = sealed(part, "r1", key.public)
+    box = seal_part(part, "r1", key.public)
     assert not [data for data in part.files.values() if data in box]
-    assert unsealed(box, "r1", key, "far", "east") == part
+    assert unseal_part(box, "r1", key, "far", "east") == part
     for run, other in (("r2", key), ("r1", OneTimeKey())):
         with pytest.raises(CryptographicFailure):
-            unsealed(box, run, other, "far", "east")
+            unseal_part(box, run, other, "far", "east")
     with pytest.raises(InvalidArgument):
-        sealed(part, "r1", b"")  # an agent that told no key
+        seal_part(part, "r1", b"")  # an agent that told no key
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_what_names_more_than_it_is_for_is_refused(
     part: Part, change: dict[str, Any], told: str
 ) -> None:
     key = OneTimeKey()
-    box = sealed(msgspec.structs.replace(part, **change), "r1", key.public)
+    box = seal_part(msgspec.structs.replace(part, **change), "r1", key.public)
     with pytest.raises(Malformed, match=told):
-        unsealed(box, "r1", key, "far", "east")
+        unseal_part(box, "r1", key, "far", "east")
 
 
 def test_an_agent_that_is_started_again_has_it(

@@ -55,6 +55,6 @@ def test_one_that_cannot_be_read_for_a_moment_is_looked_at_again(
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(roster, "issued", refused)
+            patched.setattr(roster, "read_issued", refused)
             assert watch._look() == []
     assert watch._look() == ["east"]

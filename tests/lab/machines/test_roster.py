@@ -146,7 +146,7 @@ async def test_a_run_without_a_machine_or_its_clock_counts_neither_way(
     east, doubts = roster.machines["east"], doubts_of(roster.machines.values())
     assert east.run == "r1"
     assert doubts() == []
-    east._erred(0.5)
+    east._record_clock_error(0.5)
     assert ["KS-AGENT-010" in doubt for doubt in doubts()] == [True]
     east.offset.known = Sample(0.0, 0.001)
     later = doubts_of(roster.machines.values())

@@ -23,7 +23,7 @@ from lab.machines.access import attach
 from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.listening import Address, Door, kept
+from lab.machines.listening import Address, Door, find_address
 from lab.members import joining
 from lab.members.joined import JoinedFolder
 from lab.schema.errors import KeysteadError
@@ -53,7 +53,7 @@ def access(folder: Path, address: object = None, seed: str = "", authority: str 
     return msgspec.json.encode(
         Access(
             lab="other",
-            address=str(address or kept(folder)),
+            address=str(address or find_address(folder)),
             seed=seed or Identities.load(folder).control(CLI).seed,
             authority=authority or (folder / "door" / "ca.pem").read_text(),
         )
@@ -84,7 +84,7 @@ async def test_a_key_that_the_lab_does_not_know(door: Path, tmp_path: Path) -> N
 
 
 async def test_the_door_of_another_lab(door: Path, tmp_path: Path) -> None:
-    made, _ = trust.made(tmp_path / "third", "third")
+    made, _ = trust.ensure_door_certificate(tmp_path / "third", "third")
     authority = (made.parent / "ca.pem").read_text()
     id, text, fix = await refused(access(door, authority=authority))
     assert id == "KS-AGENT-011" and "no certificate of this lab" in text and "new file" in fix
@@ -112,11 +112,11 @@ async def test_an_agent_with_a_bundle_of_another_lab(
 ) -> None:
     """As when a lab was made anew at the same address: its authority is another one."""
     path = tmp_path / "east.bundle"
-    issue("far", "east", path, str(kept(door)), 60.0)
+    issue("far", "east", path, str(find_address(door)), 60.0)
     bundle = read(path)
     joined = JoinedFolder(bundle)
     holding: Any = SimpleNamespace(page=SimpleNamespace(supervisor_time=time.monotonic))
     with pytest.raises(KeysteadError, match="no certificate of this lab") as caught:
-        await joining._opened(bundle, joined, f"nats://{bundle.manifest.address}", holding)
+        await joining._open_client(bundle, joined, f"nats://{bundle.manifest.address}", holding)
     joined.close()
     assert caught.value.id == "KS-AGENT-011" and "port is open" not in caught.value.fix

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.client import Lab, Owned
-from lab.forensics.archives import archive_of, opened, recovery_key_of
+from lab.forensics.archives import archive_of, open_archive, recovery_key_of
 from protocol.errors import CryptographicFailure
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import ListVms
@@ -82,13 +82,13 @@ def test_without_a_tpm_what_lies_beside_it_opens_it(bare: World) -> None:
 def test_only_the_recovery_key_in_force_opens_a_sealed_one(world: World) -> None:
     key = world.run(recovery_key_of(world.lab, HOST))
     data = world.run(world.lab.disk_file(HOST, FILE))
-    assert opened(data, key).host_key is not None
+    assert open_archive(data, key).host_key is not None
     wrong = "1" + key[1:] if key[0] != "1" else "2" + key[1:]
     for given in ("", "no digits", wrong):
         with pytest.raises(CryptographicFailure):
-            opened(data, given)
+            open_archive(data, given)
     with pytest.raises(CryptographicFailure):
-        opened(data[:100] + bytes([data[100] ^ 1]) + data[101:], key)
+        open_archive(data[:100] + bytes([data[100] ^ 1]) + data[101:], key)
     world.run(world.lab.ask(HOST, Esxcli(arguments=ROTATE)))
     with pytest.raises(CryptographicFailure):
         world.run(archive_of(world.lab, HOST, key))

@@ -11,7 +11,7 @@ from chaos.history import records_of
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault
-from chaos.recording import packed
+from chaos.recording import read_packed
 from lab.local.matrix import matrix, story
 from lab.matrix.run import Wanted, play_matrix, result_of
 from lab.runs.store import RunFolder
@@ -83,7 +83,7 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
         for evidence in row.evidence:
             path = RunFolder(evidence.run).path / "stagings" / f"{evidence.staging}.msgpack"
             with path.open("rb") as file:
-                records = {record.seq: record for record in records_of(packed(file))}
+                records = {record.seq: record for record in records_of(read_packed(file))}
             assert evidence.records
             assert {records[seq].data["event"] for seq in evidence.records} == {row.event}
 

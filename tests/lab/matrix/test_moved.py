@@ -12,7 +12,7 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import Agreement
 from lab.cli.main import run
 from lab.local.matrix import matrix, story
-from lab.matrix.moved import moved
+from lab.matrix.moved import list_moved
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 
@@ -119,8 +119,8 @@ def test_parts_and_causes_move_too_and_what_is_void_tells_nothing() -> None:
     after = {"after_fault_ends": "unlocked, power-on ok"}
     parts = {"in_grace": "OK", "evicted": "OK", **after}
     rows = [row(), row(verdict=Agreement.VOID), row(verdict=Agreement.DISAGREE, parts=parts)]
-    [one] = moved(rows)
+    [one] = list_moved(rows)
     assert (one.was, one.now) == ("evicted: LK", "evicted: OK")
     same = {"in_grace": "OK", "evicted": "LK", **after}
-    [cause] = moved([row(verdict=Agreement.DISAGREE, parts=same)])
+    [cause] = list_moved([row(verdict=Agreement.DISAGREE, parts=same)])
     assert cause.was == cause.now == ""

@@ -14,7 +14,7 @@ from chaos.matrix.play import Played
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.verdict import Exit
-from lab.matrix.bench import searched
+from lab.matrix.bench import apply_finding
 from lab.matrix.outcome import Outcome
 from lab.matrix.pool import each
 from lab.matrix.run import Result, exit_of
@@ -71,7 +71,7 @@ def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
 def test_a_key_in_clear_is_of_every_event_and_a_search_that_saw_nothing_makes_them_void(
     found: Finding, exposed: str, void: str
 ) -> None:
-    played = searched(Played(event=Event.E3, letter="OK", exposed="e3-off in a disk"), found)
+    played = apply_finding(Played(event=Event.E3, letter="OK", exposed="e3-off in a disk"), found)
     assert (played.letter, played.exposed, played.void) == ("OK", exposed, void)
 
 

@@ -7,7 +7,7 @@ import pytest
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, Event, Fault
-from lab.matrix.topologies import HOSTS_IN_ONE, packed, topology_of
+from lab.matrix.topologies import HOSTS_IN_ONE, pack_processes, topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
 
@@ -23,7 +23,7 @@ from protocol.terms import Role
 def test_hosts_of_one_event_never_share_a_process(block: Block, events: tuple[Event, ...]) -> None:
     staging = Staging(block=block, fault=Fault.F1, boot=Boot.ORDERLY, events=events)
     usual = topology_of(staging, TpmBackend.MODEL)
-    made = packed(usual)
+    made = pack_processes(usual)
     assert made.nodes == usual.nodes
     assert sorted(node for group in made.groups for node in group) == sorted(
         node for group in usual.groups for node in group

@@ -27,7 +27,7 @@ async def agents(tmp_path: Path) -> AsyncIterator[Agents]:
     made = Agents(tmp_path / "logs" / "fork.err", real_tpms=False)
     await made.start()
     yield made
-    made.close()
+    await made.close()
 
 
 def config(folder: Path) -> AgentConfig:
@@ -87,7 +87,7 @@ async def test_a_fork_server_that_was_killed_is_told_at_once(
 COPY = f"""
 import asyncio, gc, os, signal, sys
 from pathlib import Path
-from lab.processes.agents import Agents, begin, copied_server, log_of
+from lab.processes.agents import Agents, begin, build_copied_server, log_of
 from services.runtime.forking.connection import Connection
 from services.runtime.forking.copied import CopiedServer
 
@@ -106,14 +106,14 @@ async def main(folder, server):
     os.kill(server.pid, signal.SIGKILL)
     while agents.alive:
         await asyncio.sleep(0.01)
-    agents.close()
+    await agents.close()
     await agents.start()
     print(type(agents._connection).__name__, agents.alive)
-    agents.close()
+    await agents.close()
 
 gc.disable()  # as a worker does
 folder = Path(sys.argv[1])
-server = copied_server()
+server = build_copied_server()
 begin(server, folder)
 asyncio.run(main(folder, server))
 """

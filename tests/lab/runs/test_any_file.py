@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chaos.errors import EXPLANATIONS
 from chaos.experiment.lint import BadExperiment, check_experiment
 from chaos.yaml_file import read_yaml
-from lab.local.experiment_files import lint, prepared
+from lab.local.experiment_files import lint, prepare_experiment
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -110,7 +110,7 @@ def test_an_experiment_that_is_found_wrong_shrinks(draw: random.Random) -> None:
 def _prepared(path: Path, refused: bool) -> None:
     """``run`` refuses nothing that ``lint`` takes."""
     try:
-        prepared(str(path), None, "model", "sim")
+        prepare_experiment(str(path), None, "model", "sim")
     except KeysteadError as error:
         _told(error)
         assert refused, f"run refuses it: {error}"

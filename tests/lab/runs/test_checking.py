@@ -15,7 +15,7 @@ from lab.cli.describe import describe_run
 from lab.cli.options import Format, Options
 from lab.cli.program import build
 from lab.local.checking import check, reproduce
-from lab.local.experiment_files import prepared
+from lab.local.experiment_files import prepare_experiment
 from lab.local.runs import describe
 from lab.play import play
 from lab.play.begin import begin
@@ -140,14 +140,14 @@ def test_the_command_that_plays_it_again_on_real_processes_makes_the_same_plan(
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "a home"))
     file = tmp_path / "mine.yaml"
     file.write_text(SHORT.replace("at: 5s", "at: '${apart}'") + "with: {apart: 5s}\n")
-    made = prepared(str(file), 5, tpm, "lab", given)
+    made = prepare_experiment(str(file), 5, tpm, "lab", given)
     folder = begin(made, "lab", scan=scan)
     file.unlink()
     command = reproduce(folder.record())
     copy = shlex.quote(str(folder.path / "experiment.yaml"))
     assert command == f"keystead chaos run {copy} --mode lab --seed 5{options}"
     words = shlex.split(command)
-    again = prepared(words[3], 5, tpm, "lab", given)
+    again = prepare_experiment(words[3], 5, tpm, "lab", given)
     same = msgspec.structs.replace(again.plan, file=made.plan.file)
     assert (same, again.topology) == (made.plan, made.topology)
     _, bound, _ = build().parse_args(words[1:], print_error=False, exit_on_error=False)
@@ -158,7 +158,7 @@ def test_a_shipped_experiment_is_played_again_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
-    folder = begin(prepared("edge-outage-reboot", 5, None, "lab"), "lab")
+    folder = begin(prepare_experiment("edge-outage-reboot", 5, None, "lab"), "lab")
     assert reproduce(folder.record()) == (
         "keystead chaos run edge-outage-reboot --mode lab --seed 5"
     )

@@ -57,7 +57,7 @@ def test_a_run_is_played_as_long_as_one_holds_it() -> None:
     with another_process(folder.run):
         folder.release()
         assert folder.word() == RUNNING
-        with folder.held():
+        with folder.lock():
             assert folder.word() == RUNNING
     assert folder.word() == BROKEN_OFF
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.local.experiment_files import lint, prepared
+from lab.local.experiment_files import lint, prepare_experiment
 from lab.schema.errors import KeysteadError
 
 HEAD = """\
@@ -34,7 +34,7 @@ def linted(text: str, folder: Path) -> list[str]:
     path.write_text(text)
     items = list(lint(str(path)).items)
     try:
-        prepared(str(path), None, "libtpms", "lab")
+        prepare_experiment(str(path), None, "libtpms", "lab")
     except KeysteadError as error:
         assert error.exit_code == 4 and items, f"run refuses what lint does not: {error}"
     return [item.removeprefix(f"{folder}/") for item in items]

@@ -17,7 +17,7 @@ from chaos.experiment.resolve import plan as make_plan
 from chaos.keeper import FaultKeeper
 from chaos.lab import Directory
 from chaos.progress import quiet
-from chaos.recording import pack, packed
+from chaos.recording import pack, read_packed
 from lab.client import Lab
 from lab.local.runs import runs
 from lab.play import play
@@ -113,7 +113,7 @@ def test_a_history_that_says_something_else_is_told_in_words(
     """The trace hashes are equal: what a record says is compared too."""
     folder, _ = stored(prepared)
     with folder.history.open("rb") as file:
-        values = [msgspec.msgpack.decode(raw) for raw in packed(file)]
+        values = [msgspec.msgpack.decode(raw) for raw in read_packed(file)]
     place = next(n for n, value in enumerate(values) if value["type"] == "probe")
     values[place] = change(values[place])
     folder.history.write_bytes(b"".join(map(pack, values)))

@@ -11,7 +11,7 @@ from chaos.conversation import End, Said, conversation
 from chaos.recording import pack
 from lab.cli.options import Format, Options
 from lab.cli.tap import tap
-from lab.local.conversation import Wanted, told
+from lab.local.conversation import Wanted, read_conversation
 from lab.play import play
 from lab.play.begin import begin
 from lab.play.prepare import prepare
@@ -40,11 +40,11 @@ def home(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(run: RunFolder, wanted: Wanted) -> list[Said]:
-    return [one for one in told(run.run, wanted) if isinstance(one, Said)]
+    return [one for one in read_conversation(run.run, wanted) if isinstance(one, Said)]
 
 
 def test_all_that_was_said_is_there_and_its_end_counts_it(run: RunFolder) -> None:
-    *whole, end = told(run.run, Wanted())
+    *whole, end = read_conversation(run.run, Wanted())
     assert end == End(messages=len(whole), dropped=0, gaps=0)
     assert len(whole) > 4
     assert {one.kind for one in whole if isinstance(one, Said)} >= {"request", "reply"}
@@ -81,10 +81,10 @@ def test_the_command_prints_it(run: RunFolder, capsys: pytest.CaptureFixture[str
 
 def test_what_cannot_be_told_is_refused(run: RunFolder) -> None:
     with pytest.raises(KeysteadError, match="no message is called Hello") as caught:
-        told(run.run, Wanted(message="Hello"))
+        read_conversation(run.run, Wanted(message="Hello"))
     assert caught.value.id == "KS-USE-002"
     with pytest.raises(KeysteadError) as caught:
-        told("no-such-run", Wanted())
+        read_conversation("no-such-run", Wanted())
     assert caught.value.id == "KS-RUN-001"
     with pytest.raises(KeysteadError, match=r"no node kmz spoke .* did you mean kms\?") as caught:
         tap(run.run, node="kmz")

@@ -11,7 +11,7 @@ import pytest
 
 from chaos.observe.listing import all_hosts, all_vms
 from lab.building.course import Course, Pace, unheard
-from lab.building.provision import named, provision, start_nodes, wait_ready
+from lab.building.provision import format_names, provision, start_nodes, wait_ready
 from lab.schema.errors import KeysteadError
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
@@ -192,6 +192,6 @@ def test_a_rate_and_the_time_that_remains_are_told_in_words() -> None:
 
 
 def test_of_many_names_the_first_are_told() -> None:
-    assert named([]) == "none"
-    assert named(["a", "b"]) == "a, b"
-    assert named([str(n) for n in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert format_names([]) == "none"
+    assert format_names(["a", "b"]) == "a, b"
+    assert format_names([str(n) for n in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"

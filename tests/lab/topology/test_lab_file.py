@@ -262,6 +262,24 @@ def test_who_comes_by_kmip_has_no_way_in_over_the_bus() -> None:
     assert nodes["c"].keys() == {"vcenter", "esxi-001", "esxi-002", "esxi-003"}
 
 
+def scopes_at(lab: str, **changes: Any) -> dict[str, str]:
+    """Who may come to the first key server of a shipped lab, and the scope of each."""
+    server = next(n for n in plan(load(lab, **changes)).nodes if n.role is Role.KMS)
+    return {who: grant.get("scope", "") for who, grant in server.config["identities"].items()}
+
+
+def test_each_client_of_a_key_server_has_a_scope_of_its_own() -> None:
+    """A vCenter, and the hosts of each vSAN; a Key Provider Service has that of the console, where
+    primary keys are made."""
+    assert scopes_at("two-vcenters") == {"vcenter-a": "vcenter-a", "vcenter-b": "vcenter-b"}
+    vsan = scopes_at("vsan")
+    hosts = {who: scope for who, scope in vsan.items() if who.startswith("esxi-")}
+    assert vsan["vcenter"] == "vcenter" and set(hosts.values()) == {"vcenter.cluster-a"}
+    trusted = scopes_at("trusted")
+    services = [scope for who, scope in trusted.items() if who.startswith("keyprovider")]
+    assert services and set(services) == {""}
+
+
 def test_key_servers_whose_rows_of_reads_may_wait() -> None:
     made = plan(load("default", kms={"replicas": 2, "audit": "buffered"}))
     nodes = [spec for spec in made.nodes if spec.role is Role.KMS]

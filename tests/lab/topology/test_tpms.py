@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.client import Lab
-from lab.local.experiment_files import prepared
+from lab.local.experiment_files import prepare_experiment
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology
@@ -46,7 +46,7 @@ def tpms(topology: Topology, role: Role = Role.ESXI) -> list[TpmBackend]:
 def test_no_mode_gives_a_tpm_to_a_host_that_has_none(
     mode: str, asked: str | None, with_tpm: TpmBackend
 ) -> None:
-    played = prepared(HALF, 1, asked, mode).topology
+    played = prepare_experiment(HALF, 1, asked, mode).topology
     assert tpms(played) == [with_tpm, with_tpm, NONE, NONE]
 
 

@@ -29,4 +29,4 @@ def _without(original: Any) -> Any:
 
 
 plant(boot, "first_boot", _kept)
-plant(boot, "_unsealed", _without)
+plant(boot, "_unseal_config_key", _without)

@@ -15,4 +15,4 @@ def _idle(original: Any) -> Any:
     return settled
 
 
-plant(AnchorKeeper, "settled", _idle)
+plant(AnchorKeeper, "confirm", _idle)

@@ -19,4 +19,4 @@ def _sure(original: Any) -> Any:
     return judged
 
 
-plant(Hypotheses, "judged", _sure)
+plant(Hypotheses, "judge", _sure)

@@ -17,4 +17,4 @@ def _written(original: Any) -> Any:
     return unsealed
 
 
-plant(boot, "_unsealed", _written)
+plant(boot, "_unseal_config_key", _written)

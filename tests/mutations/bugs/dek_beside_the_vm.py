@@ -29,5 +29,5 @@ def _written(original: Any) -> Any:
     return create
 
 
-plant(registration, "encrypted_config", _noted)
+plant(registration, "encrypt_config", _noted)
 plant(registration, "create", _written)

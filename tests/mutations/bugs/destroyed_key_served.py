@@ -33,5 +33,5 @@ def _found(original: Any) -> Any:
     return find
 
 
-plant(performing, "_moved", _undead)
+plant(performing, "_transition", _undead)
 plant(store, "find", _found)

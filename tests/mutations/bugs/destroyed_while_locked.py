@@ -18,4 +18,4 @@ def _unlocked(_: Any) -> Any:
     return locked
 
 
-plant(registration, "locked", _unlocked)
+plant(registration, "hold_lock", _unlocked)

@@ -40,4 +40,4 @@ def _drop(host: Any, key_id: Any) -> None:
 
 
 plant(Host, "__init__", _known)
-plant(performing, "_moved", _far)
+plant(performing, "_transition", _far)

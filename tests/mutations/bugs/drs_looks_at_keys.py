@@ -11,7 +11,7 @@ from tests.mutations.bugs.planting import plant
 
 def _careful(original: Any) -> Any:
     def takes_encrypted(self: Any, host: Any, *, own: bool) -> bool:
-        session = self._sessions.connected_to(host)
+        session = self._sessions.find_connected(host)
         safe = session is not None and session.summary is not None
         safe = safe and session.summary.crypto_state is HostCryptoState.SAFE
         return safe and bool(original(self, host, own=own))

@@ -19,4 +19,4 @@ def _with_a_number(original: Any) -> Any:
     return numbered
 
 
-plant(Draft, "numbered", _with_a_number)
+plant(Draft, "with_sequence", _with_a_number)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.crypto.tokens import AttestationClaims, opened
+from protocol.crypto.tokens import AttestationClaims, verify_token
 from services.keyprovider import service
 from tests.mutations.bugs.planting import plant
 
@@ -15,7 +15,7 @@ def _of_any_group(original: Any) -> Any:
     def authorize(token: bytes, host: Any, configuration: Any, **times: Any) -> Any:
         issuers = configuration.attestation_services
         try:
-            claims = opened(token, [i.certificate for i in issuers], AttestationClaims)
+            claims = verify_token(token, [i.certificate for i in issuers], AttestationClaims)
         except ValueError:
             return original(token, host, configuration, **times)
         same = tuple(msgspec.structs.replace(i, group=claims.group) for i in issuers)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from chaos.observe.guests import Guests
 from tests.mutations.bugs.planting import plant
 
-plant(Guests, "planted", lambda original: lambda self: ())
+plant(Guests, "list_planted", lambda original: lambda self: ())

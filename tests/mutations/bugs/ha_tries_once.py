@@ -5,4 +5,4 @@ from __future__ import annotations
 from services.esxi.ha import restarts
 from tests.mutations.bugs.planting import plant
 
-plant(restarts, "refused", lambda original: lambda *facts, **limits: None)
+plant(restarts, "after_refusal", lambda original: lambda *facts, **limits: None)

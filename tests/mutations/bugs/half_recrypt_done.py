@@ -23,4 +23,4 @@ def _half(original: Any) -> Any:
     return rewrapped_config
 
 
-plant(recrypt, "rewrapped_config", _half)
+plant(recrypt, "rewrap_config", _half)

@@ -19,5 +19,5 @@ def _in_clear(original: Any) -> Any:
     return kept
 
 
-plant(NativeKeys, "kept", _in_clear)
+plant(NativeKeys, "wrap_kdk", _in_clear)
 plant(NativeKeys, "kdk", lambda _: lambda self, row: KeyMaterial(row.native.wrapped))

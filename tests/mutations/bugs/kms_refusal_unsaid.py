@@ -21,7 +21,7 @@ def _silent(original: Any) -> Any:
             return ran
 
         try:
-            await self._database.transact(run, partial(self._noted, loads, group))
+            await self._database.transact(run, partial(self._finish_group, loads, group))
         except OSError:
             for message, done in zip(group, ran, strict=False):
                 message.done = Done(done.value, Written())

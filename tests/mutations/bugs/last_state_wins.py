@@ -5,4 +5,4 @@ from __future__ import annotations
 from services.kms import states
 from tests.mutations.bugs.planting import plant
 
-plant(states, "joined", lambda original: lambda mine, theirs: theirs)
+plant(states, "join_states", lambda original: lambda mine, theirs: theirs)

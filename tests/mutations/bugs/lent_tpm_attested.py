@@ -18,4 +18,4 @@ def _of_any_host(original: Any) -> Any:
     return counted
 
 
-plant(store, "counted", _of_any_host)
+plant(store, "update_counters", _of_any_host)

@@ -32,4 +32,4 @@ def _keep(datastore: Any, vm: Any) -> None:
     datastore.unlock = unlock
 
 
-plant(power, "lock_kept", lambda original: _kept)
+plant(power, "lock_and_keep", lambda original: _kept)

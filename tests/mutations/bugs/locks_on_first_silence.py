@@ -42,4 +42,4 @@ def _hasty(original: Any) -> Any:
 
 
 plant(VCenter, "__init__", _known)
-plant(KeyServerContacts, "failed", _hasty)
+plant(KeyServerContacts, "record_failure", _hasty)

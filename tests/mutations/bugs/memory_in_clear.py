@@ -22,5 +22,5 @@ def _of_clear(original: Any) -> Any:
     return found
 
 
-plant(vmem, "kept", _in_clear)
-plant(vmem, "found", _of_clear)
+plant(vmem, "pack_vmem", _in_clear)
+plant(vmem, "unpack_vmem", _of_clear)

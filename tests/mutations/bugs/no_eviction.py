@@ -15,4 +15,4 @@ def _none(original: Any) -> Any:
     return expired_providers
 
 
-plant(remediation, "expired_providers", _none)
+plant(remediation, "find_expired_providers", _none)

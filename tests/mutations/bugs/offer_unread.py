@@ -15,4 +15,4 @@ def _trusting(original: Any) -> Any:
     return offered
 
 
-plant(incoming, "_offered", _trusting)
+plant(incoming, "_read_offered_config", _trusting)

@@ -22,4 +22,4 @@ def _unchanged(original: Any) -> Any:
     return offered
 
 
-plant(incoming, "_offered", _unchanged)
+plant(incoming, "_read_offered_config", _unchanged)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from protocol.messages import pages
 from tests.mutations.bugs.planting import plant
 
-plant(pages, "encoded_size", lambda original: lambda value: 1)
+plant(pages, "size_on_wire", lambda original: lambda value: 1)

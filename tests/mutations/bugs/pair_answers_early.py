@@ -15,4 +15,4 @@ def _early(original: Any) -> Any:
     return settled
 
 
-plant(Pair, "settled", _early)
+plant(Pair, "confirm", _early)

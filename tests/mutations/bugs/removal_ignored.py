@@ -15,4 +15,4 @@ def _deaf(original: Any) -> Any:
     return disabled
 
 
-plant(persistence, "disabled", _deaf)
+plant(persistence, "disable_persistence", _deaf)

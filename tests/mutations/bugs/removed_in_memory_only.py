@@ -12,7 +12,7 @@ from tests.mutations.bugs.planting import plant
 
 async def _disable(host: Any, *, remove_all: bool) -> None:
     knob = host.node.knobs.disable_keeps_store
-    host.archive.now = persistence.disabled(
+    host.archive.now = persistence.disable_persistence(
         host.archive.now, remove_all=remove_all, disable_keeps_store=knob
     )
     await host.archive.save(Section.PERSISTENCE)

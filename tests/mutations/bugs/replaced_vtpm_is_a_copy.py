@@ -19,4 +19,4 @@ def _copied(original: Any) -> Any:
     return taken
 
 
-plant(clone, "_taken", _copied)
+plant(clone, "_read_source", _copied)

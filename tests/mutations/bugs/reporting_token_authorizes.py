@@ -20,4 +20,4 @@ def _as_authorizing(original: Any) -> Any:
     return _signed
 
 
-plant(access, "_signed", _as_authorizing)
+plant(access, "_verify_issuer", _as_authorizing)

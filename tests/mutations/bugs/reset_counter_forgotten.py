@@ -12,4 +12,4 @@ def _of_nothing_known(original: Any) -> Any:
     return lambda known, quoted, host: original(None, quoted, host)
 
 
-plant(store, "counted", _of_nothing_known)
+plant(store, "update_counters", _of_nothing_known)

@@ -23,4 +23,4 @@ def _storm(original: Any) -> Any:
     return ended
 
 
-plant(PassQueue, "ended", _storm)
+plant(PassQueue, "end_pass", _storm)

@@ -16,4 +16,4 @@ def _stopped(original: Any) -> Any:
     return resumed
 
 
-plant(revert, "_resumed", _stopped)
+plant(revert, "_resume_guest", _stopped)

@@ -15,5 +15,5 @@ def _plain(original: Any) -> Any:
     return as_it_is
 
 
-plant(StreamCipher, "sealed", _plain)
-plant(StreamCipher, "opened", _plain)
+plant(StreamCipher, "seal_part", _plain)
+plant(StreamCipher, "open_part", _plain)

@@ -16,4 +16,4 @@ def _asked_of_others(original: Any) -> Any:
     return needed
 
 
-plant(provider_handlers, "needed", _asked_of_others)
+plant(provider_handlers, "privileges_for", _asked_of_others)

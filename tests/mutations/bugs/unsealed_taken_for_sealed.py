@@ -14,7 +14,7 @@ def _sealed(original: Any) -> Any:
     async def config_key(host: Any, image: bytes) -> Any:
         protection = read_protection(image)
         if protection.mode is ProtectionMode.NONE:
-            await boot._unsealed(host, protection)
+            await boot._unseal_config_key(host, protection)
         return await original(host, image)
 
     return config_key

@@ -5,4 +5,4 @@ from __future__ import annotations
 from services.vcenter.tasks import registration
 from tests.mutations.bugs.planting import plant
 
-plant(registration, "released", lambda original: lambda keys, hosts: ())
+plant(registration, "release_keys", lambda original: lambda keys, hosts: ())

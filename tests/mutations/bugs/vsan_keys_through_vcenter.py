@@ -43,7 +43,7 @@ def _that_too(original: Any) -> Any:
 def _then_mounts(original: Any) -> Any:
     async def add_keys(host: Host, *args: Any) -> Any:
         results = await original(host, *args)
-        if host.vsan.unmounted():
+        if host.vsan.list_unmounted():
             await mounting.mount(host)
         return results
 

@@ -18,4 +18,4 @@ def _counts_alone(original: Any) -> Any:
     return reserved
 
 
-plant(objects, "_reserved", _counts_alone)
+plant(objects, "_reserve_number", _counts_alone)

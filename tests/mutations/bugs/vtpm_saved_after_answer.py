@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.esxi.vms.files import write
-from services.esxi.vms.nvram import closed, nvram_file
+from services.esxi.vms.nvram import encrypt_nvram, nvram_file
 from services.esxi.vms.vtpm import Vtpm
 from tests.mutations.bugs.planting import plant
 
@@ -18,7 +18,7 @@ def _later(original: Any) -> Any:
         self._number += 1
         file = nvram_file(self.vm, self.device.serial)
         home, rng = self._home, self._means.rng
-        data = closed(self.vm, self.device.ek, state, self._number, home, rng)
+        data = encrypt_nvram(self.vm, self.device.ek, state, self._number, home, rng)
         self._state, self.owed = state, (self.vm, file, data)
         return result
 

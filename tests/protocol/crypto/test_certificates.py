@@ -20,7 +20,7 @@ from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
     common_name,
-    issued,
+    issue_certificate,
     key_digest,
     load,
     new_key,
@@ -65,13 +65,15 @@ def test_a_certificate_signs_itself() -> None:
 def test_an_authority_issues() -> None:
     root_key, key = key_of("r"), key_of("a")
     root = self_signed("root", root_key, SERIAL, START, END, authority=True)
-    made = issued("kms", public_key(key), SERIAL, START, END, issuer=root, issuer_key=root_key)
+    made = issue_certificate(
+        "kms", public_key(key), SERIAL, START, END, issuer=root, issuer_key=root_key
+    )
     load(made).verify_directly_issued_by(load(root))
     assert load(root).extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     with pytest.raises((ValueError, InvalidSignature)):
         load(root).verify_directly_issued_by(load(made))
     with pytest.raises(InvalidArgument, match="another one"):
-        issued("kms", public_key(key), SERIAL, START, END, issuer=root, issuer_key=key)
+        issue_certificate("kms", public_key(key), SERIAL, START, END, issuer=root, issuer_key=key)
 
 
 def test_a_renewed_certificate_has_the_same_key_digest() -> None:
@@ -118,4 +120,4 @@ def test_what_makes_no_certificate_is_refused() -> None:
     spki = other.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for public, why in ((spki, "not of an elliptic curve"), (b"none", "public key: it is none")):
         with pytest.raises(InvalidArgument, match=why):
-            issued("kms", public, SERIAL, START, END, issuer=root, issuer_key=key)
+            issue_certificate("kms", public, SERIAL, START, END, issuer=root, issuer_key=key)

@@ -192,11 +192,15 @@ def test_many_small_counts_are_one_large_one(
     monkeypatch.setattr(provider_backup, "MOST_ROUNDS", 40)
     data = write_backup(BACKUP, "secret")
     found = elements(data)
-    info = next(provider_backup._encrypted(found))
+    info = next(provider_backup._walk_encrypted(found))
 
     def often(element: Element) -> bytes | None:
         safe = element.parts[0] if element.parts else None
-        if safe is not None and info in provider_backup._encrypted((safe,)) and is_list(element):
+        if (
+            safe is not None
+            and info in provider_backup._walk_encrypted((safe,))
+            and is_list(element)
+        ):
             return der(element.tag, written((safe,) * 40, unchanged))
         return None
 
@@ -230,7 +234,7 @@ def test_what_is_encrypted_hides_no_count(read: list[bytes]) -> None:
     """Something that is encrypted again, within what the password opens."""
     data = write_backup(BACKUP, "secret")
     found = elements(data)
-    info = next(provider_backup._encrypted(found))
+    info = next(provider_backup._walk_encrypted(found))
     kind, scheme, box = info.parts
 
     def hiding(clear: bytes) -> bytes:

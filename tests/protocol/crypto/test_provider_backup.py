@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFo
 from protocol.crypto import provider_backup
 from protocol.crypto.der import elements, iterations
 from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import CryptographicFailure, InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
@@ -157,13 +157,13 @@ def test_the_kdk_is_in_clear_only_without_a_password() -> None:
 
 def test_a_secret_opens_for_its_receiver_and_purpose_alone() -> None:
     mine, other, secret = OneTimeKey(), OneTimeKey(), KeyMaterial(b"secret")
-    box = closed(mine.public, secret, "backup")
-    assert mine.opened(box, "backup") == secret
+    box = seal_secret(mine.public, secret, "backup")
+    assert mine.open_box(box, "backup") == secret
     for wrong in ((other, box, "backup"), (mine, box, "password"), (mine, box[:-1], "backup")):
         with pytest.raises(CryptographicFailure):
-            wrong[0].opened(wrong[1], wrong[2])
+            wrong[0].open_box(wrong[1], wrong[2])
     with pytest.raises(InvalidArgument):
-        closed(b"short", secret, "backup")
+        seal_secret(b"short", secret, "backup")
 
 
 _SM2 = (  # openssl pkcs12 -export of an SM2 key with its certificate, password x

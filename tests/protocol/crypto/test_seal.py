@@ -156,7 +156,7 @@ def test_a_box_too_few_or_too_many_is_refused(boxes: int) -> None:
 
 def test_two_fields_cannot_share_a_box() -> None:
     _, came = pair(Sealed.of(KEYS[1]))
-    shared = Pair(first=Sealed.boxed(0), second=Sealed.boxed(0))
+    shared = Pair(first=Sealed.in_box(0), second=Sealed.in_box(0))
     with pytest.raises(Malformed, match="do not match"):
         life(B).unseal_keys(came, shared)
 

@@ -122,11 +122,11 @@ def test_a_refusal_has_its_reason() -> None:
         response_payload=None,
     )
     with pytest.raises(dialect.OperationFailed, match=r"^ItemNotFound: no such key$") as refused:
-        dialect.taken(dialect.get(UID), no)
+        dialect.take_payloads(dialect.get(UID), no)
     assert refused.value.reason is ResultReason.ITEM_NOT_FOUND
     vendor = answered(no, result_reason=0x8000_0001, result_message=None)
     with pytest.raises(dialect.OperationFailed, match=r"^code 2147483649$"):
-        dialect.taken(dialect.get(UID), vendor)
+        dialect.take_payloads(dialect.get(UID), vendor)
 
 
 def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
@@ -141,7 +141,7 @@ def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
         response_payload=None,
     )
     with pytest.raises(dialect.OperationFailed, match="InvalidMessage"):
-        dialect.taken(tags, no)
+        dialect.take_payloads(tags, no)
 
 
 def refused_at(number: int, answer: ResponseMessage) -> ResponseMessage:
@@ -173,7 +173,7 @@ def test_a_batch_that_stops_at_a_refusal_is_refused_for_its_reason(number: int) 
         ]
     )
     with pytest.raises(dialect.OperationFailed, match=r"^PermissionDenied: no room$"):
-        dialect.taken(tags, refused_at(number, whole))
+        dialect.take_payloads(tags, refused_at(number, whole))
 
 
 def test_a_batch_that_stops_without_a_refusal_is_no_answer() -> None:
@@ -181,7 +181,7 @@ def test_a_batch_that_stops_without_a_refusal_is_no_answer() -> None:
     attribute = Attribute(attribute_name="x-Vendor", attribute_value="v")
     one = response(AddAttributeResponse(unique_identifier=UID, attribute=attribute))
     with pytest.raises(KmipError, match="1 items answer 2"):
-        dialect.taken(tags, one)
+        dialect.take_payloads(tags, one)
 
 
 ACTIVATED = response(ActivateResponse(unique_identifier=UID))
@@ -208,22 +208,24 @@ def of_version(major: int, minor: int) -> ResponseMessage:
 )
 def test_an_answer_to_something_else_is_none(wrong: ResponseMessage) -> None:
     with pytest.raises(KmipError):
-        dialect.taken(dialect.activate(UID), wrong)
+        dialect.take_payloads(dialect.activate(UID), wrong)
 
 
 def test_an_answer_may_be_of_another_minor_version() -> None:
-    assert dialect.taken(dialect.activate(UID), of_version(1, 4))
+    assert dialect.take_payloads(dialect.activate(UID), of_version(1, 4))
 
 
 def test_an_answer_that_is_to_come_later_is_a_failure_that_says_so() -> None:
     """Nobody has asked for one (KMIP 1.4 section 5.1)."""
     later = answered(ACTIVATED, result_status=ResultStatus.OPERATION_PENDING, response_payload=None)
     with pytest.raises(dialect.OperationFailed, match=r"^OperationPending$"):
-        dialect.taken(dialect.activate(UID), later)
+        dialect.take_payloads(dialect.activate(UID), later)
 
 
 def test_a_server_need_not_repeat_the_id_of_an_only_item() -> None:
-    assert dialect.taken(dialect.activate(UID), answered(ACTIVATED, unique_batch_item_id=None))
+    assert dialect.take_payloads(
+        dialect.activate(UID), answered(ACTIVATED, unique_batch_item_id=None)
+    )
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.bench.kmip import disturbed, understood
+from lab.bench.kmip import classify, disturb
 from protocol.kmip.message import encode_request, encode_response
 from protocol.kmip.ttlv import Node, Type, encode
 from tests.protocol.kmip.vcenter import REQUESTS, RESPONSES
@@ -26,11 +26,11 @@ def inputs(seed: int) -> Iterator[bytes]:
     """Messages with something wrong in them, and some that are noise."""
     rng = random.Random(seed)
     for _ in range(COUNT):
-        yield disturbed(rng.choice(SAMPLES), rng)
+        yield disturb(rng.choice(SAMPLES), rng)
 
 
 def test_ten_thousand_disturbed_messages_are_understood_or_refused() -> None:
-    seen = Counter(understood(data) for data in inputs(1))
+    seen = Counter(classify(data) for data in inputs(1))
     assert seen.total() == COUNT
     assert min(seen["understood"], seen["refused"]) > COUNT // 50, seen
 
@@ -38,13 +38,13 @@ def test_ten_thousand_disturbed_messages_are_understood_or_refused() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_refused(data: bytes) -> None:
-    assert understood(data) == "refused"
+    assert classify(data) == "refused"
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=len)
 def test_a_message_that_stops_anywhere_is_refused(sample: bytes) -> None:
     for end in range(len(sample)):
-        assert understood(sample[:end]) == "refused"
+        assert classify(sample[:end]) == "refused"
 
 
 def test_a_comparison_that_cannot_fail_is_none() -> None:
@@ -54,4 +54,4 @@ def test_a_comparison_that_cannot_fail_is_none() -> None:
         return Node(0x420078, Type.STRUCTURE, ())
 
     with pytest.raises(AssertionError):
-        understood(b"not TTLV", decode=careless, encode=encode)
+        classify(b"not TTLV", decode=careless, encode=encode)

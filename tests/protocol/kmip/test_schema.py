@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protocol.kmip import algorithms, attributes, enums, header, message, objects, payloads
 from protocol.kmip import structures as structure_module
 from protocol.kmip.attributes import ATTRIBUTES, Attribute
-from protocol.kmip.code import Code, spelled
+from protocol.kmip.code import Code, spell_name
 from protocol.kmip.compiler import decoder_of, encoder_of, source_of
 from protocol.kmip.enums import Operation
 from protocol.kmip.fields import Chosen, Fields, fields_of
@@ -100,9 +100,9 @@ def test_numbers_and_names_are_those_of_the_specification() -> None:
         "IVCounterNonce",
         "ReKey",
     ]
-    assert algorithms.CryptographicAlgorithm.labelled("DES3") == 2
-    assert algorithms.CryptographicAlgorithm.labelled("ROT13") is None
-    assert spelled("SHA_256") == "SHA_256"
+    assert algorithms.CryptographicAlgorithm.find_by_label("DES3") == 2
+    assert algorithms.CryptographicAlgorithm.find_by_label("ROT13") is None
+    assert spell_name("SHA_256") == "SHA_256"
 
 
 @pytest.mark.parametrize("module", [enums, algorithms])

@@ -29,11 +29,11 @@ from protocol.tpm.public import (
     check_attestation_key,
     ek_public,
     ek_rsa_public,
+    keyedhash_public,
     parse_public,
     point_of,
     public_key,
     public_name,
-    sealed_public,
     srk_public,
 )
 from protocol.tpm.structures import PcrSelection, PublicArea, TpmName
@@ -111,7 +111,7 @@ def test_impossible_credentials() -> None:
     for secret in (b"", bytes(33)):
         with pytest.raises(ValueError):
             make_credential(EK_PUBLIC, secret, NAME)
-    for area in (ek_public(), sealed_public(bytes(32)), PublicArea(b"junk")):
+    for area in (ek_public(), keyedhash_public(bytes(32)), PublicArea(b"junk")):
         with pytest.raises(PublicError):
             make_credential(area, b"x", NAME)
 
@@ -124,7 +124,13 @@ def test_kdf_a_cuts_to_the_bits_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "area",
-    [srk_public(), ek_public(), ak_public(), ek_rsa_public(), sealed_public(b"p" * 32, b"u" * 32)],
+    [
+        srk_public(),
+        ek_public(),
+        ak_public(),
+        ek_rsa_public(),
+        keyedhash_public(b"p" * 32, b"u" * 32),
+    ],
 )
 def test_public_areas_are_parsed_whole_or_not_at_all(area: PublicArea) -> None:
     parse_public(area)
@@ -136,13 +142,13 @@ def test_public_areas_are_parsed_whole_or_not_at_all(area: PublicArea) -> None:
 
 
 def test_sealed_object_cannot_be_opened_by_an_empty_password() -> None:
-    parsed = parse_public(sealed_public(b"p" * 32))
+    parsed = parse_public(keyedhash_public(b"p" * 32))
     assert parsed.policy == b"p" * 32
     assert not parsed.attributes & 1 << 6  # userWithAuth
 
 
 def test_root_key_and_sealed_objects_are_exempt_from_lockout() -> None:
-    for area in (srk_public(), sealed_public(bytes(32)), ak_public()):
+    for area in (srk_public(), keyedhash_public(bytes(32)), ak_public()):
         assert parse_public(area).attributes & 1 << 10  # noDA
 
 
@@ -156,7 +162,7 @@ def test_name_depends_on_every_byte() -> None:
 def test_keys_come_out_as_they_went_in() -> None:
     assert public_key(EK_PUBLIC) == EK.public_key()
     check_attestation_key(ak_public(point_of(EK.public_key())))
-    for area in (EK_PUBLIC, srk_public(), sealed_public(bytes(32))):
+    for area in (EK_PUBLIC, srk_public(), keyedhash_public(bytes(32))):
         with pytest.raises(PublicError):
             check_attestation_key(area)
     with pytest.raises(Truncated):

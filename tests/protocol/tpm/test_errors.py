@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from protocol.tpm.errors import TpmError, TpmErrorKind, gone, tpm_error
+from protocol.tpm.errors import TpmError, TpmErrorKind, tpm_error, tpm_gone
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_code(rc: int, name: str, kind: TpmErrorKind) -> None:
 
 
 def test_error_travels_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(gone("powered off")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(tpm_gone("powered off")))  # noqa: S301
     assert isinstance(error, TpmError)
     assert error.kind is TpmErrorKind.GONE
     assert "powered off" in str(error)

@@ -32,7 +32,7 @@ from protocol.tpm.quote import (
     verify_quote,
 )
 from protocol.tpm.structures import PcrSelection, PublicArea, Quote
-from protocol.tpm.wire import pcr_select, sized, u16, u32
+from protocol.tpm.wire import pcr_select, tpm2b, u16, u32
 
 SELECTION = PcrSelection((0, 7))
 VALUES = {0: b"\x01" * 32, 7: b"\x02" * 32}
@@ -171,12 +171,12 @@ def test_garbage_for_a_key() -> None:
 def test_rsa_key_signs_too() -> None:
     key = rsa.generate_private_key(65537, 2048)
     modulus = key.public_key().public_numbers().n.to_bytes(256, "big")
-    head = u16(0x0001) + u16(0x000B) + u32(AK_ATTRIBUTES) + sized(b"")
+    head = u16(0x0001) + u16(0x000B) + u32(AK_ATTRIBUTES) + tpm2b(b"")
     scheme = u16(0x0010) + u16(0x0014) + u16(0x000B)
-    ak = PublicArea(head + scheme + u16(2048) + u32(0) + sized(modulus))
+    ak = PublicArea(head + scheme + u16(2048) + u32(0) + tpm2b(modulus))
     attest = encode_attest(body_of(ak))
     raw = key.sign(attest, padding.PKCS1v15(), hashes.SHA256())
-    signature = u16(0x0014) + u16(0x000B) + sized(raw)
+    signature = u16(0x0014) + u16(0x000B) + tpm2b(raw)
     quote = Quote(attest, signature, SELECTION, tuple(VALUES.values()))
     assert verify_quote(ak, quote, NONCE, SELECTION).pcrs == VALUES
     flipped = signature[:-1] + bytes([signature[-1] ^ 1])

@@ -15,12 +15,12 @@ from protocol.guest import guest_seed, read_guest_block
 from protocol.guest_tpm import secret_of
 from protocol.terms import CryptoKeyId, NodeName, VmName
 from services.esxi.vms import vmem
-from services.esxi.vms.files import checked
-from services.esxi.vms.guest import SPAN, opened_blocks, split_image
-from services.esxi.vms.memory import GuestMemory, packed
-from services.esxi.vms.nvram import nvram_file, opened
+from services.esxi.vms.files import verify_checksum
+from services.esxi.vms.guest import SPAN, decrypt_blocks, split_image
+from services.esxi.vms.memory import GuestMemory, pack_memory
+from services.esxi.vms.nvram import decrypt_nvram, nvram_file
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm, vmx_file
-from services.esxi.vms.vtpm_commands import counted
+from services.esxi.vms.vtpm_commands import read_counter
 from services.runtime.virtual_tpm import GuestTpm
 from tests.services.esxi.rig import A, B, Rig, material
 
@@ -86,7 +86,7 @@ class Vm:
 
 def config_of(rig: Rig, vm: VmName) -> VmConfig:
     """As it lies on the datastore."""
-    body = checked(bytes(rig.array.folders[vm][vmx_file(vm)]))
+    body = verify_checksum(bytes(rig.array.folders[vm][vmx_file(vm)]))
     assert body is not None, f"{vm}: its configuration is damaged"
     return msgspec.msgpack.decode(body, type=VmConfig)
 
@@ -104,7 +104,7 @@ def memory_of(rig: Rig, vm: VmName, node: NodeName) -> bytes | None:
     if there is None or there.guest is None:
         return None
     assert not there.guest.fault, there.guest.fault
-    return packed(there.guest.freeze())
+    return pack_memory(there.guest.freeze())
 
 
 def secret_in(memory: bytes) -> bytes:
@@ -118,7 +118,7 @@ def disks_of(rig: Rig, vm: VmName) -> Disks:
     for disk, dek in zip(config.disks, keys_of(config).deks, strict=True):
         stored = split_image(bytes(rig.array.folders[vm][disk.file]), vm, disk)
         first = (disk.number - 1) * SPAN
-        plain = enumerate(opened_blocks(dek, stored))
+        plain = enumerate(decrypt_blocks(dek, stored))
         found.append(tuple(read_guest_block(block, first + at) for at, block in plain))
     return tuple(found)
 
@@ -129,16 +129,16 @@ def counter_of(rig: Rig, vm: VmName, node: NodeName) -> int:
     guest = host.vms[vm].guest
     if guest is not None and guest.vtpm is not None:
         state = guest.vtpm._state
-        _, counter = rig.run(host.virtual_tpms.command(state, "vtpm.count", counted))
+        _, counter = rig.run(host.virtual_tpms.command(state, "vtpm.count", read_counter))
         return counter
     home = keys_of(config).home
     assert home is not None and config.vtpm is not None
     data = bytes(rig.array.folders[vm][nvram_file(vm, config.vtpm.serial)])
-    state, _ = opened(vm, config.vtpm.ek, data, home)
+    state, _ = decrypt_nvram(vm, config.vtpm.ek, data, home)
 
     def started(tpm: GuestTpm) -> int:
         tpm.power_on()
-        return counted(tpm)
+        return read_counter(tpm)
 
     _, counter = rig.run(host.virtual_tpms.command(state, "vtpm.count", started))
     return counter

@@ -16,8 +16,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.image import pack, read_protection, unpack
-from services.esxi.configuration.sealing import unprotected
-from services.esxi.configuration.sections import Configuration, Section, merged
+from services.esxi.configuration.sealing import create_unprotected_key
+from services.esxi.configuration.sections import Configuration, Section, merge_sections
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.screens import SCREEN_B
 from services.runtime.incarnation import Incarnation
@@ -40,7 +40,7 @@ def rng() -> SimRng:
 
 
 def test_round_trip_and_no_key_in_clear() -> None:
-    protection, config_key = unprotected(rng())
+    protection, config_key = create_unprotected_key(rng())
     data = pack(protection, config_key, FULL, bytes(12))
     assert unpack(data, config_key).configuration == FULL
     assert read_protection(data) == protection
@@ -60,7 +60,7 @@ def test_entries_without_a_kind_read_as_what_they_were() -> None:
     entries = [EntryOfOld(k, material(k).reveal()) for k in (key("kek-1"), HOST_KEY)]
     old = msgspec.to_builtins(Configuration(host_key=HOST_KEY, persistence=True), enc_hook=list)
     old["store"] = [msgspec.to_builtins(entry, builtin_types=(bytes,)) for entry in entries]
-    header = msgspec.msgpack.encode(unprotected(rng())[0])
+    header = msgspec.msgpack.encode(create_unprotected_key(rng())[0])
     box = AESGCM(KEY.reveal()).encrypt(bytes(12), msgspec.msgpack.encode(old), header)
     data = msgspec.msgpack.encode((1, header, bytes(12), box))
     assert tuple(unpack(data, KEY).configuration.store) == (
@@ -70,7 +70,7 @@ def test_entries_without_a_kind_read_as_what_they_were() -> None:
 
 
 def test_another_key_or_one_flipped_bit_opens_nothing() -> None:
-    protection, config_key = unprotected(rng())
+    protection, config_key = create_unprotected_key(rng())
     data = pack(protection, config_key, FULL, bytes(12))
     with pytest.raises(CryptographicFailure):
         unpack(data, KEY)
@@ -82,10 +82,10 @@ def test_another_key_or_one_flipped_bit_opens_nothing() -> None:
 
 def test_sections_are_saved_apart() -> None:
     base = Configuration()
-    vms = merged(base, FULL, Section.VMS)
+    vms = merge_sections(base, FULL, Section.VMS)
     assert (vms.vms, vms.store, vms.persistence) == (FULL.vms, StoredKeys(), False)
-    assert merged(base, FULL, Section.ALL) == FULL
-    assert merged(FULL, FULL, Section.ALL) is FULL
+    assert merge_sections(base, FULL, Section.ALL) == FULL
+    assert merge_sections(FULL, FULL, Section.ALL) is FULL
 
 
 def test_saves_in_flight_share_the_next_write(rig: Rig) -> None:
@@ -140,7 +140,7 @@ def test_persistence_that_does_not_sync_is_caught(
     def broken(*args: object) -> None:
         monkeypatch.setattr(SimDisk, call, nothing)
 
-    monkeypatch.setattr("services.esxi.keys.persistence.enabled", _then(broken))
+    monkeypatch.setattr("services.esxi.keys.persistence.enable_persistence", _then(broken))
     try:
         kept = keys_survive_power_loss(rig)
     except NotConnected:  # an empty file does not even boot
@@ -170,11 +170,11 @@ def test_a_removal_that_does_not_sync_is_caught(
 
 
 def _then(hook: Callable[..., None]) -> Callable[..., Configuration]:
-    from services.esxi.keys.persistence import enabled
+    from services.esxi.keys.persistence import enable_persistence
 
     def wrapped(*args: object, **options: bool) -> Configuration:
         hook()
-        return enabled(*args, **options)  # type: ignore[arg-type]
+        return enable_persistence(*args, **options)  # type: ignore[arg-type]
 
     return wrapped
 
@@ -238,7 +238,7 @@ def test_every_failing_disk_call_is_told_and_made_up_for(
     disk = rig.store().disk(life)
 
     async def story() -> tuple[bool, Configuration]:
-        protection, config_key = unprotected(rng())
+        protection, config_key = create_unprotected_key(rng())
         archive = Archive(disk, rng(), protection, config_key, Configuration())
         await archive.save()
         archive.change(vms=(VmName("vm-1"),))
@@ -267,7 +267,7 @@ def test_what_a_cancelled_save_was_to_write_is_written_by_the_next(rig: Rig) -> 
     disk = rig.store().disk(Incarnation(A, 99))
 
     async def story() -> Configuration:
-        protection, config_key = unprotected(rng())
+        protection, config_key = create_unprotected_key(rng())
         archive = Archive(disk, rng(), protection, config_key, Configuration())
         await archive.save()
         archive.change(persistence=True)
@@ -314,7 +314,7 @@ def test_what_a_boot_found_and_could_not_sync_is_written_anew(rig: Rig) -> None:
     disk = store.disk(Incarnation(A, 99))
 
     async def story() -> Configuration:
-        protection, config_key = unprotected(rng())
+        protection, config_key = create_unprotected_key(rng())
         before = Archive(disk, rng(), protection, config_key, Configuration())
         await before.save()
         before.change(vms=(VmName("vm-1"),))
@@ -322,7 +322,7 @@ def test_what_a_boot_found_and_could_not_sync_is_written_anew(rig: Rig) -> None:
         with pytest.raises(SaveFailed):
             await before.save(Section.VMS)  # it is behind the file, and not synced
         found = unpack(await disk.read(FILE), config_key)
-        archive = Archive.opened(disk, rng(), protection, config_key, found)
+        archive = Archive.reopen(disk, rng(), protection, config_key, found)
         archive._disk = Failing(disk, 2)  # type: ignore[assignment]
         with pytest.raises(SaveFailed):
             await archive.save(Section.NOTHING)

@@ -10,7 +10,7 @@ from protocol.guest import guest_block
 from protocol.messages.host import HostCreateVm, HostPowerOnVm
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.vmx import VmConfig, WrappedDek, encrypted_config, new_config, open_vm
+from services.esxi.vms.vmx import VmConfig, WrappedDek, encrypt_config, new_config, open_vm
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.rng import SimRng
 from tests.services.esxi.rig import VM, A, Rig, key
@@ -21,7 +21,7 @@ KEK, KEK_ID = KeyMaterial(bytes(range(32))), key("k")
 
 def config_of(vm: VmName, seed: int) -> VmConfig:
     rng = SimRng(seed, Incarnation(A, 1))
-    return encrypted_config(new_config(vm, 4, rng), KEK_ID, KEK, rng)[0]
+    return encrypt_config(new_config(vm, 4, rng), KEK_ID, KEK, rng)[0]
 
 
 def two_vms(rig: Rig) -> tuple[dict[str, bytearray], dict[str, bytearray]]:

@@ -31,7 +31,7 @@ from protocol.messages.host import (
     VirtualDisk,
 )
 from protocol.terms import PowerState, VmConnectionState, VmCryptoState
-from services.esxi.vms.files import checked
+from services.esxi.vms.files import verify_checksum
 from services.esxi.vms.guest import SPAN
 from services.esxi.vms.vmx import VmConfig, open_vm, vmx_file
 from tests.services.esxi.rig import PROVIDER, VM, Rig, key, material
@@ -68,7 +68,7 @@ def images(rig: Rig) -> dict[str, bytes]:
 
 
 def config(rig: Rig) -> VmConfig:
-    body = checked(files(rig)[vmx_file(VM)])
+    body = verify_checksum(files(rig)[vmx_file(VM)])
     assert body is not None
     return msgspec.msgpack.decode(body, type=VmConfig)
 

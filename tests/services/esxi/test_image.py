@@ -30,7 +30,7 @@ from protocol.vsan import VsanEncryption
 from services.esxi.configuration.archive import ROOM
 from services.esxi.configuration.image import pack, pack_addition, tag_of, unpack
 from services.esxi.configuration.recovery import new_recovery_key
-from services.esxi.configuration.sealing import unprotected
+from services.esxi.configuration.sealing import create_unprotected_key
 from services.esxi.configuration.sections import Configuration, addition
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.screens import SCREEN_A, SCREEN_B
@@ -400,7 +400,7 @@ def test_what_is_more_than_keys_and_vms_is_no_addition() -> None:
 
 @pytest.fixture
 def opened() -> Iterator[tuple[bytes, KeyMaterial, Configuration]]:
-    protection, config_key = unprotected(SimRng(1, Incarnation(A, 1)))
+    protection, config_key = create_unprotected_key(SimRng(1, Incarnation(A, 1)))
     now = Configuration(persistence=True, store=StoredKeys((ONE,)))
     yield pack(protection, config_key, now, bytes(12)), config_key, now
 

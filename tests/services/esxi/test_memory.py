@@ -8,7 +8,7 @@ import pytest
 from protocol.crypto.stream import StreamCipher
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
-from services.esxi.vms.memory import PAGES, GuestMemory, Ram, packed, unpacked
+from services.esxi.vms.memory import PAGES, GuestMemory, Ram, pack_memory, unpack_memory
 
 
 def test_a_damaged_page_is_noticed() -> None:
@@ -16,14 +16,14 @@ def test_a_damaged_page_is_noticed() -> None:
     for _ in range(PAGES):
         ram.write()
     memory = GuestMemory(pages=ram.pages, next_block=3, writes=ram.writes)
-    assert Ram.thawed(unpacked(packed(memory)), secrecy=False).run == ram.run
+    assert Ram.thaw(unpack_memory(pack_memory(memory)), secrecy=False).run == ram.run
     wrong = msgspec.structs.replace(memory, pages=(*memory.pages[:-1], b"x" + memory.pages[-1][1:]))
     with pytest.raises(ProductError, match="damaged"):
-        Ram.thawed(wrong, secrecy=False)
+        Ram.thaw(wrong, secrecy=False)
 
 
 def test_a_part_is_never_sealed_twice() -> None:
     cipher = StreamCipher(KeyMaterial(b"k" * 32), b"8 bytes.")
-    cipher.sealed(0, b"x", b"")
+    cipher.seal_part(0, b"x", b"")
     with pytest.raises(ValueError, match="sealed already"):
-        cipher.sealed(0, b"y", b"")
+        cipher.seal_part(0, b"y", b"")

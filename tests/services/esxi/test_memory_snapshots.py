@@ -33,7 +33,7 @@ from protocol.messages.host import (
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, VmName
 from services.esxi.vms.memory import PAGES
-from services.esxi.vms.vmem import found, kept, vmem_file
+from services.esxi.vms.vmem import pack_vmem, unpack_vmem, vmem_file
 from services.runtime.incarnation import Incarnation
 from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.rng import SimRng
@@ -193,7 +193,7 @@ def test_a_virtual_tpm_goes_on_with_all_that_had_power(rig: Rig) -> None:
     rig.command(TAKE)
     guest = rig.host().vms[VM].guest
     assert guest is not None and guest.vtpm is not None
-    handed = guest.vtpm.handed_over()
+    handed = guest.vtpm.pack_for_handover()
     for _ in range(3):
         assert asker.flaw() == ""
     after = asker.last
@@ -201,7 +201,7 @@ def test_a_virtual_tpm_goes_on_with_all_that_had_power(rig: Rig) -> None:
     rig.command(REVERT)
     again = rig.host().vms[VM].guest
     assert again is not None and again.vtpm is not None
-    assert again.vtpm.handed_over() == handed
+    assert again.vtpm.pack_for_handover() == handed
     assert asker.flaw() != "", "its counter went back, as everything in it"
     asker.last = 0
     assert asker.flaw() == "" and asker.last < after
@@ -257,7 +257,7 @@ def test_a_file_of_another_snapshot_or_vm_or_in_clear_does_not_open(rig: Rig) ->
     rig.command(HostCreateSnapshot(vm=VM, snapshot="later", memory=True))
     folder = rig.array.folders[VM]
     right = bytes(folder[FILE])
-    clear = kept(VM, "before", 1, b"memory", None, rng())
+    clear = pack_vmem(VM, "before", 1, b"memory", None, rng())
     for wrong in (bytes(folder[vmem_file(VM, 2)]), clear):
         folder[FILE][:] = wrong
         assert isinstance(rig.refused_command(REVERT), DatastoreFault)
@@ -413,8 +413,8 @@ def test_the_file_by_itself() -> None:
     home, other = KeyMaterial(b"h" * 32), KeyMaterial(b"o" * 32)
     memory = bytes(PAGES)
     for key in (home, None):
-        data = kept(VM, "one", 1, memory, key, rng())
-        assert found(VM, "one", 1, data, key) == memory
+        data = pack_vmem(VM, "one", 1, memory, key, rng())
+        assert unpack_vmem(VM, "one", 1, data, key) == memory
         for vm, snapshot, number, under in (
             (VmName("vm-02"), "one", 1, key),
             (VM, "two", 1, key),
@@ -423,4 +423,4 @@ def test_the_file_by_itself() -> None:
             (VM, "one", 1, None if key else home),
         ):
             with pytest.raises(Exception, match=r"Snapshot\d\.vmem"):
-                found(vm, snapshot, number, data, under)
+                unpack_vmem(vm, snapshot, number, data, under)

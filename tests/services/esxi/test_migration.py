@@ -35,9 +35,9 @@ from protocol.messages.host import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, PowerState
-from services.esxi.migration.streams import bound_to, parts
+from services.esxi.migration.streams import part_aad, parts
 from services.esxi.vms.files import read_config, write_config
-from services.esxi.vms.memory import PAGES, packed
+from services.esxi.vms.memory import PAGES, pack_memory
 from services.esxi.vms.vmx import MigrationOffer
 from services.runtime.incarnation import WayDown
 from services.runtime.sim.database import Charge
@@ -206,8 +206,8 @@ def test_another_host_than_the_named_source_is_refused(
 
 def test_a_part_that_was_altered_or_moved_is_refused(rig: Rig) -> None:
     rig.command(prepare(), B)
-    box = StreamCipher(SECRET, STREAM.nonce_base).sealed(
-        0, b"memory", bound_to(VM, "m-1", 0, last=True)
+    box = StreamCipher(SECRET, STREAM.nonce_base).seal_part(
+        0, b"memory", part_aad(VM, "m-1", 0, last=True)
     )
     flipped = bytes([box[0] ^ 1]) + box[1:]
     bus = rig.host(A).ports.bus
@@ -224,9 +224,9 @@ def test_a_switch_over_without_an_offer_starts_nothing(rig: Rig) -> None:
     host = rig.host(A)
     guest = host.vms[VM].guest
     assert guest is not None
-    cipher, memory = StreamCipher(SECRET, STREAM.nonce_base), packed(guest.freeze())
+    cipher, memory = StreamCipher(SECRET, STREAM.nonce_base), pack_memory(guest.freeze())
     for number, part, last in parts(memory):
-        box = cipher.sealed(number, part, bound_to(VM, "m-1", number, last=last))
+        box = cipher.seal_part(number, part, part_aad(VM, "m-1", number, last=last))
         sent = SendMemory(vm=VM, migration="m-1", number=number, data=box, last=last)
         rig.run(host.ports.bus.request(B, sent, within_s=5))
     switch = SwitchOver(vm=VM, migration="m-1")

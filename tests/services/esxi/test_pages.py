@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.codec import encode_message, encoded_size
+from protocol.codec import encode_message, size_on_wire
 from protocol.envelope import SIZE_LIMIT
 from protocol.errors import ResponseTooLarge
 from protocol.messages.base import Request, Sealed
@@ -182,12 +182,12 @@ def test_more_than_can_be_answered_changes_nothing(rig: Rig, what: str) -> None:
 
 def test_what_a_key_weighs_in_an_answer_beyond_its_id() -> None:
     for identifier in (key("k"), long_key(7)):
-        bare = encoded_size(identifier)
+        bare = size_on_wire(identifier)
         status = KeyStatus(key=identifier, present=True, stored=True)
-        assert encoded_size(status) <= bare + STATUS_BYTES
+        assert size_on_wire(status) <= bare + STATUS_BYTES
         for each in KeyManagement:
             managed = KeyStatus(key=identifier, present=True, stored=True, management_type=each)
-            assert encoded_size(managed) <= bare + MANAGED_STATUS_BYTES
+            assert size_on_wire(managed) <= bare + MANAGED_STATUS_BYTES
         for result in (
             CryptoKeyResult(
                 key=identifier,
@@ -202,4 +202,4 @@ def test_what_a_key_weighs_in_an_answer_beyond_its_id() -> None:
                 fault="InvalidArgument",
             ),
         ):
-            assert encoded_size(result) <= bare + RESULT_BYTES
+            assert size_on_wire(result) <= bare + RESULT_BYTES

@@ -23,30 +23,37 @@ def storable(*entries: StoredKey) -> persistence.Storable:
 
 
 def test_enable_stores_the_cache_by_the_knob() -> None:
-    assert persistence.enabled(OFF, storable(ONE, TWO), persist_on_enable=True).store == StoredKeys(
-        (ONE, TWO)
-    )
-    bare = persistence.enabled(OFF, storable(ONE, TWO), persist_on_enable=False)
+    assert persistence.enable_persistence(
+        OFF, storable(ONE, TWO), persist_on_enable=True
+    ).store == StoredKeys((ONE, TWO))
+    bare = persistence.enable_persistence(OFF, storable(ONE, TWO), persist_on_enable=False)
     assert (bare.persistence, bare.store) == (True, StoredKeys())
 
 
 def test_enabling_twice_and_disabling_when_off_change_nothing() -> None:
-    assert persistence.enabled(ON, storable(TWO), persist_on_enable=True) is ON
-    assert persistence.disabled(OFF, remove_all=False, disable_keeps_store=True) is OFF
-    assert persistence.disabled(OFF, remove_all=True, disable_keeps_store=True) is OFF
+    assert persistence.enable_persistence(ON, storable(TWO), persist_on_enable=True) is ON
+    assert persistence.disable_persistence(OFF, remove_all=False, disable_keeps_store=True) is OFF
+    assert persistence.disable_persistence(OFF, remove_all=True, disable_keeps_store=True) is OFF
 
 
 def test_disable_keeps_the_store_unused_unless_told_otherwise() -> None:
-    kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
+    kept = persistence.disable_persistence(ON, remove_all=False, disable_keeps_store=True)
     assert (kept.persistence, kept.store) == (False, StoredKeys((ONE,)))
     assert persistence.usable(kept) == StoredKeys()
-    assert persistence.enabled(kept, storable(), persist_on_enable=True).store == StoredKeys((ONE,))
+    assert persistence.enable_persistence(
+        kept, storable(), persist_on_enable=True
+    ).store == StoredKeys((ONE,))
     assert (
-        persistence.disabled(kept, remove_all=True, disable_keeps_store=True).store == StoredKeys()
+        persistence.disable_persistence(kept, remove_all=True, disable_keeps_store=True).store
+        == StoredKeys()
     )
-    assert persistence.disabled(ON, remove_all=True, disable_keeps_store=True).store == StoredKeys()
     assert (
-        persistence.disabled(ON, remove_all=False, disable_keeps_store=False).store == StoredKeys()
+        persistence.disable_persistence(ON, remove_all=True, disable_keeps_store=True).store
+        == StoredKeys()
+    )
+    assert (
+        persistence.disable_persistence(ON, remove_all=False, disable_keeps_store=False).store
+        == StoredKeys()
     )
 
 
@@ -64,7 +71,7 @@ def test_another_key_under_a_stored_id_replaces_it() -> None:
 def test_removed_keys_leave_the_store_enabled_or_not() -> None:
     assert persistence.without_keys(ON, (ONE.key,)).store == StoredKeys()
     assert persistence.without_keys(ON, (TWO.key,)) is ON
-    kept = persistence.disabled(ON, remove_all=False, disable_keeps_store=True)
+    kept = persistence.disable_persistence(ON, remove_all=False, disable_keeps_store=True)
     assert persistence.without_keys(kept, (ONE.key,)).store == StoredKeys()
 
 

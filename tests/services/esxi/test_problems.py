@@ -90,6 +90,6 @@ def test_only_the_latest_are_kept_under_their_numbers() -> None:
 def test_crashes_are_counted_beyond_those_that_are_kept() -> None:
     some = Problems()
     for _ in range(KEPT + 5):
-        some.dumped("core/one.zdump", HOST_KEY, None)
-        some.dumped("core/two.zdump", HOST_KEY, VM)
+        some.record_dump("core/one.zdump", HOST_KEY, None)
+        some.record_dump("core/two.zdump", HOST_KEY, VM)
     assert [f"crashed ({KEPT + 5} time(s)" in told.text for told in some.latest[-2:]] == [True] * 2

@@ -25,7 +25,7 @@ from protocol.messages.host import (
     RemoveKeys,
 )
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
-from services.esxi.vms.files import checked
+from services.esxi.vms.files import verify_checksum
 from services.esxi.vms.vmx import VmConfig, open_vm, vmx_file
 from tests.services.esxi.rig import MARKER, PROVIDER, VM, Rig, key, material
 from tests.services.esxi.test_crash_points import WAYS, sweep
@@ -56,7 +56,7 @@ def files(rig: Rig) -> dict[str, bytes]:
 
 
 def config(rig: Rig) -> VmConfig:
-    body = checked(files(rig)[vmx_file(VM)])
+    body = verify_checksum(files(rig)[vmx_file(VM)])
     assert body is not None
     return msgspec.msgpack.decode(body, type=VmConfig)
 

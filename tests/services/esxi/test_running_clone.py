@@ -20,8 +20,8 @@ from protocol.messages.host import (
     TpmProvisionPolicy,
 )
 from protocol.terms import PowerState, VmName
-from services.esxi.vms.guest import SPAN, opened_blocks, split_image
-from services.esxi.vms.power import unwrapped
+from services.esxi.vms.guest import SPAN, decrypt_blocks, split_image
+from services.esxi.vms.power import unwrap_deks
 from tests.services.esxi.rig import MARKER, VM, Rig
 from tests.services.esxi.test_clone import (
     ANEW,
@@ -58,9 +58,9 @@ def generations(rig: Rig, vm: VmName) -> list[int]:
     config = host.vms[vm].config
     assert config is not None
     found = []
-    for disk, dek in zip(config.disks, unwrapped(host, config).deks, strict=True):
+    for disk, dek in zip(config.disks, unwrap_deks(host, config).deks, strict=True):
         stored = split_image(bytes(rig.array.folders[vm][disk.file]), vm, disk)
-        plain = opened_blocks(dek, stored)[disk.blocks]
+        plain = decrypt_blocks(dek, stored)[disk.blocks]
         _, generation = read_guest_block(plain, (disk.number - 1) * SPAN + disk.blocks)
         found.append(generation)
     return found

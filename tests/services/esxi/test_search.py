@@ -18,7 +18,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
-from services.esxi.vms.files import checked, with_check
+from services.esxi.vms.files import verify_checksum, with_check
 from services.esxi.vms.vmx import VmConfig, vmx_file
 from tests.services.esxi.rig import VM, A, Rig, add, key, material
 
@@ -37,7 +37,9 @@ def with_two_keys(rig: Rig, home: CryptoKeyId, disk: CryptoKeyId) -> None:
     rig.encrypted_vm(on=False)
     rig.command(RemoveKeys(keys=(key("kek-1"),)))
     folder = rig.array.folders[VM]
-    config = msgspec.msgpack.decode(checked(bytes(folder[vmx_file(VM)])) or b"", type=VmConfig)
+    config = msgspec.msgpack.decode(
+        verify_checksum(bytes(folder[vmx_file(VM)])) or b"", type=VmConfig
+    )
     (only,) = config.disks
     assert config.home is not None and only.dek is not None
     config = msgspec.structs.replace(

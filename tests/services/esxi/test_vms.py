@@ -42,7 +42,7 @@ from services.esxi.vms.files import with_check
 from services.esxi.vms.vmx import (
     POWER_FILE,
     VmKeys,
-    encrypted_config,
+    encrypt_config,
     new_config,
     open_vm,
     vmx_file,
@@ -449,7 +449,7 @@ def test_a_vm_whose_home_alone_is_encrypted_opens_with_the_key_of_its_home() -> 
     """VTPM-02: the home is encrypted, the disks are not; then the disk has no DEK."""
     rng = SimRng(1, Incarnation(A, 1))
     clear = new_config(VM, 8, rng)
-    whole, opened = encrypted_config(clear, key("kek"), material(key("kek")), rng)
+    whole, opened = encrypt_config(clear, key("kek"), material(key("kek")), rng)
     keks = {key("kek"): material(key("kek"))}
     assert open_vm(whole, keks) == opened
     home_only = msgspec.structs.replace(

@@ -16,12 +16,12 @@ from services.esxi.vsan.label import (
     DiskImage,
     Label,
     Placed,
-    closed,
     contents,
-    opened,
-    recoded,
-    unpacked,
+    reencrypt_disk,
+    unpack_disk,
+    unwrap_dek,
     with_component,
+    wrap_dek,
 )
 
 HOST = NodeName("esxi-001")
@@ -48,39 +48,39 @@ class Bytes:
 
 def label() -> Label:
     bare = Label(group="group-1", disk="disk-1")
-    return closed(bare, HOST, DEK, KEY, KEK, Bytes())  # type: ignore[arg-type]
+    return wrap_dek(bare, HOST, DEK, KEY, KEK, Bytes())  # type: ignore[arg-type]
 
 
 def test_only_its_own_kek_opens_a_disk() -> None:
     made = label()
-    assert opened(made, HOST, KEK) == DEK
+    assert unwrap_dek(made, HOST, KEK) == DEK
     with pytest.raises(CryptographicFailure):
-        opened(made, HOST, OTHER)
+        unwrap_dek(made, HOST, OTHER)
     with pytest.raises(CryptographicFailure):
-        opened(made, NodeName("esxi-002"), KEK)
+        unwrap_dek(made, NodeName("esxi-002"), KEK)
     with pytest.raises(CryptographicFailure):
-        opened(msgspec.structs.replace(made, disk="disk-2"), HOST, KEK)
+        unwrap_dek(msgspec.structs.replace(made, disk="disk-2"), HOST, KEK)
 
 
 def test_a_damaged_disk_is_none() -> None:
     image = DiskImage(label(), b"b" * 4096)
-    packed = image.packed()
-    assert unpacked(packed) == image
+    packed = image.pack()
+    assert unpack_disk(packed) == image
     for at in (0, 5, 20, len(packed) - 1):
         bad = bytearray(packed)
         bad[at] ^= 1
-        assert unpacked(bytes(bad)) is None
-    assert unpacked(b"") is None and unpacked(packed[:30]) is None
+        assert unpack_disk(bytes(bad)) is None
+    assert unpack_disk(b"") is None and unpack_disk(packed[:30]) is None
 
 
 def test_blocks_are_ciphertext_and_come_back_under_another_key() -> None:
     plain = [guest_block(guest_seed(b"marker"), index, 0) for index in range(4)]
     made = with_component(DiskImage(label()), replica("o"), plain, DEK)
     [placed] = made.label.components
-    assert guest_seed(b"marker") not in made.packed()
+    assert guest_seed(b"marker") not in made.pack()
     assert contents(made, placed, DEK) == plain
     assert contents(made, placed, NEXT) != plain
-    again = recoded(made, DEK, NEXT)
+    again = reencrypt_disk(made, DEK, NEXT)
     assert contents(again, placed, NEXT) == plain
 
 
@@ -91,7 +91,7 @@ def test_what_belongs_to_no_component_is_left_behind_when_a_disk_is_written_anew
     image = with_component(image, replica("kept"), plain[::-1], DEK)
     components = tuple(c for c in image.label.components if c.object != "gone")
     some = DiskImage(msgspec.structs.replace(image.label, components=components), image.blocks)
-    made = recoded(some, DEK, NEXT)
+    made = reencrypt_disk(some, DEK, NEXT)
     vote, kept = made.label.components
     assert (vote.first, kept.first, made.count) == (0, 0, 4)
     assert contents(made, kept, NEXT) == plain[::-1]

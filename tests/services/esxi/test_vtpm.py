@@ -44,7 +44,7 @@ from protocol.messages.host import (
 from protocol.secret import KeyMaterial
 from protocol.terms import VmConnectionState, VmCryptoState, VmName
 from protocol.tpm.structures import PublicArea
-from services.esxi.vms.nvram import closed, nvram_file, opened
+from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
 from services.esxi.vms.power import vtpm_means
 from services.esxi.vms.vtpm import Vtpm
 from services.runtime.incarnation import Incarnation
@@ -289,12 +289,12 @@ def test_the_file_is_bound_to_vm_vtpm_and_number() -> None:
     """Also under the same DEK, which a clone shares with its source."""
     rng, home = SimRng(1, Incarnation(A, 1)), KeyMaterial(b"d" * 32)
     state = VirtualTpmState(b"seeds and NV", b"PCRs")
-    data = closed(VM, b"ek", state, 7, home, rng)
-    assert opened(VM, b"ek", data, home) == (state.without_power(), 7)
+    data = encrypt_nvram(VM, b"ek", state, 7, home, rng)
+    assert decrypt_nvram(VM, b"ek", data, home) == (state.without_power(), 7)
     other_number = data[:15] + b"\x08" + data[16:]
     for vm, ek, file in ((OTHER, b"ek", data), (VM, b"e2", data), (VM, b"ek", other_number)):
         with pytest.raises(CryptographicFailure):
-            opened(vm, ek, file, home)
+            decrypt_nvram(vm, ek, file, home)
 
 
 def test_vtpms_share_nothing(rig: Rig) -> None:
@@ -366,9 +366,9 @@ def test_a_running_one_is_handed_over(rig: Rig) -> None:
     host = rig.host()
     guest = host.vms[VM].guest
     assert guest is not None and guest.vtpm is not None
-    handed = guest.vtpm.handed_over()
+    handed = guest.vtpm.pack_for_handover()
     home = guest.vtpm._home
-    guest.vtpm = Vtpm.taken_over(vtpm_means(host), guest.config, home, handed)
+    guest.vtpm = Vtpm.take_over(vtpm_means(host), guest.config, home, handed)
     assert asker.flaw() == ""
 
 

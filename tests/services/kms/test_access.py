@@ -22,9 +22,10 @@ from protocol.messages.kms import (
     QueryAudit,
     Revoke,
 )
-from protocol.terms import KeyId, NodeName
+from protocol.terms import KeyId, KmipState, NodeName
 from services.kms.access import Caller, caller_at
 from services.kms.config import Grant, KmsConfig, KmsRole, kms_config
+from services.kms.keyrow import KeyRow
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, OTHER, STRANGER, VCENTER, Server
 
@@ -199,6 +200,27 @@ async def test_refusals_are_written_down_and_read_by_scope(server: Server) -> No
     assert told((await server.ask(QueryAudit(), OPERATOR)).rows) == in_scope
 
 
+def row_in(scope: str) -> KeyRow:
+    return KeyRow(
+        key_id=KeyId("k"),
+        scope=scope,
+        operation_id="",
+        origin=NodeName("kms"),
+        algorithm="AES",
+        length=256,
+        usage_mask=12,
+        state=KmipState.ACTIVE,
+        initial_date=0.0,
+        activation_date=None,
+        deactivation_date=None,
+        compromise_date=None,
+        destroy_date=None,
+        last_change_date=0.0,
+        wrapped=None,
+        changed=0,
+    )
+
+
 @pytest.mark.parametrize(
     ("node", "local", "caller"),
     [
@@ -216,8 +238,10 @@ def test_who_a_caller_is_and_which_keys_are_there_for_it(
     config = KmsConfig(identities={**CONFIG.identities, TWIN: Grant(role=KmsRole.PEER)})
     found = caller_at(config, node, local=local)
     assert found == caller
-    seen = [found.sees(scope) for scope in ("default", "b", "c")]
-    assert seen == [caller.every_scope or scope == caller.scope for scope in ("default", "b", "c")]
+    for scope in ("default", "b", "c"):
+        key = row_in(scope)
+        own = caller.every_scope or scope == caller.scope
+        assert (found.owns(key), found.sees(key)) == (own, own)
 
 
 async def test_a_grant_outlives_the_client(server: Server) -> None:

@@ -137,8 +137,8 @@ async def test_a_counter_that_did_not_rise_is_raised_before_the_next_anchor(serv
     await made.begin(cast(Any, server.database))
     for row, device.fails in ((1, True), (2, True), (3, False)):
         written = Written(TrailEnd(row, bytes(32)), changed=True)
-        made.noted(written)
-        left = made.settled(written)
+        made.handle_commit(written)
+        left = made.confirm(written)
         assert left is not None
         await left
         assert number_in(server) == (6 if device.fails else 7)

@@ -158,7 +158,7 @@ async def test_names_that_nobody_knows_are_no_refusal(server: Server) -> None:
 
 
 @pytest.mark.parametrize("operation", ["add", "modify", "delete"])
-@pytest.mark.parametrize("name", [*READ_ONLY, "y-own", "Archive Date", "nonsense"])
+@pytest.mark.parametrize("name", [*READ_ONLY, "y-own"])
 async def test_what_only_the_server_sets_is_denied(
     server: Server, name: str, operation: str
 ) -> None:
@@ -167,6 +167,20 @@ async def test_what_only_the_server_sets_is_denied(
     with pytest.raises(PermissionDenied):
         await do(server, changing(operation, key_id, name, "1"))
     assert await values(server, key_id) == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [("add", PermissionDenied), ("modify", InvalidField), ("delete", ItemNotFound)],
+)
+@pytest.mark.parametrize("name", ["Archive Date", "nonsense"])
+async def test_what_no_key_has_is_refused(
+    server: Server, name: str, operation: str, error: type[ProductError]
+) -> None:
+    """KMIP 1.4 sections 11.15 to 11.17."""
+    key_id = await made(server)
+    with pytest.raises(error):
+        await do(server, changing(operation, key_id, name, "1"))
 
 
 def changing(operation: str, key_id: KeyId, name: str, value: Value, index: int = 0) -> Any:

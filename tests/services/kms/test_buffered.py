@@ -23,7 +23,7 @@ from services.kms import audit, kept, reading, store, unwritten
 from services.kms.attribute_operations import AddAttribute
 from services.kms.batching import Continuation
 from services.kms.config import Auditing, kms_config
-from services.kms.kept import Kept, touched
+from services.kms.kept import Kept, keys_touched_by
 from services.kms.operations import (
     Activate,
     Create,
@@ -500,11 +500,11 @@ def test_what_is_about_to_change_is_not_kept() -> None:
         shelf.change(touches)
         for _ in range(2):
             assert not shelf.looked(shelf.look([key_id]), {key_id: row})  # type: ignore[dict-item]
-            shelf.changed(touches)
+            shelf.end_change(touches)
         assert shelf.looked(shelf.look([key_id]), {key_id: row})  # type: ignore[dict-item]
         look = shelf.look([key_id])
         shelf.change(touches)
-        shelf.changed(touches)
+        shelf.end_change(touches)
         assert not shelf.looked(look, {key_id: row})  # type: ignore[dict-item]
         assert shelf.rows([key_id]) is None
 
@@ -519,10 +519,13 @@ def test_a_key_that_nobody_named_is_not_kept() -> None:
 
 def test_what_a_message_may_change() -> None:
     one, two = KeyId("1"), KeyId("2")
-    assert touched([Create(), Activate(), Get()]) == []
-    assert touched([Activate(unique_identifier=one), Destroy(unique_identifier=two)]) == [one, two]
-    assert touched([Get(unique_identifiers=(one,)), GetAttributes()]) == [one]
-    assert touched([Locate(), Activate()]) is None
+    assert keys_touched_by([Create(), Activate(), Get()]) == []
+    assert keys_touched_by([Activate(unique_identifier=one), Destroy(unique_identifier=two)]) == [
+        one,
+        two,
+    ]
+    assert keys_touched_by([Get(unique_identifiers=(one,)), GetAttributes()]) == [one]
+    assert keys_touched_by([Locate(), Activate()]) is None
 
 
 def test_only_two_kinds_of_audit_are_known() -> None:
@@ -533,7 +536,7 @@ def test_only_two_kinds_of_audit_are_known() -> None:
 
 
 def test_what_reads_without_a_transaction_is_named() -> None:
-    named_by = reading._named
+    named_by = reading._keys_named_by
     assert named_by([Get(unique_identifiers=(KeyId("1"),))]) == {KeyId("1")}
     for message in ([Get()], [Locate()], [Create()], [Locate(attributes=(named("n"),)), Get()]):
         assert named_by(message) is None

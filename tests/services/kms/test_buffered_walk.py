@@ -87,7 +87,7 @@ class Walk:
         try:
             if kind < 0.8:
                 # As its bytes come in, or in a task of its own.
-                if kind > 0.5 or at_once.given(self.server.service.core, OWNER, key) is None:
+                if kind > 0.5 or at_once.get_at_once(self.server.service.core, OWNER, key) is None:
                     await do(self.server, Get(unique_identifiers=(key,), required=True))
                 self.given[key] += 1
             elif kind < 0.87:

@@ -35,10 +35,10 @@ class Onlooker:
         self.go = asyncio.Event()
         self.error: OSError | None = None
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         self.seen.append(written)
 
-    async def settled(self, written: Written) -> None:
+    async def confirm(self, written: Written) -> None:
         if written.changed:
             await self.go.wait()
         if self.error is not None and written.changed:
@@ -117,7 +117,7 @@ async def test_a_witness_that_fails_makes_nothing_run_again(rig: Rig) -> None:
     def noted(written: Written) -> None:
         raise RuntimeError("a defect")
 
-    rig.onlooker.noted = noted  # type: ignore[method-assign]
+    rig.onlooker.handle_commit = noted  # type: ignore[method-assign]
     done = await outcomes(rig.say("a"), rig.say("b"))
     assert all(isinstance(one, RuntimeError) for one in done)
     assert rig.runs == ["a", "b"]

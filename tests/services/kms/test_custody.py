@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import GeneralFailure, InvalidArgument, InvalidState, PermissionDenied
 from protocol.messages.agent import TpmBackend
 from protocol.messages.kms import (
@@ -66,7 +66,7 @@ def take_root(rig: PairRig, root: RootKind, words: str = "") -> KeyCustody:
     box = b""
     if words:
         public = rig.at(A, OpenRootTransfer()).public_key
-        box = closed(public, KeyMaterial(words.encode()), "passphrase")
+        box = seal_secret(public, KeyMaterial(words.encode()), "passphrase")
     return rig.at(A, ChangeRoot(root=root, passphrase=box))
 
 
@@ -359,7 +359,7 @@ def test_without_a_tpm_there_is_no_such_root() -> None:
 @pytest.mark.parametrize("words", ["", "x" * (LEAST - 1), "y" * 1025])
 async def test_a_passphrase_that_is_none(server: Server, words: str) -> None:
     public = (await server.ask(OpenRootTransfer(), LOCAL)).public_key
-    box = closed(public, KeyMaterial(words.encode()), "passphrase")
+    box = seal_secret(public, KeyMaterial(words.encode()), "passphrase")
     with pytest.raises(InvalidArgument, match=r"characters|bytes"):
         await server.ask(ChangeRoot(root=RootKind.PASSPHRASE, passphrase=box), LOCAL)
     with pytest.raises(InvalidState, match="no transfer"):
@@ -402,7 +402,7 @@ async def test_an_old_root_that_cannot_be_removed_is_told(
 ) -> None:
     """The ring is under the new one, and the next start tries again."""
     public = (await server.ask(OpenRootTransfer(), LOCAL)).public_key
-    box = closed(public, KeyMaterial(WORDS.encode()), "passphrase")
+    box = seal_secret(public, KeyMaterial(WORDS.encode()), "passphrase")
 
     async def refused(path: str) -> None:
         raise OSError(errno.EROFS, "Read-only file system")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.crypto.wrap import unwrap, wrap
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import ChangeRoot, CreateKey, GetKeys, OpenRootTransfer, RotateKek
@@ -168,7 +168,7 @@ async def test_an_older_ring_is_noticed(server: Server) -> None:
 
 async def typed(server: Server, words: str) -> None:
     public = (await server.ask(OpenRootTransfer(), LOCAL)).public_key
-    box = closed(public, KeyMaterial(words.encode()), "passphrase")
+    box = seal_secret(public, KeyMaterial(words.encode()), "passphrase")
     await server.ask(ChangeRoot(root=RootKind.PASSPHRASE, passphrase=box), LOCAL)
 
 

@@ -26,7 +26,7 @@ from services.kms import operations
 from services.kms.access import caller_at
 from services.kms.config import kms_config
 from services.kms.doors import group_view
-from services.kms.doors.standing import told
+from services.kms.doors.standing import describe_standing
 from services.kms.service import KmsService
 from services.runtime.service import Peer
 from tests.services.kms.group_rig import A, B, C, GroupRig
@@ -376,7 +376,9 @@ def test_the_word_of_an_earlier_life_is_not_heard(group: Groups) -> None:
     service = rig.agent.machine(B).runner.service
     assert isinstance(service, KmsService) and service.group is not None
     standing = rig.run(
-        service._database.query(lambda c: told(c, service._vault, B, A, None, total=False))
+        service._database.query(
+            lambda c: describe_standing(c, service._vault, B, A, None, total=False)
+        )
     )[0]
     message = TellChanges(material=Sealed.of(), standing=standing)
     with pytest.raises(NotConnected, match="earlier life"):

@@ -49,7 +49,9 @@ def test_a_life_that_has_not_looked_does_not_say_that_it_has(rig: GroupRig) -> N
     one = service(rig, B)
     said, _ = rig.run(
         one._database.query(
-            lambda connection: standing.told(connection, one._vault, B, A, None, total=False)
+            lambda connection: standing.describe_standing(
+                connection, one._vault, B, A, None, total=False
+            )
         )
     )
     other = service(rig, A)

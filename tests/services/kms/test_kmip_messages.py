@@ -267,6 +267,21 @@ async def test_the_placeholder_is_what_was_made_or_found(server: Server) -> None
     assert await client.refused(GetRequest()) is ResultReason.ITEM_NOT_FOUND
 
 
+async def test_an_attribute_that_kmip_does_not_have_is_not_sought(server: Server) -> None:
+    """KMIP 1.4 section 11.10; one that no key here has finds none, and so does a client's own."""
+    client = Client(server)
+    await client.made()
+
+    def locate(name: str) -> LocateRequest:
+        value = Node(Tag.ATTRIBUTE_VALUE, Type.TEXT_STRING, "1")
+        return LocateRequest(attribute=(Attribute(attribute_name=name, attribute_value=value),))
+
+    for unknown in ("nonsense", "", "X-a", "name"):
+        assert await client.refused(locate(unknown)) is ResultReason.INVALID_FIELD
+    for known in ("x-a", "y-a"):
+        assert (await client.ask(locate(known), LocateResponse)).unique_identifier == ()
+
+
 @pytest.mark.parametrize("minor", range(5))
 async def test_the_newest_is_found_first_since_1_4(server: Server, minor: int) -> None:
     """Also of keys that the same message makes."""

@@ -59,7 +59,7 @@ from services.kms.batching import Continuation
 from services.kms.doors.kmip import values
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.spoken import SPOKEN, Asked, in_order
-from services.kms.doors.kmip.words import code_of, given
+from services.kms.doors.kmip.words import code_of, word_of
 from tests.services.kms.core_rig import OWNER, do
 from tests.services.kms.kmip_rig import (
     OPERATIONS,
@@ -391,19 +391,19 @@ ENUMERATIONS = (
 
 @pytest.mark.parametrize("cls", ENUMERATIONS, ids=lambda cls: cls.__name__)
 def test_every_name_leads_back_to_its_number(cls: type[Code]) -> None:
-    names = [given(cls, code) for code in cls]
+    names = [word_of(cls, code) for code in cls]
     assert [code_of(cls, name) for name in names] == list(cls)
-    assert code_of(cls, given(cls, 0x80000007)) == 0x80000007
+    assert code_of(cls, word_of(cls, 0x80000007)) == 0x80000007
     with pytest.raises(InvalidField):
-        given(cls, 0x7777)
+        word_of(cls, 0x7777)
     for bad in ("", "Nothing", "0x00000001", "0x8000000g"):
         with pytest.raises(InvalidField):
             code_of(cls, bad)
 
 
 def test_words_of_the_core_are_those_of_kmip() -> None:
-    assert [given(State, code) for code in State] == list(KmipState)
-    assert [given(RevocationReasonCode, code) for code in RevocationReasonCode] == list(
+    assert [word_of(State, code) for code in State] == list(KmipState)
+    assert [word_of(RevocationReasonCode, code) for code in RevocationReasonCode] == list(
         RevocationReason
     )
-    assert given(ObjectType, ObjectType.SYMMETRIC_KEY) == "Symmetric Key"
+    assert word_of(ObjectType, ObjectType.SYMMETRIC_KEY) == "Symmetric Key"

@@ -253,7 +253,7 @@ def rows(draw: st.DrawFn) -> KeyRow:
     for name, kinds in held_by_name.items():
         held = draw(kinds)
         if held is not None:
-            row = attributes.stamped(row, name, ((0, held),), 1.0, "kms")
+            row = attributes.stamp(row, name, ((0, held),), 1.0, "kms")
     return row
 
 
@@ -278,7 +278,7 @@ def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute
     for scope, destroyed in product(("default", None), (True, False)):
         sought = Sought(scope, tuple(asked), 10.0, destroyed)
         matching = [row.key_id for row in there if locating.matches(row, sought)]
-        assert locating.stored(database, sought, 0, 10) == (tuple(matching), len(matching))
+        assert locating.find_matching(database, sought, 0, 10) == (tuple(matching), len(matching))
     database.close()
 
 

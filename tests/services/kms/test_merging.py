@@ -13,7 +13,14 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import audit, replication, store
 from services.kms.access import Caller
-from services.kms.attributes import LIMITS, added, deleted, modified, single, stamped
+from services.kms.attributes import (
+    LIMITS,
+    add_attribute,
+    delete_attribute,
+    modify_attribute,
+    single,
+    stamp,
+)
 from services.kms.audit import Trail
 from services.kms.config import KmsRole
 from services.kms.keyrow import KeyRow
@@ -86,7 +93,7 @@ def written(row: KeyRow, at: float, by: str, *given: tuple[str, float | str]) ->
     """The row after a client of server ``by`` has set these, each attribute's first instance."""
     for name, value in given:
         attribute = Attribute(name=name, value=value)
-        change = added if single(row, name) is None else modified
+        change = add_attribute if single(row, name) is None else modify_attribute
         row, _ = change(row, attribute, at, by)
     return msgspec.structs.replace(row, last_change_date=5.0)
 
@@ -115,7 +122,7 @@ MEETINGS: dict[str, tuple[KeyRow, KeyRow, dict[str, float | str | None]]] = {
         {"x-a": "knowing", "x-b": "old", "Activation Date": 90.0},
     ),
     "what is deleted stays so": (
-        deleted(BOTH, "x-a", 0, 2.0, "kms-1")[0],
+        delete_attribute(BOTH, "x-a", 0, 2.0, "kms-1")[0],
         BOTH,
         {"x-a": None, "x-b": "old", "Activation Date": 90.0},
     ),
@@ -228,11 +235,11 @@ def test_another_peer_has_seen_nothing(work: Work) -> None:
 
 def test_what_each_server_has_given_of_the_limits_counts() -> None:
     limits = UsageLimits(total=9, unit="Object")
-    row, _ = added(ROW, Attribute(name=LIMITS, value=limits), 1.0, "a")
+    row, _ = add_attribute(ROW, Attribute(name=LIMITS, value=limits), 1.0, "a")
 
     def after(server: str, amount: int, at: float) -> KeyRow:
         value = msgspec.structs.replace(limits, spent=((server, amount),))
-        return stamped(row, LIMITS, ((0, value),), at, server)
+        return stamp(row, LIMITS, ((0, value),), at, server)
 
     mine, theirs = after("a", 5, 2.0), after("b", 7, 3.0)
     both = merge(mine, theirs), merge(theirs, mine)

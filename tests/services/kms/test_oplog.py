@@ -159,7 +159,9 @@ def test_the_end_is_kept_of_a_peer_that_is_trusted_alone(
         checked_digest=EMPTY.digest,
     )
     vault = cast(Vault, NoVault())
-    heard = standing.heard(log, vault, ME, PEER, said, 1.0, drawn=3, trusted=trusted, compare=False)
+    heard = standing.record_standing(
+        log, vault, ME, PEER, said, 1.0, drawn=3, trusted=trusted, compare=False
+    )
     assert heard.intact
     assert oplog.peers(log)[0].seen == (now if trusted else known)
 

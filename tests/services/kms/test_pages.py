@@ -7,7 +7,7 @@ import sqlite3
 import msgspec
 import pytest
 
-from protocol.codec import encoded_size
+from protocol.codec import size_on_wire
 from protocol.envelope import SIZE_LIMIT
 from protocol.errors import ResponseTooLarge
 from protocol.messages.kms import (
@@ -63,7 +63,7 @@ async def long_keys(server: Server, count: int) -> list[KeyId]:
 
 def test_what_a_key_adds_to_an_answer_is_no_more_than_is_said() -> None:
     value = KeyValue(key_id=EMPTY, state=LONGEST_STATE, index=SIZE_LIMIT)
-    assert encoded_size(value) + KEY_BYTES <= KEY_VALUE_BYTES
+    assert size_on_wire(value) + KEY_BYTES <= KEY_VALUE_BYTES
     attributes = KeyAttributes(
         key_id=EMPTY,
         state=LONGEST_STATE,
@@ -75,7 +75,7 @@ def test_what_a_key_adds_to_an_answer_is_no_more_than_is_said() -> None:
         destroy_date=1.5,
         last_change_date=1.5,
     )
-    assert encoded_size(attributes) <= KEY_ATTRIBUTES_BYTES
+    assert size_on_wire(attributes) <= KEY_ATTRIBUTES_BYTES
 
 
 async def test_material_of_long_ids_is_asked_for_in_pages(server: Server) -> None:

@@ -500,7 +500,7 @@ def test_who_has_lost_what_its_peer_saw_tells_it_nothing_before_it_has_asked(
     pair._bus.request = noted  # type: ignore[method-assign]
     if how == "met":
         joining = JoinPair(sequence=99, digest=lost, waiting=0, everything=False)
-        assert rig.run(pair.met(joining)).everything
+        assert rig.run(pair.accept_join(joining)).everything
     else:
         [(end, digest)] = rig.at_rest(B, "SELECT sequence, digest FROM audit_head")
         told = ReplicateKeys(

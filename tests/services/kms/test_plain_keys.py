@@ -264,7 +264,7 @@ async def test_what_comes_together_is_one_commit(way: Way) -> None:
 
 async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """With durable audit the next ones are on their way to the disk meanwhile."""
-    begun, go, right = way.server.database.commits, asyncio.Event(), AnchorKeeper.settled
+    begun, go, right = way.server.database.commits, asyncio.Event(), AnchorKeeper.confirm
 
     async def settled(self: AnchorKeeper, written: Written) -> None:
         await go.wait()
@@ -272,7 +272,7 @@ async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.M
         if left is not None:
             await left
 
-    monkeypatch.setattr(AnchorKeeper, "settled", settled)
+    monkeypatch.setattr(AnchorKeeper, "confirm", settled)
     asked = []
     for number in range(1, 4):
         asked.append(way.ask(PLAIN))

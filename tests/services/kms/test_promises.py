@@ -15,7 +15,7 @@ KEY, OTHER = KeyId("k"), KeyId("other")
 
 
 async def waiting(promises: Promises, *changes: Change) -> asyncio.Task[None]:
-    task = asyncio.get_running_loop().create_task(promises.kept(changes))
+    task = asyncio.get_running_loop().create_task(promises.wait_for(changes))
     await asyncio.sleep(0)
     assert not task.done()
     return task
@@ -46,4 +46,4 @@ async def test_a_later_change_keeps_the_earlier_ones_of_its_key_only() -> None:
     for task in (later, other):
         with pytest.raises(OSError, match="no"):
             await task
-    await promises.kept(changes)  # nothing is open any more
+    await promises.wait_for(changes)  # nothing is open any more

@@ -194,7 +194,7 @@ def test_a_key_that_no_log_has_is_found_by_comparing_totals(group: GroupRig) -> 
     assert isinstance(other, KmsService)
 
     def also(connection: sqlite3.Connection, _: object) -> None:
-        contents.changed(connection, [key])
+        contents.mark_unsummed(connection, [key])
 
     group.run(other.core.replicate(caller_at(other.config, A, local=False), [replica], EMPTY, also))
     assert key in group.attributes(C) and key not in group.attributes(B)

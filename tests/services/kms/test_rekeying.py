@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from protocol.attributes import Attribute, ObjectLink, ObjectName, UsageLimits, Value
-from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, PermissionDenied
+from protocol.errors import (
+    IllegalOperation,
+    InvalidField,
+    InvalidMessage,
+    ItemNotFound,
+    PermissionDenied,
+)
 from protocol.kmip import payloads as p
 from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.attributes import TemplateAttribute
@@ -133,6 +139,19 @@ async def test_its_dates_are_those_of_the_old_key_or_move_with_the_offset(server
     assert await value(server, moved, "State") == "Active"
     plain = await follows(server, await made(server), offset=0)
     assert await dates(server, plain) == [server.clock.wall, None, None, None]
+
+
+@pytest.mark.parametrize("name", DATES[1:])
+async def test_an_offset_moves_no_date_of_a_key_without_activation(
+    server: Server, name: str
+) -> None:
+    """KMIP 1.4 section 11.5: nobody can tell how far from its activation the date is."""
+    old = await made(server, attribute(name, server.clock.wall + 100))
+    with pytest.raises(IllegalOperation):
+        await follows(server, old, offset=5)
+    await follows(server, old)
+    plain = await follows(server, await made(server), offset=5)
+    assert await value(server, plain, DATES[0]) == server.clock.wall + 5
 
 
 async def test_what_the_request_says_is_so(server: Server) -> None:

@@ -19,7 +19,7 @@ from protocol.terms import KeyId, KmipState
 from services.kms import dating, store
 from services.kms.batching import Continuation
 from services.kms.config import Auditing
-from services.kms.kept import touched
+from services.kms.kept import keys_touched_by
 from services.kms.operations import Activate, Create, Get, GetAttributes, Locate
 from services.kms.usage_operations import ObtainLease
 from services.kms.work import Written
@@ -149,10 +149,10 @@ class Noted:
     def __init__(self) -> None:
         self.changed: list[bool] = []
 
-    def noted(self, written: Written) -> None:
+    def handle_commit(self, written: Written) -> None:
         self.changed.append(written.changed)
 
-    async def settled(self, written: Written) -> None:
+    async def confirm(self, written: Written) -> None:
         pass
 
 
@@ -199,7 +199,7 @@ async def test_many_dates_that_have_come_are_many_transactions_and_others_are_an
     server.clock.wall += 20
     sizes, core = list[int](), server.service.core
     witness = Noted()
-    witness.noted = lambda written: sizes.append(len(written.keys))  # type: ignore[method-assign]
+    witness.handle_commit = lambda written: sizes.append(len(written.keys))  # type: ignore[method-assign]
     core.commits.witnesses.append(witness)
     message = [
         Create(),
@@ -257,7 +257,7 @@ async def test_looking_for_dates_that_have_come_reads_no_key_without_one(server:
             plan.extend(server.platter.sql("EXPLAIN QUERY PLAN " + statement, *values))
             return []
 
-    store.reached(Planned(), "default", 1.0, 10)  # type: ignore[arg-type]
+    store.find_due_keys(Planned(), "default", 1.0, 10)  # type: ignore[arg-type]
     steps = [row[3] for row in plan if "keys" in row[3]]
     assert [step.split(" (")[0] for step in steps] == [
         "SEARCH keys USING INDEX keys_to_activate",
@@ -267,9 +267,9 @@ async def test_looking_for_dates_that_have_come_reads_no_key_without_one(server:
 
 def test_what_a_read_may_change() -> None:
     key_id = KeyId("1")
-    assert touched((GetAttributes(unique_identifiers=(key_id,)),)) == [key_id]
-    assert touched((in_state(KmipState.ACTIVE),)) is None
-    assert touched((Locate(),)) == []
+    assert keys_touched_by((GetAttributes(unique_identifiers=(key_id,)),)) == [key_id]
+    assert keys_touched_by((in_state(KmipState.ACTIVE),)) is None
+    assert keys_touched_by((Locate(),)) == []
 
 
 @pytest.mark.parametrize("rig", [PairRig, GroupRig])

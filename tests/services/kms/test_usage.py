@@ -115,8 +115,8 @@ async def test_who_is_refused_takes_nothing(server: Server) -> None:
     for wrong, error in (
         (GetUsageAllocation(unique_identifier=key_id, count=0), InvalidField),
         (GetUsageAllocation(unique_identifier=key_id, count=-1), InvalidField),
-        (GetUsageAllocation(unique_identifier=free, count=1), PermissionDenied),
-        (GetUsageAllocation(unique_identifier=early, count=1), PermissionDenied),
+        (GetUsageAllocation(unique_identifier=free, count=1), IllegalOperation),
+        (GetUsageAllocation(unique_identifier=early, count=1), IllegalOperation),
         (encrypting(key_id, 15), InvalidField),
     ):
         with pytest.raises(error):
@@ -212,13 +212,13 @@ async def test_nothing_is_allocated_of_a_key_that_does_not_protect_now(server: S
     await do(server, Activate(unique_identifier=key_id))
     await take(server, key_id, 1)
     server.clock.wall = stops
-    with pytest.raises(PermissionDenied, match="Protect Stop Date"):
+    with pytest.raises(IllegalOperation, match="Protect Stop Date"):
         await take(server, key_id, 1)
     assert await left(server, key_id) == 47
     reads = Create(usage_mask=8, attributes=(Attribute(name=LIMITS, value=BYTES),))
     key_id = (await do(server, reads)).unique_identifier
     await do(server, Activate(unique_identifier=key_id))
-    with pytest.raises(PermissionDenied, match="nothing that protects"):
+    with pytest.raises(IllegalOperation, match="nothing that protects"):
         await take(server, key_id, 1)
 
 
@@ -316,7 +316,7 @@ def test_what_two_servers_have_given_is_counted_once_each(
 
 def joined(mine: Stamped, theirs: Stamped) -> Stamped:
     latest, other = sorted((mine, theirs), key=lambda one: one.at, reverse=True)
-    return usage.joined(latest, other)
+    return usage.join_limits(latest, other)
 
 
 def test_a_pair_that_was_apart_knows_together_what_is_left() -> None:

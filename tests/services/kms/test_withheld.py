@@ -174,9 +174,9 @@ async def test_a_server_that_answers_at_once_withholds_it_too(lazy: Server) -> N
     key = await made(lazy)
     await do(lazy, Get(unique_identifiers=(key,)))
     await do(lazy, Get(unique_identifiers=(key,)))
-    assert at_once.given(lazy.service.core, OWNER, key) is not None
+    assert at_once.get_at_once(lazy.service.core, OWNER, key) is not None
     for name, wanted in ((SENSITIVE, True), (EXTRACTABLE, False)):
         await change(lazy, key, name, wanted)
         with pytest.raises((Sensitive, NotExtractable)):
             await do(lazy, Get(unique_identifiers=(key,), required=True))
-        assert at_once.given(lazy.service.core, OWNER, key) is None
+        assert at_once.get_at_once(lazy.service.core, OWNER, key) is None

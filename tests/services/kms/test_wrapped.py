@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from protocol.attributes import Attribute, UsageLimits, Value
-from protocol.crypto.keywrap import wrapped
+from protocol.crypto.keywrap import wrap_key
 from protocol.errors import InvalidField
 from protocol.kmip import payloads as p
 from protocol.kmip import structures as s
@@ -40,10 +40,10 @@ NO_ENCODING = EncodingOption.NO_ENCODING
 
 def test_the_vector_of_the_standard() -> None:
     """RFC 3394 section 4.1."""
-    assert wrapped(KeyMaterial(KEK), KeyMaterial(DATA)) == WRAPPED
+    assert wrap_key(KeyMaterial(KEK), KeyMaterial(DATA)) == WRAPPED
     for size in (0, 8, 10, 17):
         with pytest.raises(InvalidField):
-            wrapped(KeyMaterial(KEK), KeyMaterial(bytes(size)))
+            wrap_key(KeyMaterial(KEK), KeyMaterial(bytes(size)))
 
 
 async def kek(server: Server, mask: int = WRAP_KEY, *attributes: Attribute) -> KeyId:
@@ -102,14 +102,18 @@ async def test_the_trail_tells_of_no_key_that_can_not_be_wrapped(server: Server)
     odd, key = (await do(server, short)).unique_identifier, await brought(server)
     structure = KeyFormatType.TRANSPARENT_SYMMETRIC_KEY
     before = await trail(server)
-    for request in (
-        asked(odd, under, encoding_option=NO_ENCODING),
-        asked(key, under, encoding_option=NO_ENCODING, key_format_type=structure),
+    for request, reason in (
+        (asked(odd, under, encoding_option=NO_ENCODING), ResultReason.INVALID_FIELD),
+        (
+            asked(key, under, encoding_option=NO_ENCODING, key_format_type=structure),
+            ResultReason.ENCODING_OPTION_ERROR,
+        ),
     ):
-        assert await client.refused(request) is ResultReason.INVALID_FIELD
+        assert await client.refused(request) is reason
     assert [(row[0], row[2]) for row in (await trail(server))[len(before) :]] == [
-        ("Get", "Invalid Field")
-    ] * 2
+        ("Get", "Invalid Field"),
+        ("Get", "Encoding Option Error"),
+    ]
     assert await value(server, under, "Usage Limits") == UsageLimits(total=99, unit="Byte")
     assert await value(server, key, "Fresh") is True
 
@@ -150,14 +154,14 @@ async def test_without_a_wish_all_that_would_stand_there_is_wrapped(
         ),
         (
             {"encoding_option": NO_ENCODING, "attribute_name": ("State",)},
-            ResultReason.INVALID_FIELD,
+            ResultReason.ENCODING_OPTION_ERROR,
         ),
         (
             {
                 "encoding_option": NO_ENCODING,
                 "key_format_type": KeyFormatType.TRANSPARENT_SYMMETRIC_KEY,
             },
-            ResultReason.INVALID_FIELD,
+            ResultReason.ENCODING_OPTION_ERROR,
         ),
     ],
     ids=str,

@@ -16,7 +16,7 @@ from protocol.crypto.tokens import (
     new_certificate,
 )
 from protocol.crypto.tokens import (
-    opened as opened_token,
+    verify_token as opened_token,
 )
 from protocol.errors import (
     AlreadyExists,

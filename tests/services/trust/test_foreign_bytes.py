@@ -15,7 +15,7 @@ from protocol.crypto.tokens import (
     VoucherClaims,
     check_certificate,
     new_certificate,
-    opened,
+    verify_token,
 )
 from protocol.errors import InvalidArgument, InvalidState
 from protocol.secret import KeyMaterial
@@ -49,15 +49,15 @@ def changed(good: bytes) -> st.SearchStrategy[bytes]:
 @given(changed(VOUCHER))
 def test_a_document_that_was_changed_is_refused(token: bytes) -> None:
     with pytest.raises(TokenRefused):
-        opened(token, [CERTIFICATE], VoucherClaims)
+        verify_token(token, [CERTIFICATE], VoucherClaims)
 
 
 def test_a_document_of_another_kind_is_refused() -> None:
-    assert opened(VOUCHER, [CERTIFICATE], VoucherClaims).sub == HOST
+    assert verify_token(VOUCHER, [CERTIFICATE], VoucherClaims).sub == HOST
     with pytest.raises(TokenRefused):
-        opened(VOUCHER, [CERTIFICATE], AttestationClaims)
+        verify_token(VOUCHER, [CERTIFICATE], AttestationClaims)
     with pytest.raises(TokenRefused):
-        opened(VOUCHER, [], VoucherClaims)
+        verify_token(VOUCHER, [], VoucherClaims)
 
 
 @given(changed(CERTIFICATE))
@@ -90,24 +90,24 @@ def test_any_key_id_is_a_ciphertext_or_none(key_id: str) -> None:
 def _context() -> tuple[Contexts, bytes]:
     contexts = Contexts(KeyMaterial(b"k" * 32))
     begun = Begun(b"number", PublicArea(b""), b"", PublicArea(b""), b"", b"n", b"s", 10.0)
-    return contexts, contexts.closed(begun, HOST, 1, bytes(12))
+    return contexts, contexts.seal_context(begun, HOST, 1, bytes(12))
 
 
 @given(st.data())
 def test_a_context_that_was_changed_is_none(data: Any) -> None:
     contexts, good = _context()
     with pytest.raises(InvalidState):
-        contexts.opened(data.draw(changed(good)), HOST, 1, 0.0)
+        contexts.open_context(data.draw(changed(good)), HOST, 1, 0.0)
 
 
 def test_a_context_is_of_one_life_of_one_host_and_forgotten_after_its_time() -> None:
     contexts, good = _context()
     for host, boot, now in ((NodeName("other"), 1, 0.0), (HOST, 2, 0.0), (HOST, 1, 11.0)):
         with pytest.raises(InvalidState):
-            contexts.opened(good, host, boot, now)
-    assert contexts.opened(good, HOST, 1, 9.0).nonce == b"n"
+            contexts.open_context(good, host, boot, now)
+    assert contexts.open_context(good, HOST, 1, 9.0).nonce == b"n"
     with pytest.raises(InvalidState, match="finished already"):
-        contexts.opened(good, HOST, 1, 9.0)
+        contexts.open_context(good, HOST, 1, 9.0)
 
 
 @given(st.binary(max_size=300))

@@ -50,7 +50,7 @@ async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     async def refused(host: Host) -> Outcome:
         return Outcome.REFUSED
 
-    monkeypatch.setattr(gate, "attested", refused)
+    monkeypatch.setattr(gate, "ensure_attested", refused)
     if stays_off:
         with pytest.raises(InvalidState, match="is not attested"):
             await gate.admit(_host(), VmName("vm-01"), keys)

@@ -87,7 +87,7 @@ class Desk:
             secure_boot=True,
             reset_count=1,
         )
-        return (by or self.signer).signed(msgspec.structs.replace(claims, **changes))
+        return (by or self.signer).sign_claims(msgspec.structs.replace(claims, **changes))
 
     def generate(self, token: bytes | None = None, **fields: Any) -> WrappedKeyGenerated:
         return self.rig.ask(KPS1, self.request(token, **fields), A)  # type: ignore[no-any-return]
@@ -346,7 +346,7 @@ def test_a_host_learns_of_a_providers_health_with_a_token_of_its_own_only(rig: T
         error = rig.refused(KPS1, QueryTrustedKeyProviderHealth(provider=name), sender=A)
         assert isinstance(error, Unauthenticated)
     rig.command(AttestHost())
-    held = rig.host().trust.held(GROUP, rig.loop.time())
+    held = rig.host().trust.find_token(GROUP, rig.loop.time())
     assert held is not None
     question = QueryTrustedKeyProviderHealth(provider=TRUSTED, token=held.token)
     assert rig.ask(KPS1, question, sender=A).health is ProviderHealth.OK

@@ -47,7 +47,7 @@ def up(rig: TrustRig) -> TrustRig:
 
 
 def token(rig: TrustRig) -> bytes:
-    held = rig.host().trust.held(GROUP, rig.loop.time())
+    held = rig.host().trust.find_token(GROUP, rig.loop.time())
     assert held is not None
     return held.token
 

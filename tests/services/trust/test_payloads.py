@@ -50,7 +50,7 @@ def configure_attestation(rig: TrustRig) -> tuple[NodeName, NodeName, Request[An
 
 
 def token(rig: TrustRig) -> bytes:
-    held = rig.host().trust.held(GROUP, rig.loop.time())
+    held = rig.host().trust.find_token(GROUP, rig.loop.time())
     assert held is not None
     return held.token
 

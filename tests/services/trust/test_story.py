@@ -213,17 +213,17 @@ def test_when_a_token_is_renewed(rig: TrustRig, renew: str, has_token: bool) -> 
     rig.make_safe_trusted()
     rig.sleep(1000)
     rig.stop_services(AS1, AS2)
-    held = rig.host().trust.held(GROUP, rig.loop.time())
+    held = rig.host().trust.find_token(GROUP, rig.loop.time())
     assert (held is not None) is has_token
     passed = len(rig.kinds("attestation.passed", AS1))
     assert passed == (2 if has_token else 1)
     rig.sleep(700)
-    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+    assert rig.host().trust.find_token(GROUP, rig.loop.time()) is None
     assert rig.host().trust.renewing == set()
     rig.start_services(AS1, AS2)
     rig.trusted_vm()  # a key is needed, and the host attests as at first
     rig.sleep(1000)
-    held = rig.host().trust.held(GROUP, rig.loop.time())
+    held = rig.host().trust.find_token(GROUP, rig.loop.time())
     assert (held is not None) is has_token
 
 
@@ -250,7 +250,7 @@ def test_running_vms_of_a_host_that_is_refused_stay_and_its_token_is_void(rig: T
     rig.configure_services(base_images=())
     reports = rig.command(AttestHost()).reports
     assert {r.status for r in reports} == {TrustAttestationStatus.NOT_ATTESTED}
-    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+    assert rig.host().trust.find_token(GROUP, rig.loop.time()) is None
     assert str(rig.vm().power) == "poweredOn"
 
 
@@ -324,7 +324,7 @@ def test_a_service_that_is_not_the_one_of_the_record_is_not_believed(rig: TrustR
     [report] = rig.command(AttestHost()).reports
     assert report.status is TrustAttestationStatus.UNKNOWN
     assert "not the service it should be" in report.messages[0]
-    assert rig.host().trust.held(GROUP, rig.loop.time()) is None
+    assert rig.host().trust.find_token(GROUP, rig.loop.time()) is None
 
 
 def test_a_token_of_another_group_is_not_asked_with(rig: TrustRig) -> None:

@@ -27,7 +27,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyId, NodeName
 from protocol.trust import TpmCaCertificate, TrustItem
-from services.vcenter.authorization.needs import NEEDS, needed
+from services.vcenter.authorization.needs import NEEDS, privileges_for
 from tests.services.trust.administration import (
     CLUSTER,
     ENABLE,
@@ -176,7 +176,7 @@ def test_every_privilege_of_the_group_is_needed_somewhere_but_one() -> None:
 
 
 def test_an_import_of_nothing_or_of_several_items_needs_what_each_needs() -> None:
-    nothing = set(needed(ImportToTrustAuthority(), {}))
+    nothing = set(privileges_for(ImportToTrustAuthority(), {}))
     assert nothing == {
         P.MANAGE_ATTESTING_SSO,
         P.CONFIGURE_HOST_CERTIFICATES,

@@ -40,7 +40,7 @@ def check_index(inventory: Inventory) -> None:
         running = [vm.name for vm in vms if vm.host == host and vm.power is PowerState.ON]
         assert index.running_on.names(host) == running
         waiting = tuple(row.key for row in inventory.released.values() if host in row.hosts)
-        assert inventory.released_on(host) == waiting
+        assert inventory.keys_released_on(host) == waiting
     used = _once(
         [
             *(key for vm in vms for key in vm.keys),
@@ -53,7 +53,9 @@ def check_index(inventory: Inventory) -> None:
     assert list(index.known_keys) == sorted(known)
     assert index.forgotten == forgotten
     for provider in {key.provider_id for key in (*used, *known, NOWHERE[2])}:
-        assert index.used(provider) == tuple(sorted(k for k in used if k.provider_id == provider))
+        assert index.keys_in_use(provider) == tuple(
+            sorted(k for k in used if k.provider_id == provider)
+        )
     for key in {*used, *known, *forgotten, NOWHERE[2]}:
         assert (key in index.known_keys) == (key in known)
         assert vms_of(inventory, key) == tuple(vm.name for vm in vms if key in vm.keys)

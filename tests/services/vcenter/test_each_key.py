@@ -28,7 +28,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import change_vm
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig
@@ -56,7 +56,7 @@ def two_keys(rig: Rig) -> tuple[CryptoKeyId, CryptoKeyId]:
     rig.hosts[A].vms[VM].keys = (home, disk)
     rig.run(
         rig.vcenter.inventory.commit(
-            change_vm(VM, keys=(home, disk)), *granted(VM, CLUSTER, (disk,))
+            change_vm(VM, keys=(home, disk)), *grant_keys(VM, CLUSTER, (disk,))
         )
     )
     return home, disk

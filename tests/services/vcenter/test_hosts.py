@@ -107,7 +107,7 @@ def test_a_connection_that_was_being_made_ends_with_the_disconnection(rig: Rig) 
     rig.do(DisconnectHost(host=A))
     rig.sleep(60)
     assert rig.host_info(A).connection is S.DISCONNECTED
-    assert rig.vcenter.sessions.connected_to(A) is None
+    assert rig.vcenter.sessions.find_connected(A) is None
 
 
 def test_a_host_that_boots_while_its_silence_is_waited_for_is_connected_at_once() -> None:

@@ -21,7 +21,7 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Database
-from services.vcenter.grants import ended, granted
+from services.vcenter.grants import end_grants, grant_keys
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -36,7 +36,7 @@ from services.vcenter.inventory import (
 )
 from services.vcenter.key_users import note_key
 from services.vcenter.ordered import Groups, Sorted
-from services.vcenter.removals import dropped, host_left, released, used_again
+from services.vcenter.removals import cancel_releases, host_left, record_dropped, release_keys
 from services.vcenter.tables import SCHEMA, HostRow, ProviderRow, Table, VmRow
 from tests.services.vcenter.computed import check_index
 
@@ -101,11 +101,11 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(drop, st.just(Table.PROVIDER), PROVIDERS).map(one),
     st.builds(note_key, KEYS, listed=st.booleans(), forgotten=st.booleans()).map(one),
     st.builds(drop, st.just(Table.CRYPTO_KEY), KEYS.map(str)).map(one),
-    st.builds(released, SOME_KEYS, SOME_HOSTS).map(some),
-    st.builds(dropped, KEYS, HOSTS).map(one),
-    st.builds(used_again, SOME_KEYS).map(some),
-    st.builds(granted, VMS, CLUSTERS, SOME_KEYS).map(some),
-    st.builds(ended, VMS, SOME_KEYS).map(some),
+    st.builds(release_keys, SOME_KEYS, SOME_HOSTS).map(some),
+    st.builds(record_dropped, KEYS, HOSTS).map(one),
+    st.builds(cancel_releases, SOME_KEYS).map(some),
+    st.builds(grant_keys, VMS, CLUSTERS, SOME_KEYS).map(some),
+    st.builds(end_grants, VMS, SOME_KEYS).map(some),
 )
 
 
@@ -202,8 +202,8 @@ def test_a_row_of_many_groups_that_leaves_them_one_by_one_costs_their_number() -
 
     hosts: list[str] = [Counted(f"esxi-{number}") for number in range(300)]
     groups = Groups[str, str, list[str]](lambda row: row)
-    groups.changed(0, "key", None, hosts)
+    groups.apply_change(0, "key", None, hosts)
     compared[0] = 0
-    groups.changed(0, "key", hosts, hosts[1:])
+    groups.apply_change(0, "key", hosts, hosts[1:])
     assert compared[0] <= 10 * len(hosts)
     assert not groups.names(hosts[0]) and groups.names(hosts[1]) == ["key"]

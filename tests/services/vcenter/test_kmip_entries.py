@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, NotAvailable, ProductError
 from protocol.messages.vcenter import (
     KmipPasswords,
@@ -34,7 +34,7 @@ def entry(**fields: Any) -> KmipServer:
 
 def given(rig: Rig, password: bytes = PASSWORD, name: str = "kms") -> KmipPasswords:
     opened = rig.do(OpenTransfer())
-    box = closed(opened.public_key, KeyMaterial(password), "password")
+    box = seal_secret(opened.public_key, KeyMaterial(password), "password")
     return KmipPasswords(transfer=opened.transfer, passwords={name: box})
 
 
@@ -145,7 +145,7 @@ def test_a_password_is_for_a_user_and_sealed_to_one_transfer(rig: Rig) -> None:
 
 def limits(vcenter: VCenter) -> list[float]:
     providers: Providers = vcenter.providers
-    found = providers.asked(P)
+    found = providers.require_provider(P)
     assert isinstance(found, StandardProvider)
     return [found._limit_s(server) for server in found._servers]
 

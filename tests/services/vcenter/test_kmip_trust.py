@@ -20,12 +20,12 @@ from cryptography.x509.oid import NameOID
 from protocol.crypto.certificates import (
     SEED_SIZE,
     SERIAL_SIZE,
-    issued,
+    issue_certificate,
     key_digest,
     new_key,
     self_signed,
 )
-from protocol.crypto.transfer import closed
+from protocol.crypto.transfer import seal_secret
 from protocol.errors import (
     InvalidArgument,
     InvalidState,
@@ -70,7 +70,7 @@ def over_kmip(rig: Rig, provider: ProviderId = P) -> None:
 def upload(rig: Rig, chain: tuple[bytes, ...], private_key: KeyMaterial) -> UploadClientCert:
     """As who stands at vCenter's console sends it."""
     opened = rig.do(OpenTransfer())
-    box = closed(opened.public_key, private_key, "private key")
+    box = seal_secret(opened.public_key, private_key, "private key")
     return UploadClientCert(provider=P, chain=chain, transfer=opened.transfer, private_key=box)
 
 
@@ -161,7 +161,7 @@ def issued_for(request: bytes) -> bytes:
     found = x509.load_der_x509_csr(request)
     assert found.is_signature_valid
     public = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return issued(
+    return issue_certificate(
         "signed", public, b"s" * SERIAL_SIZE, 0.0, YEAR_S * 100,
         issuer=certificate(9), issuer_key=key(9),
     )  # fmt: skip

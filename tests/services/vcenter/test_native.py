@@ -8,7 +8,7 @@ import pytest
 
 from protocol.crypto.native import check_value, derive_kek
 from protocol.crypto.provider_backup import read_backup
-from protocol.crypto.transfer import OneTimeKey, closed
+from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -67,7 +67,7 @@ def sealed(rig: Rig, **secrets: tuple[str, bytes]) -> dict[str, object]:
     """The fields of a request whose secrets are sealed: name -> (purpose, clear)."""
     opened = rig.do(OpenTransfer())
     boxes = {
-        field: closed(opened.public_key, KeyMaterial(clear), purpose)
+        field: seal_secret(opened.public_key, KeyMaterial(clear), purpose)
         for field, (purpose, clear) in secrets.items()
     }
     return {"transfer": opened.transfer, **boxes}
@@ -78,7 +78,7 @@ def export(rig: Rig, password: str = "", provider: ProviderId = NKP) -> bytes:
     location = rig.do(ExportProvider(provider=provider, **more))  # type: ignore[arg-type]
     mine = OneTimeKey()
     found = rig.do(DownloadExport(token=location.token, recipient=mine.public))
-    return mine.opened(found.config, "backup").reveal()
+    return mine.open_box(found.config, "backup").reveal()
 
 
 def importing(rig: Rig, config: bytes, password: str = "", **more: object) -> ImportProvider:

@@ -39,7 +39,7 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter import events
-from services.vcenter.grants import granted
+from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import put
 from services.vcenter.tables import HostRow, ProviderRow, Table, VmRow
 from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
@@ -83,7 +83,7 @@ def many(rig: Rig) -> Rig:
         record.keys[key(number).key_id] = (number.to_bytes(32, "big"), KmipState.ACTIVE)
     made = [vm(number) for number in range(KEYS)]
     rows = [put(Table.VM, row.name, row) for row in made]
-    grants = [edit for row in made for edit in granted(row.name, CLUSTER, row.keys)]
+    grants = [edit for row in made for edit in grant_keys(row.name, CLUSTER, row.keys)]
     rig.run(rig.vcenter.inventory.commit(*rows, *grants))
     return rig
 

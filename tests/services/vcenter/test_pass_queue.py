@@ -31,12 +31,12 @@ async def test_a_view_that_has_just_come_need_not_be_asked_for() -> None:
     queue = PassQueue()
     queue.want(A, looked=True)
     assert await taken(queue) == PassOrder(A, False)
-    queue.ended(A, whole=True)
+    queue.end_pass(A, whole=True)
     for asks in ((True, False), (False, True)):  # somebody wants it looked at
         for looked in asks:
             queue.want(A, looked=looked)
         assert await taken(queue) == PassOrder(A, True)
-        queue.ended(A, whole=True)
+        queue.end_pass(A, whole=True)
 
 
 async def test_a_host_has_one_pass_at_a_time_and_then_the_next() -> None:
@@ -47,7 +47,7 @@ async def test_a_host_has_one_pass_at_a_time_and_then_the_next() -> None:
     assert await taken(queue) is None
     waiting = asyncio.create_task(queue.take())
     await asyncio.sleep(0)
-    queue.ended(A, whole=True)
+    queue.end_pass(A, whole=True)
     async with asyncio.timeout(1):
         assert (await waiting).host == A
 
@@ -56,11 +56,11 @@ async def test_what_was_cut_short_is_remembered_until_a_pass_begins() -> None:
     queue = PassQueue()
     queue.want(A)
     assert await taken(queue) is not None
-    queue.begun(A)
+    queue.begin_pass(A)
     queue.cut_short(A)
-    queue.ended(A, whole=False)
+    queue.end_pass(A, whole=False)
     assert queue.unfinished(A) and not queue.unfinished(B)
-    queue.begun(A)
+    queue.begin_pass(A)
     assert not queue.unfinished(A)
 
 
@@ -72,7 +72,7 @@ async def test_whole_waits_for_a_pass_that_came_to_its_end() -> None:
         assert await taken(queue) is not None
         await asyncio.sleep(0)
         assert not waiting.done()
-        queue.ended(A, whole=whole)
+        queue.end_pass(A, whole=whole)
     async with asyncio.timeout(1):
         await waiting
         await queue.whole(A)
@@ -85,7 +85,7 @@ async def test_the_pass_of_a_host_that_was_removed_says_nothing_of_its_successor
     queue.forget(A)
     waiting = asyncio.create_task(queue.whole(A))
     await asyncio.sleep(0)
-    queue.ended(A, whole=True)
+    queue.end_pass(A, whole=True)
     await asyncio.sleep(0)
     assert not waiting.done()
     waiting.cancel()
@@ -108,9 +108,9 @@ async def test_a_pass_that_lost_something_on_its_way_is_not_whole() -> None:
     queue = PassQueue()
     queue.want(A)
     assert await taken(queue) is not None
-    queue.begun(A)
+    queue.begin_pass(A)
     queue.cut_short(A)
-    queue.ended(A, whole=True)
+    queue.end_pass(A, whole=True)
     waiting = asyncio.create_task(queue.whole(A))
     await asyncio.sleep(0)
     assert not waiting.done()

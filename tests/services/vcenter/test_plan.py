@@ -35,11 +35,11 @@ from services.vcenter.hosts.plan import (
     SetProviderList,
     Supply,
     TakeAway,
-    expired_providers,
+    find_expired_providers,
+    keys_refused_by_mode,
     not_granted,
     plan_host,
     plan_keys,
-    refused_by_mode,
 )
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Q
@@ -206,21 +206,23 @@ def test_nothing_is_granted_unless_it_is_said() -> None:
 
 def test_what_a_host_cannot_take_in_its_mode_is_named() -> None:
     lacking = of_keys(absent=frozenset({K2}), takes_keys=False)
-    assert refused_by_mode(lacking) == (K2,)
-    assert refused_by_mode(of_keys(absent=frozenset({K2}))) == ()
+    assert keys_refused_by_mode(lacking) == (K2,)
+    assert keys_refused_by_mode(of_keys(absent=frozenset({K2}))) == ()
     derived = {P: ManagementType.NATIVE_PROVIDER}
-    assert refused_by_mode(of_keys(absent=frozenset({K2}), takes_keys=False, types=derived)) == ()
+    assert (
+        keys_refused_by_mode(of_keys(absent=frozenset({K2}), takes_keys=False, types=derived)) == ()
+    )
 
 
 @pytest.mark.parametrize(("now", "gone"), [(100.0, False), (399.0, False), (400.0, True)])
 def test_grace_of_a_deleted_provider(now: float, gone: bool) -> None:
     rows = [DeletedRow(name=P, at=100.0), DeletedRow(name=Q, at=100.0, evicted_from=(B, A))]
-    assert expired_providers(rows, A, now, 300.0) == ((P,) if gone else ())  # once from a host
+    assert find_expired_providers(rows, A, now, 300.0) == ((P,) if gone else ())  # once from a host
 
 
 def test_a_deletion_in_a_time_to_come_was_long_ago() -> None:
     """Monotonic time began anew with the lab."""
-    assert expired_providers([DeletedRow(name=P, at=5000.0)], A, 10.0, 300.0) == (P,)
+    assert find_expired_providers([DeletedRow(name=P, at=5000.0)], A, 10.0, 300.0) == (P,)
 
 
 def row(*, missing: tuple[CryptoKeyId, ...] = (), **how: Any) -> VmRow:

@@ -41,7 +41,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
-from services.vcenter.authorization.needs import NEEDS, Needs, needed
+from services.vcenter.authorization.needs import NEEDS, Needs, privileges_for
 from services.vcenter.authorization.roles import SYSTEM_ROLES
 from services.vcenter.service import VcenterService
 from tests.services.vcenter.peers import VCENTER
@@ -111,7 +111,7 @@ def test_who_may_only_look_gives_no_task_and_leaves_no_trace(
     tasks = rig.do(ListTasks()).tasks
     error = rig.refused(example_of(kind), looker)
     assert isinstance(error, NoPermission)
-    assert str(needed(example_of(kind), {})[0]) in str(error) and looker in str(error)
+    assert str(privileges_for(example_of(kind), {})[0]) in str(error) and looker in str(error)
     assert rig.mark() == before
     assert not [r for r in rig.requests(asked) if r[2] not in ("HeartBeat", "QueryHost", "Beat")]
     told = rig.do(ListTasks()).tasks[len(tasks) :]

@@ -420,7 +420,7 @@ def test_an_id_that_one_server_did_not_know_is_not_missing_when_another_has_it()
     key = rig.do(GenerateKey(operation_id="g")).key
     assert key is not None
     for _ in servers:
-        found = rig.run(rig.vcenter.providers.asked(P).fetch_keys((key.key_id,)))
+        found = rig.run(rig.vcenter.providers.require_provider(P).fetch_keys((key.key_id,)))
         assert set(found.material) == {key.key_id} and found.missing == {}
     rig.close()
 

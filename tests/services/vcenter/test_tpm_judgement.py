@@ -17,7 +17,7 @@ from services.vcenter.hosts.tpm_judgement import (
     Evidence,
     attestation_of,
     examine,
-    failed,
+    failure_judgement,
     is_news,
     judge,
 )
@@ -90,7 +90,7 @@ def test_a_report_that_proves_nothing(
     found = examine(msgspec.structs.replace(report, **lie(report)), NONCE)
     assert isinstance(found, str) and found.startswith(why)
     known = recorded(bench)
-    made = failed(known, found)
+    made = failure_judgement(known, found)
     assert (made.event, made.record) == (FAILED, known)
 
 
@@ -184,7 +184,11 @@ def test_without_secure_boot_no_host_is_accepted(bench: Bench) -> None:
 
 def test_a_flaw_is_told_once_until_it_is_gone_or_another(bench: Bench) -> None:
     known = recorded(bench)
-    one, other, good = failed(known, "one"), failed(known, "other"), judge(known, bench.seen())
+    one, other, good = (
+        failure_judgement(known, "one"),
+        failure_judgement(known, "other"),
+        judge(known, bench.seen()),
+    )
     assert attestation_of(one, 1.0) == Attestation(
         at=1.0, status=AttestationStatus.NOT_ACCEPTED, message="one", event=FAILED
     )

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.crypto.tokens import AttestationClaims, TokenRefused, opened
+from protocol.crypto.tokens import AttestationClaims, TokenRefused, verify_token
 from protocol.errors import InvalidArgument, InvalidState, NoPermission, ProductError
 from protocol.messages.attestation import (
     AttestationReport,
@@ -64,10 +64,10 @@ def groups(configuration: TrustedConfiguration) -> tuple[str, ...]:
 def is_attested(host: Host) -> bool:
     """Whether this host has a token that is still good, of any group."""
     now = host.clock.monotonic()
-    return any(host.trust.held(group, now) for group in host.trust.tokens)
+    return any(host.trust.find_token(group, now) for group in host.trust.tokens)
 
 
-async def attested(host: Host) -> Outcome:
+async def ensure_attested(host: Host) -> Outcome:
     """Whether this host is attested, after having attested if it has no token."""
     now = host.archive.now.trusted
     if now is None or is_attested(host):
@@ -77,10 +77,10 @@ async def attested(host: Host) -> Outcome:
 
 async def token(host: Host, group: str) -> Held | None:
     """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
-    found = host.trust.held(group, host.clock.monotonic())
+    found = host.trust.find_token(group, host.clock.monotonic())
     if found is None:
         await attest(host, (group,))
-        found = host.trust.held(group, host.clock.monotonic())
+        found = host.trust.find_token(group, host.clock.monotonic())
     return found
 
 
@@ -93,7 +93,7 @@ async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Ou
     wanted, trust = tuple(wanted), host.trust
     came = trust.attestations
     async with trust.attesting:
-        held = (trust.held(group, host.clock.monotonic()) for group in wanted)
+        held = (trust.find_token(group, host.clock.monotonic()) for group in wanted)
         if not anew and any(held):
             return Outcome.ATTESTED
         refused = False
@@ -101,7 +101,7 @@ async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Ou
             outcome = None if anew else trust.in_vain_since(group, came)
             if outcome is None:
                 outcome = await _attest_in(host, group)
-                trust.ended(group, outcome)
+                trust.record_attestation(group, outcome)
             if outcome is Outcome.ATTESTED:
                 return outcome
             refused = refused or outcome is Outcome.REFUSED
@@ -116,15 +116,24 @@ async def _attest_in(host: Host, group: str) -> Outcome:
     for record in _in_turn(host, now, group):
         started = host.clock.monotonic()
         try:
-            judged = await _judged_by(host, record, now.voucher)
+            judged = await _ask_for_judgement(host, record, now.voucher)
         except ProductError as error:
-            _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
+            if _is_listed(host, record):
+                _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
             continue
+        if not _is_listed(host, record):
+            continue  # another configuration came meanwhile: what this service says does not count
         if _keep(host, record, judged, started):
             return Outcome.ATTESTED
         refused = True
         host.trust.tokens.pop(group, None)
     return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+
+
+def _is_listed(host: Host, record: ServiceRecord) -> bool:
+    """Whether the configuration of now has that service."""
+    now = host.archive.now.trusted
+    return now is not None and record in now.attestation_services
 
 
 def _in_turn(host: Host, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
@@ -134,15 +143,15 @@ def _in_turn(host: Host, now: TrustedConfiguration, group: str) -> list[ServiceR
     return sorted(of_group, key=lambda record: record.node == doubted)
 
 
-async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judged:
+async def _ask_for_judgement(host: Host, record: ServiceRecord, voucher: bytes) -> _Judged:
     """What a service makes of this host; a ``ProductError`` when it comes to no judgement."""
     if host.tpm is None:
         return _Judged(fault="the TPM of this host is not there")
     try:
         try:
-            report = await _reported(host, host.tpm, record, voucher)
+            report = await _request_report(host, host.tpm, record, voucher)
         except InvalidState:  # its life that has begun it has ended: begin again
-            report = await _reported(host, host.tpm, record, voucher)
+            report = await _request_report(host, host.tpm, record, voucher)
     except TpmError as error:
         return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
     except _HOSTS_FAULT as error:
@@ -154,7 +163,7 @@ async def _judged_by(host: Host, record: ServiceRecord, voucher: bytes) -> _Judg
     return _Judged(report=report, token=_token_of(host, record, report))
 
 
-async def _reported(
+async def _request_report(
     host: Host, tpm: Tpm, record: ServiceRecord, voucher: bytes
 ) -> AttestationReport:
     """Both calls of an attestation."""
@@ -164,7 +173,7 @@ async def _reported(
     host.trust.shown = identity, ak
     begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
     asked = await bus.request(record.node, begin, within_s=within_s)
-    secret = await _opened(tpm, asked.credential)
+    secret = await _activate_credential(tpm, asked.credential)
     quote = await tpm.quote(asked.selection, asked.nonce)
     fits = _log_fits(host.event_log)
     finish = FinishAttestation(
@@ -186,7 +195,7 @@ async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
     return TpmIdentity(public_area=ek), ak
 
 
-async def _opened(tpm: Tpm, credential: Credential) -> bytes:
+async def _activate_credential(tpm: Tpm, credential: Credential) -> bytes:
     """What is in the credential; nothing when it is of another TPM: the service shall say so."""
     try:
         return await tpm.activate(credential.id_object, credential.encrypted_seed)
@@ -210,7 +219,7 @@ def _token_of(host: Host, record: ServiceRecord, report: AttestationReport) -> b
     kinds = {document.type: document.token for document in report.documents}
     found = kinds.get(TokenType.KMS_AUTH_JWT, b"")
     try:
-        claims = opened(found, record.trusted_ca[-1:], AttestationClaims)
+        claims = verify_token(found, record.trusted_ca[-1:], AttestationClaims)
     except TokenRefused as refusal:
         raise InvalidState(f"{record.node} is not the service it should be: {refusal}") from None
     if (claims.iss, claims.sub, claims.group) != (record.node, host.node.name, record.group):
@@ -257,7 +266,7 @@ async def _renew(host: Host, group: str) -> None:
     """Attest again and again, each time before the token ends; until none is left, from when on
     the next one is asked for on demand."""
     clock = host.clock
-    while (held := host.trust.held(group, clock.monotonic())) is not None:
+    while (held := host.trust.find_token(group, clock.monotonic())) is not None:
         if (wait_s := held.renewed_at - clock.monotonic()) > 0:
             await clock.sleep(wait_s)
         elif await attest(host, (group,), anew=True) is not Outcome.ATTESTED:

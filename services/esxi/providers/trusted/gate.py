@@ -6,7 +6,7 @@ from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, ManagementType, VmName
 from services.esxi.host import Host
 from services.esxi.providers.trusted.admission import allows, concerns
-from services.esxi.providers.trusted.attesting import attested
+from services.esxi.providers.trusted.attesting import ensure_attested
 
 
 async def admit(host: Host, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
@@ -23,6 +23,6 @@ async def admit(host: Host, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
         return
     if knobs.persist_overrides_attestation == "always":
         return
-    outcome = await attested(host)
+    outcome = await ensure_attested(host)
     if not allows(knobs.persist_overrides_attestation, outcome):
         raise InvalidState(f"{host.node.name} is not attested ({outcome.value}): {vm} stays off")

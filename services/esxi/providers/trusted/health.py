@@ -24,7 +24,7 @@ async def states(host: Host) -> tuple[TrustedServiceState, ...]:
 
 
 async def _state(host: Host, record: ServiceRecord, provider: ProviderId) -> TrustedServiceState:
-    held = host.trust.held(record.group, host.clock.monotonic())
+    held = host.trust.find_token(record.group, host.clock.monotonic())
     message = QueryTrustedKeyProviderHealth(
         provider=provider, token=b"" if held is None else held.token
     )

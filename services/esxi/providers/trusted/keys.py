@@ -93,7 +93,7 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKi
         if key in host.keys:
             continue
         try:
-            value = await unwrapped(host, key)
+            value = await unwrap_key(host, key)
         except ProductError as error:
             host.trust.unobtainable.add(key)
             host.node.record(
@@ -107,7 +107,7 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKi
         await keep(host, StoredKey(key, value, kind))
 
 
-async def unwrapped(host: Host, key: CryptoKeyId) -> KeyMaterial:
+async def unwrap_key(host: Host, key: CryptoKeyId) -> KeyMaterial:
     """The value of a key, from any service that gives it; else the error of the last one.
 
     A host asks nobody for a key of a provider that it is not configured for (R52).
@@ -150,7 +150,7 @@ async def host_key(host: Host, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMateri
         return await new_key(host, key.provider_id, KeyKind.HOST)
     if now == key and host.host_key is not None:
         return key, host.host_key
-    return key, host.keys.get(key) or await unwrapped(host, key)
+    return key, host.keys.get(key) or await unwrap_key(host, key)
 
 
 async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:

@@ -28,14 +28,14 @@ async def _retry(host: Host) -> None:
     async for _ in host.clock.every(period_s, jitter_s=period_s / 4):
         async with host.node.turn("keystore"):
             await regain_host_key(host)
-        wanted = _wanted(host)
+        wanted = _missing_keys(host)
         host.trust.unobtainable.intersection_update(wanted)
         await keys.bring(host, wanted)
         if wanted and not host.trust.unobtainable:
             await host.uplink.ring()  # vCenter may unlock their VMs
 
 
-def _wanted(host: Host) -> tuple[CryptoKeyId, ...]:
+def _missing_keys(host: Host) -> tuple[CryptoKeyId, ...]:
     """Keys that were asked for in vain, of VMs that are still here."""
     used = {key for vm in host.vms.values() if vm.config is not None for key in vm.config.keys}
     return tuple(sorted(host.trust.unobtainable & used))
@@ -55,7 +55,7 @@ async def regain_host_key(host: Host) -> bool:
     if not of_trusted or not is_configured_for(host, key.provider_id):
         return False
     try:
-        value = await keys.unwrapped(host, key)
+        value = await keys.unwrap_key(host, key)
     except ProductError:
         return False  # told by the one who asked the services
     if host.archive.now.host_key != key or host.host_key is not None:

@@ -58,12 +58,12 @@ class TrustState:
     attestations: int = 0
     in_vain: dict[str, tuple[int, Outcome]] = field(default_factory=dict)
 
-    def held(self, group: str, now: float) -> Held | None:
+    def find_token(self, group: str, now: float) -> Held | None:
         """The token of a group, while it is good."""
         found = self.tokens.get(group)
         return found if found is not None and now < found.until else None
 
-    def ended(self, group: str, outcome: Outcome) -> None:
+    def record_attestation(self, group: str, outcome: Outcome) -> None:
         """An attestation with services of that group has ended."""
         self.attestations += 1
         self.in_vain.pop(group, None)

@@ -98,7 +98,7 @@ class KmipDoor:
             try:
                 caller = self._admit(stream.peer)
             except NotAdmitted as refusal:
-                await self._write(stream, await self._messages.turned_away(refusal))
+                await self._write(stream, await self._messages.answer_not_admitted(refusal))
                 return
             answer = await self._messages.answer(caller, message)
             if not await self._write(stream, answer) or not framed:
@@ -137,7 +137,7 @@ class KmipDoor:
                 self._unfinished += len(held) - counted
                 counted = len(held)
                 if self._unfinished > UNFINISHED:
-                    refusal = self._messages.refused(_BUSY)
+                    refusal = self._messages.encode_refusal(_BUSY)
                 if refusal:
                     held.clear()
                     self._unfinished, counted = self._unfinished - counted, 0
@@ -156,10 +156,10 @@ class KmipDoor:
         try:
             caller = self._admit(certificate)
         except NotAdmitted as refusal:
-            return await self._messages.turned_away(refusal)
+            return await self._messages.answer_not_admitted(refusal)
         if caller.role is not None:
             return b""
-        return await self._messages.turned_away(NotAdmitted(caller, unknown=True))
+        return await self._messages.answer_not_admitted(NotAdmitted(caller, unknown=True))
 
     async def _leave(self, stream: Stream, answer: bytes) -> None:
         """Tell somebody who is sending yet why it is in vain."""

@@ -63,7 +63,7 @@ class Form:
             parts = self._answers[kind]
         except KeyError:
             parts = self._learn(kind, key, stamp)
-        return None if parts is None else _joined(parts, key, stamp)
+        return None if parts is None else _join(parts, key, stamp)
 
     def _learn(self, kind: tuple[object, ...], key: GotKey, stamp: int) -> Answer | None:
         """What is around the pieces of such an answer; None when that is not plain to see."""
@@ -71,7 +71,7 @@ class Form:
             self._answers.clear()
         parts = _parts(key, self._write)
         written = self._write(key, stamp)
-        if len(written) > self._most or (parts and _joined(parts, key, stamp) != written):
+        if len(written) > self._most or (parts and _join(parts, key, stamp) != written):
             parts = None
         self._answers[kind] = parts
         return parts
@@ -119,7 +119,7 @@ class Forms:
                 self._known[data[:begin] + data[end:]] = form
 
 
-def _joined(parts: Answer, key: GotKey, stamp: int) -> bytes:
+def _join(parts: Answer, key: GotKey, stamp: int) -> bytes:
     first, second, third, last = parts
     material = b"" if key.material is None else key.material.reveal()
     name = key.unique_identifier.encode()

@@ -26,7 +26,7 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from services.kms.access import Caller
-from services.kms.batching import asked_of
+from services.kms.batching import list_asked
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.core import Core
 from services.kms.doors.group import Group
@@ -63,7 +63,7 @@ class HandingOn:
         active = self._core.handed_on_to()
         if active is None:
             return None
-        await self._core.hands_on(caller, asked_of(requests))
+        await self._core.hands_on(caller, list_asked(requests))
         if caller.role is None:
             raise PermissionDenied(f"{caller.who} is not registered at this key server")
         if len(data) > LIMIT:

@@ -41,7 +41,7 @@ class RefusedMessage(Exception):
         self.reason, self.version = reason, version
 
 
-def checked(message: RequestMessage) -> Continuation:
+def check_message(message: RequestMessage) -> Continuation:
     """What follows a failed item; ``RefusedMessage`` for a message that nothing is done of."""
     header, items = message.request_header, message.batch_item
     if header.protocol_version not in _SPOKEN_VERSIONS:
@@ -84,7 +84,7 @@ def request_of(item: RequestItem, minor: int) -> Request[Any]:
         payload = item.request_payload
         if isinstance(payload, Unread):
             if payload.reason is ResultReason.OPERATION_NOT_SUPPORTED:
-                raise OperationNotSupported(f"{_named(item.operation)} is not served here")
+                raise OperationNotSupported(f"{_operation_name(item.operation)} is not served here")
             invalid = payload.reason is ResultReason.INVALID_FIELD
             raise (InvalidField if invalid else InvalidMessage)(payload.text)
         return in_order(SPOKEN[item.operation].read(payload), minor)
@@ -92,7 +92,7 @@ def request_of(item: RequestItem, minor: int) -> Request[Any]:
         return UnreadRequest(error=error)
 
 
-def _named(operation: Operation | int | None) -> str:
+def _operation_name(operation: Operation | int | None) -> str:
     return (
         operation.title if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
     )
@@ -106,11 +106,11 @@ def outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
             result_status=ResultStatus.OPERATION_UNDONE,
         )
     if done.error is not None:
-        return failed(item, reason_of(done.error, minor), str(done.error))
+        return failure_item(item, reason_of(done.error, minor), str(done.error))
     try:
         payload = SPOKEN[item.operation].write(Asked(item.request_payload, minor), done.response)
     except ProductError as error:
-        return failed(item, reason_of(error, minor), str(error))
+        return failure_item(item, reason_of(error, minor), str(error))
     return ResponseItem(
         operation=item.operation,
         unique_batch_item_id=item.unique_batch_item_id,
@@ -119,7 +119,7 @@ def outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
     )
 
 
-def failed(
+def failure_item(
     item: RequestItem | ResponseItem | None, reason: ResultReason, text: str
 ) -> ResponseItem:
     return ResponseItem(

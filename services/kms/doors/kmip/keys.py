@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from protocol import attributes as core
 from protocol.crypto import keywrap
 from protocol.errors import (
+    EncodingOptionError,
     FeatureNotSupported,
     InvalidField,
     InvalidMessage,
@@ -44,7 +45,7 @@ from protocol.terms import KeyId
 from services.kms import operations as o
 from services.kms import usage_operations as u
 from services.kms.doors.kmip import values
-from services.kms.doors.kmip.words import code_of, given
+from services.kms.doors.kmip.words import code_of, word_of
 
 ALGORITHM, LENGTH = "Cryptographic Algorithm", "Cryptographic Length"
 MASK: Final = "Cryptographic Usage Mask"
@@ -63,7 +64,7 @@ def create(payload: p.CreateRequest) -> o.Create:
     )
 
 
-def created(asked: Any, done: o.Created) -> p.CreateResponse:
+def create_response(asked: Any, done: o.Created) -> p.CreateResponse:
     """Which key it is."""
     return p.CreateResponse(
         object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=done.unique_identifier
@@ -78,9 +79,11 @@ def register(payload: p.RegisterRequest) -> o.Register:
     block = payload.object.key_block
     facts, others = _template(payload.template_attribute)
     if block.cryptographic_algorithm is not None:
-        _agreed(facts, ALGORITHM, given(CryptographicAlgorithm, block.cryptographic_algorithm))
+        _check_agreement(
+            facts, ALGORITHM, word_of(CryptographicAlgorithm, block.cryptographic_algorithm)
+        )
     if block.cryptographic_length is not None:
-        _agreed(facts, LENGTH, block.cryptographic_length)
+        _check_agreement(facts, LENGTH, block.cryptographic_length)
     material = _material(block)
     return o.Register(
         algorithm=_fact(facts, ALGORITHM, str),
@@ -92,7 +95,7 @@ def register(payload: p.RegisterRequest) -> o.Register:
     )
 
 
-def registered(asked: Any, done: o.Created) -> p.RegisterResponse:
+def register_response(asked: Any, done: o.Created) -> p.RegisterResponse:
     """Which key it is."""
     return p.RegisterResponse(unique_identifier=done.unique_identifier)
 
@@ -144,7 +147,7 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
                 key_value=_value(asked, key, _FORMATS[kind](key.material)),
                 cryptographic_algorithm=code_of(CryptographicAlgorithm, key.algorithm),
                 cryptographic_length=key.length,
-                key_wrapping_data=_said(asked.payload.key_wrapping_specification),
+                key_wrapping_data=_wrapping_data(asked.payload.key_wrapping_specification),
             )
         ),
     )
@@ -158,20 +161,22 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.Wrapping:
     if asked.mac_signature_key_information is not None:
         raise FeatureNotSupported("Wrapping Method: keys are encrypted, and not signed")
     if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
-        raise InvalidField("Encoding Option: bytes alone have no attributes")
+        raise EncodingOptionError("bytes alone have no attributes")
     given_ = under.cryptographic_parameters
     return o.Wrapping(
         key_id=KeyId(under.unique_identifier),
         parameters=None if given_ is None else values.parameters(given_),
         names=asked.attribute_name,
         alone=asked.encoding_option == EncodingOption.NO_ENCODING,
-        format=None if kind is None else given(KeyFormatType, kind),
+        format=None if kind is None else word_of(KeyFormatType, kind),
     )
 
 
 def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue | KeyMaterial:
     """What stands in the key block: in clear, or wrapped, as bytes or as they would stand there."""
-    clear = KeyValue(key_material=material, attribute=values.written(key.attributes, asked.minor))
+    clear = KeyValue(
+        key_material=material, attribute=values.write_known(key.attributes, asked.minor)
+    )
     if key.wrapping_key is None:
         return clear
     if asked.payload.key_wrapping_specification.encoding_option != EncodingOption.NO_ENCODING:
@@ -179,10 +184,10 @@ def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue 
         inner = KeyMaterial(_HEAD.pack(Tag.KEY_VALUE << 8 | Type.STRUCTURE, len(body)) + body)
     else:
         inner = cast(KeyMaterial, material)  # the core has refused to wrap a structure so
-    return KeyMaterial(keywrap.wrapped(key.wrapping_key, inner))
+    return KeyMaterial(keywrap.wrap_key(key.wrapping_key, inner))
 
 
-def _said(asked: KeyWrappingSpecification | None) -> KeyWrappingData | None:
+def _wrapping_data(asked: KeyWrappingSpecification | None) -> KeyWrappingData | None:
     if asked is None:
         return None
     return KeyWrappingData(
@@ -226,7 +231,7 @@ def _fact(facts: dict[str, core.Value], name: str, kind: type) -> Any:
     return facts[name]
 
 
-def _agreed(facts: dict[str, core.Value], name: str, value: core.Value) -> None:
+def _check_agreement(facts: dict[str, core.Value], name: str, value: core.Value) -> None:
     if facts.setdefault(name, value) != value:
         raise InvalidField(f"{name}: the key block says something else than the template")
 
@@ -275,5 +280,5 @@ def _digest(block: KeyBlock, material: KeyMaterial) -> core.ObjectDigest | None:
     structure = encode(_transparent(material))
     return core.ObjectDigest(
         digest=hashlib.sha256(structure).digest(),
-        format=given(KeyFormatType, block.key_format_type),
+        format=word_of(KeyFormatType, block.key_format_type),
     )

@@ -35,14 +35,14 @@ from services.kms.access import Caller
 from services.kms.admission import NotAdmitted
 from services.kms.audit import CHANGING
 from services.kms.batching import Continuation, Item
-from services.kms.core import Core, refused_storage
+from services.kms.core import Core, storage_refusal
 from services.kms.doors.kmip import credentials, plain_keys
 from services.kms.doors.kmip.forms import LARGEST, Form, Forms
 from services.kms.doors.kmip.items import (
     NEWEST,
     RefusedMessage,
-    checked,
-    failed,
+    check_message,
+    failure_item,
     outcome,
     request_of,
 )
@@ -90,32 +90,32 @@ class Messages:
         try:
             message = decode_request(data)
         except KmipError as error:
-            return self.refused(RefusedMessage(error.reason, str(error), _version_in(data)))
+            return self.encode_refusal(RefusedMessage(error.reason, str(error), _version_in(data)))
         try:
-            option = checked(message)
+            option = check_message(message)
             why = "" if self._login is None else credentials.refusal(message, self._login)
             if why:
-                await self._tried(caller)
+                await self._record_attempt(caller)
                 version = message.request_header.protocol_version
                 raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
         except RefusedMessage as refusal:
-            return self.refused(refusal)
+            return self.encode_refusal(refusal)
         minor = _minor(message.request_header)
         requests = [request_of(item, minor) for item in message.batch_item]
         if size := self._oversize(message, requests, data):
             text = _too_large(size, self._most(message.request_header))
             reason = ResultReason.RESPONSE_TOO_LARGE
-            items = [failed(item, reason, text) for item in message.batch_item]
-            return self._encoded(message.request_header, items)
+            items = [failure_item(item, reason, text) for item in message.batch_item]
+            return self._encode_answer(message.request_header, items)
         try:
-            handed = await self._handed_on(caller, requests, data)
+            handed = await self._hand_on_changes(caller, requests, data)
             if handed is not None:
                 return handed
             items = await self._items(caller, message, requests, option)
         except ProductError as error:
             reason = reason_of(error, minor)
-            items = [failed(item, reason, str(error)) for item in message.batch_item]
-        return self._encoded(message.request_header, items)
+            items = [failure_item(item, reason, str(error)) for item in message.batch_item]
+        return self._encode_answer(message.request_header, items)
 
     def at_once(self, caller: Caller, data: bytes) -> bytes | Later | None:
         """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
@@ -129,7 +129,7 @@ class Messages:
         if found is None:
             return None
         form, key_id = found
-        key = at_once.given(self._core, caller, KeyId(key_id))
+        key = at_once.get_at_once(self._core, caller, KeyId(key_id))
         if key is None:
             return None
         if known is None:  # and not of who is given nothing: those that are known would give way
@@ -137,7 +137,7 @@ class Messages:
         answer = form.answer(key, int(self._clock.now()))
         if answer is None:
             message = form.message
-            answer = self._encoded(message.request_header, _given(message, key))
+            answer = self._encode_answer(message.request_header, _get_items(message, key))
         return answer
 
     def _single(self, data: bytes) -> tuple[RequestMessage, Request[Any]] | None:
@@ -145,7 +145,7 @@ class Messages:
         refused whatever that is."""
         try:
             message = decode_request(data)
-            checked(message)
+            check_message(message)
         except (KmipError, RefusedMessage):
             return None
         [item, *others] = message.batch_item
@@ -165,7 +165,7 @@ class Messages:
         header = message.request_header
 
         def write(key: GotKey, stamp: int) -> bytes:
-            items = _given(message, key)
+            items = _get_items(message, key)
             return encode_response(self._message(header.protocol_version, items, stamp))
 
         return Form(message, write, self._most(header)), request.unique_identifiers[0]
@@ -181,7 +181,7 @@ class Messages:
 
         def over(key_id: KeyId, error: BaseException | None) -> None:
             try:
-                answer = self._made(pattern, batch_id, key_id, error)
+                answer = self._answer_create(pattern, batch_id, key_id, error)
             except Exception as defect:  # of this connection: others are told after it
                 answer = defect
             later.give(answer)
@@ -192,20 +192,20 @@ class Messages:
             self._patterns.learn(data, pattern)
         return later
 
-    def _made(
+    def _answer_create(
         self, pattern: Pattern, batch_id: bytes, key_id: KeyId, error: BaseException | None
     ) -> bytes | BaseException:
         """What is answered when the key is durable, or nobody knows whether it is."""
         if error is None:
             return pattern.answer(batch_id, key_id, int(self._clock.now()))
         if isinstance(error, OSError):
-            error = refused_storage(error)
+            error = storage_refusal(error)
         if not isinstance(error, ProductError):
             return error
         message = plain_keys.with_id(pattern.message, batch_id)
         reason = reason_of(error, _minor(message.request_header))
-        items = [failed(item, reason, str(error)) for item in message.batch_item]
-        return self._encoded(message.request_header, items)
+        items = [failure_item(item, reason, str(error)) for item in message.batch_item]
+        return self._encode_answer(message.request_header, items)
 
     def _plain_create(self, data: bytes) -> tuple[Pattern, bytes] | None:
         """The Create of one key without attributes that this is, with its Unique Batch Item ID;
@@ -221,27 +221,27 @@ class Messages:
             return None
         if self._oversize(message, (request,), data):
             return None
-        return Pattern(message, request, self._written), batch_id or b""
+        return Pattern(message, request, self._encode_create), batch_id or b""
 
-    def _written(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
+    def _encode_create(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
         [item], header = message.batch_item, message.request_header
         done = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
-        return self._encoded(header, [outcome(item, done, _minor(header))], stamp)
+        return self._encode_answer(header, [outcome(item, done, _minor(header))], stamp)
 
-    async def turned_away(self, refusal: NotAdmitted) -> bytes:
+    async def answer_not_admitted(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried."""
-        await self._tried(refusal.caller)
+        await self._record_attempt(refusal.caller)
         reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
         if refusal.unknown:
             reason = ResultReason.PERMISSION_DENIED
-        return self.refused(RefusedMessage(reason, str(refusal)))
+        return self.encode_refusal(RefusedMessage(reason, str(refusal)))
 
-    async def _tried(self, caller: Caller) -> None:
+    async def _record_attempt(self, caller: Caller) -> None:
         """Have it in the trail that this one was turned away, if it can be written."""
         with suppress(ProductError):
             await self._core.admit(caller, Asking.ADMIT)
 
-    async def _handed_on(
+    async def _hand_on_changes(
         self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
     ) -> bytes | None:
         """The answer of the server that takes changes; None when this message is for this one."""
@@ -249,9 +249,9 @@ class Messages:
             return None
         return await self._hand_on(caller, requests, data)
 
-    def refused(self, refusal: RefusedMessage) -> bytes:
+    def encode_refusal(self, refusal: RefusedMessage) -> bytes:
         """The answer to a message that is refused as a whole."""
-        item = failed(None, refusal.reason, str(refusal))
+        item = failure_item(None, refusal.reason, str(refusal))
         return encode_response(self._message(refusal.version, [item]))
 
     async def _items(
@@ -272,13 +272,13 @@ class Messages:
         header = ResponseHeader(protocol_version=version, time_stamp=now, batch_count=len(items))
         return ResponseMessage(response_header=header, batch_item=tuple(items))
 
-    def _encoded(
+    def _encode_answer(
         self, header: RequestHeader, items: list[ResponseItem], stamp: int | None = None
     ) -> bytes:
         version, data, most = header.protocol_version, b"", self._most(header)
         with suppress(KmipError):
             data = encode_response(self._message(version, items, stamp))
-        return data if 0 < len(data) <= most else self._reduced(version, items, most)
+        return data if 0 < len(data) <= most else self._encode_reduced(version, items, most)
 
     def _oversize(
         self, message: RequestMessage, requests: Sequence[Request[Any]], data: bytes
@@ -294,7 +294,9 @@ class Messages:
         """Bytes that an answer has at most."""
         return min(header.maximum_response_size or self._limit, self._limit)
 
-    def _reduced(self, version: ProtocolVersion, items: list[ResponseItem], most: int) -> bytes:
+    def _encode_reduced(
+        self, version: ProtocolVersion, items: list[ResponseItem], most: int
+    ) -> bytes:
         """The largest answers give way until the rest is no larger than the client takes; those to
         changes do not: what was done is said."""
         none = _size()
@@ -305,10 +307,12 @@ class Messages:
         for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
             gives_way = items[place].operation not in CHANGES
             if size > most and gives_way and items[place].response_payload is not None:
-                left[place] = failed(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
+                left[place] = failure_item(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
                 size += _size(left[place]) - none - sizes[place]
         if size > SIZE_LIMIT:
-            return self.refused(RefusedMessage(ResultReason.RESPONSE_TOO_LARGE, text, version))
+            return self.encode_refusal(
+                RefusedMessage(ResultReason.RESPONSE_TOO_LARGE, text, version)
+            )
         return encode_response(self._message(version, left))
 
 
@@ -345,7 +349,7 @@ def _too_large(size: int, most: int) -> str:
     return f"the answer has {said}; at most {most} are taken"
 
 
-def _given(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
+def _get_items(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
     """The answer to a Get of one key."""
     [item] = message.batch_item
     minor = _minor(message.request_header)

@@ -64,7 +64,7 @@ class Pattern:
             parts = self._learn(batch_id, key_id, stamp)
         if parts is None:
             return self._write(with_id(self.message, batch_id), key_id, stamp)
-        return _joined(parts, batch_id, key_id, stamp)
+        return _join(parts, batch_id, key_id, stamp)
 
     def _learn(self, batch_id: bytes, key_id: KeyId, stamp: int) -> tuple[bytes, ...] | None:
         """What is around the pieces of such an answer; None when that is not plain to see."""
@@ -73,7 +73,7 @@ class Pattern:
         parts = self._parts(len(batch_id), len(key_id))
         if parts is not None:
             written = self._write(with_id(self.message, batch_id), key_id, stamp)
-            if _joined(parts, batch_id, key_id, stamp) != written:
+            if _join(parts, batch_id, key_id, stamp) != written:
                 parts = None
         self._answers[len(batch_id), len(key_id)] = parts
         return parts
@@ -145,7 +145,7 @@ def _batch_id(data: bytes) -> tuple[int, int]:
     return begin, begin + int.from_bytes(data[begin - 4 : begin])
 
 
-def _joined(parts: tuple[bytes, ...], batch_id: bytes, key_id: KeyId, stamp: int) -> bytes:
+def _join(parts: tuple[bytes, ...], batch_id: bytes, key_id: KeyId, stamp: int) -> bytes:
     if not batch_id:
         first, second, last = parts
         return b"".join((first, _STAMP.pack(stamp), second, key_id.encode(), last))

@@ -26,6 +26,7 @@ REASONS: Final[dict[terms.ResultReason, ResultReason]] = {
     terms.ResultReason.INDEX_OUT_OF_BOUNDS: ResultReason.INDEX_OUTOF_BOUNDS,
     # KMIP 1.x has no reason of its own for a state that does not allow it.
     terms.ResultReason.WRONG_KEY_LIFECYCLE_STATE: ResultReason.PERMISSION_DENIED,
+    terms.ResultReason.ENCODING_OPTION_ERROR: ResultReason.ENCODING_OPTION_ERROR,
     terms.ResultReason.SENSITIVE: ResultReason.SENSITIVE,
     terms.ResultReason.NOT_EXTRACTABLE: ResultReason.NOT_EXTRACTABLE,
     terms.ResultReason.GENERAL_FAILURE: ResultReason.GENERAL_FAILURE,

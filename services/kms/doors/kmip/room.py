@@ -18,7 +18,7 @@ from protocol.kmip.message import RequestMessage, ResponseItem
 from services.kms import attribute_operations as a
 from services.kms.audit import CHANGING
 from services.kms.batching import Item
-from services.kms.doors.kmip.items import failed, outcome
+from services.kms.doors.kmip.items import failure_item, outcome
 from services.kms.doors.kmip.spoken import SPOKEN
 from services.kms.operations import Request
 
@@ -54,13 +54,13 @@ def least(
     expected = []
     for item, request in zip(message.batch_item, requests, strict=True):
         if request.operation in CHANGING:
-            expected.append(outcome(item, Item(_done(request)), minor))  # type: ignore[arg-type]
+            expected.append(outcome(item, Item(_build_done(request)), minor))  # type: ignore[arg-type]
         else:
-            expected.append(failed(item, ResultReason.RESPONSE_TOO_LARGE, _TEXT))
+            expected.append(failure_item(item, ResultReason.RESPONSE_TOO_LARGE, _TEXT))
     return size_of(expected)
 
 
-def _done(request: Request[Any]) -> _Done:
+def _build_done(request: Request[Any]) -> _Done:
     attribute: core.Attribute | None = getattr(request, "attribute", None)
     if attribute is not None:
         attribute = msgspec.structs.replace(attribute, index=attribute.index or 1)

@@ -20,7 +20,7 @@ from protocol.errors import (
     ResponseTooLarge,
 )
 from protocol.kmip import payloads as p
-from protocol.kmip.attributes import SINCE
+from protocol.kmip.attributes import ATTRIBUTES, SINCE
 from protocol.kmip.enums import ObjectGroupMember, Operation
 from protocol.kmip.fields import Fields
 from protocol.kmip.structures import ProtocolVersion
@@ -76,7 +76,7 @@ def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
-        attribute=values.written(one.attributes, asked.minor),
+        attribute=values.write_known(one.attributes, asked.minor),
     )
 
 
@@ -102,7 +102,7 @@ def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteAttribute:
     )
 
 
-def _changed(
+def _attribute_response(
     cls: Callable[..., Fields],
 ) -> Callable[[Asked, a.AttributeChanged], Fields]:
     return lambda asked, done: cls(
@@ -132,7 +132,7 @@ def _revoke(payload: p.RevokeRequest) -> o.Revoke:
     )
 
 
-def _moved(cls: Callable[..., Fields]) -> Callable[[Asked, Any], Fields]:
+def _identifier_response(cls: Callable[..., Fields]) -> Callable[[Asked, Any], Fields]:
     return lambda asked, done: cls(unique_identifier=done.unique_identifier)
 
 
@@ -148,7 +148,7 @@ def _check(payload: p.CheckRequest) -> u.Check:
     )
 
 
-def _checked(asked: Asked, found: u.Checked) -> p.CheckResponse:
+def _check_response(asked: Asked, found: u.Checked) -> p.CheckResponse:
     return p.CheckResponse(
         unique_identifier=found.unique_identifier,
         usage_limits_count=found.usage_limits_count,
@@ -157,7 +157,7 @@ def _checked(asked: Asked, found: u.Checked) -> p.CheckResponse:
     )
 
 
-def _lent(asked: Asked, done: u.Lent) -> p.ObtainLeaseResponse:
+def _lease_response(asked: Asked, done: u.Lent) -> p.ObtainLeaseResponse:
     return p.ObtainLeaseResponse(
         unique_identifier=done.unique_identifier,
         lease_time=done.lease_time,
@@ -176,7 +176,7 @@ def _locate(payload: p.LocateRequest) -> o.Locate:
     """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
     most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
     mask = payload.storage_status_mask
-    wanted = (*_wanted(payload), *_member(payload))
+    wanted = (*_locate_attributes(payload), *_member(payload))
     if mask is not None and not mask & ON_LINE:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
     return o.Locate(
@@ -208,8 +208,12 @@ def _member(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     return (core.Attribute(name="Fresh", value=True),)
 
 
-def _wanted(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
-    """A date that is asked for once is all of its second; twice, it ends with one."""
+def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
+    """A date that is asked for once is all of its second; twice, it ends with one. ``InvalidField``
+    for a name that KMIP does not have (KMIP 1.4 section 11.10)."""
+    for name in [one.attribute_name for one in payload.attribute]:
+        if name not in ATTRIBUTES and not name.startswith(("x-", "y-")):
+            raise InvalidField(f"Locate: KMIP has no attribute {name[:64]}")
     found = [values.read(one) for one in payload.attribute]
     for name in dict.fromkeys(one.name for one in found if one.name in values.DATES):
         dates = sorted([float(one.value) for one in found if one.name == name])  # type: ignore[arg-type]
@@ -222,7 +226,7 @@ def _wanted(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     return tuple(found)
 
 
-def _located(asked: Asked, found: o.Located) -> p.LocateResponse:
+def _locate_response(asked: Asked, found: o.Located) -> p.LocateResponse:
     given = found.unique_identifiers
     left = found.total - (asked.payload.offset_items or 0)
     if len(given) < left and len(given) == LOCATE_LIMIT:
@@ -261,7 +265,7 @@ def _encrypt(payload: p.EncryptRequest) -> c.Encrypt:
     )
 
 
-def _encrypted(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
+def _encrypt_response(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
     return p.EncryptResponse(
         unique_identifier=done.unique_identifier,
         data=done.data,
@@ -281,7 +285,7 @@ def _decrypt(payload: p.DecryptRequest) -> c.Decrypt:
     )
 
 
-def _decrypted(asked: Asked, done: c.Decrypted) -> p.DecryptResponse:
+def _decrypt_response(asked: Asked, done: c.Decrypted) -> p.DecryptResponse:
     return p.DecryptResponse(unique_identifier=done.unique_identifier, data=done.data)
 
 
@@ -314,31 +318,35 @@ SPOKEN: Final[dict[int, Spoken]] = {
         querying.read,
         lambda asked, _: querying.answer(asked.payload.query_function, SPOKEN, asked.minor),
     ),
-    Operation.CREATE: Spoken(keys.create, keys.created),
-    Operation.REGISTER: Spoken(keys.register, keys.registered),
+    Operation.CREATE: Spoken(keys.create, keys.create_response),
+    Operation.REGISTER: Spoken(keys.register, keys.register_response),
     Operation.GET: Spoken(keys.get, keys.got),
     Operation.GET_ATTRIBUTES: Spoken(_get_attributes, _attributes),
     Operation.GET_ATTRIBUTE_LIST: Spoken(
         lambda payload: a.GetAttributeList(unique_identifier=_id(payload)), _names
     ),
-    Operation.ADD_ATTRIBUTE: Spoken(_add, _changed(p.AddAttributeResponse)),
-    Operation.MODIFY_ATTRIBUTE: Spoken(_modify, _changed(p.ModifyAttributeResponse)),
-    Operation.DELETE_ATTRIBUTE: Spoken(_delete, _changed(p.DeleteAttributeResponse)),
+    Operation.ADD_ATTRIBUTE: Spoken(_add, _attribute_response(p.AddAttributeResponse)),
+    Operation.MODIFY_ATTRIBUTE: Spoken(_modify, _attribute_response(p.ModifyAttributeResponse)),
+    Operation.DELETE_ATTRIBUTE: Spoken(_delete, _attribute_response(p.DeleteAttributeResponse)),
     Operation.ACTIVATE: Spoken(
-        lambda payload: o.Activate(unique_identifier=_id(payload)), _moved(p.ActivateResponse)
+        lambda payload: o.Activate(unique_identifier=_id(payload)),
+        _identifier_response(p.ActivateResponse),
     ),
-    Operation.REVOKE: Spoken(_revoke, _moved(p.RevokeResponse)),
+    Operation.REVOKE: Spoken(_revoke, _identifier_response(p.RevokeResponse)),
     Operation.DESTROY: Spoken(
-        lambda payload: o.Destroy(unique_identifier=_id(payload)), _moved(p.DestroyResponse)
+        lambda payload: o.Destroy(unique_identifier=_id(payload)),
+        _identifier_response(p.DestroyResponse),
     ),
-    Operation.LOCATE: Spoken(_locate, _located),
-    Operation.RE_KEY: Spoken(keys.rekey, _moved(p.ReKeyResponse)),
-    Operation.CHECK: Spoken(_check, _checked),
+    Operation.LOCATE: Spoken(_locate, _locate_response),
+    Operation.RE_KEY: Spoken(keys.rekey, _identifier_response(p.ReKeyResponse)),
+    Operation.CHECK: Spoken(_check, _check_response),
     Operation.OBTAIN_LEASE: Spoken(
-        lambda payload: u.ObtainLease(unique_identifier=_id(payload)), _lent
+        lambda payload: u.ObtainLease(unique_identifier=_id(payload)), _lease_response
     ),
-    Operation.GET_USAGE_ALLOCATION: Spoken(_allocate, _moved(p.GetUsageAllocationResponse)),
-    Operation.ENCRYPT: Spoken(_encrypt, _encrypted),
-    Operation.DECRYPT: Spoken(_decrypt, _decrypted),
+    Operation.GET_USAGE_ALLOCATION: Spoken(
+        _allocate, _identifier_response(p.GetUsageAllocationResponse)
+    ),
+    Operation.ENCRYPT: Spoken(_encrypt, _encrypt_response),
+    Operation.DECRYPT: Spoken(_decrypt, _decrypt_response),
 }
 """The one place to touch for an operation; Query tells of exactly these."""

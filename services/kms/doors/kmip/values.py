@@ -40,7 +40,7 @@ from protocol.kmip.fields import DateTime, Fields
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
 from protocol.terms import RevocationReason
-from services.kms.doors.kmip.words import code_of, given
+from services.kms.doors.kmip.words import code_of, word_of
 
 DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
 """Names of attributes that are a moment."""
@@ -103,10 +103,10 @@ def read(attribute: Attribute) -> core.Attribute:
 
 def parameters(found: wire.CryptographicParameters) -> core.CryptographicParameters:
     """These parameters; ``FeatureNotSupported`` for those of other ciphers."""
-    return core.CryptographicParameters(**_named(found, _PARAMETERS))
+    return core.CryptographicParameters(**_read_fields(found, _PARAMETERS))
 
 
-def _named(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
     """The fields that are there, with the core's words for numbers."""
     values: dict[str, Any] = {}
     for field in found.__struct_fields__:
@@ -116,13 +116,13 @@ def _named(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]
         if field not in known:
             raise FeatureNotSupported(f"{Tag[field.upper()].label}: nothing here uses it")
         cls = known[field]
-        values[field] = value if cls is None else given(cls, value)
+        values[field] = value if cls is None else word_of(cls, value)
     return values
 
 
 def revocation(found: wire.RevocationReason) -> core.Revocation:
     """Why a key is revoked; ``InvalidField`` for a reason of a vendor."""
-    name = given(RevocationReasonCode, found.revocation_reason_code)
+    name = word_of(RevocationReasonCode, found.revocation_reason_code)
     if name not in list(RevocationReason):
         raise InvalidField(f"Revocation Reason Code: {name} has no meaning here")
     return core.Revocation(code=RevocationReason(name), message=found.revocation_message or "")
@@ -132,7 +132,7 @@ def _read(name: str, value: Any) -> core.Value:
     if name in DATES:
         return float(value)
     if name in _CODES:
-        return given(_CODES[name], value)
+        return word_of(_CODES[name], value)
     reader = _READERS.get(type(value))
     if reader is not None:
         return reader(value)
@@ -160,24 +160,24 @@ def _plain(node: Node) -> str | int | bool | core.Typed:
 def _limits(found: wire.UsageLimits) -> core.UsageLimits:
     if found.usage_limits_count not in (None, found.usage_limits_total):
         raise InvalidField("Usage Limits Count: the server counts it")
-    unit = given(UsageLimitsUnit, found.usage_limits_unit)
+    unit = word_of(UsageLimitsUnit, found.usage_limits_unit)
     return core.UsageLimits(total=found.usage_limits_total, unit=unit)
 
 
 _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
-    wire.Name: lambda v: core.ObjectName(value=v.name_value, type=given(NameType, v.name_type)),
+    wire.Name: lambda v: core.ObjectName(value=v.name_value, type=word_of(NameType, v.name_type)),
     wire.Link: lambda v: core.ObjectLink(
-        type=given(LinkType, v.link_type), linked=v.linked_object_identifier
+        type=word_of(LinkType, v.link_type), linked=v.linked_object_identifier
     ),
     wire.Digest: lambda v: core.ObjectDigest(
         digest=v.digest_value or b"",
-        algorithm=given(HashingAlgorithm, v.hashing_algorithm),
-        format=given(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
+        algorithm=word_of(HashingAlgorithm, v.hashing_algorithm),
+        format=word_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
     ),
     wire.AlternativeName: lambda v: core.AlternativeName(
-        value=v.alternative_name_value, type=given(AlternativeNameType, v.alternative_name_type)
+        value=v.alternative_name_value, type=word_of(AlternativeNameType, v.alternative_name_type)
     ),
-    wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_named(v, _GENERATOR)),
+    wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_read_fields(v, _GENERATOR)),
     wire.ApplicationSpecificInformation: lambda v: core.ApplicationData(
         namespace=v.application_namespace, data=v.application_data or ""
     ),
@@ -200,7 +200,7 @@ def write(attribute: core.Attribute, minor: int) -> Attribute:
     )
 
 
-def written(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
+def write_known(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
     """Those of these that such a message knows."""
     return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
 
@@ -236,7 +236,7 @@ def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> Node:
     return Node(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
 
 
-def _numbered(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+def _write_fields(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
     """The way back of ``_named``."""
     fields: dict[str, Any] = {}
     for field, cls in known.items():
@@ -247,7 +247,7 @@ def _numbered(value: core.Value, known: dict[str, type[Code] | None]) -> dict[st
 
 def generator(value: core.RandomNumberGenerator) -> wire.RNGParameters:
     """A generator as RNG Parameters."""
-    return wire.RNGParameters(**_numbered(value, _GENERATOR))
+    return wire.RNGParameters(**_write_fields(value, _GENERATOR))
 
 
 _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
@@ -268,7 +268,7 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
         usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
     ),
     core.CryptographicParameters: lambda v: wire.CryptographicParameters(
-        **_numbered(v, _PARAMETERS)
+        **_write_fields(v, _PARAMETERS)
     ),
     core.AlternativeName: lambda v: wire.AlternativeName(
         alternative_name_value=v.value,

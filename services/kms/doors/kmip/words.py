@@ -50,7 +50,7 @@ def _codes(cls: type[C]) -> dict[str, C]:
     return {name: cls(code) for code, name in _names(cls).items()}
 
 
-def given(cls: type[C], code: C | int) -> str:
+def word_of(cls: type[C], code: C | int) -> str:
     """What the core calls it; ``InvalidField`` for a number that has no meaning."""
     name = _names(cls).get(code)
     if name is not None:

@@ -21,7 +21,7 @@ from lab.kmip.replay.handshake import Attempt, Attempts, Offer, Shown
 from lab.kmip.replay.journal import Journal
 from lab.kmip.replay.playing import Plan, Replay
 from lab.kmip.replay.servers import Client, Server
-from protocol.crypto.certificates import SERIAL_SIZE, issued, public_key
+from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, public_key
 from protocol.kmip.enums import State
 from protocol.secret import KeyMaterial
 from services.keyservers.dialogue import Dialogue
@@ -38,7 +38,7 @@ def certified(
 ) -> Party:
     """Somebody whose certificate is good for so many days more, at these hosts."""
     key, now = fresh_key(), time.time()
-    made = issued(
+    made = issue_certificate(
         name,
         public_key(key),
         os.urandom(SERIAL_SIZE),
@@ -123,8 +123,8 @@ def reached(
             (views or {}).get(who, server).connect,
             cast(Clock, QuickClock()),
             within_s=5,
-            heard=journal.heard(name),
-            seen=journal.seen(name),
+            heard=journal.step_recorder(name),
+            seen=journal.answer_recorder(name),
         )
 
     return Server(name, name.partition(":")[0], GoodDoor(), talk)

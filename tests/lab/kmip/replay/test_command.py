@@ -94,8 +94,8 @@ def test_an_honest_server_works_in_every_phase(
 ) -> None:
     """Our own, with another client in another scope, and two trust flows done."""
     folder, flows, other = tmp_path / "keys", tmp_path / "vc", tmp_path / "other"
-    trust_flows.made(flows, "vc.example")
-    trust_flows.made(other, "app.example")
+    trust_flows.ensure_parts(flows, "vc.example")
+    trust_flows.ensure_parts(other, "app.example")
     app = other / "certificate"
     trusted = [flows / flow / "certificate.pem" for flow in ("root-ca", "certificate")]
     more = [word for file in trusted for word in ("--trust", str(file))]

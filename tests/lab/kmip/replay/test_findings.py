@@ -85,8 +85,8 @@ async def test_a_server_that_does_not_answer_is_unreachable(trouble: str) -> Non
 )
 def test_a_handshake_says_who_does_not_trust_whom(error: str, kind: str) -> None:
     """STD-03: each way is reported by itself."""
-    assert kinds.unanswered(error).id == kind
-    assert kinds.consequence(kinds.CREATE_FAILED, error) == kinds.unanswered(error).vcenter
+    assert kinds.kind_of_failure(error).id == kind
+    assert kinds.consequence(kinds.CREATE_FAILED, error) == kinds.kind_of_failure(error).vcenter
     assert kinds.consequence(kinds.TAG_FAILED, error) == kinds.TAG_FAILED.vcenter
 
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from lab.cli.main import run as keystead
 from lab.kmip.replay import commands, trust_flows
 from lab.kmip.replay.identities import Pair, identities, of_flows
-from lab.kmip.replay.strangers import expired, unknown
+from lab.kmip.replay.strangers import build_expired, unknown
 from lab.kmip.replay.trust_flows import TrustFlow
 from lab.schema.errors import KeysteadError
 from tests.lab.kmip.replay.rig import VCENTER, certified
@@ -49,7 +49,7 @@ def test_what_is_no_identity_is_refused(given: list[str], said: str) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flows") / "vc"
-    trust_flows.made(folder, "vc.example")
+    trust_flows.ensure_parts(folder, "vc.example")
     return folder
 
 
@@ -101,7 +101,7 @@ def test_the_command_tells_them_as_a_document(
 
 def test_what_is_there_stays(made: Path) -> None:
     before = {file: file.read_bytes() for file in made.rglob("*.*")}
-    trust_flows.made(made, "another.example")
+    trust_flows.ensure_parts(made, "another.example")
     assert {file: file.read_bytes() for file in made.rglob("*.*")} == before
 
 
@@ -130,14 +130,14 @@ def test_an_unknown_certificate_has_the_name_of_the_client() -> None:
 
 def test_only_who_signs_itself_can_make_one_that_has_ended() -> None:
     me = Party.named("vcenter")
-    shown = expired(me.certificate, me.key, Path("me.key"))
+    shown = build_expired(me.certificate, me.key, Path("me.key"))
     assert shown is not None and isinstance(shown.certificates, bytes)
     found = x509.load_pem_x509_certificate(shown.certificates)
     own = x509.load_der_x509_certificate(me.certificate)
     assert (found.subject, found.public_key()) == (own.subject, own.public_key())
     assert found.not_valid_after_utc < own.not_valid_before_utc
     issued = certified("vcenter")
-    assert expired(issued.certificate, issued.key, Path("it.key")) is None
+    assert build_expired(issued.certificate, issued.key, Path("it.key")) is None
 
 
 # ---- commands -----------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ async def test_a_storm_is_so_many_hosts_with_every_key() -> None:
     server = ScriptedServer()
     before = len(server.connections)
     journal = await played(server, plan=Plan(keys=2, hosts=7))
-    known = len(journal.known())
+    known = len(journal.keys_with_value())
     measures = journal.phases[Phase.STORM].measures
     assert (measures["hosts"], measures["fetches"], measures["failed"]) == (7, 7 * known, 0)
     assert len(server.connections) - before > 7 * known
@@ -264,7 +264,7 @@ async def test_a_storm_is_so_many_hosts_with_every_key() -> None:
 
 async def test_a_host_of_the_storm_fetches_ten_keys_at_most() -> None:
     journal = await played(ScriptedServer(), plan=Plan(keys=12, hosts=2))
-    assert len(journal.known()) > 10
+    assert len(journal.keys_with_value()) > 10
     assert journal.phases[Phase.STORM].measures["fetches"] == 2 * 10
 
 

@@ -11,7 +11,7 @@ import pytest
 from lab.kmip.replay.junit import replay_junit
 from lab.kmip.replay.page import page
 from lab.kmip.replay.playing import Plan
-from lab.kmip.replay.reporting import reported
+from lab.kmip.replay.reporting import build_report
 from lab.schema.answers.replay import ReplayReport
 from lab.schema.documents import document_of
 from protocol.kmip.enums import ResultReason
@@ -22,7 +22,7 @@ from tests.services.keyservers.scripted import ScriptedServer
 
 async def report_of(server: ScriptedServer, *, cleanup: bool = False) -> ReplayReport:
     journal = await played(server, plan=Plan(keys=1, hosts=2, cleanup=cleanup))
-    return reported(
+    return build_report(
         journal,
         began=1_796_156_870.0,
         seconds=2.5,

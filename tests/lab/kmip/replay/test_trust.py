@@ -85,8 +85,8 @@ async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXP
             partial(streams.streams.connect, name, identity, within_s=WITHIN_S),
             streams.clock,
             within_s=WITHIN_S,
-            heard=journal.heard(name),
-            seen=journal.seen(name),
+            heard=journal.step_recorder(name),
+            seen=journal.answer_recorder(name),
         )
         door = Door("127.0.0.1", port, WITHIN_S)
         server = Server(name, "127.0.0.1", door, lambda who: dialogue)

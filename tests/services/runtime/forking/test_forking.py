@@ -29,7 +29,7 @@ async def children(tmp_path: Path) -> AsyncIterator[Children]:
     made = Children([TARGETS], tmp_path / "logs" / "fork.err")
     await made.start()
     yield made
-    made.close()
+    await made.close()
 
 
 def gone(pid: int) -> bool:
@@ -104,7 +104,7 @@ async def test_closing_ends_all_also_the_stopped(children: Children) -> None:
     for child in both:
         assert await said(child) == b"!"
     both[0].signal(signal.SIGSTOP)
-    children.close()
+    await children.close()
     assert all(child.gone.is_set() for child in both)
     for child in both:
         while not gone(child.pid):
@@ -128,7 +128,7 @@ async def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     made = Children(["no.such.module"], tmp_path / "fork.err")
     with pytest.raises(ForkFailed, match=r"no\.such|'no'"):
         await made.start()
-    made.close()
+    await made.close()
 
 
 async def test_any_number_of_children_may_be_wanted_at_once(children: Children) -> None:
@@ -153,7 +153,7 @@ async def test_a_child_that_is_not_heard_ends_its_readers_wait(
 async def test_closing_ends_the_wait_for_a_child(children: Children) -> None:
     wanted = asyncio.create_task(children.fork("x", f"{TARGETS}:echo", b""))
     await asyncio.sleep(0)
-    children.close()
+    await children.close()
     async with asyncio.timeout(5):
         with pytest.raises(ForkFailed):
             await wanted
@@ -194,7 +194,7 @@ async def test_a_log_that_takes_nothing_ends_no_child() -> None:
         await (await made.fork("x", f"{TARGETS}:leave", b"0")).gone.wait()
         assert made.pids == [child.pid]
     finally:
-        made.close()
+        await made.close()
 
 
 async def test_a_server_without_descriptors_refuses_and_goes_on(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_a_server_without_descriptors_refuses_and_goes_on(tmp_path: Path) 
             with pytest.raises(ForkFailed, match="descriptor"):
                 await made.fork("x", f"{TARGETS}:echo", b"")
     finally:
-        made.close()
+        await made.close()
 
 
 def test_an_owner_without_descriptors_is_told_so() -> None:
@@ -421,3 +421,17 @@ def test_ends_of_own_children_are_told() -> None:
         "forks.close()\n"
     )
     assert said == "[3, -9] 3\nNone\n"
+
+
+async def test_others_go_on_while_a_server_that_stands_still_is_ended(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.forking.connection._END_LIMIT_S", 0.3)
+    assert children.server_pid is not None
+    os.kill(children.server_pid, signal.SIGSTOP)
+    closing, steps = asyncio.create_task(children.close()), 0
+    while not closing.done():
+        await asyncio.sleep(0.01)
+        steps += 1
+    assert steps > 3, "the loop stood while the server was waited for"
+    assert not children.alive

@@ -135,7 +135,7 @@ async def test_a_server_that_does_not_know_the_secret_is_no_part_of_it(
         process = await asyncio.create_subprocess_exec(find_server().path, "-c", place.config)
         try:
             for _ in range(100):
-                if seen := "stranger" in await bus.all[0].routed():
+                if seen := "stranger" in await bus.all[0].fetch_routes():
                     break
                 await asyncio.sleep(0.01 if joins else 0.005)
         finally:

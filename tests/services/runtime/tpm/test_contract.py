@@ -10,7 +10,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.event_log import initial_pcr, parse_log, replay
 from protocol.tpm.policy import policy_pcr_digest
-from protocol.tpm.public import sealed_public
+from protocol.tpm.public import keyedhash_public
 from protocol.tpm.quote import verify_quote
 from protocol.tpm.structures import (
     PCR_QUOTED,
@@ -129,7 +129,7 @@ def test_blob_does_not_show_the_secret(tpm: TpmDevice) -> None:
         assert half not in blob.private + blob.public + tpm.snapshot()
     assert blob.private != again.private
     policy = policy_pcr_digest(PCR_SECURE_BOOT, tpm.pcrs(PCR_SECURE_BOOT))
-    assert blob.public == sealed_public(policy, blob.public[-32:]).raw
+    assert blob.public == keyedhash_public(policy, blob.public[-32:]).raw
 
 
 @pytest.mark.parametrize("size", [1, 32, 128])
@@ -160,7 +160,7 @@ def test_altered_blob_fails_its_integrity(tpm: TpmDevice) -> None:
         integrity
     )
     # Another policy, under which it would open: the public part is bound to the private one.
-    easy = sealed_public(policy_pcr_digest(PcrSelection((5,)), {5: bytes(32)}), b"\x01" * 32)
+    easy = keyedhash_public(policy_pcr_digest(PcrSelection((5,)), {5: bytes(32)}), b"\x01" * 32)
     opener = _with(blob, public=easy.raw)
     assert refused(lambda: tpm.unseal(opener, PcrSelection((5,)))) == integrity
 

@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 from protocol.tpm.errors import RC_FAILURE, RC_HANDLE_1, RC_INTEGRITY_1, TpmError, TpmErrorKind
-from protocol.tpm.event_log import event_digest, extended
+from protocol.tpm.event_log import event_digest, extend_pcr
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.quote import parse_attest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EkKind, EventType, MeasuredEvent, PcrSelection
@@ -57,8 +57,8 @@ def test_memory_goes_on_from_command_to_command(pool: VirtualTpmPool) -> None:
     _, pcrs = pool.command(state, lambda tpm: tpm.pcrs(PcrSelection((7, 16))))
     assert secret == b"secret"
     assert value == 1
-    assert pcrs[16] == extended(bytes(32), event_digest(more))
-    assert pcrs[7] == extended(bytes(32), event_digest(EVENT))
+    assert pcrs[16] == extend_pcr(bytes(32), event_digest(more))
+    assert pcrs[7] == extend_pcr(bytes(32), event_digest(EVENT))
     assert pool.opened == 1
 
 

@@ -1,0 +1,31 @@
+"""What vCenter shows of hosts and VMs at the end of a run is what the hosts say of themselves, and
+it accepts the TPM of each host to whose TPM and firmware nothing was done (ATT-09)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from chaos.checks.result import CheckOutcome, Finding
+from chaos.history import Record
+
+_MEASURED: Final = ("tpm.", "host.boot", "host.tpm", "host.reinstall", "host.firmware", "vcenter.")
+"""Faults and actions after which vCenter may refuse a TPM, or not know it any more."""
+
+
+def shown_as_it_is(records: Sequence[Record]) -> Finding:
+    """Pass when the state ``shown`` of the end has nothing in ``differ``, a sentence for each host
+    or VM that is not as vCenter shows it, and no host in ``refused`` to which nothing was done.
+
+    Unknown when nothing was looked at, and when no vCenter or no host answered.
+    """
+    end = next((r for r in reversed(records) if r.type == "state" and r.op == "shown"), None)
+    if end is None or not end.data["hosts"]:
+        return Finding(CheckOutcome.UNKNOWN, "no host was looked at beside its vCenter")
+    wrong = [f"{name}: {text}" for name, text in end.data["differ"].items()]
+    if not any(r.type in ("fault", "invoke") and r.op.startswith(_MEASURED) for r in records):
+        wrong += [f"{host}: vCenter does not accept its TPM" for host in end.data["refused"]]
+    if wrong:
+        return Finding(CheckOutcome.FAIL, "; ".join(wrong[:5]), (end.seq,))
+    text = f"vCenter shows {end.data['hosts']} hosts and {end.data['vms']} VMs as they are"
+    return Finding(CheckOutcome.PASS, text)

@@ -1,0 +1,33 @@
+"""VMs that a host lists to vCenter though it does not have them, for keys of others (C28). Pure.
+
+The laboratory plays an intruder with them. The host's own console shows the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from protocol.messages.host import ClaimedVm, HostSummary, VmSummary
+from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState
+
+
+def with_claims(
+    view: HostSummary, claims: Sequence[ClaimedVm], has: Callable[[CryptoKeyId], bool]
+) -> HostSummary:
+    """The view as vCenter gets it, VMs by name; ``has``: whether a key is in the cache."""
+    listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, has) for one in claims}
+    return msgspec.structs.replace(view, vms=tuple([listed[name] for name in sorted(listed)]))
+
+
+def _listed(claimed: ClaimedVm, has: Callable[[CryptoKeyId], bool]) -> VmSummary:
+    missing = tuple(key for key in claimed.keys if not has(key))
+    return VmSummary(
+        vm=claimed.vm,
+        power=PowerState.OFF,
+        crypto=VmCryptoState.LOCKED if missing else VmCryptoState.UNLOCKED,
+        connection=VmConnectionState.INVALID if missing else VmConnectionState.CONNECTED,
+        keys=claimed.keys,
+        missing=missing,
+    )

@@ -1,0 +1,222 @@
+"""What vCenter shows at the end of a run, beside hosts that are asked themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaos.history import History
+from chaos.observe import shown
+from chaos.observe.shown import AGAIN_S, SETTLE_S, look_at_what_is_shown
+from protocol.messages.host import HostSummary, VmSummary
+from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.messages.vcenter.hosts import TpmAttestation
+from protocol.terms import (
+    AttestationStatus,
+    ClusterName,
+    CryptoKeyId,
+    HostConnectionState,
+    HostCryptoState,
+    KeyId,
+    NodeName,
+    PowerState,
+    ProviderId,
+    VmConnectionState,
+    VmName,
+)
+
+HOST, CLUSTER = NodeName("esxi-001"), ClusterName("c")
+VM, OTHER = VmName("vm-01"), NodeName("esxi-002")
+KEY, NEW = (CryptoKeyId(KeyId(name), ProviderId("p")) for name in ("k1", "k2"))
+ACCEPTED, REFUSED = AttestationStatus.ACCEPTED, AttestationStatus.NOT_ACCEPTED
+
+
+def info(**more: Any) -> HostInfo:
+    """The host as vCenter shows it when all is well."""
+    fields: dict[str, Any] = {
+        "host": HOST,
+        "cluster": CLUSTER,
+        "connection": HostConnectionState.CONNECTED,
+        "crypto_state": HostCryptoState.SAFE,
+        "tpm_present": True,
+        "boot": 2,
+        "attestation": TpmAttestation(time=1.0, status=ACCEPTED),
+    }
+    return HostInfo(**(fields | more))
+
+
+def own(*vms: VmSummary, **more: Any) -> HostSummary:
+    """The host as it has itself."""
+    fields: dict[str, Any] = {
+        "host": HOST,
+        "boot": 2,
+        "version": "9.0",
+        "crypto_state": HostCryptoState.SAFE,
+        "tpm_present": True,
+        "vms": vms or (has(),),
+    }
+    return HostSummary(**(fields | more))
+
+
+def lists(**more: Any) -> VmInfo:
+    """The VM as vCenter shows it."""
+    fields: dict[str, Any] = {
+        "vm": VM,
+        "cluster": CLUSTER,
+        "host": HOST,
+        "power": PowerState.ON,
+        "connection": VmConnectionState.CONNECTED,
+        "key": KEY,
+    }
+    return VmInfo(**(fields | more))
+
+
+def has(**more: Any) -> VmSummary:
+    """The VM as its host has it."""
+    fields: dict[str, Any] = {"vm": VM, "power": PowerState.ON, "keys": (KEY,)}
+    return VmSummary(**(fields | more))
+
+
+class Views:
+    """What is seen of a lab, one view after another; the last one stays."""
+
+    def __init__(self, *views: tuple[HostInfo, HostSummary | None, VmInfo | None]) -> None:
+        self.views, self.slept = [*views], 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        if len(self.views) > 1:
+            del self.views[0]
+
+    def look(self, lab: Any) -> Any:
+        host, summary, vm = self.views[0]
+
+        class Look:
+            async def hosts(self) -> dict[NodeName, HostSummary]:
+                return {HOST: summary} if summary is not None else {}
+
+            async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
+                return {host.host: host}
+
+            async def vcenter_vms(self) -> dict[VmName, VmInfo]:
+                return {vm.vm: vm} if vm is not None else {}
+
+        return Look()
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def look(*views: tuple[HostInfo, HostSummary | None, VmInfo | None]) -> dict[str, Any]:
+        made: Any = Views(*views)
+        monkeypatch.setattr(shown, "Look", made.look)
+        history = History(None, lambda: 0.0)
+        asyncio.run(look_at_what_is_shown(made, history))
+        [record] = history.records
+        assert (record.type, record.op) == ("state", "shown")
+        return {**record.data, "slept": made.slept}
+
+    return look
+
+
+GOOD = {"hosts": 1, "vms": 1, "differ": {}, "refused": [], "slept": 0.0}
+
+
+def test_what_agrees_is_looked_at_once(seen: Any) -> None:
+    assert seen((info(), own(), lists())) == GOOD
+    assert seen((info(), own(has(keys=(NEW, KEY))), lists())) == GOOD, "of several disks one"
+    clear = seen((info(), own(has(keys=())), lists(key=None)))
+    assert clear == GOOD
+
+
+@pytest.mark.parametrize(
+    ("field", "here", "there"),
+    [
+        ("boot", 3, 2),
+        ("crypto_state", HostCryptoState.PREPARED, HostCryptoState.SAFE),
+        ("key_persistence", True, False),
+        ("in_maintenance_mode", True, False),
+        ("tpm_present", False, True),
+    ],
+)
+def test_a_host_that_is_not_as_it_is_shown_is_told(
+    seen: Any, field: str, here: Any, there: Any
+) -> None:
+    found = seen((info(**{field: there}), own(**{field: here}), lists()))
+    assert found["differ"] == {HOST: f"{field} is {here}, and vCenter shows {there}"}
+    assert found["slept"] == SETTLE_S
+
+
+@pytest.mark.parametrize(
+    ("vm", "listed", "text"),
+    [
+        (
+            has(power=PowerState.OFF),
+            lists(),
+            "it is poweredOff, and vCenter shows poweredOn",
+        ),
+        (has(keys=(NEW,)), lists(), "it is under p/k2, and vCenter shows p/k1"),
+        (has(keys=()), lists(), "it is under no key, and vCenter shows p/k1"),
+        (has(), lists(key=None), "it is under p/k1, and vCenter shows no key"),
+        (
+            has(vm=VmName("vm-02"), locked_by=OTHER),
+            lists(),
+            "vCenter shows it on esxi-001, which does not list it",
+        ),
+        (has(), None, "esxi-001 lists it, and vCenter does not show it there"),
+    ],
+)
+def test_a_vm_that_is_not_as_it_is_shown_is_told(
+    seen: Any, vm: VmSummary, listed: VmInfo | None, text: str
+) -> None:
+    assert seen((info(), own(vm), listed))["differ"] == {VM: text}
+
+
+@pytest.mark.parametrize(
+    ("vm", "listed"),
+    [
+        # Its host cannot read its configuration, and so knows no key of it.
+        (has(keys=(), connection=VmConnectionState.INVALID), lists()),
+        # Another host runs it, and this one lists it still.
+        (has(locked_by=OTHER), None),
+    ],
+)
+def test_what_a_host_does_not_know_is_held_against_nobody(
+    seen: Any, vm: VmSummary, listed: VmInfo | None
+) -> None:
+    assert seen((info(), own(vm), listed))["differ"] == {}
+
+
+def test_an_orphaned_vm_is_on_no_host(seen: Any) -> None:
+    found = seen((info(), own(has(vm=VmName("vm-02"), locked_by=OTHER)), orphan()))
+    assert (found["vms"], found["differ"]) == (0, {})
+
+
+def orphan() -> VmInfo:
+    return lists(connection=VmConnectionState.ORPHANED, crypto=None)
+
+
+def test_hosts_that_do_not_answer_or_are_not_connected_are_left_out(seen: Any) -> None:
+    nobody = {"hosts": 0, "vms": 0, "differ": {}, "refused": [], "slept": 0.0}
+    assert seen((info(boot=9), None, lists())) == nobody
+    away = info(boot=9, connection=HostConnectionState.NOT_RESPONDING)
+    assert seen((away, own(), lists())) == nobody
+
+
+def test_what_vcenter_learns_within_a_minute_is_no_difference(seen: Any) -> None:
+    stale, refused = info(boot=1), info(attestation=TpmAttestation(time=1.0, status=REFUSED))
+    assert seen((stale, own(), lists()), (info(), own(), lists())) == GOOD | {"slept": AGAIN_S}
+    found = seen((refused, own(), lists()), (info(), own(), lists()))
+    assert (found["refused"], found["slept"]) == ([], AGAIN_S)
+    other = (info(), own(has(power=PowerState.OFF)), lists())
+    assert seen((stale, own(), lists()), other)["differ"] == {}, "it is another one"
+
+
+def test_a_tpm_that_is_not_attested_or_not_accepted_is_told(seen: Any) -> None:
+    found = seen((info(attestation=None), own(), lists()))
+    assert found["differ"] == {HOST: "vCenter has not attested its TPM"}
+    bare = (info(attestation=None, tpm_present=False), own(tpm_present=False), lists())
+    assert seen(bare) == GOOD
+    refused = info(attestation=TpmAttestation(time=1.0, status=REFUSED))
+    assert seen((refused, own(), lists()))["refused"] == [HOST]
