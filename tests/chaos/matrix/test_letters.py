@@ -459,7 +459,8 @@ def test_a_restart_may_take_its_whole_window() -> None:
 
 
 def test_a_refused_recrypt_of_a_vm_that_runs_leaves_its_guest_right() -> None:
-    assert recrypted(REFUSED, UNDER, seen=running()) == "NO"
+    for asked in (REFUSED, REQUIRED):
+        assert recrypted(asked, UNDER, seen=running()) == "NO"
     assert recrypted(REFUSED, UNDER, seen=running(works=WRONG)) == UNCLEAR
     judged = of_recrypt(DONE, UNDER, ANEW, running(), None, host=HOST, running=True)
     assert judged.letter == "OK", "nobody was to start it again"
