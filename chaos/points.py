@@ -47,6 +47,9 @@ class Happening(StrEnum):
     TORN = "torn"  # a part of what is written or synced is there, and then the end
     ENOSPC = "enospc"  # this one call is refused: the device is full
     EIO = "eio"  # this one call is refused: the device fails, a TPM too (TPM_RC_FAILURE)
+    LOST_WRITE = "lost_write"  # a page of the commit never reaches the device, which says it did
+    MISDIRECTED = "misdirected"  # it reaches the place of another page, and not its own
+    BIT_ROT = "bit_rot"  # one bit of a page is another one from now on
 
 
 class Blow(msgspec.Struct, frozen=True, order=True):
@@ -65,6 +68,8 @@ _ENDS: Final = tuple(
     for when in (When.BEFORE, When.AFTER)
 )
 REFUSALS: Final = (Happening.ENOSPC, Happening.EIO)
+FLAWS: Final = (Happening.LOST_WRITE, Happening.MISDIRECTED, Happening.BIT_ROT)
+"""What a device does and nobody is told: it shows when a power loss has emptied all caches."""
 _TEARS: Final = ("disk.write", "disk.append", "disk.sync")
 _GROWS: Final = ("disk.write", "disk.append")
 _READS: Final = (
@@ -89,6 +94,11 @@ def blows_at(call: str) -> tuple[Blow, ...]:
     if call in _TEARS:
         found.append(Blow(Happening.TORN))
     return tuple(found)
+
+
+def flaws_at(call: str) -> tuple[Blow, ...]:
+    """What a device can silently do to the pages that a call of this name has written."""
+    return tuple(Blow(flaw, When.AFTER) for flaw in FLAWS) if call == COMMIT else ()
 
 
 class Strike(msgspec.Struct, frozen=True, kw_only=True, tag="strike"):

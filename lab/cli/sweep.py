@@ -64,7 +64,7 @@ def _show(made: Sweep, options: Options) -> None:
     if is_document(options.output):
         document(made, options.output)
         return
-    names = ("store", "effect", "plays", "old", "new", "between", "wrong")
+    names = ("store", "effect", "plays", "old", "new", "between", "refused", "wrong")
     show({"items": made.effects}, options.output, tuple(map(field, names)), key="effect")
     for point in made.items:
         plain(f"✗ {point.point}")

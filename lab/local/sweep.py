@@ -111,6 +111,7 @@ def _effects(struck: Sequence[Struck]) -> tuple[SweptEffect, ...]:
             old=count_found(group, "old"),
             new=count_found(group, "new"),
             between=count_found(group, "between"),
+            refused=count_found(group, "refused"),
             wrong=sum(bool(each.played.violations) for each in group),
         )
         for (store, effect), group in sorted(groups.items())

@@ -35,7 +35,8 @@ from protocol.terms import NodeName
 from protocol.tpm.errors import RC_FAILURE, TpmError, tpm_error
 from services.runtime.incarnation import WayDown
 from services.runtime.seeded import stream
-from services.runtime.sim.gate import Gate, StorageCall
+from services.runtime.sim import flaws
+from services.runtime.sim.gate import COMMIT, Gate, StorageCall
 
 
 class Point(msgspec.Struct, frozen=True, order=True):
@@ -101,6 +102,7 @@ class Points(Gate):
         self._hear, self._decide = hear, decide
         self._counts: Counter[Point] = Counter()
         self._armed: list[Struck] = []
+        self._image = b""  # of the database, before the commit that is passed
         self._passage: Passage | None = None  # from its ``before`` to its ``after`` nobody else's
 
     def __enter__(self) -> Points:
@@ -157,6 +159,8 @@ class Points(Gate):
                     struck.passage = passage
                     if struck.met is not None:
                         struck.met(passage)
+        if call.name == COMMIT:
+            self._image = self._lab.world.store(call.life.node).drives[call.path].image()
         happening = self._happens(When.BEFORE)
         if happening is Happening.TORN:
             self._tear(call)
@@ -190,6 +194,11 @@ class Points(Gate):
         await self._ends(call, happening)
         if happening in REFUSALS:
             raise _build_error(happening, call)
+        if happening in _FLAWS:
+            drive = self._lab.world.store(call.life.node).drives[call.path]
+            drawn = stream(self._lab.seed, f"flaw/{self._passage}/{happening}")
+            make = _FLAWS[happening]
+            drive.flaws |= make(self._image, drive.image(), lambda below: drawn.randrange(below))
 
     def _happens(self, when: When) -> Happening | None:
         passage = self._passage
@@ -260,6 +269,11 @@ def _build_error(happening: Happening, call: StorageCall) -> OSError | TpmError:
     return OSError(code, os.strerror(code), call.path)
 
 
+_FLAWS: Final = {
+    Happening.LOST_WRITE: flaws.lost_write,
+    Happening.MISDIRECTED: flaws.misdirected,
+    Happening.BIT_ROT: flaws.bit_rot,
+}
 _RUNTIME: Final = "services.runtime"
 
 

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from chaos.points import Blow, Happening, When
+from chaos.points import FLAWS, Blow, Happening, When
 from lab.serve.session import Session
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
@@ -86,7 +86,7 @@ def strike(
     chosen, scene = STORIES[story], Scene(lab, session)
     lab.run(chosen.prepare(scene))
     forks = _Forks(lab, story, blows)
-    play = Play(scene, chosen, lambda: forks.passage)
+    play = Play(scene, chosen, lambda: forks.passage, lambda: forks.happening in FLAWS)
     try:
         with Points(lab, chosen.watched, decide=forks.decide):
             played = lab.run(play.run())
@@ -108,6 +108,7 @@ class _Forks:
         self._passed = set[str]()
         self.struck: list[Struck] = []
         self.passage: Passage | None = None  # in a child: where its blow fell
+        self.happening: Happening | None = None  # and which it was
         self._out = -1
 
     def decide(self, passage: Passage, when: When) -> Happening | None:
@@ -119,6 +120,7 @@ class _Forks:
         for blow in [blow for blow in left if blow.when is when]:
             left.remove(blow)
             if self._fork(passage, blow):
+                self.happening = blow.happening
                 return blow.happening
         return None
 

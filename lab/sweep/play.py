@@ -3,10 +3,14 @@
 A store that was struck is looked at after its node has lost its power and booted. Then it holds
 what it held before the step, or what the step makes of that, and the latter if the step was
 acknowledged; a repeat of the step brings it there; nothing is left of what was removed.
+
+A device that does something else than it says (``chaos.points.FLAWS``) may cost what was
+acknowledged, and never silently: the node refuses to serve and says why, or all is there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -23,12 +27,16 @@ from protocol.terms import NodeName
 _TRIES: Final = 3
 _AFTERWARDS_S: Final = 2.0  # lab seconds in which what a step has set going belongs to it
 _RECORDS: Final = 12
+_REFUSED: Final = "refused"
 _RECORDED: Final = ("node.internal_error", "node.background_failed", "node.start_failed")
+_TELLING: Final = re.compile(r"halted .*does not serve: |damaged|malformed")
+"""What a node says of a database that is not as it was written."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. ``found`` is ``old`` or ``new`` (``between`` in the midst of several
-    requests); empty when no blow fell, or neither.
+    requests), ``refused`` when the node found out what its device had done and told it; empty when
+    no blow fell, or neither.
 
     ``acknowledged``: the step in which it fell was. ``violations`` say what is wrong, and
     ``records`` what the node in question has recorded since the blow.
@@ -42,12 +50,17 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Play:
-    """A play of one story; ``struck`` gives the passage at which the blow fell, once it has."""
+    """A play of one story; ``struck`` gives the passage at which the blow fell, once it has, and
+    ``flawed`` says whether the device then did something else than it said."""
 
     def __init__(
-        self, scene: Scene, story: Story, struck: Callable[[], Passage | None] = lambda: None
+        self,
+        scene: Scene,
+        story: Story,
+        struck: Callable[[], Passage | None] = lambda: None,
+        flawed: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._scene, self._story, self._struck = scene, story, struck
+        self._scene, self._story, self._struck, self._flawed = scene, story, struck, flawed
         self._recovered = False
         self.step = ""  # which is done now; empty between two of them
         self._struck_in, self._acknowledged, self._found = "", False, ""
@@ -61,7 +74,7 @@ class Play:
             struck = await self._take(step)
             if struck is not None and not self._violations:
                 await self._lasts(struck)
-            if self._violations:
+            if self._violations or self._found == _REFUSED:
                 break
         else:
             await self._end()
@@ -93,7 +106,10 @@ class Play:
                 self._recovered = True
                 self._struck_in, self._acknowledged = step.name, not why
                 struck = passage.point.node
-                if await self._judged(step, old, struck) or self._violations:
+                done = await self._judged(step, old, struck)
+                if self._found == _REFUSED:
+                    return None
+                if done or self._violations:
                     return struck if self._acknowledged else None
             elif not why:
                 break
@@ -185,7 +201,7 @@ class Play:
             await scene.cut_off((node,))
         why = await scene.boot(node)
         if why:
-            self._violations.append(why)
+            self._refuses(why)
             return None
         if not story.alone:
             await scene.settle()
@@ -193,9 +209,17 @@ class Play:
             state = await story.look(scene)
             self._violations += await story.find_unusable(scene, state)
         except (KeysteadError, ProductError) as error:
-            self._violations.append(f"{node} cannot be looked at: {error}")
+            self._refuses(f"{node} cannot be looked at: {error}")
             return None
         return state
+
+    def _refuses(self, why: str) -> None:
+        """The node does not do its work after a boot: right if its device has a flaw, which it
+        tells, and wrong otherwise."""
+        if self._flawed() and _TELLING.search(why):
+            self._found = _REFUSED
+        else:
+            self._violations.append(why)
 
     async def _note_removal(self, step: Step, old: State, new: State) -> None:
         if step.removes:
@@ -203,7 +227,8 @@ class Play:
             await self._still_gone(new)
 
     async def _still_gone(self, now: State) -> None:
-        if self._gone is not None:
+        """No device can be asked for what it did not write over, and said that it did."""
+        if self._gone is not None and not self._flawed():
             self._violations += await self._story.find_remains(self._scene, self._gone, now)
 
     # ---- the end ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatchcase
 from typing import Final
 
-from chaos.points import Blow, blows_at
+from chaos.points import Blow, blows_at, flaws_at
 from lab.building.course import Report
 from lab.schema.errors import KeysteadError
 from lab.simulation.points import Passage
@@ -88,7 +88,7 @@ def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:
     wanted = [
         (passage, blow)
         for passage in passages_to_strike(seen)
-        for blow in blows_at(passage.point.call)
+        for blow in (*blows_at(passage.point.call), *flaws_at(passage.point.call))
         if _fits(name_of(name, passage, blow), only)
     ]
     count = -(-len(wanted) // SHARE)

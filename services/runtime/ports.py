@@ -264,8 +264,9 @@ class Disk(Protocol):
     ) -> Database:
         """Open (or make) the database ``name``; ``schema`` statements run once, idempotent.
 
-        ``ledger``: keep count of its commits beside it, and refuse (``OSError``) to open one that
-        was damaged, emptied, or has lost commits that were acknowledged.
+        ``OSError`` (EIO) when a table or an index of it is damaged. ``ledger``: keep count of its
+        commits beside it, and refuse (``OSError``) to open one that was emptied, or has lost
+        commits that were acknowledged.
         """
         ...
 

@@ -125,6 +125,16 @@ def disk_error(error: BaseException, file: str = "") -> BaseException:
     return error if number is None else OSError(number, os.strerror(number), file or None)
 
 
+def check_whole(connection: sqlite3.Connection, database: str) -> None:
+    """``OSError`` when a table or an index is not as SQLite would have written it."""
+    try:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise disk_error(error, database) from None
+    if found != "ok":
+        raise OSError(errno.EIO, f"the database is damaged ({found})", database)
+
+
 class Transaction:
     """One call of ``transact`` on its way: what to run, and what came of it."""
 

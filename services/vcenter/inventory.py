@@ -9,6 +9,7 @@ commit order, before the caller resumes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import sqlite3
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -352,14 +353,20 @@ def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outc
 
 def _write(connection: sqlite3.Connection, table: Table, name: str, row: Row | None) -> _Outcome:
     # Table names come from an enumeration, never from outside.
+    select = f"SELECT body FROM {table} WHERE name = ?"  # noqa: S608
+    before = connection.execute(select, (name,)).fetchone()
+    changed = 0 if before is None else _digest(table, name, before[0])
     if row is None:
         connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
     else:
+        text = encode_row(f"{table}/{name}", row)
         connection.execute(
             f"INSERT INTO {table} (name, body) VALUES (?, ?) "  # noqa: S608
             "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-            (name, encode_row(f"{table}/{name}", row)),
+            (name, text),
         )
+        changed ^= _digest(table, name, text)
+    _reseal(connection, changed)
     return table, name, row
 
 
@@ -401,12 +408,51 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
 
 
 def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
+    """All rows of the view; ``OSError`` when they are not those that were written last."""
+    sealed, total = _sealed(connection), _total(connection)
+    if sealed is not None and sealed != total:
+        text = "the inventory is damaged: its rows are not those that were written last"
+        raise OSError(errno.EIO, text)
     return [
         (table, row)
         for table in Table
         if table is not Table.OPERATION
         for row in _read_table(connection, table)
     ]
+
+
+# ---- the seal ------------------------------------------------------------------------------------
+# The exclusive or of a digest of every row, written in the transaction that writes the rows. The
+# check in a row cannot show that the row is an old one, as where a device lost the write of a page.
+
+_SEAL_BYTES: Final = 16
+
+
+def _digest(table: Table, name: str, text: str) -> int:
+    said = f"{table}/{name}|{text}".encode()
+    return int.from_bytes(hashlib.blake2b(said, digest_size=_SEAL_BYTES).digest())
+
+
+def _sealed(connection: sqlite3.Connection) -> int | None:
+    """The seal; None in a database that was written before there were seals."""
+    found = connection.execute("SELECT total FROM seal").fetchone()
+    return None if found is None else int.from_bytes(found[0])
+
+
+def _reseal(connection: sqlite3.Connection, changed: int) -> None:
+    """Take ``changed``, the digests of rows that came and went, into the seal."""
+    sealed = _sealed(connection)
+    total = _total(connection) if sealed is None else sealed ^ changed
+    connection.execute("INSERT OR REPLACE INTO seal VALUES (1, ?)", (total.to_bytes(_SEAL_BYTES),))
+
+
+def _total(connection: sqlite3.Connection) -> int:
+    """What the seal has to be, of the rows that are there."""
+    total = 0
+    for table in Table:
+        for name, text in connection.execute(f"SELECT name, body FROM {table}"):  # noqa: S608
+            total ^= _digest(table, name, text)
+    return total
 
 
 # ---- rows ----------------------------------------------------------------------------------------

@@ -411,6 +411,7 @@ SCHEMA: tuple[str, ...] = (
         "position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL)"
         for table in Table
     ),
+    "CREATE TABLE IF NOT EXISTS seal (one INTEGER PRIMARY KEY, total BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS event ("
     "sequence INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, body TEXT NOT NULL)",
 )

@@ -17,7 +17,7 @@ from chaos.faults.point_crash import CrashParams, PointCrash
 from chaos.faults.point_fail import FailParams, PointFail
 from chaos.history import Record
 from chaos.keeper import FaultKeeper
-from chaos.points import CALLS, Happening, blows_at
+from chaos.points import CALLS, Happening, blows_at, flaws_at
 from lab.simulation.strikes import SimStrikes
 from protocol.terms import NodeName
 from tests.chaos.test_engine import all_well, planned, play, result_of
@@ -145,7 +145,7 @@ def test_what_cannot_be_is_told_with_its_place(world: World, entry: str, said: s
 
 def test_every_call_has_something_that_can_fall_there() -> None:
     assert all(blows_at(call) for call in CALLS)
-    fallen = {blow.happening for call in CALLS for blow in blows_at(call)}
+    fallen = {blow.happening for call in CALLS for blow in (*blows_at(call), *flaws_at(call))}
     assert fallen == set(Happening)
 
 

@@ -592,6 +592,7 @@ IN_SWEEPS = frozenset(
         "seals_unmeasured",
         "torn_piece_accepted",
         "unfinished_archive_read",
+        "inventory_unsealed",
         "vcenter_shows_unsaved",
     }
 )

@@ -12,8 +12,9 @@ class SweptEffect(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which one store was struck: how often, and how the store was found then.
 
     ``effect`` is ``when:happening``; ``old`` and ``new``: as before the step that was struck, or
-    as after it; ``between``: after some of the requests of a step of several; ``wrong`` is how
-    many plays broke a rule.
+    as after it; ``between``: after some of the requests of a step of several; ``refused``: the
+    node told that its device had not kept what it was given; ``wrong`` is how many plays broke a
+    rule.
     """
 
     store: str
@@ -23,6 +24,7 @@ class SweptEffect(msgspec.Struct, frozen=True, kw_only=True):
     new: int
     between: int
     wrong: int
+    refused: int = 0
 
 
 class SweptPoint(msgspec.Struct, frozen=True, kw_only=True):

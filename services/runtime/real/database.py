@@ -25,7 +25,14 @@ from typing import TypeVar, cast
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
 from services.runtime.real.ledger import CommitLedger
-from services.runtime.sql import CACHED_STATEMENTS, Reader, Transaction, Writer, disk_error
+from services.runtime.sql import (
+    CACHED_STATEMENTS,
+    Reader,
+    Transaction,
+    Writer,
+    check_whole,
+    disk_error,
+)
 from services.runtime.store import Switches
 
 T = TypeVar("T")
@@ -194,6 +201,7 @@ class LabDatabase(Database):
     def _open_writer(self, ledger: CommitLedger | None) -> Writer:
         connection = self._file.connect()
         try:
+            check_whole(connection, str(self._file.path))
             if ledger is not None:
                 ledger.check(connection, str(self._file.path))
             connection.execute("PRAGMA journal_mode=WAL")

@@ -6,7 +6,8 @@
 - ``wall``       what no step gets past: every way out is refused and recorded
 - ``trace``      what happened, folded into one hash; the first difference of two runs
 - ``said``       the normal form of what is said, which the trace folds too
-- ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``)  the ports
+- ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``,
+  ``flaws``)  the ports
 - ``streams``    connections in memory
 - ``connections``  what ``bus`` has of clients and of its servers
 - ``gate``       what may stand where a call of storage or TPM takes effect

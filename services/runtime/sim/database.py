@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
+from services.runtime.sim.flaws import Flaw, as_on_device
 from services.runtime.sim.gate import COMMIT, Gate, StorageCall
 from services.runtime.sql import CACHED_STATEMENTS, Transaction, Writer
 
@@ -56,6 +57,8 @@ class Drive:
         if image:
             self.connection.deserialize(image)
         self.durable = durable
+        self.flaws: dict[int, Flaw] = {}
+        """Pages, counted from 0, that are not on the device as they should be."""
 
     def image(self) -> bytes:
         """The database as bytes."""
@@ -71,10 +74,11 @@ class Drive:
 
     def lose_power(self) -> Drive:
         """This database as it is after a power loss."""
-        if self.durable is None:
+        if self.durable is None and not self.flaws:
             return self
+        image = self.image() if self.durable is None else self.durable
         self.connection.close()
-        return Drive(self.durable)
+        return Drive(as_on_device(image, self.flaws))
 
     def close(self) -> None:
         """Let go of it; it cannot be opened again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,6 +18,7 @@ from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
 from services.runtime.sim.gate import Gate, StorageCall
 from services.runtime.sim.images import Images
+from services.runtime.sql import check_whole, disk_error
 from services.runtime.store import (
     Array,
     Arrays,
@@ -230,9 +232,13 @@ class SimDisk(Disk):
         found = self._databases.get(name)
         if found is None:
             drive = self._store.drives[name]
+            check_whole(drive.connection, name)
             found = SimDatabase(name, self.life, drive, self._store, self._store.charge)
             self._databases[name] = found
-        found.writer.prepare(schema)
+        try:
+            found.writer.prepare(schema)
+        except sqlite3.Error as error:
+            raise disk_error(error, name) from None
         return found
 
     async def datastore(self, name: str) -> Datastore:

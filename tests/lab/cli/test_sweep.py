@@ -27,8 +27,8 @@ def test_counts_by_effect_as_a_table_and_as_a_document(
     assert run([*only, "--jobs", "1", "--progress", "plain"]) == 0
     out, err = capsys.readouterr()
     table = [line.split() for line in out.splitlines()]
-    assert table[0] == ["STORE", "EFFECT", "PLAYS", "OLD", "NEW", "BETWEEN", "WRONG"]
-    assert ["keystore", "before:torn", "1", "1", "0", "0", "0"] in table
+    assert table[0] == ["STORE", "EFFECT", "PLAYS", "OLD", "NEW", "BETWEEN", "REFUSED", "WRONG"]
+    assert ["keystore", "before:torn", "1", "1", "0", "0", "0", "0"] in table
     assert "7 plays of 1 points, 0 broke a rule; run sweep-sim-1, tpm model" in err
     assert run([*only, "-q", "-o", "json"]) == 0
     made = json.loads(capsys.readouterr().out)

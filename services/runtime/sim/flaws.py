@@ -1,0 +1,81 @@
+"""What a device does to the pages of a database without telling anybody.
+
+A page as it should be is in every cache until the machine loses its power; what is on the device is
+read then. Pages are those of SQLite's file format, counted from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+_PAGE_SIZE_AT = slice(16, 18)
+
+Draw = Callable[[int], int]
+"""Draws a number below the given one."""
+
+
+class Flaw(NamedTuple):
+    """A page as it should be, and what is on the device in its place."""
+
+    should_be: bytes
+    on_device: bytes
+
+
+def pages(image: bytes) -> list[bytes]:
+    """The pages of a database, in order."""
+    size = int.from_bytes(image[_PAGE_SIZE_AT]) if image else 0
+    size = 65536 if size == 1 else size
+    return [image[at : at + size] for at in range(0, len(image), size)] if size else []
+
+
+def lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+    """One of the pages that were written stays on the device as it was."""
+    page = _written(before, after, draw)
+    if page is None:
+        return {}
+    return {page: Flaw(pages(after)[page], _old(before, after, page))}
+
+
+def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+    """One of them is written over another page, and its own place stays as it was."""
+    page, now = _written(before, after, draw), pages(after)
+    others = [other for other in range(1, len(now)) if other != page]
+    if page is None or not others:
+        return {}
+    victim = others[draw(len(others))]
+    return {
+        page: Flaw(now[page], _old(before, after, page)),
+        victim: Flaw(now[victim], now[page]),
+    }
+
+
+def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+    """One bit of any page is another one."""
+    now = pages(after)
+    page = draw(len(now))
+    rotten = bytearray(now[page])
+    rotten[draw(len(rotten))] ^= 1 << draw(8)
+    return {page: Flaw(now[page], bytes(rotten))}
+
+
+def _written(before: bytes, after: bytes, draw: Draw) -> int | None:
+    """A page that a commit has written: any but the first, whose counters change each time."""
+    old, new = pages(before), pages(after)
+    changed = [n for n in range(1, len(new)) if n >= len(old) or old[n] != new[n]]
+    return changed[draw(len(changed))] if changed else None
+
+
+def _old(before: bytes, after: bytes, page: int) -> bytes:
+    """What was in its place: nothing, where the file has grown by it."""
+    old = pages(before)
+    return old[page] if page < len(old) else bytes(len(pages(after)[page]))
+
+
+def as_on_device(image: bytes, flaws: Mapping[int, Flaw]) -> bytes:
+    """The database as it is read after a power loss. A page that was written again is whole."""
+    found = pages(image)
+    for page, flaw in flaws.items():
+        if page < len(found) and found[page] == flaw.should_be:
+            found[page] = flaw.on_device
+    return b"".join(found)
