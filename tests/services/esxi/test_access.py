@@ -26,9 +26,11 @@ from protocol.messages.host import (
     HaElect,
     HaHeartbeat,
     HaRestartVm,
+    HostClaim,
     ListDumps,
     OpenSession,
     QueryHost,
+    QueryHostClaims,
     QueryTpmAttestationReport,
     QueryTrustedConfiguration,
     QueryTrustedServices,
@@ -140,6 +142,8 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         WriteVsanObject(object="o", marker=b""),
         ReadVsanObject(object="o", nonce=b"", blocks=()),
         GenerateVsanClientCert(),
+        HostClaim(),
+        QueryHostClaims(),
     )
     assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
