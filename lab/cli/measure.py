@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
+from lab.cli.output import document, fields_of, is_document, pairs, plain, say, show
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import Column, field
 
 if TYPE_CHECKING:
     from lab.bench.benchmark import Benchmark
