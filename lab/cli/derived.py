@@ -89,10 +89,14 @@ def help_of(kind: type[Command[Any]]) -> str:
     return _MARKED.sub(spell, "\n\n".join([_RULES.sub("", first), *more]))
 
 
+def _label(one: Argument) -> str:
+    """What an error calls it."""
+    return one.name or (one.field if one.word else "--" + one.field.replace("_", "-"))
+
+
 def _shown(one: Argument) -> str:
-    if one.word:
-        return (one.name or one.field).upper()
-    return one.name or "--" + one.field.replace("_", "-")
+    """What the help calls it."""
+    return _label(one).upper() if one.word else _label(one)
 
 
 def _flat(arguments: tuple[Argument, ...]) -> list[Argument]:
@@ -121,7 +125,7 @@ def _place(one: Argument) -> Place:
         notes["allow_leading_hyphen"] = True
     if one.name.startswith("--"):
         notes["name"] = one.name
-    if one.type is bool and not one.required:
+    if one.type is bool and not one.negated:
         notes["negative"] = ""
     annotation: Any = Annotated[hint, Parameter(**notes)]
     return Place(_name(one), kind, default=default, annotation=annotation)
@@ -139,8 +143,12 @@ def _kind_of(one: Argument, several: bool) -> Any:
 
 def _place_names(kind: type[Command[Any]]) -> Place:
     """Which rows of a list are shown."""
-    completer = COMPLETERS.get(table_for(kind).key)
-    note = Parameter(help="Only these; all when left out.", completer=completer)
+
+    def complete(context: Any) -> list[str]:
+        names = COMPLETERS.get(table_for(kind).key)
+        return names(context) if names else []
+
+    note = Parameter(help="Only these; all when left out.", completer=complete)
     return Place("names", Place.VAR_POSITIONAL, annotation=Annotated[str, note])
 
 
@@ -159,8 +167,8 @@ def _build(
             continue
         value = given[_name(one)]
         if one.reads:
-            value = READERS[one.reads].read(_shown(one), value)
-        elif one.word and not value and not one.required:
+            value = READERS[one.reads].read(_label(one), value)
+        elif value == () and not one.required:
             value = one.default
         values[one.field] = value
     return kind(**values)

@@ -203,7 +203,7 @@ class KeyBackup(Answer, frozen=True, kw_only=True):
     table = Table("backup", (field("backup"), field("kms")))
 
 
-class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
+class KeyServer(Answer, frozen=True, kw_only=True):
     """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
 
     ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].

@@ -21,15 +21,18 @@ def doc(
     word: bool = False,
     reads: str = "",
     completes: str = "",
+    negated: bool = False,
     hidden: bool = False,
 ) -> msgspec.Meta:
     """What a field means; it stands in the help and in the JSON schema.
 
     ``name``: on the command line, with ``--`` an option. ``word``: a word that may be left out.
     ``reads``: how text becomes its value (``lab.cli.values.READERS``); ``completes``: what a shell
-    offers for it (``lab.cli.names``). ``hidden``: it is not given on a command line.
+    offers for it (``lab.cli.names``). ``negated``: a truth value has
+    an option that says no, ``--no-...``. ``hidden``: it is not given on a command line.
     """
-    extra = {"name": name, "word": word, "reads": reads, "completes": completes, "hidden": hidden}
+    extra = {"name": name, "word": word, "reads": reads, "completes": completes}
+    extra |= {"negated": negated, "hidden": hidden}
     given = {key: value for key, value in extra.items() if value}
     return msgspec.Meta(description=text or None, extra=given or None)
 
@@ -57,6 +60,7 @@ class Argument(NamedTuple):
     word: bool
     reads: str
     completes: str
+    negated: bool
     nested: tuple[Argument, ...] = ()
 
     @property
@@ -100,6 +104,7 @@ def _read_field(of: msgspec.structs.FieldInfo) -> Argument | None:
         word=not option and bool(extra.get("word") or default is msgspec.NODEFAULT),
         reads=str(extra.get("reads", "")),
         completes=str(extra.get("completes", "")),
+        negated=bool(extra.get("negated")) or (hint is bool and default is msgspec.NODEFAULT),
         nested=arguments_of(hint) if _is_struct(hint) else (),
     )
 

@@ -79,7 +79,7 @@ class VmSnapshotCreate(_Snapshot, frozen=True, tag="vm.snapshot.create"):
     [REK-02, CLN-02].
     """
 
-    memory: Annotated[bool, doc("The memory of a VM that runs, too.")] = False
+    memory: Annotated[bool, doc("The memory of a VM that runs, too.", negated=True)] = False
 
 
 class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):

@@ -46,7 +46,7 @@ def _flat(values: dict[str, Any]) -> None:
 
 
 OneWay = Annotated[bool, doc("Only what A sends to B.")]
-Share = Annotated[float, doc("Share of messages: 20%, 0.2.", name="p", reads="share")]
+Share = Annotated[float, doc("Share of messages: 20%, 0.2.", reads="share")]
 
 
 class _OfLink(Command["Fault"], frozen=True):
@@ -96,7 +96,7 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
     a: str
     b: str
     delay_s: Annotated[
-        float, doc("Lab time by which each message comes later.", name="by", reads="duration")
+        float, doc("Lab time by which each message comes later.", name="delay", reads="duration")
     ]
     jitter_s: Annotated[
         float,
