@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.vcenter import vcenter
-from services.vcenter.alarms import Alarm
+from services.vcenter.alarms import AlarmId
 from tests.mutations.bugs.planting import plant
 
 
@@ -16,10 +16,10 @@ def _sticking(original: Any) -> Any:
 
     def vm_info(row: Any, **state: Any) -> Any:
         info = original(row, **state)
-        if Alarm.VM_LOCKED.value in info.alarms:
+        if AlarmId.VM_LOCKED.value in info.alarms:
             rung.add(row.name)
         elif row.name in rung:
-            return msgspec.structs.replace(info, alarms=(*info.alarms, Alarm.VM_LOCKED.value))
+            return msgspec.structs.replace(info, alarms=(*info.alarms, AlarmId.VM_LOCKED.value))
         return info
 
     return vm_info

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms.doors.group import Group
+from services.kms.doors.group import ReplicationGroup
 from tests.mutations.bugs.planting import plant
 
 
@@ -18,4 +18,4 @@ def _deaf(original: Any) -> Any:
     return say
 
 
-plant(Group, "_say", _deaf)
+plant(ReplicationGroup, "_say", _deaf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.vcenter.hosts.moves import Moves
+from services.vcenter.hosts.moves import VmMoves
 from tests.mutations.bugs.planting import plant
 
 
@@ -15,5 +15,5 @@ def _forgets(original: Any) -> Any:
     return start
 
 
-plant(Moves, "start", _forgets)
-plant(Moves, "follow", _forgets)
+plant(VmMoves, "start", _forgets)
+plant(VmMoves, "follow", _forgets)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.kms import contents
-from services.kms.doors.group import Group
+from services.kms.doors.group import ReplicationGroup
 from tests.mutations.bugs.planting import plant
 
 
@@ -18,5 +18,5 @@ def _blind(original: Any) -> Any:
     return lambda connection, vault: b""
 
 
-plant(Group, "_draw", _always_the_same)
+plant(ReplicationGroup, "_draw", _always_the_same)
 plant(contents, "total", _blind)

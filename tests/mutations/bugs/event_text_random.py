@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from tests.mutations.bugs.planting import plant
 
 
 def _with_a_number(original: Any) -> Any:
-    def numbered(self: Draft, sequence: int, at: float) -> Any:
+    def numbered(self: EventDraft, sequence: int, at: float) -> Any:
         event = original(self, sequence, at)
         return msgspec.structs.replace(event, text=f"{event.text} ({os.getrandom(4).hex()})")
 
     return numbered
 
 
-plant(Draft, "with_sequence", _with_a_number)
+plant(EventDraft, "with_sequence", _with_a_number)

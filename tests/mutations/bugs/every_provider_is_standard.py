@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.terms import ManagementType
 from services.vcenter.providers import capabilities
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from tests.mutations.bugs.planting import plant
 
 
@@ -17,4 +17,4 @@ def _standard(original: Any) -> Any:
     return capability
 
 
-plant(Providers, "capability", _standard)
+plant(ProviderRegistry, "capability", _standard)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.admission import AT_ONCE, Admission
+from services.runtime.admission import AT_ONCE, RequestAdmission
 from tests.mutations.bugs.planting import plant
 
-plant(Admission, "has_room", lambda original: lambda self, peer: self._from_bus < AT_ONCE)
+plant(RequestAdmission, "has_room", lambda original: lambda self, peer: self._from_bus < AT_ONCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from tests.mutations.bugs.planting import plant
 
 
@@ -35,6 +35,6 @@ def _write(original: Any) -> Any:
     return write
 
 
-plant(Guest, "__init__", _init)
-plant(Guest, "contents", _contents)
-plant(Guest, "_write", _write)
+plant(RunningGuest, "__init__", _init)
+plant(RunningGuest, "contents", _contents)
+plant(RunningGuest, "_write", _write)

@@ -8,7 +8,7 @@ from protocol.errors import EncryptionKeyRequired
 from protocol.guest import challenge_digest, guest_block, guest_seed, read_guest_block
 from protocol.messages.host import GuestAnswer
 from services.esxi.vms import power
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from tests.mutations.bugs.planting import plant
 
 _disks: dict[str, dict[int, bytes]] = {}
@@ -66,6 +66,6 @@ def _played(original: Any) -> Any:
     return start_guest
 
 
-plant(Guest, "fill", _heard)
-plant(Guest, "_put", _watched)
+plant(RunningGuest, "fill", _heard)
+plant(RunningGuest, "_put", _watched)
 plant(power, "_start_guest", _played)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.runtime.turns import Ticket, Turns
+from services.runtime.turns import Ticket, TurnQueues
 from tests.mutations.bugs.planting import plant
 
 
 def _jumped(original: Any) -> Any:
-    def take(self: Turns, key: str) -> Ticket:
+    def take(self: TurnQueues, key: str) -> Ticket:
         if key != "keystore":
             ticket: Ticket = original(self, key)
             return ticket
@@ -20,4 +20,4 @@ def _jumped(original: Any) -> Any:
     return take
 
 
-plant(Turns, "take", _jumped)
+plant(TurnQueues, "take", _jumped)

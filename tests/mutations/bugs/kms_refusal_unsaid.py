@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from services.kms.commits import Commits, Done
+from services.kms.commits import Commits, DoneMessage
 from services.kms.work import Written
 from tests.mutations.bugs.planting import plant
 
 
 def _silent(original: Any) -> Any:
     async def carry(self: Any, group: Any) -> Any:
-        loads, ran = self.unwritten.loads(), list[Done[Any]]()
+        loads, ran = self.unwritten.loads(), list[DoneMessage[Any]]()
         for message in group:
             message.begin()
 
@@ -24,7 +24,7 @@ def _silent(original: Any) -> Any:
             await self._database.transact(run, partial(self._finish_group, loads, group))
         except OSError:
             for message, done in zip(group, ran, strict=False):
-                message.done = Done(done.value, Written())
+                message.done = DoneMessage(done.value, Written())
         return self._answer(group)
 
     return carry

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms.admission import Admission
-from services.kms.operations import Operation
+from services.kms.admission import IdentityAdmission
+from services.kms.operations import CoreOperation
 from tests.mutations.bugs.planting import plant
 
 
@@ -13,11 +13,11 @@ def _later(original: Any) -> Any:
     async def put(admission: Any, by: Any, operation: Any, identity: Any) -> Any:
         before = dict(admission._by_digest)
         done = await original(admission, by, operation, identity)
-        if operation is Operation.MOVE_IDENTITY:
+        if operation is CoreOperation.MOVE_IDENTITY:
             admission._by_digest = before
         return done
 
     return put
 
 
-plant(Admission, "_put", _later)
+plant(IdentityAdmission, "_put", _later)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from tests.mutations.bugs.planting import plant
 
-plant(Caller, "sees", lambda original: lambda self, scope: True)
+plant(KeyServerCaller, "sees", lambda original: lambda self, scope: True)

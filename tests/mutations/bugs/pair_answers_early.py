@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms.doors.pair import Pair
+from services.kms.doors.pair import ReplicationPair
 from tests.mutations.bugs.planting import plant
 
 
@@ -15,4 +15,4 @@ def _early(original: Any) -> Any:
     return settled
 
 
-plant(Pair, "confirm", _early)
+plant(ReplicationPair, "confirm", _early)

@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from tests.mutations.bugs.planting import plant
 
 
 def _confirm_only(replicate: Callable[..., Any]) -> Callable[..., Any]:
-    async def replicated(self: Core, caller: Any, keys: Any, *others: Any) -> Any:
+    async def replicated(self: KeyServerCore, caller: Any, keys: Any, *others: Any) -> Any:
         return await replicate(self, caller, (), *others)
 
     return replicated
 
 
-plant(Core, "replicate", _confirm_only)
+plant(KeyServerCore, "replicate", _confirm_only)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from tests.mutations.bugs.planting import plant
 
-plant(Host, "key_sections", lambda original: lambda self: Section.NOTHING)
+plant(Host, "key_sections", lambda original: lambda self: ConfigurationSection.NOTHING)

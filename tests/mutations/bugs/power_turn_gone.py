@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.runtime.turns import Ticket, Turns
+from services.runtime.turns import Ticket, TurnQueues
 from tests.mutations.bugs.planting import plant
 
 
 def _jumped(original: Any) -> Any:
-    def take(self: Turns, key: str) -> Ticket:
+    def take(self: TurnQueues, key: str) -> Ticket:
         ticket: Ticket = original(self, key)
         if key.startswith("vm"):
             ticket.call_up()
@@ -18,4 +18,4 @@ def _jumped(original: Any) -> Any:
     return take
 
 
-plant(Turns, "take", _jumped)
+plant(TurnQueues, "take", _jumped)

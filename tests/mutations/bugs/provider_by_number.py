@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.terms import KeyUnavailableReason, ProviderId
-from services.vcenter.providers.registry import Bundle, Providers
+from services.vcenter.providers.registry import KeyBundle, ProviderRegistry
 from services.vcenter.tasks import provider
 from tests.mutations.bugs.planting import plant
 
@@ -25,11 +25,11 @@ def _numbered(original: Any) -> Any:
 def _fetch(original: Any) -> Any:
     async def fetch(self: Any, name: Any, keys: Any, *, fresh: bool) -> Any:
         if name in _gone:
-            return Bundle((), dict.fromkeys(keys, _REASON))
+            return KeyBundle((), dict.fromkeys(keys, _REASON))
         return await original(self, name, keys, fresh=fresh)
 
     return fetch
 
 
 plant(provider, "unregister", _numbered)
-plant(Providers, "fetch", _fetch)
+plant(ProviderRegistry, "fetch", _fetch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from tests.mutations.bugs.planting import plant
 
 
@@ -19,4 +19,4 @@ def _discreet(original: Any) -> Any:
     return admit
 
 
-plant(Core, "admit", _discreet)
+plant(KeyServerCore, "admit", _discreet)

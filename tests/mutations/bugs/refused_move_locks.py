@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.events import EventTypeId
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.inventory import change_vm
 from services.vcenter.tasks import migrate
 from tests.mutations.bugs.planting import plant
@@ -19,7 +19,7 @@ def _marking(original: Any) -> Any:
         except EncryptionKeyRequired as error:
             event = EventTypeId.VM_LOCKED_KMS_CLUSTER_ERROR
             edit = change_vm(row.name, lock_event=event, missing=error.keys)
-            told = Draft(
+            told = EventDraft(
                 event=event,
                 text=f"Virtual machine {row.name} is locked",
                 host=session.host,

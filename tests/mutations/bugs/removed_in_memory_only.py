@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.esxi import console
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.keys import persistence
 from tests.mutations.bugs.planting import plant
 
@@ -15,7 +15,7 @@ async def _disable(host: Any, *, remove_all: bool) -> None:
     host.archive.now = persistence.disable_persistence(
         host.archive.now, remove_all=remove_all, disable_keeps_store=knob
     )
-    await host.archive.save(Section.PERSISTENCE)
+    await host.archive.save(ConfigurationSection.PERSISTENCE)
 
 
 plant(console, "_disable", lambda original: _disable)

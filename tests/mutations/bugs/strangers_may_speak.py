@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.esxi import uplink
-from services.esxi.access import Permission
+from services.esxi.access import RelationPermission
 from tests.mutations.bugs.planting import plant
 
-plant(uplink, "permission", lambda original: lambda kind, relation: Permission.ALLOWED)
+plant(uplink, "permission", lambda original: lambda kind, relation: RelationPermission.ALLOWED)

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId
-from services.vcenter.providers.registry import Bundle, Providers
+from services.vcenter.providers.registry import KeyBundle, ProviderRegistry
 from services.vcenter.providers.standard import StandardProvider
 from tests.mutations.bugs.planting import plant
 
@@ -27,7 +27,7 @@ def _fetch(original: Any) -> Any:
         bundle = await original(self, provider, keys, fresh=fresh)
         _kept.update({key.key_id: value for key, value in bundle.values})
         known: list[CryptoKeyId] = [k for k in bundle.denied if k.key_id in _kept]
-        return Bundle(
+        return KeyBundle(
             (*bundle.values, *((key, _kept[key.key_id]) for key in known)),
             {k: why for k, why in bundle.denied.items() if k not in known},
         )
@@ -36,4 +36,4 @@ def _fetch(original: Any) -> Any:
 
 
 plant(StandardProvider, "create_key", _create)
-plant(Providers, "fetch", _fetch)
+plant(ProviderRegistry, "fetch", _fetch)

@@ -10,11 +10,11 @@ from tests.mutations.bugs.planting import plant
 
 
 def _not_blank(original: Any) -> Any:
-    def placed(**fields: Any) -> label.Placed:
-        made: label.Placed = original(**{**fields, "blank": False})
+    def placed(**fields: Any) -> label.PlacedComponent:
+        made: label.PlacedComponent = original(**{**fields, "blank": False})
         return made
 
     return placed
 
 
-plant(components, "Placed", _not_blank)
+plant(components, "PlacedComponent", _not_blank)

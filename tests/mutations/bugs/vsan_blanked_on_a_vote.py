@@ -7,12 +7,12 @@ from typing import Any
 
 from services.esxi.host import Host
 from services.esxi.vsan import components
-from services.esxi.vsan.label import Placed
+from services.esxi.vsan.label import PlacedComponent
 from tests.mutations.bugs.planting import plant
 
 
 def _trusts(original: Any) -> Any:
-    async def check_other(host: Host, placed: Placed) -> None:
+    async def check_other(host: Host, placed: PlacedComponent) -> None:
         del host, placed
 
     return check_other

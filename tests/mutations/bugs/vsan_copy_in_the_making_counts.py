@@ -6,12 +6,12 @@ from typing import Any
 
 from services.esxi.vsan import groups
 from services.esxi.vsan.groups import DiskGroup, DiskGroups
-from services.esxi.vsan.label import Placed
+from services.esxi.vsan.label import PlacedComponent
 from tests.mutations.bugs.planting import plant
 
 
 def _what_is_seen(original: Any) -> Any:
-    def find(self: DiskGroups, name: str) -> tuple[DiskGroup, str, Placed] | None:
+    def find(self: DiskGroups, name: str) -> tuple[DiskGroup, str, PlacedComponent] | None:
         places = self.places(name)
         return min(places, key=lambda place: groups._order(place[2]), default=None)
 

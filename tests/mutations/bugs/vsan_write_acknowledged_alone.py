@@ -6,12 +6,12 @@ from typing import Any
 
 from services.esxi.host import Host
 from services.esxi.vsan import objects
-from services.esxi.vsan.label import Placed
+from services.esxi.vsan.label import PlacedComponent
 from tests.mutations.bugs.planting import plant
 
 
 def _is_enough(original: Any) -> Any:
-    async def spread(host: Host, placed: Placed, stamp: int) -> bool:
+    async def spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
         await original(host, placed, stamp)
         return True
 
