@@ -43,7 +43,7 @@ def differences(old: Outcomes, new: Outcomes) -> list[str]:
 
 def _part(text: str, other: str) -> str:
     """``text`` from a little before the place where it begins to differ from ``other``."""
-    same = len(os.path.commonprefix((text, other)))
+    same = next((n for n, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
     return text if len(text) < 80 else f"...{text[max(0, same - 40) : same + 60]}..."
 
 

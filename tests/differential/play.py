@@ -1,7 +1,8 @@
 """Plays schedules, the matrix and the shipped experiments with the code of this tree.
 
-``python -m tests.differential.play draw COUNT SEED`` prints random schedules, one JSON line each;
-``... play FILE PART...`` plays those of the file, and the parts, and prints an ``Outcome`` for each.
+``python -m tests.differential.play draw COUNT SEED`` prints random schedules, one JSON line
+each; ``... play FILE PART...`` plays those of the file and the other parts, and prints an
+``Outcome`` for each.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``--all`` does the same with the slow tests among the others. The other runs have tests only:
 ``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
-``--kills``, ``--breakage``, ``--against``, and ``--again`` for what failed last. Everything else goes
-to pytest as it is.
+``--kills``, ``--breakage``, ``--against``, and ``--again`` for what failed last. Everything else
+goes to pytest as it is.
 """
 
 from __future__ import annotations
