@@ -23,7 +23,6 @@ from chaos.recording import read_packed
 from chaos.verdict import Exit, Verdict
 from lab.forensics.forensics import Forensics
 from lab.play.begin import begin
-from lab.play.planted import plant
 from lab.play.prepare import Prepared
 from lab.runs.live import finish
 from lab.runs.store import (
@@ -38,6 +37,7 @@ from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
+from lab.state.checkout import apply_patch, bug_patch
 from lab.topology.plan import Topology
 from services.runtime.sim.order import Order
 from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
@@ -92,7 +92,7 @@ def simulate(
     there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it;
     ``line``: tell there how far it is. KS-CHAOS-206 when the history finds no room."""
     if bug:
-        plant(bug)
+        apply_patch(bug_patch(bug))
     made = load_plan(plan)
     if scan:
         keep()
