@@ -154,6 +154,7 @@ def test_each_benchmark_is_tried_here() -> None:
     assert {*DETAILS, OwnTests} == {*BENCHMARKS, *ROWS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "made",
     [pytest.param(b, id=b.name, marks=marks_of(b)) for b in DETAILS],
@@ -195,6 +196,7 @@ def test_a_start_reaches_its_steps_in_order() -> None:
     assert figures.value >= seen[-1]
 
 
+@pytest.mark.slow
 def test_a_random_schedule_is_played_to_its_verdict() -> None:
     figures, _ = measured(SchedulesWithModel)
     assert figures.details["virtual_s"] > 270
