@@ -27,7 +27,7 @@ from protocol.messages.base import Request
 from protocol.messages.vcenter import GenerateKey, KeyGenerated
 from protocol.terms import NodeName, Role
 from tests.kills.acknowledged import WITHIN_S, Acknowledged
-from tests.kills.labs import BROKERS, FORK_SERVER, SETTLE_S, Ended, Kind, Told
+from tests.kills.labs import BROKERS, DATA_BROKER, FORK_SERVER, SETTLE_S, Ended, Kind, Told
 
 BACK_WITHIN_S: Final = 60.0
 """Real seconds in which a part has to be there again."""
@@ -79,12 +79,15 @@ class LabRounds:
         await self._some_done(before)
         await asyncio.sleep(self._choose.choice((0.0, 0.002, 0.005, 0.02, 0.05)))
         fallen = self._falls_with(part)
-        for node in fallen:
-            self._history.add("fault", op="proc.kill", id=f"kill {node}", nodes=[node])
+        apart = [[node] for node in fallen]
+        if part == DATA_BROKER:  # what key servers tell each other takes it
+            apart = [list(self._servers)]
+        for nodes in apart:
+            self._history.add("fault", op="kill", id=f"kill {nodes}", nodes=nodes)
         await self._kill(part)
         lost = await self._back(part, fallen)
-        for node in fallen:
-            self._history.add("heal", op="heal", id=f"kill {node}", verified=True)
+        for nodes in apart:
+            self._history.add("heal", op="heal", id=f"kill {nodes}", verified=True)
         over.set()
         await asyncio.wait(tasks, timeout=GRACE_S)
         for task in tasks:

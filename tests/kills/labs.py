@@ -54,7 +54,8 @@ KINDS: Final = (
     Kind(name="trusted", share=25, topology="trusted", with_={"hosts": 1, "vms": 1}),
     Kind(name=SUPERVISOR, share=5),
 )
-BROKERS: Final = ("data broker", "control broker")
+DATA_BROKER: Final = "data broker"
+BROKERS: Final = (DATA_BROKER, "control broker")
 FORK_SERVER: Final = "fork server"
 
 
