@@ -24,6 +24,7 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
 from protocol.messages.base import Request
+from protocol.messages.kms import QueryPair
 from protocol.messages.vcenter import GenerateKey, KeyGenerated
 from protocol.terms import NodeName, Role
 from tests.kills.acknowledged import WITHIN_S, Acknowledged
@@ -86,6 +87,9 @@ class LabRounds:
             self._history.add("fault", op="kill", id=f"kill {nodes}", nodes=nodes)
         await self._kill(part)
         lost = await self._back(part, fallen)
+        parted = any(set(nodes) & set(self._servers) for nodes in apart)
+        if self._kind.mode == "sync-pair" and parted:
+            lost += await self._meet_again(part)
         for nodes in apart:
             self._history.add("heal", op="heal", id=f"kill {nodes}", verified=True)
         over.set()
@@ -178,6 +182,29 @@ class LabRounds:
         except (TimeoutError, ProductError, KeysteadError) as error:
             return [f"{part} does not come back: {error!r}"]
         return []
+
+    async def _meet_again(self, part: str) -> list[str]:
+        """Until neither server of a pair tells its operator that the other is marked as down: so
+        long a change is answered without it. They notice that they are apart by a change only."""
+        try:
+            async with asyncio.timeout(BACK_WITHIN_S):
+                for number in itertools.count():
+                    operation = f"meet-{self._rounds}-{number}"
+                    uid = await self._clients.generate("reader", self._servers[0], operation)
+                    if uid is not None:
+                        self._made.append(uid)
+                        break
+                while True:
+                    with suppress(ProductError):
+                        told = [
+                            await self._core.ask(server, QueryPair(), within_s=WITHIN_S)
+                            for server in self._servers
+                        ]
+                        if all(pair.down_since is None and not pair.waiting for pair in told):
+                            return []
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return [f"the key servers do not meet again after {part} was killed"]
 
     async def _answering(self) -> None:
         """Every node answers at its console, and vCenter its hosts."""
