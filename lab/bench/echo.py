@@ -51,14 +51,14 @@ class Settings(msgspec.Struct, frozen=True):
     wall: float
 
     def world(self) -> LabWorld:
-        """Ports of a process on this broker, at pace 1."""
+        """Ports of a process on this broker, at pace 1; no sender is limited to a share."""
         identities = Identities.load(Path(self.folder))
 
         def keys(node: NodeName) -> tuple[str, Keyring]:
             return identities.node(node).seed, identities.keyring(node)
 
         time = LabTime(self.epoch, self.wall, 1.0)
-        return LabWorld(Path(self.folder), self.url, keys, time, 1)
+        return LabWorld(Path(self.folder), self.url, keys, time, 1, shares=lambda: None)
 
 
 def open_port(world: LabWorld, node: NodeName) -> BusPort:

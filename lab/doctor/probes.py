@@ -211,7 +211,7 @@ def _stale() -> Iterator[int]:
         if uids is None or uids.real != mine or not words:
             continue
         parent = process.info["ppid"]
-        if MARK in words and parent != _supervisor(words):
+        if MARK in words and _supervisor(words) not in (0, parent):
             # An agent has its fork server's command line, and that one as its parent.
             if MARK not in _words(parent):
                 yield process.info["pid"]
@@ -221,8 +221,9 @@ def _stale() -> Iterator[int]:
 
 
 def _supervisor(words: list[str]) -> int:
-    """Whom a fork server was started by: ``MARK FD OWNER ...``."""
-    return int(words[words.index(MARK) + 2])
+    """Whom a fork server was started by: ``MARK FD OWNER ...``; 0 for one that does not say so."""
+    owner = "".join(words[words.index(MARK) + 2 : words.index(MARK) + 3])
+    return int(owner) if owner.isdecimal() else 0
 
 
 def _words(pid: int) -> list[str]:

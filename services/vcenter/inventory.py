@@ -317,15 +317,12 @@ class Inventory:
     def belongs_to_others(self, cluster: ClusterName, vm: VmName, key: CryptoKeyId) -> bool:
         """Whether the key is known to be none of this VM, if that is in this cluster (C28).
 
-        It is a host key or a vSAN key of another cluster; or it was given to other VMs only, and
-        to none in this cluster that still has it.
+        It is a host key or a vSAN key, which no VM has: unregistering such a VM would take the key
+        from the hosts of the cluster. Or it was given to other VMs only, and to none in this
+        cluster that still has it.
         """
         index = self.index
-        if (
-            any(self.hosts[name].cluster != cluster for name in index.hosts_with.names(key))
-            or any(name != cluster for name in index.clusters_with.names(key))
-            or any(name != cluster for name in index.vsans_with.names(key))
-        ):
+        if any(of.names(key) for of in (index.hosts_with, index.clusters_with, index.vsans_with)):
             return True
         rows = self._grants_of(key)
         return bool(rows) and not any(

@@ -302,7 +302,7 @@ def forgets_that_it_runs(patch: pytest.MonkeyPatch) -> None:
 
     async def power_on(host: Any, name: Any, *, ask: bool) -> Any:
         await real(host, name, ask=ask)
-        host.registered(name).guest = None
+        host.require_vm(name).guest = None
         return await real(host, name, ask=ask)
 
     patch.setattr(power, "power_on", power_on)

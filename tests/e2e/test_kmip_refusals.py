@@ -62,7 +62,7 @@ async def test_a_client_in_another_scope_has_other_keys_from_its_next_message_on
         await lab.reboot("kms-1")
         assert await clients(lab, "kms-1") == [("vcenter", "client", "apps", False)]
         for server in SERVERS:
-            await lab.do(c.KmsScope(server, "vcenter", "default"))
+            await lab.do(c.KmsScope(server, "vcenter", "vcenter"))
         assert await missing(lab) == 1, "keys stay where they were made"
         assert ("local/kms-1", "Move Identity", "Success") in await rows(lab, "kms-1")
 
@@ -98,7 +98,7 @@ async def test_what_is_no_move_is_refused() -> None:
                 await lab.do(command)
         with pytest.raises(KeysteadError, match="give a scope, a role, or both"):
             c.KmsScope("kms-1", "vcenter")
-        assert await clients(lab, "kms-1") == [("vcenter", "client", "default", False)]
+        assert await clients(lab, "kms-1") == [("vcenter", "client", "vcenter", False)]
 
 
 # ---- rejections ----------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ async def test_a_server_that_signs_vcenters_certificate_and_wants_a_password(
             other = Entry(user="vc", password_file=str(password))
             await lab.do(c.ProviderSet(PROVIDER, entry=other))
             await lab.do(c.VmCreate("vm-late", encrypted=False))
-            with pytest.raises(KeysteadError, match="AuthenticationNotSuccessful"):
+            with pytest.raises(KeysteadError, match="Authentication Not Successful"):
                 await lab.do(c.VmEncrypt("vm-late"))
             await lab.do(c.ProviderSet(PROVIDER, entry=Entry(user="")))
             with pytest.raises(KeysteadError, match="a user name and a password are wanted"):

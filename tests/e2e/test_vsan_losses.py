@@ -127,6 +127,9 @@ async def _seen_by_nobody_else(lab: SimLab) -> None:
     with pytest.raises(InvalidState, match="too few of its components have seen its last write"):
         await reads(lab, first)
     assert await reads(lab, second) == digest(b"two")  # it hears of it, asks for it, and has it
+    # The first majority that answers counts: without the witness, which is behind, it is these two.
+    rules.append(CutRule(id="cut-votes", src=first, dst=witness, requests=("QueryVsanComponent",)))
+    lab.world.rules.apply(desired.put(rules))
     assert await reads(lab, first) == digest(b"two")
 
 

@@ -209,7 +209,7 @@ KILLED = (
     Killed(
         "version_not_raised",
         f"{_ESX}/test_versions.py::test_whatever_changes_in_a_view_is_another_version",
-        "prepared, then safe",
+        "UpdateSet(version='1/1'",
     ),
     Killed(
         "version_without_life",

@@ -19,22 +19,30 @@ OF_LISTS = frozenset({"--watch", "--sort-by", "--no-headers"})
 NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "": "up down list version logs healthcheck doctor bench schema completion matrix runs "
-        "check report conformance explain",
+        "": "bench completion doctor down explain healthcheck list logs schema up version",
         "agent": "join",
-        "chaos": "list lint new plan run stop replay tap fuzz shrink sweep",
-        "describe": "run",
         "explain": "knob rules fault action entry probe op check selector guard",
-        "get": "runs",
-        "kmip": "serve set-root cut-trail verify-trail cases replay trust-flows",
+        "kmip": "trust-flows",
         "lab": "bundle access attach detach broker-config",
-        "load": "run kmip rate compare",
+        "load": "kmip rate",
+    }.items()
+    for name in names.split()
+)
+"""Commands with tests of their own: what they say is of this machine or of several, or a text that
+stands in the code."""
+IN_PART = frozenset(
+    f"{group} {name}".strip()
+    for group, names in {
+        "": "conformance matrix",
+        "chaos": "fuzz run shrink stop sweep tap",
+        "kmip": "cases cut-trail replay serve set-root verify-trail",
+        "load": "compare run",
         "matrix": "explain",
     }.items()
     for name in names.split()
 )
-"""Commands that no simulated lab answers: tests of their own play them."""
-NEVER_REFUSED = frozenset({"describe provider", "key ids"})
+"""Their examples last, or need what is not there: smaller ones are played, without every option."""
+NEVER_REFUSED = frozenset({"describe provider", "get runs", "key ids"})
 """They have no argument that could be wrong, or tell in what they print that it is."""
 NEVER_DONE = frozenset({"host remove-keys", "trust enable"})
 
@@ -69,25 +77,26 @@ def by_command() -> dict[str, list[Played]]:
 
 ALL = tuple(commands().values())
 HERE = tuple(command for command in ALL if command.name not in NOT_HERE)
+WHOLE = tuple(command for command in HERE if command.name not in IN_PART)
 
 
 def test_every_example_of_a_help_is_played() -> None:
     lines = {one.line for one in played()}
-    examples = [example for command in HERE for example in command.examples]
+    examples = [example for command in WHOLE for example in command.examples]
     assert [example for example in examples if example not in lines] == [], ADD
 
 
 def test_every_command_is_done_and_is_refused() -> None:
     codes = {name: {one.code != 0 for one in lines} for name, lines in by_command().items()}
-    not_done = {command.name for command in HERE if False not in codes[command.name]}
-    not_refused = {command.name for command in HERE if True not in codes[command.name]}
+    not_done = {command.name for command in WHOLE if False not in codes[command.name]}
+    not_refused = {command.name for command in WHOLE if True not in codes[command.name]}
     assert (not_done - NEVER_DONE, not_refused - NEVER_REFUSED) == (set(), set()), ADD
 
 
 def test_every_option_of_every_command_is_given() -> None:
     missing = {
         f"{command.name} {option}"
-        for command in HERE
+        for command in WHOLE
         for option in {*command.options.values()} - _given_to(command) - EVERYWHERE - OF_LISTS
     }
     assert missing == set(), ADD
@@ -104,8 +113,8 @@ def test_the_document_of_every_command_is_compared() -> None:
         for name, lines in by_command().items()
         if any(documents.search(one.line) for one in lines)
     }
-    print_one = {command.name for command in HERE if command.prints_documents}
-    assert print_one - with_one == set(), ADD
+    print_one = {command.name for command in WHOLE if command.prints_documents}
+    assert print_one - with_one - {"report"} == set(), ADD  # its ``-o`` is a file
 
 
 def test_options_that_many_commands_have_are_given_somewhere() -> None:
@@ -121,4 +130,4 @@ def test_options_that_many_commands_have_are_given_somewhere() -> None:
 
 def test_what_is_excused_is_there() -> None:
     names = {command.name for command in ALL}
-    assert (NOT_HERE | NEVER_REFUSED | NEVER_DONE) - names == set()
+    assert (NOT_HERE | IN_PART | NEVER_REFUSED | NEVER_DONE) - names == set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 EXAMPLE = "5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001"
 """The key of the examples in the help texts: the first one that a transcript shows."""
@@ -18,30 +18,40 @@ _SHORT = re.compile(r"\b[0-9a-f]{8}(?=…)")
 _HEX = re.compile(r"(?<![.\w])(?!(.)\1+\b)[0-9a-f]{16,}\b")  # 00…00 is no digest
 _BLOB = re.compile(r"(?<=/)[A-Za-z0-9_-]{60,}\b")  # a trusted key's id
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----(?:\n|\\n)).*?((?:\n|\\n)-----END)", re.S)
-_ISO = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00)")
+_ISO = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?=Z|\+00:00| UTC|\")")
 _UNIX = re.compile(r"\b1[78]\d{8}(?:\.\d+)?\b")
-_GAP = re.compile(r"(?<=\b\d\.\d\d)\d(?= s\b)")  # of a switch-over: below 10 ms
-_JSON_GAP = re.compile(r"(?<=\"gap_s\": )[\d.]+")
+_FINE = re.compile(r"(?<![\w.])\d+\.\d{3,}(?![\w.])")  # moments of a run, below 100 ms
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Names:
-    """The names of one transcript; times count from ``epoch``, Unix seconds, in whole seconds."""
+    """The names of one transcript; times count from ``epoch``, Unix seconds, in whole seconds.
+    Without one they are of the real clock, and all the same.
+    """
 
     def __init__(self) -> None:
-        self.epoch = BEGIN.timestamp()
-        self._ids: dict[str, str] = {}  # the first eight characters -> the name
+        self.epoch: float | None = None
+        self._count = 0
+        self._ids: dict[str, str] = {}
+        self._heads: dict[str, str] = {}  # the first eight characters -> the first name of such
         self._whole: dict[str, str] = {}  # the name -> what it stands for
         self._hex: dict[str, str] = {}
         self._blobs: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
+        self._places: dict[str, str] = {}
 
     def alias(self, name: str, of: str) -> None:
         """From now on ``name`` in a command means what was shown as ``of``."""
         self._aliases[name] = of
 
+    def place(self, real: str, address: str) -> None:
+        """A server that was started is at ``real``, and called ``address``."""
+        self._places[real] = address
+
     def real(self, line: str) -> str:
         """A command line with what the names in it stand for."""
+        for real, name in self._places.items():
+            line = line.replace(name, real)
         for name, of in self._aliases.items():
             line = line.replace(name, of)
         for name, real in self._whole.items():
@@ -52,31 +62,36 @@ class Names:
 
     def told(self, text: str) -> str:
         """What was said, with names."""
+        for real, name in self._places.items():
+            text = text.replace(real, name)
         text = _UUID.sub(self._id, text)
         text = _SHORT.sub(self._short, text)
         text = _HEX.sub(self._digest, text)
         text = _BLOB.sub(self._blob, text)
         text = _PEM.sub(r"\1...\2", text)
-        text = _GAP.sub("0", text)
-        text = _JSON_GAP.sub(lambda match: str(round(float(match[0]), 2)), text)
         text = _ISO.sub(self._moment, text)
-        return _UNIX.sub(self._seconds, text)
+        text = _UNIX.sub(self._seconds, text)
+        return _FINE.sub(lambda match: f"{float(match[0]):.1f}", text)
 
     def _id(self, match: re.Match[str]) -> str:
         real = match[0].lower()
         if real in self._whole:
             return match[0]
-        name = self._named(real[:8])
-        self._whole[name] = real
+        name = self._ids.get(real) or self._heads.get(real[:8])
+        if name is None or self._whole.get(name, real) != real:
+            name = self._new(real[:8])
+        self._ids[real], self._whole[name] = name, real
         return name if match[0] == real else name.upper()
 
     def _short(self, match: re.Match[str]) -> str:
-        known = any(name.startswith(match[0]) for name in self._ids.values())
-        return match[0] if known else self._named(match[0])[:8]
+        known = any(name.startswith(match[0]) for name in self._heads.values())
+        return match[0] if known else (self._heads.get(match[0]) or self._new(match[0]))[:8]
 
-    def _named(self, head: str) -> str:
-        number = len(self._ids) + 1
-        return self._ids.setdefault(head, EXAMPLE if number == 1 else _uuid(number))
+    def _new(self, head: str) -> str:
+        self._count += 1
+        name = EXAMPLE if self._count == 1 else _uuid(self._count)
+        self._heads.setdefault(head, name)
+        return name
 
     def _digest(self, match: re.Match[str]) -> str:
         if match[0] in self._hex.values():
@@ -91,11 +106,16 @@ class Names:
 
     def _moment(self, match: re.Match[str]) -> str:
         at = datetime.fromisoformat(match[0]).replace(tzinfo=UTC).timestamp()
-        named = BEGIN + timedelta(seconds=math.floor(at - self.epoch))
-        return named.strftime("%Y-%m-%dT%H:%M:%S.000")[: len(match[0])]
+        named = datetime.fromtimestamp(self._since(at), UTC)
+        shown = named.strftime(f"%Y-%m-%d{match[0][10]}%H:%M:%S.000")
+        return shown[: len(match[0])]
 
     def _seconds(self, match: re.Match[str]) -> str:
-        return str(int(BEGIN.timestamp()) + math.floor(float(match[0]) - self.epoch))
+        return str(self._since(float(match[0])))
+
+    def _since(self, at: float) -> int:
+        begin = int(BEGIN.timestamp())
+        return begin if self.epoch is None else begin + math.floor(at - self.epoch)
 
 
 def _uuid(number: int) -> str:

@@ -8,7 +8,11 @@ import io
 import json
 import re
 import shlex
+import signal
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import cache
@@ -40,8 +44,11 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.crypto.transfer import OneTimeKey
 from tests.lab.api.json_schema import misfits
+from tests.lab.cli.conftest import Cli
+from tests.tidy.tree import ROOT
 from tests.transcripts.files import certificate, sign
 from tests.transcripts.names import Names
+from tests.transcripts.pages import text_of
 from tests.transcripts.script import Said, read, written
 
 A = TypeVar("A")
@@ -156,9 +163,16 @@ class Stage:
     ``file NAME TEXT``                   a file of one line
     ``certificate NAME``                 NAME.pem and NAME.key
     ``sign REQUEST CERTIFICATE``         what an authority issues for a signing request
+    ``start ADDRESS COMMAND``            a server, which is found at ADDRESS
+    ``stop``                             its end by Ctrl-C, with exit code 0
+    ``copy FROM TO``                     a file under another name
+    ``differs PATTERN``                  of what matches every number is told as 0
     ``type TEXT``                        standard input of the next command
     ``look N COMMAND``                   while the next command looks for the Nth time;
                                          ``interrupt`` in the place of a command ends it
+
+    Besides ``keystead`` there are the commands ``cat`` and ``ls``, and ``page``, which tells the
+    text of a page. ``HOME/`` is the state folder.
     """
 
     def __init__(self, home: Path, here: Path) -> None:
@@ -167,6 +181,8 @@ class Stage:
         self.names = Names()
         self._looks: dict[int, str] = {}
         self._typed = ""
+        self._differs: list[re.Pattern[str]] = []
+        self._server: subprocess.Popen[str] | None = None
 
     def played(self, text: str) -> str:
         """The whole transcript, as it is now."""
@@ -182,13 +198,21 @@ class Stage:
                     rows += written(line)
         return "\n".join(rows).rstrip("\n") + "\n"
 
+    def way(self, folder: LabFolder, vcenter: str = "", user: str = "") -> Remote:
+        """In the place of ``lab.local.remote.Remote``."""
+        return Door(self, folder, vcenter, user)
+
     def lab_time(self) -> float:
-        """Virtual seconds of the first lab: what a command line's own clock shows here."""
-        return self.labs["default"].lab.monotonic()
+        """Virtual seconds of the first lab, as a command line's own clock shows them here."""
+        first = self.labs.get("default")
+        return time.monotonic() if first is None else first.lab.monotonic()
 
     def close(self) -> None:
         for lab in self.labs.values():
             lab.close()
+        if self._server is not None:
+            self._server.kill()
+            self._server.communicate()
 
     # ---- directions ---------------------------------------------------------------------------
 
@@ -208,6 +232,14 @@ class Stage:
                 certificate(self.here, rest)
             case "sign":
                 sign(self.here / first, self.here / more)
+            case "start":
+                self._start(first, more)
+            case "stop":
+                self._stop()
+            case "copy":
+                (self.here / more).write_bytes((self.here / first).read_bytes())
+            case "differs":
+                self._differs.append(re.compile(rest))
             case "type":
                 self._typed = rest + "\n"
             case "look":
@@ -234,6 +266,23 @@ class Stage:
                 done = self._run(self.names.real(line))
             assert done.code == 0, (line, done)
 
+    def _start(self, address: str, line: str) -> None:
+        """Until it has told where it serves."""
+        cli = Cli(self.home, NO_COLOR="1", COLUMNS="100")
+        self._server = cli.begin(*shlex.split(line)[1:], folder=self.here)
+        assert self._server.stdout is not None
+        heard = self._server.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:\d+", heard)
+        assert found is not None, (heard, self._server.communicate(timeout=10))
+        self.names.place(found[0], address)
+
+    def _stop(self) -> None:
+        assert self._server is not None
+        self._server.send_signal(signal.SIGINT)
+        _, err = self._server.communicate(timeout=30)
+        assert self._server.returncode == 0, err
+        self._server = None
+
     # ---- commands -----------------------------------------------------------------------------
 
     def _said(self, line: str) -> Said:
@@ -244,8 +293,11 @@ class Stage:
                 return replace(said, out="")
             case ["keystead", *_]:
                 return self._run(line)
-            case ["cat", file]:
-                return _contents(Path(file))
+            case ["cat" | "ls" | "page" as program, name]:
+                try:
+                    return Said(0, READ[program](Path(name.replace("HOME", str(self.home)))))
+                except OSError as error:
+                    return Said(1, "", f"{program}: {name}: {error.strerror}")
             case _:
                 raise ValueError(f"$ {line}: there is no such program here")
 
@@ -270,20 +322,42 @@ class Stage:
         return said
 
     def _told(self, said: Said) -> Said:
+        if said.out.startswith("{\n"):
+            again = json.dumps(json.loads(said.out), indent=2, ensure_ascii=False)
+            assert said.out == again + "\n"  # as documents are printed
         return Said(said.code, shortened(self._plain(said.out)), self._plain(said.err))
 
     def _plain(self, text: str) -> str:
         """Without this machine's folders; a column is as wide as what it has, so spaces go too."""
-        short = text.replace(str(self.here), "HERE").replace(str(self.home), "HOME")
-        return self.names.told(text if short == text else _PADDING.sub("  ", short))
+        short = text.replace(f'"{socket.gethostname()}"', '"MACHINE"')
+        for place, name in ((self.here, "HERE"), (self.home, "HOME"), (ROOT, "ROOT")):
+            short = short.replace(str(place), name)
+        told, changed = self.names.told(short), short != text
+        for pattern in self._differs:
+            told, times = pattern.subn(lambda match: _NUMBER.sub("0", match[0]), told)
+            changed = changed or times > 0
+        return _PADDING.sub("  ", told) if changed else told
+
+
+def _contents(file: Path) -> str:
+    text = file.read_text()
+    if file.suffix == ".json":  # stored without any space
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    return text
+
+
+READ: dict[str, Callable[[Path], str]] = {
+    "cat": _contents,
+    "ls": lambda folder: "".join(f"{path.name}\n" for path in sorted(folder.iterdir())),
+    "page": lambda file: text_of(file.read_text()),
+}
 
 
 def shortened(out: str) -> str:
-    """A JSON document in as few lines as it has room in; it was printed with indents of two."""
+    """A JSON document in as few lines as it has room in."""
     if not out.startswith("{\n"):
         return out
     document = json.loads(out)
-    assert out == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     return "\n".join(_rows(document, "", "", WIDTH)) + "\n"
 
 
@@ -312,11 +386,5 @@ def _rows(value: Any, before: str, after: str, width: int) -> Iterator[str]:
 
 
 WIDTH = 110  # characters of a line of a document
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?")
 _PADDING = re.compile(r"(?<=\S) {3,}")
-
-
-def _contents(file: Path) -> Said:
-    try:
-        return Said(0, file.read_text())
-    except OSError as error:
-        return Said(1, "", f"cat: {file}: {error.strerror}")

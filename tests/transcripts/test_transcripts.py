@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 
 from lab.cli.program import build
-from tests.transcripts.players import Door, Stage
+from tests.transcripts.players import Stage
 from tests.transcripts.script import transcripts
 
 
@@ -62,12 +63,11 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(here)
-    monkeypatch.setattr(
-        "lab.local.remote.Remote",
-        lambda folder, vcenter="", user="": Door(made, folder, vcenter, user),
-    )
+    monkeypatch.setattr("lab.local.remote.Remote", made.way)
     for module in ("journal", "listing", "waiting"):
         monkeypatch.setattr(f"lab.cli.{module}.LOOK_EVERY_S", 0.0)
+    for module in ("chaos", "progress"):
+        monkeypatch.setattr(f"lab.cli.{module}.LINE_EVERY_S", inf)
     monkeypatch.setattr("lab.cli.waiting.time", SimpleNamespace(monotonic=made.lab_time))
     monkeypatch.setattr("lab.cli.program.build", built)
     yield made
@@ -75,6 +75,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 @pytest.mark.sim
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", transcripts())
 def test_what_commands_say(name: str, stage: Stage, snapshot: SnapshotAssertion) -> None:
     assert stage.played(transcripts()[name].read_text()) == snapshot(extension_class=Transcript)

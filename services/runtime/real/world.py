@@ -78,9 +78,10 @@ class LabWorld(World):
         clock: LabTime,
         seed: int,
         secured: Way | None = None,
+        shares: Callable[[], Shares | None] = Shares,
     ) -> None:
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
-        self._secured = secured
+        self._secured, self._shares = secured, shares
         self.rules = RuleTable(seed, clock.monotonic)
         self._keys = keys
         self._arrays: dict[str, LabArray] = {}
@@ -148,7 +149,7 @@ class LabWorld(World):
 
     def wire(self, life: Incarnation) -> NatsWire:
         seed = self._keys(life.node)[0]
-        return NatsWire(self.url, seed, life, secured=self._secured, shares=Shares())
+        return NatsWire(self.url, seed, life, secured=self._secured, shares=self._shares())
 
     def disk(self, life: Incarnation) -> LabDisk:
         return self._stores[life.node].disk(life)

@@ -63,11 +63,11 @@ class Cli:
             MARK: OURS,
         }
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, folder: Path = ROOT) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "lab.cli.main", *arguments],
-            cwd=ROOT,
-            env=self.env,
+            cwd=folder,
+            env={"PYTHONPATH": str(ROOT), **self.env} if folder != ROOT else self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -172,6 +172,7 @@ CANNED: dict[type[Command[Any]], dict[str, Any]] = {
                 "boot": 4,
                 "screen": "Unable to restore system configuration.",
                 "ended": "",
+                "cure": "keystead describe host esxi-001 says why, and what cures it",
             }
         ],
     },

@@ -30,6 +30,7 @@ def test_there_are_thirty_each_with_its_bad_case() -> None:
     assert len({one.title for one in ASSERTIONS}) == len({one.play for one in ASSERTIONS}) == 30
 
 
+@pytest.mark.timeout(400)
 def test_all_of_them_pass() -> None:
     found = played()
     assert [one.id for one in found.items] == [one.id for one in ASSERTIONS]

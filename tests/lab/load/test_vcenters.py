@@ -43,7 +43,7 @@ class Told:
         assert not activate
         self._done("use", uid)
 
-    async def said(self, name: str, asked: Any, expected: type[Any]) -> None:
+    async def run_operation(self, name: str, asked: Any, expected: type[Any]) -> None:
         self._done(name, getattr(asked, "unique_identifier", ""))
 
 

@@ -20,7 +20,7 @@ def _taken(original: Any) -> Any:
 
 def _shallow(original: Any) -> Any:
     async def recrypt(host: Any, message: Any) -> Any:
-        runs = host.registered(message.vm).guest is not None
+        runs = host.require_vm(message.vm).guest is not None
         deep = message.deep and not runs
         return await original(host, msgspec.structs.replace(message, deep=deep))
 

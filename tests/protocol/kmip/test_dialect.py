@@ -121,7 +121,7 @@ def test_a_refusal_has_its_reason() -> None:
         result_message="no such key",
         response_payload=None,
     )
-    with pytest.raises(dialect.OperationFailed, match=r"^ItemNotFound: no such key$") as refused:
+    with pytest.raises(dialect.OperationFailed, match=r"^Item Not Found: no such key$") as refused:
         dialect.take_payloads(dialect.get(UID), no)
     assert refused.value.reason is ResultReason.ITEM_NOT_FOUND
     vendor = answered(no, result_reason=0x8000_0001, result_message=None)
@@ -140,7 +140,7 @@ def test_a_message_that_was_not_understood_is_refused_as_a_whole() -> None:
         result_reason=ResultReason.INVALID_MESSAGE,
         response_payload=None,
     )
-    with pytest.raises(dialect.OperationFailed, match="InvalidMessage"):
+    with pytest.raises(dialect.OperationFailed, match="Invalid Message"):
         dialect.take_payloads(tags, no)
 
 
@@ -172,7 +172,7 @@ def test_a_batch_that_stops_at_a_refusal_is_refused_for_its_reason(number: int) 
             for name in names
         ]
     )
-    with pytest.raises(dialect.OperationFailed, match=r"^PermissionDenied: no room$"):
+    with pytest.raises(dialect.OperationFailed, match=r"^Permission Denied: no room$"):
         dialect.take_payloads(tags, refused_at(number, whole))
 
 
@@ -218,7 +218,7 @@ def test_an_answer_may_be_of_another_minor_version() -> None:
 def test_an_answer_that_is_to_come_later_is_a_failure_that_says_so() -> None:
     """Nobody has asked for one (KMIP 1.4 section 5.1)."""
     later = answered(ACTIVATED, result_status=ResultStatus.OPERATION_PENDING, response_payload=None)
-    with pytest.raises(dialect.OperationFailed, match=r"^OperationPending$"):
+    with pytest.raises(dialect.OperationFailed, match=r"^Operation Pending$"):
         dialect.take_payloads(dialect.activate(UID), later)
 
 

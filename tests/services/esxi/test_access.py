@@ -26,9 +26,11 @@ from protocol.messages.host import (
     HaElect,
     HaHeartbeat,
     HaRestartVm,
+    HostClaim,
     ListDumps,
     OpenSession,
     QueryHost,
+    QueryHostClaims,
     QueryTpmAttestationReport,
     QueryTrustedConfiguration,
     QueryTrustedServices,
@@ -127,21 +129,25 @@ REPLICAS: tuple[Request[object], ...] = (
 )
 
 
+CONSOLE: tuple[Request[object], ...] = (
+    Esxcli(arguments=()),
+    SaveConfiguration(),
+    *GUESTS,
+    WriteDump(dump="d"),
+    ListDumps(),
+    DecryptDump(dump="d"),
+    RemoveDump(dump="d"),
+    WriteVsanObject(object="o", marker=b""),
+    ReadVsanObject(object="o", nonce=b"", blocks=()),
+    GenerateVsanClientCert(),
+    HostClaim(),
+    QueryHostClaims(),
+)
+
+
 def test_the_kind_of_every_message_to_a_host() -> None:
     """A message that is added and classified by nobody is for the console, and shows up here."""
-    console = (
-        Esxcli(arguments=()),
-        SaveConfiguration(),
-        *GUESTS,
-        WriteDump(dump="d"),
-        ListDumps(),
-        DecryptDump(dump="d"),
-        RemoveDump(dump="d"),
-        WriteVsanObject(object="o", marker=b""),
-        ReadVsanObject(object="o", nonce=b"", blocks=()),
-        GenerateVsanClientCert(),
-    )
-    assert {kind_of(message) for message in console} == {MessageKind.CONSOLE}
+    assert {kind_of(message) for message in CONSOLE} == {MessageKind.CONSOLE}
     assert kind_of(OpenSession(session="s", vcenter_boot=1)) is MessageKind.SESSION
     questions: tuple[Request[object], ...] = (
         CheckForUpdates(),
@@ -178,7 +184,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
     assert {kind_of(message) for message in agents} == {MessageKind.AGENT}
     assert {kind_of(message) for message in REPLICAS} == {MessageKind.REPLICA}
     named = {
-        type(message).__name__ for message in (*console, *questions, *moving, *agents, *REPLICAS)
+        type(message).__name__ for message in (*CONSOLE, *questions, *moving, *agents, *REPLICAS)
     }
     named.add("OpenSession")
     others = {

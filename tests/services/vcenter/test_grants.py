@@ -155,6 +155,17 @@ def test_a_host_of_the_same_cluster_has_the_keys_of_its_cluster(rig: Rig) -> Non
     assert rig.key_of() in rig.hosts[C].cache
 
 
+def test_a_vm_that_a_host_makes_up_does_not_take_the_host_key_away(rig: Rig) -> None:
+    """With the host key of its own cluster; unregistering a VM takes its keys from the hosts."""
+    liars(rig)
+    key = a_host_key(rig)
+    rig.hosts[C].vms[SPY] = VmRecord(keys=(key,))
+    rig.sleep(60)
+    rig.do(UnregisterVm(vm=SPY))
+    rig.sleep(700)
+    assert key in rig.hosts[A].cache and key in rig.hosts[C].cache
+
+
 @pytest.mark.parametrize("host_key", [True, False])
 def test_a_host_key_on_a_hosts_word_alone_is_not_delivered(rig: Rig, host_key: bool) -> None:
     """In a cluster without host key, as in a vCenter that was rebuilt."""

@@ -27,10 +27,10 @@ class Contacts:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def worked(self, *_: str) -> None:
+    async def record_answer(self, *_: str) -> None:
         self.told.append("worked")
 
-    async def failed(self, *_: str) -> None:
+    async def record_failure(self, *_: str) -> None:
         self.told.append("failed")
 
     def all_failed(self, *_: str) -> None:
