@@ -31,7 +31,8 @@ TEXT
 test_help() {
     cat <<TEXT
 Usage: ./keystead test [--all | --changed | --map | --slow | --sweeps | --mutants | --again |
-                        --kills N | --breakage N | ARGUMENTS OF PYTEST]
+                        --kills N | --breakage N | --against TREE |
+                        ARGUMENTS OF PYTEST]
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
@@ -46,6 +47,9 @@ the start about how long it takes, and names the ten slowest tests at the end.
     --mutants  one changed place at a time, in the files that decide or bind
     --breakage N [--seed S] [--tests] [--minutes M] [--keep]
                N one-line bugs, and who notices each of them: docs/breakage.md
+    --against TREE [--schedules N]
+               plays schedules, matrix and experiments with the code of another checkout too, and
+               names what ended otherwise: for changes that must not change behaviour
     --again    what failed in the last run; what passes now is named as flaky
 
 All else goes to pytest, which then runs one test after another in its own process:

@@ -25,7 +25,7 @@ from protocol.messages.base import Request
 from protocol.messages.kms import Activate, KeyState
 from protocol.subjects import reply_prefix, request_subject
 from protocol.terms import KmipState, NodeName, Role
-from services.runtime.bus import BusPort, Incoming
+from services.runtime.bus import BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation
 from services.runtime.knobs import Knobs
 from services.runtime.machine import Machine
@@ -126,7 +126,7 @@ async def _serve(settings: Settings) -> None:
     port = open_port(world, PORT_ECHO)
     await port.open()
 
-    def accept(incoming: Incoming) -> None:
+    def accept(incoming: IncomingRequest) -> None:
         incoming.respond(_same(incoming.message))
 
     port.accept = accept

@@ -13,13 +13,13 @@ from lab.bench.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sens
 from lab.bench.staging import SEED, folder
 from protocol.attributes import Attribute, ObjectName
 from protocol.terms import NodeName, RootKind
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.commits import Commits
 from services.kms.config import KmsRole
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.opening import open_store
-from services.kms.operations import Activate, Create, Get, Locate, Request
-from services.kms.roots.base import Means
+from services.kms.operations import ActivateObject, CoreRequest, Create, Get, LocateObjects
+from services.kms.roots.base import RootMeans
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.real.clock import LabClock
 from services.runtime.real.disk import LabStore
@@ -27,7 +27,7 @@ from services.runtime.real.rng import LabRng
 from services.runtime.store import Array
 
 KMS = NodeName("kms")
-OWNER = Caller("bench", KmsRole.OWNER, "default")
+OWNER = KeyServerCaller("bench", KmsRole.OWNER, "default")
 BATCH = 250
 LOOKS = 200
 
@@ -75,15 +75,15 @@ class _Life:
         self._store = LabStore(where / "disk", _no_array)
         self._works: set[asyncio.Task[None]] = set()
 
-    async def core(self) -> Core:
+    async def core(self) -> KeyServerCore:
         """A core that serves."""
         rng = LabRng(SEED, self._life)
         clock = LabClock(self._life, rng, epoch=time.monotonic(), wall=time.time())
-        means = Means(self._store.disk(self._life), rng)
+        means = RootMeans(self._store.disk(self._life), rng)
         opened = await open_store(means, RootKind.KEYFILE, clock.now())
         database, vault = opened.database, opened.vault
         commits = Commits(database, vault, self._background)
-        core = Core(KMS, database, vault, clock, rng, commits, tell=None)
+        core = KeyServerCore(KMS, database, vault, clock, rng, commits, tell=None)
         core.caught_up.set()
         return core
 
@@ -111,22 +111,26 @@ def _attribute(number: int) -> Attribute:
     return Attribute(name="x-Name", value=f"vm-{number}")
 
 
-async def _fill(core: Core, count: int, report: Report) -> None:
+async def _fill(core: KeyServerCore, count: int, report: Report) -> None:
     for first in range(0, count, BATCH):
-        requests: list[Request[Any]] = []
+        requests: list[CoreRequest[Any]] = []
         for number in range(first, first + BATCH):
-            requests += [Create(attributes=(_name(number), _attribute(number))), Activate(), Get()]
+            requests += [
+                Create(attributes=(_name(number), _attribute(number))),
+                ActivateObject(),
+                Get(),
+            ]
         await core.batch(OWNER, requests)
         if first % 10_000 == 0:
             report(f"{first} of {count} keys")
 
 
-async def _measure_locate(core: Core, count: int, of: Any) -> float:
+async def _measure_locate(core: KeyServerCore, count: int, of: Any) -> float:
     """Milliseconds of one Locate, the median of many."""
     each: list[float] = []
     for look in range(LOOKS):
         begun = time.perf_counter()
-        located = await core.execute(OWNER, Locate(attributes=(of(look * count // LOOKS),)))
+        located = await core.execute(OWNER, LocateObjects(attributes=(of(look * count // LOOKS),)))
         each.append(time.perf_counter() - begun)
         if located.total != 1:
             raise CannotRun(f"{located.total} keys were found, not 1")

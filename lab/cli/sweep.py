@@ -25,7 +25,9 @@ def sweep(
     seed: Annotated[int, Parameter(help="Fixes what happens, torn writes too.")] = 1,
     jobs: Annotated[int, Parameter(help="Plays at once; 0: as many as cores.")] = 0,
     only: Annotated[str, Parameter(help="Points whose name begins so; a pattern.")] = "",
-    patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",
+    patch: Annotated[
+        str, Parameter(help="Applied first: a Python module or `module:function`.")
+    ] = "",
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:

@@ -16,7 +16,7 @@ from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.key_watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.tables import ProviderRow
 from services.vcenter.ticker import Ticker
 
@@ -29,7 +29,7 @@ class HealthChecks:
         node: VcenterNode,
         clock: Clock,
         inventory: Inventory,
-        providers: Providers,
+        providers: ProviderRegistry,
         contacts: KeyServerContacts,
     ) -> None:
         self._node, self._inventory = node, inventory

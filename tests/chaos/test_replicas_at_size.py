@@ -21,7 +21,7 @@ from protocol.envelope import SIZE_LIMIT
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import contents, store
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.opening import DATABASE
 from services.kms.service import KmsService
 from tests.chaos.worlds import World
@@ -62,7 +62,7 @@ class Filled(World):
     def put(self, server: NodeName, key_id: KeyId, secret: KeyMaterial) -> None:
         """A row as if the key had been made at the first server."""
         vault = self.service(server)._vault
-        row = KeyRow(
+        row = StoredKeyRow(
             key_id=key_id,
             scope="vcenter",
             operation_id=f"made {key_id}",

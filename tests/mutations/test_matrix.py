@@ -24,7 +24,7 @@ from services.runtime.tpm.backends import available
 from tests.mutations.matrix import TURNED, Turned
 
 pytestmark = pytest.mark.sim
-BUGS = "tests.mutations.bugs."
+BUGS = "tests.mutations.bugs:"
 OF_TPMS = ("unseal_ignores_pcrs", "sealed_to_the_image", "config_key_in_escrow")
 PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
 

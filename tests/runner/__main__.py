@@ -2,8 +2,8 @@
 
 ``--all`` does the same with the slow tests among the others. The other runs have tests only:
 ``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
-``--kills``, ``--breakage``, and ``--again`` for what failed last. Everything else goes to pytest as
-it is.
+``--kills``, ``--breakage``, ``--against``, and ``--again`` for what failed last. Everything else
+goes to pytest as it is.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ def main(arguments: Sequence[str]) -> int:
             command = (sys.executable, "-m", "tests.kills", *options)
         case ["--breakage", *options]:
             command = (sys.executable, "-m", "tests.breakage", *options)
+        case ["--against", *options]:
+            command = (sys.executable, "-m", "tests.differential", *options)
         case _:
             command = (*_PYTEST, *arguments)
     os.execv(command[0], command)  # noqa: S606

@@ -22,7 +22,7 @@ from services.esxi import crypto_manager
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import Host
 from services.esxi.keys import persistence
-from services.esxi.keys.resolve import Means, next_means
+from services.esxi.keys.resolve import KeyMeans, next_means
 from services.esxi.providers import native
 from services.esxi.vsan import key_servers
 
@@ -77,10 +77,10 @@ async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoK
 def _load_or_derive(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
     """Store and derivation; None when it is in the cache then, else why it is not."""
     match next_means(host.facts(key)):
-        case Means.STORE:
+        case KeyMeans.STORE:
             stored = host.find_stored_key(key)
             host.keys.load(() if stored is None else (stored,))
-        case Means.DERIVE:
+        case KeyMeans.DERIVE:
             value = native.bring(host, key, kind)
             check = _check_of(host, key)
             if value is not None and check and check_value(value) != check:

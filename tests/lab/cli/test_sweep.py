@@ -60,7 +60,7 @@ def test_a_run_that_was_kept_before_its_processor_time_was_measured_is_told(
 def test_a_violation_names_its_point_and_the_command_that_plays_it_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bug = ["--patch", "tests.mutations.bugs.torn_piece_accepted"]
+    bug = ["--patch", "tests.mutations.bugs:torn_piece_accepted"]
     part = ["chaos", "sweep", "--store", "keystore", "--only", "*disk.append*:1@before:torn"]
     assert run([*part, *bug]) == 1
     out, err = capsys.readouterr()

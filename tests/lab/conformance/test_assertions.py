@@ -20,7 +20,7 @@ pytestmark = pytest.mark.sim
 
 def played(*names: str, bug: str = "") -> Conformance:
     """Of the truth table a part, that is named in its line."""
-    patch = f"tests.mutations.bugs.{bug}" if bug else ""
+    patch = f"tests.mutations.bugs:{bug}" if bug else ""
     return conformance(names, seed=1, report=unheard, quick=True, patch=patch)
 
 

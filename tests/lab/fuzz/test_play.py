@@ -131,7 +131,7 @@ def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) ->
 
 @pytest.mark.parametrize(
     ("patch", "result"),
-    [("", CheckOutcome.PASS), ("tests.mutations.bugs.key_leaks", CheckOutcome.FAIL)],
+    [("", CheckOutcome.PASS), ("tests.mutations.bugs:key_leaks", CheckOutcome.FAIL)],
 )
 def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
     patch: str, result: CheckOutcome

@@ -23,12 +23,12 @@ from lab.kmip import trail_file, trails
 from lab.kmip.alone import Alone
 from protocol.errors import GeneralFailure
 from services.kms import audit
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.operations import Create
 from services.kms.retention import Retention
 
-OWNER = Caller("app", KmsRole.OWNER, "default")
+OWNER = KeyServerCaller("app", KmsRole.OWNER, "default")
 SOON = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
 FIRST = "2000-01-01"
 

@@ -18,7 +18,7 @@ from lab.kmip import certificates, serving
 from lab.kmip.serving import _room
 from lab.schema.answers.kmip import KmipClient, KmipServer
 from protocol.kmip.enums import ResultStatus
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.service import KmsService
 from services.runtime.streams import CONNECTIONS
 from tests.lab.kmip.test_serve import client, connections
@@ -46,7 +46,9 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
     made = certificates.ensure_certificates(tmp_path / "tls")
     found: list[tuple[str, bool]] = []
 
-    async def closed(self: KmsService, admission: Admission, *_: Any, **__: Any) -> NoReturn:
+    async def closed(
+        self: KmsService, admission: IdentityAdmission, *_: Any, **__: Any
+    ) -> NoReturn:
         found.extend((one.name, one.revoked) for one in admission.all())
         raise OSError("no door in this test")
 

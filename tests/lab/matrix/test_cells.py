@@ -198,7 +198,7 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
             Block.S10,
             Fault.F1,
             (Event.E2, Event.E4),
-            patch="tests.mutations.bugs.cache_survives_reboot",
+            patch="tests.mutations.bugs:cache_survives_reboot",
         ),
         lambda text, step, total: told.append(text),
     )

@@ -16,7 +16,7 @@ from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 pytestmark = pytest.mark.sim
 
@@ -31,7 +31,7 @@ def unheard(text: str, step: int, total: int) -> None:
 
 
 def played(
-    block: str, fault: str, *events: str, door: Door = Door.KMIP, **knobs: object
+    block: str, fault: str, *events: str, door: ClientDoor = ClientDoor.KMIP, **knobs: object
 ) -> tuple[CellRow, ...]:
     answer = matrix(
         (block,),
@@ -58,7 +58,7 @@ def seen(row: CellRow) -> dict[int, str]:
 @pytest.mark.parametrize("block", [Block.S11, Block.N0X, Block.T10])
 def test_every_key_server_of_a_staging_is_behind_the_door(block: Block) -> None:
     staging = Staging(block=block, fault=Fault.F1, boot=Boot.ORDERLY, events=(Event.E1,))
-    for door in Door:
+    for door in ClientDoor:
         made = topology_of(staging, TpmBackend.MODEL, door=door)
         servers = [spec for spec in made.nodes if spec.role is Role.KMS]
         assert servers and {spec.config.get("door", "bus") for spec in servers} == {door.value}
@@ -89,7 +89,7 @@ def test_a_provider_that_was_deleted_and_comes_back_is_trusted_again() -> None:
 def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
     """Letters are right, and the cause is another one: nobody has asked a key server."""
     found = []
-    for door in Door:
+    for door in ClientDoor:
         [row] = played("S00", "F0", "E4", door=door, vc_key_cache_s=3600)
         assert (row.verdict, row.observed) == ("disagree", row.expected)
         found.append(row.why.partition(": ")[2].partition(" ")[2])
@@ -97,7 +97,9 @@ def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
 
 
 def test_a_row_outside_of_the_grid_is_played_at_that_door() -> None:
-    answer = outside(("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=Door.KMIP)
+    answer = outside(
+        ("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=ClientDoor.KMIP
+    )
     assert (answer.door, answer.exit_code) == ("kmip", 0)
 
 

@@ -79,7 +79,7 @@ def test_every_row_agrees() -> None:
     TURNED,
 )
 def test_what_breaks_its_subject_turns_a_row_red(row: str, bug: str, told: str) -> None:
-    found = played(row, patch=f"tests.mutations.bugs.{bug}")[row]
+    found = played(row, patch=f"tests.mutations.bugs:{bug}")[row]
     assert found.verdict is Agreement.DISAGREE
     assert any(told in cell.why for cell in found.cells), [cell.why for cell in found.cells]
 

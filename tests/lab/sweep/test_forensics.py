@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.sweep.forensics import clear_pieces, lying
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProtectionMode, ProviderId
-from services.esxi.configuration.image import Protection, pack, pack_addition, tag_of
+from services.esxi.configuration.image import ConfigurationProtection, pack, pack_addition, tag_of
 from services.esxi.configuration.sections import Addition, Configuration
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 
@@ -20,7 +20,7 @@ def entry(name: str, value: bytes) -> StoredKey:
 
 def archive() -> bytes:
     """A file with one key in its first piece, and one that was added."""
-    protection = Protection(mode=ProtectionMode.NONE, material=b"m" * 32)
+    protection = ConfigurationProtection(mode=ProtectionMode.NONE, material=b"m" * 32)
     now = Configuration(store=StoredKeys([entry("first", FIRST)]))
     head = pack(protection, CONFIG_KEY, now, b"n" * 12)
     more = Addition(keys=(entry("second", SECOND),))

@@ -30,7 +30,7 @@ SILENT = set(FLAWS)
 def swept(
     story: str, only: str, bug: str = "", tpm: TpmBackend = TpmBackend.MODEL, seed: int = 1
 ) -> list[Struck]:
-    patch = f"tests.mutations.bugs.{bug}" if bug else ""
+    patch = f"tests.mutations.bugs:{bug}" if bug else ""
     return sweep(
         (story,),
         tpm=tpm,

@@ -21,7 +21,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from services.kms.access import caller_at
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsRole
 from services.kms.identities import Identity
@@ -65,7 +65,7 @@ def certificate(number: int, name: str = "") -> bytes:
 
 
 async def trusted(
-    admission: Admission, number: int, role: KmsRole = KmsRole.OWNER, scope: str = "default"
+    admission: IdentityAdmission, number: int, role: KmsRole = KmsRole.OWNER, scope: str = "default"
 ) -> Identity:
     return await admission.trust(CONSOLE, certificate(number), role, scope)
 

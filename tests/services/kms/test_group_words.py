@@ -17,7 +17,7 @@ from protocol.terms import NodeName
 from services.kms import oplog
 from services.kms.audit import EMPTY
 from services.kms.doors import standing
-from services.kms.doors.group import Group
+from services.kms.doors.group import ReplicationGroup
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 
@@ -38,7 +38,7 @@ def service(rig: GroupRig, server: NodeName) -> KmsService:
     return found
 
 
-def group_of(rig: GroupRig, server: NodeName) -> Group:
+def group_of(rig: GroupRig, server: NodeName) -> ReplicationGroup:
     found = service(rig, server).group
     assert found is not None
     return found

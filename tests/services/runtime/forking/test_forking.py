@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
-from services.runtime.forking.server import _fill_holes
 
 TARGETS = "tests.services.runtime.forking.targets"
 
@@ -319,18 +317,6 @@ def test_a_process_that_is_no_child_of_it_is_not_killed() -> None:
         server.close()
         stranger.communicate()
     assert stranger.returncode == 0
-
-
-def test_with_its_holes_filled_new_objects_lie_side_by_side() -> None:
-    """What a child makes after the fork is not strewn over pages that it shares."""
-    size = 100
-    strewn = [bytes(size) for _ in range(4000)]
-    del strewn[::2]
-    filling = _fill_holes()
-    made = [bytes(size) for _ in range(30)]
-    assert len(filling) < 100_000
-    side_by_side = sum(abs(id(b) - id(a)) < 2 * size for a, b in pairwise(made))
-    assert strewn and side_by_side >= len(made) - 3
 
 
 def in_a_process_with_one_thread(code: str) -> str:
