@@ -203,7 +203,7 @@ class Primary:
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
 
-    def _leave_to_its_host(self, waiting: Waiting) -> None:
+    def _leave_to_its_host(self, waiting: WaitingVm) -> None:
         """The VM's own host holds its lock. A host that answers again has started it. Of one that
         does not, the lock may fall later than the heartbeat: the VM is looked at again soon."""
         if self._conditions.get(waiting.of) is HostCondition.LIVE:
