@@ -25,6 +25,7 @@ PLANTED = {
     "The oracle has its own mind": ("chaos/oracle/table.py", "import protocol.messages.host"),
     "The model does not look": ("chaos/oracle/judgement.py", "import chaos.oracle.table"),
     "protocol imports nothing above": ("protocol/terms.py", "import lab.schema.errors"),
+    "The product imports neither": ("lab/core.py", "import benchmarks.order"),
     "KMIP's wire knows no message": ("protocol/kmip/ttlv.py", "import protocol.codec"),
     "The broker's client is seen": ("services/runtime/sim/clock.py", "import nats"),
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),

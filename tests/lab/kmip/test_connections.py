@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bench.kmip import disturb, key_reply, tag_batch
+from benchmarks.kmip import disturb, key_reply, tag_batch
 from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
