@@ -112,9 +112,9 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-018": Explanation(
         "No planted bug of that name",
-        "`negative_control` names a module of tests/mutations/bugs of the checkout, and there is"
+        "`negative_control` names a function of tests/mutations/bugs of the checkout, and there is"
         " none, or the experiment has no negative control to play.",
-        "Name one of the files in tests/mutations/bugs, without its ending.",
+        "Name a function of a module in tests/mutations/bugs, without its module.",
     ),
     "KS-CHAOS-019": Explanation(
         "The negative control is not as the file says",

@@ -145,7 +145,7 @@ class Lab:
     it (``hosts=8``, ``vms=0``, ``key_persistence=True``, ``knobs={...}``). TPMs are those of the
     file, in the simulation played by the model; ``tpm="libtpms"`` or ``"model"`` says what plays
     them, and ``"none"`` takes those of hosts away.
-    ``patch``: a module that every process with nodes imports first (``tests.mutations.bugs``).
+    ``patch``: what every process with nodes applies first (``lab.state.checkout``).
     ``watched``: all that is said and every secret are kept, for searches (``LabCore.watch``).
     """
 

@@ -28,7 +28,7 @@ from services.runtime.real.connection import BrokerConnection, ConnectionOptions
 from services.runtime.real.secured import Way
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import Asked, Serving
+from services.runtime.rpc.serving import PendingRequest, RequestServing
 
 R = TypeVar("R", bound=Reply)
 
@@ -89,7 +89,7 @@ class ControlClient:
         self._envelopes = envelopes
         self._calls = PendingCalls(seals, self.counts)
         self._now = now
-        self._serving = Serving(envelopes, self.counts, now, self._reply)
+        self._serving = RequestServing(envelopes, self.counts, now, self._reply)
         self._up = asyncio.Event()
         self._event_callbacks: list[EventCallback] = []
         self._server: ControlServer | None = None
@@ -283,17 +283,17 @@ class ControlServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def accept(self, asked: Asked) -> None:
+    def accept(self, asked: PendingRequest) -> None:
         """Give a request that was checked a task of its own."""
         task = asyncio.get_running_loop().create_task(self._work(asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, asked: Asked) -> None:
+    async def _work(self, asked: PendingRequest) -> None:
         with suppress(NoAnswer):
             asked.answer(await self._outcome(asked))
 
-    async def _outcome(self, asked: Asked) -> Reply | ProductError:
+    async def _outcome(self, asked: PendingRequest) -> Reply | ProductError:
         name = asked.envelope.name
         try:
             return await self._handle(asked)
@@ -308,7 +308,7 @@ class ControlServer:
             self._report(name, error)
             return Internal(f"{self._client.name} failed at this; its log says where")
 
-    async def _handle(self, asked: Asked) -> Reply:
+    async def _handle(self, asked: PendingRequest) -> Reply:
         handler = self._handlers.get(asked.envelope.name)
         if handler is None:
             raise NotAvailable(f"{self._client.name} is asked for what it does not do")

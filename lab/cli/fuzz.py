@@ -47,7 +47,9 @@ def fuzz(
     lab: Annotated[Shipped | None, Parameter(help="The lab; drawn for each seed.")] = None,
     persistence: Annotated[bool | None, Parameter(help="Hosts keep keys over a reboot.")] = None,
     kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
-    patch: Annotated[str, Parameter(help="A Python module that is imported first.")] = "",
+    patch: Annotated[
+        str, Parameter(help="Applied first: a Python module or `module:function`.")
+    ] = "",
     campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
     shrink: Annotated[bool, Parameter(help="Make what is found small.")] = True,
     budget: Annotated[int, Parameter(help="Runs for the shrinking of one finding.")] = 200,
@@ -127,7 +129,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
 
 def _whole(world: World) -> None:
     """A lab of these numbers can be made, and the patch be found."""
-    import importlib.util
+    from lab.state.checkout import is_patch
 
     if world.lab == "native" and (world.kms > 1 or world.kms_mode):
         raise KeysteadError("KS-USE-003", f"--kms {world.kms}: the lab native has no key server")
@@ -136,13 +138,8 @@ def _whole(world: World) -> None:
         mode = f" with --kms-mode {world.kms_mode}" if world.kms_mode else ""
         raise KeysteadError("KS-USE-003", f"--kms {world.kms}: {least} or more{mode}")
     world.topology()
-    if world.patch:
-        try:
-            found = importlib.util.find_spec(world.patch)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            raise KeysteadError("KS-USE-002", f"--patch {world.patch}: there is no such module")
+    if world.patch and not is_patch(world.patch):
+        raise KeysteadError("KS-USE-002", f"--patch {world.patch}: there is no such module")
 
 
 def _digest(world: World) -> str:

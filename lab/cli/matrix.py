@@ -64,11 +64,11 @@ def play(
     from lab.local.matrix import matrix
     from lab.local.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
-    from services.kms.config import Door
+    from services.kms.config import ClientDoor
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)
-    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "door": Door(door)}
+    how: Any = {"mode": mode, "tpm": chosen, "seed": seed, "jobs": jobs, "door": ClientDoor(door)}
     if outside or row:
         _check_rows_alone(block or fault or event or isolate or variants or knob)
         with telling(style, "matrix") as report, _interrupt_on(signal.SIGTERM):

@@ -31,7 +31,6 @@ from lab.schema.answers import (
 from lab.schema.answers.faults import FaultLeft
 from lab.schema.answers.vsan import VsanGroupLine
 from lab.schema.tables import Row, field, moment, text
-from protocol.terms import ManagementType
 
 # ---- what is known of one object ----------------------------------------------------------
 
@@ -72,13 +71,9 @@ def print_vm(answer: VmDescription, options: Options) -> None:
 
 
 def _source(key: KeyOfVm) -> str:
-    match key.kind:
-        case ManagementType.NATIVE_PROVIDER:
-            return "derived by hosts"
-        case ManagementType.TRUST_AUTHORITY:
-            return "unwrapped by Key Provider Services"
-        case _:
-            return f"key server: {key.state or 'not known there, or nobody to ask'}"
+    kind = kind_of(key.kind)
+    state = f": {key.state or 'not known there, or nobody to ask'}" if kind is STANDARD else ""
+    return f"{kind.value_from}{state}"
 
 
 def _hardware(answer: VmDescription) -> str | None:

@@ -18,7 +18,7 @@ from protocol.messages.host import Esxcli
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, ProtectionMode, ProviderId
 from services.esxi.configuration.archive import FILE
-from services.esxi.configuration.image import Protection, read_protection, unpack
+from services.esxi.configuration.image import ConfigurationProtection, read_protection, unpack
 from services.esxi.configuration.recovery import parse_digits, unwrap_config_key
 from services.esxi.configuration.sealing import from_material
 
@@ -60,7 +60,7 @@ def values_in(data: bytes, recovery_key: str = "") -> dict[bytes, str]:
     return {entry.material.reveal(): str(entry.key) for entry in found.store}
 
 
-def _config_key(protection: Protection, recovery_key: str) -> KeyMaterial:
+def _config_key(protection: ConfigurationProtection, recovery_key: str) -> KeyMaterial:
     if protection.mode is ProtectionMode.NONE:
         return from_material(protection.material)
     digits = parse_digits(recovery_key)

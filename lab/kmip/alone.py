@@ -20,7 +20,7 @@ from services.runtime.ports import Bus, Ports
 from services.runtime.real.disk import LabStore
 from services.runtime.service import PowerInputs
 from services.runtime.store import Array
-from services.runtime.turns import Turns
+from services.runtime.turns import TurnQueues
 
 FINISH_S: Final = 2.0
 """Messages that are in work when a server is ended have that long to be answered."""
@@ -54,7 +54,7 @@ class AloneNode:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._record = record
         self._works: set[asyncio.Task[None]] = set()
-        self._turns = Turns()
+        self._turns = TurnQueues()
 
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """See ``Node``."""

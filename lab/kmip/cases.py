@@ -23,13 +23,13 @@ from protocol.kmip.code import Code
 from protocol.kmip.enums import ObjectGroupMember, ObjectType, Operation
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, encode, parse
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.kmip.spoken import SPOKEN
 from services.runtime.real.clock import LabClock
 
-OWNER: Final = Caller("cases", KmsRole.OWNER, "default")
+OWNER: Final = KeyServerCaller("cases", KmsRole.OWNER, "default")
 _UNENCODED: Final = "it expects bytes without attributes or encoding, and has asked for both"
 ASTRAY: Final = {
     "TC-SK-CREATE-ENCRYPT-DECRYPT-DESTROY": (

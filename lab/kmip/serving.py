@@ -29,7 +29,7 @@ from protocol.errors import InvalidArgument, NotFound
 from protocol.kmip.dialect import Login
 from protocol.terms import RootKind
 from services.kms.access import caller_at
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
 from services.kms.identities import Identity
 from services.kms.ids import IdScheme
@@ -118,7 +118,7 @@ def _ensure_files(settings: Settings) -> ServerFiles:
 
 
 async def _open_listener(
-    server: Alone, admission: Admission, settings: Settings, files: ServerFiles
+    server: Alone, admission: IdentityAdmission, settings: Settings, files: ServerFiles
 ) -> Listener:
     where = _address(settings.host, settings.port)
     try:
@@ -166,7 +166,7 @@ def _room() -> int:
 
 
 async def _apply_trust(
-    server: Alone, admission: Admission, settings: Settings, files: ServerFiles
+    server: Alone, admission: IdentityAdmission, settings: Settings, files: ServerFiles
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
     local = caller_at(server.service.config, server.node.name, local=True)

@@ -26,7 +26,7 @@ from lab.state.scratch import no_room
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
-from services.keyservers.session import Step as Heard
+from services.keyservers.session import SessionStep as Heard
 from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import TlsIdentity
 

@@ -26,7 +26,7 @@ from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 from services.knobs import faults as faults_of_knobs
 
 E = TypeVar("E", bound=StrEnum)
@@ -46,7 +46,7 @@ def matrix(
     variants: bool,
     report: Report,
     knobs: Mapping[str, Any] | None = None,
-    door: Door = Door.BUS,
+    door: ClientDoor = ClientDoor.BUS,
 ) -> Matrix:
     """Play the cells of these blocks, faults and events; empty: all that are built. ``door``: how
     key servers are asked. With ``knobs``, the answer says which cells these move.
@@ -143,7 +143,9 @@ def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | N
     for folder in reversed(all_runs()):
         with suppress(KeysteadError):
             record = folder.record()
-            usual = record.experiment == "matrix" and not record.knobs and record.door == Door.BUS
+            usual = (
+                record.experiment == "matrix" and not record.knobs and record.door == ClientDoor.BUS
+            )
             if usual and (folder.path / ROWS).is_file():
                 if (row := row_in(folder, *places)) is not None:
                     return folder, row

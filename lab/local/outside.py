@@ -13,7 +13,7 @@ from lab.schema.answers.matrix import Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 
 def outside(
@@ -24,7 +24,7 @@ def outside(
     seed: int,
     jobs: int,
     report: Report,
-    door: Door = Door.BUS,
+    door: ClientDoor = ClientDoor.BUS,
 ) -> Outside:
     """Play rows X01 to X20; empty: all of them. ``door``: how their key servers are asked.
 

@@ -34,9 +34,9 @@ from lab.processes.process_lab import ProcessLab
 from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 from services.runtime.forking.blocking import ForkServer
-from services.runtime.forking.connection import Line
+from services.runtime.forking.connection import ForkServerSocket
 from services.runtime.forking.withheld import withhold_memory
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
@@ -70,7 +70,7 @@ class Processes:
         patch: str = "",
         pace: float = PACE,
         knobs: Mapping[str, Any] | None = None,
-        door: Door = Door.BUS,
+        door: ClientDoor = ClientDoor.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs = tpm, seed, jobs
         self._knobs, self._door = dict(knobs or {}), door
@@ -102,7 +102,7 @@ class _How(NamedTuple):
     patch: str
     pace: float
     knobs: dict[str, Any]
-    door: Door
+    door: ClientDoor
     turns: Path
 
 
@@ -117,7 +117,7 @@ def supervise(staging: Staging, how: _How) -> Outcome:
         return asyncio.run(_in_a_lab(home, staging, how, server))
 
 
-async def _in_a_lab(home: Path, staging: Staging, how: _How, server: Line) -> Outcome:
+async def _in_a_lab(home: Path, staging: Staging, how: _How, server: ForkServerSocket) -> Outcome:
     made = topology_of(staging, how.tpm, how.knobs, how.door)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(pack_processes(made), pace=how.pace)

@@ -43,7 +43,7 @@ from lab.runs.store import (
 from lab.schema.refusal import refusal
 from lab.state.scratch import collect
 from protocol.messages.agent import TpmBackend
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 MATRIX: Final = "matrix"
 """What such a run is called among stored runs."""
@@ -65,7 +65,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     variants: bool = False
     patch: str = ""
     knobs: dict[str, Any] = {}
-    door: Door = Door.BUS
+    door: ClientDoor = ClientDoor.BUS
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
@@ -70,7 +70,7 @@ class Stages:
         *,
         patch: str = "",
         knobs: Mapping[str, Any] | None = None,
-        door: Door = Door.BUS,
+        door: ClientDoor = ClientDoor.BUS,
     ) -> None:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
         self._knobs, self._door = dict(knobs or {}), door

@@ -18,7 +18,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ClusterName, NodeName, Role
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""
@@ -31,7 +31,7 @@ def file_of(
     staging: Staging,
     tpm: TpmBackend,
     knobs: Mapping[str, Any] | None = None,
-    door: Door = Door.BUS,
+    door: ClientDoor = ClientDoor.BUS,
 ) -> dict[str, Any]:
     """The Lab file: P with two key servers is the default, Q has one of its own. Where both are
     native, these two are of a standard provider beside them. ``knobs``: over those of the staging.
@@ -121,7 +121,7 @@ def topology_of(
     staging: Staging,
     tpm: TpmBackend,
     knobs: Mapping[str, Any] | None = None,
-    door: Door = Door.BUS,
+    door: ClientDoor = ClientDoor.BUS,
 ) -> Topology:
     """Nodes by name; hosts that are added later are not among them."""
     return plan(load(file_of(staging, tpm, knobs, door)))

@@ -23,7 +23,6 @@ from chaos.recording import read_packed
 from chaos.verdict import Exit, Verdict
 from lab.forensics.forensics import Forensics
 from lab.play.begin import begin
-from lab.play.planted import plant
 from lab.play.prepare import Prepared
 from lab.runs.live import finish
 from lab.runs.store import (
@@ -38,11 +37,12 @@ from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab, make
 from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
+from lab.state.checkout import apply_patch, bug_patch
 from lab.topology.plan import Topology
 from services.runtime.sim.order import Order
 from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
 from services.runtime.sim.said import parting
-from services.runtime.sim.worker import Line
+from services.runtime.sim.worker import WorkerSocket
 from services.runtime.wire import TapCallback
 
 TELL_EVERY_S = 0.1
@@ -86,13 +86,13 @@ def simulate(
     scan: bool = False,
     bug: str = "",
     *,
-    line: Line | None = None,
+    line: WorkerSocket | None = None,
 ) -> bytes:
     """In the worker: make the lab, play, write the history, and with ``bus`` what was said
     there; the verdict as msgpack. ``scan``: search all of it for every key; ``bug``: plant it;
     ``line``: tell there how far it is. KS-CHAOS-206 when the history finds no room."""
     if bug:
-        plant(bug)
+        apply_patch(bug_patch(bug))
     made = load_plan(plan)
     if scan:
         keep()
@@ -110,7 +110,7 @@ def simulate(
 
 
 def simulate_plan(
-    lab: SimLab, made: Plan, run: str, *, scan: bool = False, line: Line | None = None
+    lab: SimLab, made: Plan, run: str, *, scan: bool = False, line: WorkerSocket | None = None
 ) -> tuple[Verdict, History]:
     """Play on a simulated lab that is ready; the history stays in memory. ``scan``: this process
     has kept the ledger of keys since before the lab was made."""
@@ -146,7 +146,7 @@ class Telling:
     no word, plays the same.
     """
 
-    line: Line | None
+    line: WorkerSocket | None
     task: asyncio.Task[Verdict] | None = None
     _told_at: float = 0.0
     _stopped: bool = False

@@ -16,8 +16,8 @@ from chaos.experiment.parse import Document, Problem
 from chaos.experiment.plan import Plan
 from chaos.experiment.resolve import plan
 from chaos.playing.requirements import TPMS
-from lab.play.planted import check_bug
 from lab.schema.errors import KeysteadError
+from lab.state.checkout import bug_patch
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import faults_of, load
 from lab.topology.plan import Topology
@@ -129,7 +129,7 @@ def _whole(path: Path, given: Mapping[str, Any] | None = None) -> Experiment:
     _check_topology(experiment.document)
     if experiment.control is not None:
         try:
-            check_bug(experiment.control.bug)
+            bug_patch(experiment.control.bug)
         except KeysteadError as error:
             experiment.document.add(("negative_control",), error.id, str(error))
     if experiment.document.problems:

@@ -21,6 +21,7 @@ from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
 from lab.logs.write import RecordLog
 from lab.machines.health import Health, serve
+from lab.state.checkout import apply_patch
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import ListNodes, NodeList, NodeRecord, NodeRunState
 from protocol.messages.base import Reply, Request
@@ -43,8 +44,7 @@ def main(config: bytes, supervisor: socket.socket) -> None:
         from lab.scan.ledger import tell
 
         tell(settings.ledger)
-    if settings.patch:
-        __import__(settings.patch)
+    apply_patch(settings.patch)
     stands = Stands()
 
     def report_stall(stand: Stand) -> None:

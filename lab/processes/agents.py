@@ -19,7 +19,7 @@ from protocol.messages.agent import NodeRecord
 from protocol.messages.base import Event
 from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
-from services.runtime.forking.connection import ForkFailed, Line
+from services.runtime.forking.connection import ForkFailed, ForkServerSocket
 from services.runtime.forking.copied import CopiedServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -120,9 +120,9 @@ class Agents(Children):
 
     def __init__(self, log: Path, *, real_tpms: bool) -> None:
         super().__init__(preload(real_tpms=real_tpms), log, env=memory(), folder=ROOT)
-        self.server: Line | None = None
+        self.server: ForkServerSocket | None = None
 
-    def _connect(self) -> Line:
+    def _connect(self) -> ForkServerSocket:
         given, self.server = self.server, None
         return super()._connect() if given is None else given
 

@@ -36,7 +36,7 @@ from protocol.tpm.errors import RC_FAILURE, TpmError, tpm_error
 from services.runtime.incarnation import WayDown
 from services.runtime.seeded import stream
 from services.runtime.sim import flaws
-from services.runtime.sim.gate import COMMIT, Gate, StorageCall
+from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 
 
 class Point(msgspec.Struct, frozen=True, order=True):
@@ -84,7 +84,7 @@ Decide = Callable[[Passage, When], Happening | None]
 """Asked at each moment of each passage: what happens there, if anything."""
 
 
-class Points(Gate):
+class Points(StorageGate):
     """Stands where the storage calls of ``nodes`` take effect, until it is left.
 
     ``hear`` hears of every passage. ``decide`` is asked before what was armed is looked for.

@@ -27,6 +27,7 @@ from lab.scan.ledger import keep
 from lab.serve.session import Session
 from lab.simulation.sim_lab import SimLab, build, build_of
 from lab.simulation.workers import simulations
+from lab.state.checkout import apply_patch
 from lab.topology.plan import Topology
 from services.runtime.forking.blocking import ForkServer, NestedForkServer
 from services.runtime.forking.connection import ForkFailed
@@ -45,9 +46,9 @@ Stage = Callable[[SimLab, Session], None]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where runs begin: a topology, built, then staged. ``patch`` names a module that is imported
-    before any node is made. ``stage`` can be imported by its name. ``ledger``: the lab's process
-    keeps every key that is made in it, for a scan."""
+    """Where runs begin: a topology, built, then staged. ``patch`` is applied before any node is
+    made (``lab.state.checkout``). ``stage`` can be imported by its name. ``ledger``: the lab's
+    process keeps every key that is made in it, for a scan."""
 
     topology: Topology
     stage: Stage | None = None
@@ -58,8 +59,7 @@ class Origin:
         """The lab with which the run of ``seed`` begins; ``options`` are those of ``SimLab``."""
         if self.ledger:
             keep()
-        if self.patch:
-            __import__(self.patch)
+        apply_patch(self.patch)
         lab, session = build(self.topology, build_of(seed), **options)
         if self.stage is not None:
             self.stage(lab, session)

@@ -14,6 +14,7 @@ from lab.scan.watch import Watch
 from lab.schema.wire import RunCommand
 from lab.serve.table import carry_out
 from lab.simulation.sim_lab import make
+from lab.state.checkout import apply_patch
 from lab.topology.plan import Topology
 from protocol.crypto.transfer import OneTimeKey
 from services.runtime.forking.child import resolve
@@ -22,8 +23,8 @@ from services.runtime.forking.child import resolve
 def serve(
     topology: bytes, seed: int, patch: str = "", watched: bool = False
 ) -> Callable[[str, bytes], bytes]:
-    """The worker's main: a ready lab, and a handler of calls. ``patch`` names a module that is
-    imported before any node is made (``tests.mutations.bugs``). ``watched``: all that is said and
+    """The worker's main: a ready lab, and a handler of calls. ``patch`` is applied
+    before any node is made (``lab.state.checkout``). ``watched``: all that is said and
     every secret are kept for searches (``SimLab.watch``).
 
     Calls are ``command`` (a ``RunCommand``), ``files`` (the public key for files of commands),
@@ -31,8 +32,7 @@ def serve(
     and its plain arguments after the lab). A ``KeysteadError`` reaches the caller as it is: the
     conversation carries exceptions.
     """
-    if patch:
-        __import__(patch)
+    apply_patch(patch)
     watch = Watch(ledger.seen) if watched else None
     if watched:
         ledger.keep()

@@ -26,7 +26,7 @@ FINISHED_LIMIT: Final = 20_000
 """Finished contexts that are remembered at a time; then the service is busy."""
 
 
-class Begun(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class BegunAttestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What is in a context. ``until``: lab seconds of the monotonic clock."""
 
     number: bytes
@@ -40,7 +40,7 @@ class Begun(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Begun)
+_decoder = msgspec.msgpack.Decoder(BegunAttestation)
 
 
 class Contexts:
@@ -51,11 +51,15 @@ class Contexts:
         self._finished: dict[bytes, float] = {}  # number -> until, in order of finishing
         self._taken: dict[bytes, float] = {}  # digest of an endorsement key -> until
 
-    def seal_context(self, begun: Begun, host: NodeName, boot: int, nonce: bytes) -> bytes:
+    def seal_context(
+        self, begun: BegunAttestation, host: NodeName, boot: int, nonce: bytes
+    ) -> bytes:
         """The context for that life of that host; ``nonce``: 12 bytes, never used before."""
         return nonce + self._cipher.encrypt(nonce, _encode(begun), _aad(host, boot))
 
-    def open_context(self, context: bytes, host: NodeName, boot: int, now: float) -> Begun:
+    def open_context(
+        self, context: bytes, host: NodeName, boot: int, now: float
+    ) -> BegunAttestation:
         """What was begun; it counts as finished from here on. ``InvalidState``: see the module."""
         if not NONCE_SIZE < len(context) <= CONTEXT_LIMIT:
             raise InvalidState("context: it is none of this service; begin again")
@@ -74,7 +78,7 @@ class Contexts:
         self._finished[begun.number] = begun.until
         return begun
 
-    def take(self, ek: bytes, begun: Begun) -> None:
+    def take(self, ek: bytes, begun: BegunAttestation) -> None:
         """The counters of the TPM with that endorsement key (its digest) are taken of ``begun``.
 
         ``InvalidState`` when they were taken of one that was begun later. Only for keys that are

@@ -59,7 +59,7 @@ _SEPARATED: Final = range(8)  # PCRs that end with one (TCG PC client profile)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class HostEvidence:
     """What a host has brought; ``secret``: what its TPM found in the credential."""
 
     host: NodeName
@@ -72,7 +72,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Challenge:
     """What the host was asked, and what is in the credential it was given."""
 
     nonce: bytes
@@ -101,7 +101,9 @@ class Counters(msgspec.Struct, frozen=True):
     host: NodeName = NodeName("")
 
 
-def examine(configuration: AttestationConfiguration, evidence: Evidence, asked: Asked) -> Examined:
+def examine(
+    configuration: AttestationConfiguration, evidence: HostEvidence, asked: Challenge
+) -> Examined:
     """Everything but the endorsement key (``identities``) and the counters (``counted``)."""
     found = voucher_findings(evidence, configuration.principals)
     quoted, more = _verify_quote(evidence, asked)
@@ -119,7 +121,9 @@ def examine(configuration: AttestationConfiguration, evidence: Evidence, asked: 
     return Examined(tuple(found), quoted, image, on)
 
 
-def voucher_findings(evidence: Evidence, principals: Iterable[TrustedPrincipal]) -> list[Finding]:
+def voucher_findings(
+    evidence: HostEvidence, principals: Iterable[TrustedPrincipal]
+) -> list[Finding]:
     """Whether an imported principal says that the host is one of its own."""
     why = "it has no voucher"
     for principal in principals if evidence.voucher else ():
@@ -134,7 +138,9 @@ def voucher_findings(evidence: Evidence, principals: Iterable[TrustedPrincipal])
     return [Finding(FindingCode.PRINCIPAL, f"no imported principal vouches for it: {why}")]
 
 
-def _verify_quote(evidence: Evidence, asked: Asked) -> tuple[Attested | None, list[Finding]]:
+def _verify_quote(
+    evidence: HostEvidence, asked: Challenge
+) -> tuple[Attested | None, list[Finding]]:
     """What the quote says; None unless key, signature, nonce and registers are as they must be."""
     found = []
     proved = hmac.compare_digest(evidence.secret, asked.secret)
@@ -151,7 +157,7 @@ def _verify_quote(evidence: Evidence, asked: Asked) -> tuple[Attested | None, li
 
 
 def _log_findings(
-    evidence: Evidence, quoted: Attested | None
+    evidence: HostEvidence, quoted: Attested | None
 ) -> tuple[tuple[MeasuredEvent, ...] | None, list[Finding]]:
     """The events of the log, None when it cannot be read; and what is wrong with them."""
     if evidence.log_truncated:

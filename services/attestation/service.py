@@ -21,12 +21,12 @@ from protocol.tpm.public import PublicError, check_attestation_key, public_name
 from protocol.trust import Finding, ItemDigest, TrustedEndorsementKey, item
 from services.attestation import identities
 from services.attestation.access import admit
-from services.attestation.challenge import Begun, Contexts
+from services.attestation.challenge import BegunAttestation, Contexts
 from services.attestation.check import check
 from services.attestation.config import AttestationServiceConfig
 from services.attestation.documents import NUMBER_SIZE, Subject, issue
 from services.attestation.knobs import AttestationNode
-from services.attestation.policy import SELECTION, Asked, Evidence, Examined, examine
+from services.attestation.policy import SELECTION, Challenge, Examined, HostEvidence, examine
 from services.attestation.store import DATABASE, SCHEMA, AttestationStore
 from services.runtime.identity import load_signer
 from services.runtime.ports import Ports
@@ -88,7 +88,7 @@ class AttestationService(Service):
         except PublicError as error:
             raise InvalidArgument(f"identity: {error}") from None
         within_s = self.node.knobs.attestation_within_s
-        begun = Begun(
+        begun = BegunAttestation(
             self.rng.token(NUMBER_SIZE),
             ek,
             message.identity.certificate,
@@ -117,7 +117,7 @@ class AttestationService(Service):
             message.context, peer.node, peer.boot, self.clock.monotonic()
         )
         at = self.clock.now()
-        evidence = Evidence(
+        evidence = HostEvidence(
             host=peer.node,
             voucher=begun.voucher,
             ak=begun.ak,
@@ -126,7 +126,7 @@ class AttestationService(Service):
             event_log=message.event_log,
             log_truncated=message.log_truncated,
         )
-        examined = examine(configuration, evidence, Asked(begun.nonce, begun.secret))
+        examined = examine(configuration, evidence, Challenge(begun.nonce, begun.secret))
         findings = await self._all_findings(configuration, peer.node, begun, examined, at)
         if findings or examined.quoted is None:
             codes = [finding.code.value for finding in findings]
@@ -162,7 +162,7 @@ class AttestationService(Service):
         self,
         configuration: m.AttestationConfiguration,
         host: NodeName,
-        begun: Begun,
+        begun: BegunAttestation,
         examined: Examined,
         at: float,
     ) -> tuple[Finding, ...]:

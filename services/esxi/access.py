@@ -78,7 +78,7 @@ class Relation(StrEnum):
     STRANGER = "a stranger"
 
 
-class Permission(StrEnum):
+class RelationPermission(StrEnum):
     """What the table says."""
 
     ALLOWED = "allowed"
@@ -108,11 +108,11 @@ class Relations:
         return Relation.STRANGER
 
 
-_A, _S, _R = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
-_M = Permission.AS_ANNOUNCED
+_A, _S, _R = RelationPermission.ALLOWED, RelationPermission.IN_SESSION, RelationPermission.REFUSED
+_M = RelationPermission.AS_ANNOUNCED
 
 _COLUMN: Final = {relation: column for column, relation in enumerate(Relation)}
-_ROWS: Final[dict[MessageKind, tuple[Permission, ...]]] = {
+_ROWS: Final[dict[MessageKind, tuple[RelationPermission, ...]]] = {
     MessageKind.SESSION: (_A, _A, _R, _R, _R),
     MessageKind.COMMAND: (_A, _S, _R, _R, _R),
     MessageKind.QUESTION: (_A, _A, _R, _R, _R),
@@ -164,6 +164,6 @@ _OF_REPLICAS: Final = (FetchVsanReplica, QueryVsanComponent, ReserveVsanWrite, S
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 
-def permission(kind: MessageKind, relation: Relation) -> Permission:
+def permission(kind: MessageKind, relation: Relation) -> RelationPermission:
     """Whether a sender of this relation may send a message of this kind."""
     return _ROWS[kind][_COLUMN[relation]]

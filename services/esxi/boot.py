@@ -17,14 +17,14 @@ from protocol.tpm.errors import TpmError
 from services.esxi.configuration import boot_banks
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.boot_options import load_options
-from services.esxi.configuration.image import Protection, read_protection, unpack
+from services.esxi.configuration.image import ConfigurationProtection, read_protection, unpack
 from services.esxi.configuration.recovery import (
     parse_digits,
     unwrap_config_key,
 )
 from services.esxi.configuration.rollback import INDEX, raise_to, verdict
 from services.esxi.configuration.sealing import from_material, unseal
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
 from services.esxi.first_boot import counter, first_boot, upgrade
@@ -147,7 +147,7 @@ async def _read_archive(host: Host) -> bytes | None:
         ) from None
 
 
-async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial]:
+async def _config_key(host: Host, image: bytes) -> tuple[ConfigurationProtection, KeyMaterial]:
     """B2: the recovery key when one was typed, else the TPM, else the material on disk."""
     try:
         protection = read_protection(image)
@@ -165,7 +165,7 @@ async def _config_key(host: Host, image: bytes) -> tuple[Protection, KeyMaterial
     return protection, config_key
 
 
-def _recover_config_key(host: Host, protection: Protection, typed: str) -> KeyMaterial:
+def _recover_config_key(host: Host, protection: ConfigurationProtection, typed: str) -> KeyMaterial:
     digits = parse_digits(typed)
     if digits is None or not protection.recovery_wrapped:
         raise record_halt(host, SCREEN_C, "the recovery key cannot be used")
@@ -175,7 +175,7 @@ def _recover_config_key(host: Host, protection: Protection, typed: str) -> KeyMa
         raise record_halt(host, SCREEN_B, "the recovery key is not the one in force") from None
 
 
-async def _unseal_config_key(host: Host, protection: Protection) -> KeyMaterial:
+async def _unseal_config_key(host: Host, protection: ConfigurationProtection) -> KeyMaterial:
     """Policy not met, TPM cleared, replaced, locked out or dead: all end in message A."""
     if host.tpm is None:
         raise record_halt(host, SCREEN_A, "the TPM that seals the configuration is not there")
@@ -186,7 +186,7 @@ async def _unseal_config_key(host: Host, protection: Protection) -> KeyMaterial:
 
 
 def _configuration(
-    host: Host, image: bytes, protection: Protection, config_key: KeyMaterial
+    host: Host, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
 ) -> int:
     """B3: open the configuration as it was last saved; the number of that save (``rollback``)."""
     try:
@@ -246,7 +246,7 @@ async def _encryption_mode(host: Host) -> None:
     if mode is not now.crypto_state:
         host.archive.change(crypto_state=mode)
         try:
-            await host.archive.save(Section.CRYPTO | Section.KEYS)
+            await host.archive.save(ConfigurationSection.CRYPTO | ConfigurationSection.KEYS)
         except ProductError as error:
             host.node.record("config.save_failed", level="warning", reason=str(error))
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
@@ -292,7 +292,7 @@ async def _backup(host: Host) -> None:
     that it is stored, so nobody brings it again.
     """
     with suppress(SaveFailed):  # the next save does it
-        await host.archive.save(Section.NOTHING)
+        await host.archive.save(ConfigurationSection.NOTHING)
     async for _ in host.clock.every(host.node.knobs.config_save_period_s):
         if host.archive.dirty:
             try:

@@ -17,10 +17,10 @@ from protocol.terms import KeyKind, PowerState, ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration.archive import FOLDER
 from services.esxi.configuration.boot_options import BOOT_OPTIONS, load_options, save_options
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProtection
 from services.esxi.configuration.recovery import RecoveryKey, canonical_id, new_recovery_key
 from services.esxi.configuration.sealing import seal_config_key, with_recovery
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.esxcli import (
     AutoBackup,
@@ -41,7 +41,7 @@ from services.esxi.esxcli import (
     VmProcessList,
     parse,
 )
-from services.esxi.esxcli_output import Output, Record, one, render
+from services.esxi.esxcli_output import Output, OutputRecord, one, render
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.measure import EXEC_OPTION, exec_installed_only
@@ -50,7 +50,7 @@ _FIRST_WORLD: Final = 2_100_000
 NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode NONE)."
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The command is understood and refused; the text is what the console shows."""
 
 
@@ -61,7 +61,7 @@ async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
         if isinstance(line.command, Help):
             return EsxcliResult(exit_code=0, output=line.command.text)
         output = await _execute(host, line.command)
-    except (UsageError, Refused) as refusal:
+    except (UsageError, CommandRefused) as refusal:
         host.node.record("esxcli.refused", level="warning", reason=str(refusal))
         return EsxcliResult(exit_code=1, output=str(refusal))
     except SaveFailed as failure:
@@ -110,7 +110,7 @@ def _answer_query(
         case RecoveryList():
             key = _recovery_key(host)
             fields = (("Recovery ID", key.recovery_id), ("Key", key.text()))
-            return Output("RecoveryKey", (Record(fields),), listed=True, table=True)
+            return Output("RecoveryKey", (OutputRecord(fields),), listed=True, table=True)
         case VersionGet():
             return _version(host)
         case VmProcessList():
@@ -124,7 +124,7 @@ def _answer_query(
             assert_never(command)
 
 
-def _encryption(protection: Protection) -> Output:
+def _encryption(protection: ConfigurationProtection) -> Output:
     """CFG-04."""
     return one(
         "ConfigEncryption",
@@ -152,7 +152,7 @@ def _version(host: Host) -> Output:
 def _processes(host: Host) -> Output:
     """The running VMs. World ids are the lab's own: by order of registration."""
     records = tuple(
-        Record(
+        OutputRecord(
             (
                 ("World ID", _FIRST_WORLD + number),
                 ("Process ID", 0),
@@ -171,7 +171,7 @@ def _processes(host: Host) -> Output:
 async def _kernel_settings(host: Host, name: str) -> Output:
     """The settings that a boot can be given here: now, and for the next one."""
     if name not in ("", EXEC_OPTION):
-        raise Refused(f"Error: There is no kernel setting {name} on this host.")
+        raise CommandRefused(f"Error: There is no kernel setting {name} on this host.")
     configured = (await load_options(host.disk) or {}).get(EXEC_OPTION, "FALSE")
     fields = (
         ("Name", EXEC_OPTION),
@@ -181,7 +181,7 @@ async def _kernel_settings(host: Host, name: str) -> Output:
         ("Default", "FALSE"),
         ("Description", "Execute only programs of installed packages."),
     )
-    return Output("KernelSetting", (Record(fields),), listed=True, table=True)
+    return Output("KernelSetting", (OutputRecord(fields),), listed=True, table=True)
 
 
 async def back_up(host: Host) -> str:
@@ -203,12 +203,12 @@ async def _enable(host: Host) -> str:
         native_without_tpm=host.node.knobs.kp_native_without_tpm,
     )
     if refusal is not None:
-        raise Refused(f"Error: {refusal}")
+        raise CommandRefused(f"Error: {refusal}")
     was = host.archive.now
     host.archive.now = persistence.enable_persistence(
         was, _persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
     )
-    await host.archive.save(Section.PERSISTENCE | host.key_sections())
+    await host.archive.save(ConfigurationSection.PERSISTENCE | host.key_sections())
     if not was.persistence:
         host.node.record("persistence.enabled", stored=len(host.archive.now.store))
         if not host.sealed_by_tpm:
@@ -232,7 +232,10 @@ async def _disable(host: Host, *, remove_all: bool) -> None:
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
     )
     emptied = was.store is not host.archive.now.store or not len(was.store)
-    await host.archive.save(Section.PERSISTENCE | (Section.KEYS if emptied else Section.NOTHING))
+    await host.archive.save(
+        ConfigurationSection.PERSISTENCE
+        | (ConfigurationSection.KEYS if emptied else ConfigurationSection.NOTHING)
+    )
     if host.archive.now is not was:
         host.node.record(
             "persistence.disabled",
@@ -249,9 +252,9 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     old = host.archive.protection
     secure_boot, exec_only = _policy(host, old, wish)
     if host.tpm is None:
-        raise Refused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
+        raise CommandRefused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
     if not host.measured:
-        raise Refused("Error: The TPM cannot be used: this boot was not measured.")
+        raise CommandRefused("Error: The TPM cannot be used: this boot was not measured.")
     leaving_none = old.mode is ProtectionMode.NONE
     # The config key of mode NONE can be made from the disk: it protects nothing from now on.
     config_key = (
@@ -269,7 +272,7 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
             require_exec_installed_only=exec_only,
         )
     except TpmError as error:
-        raise Refused(f"Error: The TPM cannot be used: {error.name}.") from None
+        raise CommandRefused(f"Error: The TPM cannot be used: {error.name}.") from None
     await _put(host, made, config_key, recovery)
     if leaving_none and host.node.knobs.persist_on_enable:
         host.archive.now = persistence.with_keys(host.archive.now, _persistable(host))
@@ -279,12 +282,12 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))
 
 
-def _policy(host: Host, old: Protection, wish: EncryptionSet) -> tuple[bool, bool]:
-    """The two requirements as wished, or as they are; ``Refused`` where POL-* forbids it."""
+def _policy(host: Host, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
+    """The two requirements as wished, or as they are; ``CommandRefused`` where POL-* forbids it."""
     if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
-        raise Refused("Error: Mode TPM cannot be undone.")
+        raise CommandRefused("Error: Mode TPM cannot be undone.")
     if wish.mode is not ProtectionMode.TPM and old.mode is ProtectionMode.NONE:
-        raise Refused(NOT_TPM)
+        raise CommandRefused(NOT_TPM)
     on = host.node.power.firmware.secure_boot
     kept = old.require_secure_boot if old.mode is ProtectionMode.TPM else on
     secure_boot = kept if wish.require_secure_boot is None else wish.require_secure_boot
@@ -292,15 +295,15 @@ def _policy(host: Host, old: Protection, wish: EncryptionSet) -> tuple[bool, boo
     if wish.require_exec_installed_only is not None:
         exec_only = wish.require_exec_installed_only
     if secure_boot and not on:
-        raise Refused("Error: Secure Boot is not enabled in the firmware of this host.")
+        raise CommandRefused("Error: Secure Boot is not enabled in the firmware of this host.")
     if exec_only and not exec_installed_only(host.options):
-        raise Refused(f"Error: The host was not booted with {EXEC_OPTION}=TRUE.")
+        raise CommandRefused(f"Error: The host was not booted with {EXEC_OPTION}=TRUE.")
     if exec_only and not secure_boot and host.node.knobs.reqeio_needs_reqsb:
-        raise Refused("Error: Requiring installed executables only requires Secure Boot.")
+        raise CommandRefused("Error: Requiring installed executables only requires Secure Boot.")
     return secure_boot, exec_only
 
 
-def _audit(old: Protection, new: Protection) -> list[str]:
+def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[str]:
     """Names of the audit records of POL-05."""
     records = []
     if old.mode is not new.mode:
@@ -317,7 +320,7 @@ def _audit(old: Protection, new: Protection) -> list[str]:
 def _recovery_key(host: Host) -> RecoveryKey:
     recovery = host.archive.now.recovery
     if recovery is None or host.archive.protection.mode is ProtectionMode.NONE:
-        raise Refused(NOT_TPM)
+        raise CommandRefused(NOT_TPM)
     return recovery
 
 
@@ -325,10 +328,10 @@ async def _rotate(host: Host, wish: RecoveryRotate) -> None:
     """REC-02: a new recovery key; the old one opens nothing any more."""
     old = _recovery_key(host)
     if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
-        raise Refused(f"Error: There is no recovery key {wish.recovery_id}.")
+        raise CommandRefused(f"Error: There is no recovery key {wish.recovery_id}.")
     new_id = canonical_id(wish.new_id) if wish.new_id else ""
     if new_id is None:
-        raise Refused(f"Error: Invalid value for option --uuid: {wish.new_id}")
+        raise CommandRefused(f"Error: Invalid value for option --uuid: {wish.new_id}")
     new = new_recovery_key(host.rng, new_id)
     config_key = host.archive.config_key
     made = with_recovery(host.archive.protection, new, config_key, host.rng)
@@ -337,7 +340,7 @@ async def _rotate(host: Host, wish: RecoveryRotate) -> None:
 
 
 async def _put(
-    host: Host, made: Protection, config_key: KeyMaterial, recovery: RecoveryKey
+    host: Host, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
 ) -> None:
     """Save under the new protection; if the disk refuses, the old one stays in force."""
     archive = host.archive
@@ -345,7 +348,7 @@ async def _put(
     archive.protect(made, config_key)
     archive.change(recovery=recovery)
     try:
-        await archive.save(Section.RECOVERY)
+        await archive.save(ConfigurationSection.RECOVERY)
     except SaveFailed:
         if archive.protection is made:
             archive.protect(old[0], old[1])
@@ -356,10 +359,14 @@ async def _put(
 async def _set_kernel_option(host: Host, name: str, value: str) -> None:
     """An option the loader passes to the kernel at the next boots; measured then."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
-        raise Refused(f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host.")
+        raise CommandRefused(
+            f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host."
+        )
     options = {**(await load_options(host.disk) or {}), name: value.upper()}
     try:
         await save_options(host.disk, options)
     except OSError as error:
-        raise Refused(f"Error: {BOOT_OPTIONS} could not be saved: {error.strerror}") from None
+        raise CommandRefused(
+            f"Error: {BOOT_OPTIONS} could not be saved: {error.strerror}"
+        ) from None
     host.node.record("kernel.option", name=name, value=value.upper())

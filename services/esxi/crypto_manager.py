@@ -18,14 +18,14 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, ProviderRef
 from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType, ProviderId
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi import dumps
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import Trigger, step
 from services.esxi.host import Host
 from services.esxi.keys import persistence
-from services.esxi.keys.cache import Added
+from services.esxi.keys.cache import CacheAddition
 from services.esxi.providers import native
 from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.providers.trusted import keys as trusted
@@ -111,9 +111,9 @@ async def add_keys(
     for key, secret in zip(keys, clear, strict=True):
         added = host.keys.add(StoredKey(key, secret, kind))
         results.append(_result(key, added))
-        if added is not Added.CONFLICT:
+        if added is not CacheAddition.CONFLICT:
             held.append(host.keys[key])
-        if added is Added.NEW:
+        if added is CacheAddition.NEW:
             new.append(str(key))
     host.archive.now = persistence.with_keys(host.archive.now, host.storable(held))
     stored = host.archive.now.persistence
@@ -190,7 +190,7 @@ async def set_providers(
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
-    if any(ref.management_type is ManagementType.NATIVE_PROVIDER for ref in providers):
+    if any(capability(p.management_type).source is KeySource.DERIVATION for p in providers):
         check(host.node.name, host.config.release, Feature.NATIVE_ON_HOST)
     now, tpm_present = host.archive.now, host.tpm is not None
     kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
@@ -208,7 +208,7 @@ async def _enter(host: Host, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
-    await host.save(Section.CRYPTO | host.key_sections())
+    await host.save(ConfigurationSection.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
 
@@ -218,7 +218,7 @@ async def _take_host_key(
 ) -> None:
     mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
     entry = StoredKey(key, clear, KeyKind.HOST)
-    if host.keys.add(entry) is Added.CONFLICT:
+    if host.keys.add(entry) is CacheAddition.CONFLICT:
         raise AlreadyExists(f"another key is cached under {key}")
     if old is not None and old != key:
         await dumps.take_along(host, old, key, clear)
@@ -231,7 +231,7 @@ async def _take_host_key(
         host.derived.add(key)
     host.archive.now = persistence.with_keys(host.archive.now, host.storable((entry,)))
     host.keys.put(entry)  # whatever it was for before
-    await host.save(Section.CRYPTO | host.key_sections())
+    await host.save(ConfigurationSection.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
     if old != key:
@@ -246,13 +246,13 @@ def _one(material: Sealed) -> KeyMaterial:
             raise InvalidArgument(f"material: one key of {KEY_SIZE} bytes")
 
 
-def _result(key: CryptoKeyId, added: Added) -> CryptoKeyResult:
+def _result(key: CryptoKeyId, added: CacheAddition) -> CryptoKeyResult:
     match added:
-        case Added.NEW:
+        case CacheAddition.NEW:
             return CryptoKeyResult(key=key, success=True)
-        case Added.SAME:
+        case CacheAddition.SAME:
             return CryptoKeyResult(key=key, success=True, fault="AlreadyExists")
-        case Added.CONFLICT:
+        case CacheAddition.CONFLICT:
             return CryptoKeyResult(
                 key=key,
                 success=False,

@@ -124,7 +124,7 @@ Command = (
 
 
 @dataclass(frozen=True)
-class Line:
+class EsxcliCommandLine:
     """A command line as understood; ``formatter`` None: the console's own form."""
 
     command: Command | Help
@@ -228,12 +228,12 @@ _NEEDS: Final[Mapping[tuple[str, ...], Feature]] = {
 _BACKUP: Final = ("/sbin/auto-backup.sh", "auto-backup.sh")
 
 
-def parse(arguments: Sequence[str], release: Release = LATEST) -> Line:
+def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandLine:
     """What these words ask for on a host of that release; else ``UsageError``, as it is shown."""
     commands = _commands_of(release)
     words = tuple(arguments)
     if len(words) == 1 and words[0] in _BACKUP:
-        return Line(AutoBackup())
+        return EsxcliCommandLine(AutoBackup())
     if words[:1] == ("esxcli",):
         words = words[1:]
     words, formatter = _formatter(words)
@@ -241,11 +241,11 @@ def parse(arguments: Sequence[str], release: Release = LATEST) -> Line:
         if words[: len(command)] == command:
             rest = words[len(command) :]
             if "--help" in rest:
-                return Line(Help(_command_help(command, spec)))
-            return Line(spec.make(_values(rest, spec)), formatter)
+                return EsxcliCommandLine(Help(_command_help(command, spec)))
+            return EsxcliCommandLine(spec.make(_values(rest, spec)), formatter)
     namespace = tuple(word for word in words if word != "--help")
     if any(command[: len(namespace)] == namespace for command in commands):
-        return Line(Help(_namespace_help(namespace, commands)))
+        return EsxcliCommandLine(Help(_namespace_help(namespace, commands)))
     named = []
     for word in words:
         if word.startswith("-"):

@@ -37,7 +37,7 @@ class Formatter(StrEnum):
 
 
 @dataclass(frozen=True)
-class Record:
+class OutputRecord:
     """Fields by name, as the console shows them. ``title`` stands above them without a form."""
 
     fields: tuple[tuple[str, Value], ...]
@@ -50,14 +50,14 @@ class Output:
     may be several; ``table``: without a form they are lines under one head."""
 
     kind: str
-    records: tuple[Record, ...]
+    records: tuple[OutputRecord, ...]
     listed: bool = False
     table: bool = False
 
 
 def one(kind: str, *fields: tuple[str, Value]) -> Output:
     """Exactly one record."""
-    return Output(kind, (Record(fields),))
+    return Output(kind, (OutputRecord(fields),))
 
 
 def render(output: Output, formatter: Formatter | None) -> str:
@@ -89,7 +89,7 @@ def _text(output: Output) -> str:
     )
 
 
-def _table(records: Sequence[Record]) -> str:
+def _table(records: Sequence[OutputRecord]) -> str:
     if not records:
         return ""
     head = [name for name, _ in records[0].fields]
@@ -103,7 +103,7 @@ def _table(records: Sequence[Record]) -> str:
     )
 
 
-def _csv(records: Sequence[Record]) -> str:
+def _csv(records: Sequence[OutputRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, record in enumerate(records):

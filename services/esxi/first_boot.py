@@ -12,7 +12,7 @@ from protocol.secret import KeyMaterial
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration import boot_banks
 from services.esxi.configuration.archive import Archive
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProtection
 from services.esxi.configuration.recovery import RecoveryKey, new_recovery_key
 from services.esxi.configuration.sealing import create_unprotected_key, seal_config_key
 from services.esxi.configuration.sections import Configuration
@@ -74,7 +74,9 @@ def counter(host: Host) -> Tpm | None:
     return host.tpm if host.node.knobs.archive_counter else None
 
 
-async def _seal_new_key(host: Host) -> tuple[Protection, KeyMaterial, RecoveryKey] | None:
+async def _seal_new_key(
+    host: Host,
+) -> tuple[ConfigurationProtection, KeyMaterial, RecoveryKey] | None:
     """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
 
     If Secure Boot is on now, it must be on to unseal (POL-01).

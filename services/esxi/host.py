@@ -34,12 +34,12 @@ from protocol.terms import (
 from services.esxi.claims import with_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.ha.folder import Protection
+from services.esxi.ha.folder import ProtectedVms
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.persistence import Storable
-from services.esxi.keys.resolve import KeyFacts, Means, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
 from services.esxi.problems import Problems
@@ -83,7 +83,7 @@ class Host:
         self.vsan = DiskGroups()
         self.problems = Problems()
         self.uplink = Uplink(node, ports, config.vcenter)
-        self.protection = Protection(node.name, lambda: self.ha.epoch if self.ha else None)
+        self.protection = ProtectedVms(node.name, lambda: self.ha.epoch if self.ha else None)
         self.claims: tuple[ClaimedVm, ...] = ()
         self._view: HostSummary | None = None
         self._views = 0  # how many that differ from the one before
@@ -159,11 +159,11 @@ class Host:
     def _persists(self, kind: KeyKind) -> bool:
         return kind is not KeyKind.VSAN or self.config.has(Feature.VSAN_PERSISTENCE)
 
-    def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> KeyFacts:
+    def facts(self, key: CryptoKeyId, *, may_ask: bool = False) -> ResolvedKeyFacts:
         """What this host knows of ``key`` now; ``may_ask`` when vCenter may be rung for it."""
         now = self.archive.now
         cached = key in self.keys
-        return KeyFacts(
+        return ResolvedKeyFacts(
             cached=cached,
             stored=not cached and now.persistence and self.find_stored_key(key) is not None,
             persistence=now.persistence,
@@ -188,16 +188,16 @@ class Host:
 
     def _lacks(self, key: CryptoKeyId) -> bool:
         facts = self.facts(key)
-        if next_means(facts) is Means.KEY_PROVIDER_SERVICE:
+        if next_means(facts) is KeyMeans.KEY_PROVIDER_SERVICE:
             return key in self.trust.unobtainable
         return not on_the_host(facts) and not self.is_excluded(key.provider_id)
 
-    def key_sections(self) -> Section:
+    def key_sections(self) -> ConfigurationSection:
         """What to save for changed keys: nothing yet under ``config_save = hourly`` (C11)."""
         immediate = self.node.knobs.config_save == "immediate"
-        return Section.KEYS if immediate else Section.NOTHING
+        return ConfigurationSection.KEYS if immediate else ConfigurationSection.NOTHING
 
-    async def save(self, sections: Section) -> None:
+    async def save(self, sections: ConfigurationSection) -> None:
         """Return when a change made just now is durable; a handler's turn ends before it waits.
 
         So the changes of those behind it go into the same write, or into the next one. ``now``

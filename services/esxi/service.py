@@ -29,7 +29,7 @@ from protocol.tpm.event_log import EventLogError, parse_log
 from protocol.tpm.structures import Credential, EkKind, PcrSelection
 from services.esxi import boot, console, crypto_manager, dumps
 from services.esxi.config import EsxiConfig
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
@@ -53,7 +53,7 @@ from services.esxi.vms import (
     vtpm_device,
 )
 from services.esxi.vms.files import read_config
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
 from services.esxi.vms.vtpm import Vtpm
 from services.esxi.vsan.door import VsanDoor
@@ -454,7 +454,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         guest = self._guest(message.vm)
         return await guest.challenge(message.nonce, message.blocks, self.rng.stream("guest"))
 
-    def _guest(self, name: VmName) -> Guest:
+    def _guest(self, name: VmName) -> RunningGuest:
         vm = self.host.require_vm(name)
         if vm.guest is None:
             raise InvalidPowerState(f"{name} is not running")
@@ -628,7 +628,7 @@ async def enter(host: Host) -> None:
     if running:
         host.archive.change(maintenance=False)
         raise InvalidState(f"{host.node.name} runs {', '.join(running)}: power them off first")
-    await host.archive.save(Section.MAINTENANCE)
+    await host.archive.save(ConfigurationSection.MAINTENANCE)
     if not was:
         host.node.record("host.maintenance", on=True)
 
@@ -637,6 +637,6 @@ async def leave(host: Host) -> None:
     """No change when it is not in the mode."""
     was = host.archive.now.maintenance
     host.archive.change(maintenance=False)
-    await host.archive.save(Section.MAINTENANCE)
+    await host.archive.save(ConfigurationSection.MAINTENANCE)
     if was:
         host.node.record("host.maintenance", on=False)

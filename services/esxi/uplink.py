@@ -17,7 +17,14 @@ from protocol.messages.base import Request
 from protocol.messages.host import Command, OpenSession
 from protocol.messages.vcenter import HostChanged
 from protocol.terms import NodeName
-from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
+from services.esxi.access import (
+    MessageKind,
+    Relation,
+    RelationPermission,
+    Relations,
+    kind_of,
+    permission,
+)
 from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
 from services.runtime.service import Peer
@@ -79,14 +86,14 @@ class Uplink:
         """
         relation = self._relations.of(peer.node, local=peer.local)
         allowed = permission(kind_of(message), relation)
-        if allowed is Permission.REFUSED:
+        if allowed is RelationPermission.REFUSED:
             raise NoPermission(_refusal(message, relation, peer.node))
         if relation is not Relation.VCENTER:
             return
         match message:
             case OpenSession():
                 self._guard.open(message, peer.node)
-            case Command() if allowed is Permission.IN_SESSION:
+            case Command() if allowed is RelationPermission.IN_SESSION:
                 self._guard.admit(message, peer.node)
             case _:
                 pass

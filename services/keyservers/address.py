@@ -16,7 +16,7 @@ _KMIP: Final = re.compile(
 _FORMS: Final = "write bus:NODE, kmip://NODE or kmip://HOST:PORT"
 
 
-class Bus(NamedTuple):
+class BusAddress(NamedTuple):
     """A node of the lab, asked over the bus."""
 
     node: NodeName
@@ -34,19 +34,19 @@ class Kmip(NamedTuple):
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
-Address = Bus | Kmip
+Address = BusAddress | Kmip
 
 
 def address_of(node: NodeName, text: str) -> Address:
     """How a server is reached that is written down as ``text``; empty: its node, over the bus."""
-    return parse(text) if text else Bus(node)
+    return parse(text) if text else BusAddress(node)
 
 
 def parse(text: str) -> Address:
     """The address that ``text`` is; ``InvalidArgument`` says which forms there are."""
     scheme, colon, rest = text.partition(":")
     if scheme == "bus" and colon and rest:
-        return Bus(NodeName(rest))
+        return BusAddress(NodeName(rest))
     found = _KMIP.fullmatch(text)
     if found is None or not 0 < int(found["port"] or KMIP_PORT) < 65_536:
         raise InvalidArgument(f"that is no address of a key server: {_FORMS}")

@@ -30,7 +30,7 @@ from protocol.messages import kms as m
 from protocol.messages.base import Request, Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
-from services.keyservers.address import Address, Bus, Kmip
+from services.keyservers.address import Address, BusAddress, Kmip
 from services.keyservers.dialogue import Dialogue, NotActivated, Tags
 from services.keyservers.refusals import error_of
 from services.keyservers.session import Heard
@@ -92,7 +92,7 @@ class KeyServers:
         ``within_s``: lab seconds for the answer, over KMIP for each handshake and each message.
         ``tags``: what a KMIP server is told of a new key, the first batch before it is used.
         """
-        if isinstance(to, Bus):
+        if isinstance(to, BusAddress):
             return await self._bus.request(to.node, message, within_s=within_s)
         act = _ACTS.get(type(message))
         if act is None:

@@ -30,7 +30,7 @@ from protocol.kmip.payloads import (
     QueryResponse,
 )
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, P, Seen, Session, Step, unseen
+from services.keyservers.session import Heard, KmipSession, P, Seen, SessionStep, unseen
 from services.runtime.each import for_each
 from services.runtime.ports import Clock
 from services.runtime.streams import Stream
@@ -71,7 +71,7 @@ class Dialogue:
     ) -> None:
         self._connect, self._clock, self._within_s = connect, clock, within_s
         self._login, self._pooled, self._heard, self._seen = login, pooled, heard, seen
-        self._idle: list[tuple[Session, float]] = []
+        self._idle: list[tuple[KmipSession, float]] = []
 
     def close(self) -> None:
         """End connections that are kept, and keep none of those that are in use."""
@@ -159,13 +159,13 @@ class Dialogue:
 
     # ---- sessions ---------------------------------------------------------------------------
 
-    async def _state(self, session: Session, uid: str) -> State | None:
+    async def _state(self, session: KmipSession, uid: str) -> State | None:
         asked = dialect.get_state(uid, self._login)
         return dialect.state(
             await session.ask("Get Attributes (State)", asked, GetAttributesResponse)
         )
 
-    async def _activate(self, session: Session, uid: str) -> State:
+    async def _activate(self, session: KmipSession, uid: str) -> State:
         try:
             await session.ask("Activate", dialect.activate(uid, self._login), ActivateResponse)
         except dialect.OperationFailed as refused:
@@ -185,7 +185,7 @@ class Dialogue:
         finally:
             session.close()
 
-    async def _discover(self, session: Session, *, numbered: bool = False) -> tuple[str, ...]:
+    async def _discover(self, session: KmipSession, *, numbered: bool = False) -> tuple[str, ...]:
         asked = dialect.discover_versions(numbered=numbered)
         found = await session.ask("Discover Versions", asked, DiscoverVersionsResponse)
         return tuple(
@@ -194,7 +194,7 @@ class Dialogue:
         )
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Session]:
+    async def _session(self) -> AsyncIterator[KmipSession]:
         """A connection that has begun as each does; it is closed, or kept when ``pooled``."""
         session = self._take_idle() or await self._begin_session()
         kept = False
@@ -207,7 +207,7 @@ class Dialogue:
             else:
                 session.close()
 
-    def _take_idle(self) -> Session | None:
+    def _take_idle(self) -> KmipSession | None:
         """A kept connection; what has been idle for long may have been closed by the server."""
         while self._idle:
             session, since = self._idle.pop()
@@ -217,7 +217,7 @@ class Dialogue:
             session.close()
         return None
 
-    async def _begin_session(self) -> Session:
+    async def _begin_session(self) -> KmipSession:
         session = await self._open_session()
         try:
             await self._discover(session)
@@ -226,15 +226,15 @@ class Dialogue:
             raise
         return session
 
-    async def _open_session(self) -> Session:
+    async def _open_session(self) -> KmipSession:
         begun = self._clock.monotonic()
         try:
             stream = await self._connect()
         except ProductError as error:
-            self._heard(Step(PROBE, self._clock.monotonic() - begun, _describe_error(error)))
+            self._heard(SessionStep(PROBE, self._clock.monotonic() - begun, _describe_error(error)))
             raise
-        self._heard(Step(PROBE, self._clock.monotonic() - begun))
-        return Session(stream, self._clock, self._within_s, self._heard, self._seen)
+        self._heard(SessionStep(PROBE, self._clock.monotonic() - begun))
+        return KmipSession(stream, self._clock, self._within_s, self._heard, self._seen)
 
 
 def _describe_error(error: ProductError) -> str:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _PIECE: Final = 65_536
 
 
-class Step(NamedTuple):
+class SessionStep(NamedTuple):
     """What was done with a server, how long it took in lab seconds, and how it failed, if so."""
 
     name: str
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     error: str = ""
 
 
-Heard = Callable[[Step], None]
+Heard = Callable[[SessionStep], None]
 Seen = Callable[[str, RequestMessage, ResponseMessage], None]
 """Shown each answer that can be read, under the name of its step and beside what was asked."""
 
@@ -44,7 +44,7 @@ def unseen(step: str, request: RequestMessage, answer: ResponseMessage) -> None:
     """Nobody looks at answers."""
 
 
-class Session:
+class KmipSession:
     """A connection with its handshake done. Not for two at once: answers come in order.
 
     Each exchange has ``within_s`` lab seconds; after an error the connection is of no more use.
@@ -56,9 +56,9 @@ class Session:
     ) -> None:
         self._stream, self._clock, self._within_s = stream, clock, within_s
         self._heard, self._seen = heard, seen
-        self._anew: Callable[[], Awaitable[Session]] | None = None
+        self._anew: Callable[[], Awaitable[KmipSession]] | None = None
 
-    def reuse(self, anew: Callable[[], Awaitable[Session]]) -> None:
+    def reuse(self, anew: Callable[[], Awaitable[KmipSession]]) -> None:
         """It was kept. If it turns out to have ended before it answers, its first message is sent
         again over the connection of ``anew``; the server may have done what it said already."""
         self._anew = anew
@@ -115,7 +115,9 @@ class Session:
 
     def _tell(self, name: str, begun: float, error: Exception | None) -> None:
         taken = self._clock.monotonic() - begun
-        self._heard(Step(name, taken, "" if error is None else f"{type(error).__name__}: {error}"))
+        self._heard(
+            SessionStep(name, taken, "" if error is None else f"{type(error).__name__}: {error}")
+        )
 
     async def _answer(self, request: RequestMessage) -> ResponseMessage:
         anew, self._anew = self._anew, None

@@ -29,71 +29,71 @@ from protocol.errors import ItemNotFound, PermissionDenied, ProductError
 from protocol.terms import NodeName
 from services.kms import attributes
 from services.kms.config import KmsConfig, KmsRole
-from services.kms.keyrow import KeyRow
-from services.kms.operations import Operation
+from services.kms.keyrow import StoredKeyRow
+from services.kms.operations import CoreOperation
 
-_ASKED: Final = {Operation.DISCOVER_VERSIONS, Operation.QUERY}
+_ASKED: Final = {CoreOperation.DISCOVER_VERSIONS, CoreOperation.QUERY}
 _MATERIAL: Final = {
-    Operation.GET,
-    Operation.ENCRYPT,
-    Operation.DECRYPT,
-    Operation.GET_USAGE_ALLOCATION,
+    CoreOperation.GET,
+    CoreOperation.ENCRYPT,
+    CoreOperation.DECRYPT,
+    CoreOperation.GET_USAGE_ALLOCATION,
 }
 _CONSOLE: Final = {
-    Operation.CHANGE_ROOT,
-    Operation.TRUST,
-    Operation.DISTRUST,
-    Operation.MOVE_IDENTITY,
-    Operation.REJECT,
-    Operation.END_REJECTION,
-    Operation.CUT_TRAIL,
+    CoreOperation.CHANGE_ROOT,
+    CoreOperation.TRUST,
+    CoreOperation.DISTRUST,
+    CoreOperation.MOVE_IDENTITY,
+    CoreOperation.REJECT,
+    CoreOperation.END_REJECTION,
+    CoreOperation.CUT_TRAIL,
 }
 _GRANTED: Final = {
-    Operation.GET,
-    Operation.GET_ATTRIBUTES,
-    Operation.GET_ATTRIBUTE_LIST,
-    Operation.CHECK,
-    Operation.OBTAIN_LEASE,
-    Operation.ADD_ATTRIBUTE,
+    CoreOperation.GET,
+    CoreOperation.GET_ATTRIBUTES,
+    CoreOperation.GET_ATTRIBUTE_LIST,
+    CoreOperation.CHECK,
+    CoreOperation.OBTAIN_LEASE,
+    CoreOperation.ADD_ATTRIBUTE,
 }
 """What may be done to a key of another scope that was granted."""
 _SERVERS: Final = {
-    Operation.SERVE,
-    Operation.REPLICATE,
-    Operation.ACCEPT_ROLLBACK,
-    Operation.RESTORE,
-    Operation.RETIRE_KEK,
-    Operation.ADMIT,
-    Operation.DATE_REACHED,
+    CoreOperation.SERVE,
+    CoreOperation.REPLICATE,
+    CoreOperation.ACCEPT_ROLLBACK,
+    CoreOperation.RESTORE,
+    CoreOperation.RETIRE_KEK,
+    CoreOperation.ADMIT,
+    CoreOperation.DATE_REACHED,
 }
-_ROLES: Final[dict[KmsRole, frozenset[Operation]]] = {
+_ROLES: Final[dict[KmsRole, frozenset[CoreOperation]]] = {
     KmsRole.CLIENT: frozenset(
         {
-            Operation.DISCOVER_VERSIONS,
-            Operation.QUERY,
-            Operation.CREATE,
-            Operation.GET,
-            Operation.GET_ATTRIBUTES,
-            Operation.GET_ATTRIBUTE_LIST,
-            Operation.ADD_ATTRIBUTE,
-            Operation.ACTIVATE,
-            Operation.LOCATE,
-            Operation.CHECK,
-            Operation.OBTAIN_LEASE,
+            CoreOperation.DISCOVER_VERSIONS,
+            CoreOperation.QUERY,
+            CoreOperation.CREATE,
+            CoreOperation.GET,
+            CoreOperation.GET_ATTRIBUTES,
+            CoreOperation.GET_ATTRIBUTE_LIST,
+            CoreOperation.ADD_ATTRIBUTE,
+            CoreOperation.ACTIVATE,
+            CoreOperation.LOCATE,
+            CoreOperation.CHECK,
+            CoreOperation.OBTAIN_LEASE,
         }
     ),
-    KmsRole.OPERATOR: frozenset(Operation) - _MATERIAL - _SERVERS,
-    KmsRole.OWNER: frozenset(Operation)
+    KmsRole.OPERATOR: frozenset(CoreOperation) - _MATERIAL - _SERVERS,
+    KmsRole.OWNER: frozenset(CoreOperation)
     - _SERVERS
     - _CONSOLE
-    - {Operation.ROTATE_KEK, Operation.QUERY_AUDIT},
-    KmsRole.KPS: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
-    KmsRole.VSAN: frozenset(_ASKED | {Operation.GET, Operation.GET_ATTRIBUTES}),
-    KmsRole.PEER: frozenset({Operation.REPLICATE}),
+    - {CoreOperation.ROTATE_KEK, CoreOperation.QUERY_AUDIT},
+    KmsRole.KPS: frozenset(_ASKED | {CoreOperation.GET, CoreOperation.GET_ATTRIBUTES}),
+    KmsRole.VSAN: frozenset(_ASKED | {CoreOperation.GET, CoreOperation.GET_ATTRIBUTES}),
+    KmsRole.PEER: frozenset({CoreOperation.REPLICATE}),
 }
 
 
-class Caller(msgspec.Struct, frozen=True):
+class KeyServerCaller(msgspec.Struct, frozen=True):
     """Who asks, as the audit trail names it (``who``).
 
     ``role`` None: not registered. ``scope``: where its new keys go, and whose keys it sees unless
@@ -105,26 +105,28 @@ class Caller(msgspec.Struct, frozen=True):
     scope: str
     every_scope: bool = False
 
-    def owns(self, row: KeyRow) -> bool:
+    def owns(self, row: StoredKeyRow) -> bool:
         """Whether the key is of this caller's scope."""
         return self.every_scope or row.scope == self.scope
 
-    def sees(self, row: KeyRow) -> bool:
+    def sees(self, row: StoredKeyRow) -> bool:
         """Whether the key is there for this caller (rule 2)."""
         return self.owns(row) or self.scope in attributes.granted_scopes(row)
 
 
-def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> Caller:
+def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> KeyServerCaller:
     """The caller that the door proved to be ``node``; ``local``: at the server's own console."""
     if local:
-        return Caller(f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True)
+        return KeyServerCaller(
+            f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True
+        )
     grant = config.identities.get(node)
     if grant is None:
-        return Caller(node, None, "")
-    return Caller(node, grant.role, grant.scope, every_scope=grant.role is KmsRole.PEER)
+        return KeyServerCaller(node, None, "")
+    return KeyServerCaller(node, grant.role, grant.scope, every_scope=grant.role is KmsRole.PEER)
 
 
-def refuse(caller: Caller, *operations: Operation) -> ProductError | None:
+def refuse(caller: KeyServerCaller, *operations: CoreOperation) -> ProductError | None:
     """None when the role has all ``operations``, else the error (rules 1, 3, 4 and 6)."""
     if caller.role is None:
         return PermissionDenied(f"{caller.who} is not registered at this key server")
@@ -136,12 +138,14 @@ def refuse(caller: Caller, *operations: Operation) -> ProductError | None:
     return None
 
 
-def absent(caller: Caller) -> ProductError:
+def absent(caller: KeyServerCaller) -> ProductError:
     """The error for a key that is not there, or is not this caller's to see (rules 1 and 2)."""
     return refuse(caller) or ItemNotFound()
 
 
-def refuse_key(caller: Caller, operation: Operation, row: KeyRow) -> ProductError | None:
+def refuse_key(
+    caller: KeyServerCaller, operation: CoreOperation, row: StoredKeyRow
+) -> ProductError | None:
     """None when ``operation`` may be done to the key, else the error."""
     if caller.role is None or not caller.sees(row):
         return absent(caller)

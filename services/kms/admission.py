@@ -10,12 +10,12 @@ from protocol import names
 from protocol.crypto.certificates import common_name, key_digest
 from protocol.errors import InvalidField, NotFound
 from services.kms import identities
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import DEFAULT_SCOPE, KmsRole
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.identities import Identity
 from services.kms.master import Vault
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.work import Work
 from services.runtime.ports import Database
 
@@ -28,16 +28,16 @@ class NotAdmitted(Exception):
     """The certificate is good, and ``caller``, who has it, may not ask anything any more, or was
     never let to (``unknown``); the text says so."""
 
-    def __init__(self, caller: Caller, *, unknown: bool = False) -> None:
+    def __init__(self, caller: KeyServerCaller, *, unknown: bool = False) -> None:
         why = "not registered" if unknown else "revoked"
         super().__init__(f"{caller.who} is {why} at this key server")
         self.caller, self.unknown = caller, unknown
 
 
-class Admission:
+class IdentityAdmission:
     """The identities of one server; ``load`` first."""
 
-    def __init__(self, core: Core, vault: Vault) -> None:
+    def __init__(self, core: KeyServerCore, vault: Vault) -> None:
         self._core, self._vault = core, vault
         self._by_digest: dict[str, Identity] = {}
         self._digests: dict[bytes, str] = {}
@@ -57,7 +57,7 @@ class Admission:
         """What TLS may take as trusted. Who is revoked is among them, to be told so in KMIP."""
         return tuple([identity.certificate for identity in self.all()])
 
-    def caller(self, certificate: bytes) -> Caller:
+    def caller(self, certificate: bytes) -> KeyServerCaller:
         """Who proved this certificate (DER); ``NotAdmitted`` when it is revoked.
 
         One that is not in the table, and that TLS has let pass, has no role.
@@ -70,14 +70,14 @@ class Admission:
         identity = self._by_digest.get(digest)
         if identity is None:  # a name that it has chosen itself may be somebody's
             name = common_name(certificate)[:NAME_LIMIT]
-            return Caller(f"kmip/unknown {digest[:_SHOWN]} {name}", None, "")
+            return KeyServerCaller(f"kmip/unknown {digest[:_SHOWN]} {name}", None, "")
         if identity.revoked:
-            raise NotAdmitted(Caller(f"kmip/{identity.name}", None, identity.scope))
-        return Caller(f"kmip/{identity.name}", identity.role, identity.scope)
+            raise NotAdmitted(KeyServerCaller(f"kmip/{identity.name}", None, identity.scope))
+        return KeyServerCaller(f"kmip/{identity.name}", identity.role, identity.scope)
 
     async def trust(
         self,
-        by: Caller,
+        by: KeyServerCaller,
         certificate: bytes,
         role: KmsRole | None,
         scope: str,
@@ -105,14 +105,16 @@ class Admission:
             scope=scope,
             certificate=certificate,
         )
-        return await self._put(by, Operation.TRUST, identity)
+        return await self._put(by, CoreOperation.TRUST, identity)
 
-    async def revoke(self, by: Caller, digest: str) -> Identity:
+    async def revoke(self, by: KeyServerCaller, digest: str) -> Identity:
         """Answer it with a refusal from now on; ``NotFound``."""
         revoked = msgspec.structs.replace(self._require_identity(digest), revoked=True)
-        return await self._put(by, Operation.DISTRUST, revoked)
+        return await self._put(by, CoreOperation.DISTRUST, revoked)
 
-    async def move(self, by: Caller, digest: str, role: KmsRole | None, scope: str) -> Identity:
+    async def move(
+        self, by: KeyServerCaller, digest: str, role: KmsRole | None, scope: str
+    ) -> Identity:
         """Give it another role, another scope, or both; what is None or empty stays.
         ``NotFound``."""
         identity = self._require_identity(digest)
@@ -122,7 +124,7 @@ class Admission:
         moved = msgspec.structs.replace(
             identity, role=role or identity.role, scope=scope or identity.scope
         )
-        return await self._put(by, Operation.MOVE_IDENTITY, moved)
+        return await self._put(by, CoreOperation.MOVE_IDENTITY, moved)
 
     def _require_identity(self, digest: str) -> Identity:
         identity = self._by_digest.get(digest)
@@ -130,7 +132,9 @@ class Admission:
             raise NotFound(f"there is no identity {digest[:64]}")
         return identity
 
-    async def _put(self, by: Caller, operation: Operation, identity: Identity) -> Identity:
+    async def _put(
+        self, by: KeyServerCaller, operation: CoreOperation, identity: Identity
+    ) -> Identity:
         """No change, no row, when it is as it was."""
         known = self._by_digest.get(identity.digest)
         if known is not None and msgspec.structs.replace(identity, changed=known.changed) == known:

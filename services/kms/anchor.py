@@ -69,7 +69,7 @@ class RolledBack(Exception):
 
 
 class AnchorKeeper:
-    """Keeps the anchor up with the trail; a ``Witness`` of the commits.
+    """Keeps the anchor up with the trail; a ``CommitWitness`` of the commits.
 
     One anchor is written at a time: changes that are committed meanwhile share the next one. A
     disk or a TPM that refuses keeps no change from being answered, for the change itself is
@@ -171,12 +171,12 @@ class AnchorKeeper:
     # ---- a witness of the commits --------------------------------------------------------------
 
     def handle_commit(self, written: Written) -> None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
         if written.end is not None and written.end.sequence > self._latest.sequence:
             self._latest = written.end
 
     def confirm(self, written: Written) -> Awaitable[None] | None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
         if written.end is None or not written.changed:
             return None
         self._due = max(self._due, written.end.sequence)

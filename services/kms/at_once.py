@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from protocol.terms import KeyId
 from services.kms import access
-from services.kms.access import Caller
-from services.kms.core import Core
-from services.kms.making import Over, Wanted
-from services.kms.operations import Create, GotKey, Operation
+from services.kms.access import KeyServerCaller
+from services.kms.core import KeyServerCore
+from services.kms.making import NewKeyOrder, Over
+from services.kms.operations import CoreOperation, Create, GotKey
 
 
-def get_at_once(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
+def get_at_once(core: KeyServerCore, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
     """What ``core.process`` would give for a Get of this key alone, in clear; None, and nothing
     happened, when it is to be processed."""
     readings = core.readings
@@ -19,12 +19,12 @@ def get_at_once(core: Core, caller: Caller, key_id: KeyId) -> GotKey | None:
     return readings.at_once(caller, key_id)
 
 
-def making(core: Core, caller: Caller, request: Create, over: Over) -> bool:
+def making(core: KeyServerCore, caller: KeyServerCaller, request: Create, over: Over) -> bool:
     """Have the key made that ``core.process`` would make for this request alone, which has no
     attributes and no flaw. False, and nothing happened, when it is to be processed."""
     if not core.alone or not core.caught_up.is_set() or core.rejections.judges(caller):
         return False
-    if access.refuse(caller, Operation.CREATE) is not None or not core.mint.unheard:
+    if access.refuse(caller, CoreOperation.CREATE) is not None or not core.mint.unheard:
         return False
-    core.commits.add(Wanted(caller, request, over))
+    core.commits.add(NewKeyOrder(caller, request, over))
     return True

@@ -54,7 +54,7 @@ from protocol.errors import (
 )
 from protocol.terms import KmipState
 from services.kms import implied
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 
 NAME: Final = "Name"
 ACTIVATION, DEACTIVATION = "Activation Date", "Deactivation Date"
@@ -78,7 +78,7 @@ _DATE: Final = (int, float)
 _CUSTOM: Final = (str, int, bool, Typed, Structure)
 
 
-class Rule(msgspec.Struct, frozen=True):
+class AttributeRule(msgspec.Struct, frozen=True):
     """What a client may do with an attribute.
 
     ``kinds`` of its values. ``once``: it does not change when it is set. ``until``: the states in
@@ -95,28 +95,28 @@ class Rule(msgspec.Struct, frozen=True):
 _EARLY: Final = (KmipState.PRE_ACTIVE,)
 _IN_USE: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE)
 
-RULES: Final[Mapping[str, Rule]] = {
-    NAME: Rule((ObjectName,), many=True),
-    "Alternative Name": Rule((AlternativeName,), many=True),
-    "Object Group": Rule((str,), many=True),
-    "Link": Rule((ObjectLink,), many=True),
-    "Application Specific Information": Rule((ApplicationData,), many=True),
-    "Contact Information": Rule((str,)),
-    "Comment": Rule((str,)),
-    "Description": Rule((str,)),
-    "Operation Policy Name": Rule((str,)),
-    PARAMETERS: Rule((CryptographicParameters,), many=True),
-    LIMITS: Rule((UsageLimits,)),
-    ACTIVATION: Rule(_DATE, deletable=False, until=_EARLY),
-    PROCESS_START: Rule(_DATE, deletable=False, until=_EARLY),
-    PROTECT_STOP: Rule(_DATE, deletable=False, until=_IN_USE),
-    DEACTIVATION: Rule(_DATE, deletable=False, until=_IN_USE),
-    implied.MADE: Rule(_DATE, deletable=False, once=True),
-    implied.GENERATOR: Rule((RandomNumberGenerator,), deletable=False, once=True),
-    implied.SENSITIVE: Rule((bool,), deletable=False),
-    implied.EXTRACTABLE: Rule((bool,), deletable=False),
+RULES: Final[Mapping[str, AttributeRule]] = {
+    NAME: AttributeRule((ObjectName,), many=True),
+    "Alternative Name": AttributeRule((AlternativeName,), many=True),
+    "Object Group": AttributeRule((str,), many=True),
+    "Link": AttributeRule((ObjectLink,), many=True),
+    "Application Specific Information": AttributeRule((ApplicationData,), many=True),
+    "Contact Information": AttributeRule((str,)),
+    "Comment": AttributeRule((str,)),
+    "Description": AttributeRule((str,)),
+    "Operation Policy Name": AttributeRule((str,)),
+    PARAMETERS: AttributeRule((CryptographicParameters,), many=True),
+    LIMITS: AttributeRule((UsageLimits,)),
+    ACTIVATION: AttributeRule(_DATE, deletable=False, until=_EARLY),
+    PROCESS_START: AttributeRule(_DATE, deletable=False, until=_EARLY),
+    PROTECT_STOP: AttributeRule(_DATE, deletable=False, until=_IN_USE),
+    DEACTIVATION: AttributeRule(_DATE, deletable=False, until=_IN_USE),
+    implied.MADE: AttributeRule(_DATE, deletable=False, once=True),
+    implied.GENERATOR: AttributeRule((RandomNumberGenerator,), deletable=False, once=True),
+    implied.SENSITIVE: AttributeRule((bool,), deletable=False),
+    implied.EXTRACTABLE: AttributeRule((bool,), deletable=False),
 }
-CUSTOM_RULE: Final = Rule(_CUSTOM, many=True)
+CUSTOM_RULE: Final = AttributeRule(_CUSTOM, many=True)
 _COLUMNS: Final = {ACTIVATION: "activation_date", DEACTIVATION: "deactivation_date"}
 _NOT_AFTER: Final = (
     (ACTIVATION, DEACTIVATION),
@@ -165,7 +165,7 @@ def pack(held: Mapping[str, Stamped]) -> bytes:
 # ---- reading ------------------------------------------------------------------------------
 
 
-def of(row: KeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
+def of(row: StoredKeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
     """The attributes of the key with these names, in that order; all of them for none.
 
     A name that the key does not have adds nothing, whoever made it up.
@@ -176,25 +176,25 @@ def of(row: KeyRow, names: Sequence[str] = ()) -> tuple[Attribute, ...]:
     return tuple([one for name in chosen for one in _instances(row, held, name)])
 
 
-def names(row: KeyRow) -> tuple[str, ...]:
+def names(row: StoredKeyRow) -> tuple[str, ...]:
     """The name of each attribute that the key has, once."""
     return tuple(dict.fromkeys(attribute.name for attribute in of(row)))
 
 
-def like(row: KeyRow, attribute: Attribute) -> Attribute | None:
+def like(row: StoredKeyRow, attribute: Attribute) -> Attribute | None:
     """The instance with that name and value; None when there is none."""
     there = _instances(row, unpack(row.attributes), attribute.name)
     alike = [one for one in there if key_of(one.value) == key_of(attribute.value)]
     return alike[0] if alike else None
 
 
-def single(row: KeyRow, name: str) -> Value | None:
+def single(row: StoredKeyRow, name: str) -> Value | None:
     """The value of an attribute that has one instance; None when it is not there."""
     found = _instances(row, unpack(row.attributes), name)
     return found[0].value if found else None
 
 
-def granted_scopes(row: KeyRow) -> frozenset[str]:
+def granted_scopes(row: StoredKeyRow) -> frozenset[str]:
     """The scopes to which the key was granted, beside its own."""
     return _granted_scopes(row.attributes) if _GRANTED in row.attributes else frozenset()
 
@@ -205,12 +205,12 @@ def _granted_scopes(packed: bytes) -> frozenset[str]:
     return frozenset(str(value) for _, value in held.instances) if held else frozenset()
 
 
-def protect_stop(row: KeyRow) -> float | None:
+def protect_stop(row: StoredKeyRow) -> float | None:
     """When the key protects no more, in Unix seconds."""
     return _date(row, PROTECT_STOP)
 
 
-def _instances(row: KeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
+def _instances(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Attribute, ...]:
     if name in implied.NAMES:
         value = implied.value(row, held, name)
         return () if value is None else (Attribute(name=name, value=value),)
@@ -221,7 +221,7 @@ def _instances(row: KeyRow, held: Mapping[str, Stamped], name: str) -> tuple[Att
     return ()
 
 
-def format_of(row: KeyRow) -> str:
+def format_of(row: StoredKeyRow) -> str:
     """The format in which the material came, or raw."""
     if _DIGEST not in row.attributes:  # sooner than to read them all
         return RAW
@@ -233,8 +233,8 @@ def format_of(row: KeyRow) -> str:
 
 
 def with_template(
-    row: KeyRow, given: Iterable[Attribute], at: float, by: str, *, brought: bool
-) -> KeyRow:
+    row: StoredKeyRow, given: Iterable[Attribute], at: float, by: str, *, brought: bool
+) -> StoredKeyRow:
     """A new key with the attributes of its template; ``brought``: by its client, not made here."""
     said: dict[str, Value] = {}
     given = given if brought else _without_generators(given)
@@ -246,7 +246,9 @@ def with_template(
             elif attribute.name in said:
                 raise IllegalOperation(f"{attribute.name} is said twice")
             else:
-                said[attribute.name] = _check_value(Rule(kinds), attribute.name, attribute.value)
+                said[attribute.name] = _check_value(
+                    AttributeRule(kinds), attribute.name, attribute.value
+                )
         except IllegalOperation as error:
             raise InvalidField(str(error)) from None  # said twice in one template
     held = unpack(row.attributes)  # none of these is in it, for no client adds them
@@ -265,7 +267,7 @@ def _without_generators(given: Iterable[Attribute]) -> list[Attribute]:
     return [one for one in given if one.name != implied.GENERATOR]
 
 
-def mark_served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
+def mark_served(row: StoredKeyRow, at: float, by: str, *, unheard: bool) -> StoredKeyRow:
     """The row when its material has been given; the same row when it had been before.
 
     ``unheard``: nobody has ever seen the key as fresh.
@@ -279,7 +281,7 @@ def mark_served(row: KeyRow, at: float, by: str, *, unheard: bool) -> KeyRow:
     return msgspec.structs.replace(row, attributes=pack(held))
 
 
-def is_fresh(row: KeyRow) -> bool:
+def is_fresh(row: StoredKeyRow) -> bool:
     """Whether its material was given to nobody yet."""
     return _is_fresh(row.attributes)
 
@@ -291,8 +293,8 @@ def _is_fresh(packed: bytes) -> bool:
 
 
 def add_attribute(
-    row: KeyRow, attribute: Attribute, at: float, by: str
-) -> tuple[KeyRow, Attribute]:
+    row: StoredKeyRow, attribute: Attribute, at: float, by: str
+) -> tuple[StoredKeyRow, Attribute]:
     """The row with a new instance, and that instance with its index."""
     name = attribute.name
     rule = _rule(row, name, at)
@@ -311,8 +313,8 @@ def add_attribute(
 
 
 def modify_attribute(
-    row: KeyRow, attribute: Attribute, at: float, by: str
-) -> tuple[KeyRow, Attribute]:
+    row: StoredKeyRow, attribute: Attribute, at: float, by: str
+) -> tuple[StoredKeyRow, Attribute]:
     """The row with another value in an instance that it has, and that instance."""
     name = attribute.name
     rule = _rule(row, name, at, unknown=InvalidField)
@@ -329,8 +331,8 @@ def modify_attribute(
 
 
 def delete_attribute(
-    row: KeyRow, name: str, index: int, at: float, by: str
-) -> tuple[KeyRow, Attribute]:
+    row: StoredKeyRow, name: str, index: int, at: float, by: str
+) -> tuple[StoredKeyRow, Attribute]:
     """The row without an instance, and what that was."""
     rule = _rule(row, name, at, unknown=ItemNotFound)
     there = _instances(row, unpack(row.attributes), name)
@@ -348,8 +350,8 @@ def _instance(there: Sequence[Attribute], name: str, index: int) -> Attribute:
 
 
 def _rule(
-    row: KeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
-) -> Rule:
+    row: StoredKeyRow, name: str, at: float, *, unknown: type[ProductError] = PermissionDenied
+) -> AttributeRule:
     """The rule of an attribute that may be set at this time; else its refusal.
 
     ``unknown``: for a name that no key here has (KMIP 1.4 sections 11.15 to 11.17).
@@ -373,12 +375,12 @@ def _rule(
     return rule
 
 
-def _date(row: KeyRow, name: str) -> float | None:
+def _date(row: StoredKeyRow, name: str) -> float | None:
     value = single(row, name)
     return value if isinstance(value, float) else None
 
 
-def _check_value(rule: Rule, name: str, value: Value) -> Value:
+def _check_value(rule: AttributeRule, name: str, value: Value) -> Value:
     if type(value) not in rule.kinds:
         raise InvalidField(f"{name}: that is no value of its type")
     if name == GRANTED_SCOPE and (not isinstance(value, str) or name_rules.SCOPE.fault(value)):
@@ -409,8 +411,8 @@ def _fits(value: Value) -> bool:
 
 
 def _with_instances(
-    row: KeyRow, name: str, instances: Sequence[Attribute], at: float, by: str
-) -> KeyRow:
+    row: StoredKeyRow, name: str, instances: Sequence[Attribute], at: float, by: str
+) -> StoredKeyRow:
     changes: dict[str, object] = {"last_change_date": at}
     column = _COLUMNS.get(name)
     if column is not None:
@@ -431,8 +433,8 @@ def _with_instances(
 
 
 def stamp(
-    row: KeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
-) -> KeyRow:
+    row: StoredKeyRow, name: str, instances: tuple[tuple[int, Value], ...], at: float, by: str
+) -> StoredKeyRow:
     """The row with these instances under that name, whoever may set it (rule 5)."""
     held = unpack(row.attributes)
     if name in held:

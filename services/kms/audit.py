@@ -25,7 +25,7 @@ from protocol.errors import CryptographicFailure
 from protocol.terms import KeyId, ResultReason
 from services.kms import cuts, several
 from services.kms.master import Vault
-from services.kms.operations import AuditRecord, Operation
+from services.kms.operations import AuditRecord, CoreOperation
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS audit (
@@ -50,25 +50,27 @@ SCHEMA: Final = (
 
 CHANGING: Final = frozenset(
     {
-        Operation.CREATE,
-        Operation.REGISTER,
-        Operation.ADD_ATTRIBUTE,
-        Operation.MODIFY_ATTRIBUTE,
-        Operation.DELETE_ATTRIBUTE,
-        Operation.ACTIVATE,
-        Operation.REVOKE,
-        Operation.DESTROY,
-        Operation.RE_KEY,
-        Operation.GET_USAGE_ALLOCATION,
-        Operation.DATE_REACHED,
-        Operation.SERVE,
-        Operation.REPLICATE,
+        CoreOperation.CREATE,
+        CoreOperation.REGISTER,
+        CoreOperation.ADD_ATTRIBUTE,
+        CoreOperation.MODIFY_ATTRIBUTE,
+        CoreOperation.DELETE_ATTRIBUTE,
+        CoreOperation.ACTIVATE,
+        CoreOperation.REVOKE,
+        CoreOperation.DESTROY,
+        CoreOperation.RE_KEY,
+        CoreOperation.GET_USAGE_ALLOCATION,
+        CoreOperation.DATE_REACHED,
+        CoreOperation.SERVE,
+        CoreOperation.REPLICATE,
     }
 )
-ADMITTING: Final = frozenset({Operation.TRUST, Operation.DISTRUST, Operation.MOVE_IDENTITY})
+ADMITTING: Final = frozenset(
+    {CoreOperation.TRUST, CoreOperation.DISTRUST, CoreOperation.MOVE_IDENTITY}
+)
 """Operations that change an identity."""
 
-WRITTEN: Final = CHANGING | {Operation.GET, Operation.ENCRYPT, Operation.DECRYPT}
+WRITTEN: Final = CHANGING | {CoreOperation.GET, CoreOperation.ENCRYPT, CoreOperation.DECRYPT}
 """Operations that are written down also when they succeed."""
 
 SUCCESS: Final = "Success"
@@ -103,7 +105,7 @@ class AuditEntry(msgspec.Struct, frozen=True, gc=False):
 
     who: str
     scope: str
-    operation: Operation
+    operation: CoreOperation
     key_id: str
     reason: ResultReason | None = None
     times: int = 1
@@ -136,7 +138,7 @@ class Appending(Protocol):
         ...
 
 
-class Trail:
+class AuditTrail:
     """The trail in one transaction: messages append to it in order, and its end is written once."""
 
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
@@ -270,8 +272,8 @@ def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Sub
     )
     changed = {operation.value: subjects.keys for operation in CHANGING}
     changed |= {operation.value: subjects.identities for operation in ADMITTING}
-    changed[Operation.REJECT.value] = subjects.rejections
-    changed[Operation.END_REJECTION.value] = subjects.ended
+    changed[CoreOperation.REJECT.value] = subjects.rejections
+    changed[CoreOperation.END_REJECTION.value] = subjects.ended
     sha256, encode = hashlib.sha256, _encode
     for found in rows:
         expected += 1
@@ -314,7 +316,7 @@ def count_gets_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -
     """How often the key was given since a time, in Unix seconds of this server's clock."""
     found = connection.execute(
         "SELECT count(*) FROM audit WHERE key_id = ? AND at >= ? AND operation = ? AND result = ?",
-        (key_id, at, Operation.GET.value, SUCCESS),
+        (key_id, at, CoreOperation.GET.value, SUCCESS),
     )
     return int(found.fetchone()[0])
 

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from protocol.errors import CryptographicFailure, InvalidField, ItemNotFound, ProductError
 from protocol.terms import KeyId
 from services.kms import access, audit, checking, describing, operations
-from services.kms.commits import Done
+from services.kms.commits import DoneMessage
 from services.kms.dating import DatesCome
-from services.kms.operations import Operation, Request, Response
+from services.kms.operations import CoreOperation, CoreRequest, Response
 from services.kms.performing import perform
 from services.kms.work import START, Refusal, Work
 
@@ -49,7 +49,9 @@ class Ran(NamedTuple):
     handed: Handed
 
 
-def all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[Response, ...]]:
+def all_or_nothing(
+    work: Work, requests: Sequence[CoreRequest[Any]]
+) -> DoneMessage[tuple[Response, ...]]:
     """All requests of a message, or the error of the first that fails, written down: of each key
     that the first one names, for nothing of the message happened."""
     try:
@@ -58,13 +60,13 @@ def all_or_nothing(work: Work, requests: Sequence[Request[Any]]) -> Done[tuple[R
         refusal = ended if isinstance(ended, Refusal) else Refusal(ended, work.caller.scope)
         nothing = work.anew()
         note(nothing, requests[0], refusal)
-        return Done(refusal.error, nothing.write())
-    return Done(responses, work.write())
+        return DoneMessage(refusal.error, nothing.write())
+    return DoneMessage(responses, work.write())
 
 
 def run(
-    option: Continuation, handed: Handed, work: Work, requests: Sequence[Request[Any]]
-) -> Done[Ran]:
+    option: Continuation, handed: Handed, work: Work, requests: Sequence[CoreRequest[Any]]
+) -> DoneMessage[Ran]:
     """Do the items in order, inside of one transaction, with what was ``handed`` on to them."""
     items: list[Item] = []
     start = START._replace(placeholder=handed.placeholder)
@@ -82,10 +84,10 @@ def run(
             items.append(Item(error=refusal.error))
             if option is not Continuation.CONTINUE:
                 break
-    return Done(Ran(tuple(items), Handed(work.placeholder)), work.write())
+    return DoneMessage(Ran(tuple(items), Handed(work.placeholder)), work.write())
 
 
-def _perform_item(work: Work, request: Request[Any], *, alone: bool) -> Response:
+def _perform_item(work: Work, request: CoreRequest[Any], *, alone: bool) -> Response:
     scope = work.caller.scope
     flaw = checking.flaw(request)
     if flaw is not None:
@@ -95,52 +97,54 @@ def _perform_item(work: Work, request: Request[Any], *, alone: bool) -> Response
         if isinstance(request, operations.NewKey):
             next(work.fresh)  # it is not for those after it
         raise Refusal(refused, scope)
-    if type(request) is operations.QueryAudit and not alone:
+    if type(request) is operations.QueryAuditTrail and not alone:
         raise Refusal(InvalidField("Query Audit is no part of a batch"), scope)
     if request.needs_placeholder and not work.placeholder:
         raise Refusal(ItemNotFound("no object was named, made or found before"), scope)
     return perform(work, request)
 
 
-def note(work: Work, request: Request[Any], refusal: Refusal) -> None:
+def note(work: Work, request: CoreRequest[Any], refusal: Refusal) -> None:
     """Write a refusal down, for each key that the request names, or means by the placeholder."""
     if request.operation in audit.WRITTEN:
         for key_id in _ids_of(request) or (work.placeholder,):
             work.note(request.operation, key_id, refusal.scope, refusal.error.reason)
 
 
-class Asked(NamedTuple):
+class KeyDemand(NamedTuple):
     """An operation, and the key that it names; None: a new one, one made before, or none.
 
     ``placeholder``: it means the key that one before it has found. ``found``: what finds one.
     ``role``: what a role has to have for it, None: this operation.
     """
 
-    operation: Operation
+    operation: CoreOperation
     key_id: KeyId | None = None
     placeholder: bool = False
-    found: operations.Locate | None = None
-    role: Operation | None = None
+    found: operations.LocateObjects | None = None
+    role: CoreOperation | None = None
 
 
-def list_asked(requests: Sequence[Request[Any]]) -> list[Asked]:
+def list_asked(requests: Sequence[CoreRequest[Any]]) -> list[KeyDemand]:
     """What these ask for, key by key; a key that leaves wrapped has another one encrypt."""
-    asked: list[Asked] = []
+    asked: list[KeyDemand] = []
     for request in requests:
         if request.needs_placeholder:
-            asked.append(Asked(request.operation, placeholder=True))
-        elif isinstance(request, operations.Locate):
-            asked.append(Asked(request.operation, found=request))
+            asked.append(KeyDemand(request.operation, placeholder=True))
+        elif isinstance(request, operations.LocateObjects):
+            asked.append(KeyDemand(request.operation, found=request))
         else:
             ids = _ids_of(request) or ("",)
-            asked += [Asked(request.operation, KeyId(key_id) if key_id else None) for key_id in ids]
+            asked += [
+                KeyDemand(request.operation, KeyId(key_id) if key_id else None) for key_id in ids
+            ]
         if isinstance(request, operations.Get) and request.wrapping is not None:
             under = request.wrapping.key_id
-            asked.append(Asked(Operation.ENCRYPT, under, role=Operation.GET))
+            asked.append(KeyDemand(CoreOperation.ENCRYPT, under, role=CoreOperation.GET))
     return asked
 
 
-def judge_requests(work: Work, asked: Sequence[Asked]) -> Done[None]:
+def judge_requests(work: Work, asked: Sequence[KeyDemand]) -> DoneMessage[None]:
     """The first refusal of a message that another server is to do, written down.
 
     What the caller may not do anyhow, or to a key that it does not see, is that one's to refuse.
@@ -160,24 +164,24 @@ def judge_requests(work: Work, asked: Sequence[Asked]) -> Done[None]:
         except Refusal as refusal:
             if operation in audit.WRITTEN:
                 work.note(operation, key_id or "", refusal.scope, refusal.error.reason)
-            return Done(refusal.error, work.write())
+            return DoneMessage(refusal.error, work.write())
         if one.found is not None and checking.flaw(one.found) is None:
             with suppress(Refusal, DatesCome):
                 describing.locate(work, one.found)
         elif operation in _MAKING:
             work.placeholder = KeyId("")
-    return Done(None)
+    return DoneMessage(None)
 
 
-_MAKING: Final = (Operation.CREATE, Operation.REGISTER, Operation.RE_KEY)
+_MAKING: Final = (CoreOperation.CREATE, CoreOperation.REGISTER, CoreOperation.RE_KEY)
 
 
-def _ids_of(request: Request[Any]) -> tuple[str, ...]:
+def _ids_of(request: CoreRequest[Any]) -> tuple[str, ...]:
     """Ids that the trail has of a request that failed; none for what means the placeholder."""
     match request:
         case operations.ObjectRequest():
             return () if request.unique_identifier is None else (request.unique_identifier,)
-        case operations.Get() | operations.GetAttributes():
+        case operations.Get() | operations.GetObjectAttributes():
             return request.unique_identifiers or ()
         case _:
             return ("",)

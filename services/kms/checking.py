@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from protocol.errors import InvalidField, ProductError
 from services.kms import attributes, kinds, locating, operations
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 
 LIST_LIMIT: Final = 1000
 LOCATE_LIMIT: Final = 10_000
@@ -18,21 +18,21 @@ ITEMS_LIMIT: Final = 1000
 """Items of one message: each looks at what those before it have made."""
 
 
-def check(requests: Sequence[Request[Any]]) -> None:
+def check(requests: Sequence[CoreRequest[Any]]) -> None:
     """``InvalidField`` for the first flaw in a message that is done whole or not at all."""
     made = False
     for request in requests:
         found = flaw(request)
         if found is not None:
             raise found
-        if type(request) is operations.QueryAudit and len(requests) > 1:
+        if type(request) is operations.QueryAuditTrail and len(requests) > 1:
             raise InvalidField("Query Audit is no part of a batch")
-        made = made or isinstance(request, operations.NewKey | operations.Locate)
+        made = made or isinstance(request, operations.NewKey | operations.LocateObjects)
         if request.needs_placeholder and not made:
             raise InvalidField(f"{request.operation} names no key, and none was created before")
 
 
-def flaw(request: Request[Any]) -> ProductError | None:
+def flaw(request: CoreRequest[Any]) -> ProductError | None:
     """What is wrong with a request as such; None when nothing is."""
     check_one = _CHECKS.get(type(request))
     if check_one is None:
@@ -53,7 +53,7 @@ def _check_kind(request: operations.NewKey) -> None:
         raise InvalidField(text)
 
 
-def _check_revocation(request: operations.Revoke) -> None:
+def _check_revocation(request: operations.RevokeObject) -> None:
     if len(request.message) > attributes.MESSAGE_LIMIT:
         raise InvalidField(f"a revocation's message: {attributes.MESSAGE_LIMIT} characters at most")
     if request.occurred is not None:
@@ -66,28 +66,28 @@ def check_limit(limit: int, most: int = LIST_LIMIT) -> None:
         raise InvalidField(f"limit {limit}: 1 to {most}")
 
 
-def _check_locate(request: operations.Locate) -> None:
+def _check_locate(request: operations.LocateObjects) -> None:
     check_limit(request.maximum_items, LOCATE_LIMIT)
     if not 0 <= request.offset_items < 2**31:
         raise InvalidField(f"offset {request.offset_items}: 0 or above")
     locating.check(request.attributes)
 
 
-def _check_audit(request: operations.QueryAudit) -> None:
+def _check_audit(request: operations.QueryAuditTrail) -> None:
     check_limit(request.maximum_items)
     if not 0 <= request.after < 2**63:
         raise InvalidField("after: a row number is meant")
 
 
-def _refuse(request: operations.Unread) -> None:
+def _refuse(request: operations.UnreadRequest) -> None:
     raise request.error
 
 
-_CHECKS: Final[dict[type[Request[Any]], Callable[[Any], None]]] = {
+_CHECKS: Final[dict[type[CoreRequest[Any]], Callable[[Any], None]]] = {
     operations.Create: _check_kind,
     operations.Register: _check_kind,
-    operations.Revoke: _check_revocation,
-    operations.Locate: _check_locate,
-    operations.QueryAudit: _check_audit,
-    operations.Unread: _refuse,
+    operations.RevokeObject: _check_revocation,
+    operations.LocateObjects: _check_locate,
+    operations.QueryAuditTrail: _check_audit,
+    operations.UnreadRequest: _refuse,
 }

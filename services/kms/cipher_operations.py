@@ -10,10 +10,10 @@ from typing import ClassVar
 from protocol.attributes import CryptographicParameters
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.operations import ObjectRequest, Operation, Response
+from services.kms.operations import CoreOperation, ObjectRequest, Response
 
 
-class Encrypted(Response, frozen=True, kw_only=True):
+class EncryptedData(Response, frozen=True, kw_only=True):
     """Ciphertext and tag, empty in a mode that has none; ``iv`` when the server has drawn it."""
 
     unique_identifier: KeyId
@@ -22,14 +22,14 @@ class Encrypted(Response, frozen=True, kw_only=True):
     tag: bytes
 
 
-class Encrypt(ObjectRequest[Encrypted], frozen=True, kw_only=True):
+class EncryptData(ObjectRequest[EncryptedData], frozen=True, kw_only=True):
     """In a mode of AES (KMIP 1.4 section 4.29).
 
     ``parameters`` None: those that are an attribute of the key. ``iv`` None is right with Random
     IV, when it is ``drawn`` by the core, and in a mode that has none.
     """
 
-    operation: ClassVar[Operation] = Operation.ENCRYPT
+    operation: ClassVar[CoreOperation] = CoreOperation.ENCRYPT
     parameters: CryptographicParameters | None = None
     data: KeyMaterial
     iv: bytes | None = None
@@ -37,17 +37,17 @@ class Encrypt(ObjectRequest[Encrypted], frozen=True, kw_only=True):
     drawn: bytes = b""
 
 
-class Decrypted(Response, frozen=True, kw_only=True):
+class DecryptedData(Response, frozen=True, kw_only=True):
     """The clear data."""
 
     unique_identifier: KeyId
     data: KeyMaterial
 
 
-class Decrypt(ObjectRequest[Decrypted], frozen=True, kw_only=True):
+class DecryptData(ObjectRequest[DecryptedData], frozen=True, kw_only=True):
     """The way back (KMIP 1.4 section 4.30); an ``iv`` or a ``tag`` that is empty is none."""
 
-    operation: ClassVar[Operation] = Operation.DECRYPT
+    operation: ClassVar[CoreOperation] = CoreOperation.DECRYPT
     parameters: CryptographicParameters | None = None
     data: bytes
     iv: bytes

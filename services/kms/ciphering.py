@@ -17,16 +17,16 @@ from protocol.errors import (
 )
 from protocol.secret import KeyMaterial
 from services.kms import attributes, modes, states, usage
-from services.kms.cipher_operations import Decrypt, Decrypted, Encrypt, Encrypted
-from services.kms.keyrow import KeyRow
+from services.kms.cipher_operations import DecryptData, DecryptedData, EncryptData, EncryptedData
+from services.kms.keyrow import StoredKeyRow
 from services.kms.work import Work
 
 _DEFAULT: Final = CryptographicParameters(block_cipher_mode="GCM")
 _ENCRYPT, _DECRYPT = 4, 8  # bits of a usage mask
 
 
-def encrypt(work: Work, request: Encrypt) -> Encrypted:
-    """See ``Encrypt``; ``drawn`` of the work is the nonce that the server gives."""
+def encrypt(work: Work, request: EncryptData) -> EncryptedData:
+    """See ``EncryptData``; ``drawn`` of the work is the nonce that the server gives."""
     row = work.object(request)
     stop = attributes.single(row, attributes.PROTECT_STOP)
     if not row.usage_mask & _ENCRYPT:
@@ -51,7 +51,7 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
     except ProductError as error:
         raise work.refusal(error, row) from None
     work.note(request.operation, row.key_id, row.scope)
-    return Encrypted(
+    return EncryptedData(
         unique_identifier=row.key_id,
         data=data,
         iv=drawn or None,
@@ -59,8 +59,8 @@ def encrypt(work: Work, request: Encrypt) -> Encrypted:
     )
 
 
-def decrypt(work: Work, request: Decrypt) -> Decrypted:
-    """See ``Decrypt``."""
+def decrypt(work: Work, request: DecryptData) -> DecryptedData:
+    """See ``DecryptData``."""
     row = work.object(request)
     start = attributes.single(row, attributes.PROCESS_START)
     if not row.usage_mask & _DECRYPT:
@@ -78,21 +78,23 @@ def decrypt(work: Work, request: Decrypt) -> Decrypted:
     except ProductError as error:
         raise work.refusal(error, row) from None
     work.note(request.operation, row.key_id, row.scope)
-    return Decrypted(unique_identifier=row.key_id, data=data)
+    return DecryptedData(unique_identifier=row.key_id, data=data)
 
 
 def _date(value: object) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _parameters(row: KeyRow, asked: CryptographicParameters | None) -> CryptographicParameters:
+def _parameters(
+    row: StoredKeyRow, asked: CryptographicParameters | None
+) -> CryptographicParameters:
     if asked is not None:
         return asked
     own = attributes.single(row, attributes.PARAMETERS)
     return own if isinstance(own, CryptographicParameters) else _DEFAULT
 
 
-def _key(work: Work, row: KeyRow, parameters: CryptographicParameters) -> KeyMaterial:
+def _key(work: Work, row: StoredKeyRow, parameters: CryptographicParameters) -> KeyMaterial:
     if parameters.cryptographic_algorithm not in (None, row.algorithm):
         raise InvalidField(f"the parameters are not of a key for {row.algorithm}")
     material = work.material(row)

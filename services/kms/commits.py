@@ -22,11 +22,11 @@ import msgspec
 
 from protocol.errors import ProductError
 from services.kms import audit, making, store
-from services.kms.audit import Trail, TrailEnd
-from services.kms.kept import NONE, Kept, Touched
-from services.kms.making import Making, Wanted
+from services.kms.audit import AuditTrail, TrailEnd
+from services.kms.kept import NONE, RowCache, Touched
+from services.kms.making import Making, NewKeyOrder
 from services.kms.master import Vault
-from services.kms.unwritten import Load, Unwritten
+from services.kms.unwritten import TrailLoad, Unwritten
 from services.kms.work import Written, together
 from services.runtime.incarnation import NodeDown
 from services.runtime.ports import Database
@@ -40,7 +40,7 @@ PATIENCE: Final = 3
 """Steps that bring no new key, before those go that came while others were on their way."""
 
 
-class Done(msgspec.Struct, Generic[T], frozen=True):
+class DoneMessage(msgspec.Struct, Generic[T], frozen=True):
     """What came of a message, and what it has written.
 
     ``unsettled``: it is committed, but this kept a witness from learning it.
@@ -51,7 +51,7 @@ class Done(msgspec.Struct, Generic[T], frozen=True):
     unsettled: OSError | None = None
 
 
-class Witness(Protocol):
+class CommitWitness(Protocol):
     """Who has to know of a change before it is answered."""
 
     def handle_commit(self, written: Written) -> None:
@@ -70,12 +70,12 @@ class _Message:
 
     def __init__(
         self,
-        run: Callable[[sqlite3.Connection, Trail], Done[Any]],
+        run: Callable[[sqlite3.Connection, AuditTrail], DoneMessage[Any]],
         over: Callable[[], None],
         touches: Touched = (),
     ) -> None:
         self.run, self.over, self.touches = run, over, touches
-        self.done: Done[Any] | None = None
+        self.done: DoneMessage[Any] | None = None
         self.error: BaseException | None = None
 
     def end(self, error: BaseException | None = None) -> None:
@@ -101,7 +101,12 @@ class _NewKeys(_Message):
     again_is_safe = True
 
     def __init__(
-        self, commits: Commits, wanted: list[Wanted], made: list[Making], *, again: bool = False
+        self,
+        commits: Commits,
+        wanted: list[NewKeyOrder],
+        made: list[Making],
+        *,
+        again: bool = False,
     ) -> None:
         super().__init__(self._write, self._tell)
         self.commits, self.wanted, self.made, self.again = commits, wanted, made, again
@@ -117,12 +122,12 @@ class _NewKeys(_Message):
         pairs = zip(self.wanted, made, strict=True)
         return [_NewKeys(self.commits, [one], row, again=True) for one, row in pairs]
 
-    def _write(self, connection: sqlite3.Connection, trail: Trail) -> Done[None]:
+    def _write(self, connection: sqlite3.Connection, trail: AuditTrail) -> DoneMessage[None]:
         left, vault = self.made, self.commits.vault
         if self.again:
             left = [one for one in left if not store.find(connection, vault, one.row.key_id)]
         keys = making.write(connection, trail, vault, left)
-        return Done(None, Written(trail.end(), changed=True, keys=keys))
+        return DoneMessage(None, Written(trail.end(), changed=True, keys=keys))
 
     def _tell(self) -> None:
         error = self.error
@@ -146,7 +151,7 @@ class Commits:
     ``witnesses`` may be added until the first message, and ``strike`` set, which makes new keys.
     """
 
-    strike: Callable[[Sequence[Wanted]], list[Making]]
+    strike: Callable[[Sequence[NewKeyOrder]], list[Making]]
 
     def __init__(
         self,
@@ -155,15 +160,15 @@ class Commits:
         background: Callable[[str, Coroutine[Any, Any, None]], None],
     ) -> None:
         self._database, self.vault, self._background = database, vault, background
-        self.witnesses: list[Witness] = []
-        self.unwritten, self.kept = Unwritten(), Kept()
+        self.witnesses: list[CommitWitness] = []
+        self.unwritten, self.kept = Unwritten(), RowCache()
         self._gathered: list[_Message] = []
         self._new = 0  # keys among them
         self._carrying = False  # a group with new keys: others follow it
 
     async def make(
-        self, run: Callable[[sqlite3.Connection, Trail], Done[T]], touches: Touched = ()
-    ) -> Done[T]:
+        self, run: Callable[[sqlite3.Connection, AuditTrail], DoneMessage[T]], touches: Touched = ()
+    ) -> DoneMessage[T]:
         """Run ``run`` in a transaction; return when all who have to know of it do. ``touches``:
         keys that it may change.
 
@@ -178,7 +183,7 @@ class Commits:
         await over.wait()
         if message.error is not None:
             raise message.error
-        done = cast(Done[T], message.done)
+        done = cast(DoneMessage[T], message.done)
         if done.written.changes:
             # Each for itself: the peer may wait for one of them before it answers for another.
             try:
@@ -187,7 +192,7 @@ class Commits:
                 return msgspec.structs.replace(done, unsettled=error)
         return done
 
-    def add(self, new: Wanted) -> None:
+    def add(self, new: NewKeyOrder) -> None:
         """Have a new key written, behind what was asked before; it is told when that is over."""
         last = self._gathered[-1] if self._gathered else None
         self._new += 1
@@ -307,12 +312,12 @@ class Commits:
 
     def _run(
         self,
-        loads: Sequence[Load],
+        loads: Sequence[TrailLoad],
         group: Sequence[_Message],
         ends: list[TrailEnd],
         connection: sqlite3.Connection,
-    ) -> list[Done[Any]]:
-        trail = Trail(connection, self.vault)
+    ) -> list[DoneMessage[Any]]:
+        trail = AuditTrail(connection, self.vault)
         for load in loads:  # at once: a message may look them up
             load.write(connection, trail)
         done = [message.run(connection, trail) for message in group]
@@ -321,7 +326,7 @@ class Commits:
         return done
 
     def _finish_group(
-        self, loads: Sequence[Load], group: Sequence[_Message], done: list[Done[Any]]
+        self, loads: Sequence[TrailLoad], group: Sequence[_Message], done: list[DoneMessage[Any]]
     ) -> None:
         self.unwritten.record_commit(loads)
         for message, one in zip(group, done, strict=True):
@@ -339,7 +344,7 @@ class Commits:
 
     def _answer(self, group: Sequence[_Message]) -> Coroutine[Any, Any, None] | None:
         """Let those go on that wait for nobody else; what is over when the others are settled."""
-        waiting: list[tuple[_Message, Done[Any]]] = []
+        waiting: list[tuple[_Message, DoneMessage[Any]]] = []
         for message in group:
             done = message.done
             if done is None or not done.written.changed or done.written.changes:
@@ -359,10 +364,10 @@ class Commits:
 
     async def _when_settled(
         self,
-        waiting: Sequence[tuple[_Message, Done[Any]]],
+        waiting: Sequence[tuple[_Message, DoneMessage[Any]]],
         written: Written,
         first: Awaitable[None],
-        others: Iterator[Witness],
+        others: Iterator[CommitWitness],
     ) -> None:
         error: BaseException | None = None
         try:
@@ -381,7 +386,7 @@ class Commits:
         await _wait_for_witnesses(self.witnesses, written)
 
 
-async def _wait_for_witnesses(witnesses: Iterable[Witness], written: Written) -> None:
+async def _wait_for_witnesses(witnesses: Iterable[CommitWitness], written: Written) -> None:
     for witness in witnesses:
         left = witness.confirm(written)
         if left is not None:

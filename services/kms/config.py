@@ -48,7 +48,7 @@ class Replication(StrEnum):
     FORWARD = "forward"
 
 
-class Door(StrEnum):
+class ClientDoor(StrEnum):
     """How clients come to a key server of a lab: over the bus, or by KMIP under TLS alone."""
 
     BUS = "bus"
@@ -91,7 +91,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
-    door: Door = Door.BUS
+    door: ClientDoor = ClientDoor.BUS
     audit: Auditing = Auditing.DURABLE
 
     @property
@@ -123,7 +123,7 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):
         raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
-    if made.door is Door.KMIP and len(made.peers) < len(made.identities):
+    if made.door is ClientDoor.KMIP and len(made.peers) < len(made.identities):
         # Who is revoked at that door would have another way in.
         raise InvalidArgument("key server: with door kmip only peers are identities of the bus")
     return made

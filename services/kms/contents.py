@@ -21,7 +21,7 @@ import msgspec
 
 from protocol.terms import KeyId
 from services.kms import store
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
 from services.kms.merging import comparable_part
 
@@ -43,7 +43,7 @@ _NOTHING: Final = bytes(32)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def digest(row: KeyRow) -> bytes:
+def digest(row: StoredKeyRow) -> bytes:
     """Of all that servers which replicate must agree upon about a key."""
     return hashlib.sha256(_encode(comparable_part(row))).digest()
 
@@ -58,7 +58,7 @@ def digests(
 
 def fingerprints(
     connection: sqlite3.Connection, vault: Vault, secret: bytes, after: KeyId, limit: int
-) -> tuple[tuple[KeyRow, str], ...]:
+) -> tuple[tuple[StoredKeyRow, str], ...]:
     """The first keys behind the key ``after`` in order of creation, each with the fingerprint of
     its material under ``secret``, empty for one without."""
     place = store.ordinal(connection, after, None) or 0

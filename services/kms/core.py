@@ -34,24 +34,24 @@ from services.kms import (
     portions,
     store,
 )
-from services.kms.access import Caller
-from services.kms.audit import Appending, AuditEntry, Trail, TrailEnd
-from services.kms.batching import Asked, Continuation, Item
-from services.kms.commits import Commits, Done
+from services.kms.access import KeyServerCaller
+from services.kms.audit import Appending, AuditEntry, AuditTrail, TrailEnd
+from services.kms.batching import Continuation, Item, KeyDemand
+from services.kms.commits import Commits, DoneMessage
 from services.kms.dating import Dates, DatesCome
 from services.kms.ids import Ids
 from services.kms.kept import NONE, Touched, keys_touched_by
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
-from services.kms.merging import Replica, Replicated, Taken
+from services.kms.merging import KeyReplica, Replicated, Taken
 from services.kms.mint import Mint
-from services.kms.operations import Operation, Request, Response
+from services.kms.operations import CoreOperation, CoreRequest, Response
 from services.kms.performing import VERSIONS
 from services.kms.reading import Readings, is_long
 from services.kms.refusals import OWN_ROWS, Allowance, Refusals
-from services.kms.rejections import Rejections
-from services.kms.replication import Change
-from services.kms.unwritten import Changes, Draft
+from services.kms.rejections import RejectionTable
+from services.kms.replication import KeyChange
+from services.kms.unwritten import Changes, TrailDraft
 from services.kms.work import Tell, Work
 from services.runtime.ports import Clock, Database, Rng
 
@@ -59,10 +59,10 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 
-_Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[T]]
+_Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[T]]
 
 
-class Core:
+class KeyServerCore:
     """One key server; its state is the database and the vault. ``commits`` are made for it.
 
     ``tell``: what has changes wait for other servers, None when there are none, and the server is
@@ -95,14 +95,16 @@ class Core:
         self.readings: Readings | None = None
         self.caught_up = asyncio.Event()
         self.handed_on_to: Callable[[], NodeName | None] = _nobody
-        self.rejections = Rejections((), rng)
+        self.rejections = RejectionTable((), rng)
 
-    async def execute(self, caller: Caller, request: Request[R]) -> R:
+    async def execute(self, caller: KeyServerCaller, request: CoreRequest[R]) -> R:
         """Do one operation; raises the ``ProductError`` whose ``reason`` is the Result Reason."""
         [response] = await self.batch(caller, (request,))
         return cast(R, response)
 
-    async def batch(self, caller: Caller, requests: Sequence[Request[Any]]) -> tuple[Response, ...]:
+    async def batch(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]]
+    ) -> tuple[Response, ...]:
         """Do operations in order, all or none; their responses, in that order.
 
         A Create that is a repeat makes nothing, and what follows it in the batch about the same
@@ -112,13 +114,13 @@ class Core:
         asked = [request.operation for request in requests]
         unnamed = [request.operation for request in requests if not request.names_an_object]
         await self.admit(caller, *unnamed)
-        if asked == [Operation.DISCOVER_VERSIONS]:
-            self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
+        if asked == [CoreOperation.DISCOVER_VERSIONS]:
+            self.rejections.check(caller, CoreOperation.DISCOVER_VERSIONS)
             return (operations.Versions(versions=VERSIONS),)  # STD-09: without the store
         return await self._together(caller, requests, batching.all_or_nothing)
 
     async def process(
-        self, caller: Caller, requests: Sequence[Request[Any]], option: Continuation
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], option: Continuation
     ) -> tuple[Item, ...]:
         """Do operations in order as KMIP's Batch Error Continuation Option says; an outcome for
         each that was begun.
@@ -131,9 +133,9 @@ class Core:
             raise InvalidMessage(
                 f"a message of {len(requests)} items: at most {checking.ITEMS_LIMIT}"
             )
-        if [request.operation for request in requests] == [Operation.DISCOVER_VERSIONS]:
-            await self.admit(caller, Operation.DISCOVER_VERSIONS)
-            self.rejections.check(caller, Operation.DISCOVER_VERSIONS)
+        if [request.operation for request in requests] == [CoreOperation.DISCOVER_VERSIONS]:
+            await self.admit(caller, CoreOperation.DISCOVER_VERSIONS)
+            self.rejections.check(caller, CoreOperation.DISCOVER_VERSIONS)
             return (Item(operations.Versions(versions=VERSIONS)),)
         return await portions.do_in_portions(
             option,
@@ -143,7 +145,7 @@ class Core:
             ),
         )
 
-    async def hands_on(self, caller: Caller, asked: Sequence[Asked]) -> None:
+    async def hands_on(self, caller: KeyServerCaller, asked: Sequence[KeyDemand]) -> None:
         """Raise what this server refuses or rejects of a message that another one is to do."""
         if caller.role is None:
             await self.admit(caller, asked[0].operation)
@@ -152,7 +154,9 @@ class Core:
             return
         at = self._clock.now()
 
-        def run(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[None]:
+        def run(
+            connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
+        ) -> DoneMessage[None]:
             again = judging.anew()
             work = Work(
                 connection, self._vault, caller, at, trail, allowance=allowance, judging=again
@@ -166,9 +170,9 @@ class Core:
 
     async def _together(
         self,
-        caller: Caller,
-        requests: Sequence[Request[Any]],
-        how: Callable[[Work, Sequence[Request[Any]]], Done[T]],
+        caller: KeyServerCaller,
+        requests: Sequence[CoreRequest[Any]],
+        how: Callable[[Work, Sequence[CoreRequest[Any]]], DoneMessage[T]],
         placeholder: KeyId = NONE,
     ) -> T:
         """All of these in one transaction, or in one look at the store when they only read."""
@@ -178,7 +182,7 @@ class Core:
         other = None if audit.CHANGING.isdisjoint(asked) else self.handed_on_to()
         if other is not None:
             raise NotConnected(f"{self._name} takes no changes; {other} does")
-        if Operation.QUERY_AUDIT in asked:
+        if CoreOperation.QUERY_AUDIT in asked:
             await self.write_all()
         at = self._clock.now()
         drawn = self.mint.draw_for(requests, at)
@@ -189,8 +193,8 @@ class Core:
             connection: sqlite3.Connection,
             trail: Appending,
             allowance: Allowance,
-            kept: dict[KeyId, KeyRow] | None = None,
-        ) -> Done[T]:
+            kept: dict[KeyId, StoredKeyRow] | None = None,
+        ) -> DoneMessage[T]:
             work = Work(
                 connection,
                 self._vault,
@@ -227,8 +231,8 @@ class Core:
 
     async def replicate(
         self,
-        caller: Caller,
-        replicas: Sequence[Replica],
+        caller: KeyServerCaller,
+        replicas: Sequence[KeyReplica],
         seen: TrailEnd,
         also: Callable[[sqlite3.Connection, Sequence[Taken]], None] | None = None,
     ) -> Replicated:
@@ -237,14 +241,14 @@ class Core:
         ``seen``: the end of this trail when the peer last saw it. ``also`` is done in the same
         transaction, after the keys are written, with what became of each.
         """
-        await self.admit(caller, Operation.REPLICATE)
+        await self.admit(caller, CoreOperation.REPLICATE)
         self.mint.learn([replica.row.key_id for replica in replicas])
         at = self._clock.now()
         nonces = self.mint.nonces(len(replicas))
 
         def run(
-            connection: sqlite3.Connection, trail: Trail, allowance: Allowance
-        ) -> Done[Replicated]:
+            connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
+        ) -> DoneMessage[Replicated]:
             intact = audit.has(connection, seen)
             work = Work(
                 connection, self._vault, caller, at, trail, allowance=allowance, tell=self._tell
@@ -256,15 +260,15 @@ class Core:
             if also is not None:
                 also(connection, taken)
             shared = tuple([one for key in taken for one in key.shared])
-            return Done(Replicated(tuple(refused), trail.end(), intact, shared), written)
+            return DoneMessage(Replicated(tuple(refused), trail.end(), intact, shared), written)
 
         touches = [replica.row.key_id for replica in replicas]
         return await self._commit(caller, run, touches)
 
     async def administer(
         self,
-        caller: Caller,
-        operation: Operation,
+        caller: KeyServerCaller,
+        operation: CoreOperation,
         subject: str,
         act: Callable[[Work, int], T],
     ) -> T:
@@ -272,10 +276,14 @@ class Core:
         number ``act`` is told; durable on return."""
         at = self._clock.now()
 
-        def change(connection: sqlite3.Connection, trail: Trail, _: Allowance) -> Done[T]:
+        def change(
+            connection: sqlite3.Connection, trail: AuditTrail, _: Allowance
+        ) -> DoneMessage[T]:
             work = Work(connection, self._vault, caller, at, trail)
             made = act(work, work.note(operation, subject, caller.scope))
-            return Done(made, msgspec.structs.replace(work.write(), changed=True, anchored=True))
+            return DoneMessage(
+                made, msgspec.structs.replace(work.write(), changed=True, anchored=True)
+            )
 
         return await self._commit(caller, change)
 
@@ -290,7 +298,7 @@ class Core:
         at = self._clock.now()
 
         def note(connection: sqlite3.Connection) -> None:
-            trail = Trail(connection, self._vault)
+            trail = AuditTrail(connection, self._vault)
             trail.append(at, due)
             trail.write()
 
@@ -300,16 +308,16 @@ class Core:
             self.refusals.put_back(due)
             raise
 
-    async def replicas(self, changes: Sequence[Change]) -> tuple[Replica, ...]:
+    async def replicas(self, changes: Sequence[KeyChange]) -> tuple[KeyReplica, ...]:
         """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
 
-        def read(connection: sqlite3.Connection) -> tuple[Replica, ...]:
-            found: list[Replica] = []
+        def read(connection: sqlite3.Connection) -> tuple[KeyReplica, ...]:
+            found: list[KeyReplica] = []
             for change in changes:
                 row = store.find(connection, self._vault, change.key_id)
                 if row is None:
                     raise CryptographicFailure(f"the row of key {change.key_id} is gone")
-                found.append(Replica(row, store.material(self._vault, row)))
+                found.append(KeyReplica(row, store.material(self._vault, row)))
             return tuple(found)
 
         return await self._database.query(read)
@@ -321,23 +329,25 @@ class Core:
 
     # ---- around a transaction -------------------------------------------------------------
 
-    async def admit(self, caller: Caller, *asked: Operation) -> None:
+    async def admit(self, caller: KeyServerCaller, *asked: CoreOperation) -> None:
         """Raise the refusal of a role, after the trail has it."""
         refused = access.refuse(caller, *asked) if asked else None
         if refused is None:
             return
         at, reason = self._clock.now(), refused.reason
 
-        def note(connection: sqlite3.Connection, trail: Trail, allowance: Allowance) -> Done[Any]:
+        def note(
+            connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
+        ) -> DoneMessage[Any]:
             work = Work(connection, self._vault, caller, at, trail, allowance=allowance)
             work.note(asked[0], "", caller.scope, reason)
-            return Done(refused, work.write())
+            return DoneMessage(refused, work.write())
 
         if self.refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
             raise refused
         await self._commit(caller, note)
 
-    async def _commit(self, caller: Caller, fn: _Run[T], touches: Touched = ()) -> T:
+    async def _commit(self, caller: KeyServerCaller, fn: _Run[T], touches: Touched = ()) -> T:
         """Write, and answer when all who have to know of it do."""
         allowance = self.refusals.allowance(caller.who)
         run = partial(_run_allowed, fn, allowance)
@@ -354,13 +364,13 @@ class Core:
         return _reply(done.value)
 
     async def _read(
-        self, run: Callable[[sqlite3.Connection, Draft, Allowance], T], *, long: bool
+        self, run: Callable[[sqlite3.Connection, TrailDraft, Allowance], T], *, long: bool
     ) -> T | None:
         """What comes of it without a transaction; None when it needs one, as a date has come."""
         try:
             return await self._await_storage(
                 self._database.query(
-                    lambda connection: run(connection, Draft(), OWN_ROWS), long=long
+                    lambda connection: run(connection, TrailDraft(), OWN_ROWS), long=long
                 )
             )
         except Changes:
@@ -376,8 +386,8 @@ class Core:
 
 
 def _run_allowed(
-    fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: Trail
-) -> Done[T]:
+    fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: AuditTrail
+) -> DoneMessage[T]:
     return fn(connection, trail, allowance)
 
 

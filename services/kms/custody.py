@@ -30,15 +30,15 @@ from protocol.errors import CryptographicFailure, GeneralFailure, InvalidState
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms import store
-from services.kms.access import Caller
-from services.kms.audit import AuditEntry, Trail, TrailEnd
-from services.kms.core import Core
+from services.kms.access import KeyServerCaller
+from services.kms.audit import AuditEntry, AuditTrail, TrailEnd
+from services.kms.core import KeyServerCore
 from services.kms.knobs import KmsNode
-from services.kms.opening import Opened
-from services.kms.operations import Operation
+from services.kms.opening import OpenedStore
+from services.kms.operations import CoreOperation
 from services.kms.ring import KEKS_LIMIT, Header, KeyRing, pack_header, seal
 from services.kms.roots import ROOTS
-from services.kms.roots.base import Means, RootLocked
+from services.kms.roots.base import RootLocked, RootMeans
 from services.kms.work import Written
 from services.runtime.ports import Clock
 
@@ -68,10 +68,10 @@ class Custody:
         self,
         node: KmsNode,
         clock: Clock,
-        means: Means,
-        opened: Opened,
-        core: Core,
-        local: Caller,
+        means: RootMeans,
+        opened: OpenedStore,
+        core: KeyServerCore,
+        local: KeyServerCaller,
     ) -> None:
         self._node, self._clock, self._means, self._core = node, clock, means, core
         self._local = local
@@ -98,10 +98,10 @@ class Custody:
             header.kind, header.since, kek.number, kek.made_at, len(ring.keks), waiting
         )
 
-    async def rotate(self, caller: Caller, after: int) -> None:
+    async def rotate(self, caller: KeyServerCaller, after: int) -> None:
         """Have a KEK with a number above ``after`` be the current one, durably; nothing happens
         when it is. ``InvalidState`` when the ring is full."""
-        await self._core.admit(caller, Operation.ROTATE_KEK)
+        await self._core.admit(caller, CoreOperation.ROTATE_KEK)
         async with self._one:
             ring = self._vault.ring
             if ring.current.number > after:
@@ -112,13 +112,13 @@ class Custody:
             rng = self._means.rng
             ring = ring.with_another(self._clock.now(), KeyMaterial(rng.token(KEK_SIZE)))
             name = kek_name(ring.current.number)
-            entry = AuditEntry(caller.who, caller.scope, Operation.ROTATE_KEK, name)
+            entry = AuditEntry(caller.who, caller.scope, CoreOperation.ROTATE_KEK, name)
             await self._change(entry, self._header, self._root, ring)
         self._node.record("kms.kek_rotated", kek=ring.current.number)
         self._pass()
 
     async def change_root(
-        self, caller: Caller, kind: RootKind, passphrase: KeyMaterial | None
+        self, caller: KeyServerCaller, kind: RootKind, passphrase: KeyMaterial | None
     ) -> None:
         """Have the ring sealed by a root of ``kind``, durably; ``caller`` was admitted by the door.
 
@@ -137,7 +137,7 @@ class Custody:
             except OSError as error:
                 raise _refusal(error) from error
             header = Header(kind, made.params, self._clock.now())
-            entry = AuditEntry(caller.who, caller.scope, Operation.CHANGE_ROOT, ROOT)
+            entry = AuditEntry(caller.who, caller.scope, CoreOperation.CHANGE_ROOT, ROOT)
             await self._change(entry, header, made.key, self._vault.ring)
             self._node.record("kms.root_changed", root=kind.value, before=before.value)
             if kind is not before:
@@ -154,7 +154,7 @@ class Custody:
 
         def write(connection: sqlite3.Connection) -> TrailEnd:
             store.write_ring(connection, packed, box)
-            trail = Trail(connection, self._vault)
+            trail = AuditTrail(connection, self._vault)
             end = trail.append(at, (entry,))
             trail.write()
             return end
@@ -237,7 +237,7 @@ class Custody:
         if await self._database.query(lambda connection: store.waiting(connection, self._vault)):
             return
         names = ", ".join(kek_name(kek.number) for kek in ring.keks[:-1])
-        entry = AuditEntry(self._local.who, self._local.scope, Operation.RETIRE_KEK, names)
+        entry = AuditEntry(self._local.who, self._local.scope, CoreOperation.RETIRE_KEK, names)
         try:
             await self._change(entry, self._header, self._root, ring.only_current())
         except GeneralFailure as error:

@@ -38,7 +38,7 @@ _KIND: Final = b"audit cut"
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Cut(NamedTuple):
+class TrailCut(NamedTuple):
     """The last row that is gone, when it was cut (Unix seconds), and the last of the cut before
     it; 0: there was none."""
 
@@ -48,19 +48,19 @@ class Cut(NamedTuple):
     before: int
 
 
-START: Final = Cut(0, bytes(32), 0.0, 0)
+START: Final = TrailCut(0, bytes(32), 0.0, 0)
 """That of a trail that was never cut."""
 
 
-def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[Cut, ...]:
+def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[TrailCut, ...]:
     """Every cut in order; ``CryptographicFailure`` when one was altered, or one is missing."""
-    found: list[Cut] = []
+    found: list[TrailCut] = []
     rows = connection.execute(
         "SELECT sequence, digest, at, before, tag FROM audit_cuts ORDER BY sequence"
     )
     for *fields, tag in rows:
         vault.verify(_KIND, _encode(fields), tag, f"the cut of the audit trail at row {fields[0]}")
-        cut = Cut(*fields)
+        cut = TrailCut(*fields)
         if cut.before != (found[-1].sequence if found else 0):
             raise CryptographicFailure(
                 f"a cut of the audit trail before row {cut.sequence} is gone"
@@ -69,13 +69,13 @@ def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[Cut, ...]:
     return tuple(found)
 
 
-def last(connection: sqlite3.Connection, vault: Vault) -> Cut:
+def last(connection: sqlite3.Connection, vault: Vault) -> TrailCut:
     """The last of them; ``CryptographicFailure`` as in ``all_of``."""
     found = all_of(connection, vault)
     return found[-1] if found else START
 
 
-def find_summary(connection: sqlite3.Connection, vault: Vault, cut: Cut) -> bytes | None:
+def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) -> bytes | None:
     """What the rows up to the last cut told, as ``put`` was given it; None when there is none.
     ``CryptographicFailure`` when that was altered."""
     if cut == START:
@@ -87,7 +87,7 @@ def find_summary(connection: sqlite3.Connection, vault: Vault, cut: Cut) -> byte
     return bytes(found[0])
 
 
-def put(connection: sqlite3.Connection, vault: Vault, cut: Cut, said: bytes) -> None:
+def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, said: bytes) -> None:
     """Have the trail begin behind ``cut``; ``said``: what all rows up to there told."""
     tag = vault.tag(_KIND, _encode(list(cut)))
     connection.execute("INSERT INTO audit_cuts VALUES (?, ?, ?, ?, ?)", (*cut, tag))

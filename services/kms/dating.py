@@ -14,17 +14,17 @@ from typing import Final
 
 from protocol.terms import KeyId, NodeName
 from services.kms import store
-from services.kms.access import Caller
-from services.kms.audit import Trail
-from services.kms.commits import Done
+from services.kms.access import KeyServerCaller
+from services.kms.audit import AuditTrail
+from services.kms.commits import DoneMessage
 from services.kms.kept import Touched
 from services.kms.master import Vault
 from services.kms.refusals import Allowance
 from services.kms.work import Tell, Work
 from services.runtime.ports import Database
 
-_Run = Callable[[sqlite3.Connection, Trail, Allowance], Done[None]]
-Commit = Callable[[Caller, _Run, Touched], Awaitable[None]]
+_Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[None]]
+Commit = Callable[[KeyServerCaller, _Run, Touched], Awaitable[None]]
 """Writes what a message of that caller does to those keys, as ``Core`` does."""
 
 AT_ONCE: Final = 200
@@ -54,15 +54,20 @@ class Dates:
     def __init__(self, server: NodeName, database: Database, vault: Vault, tell: Tell | None):
         self._server, self._database, self._vault, self._tell = server, database, vault, tell
 
-    async def write(self, commit: Commit, caller: Caller, scope: str | None, at: float) -> None:
+    async def write(
+        self, commit: Commit, caller: KeyServerCaller, scope: str | None, at: float
+    ) -> None:
         """Have the row of each key of the scope say what dates have led to at the time ``at``."""
 
         def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
             return store.find_due_keys(connection, scope, at, AT_ONCE)
 
         def run(
-            reached: Sequence[KeyId], connection: sqlite3.Connection, trail: Trail, due: Allowance
-        ) -> Done[None]:
+            reached: Sequence[KeyId],
+            connection: sqlite3.Connection,
+            trail: AuditTrail,
+            due: Allowance,
+        ) -> DoneMessage[None]:
             work = Work(
                 connection,
                 self._vault,
@@ -75,7 +80,7 @@ class Dates:
             )
             for key_id in reached:
                 work.find(key_id)
-            return Done(None, work.write())
+            return DoneMessage(None, work.write())
 
         while reached := await self._database.query(look):
             await commit(caller, partial(run, reached), reached)

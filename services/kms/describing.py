@@ -14,20 +14,22 @@ from protocol.terms import KeyId, ResultReason
 from services.kms import attributes, dating, locating, operations, shared_names, store
 from services.kms.access import absent
 from services.kms.attribute_operations import (
-    AddAttribute,
-    AttributeChanged,
-    AttributeNames,
-    DeleteAttribute,
-    GetAttributeList,
-    ModifyAttribute,
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
+    ObjectAttributeChanged,
+    ObjectAttributeNames,
 )
-from services.kms.keyrow import KeyRow, as_at
+from services.kms.keyrow import StoredKeyRow, as_at
 from services.kms.locating import Sought
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.work import Refusal, Work
 
 
-def get_attributes(work: Work, request: operations.GetAttributes) -> operations.AttributeList:
+def get_attributes(
+    work: Work, request: operations.GetObjectAttributes
+) -> operations.ObjectAttributeList:
     """Of each key that the caller sees."""
     ids = request.unique_identifiers
     if request.names is not None and len(set(request.names)) < len(request.names):
@@ -37,17 +39,17 @@ def get_attributes(work: Work, request: operations.GetAttributes) -> operations.
     seen = [row for row in rows if row is not None and _is_told(work, row, listed=listed)]
     if request.required and len(seen) < len(rows):
         raise Refusal(absent(work.caller), work.caller.scope)
-    return operations.AttributeList(
+    return operations.ObjectAttributeList(
         objects=tuple([_attributes_of(row, request.names) for row in seen])
     )
 
 
-def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
+def _is_told(work: Work, row: StoredKeyRow, *, listed: bool) -> bool:
     """Whether the caller sees it; ``Refusal`` when the server rejects that."""
     if not work.caller.sees(row):
         return False
     try:
-        work.judge(Operation.GET_ATTRIBUTES, row, listed=listed)
+        work.judge(CoreOperation.GET_ATTRIBUTES, row, listed=listed)
     except Refusal as refusal:
         if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
             raise
@@ -55,8 +57,8 @@ def _is_told(work: Work, row: KeyRow, *, listed: bool) -> bool:
     return True
 
 
-def _attributes_of(row: KeyRow, names: tuple[str, ...] | None) -> operations.Attributes:
-    return operations.Attributes(
+def _attributes_of(row: StoredKeyRow, names: tuple[str, ...] | None) -> operations.ObjectAttributes:
+    return operations.ObjectAttributes(
         unique_identifier=row.key_id,
         state=row.state,
         algorithm=row.algorithm,
@@ -72,14 +74,14 @@ def _attributes_of(row: KeyRow, names: tuple[str, ...] | None) -> operations.Att
     )
 
 
-def get_attribute_list(work: Work, request: GetAttributeList) -> AttributeNames:
-    """See ``GetAttributeList``."""
+def get_attribute_list(work: Work, request: ListObjectAttributes) -> ObjectAttributeNames:
+    """See ``ListObjectAttributes``."""
     row = work.object(request)
-    return AttributeNames(unique_identifier=row.key_id, names=attributes.names(row))
+    return ObjectAttributeNames(unique_identifier=row.key_id, names=attributes.names(row))
 
 
-def add_attribute(work: Work, request: AddAttribute) -> AttributeChanged:
-    """See ``AddAttribute``."""
+def add_attribute(work: Work, request: AddObjectAttribute) -> ObjectAttributeChanged:
+    """See ``AddObjectAttribute``."""
     row = work.object(request)
     try:
         if not work.caller.owns(row) and request.attribute.name != GRANTED_SCOPE:
@@ -88,7 +90,7 @@ def add_attribute(work: Work, request: AddAttribute) -> AttributeChanged:
             raise InvalidField("the index of a new attribute is the server's")
         there = attributes.like(row, request.attribute) if request.repeat else None
         if there is not None:
-            return AttributeChanged(unique_identifier=row.key_id, attribute=there)
+            return ObjectAttributeChanged(unique_identifier=row.key_id, attribute=there)
         changed, made = attributes.add_attribute(row, request.attribute, work.at, work.server)
         check_name(work, row, made)
     except ProductError as error:
@@ -96,8 +98,8 @@ def add_attribute(work: Work, request: AddAttribute) -> AttributeChanged:
     return _write_change(work, request, changed, made)
 
 
-def modify_attribute(work: Work, request: ModifyAttribute) -> AttributeChanged:
-    """See ``ModifyAttribute``."""
+def modify_attribute(work: Work, request: ModifyObjectAttribute) -> ObjectAttributeChanged:
+    """See ``ModifyObjectAttribute``."""
     row = work.object(request)
     try:
         changed, made = attributes.modify_attribute(row, request.attribute, work.at, work.server)
@@ -107,8 +109,8 @@ def modify_attribute(work: Work, request: ModifyAttribute) -> AttributeChanged:
     return _write_change(work, request, changed, made)
 
 
-def delete_attribute(work: Work, request: DeleteAttribute) -> AttributeChanged:
-    """See ``DeleteAttribute``."""
+def delete_attribute(work: Work, request: DeleteObjectAttribute) -> ObjectAttributeChanged:
+    """See ``DeleteObjectAttribute``."""
     row = work.object(request)
     try:
         changed, gone = attributes.delete_attribute(
@@ -121,15 +123,15 @@ def delete_attribute(work: Work, request: DeleteAttribute) -> AttributeChanged:
 
 def _write_change(
     work: Work,
-    request: AddAttribute | ModifyAttribute | DeleteAttribute,
-    row: KeyRow,
+    request: AddObjectAttribute | ModifyObjectAttribute | DeleteObjectAttribute,
+    row: StoredKeyRow,
     attribute: Attribute,
-) -> AttributeChanged:
+) -> ObjectAttributeChanged:
     work.update(as_at(row, work.at), request.operation)
-    return AttributeChanged(unique_identifier=row.key_id, attribute=attribute)
+    return ObjectAttributeChanged(unique_identifier=row.key_id, attribute=attribute)
 
 
-def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
+def check_name(work: Work, row: StoredKeyRow, attribute: Attribute) -> None:
     """``IllegalOperation`` when another object of the scope has the Name (KMIP 1.4 section 3.2).
 
     A destroyed object keeps its Name as a record, but does not keep it from others.
@@ -144,7 +146,7 @@ def check_name(work: Work, row: KeyRow, attribute: Attribute) -> None:
 # ---- Locate -------------------------------------------------------------------------------
 
 
-def locate(work: Work, request: operations.Locate) -> operations.Located:
+def locate(work: Work, request: operations.LocateObjects) -> operations.LocatedObjects:
     """``ItemNotFound`` when ``after`` is no key that this caller sees."""
     scope = None if work.caller.every_scope else work.caller.scope
     start: int | None = 0
@@ -161,7 +163,7 @@ def locate(work: Work, request: operations.Locate) -> operations.Located:
     # Many that match empty the placeholder, unless one of them was all that was asked for.
     one = len(found) == 1 and (total == 1 or request.maximum_items == 1)
     work.placeholder, work.repeated = found[0] if one else KeyId(""), False
-    return operations.Located(unique_identifiers=found, total=total)
+    return operations.LocatedObjects(unique_identifiers=found, total=total)
 
 
 def _find_keys(

@@ -8,18 +8,18 @@ import msgspec
 
 from protocol.secret import KeyMaterial
 from services.kms import rekeying
-from services.kms.cipher_operations import Encrypt
+from services.kms.cipher_operations import EncryptData
 from services.kms.ids import Ids
 from services.kms.modes import LONGEST_IV
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 from services.kms.usage_operations import ReKey
 from services.runtime.ports import Rng
 
 
-def with_drawn(request: Request[Any], rng: Rng, ids: Ids, at: float) -> Request[Any]:
+def with_drawn(request: CoreRequest[Any], rng: Rng, ids: Ids, at: float) -> CoreRequest[Any]:
     """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key; ``at``
     in Unix seconds."""
-    if isinstance(request, Encrypt) and request.iv is None:
+    if isinstance(request, EncryptData) and request.iv is None:
         return msgspec.structs.replace(request, drawn=rng.token(LONGEST_IV))
     if isinstance(request, ReKey):
         new_id, drawn = ids.draw(rng.token(16), at), rng.token(rekeying.DRAWN)

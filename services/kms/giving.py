@@ -8,13 +8,13 @@ from protocol.attributes import Attribute
 from protocol.errors import NotExtractable, ProductError, Sensitive
 from protocol.secret import KeyMaterial
 from services.kms import access, attributes, implied
-from services.kms.access import Caller
-from services.kms.keyrow import KeyRow, as_at
-from services.kms.operations import GotKey, Operation
+from services.kms.access import KeyServerCaller
+from services.kms.keyrow import StoredKeyRow, as_at
+from services.kms.operations import CoreOperation, GotKey
 
 
 def build_got_key(
-    row: KeyRow,
+    row: StoredKeyRow,
     material: KeyMaterial | None,
     under: KeyMaterial | None = None,
     told: tuple[Attribute, ...] = (),
@@ -37,7 +37,7 @@ _EXTRACTABLE: Final = implied.EXTRACTABLE.encode()
 _SENSITIVE: Final = implied.SENSITIVE.encode()
 
 
-def withheld(row: KeyRow, *, wrapped: bool) -> ProductError | None:
+def withheld(row: StoredKeyRow, *, wrapped: bool) -> ProductError | None:
     """Why a Get does not give the key, in clear or ``wrapped``, by what its client has said of it
     (KMIP 1.4 sections 3.48 and 3.50); None when it gives it."""
     held = row.attributes  # a name that is not in it is not read
@@ -48,13 +48,13 @@ def withheld(row: KeyRow, *, wrapped: bool) -> ProductError | None:
     return None
 
 
-def is_plain(caller: Caller, row: KeyRow, at: float) -> bool:
+def is_plain(caller: KeyServerCaller, row: StoredKeyRow, at: float) -> bool:
     """Whether a Get of this key, in clear, gives its material at the time ``at`` and has nothing
     written but that: nobody is refused, no date has come, and the key was given before."""
     return (
         caller.sees(row)
         and row.wrapped is not None
-        and access.refuse(caller, Operation.GET) is None
+        and access.refuse(caller, CoreOperation.GET) is None
         and as_at(row, at) is row
         and not attributes.is_fresh(row)
         and withheld(row, wrapped=False) is None

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from protocol.attributes import ObjectDigest, RandomNumberGenerator, Stamped, Value
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 
 OBJECT_TYPE: Final = "Symmetric Key"
 FRESH, MADE, LEASE, DIGEST = "Fresh", "Original Creation Date", "Lease Time", "Digest"
@@ -87,7 +87,7 @@ AT_FIRST: Final[Mapping[str, tuple[type, ...]]] = {
 """What a client may say of a key when it is made or brought."""
 
 
-def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
+def value(row: StoredKeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
     """The attribute of that name; None when it has no value. ``held`` are those of the row."""
     match name:
         case "Unique Identifier":
@@ -130,7 +130,7 @@ def value(row: KeyRow, held: Mapping[str, Stamped], name: str) -> Value | None:
     return None
 
 
-def names(row: KeyRow, held: Mapping[str, Stamped]) -> list[str]:
+def names(row: StoredKeyRow, held: Mapping[str, Stamped]) -> list[str]:
     """Those that the key has."""
     return [name for name in NAMES if value(row, held, name) is not None]
 

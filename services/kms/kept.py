@@ -15,8 +15,14 @@ from typing import Any, Final, cast
 
 from protocol.terms import KeyId
 from services.kms import audit, locating
-from services.kms.keyrow import KeyRow
-from services.kms.operations import Get, GetAttributes, Locate, ObjectRequest, Request
+from services.kms.keyrow import StoredKeyRow
+from services.kms.operations import (
+    CoreRequest,
+    Get,
+    GetObjectAttributes,
+    LocateObjects,
+    ObjectRequest,
+)
 
 KEYS: Final = 16_384
 """Rows at most; the one that came first gives way."""
@@ -45,17 +51,17 @@ Touched = Collection[KeyId] | None
 """Keys that a message may change, besides new ones; None: any key."""
 
 
-def keys_touched_by(requests: Sequence[Request[Any]], placeholder: KeyId = NONE) -> Touched:
+def keys_touched_by(requests: Sequence[CoreRequest[Any]], placeholder: KeyId = NONE) -> Touched:
     """What a message of these may change: reads do too, when a Get of a key is the first, and when
     one tells of a key whose date has come. The ID
     Placeholder means a key that the message has made itself, unless it has looked for one, or
     the key ``placeholder`` that items before these have left."""
-    located = any(isinstance(request, Locate) for request in requests)
+    located = any(isinstance(request, LocateObjects) for request in requests)
     if located and any(_tells_states(request) for request in requests):
         return None  # a date may have led any key to another state
     ids: list[KeyId] = [placeholder] if placeholder else []
     for request in requests:
-        if isinstance(request, Get | GetAttributes):
+        if isinstance(request, Get | GetObjectAttributes):
             ids += request.unique_identifiers or ()
         elif isinstance(request, ObjectRequest) and request.unique_identifier is not None:
             ids.append(request.unique_identifier)
@@ -64,27 +70,27 @@ def keys_touched_by(requests: Sequence[Request[Any]], placeholder: KeyId = NONE)
     return ids
 
 
-def _tells_states(request: Request[Any]) -> bool:
-    return isinstance(request, Locate) and locating.tells_states(request.attributes)
+def _tells_states(request: CoreRequest[Any]) -> bool:
+    return isinstance(request, LocateObjects) and locating.tells_states(request.attributes)
 
 
-class Look:
+class CacheLook:
     """A look at the database that is under way; ``spoilt`` by a change that began meanwhile."""
 
     def __init__(self, key_ids: Collection[KeyId]) -> None:
         self.key_ids, self.spoilt = frozenset(key_ids), False
 
 
-class Kept:
+class RowCache:
     """Used on the loop only."""
 
     def __init__(self) -> None:
-        self._rows: dict[KeyId, KeyRow] = {}
+        self._rows: dict[KeyId, StoredKeyRow] = {}
         self._changing: Counter[KeyId] = Counter()
         self._all = 0  # messages under way that may change any key
-        self._looks: dict[Look, None] = {}
+        self._looks: dict[CacheLook, None] = {}
 
-    def rows(self, key_ids: Collection[KeyId]) -> dict[KeyId, KeyRow] | None:
+    def rows(self, key_ids: Collection[KeyId]) -> dict[KeyId, StoredKeyRow] | None:
         """The rows of these keys; None when one of them is not here."""
         kept = self._rows
         try:
@@ -92,7 +98,7 @@ class Kept:
         except KeyError:
             return None
 
-    def row(self, key_id: KeyId) -> KeyRow | None:
+    def row(self, key_id: KeyId) -> StoredKeyRow | None:
         """The row of this key; None when it is not here."""
         return self._rows.get(key_id)
 
@@ -129,14 +135,14 @@ class Kept:
         for look in self._looks:
             look.spoilt = True
 
-    def look(self, key_ids: Collection[KeyId]) -> Look:
+    def look(self, key_ids: Collection[KeyId]) -> CacheLook:
         """Somebody looks these up in the database; ``looked`` when that is over."""
-        look = Look(key_ids)
+        look = CacheLook(key_ids)
         look.spoilt = self._all > 0 or any(key_id in self._changing for key_id in key_ids)
         self._looks[look] = None
         return look
 
-    def looked(self, look: Look, found: Mapping[KeyId, KeyRow]) -> bool:
+    def looked(self, look: CacheLook, found: Mapping[KeyId, StoredKeyRow]) -> bool:
         """Whether what was found is still so; then it is kept. Of another key than those that were
         looked up nobody knows."""
         del self._looks[look]

@@ -8,7 +8,7 @@ from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import states
 
 
-class KeyRow(msgspec.Struct, frozen=True, array_like=True):
+class StoredKeyRow(msgspec.Struct, frozen=True, array_like=True):
     """One key as stored, fields in the order of the columns; ``wrapped`` None once destroyed.
 
     ``origin`` is the server that made it. ``digest`` is SHA-256 of the material, which outlives
@@ -35,7 +35,7 @@ class KeyRow(msgspec.Struct, frozen=True, array_like=True):
     attributes: bytes = b""
 
 
-def as_at(row: KeyRow, at: float) -> KeyRow:
+def as_at(row: StoredKeyRow, at: float) -> StoredKeyRow:
     """The key at the time ``at``: dates that have come change its state by themselves.
 
     It is written when somebody is told of it (``work``), so a clock that is put back changes

@@ -16,7 +16,7 @@ from protocol.attributes import Attribute, ObjectDigest, Value
 from protocol.errors import InvalidField
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied
-from services.kms.keyrow import KeyRow, as_at
+from services.kms.keyrow import StoredKeyRow, as_at
 from services.kms.states import DESTROYED
 
 STATE, MASK = "State", "Cryptographic Usage Mask"
@@ -144,7 +144,7 @@ def statement(sought: Sought) -> tuple[str, tuple[object, ...]]:
     return where, tuple([value for term in kept for value in term.values])
 
 
-def matches(row: KeyRow, sought: Sought) -> bool:
+def matches(row: StoredKeyRow, sought: Sought) -> bool:
     """Whether one key has all of it."""
     if sought.scope not in (None, row.scope):
         return False

@@ -16,9 +16,9 @@ import msgspec
 
 from protocol.terms import KeyId
 from services.kms import store
-from services.kms.access import Caller
-from services.kms.audit import AuditEntry, Trail
-from services.kms.keyrow import KeyRow
+from services.kms.access import KeyServerCaller
+from services.kms.audit import AuditEntry, AuditTrail
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
 from services.kms.operations import Create
 
@@ -26,10 +26,10 @@ Over = Callable[[KeyId, BaseException | None], None]
 """Told of a new key when it is durable, or why nobody knows that it is."""
 
 
-class Wanted(msgspec.Struct, gc=False):
+class NewKeyOrder(msgspec.Struct, gc=False):
     """A new key that was asked for: who asks, for what, and who is told."""
 
-    caller: Caller
+    caller: KeyServerCaller
     request: Create
     over: Over
 
@@ -38,12 +38,12 @@ class Making(msgspec.Struct, gc=False):
     """A new key on its way to the database: its row, which has no number yet, and what the trail
     says of it. ``Mint.struck`` makes them."""
 
-    row: KeyRow
+    row: StoredKeyRow
     entry: AuditEntry
 
 
 def write(
-    connection: sqlite3.Connection, trail: Trail, vault: Vault, made: Sequence[Making]
+    connection: sqlite3.Connection, trail: AuditTrail, vault: Vault, made: Sequence[Making]
 ) -> tuple[KeyId, ...]:
     """Write these keys with their entries of the trail, in their order; which they are."""
     end = trail.append_each([(one.row.initial_date, one.entry) for one in made])

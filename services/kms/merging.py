@@ -23,9 +23,9 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason
 from services.kms import attributes, implied, shared_names, states, store, usage
 from services.kms.audit import TrailEnd
-from services.kms.keyrow import KeyRow, as_at
-from services.kms.operations import Operation
-from services.kms.shared_names import SharedName
+from services.kms.keyrow import StoredKeyRow, as_at
+from services.kms.operations import CoreOperation
+from services.kms.shared_names import NameHolders
 from services.kms.work import Work
 
 _NEVER_CHANGE: Final = (
@@ -46,10 +46,10 @@ _AHEAD: Final = (
 """Dates that a client may set ahead, their columns, and the state from which they are past."""
 
 
-class Replica(NamedTuple):
+class KeyReplica(NamedTuple):
     """A key as a server has it, and its material; ``wrapped`` and ``changed`` mean nothing here."""
 
-    row: KeyRow
+    row: StoredKeyRow
     secret: KeyMaterial | None
 
 
@@ -58,11 +58,11 @@ class Taken(NamedTuple):
     ``refused``, because its id has another material here. ``shared``: Names that it got with this,
     and that another key has too."""
 
-    theirs: KeyRow
-    mine: KeyRow | None
-    merged: KeyRow
+    theirs: StoredKeyRow
+    mine: StoredKeyRow | None
+    merged: StoredKeyRow
     refused: bool = False
-    shared: tuple[SharedName, ...] = ()
+    shared: tuple[NameHolders, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -107,10 +107,10 @@ class Replicated(NamedTuple):
     refused: tuple[KeyId, ...]
     end: TrailEnd
     intact: bool
-    shared: tuple[SharedName, ...] = ()
+    shared: tuple[NameHolders, ...] = ()
 
 
-def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
+def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
     """Draft what becomes of a key of the peer; a refusal is noted.
 
     ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
@@ -118,20 +118,22 @@ def take(work: Work, replica: Replica, nonce: bytes) -> Taken:
     """
     theirs, mine = replica.row, work.find_stored(replica.row.key_id)
     if mine is None:
-        work.take(_wrap_material(work, replica, nonce), Operation.REPLICATE, new=True)
+        work.take(_wrap_material(work, replica, nonce), CoreOperation.REPLICATE, new=True)
         return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
     if not _same_key(work, mine, replica):
-        work.note(Operation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE)
+        work.note(
+            CoreOperation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE
+        )
         return Taken(theirs, mine, mine, refused=True)
     merged = merge(mine, theirs)
     if merged != mine:
-        work.take(merged, Operation.REPLICATE)
+        work.take(merged, CoreOperation.REPLICATE)
     if comparable_part(merged) != comparable_part(theirs):
         work.tell(merged)
     return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
 
 
-def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
+def merge(mine: StoredKeyRow, theirs: StoredKeyRow) -> StoredKeyRow:
     """My row with what theirs adds to it."""
     state = states.join_states(mine.state, theirs.state)
     return msgspec.structs.replace(
@@ -145,7 +147,7 @@ def merge(mine: KeyRow, theirs: KeyRow) -> KeyRow:
     )
 
 
-def _latest(mine: KeyRow, theirs: KeyRow) -> bytes:
+def _latest(mine: StoredKeyRow, theirs: StoredKeyRow) -> bytes:
     """Equal bytes on both, whoever merges; the server's name settles equal times."""
     if mine.attributes == theirs.attributes:
         return mine.attributes
@@ -165,7 +167,9 @@ def _stamp(held: Stamped) -> tuple[float, str, bytes]:
     return held.at, held.by, attributes.pack({held.name: held})
 
 
-def _ahead(mine: KeyRow, theirs: KeyRow, name: str, column: str, past: KmipState) -> float | None:
+def _ahead(
+    mine: StoredKeyRow, theirs: StoredKeyRow, name: str, column: str, past: KmipState
+) -> float | None:
     """A date that changes the state: of those that have it behind them, else of the last writer."""
     dates = [(row, getattr(row, column)) for row in (mine, theirs)]
     behind = [date for row, date in dates if states.rank(row.state) >= states.rank(past)]
@@ -183,7 +187,7 @@ def _ahead(mine: KeyRow, theirs: KeyRow, name: str, column: str, past: KmipState
     return latest
 
 
-def _wrap_material(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
+def _wrap_material(work: Work, replica: KeyReplica, nonce: bytes) -> StoredKeyRow:
     row = replica.row
     if replica.secret is None:
         return msgspec.structs.replace(row, wrapped=None)
@@ -191,7 +195,7 @@ def _wrap_material(work: Work, replica: Replica, nonce: bytes) -> KeyRow:
     return msgspec.structs.replace(row, wrapped=work.vault.close(replica.secret, aad, nonce))
 
 
-def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
+def _same_key(work: Work, mine: StoredKeyRow, replica: KeyReplica) -> bool:
     theirs = replica.row
     if any(getattr(mine, name) != getattr(theirs, name) for name in _NEVER_CHANGE):
         return False
@@ -199,12 +203,12 @@ def _same_key(work: Work, mine: KeyRow, replica: Replica) -> bool:
     return material is None or replica.secret is None or material == replica.secret
 
 
-def comparable_part(row: KeyRow) -> KeyRow:
+def comparable_part(row: StoredKeyRow) -> StoredKeyRow:
     """What two servers compare: all but how each of them keeps it."""
     return msgspec.structs.replace(row, wrapped=None, changed=0)
 
 
-def _without_gift(row: KeyRow) -> KeyRow:
+def _without_gift(row: StoredKeyRow) -> StoredKeyRow:
     """The row, whether the key was given or not; that may have been its last change."""
     held = attributes.unpack(row.attributes)
     held.pop(implied.FRESH, None)

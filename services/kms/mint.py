@@ -14,14 +14,14 @@ import msgspec
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import attributes, checking, kinds, operations, store
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.audit import AuditEntry
 from services.kms.drawing import with_drawn
 from services.kms.ids import Ids
-from services.kms.keyrow import KeyRow
-from services.kms.making import Making, Wanted
+from services.kms.keyrow import StoredKeyRow
+from services.kms.making import Making, NewKeyOrder
 from services.kms.master import Vault
-from services.kms.operations import Operation, Request
+from services.kms.operations import CoreOperation, CoreRequest
 from services.kms.work import FreshKey
 from services.runtime.ports import Clock, Rng
 
@@ -58,12 +58,14 @@ class Mint:
         """So many, to wrap keys that came from elsewhere."""
         return [self._rng.token(12) for _ in range(count)]
 
-    def draw_for(self, requests: Sequence[Request[Any]], at: float) -> list[Request[Any]]:
+    def draw_for(self, requests: Sequence[CoreRequest[Any]], at: float) -> list[CoreRequest[Any]]:
         """The requests, with what they need of chance and have not brought, at a time in Unix
         seconds."""
         return [with_drawn(request, self._rng, self._ids, at) for request in requests]
 
-    def keys(self, caller: Caller, requests: Sequence[Request[Any]], at: float) -> FreshKeys:
+    def keys(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], at: float
+    ) -> FreshKeys:
         """A new key for each of these that asks for one as it should."""
         return FreshKeys(
             [
@@ -78,7 +80,7 @@ class Mint:
         """Whether nobody else ever gives an id that it gives."""
         return self._ids.unheard
 
-    def make_keys(self, clock: Clock, wanted: Sequence[Wanted]) -> list[Making]:
+    def make_keys(self, clock: Clock, wanted: Sequence[NewKeyOrder]) -> list[Making]:
         """New keys for these requests, which ask for one each as they should, name no operation,
         and have no attributes; made now. One after another they cost a third of what each does
         among other work."""
@@ -88,11 +90,11 @@ class Mint:
             caller, row = one.caller, self._key(one.caller, one.request, at).row
             around = self._around = self._around or _around(row, self._name)
             row = msgspec.structs.replace(row, attributes=date.join(around))
-            entry = AuditEntry(caller.who, caller.scope, Operation.CREATE, row.key_id)
+            entry = AuditEntry(caller.who, caller.scope, CoreOperation.CREATE, row.key_id)
             made.append(Making(row, entry))
         return made
 
-    def _key(self, caller: Caller, request: operations.NewKey, at: float) -> FreshKey:
+    def _key(self, caller: KeyServerCaller, request: operations.NewKey, at: float) -> FreshKey:
         """Thrown away when the request is a repeat."""
         algorithm, length, mask = request.algorithm, request.length, request.usage_mask
         drawn, size = self._rng.token(16 + 12), kinds.size(algorithm, length, mask)
@@ -102,7 +104,7 @@ class Mint:
             secret = KeyMaterial(self._rng.token(size))
         key_id, scope = self._ids.draw(drawn[:16], at), caller.scope
         aad = store.binding(key_id, scope, algorithm, length, mask)
-        row = KeyRow(  # in the order of its fields: by their names it takes ten times as long
+        row = StoredKeyRow(  # in the order of its fields: by their names it takes ten times as long
             key_id,
             scope,
             request.operation_id or key_id,
@@ -124,7 +126,7 @@ class Mint:
         return FreshKey(row, secret, self._ids.unheard and not request.operation_id)
 
 
-def _around(row: KeyRow, server: NodeName) -> list[bytes]:
+def _around(row: StoredKeyRow, server: NodeName) -> list[bytes]:
     """What stands around the date in the attributes of a new key that was given none."""
     made = attributes.with_template(row, (), _ODD, server, brought=False)
     return made.attributes.split(_DATE.pack(_ODD))

@@ -13,7 +13,7 @@ from protocol.attributes import CryptographicParameters
 from protocol.crypto import blocks, gcm
 from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage, TagLengthNotSupported
 from protocol.secret import KeyMaterial
-from services.kms.cipher_operations import Decrypt, Encrypt
+from services.kms.cipher_operations import DecryptData, EncryptData
 
 TAG_SIZE: Final = 16
 LONGEST_IV: Final = 16
@@ -27,12 +27,14 @@ class Mode(NamedTuple):
     """
 
     iv_size: int
-    encrypt: Callable[[KeyMaterial, Encrypt, bytes, CryptographicParameters], tuple[bytes, bytes]]
-    decrypt: Callable[[KeyMaterial, Decrypt, CryptographicParameters], KeyMaterial]
+    encrypt: Callable[
+        [KeyMaterial, EncryptData, bytes, CryptographicParameters], tuple[bytes, bytes]
+    ]
+    decrypt: Callable[[KeyMaterial, DecryptData, CryptographicParameters], KeyMaterial]
 
 
 def _encrypt_gcm(
-    key: KeyMaterial, request: Encrypt, iv: bytes, parameters: CryptographicParameters
+    key: KeyMaterial, request: EncryptData, iv: bytes, parameters: CryptographicParameters
 ) -> tuple[bytes, bytes]:
     size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
     if size not in gcm.TAG_SIZES:
@@ -41,7 +43,7 @@ def _encrypt_gcm(
 
 
 def _decrypt_gcm(
-    key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters
+    key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
 ) -> KeyMaterial:
     tag = len(request.tag)
     if parameters.tag_length not in (None, tag):
@@ -53,7 +55,7 @@ def _decrypt_gcm(
 def _to_blocks(
     algorithm: str,
     key: KeyMaterial,
-    request: Encrypt,
+    request: EncryptData,
     iv: bytes,
     parameters: CryptographicParameters,
 ) -> tuple[bytes, bytes]:
@@ -63,7 +65,7 @@ def _to_blocks(
 
 
 def _from_blocks(
-    algorithm: str, key: KeyMaterial, request: Decrypt, parameters: CryptographicParameters
+    algorithm: str, key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
 ) -> KeyMaterial:
     _bare(request.additional_data + request.tag)
     padded = _padded(parameters)

@@ -14,18 +14,18 @@ from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from services.kms import attributes, audit, cuts, identities, rejections, store
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import NUMBER_SIZE, Vault, kek_bytes
 from services.kms.rejections import Rejection
 from services.kms.ring import Header, new_ring, pack_header, seal, unpack_header, unseal
 from services.kms.roots import ROOTS
-from services.kms.roots.base import Means, RootLocked
+from services.kms.roots.base import RootLocked, RootMeans
 from services.kms.roots.passphrase import CURE
 from services.runtime.ports import Database
 
 DATABASE: Final = "keys"
 _encode = msgspec.msgpack.Encoder().encode
-_COLUMN: Final = {name: place for place, name in enumerate(KeyRow.__struct_fields__)}
+_COLUMN: Final = {name: place for place, name in enumerate(StoredKeyRow.__struct_fields__)}
 _ID, _WRAPPED = _COLUMN["key_id"], _COLUMN["wrapped"]
 _CHANGED, _ATTRIBUTES = _COLUMN["changed"], _COLUMN["attributes"]
 
@@ -35,7 +35,7 @@ class OtherFormat(Exception):
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedStore:
     """``root`` is the key that ``header`` tells of; it seals the ring when that changes.
 
     ``rejections``: as the database has them. ``cut_left``: rows that an earlier life has cut are
@@ -50,7 +50,7 @@ class Opened:
     cut_left: bool = False
 
 
-async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
+async def open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore:
     """Open the database and its key ring, making both on the first start: then the root is of
     ``kind``, and the ring of the time ``at`` (Unix seconds).
 
@@ -69,7 +69,7 @@ async def open_store(means: Means, kind: RootKind, at: float) -> Opened:
         raise CryptographicFailure(f"its database cannot be read: {error}") from None
 
 
-async def _open_store(means: Means, kind: RootKind, at: float) -> Opened:
+async def _open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore:
     database = await means.disk.database(DATABASE, store.SCHEMA)
     if await database.query(begun):
         await database.query(_check_format)
@@ -90,7 +90,7 @@ async def _open_store(means: Means, kind: RootKind, at: float) -> Opened:
     found, left = await database.query(
         lambda connection: (check(connection, vault), cuts.left(connection))
     )
-    return Opened(database, vault, header, root, found, left)
+    return OpenedStore(database, vault, header, root, found, left)
 
 
 def _another(kind: RootKind) -> Exception:

@@ -22,7 +22,7 @@ from protocol.terms import KeyId, KmipState, RevocationReason
 R = TypeVar("R", bound="Response", covariant=True)
 
 
-class Operation(StrEnum):
+class CoreOperation(StrEnum):
     """KMIP's operations by KMIP's names (KMIP 1.4 section 9.1.3.2.27); those from
     Serve on are ours."""
 
@@ -69,10 +69,10 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """The response payload of one operation."""
 
 
-class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+class CoreRequest(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """The request payload of one operation; ``R`` is the response to it."""
 
-    operation: ClassVar[Operation]
+    operation: ClassVar[CoreOperation]
 
     @property
     def names_an_object(self) -> bool:
@@ -85,19 +85,19 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         return False
 
 
-class ObjectRequest(Request[R], Generic[R], frozen=True, kw_only=True):
+class ObjectRequest(CoreRequest[R], Generic[R], frozen=True, kw_only=True):
     """A request about one managed object; ``unique_identifier`` None is the ID Placeholder."""
 
     unique_identifier: KeyId | None = None
 
     @property
     def names_an_object(self) -> bool:
-        """See ``Request``."""
+        """See ``CoreRequest``."""
         return self.unique_identifier is not None
 
     @property
     def needs_placeholder(self) -> bool:
-        """See ``Request``."""
+        """See ``CoreRequest``."""
         return self.unique_identifier is None
 
 
@@ -111,7 +111,7 @@ class Created(Response, frozen=True, kw_only=True):
     state: KmipState
 
 
-class NewKey(Request[Created], frozen=True, kw_only=True):
+class NewKey(CoreRequest[Created], frozen=True, kw_only=True):
     """A symmetric key of ``length`` bits, with these ``attributes`` (their indices mean nothing).
 
     ``operation_id`` is ours: a second request with it, in the same scope, makes nothing. Empty:
@@ -128,7 +128,7 @@ class NewKey(Request[Created], frozen=True, kw_only=True):
 class Create(NewKey, frozen=True, kw_only=True):
     """Make its bytes here."""
 
-    operation: ClassVar[Operation] = Operation.CREATE
+    operation: ClassVar[CoreOperation] = CoreOperation.CREATE
 
 
 class Register(NewKey, frozen=True, kw_only=True):
@@ -137,7 +137,7 @@ class Register(NewKey, frozen=True, kw_only=True):
     ``digest``: of the format in which they came, when it is another one than the bytes.
     """
 
-    operation: ClassVar[Operation] = Operation.REGISTER
+    operation: ClassVar[CoreOperation] = CoreOperation.REGISTER
     material: KeyMaterial
     digest: ObjectDigest | None = None
 
@@ -145,7 +145,7 @@ class Register(NewKey, frozen=True, kw_only=True):
 # ---- Get and Get Attributes (KMIP 1.4 sections 4.11, 4.12) -------------------------------------
 
 
-class Wrapping(msgspec.Struct, frozen=True, kw_only=True):
+class KeyWrapping(msgspec.Struct, frozen=True, kw_only=True):
     """How keys are to leave: under the key ``key_id``, with these attributes (of ``names``) beside
     the material. ``parameters`` None: those of that key. ``alone``: not as they would stand in an
     answer, but their bytes. ``format`` None: that in which each came."""
@@ -181,24 +181,24 @@ class Got(Response, frozen=True, kw_only=True):
     keys: tuple[GotKey, ...]
 
 
-class Get(Request[Got], frozen=True, kw_only=True):
+class Get(CoreRequest[Got], frozen=True, kw_only=True):
     """Material of keys, in every state that still has some; None is the ID Placeholder.
 
     ``required``: a key that has none is Item Not Found, as in KMIP.
     """
 
-    operation: ClassVar[Operation] = Operation.GET
+    operation: ClassVar[CoreOperation] = CoreOperation.GET
     unique_identifiers: tuple[KeyId, ...] | None = None
     required: bool = False
-    wrapping: Wrapping | None = None
+    wrapping: KeyWrapping | None = None
 
     @property
     def needs_placeholder(self) -> bool:
-        """See ``Request``."""
+        """See ``CoreRequest``."""
         return self.unique_identifiers is None
 
 
-class Attributes(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectAttributes(msgspec.Struct, frozen=True, kw_only=True):
     """The attributes of one symmetric key (KMIP 1.4 section 3).
 
     ``attributes``: each that was asked for by its name, those beside it here too.
@@ -218,28 +218,28 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     attributes: tuple[Attribute, ...] = ()
 
 
-class AttributeList(Response, frozen=True, kw_only=True):
+class ObjectAttributeList(Response, frozen=True, kw_only=True):
     """Attributes of the objects that the caller sees; others are left out."""
 
-    objects: tuple[Attributes, ...]
+    objects: tuple[ObjectAttributes, ...]
 
 
-class GetAttributes(Request[AttributeList], frozen=True, kw_only=True):
+class GetObjectAttributes(CoreRequest[ObjectAttributeList], frozen=True, kw_only=True):
     """Attributes of each object; None is the ID Placeholder.
 
-    ``names`` of those that are wanted in ``Attributes.attributes``: empty is all of them, None is
-    no one. A name that the object does not have, or nobody has, is left out. ``required``: an
+    ``names``: the attributes wanted in ``ObjectAttributes.attributes``; empty for all, None for
+    none. A name that the object does not have, or nobody has, is left out. ``required``: an
     object that is not there is Item Not Found, as in KMIP.
     """
 
-    operation: ClassVar[Operation] = Operation.GET_ATTRIBUTES
+    operation: ClassVar[CoreOperation] = CoreOperation.GET_ATTRIBUTES
     unique_identifiers: tuple[KeyId, ...] | None = None
     names: tuple[str, ...] | None = None
     required: bool = False
 
     @property
     def needs_placeholder(self) -> bool:
-        """See ``Request``."""
+        """See ``CoreRequest``."""
         return self.unique_identifiers is None
 
 
@@ -260,47 +260,47 @@ class Transitioning(ObjectRequest[StateChanged], frozen=True, kw_only=True):
     repeat: bool = False
 
 
-class Activate(Transitioning, frozen=True, kw_only=True):
+class ActivateObject(Transitioning, frozen=True, kw_only=True):
     """Pre-Active to Active."""
 
-    operation: ClassVar[Operation] = Operation.ACTIVATE
+    operation: ClassVar[CoreOperation] = CoreOperation.ACTIVATE
 
 
-class Revoke(Transitioning, frozen=True, kw_only=True):
+class RevokeObject(Transitioning, frozen=True, kw_only=True):
     """To Compromised for a compromise, else from Active to Deactivated.
 
     ``message`` and ``occurred``, since when it is compromised, are kept as attributes.
     """
 
-    operation: ClassVar[Operation] = Operation.REVOKE
+    operation: ClassVar[CoreOperation] = CoreOperation.REVOKE
     reason: RevocationReason = RevocationReason.UNSPECIFIED
     message: str = ""
     occurred: float | None = None
 
 
-class Destroy(Transitioning, frozen=True, kw_only=True):
+class DestroyObject(Transitioning, frozen=True, kw_only=True):
     """Wipe the material and keep the tombstone; not from Active."""
 
-    operation: ClassVar[Operation] = Operation.DESTROY
+    operation: ClassVar[CoreOperation] = CoreOperation.DESTROY
 
 
 # ---- Locate, Query, Discover Versions (KMIP 1.4 sections 4.9, 4.25, 4.26), and our own ---------
 
 
-class Located(Response, frozen=True, kw_only=True):
+class LocatedObjects(Response, frozen=True, kw_only=True):
     """Objects in the order asked for; ``total`` is how many match in all."""
 
     unique_identifiers: tuple[KeyId, ...]
     total: int
 
 
-class Locate(Request[Located], frozen=True, kw_only=True):
+class LocateObjects(CoreRequest[LocatedObjects], frozen=True, kw_only=True):
     """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
     (empty: from the first), without the first ``offset_items`` of them, in order of creation, or
     the newest first. ``maximum_items`` is 1 to 10,000. ``destroyed``: destroyed objects too.
     """
 
-    operation: ClassVar[Operation] = Operation.LOCATE
+    operation: ClassVar[CoreOperation] = CoreOperation.LOCATE
     attributes: tuple[Attribute, ...] = ()
     destroyed: bool = True
     after: KeyId = KeyId("")
@@ -315,27 +315,27 @@ class Versions(Response, frozen=True, kw_only=True):
     versions: tuple[str, ...]
 
 
-class DiscoverVersions(Request[Versions], frozen=True, kw_only=True):
+class DiscoverServerVersions(CoreRequest[Versions], frozen=True, kw_only=True):
     """Which versions of KMIP are spoken here; does not touch the store."""
 
-    operation: ClassVar[Operation] = Operation.DISCOVER_VERSIONS
+    operation: ClassVar[CoreOperation] = CoreOperation.DISCOVER_VERSIONS
 
 
 class Queried(Response, frozen=True, kw_only=True):
     """The caller may know what the server is and can do; a door knows it."""
 
 
-class Query(Request[Queried], frozen=True, kw_only=True):
+class Query(CoreRequest[Queried], frozen=True, kw_only=True):
     """What the server is and can do; does not touch the store."""
 
-    operation: ClassVar[Operation] = Operation.QUERY
+    operation: ClassVar[CoreOperation] = CoreOperation.QUERY
 
 
-class Unread(Request[Response], frozen=True, kw_only=True):
+class UnreadRequest(CoreRequest[Response], frozen=True, kw_only=True):
     """An item of a batch that its door could make no request of: it is refused with ``error``,
     when its turn comes and as any other would be."""
 
-    operation: ClassVar[Operation] = Operation.UNREAD
+    operation: ClassVar[CoreOperation] = CoreOperation.UNREAD
     error: ProductError
 
 
@@ -361,9 +361,9 @@ class AuditRecords(Response, frozen=True, kw_only=True):
     records: tuple[AuditRecord, ...]
 
 
-class QueryAudit(Request[AuditRecords], frozen=True, kw_only=True):
+class QueryAuditTrail(CoreRequest[AuditRecords], frozen=True, kw_only=True):
     """Rows with a number above ``after``; ``maximum_items`` is 1 to 1,000."""
 
-    operation: ClassVar[Operation] = Operation.QUERY_AUDIT
+    operation: ClassVar[CoreOperation] = CoreOperation.QUERY_AUDIT
     after: int = 0
     maximum_items: int = 1000

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from protocol.terms import KeyId, NodeName
 from services.kms import contents, tallies
 from services.kms.audit import EMPTY, TrailEnd
-from services.kms.replication import Change
+from services.kms.replication import KeyChange
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS oplog (
@@ -69,14 +69,14 @@ _SCHEMA: Final = (
 )
 
 
-class Place(NamedTuple):
+class LogPlace(NamedTuple):
     """A place in a log; places compare as they follow each other."""
 
     epoch: int
     sequence: int
 
 
-START: Final = Place(0, 0)
+START: Final = LogPlace(0, 0)
 
 DRAWN: Final = 2**32
 """An epoch has a number drawn below this in its low bits, and above them the next one."""
@@ -84,12 +84,12 @@ DRAWN: Final = 2**32
 _LOST: Final = 2**62  # the last number of an epoch of this server that it has lost
 
 
-class Row(NamedTuple):
+class LogRow(NamedTuple):
     """A row of the log of ``node``; ``at`` in Unix seconds of that server's clock."""
 
     node: NodeName
     key_id: KeyId
-    place: Place
+    place: LogPlace
     at: float
 
 
@@ -140,8 +140,8 @@ def begin(
 
 
 def put(
-    me: NodeName, connection: sqlite3.Connection, changes: Sequence[Change], at: float
-) -> tuple[Change, ...]:
+    me: NodeName, connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
+) -> tuple[KeyChange, ...]:
     """Log changes that were made here. Nobody has to have them before the answer."""
     key_ids = [change.key_id for change in changes]
     contents.mark_unsummed(connection, key_ids)
@@ -161,7 +161,7 @@ def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], 
     connection.executemany("INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)", rows)
     last += len(rows)
     connection.execute("UPDATE epochs SET last = ? WHERE epoch = ?", (last, epoch))
-    _mark(connection, me, me, Place(epoch, last))
+    _mark(connection, me, me, LogPlace(epoch, last))
 
 
 def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
@@ -170,14 +170,14 @@ def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> 
     log(connection, me, [KeyId(key_id) for (key_id,) in found], at)
 
 
-def has(connection: sqlite3.Connection, place: Place) -> bool:
+def has(connection: sqlite3.Connection, place: LogPlace) -> bool:
     """Whether this server's own log has come by that place."""
     found = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (place.epoch,)).fetchone()
     return place == START or (found is not None and place.sequence <= found[0])
 
 
 def begin_epoch(
-    connection: sqlite3.Connection, me: NodeName, heard: Place, at: float, drawn: int
+    connection: sqlite3.Connection, me: NodeName, heard: LogPlace, at: float, drawn: int
 ) -> None:
     """This server was put back, and may have lost what a peer has ``heard``: tell all that it has,
     and have all told to it."""
@@ -201,26 +201,26 @@ def _begin_epoch(connection: sqlite3.Connection, last: int, drawn: int) -> None:
 
 def next_for(
     connection: sqlite3.Connection, me: NodeName, peer: NodeName, limit: int, *, relay: bool
-) -> list[Row]:
+) -> list[LogRow]:
     """What the peer lacks of this server's log, in order; with ``relay`` of the others' too."""
     theirs = marks(connection, peer)
     logs = [me, *(node for node in marks(connection, me) if node not in (me, peer))]
-    found: list[Row] = []
+    found: list[LogRow] = []
     for node in logs if relay else [me]:
         rows = connection.execute(
             "SELECT key_id, epoch, sequence, at FROM oplog WHERE node = ? "
             "AND (epoch, sequence) > (?, ?) ORDER BY epoch, sequence LIMIT ?",
             (node, *theirs.get(node, START), limit - len(found)),
         )
-        found += [Row(node, KeyId(key), Place(*place), at) for key, *place, at in rows]
+        found += [LogRow(node, KeyId(key), LogPlace(*place), at) for key, *place, at in rows]
     return found
 
 
 def take(
     connection: sqlite3.Connection,
     me: NodeName,
-    rows: Sequence[Row],
-    after: Mapping[NodeName, Place],
+    rows: Sequence[LogRow],
+    after: Mapping[NodeName, LogPlace],
     now: float,
 ) -> None:
     """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
@@ -244,22 +244,22 @@ def take(
 # ---- marks and peers -----------------------------------------------------------------------
 
 
-def marks(connection: sqlite3.Connection, holder: NodeName) -> dict[NodeName, Place]:
+def marks(connection: sqlite3.Connection, holder: NodeName) -> dict[NodeName, LogPlace]:
     """How far ``holder`` has each log, as known here."""
     found = connection.execute(
         "SELECT node, epoch, sequence FROM marks WHERE holder = ? ORDER BY node", (holder,)
     )
-    return {NodeName(node): Place(epoch, sequence) for node, epoch, sequence in found}
+    return {NodeName(node): LogPlace(epoch, sequence) for node, epoch, sequence in found}
 
 
-def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: Place) -> None:
+def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: LogPlace) -> None:
     connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", (holder, node, *at))
 
 
 def heard(
     connection: sqlite3.Connection,
     peer: NodeName,
-    theirs: Mapping[NodeName, Place],
+    theirs: Mapping[NodeName, LogPlace],
     end: TrailEnd | None,
 ) -> bool:
     """The peer has said what it has, and where its trail ends (None: that is not to be kept).

@@ -37,29 +37,29 @@ from services.kms import (
     wrapping,
 )
 from services.kms.attribute_operations import (
-    AddAttribute,
-    DeleteAttribute,
-    GetAttributeList,
-    ModifyAttribute,
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
 )
-from services.kms.cipher_operations import Decrypt, Encrypt
-from services.kms.keyrow import KeyRow, as_at
-from services.kms.operations import Operation, Request, Response
+from services.kms.cipher_operations import DecryptData, EncryptData
+from services.kms.keyrow import StoredKeyRow, as_at
+from services.kms.operations import CoreOperation, CoreRequest, Response
 from services.kms.states import Transition
-from services.kms.usage_operations import Check, GetUsageAllocation, ObtainLease, ReKey
+from services.kms.usage_operations import CheckUsage, GetUsageAllocation, ObtainLease, ReKey
 from services.kms.work import FreshKey, Refusal, Work
 
 VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
 
 
-def perform(work: Work, request: Request[Any]) -> Response:
+def perform(work: Work, request: CoreRequest[Any]) -> Response:
     """Do what ``request`` says; raises ``Refusal``, or ``CryptographicFailure``."""
     if isinstance(request, _ABOUT_NO_KEY):
         work.judge(request.operation)
     return _PERFORM[type(request)](work, request)
 
 
-_ABOUT_NO_KEY: Final = (operations.Locate, operations.Query)
+_ABOUT_NO_KEY: Final = (operations.LocateObjects, operations.Query)
 """Others are judged by the key that they are about, each by itself, once it is seen; a new key
 when it is taken."""
 
@@ -80,7 +80,7 @@ def _create(work: Work, request: operations.NewKey) -> operations.Created:
     return operations.Created(unique_identifier=row.key_id, state=row.state)
 
 
-def _apply_template(work: Work, request: operations.NewKey, row: KeyRow) -> KeyRow:
+def _apply_template(work: Work, request: operations.NewKey, row: StoredKeyRow) -> StoredKeyRow:
     """A Name that another object has is Invalid Field here (KMIP 1.4 section 11.2)."""
     brought = isinstance(request, operations.Register)
     try:
@@ -113,19 +113,19 @@ def _get(work: Work, request: operations.Get) -> operations.Got:
 
 
 def _got(
-    work: Work, key_id: KeyId, wanted: operations.Wrapping | None, *, listed: bool
+    work: Work, key_id: KeyId, wanted: operations.KeyWrapping | None, *, listed: bool
 ) -> operations.GotKey:
     row = work.find(key_id)
     if row is None or not work.caller.sees(row):
-        work.note(Operation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
+        work.note(CoreOperation.GET, key_id, work.caller.scope, access.absent(work.caller).reason)
         return operations.GotKey(unique_identifier=key_id)
     try:
-        work.judge(Operation.GET, row, listed=listed)
+        work.judge(CoreOperation.GET, row, listed=listed)
     except Refusal as refusal:
         # Of several it is the answer for this one alone, as for a key that is not there.
         if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
             raise
-        work.note(Operation.GET, key_id, row.scope, refusal.error.reason)
+        work.note(CoreOperation.GET, key_id, row.scope, refusal.error.reason)
         return operations.GotKey(unique_identifier=key_id)
     material = work.material(row)
     withheld = giving.withheld(row, wrapped=wanted is not None)
@@ -134,7 +134,7 @@ def _got(
         error = CryptographicFailure(f"key {key_id}: {withheld}") if listed else withheld
         raise work.refusal(error, row)
     gone = ResultReason.ITEM_NOT_FOUND if material is None else None
-    work.note(Operation.GET, key_id, row.scope, gone)
+    work.note(CoreOperation.GET, key_id, row.scope, gone)
     under: KeyMaterial | None = None
     if material is not None:
         under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
@@ -143,15 +143,15 @@ def _got(
     return giving.build_got_key(row, material, under, told)
 
 
-def _activate(work: Work, request: operations.Activate) -> operations.StateChanged:
+def _activate(work: Work, request: operations.ActivateObject) -> operations.StateChanged:
     return _move(work, request, Transition.ACTIVATE)
 
 
-def _revoke(work: Work, request: operations.Revoke) -> operations.StateChanged:
+def _revoke(work: Work, request: operations.RevokeObject) -> operations.StateChanged:
     return _move(work, request, states.revocation(request.reason))
 
 
-def _destroy(work: Work, request: operations.Destroy) -> operations.StateChanged:
+def _destroy(work: Work, request: operations.DestroyObject) -> operations.StateChanged:
     return _move(work, request, Transition.DESTROY)
 
 
@@ -170,8 +170,8 @@ def _move(
 
 
 def _transition(
-    work: Work, request: operations.Transitioning, transition: Transition, row: KeyRow
-) -> KeyRow:
+    work: Work, request: operations.Transitioning, transition: Transition, row: StoredKeyRow
+) -> StoredKeyRow:
     """The row after ``transition``, the same row for no change (states, rules 5 and 6)."""
     state = states.after(row.state, transition)
     if state is None or (state is row.state and not request.repeat):
@@ -192,12 +192,14 @@ def _transition(
     row = msgspec.structs.replace(row, **changes)
     return (
         _with_revocation_reason(work, request, row)
-        if isinstance(request, operations.Revoke)
+        if isinstance(request, operations.RevokeObject)
         else row
     )
 
 
-def _with_revocation_reason(work: Work, request: operations.Revoke, row: KeyRow) -> KeyRow:
+def _with_revocation_reason(
+    work: Work, request: operations.RevokeObject, row: StoredKeyRow
+) -> StoredKeyRow:
     """The row with why it was revoked, when somebody has said so."""
     told: dict[str, Value] = {}
     if not request.repeat or request.message:
@@ -212,38 +214,38 @@ def _with_revocation_reason(work: Work, request: operations.Revoke, row: KeyRow)
     return row
 
 
-def _trail(work: Work, request: operations.QueryAudit) -> operations.AuditRecords:
+def _trail(work: Work, request: operations.QueryAuditTrail) -> operations.AuditRecords:
     """Rows of the caller's scope; of all scopes at the server's own console."""
     scope = None if work.caller.every_scope else work.caller.scope
     rows = audit.read(work.connection, request.after, request.maximum_items, scope)
     return operations.AuditRecords(records=rows)
 
 
-def _versions(work: Work, request: operations.DiscoverVersions) -> operations.Versions:
+def _versions(work: Work, request: operations.DiscoverServerVersions) -> operations.Versions:
     return operations.Versions(versions=VERSIONS)
 
 
-_PERFORM: Final[dict[type[Request[Any]], Callable[[Work, Any], Response]]] = {
+_PERFORM: Final[dict[type[CoreRequest[Any]], Callable[[Work, Any], Response]]] = {
     operations.Create: _create,
     operations.Register: _create,
     operations.Get: _get,
-    operations.GetAttributes: describing.get_attributes,
-    GetAttributeList: describing.get_attribute_list,
-    AddAttribute: describing.add_attribute,
-    ModifyAttribute: describing.modify_attribute,
-    DeleteAttribute: describing.delete_attribute,
-    operations.Activate: _activate,
-    operations.Revoke: _revoke,
-    operations.Destroy: _destroy,
+    operations.GetObjectAttributes: describing.get_attributes,
+    ListObjectAttributes: describing.get_attribute_list,
+    AddObjectAttribute: describing.add_attribute,
+    ModifyObjectAttribute: describing.modify_attribute,
+    DeleteObjectAttribute: describing.delete_attribute,
+    operations.ActivateObject: _activate,
+    operations.RevokeObject: _revoke,
+    operations.DestroyObject: _destroy,
     ReKey: rekeying.replace,
     ObtainLease: usage.lend,
-    Check: usage.check,
+    CheckUsage: usage.check,
     GetUsageAllocation: usage.allocate,
-    operations.Locate: describing.locate,
-    Encrypt: ciphering.encrypt,
-    Decrypt: ciphering.decrypt,
-    operations.DiscoverVersions: _versions,
+    operations.LocateObjects: describing.locate,
+    EncryptData: ciphering.encrypt,
+    DecryptData: ciphering.decrypt,
+    operations.DiscoverServerVersions: _versions,
     operations.Query: lambda work, request: operations.Queried(),
-    operations.QueryAudit: _trail,
+    operations.QueryAuditTrail: _trail,
 }
 """What does each request; a request that is not here is no operation of a key server."""

@@ -13,17 +13,17 @@ from typing import Any, Final
 
 from protocol.errors import ProductError
 from services.kms.batching import Continuation, Handed, Item, Ran
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 
 ITEMS: Final = 100
 """Of a portion: one holds others for about ten milliseconds."""
 
-Do = Callable[[Sequence[Request[Any]], Handed], Awaitable[Ran]]
+Do = Callable[[Sequence[CoreRequest[Any]], Handed], Awaitable[Ran]]
 """Does some items of a message, with what those before them have handed on; durable on return."""
 
 
 async def do_in_portions(
-    option: Continuation, requests: Sequence[Request[Any]], do: Do
+    option: Continuation, requests: Sequence[CoreRequest[Any]], do: Do
 ) -> tuple[Item, ...]:
     """An outcome for each item that was begun.
 
@@ -47,7 +47,7 @@ async def do_in_portions(
     return tuple(items)
 
 
-def _cut(requests: Sequence[Request[Any]]) -> Iterator[Sequence[Request[Any]]]:
+def _cut(requests: Sequence[CoreRequest[Any]]) -> Iterator[Sequence[CoreRequest[Any]]]:
     begin = 0
     while begin < len(requests):
         end = begin + ITEMS

@@ -18,16 +18,16 @@ from typing import Any, Final, TypeVar
 from protocol.errors import CryptographicFailure, GeneralFailure
 from protocol.terms import KeyId
 from services.kms import giving, operations, store
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.audit import Appending, AuditEntry
-from services.kms.commits import Commits, Done
+from services.kms.commits import Commits, DoneMessage
 from services.kms.kept import NOWHERE, NotKept
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
-from services.kms.operations import GotKey, Operation, Request
+from services.kms.operations import CoreOperation, CoreRequest, GotKey
 from services.kms.refusals import Allowance, Refusals
-from services.kms.unwritten import Changes, Draft, Page
+from services.kms.unwritten import Changes, Page, TrailDraft
 from services.runtime.ports import Clock, Database
 
 T = TypeVar("T")
@@ -35,11 +35,11 @@ T = TypeVar("T")
 MANY: Final = 200
 """Rows that are written without any more of them: while they are, nobody is answered."""
 
-Rows = dict[KeyId, KeyRow]
+Rows = dict[KeyId, StoredKeyRow]
 SHORT: Final = 16
 """Items, or keys, of a message that others may well wait for."""
 
-Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], Done[T]]
+Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], DoneMessage[T]]
 """Does a message with these rows at hand, and adds those that it looks up."""
 
 
@@ -60,8 +60,8 @@ class Readings:
         self._writing = self._hurrying = False
 
     async def read(
-        self, caller: Caller, requests: Sequence[Request[Any]], run: Run[T]
-    ) -> Done[T] | None:
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], run: Run[T]
+    ) -> DoneMessage[T] | None:
         """What comes of the message; None when it has to be a transaction, and nothing happened.
 
         Raises what ``run`` and the database raise.
@@ -70,13 +70,13 @@ class Readings:
         if key_ids is None or self._commits.unwritten.full:
             return None
         allowance = self._refusals.allowance(caller.who)
-        done, draft = None, Draft()
+        done, draft = None, TrailDraft()
         try:
             rows = self._kept.rows(key_ids)
             if rows is not None:
                 done = _at_hand(run, draft, allowance, rows)
             if done is None:
-                draft = Draft()
+                draft = TrailDraft()
                 done = await self._try_read(key_ids, draft, allowance, run)
         except Changes:  # the first Get of a key, or one whose date has come, changes it
             done = None
@@ -92,7 +92,7 @@ class Readings:
         self._add(draft.pages)
         return done
 
-    def at_once(self, caller: Caller, key_id: KeyId) -> GotKey | None:
+    def at_once(self, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
         """What ``read`` would come to for a Get of this key, in clear, when that is plain and its
         row is at hand; None, and nothing happened, when it is to be read."""
         row, at = self._kept.row(key_id), self._clock.now()
@@ -102,13 +102,13 @@ class Readings:
             material = store.material(self._vault, row)
         except CryptographicFailure:
             return None
-        entry = AuditEntry(caller.who, row.scope, Operation.GET, key_id)
+        entry = AuditEntry(caller.who, row.scope, CoreOperation.GET, key_id)
         self._add([Page(at, (entry,))])
         return giving.build_got_key(row, material)
 
     async def _try_read(
-        self, key_ids: Collection[KeyId], draft: Draft, allowance: Allowance, run: Run[T]
-    ) -> Done[T] | None:
+        self, key_ids: Collection[KeyId], draft: TrailDraft, allowance: Allowance, run: Run[T]
+    ) -> DoneMessage[T] | None:
         """What comes of it with what is in the database now; None when that is about to change."""
         look, rows, still = self._kept.look(key_ids), Rows(), False
         try:
@@ -160,13 +160,15 @@ class Readings:
             self._writing = False
 
 
-def is_long(requests: Sequence[Request[Any]]) -> bool:
+def is_long(requests: Sequence[CoreRequest[Any]]) -> bool:
     """Whether a message that reads is one that nobody else shall wait for; it is one look at the
     store all the same."""
     return len(requests) > SHORT or len(_keys_named_by(requests) or ()) > SHORT
 
 
-def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Done[T] | None:
+def _at_hand(
+    run: Run[T], draft: TrailDraft, allowance: Allowance, rows: Rows
+) -> DoneMessage[T] | None:
     """What comes of it without a database; None when it needs one."""
     try:
         return run(NOWHERE, draft, allowance, rows)
@@ -174,7 +176,7 @@ def _at_hand(run: Run[T], draft: Draft, allowance: Allowance, rows: Rows) -> Don
         return None
 
 
-def _keys_named_by(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
+def _keys_named_by(requests: Sequence[CoreRequest[Any]]) -> set[KeyId] | None:
     """The keys that these name; None when that does not say what they read."""
     found: set[KeyId] = set()
     for request in requests:
@@ -185,11 +187,11 @@ def _keys_named_by(requests: Sequence[Request[Any]]) -> set[KeyId] | None:
                 found.update(request.unique_identifiers or ())
                 if request.wrapping is not None:
                     found.add(request.wrapping.key_id)
-            case operations.GetAttributes():
+            case operations.GetObjectAttributes():
                 found.update(request.unique_identifiers or ())
             case operations.ObjectRequest():
                 found.add(request.unique_identifier or KeyId(""))
-            case operations.DiscoverVersions() | operations.Query():
+            case operations.DiscoverServerVersions() | operations.Query():
                 pass
             case _:
                 return None

@@ -32,9 +32,9 @@ from protocol.errors import (
 )
 from protocol.messages.kms import REJECTABLE
 from protocol.terms import KeyId
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.master import Vault
-from services.kms.operations import Get, GetAttributes, Operation, Request
+from services.kms.operations import CoreOperation, CoreRequest, Get, GetObjectAttributes
 from services.runtime.ports import Rng
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     probability: float = 1.0
     changed: int = 0
 
-    def about(self, operation: Operation, key_id: KeyId | None) -> bool:
+    def about(self, operation: CoreOperation, key_id: KeyId | None) -> bool:
         """Whether it is about this operation on this key; None: on no key that is there yet."""
         return operation in self.operations and (not self.keys or key_id in self.keys)
 
@@ -102,7 +102,7 @@ class Judging:
         self._left = iter(self._chances)
         return self
 
-    def of(self, operation: Operation, key_id: KeyId | None = None) -> ProductError | None:
+    def of(self, operation: CoreOperation, key_id: KeyId | None = None) -> ProductError | None:
         """The refusal of one item; None: it is done."""
         for one in self._all:
             if one.about(operation, key_id) and next(self._left) < one.probability:
@@ -115,22 +115,22 @@ class Judging:
 class Drafts(Protocol):
     """The message that changes them (``services.kms.work``)."""
 
-    caller: Caller
+    caller: KeyServerCaller
     connection: sqlite3.Connection
     vault: Vault
 
-    def note(self, operation: Operation, key_id: str, scope: str) -> int:
+    def note(self, operation: CoreOperation, key_id: str, scope: str) -> int:
         """Draft an entry of the trail; its number."""
         ...
 
 
-class Core(Protocol):
+class RejectionWriter(Protocol):
     """What has a change of the rejections written."""
 
     async def administer(
         self,
-        caller: Caller,
-        operation: Operation,
+        caller: KeyServerCaller,
+        operation: CoreOperation,
         subject: str,
         act: Callable[[Drafts, int], T],
     ) -> T:
@@ -138,7 +138,7 @@ class Core(Protocol):
         ...
 
 
-class Rejections:
+class RejectionTable:
     """Those of one life of a server, ``stored`` at its start; used on the loop only."""
 
     def __init__(self, stored: Sequence[Rejection], rng: Rng) -> None:
@@ -150,17 +150,19 @@ class Rejections:
         """Each with how many items it has struck in this life, in the order of their names."""
         return tuple((self._by_name[name], self._counts[name]) for name in sorted(self._by_name))
 
-    def judges(self, caller: Caller) -> bool:
+    def judges(self, caller: KeyServerCaller) -> bool:
         """Whether a message of the caller has to be judged."""
         return bool(self._by_name) and not caller.every_scope
 
-    def judging(self, caller: Caller, requests: Sequence[Request[Any]]) -> Judging | None:
+    def judging(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]]
+    ) -> Judging | None:
         """What judges a message of the caller; None when nothing is rejected."""
         if not self.judges(caller):
             return None
         return self._judging(sum(map(_items, requests)))
 
-    def judging_items(self, caller: Caller, items: int) -> Judging | None:
+    def judging_items(self, caller: KeyServerCaller, items: int) -> Judging | None:
         """As ``judging``, of so many items."""
         return self._judging(items) if self.judges(caller) else None
 
@@ -173,7 +175,7 @@ class Rejections:
         choose = self._rng.stream(_STREAM).random
         return Judging(found, [choose() for _ in range(count)])
 
-    def check(self, caller: Caller, operation: Operation) -> None:
+    def check(self, caller: KeyServerCaller, operation: CoreOperation) -> None:
         """Raise the refusal of an operation that is done without the store."""
         if not self.judges(caller):
             return
@@ -188,7 +190,7 @@ class Rejections:
         if judging is not None:
             self._counts.update(judging.struck)
 
-    async def begin(self, core: Core, by: Caller, new: Rejection) -> None:
+    async def begin(self, core: RejectionWriter, by: KeyServerCaller, new: Rejection) -> None:
         """Reject that from now on, in the place of one with the same name; ``InvalidArgument``.
         No change, no row, when it is so."""
         flaw = flaw_of(new)
@@ -205,33 +207,35 @@ class Rejections:
             put(work.connection, work.vault, made)
             return made
 
-        self._by_name[new.name] = await core.administer(by, Operation.REJECT, new.name, act)
+        self._by_name[new.name] = await core.administer(by, CoreOperation.REJECT, new.name, act)
         self._counts[new.name] = 0
 
-    async def end(self, core: Core, by: Caller, name: str) -> None:
+    async def end(self, core: RejectionWriter, by: KeyServerCaller, name: str) -> None:
         """Reject it no more; no change, no row, when there is none."""
         if name not in self._by_name:
             return
         await core.administer(
-            by, Operation.END_REJECTION, name, lambda work, _: remove(work.connection, name)
+            by, CoreOperation.END_REJECTION, name, lambda work, _: remove(work.connection, name)
         )
         del self._by_name[name]
 
-    async def begin_anew(self, core: Core, by: Caller, operation: Operation) -> None:
+    async def begin_anew(
+        self, core: RejectionWriter, by: KeyServerCaller, operation: CoreOperation
+    ) -> None:
         """Write down that an administrator has an older database or a backup served from. What was
         to be rejected is not meant now: it is ended with that row, or not at all."""
 
         def act(work: Drafts, _: int) -> None:
             for name in remove_all(work.connection):
-                work.note(Operation.END_REJECTION, name, work.caller.scope)
+                work.note(CoreOperation.END_REJECTION, name, work.caller.scope)
 
         await core.administer(by, operation, "", act)
         self._by_name.clear()
 
 
-def _items(request: Request[Any]) -> int:
+def _items(request: CoreRequest[Any]) -> int:
     """How often it is judged: for each key that leaves wrapped the one that wraps is, too."""
-    several = isinstance(request, Get | GetAttributes) and request.unique_identifiers
+    several = isinstance(request, Get | GetObjectAttributes) and request.unique_identifiers
     each = 2 if isinstance(request, Get) and request.wrapping is not None else 1
     return each * (len(several) if several else 1)
 

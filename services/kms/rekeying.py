@@ -28,8 +28,8 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState
 from services.kms import attributes, describing, kinds, states, store
-from services.kms.keyrow import KeyRow
-from services.kms.usage_operations import ReKey, Replaced
+from services.kms.keyrow import StoredKeyRow
+from services.kms.usage_operations import ReKey, ReplacedKey
 from services.kms.work import FreshKey, Work
 
 NONCE_SIZE, LONGEST_KEY = 12, 32
@@ -50,7 +50,7 @@ _DATES: Final = (
 _FOLLOWS: Final = ("Replacement Object Link", "Replaced Object Link")
 
 
-def replace(work: Work, request: ReKey) -> Replaced:
+def replace(work: Work, request: ReKey) -> ReplacedKey:
     """See ``ReKey``."""
     old = work.object(request)
     try:
@@ -74,10 +74,10 @@ def replace(work: Work, request: ReKey) -> Replaced:
         raise work.refusal(error, old) from None
     work.insert(FreshKey(row, fresh.secret), request.operation)
     work.placeholder, work.repeated = row.key_id, False
-    return Replaced(unique_identifier=row.key_id)
+    return ReplacedKey(unique_identifier=row.key_id)
 
 
-def _names_in_request(old: KeyRow, request: ReKey) -> set[str]:
+def _names_in_request(old: StoredKeyRow, request: ReKey) -> set[str]:
     """Names of what the request says; ``InvalidField`` for what is not as it is (rule 1)."""
     for one in request.attributes:
         if one.name in _SAME and one.value != getattr(old, _SAME[one.name]):
@@ -85,7 +85,7 @@ def _names_in_request(old: KeyRow, request: ReKey) -> set[str]:
     return {one.name for one in request.attributes}
 
 
-def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[Attribute]:
+def _dates(old: StoredKeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[Attribute]:
     """Rule 4."""
     shift = 0.0
     had = attributes.single(old, attributes.ACTIVATION)
@@ -103,7 +103,7 @@ def _dates(old: KeyRow, request: ReKey, at: float, named: set[str]) -> Iterator[
             yield Attribute(name=name, value=date + shift)
 
 
-def _attributes_to_keep(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
+def _attributes_to_keep(old: StoredKeyRow, named: set[str]) -> Iterator[Attribute]:
     """Rules 2 and 3."""
     for one in attributes.of(old):
         settable = one.name in attributes.RULES or one.name.startswith("x-")
@@ -120,7 +120,7 @@ def _attributes_to_keep(old: KeyRow, named: set[str]) -> Iterator[Attribute]:
         yield one
 
 
-def _create_fresh_key(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
+def _create_fresh_key(work: Work, old: StoredKeyRow, request: ReKey) -> FreshKey:
     size = kinds.size(old.algorithm, old.length, old.usage_mask)
     drawn = b"" if request.drawn is None else request.drawn.reveal()
     secret = KeyMaterial(drawn[NONCE_SIZE : NONCE_SIZE + size])
@@ -146,7 +146,7 @@ def _create_fresh_key(work: Work, old: KeyRow, request: ReKey) -> FreshKey:
     return FreshKey(row, secret)
 
 
-def _without_names(work: Work, old: KeyRow, new: KeyRow) -> KeyRow:
+def _without_names(work: Work, old: StoredKeyRow, new: StoredKeyRow) -> StoredKeyRow:
     link = Attribute(name="Link", value=ObjectLink(type=_FOLLOWS[0], linked=new.key_id))
     row, _ = attributes.add_attribute(old, link, work.at, work.server)
     if attributes.single(row, attributes.NAME) is None:

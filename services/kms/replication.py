@@ -37,7 +37,7 @@ SCHEMA: Final = (
 )
 
 
-class Change(NamedTuple):
+class KeyChange(NamedTuple):
     """A key as the trail's row ``changed`` left it."""
 
     key_id: KeyId
@@ -73,7 +73,7 @@ def tell_everything(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE peer SET sequence = ?, digest = ?", EMPTY)
 
 
-def put(connection: sqlite3.Connection, changes: Iterable[Change]) -> bool:
+def put(connection: sqlite3.Connection, changes: Iterable[KeyChange]) -> bool:
     """These changes wait for the peer. False when there is no peer."""
     if connection.execute("SELECT 1 FROM peer").fetchone() is None:
         return False
@@ -82,23 +82,23 @@ def put(connection: sqlite3.Connection, changes: Iterable[Change]) -> bool:
 
 
 def tell(
-    connection: sqlite3.Connection, changes: Sequence[Change], at: float
-) -> tuple[Change, ...]:
+    connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
+) -> tuple[KeyChange, ...]:
     """As ``put``; those that the peer must confirm before the answer: none when it is down."""
     if not put(connection, changes) or is_down(connection):
         return ()
     return tuple(changes)
 
 
-def first(connection: sqlite3.Connection, limit: int) -> tuple[Change, ...]:
+def first(connection: sqlite3.Connection, limit: int) -> tuple[KeyChange, ...]:
     """What waits, the oldest change first."""
     rows = connection.execute(
         "SELECT key_id, changed FROM waiting ORDER BY changed LIMIT ?", (limit,)
     )
-    return tuple(Change(KeyId(key_id), changed) for key_id, changed in rows)
+    return tuple(KeyChange(KeyId(key_id), changed) for key_id, changed in rows)
 
 
-def confirm(connection: sqlite3.Connection, changes: Iterable[Change], seen: TrailEnd) -> bool:
+def confirm(connection: sqlite3.Connection, changes: Iterable[KeyChange], seen: TrailEnd) -> bool:
     """The peer has these changes. Whether the mark is gone: nothing waits and it was down."""
     connection.executemany("DELETE FROM waiting WHERE key_id = ? AND changed = ?", changes)
     saw(connection, seen)

@@ -16,14 +16,14 @@ from typing import Final
 
 from protocol.errors import GeneralFailure, InvalidArgument
 from services.kms import audit, cuts
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.anchor import AnchorKeeper
 from services.kms.audit import TrailEnd
-from services.kms.core import Core
-from services.kms.cuts import Cut
+from services.kms.core import KeyServerCore
+from services.kms.cuts import TrailCut
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.runtime.ports import Clock, Database
 
 ROWS: Final = 1000
@@ -39,7 +39,7 @@ class Retention:
         clock: Clock,
         database: Database,
         vault: Vault,
-        core: Core,
+        core: KeyServerCore,
         anchor: AnchorKeeper,
     ) -> None:
         self._node, self._clock, self._database, self._vault = node, clock, database, vault
@@ -58,26 +58,26 @@ class Retention:
             lambda connection, vault: audit.older(connection, vault, before)
         )
 
-    async def cut(self, caller: Caller, end: TrailEnd) -> Cut:
+    async def cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
         """Have the trail begin behind ``end``, durably, and the rows up to there removed.
 
         ``InvalidArgument`` when there is no such row, or it is another one; ``GeneralFailure`` when
         the disk refuses.
         """
-        await self._core.admit(caller, Operation.CUT_TRAIL)
+        await self._core.admit(caller, CoreOperation.CUT_TRAIL)
         async with self._one:
             return await self._cut(caller, end)
 
-    async def _cut(self, caller: Caller, end: TrailEnd) -> Cut:
+    async def _cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
         told, digest, before = await self._core.look(partial(_prepare_cut, end))
         if digest != end.digest:
             raise InvalidArgument(f"row {end.sequence} of the trail is not the one that was read")
         rows = f"{before.sequence + 1} to {end.sequence}"
-        await self._core.administer(caller, Operation.CUT_TRAIL, rows, lambda *_: None)
+        await self._core.administer(caller, CoreOperation.CUT_TRAIL, rows, lambda *_: None)
         if self._anchor.is_behind:
             text = "its anchor was not written, and would stand at a row that is gone"
             raise GeneralFailure(f"the key server's storage refused: {text}")
-        cut = Cut(*end, self._clock.now(), before.sequence)
+        cut = TrailCut(*end, self._clock.now(), before.sequence)
         try:
             await self._database.transact(
                 lambda connection: cuts.put(connection, self._vault, cut, told)
@@ -104,7 +104,7 @@ class Retention:
 
 def _prepare_cut(
     end: TrailEnd, connection: sqlite3.Connection, vault: Vault
-) -> tuple[bytes, bytes, Cut]:
+) -> tuple[bytes, bytes, TrailCut]:
     before = cuts.last(connection, vault)
     if end.sequence <= before.sequence:
         raise InvalidArgument(f"the trail was cut at row {before.sequence} before")

@@ -20,30 +20,30 @@ from protocol.tpm.errors import TpmError
 from protocol.tpm.secure_boot import secure_boot_events
 from services.kms import oplog, replication, server_certificate
 from services.kms.access import caller_at
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.anchor import AnchorKeeper, RolledBack
 from services.kms.commits import Commits
-from services.kms.config import Auditing, Door, KmsConfig
-from services.kms.core import Core
+from services.kms.config import Auditing, ClientDoor, KmsConfig
+from services.kms.core import KeyServerCore
 from services.kms.custody import Custody
 from services.kms.doors.bus import BusDoor
 from services.kms.doors.custody import CustodyDoor
-from services.kms.doors.group import Group, GroupDoor
+from services.kms.doors.group import GroupDoor, ReplicationGroup
 from services.kms.doors.identities import IdentityDoor
 from services.kms.doors.kmip.door import KmipDoor
 from services.kms.doors.kmip.handing import HandedOnDoor, HandingOn
 from services.kms.doors.kmip.messages import Messages
-from services.kms.doors.pair import Pair, PairDoor
+from services.kms.doors.pair import PairDoor, ReplicationPair
 from services.kms.doors.rejections import RejectionDoor
 from services.kms.ids import ids_of
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.opening import OtherFormat, open_store
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.reading import Readings
-from services.kms.rejections import Rejections
+from services.kms.rejections import RejectionTable
 from services.kms.retention import Retention
-from services.kms.roots.base import Means, RootLocked
+from services.kms.roots.base import RootLocked, RootMeans
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Tell
 from services.runtime.ports import Database, Ports, Tpm
@@ -97,7 +97,7 @@ class KmsService(
         if self.tpm is not None:
             await self._power_tpm(self.tpm)
         try:
-            means = Means(self.disk, self.rng, self.tpm, self._passphrase())
+            means = RootMeans(self.disk, self.rng, self.tpm, self._passphrase())
             opened = await open_store(means, self.config.root, self.clock.now())
             database, vault = opened.database, opened.vault
             self._database, self._vault = database, vault
@@ -106,7 +106,7 @@ class KmsService(
             anchor = AnchorKeeper(self.node, self.disk, vault, self.tpm, follows)
             accepted = await self._check_age(database, anchor)
             commits = Commits(database, vault, self.node.background)
-            self.core = Core(
+            self.core = KeyServerCore(
                 self.node.name,
                 database,
                 vault,
@@ -116,7 +116,7 @@ class KmsService(
                 tell=self._tell(),
                 ids=await ids_of(self.config.ids, database),
             )
-            self.core.rejections = Rejections(opened.rejections, self.rng)
+            self.core.rejections = RejectionTable(opened.rejections, self.rng)
             if buffered:
                 self.core.readings = Readings(
                     self.node, database, vault, self.clock, commits, self.core.refusals
@@ -134,7 +134,7 @@ class KmsService(
                 self.node, self.clock, database, vault, self.core, self._anchor
             )
             self.retention.begin(left=opened.cut_left)
-            if self.config.door is Door.KMIP:
+            if self.config.door is ClientDoor.KMIP:
                 await self._open_own_door()
         except OtherFormat as error:
             raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
@@ -145,15 +145,15 @@ class KmsService(
                 f"Key server {self.node.name} does not serve: {error}. {DAMAGED}"
             ) from None
 
-    async def kmip_identities(self) -> Admission:
+    async def kmip_identities(self) -> IdentityAdmission:
         """Who may come through the door of KMIP, as the server's own table has it."""
-        admission = Admission(self.core, self._vault)
+        admission = IdentityAdmission(self.core, self._vault)
         await admission.load(self._database)
         return admission
 
     async def open_kmip(
         self,
-        admission: Admission,
+        admission: IdentityAdmission,
         shown: Shown,
         authorities: tuple[bytes, ...] = (),
         *,
@@ -226,7 +226,7 @@ class KmsService(
         except TpmError as error:
             self.node.record("tpm.unusable", level="warning", reason=str(error))
 
-    async def _check_age(self, database: Database, anchor: AnchorKeeper) -> Operation | None:
+    async def _check_age(self, database: Database, anchor: AnchorKeeper) -> CoreOperation | None:
         """What the trail shall have of this start: that an administrator restored a backup, which
         nothing here may notice, or accepts an older database, which the anchor does notice."""
         options = self.node.power.boot_options
@@ -238,13 +238,13 @@ class KmsService(
         if RESTORED_OPTION in options:
             backup = quote_if_needed(options[RESTORED_OPTION])
             self.node.record("kms.restored", level="warning", backup=backup, text=seen)
-            return Operation.RESTORE
+            return CoreOperation.RESTORE
         if not seen:
             return None
         if ACCEPT_OPTION not in options:
             raise self._build_halt(f"{seen}. {ROLLED_BACK}")
         self.node.record("kms.rollback_accepted", level="warning", text=seen)
-        return Operation.ACCEPT_ROLLBACK
+        return CoreOperation.ACCEPT_ROLLBACK
 
     def _build_halt(self, why: str) -> Halted:
         return Halted(f"Key server {self.node.name} does not serve: {why}")
@@ -258,7 +258,7 @@ class KmsService(
     async def _meet_others(self, database: Database, vault: Vault) -> None:
         self.pair = self.group = None
         if self.config.peers and not self.config.pairs:
-            self.group = Group(
+            self.group = ReplicationGroup(
                 self.node,
                 self.bus,
                 self.clock,
@@ -276,6 +276,8 @@ class KmsService(
             await database.transact(lambda connection: replication.begin(connection, None))
             self.core.caught_up.set()
             return
-        self.pair = Pair(self.node, self.bus, self.clock, database, vault, self.core, peer)
+        self.pair = ReplicationPair(
+            self.node, self.bus, self.clock, database, vault, self.core, peer
+        )
         self.core.commits.witnesses.append(self.pair)
         await self.pair.start()

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from protocol.attributes import Attribute, ObjectName
 from protocol.terms import KeyId
 from services.kms import attributes, locating
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.locating import Sought
 from services.kms.states import DESTROYED
 from services.kms.work import Work
@@ -25,14 +25,14 @@ _OF_KEYS: Final = (
 )
 
 
-class SharedName(NamedTuple):
+class NameHolders(NamedTuple):
     """A Name, and keys that have it."""
 
     name: str
     key_ids: tuple[KeyId, ...]
 
 
-def others(work: Work, row: KeyRow, attribute: Attribute) -> list[KeyId]:
+def others(work: Work, row: StoredKeyRow, attribute: Attribute) -> list[KeyId]:
     """Keys of the scope, but the one of the row, that have this Name and are not destroyed; two of
     those that are stored at most."""
     sought = Sought(row.scope, (attribute,), work.at, destroyed=False)
@@ -47,7 +47,7 @@ def others(work: Work, row: KeyRow, attribute: Attribute) -> list[KeyId]:
     return [key_id for key_id in found if key_id != row.key_id]
 
 
-def got(work: Work, mine: KeyRow | None, merged: KeyRow) -> tuple[SharedName, ...]:
+def got(work: Work, mine: StoredKeyRow | None, merged: StoredKeyRow) -> tuple[NameHolders, ...]:
     """Names that the key ``mine`` has got (None: all that it has), and that another key has too."""
     if merged.state in DESTROYED:
         return ()
@@ -57,11 +57,11 @@ def got(work: Work, mine: KeyRow | None, merged: KeyRow) -> tuple[SharedName, ..
         keys = others(work, merged, one) if one not in before else []
         if keys and isinstance(one.value, ObjectName):
             ids = tuple(sorted([merged.key_id, *keys]))
-            found.append(SharedName(one.value.value, ids))
+            found.append(NameHolders(one.value.value, ids))
     return tuple(found)
 
 
-def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[SharedName, ...], int]:
+def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[NameHolders, ...], int]:
     """The first of them, with their keys, and how many there are."""
     rows = connection.execute(
         f"SELECT value, group_concat(key_id, ' ') {_OF_KEYS} LIMIT ?",
@@ -69,7 +69,7 @@ def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[SharedName, 
     )
     found = tuple(
         [
-            SharedName(attributes.name_of(value), tuple(map(KeyId, sorted(ids.split(" ")))))
+            NameHolders(attributes.name_of(value), tuple(map(KeyId, sorted(ids.split(" ")))))
             for value, ids in rows
         ]
     )
@@ -77,7 +77,7 @@ def view(connection: sqlite3.Connection, limit: int) -> tuple[tuple[SharedName, 
     return found, int(total.fetchone()[0])
 
 
-def _names(row: KeyRow) -> tuple[Attribute, ...]:
+def _names(row: StoredKeyRow) -> tuple[Attribute, ...]:
     """Without their indices, by which two servers may differ."""
     if _NAME not in row.attributes:  # sooner than to read them all
         return ()

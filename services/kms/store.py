@@ -29,7 +29,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import audit, identities, rejections, replication, several
 from services.kms.attributes import raw_index
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault, kek_bytes, kek_of
 
 SCHEMA: Final = (
@@ -105,7 +105,7 @@ _FIND: Final = _SELECT + "WHERE key_id = ?"
 _FIND_CREATED: Final = _SELECT + "WHERE scope = ? AND operation_id = ?"
 _KEYS: Final = f"INSERT INTO keys ({_COLUMNS}, tag) VALUES "  # noqa: S608
 _INDEX: Final = "INSERT OR IGNORE INTO attribute_index VALUES "
-_CHANGED: Final = KeyRow.__struct_fields__.index("changed")
+_CHANGED: Final = StoredKeyRow.__struct_fields__.index("changed")
 _INSERT: Final = f"{_KEYS}({', '.join('?' * 19)})"
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -115,14 +115,14 @@ def binding(key_id: KeyId, scope: str, algorithm: str, length: int, usage_mask: 
     return _encode(("keystead kms key", key_id, scope, algorithm, length, usage_mask))
 
 
-def material(vault: Vault, row: KeyRow) -> KeyMaterial | None:
+def material(vault: Vault, row: StoredKeyRow) -> KeyMaterial | None:
     """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
     if row.wrapped is None:
         return None
     return vault.open(row.wrapped, _aad(row))
 
 
-def _aad(row: KeyRow) -> bytes:
+def _aad(row: StoredKeyRow) -> bytes:
     return binding(row.key_id, row.scope, row.algorithm, row.length, row.usage_mask)
 
 
@@ -134,7 +134,7 @@ def digest(material: KeyMaterial) -> bytes:
 # ---- statements ---------------------------------------------------------------------------
 
 
-def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow | None:
+def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> StoredKeyRow | None:
     """The key; ``CryptographicFailure`` if its row is not as this server wrote it."""
     found = connection.execute(_FIND, (key_id,)).fetchone()
     return None if found is None else _verify_row(vault, found)
@@ -142,7 +142,7 @@ def find(connection: sqlite3.Connection, vault: Vault, key_id: KeyId) -> KeyRow 
 
 def find_created(
     connection: sqlite3.Connection, vault: Vault, scope: str, operation_id: str
-) -> KeyRow | None:
+) -> StoredKeyRow | None:
     """The key that this operation has made, if it has.
 
     Servers may have made one each while they were apart, and one that was put back to an older
@@ -157,7 +157,7 @@ def find_created(
 
 def rows(
     connection: sqlite3.Connection, vault: Vault, after: int, limit: int
-) -> tuple[KeyRow, ...]:
+) -> tuple[StoredKeyRow, ...]:
     """The first keys above the ordinal ``after``, in order of creation; ``CryptographicFailure`` as
     in ``find``."""
     found = connection.execute(
@@ -168,7 +168,7 @@ def rows(
 
 def rows_by_id(
     connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
-) -> tuple[KeyRow, ...]:
+) -> tuple[StoredKeyRow, ...]:
     """The first keys behind the id ``after``, in order of their ids; otherwise as ``rows``."""
     found = connection.execute(_SELECT + "WHERE key_id > ? ORDER BY key_id LIMIT ?", (after, limit))
     return tuple(_verify_row(vault, one) for one in found.fetchall())
@@ -189,7 +189,7 @@ def find_due_keys(
     return tuple([KeyId(key_id) for (key_id,) in found])
 
 
-def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
+def insert(connection: sqlite3.Connection, vault: Vault, row: StoredKeyRow) -> None:
     """Write a new key with its tag, under the KEK that is the current one now."""
     connection.execute(_INSERT, _tag_row(vault, row))
     if row.attributes:
@@ -197,7 +197,7 @@ def insert(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
 
 
 def insert_all(
-    connection: sqlite3.Connection, vault: Vault, made: Sequence[KeyRow], first: int
+    connection: sqlite3.Connection, vault: Vault, made: Sequence[StoredKeyRow], first: int
 ) -> None:
     """As ``insert`` of each, in their order, in few statements; the audit row of the first one is
     ``first``, and each other one's is the next."""
@@ -212,26 +212,26 @@ def insert_all(
     several.insert(connection, _INDEX, found)
 
 
-def _tag_row(vault: Vault, row: KeyRow) -> tuple[Any, ...]:
+def _tag_row(vault: Vault, row: StoredKeyRow) -> tuple[Any, ...]:
     """What is written of a new key."""
     row = _under_current(vault, row)
     return (*_plain(row), vault.tag(KIND, _encode(row)))
 
 
-def _plain(row: KeyRow) -> list[Any]:
+def _plain(row: StoredKeyRow) -> list[Any]:
     """Its fields as SQLite takes them, which are no enums; encoded, they are those of the row."""
     values: list[Any] = msgspec.to_builtins(row, builtin_types=(bytes,))
     return values
 
 
-def _under_current(vault: Vault, row: KeyRow) -> KeyRow:
+def _under_current(vault: Vault, row: StoredKeyRow) -> StoredKeyRow:
     """A new key, with its material under the KEK that is the current one now."""
     if row.wrapped is None or kek_of(row.wrapped) == vault.ring.current.number:
         return row
     return msgspec.structs.replace(row, wrapped=vault.rewrap(row.wrapped, _aad(row)))
 
 
-def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
+def update(connection: sqlite3.Connection, vault: Vault, row: StoredKeyRow) -> None:
     """Write what can change: state, dates, attributes, material, audit row."""
     connection.execute(
         "UPDATE keys SET state = ?, activation_date = ?, deactivation_date = ?, "
@@ -254,7 +254,7 @@ def update(connection: sqlite3.Connection, vault: Vault, row: KeyRow) -> None:
     _index(connection, row)
 
 
-def _index(connection: sqlite3.Connection, row: KeyRow) -> None:
+def _index(connection: sqlite3.Connection, row: StoredKeyRow) -> None:
     """Have the index say what the row does. A row that ever had attributes keeps stamps of them."""
     if not row.attributes:
         return
@@ -262,7 +262,7 @@ def _index(connection: sqlite3.Connection, row: KeyRow) -> None:
     _add_to_index(connection, row)
 
 
-def _add_to_index(connection: sqlite3.Connection, row: KeyRow) -> None:
+def _add_to_index(connection: sqlite3.Connection, row: StoredKeyRow) -> None:
     connection.executemany(
         f"{_INDEX}(?, ?, ?)",
         [(name, value, row.key_id) for name, value in raw_index(row.attributes)],
@@ -278,10 +278,10 @@ def ordinal(connection: sqlite3.Connection, key_id: KeyId, scope: str | None) ->
     return None if found is None else int(found[0])
 
 
-def _verify_row(vault: Vault, found: tuple[object, ...]) -> KeyRow:
+def _verify_row(vault: Vault, found: tuple[object, ...]) -> StoredKeyRow:
     *values, tag = found
     try:
-        row = msgspec.convert(values, KeyRow)
+        row = msgspec.convert(values, StoredKeyRow)
     except msgspec.ValidationError:  # a state that there is not
         raise row_altered(str(values[0])) from None
     vault.verify(KIND, _encode(row), tag, f"the row of key {row.key_id}")
@@ -289,8 +289,7 @@ def _verify_row(vault: Vault, found: tuple[object, ...]) -> KeyRow:
 
 
 def raw(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Every key in order of creation as SQLite has it, its fields as in a ``KeyRow`` and then its
-    tag; unchecked."""
+    """Every key in order of creation, unchecked: the fields of a ``StoredKeyRow``, then its tag."""
     return connection.execute(_SELECT + "ORDER BY ordinal")
 
 

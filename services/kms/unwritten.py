@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from services.kms import audit
-from services.kms.audit import EMPTY, AuditEntry, Trail, TrailEnd
+from services.kms.audit import EMPTY, AuditEntry, AuditTrail, TrailEnd
 
 ROWS: Final = 4096
 """Rows that wait at most, and those of the one message that comes to it."""
@@ -31,8 +31,8 @@ class Changes(Exception):
     """The message does not only read: it has to be a transaction."""
 
 
-class Draft:
-    """In the place of a ``Trail``: takes the rows of one message that is not in a transaction."""
+class TrailDraft:
+    """Stands for an ``AuditTrail``: takes the rows of one message that is not in a transaction."""
 
     def __init__(self) -> None:
         self.pages: list[Page] = []
@@ -42,7 +42,7 @@ class Draft:
         return EMPTY
 
     def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
-        """As ``Trail.append``."""
+        """As ``AuditTrail.append``."""
         self.pages.append(Page(at, tuple(entries)))
         return EMPTY
 
@@ -51,7 +51,7 @@ class Draft:
         raise Changes
 
 
-class Load:
+class TrailLoad:
     """Pages that go into the database together; ``end`` of the trail behind them, when a
     transaction has written them, which may have failed then. That one is the writer's own."""
 
@@ -62,7 +62,7 @@ class Load:
         self.rows = 0
         self.end: TrailEnd | None = None
 
-    def write(self, connection: sqlite3.Connection, trail: Trail) -> None:
+    def write(self, connection: sqlite3.Connection, trail: AuditTrail) -> None:
         """Write the pages, unless an earlier transaction has done so; in the writer.
 
         Who began that one may not know yet, or never learn it, that it is committed; the digest
@@ -86,8 +86,8 @@ class Unwritten:
     def __init__(self) -> None:
         self.refused = False
         self.rows = 0
-        self._loads: list[Load] = []
-        self._open: Load | None = None  # the last one, which nobody has been given yet
+        self._loads: list[TrailLoad] = []
+        self._open: TrailLoad | None = None  # the last one, which nobody has been given yet
 
     @property
     def full(self) -> bool:
@@ -97,19 +97,19 @@ class Unwritten:
     def add(self, pages: Sequence[Page]) -> None:
         """Have these wait behind the others."""
         if self._open is None:
-            self._open = Load()
+            self._open = TrailLoad()
             self._loads.append(self._open)
         count = sum([len(page.entries) for page in pages])
         self._open.pages += pages
         self._open.rows += count
         self.rows += count
 
-    def loads(self) -> tuple[Load, ...]:
+    def loads(self) -> tuple[TrailLoad, ...]:
         """All of them in order, for a transaction."""
         self._open = None
         return tuple(self._loads)
 
-    def record_commit(self, loads: Sequence[Load]) -> None:
+    def record_commit(self, loads: Sequence[TrailLoad]) -> None:
         """These are committed."""
         self.refused = False
         for load in loads:

@@ -19,12 +19,12 @@ from protocol.attributes import Stamped, UsageLimits, Value
 from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied, states
-from services.kms.keyrow import KeyRow
-from services.kms.operations import Operation
+from services.kms.keyrow import StoredKeyRow
+from services.kms.operations import CoreOperation
 from services.kms.usage_operations import (
     Allocated,
-    Check,
     Checked,
+    CheckUsage,
     GetUsageAllocation,
     Lent,
     ObtainLease,
@@ -49,8 +49,8 @@ def lend(work: Work, request: ObtainLease) -> Lent:
     )
 
 
-def check(work: Work, request: Check) -> Checked:
-    """See ``Check``."""
+def check(work: Work, request: CheckUsage) -> Checked:
+    """See ``CheckUsage``."""
     row = work.object(request)
     limits = of(row)
     count, mask, lease = request.usage_limits_count, request.usage_mask, request.lease_time
@@ -88,15 +88,15 @@ def allocate(work: Work, request: GetUsageAllocation) -> Allocated:
     return Allocated(unique_identifier=row.key_id)
 
 
-def charge_encrypt(work: Work, row: KeyRow, size: int) -> None:
+def charge_encrypt(work: Work, row: StoredKeyRow, size: int) -> None:
     """Take what Encrypt has used of a key that has limits; ``PermissionDenied`` (rule 3)."""
     limits = of(row)
     if limits is not None:
         amount = size if limits.unit == "Byte" else 1
-        work.update(charge(row, amount, work), Operation.GET_USAGE_ALLOCATION)
+        work.update(charge(row, amount, work), CoreOperation.GET_USAGE_ALLOCATION)
 
 
-def of(row: KeyRow) -> UsageLimits | None:
+def of(row: StoredKeyRow) -> UsageLimits | None:
     """The limits of the key, if it has some."""
     if _NAME not in row.attributes:  # sooner than to read them all
         return None
@@ -107,7 +107,7 @@ def of(row: KeyRow) -> UsageLimits | None:
 _NAME: Final = attributes.LIMITS.encode()
 
 
-def charge(row: KeyRow, amount: int, work: Work) -> KeyRow:
+def charge(row: StoredKeyRow, amount: int, work: Work) -> StoredKeyRow:
     """The row of a key that has limits without so much of them; ``PermissionDenied``."""
     limits = of(row)
     if limits is None or amount > limits.left:

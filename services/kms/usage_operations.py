@@ -8,7 +8,7 @@ from typing import ClassVar
 from protocol.attributes import Attribute
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.operations import ObjectRequest, Operation, Response
+from services.kms.operations import CoreOperation, ObjectRequest, Response
 
 
 class Lent(Response, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Lent(Response, frozen=True, kw_only=True):
 class ObtainLease(ObjectRequest[Lent], frozen=True, kw_only=True):
     """Have the key lent again (KMIP 1.4 section 4.17)."""
 
-    operation: ClassVar[Operation] = Operation.OBTAIN_LEASE
+    operation: ClassVar[CoreOperation] = CoreOperation.OBTAIN_LEASE
 
 
 class Checked(Response, frozen=True, kw_only=True):
@@ -35,11 +35,11 @@ class Checked(Response, frozen=True, kw_only=True):
     lease_time: int | None = None
 
 
-class Check(ObjectRequest[Checked], frozen=True, kw_only=True):
+class CheckUsage(ObjectRequest[Checked], frozen=True, kw_only=True):
     """Whether the key may be used like that (KMIP 1.4 section 4.10); None is not asked. When it may
     not, what follows in the batch has no ID Placeholder, so a Get does not give it."""
 
-    operation: ClassVar[Operation] = Operation.CHECK
+    operation: ClassVar[CoreOperation] = CoreOperation.CHECK
     usage_limits_count: int | None = None
     usage_mask: int | None = None
     lease_time: int | None = None
@@ -54,17 +54,17 @@ class Allocated(Response, frozen=True, kw_only=True):
 class GetUsageAllocation(ObjectRequest[Allocated], frozen=True, kw_only=True):
     """Take ``count`` of the key's Usage Limits, in their unit (KMIP 1.4 section 4.18)."""
 
-    operation: ClassVar[Operation] = Operation.GET_USAGE_ALLOCATION
+    operation: ClassVar[CoreOperation] = CoreOperation.GET_USAGE_ALLOCATION
     count: int
 
 
-class Replaced(Response, frozen=True, kw_only=True):
+class ReplacedKey(Response, frozen=True, kw_only=True):
     """The new key."""
 
     unique_identifier: KeyId
 
 
-class ReKey(ObjectRequest[Replaced], frozen=True, kw_only=True):
+class ReKey(ObjectRequest[ReplacedKey], frozen=True, kw_only=True):
     """Make the key that follows this one (KMIP 1.4 section 4.4; see ``rekeying``).
 
     ``offset``: seconds from now to its Activation Date; None: its dates are those of the old one.
@@ -72,7 +72,7 @@ class ReKey(ObjectRequest[Replaced], frozen=True, kw_only=True):
     are the core's: its id, and bytes to make it of.
     """
 
-    operation: ClassVar[Operation] = Operation.RE_KEY
+    operation: ClassVar[CoreOperation] = CoreOperation.RE_KEY
     offset: int | None = None
     attributes: tuple[Attribute, ...] = ()
     new_id: KeyId = KeyId("")

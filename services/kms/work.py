@@ -16,14 +16,14 @@ from protocol.errors import CryptographicFailure, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ResultReason
 from services.kms import access, attributes, replication, store
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.audit import Appending, AuditEntry, TrailEnd
-from services.kms.keyrow import KeyRow, as_at
+from services.kms.keyrow import StoredKeyRow, as_at
 from services.kms.master import Vault
-from services.kms.operations import ObjectRequest, Operation
+from services.kms.operations import CoreOperation, ObjectRequest
 from services.kms.refusals import OWN_ROWS, Allowance
 from services.kms.rejections import Judging
-from services.kms.replication import Change
+from services.kms.replication import KeyChange
 
 NOBODY: Final = NodeName("")
 _OF_ALL: Final = (
@@ -33,7 +33,7 @@ _OF_ALL: Final = (
 )
 """Reasons by which nobody can tell that they are of one key."""
 
-Tell = Callable[[sqlite3.Connection, Sequence[Change], float], tuple[Change, ...]]
+Tell = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
 """Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
 those that must be confirmed before the answer."""
 
@@ -50,7 +50,7 @@ class FreshKey(msgspec.Struct, frozen=True):
     """A key that is made but not yet written: its row, and its material in clear. ``unheard``: no
     operation can have made it before, for its id is new and names its operation too."""
 
-    row: KeyRow
+    row: StoredKeyRow
     secret: KeyMaterial
     unheard: bool = False
 
@@ -68,7 +68,7 @@ class Written(msgspec.Struct, frozen=True):
 
     end: TrailEnd | None = None
     changed: bool = False
-    changes: tuple[Change, ...] = ()
+    changes: tuple[KeyChange, ...] = ()
     refusals: int = 0
     left_out: tuple[AuditEntry, ...] = ()
     served: bool = False
@@ -90,23 +90,23 @@ def together(several: Sequence[Written]) -> Written:
     )
 
 
-class Mark(NamedTuple):
+class WorkMark(NamedTuple):
     """What a ``Work`` has drafted up to some moment."""
 
     entries: list[AuditEntry]
-    rows: dict[KeyId, KeyRow]
+    rows: dict[KeyId, StoredKeyRow]
     changed: dict[KeyId, int]
     fresh: dict[KeyId, FreshKey]
     new: dict[KeyId, None]
     waiting: dict[KeyId, None]
-    served: dict[KeyId, KeyRow]
+    served: dict[KeyId, StoredKeyRow]
     left_out: list[AuditEntry]
     refusals: int
     placeholder: KeyId
     repeated: bool
 
 
-START: Final = Mark([], {}, {}, {}, {}, {}, {}, [], 0, KeyId(""), repeated=False)
+START: Final = WorkMark([], {}, {}, {}, {}, {}, {}, [], 0, KeyId(""), repeated=False)
 """Nothing: how each begins."""
 
 
@@ -128,7 +128,7 @@ class Work:
         self,
         connection: sqlite3.Connection,
         vault: Vault,
-        caller: Caller,
+        caller: KeyServerCaller,
         at: float,
         trail: Appending,
         fresh: Iterable[FreshKey] = (),
@@ -136,7 +136,7 @@ class Work:
         *,
         server: NodeName = NOBODY,
         tell: Tell | None = replication.tell,
-        kept: dict[KeyId, KeyRow] | None = None,
+        kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> None:
         self.connection, self.vault = connection, vault
@@ -147,7 +147,7 @@ class Work:
         self.trail = trail
         self.kept = {} if kept is None else kept
         self._entries: list[AuditEntry] = []
-        self._rows: dict[KeyId, KeyRow] = {}
+        self._rows: dict[KeyId, StoredKeyRow] = {}
         self._changed: dict[KeyId, int] = {}
         self._fresh: dict[KeyId, FreshKey] = {}
         self._new: dict[KeyId, None] = {}
@@ -155,8 +155,8 @@ class Work:
         self._allowance, self._tell, self._judging = allowance, tell, judging
         self._refusals = 0
         self._left_out: list[AuditEntry] = []
-        self._served: dict[KeyId, KeyRow] = {}
-        self._reached: dict[KeyId, KeyRow] = {}
+        self._served: dict[KeyId, StoredKeyRow] = {}
+        self._reached: dict[KeyId, StoredKeyRow] = {}
 
     def anew(self) -> Work:
         """The message as it began, without what it has drafted."""
@@ -174,13 +174,13 @@ class Work:
         work._reached = self._reached
         return work
 
-    def find(self, key_id: KeyId) -> KeyRow | None:
+    def find(self, key_id: KeyId) -> StoredKeyRow | None:
         """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
         altered row."""
         row = self.find_stored(key_id)
         return None if row is None else self._with_dates(row)
 
-    def find_stored(self, key_id: KeyId) -> KeyRow | None:
+    def find_stored(self, key_id: KeyId) -> StoredKeyRow | None:
         """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
         row = self._rows.get(key_id) or self.kept.get(key_id)
         if row is None:
@@ -189,11 +189,11 @@ class Work:
                 self.kept[key_id] = row
         return row
 
-    def before(self, key_id: KeyId) -> KeyRow | None:
+    def before(self, key_id: KeyId) -> StoredKeyRow | None:
         """The key as it was before this message; None when there was none."""
         return None if key_id in self._new else store.find(self.connection, self.vault, key_id)
 
-    def object(self, request: ObjectRequest[Any]) -> KeyRow:
+    def object(self, request: ObjectRequest[Any]) -> StoredKeyRow:
         """The key that a request is about; ``Refusal`` when the caller may not do that to it."""
         named = request.unique_identifier
         row = self.find(self.placeholder if named is None else named)
@@ -206,7 +206,7 @@ class Work:
         return row
 
     def judge(
-        self, operation: Operation, row: KeyRow | None = None, *, listed: bool = False
+        self, operation: CoreOperation, row: StoredKeyRow | None = None, *, listed: bool = False
     ) -> None:
         """``Refusal`` when the server rejects this, done to that key or to none that is there.
 
@@ -221,15 +221,15 @@ class Work:
                 error = CryptographicFailure(f"key {row.key_id}: {error}")
             raise Refusal(error, self.caller.scope if row is None else row.scope)
 
-    def refusal(self, error: ProductError, row: KeyRow) -> Refusal:
+    def refusal(self, error: ProductError, row: StoredKeyRow) -> Refusal:
         """The refusal of what was asked about this key."""
         return Refusal(error, row.scope if self.caller.sees(row) else self.caller.scope)
 
-    def drafts(self) -> Mapping[KeyId, KeyRow]:
+    def drafts(self) -> Mapping[KeyId, StoredKeyRow]:
         """Keys that this message has made or changed, as they will be written."""
         return self._rows
 
-    def find_created(self, made: FreshKey) -> KeyRow | None:
+    def find_created(self, made: FreshKey) -> StoredKeyRow | None:
         """The key that this operation has made, if it has, in this message or before, instead of
         the one that was ``made`` for it now."""
         if made.unheard:
@@ -241,30 +241,30 @@ class Work:
         row = store.find_created(self.connection, self.vault, scope, operation_id)
         return None if row is None else self._with_dates(row)
 
-    def _with_dates(self, row: KeyRow) -> KeyRow:
+    def _with_dates(self, row: StoredKeyRow) -> StoredKeyRow:
         now = as_at(row, self.at)
         if now is not row and row.key_id not in self._rows:
             self._reached[row.key_id] = now
         return now
 
-    def material(self, row: KeyRow) -> KeyMaterial | None:
+    def material(self, row: StoredKeyRow) -> KeyMaterial | None:
         """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
         if row.wrapped is not None and row.key_id in self._fresh:
             return self._fresh[row.key_id].secret
         return store.material(self.vault, row)
 
-    def insert(self, fresh: FreshKey, operation: Operation) -> None:
+    def insert(self, fresh: FreshKey, operation: CoreOperation) -> None:
         """Draft a new key that ``operation`` has made, and note it."""
         self._fresh[fresh.row.key_id] = fresh
         self._new[fresh.row.key_id] = None
         self.update(fresh.row, operation)
 
-    def update(self, row: KeyRow, operation: Operation) -> None:
+    def update(self, row: StoredKeyRow, operation: CoreOperation) -> None:
         """Draft what ``operation`` has made of the key, and note it; the peer has to learn it."""
         self.take(as_at(row, self.at), operation)
         self._waiting[row.key_id] = None
 
-    def serve(self, row: KeyRow) -> None:
+    def serve(self, row: StoredKeyRow) -> None:
         """Its material leaves with the answer, so the key is fresh no more."""
         unheard = row.key_id in self._fresh
         served = attributes.mark_served(row, self.at, self.server, unheard=unheard)
@@ -275,23 +275,23 @@ class Work:
             return
         if row.key_id not in self._rows and row.key_id not in self._reached:
             self._served[row.key_id] = served
-        self.update(served, Operation.SERVE)
+        self.update(served, CoreOperation.SERVE)
 
-    def take(self, row: KeyRow, operation: Operation, *, new: bool = False) -> None:
+    def take(self, row: StoredKeyRow, operation: CoreOperation, *, new: bool = False) -> None:
         """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
         if new:
             self._new[row.key_id] = None
         self._rows[row.key_id] = row
         self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
 
-    def tell(self, row: KeyRow) -> None:
+    def tell(self, row: StoredKeyRow) -> None:
         """The peer has to learn how this key is here."""
         self._changed.setdefault(row.key_id, row.changed)
         self._waiting[row.key_id] = None
 
-    def mark(self) -> Mark:
+    def mark(self) -> WorkMark:
         """The message as it is now, for ``back_to``."""
-        return Mark(
+        return WorkMark(
             list(self._entries),
             dict(self._rows),
             dict(self._changed),
@@ -305,7 +305,7 @@ class Work:
             self.repeated,
         )
 
-    def back_to(self, mark: Mark) -> None:
+    def back_to(self, mark: WorkMark) -> None:
         """Forget all that came since, but which fresh keys were taken."""
         self._entries, self._left_out = list(mark.entries), list(mark.left_out)
         self._rows, self._changed = dict(mark.rows), dict(mark.changed)
@@ -315,7 +315,7 @@ class Work:
         self.placeholder, self.repeated = mark.placeholder, mark.repeated
 
     def note(
-        self, operation: Operation, key_id: str, scope: str, reason: ResultReason | None = None
+        self, operation: CoreOperation, key_id: str, scope: str, reason: ResultReason | None = None
     ) -> int:
         """Draft an entry of the trail (``reason`` None: it succeeded) and return its number.
 
@@ -363,13 +363,13 @@ class Work:
         for key_id, row in self._reached.items():
             if key_id not in self._rows:
                 self._rows[key_id] = row
-                entry = AuditEntry(self.server, row.scope, Operation.DATE_REACHED, key_id)
+                entry = AuditEntry(self.server, row.scope, CoreOperation.DATE_REACHED, key_id)
                 self._changed[key_id] = self._draft(entry)
                 self._waiting[key_id] = None
 
-    def _to_be_told(self) -> tuple[Change, ...]:
+    def _to_be_told(self) -> tuple[KeyChange, ...]:
         """Have the changes wait for the peer; those that it must confirm before the answer."""
         if self._tell is None or not self._waiting:
             return ()
-        changes = tuple([Change(key_id, self._changed[key_id]) for key_id in self._waiting])
+        changes = tuple([KeyChange(key_id, self._changed[key_id]) for key_id in self._waiting])
         return self._tell(self.connection, changes, self.at)

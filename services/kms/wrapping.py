@@ -14,21 +14,23 @@ from protocol.crypto import keywrap
 from protocol.errors import EncodingOptionError, FeatureNotSupported, PermissionDenied, ProductError
 from protocol.secret import KeyMaterial
 from services.kms import access, attributes, states, usage
-from services.kms.keyrow import KeyRow
-from services.kms.operations import Operation, Wrapping
+from services.kms.keyrow import StoredKeyRow
+from services.kms.operations import CoreOperation, KeyWrapping
 from services.kms.work import Refusal, Work
 
 MODE: Final = "NISTKeyWrap"
 _WRAP_KEY: Final = 0x10  # of a usage mask
 
 
-def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -> KeyMaterial:
+def key_of(
+    work: Work, wanted: KeyWrapping, leaving: StoredKeyRow, secret: KeyMaterial
+) -> KeyMaterial:
     """The material of the key that wraps ``secret``, which is that of ``leaving``; ``Refusal``,
     also when that can not be wrapped as it is wanted: then nothing leaves."""
     row = work.find(wanted.key_id)
     if row is None or not work.caller.owns(row):
         raise Refusal(access.absent(work.caller), work.caller.scope)
-    work.judge(Operation.ENCRYPT, row)
+    work.judge(CoreOperation.ENCRYPT, row)
     try:
         _check(work, row, wanted.parameters)
         if wanted.alone:
@@ -41,11 +43,11 @@ def key_of(work: Work, wanted: Wrapping, leaving: KeyRow, secret: KeyMaterial) -
         raise work.refusal(error, row) from None
     if material is None:
         raise work.refusal(access.absent(work.caller), row)
-    work.note(Operation.ENCRYPT, row.key_id, row.scope)
+    work.note(CoreOperation.ENCRYPT, row.key_id, row.scope)
     return material
 
 
-def _check(work: Work, row: KeyRow, asked: CryptographicParameters | None) -> None:
+def _check(work: Work, row: StoredKeyRow, asked: CryptographicParameters | None) -> None:
     own = attributes.single(row, attributes.PARAMETERS)
     parameters = asked or (own if isinstance(own, CryptographicParameters) else None)
     mode = MODE if parameters is None else parameters.block_cipher_mode

@@ -22,7 +22,7 @@ ALWAYS: Final = 8
 """A peer with fewer than these is admitted also when others have filled the node."""
 
 
-class Admission:
+class RequestAdmission:
     """The requests that a node works on, counted by who asked.
 
     So the most there can be are ``AT_ONCE`` and ``ALWAYS`` more for each further peer.

@@ -34,7 +34,7 @@ from services.runtime.links.table import RuleTable
 from services.runtime.ports import Bus, Clock
 from services.runtime.rpc.envelopes import Envelopes
 from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import Serving
+from services.runtime.rpc.serving import RequestServing
 from services.runtime.service import Peer
 from services.runtime.wire import Wire, WireSink
 
@@ -46,7 +46,7 @@ CAUSE: ContextVar[str] = ContextVar("keystead_cause", default="")
 _WINDOW = 2048  # ids remembered per sender's life
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class IncomingRequest(msgspec.Struct, frozen=True):
     """A request that has passed every check of the port."""
 
     message: Request[Any]
@@ -69,7 +69,7 @@ class BusPort(Bus, WireSink):
         role: str,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self.accept: Callable[[Incoming], None] | None = None
+        self.accept: Callable[[IncomingRequest], None] | None = None
         self.refused = ""
         self.later: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
         self._life = life
@@ -79,7 +79,7 @@ class BusPort(Bus, WireSink):
         seals = Sealing(life.node, life.boot, ring, clock.monotonic)
         self._envelopes = Envelopes(life.node, life.boot, seals)
         self._calls = PendingCalls(seals, self.counters)
-        self._serving = Serving(self._envelopes, self.counters, clock.monotonic, self._reply)
+        self._serving = RequestServing(self._envelopes, self.counters, clock.monotonic, self._reply)
         self._seen: dict[tuple[NodeName, int], OrderedDict[int, None]] = {}
         self._sent: Counter[NodeName] = Counter()
         self._waiting: deque[Callable[[], None]] = deque()  # while the node stands still
@@ -260,7 +260,7 @@ class BusPort(Bus, WireSink):
             return
         cause = f"{envelope.sender}/{envelope.boot}/{envelope.message_id}"
         peer = Peer(envelope.sender, envelope.boot)
-        self.accept(Incoming(message, peer, envelope.deadline, cause, asked.answer))
+        self.accept(IncomingRequest(message, peer, envelope.deadline, cause, asked.answer))
 
     def _first_time(self, envelope: Envelope) -> bool:
         key = (envelope.sender, envelope.boot)

@@ -26,14 +26,14 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
-from services.runtime.admission import Admission
-from services.runtime.bus import CAUSE, BusPort, Incoming
+from services.runtime.admission import RequestAdmission
+from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
 from services.runtime.tls.port import StreamPort
-from services.runtime.turns import Ticket, Turns
+from services.runtime.turns import Ticket, TurnQueues
 
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
 
@@ -74,8 +74,8 @@ class NodeRunner(Node):
         self._power = power
         self._knobs = recipe.knobs
         self._observe, self._crashed = observe, crashed
-        self._turns = Turns()
-        self._admission = Admission()
+        self._turns = TurnQueues()
+        self._admission = RequestAdmission()
         self._running: dict[asyncio.Task[None], str] = {}
         self._background: dict[asyncio.Task[None], None] = {}
         self._own = context_of(life)
@@ -230,7 +230,7 @@ class NodeRunner(Node):
 
     # ---- serving --------------------------------------------------------------------------
 
-    def accept(self, incoming: Incoming) -> None:
+    def accept(self, incoming: IncomingRequest) -> None:
         """Take a request in order of arrival: refuse it, or give its ticket and its task."""
         name = type(incoming.message).__name__
         served = self.service.handlers.get(name)
@@ -253,7 +253,9 @@ class NodeRunner(Node):
         self._running[task] = name
         self._admission.enter(incoming.peer)
 
-    async def _handle(self, served: ServedBy, incoming: Incoming, ticket: Ticket | None) -> None:
+    async def _handle(
+        self, served: ServedBy, incoming: IncomingRequest, ticket: Ticket | None
+    ) -> None:
         CAUSE.set(incoming.cause)
         try:
             incoming.respond(await self._outcome(served, incoming, ticket))
@@ -265,7 +267,7 @@ class NodeRunner(Node):
             self._idle.set()
 
     async def _outcome(
-        self, served: ServedBy, incoming: Incoming, ticket: Ticket | None
+        self, served: ServedBy, incoming: IncomingRequest, ticket: Ticket | None
     ) -> Reply | ProductError:
         name = type(incoming.message).__name__
         try:
@@ -286,7 +288,7 @@ class NodeRunner(Node):
             return Internal(f"{self.name} failed at this; its log says where")
 
     async def _run_handler(
-        self, served: ServedBy, incoming: Incoming, name: str
+        self, served: ServedBy, incoming: IncomingRequest, name: str
     ) -> Reply | ProductError:
         """Its turn has come: nothing runs after its deadline."""
         if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
@@ -316,7 +318,7 @@ class NodeRunner(Node):
         deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within_s)
         cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True, user=user)
-        asked = Incoming(message, peer, deadline, cause, respond)
+        asked = IncomingRequest(message, peer, deadline, cause, respond)
         self._own.copy().run(self.accept, asked)
         self._asked[future] = None
         try:

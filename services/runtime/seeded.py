@@ -33,7 +33,7 @@ def stream(seed: int, *names: str | int) -> random.Random:
     return random.Random(derive(seed, *names))
 
 
-class Streams:
+class SeededStreams:
     """The streams of one owner (``names``), by name; each goes on where it was."""
 
     def __init__(self, seed: int, *names: str | int) -> None:

@@ -56,7 +56,7 @@ _COMMIT = "COMMIT /* writer */"
 _ROLLBACK = "ROLLBACK /* writer */"
 
 
-class Phase(Enum):
+class SqlPhase(Enum):
     """Whose SQL runs on a connection now."""
 
     OWN = "own"
@@ -78,15 +78,15 @@ _FRAMING = (
 )
 
 
-def allowed(phase: Phase, action: int, first: str | None, second: str | None) -> bool:
+def allowed(phase: SqlPhase, action: int, first: str | None, second: str | None) -> bool:
     """Whether a statement prepared in ``phase`` may do ``action`` (SQLite's authorizer codes)."""
-    if phase is Phase.OWN:
+    if phase is SqlPhase.OWN:
         return True
     if action == sqlite3.SQLITE_FUNCTION:
         return (second or "").lower() not in FORBIDDEN
     if action == sqlite3.SQLITE_PRAGMA:
-        return phase is Phase.SCHEMA and (first or "").lower() in SCHEMA_PRAGMAS
-    if phase is Phase.READ:
+        return phase is SqlPhase.SCHEMA and (first or "").lower() in SCHEMA_PRAGMAS
+    if phase is SqlPhase.READ:
         return action in _READING
     return action not in _FRAMING
 
@@ -164,12 +164,12 @@ class Transaction:
         return self.value
 
 
-class Reader:
+class SqlReader:
     """A connection of one life, under guard; synchronous, used by one thread at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self._phase = Phase.OWN
+        self._phase = SqlPhase.OWN
         for name in FORBIDDEN:  # a column's DEFAULT is not shown to the authorizer
             connection.create_function(name, -1, _refuse)
         connection.set_authorizer(self._authorize)
@@ -182,23 +182,23 @@ class Reader:
         return sqlite3.SQLITE_DENY
 
     @contextmanager
-    def _as(self, phase: Phase) -> Iterator[None]:
+    def _as(self, phase: SqlPhase) -> Iterator[None]:
         self._phase = phase
         try:
             yield
         finally:
-            self._phase = Phase.OWN
+            self._phase = SqlPhase.OWN
 
     def read(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run ``fn`` in a read transaction; whatever it did is undone."""
         before = self.connection.total_changes
         self.connection.execute(_READ)
         try:
-            self._phase = Phase.READ
+            self._phase = SqlPhase.READ
             try:
                 value = fn(self.connection)
             finally:
-                self._phase = Phase.OWN
+                self._phase = SqlPhase.OWN
             # A statement that was prepared for a write is not shown to the authorizer again.
             if self.connection.total_changes != before:
                 raise sqlite3.OperationalError("attempt to write a readonly database")
@@ -226,7 +226,7 @@ class Ledger(Protocol):
         ...
 
 
-class Writer(Reader):
+class SqlWriter(SqlReader):
     """The one writer of a database in one life.
 
     ``keep`` is called when the database leaves FULL (what is in it now is durable, what comes
@@ -254,7 +254,7 @@ class Writer(Reader):
     def prepare(self, schema: Sequence[str]) -> None:
         """Run idempotent schema statements, each for itself."""
         for statement in schema:
-            with self._as(Phase.SCHEMA):
+            with self._as(SqlPhase.SCHEMA):
                 self.connection.execute(statement)
             level = int(self.connection.execute("PRAGMA synchronous").fetchone()[0])
             self._full = level >= FULL
@@ -321,7 +321,7 @@ class Writer(Reader):
 
     def _attempt(self, entry: Transaction) -> None:
         entry.value = entry.error = None
-        self._phase = Phase.WRITE
+        self._phase = SqlPhase.WRITE
         try:
             entry.value = entry.fn(self.connection)
         except NodeDown:
@@ -329,7 +329,7 @@ class Writer(Reader):
         except BaseException as error:  # carried to the caller, whatever it is
             entry.error = disk_error(error)
         finally:
-            self._phase = Phase.OWN
+            self._phase = SqlPhase.OWN
 
     def _whole(self, entry: Transaction, *, apart: bool) -> bool:
         """Whether the transaction goes on after ``entry``; without savepoints no error lets it."""

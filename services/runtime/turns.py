@@ -12,7 +12,7 @@ class Ticket:
 
     __slots__ = ("_front", "_key", "_turns", "_waiting")
 
-    def __init__(self, turns: Turns, key: str) -> None:
+    def __init__(self, turns: TurnQueues, key: str) -> None:
         self._turns, self._key = turns, key
         self._front = False
         self._waiting: asyncio.Event | None = None
@@ -47,7 +47,7 @@ class Ticket:
             self._waiting.set()
 
 
-class Turns:
+class TurnQueues:
     """All queues of one node, by key."""
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class VirtualTpmState:
         return VirtualTpmState(self.nv)
 
 
-class GuestTpm(Protocol):
+class VirtualTpmCommands(Protocol):
     """A vTPM as one guest command has it; the calls are those of ``ports.Tpm``, and block.
 
     Refusals are ``TpmError`` with the TPM's own return code; without power ``gone``.
@@ -115,7 +115,7 @@ class VirtualTpms(Protocol):
         ...
 
     async def command(
-        self, state: VirtualTpmState, label: str, work: Callable[[GuestTpm], T]
+        self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
         """Load ``state``, let ``work`` command it, and give the state afterwards with its result.
 

@@ -14,7 +14,7 @@ from protocol.events import EventTypeId
 from protocol.terms import AttestationStatus, HostConnectionState, HostCryptoState
 
 
-class Alarm(StrEnum):
+class AlarmId(StrEnum):
     """Ids of alarms, as they stand in ``HostInfo`` and ``VmInfo``."""
 
     VM_LOCKED = "alarm.VmLocked"
@@ -26,7 +26,7 @@ class Alarm(StrEnum):
 
 def vm_alarms(lock_event: EventTypeId | None) -> tuple[str, ...]:
     """``lock_event``: the event that said why the VM is locked, None when it is not."""
-    return (Alarm.VM_LOCKED.value,) if lock_event is not None else ()
+    return (AlarmId.VM_LOCKED.value,) if lock_event is not None else ()
 
 
 def host_alarms(
@@ -41,14 +41,14 @@ def host_alarms(
     ``recovery_key_new``: nobody has said that its present recovery key is kept elsewhere."""
     alarms: list[str] = []
     if connection is HostConnectionState.NOT_RESPONDING:  # disconnected is on purpose
-        alarms.append(Alarm.HOST_CONNECTION.value)
+        alarms.append(AlarmId.HOST_CONNECTION.value)
     connected = connection is HostConnectionState.CONNECTED
     if connected and wanted_safe and crypto_state is not HostCryptoState.SAFE:
-        alarms.append(Alarm.HOST_NEEDS_MODE.value)
+        alarms.append(AlarmId.HOST_NEEDS_MODE.value)
     if attestation is AttestationStatus.NOT_ACCEPTED:
-        alarms.append(Alarm.HOST_TPM_ATTESTATION.value)
+        alarms.append(AlarmId.HOST_TPM_ATTESTATION.value)
     if recovery_key_new:
-        alarms.append(Alarm.HOST_RECOVERY_KEY.value)
+        alarms.append(AlarmId.HOST_RECOVERY_KEY.value)
     return tuple(alarms)
 
 

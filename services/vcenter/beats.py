@@ -20,7 +20,7 @@ ROOM: Final = 128
 """How many a slot takes before the next one is opened; when all are full, the emptiest is next."""
 
 
-class Beat:
+class BeatTicks:
     """The ticks of one who joins, or has none but its own so far. Several before the next ``next``
     are one."""
 
@@ -42,9 +42,9 @@ class Beats:
 
     def __init__(self, clock: Clock, period_s: float) -> None:
         self._clock, self._period_s = clock, period_s
-        self._slots: list[dict[Beat, None]] = []
+        self._slots: list[dict[BeatTicks, None]] = []
 
-    def join(self, beat: Beat, node: Node) -> None:
+    def join(self, beat: BeatTicks, node: Node) -> None:
         """``beat`` ticks within one period, and then in each.
 
         ``node`` runs the timers, for the rest of its life.
@@ -59,13 +59,13 @@ class Beats:
             slot = min(self._slots, key=len)
         slot[beat] = None
 
-    def leave(self, beat: Beat) -> None:
+    def leave(self, beat: BeatTicks) -> None:
         """It ticks one last time; its owner sees that it is over. No change if it never joined."""
         for slot in self._slots:
             slot.pop(beat, None)
         beat.tick_now()
 
-    async def _count(self, slot: dict[Beat, None], part: float) -> None:
+    async def _count(self, slot: dict[BeatTicks, None], part: float) -> None:
         """Tick after this ``part`` of a period, and then in each period."""
         await self._clock.sleep(part * self._period_s)
         _tick(slot)
@@ -73,6 +73,6 @@ class Beats:
             _tick(slot)
 
 
-def _tick(slot: Iterable[Beat]) -> None:
+def _tick(slot: Iterable[BeatTicks]) -> None:
     for beat in slot:
         beat.tick_now()

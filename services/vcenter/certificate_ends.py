@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from protocol.crypto import certificates
 from protocol.terms import NodeName, ProviderId
-from services.vcenter.events import Draft, certificate_ends
+from services.vcenter.events import EventDraft, certificate_ends
 from services.vcenter.tables import AuthorityRow, ProviderRow
 
 DAY_S: Final = 86_400.0
@@ -27,7 +27,7 @@ class _Certificate(NamedTuple):
     client: str = ""
 
 
-def near_their_end(row: ProviderRow, until: float) -> dict[str, Draft]:
+def near_their_end(row: ProviderRow, until: float) -> dict[str, EventDraft]:
     """The events for those of a standard provider that end by ``until`` (Unix seconds) and of which
     none has told, by the SHA-256 of the certificate in hex."""
     own = () if row.client is None else row.client.chain[:1]
@@ -38,7 +38,7 @@ def near_their_end(row: ProviderRow, until: float) -> dict[str, Draft]:
 
 def near_their_end_behind_services(
     row: AuthorityRow, shown: Mapping[NodeName, bytes], until: float
-) -> dict[str, Draft]:
+) -> dict[str, EventDraft]:
     """The same of the trusted providers of a Trust Authority; ``shown`` is what each Key Provider
     Service shows KMIP servers (DER)."""
     found = []
@@ -52,8 +52,8 @@ def near_their_end_behind_services(
 
 def _near(
     shown: Iterable[_Certificate], told: Collection[str], until: float, *, behind_services: bool
-) -> dict[str, Draft]:
-    found: dict[str, Draft] = {}
+) -> dict[str, EventDraft]:
+    found: dict[str, EventDraft] = {}
     for one in shown:
         digest = hashlib.sha256(one.der).hexdigest()
         _, end = certificates.validity(one.der)

@@ -17,7 +17,7 @@ from services.runtime.service import Node
 from services.vcenter import events
 from services.vcenter.alarms import UNKNOWN_STATUS, provider_status
 
-Emit = Callable[[events.Draft], Awaitable[None]]
+Emit = Callable[[events.EventDraft], Awaitable[None]]
 
 
 @dataclass

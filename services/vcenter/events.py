@@ -24,7 +24,7 @@ from protocol.terms import (
 )
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An event before it has a number and a time."""
 
     event: EventTypeId
@@ -82,7 +82,7 @@ def vm_locked(
     event: EventTypeId,
     missing: tuple[CryptoKeyId, ...],
     reasons: Mapping[CryptoKeyId, KeyUnavailableReason],
-) -> Draft:
+) -> EventDraft:
     """LOCK-07: names the missing key ids and the provider, of the key that decided on the event.
 
     ``reasons``: why each missing key cannot be had, that key first; see ``locks.Lock``.
@@ -95,19 +95,19 @@ def vm_locked(
         if other is not why:
             these = [key for key in missing if reasons.get(key) is other]
             text += f"; {_cause(other)} ({other.value}): {_ids(these)}"
-    return Draft(
+    return EventDraft(
         event=event, text=text, host=host, vm=vm, provider=decisive.provider_id, keys=missing
     )
 
 
-def vm_unlocked(vm: VmName, host: NodeName) -> Draft:
+def vm_unlocked(vm: VmName, host: NodeName) -> EventDraft:
     text = f"Virtual machine {vm} on host {host} is unlocked"
-    return Draft(event=EventTypeId.VM_UNLOCKED, text=text, host=host, vm=vm)
+    return EventDraft(event=EventTypeId.VM_UNLOCKED, text=text, host=host, vm=vm)
 
 
-def host_enabled(host: NodeName, key: CryptoKeyId) -> Draft:
+def host_enabled(host: NodeName, key: CryptoKeyId) -> EventDraft:
     text = f"Encryption mode is enabled on host {host} with host key {key}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.HOST_CRYPTO_ENABLED,
         text=text,
         host=host,
@@ -116,13 +116,15 @@ def host_enabled(host: NodeName, key: CryptoKeyId) -> Draft:
     )
 
 
-def host_refused(host: NodeName) -> Draft:
+def host_refused(host: NodeName) -> EventDraft:
     """``HostCryptoDisabled``: an operation was refused for it (HEM-03)."""
     text = f"Host {host} has encryption disabled and must reboot before it takes encrypted VMs"
-    return Draft(event=EventTypeId.HOST_CRYPTO_DISABLED, text=text, host=host)
+    return EventDraft(event=EventTypeId.HOST_CRYPTO_DISABLED, text=text, host=host)
 
 
-def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason) -> Draft:
+def host_needs_mode(
+    host: NodeName, key: CryptoKeyId | None, reason: KeyUnavailableReason
+) -> EventDraft:
     """``ReqEnable.*``: the host needs encryption mode and its key cannot be had (HEM-07)."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
@@ -134,7 +136,7 @@ def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavaila
         else EventTypeId.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR
     )
     text = f"Host {host} requires encryption mode, but {_cause(reason)} ({reason.value})"
-    return Draft(
+    return EventDraft(
         event=event,
         text=text,
         host=host,
@@ -145,7 +147,7 @@ def host_needs_mode(host: NodeName, key: CryptoKeyId | None, reason: KeyUnavaila
 
 def host_key_renewed(
     host: NodeName, old: CryptoKeyId, new: CryptoKeyId, reason: KeyUnavailableReason
-) -> Draft:
+) -> EventDraft:
     """``HostKey.NewKey.*`` (HEM-07): dumps under the old key stay unreadable."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
@@ -157,12 +159,12 @@ def host_key_renewed(
         else EventTypeId.HOST_NEW_KEY_KMS_CLUSTER_ERROR
     )
     text = f"A new host key {new} replaces {old} for host {host}: {_cause(reason)}"
-    return Draft(event=event, text=text, host=host, provider=new.provider_id, keys=(old, new))
+    return EventDraft(event=event, text=text, host=host, provider=new.provider_id, keys=(old, new))
 
 
-def host_key_updated(host: NodeName, key: CryptoKeyId) -> Draft:
+def host_key_updated(host: NodeName, key: CryptoKeyId) -> EventDraft:
     text = f"The host key of {host} is now {key}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.HOST_KEY_UPDATED,
         text=text,
         host=host,
@@ -171,10 +173,10 @@ def host_key_updated(host: NodeName, key: CryptoKeyId) -> Draft:
     )
 
 
-def host_send_error(host: NodeName, keys: tuple[CryptoKeyId, ...], why: str) -> Draft:
+def host_send_error(host: NodeName, keys: tuple[CryptoKeyId, ...], why: str) -> EventDraft:
     which = f" Keys: {_ids(keys)}" if keys else ""
     text = f"Keys could not be sent to host {host}: {why}.{which}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.HOST_SEND_KEY_ERROR, text=text, host=host, keys=keys[:KEYS_PER_EVENT]
     )
 
@@ -184,7 +186,7 @@ def send_error(
     provider: ProviderId,
     keys: tuple[CryptoKeyId, ...],
     reason: KeyUnavailableReason,
-) -> Draft:
+) -> EventDraft:
     """``SendKeyError.*``: nothing to send to this host (PT03)."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
@@ -196,7 +198,9 @@ def send_error(
         else EventTypeId.KMS_SEND_KEY_ERROR_CLUSTER
     )
     text = f"Keys of {provider} cannot be sent to host {host}: {_cause(reason)}. Keys: {_ids(keys)}"
-    return Draft(event=event, text=text, host=host, provider=provider, keys=keys[:KEYS_PER_EVENT])
+    return EventDraft(
+        event=event, text=text, host=host, provider=provider, keys=keys[:KEYS_PER_EVENT]
+    )
 
 
 class Users(NamedTuple):
@@ -211,7 +215,7 @@ def keys_unusable(
     keys: tuple[CryptoKeyId, ...],
     reason: KeyUnavailableReason,
     users: Users,
-) -> Draft:
+) -> EventDraft:
     """Keys in use were revoked, expired or destroyed: who has them goes on (STD-19)."""
     text = (
         f"Keys of {provider} cannot be had any more: {_cause(reason)} ({reason.value}). Hosts that "
@@ -221,7 +225,7 @@ def keys_unusable(
         text += f"; used by {_names(users.vms)}"
     if users.hosts:
         text += f"; host key of {_names(users.hosts)}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.KMS_KEYS_UNUSABLE,
         text=text,
         host=users.hosts[0] if len(users.hosts) == 1 else None,
@@ -231,14 +235,14 @@ def keys_unusable(
     )
 
 
-def unreachable(provider: ProviderId, server: str, why: str) -> Draft:
+def unreachable(provider: ProviderId, server: str, why: str) -> EventDraft:
     text = f"Key server {server} of key provider {provider} cannot be reached: {why}"
-    return Draft(event=EventTypeId.KMS_UNREACHABLE, text=text, provider=provider)
+    return EventDraft(event=EventTypeId.KMS_UNREACHABLE, text=text, provider=provider)
 
 
 def certificate_ends(
     provider: ProviderId, who: str, end: float, *, client: str, behind_services: bool
-) -> Draft:
+) -> EventDraft:
     """STD-07. ``who``: the common name of the certificate; ``end`` in Unix seconds. ``client``:
     who shows it to the servers, empty for a server's own; ``behind_services``: of a trusted
     provider."""
@@ -250,7 +254,7 @@ def certificate_ends(
     )
     until = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
     text = f"The certificate {of_whom} is good until {until}"
-    return Draft(event=ids[bool(client)], text=text, provider=provider)
+    return EventDraft(event=ids[bool(client)], text=text, provider=provider)
 
 
 _ENDS: Final = {
@@ -263,34 +267,34 @@ _ENDS_BEHIND_SERVICES: Final = {
 }
 
 
-def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> Draft:
+def vendor(provider: ProviderId, server: str, versions: Sequence[str]) -> EventDraft:
     text = f"Key server {server} of key provider {provider} speaks KMIP {', '.join(versions)}"
-    return Draft(event=EventTypeId.KMS_VENDOR, text=text, provider=provider)
+    return EventDraft(event=EventTypeId.KMS_VENDOR, text=text, provider=provider)
 
 
-def not_backed_up(provider: ProviderId, *, after_update: bool) -> Draft:
+def not_backed_up(provider: ProviderId, *, after_update: bool) -> EventDraft:
     """NKP-05: at once, and again every 24 hours as long as it is so."""
     event, text = EventTypeId.KMS_NOT_BACKED_UP, f"Key provider {provider} is not backed up"
     if after_update:
         event = EventTypeId.KMS_NOT_BACKED_UP_AFTER_UPDATE
         text = f"Key provider {provider} was changed, and is not backed up since"
-    return Draft(event=event, text=text, provider=provider)
+    return EventDraft(event=event, text=text, provider=provider)
 
 
-def all_backed_up(provider: ProviderId) -> Draft:
+def all_backed_up(provider: ProviderId) -> EventDraft:
     """``provider``: the last one that was not."""
     text = f"All native key providers are backed up, {provider} now"
-    return Draft(event=EventTypeId.KMS_ALL_BACKED_UP, text=text, provider=provider)
+    return EventDraft(event=EventTypeId.KMS_ALL_BACKED_UP, text=text, provider=provider)
 
 
-def generate_failed(provider: ProviderId, why: str) -> Draft:
+def generate_failed(provider: ProviderId, why: str) -> EventDraft:
     text = f"Key provider {provider} made no key: {why}"
-    return Draft(event=EventTypeId.KMS_KEY_GENERATE_FAIL, text=text, provider=provider)
+    return EventDraft(event=EventTypeId.KMS_KEY_GENERATE_FAIL, text=text, provider=provider)
 
 
-def vm_encrypted(vm: VmName, host: NodeName, key: CryptoKeyId) -> Draft:
+def vm_encrypted(vm: VmName, host: NodeName, key: CryptoKeyId) -> EventDraft:
     text = f"Virtual machine {vm} was encrypted with key {key}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.CRYPTO_OPERATION,
         text=text,
         host=host,
@@ -302,12 +306,12 @@ def vm_encrypted(vm: VmName, host: NodeName, key: CryptoKeyId) -> Draft:
 
 def vm_recrypted(
     vm: VmName, host: NodeName, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
-) -> Draft:
+) -> EventDraft:
     """Recrypted, or decrypted when there are no new keys."""
     done = f"is under {_ids(new)} now" if new else "is not encrypted any more"
     text = f"Virtual machine {vm}, which was under {_ids(old)}, {done}"
     keys = new or old
-    return Draft(
+    return EventDraft(
         event=EventTypeId.CRYPTO_OPERATION,
         text=text,
         host=host,
@@ -317,16 +321,16 @@ def vm_recrypted(
     )
 
 
-def recrypt_failed(vm: VmName, host: NodeName, why: str, *, no_space: bool) -> Draft:
+def recrypt_failed(vm: VmName, host: NodeName, why: str, *, no_space: bool) -> EventDraft:
     """REK-04: the old keys stay in force."""
     event = EventTypeId.VM_NO_DISK_SPACE if no_space else EventTypeId.VM_REKEY_FAIL
     text = f"The keys of virtual machine {vm} were not changed, and stay in force: {why}"
-    return Draft(event=event, text=text, host=host, vm=vm)
+    return EventDraft(event=event, text=text, host=host, vm=vm)
 
 
-def disk_encrypted(vm: VmName, host: NodeName, disk: int, key: CryptoKeyId) -> Draft:
+def disk_encrypted(vm: VmName, host: NodeName, disk: int, key: CryptoKeyId) -> EventDraft:
     text = f"Hard disk {disk} of virtual machine {vm} was encrypted with key {key}"
-    return Draft(
+    return EventDraft(
         event=EventTypeId.CRYPTO_OPERATION,
         text=text,
         host=host,
@@ -336,13 +340,15 @@ def disk_encrypted(vm: VmName, host: NodeName, disk: int, key: CryptoKeyId) -> D
     )
 
 
-def diskchain_using_mixed_keys(vm: VmName, host: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:
+def diskchain_using_mixed_keys(
+    vm: VmName, host: NodeName, keys: tuple[CryptoKeyId, ...]
+) -> EventDraft:
     """``DiskchainUsingMixedKeys`` (KEY-04): a warning, the VM works."""
     text = (
         f"Virtual machine {vm} uses several keys, and needs all of them to start: {_ids(keys)}. "
         "A shallow recrypt of the whole machine gives it one key"
     )
-    return Draft(
+    return EventDraft(
         event=EventTypeId.VM_DISKCHAIN_USING_MIXED_KEYS,
         text=text,
         host=host,
@@ -352,38 +358,38 @@ def diskchain_using_mixed_keys(vm: VmName, host: NodeName, keys: tuple[CryptoKey
     )
 
 
-def tpm_encryption(host: NodeName, recovery_id: str) -> Draft:
+def tpm_encryption(host: NodeName, recovery_id: str) -> EventDraft:
     """The trigger of the recovery-key alarm: back up the recovery key of this id."""
     text = (
         f"The configuration of host {host} is encrypted with its TPM; "
         f"keep its recovery key {recovery_id} in a safe place"
     )
-    return Draft(event=EventTypeId.HOST_TPM_CONFIG_ENCRYPTION, text=text, host=host)
+    return EventDraft(event=EventTypeId.HOST_TPM_CONFIG_ENCRYPTION, text=text, host=host)
 
 
-def vsan_kms_connection(cluster: ClusterName, health: str, details: Sequence[str]) -> Draft:
+def vsan_kms_connection(cluster: ClusterName, health: str, details: Sequence[str]) -> EventDraft:
     """The health of the way to vSAN's key servers changed (VSAN-14)."""
     text = f"vSAN of {cluster}: key server connection is {health}: {_names(details)}"
-    return Draft(event=EventTypeId.VSAN_KMS_CONNECTION, text=text)
+    return EventDraft(event=EventTypeId.VSAN_KMS_CONNECTION, text=text)
 
 
-def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> Draft:
+def attestation_failed(host: NodeName, event: EventTypeId, why: str) -> EventDraft:
     """``TPMAttestationFailedEvent`` or ``TpmEndorsementKeyMismatch`` (ATT-09)."""
-    return Draft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)
+    return EventDraft(event=event, text=f"The TPM of host {host} is not accepted: {why}", host=host)
 
 
-def vtpm_added(vm: VmName, host: NodeName) -> Draft:
+def vtpm_added(vm: VmName, host: NodeName) -> EventDraft:
     text = f"Reconfigured {vm} on {host}: a virtual TPM was added"
-    return Draft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
+    return EventDraft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
 
 
-def vtpm_removed(vm: VmName, host: NodeName) -> Draft:
+def vtpm_removed(vm: VmName, host: NodeName) -> EventDraft:
     text = f"Reconfigured {vm} on {host}: its virtual TPM was removed"
-    return Draft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
+    return EventDraft(event=EventTypeId.VM_RECONFIGURED, text=text, host=host, vm=vm)
 
 
-def vtpm_certificates_failed(vm: VmName, host: NodeName, why: str) -> Draft:
+def vtpm_certificates_failed(vm: VmName, host: NodeName, why: str) -> EventDraft:
     """VTPM-04: the vTPM is there, and has no certificate."""
     text = f"The certificates of the virtual TPM of {vm} could not be made: {why}"
     event = EventTypeId.VTPM_FAILED_PROCESSING_CERTS
-    return Draft(event=event, text=text, host=host, vm=vm)
+    return EventDraft(event=event, text=text, host=host, vm=vm)

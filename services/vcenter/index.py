@@ -20,16 +20,16 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
-from services.vcenter.ordered import Groups, Sorted
+from services.vcenter.ordered import OrderedGroups, Sorted
 from services.vcenter.tables import (
     ClusterRow,
+    CryptoKeyRow,
     GrantRow,
     HostRow,
-    KeyRow,
     ProviderRow,
     ReleasedRow,
-    Row,
     Table,
+    TableRow,
     VmRow,
 )
 
@@ -44,7 +44,7 @@ def _keys_of_cluster(row: ClusterRow) -> tuple[CryptoKeyId, ...]:
     return tuple(dict.fromkeys((*_host_key(row), *vsan)))
 
 
-def _keys_in(row: Row | None) -> tuple[CryptoKeyId, ...]:
+def _keys_in(row: TableRow | None) -> tuple[CryptoKeyId, ...]:
     """The keys that the row is about: in use by it, or described by it."""
     match row:
         case VmRow(keys=keys):
@@ -53,13 +53,13 @@ def _keys_in(row: Row | None) -> tuple[CryptoKeyId, ...]:
             return _keys_of_cluster(row)
         case HostRow():
             return _host_key(row)
-        case KeyRow(key=key):
+        case CryptoKeyRow(key=key):
             return (key,)
         case _:
             return ()
 
 
-def _keys_by_cluster(row: Row | None) -> object:
+def _keys_by_cluster(row: TableRow | None) -> object:
     return (row.cluster, row.keys) if isinstance(row, VmRow) and row.keys else None
 
 
@@ -82,27 +82,27 @@ class Index:
         self._rows = vms
         self._keys_of: dict[ClusterName, tuple[CryptoKeyId, ...]] = {}  # as far as asked for
 
-        self.hosts_of = Groups[ClusterName, NodeName, HostRow](lambda row: (row.cluster,))
-        self.kept_off_in = Groups[ClusterName, NodeName, HostRow](
+        self.hosts_of = OrderedGroups[ClusterName, NodeName, HostRow](lambda row: (row.cluster,))
+        self.kept_off_in = OrderedGroups[ClusterName, NodeName, HostRow](
             lambda row: (row.cluster,) if row.kept_off else ()
         )
-        self.vms_on = Groups[NodeName, VmName, VmRow](lambda row: (row.host,))
-        self.running_on = Groups[NodeName, VmName, VmRow](
+        self.vms_on = OrderedGroups[NodeName, VmName, VmRow](lambda row: (row.host,))
+        self.running_on = OrderedGroups[NodeName, VmName, VmRow](
             lambda row: (row.host,) if row.power is PowerState.ON else ()
         )
-        self.vms_of = Groups[ClusterName, VmName, VmRow](lambda row: (row.cluster,))
-        self.encrypted_vms_of = Groups[ClusterName, VmName, VmRow](
+        self.vms_of = OrderedGroups[ClusterName, VmName, VmRow](lambda row: (row.cluster,))
+        self.encrypted_vms_of = OrderedGroups[ClusterName, VmName, VmRow](
             lambda row: (row.cluster,) if row.keys else ()
         )
-        self.released_on = Groups[NodeName, str, ReleasedRow](lambda row: row.hosts)
-        self.vms_with = Groups[CryptoKeyId, VmName, VmRow](lambda row: row.keys)
-        self.hosts_with = Groups[CryptoKeyId, NodeName, HostRow](_host_key)
-        self.clusters_with = Groups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
-        self.vsans_with = Groups[CryptoKeyId, ClusterName, ClusterRow](
+        self.released_on = OrderedGroups[NodeName, str, ReleasedRow](lambda row: row.hosts)
+        self.vms_with = OrderedGroups[CryptoKeyId, VmName, VmRow](lambda row: row.keys)
+        self.hosts_with = OrderedGroups[CryptoKeyId, NodeName, HostRow](_host_key)
+        self.clusters_with = OrderedGroups[CryptoKeyId, ClusterName, ClusterRow](_host_key)
+        self.vsans_with = OrderedGroups[CryptoKeyId, ClusterName, ClusterRow](
             lambda row: () if row.vsan is None else row.vsan.list_keys()
         )
-        self.grants_of = Groups[CryptoKeyId, str, GrantRow](lambda row: (row.key,))
-        self._groups: dict[Table, tuple[Groups[Any, Any, Any], ...]] = {
+        self.grants_of = OrderedGroups[CryptoKeyId, str, GrantRow](lambda row: (row.key,))
+        self._groups: dict[Table, tuple[OrderedGroups[Any, Any, Any], ...]] = {
             Table.CLUSTER: (self.clusters_with, self.vsans_with),
             Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
             Table.VM: (
@@ -141,7 +141,9 @@ class Index:
         """These hosts in order of the table."""
         return sorted(hosts, key=lambda name: self._places[Table.HOST, name])
 
-    def apply_change(self, table: Table, name: str, before: Row | None, after: Row | None) -> None:
+    def apply_change(
+        self, table: Table, name: str, before: TableRow | None, after: TableRow | None
+    ) -> None:
         """The row of that name was ``before`` and is ``after``; None: there was, or is, none."""
         if before is None and after is None:
             return
@@ -175,7 +177,7 @@ class Index:
             types[name] = row.management_type
         self.management_types = types
 
-    def _note(self, there: KeyRow, after: KeyRow | None) -> None:
+    def _note(self, there: CryptoKeyRow, after: CryptoKeyRow | None) -> None:
         """What is remembered of a key has changed."""
         for found, holds in (
             (self._listed, after is not None and after.listed),

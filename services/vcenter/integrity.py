@@ -14,12 +14,12 @@ from contextlib import contextmanager
 
 from protocol.errors import InvalidState
 from protocol.events import EventTypeId
-from services.vcenter.events import Draft
-from services.vcenter.providers.registry import Providers
+from services.vcenter.events import EventDraft
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.tables import ProviderRow
 
 
-def integrity_check(rows: Iterable[ProviderRow], providers: Providers) -> list[Draft]:
+def integrity_check(rows: Iterable[ProviderRow], providers: ProviderRegistry) -> list[EventDraft]:
     """The events of a check of these providers' secrets."""
     checked, failed = 0, []
     for row in rows:
@@ -40,11 +40,11 @@ def integrity_check(rows: Iterable[ProviderRow], providers: Providers) -> list[D
         if found:
             text = f"Integrity check failed: {'; '.join(found)}"
             event = EventTypeId.CRYPTO_INTEGRITY_CHECK_FAILED
-            failed.append(Draft(event=event, text=text, provider=row.name))
+            failed.append(EventDraft(event=event, text=text, provider=row.name))
     if failed or not checked:
         return failed
     text = f"Integrity check passed: {checked} secrets of key providers open"
-    return [Draft(event=EventTypeId.CRYPTO_INTEGRITY_CHECK_PASSED, text=text)]
+    return [EventDraft(event=EventTypeId.CRYPTO_INTEGRITY_CHECK_PASSED, text=text)]
 
 
 @contextmanager

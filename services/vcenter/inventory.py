@@ -32,30 +32,30 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Bus, Clock, Database
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.hosts.mode import should_be_safe
 from services.vcenter.index import Index
 from services.vcenter.tables import (
     ROW_OF,
     AuthorityRow,
     ClusterRow,
+    CryptoKeyRow,
     DeletedRow,
     GrantRow,
     HostRow,
-    KeyRow,
     OperationRow,
     PermissionRow,
     ProviderRow,
     ReleasedRow,
     RelocationRow,
     RoleRow,
-    Row,
     Table,
+    TableRow,
     TrustRow,
     VmRow,
 )
 
-X = TypeVar("X", bound=Row)
+X = TypeVar("X", bound=TableRow)
 
 EVENTS_PER_READ = 1000  # of one question, however small they are
 
@@ -69,7 +69,7 @@ class Edit:
 
     table: Table
     name: str
-    change: Callable[[Any], Row | None]
+    change: Callable[[Any], TableRow | None]
     of_host: NodeName | None = None
 
 
@@ -80,7 +80,7 @@ class DropVmsOf:
     host: NodeName
 
 
-def put(table: Table, name: str, row: Row) -> Edit:
+def put(table: Table, name: str, row: TableRow) -> Edit:
     return Edit(table, name, lambda _: row)
 
 
@@ -111,7 +111,7 @@ def change_provider(name: ProviderId, **fields: Any) -> Edit:
 
 
 def _amend(table: Table, name: str, fields: dict[str, Any]) -> Edit:
-    def change(row: Row | None) -> Row | None:
+    def change(row: TableRow | None) -> TableRow | None:
         return None if row is None else msgspec.structs.replace(row, **fields)
 
     return Edit(table, name, change)
@@ -132,7 +132,7 @@ class Inventory:
         self.providers: dict[ProviderId, ProviderRow] = {}
         self.deleted: dict[ProviderId, DeletedRow] = {}
         self.released: dict[str, ReleasedRow] = {}
-        self.keys: dict[str, KeyRow] = {}
+        self.keys: dict[str, CryptoKeyRow] = {}
         self.authority: dict[str, AuthorityRow] = {}
         self.trust: dict[str, TrustRow] = {}
         self.roles: dict[str, RoleRow] = {}
@@ -148,7 +148,7 @@ class Inventory:
             self._show(table, row.name, row)  # type: ignore[attr-defined]
 
     async def commit(
-        self, *edits: Edit | DropVmsOf, events: Sequence[Draft] = ()
+        self, *edits: Edit | DropVmsOf, events: Sequence[EventDraft] = ()
     ) -> tuple[VcEvent, ...]:
         """Apply the edits and append the events in one transaction; durable on return.
 
@@ -174,7 +174,7 @@ class Inventory:
         for event in events:
             self._bus.publish(event)
 
-    def _show(self, table: Table, name: str, row: Row | None) -> None:
+    def _show(self, table: Table, name: str, row: TableRow | None) -> None:
         view = self._view(table)
         if view is None:
             return
@@ -185,7 +185,7 @@ class Inventory:
             view[name] = row
         self.index.apply_change(table, name, before, row)
 
-    def _view(self, table: Table) -> dict[str, Row] | None:
+    def _view(self, table: Table) -> dict[str, TableRow] | None:
         view: object
         match table:
             case Table.CLUSTER:
@@ -216,7 +216,7 @@ class Inventory:
                 view = self.grants
             case Table.OPERATION:
                 return None
-        return cast("dict[str, Row]", view)
+        return cast("dict[str, TableRow]", view)
 
     # ---- questions --------------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class Inventory:
         return [self.grants[name] for name in self.index.grants_of.names(key)]
 
 
-_Outcome = tuple[Table, str, Row | None]
+_Outcome = tuple[Table, str, TableRow | None]
 
 
 def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outcome]:
@@ -348,7 +348,9 @@ def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outc
     return [_write(connection, edit.table, edit.name, row)]
 
 
-def _write(connection: sqlite3.Connection, table: Table, name: str, row: Row | None) -> _Outcome:
+def _write(
+    connection: sqlite3.Connection, table: Table, name: str, row: TableRow | None
+) -> _Outcome:
     # Table names come from an enumeration, never from outside.
     select = f"SELECT body FROM {table} WHERE name = ?"  # noqa: S608
     before = connection.execute(select, (name,)).fetchone()
@@ -367,15 +369,15 @@ def _write(connection: sqlite3.Connection, table: Table, name: str, row: Row | N
     return table, name, row
 
 
-def _append(connection: sqlite3.Connection, draft: Draft, at: float) -> VcEvent:
+def _append(connection: sqlite3.Connection, draft: EventDraft, at: float) -> VcEvent:
     cursor = connection.execute(
         "INSERT INTO event (at, body) VALUES (?, ?)", (at, encode_row(f"event/{at!r}", draft))
     )
     return draft.with_sequence(cursor.lastrowid or 0, at)
 
 
-def _draft(at: float, body: str) -> Draft:
-    return decode_row(f"event/{at!r}", body, Draft)
+def _draft(at: float, body: str) -> EventDraft:
+    return decode_row(f"event/{at!r}", body, EventDraft)
 
 
 def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]) -> X | None:
@@ -386,7 +388,7 @@ def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]
     return None if found is None else decode_row(f"{table}/{name}", found[0], kind)
 
 
-def _read_table(connection: sqlite3.Connection, table: Table) -> list[Row]:
+def _read_table(connection: sqlite3.Connection, table: Table) -> list[TableRow]:
     select = f"SELECT name, body FROM {table} ORDER BY position"  # noqa: S608
     rows = connection.execute(select)
     return [decode_row(f"{table}/{name}", body, ROW_OF[table]) for name, body in rows]
@@ -404,7 +406,7 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
     return [row.name for row in rows if row.host == host]
 
 
-def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, Row]]:
+def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, TableRow]]:
     """All rows of the view; ``OSError`` when they are not those that were written last."""
     sealed, total = _sealed(connection), _total(connection)
     if sealed is not None and sealed != total:

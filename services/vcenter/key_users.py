@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 from services.vcenter.inventory import Edit, Inventory
-from services.vcenter.tables import KeyRow, Table
+from services.vcenter.tables import CryptoKeyRow, Table
 
 
 def vms_of(inventory: Inventory, key: CryptoKeyId) -> tuple[VmName, ...]:
@@ -47,7 +47,7 @@ def _with_vsan_key(
 def note_key(key: CryptoKeyId, **fields: object) -> Edit:
     """Set these fields of what is remembered of a key."""
 
-    def change(row: KeyRow | None) -> KeyRow:
-        return msgspec.structs.replace(row or KeyRow(name=str(key), key=key), **fields)
+    def change(row: CryptoKeyRow | None) -> CryptoKeyRow:
+        return msgspec.structs.replace(row or CryptoKeyRow(name=str(key), key=key), **fields)
 
     return Edit(Table.CRYPTO_KEY, str(key), change)

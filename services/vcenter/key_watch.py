@@ -16,7 +16,7 @@ from services.vcenter import events
 from services.vcenter.inventory import Edit, Inventory
 from services.vcenter.key_users import hosts_of, note_key, vms_of
 from services.vcenter.providers.provider import KeyProvider
-from services.vcenter.tables import KeyRow
+from services.vcenter.tables import CryptoKeyRow
 
 Statuses = Mapping[CryptoKeyId, KeyUnavailableReason | None]
 
@@ -24,7 +24,7 @@ _TROUBLES = (KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED, KeyUnavailableReason.MI
 
 
 @dataclass(frozen=True)
-class Finding:
+class KeyStatusFinding:
     """What changed: ``edits`` of rows, and the keys that are news, by their trouble."""
 
     edits: tuple[Edit, ...]
@@ -47,7 +47,9 @@ async def look_at_keys(inventory: Inventory, name: ProviderId, provider: KeyProv
     await inventory.commit(*finding.edits, events=drafts)
 
 
-def compare(rows: Mapping[str, KeyRow], keys: Sequence[CryptoKeyId], statuses: Statuses) -> Finding:
+def compare(
+    rows: Mapping[str, CryptoKeyRow], keys: Sequence[CryptoKeyId], statuses: Statuses
+) -> KeyStatusFinding:
     """A trouble that is not in the key's row is news; one that is over is forgotten.
 
     A provider that does not answer says nothing of its keys.
@@ -64,7 +66,7 @@ def compare(rows: Mapping[str, KeyRow], keys: Sequence[CryptoKeyId], statuses: S
         edits.append(note_key(key, trouble=status))
         if status is not None:
             news.setdefault(status, []).append(key)
-    return Finding(tuple(edits), {reason: tuple(these) for reason, these in news.items()})
+    return KeyStatusFinding(tuple(edits), {reason: tuple(these) for reason, these in news.items()})
 
 
 def _users(inventory: Inventory, keys: Iterable[CryptoKeyId]) -> events.Users:

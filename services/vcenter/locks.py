@@ -25,7 +25,7 @@ from services.vcenter.providers.capabilities import LockEvents, of_provider
 
 
 @dataclass(frozen=True)
-class VmFacts:
+class VmLockFacts:
     """What is known of one VM when its locks are judged.
 
     ``absent``: keys not in its host's cache now. ``denied``: of these, why vCenter cannot
@@ -70,7 +70,7 @@ class Unlock:
 Decision = Keep | Lock | Unlock
 
 
-def decide(facts: VmFacts) -> Decision:
+def decide(facts: VmLockFacts) -> Decision:
     """The decision for one VM.
 
     A key counts as missing if it is absent and was denied now, or is absent, was not tried now,

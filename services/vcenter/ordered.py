@@ -57,7 +57,7 @@ class Rest(Generic[N]):
         return islice(self._names, self._start, None)
 
 
-class Groups(Generic[G, M, R]):
+class OrderedGroups(Generic[G, M, R]):
     """Names of rows by groups, in each group in order of the table.
 
     ``of``: the groups of a row; it must depend on nothing but the row. A row's place is a number,

@@ -47,7 +47,7 @@ from protocol.messages.vcenter import (
 )
 from services.runtime.service import Peer, Service, serves
 from services.vcenter.authorization.needs import NEEDS, privileges_for, vm_of
-from services.vcenter.authorization.roles import Caller, caller
+from services.vcenter.authorization.roles import TaskCaller, caller
 from services.vcenter.key_status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tasks import keys, native, provider
@@ -75,7 +75,7 @@ class ProviderHandlers(Service):
     node: VcenterNode
     vcenter: VCenter
 
-    def caller(self, peer: Peer) -> Caller:
+    def caller(self, peer: Peer) -> TaskCaller:
         """Who asks, with what it may do now."""
         inventory, trust = self.vcenter.inventory, self.vcenter.trust
         return caller(peer.user, inventory.roles, inventory.permissions, trust.row.admins)

@@ -41,11 +41,11 @@ from services.vcenter.vsan.rows import VsanRow
 from services.vcenter.wrapped import ClientCertificate, NativeConfig
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class TableRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of one of the tables below."""
 
 
-class ClusterRow(Row, frozen=True, kw_only=True):
+class ClusterRow(TableRow, frozen=True, kw_only=True):
     """A cluster; ``host_key`` is shared by its hosts when the knob says so (HEM-06).
 
     ``generation`` counts the host keys made for it: it is part of the operation id under which
@@ -89,7 +89,7 @@ class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
     set_back: bool = False
 
 
-class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+class AttestationRow(msgspec.Struct, frozen=True, kw_only=True):
     """What vCenter made of a host's TPM ``at`` (Unix s): ``message`` says why it is not accepted.
 
     ``event``: the one that told of it.
@@ -101,7 +101,7 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True):
     event: EventTypeId | None = None
 
 
-class HostRow(Row, frozen=True, kw_only=True):
+class HostRow(TableRow, frozen=True, kw_only=True):
     """A host; ``recovery_id`` is the recovery key that the last alarm was about, and
     ``recovery_acknowledged`` the one of which an administrator said that it is kept elsewhere.
 
@@ -125,12 +125,12 @@ class HostRow(Row, frozen=True, kw_only=True):
     recovery_acknowledged: str = ""
     kept_off: bool = False
     tpm: TpmRecord | None = None
-    attestation: Attestation | None = None
+    attestation: AttestationRow | None = None
     trust_told: str = ""
     problems_told: tuple[int, int] = (0, 0)
 
 
-class VmRow(Row, frozen=True, kw_only=True):
+class VmRow(TableRow, frozen=True, kw_only=True):
     """A VM; ``keys`` are what it needs, the home's first. ``lock_event``: marked as locked.
 
     ``destroying``: its destruction was begun; it leaves the inventory when its host has done it.
@@ -161,7 +161,7 @@ class VmRow(Row, frozen=True, kw_only=True):
     unreadable: bool = False
 
 
-class ProviderRow(Row, frozen=True, kw_only=True):
+class ProviderRow(TableRow, frozen=True, kw_only=True):
     """A key provider; its name is its identity (KEY-01).
 
     ``client``: what its KMIP servers are shown; None before it was made. ``trusted``: certificates
@@ -181,7 +181,7 @@ class ProviderRow(Row, frozen=True, kw_only=True):
     passwords: dict[str, bytes] = {}
 
 
-class KeyRow(Row, frozen=True, kw_only=True):
+class CryptoKeyRow(TableRow, frozen=True, kw_only=True):
     """What vCenter remembers of a key beside who uses it.
 
     ``listed``: it was made or added on request, so it is known though nobody uses it.
@@ -196,7 +196,7 @@ class KeyRow(Row, frozen=True, kw_only=True):
     trouble: KeyUnavailableReason | None = None
 
 
-class DeletedRow(Row, frozen=True, kw_only=True):
+class DeletedRow(TableRow, frozen=True, kw_only=True):
     """A provider that was deleted ``at`` (lab monotonic seconds) and not made again (DEL-02).
 
     ``evicted_from``: hosts that its keys have left; from each of them once. ``management_type``:
@@ -209,7 +209,7 @@ class DeletedRow(Row, frozen=True, kw_only=True):
     evicted_from: tuple[NodeName, ...] = ()
 
 
-class ReleasedRow(Row, frozen=True, kw_only=True):
+class ReleasedRow(TableRow, frozen=True, kw_only=True):
     """A key that no VM uses any more (STD-17), and the hosts that have not dropped it yet."""
 
     name: str
@@ -217,7 +217,7 @@ class ReleasedRow(Row, frozen=True, kw_only=True):
     hosts: tuple[NodeName, ...]
 
 
-class GrantRow(Row, frozen=True, kw_only=True):
+class GrantRow(TableRow, frozen=True, kw_only=True):
     """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.grants``).
 
     ``ended``: hosts of the cluster get it no more for this VM. The row stays, since it says whose
@@ -251,7 +251,7 @@ class OperationKind(StrEnum):
     CLONE_VM = "CloneVm"
 
 
-class OperationRow(Row, frozen=True, kw_only=True):
+class OperationRow(TableRow, frozen=True, kw_only=True):
     """A client's operation under its id, with what a repeat must not choose again.
 
     ``provider`` without ``key``: the key is one that a host makes. ``old``: the keys that a VM was
@@ -280,7 +280,7 @@ class Relocation(StrEnum):
     ARRIVED = "arrived"
 
 
-class RelocationRow(Row, frozen=True, kw_only=True):
+class RelocationRow(TableRow, frozen=True, kw_only=True):
     """The last move of a VM, by its name, to or from the vCenter ``peer`` (MOB-07).
 
     ``host``: this vCenter's end of it. ``running``: the VM's memory goes along.
@@ -318,7 +318,7 @@ class RelocationRow(Row, frozen=True, kw_only=True):
         return now or (peer, migration) in self.came
 
 
-class AuthorityRow(Row, frozen=True, kw_only=True):
+class AuthorityRow(TableRow, frozen=True, kw_only=True):
     """A Trust Authority at its own vCenter: what all its services are to have (HLT-01).
 
     There is one; its ``name`` is ``authority``. ``revision`` counts the changes. ``ending``: as of
@@ -341,7 +341,7 @@ class AuthorityRow(Row, frozen=True, kw_only=True):
     ending: tuple[str, ...] = ()
 
 
-class TrustRow(Row, frozen=True, kw_only=True):
+class TrustRow(TableRow, frozen=True, kw_only=True):
     """What a vCenter keeps of Trust Authority beside that; its ``name`` is ``trust``.
 
     ``admins``: the members of TrustedAdmins (TA-04). ``clusters``: trusted ones. ``revision``: of
@@ -357,14 +357,14 @@ class TrustRow(Row, frozen=True, kw_only=True):
     since: float = 0.0
 
 
-class RoleRow(Row, frozen=True, kw_only=True):
+class RoleRow(TableRow, frozen=True, kw_only=True):
     """A role that somebody made; those that vCenter comes with have no row."""
 
     name: str
     privileges: tuple[Privilege, ...]
 
 
-class PermissionRow(Row, frozen=True, kw_only=True):
+class PermissionRow(TableRow, frozen=True, kw_only=True):
     """A user by name, and the role that it has in all of this vCenter."""
 
     name: str
@@ -388,8 +388,8 @@ class Table(StrEnum):
     GRANT = "key_grant"
 
 
-ROW_OF: dict[Table, type[Row]] = {
-    Table.CRYPTO_KEY: KeyRow,
+ROW_OF: dict[Table, type[TableRow]] = {
+    Table.CRYPTO_KEY: CryptoKeyRow,
     Table.CLUSTER: ClusterRow,
     Table.HOST: HostRow,
     Table.VM: VmRow,

@@ -11,7 +11,6 @@ from protocol.terms import (
     ClusterName,
     CryptoKeyId,
     HostConnectionState,
-    ManagementType,
     NodeName,
     ProviderId,
     VmName,
@@ -20,7 +19,7 @@ from services.runtime.ports import Database, Ports
 from services.vcenter.client_info import cluster_info, host_info, provider_info, vm_info
 from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
@@ -29,7 +28,7 @@ from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.gathered_passes import GatheredPasses
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
-from services.vcenter.hosts.moves import Moves
+from services.vcenter.hosts.moves import VmMoves
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.reconciliation import Reconciliation
@@ -41,15 +40,16 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders
+from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
 from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import health, is_on
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, Relocation, VmRow
 from services.vcenter.task_log import TaskLog
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust.authority import Authority
-from services.vcenter.trust.clusters import Trust
+from services.vcenter.trust.clusters import WorkloadTrust
 from services.vcenter.trust.watch import TrustWatch
 from services.vcenter.vmca import Vmca
 
@@ -66,7 +66,7 @@ class VCenter:
         repair = Ticker(node, ports.clock, "reconcile", node.knobs.remediation_interval_s)
         self.contacts = KeyServerContacts(node, ports.clock, self._emit, repair.tick_now)
         self._symkey = Symkey(ports.disk, ports.rng)
-        self.providers = Providers(
+        self.providers = ProviderRegistry(
             node, ports, self.inventory, self.contacts, self._symkey, config.release
         )
         self.exports = Exports(ports.clock, ports.rng)
@@ -84,7 +84,7 @@ class VCenter:
         self.release = config.release
         watch = TrustWatch(node, ports.clock, self.inventory, self.sessions, self.release)
         self._trust_watch = watch
-        self.trust = Trust(node, ports, self.inventory, self.sessions, self._once, watch)
+        self.trust = WorkloadTrust(node, ports, self.inventory, self.sessions, self._once, watch)
         host_keys = HostKeys(node, self.inventory, self.providers, self.contacts, self._once)
         self.held = HeldKeys()
         self.availability = HaConfigurations(node, self.inventory)
@@ -112,7 +112,7 @@ class VCenter:
         self._migrations = 0
         self.vsan_ticker = Ticker(node, ports.clock, "vsan", node.knobs.remediation_interval_s)
         self.vsan_locks: dict[ClusterName, asyncio.Lock] = {}  # one change of each at a time
-        self.moves = Moves(node, ports.clock, self.inventory, self.sessions)
+        self.moves = VmMoves(node, ports.clock, self.inventory, self.sessions)
         self.placement = Placement(self.inventory, self.sessions)
         self._health = HealthChecks(
             node, ports.clock, self.inventory, self.providers, self.contacts
@@ -153,7 +153,7 @@ class VCenter:
         if any(row.vsan is not None for row in self.inventory.clusters.values()):
             self.vsan_ticker.tick_now()
 
-    async def _emit(self, draft: Draft) -> None:
+    async def _emit(self, draft: EventDraft) -> None:
         await self.inventory.commit(events=[draft])
 
     def check_can(self, feature: Feature) -> None:
@@ -271,7 +271,7 @@ class VCenter:
         row = self.provider(name)
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
-        if row.management_type is ManagementType.TRUST_AUTHORITY:
+        if CAPABILITIES[row.management_type].health_from is HealthSource.HOSTS:
             return provider_info(row, self.contacts, default_of, self.trust.provider_health(name))
         if row.native is None:
             return provider_info(row, self.contacts, default_of)

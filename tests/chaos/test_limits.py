@@ -12,9 +12,9 @@ from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.control import unlike
 from chaos.experiment.skeleton import skeleton
 from chaos.verdict import Verdict
-from lab.play.planted import check_bug
 from lab.play.prepare import problems
 from lab.schema.errors import KeysteadError
+from lab.state.checkout import bug_patch
 from tests.chaos.test_engine import all_well, planned, play
 from tests.chaos.test_schedule import made, refused
 from tests.chaos.worlds import World
@@ -106,10 +106,10 @@ def test_exactly_the_named_checks_fail() -> None:
 
 
 def test_a_bug_is_one_of_the_checkout() -> None:
-    check_bug("no_autostart")
+    bug_patch("no_autostart")
     for name in ("no_such_bug", "../x", ""):
         with pytest.raises(KeysteadError) as caught:
-            check_bug(name)
+            bug_patch(name)
         assert caught.value.id == "KS-CHAOS-018"
 
 

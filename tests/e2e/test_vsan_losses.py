@@ -24,7 +24,7 @@ from protocol.vsan import ComponentState
 from services.esxi.host import Host
 from services.esxi.vsan import components
 from services.esxi.vsan import objects as object_writes
-from services.esxi.vsan.label import Placed, unpack_disk
+from services.esxi.vsan.label import PlacedComponent, unpack_disk
 from services.runtime.links.desired import DesiredRules
 from services.runtime.sim.disk import SimDisk
 from services.runtime.sim.gate import StorageCall
@@ -143,7 +143,7 @@ async def _blanked_meanwhile(lab: SimLab, monkeypatch: pytest.MonkeyPatch) -> No
     first, second, _ = await places(lab)
     original = object_writes._spread
 
-    async def spread(host: Host, placed: Placed, stamp: int) -> bool:
+    async def spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
         done = await original(host, placed, stamp)
         if host.node.name == first:
             monkeypatch.undo()

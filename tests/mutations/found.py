@@ -42,14 +42,14 @@ class Found:
         return CORPUS / f"{self.bug.replace('_', '-')}.yaml"
 
     @property
-    def module(self) -> str:
+    def patch(self) -> str:
         """What ``--patch`` of a campaign names."""
-        return f"tests.mutations.bugs.{self.bug}"
+        return f"tests.mutations.bugs:{self.bug}"
 
     @property
     def planted(self) -> World:
         """The world of the campaign, with the bug."""
-        return msgspec.structs.replace(self.world, patch=self.module)
+        return msgspec.structs.replace(self.world, patch=self.patch)
 
 
 _OFF: Final = World(persistence=False)

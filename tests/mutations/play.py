@@ -20,6 +20,7 @@ from lab.play.prepare import prepare
 from lab.schema.commands import Command, Heal, HostPowerLoss, LinkCut
 from lab.serve.table import perform
 from lab.simulation.sim_lab import make
+from lab.state.checkout import BUGS, apply_patch
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from services.runtime.forking.blocking import ForkServer
@@ -65,8 +66,7 @@ def shared_server() -> ForkServer:
 
 def plant(mutation: str) -> None:
     """Break the code of this process; nothing for an empty name."""
-    if mutation:
-        __import__(f"tests.mutations.bugs.{mutation}")
+    apply_patch(f"{BUGS}:{mutation}" if mutation else "")
 
 
 def plant_all(mutations: tuple[str, ...]) -> dict[str, list[str]]:

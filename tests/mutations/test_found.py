@@ -32,7 +32,7 @@ def told(verdict: Verdict) -> dict[str, str]:
 @pytest.mark.parametrize("entry", FOUND, ids=lambda entry: entry.bug)
 def test_the_named_check_fails_and_tells(entry: Found) -> None:
     made = read(entry.path)
-    with Snapshot(Origin(made.topology, patch=entry.module, ledger=True)) as snapshot:
+    with Snapshot(Origin(made.topology, patch=entry.patch, ledger=True)) as snapshot:
         verdict = play(snapshot, made.plan).verdict
     failed = told(verdict)
     assert entry.check in failed, failed

@@ -24,7 +24,7 @@ from services.runtime.tpm.backends import available
 from tests.mutations.matrix import TURNED, Turned
 
 pytestmark = pytest.mark.sim
-BUGS = "tests.mutations.bugs."
+BUGS = "tests.mutations.bugs:"
 OF_TPMS = ("unseal_ignores_pcrs", "sealed_to_the_image", "config_key_in_escrow")
 PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
 
@@ -89,6 +89,7 @@ def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     assert failed == ([entry.control] if entry.control else [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 @pytest.mark.parametrize("bug", OF_TPMS)
 def test_what_a_tpm_is_asked_turns_red_on_a_real_one_too(bug: str) -> None:

@@ -19,7 +19,7 @@ SEEN = (
 
 @pytest.mark.parametrize(("bug", "what", "off", "told"), SEEN)
 async def test_the_bug_is_seen(bug: str, what: str, off: bool, told: str) -> None:
-    for patch in ("", f"tests.mutations.bugs.{bug}"):
+    for patch in ("", f"tests.mutations.bugs:{bug}"):
         found: list[str] = []
         async with Lab(topology=two_vcenters(), mode="sim", seed=11, patch=patch) as lab:
             for step in STEPS:

@@ -145,7 +145,7 @@ OUTAGE = [
 
 
 async def judged(mutation: str, wrong: str, **lab: Any) -> None:
-    patch = f"tests.mutations.bugs.{mutation}" if mutation else ""
+    patch = f"tests.mutations.bugs:{mutation}" if mutation else ""
     async with Lab(hosts=2, vms=2, patch=patch, **lab) as there:
         found = await outage(there)
     if not mutation:
@@ -175,8 +175,8 @@ async def test_the_outage_turns_red_on_a_real_tpm() -> None:
     ("patch", "wrong"),
     [
         ("", ()),
-        ("tests.mutations.bugs.cache_survives_reboot", (OUTAGE[1][1],)),
-        ("tests.mutations.bugs.persistence_unsynced", (OUTAGE[5][1],)),
+        ("tests.mutations.bugs:cache_survives_reboot", (OUTAGE[1][1],)),
+        ("tests.mutations.bugs:persistence_unsynced", (OUTAGE[5][1],)),
         ("tests.mutations.three_bugs", tuple(wrong for _, wrong in OUTAGE[2:5])),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.sim.runner import run_in_worker
+from tests.mutations.bugs import modules_of_bugs
 from tests.mutations.bugs.planting import plant
 from tests.mutations.conformance import IN_CONFORMANCE
 from tests.mutations.experiments import IN_EXPERIMENTS
@@ -25,7 +26,6 @@ from tests.mutations.table import (
     KILLED,
     NO_BUG,
     Killed,
-    there,
 )
 
 pytestmark = pytest.mark.sim
@@ -33,8 +33,9 @@ ROOT = Path(__file__).parents[2]
 GONE = "of_a_name_that_is_gone"
 
 
+@pytest.mark.slow
 def test_every_bug_is_planted_where_something_is() -> None:
-    wanted = (*sorted(there() - {"planting"}), GONE)
+    wanted = (*sorted(modules_of_bugs()), GONE)
     with closing(server()) as workers:
         found = run_in_worker(plant_all, wanted, server=workers)
     assert GONE in found.pop(GONE)[0], "one that is gone is told"
@@ -51,7 +52,7 @@ def test_every_bug_has_a_test_that_kills_it() -> None:
     killed = {entry.mutation for entry in KILLED}
     in_runs = IN_RUNS | IN_EXPERIMENTS | IN_SWEEPS | IN_MATRIX | IN_CAMPAIGNS
     seen = killed | in_runs | IN_CONFORMANCE | IN_OUTSIDE
-    assert there() - NO_BUG == seen - NO_BUG
+    assert set(modules_of_bugs()) - NO_BUG == seen - NO_BUG
 
 
 @pytest.mark.parametrize("entry", KILLED, ids=lambda entry: entry.mutation)
@@ -60,6 +61,7 @@ def test_the_test_that_shall_turn_red_is_there(entry: Killed) -> None:
     assert is_there(entry.test)
 
 
+@pytest.mark.slow
 def test_parameters_of_named_tests_are_those_that_they_are_run_with() -> None:
     wanted = tuple(dict.fromkeys(entry.test for entry in KILLED if "[" in entry.test))
     with closing(server()) as workers:

@@ -1,7 +1,8 @@
-"""Three bugs in one lab: what each breaks is told apart by the outage that finds them."""
+"""Three planted bugs at once, for a lab that takes a single patch."""
 
 from __future__ import annotations
 
-import tests.mutations.bugs.speaks_as_another
-import tests.mutations.bugs.unseal_ignores_pcrs
-import tests.mutations.bugs.vcenter_keeps_values  # noqa: F401
+from tests.mutations import bugs
+
+for bug in ("speaks_as_another", "unseal_ignores_pcrs", "vcenter_keeps_values"):
+    getattr(bugs, bug)()

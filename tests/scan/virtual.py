@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from lab.serve.session import Session
 from lab.serve.table import perform
 from lab.simulation.scan import at_rest, bus_place, history_places, log_places, summary
 from lab.simulation.sim_lab import SimLab
+from lab.state.checkout import apply_patch
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.guest import guest_seed
@@ -33,7 +33,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     many secrets there were. ``leaky``: with a key planted in every kind of place."""
     ledger.keep()
     if leaky:
-        import_module("tests.mutations.bugs.key_leaks")
+        apply_patch("tests.mutations.bugs:key_leaks")
     wire: list[Place] = []
     notes: list[bytes] = []
     topology = plan(load("default", hosts=3, vms=4, tpm=tpm))

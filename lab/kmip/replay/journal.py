@@ -17,7 +17,7 @@ from protocol.kmip.message import RequestMessage, ResponseMessage
 from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
 from protocol.printable import one_line
 from protocol.secret import KeyMaterial
-from services.keyservers.session import Heard, Seen, Step
+from services.keyservers.session import Heard, Seen, SessionStep
 
 
 class Failed(NamedTuple):
@@ -121,7 +121,7 @@ class Journal:
     def step_recorder(self, server: str) -> Heard:
         """What a dialogue with ``server`` is to tell its steps to."""
 
-        def hear(step: Step) -> None:
+        def hear(step: SessionStep) -> None:
             self._latency(server, step.name).seconds.append(step.seconds)
             found = _FAILURES.get()
             if step.error and found is not None:

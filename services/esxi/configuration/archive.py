@@ -24,8 +24,8 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError
 from services.esxi.configuration.image import (
-    Opened,
-    Protection,
+    ConfigurationProtection,
+    OpenedConfiguration,
     pack,
     pack_addition,
     tag_of,
@@ -34,7 +34,7 @@ from services.esxi.configuration.rollback import INDEX, raise_to
 from services.esxi.configuration.sections import (
     Addition,
     Configuration,
-    Section,
+    ConfigurationSection,
     addition,
     merge_sections,
 )
@@ -75,7 +75,7 @@ class Archive:
         self,
         disk: Disk,
         rng: Rng,
-        protection: Protection,
+        protection: ConfigurationProtection,
         config_key: KeyMaterial,
         now: Configuration,
         *,
@@ -91,7 +91,7 @@ class Archive:
         self._file: _File | None = None  # None: the next write makes it anew
         self._settled = False  # whether this life has synced what ``_saved`` says
         self._lock = asyncio.Lock()
-        self._wanted = Section.NOTHING
+        self._wanted = ConfigurationSection.NOTHING
         self._asked = 0
         self._covered = self._refused = 0  # which of the asked the last write covered, or failed
         self._refusal = ""
@@ -101,9 +101,9 @@ class Archive:
         cls,
         disk: Disk,
         rng: Rng,
-        protection: Protection,
+        protection: ConfigurationProtection,
         config_key: KeyMaterial,
-        found: Opened,
+        found: OpenedConfiguration,
         *,
         counter: Tpm | None = None,
     ) -> Self:
@@ -123,7 +123,7 @@ class Archive:
         """Change fields of the configuration in memory; ``save`` makes it durable."""
         self.now = msgspec.structs.replace(self.now, **fields)
 
-    def protect(self, protection: Protection, config_key: KeyMaterial) -> None:
+    def protect(self, protection: ConfigurationProtection, config_key: KeyMaterial) -> None:
         """From the next write on, protect it so."""
         self.protection, self.config_key = protection, config_key
 
@@ -134,10 +134,10 @@ class Archive:
             self._saved is None
             or self._file is None
             or self.protection is not self._saved_protection
-            or merge_sections(self._saved, self.now, Section.ALL) is not self._saved
+            or merge_sections(self._saved, self.now, ConfigurationSection.ALL) is not self._saved
         )
 
-    async def save(self, sections: Section = Section.ALL) -> None:
+    async def save(self, sections: ConfigurationSection = ConfigurationSection.ALL) -> None:
         """Return when these sections, as they are now or newer, are durable.
 
         ``SaveFailed`` when the disk refuses, or the TPM that counts archives, for each whom the
@@ -152,7 +152,7 @@ class Archive:
                 return
             if self._refused >= mine:
                 raise SaveFailed(self._refusal)
-            covers, wanted, self._wanted = self._asked, self._wanted, Section.NOTHING
+            covers, wanted, self._wanted = self._asked, self._wanted, ConfigurationSection.NOTHING
             try:
                 await self._write(wanted)
             except (OSError, TpmError) as error:
@@ -166,14 +166,14 @@ class Archive:
                 raise
             self._covered = covers
 
-    async def _write(self, sections: Section) -> None:
+    async def _write(self, sections: ConfigurationSection) -> None:
         protection, config_key, file = self.protection, self.config_key, self._file
         image = self.now if self._saved is None else merge_sections(self._saved, self.now, sections)
         anew = (
             file is None
             or file.outweighed
             or protection is not self._saved_protection
-            or (sections == Section.ALL and file.size > file.first_size)
+            or (sections == ConfigurationSection.ALL and file.size > file.first_size)
         )
         if image is self._saved and not anew:
             try:
@@ -212,7 +212,7 @@ class Archive:
         return file.grown(piece)
 
     async def _replace_file(
-        self, header: Protection, config_key: KeyMaterial, image: Configuration
+        self, header: ConfigurationProtection, config_key: KeyMaterial, image: Configuration
     ) -> _File:
         """The whole file, in the place of what is there."""
         data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))

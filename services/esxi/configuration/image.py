@@ -10,7 +10,7 @@ A file is a row of pieces, each behind its length and a check of that length:
 All is under AES-256-GCM with the config key. A piece is bound by the tag of the one before, so no
 piece opens in another file, in another place, or behind another one. A file that ends in the
 midst of its last piece was cut while that was written, before anybody was told that it is durable:
-what is before it counts (``Opened.torn``). Whatever else does not open is damage.
+what is before it counts (``OpenedConfiguration.torn``). Whatever else does not open is damage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WORD: Final = 4  # bytes of a length, and of the CRC-32 of it
 _TAG_SIZE: Final = 16
 
 
-class Protection(msgspec.Struct, frozen=True, kw_only=True):
+class ConfigurationProtection(msgspec.Struct, frozen=True, kw_only=True):
     """How the config key is kept: sealed by the TPM, or made from ``material`` beside it.
 
     ``pcrs`` are those of the sealing policy. ``recovery_wrapped`` is the config key under the
@@ -100,12 +100,12 @@ def _from_clear(kind: type, value: Any) -> Any:
 _encoder = msgspec.msgpack.Encoder(enc_hook=_to_clear)
 _configuration = msgspec.msgpack.Decoder(Configuration, dec_hook=_from_clear)
 _addition = msgspec.msgpack.Decoder(Addition, dec_hook=_from_clear)
-_protection = msgspec.msgpack.Decoder(Protection)
+_protection = msgspec.msgpack.Decoder(ConfigurationProtection)
 _first = msgspec.msgpack.Decoder(_First)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedConfiguration:
     """What a file holds. ``count`` is the number of its last piece by the TPM's counter.
 
     ``size`` and ``first_size`` are those of the whole pieces, and of the first of them, in bytes;
@@ -123,7 +123,10 @@ class Opened:
 
 
 def pack(
-    protection: Protection, config_key: KeyMaterial, configuration: Configuration, nonce: bytes
+    protection: ConfigurationProtection,
+    config_key: KeyMaterial,
+    configuration: Configuration,
+    nonce: bytes,
 ) -> bytes:
     """A file of one piece; ``nonce`` is 12 bytes never used with this config key."""
     header = _encoder.encode(protection)
@@ -144,12 +147,12 @@ def tag_of(piece: bytes) -> bytes:
     return piece[-_TAG_SIZE:]
 
 
-def read_protection(data: bytes) -> Protection:
+def read_protection(data: bytes) -> ConfigurationProtection:
     """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is bad."""
     return _decode_first(next(_pieces(data), b""))[1]
 
 
-def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
+def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
     """What the file holds; ``CryptographicFailure`` for another key, or an altered file."""
     pieces = _pieces(data)
     piece = next(pieces, b"")
@@ -168,7 +171,7 @@ def unpack(data: bytes, config_key: KeyMaterial) -> Opened:
     except (InvalidTag, ValueError, msgspec.DecodeError):
         raise CryptographicFailure("the configuration does not open with this key") from None
     torn, of_old = size < len(data), _is_of_old(data)
-    return Opened(now, count, size, first_size, last_tag, torn, of_old)
+    return OpenedConfiguration(now, count, size, first_size, last_tag, torn, of_old)
 
 
 def _behind(last_tag: bytes) -> bytes:
@@ -201,7 +204,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data[begin:at]
 
 
-def _decode_first(piece: bytes) -> tuple[_First, Protection]:
+def _decode_first(piece: bytes) -> tuple[_First, ConfigurationProtection]:
     try:
         first = _first.decode(piece)
         protection = _protection.decode(first.header)

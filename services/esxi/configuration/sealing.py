@@ -14,7 +14,7 @@ from protocol.terms import ProtectionMode
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PcrSelection, SealedBlob
-from services.esxi.configuration.image import CONFIG_KEY_SIZE, Protection
+from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProtection
 from services.esxi.configuration.recovery import RecoveryKey, wrap_config_key
 from services.esxi.measure import sealing_selection
 from services.runtime.ports import Rng, Tpm
@@ -22,10 +22,12 @@ from services.runtime.ports import Rng, Tpm
 _TRIES = 3  # a TPM may answer that nothing is wrong and the command be given again
 
 
-def create_unprotected_key(rng: Rng) -> tuple[Protection, KeyMaterial]:
+def create_unprotected_key(rng: Rng) -> tuple[ConfigurationProtection, KeyMaterial]:
     """Mode NONE: fresh material and the config key made from it."""
     material = rng.token(CONFIG_KEY_SIZE)
-    return Protection(mode=ProtectionMode.NONE, material=material), from_material(material)
+    return ConfigurationProtection(mode=ProtectionMode.NONE, material=material), from_material(
+        material
+    )
 
 
 def from_material(material: bytes) -> KeyMaterial:
@@ -42,7 +44,7 @@ async def seal_config_key(
     seal_pcrs: tuple[int, ...],
     require_secure_boot: bool,
     require_exec_installed_only: bool,
-) -> Protection:
+) -> ConfigurationProtection:
     """Mode TPM: ``config_key`` sealed to this TPM and the PCR values of this boot.
 
     ``TpmError`` when the TPM cannot be used.
@@ -52,7 +54,7 @@ async def seal_config_key(
         require_secure_boot=require_secure_boot,
         require_exec_installed_only=require_exec_installed_only,
     )
-    return Protection(
+    return ConfigurationProtection(
         mode=ProtectionMode.TPM,
         require_secure_boot=require_secure_boot,
         require_exec_installed_only=require_exec_installed_only,
@@ -64,8 +66,8 @@ async def seal_config_key(
 
 
 def with_recovery(
-    protection: Protection, recovery: RecoveryKey, config_key: KeyMaterial, rng: Rng
-) -> Protection:
+    protection: ConfigurationProtection, recovery: RecoveryKey, config_key: KeyMaterial, rng: Rng
+) -> ConfigurationProtection:
     """The same protection with another recovery key; the old one is void (REC-02)."""
     return msgspec.structs.replace(
         protection,
@@ -74,7 +76,7 @@ def with_recovery(
     )
 
 
-async def unseal(tpm: Tpm, protection: Protection) -> KeyMaterial:
+async def unseal(tpm: Tpm, protection: ConfigurationProtection) -> KeyMaterial:
     """The config key from the TPM; ``TpmError`` when it refuses, for whatever reason."""
     if protection.sealed is None:
         raise ValueError("nothing is sealed in mode NONE")

@@ -61,7 +61,7 @@ def with_kinds(config: Configuration) -> Configuration:
     return msgspec.structs.replace(config, store=config.store.adding((host_key,)))
 
 
-class Section(IntFlag):
+class ConfigurationSection(IntFlag):
     """Which fields of the configuration are saved together."""
 
     NOTHING = 0
@@ -79,22 +79,24 @@ class Section(IntFlag):
     ALL = 2047
 
 
-_FIELDS: Final[tuple[tuple[Section, tuple[str, ...]], ...]] = (
-    (Section.KEYS, ("store",)),
-    (Section.PERSISTENCE, ("persistence",)),
-    (Section.CRYPTO, ("crypto_state", "host_key", "host_key_check")),
-    (Section.PROVIDERS, ("providers", "kdks")),
-    (Section.VMS, ("vms", "cloning")),
-    (Section.RECOVERY, ("recovery", "release")),
-    (Section.MAINTENANCE, ("maintenance",)),
-    (Section.TRUST, ("trusted",)),
-    (Section.HA, ("ha",)),
-    (Section.VSAN, ("vsan", "vsan_next")),
-    (Section.KMIP, ("kmip",)),
+_FIELDS: Final[tuple[tuple[ConfigurationSection, tuple[str, ...]], ...]] = (
+    (ConfigurationSection.KEYS, ("store",)),
+    (ConfigurationSection.PERSISTENCE, ("persistence",)),
+    (ConfigurationSection.CRYPTO, ("crypto_state", "host_key", "host_key_check")),
+    (ConfigurationSection.PROVIDERS, ("providers", "kdks")),
+    (ConfigurationSection.VMS, ("vms", "cloning")),
+    (ConfigurationSection.RECOVERY, ("recovery", "release")),
+    (ConfigurationSection.MAINTENANCE, ("maintenance",)),
+    (ConfigurationSection.TRUST, ("trusted",)),
+    (ConfigurationSection.HA, ("ha",)),
+    (ConfigurationSection.VSAN, ("vsan", "vsan_next")),
+    (ConfigurationSection.KMIP, ("kmip",)),
 )
 
 
-def merge_sections(saved: Configuration, now: Configuration, sections: Section) -> Configuration:
+def merge_sections(
+    saved: Configuration, now: Configuration, sections: ConfigurationSection
+) -> Configuration:
     """``saved`` with these sections of ``now``; ``saved`` itself when nothing differs."""
     changes = {
         field: getattr(now, field)

@@ -19,7 +19,7 @@ from protocol.messages.host import (
     HaVote,
 )
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.ha import ownership
 from services.esxi.ha.election import Rank, elect_primary
 from services.esxi.ha.primary import MISSES, Primary
@@ -58,7 +58,7 @@ class HaAgent:
         host, before = self._host, self._host.ha
         if configuration != before:
             host.archive.change(ha=configuration)
-            await host.save(Section.HA)
+            await host.save(ConfigurationSection.HA)
             self._node.record("ha.configured", on=configuration is not None)
         host.uplink.know_peers(() if configuration is None else configuration.hosts)
         if before is None or configuration is None or configuration.epoch != before.epoch:

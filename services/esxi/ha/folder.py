@@ -16,7 +16,7 @@ from services.runtime.ports import Datastore
 _list = msgspec.msgpack.Decoder(PoweronList)
 
 
-class Protection:
+class ProtectedVms:
     """This host's part of the list of protected VMs, and its heartbeat on the datastore.
 
     ``epoch``: of the configuration in force, None without HA: nothing is written then.

@@ -17,7 +17,7 @@ from services.esxi.ha.judgement import HostCondition, Signs, condition
 from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
 from services.esxi.ha.restart import restart
-from services.esxi.ha.restarts import Waiting
+from services.esxi.ha.restarts import WaitingVm
 from services.esxi.host import Host
 from services.esxi.vms.files import read_power
 from services.esxi.vms.vm import queue_of
@@ -57,8 +57,8 @@ class Primary:
         self.met: NodeName | None = None
         self._states: dict[NodeName, HaState] = {}
         self._conditions: dict[NodeName, HostCondition] = {}
-        self._waiting: dict[VmName, Waiting] = {}
-        self._trying: set[Waiting] = set()  # whose host has not answered yet
+        self._waiting: dict[VmName, WaitingVm] = {}
+        self._trying: set[WaitingVm] = set()  # whose host has not answered yet
         self.isolated = False
 
     def configure(self, configuration: HaConfiguration) -> None:
@@ -162,7 +162,7 @@ class Primary:
             if vm in self._waiting and owner_in(record, self._configuration.epoch) is None:
                 continue
             if owner_in(record, self._configuration.epoch) in (None, other):
-                self._waiting[vm] = Waiting(vm=vm, of=other, due=self._clock.monotonic())
+                self._waiting[vm] = WaitingVm(vm=vm, of=other, due=self._clock.monotonic())
 
     async def _look_at_isolation(self) -> None:
         others = self._others
@@ -185,18 +185,17 @@ class Primary:
             self._trying.update(due)
             self._node.background("ha.restarts", self._restart_all(due))
 
-    async def _restart_all(self, due: list[Waiting]) -> None:
+    async def _restart_all(self, due: list[WaitingVm]) -> None:
         """Many take long: who falls silent meanwhile, or takes no more, is asked no further."""
         loads = {name: state.vms for name, state in self._states.items()}
         loads[self._node.name] = len(self._host.running())
 
-        async def one(waiting: Waiting) -> None:
+        async def one(waiting: WaitingVm) -> None:
             there = {name: load for name, load in loads.items() if self._takes_vms(name)}
             host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
-                if await self._holder(waiting.vm) == waiting.of:  # it is back, and has started it
-                    self._remove_waiting(waiting)
-                    self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
+                if await self._holder(waiting.vm) == waiting.of:
+                    self._leave_to_its_host(waiting)
                 else:
                     loads[host] += 1
                     await self._try(waiting, host)
@@ -204,13 +203,23 @@ class Primary:
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
 
+    def _leave_to_its_host(self, waiting: WaitingVm) -> None:
+        """The VM's own host holds its lock. A host that answers again has started it. Of one that
+        does not, the lock may fall later than the heartbeat: the VM is looked at again soon."""
+        if self._conditions.get(waiting.of) is HostCondition.LIVE:
+            self._remove_waiting(waiting)
+            self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
+        elif self._waiting.get(waiting.vm) is waiting:
+            soon = self._clock.monotonic() + self._node.knobs.fdm_period_s
+            self._waiting[waiting.vm] = msgspec.structs.replace(waiting, due=soon)
+
     def _takes_vms(self, name: NodeName) -> bool:
         if name == self._node.name:
             return not self._host.archive.now.maintenance
         state = self._states.get(name)
         return state is not None and state.takes_vms and not self._is_silent(name)
 
-    async def _try(self, waiting: Waiting, host: NodeName) -> None:
+    async def _try(self, waiting: WaitingVm, host: NodeName) -> None:
         vm = waiting.vm
         try:
             await self._ask(waiting, host)
@@ -226,12 +235,12 @@ class Primary:
                 HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
             )
 
-    def _remove_waiting(self, waiting: Waiting) -> None:
+    def _remove_waiting(self, waiting: WaitingVm) -> None:
         """Nothing is left to be done; unless the host that took it has failed meanwhile."""
         if self._waiting.get(waiting.vm) is waiting:
             del self._waiting[waiting.vm]
 
-    async def _ask(self, waiting: Waiting, host: NodeName) -> None:
+    async def _ask(self, waiting: WaitingVm, host: NodeName) -> None:
         message = HaRestartVm(epoch=self._configuration.epoch, vm=waiting.vm, of=waiting.of)
         if host == self._node.name:
             async with self._node.turn(queue_of(waiting.vm)):
@@ -240,7 +249,9 @@ class Primary:
             within_s = self._node.knobs.request_timeout_s + RESTART_S
             await self._host.ports.bus.request(host, message, within_s=within_s)
 
-    async def _handle_refusal(self, waiting: Waiting, host: NodeName, error: ProductError) -> None:
+    async def _handle_refusal(
+        self, waiting: WaitingVm, host: NodeName, error: ProductError
+    ) -> None:
         knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
         holder = await self._holder(vm)
         settled = holder is not None and await self._has_it(holder, waiting)
@@ -288,11 +299,12 @@ class Primary:
         except OSError:
             return None
 
-    async def _has_it(self, holder: NodeName, waiting: Waiting) -> bool:
+    async def _has_it(self, holder: NodeName, waiting: WaitingVm) -> bool:
         """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
-        its keys, has the lock too, but the VM is its own no sooner than it runs."""
+        its keys, has the lock too, but the VM is its own no sooner than it runs. Nor is the lock of
+        its own host enough, as long as that one does not answer: it may be about to fall."""
         if holder == waiting.of:
-            return True
+            return self._conditions.get(holder) is HostCondition.LIVE
         try:
             return await owner_of(self._host, waiting.vm) == holder
         except ProductError:

@@ -15,7 +15,7 @@ import msgspec
 from protocol.terms import NodeName, VmName
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+class WaitingVm(msgspec.Struct, frozen=True, kw_only=True):
     """A VM to be restarted. ``tried`` are the hosts that refused it, in order; ``due`` in lab
     seconds of the monotonic clock."""
 
@@ -25,7 +25,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[NodeName, ...] = ()
 
 
-def target(waiting: Waiting, loads: Mapping[NodeName, int]) -> NodeName | None:
+def target(waiting: WaitingVm, loads: Mapping[NodeName, int]) -> NodeName | None:
     """The host of the next try among those that take VMs, with their number of VMs there; None
     when there is none."""
     if not loads:
@@ -34,8 +34,8 @@ def target(waiting: Waiting, loads: Mapping[NodeName, int]) -> NodeName | None:
 
 
 def after_refusal(
-    waiting: Waiting, host: NodeName, now: float, *, tries: int, again_s: float
-) -> Waiting | None:
+    waiting: WaitingVm, host: NodeName, now: float, *, tries: int, again_s: float
+) -> WaitingVm | None:
     """The VM after a try that was refused; None: that was the last one."""
     tried = (*waiting.tried, host)
     if len(tried) >= tries:
@@ -43,6 +43,6 @@ def after_refusal(
     return msgspec.structs.replace(waiting, tried=tried, due=now + again_s)
 
 
-def defer_to_own_host(waiting: Waiting, now: float, wait_s: float) -> Waiting:
+def defer_to_own_host(waiting: WaitingVm, now: float, wait_s: float) -> WaitingVm:
     """The VM after its host has come back: that one starts it first, if it can."""
     return msgspec.structs.replace(waiting, due=max(waiting.due, now + wait_s))

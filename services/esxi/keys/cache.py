@@ -11,7 +11,7 @@ from protocol.terms import CryptoKeyId
 from services.esxi.configuration.stored_keys import StoredKey
 
 
-class Added(StrEnum):
+class CacheAddition(StrEnum):
     """What putting a key into the cache did."""
 
     NEW = "new"
@@ -27,14 +27,16 @@ class KeyCache:
         self._loaded: set[CryptoKeyId] = set()
         self._change = asyncio.Event()
 
-    def add(self, entry: StoredKey) -> Added:
+    def add(self, entry: StoredKey) -> CacheAddition:
         """Put a key into the cache. What is under its id already stays, and keeps its kind."""
         known = self._keys.get(entry.key)
         if known is not None:
-            return Added.SAME if known.material == entry.material else Added.CONFLICT
+            return (
+                CacheAddition.SAME if known.material == entry.material else CacheAddition.CONFLICT
+            )
         self._keys[entry.key] = entry
         self.announce()
-        return Added.NEW
+        return CacheAddition.NEW
 
     def put(self, entry: StoredKey) -> None:
         """Put a key into the cache in the place of what is under its id."""
@@ -44,7 +46,7 @@ class KeyCache:
 
     def load(self, entries: Iterable[StoredKey]) -> int:
         """Add entries of the persisted store (step B4); how many were new."""
-        new = [entry.key for entry in entries if self.add(entry) is Added.NEW]
+        new = [entry.key for entry in entries if self.add(entry) is CacheAddition.NEW]
         self._loaded.update(new)
         return len(new)
 

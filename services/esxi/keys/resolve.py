@@ -21,7 +21,7 @@ from protocol.terms import ManagementType
 from services.esxi.providers.capabilities import KeySource, capability
 
 
-class Means(StrEnum):
+class KeyMeans(StrEnum):
     """Where a host takes a key from, or whom it tells."""
 
     CACHE = "cache"
@@ -33,7 +33,7 @@ class Means(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFacts:
+class ResolvedKeyFacts:
     """What the host knows of one key. ``provider`` is UNKNOWN unless its list names it: a
     standard provider has no presence on a host (NKP-09). ``may_ask``: vCenter is connected
     and is not itself the one that waits for the answer.
@@ -47,20 +47,20 @@ class KeyFacts:
     may_ask: bool = False
 
 
-def next_means(facts: KeyFacts) -> Means:
+def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
     """The first means that applies to the key with these facts."""
     can = capability(facts.provider)
     if facts.cached:
-        return Means.CACHE
+        return KeyMeans.CACHE
     if facts.persistence and facts.stored:
-        return Means.STORE
+        return KeyMeans.STORE
     if can.source is KeySource.DERIVATION and facts.has_kdk:
-        return Means.DERIVE
+        return KeyMeans.DERIVE
     if can.source is KeySource.KEY_PROVIDER_SERVICE:
-        return Means.KEY_PROVIDER_SERVICE
-    return Means.ASK_VCENTER if can.asks_vcenter and facts.may_ask else Means.NONE
+        return KeyMeans.KEY_PROVIDER_SERVICE
+    return KeyMeans.ASK_VCENTER if can.asks_vcenter and facts.may_ask else KeyMeans.NONE
 
 
-def on_the_host(facts: KeyFacts) -> bool:
+def on_the_host(facts: ResolvedKeyFacts) -> bool:
     """Whether the host can use the key without asking anybody: else its VMs are locked."""
-    return next_means(facts) in (Means.CACHE, Means.DERIVE, Means.STORE)
+    return next_means(facts) in (KeyMeans.CACHE, KeyMeans.DERIVE, KeyMeans.STORE)

@@ -11,7 +11,7 @@ from typing import assert_never
 from protocol.errors import EncryptionKeyRequired
 from protocol.terms import CryptoKeyId
 from services.esxi.host import Host
-from services.esxi.keys.resolve import Means, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, next_means, on_the_host
 from services.esxi.providers import native
 from services.esxi.providers.trusted import keys as trusted
 
@@ -27,9 +27,9 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask:
         if key not in host.keys:
             native.check_takes_part(host, key.provider_id)
     _help_itself(host, keys)
-    if wrapped := _by_means(host, keys, Means.KEY_PROVIDER_SERVICE, ask=ask):
+    if wrapped := _by_means(host, keys, KeyMeans.KEY_PROVIDER_SERVICE, ask=ask):
         await trusted.bring(host, wrapped)
-    wanted = _by_means(host, keys, Means.ASK_VCENTER, ask=ask)
+    wanted = _by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
     if wanted:
         await _have_vcenter_bring(host, wanted)
         _help_itself(host, wanted)  # a KDK may have come
@@ -55,20 +55,20 @@ def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
     """Steps 1 to 3, in which the host asks nobody."""
     for key in keys:
         match next_means(host.facts(key)):
-            case Means.STORE:
+            case KeyMeans.STORE:
                 stored = host.find_stored_key(key)
                 host.keys.load(() if stored is None else (stored,))
-            case Means.DERIVE:
+            case KeyMeans.DERIVE:
                 native.bring(host, key)
-            case Means.KEY_PROVIDER_SERVICE:
+            case KeyMeans.KEY_PROVIDER_SERVICE:
                 pass  # asked next, and for all of them
-            case Means.CACHE | Means.ASK_VCENTER | Means.NONE:
+            case KeyMeans.CACHE | KeyMeans.ASK_VCENTER | KeyMeans.NONE:
                 pass
             case other:
                 assert_never(other)
 
 
 def _by_means(
-    host: Host, keys: tuple[CryptoKeyId, ...], means: Means, *, ask: bool
+    host: Host, keys: tuple[CryptoKeyId, ...], means: KeyMeans, *, ask: bool
 ) -> tuple[CryptoKeyId, ...]:
     return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)

@@ -19,7 +19,7 @@ from services.esxi.migration.state import LIMIT_REQUESTS, Incoming
 from services.esxi.migration.streams import cipher_of, part_aad
 from services.esxi.vms import registration
 from services.esxi.vms.files import lock_and_keep, read_config, write_config
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import unpack_memory
 from services.esxi.vms.power import keys_of, vtpm_that_came
 from services.esxi.vms.vm import RegisteredVm, queue_of
@@ -107,7 +107,7 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     vm = host.require_vm(message.vm)
     async with lock_and_keep(host.datastore, message.vm):
         config = await _read_offered_config(host, incoming)
-        guest = Guest.thaw(host.datastore, config, incoming.keys, incoming.memory)
+        guest = RunningGuest.thaw(host.datastore, config, incoming.keys, incoming.memory)
         guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
         await ownership.arrives(host, message.vm)
         await write_config(host.datastore, config)

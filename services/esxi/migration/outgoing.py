@@ -23,11 +23,11 @@ from protocol.errors import (
 from protocol.messages.host import HostMigrateVm, SendMemory, SwitchOver, VmMigrated
 from protocol.terms import PowerState, VmName
 from services.esxi.host import Host
-from services.esxi.migration.state import LIMIT_REQUESTS, Outcome
+from services.esxi.migration.state import LIMIT_REQUESTS, MigrationOutcome
 from services.esxi.migration.streams import cipher_of, part_aad, parts
 from services.esxi.vms import registration
 from services.esxi.vms.files import give_lock_back, read_config, take_lock, write_config
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import pack_memory
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import MigrationOffer
@@ -50,7 +50,9 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
     vm = host.require_vm(message.vm)
     if vm.guest is None or vm.config is None:
         raise InvalidPowerState(f"{vm.name} is not running on {host.node.name}")
-    outcome = host.migrations.left[vm.name] = Outcome(message.migration, refusal="it was cut off")
+    outcome = host.migrations.left[vm.name] = MigrationOutcome(
+        message.migration, refusal="it was cut off"
+    )
     try:
         outcome.done = await _move(host, vm, vm.guest, message)
     except ProductError as error:
@@ -69,7 +71,9 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
     return outcome.done
 
 
-async def _move(host: Host, vm: RegisteredVm, guest: Guest, message: HostMigrateVm) -> VmMigrated:
+async def _move(
+    host: Host, vm: RegisteredVm, guest: RunningGuest, message: HostMigrateVm
+) -> VmMigrated:
     began = host.clock.monotonic()
     memory = pack_memory(guest.freeze())
     await _send(host, message, memory)

@@ -31,7 +31,7 @@ class Incoming:
 
 
 @dataclass
-class Outcome:
+class MigrationOutcome:
     """How a migration from here went: a repeat of it is told so, and never sends again."""
 
     migration: str
@@ -45,7 +45,7 @@ class Migrations:
 
     incoming: dict[VmName, Incoming] = field(default_factory=dict)
     arrived: dict[VmName, str] = field(default_factory=dict)
-    left: dict[VmName, Outcome] = field(default_factory=dict)
+    left: dict[VmName, MigrationOutcome] = field(default_factory=dict)
 
     def require_incoming(self, vm: VmName, migration: str, sender: NodeName) -> Incoming:
         """``InvalidArgument`` for a migration that vCenter has not announced, or not from there."""

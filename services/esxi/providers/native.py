@@ -24,7 +24,7 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import ProviderRef
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, ProviderId
-from services.esxi.configuration.sections import Configuration, Section
+from services.esxi.configuration.sections import Configuration, ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import Host
 
@@ -158,7 +158,7 @@ async def save_providers(host: Host, before: Configuration) -> None:
     """
     mine = host.archive.now.providers
     try:
-        await host.save(Section.PROVIDERS)
+        await host.save(ConfigurationSection.PROVIDERS)
     except SaveFailed:
         if mine is not before.providers and host.archive.now.providers is mine:
             host.archive.change(providers=before.providers, kdks=before.kdks)

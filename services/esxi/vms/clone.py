@@ -28,7 +28,7 @@ from protocol.errors import (
 from protocol.messages.host import HostCloneVm, TpmProvisionPolicy
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, ProviderId, VmName
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from services.esxi.keys import search
 from services.esxi.providers import making
@@ -126,7 +126,7 @@ async def _create_clone(host: Host, message: HostCloneVm, of: _Source) -> VmConf
     """Steps 3 to 6: all files, the configuration last."""
     source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
-    await host.archive.save(Section.VMS)
+    await host.archive.save(ConfigurationSection.VMS)
     await write(host.datastore, name, CLONING_FILE, host.node.name.encode())
     keks = {key: usable_kek(host, source.vm, key) for key in source.keys}
     made, keys = clone_config(source, of.opened, message.vm, keks, host.rng)
@@ -138,7 +138,7 @@ async def _create_clone(host: Host, message: HostCloneVm, of: _Source) -> VmConf
     made = msgspec.structs.replace(made, template=message.template)
     now = host.archive.now
     host.archive.change(vms=(*_without(now.vms, name), name), cloning=_without(now.cloning, name))
-    await host.archive.save(Section.VMS)
+    await host.archive.save(ConfigurationSection.VMS)
     await write_config(host.datastore, made)
     await write(host.datastore, name, CLONING_FILE, b"")
     return made
@@ -189,7 +189,7 @@ async def _take_back(host: Host, name: VmName) -> None:
 async def _forget(host: Host, name: VmName) -> None:
     now = host.archive.now
     host.archive.change(vms=_without(now.vms, name), cloning=_without(now.cloning, name))
-    await host.archive.save(Section.VMS)
+    await host.archive.save(ConfigurationSection.VMS)
 
 
 async def give_up_all(host: Host) -> None:

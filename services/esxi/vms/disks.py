@@ -33,8 +33,8 @@ from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     FIRST_DISK,
+    DiskConfig,
     VmConfig,
-    VmDisk,
     check_size,
     open_home,
     open_seed,
@@ -62,7 +62,7 @@ async def _add_disk(host: Host, config: VmConfig, message: HostAddDisk) -> VmCon
     if config.home is None and (message.key, message.provider) != (None, None):
         raise InvalidState(f"{config.vm} is not encrypted: a disk of it cannot be")
     home = await _home(host, config)
-    disk = VmDisk(
+    disk = DiskConfig(
         key=max((there.key for there in config.disks), default=FIRST_DISK - 1) + 1,
         blocks=message.blocks,
         serial=config.serial + 1,

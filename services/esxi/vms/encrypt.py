@@ -25,8 +25,8 @@ from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
+    DiskConfig,
     VmConfig,
-    VmDisk,
     VmKeys,
     encrypt_config,
     open_home,
@@ -97,7 +97,7 @@ async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     return made
 
 
-async def read_disk(datastore: Datastore, config: VmConfig, disk: VmDisk) -> list[bytes]:
+async def read_disk(datastore: Datastore, config: VmConfig, disk: DiskConfig) -> list[bytes]:
     """A disk's blocks as they lie on the datastore; ``DatastoreFault`` when they cannot be had."""
     try:
         image = await datastore.read(config.vm, disk.file)

@@ -23,7 +23,7 @@ from protocol.messages.host import GuestAnswer
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
 from services.esxi.vms.memory import GuestMemory, Ram
-from services.esxi.vms.vmx import VmConfig, VmDisk, VmKeys
+from services.esxi.vms.vmx import DiskConfig, VmConfig, VmKeys
 from services.esxi.vms.vtpm import Vtpm
 from services.runtime.ports import Choices, Datastore
 
@@ -49,13 +49,13 @@ def decrypt_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[byt
     return [cipher.decrypt(index, block) for index, block in enumerate(stored)]
 
 
-def fresh_blocks(disk: VmDisk, seed: bytes) -> list[bytes]:
+def fresh_blocks(disk: DiskConfig, seed: bytes) -> list[bytes]:
     """What a new disk holds: every block as first written, with its VM's nvram as marker."""
     made, first = guest_seed(seed), _first(disk)
     return [guest_block(made, first + at, 0) for at in range(disk.blocks + 1)]
 
 
-def _first(disk: VmDisk) -> int:
+def _first(disk: DiskConfig) -> int:
     """The address of its first block."""
     return (disk.number - 1) * SPAN
 
@@ -64,7 +64,7 @@ def _encrypt_block(cipher: DiskCipher | None, index: int, plain: bytes) -> bytes
     return plain if cipher is None else cipher.encrypt(index, plain)
 
 
-def split_image(image: bytes, vm: VmName, disk: VmDisk) -> list[bytes]:
+def split_image(image: bytes, vm: VmName, disk: DiskConfig) -> list[bytes]:
     """Blocks of a disk file; ``GuestFault`` when it has not the size of the disk."""
     if len(image) != (disk.blocks + 1) * BLOCK_SIZE:
         raise GuestFault(f"{vm}: {disk.file} has {len(image)} bytes")
@@ -85,11 +85,11 @@ def _describe_blocks(blocks: Sequence[int]) -> str:
 class _Disk:
     """A disk as its guest has it: the cipher of its DEK, None in clear."""
 
-    disk: VmDisk
+    disk: DiskConfig
     cipher: DiskCipher | None
 
 
-class Guest:
+class RunningGuest:
     """One run of one VM. The block after the last of each disk is the guest's own journal."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Guest:
     @classmethod
     def thaw(
         cls, datastore: Datastore, config: VmConfig, keys: VmKeys, memory: GuestMemory
-    ) -> Guest:
+    ) -> RunningGuest:
         """The guest that stood still goes on; ``GuestFault`` when its memory is damaged."""
         ram = Ram.thaw(memory, secrecy=bool(config.keys))
         return cls(datastore, config, keys, ram, memory.next_block)
@@ -145,7 +145,7 @@ class Guest:
         return GuestAnswer(digest=challenge_digest(b"", contents))
 
     @property
-    def _first_disk(self) -> VmDisk:
+    def _first_disk(self) -> DiskConfig:
         return next(iter(self._disks.values())).disk
 
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
@@ -250,7 +250,7 @@ class Guest:
             read.update(zip(found, pieces, strict=True))
         return [read[block] for block in blocks]
 
-    async def _read_image(self, disk: VmDisk) -> bytes:
+    async def _read_image(self, disk: DiskConfig) -> bytes:
         try:
             return await self._datastore.read(self.config.vm, disk.file)
         except OSError as error:

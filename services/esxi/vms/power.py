@@ -31,7 +31,7 @@ from services.esxi.vms.files import (
     write_config,
     write_power,
 )
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
@@ -99,7 +99,7 @@ async def stop_all(host: Host) -> None:
             host.node.record("vm.lock_kept", level="warning", vm=vm.name, reason=str(error))
 
 
-async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
+async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> RunningGuest:
     """Resolve keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
     config = await read_config(host.datastore, vm.name)
     if config.offer is not None:  # of a migration that came to nothing: what it froze is void now
@@ -111,7 +111,7 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     await tidy(host.datastore, config)
     keys = await keys_of(host, config, ask=ask)
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
-    guest = Guest(host.datastore, config, keys, ram)
+    guest = RunningGuest(host.datastore, config, keys, ram)
     await guest.start()
     if config.vtpm is not None:
         if keys.home is None:
@@ -120,9 +120,9 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> Guest:
     return guest
 
 
-def vtpm_means(host: Host) -> vtpm.Means:
+def vtpm_means(host: Host) -> vtpm.VtpmMeans:
     """What the vTPMs of this host's VMs work with; ``NotAvailable`` on a node without."""
-    return vtpm.Means(host.virtual_tpms, host.datastore, host.rng)
+    return vtpm.VtpmMeans(host.virtual_tpms, host.datastore, host.rng)
 
 
 async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:

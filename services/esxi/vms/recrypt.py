@@ -29,8 +29,8 @@ from services.esxi.vms.power import unwrap_deks
 from services.esxi.vms.snapshots import check_none
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
+    DiskConfig,
     VmConfig,
-    VmDisk,
     VmKeys,
     decrypt_config,
     encrypt_config,
@@ -92,7 +92,7 @@ async def _recrypt_vm(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> N
     )
 
 
-def _require_encrypted_disk(config: VmConfig, number: int) -> VmDisk:
+def _require_encrypted_disk(config: VmConfig, number: int) -> DiskConfig:
     disk = config.disk(number)
     if disk.dek is None:
         raise InvalidState(f"{disk.label} of {config.vm} is not encrypted")

@@ -22,7 +22,7 @@ from protocol.errors import (
 )
 from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from services.esxi.providers import making
 from services.esxi.vms import clone
@@ -218,7 +218,7 @@ async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:
         host.archive.change(vms=(*now.vms, vm.name))
     host.vms[vm.name] = vm
     try:
-        await host.archive.save(Section.VMS)
+        await host.archive.save(ConfigurationSection.VMS)
     except SaveFailed:
         if new:
             del host.vms[vm.name]
@@ -232,7 +232,7 @@ async def _unregister(host: Host, name: VmName) -> None:
     now = host.archive.now.vms
     if name in now:
         host.archive.change(vms=tuple(other for other in now if other != name))
-    await host.archive.save(Section.VMS)
+    await host.archive.save(ConfigurationSection.VMS)
 
 
 def _refuse_running(vm: RegisteredVm) -> None:

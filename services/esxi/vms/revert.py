@@ -35,7 +35,7 @@ from services.esxi.vms.files import (
     write_config,
     write_power,
 )
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram, unpack_memory
 from services.esxi.vms.nvram import nvram_file
 from services.esxi.vms.power import keys_of, vtpm_that_came
@@ -75,14 +75,14 @@ async def _revert_vm(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot
     await _empty_the_others(host, vm)
 
 
-def _who_verifies(host: Host, config: VmConfig) -> Guest | None:
+def _who_verifies(host: Host, config: VmConfig) -> RunningGuest | None:
     """A guest that finds its disks damaged if they are; None when the key of one is not here."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     if len(keks) < len(config.keys):
         return None
     keys = open_vm(config, keks) if keks else VmKeys((None,) * len(config.disks), config.nvram)
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(keks))
-    return Guest(host.datastore, config, keys, ram)
+    return RunningGuest(host.datastore, config, keys, ram)
 
 
 async def _write_power_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
@@ -107,7 +107,7 @@ async def _resume_guest(host: Host, vm: RegisteredVm, config: VmConfig, kept: Vm
             raise InvalidState(f"{vm.name} is a template: it is not powered on")
         keys = await keys_of(host, config, ask=False)
         memory = await _memory(host, config, kept, keys)
-        guest = Guest.thaw(host.datastore, made, keys, memory)
+        guest = RunningGuest.thaw(host.datastore, made, keys, memory)
         guest.vtpm = vtpm_that_came(host, made, keys, memory)
     except ProductError as error:
         host.node.record(
@@ -162,7 +162,7 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
 
 
 async def _switch(
-    host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: Guest | None
+    host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: RunningGuest | None
 ) -> None:
     """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who verifies
     the disks. ``GuestFault`` when what was kept is damaged."""

@@ -15,7 +15,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vmx import VmConfig
 
 
@@ -30,7 +30,7 @@ class RegisteredVm:
     name: VmName
     config: VmConfig | None = None
     wanted: PowerState = PowerState.OFF
-    guest: Guest | None = None
+    guest: RunningGuest | None = None
     problem: str = ""
     locked_by: NodeName | None = None
     _told: tuple[tuple[object, ...], VmSummary] | None = field(

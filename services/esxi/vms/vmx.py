@@ -61,7 +61,7 @@ class MigrationOffer(msgspec.Struct, frozen=True):
     target: NodeName
 
 
-class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
+class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual disk. ``key`` is its device key: 2000 for the first, the next for the next.
 
     ``blocks`` of 4,096 bytes each, ``serial`` names its file, ``dek`` is None on a disk in clear.
@@ -114,7 +114,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     vm: VmName
-    disks: tuple[VmDisk, ...]
+    disks: tuple[DiskConfig, ...]
     serial: int = 1
     nvram: bytes = b""
     home: WrappedDek | None = None
@@ -143,7 +143,7 @@ class VmConfig(msgspec.Struct, frozen=True, kw_only=True):
         kept = (serial for one in self.snapshots for serial in one.serials)
         return (*(disk.file for disk in self.disks), *map(disk_file, kept))
 
-    def disk(self, number: int) -> VmDisk:
+    def disk(self, number: int) -> DiskConfig:
         """ "Hard disk ``number``"; ``NotFound`` when the VM has none of that number."""
         for disk in self.disks:
             if disk.number == number:
@@ -181,7 +181,7 @@ def new_config(
     if not least <= hardware <= most:
         raise InvalidArgument(f"hardware version: {hardware} is not within {least}..{most}")
     check_size(blocks)
-    disks, seed = (VmDisk(blocks=blocks),), rng.token(_SEED_SIZE)
+    disks, seed = (DiskConfig(blocks=blocks),), rng.token(_SEED_SIZE)
     return VmConfig(vm=vm, disks=disks, nvram=seed, firmware=firmware, hardware=hardware)
 
 
@@ -204,7 +204,7 @@ def encrypt_config(
     """
     home = KeyMaterial(rng.token(_HOME_DEK_SIZE))
     seed, serial = config.nvram, config.serial
-    disks: list[VmDisk] = []
+    disks: list[DiskConfig] = []
     deks: list[KeyMaterial | None] = []
     for disk in config.disks:
         if only is not None and disk.key not in only:
@@ -387,7 +387,7 @@ def open_seed(config: VmConfig, home: KeyMaterial | None) -> bytes:
 
 
 def open_disk(
-    config: VmConfig, disk: VmDisk, keks: Mapping[CryptoKeyId, KeyMaterial]
+    config: VmConfig, disk: DiskConfig, keks: Mapping[CryptoKeyId, KeyMaterial]
 ) -> KeyMaterial | None:
     """A disk's DEK, None of one in clear; ``CryptographicFailure`` when its tag is wrong."""
     if disk.dek is None:

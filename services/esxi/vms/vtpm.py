@@ -25,7 +25,7 @@ from services.esxi.vms.files import write
 from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
 from services.esxi.vms.vmx import VmConfig, VtpmDevice
 from services.runtime.ports import Datastore, Rng
-from services.runtime.virtual_tpm import GuestTpm, VirtualTpms, VirtualTpmState
+from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpms, VirtualTpmState
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _WORKS: Final = 3
 
 
 @dataclass(frozen=True)
-class Means:
+class VtpmMeans:
     """What plays vTPMs, where their files are, and what draws nonces."""
 
     tpms: VirtualTpms
@@ -54,7 +54,7 @@ class Vtpm:
 
     def __init__(
         self,
-        means: Means,
+        means: VtpmMeans,
         config: VmConfig,
         home: KeyMaterial,
         state: VirtualTpmState,
@@ -104,7 +104,9 @@ class Vtpm:
         return msgspec.msgpack.encode(kept)
 
     @classmethod
-    def take_over(cls, means: Means, config: VmConfig, home: KeyMaterial, handed: bytes) -> Vtpm:
+    def take_over(
+        cls, means: VtpmMeans, config: VmConfig, home: KeyMaterial, handed: bytes
+    ) -> Vtpm:
         """The vTPM of a VM that came running from another host, going on where it was."""
         kept = msgspec.msgpack.decode(handed, type=_HandedOver)
         state = VirtualTpmState(kept.nv, kept.memory)
@@ -112,7 +114,7 @@ class Vtpm:
         taken._found = kept.found
         return taken
 
-    async def _command(self, label: str, work: Callable[[GuestTpm], T]) -> T:
+    async def _command(self, label: str, work: Callable[[VirtualTpmCommands], T]) -> T:
         """The command, and its new state durable, before anybody hears of the result."""
         try:
             state, result = await self._means.tpms.command(self._state, label, work)
@@ -125,7 +127,7 @@ class Vtpm:
         return result
 
 
-async def start_vtpm(means: Means, config: VmConfig, home: KeyMaterial) -> Vtpm:
+async def start_vtpm(means: VtpmMeans, config: VmConfig, home: KeyMaterial) -> Vtpm:
     """The vTPM of a VM that powers on, started.
 
     ``GuestFault`` when its state does not open or does not start, ``DatastoreFault`` when it cannot

@@ -31,7 +31,7 @@ from protocol.tpm.structures import (
     PublicArea,
     SealedBlob,
 )
-from services.runtime.virtual_tpm import GuestTpm
+from services.runtime.virtual_tpm import VirtualTpmCommands
 
 BLOB_INDEX: Final = 0x01800101
 COUNTER_INDEX: Final = 0x01800102
@@ -45,7 +45,7 @@ BOOT: Final = (
 """What a VM's firmware measures at power-on, the same each time."""
 
 
-def endorsement_key(tpm: GuestTpm) -> bytes:
+def endorsement_key(tpm: VirtualTpmCommands) -> bytes:
     """Its public area; the TPM has power for that long."""
     tpm.power_on()
     area, _ = tpm.ek(EkKind.ECC_P256)
@@ -53,7 +53,7 @@ def endorsement_key(tpm: GuestTpm) -> bytes:
     return area.raw
 
 
-def power_on(tpm: GuestTpm, secret: bytes) -> bytes:
+def power_on(tpm: VirtualTpmCommands, secret: bytes) -> bytes:
     """The VM's firmware measures its boot, and the guest unseals: SHA-256 of what it found.
 
     A guest that has sealed nothing yet seals ``secret``, and knows what that is.
@@ -67,7 +67,7 @@ def power_on(tpm: GuestTpm, secret: bytes) -> bytes:
     return digest_of_secret(tpm)
 
 
-def read_counter(tpm: GuestTpm) -> int:
+def read_counter(tpm: VirtualTpmCommands) -> int:
     """How many commands it has counted; 0 of a new one."""
     try:
         return tpm.counter(COUNTER_INDEX)
@@ -77,25 +77,25 @@ def read_counter(tpm: GuestTpm) -> int:
         return 0
 
 
-def seal(tpm: GuestTpm, secret: bytes) -> tuple[PublicArea, int]:
+def seal(tpm: VirtualTpmCommands, secret: bytes) -> tuple[PublicArea, int]:
     """Seal ``secret`` in place of what was sealed; the attestation key, and the counter."""
     counter = _seal(tpm, secret)
     area, _ = tpm.ak()
     return area, counter
 
 
-def _seal(tpm: GuestTpm, secret: bytes) -> int:
+def _seal(tpm: VirtualTpmCommands, secret: bytes) -> int:
     blob = tpm.seal(secret, policy_pcr_digest(SEALED_TO, tpm.pcrs(SEALED_TO)))
     tpm.nv_write(BLOB_INDEX, msgspec.msgpack.encode(blob))
     return tpm.counter(COUNTER_INDEX, bump=True)
 
 
-def _unseal_secret(tpm: GuestTpm) -> bytes:
+def _unseal_secret(tpm: VirtualTpmCommands) -> bytes:
     blob = msgspec.msgpack.decode(tpm.nv_read(BLOB_INDEX), type=SealedBlob)
     return tpm.unseal(blob, SEALED_TO)
 
 
-def digest_of_secret(tpm: GuestTpm) -> bytes:
+def digest_of_secret(tpm: VirtualTpmCommands) -> bytes:
     """SHA-256 of the sealed secret, which a guest may remember."""
     return digest_of(_unseal_secret(tpm))
 
@@ -105,7 +105,7 @@ def digest_of(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
 
 
-def challenge(tpm: GuestTpm, nonce: bytes) -> TpmAnswer:
+def challenge(tpm: VirtualTpmCommands, nonce: bytes) -> TpmAnswer:
     """Unseal in a new session, count, measure the nonce, quote."""
     secret = KeyMaterial(_unseal_secret(tpm))
     counter = tpm.counter(COUNTER_INDEX, bump=True)
@@ -115,12 +115,12 @@ def challenge(tpm: GuestTpm, nonce: bytes) -> TpmAnswer:
     return TpmAnswer(quote, before, counter, proof_of(secret, quote.attest))
 
 
-def count(tpm: GuestTpm) -> int:
+def count(tpm: VirtualTpmCommands) -> int:
     """One step of the counter."""
     return tpm.counter(COUNTER_INDEX, bump=True)
 
 
-def measure_and_quote(tpm: GuestTpm, step: int) -> bytes:
+def measure_and_quote(tpm: VirtualTpmCommands, step: int) -> bytes:
     """Measure that the guest is at this step of its work, and have that signed."""
     tpm.extend_log([MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"work %d" % step)])
     return tpm.quote(QUOTED, step.to_bytes(8, "big")).attest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from protocol.errors import GuestFault
 from services.esxi.host import Host
-from services.esxi.vms.guest import Guest
+from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import queue_of
 
 
@@ -23,7 +23,7 @@ async def run_workload(host: Host) -> None:
                     await _work(host, vm.guest)
 
 
-async def _work(host: Host, guest: Guest) -> None:
+async def _work(host: Host, guest: RunningGuest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:

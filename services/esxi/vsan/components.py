@@ -18,7 +18,7 @@ from services.esxi.vsan import mounting, objects
 from services.esxi.vsan.groups import DiskGroup
 from services.esxi.vsan.label import (
     DiskImage,
-    Placed,
+    PlacedComponent,
     contents,
     mark_component,
     reencrypt_disk,
@@ -42,7 +42,7 @@ async def create(host: Host, message: CreateVsanComponent) -> None:
         if not message.again:
             seed = guest_seed(message.marker)
             plain = [guest_block(seed, index, 0) for index in range(message.blocks)]
-        component = Placed(
+        component = PlacedComponent(
             object=name,
             kind=message.kind,
             places=message.places,
@@ -82,7 +82,7 @@ def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
 
 
 async def _put(
-    host: Host, group: DiskGroup, disk: str, component: Placed, plain: list[bytes]
+    host: Host, group: DiskGroup, disk: str, component: PlacedComponent, plain: list[bytes]
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     await host.vsan.write(host.disk, with_component(image, component, plain, dek), dek)
@@ -113,12 +113,12 @@ async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
             await _give_blocks_up(host, group, disk, name)
 
 
-def _current_component(group: DiskGroup, disk: str, name: str) -> Placed:
+def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponent:
     """The component as its label has it now."""
     return next(c for where, c in group.components() if (where, c.object) == (disk, name))
 
 
-async def _move(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
+async def _move(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     """A copy elsewhere, whole and durable; then this place is given up, and the copy counts.
 
     A copy that a former life has left is made anew: its first place was written since, perhaps.
@@ -153,7 +153,7 @@ async def give_up_copies(host: Host) -> None:
                 await _give_up(host, group, disk, placed)
 
 
-async def _give_up(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
+async def _give_up(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     kept = tuple(c for c in image.label.components if c.object != placed.object)
     label = msgspec.structs.replace(image.label, components=kept)
@@ -180,7 +180,7 @@ async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) ->
     raise InvalidState(f"{name}: it is written all the time")
 
 
-async def _check_other(host: Host, placed: Placed) -> None:
+async def _check_other(host: Host, placed: PlacedComponent) -> None:
     """``InvalidState`` when the blocks of this replica cannot be read elsewhere, as new as here.
 
     A vote is not enough: a disk may be damaged where nobody has read it since.
@@ -197,7 +197,7 @@ async def _check_other(host: Host, placed: Placed) -> None:
     raise InvalidState(f"{placed.object}: no other host has a current replica of it")
 
 
-async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: Placed) -> None:
+async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     blank = bytearray(image.blocks)
     first, end = placed.first * BLOCK_SIZE, (placed.first + placed.blocks) * BLOCK_SIZE

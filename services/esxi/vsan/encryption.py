@@ -23,7 +23,7 @@ from protocol.errors import EncryptionKeyRequired, InvalidState, NotFound, Resou
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyKind
 from protocol.vsan import VsanEncryption
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.vsan import keys, mounting
@@ -56,7 +56,7 @@ async def prepare(host: Host, wished: VsanEncryption) -> None:
     """Keep the profile, and have its keys in the key cache. Nothing on a disk changes."""
     _check_mounted(host)
     host.archive.change(vsan_next=wished)
-    await host.archive.save(Section.VSAN)
+    await host.archive.save(ConfigurationSection.VSAN)
     lacking = await keys.bring(host, keys.collect_needed_keys(host, wished))
     if lacking:
         each = "; ".join(f"{key}: {why}" for key, why in lacking.items())
@@ -68,7 +68,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     now = host.archive.now
     if now.vsan != wished and now.vsan_next != wished:
         host.archive.change(vsan_next=wished)
-        await host.archive.save(Section.VSAN)
+        await host.archive.save(ConfigurationSection.VSAN)
     mounting.know_neighbours(host)
     lacking = await keys.bring(host, keys.collect_needed_keys(host, wished))
     if host.vsan.list_unmounted():
@@ -86,7 +86,7 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     if wished.encryption_enabled:
         await keys.take_host_key(host, wished)
     host.archive.change(vsan=wished, vsan_next=None)
-    await host.archive.save(Section.VSAN)
+    await host.archive.save(ConfigurationSection.VSAN)
     await _forget_unused(host, wished)
     host.node.record(
         "vsan.applied",
@@ -231,7 +231,7 @@ async def remove_disk(host: Host, group: str, name: str) -> None:
     _check_bare(found, name)
     if host.archive.now.vsan is None:  # else the next boot claims it again
         host.archive.change(vsan=VsanEncryption())
-        await host.archive.save(Section.VSAN)
+        await host.archive.save(ConfigurationSection.VSAN)
     async with host.vsan.changing:
         _check_bare(found, name)
         if found.labels[name] is None:

@@ -20,7 +20,7 @@ from protocol.vsan import (
     VsanDiskGroup,
 )
 from services.esxi.vsan.behind import Behind
-from services.esxi.vsan.label import DiskImage, Label, Placed, unpack_disk
+from services.esxi.vsan.label import DiskImage, Label, PlacedComponent, unpack_disk
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
 
@@ -70,20 +70,20 @@ class DiskGroup:
             ),
         )
 
-    def components(self) -> Iterator[tuple[str, Placed]]:
+    def components(self) -> Iterator[tuple[str, PlacedComponent]]:
         """The components of the group, each with its disk."""
         for disk, label in sorted(self.labels.items()):
             for placed in () if label is None else label.components:
                 yield disk, placed
 
-    def state_of(self, placed: Placed) -> ComponentState:
+    def state_of(self, placed: PlacedComponent) -> ComponentState:
         """How a component of this group is."""
         if not self.mounted:
             return ComponentState.ABSENT
         return ComponentState.STALE if placed.stale or placed.blank else ComponentState.ACTIVE
 
 
-def _order(placed: Placed) -> tuple[bool, bool, int, int]:
+def _order(placed: PlacedComponent) -> tuple[bool, bool, int, int]:
     return placed.moving, placed.blank, -placed.stamp, -placed.promised
 
 
@@ -130,7 +130,7 @@ class DiskGroups:
         labels = [label for group in self for label in group.labels.values() if label is not None]
         return tuple(sorted({label.kek for label in labels if label.kek is not None}))
 
-    def places(self, name: str) -> list[tuple[DiskGroup, str, Placed]]:
+    def places(self, name: str) -> list[tuple[DiskGroup, str, PlacedComponent]]:
         """Where the component of an object lies: twice while it is moved, or was to be."""
         return [
             (group, disk, placed)
@@ -139,7 +139,7 @@ class DiskGroups:
             if placed.object == name
         ]
 
-    def find(self, name: str) -> tuple[DiskGroup, str, Placed] | None:
+    def find(self, name: str) -> tuple[DiskGroup, str, PlacedComponent] | None:
         """The component of an object with its place; None when there is none that counts.
 
         Of several that are no copy in the making the newest counts: a disk was pulled out, its

@@ -15,7 +15,7 @@ from protocol.errors import InvalidState
 from protocol.messages.kms import DiscoverVersions, GetKeys, KeyValues
 from protocol.terms import CryptoKeyId
 from protocol.vsan import VsanEncryption, VsanKeyServer
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from services.keyservers.address import Kmip, address_of
 from services.keyservers.client import KeyServers
@@ -38,7 +38,7 @@ async def certificate(host: Host, *, renew: bool = False) -> OwnCertificate:
         )
         host.archive.change(kmip=own)
         host.node.record("vsan.certificate", renewed=renew)
-    await host.archive.save(Section.KMIP)
+    await host.archive.save(ConfigurationSection.KMIP)
     return own
 
 

@@ -16,14 +16,15 @@ from protocol.errors import ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.kms import KeyValues
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState, ManagementType
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi import crypto_manager
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import Host
 from services.esxi.keys import persistence
-from services.esxi.keys.resolve import Means, next_means
+from services.esxi.keys.resolve import KeyMeans, next_means
 from services.esxi.providers import native
+from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.vsan import key_servers
 
 
@@ -77,10 +78,10 @@ async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoK
 def _load_or_derive(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
     """Store and derivation; None when it is in the cache then, else why it is not."""
     match next_means(host.facts(key)):
-        case Means.STORE:
+        case KeyMeans.STORE:
             stored = host.find_stored_key(key)
             host.keys.load(() if stored is None else (stored,))
-        case Means.DERIVE:
+        case KeyMeans.DERIVE:
             value = native.bring(host, key, kind)
             check = _check_of(host, key)
             if value is not None and check and check_value(value) != check:
@@ -110,7 +111,7 @@ def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
             profile
             for profile in reversed(profiles(host))
             if profile.kms_provider_id == key.provider_id
-            and profile.management_type is ManagementType.VCENTER
+            and capability(profile.management_type).source is KeySource.VCENTER
             and profile.servers
         ),
         None,

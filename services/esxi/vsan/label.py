@@ -25,7 +25,7 @@ _CHECK: Final = 4  # bytes of the CRC-32
 _LENGTH: Final = 4  # bytes of the label's length
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PlacedComponent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A component on the disk, in blocks ``first`` and the following; a witness has none.
 
     ``places``: of all components of the object. ``stamp``: the number of the last write that it has
@@ -56,7 +56,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kek: CryptoKeyId | None = None
     dek_generation: int = 0
     wrapped: bytes = b""
-    components: tuple[Placed, ...] = ()
+    components: tuple[PlacedComponent, ...] = ()
 
     @property
     def encrypted(self) -> bool:
@@ -121,7 +121,7 @@ def _aad(host: NodeName, label: Label) -> bytes:
     return msgspec.msgpack.encode(("keystead vsan disk", host, label.group, label.disk))
 
 
-def contents(image: DiskImage, placed: Placed, dek: KeyMaterial | None) -> list[bytes]:
+def contents(image: DiskImage, placed: PlacedComponent, dek: KeyMaterial | None) -> list[bytes]:
     """The blocks of a component in clear."""
     cipher = None if dek is None else DiskCipher(dek)
     found = []
@@ -149,7 +149,7 @@ def reencrypt_disk(image: DiskImage, old: KeyMaterial | None, new: KeyMaterial |
 
 def with_contents(
     image: DiskImage,
-    placed: Placed,
+    placed: PlacedComponent,
     plain: list[bytes],
     dek: KeyMaterial | None,
     stamp: int,
@@ -176,7 +176,7 @@ def mark_component(image: DiskImage, name: str, **marks: object) -> DiskImage:
 
 
 def with_component(
-    image: DiskImage, component: Placed, plain: list[bytes], dek: KeyMaterial | None
+    image: DiskImage, component: PlacedComponent, plain: list[bytes], dek: KeyMaterial | None
 ) -> DiskImage:
     """The disk with a component more, marked as that one is, behind what it has."""
     placed = msgspec.structs.replace(component, first=image.count, blocks=len(plain))

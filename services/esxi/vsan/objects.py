@@ -47,7 +47,7 @@ from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
 from services.esxi.host import Host
 from services.esxi.vsan.groups import DiskGroup
-from services.esxi.vsan.label import Placed, contents, mark_component, with_contents
+from services.esxi.vsan.label import PlacedComponent, contents, mark_component, with_contents
 from services.runtime.each import try_each, until_enough
 
 Votes = dict[NodeName, VsanVote]
@@ -111,7 +111,7 @@ async def be_current(host: Host, name: str) -> int:
 # ---- what components say to each other ----------------------------------------------------------
 
 
-def component_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
+def component_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
     """``NotFound`` when the host has no component of it, ``InvalidState`` when it is absent."""
     found = host.vsan.find(name)
     if found is None:
@@ -121,7 +121,7 @@ def component_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
     return found
 
 
-def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, Placed]:
+def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
     """As ``component_here``, of a replica."""
     found = host.vsan.find(name)
     if found is None or found[2].kind is not ComponentKind.REPLICA:
@@ -172,7 +172,7 @@ async def _reserve_number(host: Host, name: str) -> int:
     raise InvalidState(f"{name}: too few of its components let this host write it")
 
 
-async def _request_number(host: Host, placed: Placed, number: int) -> tuple[bool, int]:
+async def _request_number(host: Host, placed: PlacedComponent, number: int) -> tuple[bool, int]:
     """Whether this host and a majority promise the number; the highest that any has promised."""
     own = await reserve(host, placed.object, number)
     request = ReserveVsanWrite(object=placed.object, number=number)
@@ -264,16 +264,16 @@ async def _brought_together(host: Host, name: str) -> bool:
 # ---- votes --------------------------------------------------------------------------------------
 
 
-def _is_majority(placed: Placed, votes: int) -> bool:
+def _is_majority(placed: PlacedComponent, votes: int) -> bool:
     return 2 * votes > len(placed.places)
 
 
-def _newest(placed: Placed, votes: Votes) -> int:
+def _newest(placed: PlacedComponent, votes: Votes) -> int:
     own = 0 if placed.blank else placed.stamp
     return max((own, *(vote.stamp for vote in votes.values())))
 
 
-def _others(host: Host, placed: Placed) -> list[NodeName]:
+def _others(host: Host, placed: PlacedComponent) -> list[NodeName]:
     """The hosts of the other components, those of replicas first."""
     others = [place for place in placed.places if place.host != host.node.name]
     return [p.host for p in sorted(others, key=lambda p: p.kind is ComponentKind.WITNESS)]
@@ -284,7 +284,7 @@ async def _ask(host: Host, peer: NodeName, name: str) -> VsanVote:
     return await host.ports.bus.request(peer, QueryVsanComponent(object=name), within_s=within_s)
 
 
-async def _ask_all(host: Host, placed: Placed) -> Votes:
+async def _ask_all(host: Host, placed: PlacedComponent) -> Votes:
     others = _others(host, placed)
     answers = await try_each(others, lambda peer: _ask(host, peer, placed.object), name="vsan-vote")
     return {
@@ -294,7 +294,7 @@ async def _ask_all(host: Host, placed: Placed) -> Votes:
     }
 
 
-async def _ask_until_majority(host: Host, placed: Placed) -> Votes:
+async def _ask_until_majority(host: Host, placed: PlacedComponent) -> Votes:
     """Until they and this host's component are a majority: one that is silent costs no time."""
     votes = await until_enough(
         _others(host, placed),
@@ -307,7 +307,7 @@ async def _ask_until_majority(host: Host, placed: Placed) -> Votes:
     return votes
 
 
-async def _spread(host: Host, placed: Placed, stamp: int) -> bool:
+async def _spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
     """Have every other component see the write of this host's replica; whether a majority has.
 
     What has not is looked at later.
@@ -330,7 +330,7 @@ async def _spread(host: Host, placed: Placed, stamp: int) -> bool:
 
 
 async def _store(
-    host: Host, group: DiskGroup, disk: str, placed: Placed, plain: list[bytes], stamp: int
+    host: Host, group: DiskGroup, disk: str, placed: PlacedComponent, plain: list[bytes], stamp: int
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     made = with_contents(image, placed, plain, dek, stamp)
@@ -350,7 +350,7 @@ async def _settle(host: Host, name: str, stamp: int) -> None:
         await host.vsan.write(host.disk, made, dek)
 
 
-async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> None:
+async def _copy(host: Host, placed: PlacedComponent, source: NodeName, least: int) -> None:
     """The replica becomes that of another host, which is at ``least`` so far; durable on return."""
     plain, stamp = await fetch_replica(host, placed, source)
     if stamp < least or len(plain) != placed.blocks:
@@ -362,7 +362,9 @@ async def _copy(host: Host, placed: Placed, source: NodeName, least: int) -> Non
             host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
 
 
-async def fetch_replica(host: Host, placed: Placed, source: NodeName) -> tuple[list[bytes], int]:
+async def fetch_replica(
+    host: Host, placed: PlacedComponent, source: NodeName
+) -> tuple[list[bytes], int]:
     """All blocks of another host's replica, of one write, and the number of that."""
     within_s, parts, stamps = host.node.knobs.request_timeout_s, [], []
     for first in range(0, placed.blocks, REPLICA_RUN):

@@ -10,9 +10,9 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from services.kms import attribute_operations, cipher_operations, operations
-from services.kms.access import Caller, caller_at
+from services.kms.access import KeyServerCaller, caller_at
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.doors.forwarding import at_the_active
 from services.runtime.service import Peer, Service, serves
 
@@ -24,9 +24,9 @@ class AttributeDoor(Service):
     """Handlers; who inherits from it sets up both fields."""
 
     config: KmsConfig
-    core: Core
+    core: KeyServerCore
 
-    def _caller(self, peer: Peer) -> Caller:
+    def _caller(self, peer: Peer) -> KeyServerCaller:
         return caller_at(self.config, peer.node, local=peer.local)
 
     @serves(m.RegisterKey)
@@ -50,7 +50,7 @@ class AttributeDoor(Service):
         self, message: m.GetKeyAttributes, peer: Peer
     ) -> m.KeyAttributeValues:
         """Get Attributes of one key, by their names."""
-        request = operations.GetAttributes(
+        request = operations.GetObjectAttributes(
             unique_identifiers=(message.key_id,), names=message.names
         )
         found = (await self.core.execute(self._caller(peer), request)).objects
@@ -61,7 +61,7 @@ class AttributeDoor(Service):
     @serves(m.GetAttributeList)
     async def get_attribute_list(self, message: m.GetAttributeList, peer: Peer) -> m.AttributeNames:
         """Get Attribute List."""
-        request = attribute_operations.GetAttributeList(unique_identifier=message.key_id)
+        request = attribute_operations.ListObjectAttributes(unique_identifier=message.key_id)
         found = await self.core.execute(self._caller(peer), request)
         return m.AttributeNames(key_id=message.key_id, names=found.names)
 
@@ -69,7 +69,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def add_attribute(self, message: m.AddAttribute, peer: Peer) -> m.AttributeChanged:
         """Add Attribute."""
-        request = attribute_operations.AddAttribute(
+        request = attribute_operations.AddObjectAttribute(
             unique_identifier=message.key_id,
             attribute=Attribute(name=message.name, value=message.value),
             repeat=True,
@@ -81,7 +81,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def modify_attribute(self, message: m.ModifyAttribute, peer: Peer) -> m.AttributeChanged:
         """Modify Attribute."""
-        request = attribute_operations.ModifyAttribute(
+        request = attribute_operations.ModifyObjectAttribute(
             unique_identifier=message.key_id, attribute=message.attribute
         )
         done = await self.core.execute(self._caller(peer), request)
@@ -91,7 +91,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def delete_attribute(self, message: m.DeleteAttribute, peer: Peer) -> m.AttributeDeleted:
         """Delete Attribute; one that is not there is gone already."""
-        request = attribute_operations.DeleteAttribute(
+        request = attribute_operations.DeleteObjectAttribute(
             unique_identifier=message.key_id, name=message.name, index=message.index
         )
         try:
@@ -107,7 +107,7 @@ class AttributeDoor(Service):
         """Encrypt."""
         data = _one(message.data, "data")
         _check_size(len(data) + len(message.additional_data))
-        request = cipher_operations.Encrypt(
+        request = cipher_operations.EncryptData(
             unique_identifier=message.key_id,
             parameters=message.parameters,
             data=data,
@@ -121,7 +121,7 @@ class AttributeDoor(Service):
     async def decrypt(self, message: m.Decrypt, peer: Peer) -> m.Decrypted:
         """Decrypt."""
         _check_size(len(message.data) + len(message.additional_data))
-        request = cipher_operations.Decrypt(
+        request = cipher_operations.DecryptData(
             unique_identifier=message.key_id,
             parameters=message.parameters,
             data=message.data,

@@ -24,8 +24,8 @@ from protocol.terms import KeyId
 from services.kms import checking, contents, operations
 from services.kms.doors.attributes import AttributeDoor, check_operation_id
 from services.kms.doors.forwarding import at_the_active
-from services.kms.keyrow import KeyRow
-from services.kms.operations import Operation
+from services.kms.keyrow import StoredKeyRow
+from services.kms.operations import CoreOperation
 from services.runtime.service import Peer, serves
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class BusDoor(AttributeDoor):
     @serves(m.DiscoverVersions)
     async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
         """Discover Versions: the health probe of vCenter (STD-09)."""
-        found = await self.core.execute(self._caller(peer), operations.DiscoverVersions())
+        found = await self.core.execute(self._caller(peer), operations.DiscoverServerVersions())
         return m.ServerVersions(versions=found.versions)
 
     @serves(m.CreateKey)
@@ -53,7 +53,7 @@ class BusDoor(AttributeDoor):
             text = f"only AES-256 keys to encrypt and decrypt are made here, not {given}"
             raise InvalidField(text)
         check_operation_id(message.operation_id)
-        batch: list[operations.Request[Any]] = [
+        batch: list[operations.CoreRequest[Any]] = [
             operations.Create(
                 operation_id=message.operation_id,
                 algorithm=message.algorithm,
@@ -61,7 +61,7 @@ class BusDoor(AttributeDoor):
                 usage_mask=message.usage_mask,
             )
         ]
-        batch += [operations.Activate(repeat=True)] if message.activate else []
+        batch += [operations.ActivateObject(repeat=True)] if message.activate else []
         batch += [operations.Get()] if message.get else []
         responses = await self.core.batch(self._caller(peer), batch)
         created, material = cast(operations.Created, responses[0]), None
@@ -91,7 +91,7 @@ class BusDoor(AttributeDoor):
     async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
         """Get Attributes of many keys; those that are not there are left out."""
         _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
-        request = operations.GetAttributes(unique_identifiers=message.key_ids)
+        request = operations.GetObjectAttributes(unique_identifiers=message.key_ids)
         found = await self.core.execute(self._caller(peer), request)
         return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
 
@@ -99,14 +99,14 @@ class BusDoor(AttributeDoor):
     @at_the_active
     async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
         """Activate."""
-        request = operations.Activate(unique_identifier=message.key_id, repeat=True)
+        request = operations.ActivateObject(unique_identifier=message.key_id, repeat=True)
         return await self._move(request, peer)
 
     @serves(m.Revoke)
     @at_the_active
     async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
         """Revoke."""
-        request = operations.Revoke(
+        request = operations.RevokeObject(
             unique_identifier=message.key_id, reason=message.reason, repeat=True
         )
         return await self._move(request, peer)
@@ -115,7 +115,7 @@ class BusDoor(AttributeDoor):
     @at_the_active
     async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
         """Destroy."""
-        request = operations.Destroy(unique_identifier=message.key_id, repeat=True)
+        request = operations.DestroyObject(unique_identifier=message.key_id, repeat=True)
         return await self._move(request, peer)
 
     @serves(m.Locate)
@@ -125,7 +125,7 @@ class BusDoor(AttributeDoor):
         wanted = message.attributes
         if message.state is not None:
             wanted += (Attribute(name="State", value=message.state.value),)
-        request = operations.Locate(
+        request = operations.LocateObjects(
             attributes=wanted, after=message.after, maximum_items=message.limit
         )
         found = await self.core.execute(self._caller(peer), request)
@@ -134,7 +134,7 @@ class BusDoor(AttributeDoor):
     @serves(m.QueryAudit)
     async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
         """Rows of the trail, as many as one answer holds."""
-        request = operations.QueryAudit(after=message.after, maximum_items=message.limit)
+        request = operations.QueryAuditTrail(after=message.after, maximum_items=message.limit)
         found = await self.core.execute(self._caller(peer), request)
         rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
         return m.AuditRows(rows=_fitting(rows, peer))
@@ -159,7 +159,7 @@ class BusDoor(AttributeDoor):
     @serves(m.QueryDigests)
     async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
         """For who compares servers that replicate."""
-        await self.core.admit(self._caller(peer), Operation.QUERY_AUDIT)
+        await self.core.admit(self._caller(peer), CoreOperation.QUERY_AUDIT)
         found = await self.core.look(
             lambda connection, vault: contents.digests(connection, vault, message.after, PAGE + 1)
         )
@@ -189,7 +189,7 @@ def _check_answer(key_ids: tuple[KeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(key_ids)} keys does not fit; ask in pages")
 
 
-def _fingerprint(row: KeyRow, digits: str) -> KeyFingerprint:
+def _fingerprint(row: StoredKeyRow, digits: str) -> KeyFingerprint:
     return KeyFingerprint(
         key_id=row.key_id,
         place="server",
@@ -200,7 +200,7 @@ def _fingerprint(row: KeyRow, digits: str) -> KeyFingerprint:
     )
 
 
-def _attributes(found: operations.Attributes) -> m.KeyAttributes:
+def _attributes(found: operations.ObjectAttributes) -> m.KeyAttributes:
     return m.KeyAttributes(
         key_id=found.unique_identifier,
         state=found.state,

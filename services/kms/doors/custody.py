@@ -7,11 +7,11 @@ from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.access import Caller, caller_at
+from services.kms.access import KeyServerCaller, caller_at
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.custody import Custody
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.roots.passphrase import flaw_of
 from services.runtime.service import Peer, Service, serves
 
@@ -20,14 +20,14 @@ class CustodyDoor(Service):
     """Handlers of messages about root and KEKs. Who inherits from it sets up the fields."""
 
     config: KmsConfig
-    core: Core
+    core: KeyServerCore
     custody: Custody
     transfer: OneTimeKey | None = None
 
     @serves(m.QueryCustody)
     async def query_custody(self, message: m.QueryCustody, peer: Peer) -> m.KeyCustody:
         """What seals the keys."""
-        await self.core.admit(self._at(peer), Operation.QUERY_AUDIT)
+        await self.core.admit(self._at(peer), CoreOperation.QUERY_AUDIT)
         return await self._describe_custody()
 
     @serves(m.RotateKek)
@@ -41,14 +41,14 @@ class CustodyDoor(Service):
         self, message: m.OpenRootTransfer, peer: Peer
     ) -> m.RootTransferOpened:
         """A key for one passphrase."""
-        await self.core.admit(self._at(peer), Operation.CHANGE_ROOT)
+        await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
         self.transfer = OneTimeKey()
         return m.RootTransferOpened(public_key=self.transfer.public)
 
     @serves(m.ChangeRoot)
     async def change_root(self, message: m.ChangeRoot, peer: Peer) -> m.KeyCustody:
         """Another root."""
-        await self.core.admit(self._at(peer), Operation.CHANGE_ROOT)
+        await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
         passphrase = self._passphrase_of(message)
         await self.custody.change_root(self._at(peer), message.root, passphrase)
         return await self._describe_custody()
@@ -64,7 +64,7 @@ class CustodyDoor(Service):
             raise InvalidArgument(f"passphrase: {flaw}")
         return passphrase
 
-    def _at(self, peer: Peer) -> Caller:
+    def _at(self, peer: Peer) -> KeyServerCaller:
         return caller_at(self.config, peer.node, local=peer.local)
 
     async def _describe_custody(self) -> m.KeyCustody:

@@ -18,12 +18,12 @@ from protocol.messages import kms as m
 from protocol.messages.kms import OnBehalf
 from protocol.terms import NodeName
 from services.kms.access import caller_at
-from services.kms.batching import Asked
+from services.kms.batching import KeyDemand
 from services.kms.config import KmsConfig, KmsRole
-from services.kms.core import Core
-from services.kms.doors.group import Group
+from services.kms.core import KeyServerCore
+from services.kms.doors.group import ReplicationGroup
 from services.kms.knobs import KmsNode
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.runtime.ports import Bus
 from services.runtime.service import Peer
 
@@ -34,10 +34,10 @@ class Forwards:
     """What a handler of changes needs of its service."""
 
     config: KmsConfig
-    core: Core
+    core: KeyServerCore
     node: KmsNode
     bus: Bus
-    group: Group | None
+    group: ReplicationGroup | None
 
 
 def at_the_active(handler: H) -> H:
@@ -67,25 +67,25 @@ def _speaks_for(service: Forwards, said: OnBehalf, peer: Peer) -> Peer:
     return Peer(node=said.node, boot=peer.boot, local=said.at_console)
 
 
-OPERATIONS: Final[dict[type[Any], Operation]] = {
-    m.CreateKey: Operation.CREATE,
-    m.RegisterKey: Operation.REGISTER,
-    m.Activate: Operation.ACTIVATE,
-    m.Revoke: Operation.REVOKE,
-    m.Destroy: Operation.DESTROY,
-    m.AddAttribute: Operation.ADD_ATTRIBUTE,
-    m.ModifyAttribute: Operation.MODIFY_ATTRIBUTE,
-    m.DeleteAttribute: Operation.DELETE_ATTRIBUTE,
+OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
+    m.CreateKey: CoreOperation.CREATE,
+    m.RegisterKey: CoreOperation.REGISTER,
+    m.Activate: CoreOperation.ACTIVATE,
+    m.Revoke: CoreOperation.REVOKE,
+    m.Destroy: CoreOperation.DESTROY,
+    m.AddAttribute: CoreOperation.ADD_ATTRIBUTE,
+    m.ModifyAttribute: CoreOperation.MODIFY_ATTRIBUTE,
+    m.DeleteAttribute: CoreOperation.DELETE_ATTRIBUTE,
 }
 """The operation that each message which can be handed on is."""
 
 
-def _list_asked(message: Any) -> list[Asked]:
+def _list_asked(message: Any) -> list[KeyDemand]:
     """What is asked of the other server, operation by operation."""
-    asked = [Asked(OPERATIONS[type(message)], getattr(message, "key_id", None))]
+    asked = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
     if isinstance(message, m.CreateKey):
-        asked += [Asked(Operation.ACTIVATE)] if message.activate else []
-        asked += [Asked(Operation.GET)] if message.get else []
+        asked += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []
+        asked += [KeyDemand(CoreOperation.GET)] if message.get else []
     return asked
 
 

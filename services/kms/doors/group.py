@@ -23,19 +23,19 @@ from services.kms import audit, contents, oplog, tallies
 from services.kms.access import caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.doors import replicas, standing
 from services.kms.doors.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.doors.learning import Learning
-from services.kms.doors.lines import Line
+from services.kms.doors.lines import PeerLine
 from services.kms.doors.names import record_names
-from services.kms.doors.standing import Heard
+from services.kms.doors.standing import HeardStanding
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.merging import Taken
-from services.kms.operations import Operation
-from services.kms.oplog import Active, Place, Row
-from services.kms.replication import Change
+from services.kms.operations import CoreOperation
+from services.kms.oplog import Active, LogPlace, LogRow
+from services.kms.replication import KeyChange
 from services.kms.work import Written
 from services.runtime.ports import Bus, Clock, Database, Rng
 from services.runtime.service import Peer, Service, serves
@@ -44,8 +44,8 @@ KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it
 PAUSE: Final = 10  # exchanges from one telling of all keys that differ to the next
 
 
-class Group:
-    """What this server tells the others; a ``Witness`` of the commits that keeps nobody waiting."""
+class ReplicationGroup:
+    """Tells the other servers what was committed; a ``CommitWitness`` that keeps nobody waiting."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class Group:
         rng: Rng,
         database: Database,
         vault: Vault,
-        core: Core,
+        core: KeyServerCore,
         config: KmsConfig,
     ) -> None:
         self._node, self._bus, self._clock, self._rng = node, bus, clock, rng
         self._database, self._vault, self._core, self._config = database, vault, core, config
         self._me = node.name
-        self._lines = {peer: Line() for peer in config.peers}
+        self._lines = {peer: PeerLine() for peer in config.peers}
         self._appointed = Active(None, 0, 0.0)
         self.learning = Learning(node.name, clock, database)
 
@@ -98,12 +98,12 @@ class Group:
     # ---- a witness of the commits --------------------------------------------------------------
 
     def handle_commit(self, written: Written) -> None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
         if written.changed or written.served:
             self._wake_all()
 
     async def confirm(self, written: Written) -> None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
 
     def _wake_all(self) -> None:
         for line in self._lines.values():
@@ -130,7 +130,7 @@ class Group:
             line.due = True
         self._wake_all()
 
-    async def _run(self, peer: NodeName, line: Line) -> None:
+    async def _run(self, peer: NodeName, line: PeerLine) -> None:
         """Tell one peer of all that it lacks, for ever."""
         while True:
             line.wake.clear()
@@ -154,7 +154,7 @@ class Group:
                 await line.back.wait()
 
     async def _reach(
-        self, peer: NodeName, line: Line, number: int, rows: Sequence[Row], *, total: bool
+        self, peer: NodeName, line: PeerLine, number: int, rows: Sequence[LogRow], *, total: bool
     ) -> None:
         """Tell the peer once. It may begin a new life meanwhile, which answers nothing that its
         last one was asked: then this is over before it ends."""
@@ -172,17 +172,17 @@ class Group:
             line.failed = failed
             line.over.set()
 
-    async def _retry_later(self, line: Line) -> None:
+    async def _retry_later(self, line: PeerLine) -> None:
         await self._clock.sleep(self._node.knobs.pair_retry_s)
         line.back.set()
 
-    def _next(self, peer: NodeName, connection: sqlite3.Connection, *, relay: bool) -> list[Row]:
+    def _next(self, peer: NodeName, connection: sqlite3.Connection, *, relay: bool) -> list[LogRow]:
         return oplog.next_for(connection, self._me, peer, KEYS_AT_ONCE, relay=relay)
 
-    async def _tell(self, peer: NodeName, rows: Sequence[Row], *, total: bool) -> None:
+    async def _tell(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
         """Tell as many as one message holds, and hear where the peer stands."""
         wanted = dict.fromkeys(row.key_id for row in rows)
-        found = await self._core.replicas([Change(key_id, 0) for key_id in wanted])
+        found = await self._core.replicas([KeyChange(key_id, 0) for key_id in wanted])
         sent = replicas.as_many_as_fit(found)
         keys, material = replicas.keys_of(sent)
         index = {key.key_id: place for place, key in enumerate(keys)}
@@ -208,7 +208,7 @@ class Group:
         reply = await self._bus.request(peer, message, within_s=self._node.knobs.pair_timeout_s)
         refused = reply.refused
 
-        def hear(connection: sqlite3.Connection) -> tuple[Heard, list[KeyId]]:
+        def hear(connection: sqlite3.Connection) -> tuple[HeardStanding, list[KeyId]]:
             at = self._clock.now()
             if told.everything:
                 oplog.confirm_everything(connection, peer)
@@ -234,7 +234,7 @@ class Group:
 
     def _record_standing(
         self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
-    ) -> Heard:
+    ) -> HeardStanding:
         """Take note of where the peer stands. Telling everything that was of no use is not repeated
         before a while."""
         last, now = self._lines[peer].differed_at, self._clock.monotonic()
@@ -263,7 +263,7 @@ class Group:
         return self._rng.stream("kms.epoch").randrange(0, oplog.DRAWN)
 
     def _say(
-        self, peer: NodeName, said: m.Standing, heard: Heard, breaches: Sequence[KeyId]
+        self, peer: NodeName, said: m.Standing, heard: HeardStanding, breaches: Sequence[KeyId]
     ) -> None:
         self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
         if heard.appointed is not None:
@@ -285,15 +285,15 @@ class Group:
     async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
         """The peer tells of changes, or only where it stands."""
         said, line = message.standing, self._lines[peer.node]
-        outcome: list[tuple[Heard, bool]] = []
+        outcome: list[tuple[HeardStanding, bool]] = []
         if peer.boot < line.boot:
             raise NotConnected(f"that was said by an earlier life of {peer.node}")
         line.speaks(peer.boot)
         rows = [
-            Row(e.node, message.keys[e.index].key_id, Place(e.epoch, e.sequence), e.at)
+            LogRow(e.node, message.keys[e.index].key_id, LogPlace(e.epoch, e.sequence), e.at)
             for e in message.entries
         ]
-        after = {mark.node: Place(mark.epoch, mark.sequence) for mark in message.after}
+        after = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in message.after}
         news: list[KeyId] = []
 
         def also(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
@@ -364,14 +364,14 @@ class GroupDoor(Service):
     """Handlers of what the peers send. Who inherits from it sets up the fields."""
 
     config: KmsConfig
-    core: Core
-    group: Group | None
+    core: KeyServerCore
+    group: ReplicationGroup | None
 
     @serves(m.TellChanges)
     async def tell_changes(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
         """Keys as a peer has them, and where it stands."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.REPLICATE)
+        await self.core.admit(caller, CoreOperation.REPLICATE)
         if self.group is None:
             raise NotAvailable(f"{self.node.name} replicates with nobody after the answer")
         return await self.group.take(message, peer)
@@ -380,7 +380,7 @@ class GroupDoor(Service):
     async def query_group(self, message: m.QueryGroup, peer: Peer) -> m.GroupStatus:
         """How the server stands with the others."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.QUERY_AUDIT)
+        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
         if self.group is None:
             return m.GroupStatus()
         return await self.group.status()
@@ -389,7 +389,7 @@ class GroupDoor(Service):
     async def make_active(self, message: m.MakeActive, peer: Peer) -> m.GroupStatus:
         """The operator fails over to this server."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.QUERY_AUDIT)
+        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
         if self.group is None:
             raise NotAvailable(f"{self.node.name} replicates with nobody after the answer")
         await self.group.make_active()

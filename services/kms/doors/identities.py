@@ -20,13 +20,13 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from services.kms import server_certificate
-from services.kms.access import Caller, caller_at
-from services.kms.admission import Admission
+from services.kms.access import KeyServerCaller, caller_at
+from services.kms.admission import IdentityAdmission
 from services.kms.config import KmsConfig, KmsRole
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.identities import Identity
 from services.kms.knobs import KmsNode
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.runtime.own_certificate import OwnCertificate
 from services.runtime.service import Peer, Service, serves
 
@@ -40,8 +40,8 @@ class IdentityDoor(Service):
 
     node: KmsNode
     config: KmsConfig
-    core: Core
-    admission: Admission | None = None
+    core: KeyServerCore
+    admission: IdentityAdmission | None = None
     own: OwnCertificate | None = None
 
     def require_own_certificate(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
@@ -53,7 +53,7 @@ class IdentityDoor(Service):
     @serves(TrustIdentity, turn=_identities)
     async def trust_identity(self, message: TrustIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, caller = await self._at_console(peer, Operation.TRUST)
+        admission, caller = await self._at_console(peer, CoreOperation.TRUST)
         role = _role(message.role) if message.role else None
         certificate, scope = message.certificate, message.scope
         found = await admission.trust(caller, certificate, role, scope, like=message.like)
@@ -65,7 +65,7 @@ class IdentityDoor(Service):
     @serves(RevokeIdentity, turn=_identities)
     async def revoke_identity(self, message: RevokeIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, caller = await self._at_console(peer, Operation.DISTRUST)
+        admission, caller = await self._at_console(peer, CoreOperation.DISTRUST)
         found = await admission.revoke(caller, message.digest)
         self.node.record(
             "kms.identity_revoked", level="warning", who=found.name, digest=found.digest
@@ -75,7 +75,7 @@ class IdentityDoor(Service):
     @serves(ScopeIdentity, turn=_identities)
     async def scope_identity(self, message: ScopeIdentity, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, caller = await self._at_console(peer, Operation.MOVE_IDENTITY)
+        admission, caller = await self._at_console(peer, CoreOperation.MOVE_IDENTITY)
         role = _role(message.role) if message.role else None
         found = await admission.move(caller, message.digest, role, message.scope)
         self.node.record(
@@ -93,7 +93,7 @@ class IdentityDoor(Service):
         self, message: RenewServerCertificate, peer: Peer
     ) -> KmipIdentities:
         """See the message; connections that are open go on."""
-        admission, _ = await self._at_console(peer, Operation.TRUST)
+        admission, _ = await self._at_console(peer, CoreOperation.TRUST)
         days, good_for_s = self.node.knobs.kmip_certificate_days, message.good_for_s
         try:
             self.own = await server_certificate.renew(
@@ -107,10 +107,12 @@ class IdentityDoor(Service):
     @serves(QueryIdentities)
     async def query_identities(self, message: QueryIdentities, peer: Peer) -> KmipIdentities:
         """See the message."""
-        admission, _ = await self._at_console(peer, Operation.TRUST)
+        admission, _ = await self._at_console(peer, CoreOperation.TRUST)
         return self._all(admission)
 
-    async def _at_console(self, peer: Peer, operation: Operation) -> tuple[Admission, Caller]:
+    async def _at_console(
+        self, peer: Peer, operation: CoreOperation
+    ) -> tuple[IdentityAdmission, KeyServerCaller]:
         """Who asks; a refusal is in the trail as one of ``operation``."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)
@@ -118,7 +120,7 @@ class IdentityDoor(Service):
             raise NotAvailable(f"{self.node.name} has no door of KMIP")
         return self.admission, caller
 
-    def _all(self, admission: Admission) -> KmipIdentities:
+    def _all(self, admission: IdentityAdmission) -> KmipIdentities:
         (certificate, *_), _ = self.require_own_certificate()
         return KmipIdentities(
             certificate=certificate, clients=tuple(map(_describe_identity, admission.all()))

@@ -7,7 +7,7 @@ import asyncio
 from protocol.messages.kms import Mark
 from protocol.terms import NodeName
 from services.kms import oplog
-from services.kms.oplog import Place
+from services.kms.oplog import LogPlace
 from services.runtime.ports import Clock, Database
 
 
@@ -34,7 +34,7 @@ class Learning:
     async def learned(self, until: Mark, within_s: float) -> bool:
         """Whether this server comes to have that much of another's log, in so many lab seconds,
         and its disk says so."""
-        wanted = Place(until.epoch, until.sequence)
+        wanted = LogPlace(until.epoch, until.sequence)
         try:
             async with self._clock.timeout(within_s):
                 while True:
@@ -45,6 +45,6 @@ class Learning:
         except (TimeoutError, OSError):
             return False
 
-    async def _has(self, node: NodeName) -> Place:
+    async def _has(self, node: NodeName) -> LogPlace:
         marks = await self._database.query(lambda connection: oplog.marks(connection, self._me))
         return marks.get(node, oplog.START)

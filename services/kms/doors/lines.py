@@ -7,7 +7,7 @@ import asyncio
 from services.kms.audit import TrailEnd
 
 
-class Line:
+class PeerLine:
     """One peer: what is to be done about it, and when."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from protocol.messages import kms as m
 from services.kms import shared_names
 from services.kms.knobs import KmsNode
-from services.kms.shared_names import SharedName
+from services.kms.shared_names import NameHolders
 
 LISTED: Final = 1000
 """Keys, or Names, of a kind that are told one by one; of more there is the number."""
@@ -21,7 +21,7 @@ def names_told(connection: sqlite3.Connection) -> tuple[tuple[m.SharedName, ...]
     return tuple([m.SharedName(name=one.name, key_ids=one.key_ids) for one in found]), total
 
 
-def record_names(node: KmsNode, found: Sequence[SharedName]) -> None:
+def record_names(node: KmsNode, found: Sequence[NameHolders]) -> None:
     """A record of each that has become known."""
     for one in found:
         keys = ", ".join(one.key_ids)

@@ -20,18 +20,18 @@ from protocol.errors import NotAvailable, ProductError
 from protocol.messages import kms as m
 from protocol.terms import NodeName
 from services.kms import audit, replication
-from services.kms.access import Caller, caller_at
+from services.kms.access import KeyServerCaller, caller_at
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.doors import replicas
 from services.kms.doors.names import names_told, record_names
 from services.kms.doors.promises import Promises
 from services.kms.knobs import KmsNode
 from services.kms.master import Vault
 from services.kms.merging import Replicated, Taken
-from services.kms.operations import Operation
-from services.kms.replication import Change, PeerView
+from services.kms.operations import CoreOperation
+from services.kms.replication import KeyChange, PeerView
 from services.kms.work import Written
 from services.runtime.ports import Bus, Clock, Database
 from services.runtime.service import Peer, Service, serves
@@ -39,8 +39,8 @@ from services.runtime.service import Peer, Service, serves
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
 
 
-class Pair:
-    """What this server tells its peer; a ``Witness`` of the commits.
+class ReplicationPair:
+    """What this server tells its peer; a ``CommitWitness`` of the commits.
 
     ``start`` begins, once the core may be asked. The peer is marked as down when it has not
     answered for half of the time that a call may last: whoever waits for this server can wait
@@ -54,7 +54,7 @@ class Pair:
         clock: Clock,
         database: Database,
         vault: Vault,
-        core: Core,
+        core: KeyServerCore,
         peer: NodeName,
     ) -> None:
         self._node, self._bus, self._clock = node, bus, clock
@@ -87,13 +87,13 @@ class Pair:
     # ---- a witness of the commits --------------------------------------------------------------
 
     def handle_commit(self, written: Written) -> None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
         self._promises.give(written.changes)
         if written.changes:
             self._wake.set()
 
     async def confirm(self, written: Written) -> None:
-        """See ``Witness``."""
+        """See ``CommitWitness``."""
         await self._promises.wait_for(written.changes)
 
     # ---- telling the peer -------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Pair:
         level = "info" if in_step else "warning"
         self._node.record("kms.pair", level=level, peer=self._peer, in_step=in_step, why=why)
 
-    async def _push(self, waiting: tuple[Change, ...]) -> None:
+    async def _push(self, waiting: tuple[KeyChange, ...]) -> None:
         """Tell the peer of the oldest changes, as many as one message holds.
 
         A peer that was put back to an older state says so, whichever of the two speaks first.
@@ -282,7 +282,9 @@ class Pair:
             everything=not intact,
         )
 
-    async def take(self, message: m.ReplicateKeys, peer: Peer, caller: Caller) -> Replicated:
+    async def take(
+        self, message: m.ReplicateKeys, peer: Peer, caller: KeyServerCaller
+    ) -> Replicated:
         """Keys as the peer has them, and how far its own trail has come."""
         end = TrailEnd(message.end_sequence, message.end_digest)
 
@@ -306,14 +308,14 @@ class PairDoor(Service):
     """Handlers of what the peer sends. Who inherits from it sets up the fields."""
 
     config: KmsConfig
-    core: Core
-    pair: Pair | None
+    core: KeyServerCore
+    pair: ReplicationPair | None
 
     @serves(m.ReplicateKeys)
     async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
         """Keys as the peer has them."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.REPLICATE)
+        await self.core.admit(caller, CoreOperation.REPLICATE)
         if self.pair is None:
             raise NotAvailable(f"{self.node.name} is in no pair")
         done = await self.pair.take(message, peer, caller)
@@ -328,7 +330,7 @@ class PairDoor(Service):
     async def join_pair(self, message: m.JoinPair, peer: Peer) -> m.PairJoined:
         """The peer begins, or is back."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.REPLICATE)
+        await self.core.admit(caller, CoreOperation.REPLICATE)
         if self.pair is None:
             raise NotAvailable(f"{self.node.name} is in no pair")
         return await self.pair.accept_join(message)
@@ -337,7 +339,7 @@ class PairDoor(Service):
     async def query_pair(self, message: m.QueryPair, peer: Peer) -> m.PairStatus:
         """How the peer stands."""
         caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, Operation.QUERY_AUDIT)
+        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
         if self.pair is None or self.config.peer is None:
             return m.PairStatus()
         view = await self.pair.view()

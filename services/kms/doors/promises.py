@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from protocol.terms import KeyId
-from services.kms.replication import Change
+from services.kms.replication import KeyChange
 
 
 class _Promise:
@@ -34,7 +34,7 @@ class Promises:
     def __init__(self) -> None:
         self._open: dict[KeyId, dict[int, _Promise]] = {}
 
-    def give(self, changes: Sequence[Change]) -> None:
+    def give(self, changes: Sequence[KeyChange]) -> None:
         """Promise that the peer shall have these changes, or be marked as not having them.
 
         A change may be told again while somebody waits for it: it is one promise.
@@ -42,14 +42,14 @@ class Promises:
         for key_id, changed in changes:
             self._open.setdefault(key_id, {}).setdefault(changed, _Promise())
 
-    async def wait_for(self, changes: Sequence[Change]) -> None:
+    async def wait_for(self, changes: Sequence[KeyChange]) -> None:
         """Return when it has come to that for all of them; ``OSError`` when it could not."""
         for key_id, changed in changes:
             promise = self._open.get(key_id, {}).get(changed)
             if promise is not None:
                 await promise.wait()
 
-    def keep(self, changes: Sequence[Change]) -> None:
+    def keep(self, changes: Sequence[KeyChange]) -> None:
         """The peer has these changes, and so every earlier one of the same keys."""
         for key_id, told in changes:
             promises = self._open.get(key_id, {})

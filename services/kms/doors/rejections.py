@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from protocol.messages import kms as m
-from services.kms.access import Caller, caller_at
+from services.kms.access import KeyServerCaller, caller_at
 from services.kms.config import KmsConfig
-from services.kms.core import Core
+from services.kms.core import KeyServerCore
 from services.kms.knobs import KmsNode
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.rejections import Rejection
 from services.runtime.service import Peer, Service, serves
 
@@ -21,12 +21,12 @@ class RejectionDoor(Service):
 
     node: KmsNode
     config: KmsConfig
-    core: Core
+    core: KeyServerCore
 
     @serves(m.RejectRequests, turn=_rejections)
     async def reject_requests(self, message: m.RejectRequests, peer: Peer) -> m.Rejections:
         """See the message."""
-        by = await self._judge(peer, Operation.REJECT)
+        by = await self._judge(peer, CoreOperation.REJECT)
         new = Rejection(
             name=message.name,
             reason=message.reason,
@@ -47,7 +47,7 @@ class RejectionDoor(Service):
     @serves(m.EndRejection, turn=_rejections)
     async def end_rejection(self, message: m.EndRejection, peer: Peer) -> m.Rejections:
         """See the message."""
-        by = await self._judge(peer, Operation.END_REJECTION)
+        by = await self._judge(peer, CoreOperation.END_REJECTION)
         await self.core.rejections.end(self.core, by, message.name)
         self.node.record("kms.rejects_no_more", name=message.name)
         return self._rejections()
@@ -55,10 +55,10 @@ class RejectionDoor(Service):
     @serves(m.QueryRejections)
     async def query_rejections(self, message: m.QueryRejections, peer: Peer) -> m.Rejections:
         """See the message."""
-        await self._judge(peer, Operation.REJECT)
+        await self._judge(peer, CoreOperation.REJECT)
         return self._rejections()
 
-    async def _judge(self, peer: Peer, operation: Operation) -> Caller:
+    async def _judge(self, peer: Peer, operation: CoreOperation) -> KeyServerCaller:
         """Who asks; a refusal is in the trail as one of ``operation``."""
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)

@@ -13,11 +13,11 @@ from protocol.messages.base import Sealed
 from protocol.messages.pages import KEY_BYTES, first_page
 from services.kms import attributes
 from services.kms.audit import TrailEnd
-from services.kms.keyrow import KeyRow
-from services.kms.merging import Replica
+from services.kms.keyrow import StoredKeyRow
+from services.kms.merging import KeyReplica
 
 
-def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
+def as_many_as_fit(replicas: Sequence[KeyReplica]) -> Sequence[KeyReplica]:
     """The first of ``replicas``, as many as one message holds by their weight."""
     page = first_page(
         (build_replica(r.row, None if r.secret is None else 0) for r in replicas), extra=KEY_BYTES
@@ -26,7 +26,7 @@ def as_many_as_fit(replicas: Sequence[Replica]) -> Sequence[Replica]:
 
 
 def message(
-    replicas: Sequence[Replica], seen: TrailEnd, end: TrailEnd, *, last: bool
+    replicas: Sequence[KeyReplica], seen: TrailEnd, end: TrailEnd, *, last: bool
 ) -> m.ReplicateKeys:
     """What tells the peer of these keys; ``last``: nothing else waits for it.
 
@@ -44,7 +44,7 @@ def message(
     )
 
 
-def keys_of(replicas: Sequence[Replica]) -> tuple[tuple[m.Replica, ...], Sealed]:
+def keys_of(replicas: Sequence[KeyReplica]) -> tuple[tuple[m.Replica, ...], Sealed]:
     """These keys as fields of a message: the rows, and beside them the material."""
     keys: list[m.Replica] = []
     secrets = [r.secret for r in replicas if r.secret is not None]
@@ -55,18 +55,20 @@ def keys_of(replicas: Sequence[Replica]) -> tuple[tuple[m.Replica, ...], Sealed]
     return tuple(keys), Sealed.of(*secrets)
 
 
-def keys_of_message(message: m.ReplicateKeys) -> list[Replica]:
+def keys_of_message(message: m.ReplicateKeys) -> list[KeyReplica]:
     """The keys of a message, as the peer has them."""
     return keys_received(message.keys, message.material)
 
 
-def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[Replica]:
+def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[KeyReplica]:
     """The keys of such fields, as the peer has them."""
     secrets = material.keys
-    return [Replica(_row(key), None if key.index is None else secrets[key.index]) for key in keys]
+    return [
+        KeyReplica(_row(key), None if key.index is None else secrets[key.index]) for key in keys
+    ]
 
 
-def build_replica(row: KeyRow, index: int | None = None) -> m.Replica:
+def build_replica(row: StoredKeyRow, index: int | None = None) -> m.Replica:
     """A row as the others learn it: all that they must agree upon."""
     return m.Replica(
         key_id=row.key_id,
@@ -89,8 +91,8 @@ def build_replica(row: KeyRow, index: int | None = None) -> m.Replica:
     )
 
 
-def _row(key: m.Replica) -> KeyRow:
-    return KeyRow(
+def _row(key: m.Replica) -> StoredKeyRow:
+    return StoredKeyRow(
         key_id=key.key_id,
         scope=key.scope,
         operation_id=key.operation_id,

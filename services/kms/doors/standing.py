@@ -15,12 +15,12 @@ from protocol.terms import NodeName
 from services.kms import audit, contents, oplog, tallies
 from services.kms.audit import TrailEnd
 from services.kms.master import Vault
-from services.kms.oplog import Active, Place
+from services.kms.oplog import Active, LogPlace
 
 _NOT_LOOKED: Final = -1  # in place of the number of a row of the trail
 
 
-class Heard(NamedTuple):
+class HeardStanding(NamedTuple):
     """What a peer's word has shown. ``back``: it was marked as down. ``intact``: this server has
     all that the peer has seen of it; else it was put back to an older state. ``differs``: both have
     heard of the same changes, and have not the same keys. ``appointed``: who takes changes, when
@@ -65,7 +65,7 @@ def describe_standing(
     return standing, _marks(oplog.marks(connection, peer))
 
 
-def _marks(places: dict[NodeName, Place]) -> tuple[m.Mark, ...]:
+def _marks(places: dict[NodeName, LogPlace]) -> tuple[m.Mark, ...]:
     return tuple(
         m.Mark(node=node, epoch=place.epoch, sequence=place.sequence)
         for node, place in places.items()
@@ -89,14 +89,14 @@ def record_standing(
     drawn: int,
     trusted: bool,
     compare: bool,
-) -> Heard:
+) -> HeardStanding:
     """Take note of where the peer stands, and tell everything where that is called for.
 
     ``at`` in Unix seconds of this server's clock; ``drawn`` for a new epoch, as in ``oplog.begin``.
     ``trusted``: the peer knows by now whether it was put back itself. Until it does, the end by
     which it would find out is kept. ``compare``: whether to look if the two differ.
     """
-    theirs = {mark.node: Place(mark.epoch, mark.sequence) for mark in said.marks}
+    theirs = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in said.marks}
     known = theirs.get(me, oplog.START)
     seen = TrailEnd(said.seen_sequence, said.seen_digest)
     intact = audit.has(connection, seen) and oplog.has(connection, known)
@@ -109,14 +109,14 @@ def record_standing(
         oplog.tell_everything(connection, me, at)
     appointed = Active(said.active, said.term, said.appointed_at or 0.0)
     news = oplog.learn_active(connection, appointed)
-    return Heard(back, intact, differs, appointed if news else None)
+    return HeardStanding(back, intact, differs, appointed if news else None)
 
 
 def _differs(
     connection: sqlite3.Connection,
     vault: Vault,
     me: NodeName,
-    theirs: dict[NodeName, Place],
+    theirs: dict[NodeName, LogPlace],
     total: bytes,
 ) -> bool:
     """An id with two materials is no difference that telling could mend."""

@@ -16,7 +16,7 @@ class RootLocked(Exception):
 
 
 @dataclass(frozen=True)
-class Means:
+class RootMeans:
     """What a root may use. ``passphrase``: what the operator gave, None when nothing was given."""
 
     disk: Disk
@@ -35,7 +35,7 @@ class MadeRoot(NamedTuple):
 class Root(Protocol):
     """One kind of root."""
 
-    async def make(self, means: Means) -> MadeRoot:
+    async def make(self, means: RootMeans) -> MadeRoot:
         """A root that was not there before, durable on return; ``RootLocked``, or ``OSError``.
 
         A life may end before anything is sealed by it, and the next one makes it again. Never is
@@ -43,12 +43,12 @@ class Root(Protocol):
         """
         ...
 
-    async def open(self, means: Means, params: bytes) -> KeyMaterial:
+    async def open(self, means: RootMeans, params: bytes) -> KeyMaterial:
         """The key that ``make`` has made with these parameters; ``RootLocked`` when it is not to
         be had, and ``CryptographicFailure`` when what it is made of was damaged."""
         ...
 
-    async def drop(self, means: Means) -> None:
+    async def drop(self, means: RootMeans) -> None:
         """Remove what the root has on the disk, for the ring is sealed by another one; again is
         no change. ``OSError``."""
         ...

@@ -12,7 +12,7 @@ from typing import Final
 
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
-from services.kms.roots.base import ROOT_SIZE, MadeRoot, Means
+from services.kms.roots.base import ROOT_SIZE, MadeRoot, RootMeans
 from services.runtime.durable import replace_durably
 from services.runtime.ports import Disk, Rng
 
@@ -22,19 +22,19 @@ MASTER_FILE: Final = "master.key"
 class KeyFile:
     """See ``Root``."""
 
-    async def make(self, means: Means) -> MadeRoot:
+    async def make(self, means: RootMeans) -> MadeRoot:
         """See ``Root``; what an earlier life has made and not used is taken."""
         found = await read_master(means.disk)
         return MadeRoot(found or await make_master(means.disk, means.rng), b"")
 
-    async def open(self, means: Means, params: bytes) -> KeyMaterial:
+    async def open(self, means: RootMeans, params: bytes) -> KeyMaterial:
         """See ``Root``."""
         found = await read_master(means.disk)
         if found is None:
             raise CryptographicFailure("the master key is missing: no stored key can be opened")
         return found
 
-    async def drop(self, means: Means) -> None:
+    async def drop(self, means: RootMeans) -> None:
         """See ``Root``."""
         there = await means.disk.list()
         left = [name for name in (MASTER_FILE, f"{MASTER_FILE}.new") if name in there]

@@ -14,7 +14,7 @@ import msgspec
 
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
-from services.kms.roots.base import ROOT_SIZE, MadeRoot, Means, RootLocked
+from services.kms.roots.base import ROOT_SIZE, MadeRoot, RootLocked, RootMeans
 
 PASSPHRASE_OPTION: Final = "kmsPassphrase"
 """The boot option by which an operator gives it."""
@@ -47,7 +47,7 @@ _params = msgspec.msgpack.Decoder(_Params)
 class Passphrase:
     """See ``Root``."""
 
-    async def make(self, means: Means) -> MadeRoot:
+    async def make(self, means: RootMeans) -> MadeRoot:
         """See ``Root``."""
         given = _require_passphrase(means)
         if (flaw := flaw_of(given)) is not None:
@@ -55,7 +55,7 @@ class Passphrase:
         params = _Params(means.rng.token(SALT_SIZE), COST, BLOCK, PARALLEL)
         return MadeRoot(_derive_root(given, params), msgspec.msgpack.encode(params))
 
-    async def open(self, means: Means, params: bytes) -> KeyMaterial:
+    async def open(self, means: RootMeans, params: bytes) -> KeyMaterial:
         """See ``Root``; a wrong passphrase gives a key that opens no ring."""
         try:
             found = _params.decode(params)
@@ -65,7 +65,7 @@ class Passphrase:
             raise CryptographicFailure("the header of the key ring was altered")
         return _derive_root(_require_passphrase(means), found)
 
-    async def drop(self, means: Means) -> None:
+    async def drop(self, means: RootMeans) -> None:
         """It has nothing on the disk but what is replaced with the ring."""
 
 
@@ -81,7 +81,7 @@ def flaw_of(passphrase: KeyMaterial) -> str | None:
     return f"it has fewer than {LEAST} characters" if len(text) < LEAST else None
 
 
-def _require_passphrase(means: Means) -> KeyMaterial:
+def _require_passphrase(means: RootMeans) -> KeyMaterial:
     if means.passphrase is None or not len(means.passphrase):
         raise RootLocked(f"its keys open with a passphrase, and none was given. {CURE}")
     return means.passphrase

@@ -16,7 +16,7 @@ from protocol.secret import KeyMaterial
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, SealedBlob
-from services.kms.roots.base import ROOT_SIZE, MadeRoot, Means, RootLocked
+from services.kms.roots.base import ROOT_SIZE, MadeRoot, RootLocked, RootMeans
 from services.runtime.ports import Tpm
 
 _TRIES: Final = 3  # a TPM may answer that nothing is wrong and the command be given again
@@ -43,7 +43,7 @@ _blob = msgspec.msgpack.Decoder(SealedBlob)
 class TpmRoot:
     """See ``Root``."""
 
-    async def make(self, means: Means) -> MadeRoot:
+    async def make(self, means: RootMeans) -> MadeRoot:
         """See ``Root``."""
         tpm, secret = _there(means), means.rng.token(ROOT_SIZE)
         try:
@@ -54,7 +54,7 @@ class TpmRoot:
             raise _root_locked(error) from None
         return MadeRoot(KeyMaterial(secret), msgspec.msgpack.encode(blob))
 
-    async def open(self, means: Means, params: bytes) -> KeyMaterial:
+    async def open(self, means: RootMeans, params: bytes) -> KeyMaterial:
         """See ``Root``."""
         tpm = _there(means)
         try:
@@ -70,11 +70,11 @@ class TpmRoot:
                     raise _root_locked(error) from None
         raise AssertionError("unreachable")
 
-    async def drop(self, means: Means) -> None:
+    async def drop(self, means: RootMeans) -> None:
         """It has nothing on the disk but what is replaced with the ring."""
 
 
-def _there(means: Means) -> Tpm:
+def _there(means: RootMeans) -> Tpm:
     if means.tpm is None:
         raise RootLocked(f"its keys are sealed by a TPM, and it has none. {_LOST}")
     return means.tpm

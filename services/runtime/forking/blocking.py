@@ -11,7 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed, Line
+from services.runtime.forking.connection import (
+    START_LIMIT_S,
+    ForkFailed,
+    ForkServerConnection,
+    ForkServerSocket,
+)
 from services.runtime.forking.packets import Ended, Fork, Forked, NotForked, Ready, Word, parcel
 
 _NEST: Final = "services.runtime.forking.server:nest"
@@ -31,7 +36,7 @@ class ForkServer:
     def __init__(self, preload: Sequence[str] = (), *, env: dict[str, str] | None = None) -> None:
         self._preload, self._env = list(preload), env or {}
         self._lock = threading.Lock()
-        self._connection: Line | None = None
+        self._connection: ForkServerSocket | None = None
         self._number = 0
         self._ends: dict[int, int] = {}
 
@@ -46,11 +51,11 @@ class ForkServer:
         with self._lock:
             self._ensure_started()
 
-    def _connect(self) -> Line:
+    def _connect(self) -> ForkServerSocket:
         """A server that begins to load."""
-        return Connection(self._preload, env=self._env)
+        return ForkServerConnection(self._preload, env=self._env)
 
-    def _ensure_started(self) -> Line:
+    def _ensure_started(self) -> ForkServerSocket:
         if self._connection is not None and self._connection.ended:
             self._connection.close()
             self._connection = None
@@ -97,7 +102,10 @@ class ForkServer:
         raise ForkFailed(f"{name} was not forked: {why}")
 
     def _hear(
-        self, connection: Line, wanted: Callable[[Word], bool], limit_s: float = START_LIMIT_S
+        self,
+        connection: ForkServerSocket,
+        wanted: Callable[[Word], bool],
+        limit_s: float = START_LIMIT_S,
     ) -> Word:
         """The next word that is ``wanted``; ends of children are noted on the way."""
         until = time.monotonic() + limit_s
@@ -138,7 +146,7 @@ class ForkServer:
                 self._connection = None
 
 
-def _send(connection: Line, order: Fork, kind: socket.SocketKind) -> socket.socket:
+def _send(connection: ForkServerSocket, order: Fork, kind: socket.SocketKind) -> socket.socket:
     """Our end of the child's socket; waits as long as other orders are still to be read."""
     until = time.monotonic() + START_LIMIT_S
     while (left := until - time.monotonic()) > 0:
@@ -173,7 +181,7 @@ class NestedForkServer(ForkServer):
         self._child: _Child | None = None  # from its fork on
         self._closed = False
 
-    def _connect(self) -> Line:
+    def _connect(self) -> ForkServerSocket:
         if self._closed:
             raise ForkFailed(f"{self._name} was closed")
         sock, pid = self._above.fork(
@@ -200,7 +208,7 @@ class NestedForkServer(ForkServer):
         super().close()
 
 
-def _put(line: Line, packet: bytes, until: float) -> None:
+def _put(line: ForkServerSocket, packet: bytes, until: float) -> None:
     """One packet, as soon as there is room for it; ``ForkFailed`` after ``until``."""
     while (left := until - time.monotonic()) > 0:
         try:
@@ -214,7 +222,7 @@ def _put(line: Line, packet: bytes, until: float) -> None:
     raise ForkFailed("the fork server did not listen")
 
 
-class _Child(Line):
+class _Child(ForkServerSocket):
     """The line to a fork server that another one has forked for us."""
 
     def __init__(self, sock: socket.socket, pid: int, above: ForkServer) -> None:

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
-from services.runtime.forking.connection import START_LIMIT_S, Connection, ForkFailed, Line
+from services.runtime.forking.connection import (
+    START_LIMIT_S,
+    ForkFailed,
+    ForkServerConnection,
+    ForkServerSocket,
+)
 from services.runtime.forking.packets import Ended, Failed, Fork, Forked, NotForked, Ready, Word
 
 _KILLED: Final = -int(signal.SIGKILL)
@@ -24,7 +29,7 @@ class ChildProcess:
     ``server`` forked it, and knows before us when it has ended.
     """
 
-    def __init__(self, pid: int, line: socket.socket, server: Line) -> None:
+    def __init__(self, pid: int, line: socket.socket, server: ForkServerSocket) -> None:
         self.pid = pid
         self._server = server
         self.line = line
@@ -89,7 +94,7 @@ class Children:
         self.on_lost: Callable[[], None] = lambda: None
         self._preload, self.log = preload, log
         self._env, self._folder = env, folder
-        self._connection: Line | None = None
+        self._connection: ForkServerSocket | None = None
         self._ready: asyncio.Future[None] | None = None
         self._asked: dict[int, _Asked] = {}
         self._children: dict[int, ChildProcess] = {}
@@ -115,11 +120,13 @@ class Children:
             await self.close()
             raise
 
-    def _connect(self) -> Line:
+    def _connect(self) -> ForkServerSocket:
         """A server that begins to load."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            return Connection(self._preload, env=self._env, log=output, folder=self._folder)
+            return ForkServerConnection(
+                self._preload, env=self._env, log=output, folder=self._folder
+            )
 
     def _hear(self) -> None:
         if self._connection is None:
@@ -133,7 +140,7 @@ class Children:
         if word is not None:
             self._handle_word(self._connection, word)
 
-    def _handle_word(self, server: Line, word: Word) -> None:
+    def _handle_word(self, server: ForkServerSocket, word: Word) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
@@ -211,7 +218,7 @@ class Children:
                     line.setblocking(False)
                     return line
 
-    async def _room(self, connection: Line) -> None:
+    async def _room(self, connection: ForkServerSocket) -> None:
         """Return when the socket takes more, or there is no server any more."""
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         self._writable.clear()

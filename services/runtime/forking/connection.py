@@ -38,7 +38,7 @@ class ForkFailed(RuntimeError):
     """The fork server did not start, has ended, or could not fork."""
 
 
-class Line(ABC):
+class ForkServerSocket(ABC):
     """Our end of the socket to a fork server, which a subclass has started and ends."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -129,7 +129,7 @@ class Line(ABC):
         return word
 
 
-class Connection(Line):
+class ForkServerConnection(ForkServerSocket):
     """A started fork server.
 
     ``preload`` names modules that it imports, or ``module:function`` that it calls, before it

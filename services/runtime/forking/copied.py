@@ -11,7 +11,7 @@ import socket
 from typing import Final
 
 from services.runtime.forking.alone import OwnForks
-from services.runtime.forking.connection import ForkFailed, Line
+from services.runtime.forking.connection import ForkFailed, ForkServerSocket
 from services.runtime.forking.packets import parcel
 from services.runtime.forking.torn import descriptors
 
@@ -20,7 +20,7 @@ _END_LIMIT_S: Final = 5.0
 _STREAMS: Final = frozenset({0, 1, 2})
 
 
-class CopiedServer(Line):
+class CopiedServer(ForkServerSocket):
     """The line to such a server. Of what is open in its owner it has the standard streams only.
 
     It waits for ``load``: what its owner learns between the two, its children do not know. Its

@@ -9,18 +9,18 @@ from protocol.subjects import Link
 from services.runtime.seeded import unit
 
 
-class Copy(NamedTuple):
+class MessageCopy(NamedTuple):
     """One copy of a message: its number (the original is 0), and how late it leaves, in lab s."""
 
     number: int
     delay_s: float
 
 
-ORIGINAL = Copy(0, 0.0)
+ORIGINAL = MessageCopy(0, 0.0)
 
 
 @dataclass(slots=True)
-class Passage:
+class LinkPassage:
     """The ``nth`` message of one life of the sender (``boot``) on ``link``, published under
     ``subject``.
 
@@ -35,13 +35,13 @@ class Passage:
     subject: str = ""
     copies: int = 1
 
-    def fate(self, what: str, copy: Copy) -> float:
+    def fate(self, what: str, copy: MessageCopy) -> float:
         """A number in [0, 1), fixed by the seed, the message, its copy, and ``what`` is asked."""
         link = self.link
         return unit(self.seed, "fate", link.src, link.dst, self.boot, self.nth, what, copy.number)
 
-    def twin(self, copy: Copy) -> Copy:
+    def twin(self, copy: MessageCopy) -> MessageCopy:
         """Another copy, as late as ``copy``, under a number that no copy had yet."""
         number = self.copies
         self.copies += 1
-        return Copy(number, copy.delay_s)
+        return MessageCopy(number, copy.delay_s)

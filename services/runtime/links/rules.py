@@ -21,13 +21,13 @@ from protocol.messages.agent import (
     ResetRule,
     StallRule,
 )
-from services.runtime.links.passage import Copy, Passage
+from services.runtime.links.passage import LinkPassage, MessageCopy
 
-LOST: tuple[Copy, ...] = ()
+LOST: tuple[MessageCopy, ...] = ()
 """What a rule returns that lets nothing pass."""
 
 
-class Rule:
+class LinkRuleInForce:
     """One rule in force on one link; it lets everything pass unless its class says otherwise.
 
     ``spec`` is the rule as the controller put it. ``struck`` counts the copies that it did not
@@ -51,7 +51,7 @@ class Rule:
         """Whether ``spec`` is this rule, at most with another lease."""
         return msgspec.structs.replace(self.spec, until=spec.until) == spec
 
-    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+    def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
         """What leaves the sender for ``copy``: nothing, the copy (perhaps later), or several."""
         return (copy,)
 
@@ -60,7 +60,7 @@ class Rule:
         return True
 
 
-class Cut(Rule):
+class CutLink(LinkRuleInForce):
     """Nothing leaves the sender, and the receiver refuses what was under way.
 
     One of requests of some names is about what leaves the sender.
@@ -70,30 +70,30 @@ class Cut(Rule):
         super().__init__(spec)
         self._requests = frozenset(spec.requests)
 
-    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+    def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
         return LOST if not self._requests or _request_name(passage) in self._requests else (copy,)
 
     def ingress(self) -> bool:
         return bool(self._requests)
 
 
-def _request_name(passage: Passage) -> str:
+def _request_name(passage: LinkPassage) -> str:
     """The name of a request; of a reply something that no request is called."""
     return passage.subject.rpartition(".")[2]
 
 
-class Loss(Rule):
+class Loss(LinkRuleInForce):
     """A share of the copies is lost."""
 
     def __init__(self, spec: LossRule) -> None:
         super().__init__(spec)
         self._share, self._what = spec.share, f"loss {spec.id}"
 
-    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+    def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
         return LOST if passage.fate(self._what, copy) < self._share else (copy,)
 
 
-class Delay(Rule):
+class Delay(LinkRuleInForce):
     """Each copy leaves later, by a fixed time and up to as much jitter again as the spec says."""
 
     def __init__(self, spec: DelayRule) -> None:
@@ -101,41 +101,41 @@ class Delay(Rule):
         self._base_s, self._jitter_s = spec.base_s, spec.jitter_s
         self._what = f"jitter {spec.id}"
 
-    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+    def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
         jitter = self._jitter_s * passage.fate(self._what, copy)
         return (copy._replace(delay_s=copy.delay_s + self._base_s + jitter),)
 
 
-class Duplicate(Rule):
+class Duplicate(LinkRuleInForce):
     """A share of the copies leaves twice."""
 
     def __init__(self, spec: DuplicateRule) -> None:
         super().__init__(spec)
         self._share, self._what = spec.share, f"duplicate {spec.id}"
 
-    def egress(self, passage: Passage, copy: Copy) -> Sequence[Copy]:
+    def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
         if passage.fate(self._what, copy) < self._share:
             return copy, passage.twin(copy)
         return (copy,)
 
 
-class Reset(Rule):
+class Reset(LinkRuleInForce):
     """A connection that sends something over the link is reset; messages pass."""
 
     breaks = True
 
 
-class Stall(Rule):
+class Stall(LinkRuleInForce):
     """What belongs to a handshake is held; all else passes."""
 
     stalls = True
 
 
-def rule_of(spec: LinkRule) -> Rule:
+def rule_of(spec: LinkRule) -> LinkRuleInForce:
     """The rule that does what ``spec`` says."""
     match spec:
         case CutRule():
-            return Cut(spec)
+            return CutLink(spec)
         case LossRule():
             return Loss(spec)
         case DelayRule():

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from protocol.messages.agent import LinkRule, RuleCount, SetRules
 from protocol.subjects import Link
 from protocol.terms import NodeName
-from services.runtime.links.passage import ORIGINAL, Copy, Passage
-from services.runtime.links.rules import Rule, rule_of
+from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
+from services.runtime.links.rules import LinkRuleInForce, rule_of
 
 AT_ONCE = (0.0,)
 """One copy, now: what becomes of a message on a link without rules."""
@@ -24,7 +24,7 @@ class RuleTable:
     def __init__(self, seed: int, monotonic: Callable[[], float]) -> None:
         self._seed = seed
         self._monotonic = monotonic
-        self._chains: dict[Link, tuple[Rule, ...]] = {}
+        self._chains: dict[Link, tuple[LinkRuleInForce, ...]] = {}
         self._refusing: frozenset[NodeName] = frozenset()
         self.epoch = 0
 
@@ -40,7 +40,7 @@ class RuleTable:
         """
         if desired.epoch <= self.epoch:
             return False
-        chains: dict[Link, tuple[Rule, ...]] = {}
+        chains: dict[Link, tuple[LinkRuleInForce, ...]] = {}
         for spec in desired.rules:
             link = Link(spec.src, spec.dst)
             chains[link] = (*chains.get(link, ()), self._reuse_or_build_rule(link, spec))
@@ -49,14 +49,14 @@ class RuleTable:
         self.epoch = desired.epoch
         return True
 
-    def _reuse_or_build_rule(self, link: Link, spec: LinkRule) -> Rule:
+    def _reuse_or_build_rule(self, link: Link, spec: LinkRule) -> LinkRuleInForce:
         for rule in self._chains.get(link, ()):
             if rule.same(spec):
                 rule.spec = spec
                 return rule
         return rule_of(spec)
 
-    def _alive(self, link: Link) -> Sequence[Rule]:
+    def _alive(self, link: Link) -> Sequence[LinkRuleInForce]:
         chain = self._chains.get(link)
         if not chain:
             return ()
@@ -73,10 +73,10 @@ class RuleTable:
         chain = self._alive(link) if self._chains else ()
         if not chain:
             return AT_ONCE
-        passage = Passage(self._seed, link, boot, nth, subject)
-        copies: Sequence[Copy] = (ORIGINAL,)
+        passage = LinkPassage(self._seed, link, boot, nth, subject)
+        copies: Sequence[MessageCopy] = (ORIGINAL,)
         for rule in chain:
-            passed: list[Copy] = []
+            passed: list[MessageCopy] = []
             for copy in copies:
                 left = rule.egress(passage, copy)
                 rule.struck += tuple(left) != (copy,)
@@ -96,7 +96,7 @@ class RuleTable:
         """Whether the link holds what belongs to a handshake."""
         return bool(self._chains) and self._struck_by(link, lambda rule: rule.stalls)
 
-    def _struck_by(self, link: Link, does: Callable[[Rule], bool]) -> bool:
+    def _struck_by(self, link: Link, does: Callable[[LinkRuleInForce], bool]) -> bool:
         doing = [rule for rule in self._alive(link) if does(rule)]
         for rule in doing:
             rule.struck += 1

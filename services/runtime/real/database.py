@@ -27,9 +27,9 @@ from services.runtime.ports import Database
 from services.runtime.real.ledger import CommitLedger
 from services.runtime.sql import (
     CACHED_STATEMENTS,
-    Reader,
+    SqlReader,
+    SqlWriter,
     Transaction,
-    Writer,
     check_whole,
     disk_error,
 )
@@ -160,7 +160,7 @@ class _Lane:
 
     def __init__(self, name: str) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self.reader: Reader | None = None
+        self.reader: SqlReader | None = None
 
 
 class LabDatabase(Database):
@@ -177,7 +177,7 @@ class LabDatabase(Database):
         self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
         self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
-        self._writer: Writer | None = None
+        self._writer: SqlWriter | None = None
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
         self._pumping = self._kicked = False
@@ -198,7 +198,7 @@ class LabDatabase(Database):
         except sqlite3.Error as error:
             raise disk_error(error, self._file.path.name) from None
 
-    def _open_writer(self, ledger: CommitLedger | None) -> Writer:
+    def _open_writer(self, ledger: CommitLedger | None) -> SqlWriter:
         connection = self._file.connect()
         try:
             check_whole(connection, str(self._file.path))
@@ -206,7 +206,7 @@ class LabDatabase(Database):
                 ledger.check(connection, str(self._file.path))
             connection.execute("PRAGMA journal_mode=WAL")
             self._identity = self._file.identity()
-            return Writer(
+            return SqlWriter(
                 connection,
                 self._life,
                 lambda: self._file.keep(connection),
@@ -332,7 +332,7 @@ class LabDatabase(Database):
             self._told.wait_for(lambda: self._handed >= begun)
         return value
 
-    def _reader(self) -> Reader:
+    def _reader(self) -> SqlReader:
         """One more, of the files that the writer has: it begins long after that, and what has their
         names by then may be an older copy, put there under a server that goes on in the other."""
         if not self._is_there():
@@ -346,7 +346,7 @@ class LabDatabase(Database):
         if not self._is_there():
             connection.close()
             raise self._build_removal_error()
-        return Reader(connection)
+        return SqlReader(connection)
 
     def close(self) -> None:
         """After the life ended: wait for all threads, undo what is open, close the files."""

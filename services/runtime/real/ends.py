@@ -9,7 +9,7 @@ from contextlib import ExitStack
 _BEHIND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class End:
+class DurableEnd:
     """The file ``written``, whose content was synced just now, and its twin ``contents``, which has
     the same. All methods block."""
 

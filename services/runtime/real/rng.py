@@ -7,7 +7,7 @@ import random
 
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Rng
-from services.runtime.seeded import Streams
+from services.runtime.seeded import SeededStreams
 
 
 class LabRng(Rng):
@@ -15,7 +15,7 @@ class LabRng(Rng):
 
     def __init__(self, seed: int, life: Incarnation) -> None:
         self._life = life
-        self._streams = Streams(seed, "choice", life.node, life.boot)
+        self._streams = SeededStreams(seed, "choice", life.node, life.boot)
 
     def stream(self, name: str) -> random.Random:
         """The node's stream of choices called ``name``; the same object at each call."""

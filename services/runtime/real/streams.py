@@ -27,8 +27,8 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
 from services.runtime.real.whereabouts import Whereabouts, through
-from services.runtime.tls.lane import Kind, Part
-from services.runtime.tls.transport import Admitting, Carrier, End, StreamDriver
+from services.runtime.tls.lane import PartKind, StreamPart
+from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
 FOLDER: Final = "doors"
 ASK_AGAIN_S: Final = 1.0
@@ -98,7 +98,7 @@ class LabStreams(StreamDriver):
         if not self.life.alive:
             self.close()
 
-    def dial(self, to: str, connection: End) -> Carrier:
+    def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
         return _Dialled(self, NodeName(to), connection)
 
     async def dialled(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
@@ -125,7 +125,7 @@ class LabStreams(StreamDriver):
 
     # ---- outside ----------------------------------------------------------------------------
 
-    async def dial_outside(self, address: str, connection: End) -> Carrier:
+    async def dial_outside(self, address: str, connection: ConnectionEnd) -> Carrier:
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
             raise InvalidArgument(f"{address} is no address: host:port is wanted")
@@ -143,7 +143,7 @@ class LabStreams(StreamDriver):
         return end
 
     async def listen_outside(
-        self, host: str, port: int, take: Callable[[], End | None]
+        self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
         self._outside = await _listen(lambda: _Stranger(self, take), host, port)
         if not self.life.alive:
@@ -193,7 +193,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     a quarter of a mebibyte, which costs ten times what the read does.
     """
 
-    def __init__(self, driver: LabStreams, connection: End | None) -> None:
+    def __init__(self, driver: LabStreams, connection: ConnectionEnd | None) -> None:
         self._driver, self.connection = driver, connection
         self._transport: asyncio.Transport | None = None
         self._gone: Callable[[], None] | None = None
@@ -211,11 +211,11 @@ class _Line(asyncio.BufferedProtocol, Carrier):
             return 0
         return HIGH_WATER - self._transport.get_write_buffer_size()
 
-    def put(self, part: Part) -> None:
+    def put(self, part: StreamPart) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if part.kind is Kind.CLOSING:
+        if part.kind is PartKind.CLOSING:
             self._over = True
             transport.close()
             if transport.get_write_buffer_size():
@@ -263,7 +263,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         if not self._over:
             self._over = True
             if self.connection is not None:
-                self.connection.receive_part(Part(Kind.BROKEN))
+                self.connection.receive_part(StreamPart(PartKind.BROKEN))
 
     def pause_writing(self) -> None:
         self._full = True
@@ -277,7 +277,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
 class _Stranger(_Line):
     """A connection from outside."""
 
-    def __init__(self, driver: LabStreams, take: Callable[[], End | None]) -> None:
+    def __init__(self, driver: LabStreams, take: Callable[[], ConnectionEnd | None]) -> None:
         super().__init__(driver, None)
         self._take = take
 
@@ -293,7 +293,7 @@ class _Stranger(_Line):
 class _Dialled(_Line):
     """A connection that this node asks for. Its first part is what it says at the door."""
 
-    def __init__(self, driver: LabStreams, to: NodeName, connection: End) -> None:
+    def __init__(self, driver: LabStreams, to: NodeName, connection: ConnectionEnd) -> None:
         super().__init__(driver, connection)
         self._to = to
         self._answer = bytearray()
@@ -301,8 +301,8 @@ class _Dialled(_Line):
         self._granted = False
         self._asking: asyncio.Task[None] | None = None
 
-    def put(self, part: Part) -> None:
-        if part.kind is Kind.OPENING:
+    def put(self, part: StreamPart) -> None:
+        if part.kind is PartKind.OPENING:
             self._said = part.data
             self._asking = asyncio.get_running_loop().create_task(self._ask())
         else:
@@ -330,7 +330,7 @@ class _Dialled(_Line):
         word, line, rest = bytes(self._answer).partition(b"\n")
         if line and self.connection is not None:
             self._granted = True
-            self.connection.receive_part(Part(Kind.OPENING, word))
+            self.connection.receive_part(StreamPart(PartKind.OPENING, word))
             if rest:
                 super().data_received(rest)
 
@@ -341,7 +341,7 @@ class _Dialled(_Line):
 
     def _pass_refusal(self, why: bytes) -> None:
         if self.connection is not None:
-            self.connection.receive_part(Part(Kind.OPENING, why))
+            self.connection.receive_part(StreamPart(PartKind.OPENING, why))
 
 
 class _Visitor(_Line):
@@ -356,8 +356,8 @@ class _Visitor(_Line):
         self._late.cancel()
         super().connection_lost(error)
 
-    def put(self, part: Part) -> None:
-        if part.kind is Kind.OPENING:
+    def put(self, part: StreamPart) -> None:
+        if part.kind is PartKind.OPENING:
             part.data += b"\n"
         super().put(part)
 
@@ -386,8 +386,8 @@ class _Visitor(_Line):
             return
         made = driver.port.incoming(src, said)
         if isinstance(made, str):
-            super().put(Part(Kind.OPENING, made.encode() + b"\n"))
-            super().put(Part(Kind.CLOSING))
+            super().put(StreamPart(PartKind.OPENING, made.encode() + b"\n"))
+            super().put(StreamPart(PartKind.CLOSING))
             return
         self.connection = made
         made.grant(self)

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from services.runtime.real.ends import End, put
+from services.runtime.real.ends import DurableEnd, put
 from services.runtime.store import components, file_components
 
 IMAGES = ("written", "contents")
@@ -43,7 +43,7 @@ class Trees:
         self.root = root
         self._written, self._contents, self._synced = (root / name for name in TREES)
         self._intent, self._lost = root / "intent", root / "lost"
-        self._ends: dict[str, End] = {}  # files whose two images are the same
+        self._ends: dict[str, DurableEnd] = {}  # files whose two images are the same
 
     # ---- the port's calls -------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Trees:
             self.append(path, data)
             self.sync(path)
             if "/" not in path and len(self._ends) < ENDS:
-                self._ends[path] = End(f"{self._written}/{path}", f"{self._contents}/{path}")
+                self._ends[path] = DurableEnd(f"{self._written}/{path}", f"{self._contents}/{path}")
             return
         try:
             end.append(data)

@@ -17,7 +17,7 @@ SendReply = Callable[[NodeName, str, bytes], None]
 """Hands a reply to the wire: to whom, on which subject, what. Raises ``NotSent``."""
 
 
-class Serving:
+class RequestServing:
     """The serving side of one connection.
 
     Counts ``forged`` (said in another's name), ``late`` (its deadline has passed), ``oversize``
@@ -35,7 +35,7 @@ class Serving:
         self.envelopes, self.counters = envelopes, counters
         self.monotonic, self.send = monotonic, send
 
-    def admit(self, sender: str, name: str, reply_to: str, payload: bytes) -> Asked | None:
+    def admit(self, sender: str, name: str, reply_to: str, payload: bytes) -> PendingRequest | None:
         """A request that came in the name of ``sender`` on the subject of messages ``name``.
 
         None when its bytes say otherwise; ``Malformed`` for bytes that are no envelope.
@@ -44,15 +44,15 @@ class Serving:
         if envelope.sender != sender or envelope.name != name:
             self.counters["forged"] += 1
             return None
-        return Asked(self, envelope, reply_to)
+        return PendingRequest(self, envelope, reply_to)
 
 
-class Asked:
+class PendingRequest:
     """One request, with the place that its answer goes to."""
 
     __slots__ = ("_answered", "_reply_to", "_serving", "envelope")
 
-    def __init__(self, serving: Serving, envelope: Envelope, reply_to: str) -> None:
+    def __init__(self, serving: RequestServing, envelope: Envelope, reply_to: str) -> None:
         self.envelope = envelope
         self._serving, self._reply_to, self._answered = serving, reply_to, False
 

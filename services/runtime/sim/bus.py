@@ -23,7 +23,12 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
 from services.runtime.sim import said
-from services.runtime.sim.connections import Connection, Message, Servers, settle
+from services.runtime.sim.connections import (
+    BrokerClientConnection,
+    BrokerMessage,
+    BrokerServers,
+    settle,
+)
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import TapCallback, WireSink
@@ -60,7 +65,7 @@ class SimBroker:
     ) -> None:
         self.loop = loop
         self.tap = tap
-        self.servers = Servers(servers)
+        self.servers = BrokerServers(servers)
         self.epoch = 1  # of the running broker; what carries an older one is gone
         self.messages = 0
         self.violations: Counter[NodeName] = Counter()
@@ -68,7 +73,7 @@ class SimBroker:
         self._seed = seed
         self._low, self._span = latency_s[0] * 5e8, (latency_s[1] - latency_s[0]) * 5e8
         self._links: dict[tuple[str, str], random.Random] = {}
-        self._clients: dict[SimWire, Connection] = {}
+        self._clients: dict[SimWire, BrokerClientConnection] = {}
         self._wires: dict[NodeName, SimWire] = {}  # those that are subscribed
         self._stalls: dict[NodeName, SimTimer] = {}
         self._waiting: dict[SimWire, None] = {}  # link lost, dialling again
@@ -170,12 +175,12 @@ class SimBroker:
 
     # ---- connections ------------------------------------------------------------------------
 
-    def join(self, wire: SimWire, subscription: str) -> Connection | None:
+    def join(self, wire: SimWire, subscription: str) -> BrokerClientConnection | None:
         """Connect and subscribe; None when the broker is down."""
         if not self.up:
             return None
         wire.server = self.servers.next(wire.server)
-        connection = self._clients[wire] = Connection(self.epoch, wire.server)
+        connection = self._clients[wire] = BrokerClientConnection(self.epoch, wire.server)
         if not may_subscribe(wire.me, subscription):
             self._refuse(wire)
             return connection
@@ -215,13 +220,13 @@ class SimBroker:
         hop = self._low + self._span * rng.random()
         return int(hop) if rng.random() > 1 / 64 else int(hop + rng.random() * 5e6)
 
-    def receive_next(self, wire: SimWire, connection: Connection) -> None:
+    def receive_next(self, wire: SimWire, connection: BrokerClientConnection) -> None:
         """The next message of this connection has come in, if the connection still is."""
         if not connection.open or connection.epoch != self.epoch or not connection.up:
             return
         self._route(wire, connection.up.popleft())
 
-    def _route(self, wire: SimWire, message: Message) -> None:
+    def _route(self, wire: SimWire, message: BrokerMessage) -> None:
         """Check, show it to the tap, pass it on."""
         tokens = message.subject.split(".")
         if not may_publish(wire.me, message.subject):
@@ -241,7 +246,7 @@ class SimBroker:
             receiver = None  # no server of the sender's knows of it
         if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
             receiver = wire  # the broker itself answers: nobody listens there
-            message = Message(message.reply, "", b"", message.down, no_responders=True)
+            message = BrokerMessage(message.reply, "", b"", message.down, no_responders=True)
         connection = self._clients.get(receiver) if receiver is not None else None
         if receiver is None or connection is None:
             return
@@ -271,7 +276,7 @@ class SimWire:
         self._loop = broker.loop
         self.server = zlib.crc32(self.me.encode()) % broker.servers.count + 1
         self._subscription = own_subscription(self.me) if subscription is None else subscription
-        self._connection: Connection | None = None
+        self._connection: BrokerClientConnection | None = None
         self._sink: WireSink | None = None
         self._probe = reply_prefix(self.me, self.me) + f"ready-{life.boot}"
         self._ready = asyncio.Event()
@@ -323,7 +328,7 @@ class SimWire:
         tokens = subject.split(".", 3)
         dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
         up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
-        connection.up.append(Message(subject, reply, payload, down))
+        connection.up.append(BrokerMessage(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
         loop.call_at_ns(due, broker.receive_next, self, connection, context=broker.context)
 
@@ -366,7 +371,7 @@ class SimWire:
         elif self._opened and self._sink is not None:
             self._hand(self._sink.on_reconnected)
 
-    def lose(self, connection: Connection) -> None:
+    def lose(self, connection: BrokerClientConnection) -> None:
         """The end of ``connection`` has come through to us."""
         if self.closed or self._connection is not connection:
             return
@@ -376,7 +381,7 @@ class SimWire:
         if self._opened and self._sink is not None:
             self._hand(self._sink.on_disconnected)
 
-    def deliver(self, connection: Connection) -> None:
+    def deliver(self, connection: BrokerClientConnection) -> None:
         """The next message of this connection is here, if the connection still is."""
         if self.closed or not connection.open or not connection.down or self._sink is None:
             return

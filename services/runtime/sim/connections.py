@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Message(NamedTuple):
+class BrokerMessage(NamedTuple):
     subject: str
     reply: str
     payload: bytes
@@ -17,15 +17,15 @@ class Message(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class BrokerClientConnection:
     """One TCP connection of a client. Queues hold what travels; a timer only says "one more":
     the loop or a pause may shuffle timers, never messages."""
 
     epoch: int  # of the broker it leads to
     server: int = 1  # of that broker, where it has several
     open: bool = True  # the broker's view; the client sees the end a little later
-    up: deque[Message] = field(default_factory=deque)
-    down: deque[Message] = field(default_factory=deque)
+    up: deque[BrokerMessage] = field(default_factory=deque)
+    down: deque[BrokerMessage] = field(default_factory=deque)
     up_due: int = 0  # when the latest message sent reaches the broker
     down_due: int = 0  # when the latest message for the client reaches it
 
@@ -36,7 +36,7 @@ def settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class Servers:
+class BrokerServers:
     """The servers of one broker, counted from 1: which of them run, and reach each other."""
 
     def __init__(self, count: int) -> None:

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar, cast
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
 from services.runtime.sim.flaws import Flaw, as_on_device
-from services.runtime.sim.gate import COMMIT, Gate, StorageCall
-from services.runtime.sql import CACHED_STATEMENTS, Transaction, Writer
+from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
+from services.runtime.sql import CACHED_STATEMENTS, SqlWriter, Transaction
 
 T = TypeVar("T")
 
@@ -29,10 +29,10 @@ async def free(label: str) -> None:
     """The charge of a store without latency."""
 
 
-class Device(Protocol):
+class StorageDevice(Protocol):
     """What a database lies on: it refuses calls (``Switches``), and may have a gate."""
 
-    gate: Gate | None
+    gate: StorageGate | None
 
     def admit(self, what: str, *, grows: bool = False) -> None:
         """Raise ``OSError`` if the device is full or fails."""
@@ -89,10 +89,10 @@ class SimDatabase(Database):
     """The Database port of one life."""
 
     def __init__(
-        self, name: str, life: Incarnation, drive: Drive, device: Device, charge: Charge
+        self, name: str, life: Incarnation, drive: Drive, device: StorageDevice, charge: Charge
     ) -> None:
         self._name, self._life, self._device, self._charge = name, life, device, charge
-        self.writer = Writer(
+        self.writer = SqlWriter(
             drive.connection, life, drive.keep, drive.settle, drive.durable is not None
         )
         self._queue: list[Transaction] = []
@@ -127,7 +127,7 @@ class SimDatabase(Database):
         for entry in entries:
             entry.announce()
 
-    async def _commit_past(self, gate: Gate, entries: list[Transaction]) -> None:
+    async def _commit_past(self, gate: StorageGate, entries: list[Transaction]) -> None:
         """As ``Writer.commit``; what the gate refuses is refused to all of them.
 
         A life that the gate has ended within the commit goes no step further.

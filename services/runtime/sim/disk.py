@@ -16,7 +16,7 @@ from typing import TypeVar
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.sim.database import Charge, Drive, SimDatabase, free
-from services.runtime.sim.gate import Gate, StorageCall
+from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.sim.images import Images
 from services.runtime.sql import check_whole, disk_error
 from services.runtime.store import (
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Copy:
+class DiskCopy:
     """What ``save`` keeps: both images, and per database its bytes and its durable state."""
 
     images: Images
@@ -51,10 +51,10 @@ class SimStore(Switches, Store):
     def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
         super().__init__()
         self.arrays, self.charge = arrays, charge
-        self.gate: Gate | None = None
+        self.gate: StorageGate | None = None
         self.on_disk = Images()
         self.drives: dict[str, Drive] = {}
-        self._copies: dict[str, Copy] = {}
+        self._copies: dict[str, DiskCopy] = {}
         self._disk: SimDisk | None = None
 
     def disk(self, life: Incarnation) -> SimDisk:
@@ -85,7 +85,7 @@ class SimStore(Switches, Store):
 
     async def save(self, label: str) -> None:
         self._off()
-        self._copies[plain(label)] = Copy(
+        self._copies[plain(label)] = DiskCopy(
             copy.deepcopy(self.on_disk),
             {name: (drive.image(), drive.durable) for name, drive in self.drives.items()},
         )

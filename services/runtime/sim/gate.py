@@ -31,7 +31,7 @@ class StorageCall:
     grows: bool = False
 
 
-class Gate(Protocol):
+class StorageGate(Protocol):
     """See the module. What it raises is what the call raises."""
 
     async def before(self, call: StorageCall) -> None:

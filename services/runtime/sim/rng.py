@@ -6,7 +6,7 @@ import random
 
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Rng
-from services.runtime.seeded import Streams, Tokens
+from services.runtime.seeded import SeededStreams, Tokens
 
 
 class SimRng(Rng):
@@ -18,7 +18,7 @@ class SimRng(Rng):
 
     def __init__(self, seed: int, life: Incarnation) -> None:
         self.life = life
-        self._streams = Streams(seed, "choice", life.node, life.boot)
+        self._streams = SeededStreams(seed, "choice", life.node, life.boot)
         self._tokens = Tokens(seed, "token", life.node, life.boot)
 
     def reseed(self, seed: int) -> None:

@@ -20,8 +20,8 @@ from services.runtime.links.table import RuleTable
 from services.runtime.seeded import stream
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
-from services.runtime.tls.lane import Kind, Part
-from services.runtime.tls.transport import Admitting, Carrier, End, StreamDriver
+from services.runtime.tls.lane import PartKind, StreamPart
+from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
 ASK_AGAIN_S: Final = 1.0
 """Who asks for a connection and hears nothing asks again, as TCP does."""
@@ -88,14 +88,14 @@ class SimStreams(StreamDriver):
         self._port = port
         self.exchange.drivers[self.life.node] = self
 
-    def dial(self, to: str, connection: End) -> Carrier:
+    def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
         return SimCarrier(self, NodeName(to), connection)
 
-    async def dial_outside(self, address: str, connection: End) -> Carrier:
+    async def dial_outside(self, address: str, connection: ConnectionEnd) -> Carrier:
         raise NotAvailable(f"{address} is outside of the simulation")
 
     async def listen_outside(
-        self, host: str, port: int, take: Callable[[], End | None]
+        self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
         return None
 
@@ -126,13 +126,13 @@ class SimCarrier(Carrier):
     """One end's way. The queue holds what travels to the other end; a timer only says "one more":
     the loop or a pause may shuffle timers, never parts."""
 
-    def __init__(self, driver: SimStreams, to: NodeName, connection: End) -> None:
+    def __init__(self, driver: SimStreams, to: NodeName, connection: ConnectionEnd) -> None:
         self.other: SimCarrier | None = None
         self.open = True
         self.said = b""
         self._driver, self._to, self._connection = driver, to, connection
         self._exchange, self._loop = driver.exchange, driver.exchange.loop
-        self._queue: deque[Part] = deque()
+        self._queue: deque[StreamPart] = deque()
         self._due = self._weight = self._parts = 0
         self._exchange.opened += 1
         self._number = self._exchange.opened
@@ -157,7 +157,7 @@ class SimCarrier(Carrier):
         if not paused and self.other is not None:
             self.other._room()
 
-    def put(self, part: Part) -> None:
+    def put(self, part: StreamPart) -> None:
         self._note(part.kind)
         if self.other is None:
             self.said = part.data
@@ -173,18 +173,18 @@ class SimCarrier(Carrier):
         if self.open:
             self.open = False
             if self.other is not None:
-                self._note(Kind.BROKEN)
-                self._travel(self.other, Part(Kind.BROKEN))
+                self._note(PartKind.BROKEN)
+                self._travel(self.other, StreamPart(PartKind.BROKEN))
 
     def answer(self, why: str) -> None:
         """The other machine tells that there is no connection."""
         self.open = False
         due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
-        part = Part(Kind.OPENING, why.encode())
+        part = StreamPart(PartKind.OPENING, why.encode())
         context = self._driver.context
         self._loop.call_at_ns(due, self._connection.receive_part, part, context=context)
 
-    def _note(self, kind: Kind) -> None:
+    def _note(self, kind: PartKind) -> None:
         life = self._driver.life
         self._parts += 1
         label = f"tls {self._to} {kind.value}"
@@ -196,7 +196,7 @@ class SimCarrier(Carrier):
         self._due = max(self._due + 1, due)
         return self._due
 
-    def _travel(self, other: SimCarrier, part: Part) -> None:
+    def _travel(self, other: SimCarrier, part: StreamPart) -> None:
         self._queue.append(part)
         self._weight += part.weight
         context = other._driver.context

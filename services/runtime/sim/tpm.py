@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol, TypeVar
 
 from protocol.tpm.errors import TpmError
 from services.runtime.incarnation import Incarnation
-from services.runtime.sim.gate import Gate, StorageCall
+from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.tpm.pool import InlineRunner
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Gated(Protocol):
     """What has the gate: the store of the same node."""
 
-    gate: Gate | None
+    gate: StorageGate | None
 
 
 class SimRunner(InlineRunner):

@@ -41,7 +41,7 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
     return bytes(data)
 
 
-class Line:
+class WorkerSocket:
     """From a function in a worker to who has called it, while it runs."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -76,7 +76,7 @@ def _answer(sock: socket.socket) -> None:
         if kind == "run":
             answer = _pack_result(function(*args))
         elif kind == "hear":
-            answer = _pack_result(function(*args, line=Line(sock)))
+            answer = _pack_result(function(*args, line=WorkerSocket(sock)))
         else:
             handler = resolve(function)(*args)
             answer = _pack_result(None)

@@ -12,9 +12,9 @@ from protocol.errors import Disconnected, ProductError, Refused, TimedOut
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.streams import AtOnce, Later, Stream
 from services.runtime.tls.endpoint import Endpoint
-from services.runtime.tls.lane import GIVE_UP_S, Kind, Lane, Part, Timing, Wait
-from services.runtime.tls.transport import Carrier, End
-from services.runtime.tls.way import Way
+from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
+from services.runtime.tls.transport import Carrier, ConnectionEnd
+from services.runtime.tls.way import StreamRules
 
 GRANTED: Final = b"+"
 """The answer to an opening; anything else is why not."""
@@ -32,7 +32,7 @@ def _as_here(at_once: AtOnce) -> AtOnce:
     return lambda data: context.run(at_once, data)
 
 
-class Connection(Stream, End):
+class TlsConnection(Stream, ConnectionEnd):
     """See ``Stream``. The driver calls ``arrived``, ``writable``; the port all that begins or ends.
 
     ``way`` is None for a connection with what is outside of the lab: no rule is about it.
@@ -43,14 +43,14 @@ class Connection(Stream, End):
         life: Incarnation,
         endpoint: Endpoint,
         timing: Timing,
-        way: Way | None,
-        over: Callable[[Connection], None],
+        way: StreamRules | None,
+        over: Callable[[TlsConnection], None],
     ) -> None:
-        self.shaken: Callable[[Connection], None] | None = None  # at the end of the handshake
+        self.shaken: Callable[[TlsConnection], None] | None = None  # at the end of the handshake
         self.failure: ProductError | None = None
         self._life, self._endpoint, self._way, self._over = life, endpoint, way, over
-        self._departures = Lane(timing, self._leaves, self._depart, self._give_up)
-        self._arrivals = Lane(timing, self._comes_in, self._take)
+        self._departures = StreamLane(timing, self._leaves, self._depart, self._give_up)
+        self._arrivals = StreamLane(timing, self._comes_in, self._take)
         self._arrivals.emptied = self._unpause
         self._carrier: Carrier | None = None
         self._closing = self._gone = self._deaf = False
@@ -105,7 +105,7 @@ class Connection(Stream, End):
         self._may_write()
         if data:
             self._endpoint.send(data)
-            self._flush(Kind.DATA, len(data))
+            self._flush(PartKind.DATA, len(data))
         if self.failure is not None:  # a rule broke it
             raise self.failure
         while self._full():
@@ -122,8 +122,8 @@ class Connection(Stream, End):
             return
         self._closing = True
         self._endpoint.close()
-        self._flush(Kind.DATA, 0)
-        self._departures.send(Part(Kind.CLOSING))
+        self._flush(PartKind.DATA, 0)
+        self._departures.send(StreamPart(PartKind.CLOSING))
         self._wake()
 
     def hear_no_more(self) -> None:
@@ -161,7 +161,7 @@ class Connection(Stream, End):
     def dial(self, carrier: Carrier, said: bytes) -> None:
         """Ask the other end for a connection, and say what it is for."""
         self._carrier = carrier
-        self._departures.send(Part(Kind.OPENING, said))
+        self._departures.send(StreamPart(PartKind.OPENING, said))
 
     def begins(self, carrier: Carrier) -> None:
         """There is a way to the other end: on with the handshake."""
@@ -171,7 +171,7 @@ class Connection(Stream, End):
     def grant(self, carrier: Carrier) -> None:
         """Let who asked over ``carrier`` begin the handshake."""
         self._carrier = carrier
-        self._departures.send(Part(Kind.OPENING, GRANTED))
+        self._departures.send(StreamPart(PartKind.OPENING, GRANTED))
 
     def _shake(self) -> None:
         self._endpoint.start()
@@ -215,7 +215,7 @@ class Connection(Stream, End):
 
     # ---- departures -----------------------------------------------------------------------
 
-    def _leaves(self, part: Part) -> float | Wait:
+    def _leaves(self, part: StreamPart) -> float | Wait:
         if self._way is None:
             return 0.0
         if self._way.rules.breaks(self._way.out):
@@ -223,12 +223,12 @@ class Connection(Stream, End):
             return Wait.KICK
         return self._way.leaves(part)
 
-    def _depart(self, part: Part) -> None:
+    def _depart(self, part: StreamPart) -> None:
         carrier = self._carrier
         if carrier is None:
             return
         carrier.put(part)
-        if part.kind is Kind.CLOSING:
+        if part.kind is PartKind.CLOSING:
             self._carrier = None
             self._arrivals.drop()
             carrier.when_gone(lambda: self._over(self))
@@ -240,11 +240,11 @@ class Connection(Stream, End):
         if self._writer is not None and not self._writer.done() and not self._full():
             self._writer.set_result(None)
 
-    def _flush(self, kind: Kind, weight: int) -> None:
+    def _flush(self, kind: PartKind, weight: int) -> None:
         data = self._endpoint.outgoing()
         if not data:
             return
-        part = Part(kind, data, weight)
+        part = StreamPart(kind, data, weight)
         if self._way is None and self._departures.clear:
             self._depart(part)
         else:
@@ -252,7 +252,7 @@ class Connection(Stream, End):
 
     # ---- arrivals -------------------------------------------------------------------------
 
-    def receive_part(self, part: Part) -> None:
+    def receive_part(self, part: StreamPart) -> None:
         """The driver has brought a part from the other end."""
         if self._life.alive:
             self._arrivals.send(part)
@@ -265,7 +265,7 @@ class Connection(Stream, End):
             self._endpoint.receive_data(data)
             self._progress()
         else:
-            self.receive_part(Part(Kind.DATA, data, len(data)))
+            self.receive_part(StreamPart(PartKind.DATA, data, len(data)))
 
     def go_on(self) -> None:
         """The node stood still, and goes on."""
@@ -278,7 +278,7 @@ class Connection(Stream, End):
         if self._carrier is not None:
             self._carrier.pause(False)
 
-    def _comes_in(self, part: Part | None = None) -> float | Wait:
+    def _comes_in(self, part: StreamPart | None = None) -> float | Wait:
         """Whatever it is: None is as any part."""
         if self._life.held or len(self._endpoint.plain) > UNREAD:
             return Wait.KICK
@@ -286,22 +286,22 @@ class Connection(Stream, End):
             return Wait.RETRY
         return 0.0
 
-    def _take(self, part: Part) -> None:
-        if part.kind in (Kind.HANDSHAKE, Kind.DATA):
+    def _take(self, part: StreamPart) -> None:
+        if part.kind in (PartKind.HANDSHAKE, PartKind.DATA):
             self._endpoint.receive_data(part.data)
             self._progress()
-        elif part.kind is Kind.OPENING:
+        elif part.kind is PartKind.OPENING:
             self._opening(part)
         else:
             self._other_end_left(part)
 
-    def _opening(self, part: Part) -> None:
+    def _opening(self, part: StreamPart) -> None:
         if part.data == GRANTED:
             self._shake()
         else:
             self.fail(Refused(part.data.decode(errors="replace") or "nobody takes connections"))
 
-    def _other_end_left(self, part: Part) -> None:
+    def _other_end_left(self, part: StreamPart) -> None:
         self._gone = True
         if self._endpoint.closed:
             self._wake()
@@ -316,7 +316,7 @@ class Connection(Stream, End):
         endpoint = self._endpoint
         shaking = self.shaken is not None
         weight = 0 if self._at_once is None else self._answer_at_once(self._at_once)
-        self._flush(Kind.HANDSHAKE if shaking else Kind.DATA, weight)
+        self._flush(PartKind.HANDSHAKE if shaking else PartKind.DATA, weight)
         if endpoint.failure is not None:
             self._last_words(endpoint.failure)
             return
@@ -365,7 +365,7 @@ class Connection(Stream, End):
                 raise answer
             self._may_write()
             self._endpoint.send(answer)
-            self._flush(Kind.DATA, len(answer))
+            self._flush(PartKind.DATA, len(answer))
         except (Exception, NodeDown) as error:
             self._untold = error
             self._wake()
@@ -382,7 +382,7 @@ class Connection(Stream, End):
         if self.failure is not None:
             return
         self.failure = error
-        self._departures.send(Part(Kind.CLOSING))
+        self._departures.send(StreamPart(PartKind.CLOSING))
         self._wake()
         if self.shaken is not None:
             done, self.shaken = self.shaken, None

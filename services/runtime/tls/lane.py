@@ -20,7 +20,7 @@ GIVE_UP_S: Final = 924.6
 """Lab seconds after which a sender gives up: what Linux gives fifteen retransmissions."""
 
 
-class Kind(Enum):
+class PartKind(Enum):
     """What a part of a connection is."""
 
     OPENING = "opening"  # a connection is asked for, or granted
@@ -31,10 +31,10 @@ class Kind(Enum):
 
 
 @dataclass(slots=True)
-class Part:
+class StreamPart:
     """Bytes that travel together. ``weight`` is how many plain bytes they have, for bounds."""
 
-    kind: Kind
+    kind: PartKind
     data: bytes = b""
     weight: int = 0
 
@@ -46,7 +46,7 @@ class Wait(Enum):
     KICK = "kick"  # until ``Lane.go_on``: who wants it is not ready
 
 
-Judge = Callable[[Part], float | Wait]
+Judge = Callable[[StreamPart], float | Wait]
 """How late a part leaves, in lab seconds, or why it does not."""
 
 
@@ -70,14 +70,14 @@ class Timing(Protocol):
 
 @dataclass(slots=True)
 class _Queued:
-    part: Part
+    part: StreamPart
     since: float
     due: float
     passed: bool = False
     tries: int = 0
 
 
-class Lane:
+class StreamLane:
     """One direction at one end. ``put`` takes what passes; without a ``give_up`` it never does.
 
     ``weight`` is the plain bytes of all that waits; ``emptied`` is called when nothing does any
@@ -88,7 +88,7 @@ class Lane:
         self,
         timing: Timing,
         judge: Judge,
-        put: Callable[[Part], None],
+        put: Callable[[StreamPart], None],
         give_up: Callable[[], None] | None = None,
     ) -> None:
         self.weight = 0
@@ -108,7 +108,7 @@ class Lane:
         """Whether what its judge lets pass now passes at once."""
         return not self._queue and not self._over
 
-    def send(self, part: Part) -> None:
+    def send(self, part: StreamPart) -> None:
         """Let it pass after all that was sent before."""
         verdict = Wait.KICK if self._over else self._judge(part)
         if self._over:  # the judge may have broken the connection

@@ -23,11 +23,11 @@ from services.runtime.streams import (
     TlsIdentity,
 )
 from services.runtime.tls import canary
-from services.runtime.tls.connection import Connection
+from services.runtime.tls.connection import TlsConnection
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
 from services.runtime.tls.transport import StreamDriver
-from services.runtime.tls.way import Way
+from services.runtime.tls.way import StreamRules
 
 Serve = Callable[[Stream], Coroutine[Any, Any, None]]
 
@@ -47,7 +47,7 @@ class StreamPort(Streams):
         self.counters: Counter[str] = Counter()
         self.spawn: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
         self._life, self._rules, self._clock, self._driver = life, rules, clock, driver
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[TlsConnection, None] = {}
         self._listener: StreamListener | None = None
         self._credentials: list[Credentials] = []
         self._sent: Counter[str] = Counter()
@@ -110,28 +110,28 @@ class StreamPort(Streams):
             self.spawn(label, work)
 
     def create_connection(
-        self, credentials: Credentials, way: Way | None, now: float | None = None
-    ) -> Connection:
+        self, credentials: Credentials, way: StreamRules | None, now: float | None = None
+    ) -> TlsConnection:
         """One end of a connection, which is not on its way yet. It judges certificates at ``now``
         (Unix seconds); None: by the node's clock."""
         endpoint = credentials.endpoint(self._clock.now() if now is None else now)
-        made = Connection(self._life, endpoint, self._driver.timing, way, self._forget)
+        made = TlsConnection(self._life, endpoint, self._driver.timing, way, self._forget)
         self._connections[made] = None
         return made
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: TlsConnection) -> None:
         self._connections.pop(connection, None)
         if self._listener is not None:
             self._listener.remove_connection(connection)
 
-    def way(self, to: NodeName) -> Way:
+    def way(self, to: NodeName) -> StreamRules:
         """The rules between this node and another."""
 
         def number() -> int:
             self._sent[to] += 1
             return self._sent[to]
 
-        return Way(self._rules, Link(self.me, to), self._life.boot, number)
+        return StreamRules(self._rules, Link(self.me, to), self._life.boot, number)
 
     # ---- connecting ---------------------------------------------------------------------
 
@@ -154,7 +154,9 @@ class StreamPort(Streams):
         await self._within(within_s, to, connection, canary.CANARY)
         connection.close()
 
-    async def _within(self, within_s: float, to: str, connection: Connection, said: bytes) -> None:
+    async def _within(
+        self, within_s: float, to: str, connection: TlsConnection, said: bytes
+    ) -> None:
         try:
             async with self._clock.timeout(within_s):
                 await self._dial(to, connection, said)
@@ -167,7 +169,7 @@ class StreamPort(Streams):
             raise
         self._life.check()
 
-    async def _dial(self, to: str, connection: Connection, said: bytes) -> None:
+    async def _dial(self, to: str, connection: TlsConnection, said: bytes) -> None:
         done = asyncio.Event()
         connection.shaken = lambda _: done.set()
         if ":" in to:
@@ -215,7 +217,7 @@ class StreamPort(Streams):
         self._listener = listener
         return listener
 
-    def incoming(self, src: NodeName, said: bytes) -> Connection | str:
+    def incoming(self, src: NodeName, said: bytes) -> TlsConnection | str:
         """A node asks for a connection: one for it, or why there is none."""
         if said == canary.CANARY:
             return self._bird(src)
@@ -225,12 +227,12 @@ class StreamPort(Streams):
             return f"{self.me} takes no connections"
         return listener.from_node(src)
 
-    def _bird(self, src: NodeName) -> Connection:
+    def _bird(self, src: NodeName) -> TlsConnection:
         """The other end of a canary."""
         made = self.create_connection(canary.credentials(server=True), self.way(src), canary.NOW)
         late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
 
-        def shaken(connection: Connection) -> None:
+        def shaken(connection: TlsConnection) -> None:
             late.cancel()
             connection.close()
 
@@ -259,8 +261,8 @@ class StreamListener(Listener):
         self.taking = True
         self._port, self._identity, self._serve = port, identity, serve
         self._refused, self._most = refused, most
-        self._taken: dict[Connection, None] = {}
-        self._newcomers: dict[Connection, Timer] = {}  # in their handshake, the oldest first
+        self._taken: dict[TlsConnection, None] = {}
+        self._newcomers: dict[TlsConnection, Timer] = {}  # in their handshake, the oldest first
         self._credentials: Credentials | None = None
         self._emptied: asyncio.Event | None = None
 
@@ -277,7 +279,7 @@ class StreamListener(Listener):
         for connection in list(self._taken):
             connection.close()
 
-    def remove_connection(self, connection: Connection) -> None:
+    def remove_connection(self, connection: TlsConnection) -> None:
         """A connection is over."""
         self._taken.pop(connection, None)
         if (late := self._newcomers.pop(connection, None)) is not None:
@@ -296,16 +298,16 @@ class StreamListener(Listener):
         if self._taken:
             await self._emptied.wait()
 
-    def from_outside(self) -> Connection | None:
+    def from_outside(self) -> TlsConnection | None:
         """One for a client that is no node; None when there is none for it."""
         taken = self._take(None) if self.taking else None
-        return taken if isinstance(taken, Connection) else None
+        return taken if isinstance(taken, TlsConnection) else None
 
-    def from_node(self, src: NodeName) -> Connection | str:
+    def from_node(self, src: NodeName) -> TlsConnection | str:
         """One for that node, or why there is none."""
         return self._take(self._port.way(src))
 
-    def _take(self, way: Way | None) -> Connection | str:
+    def _take(self, way: StreamRules | None) -> TlsConnection | str:
         counters = self._port.counters
         if len(self._taken) >= self._most:
             counters["streams_refused"] += 1
@@ -325,7 +327,7 @@ class StreamListener(Listener):
         late = self._port.alarm(HANDSHAKE_S, lambda: connection.fail(TimedOut(_SLOW)))
         self._newcomers[connection] = late
 
-        def shaken(connection: Connection) -> None:
+        def shaken(connection: TlsConnection) -> None:
             self._newcomers.pop(connection, None)
             late.cancel()
             if connection.failure is None:
@@ -338,7 +340,7 @@ class StreamListener(Listener):
         connection.shaken = shaken
         return connection
 
-    async def _serve_connection(self, connection: Connection) -> None:
+    async def _serve_connection(self, connection: TlsConnection) -> None:
         try:
             await self._serve(connection)
         except (Disconnected, TlsFailure, TimedOut):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from protocol.terms import NodeName
-from services.runtime.tls.lane import Part, Timing
+from services.runtime.tls.lane import StreamPart, Timing
 
 
 class Carrier(Protocol):
@@ -22,7 +22,7 @@ class Carrier(Protocol):
         """Bytes that may be put before it is full, or less."""
         ...
 
-    def put(self, part: Part) -> None:
+    def put(self, part: StreamPart) -> None:
         """Bring it to the other end: ``End.arrived`` is called there."""
         ...
 
@@ -39,7 +39,7 @@ class Carrier(Protocol):
         ...
 
 
-class End(Protocol):
+class ConnectionEnd(Protocol):
     """One end of a connection, as a driver has to do with it."""
 
     @property
@@ -47,7 +47,7 @@ class End(Protocol):
         """Plain bytes that have come and were not taken."""
         ...
 
-    def receive_part(self, part: Part) -> None:
+    def receive_part(self, part: StreamPart) -> None:
         """The driver has brought a part from the other end."""
         ...
 
@@ -71,7 +71,7 @@ class End(Protocol):
 class Admitting(Protocol):
     """Who lets other nodes in, or not."""
 
-    def incoming(self, src: NodeName, said: bytes) -> End | str:
+    def incoming(self, src: NodeName, said: bytes) -> ConnectionEnd | str:
         """A node asks for a connection, with what its opening said: one for it, or why none."""
         ...
 
@@ -88,16 +88,16 @@ class StreamDriver(Protocol):
         """Let connections of other nodes come to ``port``. ``OSError`` when that cannot be."""
         ...
 
-    def dial(self, to: str, connection: End) -> Carrier:
+    def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
         """A way to a node. Its first part asks there, until somebody answers."""
         ...
 
-    async def dial_outside(self, address: str, connection: End) -> Carrier:
+    async def dial_outside(self, address: str, connection: ConnectionEnd) -> Carrier:
         """A way to ``host:port``; ``Refused``, ``Disconnected``, ``NotAvailable``."""
         ...
 
     async def listen_outside(
-        self, host: str, port: int, take: Callable[[], End | None]
+        self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
         """Take connections there, each for what ``take`` makes (None: it has enough of them).
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from protocol.subjects import Link
 from services.runtime.links.table import RuleTable
-from services.runtime.tls.lane import Kind, Part, Wait
+from services.runtime.tls.lane import PartKind, StreamPart, Wait
 
 
-class Way:
+class StreamRules:
     """The rules between two nodes, as one end has them: what it sends, what it is sent.
 
     ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
@@ -19,9 +19,9 @@ class Way:
         self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
         self._number = number
 
-    def leaves(self, part: Part) -> float | Wait:
+    def leaves(self, part: StreamPart) -> float | Wait:
         """How late a part leaves, or that it does not now."""
-        if part.kind is Kind.HANDSHAKE and self.rules.stalls(self.out):
+        if part.kind is PartKind.HANDSHAKE and self.rules.stalls(self.out):
             return Wait.RETRY
         delays = self.rules.egress(self.out, self.boot, self._number())
         return min(delays) if delays else Wait.RETRY

@@ -21,7 +21,7 @@ from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.port import Runner
-from services.runtime.virtual_tpm import GuestTpm, VirtualTpms, VirtualTpmState
+from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpms, VirtualTpmState
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class VirtualTpmPool:
             return VirtualTpmState(device.snapshot())
 
     def command(
-        self, state: VirtualTpmState, work: Callable[[GuestTpm], T]
+        self, state: VirtualTpmState, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
         """See ``VirtualTpms.command``."""
         with self._instance() as device:
@@ -103,7 +103,7 @@ class VirtualTpmsPort(VirtualTpms):
         return await self._call("vtpm.make", self._pool.make)
 
     async def command(
-        self, state: VirtualTpmState, label: str, work: Callable[[GuestTpm], T]
+        self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
         return await self._call(label, partial(self._pool.command, state, work))
 

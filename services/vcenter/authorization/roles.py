@@ -42,7 +42,7 @@ SYSTEM_ROLES: Final[Mapping[str, tuple[Privilege, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Caller:
+class TaskCaller:
     """Who gives a task, with what it may do."""
 
     name: str
@@ -72,7 +72,7 @@ class Caller:
         raise NoPermission(text)
 
 
-SYSTEM: Final = Caller("vCenter", frozenset(Privilege))
+SYSTEM: Final = TaskCaller("vCenter", frozenset(Privilege))
 """vCenter itself, where a task of its own makes another: an evacuation moves VMs."""
 
 
@@ -81,7 +81,7 @@ def caller(
     roles: Mapping[str, RoleRow],
     permissions: Mapping[str, PermissionRow],
     trusted_admins: Iterable[str],
-) -> Caller:
+) -> TaskCaller:
     """The user of that name (empty: the administrator). One without a role may do nothing."""
     name = name or ADMINISTRATOR
     found = permissions.get(name)
@@ -89,7 +89,7 @@ def caller(
     privileges = set(privileges_of(role, roles))
     if name in trusted_admins:
         privileges.update(one for one in Privilege if one.group == _TRUSTED)
-    return Caller(name, frozenset(privileges))
+    return TaskCaller(name, frozenset(privileges))
 
 
 def privileges_of(role: str, roles: Mapping[str, RoleRow]) -> tuple[Privilege, ...]:

@@ -18,7 +18,13 @@ from protocol.messages.vcenter import (
     SetEntityPermissions,
     UpdateAuthorizationRole,
 )
-from services.vcenter.authorization.roles import ADMIN, ALWAYS, SYSTEM_ROLES, Caller, privileges_of
+from services.vcenter.authorization.roles import (
+    ADMIN,
+    ALWAYS,
+    SYSTEM_ROLES,
+    TaskCaller,
+    privileges_of,
+)
 from services.vcenter.inventory import drop, put
 from services.vcenter.tables import PermissionRow, RoleRow, Table
 from services.vcenter.vcenter import VCenter
@@ -52,7 +58,7 @@ async def add_role(vc: VCenter, message: AddAuthorizationRole) -> Done:
     return Done()
 
 
-async def update_role(vc: VCenter, message: UpdateAuthorizationRole, by: Caller) -> Done:
+async def update_role(vc: VCenter, message: UpdateAuthorizationRole, by: TaskCaller) -> Done:
     """See ``UpdateAuthorizationRole``."""
     _check_own(message.role)
     known = vc.inventory.roles.get(message.role)
@@ -75,7 +81,7 @@ async def remove_role(vc: VCenter, message: RemoveAuthorizationRole) -> Done:
     return Done()
 
 
-async def set_permission(vc: VCenter, message: SetEntityPermissions, by: Caller) -> Done:
+async def set_permission(vc: VCenter, message: SetEntityPermissions, by: TaskCaller) -> Done:
     """See ``SetEntityPermissions``."""
     names.PRINCIPAL.check(message.principal)
     _check_may_change(message.principal)

@@ -25,8 +25,8 @@ from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.tpm_judgement import (
-    Evidence,
     Judgement,
+    TpmEvidence,
     attestation_of,
     examine,
     failure_judgement,
@@ -154,6 +154,6 @@ class HostAttestation:
         await self._inventory.commit(Edit(Table.HOST, host, note_judgement), events=drafts)
 
 
-def _proved(known: TpmRecord | None, seen: Evidence) -> bool:
+def _proved(known: TpmRecord | None, seen: TpmEvidence) -> bool:
     """Whether this pair of keys was proved to be of one TPM before."""
     return known is not None and (known.ek, known.ak) == (seen.ek, seen.ak)

@@ -11,7 +11,7 @@ from protocol.messages.host import HaConfiguration, SetHaConfiguration
 from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName
 from services.vcenter import cluster_events
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
@@ -96,7 +96,7 @@ class HaConfigurations:
         )
 
 
-def _draft(incident: HaIncident) -> Draft:
+def _draft(incident: HaIncident) -> EventDraft:
     match incident.kind:
         case HaIncidentKind.HOST_FAILED:
             return cluster_events.ha_host_failed(incident.host)

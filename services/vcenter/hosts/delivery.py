@@ -34,7 +34,7 @@ from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import of_provider
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.removals import record_dropped, record_evicted
 
 
@@ -46,7 +46,7 @@ class KeyDelivery:
         node: VcenterNode,
         config: VcenterConfig,
         inventory: Inventory,
-        providers: Providers,
+        providers: ProviderRegistry,
         once: OncePerBoot,
         held: HeldKeys,
     ) -> None:

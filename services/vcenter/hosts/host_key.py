@@ -36,7 +36,7 @@ from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.inventory import Edit, Inventory, change_cluster, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.provider import ESXI_SERVER, KeyUse, reason_of
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow
 
 
@@ -62,7 +62,7 @@ class HostKeys:
         self,
         node: VcenterNode,
         inventory: Inventory,
-        providers: Providers,
+        providers: ProviderRegistry,
         contacts: KeyServerContacts,
         once: OncePerBoot,
     ) -> None:

@@ -18,7 +18,7 @@ from protocol.terms import (
 from services.vcenter import events
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.inventory import Edit, change_vm
-from services.vcenter.locks import Keep, Lock, Unlock, VmFacts, decide
+from services.vcenter.locks import Keep, Lock, Unlock, VmLockFacts, decide
 from services.vcenter.tables import VmRow
 
 Denied = Mapping[CryptoKeyId, KeyUnavailableReason]
@@ -32,7 +32,7 @@ class MarkChange:
     vm: VmName
     locked: bool
     edit: Edit
-    draft: events.Draft
+    draft: events.EventDraft
 
 
 def mark_changes(
@@ -54,7 +54,7 @@ def mark_changes(
     absent = frozenset(lacking)
     for row in rows:
         decision = decide(
-            VmFacts(
+            VmLockFacts(
                 keys=row.keys,
                 running=row.power is PowerState.ON,
                 connected=connected and row.host == host,
@@ -87,13 +87,13 @@ def send_errors(
     denied: Denied,
     told_by_vms: Collection[CryptoKeyId],
     told_by_host: KeyUnavailableReason | None,
-) -> tuple[events.Draft, ...]:
+) -> tuple[events.EventDraft, ...]:
     """``SendKeyError`` for keys that neither a VM of this host nor its host key tells of.
 
     ``told_by_vms``: keys of VMs on this host, which say so by their own marks. ``told_by_host``:
     why the host key cannot be had; keys denied for the same reason are part of that story.
     """
-    drafts: list[events.Draft] = []
+    drafts: list[events.EventDraft] = []
     for provider, keys in by_provider(key for key in denied if key not in told_by_vms).items():
         for reason in KeyUnavailableReason:
             these = tuple(key for key in keys if denied[key] is reason)

@@ -21,7 +21,7 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import VmRow
 
 
-class Moves:
+class VmMoves:
     """Records moves, moves VMs that are off, and ends what was left open."""
 
     def __init__(

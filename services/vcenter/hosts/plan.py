@@ -33,7 +33,7 @@ from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
 
 
 @dataclass(frozen=True)
-class HostFacts:
+class PlannedHostFacts:
     """What is known of a host when its pass begins.
 
     ``host_key``: the one vCenter has for it. ``needed``: whether the host should be safe.
@@ -51,7 +51,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
-class KeyFacts:
+class PlannedKeyFacts:
     """What is known of a host's keys once its mode is reached.
 
     ``keys``: of all encrypted VMs of its cluster; ``absent``: those of them that its cache lacks,
@@ -129,7 +129,7 @@ class Supply:
 Action = SetProviderList | NoteRecoveryKey | NoteDisabled | ReachMode | Evict | TakeAway | Supply
 
 
-def plan_host(facts: HostFacts) -> tuple[Action, ...]:
+def plan_host(facts: PlannedHostFacts) -> tuple[Action, ...]:
     """The actions on the host itself, in order; none when it is as it should be."""
     actions: list[Action] = []
     summary = facts.summary
@@ -153,7 +153,7 @@ def plan_host(facts: HostFacts) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
+def plan_keys(facts: PlannedKeyFacts) -> tuple[Action, ...]:
     """The actions on its keys, in order; none when its cache holds what it should hold."""
     lacking = list(_lacking(facts))
     leaving: list[CryptoKeyId] = []
@@ -170,14 +170,14 @@ def plan_keys(facts: KeyFacts) -> tuple[Action, ...]:
     )
 
 
-def _keys_to_take_away(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+def _keys_to_take_away(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
     """Released keys that leave the host."""
     used = frozenset(facts.keys)
     return tuple(key for key in facts.released if key not in used or key in facts.forgotten)
 
 
 def _losing(
-    facts: KeyFacts, taken: tuple[CryptoKeyId, ...]
+    facts: PlannedKeyFacts, taken: tuple[CryptoKeyId, ...]
 ) -> tuple[list[CryptoKeyId], list[CryptoKeyId]]:
     """Keys in the cache that the plan removes although VMs use them: those of deleted providers,
     and those of ``taken``."""
@@ -202,14 +202,14 @@ def supplies(
     )
 
 
-def keys_refused_by_mode(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+def keys_refused_by_mode(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
     """Keys that the host lacks and vCenter would bring, but its mode does not let it take."""
     if facts.takes_keys:
         return ()
     return tuple(key for each in supplies(_lacking(facts), facts.types) for key in each.keys)
 
 
-def not_granted(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
+def not_granted(facts: PlannedKeyFacts) -> tuple[CryptoKeyId, ...]:
     """Keys that the host lacks, or loses by the plan, and vCenter does not bring because no task
     gave them to its cluster."""
     leaving, lost = _losing(facts, _keys_to_take_away(facts))
@@ -218,7 +218,7 @@ def not_granted(facts: KeyFacts) -> tuple[CryptoKeyId, ...]:
     return tuple(key for each in supplies(withheld, facts.types) for key in each.keys)
 
 
-def _lacking(facts: KeyFacts) -> Iterable[CryptoKeyId]:
+def _lacking(facts: PlannedKeyFacts) -> Iterable[CryptoKeyId]:
     """Keys that the host should have, may be brought, and its cache lacks, in their order."""
     if not facts.absent:
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.host import HostProblem, HostSummary
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.tables import HostRow
 
 
@@ -18,10 +18,10 @@ def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ..
     return tuple([problem for problem in summary.problems if problem.number > told])
 
 
-def problem_event(row: HostRow, problem: HostProblem) -> Draft:
+def problem_event(row: HostRow, problem: HostProblem) -> EventDraft:
     """The event of one."""
     keys = () if problem.key is None else (problem.key,)
-    return Draft(
+    return EventDraft(
         event=problem.event,
         text=f"{row.name}: {problem.text}",
         host=row.name,

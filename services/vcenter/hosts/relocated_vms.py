@@ -18,7 +18,7 @@ import msgspec
 from protocol.events import EventTypeId
 from protocol.messages.host import VmSummary
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import cancel_releases
@@ -31,12 +31,12 @@ def of_relocations(
     hosts: Mapping[NodeName, HostRow],
     host: NodeName,
     reported: Iterable[VmSummary],
-) -> tuple[tuple[VmSummary, ...], list[Edit], list[Draft]]:
+) -> tuple[tuple[VmSummary, ...], list[Edit], list[EventDraft]]:
     """What of a report by ``host`` is news, and, for VMs that it shows to have arrived, edits that
     say so and their events."""
     news: list[VmSummary] = []
     edits: list[Edit] = []
-    events: list[Draft] = []
+    events: list[EventDraft] = []
     for vm in reported:
         row = relocations.get(vm.vm)
         if row is None or vm.vm in known:
@@ -70,9 +70,11 @@ def mark_arrived(row: RelocationRow) -> RelocationRow:
     return msgspec.structs.replace(row, state=Relocation.ARRIVED, before=None)
 
 
-def arrival(vm: VmName, host: NodeName, peer: NodeName, keys: tuple[CryptoKeyId, ...]) -> Draft:
+def arrival(
+    vm: VmName, host: NodeName, peer: NodeName, keys: tuple[CryptoKeyId, ...]
+) -> EventDraft:
     """The event of a VM that has come."""
-    return Draft(
+    return EventDraft(
         event=EventTypeId.VM_RELOCATED,
         text=f"Virtual machine {vm} was relocated from vCenter {peer} to {host}",
         host=host,

@@ -27,7 +27,7 @@ from protocol.terms import (
 from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.config import VcenterConfig
-from services.vcenter.events import Draft, host_send_error
+from services.vcenter.events import EventDraft, host_send_error
 from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
@@ -39,10 +39,10 @@ from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,
     Evict,
-    HostFacts,
-    KeyFacts,
     NoteDisabled,
     NoteRecoveryKey,
+    PlannedHostFacts,
+    PlannedKeyFacts,
     ReachMode,
     SetProviderList,
     Supply,
@@ -222,7 +222,7 @@ class Remediation:
     ) -> frozenset[CryptoKeyId]:
         """What the host lacks of ``keys`` is fetched and pushed; returns what it lacked."""
         absent = await self._delivery.absent(session, keys)
-        facts = KeyFacts(
+        facts = PlannedKeyFacts(
             keys,
             absent,
             (),
@@ -294,7 +294,9 @@ class Remediation:
 
     # ---- look -------------------------------------------------------------------------------
 
-    async def _look(self, session: HostSession, *, look: bool, asked: bool) -> HostFacts | None:
+    async def _look(
+        self, session: HostSession, *, look: bool, asked: bool
+    ) -> PlannedHostFacts | None:
         """What the pass decides upon; None when the host has left the inventory."""
         summary = None if look or not session.view.is_current else session.summary
         if summary is None:
@@ -302,7 +304,7 @@ class Remediation:
         row = self._inventory.hosts.get(session.host)
         if row is None:
             return None
-        return HostFacts(
+        return PlannedHostFacts(
             summary=summary,
             row=row,
             providers=tuple(self._inventory.providers.values()),
@@ -312,7 +314,7 @@ class Remediation:
             lacks_kdk=self._delivery.lacks_kdk(summary),
         )
 
-    async def _look_for_keys(self, session: HostSession, *, removing: bool) -> KeyFacts:
+    async def _look_for_keys(self, session: HostSession, *, removing: bool) -> PlannedKeyFacts:
         """What the pass decides upon about the keys of the host's cluster."""
         row, knobs = self._inventory.hosts.get(session.host), self._node.knobs
         keys = () if row is None else self._inventory.keys_of(row.cluster)
@@ -325,7 +327,7 @@ class Remediation:
         )
         released = self._inventory.keys_released_on(session.host) if removing else ()
         types = self._inventory.lock_types()
-        return KeyFacts(
+        return PlannedKeyFacts(
             keys,
             absent,
             expired,
@@ -514,8 +516,8 @@ class PassTelling:
         if drafts:
             await self._inventory.commit(events=drafts)
 
-    def _withheld(self, session: HostSession, keys: Collection[CryptoKeyId]) -> list[Draft]:
-        drafts: list[Draft] = []
+    def _withheld(self, session: HostSession, keys: Collection[CryptoKeyId]) -> list[EventDraft]:
+        drafts: list[EventDraft] = []
         for row in self._inventory.vms_on(session.host) if keys else ():
             named = tuple(key for key in row.keys if key in keys)
             if named and self._once.first(session.host, session.boot, "withheld", row.name):

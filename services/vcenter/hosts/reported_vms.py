@@ -7,7 +7,7 @@ list, is decided in ``whereabouts``.
 Which keys a VM needs stands in its configuration on the datastore, and its host reports that
 (ADR 80). A report that differs from the inventory is right: a task that changes a VM's keys
 commands the VM's host, and no report is believed that a command may have overtaken
-(``HostView``). The inventory may be old because it was restored from a backup, or because the
+(``HostReport``). The inventory may be old because it was restored from a backup, or because the
 configuration was changed at the host itself.
 """
 
@@ -21,7 +21,7 @@ import msgspec
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
 from services.vcenter.grants import end_grants
-from services.vcenter.hosts.whereabouts import Place
+from services.vcenter.hosts.whereabouts import VmPlace
 from services.vcenter.inventory import Edit, change_vm, new_vm
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import HostRow, VmRow
@@ -32,7 +32,7 @@ def edits_of_report(
     hosts: Mapping[NodeName, HostRow],
     host: NodeName,
     reported: Iterable[VmSummary],
-    place_of: Callable[[VmName], Place | None],
+    place_of: Callable[[VmName], VmPlace | None],
 ) -> list[Edit]:
     """Edits that carry ``reported`` by ``host`` into the inventory; none when nothing is new.
 

@@ -43,7 +43,7 @@ from protocol.messages.host import (
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.ports import Bus, Clock, Rng
 from services.runtime.session import SessionCommands
-from services.vcenter.beats import Beat, Beats
+from services.vcenter.beats import Beats, BeatTicks
 from services.vcenter.knobs import VcenterKnobs, VcenterNode
 
 UNANSWERED = (
@@ -111,7 +111,7 @@ class HostSession:
         self._within_s = owner.node.knobs.request_timeout_s
         self._state = HostConnectionState.DISCONNECTED
         self._commands: SessionCommands | None = None  # of the session in force
-        self.view = HostView(owner.moment)
+        self.view = HostReport(owner.moment)
         self._seen_at = 0.0
         self._removed = False
         self._let_alone = False  # disconnected by an administrator
@@ -123,7 +123,7 @@ class HostSession:
         self._misses = 0
         self._failures = 0
         self._not_before = 0.0
-        self._heartbeat = Beat()
+        self._heartbeat = BeatTicks()
 
     # ---- what is known ----------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class HostSession:
             self._misses = self._failures = 0
             self._rings_answered = rings
             self._node.record("host.connected", host=self.host, boot=summary.boot)
-        await self._take_view(Told(summary), at)
+        await self._take_view(ReportedView(summary), at)
         self._owner.handle_session_opened(self)
 
     async def _try_to_connect(self) -> None:
@@ -319,12 +319,12 @@ class HostSession:
         self.view.apply(crypto_state=summary.crypto_state)
         return summary.crypto_state
 
-    async def _check_for_updates(self) -> Told:
+    async def _check_for_updates(self) -> ReportedView:
         """The host's view as it is now; the host sends it only if it is another than the last."""
         known = self.view.told  # taken now: another look may hear of a newer one meanwhile
         update = await self.ask(CheckForUpdates(version="" if known is None else known.version))
         if update.summary is not None:
-            return Told(await whole_view(update.summary, self._next_page), update.version)
+            return ReportedView(await whole_view(update.summary, self._next_page), update.version)
         if known is None or update.version != known.version:
             raise HostUnreachable(f"{self.host} names a view that it never sent")
         return known
@@ -332,7 +332,7 @@ class HostSession:
     async def _next_page(self, after: VmName) -> HostSummary:
         return (await self.ask(QueryHost(after=after))).summary
 
-    async def _take_view(self, told: Told, asked: int) -> None:
+    async def _take_view(self, told: ReportedView, asked: int) -> None:
         """The host's view as it came from it just now, asked for at that moment."""
         self._seen_at = self._clock.now()
         self.view.take(told, asked)
@@ -413,19 +413,19 @@ def pause_s_after(failures: int, heartbeat_s: float) -> float:
 # came whole.
 
 
-class Told(NamedTuple):
+class ReportedView(NamedTuple):
     """A host's view as it came; ``version`` is empty when the host has not said which it is."""
 
     summary: HostSummary
     version: str = ""
 
 
-class HostView:
+class HostReport:
     """The last word of one host; ``moment`` tells moments that only grow."""
 
     def __init__(self, moment: Callable[[], int]) -> None:
         self._moment = moment
-        self._told: Told | None = None
+        self._told: ReportedView | None = None
         self._summary: HostSummary | None = None  # with what commands have changed
         self._flying = 0  # commands sent and not answered
         self._activity = 0  # counts their sends and their ends
@@ -438,7 +438,7 @@ class HostView:
         return self._summary
 
     @property
-    def told(self) -> Told | None:
+    def told(self) -> ReportedView | None:
         """The host's last word as it came, whatever was changed since; None before it."""
         return self._told
 
@@ -462,7 +462,7 @@ class HostView:
         if self._summary is not None:
             self._summary = msgspec.structs.replace(self._summary, **changes)
 
-    def take(self, told: Told, asked: int) -> None:
+    def take(self, told: ReportedView, asked: int) -> None:
         """The host's word as it came just now, asked for at the moment ``asked``."""
         self._told, self._summary = told, told.summary
         self._times = (asked, self._moment())

@@ -19,7 +19,7 @@ from protocol.terms import (
 )
 from services.runtime.ports import Ports
 from services.vcenter.beats import Beats
-from services.vcenter.events import Draft, host_send_error
+from services.vcenter.events import EventDraft, host_send_error
 from services.vcenter.hosts.disbelief import disbelief, split_believed
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.once_per_boot import OncePerBoot
@@ -29,7 +29,7 @@ from services.vcenter.hosts.registrations import Registrations
 from services.vcenter.hosts.relocated_vms import of_relocations
 from services.vcenter.hosts.reported_vms import edits_of_report, is_unreadable
 from services.vcenter.hosts.session import HostSession
-from services.vcenter.hosts.whereabouts import Place, Word, place_of
+from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tables import Table
@@ -119,7 +119,7 @@ class HostSessions:
             and (row is None or self._counts(word.host, row.cluster))
         ]
 
-    def _place_of(self, vm: VmName) -> Place | None:
+    def _place_of(self, vm: VmName) -> VmPlace | None:
         """Where the VM is by what the connected hosts say of it."""
         words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
@@ -127,7 +127,7 @@ class HostSessions:
         return place_of(words, away)
 
     async def take_in(
-        self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[Draft] = ()
+        self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[EventDraft] = ()
     ) -> None:
         """Carry what a host says of its VMs into the inventory, with the events ``told`` of it."""
         row = self._inventory.hosts.get(host)

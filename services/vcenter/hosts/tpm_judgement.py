@@ -30,14 +30,14 @@ from protocol.tpm.event_log import (
 from protocol.tpm.public import public_name
 from protocol.tpm.quote import QuoteRefused, verify_quote
 from protocol.tpm.structures import PCR_ATTESTED
-from services.vcenter.tables import Attestation, TpmRecord
+from services.vcenter.tables import AttestationRow, TpmRecord
 
 FAILED = EventTypeId.HOST_TPM_ATTESTATION_FAILED
 MISMATCH = EventTypeId.HOST_TPM_ENDORSEMENT_KEY_MISMATCH
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TpmEvidence:
     """What a report proves about the TPM that signed it; ``ak`` is still to be tied to ``ek``.
 
     ``safe`` False: power was cut without a shutdown, so the clock may have gone back by itself.
@@ -64,7 +64,7 @@ class Judgement:
     record: TpmRecord | None
 
 
-def examine(report: TpmAttestationReport, nonce: bytes) -> Evidence | str:
+def examine(report: TpmAttestationReport, nonce: bytes) -> TpmEvidence | str:
     """What the report proves, or why it proves nothing."""
     try:
         quoted = verify_quote(report.ak, report.quote, nonce, PCR_ATTESTED)
@@ -81,7 +81,7 @@ def examine(report: TpmAttestationReport, nonce: bytes) -> Evidence | str:
         return f"the event log does not lead to {_pcrs(off)} as quoted"
     if body_mismatches(events):
         return "the event log tells of other things than were measured"
-    return Evidence(
+    return TpmEvidence(
         ek=hashlib.sha256(report.ek.raw).hexdigest(),
         ak=public_name(report.ak).hex(),
         pcrs={pcr: value.hex() for pcr, value in quoted.pcrs.items()},
@@ -92,7 +92,7 @@ def examine(report: TpmAttestationReport, nonce: bytes) -> Evidence | str:
     )
 
 
-def judge(known: TpmRecord | None, seen: Evidence) -> Judgement:
+def judge(known: TpmRecord | None, seen: TpmEvidence) -> Judgement:
     """Compare with what is known of the host's TPM; the table above says how."""
     if known is not None and known.ek != seen.ek:
         text = "its TPM has another endorsement key than the one recorded: the board was replaced"
@@ -125,21 +125,21 @@ def failure_judgement(known: TpmRecord | None, why: str) -> Judgement:
     return Judgement(why, FAILED, known)
 
 
-def is_news(before: Attestation | None, judgement: Judgement) -> bool:
+def is_news(before: AttestationRow | None, judgement: Judgement) -> bool:
     """Whether an event tells of it: a flaw is told once, until it is gone or another one."""
     if not judgement.flaw:
         return False
     return before is None or before.message != judgement.flaw
 
 
-def attestation_of(judgement: Judgement, at: float) -> Attestation:
+def attestation_of(judgement: Judgement, at: float) -> AttestationRow:
     """The judgement as it is kept with the host; ``at`` in Unix seconds."""
     accepted = not judgement.flaw
     status = AttestationStatus.ACCEPTED if accepted else AttestationStatus.NOT_ACCEPTED
-    return Attestation(at=at, status=status, message=judgement.flaw, event=judgement.event)
+    return AttestationRow(at=at, status=status, message=judgement.flaw, event=judgement.event)
 
 
-def _went_back(known: TpmRecord, seen: Evidence) -> bool:
+def _went_back(known: TpmRecord, seen: TpmEvidence) -> bool:
     if seen.reset_count != known.reset_count:
         return seen.reset_count < known.reset_count
     return seen.safe and seen.clock < known.clock

@@ -41,29 +41,29 @@ class Word(msgspec.Struct, frozen=True):
     heard: int
 
 
-class Place(msgspec.Struct, frozen=True):
+class VmPlace(msgspec.Struct, frozen=True):
     """Where a VM is, and its power there."""
 
     host: NodeName
     power: PowerState
 
 
-def place_of(words: Sequence[Word], away: Collection[NodeName]) -> Place | None:
+def place_of(words: Sequence[Word], away: Collection[NodeName]) -> VmPlace | None:
     """Where a VM with these words is, by the table; None: nobody lists it.
 
     ``away``: hosts of the inventory that are not connected.
     """
     running = [word for word in words if word.running]
     if running:
-        return Place(_latest(running).host, PowerState.ON)
+        return VmPlace(_latest(running).host, PowerState.ON)
     witnesses = [word for word in words if word.locked_by in away]
     if witnesses:
         holder = _latest(witnesses).locked_by
         if holder is not None:
-            return Place(holder, PowerState.ON)
+            return VmPlace(holder, PowerState.ON)
     if not words:
         return None
-    return Place(max(words, key=lambda word: word.session).host, PowerState.OFF)
+    return VmPlace(max(words, key=lambda word: word.session).host, PowerState.OFF)
 
 
 def _latest(words: Sequence[Word]) -> Word:

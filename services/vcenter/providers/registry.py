@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Bundle:
+class KeyBundle:
     """Keys of one provider with their values, and the reasons for those without."""
 
     values: tuple[tuple[CryptoKeyId, KeyMaterial], ...]
@@ -54,7 +54,7 @@ class _Made(NamedTuple):
     provider: KeyProvider
 
 
-class Providers:
+class ProviderRegistry:
     """Finds a provider by name; one object per provider, made anew when its servers change."""
 
     def __init__(
@@ -215,7 +215,7 @@ class Providers:
 
     async def fetch(
         self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
-    ) -> Bundle:
+    ) -> KeyBundle:
         """Values of ``keys`` (one provider's, at most 256); never raises for lack of them.
 
         ``fresh``: ask in any case. Without it a provider that has just been silent on all its
@@ -229,13 +229,13 @@ class Providers:
         wanted = [key for key in keys if key not in forgotten] if forgotten else keys
         bundle = await self._fetch(provider, wanted, fresh=fresh)
         missing = dict.fromkeys(forgotten, KeyUnavailableReason.MISSING_IN_CACHE)
-        return Bundle(bundle.values, {**bundle.denied, **missing})
+        return KeyBundle(bundle.values, {**bundle.denied, **missing})
 
     async def _fetch(
         self, provider: ProviderId, keys: Sequence[CryptoKeyId], *, fresh: bool
-    ) -> Bundle:
+    ) -> KeyBundle:
         if not keys:
-            return Bundle((), {})
+            return KeyBundle((), {})
         try:
             found = self.require_provider(provider)
         except NotFound:
@@ -243,13 +243,15 @@ class Providers:
         kept = self._kept.among(keys)
         if kept:
             rest = await self._ask(found, [key for key in keys if key not in kept], fresh=fresh)
-            return Bundle((*kept.items(), *rest.values), rest.denied)
+            return KeyBundle((*kept.items(), *rest.values), rest.denied)
         return await self._ask(found, keys, fresh=fresh)
 
-    async def _ask(self, found: KeyProvider, keys: Sequence[CryptoKeyId], *, fresh: bool) -> Bundle:
+    async def _ask(
+        self, found: KeyProvider, keys: Sequence[CryptoKeyId], *, fresh: bool
+    ) -> KeyBundle:
         """Of the key servers themselves; ``keys`` are of one provider."""
         if not keys:
-            return Bundle((), {})
+            return KeyBundle((), {})
         provider = keys[0].provider_id
         if not fresh and self._contacts.just_failed(provider, self._knobs.request_timeout_s):
             return _all(keys, KeyUnavailableReason.CLUSTER_UNREACHABLE)
@@ -266,7 +268,7 @@ class Providers:
             (k, fetched.material[k.key_id]) for k in keys if k.key_id in fetched.material
         )
         self._kept.keep(values)
-        return Bundle(
+        return KeyBundle(
             values,
             {
                 k: fetched.missing.get(k.key_id, missing)
@@ -281,5 +283,5 @@ def _credentials_of(row: ProviderRow) -> tuple[object, ...]:
     return row.client, row.trusted, row.passwords
 
 
-def _all(keys: Sequence[CryptoKeyId], reason: KeyUnavailableReason) -> Bundle:
-    return Bundle((), dict.fromkeys(keys, reason))
+def _all(keys: Sequence[CryptoKeyId], reason: KeyUnavailableReason) -> KeyBundle:
+    return KeyBundle((), dict.fromkeys(keys, reason))

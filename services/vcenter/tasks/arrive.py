@@ -34,7 +34,7 @@ from protocol.messages.vcenter import (
     RelocationPrepared,
 )
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.hosts.relocated_vms import arrival, mark_arrived
@@ -51,7 +51,7 @@ _NO_SUCH_KEY: Final = KeyUnavailableReason.MISSING_IN_KMS
 
 
 async def prepare(
-    vc: VCenter, message: PrepareRelocation, caller: Caller, peer: NodeName
+    vc: VCenter, message: PrepareRelocation, caller: TaskCaller, peer: NodeName
 ) -> RelocationPrepared:
     """See the module's text. A refusal leaves nothing here. Runs in the VM's turn."""
     before = vc.inventory.relocations.get(message.vm)

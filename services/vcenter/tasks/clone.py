@@ -28,8 +28,8 @@ from protocol.messages.host import HostCloneVm, QueryVmConfig, TpmProvisionPolic
 from protocol.messages.vcenter import CloneVm, VmCloned
 from protocol.releases import Feature, has
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
-from services.vcenter.authorization.roles import Caller
-from services.vcenter.events import Draft
+from services.vcenter.authorization.roles import TaskCaller
+from services.vcenter.events import EventDraft
 from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
@@ -47,7 +47,7 @@ from services.vcenter.tasks.vtpm import certify
 from services.vcenter.vcenter import VCenter
 
 
-async def clone_vm(vc: VCenter, message: CloneVm, caller: Caller) -> VmCloned:
+async def clone_vm(vc: VCenter, message: CloneVm, caller: TaskCaller) -> VmCloned:
     """See the module's text. Runs in the clone's turn."""
     _policy(vc, message)
     names.VM.check(message.vm)
@@ -101,7 +101,7 @@ def _source(vc: VCenter, message: CloneVm) -> VmRow:
 
 
 async def _make(
-    vc: VCenter, message: CloneVm, source: VmRow, operation: OperationRow, caller: Caller
+    vc: VCenter, message: CloneVm, source: VmRow, operation: OperationRow, caller: TaskCaller
 ) -> VmCloned:
     runs, cluster = source.power is PowerState.ON, source.cluster
     target = vc.sessions.usable(operation.host or NodeName(""))
@@ -158,7 +158,7 @@ def _keys_in_common(vc: VCenter, source: VmRow, clone: VmSummary) -> list[Crypto
     ]
 
 
-async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: Caller) -> None:
+async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: TaskCaller) -> None:
     """Step 6. What fails leaves the clone where it was made, whole."""
     row, host = vc.vm(name), operation.host or NodeName("")
     if row.power is PowerState.OFF:
@@ -184,8 +184,8 @@ async def _certify(vc: VCenter, row: VmRow) -> None:
         await certify(vc, session, row, await session.ask(QueryVmConfig(vm=row.name)))
 
 
-def _clone_event(source: VmRow, made: VmRow) -> Draft:
-    return Draft(
+def _clone_event(source: VmRow, made: VmRow) -> EventDraft:
+    return EventDraft(
         event=EventTypeId.VM_CLONED,
         text=f"Virtual machine {source.name} was cloned to {made.name} on {made.host}",
         host=made.host,

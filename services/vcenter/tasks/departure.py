@@ -22,7 +22,7 @@ from protocol.messages.host import (
 )
 from protocol.messages.vcenter import EndRelocation, RelocationEnded
 from protocol.terms import PowerState
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
@@ -243,8 +243,8 @@ async def ask_peer(vc: VCenter, row: RelocationRow, message: Request[R]) -> R:
     return await vc.bus.request(row.peer, message, within_s=within_s)
 
 
-def _relocation_event(leaving: RelocationRow, row: VmRow) -> Draft:
-    return Draft(
+def _relocation_event(leaving: RelocationRow, row: VmRow) -> EventDraft:
+    return EventDraft(
         event=EventTypeId.VM_RELOCATED,
         text=f"Virtual machine {row.name} was relocated from {leaving.host} to vCenter "
         f"{leaving.peer}",
@@ -255,10 +255,10 @@ def _relocation_event(leaving: RelocationRow, row: VmRow) -> Draft:
     )
 
 
-def not_relocated(leaving: RelocationRow, why: ProductError | str) -> Draft:
+def not_relocated(leaving: RelocationRow, why: ProductError | str) -> EventDraft:
     """The event of a VM that stays."""
     keys = why.keys if isinstance(why, EncryptionKeyRequired) else ()
-    return Draft(
+    return EventDraft(
         event=EventTypeId.VM_RELOCATE_FAILED,
         text=f"Virtual machine {leaving.name} was not relocated from {leaving.host} to "
         f"vCenter {leaving.peer}: {why}",

@@ -18,7 +18,7 @@ from protocol.messages.host import Command, DisksOfVm, HostAddDisk, HostRemoveDi
 from protocol.messages.vcenter import AddDisk, RemoveDisk, VmDisks
 from protocol.terms import PowerState
 from services.vcenter import events
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
@@ -29,7 +29,7 @@ from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
-async def add_disk(vc: VCenter, message: AddDisk, caller: Caller) -> VmDisks:
+async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks:
     """See the module's text. Runs in the VM's turn."""
     before = await find_operation(vc, message.operation_id, OperationKind.ADD_DISK, message.vm)
     row = vc.vm(message.vm)

@@ -45,7 +45,7 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter import events
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.grants import end_grants, grant_keys
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
@@ -59,7 +59,7 @@ from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
-async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: Caller) -> VmEncrypted:
+async def encrypt_vm(vc: VCenter, message: EncryptVm, caller: TaskCaller) -> VmEncrypted:
     """See the module's text. Runs in the VM's turn.
 
     ``NotAvailable`` when the provider's type needs something that is not built.
@@ -144,7 +144,7 @@ async def find_operation(
 
 
 async def make_host_safe(
-    vc: VCenter, session: HostSession, provider: ProviderId, *, caller: Caller
+    vc: VCenter, session: HostSession, provider: ProviderId, *, caller: TaskCaller
 ) -> None:
     """HEM-01: the first encryption task on a host turns its encryption mode on.
 
@@ -204,7 +204,7 @@ class GivenKey:
                 vc.gathered.want(other.host)
 
 
-def modes_afterwards(vc: VCenter, session: HostSession, *, caller: Caller) -> list[Edit]:
+def modes_afterwards(vc: VCenter, session: HostSession, *, caller: TaskCaller) -> list[Edit]:
     """HEM-02: an encrypted VM in the cluster makes its other hosts safe too.
 
     Unless the user may not register hosts: then those that are off stay off, and get no key.
@@ -224,7 +224,7 @@ def modes_afterwards(vc: VCenter, session: HostSession, *, caller: Caller) -> li
 
 
 async def give_key_of_new_vm(
-    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: Caller
+    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: TaskCaller
 ) -> GivenKey:
     """As ``give_key``; none for an operation that names no provider. The key that an earlier try
     has made is in use again."""
@@ -236,7 +236,7 @@ async def give_key_of_new_vm(
 
 
 async def give_key(
-    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: Caller
+    vc: VCenter, session: HostSession, operation: OperationRow, *, caller: TaskCaller
 ) -> GivenKey:
     """Steps 2 and 3 for the operation, which names its provider: the host is safe and has the key.
 

@@ -29,7 +29,7 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import MigrateVm, ReconfigVm, VmRelocated
 from protocol.secret import KeyMaterial
 from protocol.terms import DrsBehavior, MigrateEncryption, NodeName, PowerState
-from services.vcenter.authorization.roles import SYSTEM, Caller
+from services.vcenter.authorization.roles import SYSTEM, TaskCaller
 from services.vcenter.client_info import stream_policy
 from services.vcenter.cluster_events import drs_migrated
 from services.vcenter.hosts.session import HostSession
@@ -39,7 +39,7 @@ from services.vcenter.tasks.encrypt import make_host_safe
 from services.vcenter.vcenter import VCenter
 
 
-async def migrate_vm(vc: VCenter, message: MigrateVm, caller: Caller) -> VmRelocated:
+async def migrate_vm(vc: VCenter, message: MigrateVm, caller: TaskCaller) -> VmRelocated:
     """See the module's text. Runs in the VM's turn."""
     row = vc.vm(message.vm)
     vc.check_settled(row.name)
@@ -74,7 +74,7 @@ async def reconfigure(vc: VCenter, message: ReconfigVm) -> VmRelocated:
 
 
 async def bring_keys(
-    vc: VCenter, session: HostSession, row: VmRow, *, caller: Caller, vouched: bool = False
+    vc: VCenter, session: HostSession, row: VmRow, *, caller: TaskCaller, vouched: bool = False
 ) -> None:
     """Step 2; ``EncryptionKeyRequired`` names what cannot be had. ``vouched``: another vCenter
     gives the keys to the host's cluster."""

@@ -20,7 +20,7 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import CryptoKeyId, DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.tables import VmRow
@@ -68,7 +68,7 @@ def _is_placed(vc: VCenter, row: VmRow) -> bool:
 
 
 async def _start(
-    vc: VCenter, row: VmRow, session: HostSession, told: Sequence[Draft] = ()
+    vc: VCenter, row: VmRow, session: HostSession, told: Sequence[EventDraft] = ()
 ) -> VmPowered:
     """Start it on its host; ``told``: the events of that."""
     if row.keys and row.power is PowerState.OFF:
@@ -84,7 +84,7 @@ async def start(
     session: HostSession,
     row: VmRow,
     command: HostPowerOnVm | HostRevertToSnapshot,
-    told: Sequence[Draft] = (),
+    told: Sequence[EventDraft] = (),
 ) -> VmSummary:
     """The host is asked to have the VM run, as it is or as it was; twice when a KDK was missing.
     ``told``: the events of that."""

@@ -28,7 +28,7 @@ from protocol.messages.host import HostDecryptVm, HostRecryptVm, QueryVmConfig, 
 from protocol.messages.vcenter import DecryptVm, RecryptVm, VmDecrypted, VmRecrypted
 from protocol.terms import CryptoKeyId, PowerState, ProviderId
 from services.vcenter import events
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.client_info import stream_policy
 from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
@@ -40,7 +40,7 @@ from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
 
-async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: Caller) -> VmRecrypted:
+async def recrypt_vm(vc: VCenter, message: RecryptVm, caller: TaskCaller) -> VmRecrypted:
     """See the module's text. ``EncryptionKeyRequired`` of a locked VM (REK-05)."""
     before = await find_operation(vc, message.operation_id, OperationKind.RECRYPT_VM, message.vm)
     row = vc.vm(message.vm)
@@ -202,7 +202,7 @@ async def _record(
 
 def _recrypt_event(
     row: VmRow, old: tuple[CryptoKeyId, ...], new: tuple[CryptoKeyId, ...]
-) -> events.Draft:
+) -> events.EventDraft:
     return events.vm_recrypted(row.name, row.host, old, new)
 
 
@@ -215,7 +215,7 @@ def _leaving(
     return (*release_keys(gone, hosts), *end_grants(row.name, gone))
 
 
-def _failure_event(row: VmRow, error: ProductError) -> events.Draft:
+def _failure_event(row: VmRow, error: ProductError) -> events.EventDraft:
     """REK-04: for want of room, or for another reason."""
     full = isinstance(error, DatastoreFault) and "space" in str(error).lower()
     return events.recrypt_failed(row.name, row.host, str(error), no_space=full)

@@ -24,7 +24,7 @@ from protocol.errors import (
 from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnregisterVm
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.grants import end_grants, grant_keys, keys_from_vcenter
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
@@ -34,7 +34,7 @@ from services.vcenter.tables import Table, VmRow
 from services.vcenter.vcenter import VCenter
 
 
-async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmRegistered:
+async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> VmRegistered:
     """REG-01: the VM is registered with its keys, or without them and locked."""
     names.VM.check(message.vm)
     vc.check_settled(message.vm)
@@ -70,7 +70,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: Caller) -> VmReg
     return VmRegistered(vm=vc.vm_info(vm.vm))
 
 
-async def _register_listed(vc: VCenter, row: VmRow, caller: Caller) -> None:
+async def _register_listed(vc: VCenter, row: VmRow, caller: TaskCaller) -> None:
     """A VM that a host lists and nobody has registered gets its keys by this (C28)."""
     if not vc.not_granted(row):
         return

@@ -15,7 +15,7 @@ from protocol.messages.host import HostCreateVm
 from protocol.messages.vcenter import CreateVm, VmCreated
 from protocol.terms import NodeName
 from services.vcenter import events
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
@@ -28,7 +28,7 @@ from services.vcenter.tasks.encrypt import (
 from services.vcenter.vcenter import VCenter
 
 
-async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated:
+async def create_vm(vc: VCenter, message: CreateVm, caller: TaskCaller) -> VmCreated:
     """See the module's text. Runs in the VM's turn."""
     names.VM.check(message.vm)
     before = await find_operation(vc, message.operation_id, OperationKind.CREATE_VM, message.vm)
@@ -55,7 +55,7 @@ async def create_vm(vc: VCenter, message: CreateVm, caller: Caller) -> VmCreated
 
 
 async def _make(
-    vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName, caller: Caller
+    vc: VCenter, message: CreateVm, operation: OperationRow, host: NodeName, caller: TaskCaller
 ) -> VmCreated:
     session, cluster = vc.sessions.usable(host), vc.host(host).cluster
     given = await give_key_of_new_vm(vc, session, operation, caller=caller)

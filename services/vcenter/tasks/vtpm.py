@@ -30,7 +30,7 @@ from protocol.messages.vcenter import AddVtpm, RemoveVtpm, VmReconfigured
 from protocol.terms import CryptoKeyId, PowerState
 from protocol.tpm.structures import PublicArea
 from services.vcenter import events
-from services.vcenter.authorization.roles import Caller
+from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.client_info import stream_policy
 from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
@@ -51,7 +51,7 @@ LEAST_HARDWARE: Final = 14
 """Virtual hardware version from which a VM may have a vTPM."""
 
 
-async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigured:
+async def add_vtpm(vc: VCenter, message: AddVtpm, caller: TaskCaller) -> VmReconfigured:
     """See the module's text. Runs in the VM's turn."""
     before = await find_operation(vc, message.operation_id, OperationKind.ADD_VTPM, message.vm)
     row = _require_powered_off(vc.vm(message.vm))
@@ -91,7 +91,7 @@ async def add_vtpm(vc: VCenter, message: AddVtpm, caller: Caller) -> VmReconfigu
 
 
 async def _with_a_key(
-    vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, caller: Caller
+    vc: VCenter, session: HostSession, row: VmRow, operation: OperationRow, caller: TaskCaller
 ) -> tuple[tuple[CryptoKeyId, ...], GivenKey]:
     """Steps 2 and 3 for a home that is not encrypted; the VM's keys afterwards."""
     if operation.key is not None:
@@ -139,7 +139,7 @@ async def certify(vc: VCenter, session: HostSession, row: VmRow, config: VmConfi
         await vc.inventory.commit(events=[failed])
 
 
-async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: Caller) -> VmReconfigured:
+async def remove_vtpm(vc: VCenter, message: RemoveVtpm, caller: TaskCaller) -> VmReconfigured:
     """VTPM-03. Runs in the VM's turn."""
     row = _require_powered_off(vc.vm(message.vm))
     if row.vtpm:

@@ -48,7 +48,7 @@ from protocol.trust import TrustAttestationStatus, TrustedConfiguration, Trusted
 from services.runtime.each import try_each
 from services.runtime.identity import load_signer, new_signer
 from services.runtime.ports import Ports
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
@@ -71,7 +71,7 @@ STS: Final = "sts"
 _TOPIC: Final = "trust"
 
 
-class Trust:
+class WorkloadTrust:
     """See the module's text. ``start`` first."""
 
     def __init__(
@@ -311,8 +311,8 @@ class Trust:
         if drafts or edits:
             await self._inventory.commit(*edits, events=drafts)
 
-    def _news(self, session: HostSession, row: HostRow) -> tuple[list[Draft], list[Edit]]:
-        drafts: list[Draft] = []
+    def _news(self, session: HostSession, row: HostRow) -> tuple[list[EventDraft], list[Edit]]:
+        drafts: list[EventDraft] = []
         edits: list[Edit] = []
         desired, view = self.configuration_for(row.name), view_of(session.summary)
         lacking = desired is not None and view is None

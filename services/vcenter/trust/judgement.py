@@ -22,7 +22,7 @@ from enum import IntEnum
 from protocol.messages.host import HostSummary, TrustedServiceState, TrustView
 from protocol.terms import NodeName, ProviderHealth, ProviderId
 from protocol.trust import TrustAttestationStatus, TrustedConfiguration, digest_of
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.trust import told
 
 NOT_CONFIGURED = "not configured: remediate its cluster"
@@ -75,7 +75,7 @@ def status_of(view: TrustView | None) -> TrustAttestationStatus | None:
 
 def attestation_news(
     host: NodeName, view: TrustView | None, before: str
-) -> tuple[str, Draft] | None:
+) -> tuple[str, EventDraft] | None:
     """What is to be told of a host of which ``before`` was told last, and its event; None when
     there is nothing new. A host that was never attested since it is known has nothing to unset."""
     status = status_of(view)
@@ -96,7 +96,7 @@ class Trouble(IntEnum):
 
 
 @dataclass(frozen=True)
-class Served:
+class ServiceHealth:
     """How a trusted provider is served; NONE: nobody knows."""
 
     health: ProviderHealth
@@ -104,36 +104,42 @@ class Served:
     details: tuple[str, ...] = ()
 
 
-def summarize_answers(provider: ProviderId, states: Iterable[TrustedServiceState]) -> Served:
+def summarize_answers(provider: ProviderId, states: Iterable[TrustedServiceState]) -> ServiceHealth:
     """By what hosts were answered that asked all services about this provider."""
     mine = [state for state in states if state.provider == provider]
     silent = [state.reason for state in mine if not state.answers]
     if mine and len(silent) == len(mine):
-        return Served(ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, tuple(dict.fromkeys(silent)))
+        return ServiceHealth(
+            ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, tuple(dict.fromkeys(silent))
+        )
     if silent:
-        return Served(ProviderHealth.WARNING, Trouble.UNHEALTHY, tuple(dict.fromkeys(silent)))
+        return ServiceHealth(
+            ProviderHealth.WARNING, Trouble.UNHEALTHY, tuple(dict.fromkeys(silent))
+        )
     bad = (ProviderHealth.WARNING, ProviderHealth.ERROR)
     if wrong := [state.reason for state in mine if state.health in bad]:
-        return Served(ProviderHealth.WARNING, Trouble.KMS_UNHEALTHY, tuple(dict.fromkeys(wrong)))
+        return ServiceHealth(
+            ProviderHealth.WARNING, Trouble.KMS_UNHEALTHY, tuple(dict.fromkeys(wrong))
+        )
     well = any(state.health is ProviderHealth.OK for state in mine)
-    return Served(ProviderHealth.OK if well else ProviderHealth.NONE)
+    return ServiceHealth(ProviderHealth.OK if well else ProviderHealth.NONE)
 
 
-def summarize_attestations(views: Iterable[TrustView]) -> Served:
+def summarize_attestations(views: Iterable[TrustView]) -> ServiceHealth:
     """By what hosts say of their attestation: services are silent, or refuse them."""
     seen = [_trouble_of(view) for view in views]
     if not seen:
-        return Served(ProviderHealth.NONE)
+        return ServiceHealth(ProviderHealth.NONE)
     bad = [why for why in seen if why]
     if not bad:
-        return Served(ProviderHealth.OK)
+        return ServiceHealth(ProviderHealth.OK)
     details = tuple(dict.fromkeys(bad))
     if len(bad) == len(seen):
-        return Served(ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, details)
-    return Served(ProviderHealth.WARNING, Trouble.UNHEALTHY, details)
+        return ServiceHealth(ProviderHealth.ERROR, Trouble.NOT_AVAILABLE, details)
+    return ServiceHealth(ProviderHealth.WARNING, Trouble.UNHEALTHY, details)
 
 
-def worse(one: Served, other: Served) -> Served:
+def worse(one: ServiceHealth, other: ServiceHealth) -> ServiceHealth:
     """The one with the worse trouble; without any, the one that is known."""
     if one.trouble is not None and other.trouble is not None:
         return one if one.trouble <= other.trouble else other

@@ -8,30 +8,30 @@ from typing import Final
 from protocol.events import EventTypeId
 from protocol.terms import ClusterName, NodeName, ProviderId
 from protocol.trust import TrustAttestationStatus
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 
 
-def not_configured(host: NodeName, cluster: ClusterName) -> Draft:
+def not_configured(host: NodeName, cluster: ClusterName) -> EventDraft:
     """A host of a trusted cluster without a configuration (HLT-03)."""
     text = f"Host {host} is in the trusted cluster {cluster} and is not configured: remediate it"
-    return Draft(event=EventTypeId.TA_HOST_NOT_CONFIGURED, text=text, host=host)
+    return EventDraft(event=EventTypeId.TA_HOST_NOT_CONFIGURED, text=text, host=host)
 
 
-def decommission(host: NodeName) -> Draft:
+def decommission(host: NodeName) -> EventDraft:
     """A host that keeps a configuration outside of a trusted cluster (HLT-03)."""
     text = f"Host {host} has a trusted configuration and is in no trusted cluster: decommission it"
-    return Draft(event=EventTypeId.TA_DECOMMISSION_HOST, text=text, host=host)
+    return EventDraft(event=EventTypeId.TA_DECOMMISSION_HOST, text=text, host=host)
 
 
-def certificate_changed(vcenter: NodeName) -> Draft:
+def certificate_changed(vcenter: NodeName) -> EventDraft:
     """The principal that a Trust Authority has imported is stale (HLT-05)."""
     text = f"The STS certificate of {vcenter} has changed: import its principal again, remediate"
-    return Draft(event=EventTypeId.TA_STS_CERTIFICATES_CHANGE, text=text)
+    return EventDraft(event=EventTypeId.TA_STS_CERTIFICATES_CHANGE, text=text)
 
 
 def attestation(
     host: NodeName, status: TrustAttestationStatus | None, messages: Sequence[str]
-) -> Draft:
+) -> EventDraft:
     """What a Trust Authority made of a host (ATT-05)."""
     why = f": {'; '.join(dict.fromkeys(messages))}" if messages else ""
     match status:
@@ -42,13 +42,13 @@ def attestation(
         case _:
             event = EventTypeId.TA_HOST_ATTEST_UNSET
             text = f"The attestation of host {host} is not known{why}"
-    return Draft(event=event, text=text, host=host)
+    return EventDraft(event=event, text=text, host=host)
 
 
-def provider(name: ProviderId, event: EventTypeId, details: Sequence[str]) -> Draft:
+def provider(name: ProviderId, event: EventTypeId, details: Sequence[str]) -> EventDraft:
     """Trouble of a trusted provider (HLT-06)."""
     text = f"The Trust Authority of key provider {name} {_HOW[event]}: {'; '.join(details)}"
-    return Draft(event=event, text=text, provider=name)
+    return EventDraft(event=event, text=text, provider=name)
 
 
 _HOW: Final = {

@@ -17,7 +17,7 @@ from protocol.releases import Feature, Release, has
 from protocol.terms import ManagementType, ProviderHealth, ProviderId
 from services.runtime.each import try_each
 from services.runtime.ports import Clock
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Inventory
@@ -25,7 +25,7 @@ from services.vcenter.knobs import VcenterNode
 from services.vcenter.ticker import Ticker
 from services.vcenter.trust import told
 from services.vcenter.trust.judgement import (
-    Served,
+    ServiceHealth,
     Trouble,
     summarize_answers,
     summarize_attestations,
@@ -40,7 +40,7 @@ _TELLS: Final = {
     Trouble.UNHEALTHY: EventTypeId.KMS_TA_CLUSTER_UNHEALTHY,
     Trouble.KMS_UNHEALTHY: EventTypeId.KMS_TA_KMS_UNHEALTHY,
 }
-_UNKNOWN: Final = Served(ProviderHealth.NONE)
+_UNKNOWN: Final = ServiceHealth(ProviderHealth.NONE)
 
 
 class TrustWatch:
@@ -59,8 +59,8 @@ class TrustWatch:
         self._node, self._clock = node, clock
         self._inventory, self._sessions = inventory, sessions
         self._ticker = Ticker(node, clock, "trust.health", node.knobs.kms_health_interval_s)
-        self._served: Mapping[ProviderId, Served] = {}
-        self._told: dict[ProviderId, Served] = {}
+        self._served: Mapping[ProviderId, ServiceHealth] = {}
+        self._told: dict[ProviderId, ServiceHealth] = {}
         self._rounds = 0
 
     def start(self) -> None:
@@ -72,13 +72,13 @@ class TrustWatch:
         """A host has told of trouble: see how far it goes."""
         self._ticker.tick_now()
 
-    def judge_provider(self, provider: ProviderId) -> Served:
+    def judge_provider(self, provider: ProviderId) -> ServiceHealth:
         """The worse of what was asked, and of what hosts report of their attestation."""
         views = (view_of(session.summary) for session in self._sessions.list_connected())
         by_reports = summarize_attestations(view for view in views if view is not None)
         return worse(self._served.get(provider, _UNKNOWN), by_reports)
 
-    def news(self) -> list[Draft]:
+    def news(self) -> list[EventDraft]:
         """Of each trusted provider, when its trouble becomes another one; none before 7.0 U2."""
         drafts = []
         for name in self._providers():

@@ -1,7 +1,7 @@
 """Fork servers that need not load anything first: forked from ``warm``.
 
-In place of ``services.runtime.forking.connection.Connection``, which starts another Python. How a
-fork server is started, and what memory it costs, is no part of this.
+Replaces ``services.runtime.forking.connection.ForkServerConnection``, which starts another Python.
+How a fork server is started, and what memory it costs, is not tested here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO, Any, NoReturn
 from lab.processes import preload as loading
 from services.runtime.forking import blocking, children, server
 from services.runtime.forking.child import be_seen_as
-from services.runtime.forking.connection import Connection, ForkFailed, Line
+from services.runtime.forking.connection import ForkFailed, ForkServerConnection, ForkServerSocket
 from services.runtime.forking.packets import MARK
 from services.runtime.forking.torn import descriptors
 from services.runtime.forking.withheld import withhold_memory
@@ -29,7 +29,7 @@ _LIMIT_S = 60.0
 _END_LIMIT_S = 5.0
 
 
-class WarmConnection(Line):
+class WarmConnection(ForkServerSocket):
     """The line to a fork server of ``warm`` at ``address``."""
 
     def __init__(
@@ -98,10 +98,10 @@ def use(address: str) -> None:
         env: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
         folder: Path | None = None,
-    ) -> Line:
+    ) -> ForkServerSocket:
         env = env or {}
         if any(name.startswith("PYTHON") for name in env):  # read at the start of Python only
-            return Connection(preload, env=env, log=log, folder=folder)
+            return ForkServerConnection(preload, env=env, log=log, folder=folder)
         return WarmConnection(address, preload, env, log, folder)
 
     _put(connected)
@@ -109,7 +109,7 @@ def use(address: str) -> None:
 
 def use_none() -> None:
     """From now on each fork server is another Python, as it is for people."""
-    _put(Connection)
+    _put(ForkServerConnection)
 
 
 def _put(connection: Any) -> None:

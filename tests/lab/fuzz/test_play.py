@@ -117,6 +117,7 @@ def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
     }
 
 
+@pytest.mark.slow
 def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) -> None:
     mix = msgspec.structs.replace(Mix(), until_s=120.0)
     for seed in (3, 11):
@@ -131,7 +132,7 @@ def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) ->
 
 @pytest.mark.parametrize(
     ("patch", "result"),
-    [("", CheckOutcome.PASS), ("tests.mutations.bugs.key_leaks", CheckOutcome.FAIL)],
+    [("", CheckOutcome.PASS), ("tests.mutations.bugs:key_leaks", CheckOutcome.FAIL)],
 )
 def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
     patch: str, result: CheckOutcome

@@ -21,7 +21,7 @@ from protocol.terms import NodeName
 from services.kms.commits import Commits
 from services.kms.config import KmsRole
 from services.kms.doors.kmip import door
-from services.kms.operations import QueryAudit
+from services.kms.operations import QueryAuditTrail
 from services.runtime.streams import TlsIdentity
 from tests.lab.kmip.tls import Party, answer, ask, served
 from tests.services.kms.kmip_rig import message, new_key, reason
@@ -60,7 +60,7 @@ async def test_who_may_not_ask_gets_no_room_for_a_large_message(tmp_path: Path) 
         await stream.write(large(900_000)[:20_000])
         [item] = (await answer(stream)).batch_item
         assert reason(item) is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
-        trail = await one.server.service.core.execute(one.local, QueryAudit())
+        trail = await one.server.service.core.execute(one.local, QueryAuditTrail())
         assert [row.operation for row in trail.records].count("Admit") == 2
 
 
@@ -117,6 +117,7 @@ async def _in_work(
     return asked, took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_a_message_in_work_is_answered_before_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool
@@ -126,6 +127,7 @@ async def test_a_message_in_work_is_answered_before_the_end(
     assert took >= 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_the_end_waits_for_no_message_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bench.kmip import disturb, key_reply, tag_batch
+from benchmarks.kmip import disturb, key_reply, tag_batch
 from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
@@ -37,11 +37,11 @@ from protocol.kmip.payloads import (
     LocateRequest,
     LocateResponse,
 )
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.config import KmsRole
 from services.kms.doors.kmip import door
 from services.kms.doors.kmip.messages import Messages
-from services.kms.operations import QueryAudit
+from services.kms.operations import QueryAuditTrail
 from services.runtime.real import streams as real
 from services.runtime.streams import Stream
 from tests.lab.kmip.tls import Party, answer, ask, fresh_key, served
@@ -112,7 +112,7 @@ async def test_a_revoked_one_is_told_so_at_once(tmp_path: Path) -> None:
             found = await refusal(open_one, LocateRequest())
             assert found is ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
             assert await open_one.read(1) == b""
-        trail = (await one.server.service.core.execute(one.local, QueryAudit())).records
+        trail = (await one.server.service.core.execute(one.local, QueryAuditTrail())).records
         tried = [(row.who, row.operation, row.result) for row in trail[-2:]]
         assert tried == [("kmip/app", "Admit", "Permission Denied")] * 2, "who tried is told"
         with pytest.raises(NotFound):
@@ -165,7 +165,7 @@ async def test_who_is_moved_is_elsewhere_over_the_connection_that_is_open(tmp_pa
     async with served(tmp_path, SERVER) as one:
         [identity] = one.admission.all()
         assert (identity.role, identity.scope) == (KmsRole.CLIENT, "a")
-        trail = await one.server.service.core.execute(one.local, QueryAudit())
+        trail = await one.server.service.core.execute(one.local, QueryAuditTrail())
         assert [row.operation for row in trail.records].count("Move Identity") == 3
 
 
@@ -193,21 +193,21 @@ async def test_the_table_outlives_the_server_and_is_in_the_trail(tmp_path: Path)
         [identity] = one.admission.all()
         assert (identity.name, identity.role, identity.scope) == ("app", KmsRole.CLIENT, "a")
         assert identity.revoked
-        trail = await one.server.service.core.execute(one.local, QueryAudit())
+        trail = await one.server.service.core.execute(one.local, QueryAuditTrail())
         rows = [(row.who, row.operation, row.key_id) for row in trail.records]
         assert rows == [("local/kms", "Trust", digest), ("local/kms", "Distrust", digest)]
 
 
 async def test_an_edited_table_is_not_served_from(server: Server) -> None:
     database, vault = server.service._database, server.service._vault
-    admission = Admission(server.service.core, vault)
+    admission = IdentityAdmission(server.service.core, vault)
     await admission.trust(OWNER, APP.certificate, KmsRole.CLIENT, "a")
     [(row,)] = server.platter.sql("SELECT row FROM identities")
     edited = row.replace(b"client", b"owner!")
     assert edited != row
     server.platter.sql("UPDATE identities SET row = ?", edited)
     with pytest.raises(CryptographicFailure, match="identity"):
-        await Admission(server.service.core, vault).load(database)
+        await IdentityAdmission(server.service.core, vault).load(database)
 
 
 async def test_a_node_without_connections_says_so(server: Server) -> None:
@@ -279,6 +279,7 @@ async def test_who_says_nothing_for_long_is_let_go(
             assert await stream.read(1) == b""
 
 
+@pytest.mark.slow
 async def test_who_takes_no_answer_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +328,7 @@ async def test_a_message_that_is_whole_and_wrong_leaves_the_connection(tmp_path:
         assert await made(stream)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     """Each is answered with a message, and the server goes on."""
     messages = Messages(server.service.core, cast(Any, server.clock))
@@ -345,6 +347,7 @@ async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     assert item.result_status is ResultStatus.SUCCESS
 
 
+@pytest.mark.slow
 async def test_a_thousand_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")

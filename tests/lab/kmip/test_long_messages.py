@@ -58,8 +58,8 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
 
 
 def test_what_is_long_is_told_by_its_items_and_their_keys() -> None:
-    assert not reading.is_long([operations.Locate()] * reading.SHORT)
-    assert reading.is_long([operations.Locate()] * (reading.SHORT + 1))
+    assert not reading.is_long([operations.LocateObjects()] * reading.SHORT)
+    assert reading.is_long([operations.LocateObjects()] * (reading.SHORT + 1))
     ids = tuple(KeyId(f"{number}") for number in range(reading.SHORT + 1))
     assert reading.is_long([operations.Get(unique_identifiers=ids)])
     assert not reading.is_long([operations.Get(unique_identifiers=ids[1:])])

@@ -16,7 +16,7 @@ from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
 from services.kms import store
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.anchor import AnchorKeeper
 from services.kms.config import KmsConfig, KmsRole
 from services.kms.operations import Create, Get
@@ -24,7 +24,7 @@ from services.kms.roots import passphrase
 from services.runtime.service import Halted
 from tests.lab.kmip.test_serve_struck import content
 
-OWNER = Caller("app", KmsRole.OWNER, "default")
+OWNER = KeyServerCaller("app", KmsRole.OWNER, "default")
 
 
 async def served(folder: Path, words: Path | None, key: KeyId | None = None) -> KeyId:
@@ -152,6 +152,7 @@ async def _dies(*_: Any) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", [RootKind.PASSPHRASE, RootKind.KEYFILE])
 @pytest.mark.parametrize("at", ["within", "behind"])
 async def test_an_end_at_any_moment_leaves_one_of_both(

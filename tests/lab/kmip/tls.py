@@ -22,8 +22,8 @@ from protocol.crypto.certificates import (
 from protocol.errors import ProductError
 from protocol.kmip.message import RequestMessage, ResponseMessage, decode_response, encode_request
 from protocol.secret import KeyMaterial
-from services.kms.access import Caller, caller_at
-from services.kms.admission import Admission
+from services.kms.access import KeyServerCaller, caller_at
+from services.kms.admission import IdentityAdmission
 from services.kms.config import KmsConfig
 from services.runtime.streams import Stream, TlsIdentity
 
@@ -68,13 +68,13 @@ class Served:
     """The server, and what it has refused in handshakes."""
 
     server: Alone
-    admission: Admission
+    admission: IdentityAdmission
     address: str
     party: Party
     refused: list[ProductError] = field(default_factory=list)
 
     @property
-    def local(self) -> Caller:
+    def local(self) -> KeyServerCaller:
         return caller_at(KmsConfig(), self.server.node.name, local=True)
 
     async def connect(self, who: Party) -> Stream:

@@ -16,7 +16,7 @@ from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
-from services.kms.config import Door
+from services.kms.config import ClientDoor
 
 pytestmark = pytest.mark.sim
 
@@ -31,7 +31,7 @@ def unheard(text: str, step: int, total: int) -> None:
 
 
 def played(
-    block: str, fault: str, *events: str, door: Door = Door.KMIP, **knobs: object
+    block: str, fault: str, *events: str, door: ClientDoor = ClientDoor.KMIP, **knobs: object
 ) -> tuple[CellRow, ...]:
     answer = matrix(
         (block,),
@@ -58,12 +58,13 @@ def seen(row: CellRow) -> dict[int, str]:
 @pytest.mark.parametrize("block", [Block.S11, Block.N0X, Block.T10])
 def test_every_key_server_of_a_staging_is_behind_the_door(block: Block) -> None:
     staging = Staging(block=block, fault=Fault.F1, boot=Boot.ORDERLY, events=(Event.E1,))
-    for door in Door:
+    for door in ClientDoor:
         made = topology_of(staging, TpmBackend.MODEL, door=door)
         servers = [spec for spec in made.nodes if spec.role is Role.KMS]
         assert servers and {spec.config.get("door", "bus") for spec in servers} == {door.value}
 
 
+@pytest.mark.slow
 def test_a_fetch_by_kmip_is_witnessed_by_the_key_servers() -> None:
     rows = played("S00", "F0", "E2", "E4", "E6")
     assert [(row.verdict, row.observed) for row in rows] == [
@@ -75,32 +76,39 @@ def test_a_fetch_by_kmip_is_witnessed_by_the_key_servers() -> None:
     assert len(told) >= 3 and all("keys were fetched by vCenter" in text for text in told)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_gone_at_its_servers_is_witnessed_by_them() -> None:
     [row] = played("S00", "F8", "E6")
     assert (row.verdict, row.observed) == ("agree", "LK")
     assert "has none that may be used" in next(iter(seen(row).values()))
 
 
+@pytest.mark.slow
 def test_a_provider_that_was_deleted_and_comes_back_is_trusted_again() -> None:
     rows = played("S00", "F7", "E4", "E9")
     assert [(row.verdict, row.observed) for row in rows] == [("agree", "LK"), ("agree", "NO")]
 
 
+@pytest.mark.slow
 def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
     """Letters are right, and the cause is another one: nobody has asked a key server."""
     found = []
-    for door in Door:
+    for door in ClientDoor:
         [row] = played("S00", "F0", "E4", door=door, vc_key_cache_s=3600)
         assert (row.verdict, row.observed) == ("disagree", row.expected)
         found.append(row.why.partition(": ")[2].partition(" ")[2])
     assert found == ["was pushed, and no key server was asked for it"] * 2
 
 
+@pytest.mark.slow
 def test_a_row_outside_of_the_grid_is_played_at_that_door() -> None:
-    answer = outside(("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=Door.KMIP)
+    answer = outside(
+        ("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=ClientDoor.KMIP
+    )
     assert (answer.door, answer.exit_code) == ("kmip", 0)
 
 
+@pytest.mark.slow
 def test_a_story_is_of_the_usual_door_unless_its_run_is_named() -> None:
     played("S00", "F0", "E3")
     again = story("S00", "F0", "E3", run="", report=unheard)

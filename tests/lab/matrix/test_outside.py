@@ -52,6 +52,7 @@ def test_there_are_twenty_and_each_has_plays() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["X03", "X11", "X19"])
 def test_a_row_agrees(name: str) -> None:
     found = played(name)[name]
@@ -79,7 +80,7 @@ def test_every_row_agrees() -> None:
     TURNED,
 )
 def test_what_breaks_its_subject_turns_a_row_red(row: str, bug: str, told: str) -> None:
-    found = played(row, patch=f"tests.mutations.bugs.{bug}")[row]
+    found = played(row, patch=f"tests.mutations.bugs:{bug}")[row]
     assert found.verdict is Agreement.DISAGREE
     assert any(told in cell.why for cell in found.cells), [cell.why for cell in found.cells]
 

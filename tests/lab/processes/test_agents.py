@@ -88,7 +88,7 @@ COPY = f"""
 import asyncio, gc, os, signal, sys
 from pathlib import Path
 from lab.processes.agents import Agents, begin, build_copied_server, log_of
-from services.runtime.forking.connection import Connection
+from services.runtime.forking.connection import ForkServerConnection
 from services.runtime.forking.copied import CopiedServer
 
 TARGETS = {TARGETS!r}
@@ -126,4 +126,4 @@ def test_agents_are_forked_by_a_copy_of_their_owner_and_later_by_a_server_of_the
         [sys.executable, "-c", COPY, str(tmp_path)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["True True", "True", "True", "Connection True"]
+    assert done.stdout.splitlines() == ["True True", "True", "True", "ForkServerConnection True"]

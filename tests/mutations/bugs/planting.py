@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 planted: Final[list[str]] = []
 """What was replaced in this process, in order: ``owner.name``."""
@@ -19,3 +21,20 @@ def plant(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         raise AttributeError(f"{owner!r} defines no {name}: the mutation hits nothing")
     setattr(owner, name, make(vars(owner)[name]))
     planted.append(f"{owner.__name__}.{name}")
+
+
+def replaces(owner: Any, name: str) -> Callable[[F], F]:
+    """Decorate the function that is called in the place of ``owner.name``; what it replaces is
+    its first argument."""
+
+    def apply(function: F) -> F:
+        def make(original: Any) -> Any:
+            def call(*given: Any, **named: Any) -> Any:
+                return function(original, *given, **named)
+
+            return call
+
+        plant(owner, name, make)
+        return function
+
+    return apply

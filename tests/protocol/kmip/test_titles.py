@@ -46,7 +46,9 @@ def test_our_own_words_are_these_titles() -> None:
     later = terms.ResultReason.WRONG_KEY_LIFECYCLE_STATE
     assert [reason for reason, code in REASONS.items() if code.title != reason.value] == [later]
     known = {code.title for code in Operation}
-    assert {one.value for one in operations.Operation if one.name in Operation.__members__} <= known
+    assert {
+        one.value for one in operations.CoreOperation if one.name in Operation.__members__
+    } <= known
     assert {code.title for code in State} == {state.value for state in terms.KmipState}
     codes = {code.title for code in RevocationReasonCode}
     assert {reason.value for reason in terms.RevocationReason} <= codes

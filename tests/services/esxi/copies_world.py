@@ -21,7 +21,7 @@ from services.esxi.vms.memory import GuestMemory, pack_memory
 from services.esxi.vms.nvram import decrypt_nvram, nvram_file
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm, vmx_file
 from services.esxi.vms.vtpm_commands import read_counter
-from services.runtime.virtual_tpm import GuestTpm
+from services.runtime.virtual_tpm import VirtualTpmCommands
 from tests.services.esxi.rig import A, B, Rig, material
 
 FRESH = b"a run that nobody has seen"
@@ -136,7 +136,7 @@ def counter_of(rig: Rig, vm: VmName, node: NodeName) -> int:
     data = bytes(rig.array.folders[vm][nvram_file(vm, config.vtpm.serial)])
     state, _ = decrypt_nvram(vm, config.vtpm.ek, data, home)
 
-    def started(tpm: GuestTpm) -> int:
+    def started(tpm: VirtualTpmCommands) -> int:
         tpm.power_on()
         return read_counter(tpm)
 

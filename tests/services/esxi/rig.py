@@ -51,7 +51,7 @@ from services.esxi.config import esxi_config
 from services.esxi.host import Host
 from services.esxi.service import EsxiService
 from services.knobs import knobs_of
-from services.runtime.bus import Incoming
+from services.runtime.bus import IncomingRequest
 from services.runtime.node import Recipe
 from services.runtime.service import Peer, Service, serves
 from services.runtime.session import SessionCommands
@@ -262,7 +262,7 @@ class Rig(SimRig):
             within_s = last_within_s if place == len(messages) - 1 else 60.0
             deadline = self.loop.time() + within_s
             respond = partial(outcomes.__setitem__, place)
-            runner.accept(Incoming(sent, of, deadline, "", respond))
+            runner.accept(IncomingRequest(sent, of, deadline, "", respond))
 
     # ---- looking ------------------------------------------------------------------------------
 

@@ -54,12 +54,23 @@ from protocol.messages.host.vsan import (
 )
 from protocol.terms import NodeName, VmName
 from protocol.tpm.structures import PCR_ATTESTED, Credential
-from services.esxi.access import MessageKind, Permission, Relation, Relations, kind_of, permission
+from services.esxi.access import (
+    MessageKind,
+    Relation,
+    RelationPermission,
+    Relations,
+    kind_of,
+    permission,
+)
 from tests.services.esxi.rig import HOST_KEY
 
 VC, PEER, KPS, OTHER = (NodeName(name) for name in ("vcenter", "esxi-002", "kps-1", "esxi-099"))
 RELATIONS = Relations(VC, cluster_peers=frozenset({PEER}), trust_authority=frozenset({KPS}))
-ALLOWED, IN_SESSION, REFUSED = Permission.ALLOWED, Permission.IN_SESSION, Permission.REFUSED
+ALLOWED, IN_SESSION, REFUSED = (
+    RelationPermission.ALLOWED,
+    RelationPermission.IN_SESSION,
+    RelationPermission.REFUSED,
+)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,9 @@ def test_nobody_else_has_a_message_for_a_host_yet(relation: Relation) -> None:
 def test_what_belongs_to_a_migration_is_judged_by_it() -> None:
     """MOB-03: vCenter has named the one host that may speak in it, and no list of hosts has."""
     hosts = (Relation.CLUSTER_PEER, Relation.STRANGER)
-    assert {permission(MessageKind.MIGRATION, of) for of in hosts} == {Permission.AS_ANNOUNCED}
+    assert {permission(MessageKind.MIGRATION, of) for of in hosts} == {
+        RelationPermission.AS_ANNOUNCED
+    }
     assert permission(MessageKind.MIGRATION, Relation.TRUST_AUTHORITY) is REFUSED
 
 

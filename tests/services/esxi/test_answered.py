@@ -12,7 +12,7 @@ import pytest
 from protocol.errors import ProductError
 from protocol.messages.host import Command, GetCryptoKeyStatus, HostCreateVm
 from protocol.terms import VmName
-from services.runtime.bus import Incoming
+from services.runtime.bus import IncomingRequest
 from services.runtime.incarnation import WayDown
 from services.runtime.service import Peer
 from tests.services.esxi.rig import VCENTER, A, Rig, add, key
@@ -61,7 +61,7 @@ def test_what_a_host_answered_survives_a_loss_of_power_behind_the_answer(keeper:
         for name, message in BURST:
             deadline = rig.loop.time() + 60.0
             stamped = session.stamp(message)
-            machine.runner.accept(Incoming(stamped, peer, deadline, "", respond(name)))
+            machine.runner.accept(IncomingRequest(stamped, peer, deadline, "", respond(name)))
             await asyncio.sleep(0.0002)
         await enough.wait()
         await machine.power_off(WayDown.POWER_LOSS)

@@ -17,7 +17,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, VmName
 from services.esxi.configuration.archive import FILE, Archive
 from services.esxi.configuration.image import pack, read_protection, unpack
 from services.esxi.configuration.sealing import create_unprotected_key
-from services.esxi.configuration.sections import Configuration, Section, merge_sections
+from services.esxi.configuration.sections import Configuration, ConfigurationSection, merge_sections
 from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.screens import SCREEN_B
 from services.runtime.incarnation import Incarnation
@@ -82,10 +82,10 @@ def test_another_key_or_one_flipped_bit_opens_nothing() -> None:
 
 def test_sections_are_saved_apart() -> None:
     base = Configuration()
-    vms = merge_sections(base, FULL, Section.VMS)
+    vms = merge_sections(base, FULL, ConfigurationSection.VMS)
     assert (vms.vms, vms.store, vms.persistence) == (FULL.vms, StoredKeys(), False)
-    assert merge_sections(base, FULL, Section.ALL) == FULL
-    assert merge_sections(FULL, FULL, Section.ALL) is FULL
+    assert merge_sections(base, FULL, ConfigurationSection.ALL) == FULL
+    assert merge_sections(FULL, FULL, ConfigurationSection.ALL) is FULL
 
 
 def test_saves_in_flight_share_the_next_write(rig: Rig) -> None:
@@ -98,7 +98,7 @@ def test_saves_in_flight_share_the_next_write(rig: Rig) -> None:
 
     async def save_one(name: str) -> None:
         archive.change(vms=(*archive.now.vms, VmName(name)))
-        await archive.save(Section.VMS)
+        await archive.save(ConfigurationSection.VMS)
 
     async def all_at_once() -> None:
         async with asyncio.TaskGroup() as group:
@@ -223,13 +223,13 @@ class Failing:
 @pytest.mark.parametrize(
     ("sections", "calls"),
     [
-        (Section.VMS, ("append", "sync")),
-        (Section.ALL, ("write", "sync", "replace", "sync_folder")),
+        (ConfigurationSection.VMS, ("append", "sync")),
+        (ConfigurationSection.ALL, ("write", "sync", "replace", "sync_folder")),
     ],
 )
 @pytest.mark.parametrize("nth", range(1, 6))
 def test_every_failing_disk_call_is_told_and_made_up_for(
-    rig: Rig, nth: int, sections: Section, calls: tuple[str, ...]
+    rig: Rig, nth: int, sections: ConfigurationSection, calls: tuple[str, ...]
 ) -> None:
     """The save fails, the next one succeeds; behind the last call there is none that could."""
     rig.up()
@@ -242,7 +242,9 @@ def test_every_failing_disk_call_is_told_and_made_up_for(
         archive = Archive(disk, rng(), protection, config_key, Configuration())
         await archive.save()
         archive.change(vms=(VmName("vm-1"),))
-        await archive.save(Section.VMS)  # behind the first piece, so that ALL writes anew
+        await archive.save(
+            ConfigurationSection.VMS
+        )  # behind the first piece, so that ALL writes anew
         archive._disk = Failing(disk, nth)  # type: ignore[assignment]
         archive.change(vms=(VmName("vm-1"), VmName("vm-2")))
         failed = False
@@ -251,7 +253,7 @@ def test_every_failing_disk_call_is_told_and_made_up_for(
         except SaveFailed:
             failed = True
         assert failed == archive.dirty
-        await archive.save(Section.NOTHING)
+        await archive.save(ConfigurationSection.NOTHING)
         assert not archive.dirty
         return failed, unpack(await disk.read("bootbank/state.tgz"), config_key).configuration
 
@@ -273,8 +275,8 @@ def test_what_a_cancelled_save_was_to_write_is_written_by_the_next(rig: Rig) -> 
         archive.change(persistence=True)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
-                await archive.save(Section.PERSISTENCE)
-        await archive.save(Section.NOTHING)
+                await archive.save(ConfigurationSection.PERSISTENCE)
+        await archive.save(ConfigurationSection.NOTHING)
         return unpack(await disk.read("bootbank/state.tgz"), config_key).configuration
 
     assert rig.run(story()).persistence
@@ -320,15 +322,15 @@ def test_what_a_boot_found_and_could_not_sync_is_written_anew(rig: Rig) -> None:
         before.change(vms=(VmName("vm-1"),))
         before._disk = Failing(disk, 2)  # type: ignore[assignment]
         with pytest.raises(SaveFailed):
-            await before.save(Section.VMS)  # it is behind the file, and not synced
+            await before.save(ConfigurationSection.VMS)  # it is behind the file, and not synced
         found = unpack(await disk.read(FILE), config_key)
         archive = Archive.reopen(disk, rng(), protection, config_key, found)
         archive._disk = Failing(disk, 2)  # type: ignore[assignment]
         with pytest.raises(SaveFailed):
-            await archive.save(Section.NOTHING)
+            await archive.save(ConfigurationSection.NOTHING)
         store.on_disk.lose(FILE)
         assert archive.dirty
-        await archive.save(Section.NOTHING)
+        await archive.save(ConfigurationSection.NOTHING)
         return unpack(store.on_disk.after_power_loss().read(FILE), config_key).configuration
 
     assert rig.run(story()).vms == (VmName("vm-1"),)

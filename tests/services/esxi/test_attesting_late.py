@@ -11,7 +11,7 @@ from protocol.errors import TimedOut
 from protocol.terms import NodeName
 from protocol.trust import ServiceRecord, TrustedConfiguration
 from services.esxi.providers.trusted.attesting import attest
-from services.esxi.providers.trusted.state import Outcome, TrustState
+from services.esxi.providers.trusted.state import AttestationOutcome, TrustState
 
 SERVICE = ServiceRecord(node=NodeName("attestation-1"), trusted_ca=(), group="g")
 CONFIGURATION = TrustedConfiguration(revision="1", attestation_services=(SERVICE,))
@@ -40,5 +40,5 @@ async def test_only_services_of_the_configuration_of_now_are_told_of(
             knobs=SimpleNamespace(trust_timeout_s=5), record=lambda *given, **more: None
         ),
     )
-    assert await attest(host, ("g",)) is Outcome.UNREACHABLE
+    assert await attest(host, ("g",)) is AttestationOutcome.UNREACHABLE
     assert [*host.trust.reports] == told

@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ProtectionMode
 from services.esxi import esxcli
-from services.esxi.esxcli_output import Formatter, Output, Record, one, render
+from services.esxi.esxcli_output import Formatter, Output, OutputRecord, one, render
 from tests.services.esxi.rig import VM, Rig
 
 GROUPS = r"(\d{6}-){15}\d{6}"
@@ -26,7 +26,7 @@ BOTH = (
 def test_exact_texts() -> None:
     assert render(one("X", *BOTH), None) == "   Drtm Enabled: false\n   Tpm Present: true"
     identity = "{2DDD5424-7F3F-406A-8DA8-D62630F6C8BC}"
-    key = Record((("Recovery ID", identity), ("Key", "478269-039194")))
+    key = OutputRecord((("Recovery ID", identity), ("Key", "478269-039194")))
     assert render(Output("RecoveryKey", (key,), listed=True, table=True), None).splitlines() == [
         "Recovery ID                             Key",
         "--------------------------------------  ---",
@@ -50,13 +50,13 @@ def test_exact_texts() -> None:
     ],
 )
 def test_forms(formatter: Formatter, listed: bool, text: str) -> None:
-    first = Record((("B C", "x y"), ("A", 1)), title="t")
-    records = (first, Record((("B C", "a,b"), ("A", True)))) if listed else (first,)
+    first = OutputRecord((("B C", "x y"), ("A", 1)), title="t")
+    records = (first, OutputRecord((("B C", "a,b"), ("A", True)))) if listed else (first,)
     assert render(Output("X", records, listed=listed), formatter) == text
 
 
 def test_xml_can_be_read() -> None:
-    record = Record((("B C", "<&>"), ("A", False)))
+    record = OutputRecord((("B C", "<&>"), ("A", False)))
     text = render(Output("X", (record,), listed=True), Formatter.XML)
     root = ElementTree.fromstring(text)  # noqa: S314 - our own
     space = "{http://www.vmware.com/Products/ESX/5.0/esxcli/}"
@@ -109,13 +109,13 @@ def test_xml_can_be_read() -> None:
     ],
 )
 def test_parsing(line: str, command: object) -> None:
-    assert esxcli.parse(line.split()) == esxcli.Line(command)  # type: ignore[arg-type]
+    assert esxcli.parse(line.split()) == esxcli.EsxcliCommandLine(command)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("line", ["--formatter=csv", "--formatter csv", "esxcli --formatter=csv"])
 def test_a_formatter_stands_before_the_namespace(line: str) -> None:
     words = [*line.split(), "hardware", "trustedboot", "get"]
-    assert esxcli.parse(words) == esxcli.Line(esxcli.TrustedBootGet(), Formatter.CSV)
+    assert esxcli.parse(words) == esxcli.EsxcliCommandLine(esxcli.TrustedBootGet(), Formatter.CSV)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from protocol.terms import (
 )
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.vms.vm import RegisteredVm
-from services.esxi.vms.vmx import VmConfig, VmDisk, WrappedDek
+from services.esxi.vms.vmx import DiskConfig, VmConfig, WrappedDek
 from tests.services.esxi.rig import A, Rig, add, key
 
 VMS, KEYS = 400, 1500
@@ -58,7 +58,7 @@ def with_many_vms(rig: Rig) -> list[VmName]:
     names = [VmName(f"vm-{number:04d}") for number in range(VMS)]
     for number in reversed(range(VMS)):
         home, disk = WrappedDek(long_key(number), b"w"), WrappedDek(long_key(number + VMS), b"w")
-        config = VmConfig(vm=names[number], home=home, disks=(VmDisk(blocks=1, dek=disk),))
+        config = VmConfig(vm=names[number], home=home, disks=(DiskConfig(blocks=1, dek=disk),))
         host.vms[names[number]] = RegisteredVm(names[number], config)
     return names
 

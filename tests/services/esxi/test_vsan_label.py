@@ -15,7 +15,7 @@ from services.esxi.vsan.encryption import DiskStep, step_of
 from services.esxi.vsan.label import (
     DiskImage,
     Label,
-    Placed,
+    PlacedComponent,
     contents,
     reencrypt_disk,
     unpack_disk,
@@ -30,12 +30,12 @@ KEY = CryptoKeyId(KeyId("kek"), ProviderId("p"))
 DEK, NEXT = KeyMaterial(bytes(range(DEK_SIZE))), KeyMaterial(bytes(range(1, DEK_SIZE + 1)))
 
 
-def replica(name: str) -> Placed:
-    return Placed(object=name, kind=ComponentKind.REPLICA)
+def replica(name: str) -> PlacedComponent:
+    return PlacedComponent(object=name, kind=ComponentKind.REPLICA)
 
 
-def witness(name: str) -> Placed:
-    return Placed(object=name, kind=ComponentKind.WITNESS)
+def witness(name: str) -> PlacedComponent:
+    return PlacedComponent(object=name, kind=ComponentKind.WITNESS)
 
 
 class Bytes:

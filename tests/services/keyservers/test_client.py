@@ -24,7 +24,7 @@ from protocol.kmip.message import RequestItem, ResponseItem
 from protocol.kmip.payloads import ActivateRequest
 from protocol.messages import kms as m
 from protocol.terms import KeyId, KmipState, NodeName
-from services.keyservers.address import Bus, Kmip, parse
+from services.keyservers.address import BusAddress, Kmip, parse
 from services.keyservers.client import AT_ONCE, KeyServers
 from services.runtime import ports
 from services.runtime.streams import Streams
@@ -69,7 +69,7 @@ def create(**more: Any) -> m.CreateKey:
 
 async def test_what_is_at_the_bus_is_asked_there(servers: KeyServers, bus: NoBus) -> None:
     message = m.DiscoverVersions()
-    answer: object = await servers.request(Bus(NodeName("kms")), message, within_s=5)
+    answer: object = await servers.request(BusAddress(NodeName("kms")), message, within_s=5)
     assert answer == "an answer"
     assert bus.asked == [("kms", message)]
 
@@ -282,7 +282,7 @@ async def test_what_no_kmip_client_asks_is_not_available(servers: KeyServers) ->
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("bus:kms-1", Bus(NodeName("kms-1"))),
+        ("bus:kms-1", BusAddress(NodeName("kms-1"))),
         ("kmip://kms-1", Kmip("kms-1")),
         ("kmip://keys.example:5696/", Kmip("keys.example", 5696)),
         ("kmip://[::1]:5696", Kmip("::1", 5696)),

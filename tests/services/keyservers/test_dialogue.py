@@ -12,7 +12,7 @@ from protocol.kmip import dialect
 from protocol.kmip.enums import ResultReason, State
 from protocol.kmip.message import RequestItem, ResponseItem
 from services.keyservers.dialogue import IDLE_S, Dialogue
-from services.keyservers.session import Step
+from services.keyservers.session import SessionStep
 from services.runtime.ports import Clock
 from tests.services.keyservers.scripted import QuickClock, ScriptedServer, value_of
 
@@ -20,7 +20,7 @@ PRODUCT = [(name, "vSphere") for name in dialect.PRODUCT]
 DV = "DiscoverVersions"
 
 
-def talk(server: ScriptedServer, steps: list[Step], *, pooled: bool = False) -> Dialogue:
+def talk(server: ScriptedServer, steps: list[SessionStep], *, pooled: bool = False) -> Dialogue:
     return Dialogue(
         server.connect,
         cast(Clock, QuickClock()),
@@ -36,17 +36,17 @@ def server() -> ScriptedServer:
 
 
 @pytest.fixture
-def steps() -> list[Step]:
+def steps() -> list[SessionStep]:
     return []
 
 
 @pytest.fixture
-def vcenter(server: ScriptedServer, steps: list[Step]) -> Dialogue:
+def vcenter(server: ScriptedServer, steps: list[SessionStep]) -> Dialogue:
     return talk(server, steps)
 
 
 async def test_a_key_takes_four_connections_and_sixteen_messages(
-    server: ScriptedServer, steps: list[Step], vcenter: Dialogue
+    server: ScriptedServer, steps: list[SessionStep], vcenter: Dialogue
 ) -> None:
     uid = await vcenter.create()
     assert await vcenter.tag(uid, PRODUCT)
@@ -88,7 +88,7 @@ async def test_an_active_key_is_not_activated_again(
 
 @pytest.mark.parametrize("no", ["AddAttribute", "GetAttributes"])
 async def test_tags_that_are_refused_are_forgiven(
-    server: ScriptedServer, steps: list[Step], vcenter: Dialogue, no: str
+    server: ScriptedServer, steps: list[SessionStep], vcenter: Dialogue, no: str
 ) -> None:
     """PyKMIP's server knows no Add Attribute, and vCenter uses it all the same."""
     uid = await vcenter.create()
@@ -111,7 +111,7 @@ async def test_what_use_needs_is_not_forgiven(
 
 
 async def test_a_key_of_another_length_is_not_used(
-    server: ScriptedServer, steps: list[Step], vcenter: Dialogue
+    server: ScriptedServer, steps: list[SessionStep], vcenter: Dialogue
 ) -> None:
     server.keys["k"], server.key_size = State.ACTIVE, 16
     with pytest.raises(GeneralFailure, match="256 bits"):
@@ -130,7 +130,7 @@ async def test_a_key_of_another_length_is_not_used(
 )
 async def test_a_server_that_does_not_answer_is_one_error(
     server: ScriptedServer,
-    steps: list[Step],
+    steps: list[SessionStep],
     vcenter: Dialogue,
     trouble: str,
     error: type[ProductError],
@@ -143,7 +143,7 @@ async def test_a_server_that_does_not_answer_is_one_error(
     assert server.open == 0
 
 
-async def test_pooled_keeps_a_connection(server: ScriptedServer, steps: list[Step]) -> None:
+async def test_pooled_keeps_a_connection(server: ScriptedServer, steps: list[SessionStep]) -> None:
     vcenter = talk(server, steps, pooled=True)
     uid = await vcenter.create()
     await vcenter.tag(uid, PRODUCT)
@@ -156,7 +156,7 @@ async def test_pooled_keeps_a_connection(server: ScriptedServer, steps: list[Ste
 
 
 async def test_a_connection_that_failed_is_not_kept(
-    server: ScriptedServer, steps: list[Step]
+    server: ScriptedServer, steps: list[SessionStep]
 ) -> None:
     vcenter = talk(server, steps, pooled=True)
     with pytest.raises(dialect.OperationFailed):
@@ -167,7 +167,7 @@ async def test_a_connection_that_failed_is_not_kept(
 
 
 async def test_a_connection_that_was_idle_for_long_is_not_used(
-    server: ScriptedServer, steps: list[Step], monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, steps: list[SessionStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vcenter = talk(server, steps, pooled=True)
     await vcenter.create()
@@ -190,7 +190,7 @@ async def test_an_answer_about_another_key_is_none(
 
 
 async def test_a_kept_connection_that_the_server_has_ended_is_made_anew(
-    server: ScriptedServer, steps: list[Step]
+    server: ScriptedServer, steps: list[SessionStep]
 ) -> None:
     """A server that was restarted answers: it is not one that is down."""
     vcenter = talk(server, steps, pooled=True)
@@ -202,7 +202,7 @@ async def test_a_kept_connection_that_the_server_has_ended_is_made_anew(
 
 
 async def test_a_connection_that_breaks_in_use_is_not_made_anew(
-    server: ScriptedServer, steps: list[Step], monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, steps: list[SessionStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vcenter = talk(server, steps, pooled=True)
     uid = await vcenter.create()
@@ -219,7 +219,7 @@ async def test_a_connection_that_breaks_in_use_is_not_made_anew(
 
 
 async def test_what_is_closed_keeps_no_connection(
-    server: ScriptedServer, steps: list[Step]
+    server: ScriptedServer, steps: list[SessionStep]
 ) -> None:
     """One that was in use when the dialogue was closed is not kept afterwards."""
     vcenter = talk(server, steps, pooled=True)

@@ -7,29 +7,29 @@ from typing import Any, TypeVar
 from protocol.attributes import Attribute, ObjectName, Value
 from protocol.messages.kms import QueryAudit
 from protocol.terms import KeyId
-from services.kms.access import Caller
-from services.kms.attribute_operations import AddAttribute
+from services.kms.access import KeyServerCaller
+from services.kms.attribute_operations import AddObjectAttribute
 from services.kms.batching import Continuation, Item
 from services.kms.config import KmsRole
-from services.kms.operations import Create, GetAttributes, Request, Response
+from services.kms.operations import CoreRequest, Create, GetObjectAttributes, Response
 from tests.services.kms.ports import LOCAL, Server
 
 R = TypeVar("R", bound=Response)
 
-OWNER = Caller("app", KmsRole.OWNER, "default")
-STRANGER = Caller("app-b", KmsRole.OWNER, "b")
+OWNER = KeyServerCaller("app", KmsRole.OWNER, "default")
+STRANGER = KeyServerCaller("app-b", KmsRole.OWNER, "b")
 
 
-async def do(server: Server, request: Request[R], caller: Caller = OWNER) -> R:
+async def do(server: Server, request: CoreRequest[R], caller: KeyServerCaller = OWNER) -> R:
     """One operation; raises its refusal."""
     return await server.service.core.execute(caller, request)
 
 
 async def items(
     server: Server,
-    *requests: Request[Any],
+    *requests: CoreRequest[Any],
     option: Continuation = Continuation.STOP,
-    caller: Caller = OWNER,
+    caller: KeyServerCaller = OWNER,
 ) -> tuple[Item, ...]:
     """A message of items; what came of each that was begun."""
     return await server.service.core.process(caller, requests, option)
@@ -39,20 +39,22 @@ def named(value: str) -> Attribute:
     return Attribute(name="Name", value=ObjectName(value=value))
 
 
-async def made(server: Server, *attributes: Attribute, caller: Caller = OWNER) -> KeyId:
+async def made(server: Server, *attributes: Attribute, caller: KeyServerCaller = OWNER) -> KeyId:
     """A new key with these attributes."""
     created = await do(server, Create(attributes=attributes), caller)
     return created.unique_identifier
 
 
 async def add(server: Server, key_id: KeyId, name: str, value: Value) -> Attribute:
-    request = AddAttribute(unique_identifier=key_id, attribute=Attribute(name=name, value=value))
+    request = AddObjectAttribute(
+        unique_identifier=key_id, attribute=Attribute(name=name, value=value)
+    )
     return (await do(server, request)).attribute
 
 
 async def values(server: Server, key_id: KeyId, *names: str) -> list[tuple[str, int, Value]]:
     """Attributes of a key as (name, index, value), those of these names or all."""
-    request = GetAttributes(unique_identifiers=(key_id,), names=names)
+    request = GetObjectAttributes(unique_identifiers=(key_id,), names=names)
     [found] = (await do(server, request)).objects
     return [(one.name, one.index, one.value) for one in found.attributes]
 

@@ -19,7 +19,7 @@ from protocol.kmip.message import (
 )
 from protocol.kmip.payloads import PAYLOADS, CreateRequest, CreateResponse
 from protocol.kmip.structures import ProtocolVersion
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.doors.kmip.messages import Messages
 from tests.services.kms.core_rig import OWNER
 from tests.services.kms.ports import Server
@@ -68,7 +68,7 @@ def message(*payloads: Fields | RequestItem, minor: int = 4, **header: Any) -> R
 class Client:
     """Asks a server as ``caller``, in version 1.``minor``."""
 
-    def __init__(self, server: Server, caller: Caller = OWNER, minor: int = 4) -> None:
+    def __init__(self, server: Server, caller: KeyServerCaller = OWNER, minor: int = 4) -> None:
         self._messages = Messages(server.service.core, cast(Any, server.clock))
         self.caller, self.minor = caller, minor
 

@@ -26,7 +26,7 @@ from services.kms.service import KmsService
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs
-from services.runtime.sql import Transaction, Writer
+from services.runtime.sql import SqlWriter, Transaction
 from tests.services.kms.memory import in_memory
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class SqliteDatabase:
 
     def __init__(self, connection: sqlite3.Connection, life: Incarnation) -> None:
         self._life = life
-        self._writer = Writer(connection, life, _never, _never)
+        self._writer = SqlWriter(connection, life, _never, _never)
         self.commits = 0
         self.crash_at_commit = 0  # end the life right after that many commits
 

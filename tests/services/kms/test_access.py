@@ -23,9 +23,9 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms.access import Caller, caller_at
+from services.kms.access import KeyServerCaller, caller_at
 from services.kms.config import Grant, KmsConfig, KmsRole, kms_config
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, OTHER, STRANGER, VCENTER, Server
 
@@ -200,8 +200,8 @@ async def test_refusals_are_written_down_and_read_by_scope(server: Server) -> No
     assert told((await server.ask(QueryAudit(), OPERATOR)).rows) == in_scope
 
 
-def row_in(scope: str) -> KeyRow:
-    return KeyRow(
+def row_in(scope: str) -> StoredKeyRow:
+    return StoredKeyRow(
         key_id=KeyId("k"),
         scope=scope,
         operation_id="",
@@ -224,16 +224,20 @@ def row_in(scope: str) -> KeyRow:
 @pytest.mark.parametrize(
     ("node", "local", "caller"),
     [
-        (VCENTER.node, False, Caller("vcenter", KmsRole.CLIENT, "default")),
-        (OTHER.node, False, Caller("vcenter-b", KmsRole.CLIENT, "b")),
-        (OPERATOR.node, False, Caller("operator", KmsRole.OPERATOR, "default")),
-        (TWIN, False, Caller("kms-2", KmsRole.PEER, "default", every_scope=True)),
-        (STRANGER.node, False, Caller("stranger", None, "")),
-        (LOCAL.node, True, Caller("local/kms", KmsRole.OPERATOR, "default", every_scope=True)),
+        (VCENTER.node, False, KeyServerCaller("vcenter", KmsRole.CLIENT, "default")),
+        (OTHER.node, False, KeyServerCaller("vcenter-b", KmsRole.CLIENT, "b")),
+        (OPERATOR.node, False, KeyServerCaller("operator", KmsRole.OPERATOR, "default")),
+        (TWIN, False, KeyServerCaller("kms-2", KmsRole.PEER, "default", every_scope=True)),
+        (STRANGER.node, False, KeyServerCaller("stranger", None, "")),
+        (
+            LOCAL.node,
+            True,
+            KeyServerCaller("local/kms", KmsRole.OPERATOR, "default", every_scope=True),
+        ),
     ],
 )
 def test_who_a_caller_is_and_which_keys_are_there_for_it(
-    node: NodeName, local: bool, caller: Caller
+    node: NodeName, local: bool, caller: KeyServerCaller
 ) -> None:
     config = KmsConfig(identities={**CONFIG.identities, TWIN: Grant(role=KmsRole.PEER)})
     found = caller_at(config, node, local=local)

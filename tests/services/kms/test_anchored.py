@@ -20,7 +20,7 @@ from services.kms.audit import TrailEnd
 from services.kms.config import KmsConfig
 from services.kms.ring import unpack_header, unseal
 from services.kms.roots import ROOTS
-from services.kms.roots.base import Means
+from services.kms.roots.base import RootMeans
 from services.kms.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.work import Written
 from services.runtime.ports import Tpm
@@ -221,7 +221,7 @@ async def test_a_passphrase_costs_what_is_written_about_it() -> None:
 @pytest.mark.parametrize("costs", [(1, 8, 1), (1 << 20, 8, 1), (1 << 15, 1024, 1), (1 << 15, 8, 9)])
 async def test_costs_that_somebody_else_wrote_are_not_paid(costs: tuple[int, int, int]) -> None:
     """Neither a guess for nothing, nor all memory of the machine."""
-    means = Means(cast(Any, None), CountedRng(), passphrase=KeyMaterial(WORDS.encode()))
+    means = RootMeans(cast(Any, None), CountedRng(), passphrase=KeyMaterial(WORDS.encode()))
     params = msgspec.msgpack.encode((bytes(16), *costs))
     with pytest.raises(CryptographicFailure, match="header"):
         await ROOTS[RootKind.PASSPHRASE].open(means, params)
@@ -254,7 +254,7 @@ class Sealing:
 
 async def test_what_a_tpm_seals_was_drawn_for_it() -> None:
     device, rng = Sealing(), CountedRng()
-    means = Means(cast(Any, None), rng, tpm=cast(Tpm, device))
+    means = RootMeans(cast(Any, None), rng, tpm=cast(Tpm, device))
     made = [await ROOTS[RootKind.TPM].make(means) for _ in range(2)]
     secrets = [secret for secret, _ in device.sealed]
     assert secrets == [root.key.reveal() for root in made] == rng.tokens

@@ -35,21 +35,21 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
 from services.kms.attribute_operations import (
-    AddAttribute,
-    DeleteAttribute,
-    GetAttributeList,
-    ModifyAttribute,
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
 )
 from services.kms.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
 from services.kms.implied import AT_FIRST, BY_DEFAULT
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
     Create,
-    Destroy,
+    DestroyObject,
     Get,
-    GetAttributes,
+    GetObjectAttributes,
     Register,
-    Revoke,
+    RevokeObject,
 )
 from services.runtime.service import Halted
 from tests.services.kms.core_rig import (
@@ -108,7 +108,7 @@ async def test_what_is_added_is_told_and_outlives_a_restart(server: Server, name
     assert await add(server, key_id, name, SAMPLES[name]) == attribute(name, SAMPLES[name])
     await server.boot()
     assert await values(server, key_id, name) == [(name, 0, SAMPLES[name])]
-    listed = await do(server, GetAttributeList(unique_identifier=key_id))
+    listed = await do(server, ListObjectAttributes(unique_identifier=key_id))
     assert name in listed.names and len(set(listed.names)) == len(listed.names)
 
 
@@ -142,7 +142,7 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
         "Last Change Date": start,
         "Lease Time": 3600,
     } | dict[str, Value](BY_DEFAULT) | {"Fresh": True}
-    listed = await do(server, GetAttributeList(unique_identifier=key_id))
+    listed = await do(server, ListObjectAttributes(unique_identifier=key_id))
     assert set(listed.names) == set(told)
     [got] = (await do(server, Get(unique_identifiers=(key_id,)))).keys
     assert got.material == material
@@ -186,13 +186,13 @@ async def test_what_no_key_has_is_refused(
 def changing(operation: str, key_id: KeyId, name: str, value: Value, index: int = 0) -> Any:
     match operation:
         case "add":
-            return AddAttribute(unique_identifier=key_id, attribute=attribute(name, value))
+            return AddObjectAttribute(unique_identifier=key_id, attribute=attribute(name, value))
         case "modify":
-            return ModifyAttribute(
+            return ModifyObjectAttribute(
                 unique_identifier=key_id, attribute=attribute(name, value, index)
             )
         case _:
-            return DeleteAttribute(unique_identifier=key_id, name=name, index=index)
+            return DeleteObjectAttribute(unique_identifier=key_id, name=name, index=index)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_reasons(
 
 async def test_an_index_given_with_a_new_attribute_is_refused(server: Server) -> None:
     key_id = await made(server)
-    request = AddAttribute(
+    request = AddObjectAttribute(
         unique_identifier=key_id, attribute=attribute("x-a", "1", 3), indexed=True
     )
     with pytest.raises(InvalidField, match="server's"):
@@ -246,12 +246,12 @@ async def test_indices_stay_with_their_instances(server: Server) -> None:
     key_id = await made(server)
     for number in range(3):
         assert (await add(server, key_id, "x-a", f"{number}")).index == number
-    await do(server, DeleteAttribute(unique_identifier=key_id, name="x-a", index=1))
+    await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a", index=1))
     assert await values(server, key_id, "x-a") == [("x-a", 0, "0"), ("x-a", 2, "2")]
     assert (await add(server, key_id, "x-a", "3")).index == 3
-    changed = ModifyAttribute(unique_identifier=key_id, attribute=attribute("x-a", "new", 2))
+    changed = ModifyObjectAttribute(unique_identifier=key_id, attribute=attribute("x-a", "new", 2))
     assert (await do(server, changed)).attribute == attribute("x-a", "new", 2)
-    gone = await do(server, DeleteAttribute(unique_identifier=key_id, name="x-a"))
+    gone = await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
     assert gone.attribute == attribute("x-a", "0")
     assert await values(server, key_id, "x-a") == [("x-a", 2, "new"), ("x-a", 3, "3")]
 
@@ -280,9 +280,9 @@ async def test_what_is_modified_for_itself_keeps_its_own_name(server: Server) ->
 
 ROADS: dict[KmipState, tuple[Any, ...]] = {
     KmipState.PRE_ACTIVE: (),
-    KmipState.ACTIVE: (Activate,),
-    KmipState.DEACTIVATED: (Activate, Revoke),
-    KmipState.DESTROYED: (Destroy,),
+    KmipState.ACTIVE: (ActivateObject,),
+    KmipState.DEACTIVATED: (ActivateObject, RevokeObject),
+    KmipState.DESTROYED: (DestroyObject,),
 }
 SETTABLE = {
     "Activation Date": (KmipState.PRE_ACTIVE,),
@@ -324,7 +324,7 @@ async def test_deactivation_is_not_before_activation(server: Server) -> None:
 async def test_a_revocation_says_why_and_since_when(server: Server) -> None:
     key_id = await made(server)
     why = RevocationReason.KEY_COMPROMISE
-    revoke = Revoke(unique_identifier=key_id, reason=why, message="lost", occurred=999.0)
+    revoke = RevokeObject(unique_identifier=key_id, reason=why, message="lost", occurred=999.0)
     await do(server, revoke)
     asked = ("Revocation Reason", "Compromise Occurrence Date", "Compromise Date")
     assert await values(server, key_id, *asked) == [
@@ -340,7 +340,7 @@ async def test_a_compromise_occurred_at_some_time(server: Server, occurred: floa
     key_id = await made(server)
     why = RevocationReason.KEY_COMPROMISE
     with pytest.raises(InvalidField):
-        await do(server, Revoke(unique_identifier=key_id, reason=why, occurred=occurred))
+        await do(server, RevokeObject(unique_identifier=key_id, reason=why, occurred=occurred))
     assert await value(server, key_id, "State") == "Pre-Active"
 
 
@@ -351,9 +351,9 @@ async def test_a_key_full_of_attributes_is_revoked_all_the_same(server: Server) 
             await add(server, key_id, f"x-{number}", "y" * 100)
     why, limit = RevocationReason.KEY_COMPROMISE, MESSAGE_LIMIT
     with pytest.raises(InvalidField):
-        long = Revoke(unique_identifier=key_id, reason=why, message="m" * (limit + 1))
+        long = RevokeObject(unique_identifier=key_id, reason=why, message="m" * (limit + 1))
         await do(server, long)
-    told = Revoke(unique_identifier=key_id, reason=why, message="m" * limit, occurred=999.0)
+    told = RevokeObject(unique_identifier=key_id, reason=why, message="m" * limit, occurred=999.0)
     assert (await do(server, told)).state is KmipState.COMPROMISED
     with pytest.raises(IndexOutofBounds):
         await add(server, key_id, "x-more", "y" * 100)
@@ -392,7 +392,7 @@ async def test_attributes_outlive_the_key(server: Server) -> None:
     key_id = await made(server, named("a"), attribute("x-a", "1"))
     before = dict((name, value) for name, _, value in await values(server, key_id))
     server.clock.wall += 5
-    await do(server, Destroy(unique_identifier=key_id))
+    await do(server, DestroyObject(unique_identifier=key_id))
     after = dict((name, value) for name, _, value in await values(server, key_id))
     assert after == before | {
         "State": "Destroyed",
@@ -408,8 +408,8 @@ async def test_another_scope_has_no_such_key(server: Server, operation: str) -> 
         with pytest.raises(ItemNotFound):
             await do(server, changing(operation, there, "x-a", "2"), caller)
         with pytest.raises(ItemNotFound):
-            await do(server, GetAttributeList(unique_identifier=there), caller)
-        asked = GetAttributes(unique_identifiers=(there,), names=())
+            await do(server, ListObjectAttributes(unique_identifier=there), caller)
+        asked = GetObjectAttributes(unique_identifiers=(there,), names=())
         assert (await do(server, asked, caller)).objects == ()
     assert await values(server, key_id, "x-a") == [("x-a", 0, "1")]
 

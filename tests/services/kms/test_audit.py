@@ -11,20 +11,22 @@ import pytest
 from protocol.errors import CryptographicFailure
 from protocol.terms import ResultReason
 from services.kms import audit
-from services.kms.audit import EMPTY, AuditEntry, Trail, TrailEnd
+from services.kms.audit import EMPTY, AuditEntry, AuditTrail, TrailEnd
 from services.kms.master import Vault
-from services.kms.operations import AuditRecord, Operation
+from services.kms.operations import AuditRecord, CoreOperation
 from services.kms.ring import new_ring
 from tests.services.kms.memory import in_memory
 
 VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))
 AT = 1_000.5
 LONG = "k" * (audit.ID_LIMIT + 1)
-CREATED = AuditEntry("vcenter", "a", Operation.CREATE, "k1")
-GOT = AuditEntry("vcenter", "a", Operation.GET, "k1")
-REFUSED = AuditEntry("stranger", "b", Operation.DESTROY, LONG, ResultReason.PERMISSION_DENIED, 7)
-DESTROYED = AuditEntry("operator", "b", Operation.DESTROY, "k2")
-REVOKED = AuditEntry("operator", "a", Operation.REVOKE, "k1")
+CREATED = AuditEntry("vcenter", "a", CoreOperation.CREATE, "k1")
+GOT = AuditEntry("vcenter", "a", CoreOperation.GET, "k1")
+REFUSED = AuditEntry(
+    "stranger", "b", CoreOperation.DESTROY, LONG, ResultReason.PERMISSION_DENIED, 7
+)
+DESTROYED = AuditEntry("operator", "b", CoreOperation.DESTROY, "k2")
+REVOKED = AuditEntry("operator", "a", CoreOperation.REVOKE, "k1")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def database() -> Iterator[sqlite3.Connection]:
 
 def written(database: sqlite3.Connection, *messages: tuple[AuditEntry, ...]) -> list[TrailEnd]:
     """Append the entries of each message and write them all; where each left the trail."""
-    trail = Trail(database, VAULT)
+    trail = AuditTrail(database, VAULT)
     assert trail.end() == audit.head(database, VAULT)
     ends = [trail.append(AT, entries) for entries in messages]
     trail.write()

@@ -10,22 +10,22 @@ from protocol.terms import KeyId, KmipState, ResultReason
 from services.kms import performing
 from services.kms.access import caller_at
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
+    CoreOperation,
+    CoreRequest,
     Create,
     Created,
-    Destroy,
-    DiscoverVersions,
+    DestroyObject,
+    DiscoverServerVersions,
     Get,
-    GetAttributes,
+    GetObjectAttributes,
     Got,
-    Locate,
-    Operation,
-    Request,
-    Revoke,
+    LocateObjects,
+    RevokeObject,
     StateChanged,
     Versions,
 )
-from services.kms.operations import QueryAudit as QueryAuditRecords
+from services.kms.operations import QueryAuditTrail as QueryAuditRecords
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server
 
 CLIENT = caller_at(CONFIG, VCENTER.node, local=False)
@@ -41,11 +41,11 @@ async def test_the_placeholder_is_what_the_last_create_made(server: Server) -> N
     commits = server.database.commits
     batch = (
         Create(operation_id="1"),
-        Activate(),
+        ActivateObject(),
         Create(operation_id="2"),
         Get(),
-        GetAttributes(unique_identifiers=()),
-        DiscoverVersions(),
+        GetObjectAttributes(unique_identifiers=()),
+        DiscoverServerVersions(),
     )
     first, active, second, got, _, versions = await server.service.core.batch(CLIENT, batch)
     assert isinstance(first, Created) and isinstance(second, Created)
@@ -67,8 +67,8 @@ async def test_the_placeholder_is_what_the_last_create_made(server: Server) -> N
 async def test_a_key_can_live_its_whole_life_in_one_batch(server: Server) -> None:
     made = await server.ask(CreateKey(operation_id="1", activate=True))
     life = (
-        Revoke(unique_identifier=made.key_id),
-        Destroy(unique_identifier=made.key_id),
+        RevokeObject(unique_identifier=made.key_id),
+        DestroyObject(unique_identifier=made.key_id),
     )
     assert await server.service.core.batch(GOVERNOR, life) == tuple(
         StateChanged(unique_identifier=made.key_id, state=state)
@@ -81,25 +81,25 @@ async def test_an_operation_makes_one_key_though_its_batch_has_it_twice(server: 
     twice = (Create(operation_id="1"), Create(operation_id="1"))
     first, second = await server.service.core.batch(CLIENT, twice)
     assert first == second
-    assert (await server.service.core.execute(CLIENT, Locate())).total == 1
+    assert (await server.service.core.execute(CLIENT, LocateObjects())).total == 1
 
 
 async def test_the_trail_is_read_alone(server: Server) -> None:
     batch = (Create(operation_id="1"), QueryAuditRecords())
     with pytest.raises(InvalidField, match="no part of a batch"):
         await server.service.core.batch(GOVERNOR, batch)
-    assert (await server.service.core.execute(GOVERNOR, Locate())).total == 0
+    assert (await server.service.core.execute(GOVERNOR, LocateObjects())).total == 0
 
 
 async def test_what_fails_undoes_what_went_before_it(server: Server) -> None:
     """The trail has one row, of the first operation: nothing else happened."""
     made = await server.ask(CreateKey(operation_id="1", activate=True))
-    batch = (Create(operation_id="2"), Destroy(unique_identifier=made.key_id, repeat=True))
+    batch = (Create(operation_id="2"), DestroyObject(unique_identifier=made.key_id, repeat=True))
     with pytest.raises(WrongKeyLifecycleState) as refused:
         await server.service.core.batch(GOVERNOR, batch)
     assert refused.value.reason is ResultReason.WRONG_KEY_LIFECYCLE_STATE
     assert (await trail(server))[2:] == [("Create", "", "Wrong Key Lifecycle State")]
-    located = await server.service.core.execute(CLIENT, Locate())
+    located = await server.service.core.execute(CLIENT, LocateObjects())
     assert located.unique_identifiers == (made.key_id,)
     await server.boot()
 
@@ -112,14 +112,16 @@ async def test_a_role_that_may_not_do_all_of_it_does_none(server: Server) -> Non
 
 async def test_a_repeat_does_not_revoke_what_it_did_not_make(server: Server) -> None:
     made = await server.ask(CreateKey(operation_id="1", activate=True))
-    batch = (Create(operation_id="1"), Revoke())
+    batch = (Create(operation_id="1"), RevokeObject())
     _, told = await server.service.core.batch(GOVERNOR, batch)
     assert told == StateChanged(unique_identifier=made.key_id, state=KmipState.ACTIVE)
 
 
-@pytest.mark.parametrize("request_", [Activate(), Destroy(), Revoke(), Get()], ids=repr)
+@pytest.mark.parametrize(
+    "request_", [ActivateObject(), DestroyObject(), RevokeObject(), Get()], ids=repr
+)
 async def test_no_key_is_named_and_none_was_made(
-    server: Server, request_: Activate | Destroy | Revoke | Get
+    server: Server, request_: ActivateObject | DestroyObject | RevokeObject | Get
 ) -> None:
     for batch in ((request_,), (request_, Create(operation_id="1"))):
         with pytest.raises(InvalidField, match="names no key"):
@@ -139,22 +141,22 @@ async def test_an_empty_id_is_a_name_not_the_placeholder(server: Server) -> None
 def test_every_operation_has_its_request_and_is_done() -> None:
     asked = [kind.operation for kind in performing._PERFORM]
     not_asked = [
-        Operation.SERVE,  # by a Get
-        Operation.DATE_REACHED,  # by time
-        Operation.REPLICATE,  # by the peer; the others at a start, or of the key ring
-        Operation.ACCEPT_ROLLBACK,
-        Operation.RESTORE,
-        Operation.TRUST,  # at the console
-        Operation.CUT_TRAIL,
-        Operation.DISTRUST,
-        Operation.ADMIT,  # of who is refused at the door
-        Operation.MOVE_IDENTITY,
-        Operation.REJECT,
-        Operation.END_REJECTION,
-        Operation.UNREAD,  # refused before
-        Operation.ROTATE_KEK,
-        Operation.RETIRE_KEK,
-        Operation.CHANGE_ROOT,
+        CoreOperation.SERVE,  # by a Get
+        CoreOperation.DATE_REACHED,  # by time
+        CoreOperation.REPLICATE,  # by the peer; the others at a start, or of the key ring
+        CoreOperation.ACCEPT_ROLLBACK,
+        CoreOperation.RESTORE,
+        CoreOperation.TRUST,  # at the console
+        CoreOperation.CUT_TRAIL,
+        CoreOperation.DISTRUST,
+        CoreOperation.ADMIT,  # of who is refused at the door
+        CoreOperation.MOVE_IDENTITY,
+        CoreOperation.REJECT,
+        CoreOperation.END_REJECTION,
+        CoreOperation.UNREAD,  # refused before
+        CoreOperation.ROTATE_KEK,
+        CoreOperation.RETIRE_KEK,
+        CoreOperation.CHANGE_ROOT,
     ]
-    assert sorted([*asked, *not_asked]) == sorted(Operation)
-    assert all(issubclass(kind, Request) for kind in performing._PERFORM)
+    assert sorted([*asked, *not_asked]) == sorted(CoreOperation)
+    assert all(issubclass(kind, CoreRequest) for kind in performing._PERFORM)

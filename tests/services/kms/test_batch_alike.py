@@ -25,33 +25,33 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms import attributes, implied
 from services.kms.attribute_operations import (
-    AddAttribute,
-    DeleteAttribute,
-    GetAttributeList,
-    ModifyAttribute,
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
 )
 from services.kms.batching import Continuation, Item
-from services.kms.cipher_operations import Encrypt
+from services.kms.cipher_operations import EncryptData
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
+    CoreOperation,
+    CoreRequest,
     Create,
     Created,
-    Destroy,
+    DestroyObject,
     Get,
-    GetAttributes,
-    Locate,
-    Located,
-    Operation,
+    GetObjectAttributes,
+    LocatedObjects,
+    LocateObjects,
     Register,
-    Request,
-    Revoke,
+    RevokeObject,
 )
 from services.kms.usage_operations import (
-    Check,
+    CheckUsage,
     GetUsageAllocation,
     ObtainLease,
     ReKey,
-    Replaced,
+    ReplacedKey,
 )
 from tests.services.kms.core_rig import items, trail
 from tests.services.kms.ports import Server
@@ -68,13 +68,13 @@ ALIKE = (
     "attributes FROM keys"
 )
 EVERYTHING = ("SELECT * FROM keys", "SELECT * FROM attribute_index")
-MAKERS = (Create, Register, Locate)
+MAKERS = (Create, Register, LocateObjects)
 
 
 class Step(NamedTuple):
     """An item; ``key``: the place of its key in order of creation, None is the placeholder."""
 
-    kind: type[Request[Any]]
+    kind: type[CoreRequest[Any]]
     key: int | None
     fields: dict[str, Any]
 
@@ -99,38 +99,41 @@ def attribute(choose: Random, now: float) -> Attribute:
 
 def step(choose: Random, now: float) -> Step:
     given = tuple(attribute(choose, now) for _ in range(choose.choice([0, 0, 1, 2])))
-    fields: dict[type[Request[Any]], Callable[[], dict[str, Any]]] = {
+    fields: dict[type[CoreRequest[Any]], Callable[[], dict[str, Any]]] = {
         Create: lambda: {"length": choose.choice([256, 128, 99]), "attributes": given},
         Register: lambda: {"material": KeyMaterial(bytes(choose.choice([32, 31])))},
-        Activate: dict,
-        Revoke: lambda: {"reason": choose.choice(list(RevocationReason)), "message": "m"},
-        Destroy: dict,
-        AddAttribute: lambda: {"attribute": attribute(choose, now)},
-        ModifyAttribute: lambda: {"attribute": attribute(choose, now)},
-        DeleteAttribute: lambda: {"name": choose.choice(NAMES)},
+        ActivateObject: dict,
+        RevokeObject: lambda: {"reason": choose.choice(list(RevocationReason)), "message": "m"},
+        DestroyObject: dict,
+        AddObjectAttribute: lambda: {"attribute": attribute(choose, now)},
+        ModifyObjectAttribute: lambda: {"attribute": attribute(choose, now)},
+        DeleteObjectAttribute: lambda: {"name": choose.choice(NAMES)},
         Get: dict,
-        GetAttributes: lambda: {"names": ()},
-        GetAttributeList: dict,
+        GetObjectAttributes: lambda: {"names": ()},
+        ListObjectAttributes: dict,
         ReKey: lambda: {"offset": choose.choice([None, None, 3]), "attributes": given[:1]},
         GetUsageAllocation: lambda: {"count": choose.choice([1, 2, 9])},
         ObtainLease: dict,
-        Check: lambda: {"usage_limits_count": 2},
-        Encrypt: lambda: {"data": KeyMaterial(b"abc"), "iv": choose.choice([None, bytes(12)])},
-        Locate: lambda: {"attributes": given[:1], "maximum_items": choose.choice([1, 2, 1000])},
+        CheckUsage: lambda: {"usage_limits_count": 2},
+        EncryptData: lambda: {"data": KeyMaterial(b"abc"), "iv": choose.choice([None, bytes(12)])},
+        LocateObjects: lambda: {
+            "attributes": given[:1],
+            "maximum_items": choose.choice([1, 2, 1000]),
+        },
     }
-    kinds: list[type[Request[Any]]] = [*fields, Create, Register, Locate, Activate]
+    kinds: list[type[CoreRequest[Any]]] = [*fields, Create, Register, LocateObjects, ActivateObject]
     kind = choose.choice(kinds)
     key = choose.choice([None, None, None, *range(KEYS)])
     return Step(kind, None if kind in MAKERS else key, fields[kind]())
 
 
-def request(one: Step, keys: list[KeyId], placeholder: KeyId | None = None) -> Request[Any]:
+def request(one: Step, keys: list[KeyId], placeholder: KeyId | None = None) -> CoreRequest[Any]:
     if one.kind in MAKERS:
         return one.kind(**one.fields)
     named = placeholder
     if one.key is not None:
         named = keys[one.key] if one.key < len(keys) else KeyId("no such key")
-    if one.kind in (Get, GetAttributes):
+    if one.kind in (Get, GetObjectAttributes):
         ids = None if named is None else (named,)
         return one.kind(unique_identifiers=ids, **one.fields)
     return one.kind(unique_identifier=named, **one.fields)
@@ -151,7 +154,7 @@ def rows(server: Server) -> list[tuple[Any, ...]]:
 async def operations(server: Server) -> list[tuple[str, str, str]]:
     """The trail, without what it says of a key that is fresh no more, or whose date has come: one
     row of a message may tell what it takes two of single items to tell."""
-    apart = (Operation.SERVE, Operation.DATE_REACHED)
+    apart = (CoreOperation.SERVE, CoreOperation.DATE_REACHED)
     return [row for row in await trail(server) if row[0] not in apart]
 
 
@@ -185,9 +188,9 @@ async def one_by_one(server: Server, steps: list[Step]) -> list[Item]:
         [item] = await items(server, request(one, keys, placeholder))
         done.append(item)
         match item.response:
-            case Created(unique_identifier=key) | Replaced(unique_identifier=key):
+            case Created(unique_identifier=key) | ReplacedKey(unique_identifier=key):
                 placeholder = key
-            case Located(unique_identifiers=found, total=total):
+            case LocatedObjects(unique_identifiers=found, total=total):
                 alone = found and 1 in (total, one.fields["maximum_items"])
                 placeholder = found[0] if alone else None
     return done

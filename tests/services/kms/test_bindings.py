@@ -7,13 +7,13 @@ import pytest
 
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import CreateKey
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
 from services.kms.store import find, material
 from tests.services.kms.ports import Server
 
 
-async def two_rows(server: Server) -> tuple[Vault, KeyRow, KeyRow]:
+async def two_rows(server: Server) -> tuple[Vault, StoredKeyRow, StoredKeyRow]:
     vault = server.vault
     rows = []
     for operation_id in ("1", "2"):

@@ -20,22 +20,22 @@ from protocol.messages.kms import RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import audit, kept, reading, store, unwritten
-from services.kms.attribute_operations import AddAttribute
+from services.kms.attribute_operations import AddObjectAttribute
 from services.kms.batching import Continuation
 from services.kms.config import Auditing, kms_config
-from services.kms.kept import Kept, keys_touched_by
+from services.kms.kept import RowCache, keys_touched_by
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
+    CoreRequest,
     Create,
     Created,
-    Destroy,
+    DestroyObject,
     Get,
-    GetAttributes,
-    Locate,
+    GetObjectAttributes,
+    KeyWrapping,
+    LocateObjects,
     Register,
-    Request,
-    Revoke,
-    Wrapping,
+    RevokeObject,
 )
 from services.kms.refusals import ROWS
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, named
@@ -117,7 +117,7 @@ async def test_rows_go_with_the_next_commit_in_front_of_it(lazy: Server) -> None
     for key_id in (two, one, two):
         await get(lazy, key_id)
     lazy.clock.wall += 1
-    await do(lazy, Activate(unique_identifier=one))
+    await do(lazy, ActivateObject(unique_identifier=one))
     assert lazy.database.commits == commits + 1
     assert rows(lazy)[2:] == [
         ("Get", two, "Success"),
@@ -221,7 +221,7 @@ async def test_nothing_overtakes_rows_whose_transaction_was_refused(lazy: Server
     await get(lazy, key_id)
     disk = HeldDisk(lazy, refusals=1)
     await clock(lazy).pass_by()
-    destroyed = asyncio.ensure_future(do(lazy, Destroy(unique_identifier=key_id)))
+    destroyed = asyncio.ensure_future(do(lazy, DestroyObject(unique_identifier=key_id)))
     await asyncio.wait({destroyed}, timeout=0.01)
     disk.go.set()
     await destroyed
@@ -303,7 +303,7 @@ async def test_a_change_is_seen_by_who_reads_after_it(lazy: Server) -> None:
     """Also by who asks while it is on its way: that one stands behind it in the trail."""
     key_id = await made(lazy)
     await get(lazy, key_id)
-    destroyed = asyncio.ensure_future(do(lazy, Destroy(unique_identifier=key_id)))
+    destroyed = asyncio.ensure_future(do(lazy, DestroyObject(unique_identifier=key_id)))
     await asyncio.sleep(0)
     late = asyncio.ensure_future(get(lazy, key_id))
     await destroyed
@@ -336,7 +336,7 @@ async def test_a_look_that_a_change_overtakes_is_not_believed(lazy: Server) -> N
     database.query = slow  # type: ignore[method-assign]
     early = asyncio.ensure_future(get(lazy, key_id))
     await asyncio.sleep(0)
-    await do(lazy, Destroy(unique_identifier=key_id))
+    await do(lazy, DestroyObject(unique_identifier=key_id))
     go.set()
     with pytest.raises(ItemNotFound):
         await early
@@ -369,7 +369,7 @@ async def test_a_row_is_kept_when_its_tag_is_right_and_not_before(lazy: Server) 
     lazy.platter.sql("UPDATE keys SET state = 'Active'")
     assert await get(lazy, key_id) == material, "what this server has seen to be its own"
     with pytest.raises(ProductError, match="altered"):
-        await do(lazy, Revoke(unique_identifier=key_id))
+        await do(lazy, RevokeObject(unique_identifier=key_id))
 
 
 async def test_a_flood_of_refusals_is_counted_here_too(lazy: Server) -> None:
@@ -394,13 +394,13 @@ async def test_a_key_under_which_another_leaves_is_as_it_is_now(lazy: Server) ->
     secret = await made(lazy)
     wrap = Register(material=KeyMaterial(bytes(32)), usage_mask=16)
     under = (await do(lazy, wrap)).unique_identifier
-    await do(lazy, Activate(unique_identifier=under))
-    request = Get(unique_identifiers=(secret,), required=True, wrapping=Wrapping(key_id=under))
+    await do(lazy, ActivateObject(unique_identifier=under))
+    request = Get(unique_identifiers=(secret,), required=True, wrapping=KeyWrapping(key_id=under))
     commits = lazy.database.commits
     first = await do(lazy, request)
     assert await do(lazy, request) == first
     assert lazy.database.commits == commits
-    await do(lazy, Revoke(unique_identifier=under))
+    await do(lazy, RevokeObject(unique_identifier=under))
     with pytest.raises(ProductError):
         await do(lazy, request)
     await trail(lazy)
@@ -409,25 +409,25 @@ async def test_a_key_under_which_another_leaves_is_as_it_is_now(lazy: Server) ->
 
 async def test_dates_come_to_kept_rows(lazy: Server) -> None:
     key_id = await made(lazy)
-    soon = GetAttributes(unique_identifiers=(key_id,))
+    soon = GetObjectAttributes(unique_identifiers=(key_id,))
     assert (await do(lazy, soon)).objects[0].state == "Pre-Active"
-    await do(lazy, Activate(unique_identifier=key_id))
+    await do(lazy, ActivateObject(unique_identifier=key_id))
     assert (await do(lazy, soon)).objects[0].state == "Active"
 
 
-def drawn(rng: random.Random, ids: list[KeyId]) -> list[Request[Any]]:
+def drawn(rng: random.Random, ids: list[KeyId]) -> list[CoreRequest[Any]]:
     """A message: mostly reads, of keys that are there, and of one that is not."""
     some = KeyId("none") if not ids or rng.random() < 0.1 else rng.choice(ids)
-    one: Request[Any] = rng.choice(
+    one: CoreRequest[Any] = rng.choice(
         [
             Get(unique_identifiers=(some,), required=True),
             Get(unique_identifiers=(some,), required=True),
-            GetAttributes(unique_identifiers=(some,), required=True),
+            GetObjectAttributes(unique_identifiers=(some,), required=True),
             Create(),
-            Activate(unique_identifier=some),
-            Revoke(unique_identifier=some),
-            Destroy(unique_identifier=some),
-            Locate(maximum_items=3),
+            ActivateObject(unique_identifier=some),
+            RevokeObject(unique_identifier=some),
+            DestroyObject(unique_identifier=some),
+            LocateObjects(maximum_items=3),
         ]
     )
     return [one, *drawn(rng, ids)] if rng.random() < 0.3 else [one]
@@ -473,7 +473,8 @@ async def test_a_row_of_many_attributes_is_read_each_time(lazy: Server) -> None:
     key_id = await made(lazy)
     value = "v" * kept.ATTRIBUTES
     await do(
-        lazy, AddAttribute(unique_identifier=key_id, attribute=Attribute(name="x-a", value=value))
+        lazy,
+        AddObjectAttribute(unique_identifier=key_id, attribute=Attribute(name="x-a", value=value)),
     )
     first = await get(lazy, key_id)
     assert lazy.service.core.commits.kept.rows([key_id]) is None
@@ -486,7 +487,7 @@ def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept, "KEYS", 2)
-    shelf, row = Kept(), ROW
+    shelf, row = RowCache(), ROW
     for name in "abc":
         look = shelf.look([KeyId(name)])
         assert shelf.looked(look, {KeyId(name): row})  # type: ignore[dict-item]
@@ -494,7 +495,7 @@ def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
 
 
 def test_what_is_about_to_change_is_not_kept() -> None:
-    shelf, key_id, row = Kept(), KeyId("a"), ROW
+    shelf, key_id, row = RowCache(), KeyId("a"), ROW
     for touches in ([key_id], None):
         shelf.change(touches)
         shelf.change(touches)
@@ -511,7 +512,7 @@ def test_what_is_about_to_change_is_not_kept() -> None:
 
 def test_a_key_that_nobody_named_is_not_kept() -> None:
     """What changed it meanwhile is not known."""
-    shelf, one, two, row = Kept(), KeyId("1"), KeyId("2"), ROW
+    shelf, one, two, row = RowCache(), KeyId("1"), KeyId("2"), ROW
     look = shelf.look([one])
     assert not shelf.looked(look, {one: row, two: row})  # type: ignore[dict-item]
     assert shelf.rows([one]) is None and shelf.rows([two]) is None
@@ -519,13 +520,15 @@ def test_a_key_that_nobody_named_is_not_kept() -> None:
 
 def test_what_a_message_may_change() -> None:
     one, two = KeyId("1"), KeyId("2")
-    assert keys_touched_by([Create(), Activate(), Get()]) == []
-    assert keys_touched_by([Activate(unique_identifier=one), Destroy(unique_identifier=two)]) == [
+    assert keys_touched_by([Create(), ActivateObject(), Get()]) == []
+    assert keys_touched_by(
+        [ActivateObject(unique_identifier=one), DestroyObject(unique_identifier=two)]
+    ) == [
         one,
         two,
     ]
-    assert keys_touched_by([Get(unique_identifiers=(one,)), GetAttributes()]) == [one]
-    assert keys_touched_by([Locate(), Activate()]) is None
+    assert keys_touched_by([Get(unique_identifiers=(one,)), GetObjectAttributes()]) == [one]
+    assert keys_touched_by([LocateObjects(), ActivateObject()]) is None
 
 
 def test_only_two_kinds_of_audit_are_known() -> None:
@@ -538,5 +541,10 @@ def test_only_two_kinds_of_audit_are_known() -> None:
 def test_what_reads_without_a_transaction_is_named() -> None:
     named_by = reading._keys_named_by
     assert named_by([Get(unique_identifiers=(KeyId("1"),))]) == {KeyId("1")}
-    for message in ([Get()], [Locate()], [Create()], [Locate(attributes=(named("n"),)), Get()]):
+    for message in (
+        [Get()],
+        [LocateObjects()],
+        [Create()],
+        [LocateObjects(attributes=(named("n"),)), Get()],
+    ):
         assert named_by(message) is None

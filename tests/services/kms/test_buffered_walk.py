@@ -21,7 +21,7 @@ from protocol.messages.kms import RotateKek
 from protocol.terms import KeyId
 from services.kms import at_once, audit, unwritten
 from services.kms.config import Auditing
-from services.kms.operations import Create, Destroy, Get
+from services.kms.operations import Create, DestroyObject, Get
 from tests.services.kms.core_rig import OWNER, do, items
 from tests.services.kms.ports import CONFIG, LOCAL, Server
 
@@ -91,7 +91,7 @@ class Walk:
                     await do(self.server, Get(unique_identifiers=(key,), required=True))
                 self.given[key] += 1
             elif kind < 0.87:
-                await do(self.server, Destroy(unique_identifier=key))
+                await do(self.server, DestroyObject(unique_identifier=key))
             elif kind < 0.9:
                 await self.server.ask(RotateKek(after=self.choose.randrange(1, 3)), LOCAL)
             else:

@@ -25,8 +25,8 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.cipher_operations import Decrypt, Encrypt
-from services.kms.operations import Activate, Create, Destroy, Register, Revoke
+from services.kms.cipher_operations import DecryptData, EncryptData
+from services.kms.operations import ActivateObject, Create, DestroyObject, Register, RevokeObject
 from tests.services.kms.core_rig import OWNER, STRANGER, do, trail
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
@@ -44,20 +44,20 @@ async def key(server: Server, *attributes: Attribute, mask: int = 12, active: bo
     request = Register(material=KeyMaterial(RAW), usage_mask=mask, attributes=attributes)
     key_id = (await do(server, request)).unique_identifier
     if active:
-        await do(server, Activate(unique_identifier=key_id))
+        await do(server, ActivateObject(unique_identifier=key_id))
     return key_id
 
 
-def encrypting(key_id: KeyId, **more: Any) -> Encrypt:
+def encrypting(key_id: KeyId, **more: Any) -> EncryptData:
     fields: dict[str, Any] = {"data": KeyMaterial(CLEAR), "iv": IV, "additional_data": AAD}
     fields |= more
-    return Encrypt(unique_identifier=key_id, **fields)
+    return EncryptData(unique_identifier=key_id, **fields)
 
 
-def decrypting(key_id: KeyId, **more: Any) -> Decrypt:
+def decrypting(key_id: KeyId, **more: Any) -> DecryptData:
     sealed = AESGCM(RAW).encrypt(IV, CLEAR, AAD)
     fields = {"data": sealed[:-16], "tag": sealed[-16:], "iv": IV, "additional_data": AAD} | more
-    return Decrypt(unique_identifier=key_id, **fields)
+    return DecryptData(unique_identifier=key_id, **fields)
 
 
 async def test_it_is_aes_gcm_as_everybody_does_it(server: Server) -> None:
@@ -178,27 +178,27 @@ async def test_modes_of_blocks(server: Server) -> None:
     aes = KeyMaterial(bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c"))
     made = Register(length=128, material=aes)
     key_id = (await do(server, made)).unique_identifier
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     clear = KeyMaterial(bytes.fromhex("6bc1bee22e409f96e93d7e117393172a"))
     for parameters, iv, sealed in (
         (ECB, None, "3ad77bb40d7a3660a89ecaf32466ef97"),
         (CBC, bytes(range(16)), "7649abac8119b246cee98e9b12e9197d"),
     ):
-        encrypt = Encrypt(unique_identifier=key_id, parameters=parameters, data=clear, iv=iv)
+        encrypt = EncryptData(unique_identifier=key_id, parameters=parameters, data=clear, iv=iv)
         done = await do(server, encrypt)
         assert (done.data.hex(), done.tag, done.iv) == (sealed, b"", None)
-        decrypt = Decrypt(
+        decrypt = DecryptData(
             unique_identifier=key_id, parameters=parameters, data=done.data, iv=iv or b"", tag=b""
         )
         assert (await do(server, decrypt)).data == clear
     drawn = msgspec.structs.replace(PADDED, random_iv=True)
     for size in (0, 1, 15, 16, 17):
         data = KeyMaterial(bytes(size))
-        encrypt = Encrypt(unique_identifier=key_id, parameters=drawn, data=data)
+        encrypt = EncryptData(unique_identifier=key_id, parameters=drawn, data=data)
         done = await do(server, encrypt)
         assert done.iv is not None and len(done.iv) == 16
         assert len(done.data) == 16 * (size // 16 + 1)
-        decrypt = Decrypt(
+        decrypt = DecryptData(
             unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
         )
         assert (await do(server, decrypt)).data == data
@@ -211,9 +211,9 @@ async def test_blocks_of_3des(server: Server, bits: int) -> None:
     secret = bytes.fromhex("".join(parts[: bits // 56]))
     register = Register(algorithm="3DES", length=bits, material=KeyMaterial(secret))
     key_id = (await do(server, register)).unique_identifier
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     clear = KeyMaterial(b"The qufc")
-    encrypt = Encrypt(unique_identifier=key_id, parameters=ECB, data=clear)
+    encrypt = EncryptData(unique_identifier=key_id, parameters=ECB, data=clear)
     sealed = (await do(server, encrypt)).data
     if bits == 168:
         assert sealed.hex() == "a826fd8ce53b855f"
@@ -222,10 +222,11 @@ async def test_blocks_of_3des(server: Server, bits: int) -> None:
     assert block.update(sealed) == b"The qufc"
     drawn = msgspec.structs.replace(PADDED, random_iv=True)
     done = await do(
-        server, Encrypt(unique_identifier=key_id, parameters=drawn, data=KeyMaterial(b"123456789"))
+        server,
+        EncryptData(unique_identifier=key_id, parameters=drawn, data=KeyMaterial(b"123456789")),
     )
     assert done.iv is not None and (len(done.iv), len(done.data)) == (8, 16)
-    decrypt = Decrypt(
+    decrypt = DecryptData(
         unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
     )
     assert (await do(server, decrypt)).data == KeyMaterial(b"123456789")
@@ -236,18 +237,18 @@ async def test_blocks_of_3des(server: Server, bits: int) -> None:
 async def test_another_algorithm_has_no_gcm_here(server: Server) -> None:
     request = Create(algorithm="3DES", length=168)
     key_id = (await do(server, request)).unique_identifier
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     with pytest.raises(FeatureNotSupported):
         await do(server, encrypting(key_id))
 
 
 STEPS: dict[KmipState, tuple[Any, ...]] = {
     KmipState.PRE_ACTIVE: (),
-    KmipState.ACTIVE: (Activate,),
-    KmipState.DEACTIVATED: (Activate, Revoke),
+    KmipState.ACTIVE: (ActivateObject,),
+    KmipState.DEACTIVATED: (ActivateObject, RevokeObject),
     KmipState.COMPROMISED: ("compromise",),
-    KmipState.DESTROYED: (Destroy,),
-    KmipState.DESTROYED_COMPROMISED: ("compromise", Destroy),
+    KmipState.DESTROYED: (DestroyObject,),
+    KmipState.DESTROYED_COMPROMISED: ("compromise", DestroyObject),
 }
 ENCRYPTS = (KmipState.ACTIVE,)
 DECRYPTS = (KmipState.ACTIVE, KmipState.DEACTIVATED, KmipState.COMPROMISED)
@@ -258,7 +259,7 @@ async def test_every_state(server: Server, state: KmipState) -> None:
     key_id = await key(server, active=False)
     for step in STEPS[state]:
         why = RevocationReason.KEY_COMPROMISE
-        revoke = Revoke(unique_identifier=key_id, reason=why)
+        revoke = RevokeObject(unique_identifier=key_id, reason=why)
         await do(server, revoke if step == "compromise" else step(unique_identifier=key_id))
     for request, states in ((encrypting(key_id), ENCRYPTS), (decrypting(key_id), DECRYPTS)):
         if state in states:

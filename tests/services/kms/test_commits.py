@@ -12,11 +12,11 @@ import pytest
 
 from protocol.terms import KeyId, NodeName
 from services.kms import audit
-from services.kms.audit import AuditEntry, Subjects, Trail
-from services.kms.commits import Commits, Done
+from services.kms.audit import AuditEntry, AuditTrail, Subjects
+from services.kms.commits import Commits, DoneMessage
 from services.kms.master import Vault
-from services.kms.operations import Operation
-from services.kms.replication import Change
+from services.kms.operations import CoreOperation
+from services.kms.replication import KeyChange
 from services.kms.ring import new_ring
 from services.kms.work import Written
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
@@ -24,7 +24,7 @@ from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import NotebookNode, SqliteDatabase
 
 VAULT = Vault(new_ring(0.0, bytes(range(32)), bytes(32)))
-ENTRY = AuditEntry("vcenter", "a", Operation.GET, "k")
+ENTRY = AuditEntry("vcenter", "a", CoreOperation.GET, "k")
 
 
 class Onlooker:
@@ -60,15 +60,15 @@ class Rig:
 
     def say(
         self, word: str, *, fails: bool = False, changed: bool = False, changes: int = 0
-    ) -> Coroutine[Any, Any, Done[str]]:
-        def run(connection: sqlite3.Connection, trail: Trail) -> Done[str]:
+    ) -> Coroutine[Any, Any, DoneMessage[str]]:
+        def run(connection: sqlite3.Connection, trail: AuditTrail) -> DoneMessage[str]:
             self.runs.append(word)
             end = trail.append(1.0, (ENTRY,))
             connection.execute("INSERT INTO said VALUES (?)", (word,))
             if fails:
                 raise ValueError(word)
-            told = tuple(Change(KeyId(word), n) for n in range(changes))
-            return Done(word, Written(end, changed, told))
+            told = tuple(KeyChange(KeyId(word), n) for n in range(changes))
+            return DoneMessage(word, Written(end, changed, told))
 
         return self.commits.make(run)
 

@@ -19,8 +19,20 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
-from services.kms.operations import Activate, Create, Destroy, Get, GetAttributes, Locate, Revoke
+from services.kms.attribute_operations import (
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ModifyObjectAttribute,
+)
+from services.kms.operations import (
+    ActivateObject,
+    Create,
+    DestroyObject,
+    Get,
+    GetObjectAttributes,
+    LocateObjects,
+    RevokeObject,
+)
 from services.kms.states import at, rank
 from tests.services.kms.core_rig import do, made, value
 from tests.services.kms.ports import Server
@@ -66,7 +78,9 @@ async def test_a_key_activates_and_deactivates_by_itself(server: Server) -> None
     )
     seen = []
     for _ in range(3):
-        active = await do(server, Locate(attributes=(Attribute(name="State", value="Active"),)))
+        active = await do(
+            server, LocateObjects(attributes=(Attribute(name="State", value="Active"),))
+        )
         state = await value(server, key_id, "State")
         changed = await value(server, key_id, "Last Change Date")
         seen.append((state, active.total, changed))
@@ -77,17 +91,17 @@ async def test_a_key_activates_and_deactivates_by_itself(server: Server) -> None
         ("Deactivated", 0, now + 20),
     ]
     with pytest.raises(ProductError):
-        await do(server, Activate(unique_identifier=key_id))
+        await do(server, ActivateObject(unique_identifier=key_id))
     await server.boot()
     assert await value(server, key_id, "State") == "Deactivated"
-    await do(server, Destroy(unique_identifier=key_id))
+    await do(server, DestroyObject(unique_identifier=key_id))
 
 
 async def test_an_activation_date_that_is_past_is_an_active_key(server: Server) -> None:
     created = await do(server, Create(attributes=(date("Activation Date", 5.0),)))
     assert created.state is KmipState.ACTIVE
     key_id = await made(server)
-    request = AddAttribute(unique_identifier=key_id, attribute=date("Activation Date", 5.0))
+    request = AddObjectAttribute(unique_identifier=key_id, attribute=date("Activation Date", 5.0))
     await do(server, request)
     assert await value(server, key_id, "State") == "Active"
 
@@ -96,12 +110,14 @@ async def test_a_date_that_has_come_stays(server: Server) -> None:
     """KMIP 1.4 sections 3.25 to 3.27: else a key whose time is over would encrypt again."""
     now = server.clock.wall
     key_id = await made(server)
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     for name in ("Protect Stop Date", "Deactivation Date"):
-        await do(server, AddAttribute(unique_identifier=key_id, attribute=date(name, now + 5)))
+        await do(
+            server, AddObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 5))
+        )
     server.clock.wall += 5
     for name in ("Protect Stop Date", "Deactivation Date"):
-        later = ModifyAttribute(unique_identifier=key_id, attribute=date(name, now + 50))
+        later = ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, now + 50))
         with pytest.raises(PermissionDenied):
             await do(server, later)
 
@@ -122,14 +138,14 @@ async def test_dates_are_in_their_order(server: Server, first: str, second: str)
         (5e9, 5e9, second, 4e9),
     ):
         key_id = await made(server, date(first, earlier))
-        add = AddAttribute(unique_identifier=key_id, attribute=date(second, later))
+        add = AddObjectAttribute(unique_identifier=key_id, attribute=date(second, later))
         if moved is None:
             with pytest.raises(InvalidField):
                 await do(server, add)
             continue
         await do(server, add)
         with pytest.raises(InvalidField):
-            moving = ModifyAttribute(unique_identifier=key_id, attribute=date(name, moved))
+            moving = ModifyObjectAttribute(unique_identifier=key_id, attribute=date(name, moved))
             await do(server, moving)
 
 
@@ -139,17 +155,17 @@ async def test_dates_out_of_order_refuse_nothing_else(server: Server, way: str) 
     now = server.clock.wall
     key_id = await made(server)
     if way == "the clock goes back":
-        await do(server, Activate(unique_identifier=key_id))
+        await do(server, ActivateObject(unique_identifier=key_id))
         server.clock.wall -= 50
-        await do(server, Revoke(unique_identifier=key_id))
+        await do(server, RevokeObject(unique_identifier=key_id))
     else:
         past = date("Deactivation Date", now - 5)
-        await do(server, AddAttribute(unique_identifier=key_id, attribute=past))
-        told = await do(server, Activate(unique_identifier=key_id))
+        await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=past))
+        told = await do(server, ActivateObject(unique_identifier=key_id))
         assert told.state is D, "what is told is what everybody is told afterwards"
     assert await value(server, key_id, "State") == "Deactivated"
     x = Attribute(name="x-a", value="1")
-    await do(server, AddAttribute(unique_identifier=key_id, attribute=x))
+    await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=x))
 
 
 class Lives(RuleBasedStateMachine):
@@ -205,14 +221,14 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def activate(self) -> None:
-        assert self.tried(Activate(unique_identifier=self.key)) is (self.state is P)
+        assert self.tried(ActivateObject(unique_identifier=self.key)) is (self.state is P)
         if self.state is P:
             self.state, self.dates["Activation Date"] = A, self.now
         self.settle()
 
     @rule()
     def deactivate(self) -> None:
-        assert self.tried(Revoke(unique_identifier=self.key)) is (self.state is A)
+        assert self.tried(RevokeObject(unique_identifier=self.key)) is (self.state is A)
         if self.state is A:
             self.state, self.dates["Deactivation Date"] = D, self.now
 
@@ -223,7 +239,7 @@ class Lives(RuleBasedStateMachine):
             KmipState.COMPROMISED: None,
             KmipState.DESTROYED_COMPROMISED: None,
         }.get(self.state, KmipState.COMPROMISED)
-        request = Revoke(unique_identifier=self.key, reason=RevocationReason.KEY_COMPROMISE)
+        request = RevokeObject(unique_identifier=self.key, reason=RevocationReason.KEY_COMPROMISE)
         assert self.tried(request) is (to is not None)
         self.state = to or self.state
 
@@ -234,7 +250,7 @@ class Lives(RuleBasedStateMachine):
             D: KmipState.DESTROYED,
             KmipState.COMPROMISED: KmipState.DESTROYED_COMPROMISED,
         }.get(self.state)
-        assert self.tried(Destroy(unique_identifier=self.key)) is (to is not None)
+        assert self.tried(DestroyObject(unique_identifier=self.key)) is (to is not None)
         self.state = to or self.state
 
     @rule(
@@ -244,7 +260,7 @@ class Lives(RuleBasedStateMachine):
     def set_date(self, name: str, ahead: float) -> None:
         attribute = date(name, self.now + ahead)
         there = self.dates[name] is not None
-        kind = ModifyAttribute if there else AddAttribute
+        kind = ModifyObjectAttribute if there else AddObjectAttribute
         dates = self.dates | {name: self.now + ahead}
         started, ended = dates.values()
         may = self.state in ((P,) if name == "Activation Date" else (P, A))
@@ -259,14 +275,14 @@ class Lives(RuleBasedStateMachine):
     def add(self, text: str) -> None:
         attribute = Attribute(name="x-a", value=text)
         may = text not in self.x.values()
-        request = AddAttribute(unique_identifier=self.key, attribute=attribute)
+        request = AddObjectAttribute(unique_identifier=self.key, attribute=attribute)
         assert self.tried(request) is may
         if may:
             self.x[max(self.x, default=-1) + 1] = text
 
     @rule(index=st.integers(0, 2))
     def delete(self, index: int) -> None:
-        request = DeleteAttribute(unique_identifier=self.key, name="x-a", index=index)
+        request = DeleteObjectAttribute(unique_identifier=self.key, name="x-a", index=index)
         assert self.tried(request) is (index in self.x)
         self.x.pop(index, None)
 
@@ -274,7 +290,7 @@ class Lives(RuleBasedStateMachine):
     def it_is_told(self) -> None:
         if not hasattr(self, "key"):
             return
-        asked = GetAttributes(unique_identifiers=(self.key,), names=("x-a",))
+        asked = GetObjectAttributes(unique_identifiers=(self.key,), names=("x-a",))
         [told] = self.run(do(self.server, asked)).objects
         assert told.state is self.state
         dates = (told.activation_date, told.deactivation_date)
@@ -285,10 +301,11 @@ class Lives(RuleBasedStateMachine):
         [got] = self.run(do(self.server, Get(unique_identifiers=(self.key,)))).keys
         assert (got.material is None) is (rank(self.state) >= rank(KmipState.DESTROYED))
         state = Attribute(name="State", value=self.state.value)
-        located = self.run(do(self.server, Locate(attributes=(state,))))
+        located = self.run(do(self.server, LocateObjects(attributes=(state,))))
         assert located.unique_identifiers == (self.key,)
 
 
+@pytest.mark.slow
 def test_whole_lives() -> None:
     run_state_machine_as_test(
         Lives,

@@ -21,7 +21,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from services.kms.access import caller_at
-from services.kms.admission import Admission
+from services.kms.admission import IdentityAdmission
 from services.kms.audit import TrailEnd
 from services.kms.config import KmsRole
 from services.kms.identities import Identity
@@ -65,7 +65,7 @@ def certificate(number: int, name: str = "") -> bytes:
 
 
 async def trusted(
-    admission: Admission, number: int, role: KmsRole = KmsRole.OWNER, scope: str = "default"
+    admission: IdentityAdmission, number: int, role: KmsRole = KmsRole.OWNER, scope: str = "default"
 ) -> Identity:
     return await admission.trust(CONSOLE, certificate(number), role, scope)
 
@@ -127,6 +127,7 @@ def edited(platter: Platter) -> Iterator[tuple[str, Platter]]:
                 yield f"{statement} {values}", Platter(dict(platter.written), {}, {"keys": other})
 
 
+@pytest.mark.slow
 async def test_no_value_of_any_row_is_another_one(full: Server) -> None:
     tried = 0
     for what, platter in edited(full.platter):

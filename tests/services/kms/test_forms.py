@@ -19,7 +19,7 @@ from protocol.kmip.payloads import GetRequest
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.doors.kmip import forms
-from services.kms.doors.kmip.forms import Form, Forms
+from services.kms.doors.kmip.forms import Forms, GetForm
 from services.kms.doors.kmip.messages import Messages
 from services.kms.operations import GotKey
 from tests.services.kms.kmip_rig import OPERATIONS, message
@@ -49,11 +49,11 @@ def nothing(key: GotKey, stamp: int) -> bytes:
 def learnt(known: Forms, asked: RequestMessage) -> bytes:
     """Its bytes, whose form is known now if that may be."""
     data = encode_request(asked)
-    known.learn(data, Form(asked, nothing, 1000))
+    known.learn(data, GetForm(asked, nothing, 1000))
     return data
 
 
-def said(found: tuple[Form, str]) -> RequestMessage:
+def said(found: tuple[GetForm, str]) -> RequestMessage:
     """The message that a form with an id is."""
     form, name = found
     [item] = form.message.batch_item
@@ -147,7 +147,7 @@ def test_as_many_as_may_be_are_known() -> None:
         assert known.find(data) is not None and len(known._known) <= forms.MOST
 
 
-async def writer(more: dict[str, Any]) -> Form:
+async def writer(more: dict[str, Any]) -> GetForm:
     """The form of a Get as a server has it."""
     server = Server(clock=HeldClock(), config=BUFFERED)
     await server.boot()

@@ -17,7 +17,7 @@ from protocol.terms import NodeName
 from services.kms import oplog
 from services.kms.audit import EMPTY
 from services.kms.doors import standing
-from services.kms.doors.group import Group
+from services.kms.doors.group import ReplicationGroup
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 
@@ -38,7 +38,7 @@ def service(rig: GroupRig, server: NodeName) -> KmsService:
     return found
 
 
-def group_of(rig: GroupRig, server: NodeName) -> Group:
+def group_of(rig: GroupRig, server: NodeName) -> ReplicationGroup:
     found = service(rig, server).group
     assert found is not None
     return found
@@ -163,6 +163,7 @@ def test_an_appointment_that_another_one_overtook_is_not_obeyed(forward: GroupRi
     assert forward.key(B, "one") in forward.attributes(B), "it does not think that A is active"
 
 
+@pytest.mark.slow
 def test_an_appointment_follows_those_that_are_known_whatever_the_clock_says(
     forward: GroupRig,
 ) -> None:

@@ -25,7 +25,7 @@ from protocol.terms import KeyId, NodeName
 from protocol.terms import ResultReason as ResultReasonName
 from services.kms import dating
 from services.kms import operations as o
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsRole
 from services.kms.doors.forwarding import OPERATIONS
 from services.kms.doors.kmip.handing import LIMIT, HandingOn
@@ -35,10 +35,10 @@ from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.kmip_rig import message, new_key
 
 pytestmark = pytest.mark.sim
-APP = Caller("kmip/app", KmsRole.OWNER, "apps")
-USER = Caller("kmip/user", KmsRole.CLIENT, "apps")
-OTHER = Caller("kmip/other", KmsRole.OWNER, "others")
-NOBODY = Caller("kmip/nobody", None, "")
+APP = KeyServerCaller("kmip/app", KmsRole.OWNER, "apps")
+USER = KeyServerCaller("kmip/user", KmsRole.CLIENT, "apps")
+OTHER = KeyServerCaller("kmip/other", KmsRole.OWNER, "others")
+NOBODY = KeyServerCaller("kmip/nobody", None, "")
 LOST = RevocationReason(revocation_reason_code=RevocationReasonCode.KEY_COMPROMISE)
 Rigs = Callable[..., GroupRig]
 
@@ -63,7 +63,7 @@ def service(rig: GroupRig, server: NodeName) -> KmsService:
 
 
 def ask(
-    rig: GroupRig, server: NodeName, caller: Caller, *payloads: Fields, **header: Any
+    rig: GroupRig, server: NodeName, caller: KeyServerCaller, *payloads: Fields, **header: Any
 ) -> list[ResponseItem]:
     """What a client of ``server`` is answered."""
     one = service(rig, server)
@@ -78,7 +78,7 @@ def statuses(items: list[ResponseItem]) -> list[Any]:
     return [item.result_reason or item.result_status for item in items]
 
 
-def whole(rig: GroupRig, server: NodeName, caller: Caller = APP) -> str:
+def whole(rig: GroupRig, server: NodeName, caller: KeyServerCaller = APP) -> str:
     """A key that is made, activated and got in one message, by the ID Placeholder."""
     items = ask(rig, server, caller, new_key(), p.ActivateRequest(), p.GetRequest())
     assert statuses(items) == [ResultStatus.SUCCESS] * 3, items
@@ -238,7 +238,7 @@ def test_what_a_server_rejects_it_does_not_hand_on(group: Rigs, rejected: str) -
 
 @pytest.mark.parametrize("who", [APP, USER], ids=lambda who: who.role)
 def test_nor_has_it_another_one_wrap_under_a_key_that_it_rejects_to_encrypt(
-    group: Rigs, who: Caller
+    group: Rigs, who: KeyServerCaller
 ) -> None:
     """A client, who may not Encrypt, is given keys wrapped as well."""
     rig = group()

@@ -22,8 +22,12 @@ from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAud
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import implied
-from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
-from services.kms.operations import Create, Destroy, Get, Locate, Register
+from services.kms.attribute_operations import (
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ModifyObjectAttribute,
+)
+from services.kms.operations import Create, DestroyObject, Get, LocateObjects, Register
 from services.kms.usage_operations import ReKey
 from tests.services.kms.core_rig import add, do, items, made, trail, value, values
 from tests.services.kms.kmip_rig import Client, template
@@ -58,7 +62,7 @@ async def give(server: Server, key_id: KeyId) -> None:
 
 
 async def found(server: Server, *asked: Attribute) -> list[KeyId]:
-    return list((await do(server, Locate(attributes=asked))).unique_identifiers)
+    return list((await do(server, LocateObjects(attributes=asked))).unique_identifiers)
 
 
 # ---- Fresh ----------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ async def test_a_key_that_is_given_as_it_is_made_costs_nothing_more(server: Serv
 async def test_a_destroyed_key_that_nobody_was_given_stays_fresh(server: Server) -> None:
     """As in OASIS SKLC-O-1: its Get finds nothing to give."""
     key_id = await made(server)
-    await do(server, Destroy(unique_identifier=key_id))
+    await do(server, DestroyObject(unique_identifier=key_id))
     await give(server, key_id)
     assert await value(server, key_id, FRESH) is True
 
@@ -118,9 +122,9 @@ async def test_nobody_sets_them_later(server: Server, name: str) -> None:
     before = await values(server, key_id)
     held: dict[str, Value] = {FRESH: False, MADE: 5.0, LEASE: 7200}
     for request in (
-        AddAttribute(unique_identifier=key_id, attribute=attribute(name, held[name])),
-        ModifyAttribute(unique_identifier=key_id, attribute=attribute(name, held[name])),
-        DeleteAttribute(unique_identifier=key_id, name=name),
+        AddObjectAttribute(unique_identifier=key_id, attribute=attribute(name, held[name])),
+        ModifyObjectAttribute(unique_identifier=key_id, attribute=attribute(name, held[name])),
+        DeleteObjectAttribute(unique_identifier=key_id, name=name),
     ):
         with pytest.raises(PermissionDenied):
             await do(server, request)
@@ -200,9 +204,9 @@ async def test_which_generator_a_key_was_drawn_with(server: Server) -> None:
     for key in (here, unknown, theirs):
         before = await values(server, key)
         for request in (
-            AddAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
-            ModifyAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
-            DeleteAttribute(unique_identifier=key, name=GENERATOR),
+            AddObjectAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
+            ModifyObjectAttribute(unique_identifier=key, attribute=attribute(GENERATOR, DRBG)),
+            DeleteObjectAttribute(unique_identifier=key, name=GENERATOR),
         ):
             with pytest.raises((PermissionDenied, IllegalOperation)):
                 await do(server, request)
@@ -223,8 +227,8 @@ async def test_when_a_key_that_was_brought_was_made_is_said_once(server: Server)
     key = await brought(server)
     await add(server, key, MADE, 9e9)
     for request in (
-        ModifyAttribute(unique_identifier=key, attribute=attribute(MADE, 5.0)),
-        DeleteAttribute(unique_identifier=key, name=MADE),
+        ModifyObjectAttribute(unique_identifier=key, attribute=attribute(MADE, 5.0)),
+        DeleteObjectAttribute(unique_identifier=key, name=MADE),
     ):
         with pytest.raises(PermissionDenied):
             await do(server, request)
@@ -344,14 +348,14 @@ async def test_no_order_of_operations_makes_a_key_fresh_again(seed: int) -> None
         request: Any = choose.choice(
             [
                 Get(unique_identifiers=(key_id,)),
-                AddAttribute(unique_identifier=key_id, attribute=change),
-                ModifyAttribute(unique_identifier=key_id, attribute=change),
-                DeleteAttribute(unique_identifier=key_id, name=name),
+                AddObjectAttribute(unique_identifier=key_id, attribute=change),
+                ModifyObjectAttribute(unique_identifier=key_id, attribute=change),
+                DeleteObjectAttribute(unique_identifier=key_id, name=name),
             ]
         )
         try:
             await do(server, request)
-            if name == MADE and isinstance(request, AddAttribute):
+            if name == MADE and isinstance(request, AddObjectAttribute):
                 keys[key_id] = change.value  # of a key that was brought, once
         except ProductError:
             assert not isinstance(request, Get)

@@ -13,30 +13,30 @@ from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, Permissi
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.kms import portions
-from services.kms.access import Caller, caller_at
-from services.kms.attribute_operations import AddAttribute
+from services.kms.access import KeyServerCaller, caller_at
+from services.kms.attribute_operations import AddObjectAttribute
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.config import KmsRole
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
     Create,
     Created,
-    Destroy,
-    DiscoverVersions,
+    DestroyObject,
+    DiscoverServerVersions,
     Get,
     Got,
-    Locate,
-    QueryAudit,
+    LocateObjects,
+    QueryAuditTrail,
     Register,
-    Revoke,
+    RevokeObject,
     Versions,
 )
 from tests.services.kms.core_rig import do, items, made, trail, value, values
 from tests.services.kms.ports import CONFIG, VCENTER, Server
 
 CLIENT = caller_at(CONFIG, VCENTER.node, local=False)
-OPERATOR = Caller("op", KmsRole.OPERATOR, "default")
+OPERATOR = KeyServerCaller("op", KmsRole.OPERATOR, "default")
 STEPS = Continuation.STOP
 X = Attribute(name="x-a", value="1")
 
@@ -52,9 +52,9 @@ async def batch(server: Server, option: Continuation) -> tuple[KeyId, tuple[Item
     key_id = await made(server)
     return key_id, await items(
         server,
-        AddAttribute(unique_identifier=key_id, attribute=X),
+        AddObjectAttribute(unique_identifier=key_id, attribute=X),
         Create(length=99),
-        Activate(unique_identifier=key_id),
+        ActivateObject(unique_identifier=key_id),
         option=option,
     )
 
@@ -108,7 +108,7 @@ async def test_a_role_is_judged_item_by_item(server: Server) -> None:
         Register(material=KeyMaterial(bytes(32))),
         Create(),
         Get(),
-        Destroy(),
+        DestroyObject(),
         caller=CLIENT,
         option=Continuation.CONTINUE,
     )
@@ -125,7 +125,9 @@ async def test_a_role_is_judged_item_by_item(server: Server) -> None:
     await server.boot()
 
 
-@pytest.mark.parametrize("request_", [Activate(), Destroy(), Revoke(), Get()], ids=repr)
+@pytest.mark.parametrize(
+    "request_", [ActivateObject(), DestroyObject(), RevokeObject(), Get()], ids=repr
+)
 async def test_no_placeholder_is_item_not_found(server: Server, request_: Any) -> None:
     [done] = await items(server, request_)
     assert isinstance(done.error, ItemNotFound)
@@ -134,14 +136,14 @@ async def test_no_placeholder_is_item_not_found(server: Server, request_: Any) -
 async def test_an_undone_create_leaves_no_placeholder_and_no_key(server: Server) -> None:
     done = await items(server, Create(attributes=(X,)), Create(length=1), option=Continuation.UNDO)
     assert [outcome(item) for item in done] == ["undone", "InvalidField"]
-    assert (await do(server, Locate())).total == 0
+    assert (await do(server, LocateObjects())).total == 0
     await server.boot()
 
 
 async def test_the_trail_says_which_key_the_placeholder_was(server: Server) -> None:
     key_id = await made(server)
     for option in (Continuation.CONTINUE, Continuation.STOP):
-        _, refused = await items(server, Locate(), Revoke(), option=option)
+        _, refused = await items(server, LocateObjects(), RevokeObject(), option=option)
         assert outcome(refused) == "PermissionDenied"
     assert (await trail(server))[-2:] == [("Revoke", key_id, "Permission Denied")] * 2
 
@@ -151,7 +153,7 @@ async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
     message = [Create()] * (ITEMS_LIMIT + 1)
     with pytest.raises(InvalidMessage):
         await items(server, *message)
-    assert (await do(server, Locate())).total == 0
+    assert (await do(server, LocateObjects())).total == 0
     assert len(await items(server, *message[1:])) == ITEMS_LIMIT
 
 
@@ -180,7 +182,7 @@ async def test_a_long_message_is_done_in_portions_unless_it_is_one_whole(
     assert [outcome(item) for item in done] == outcomes
     assert server.database.commits == before + commits
     ids = [one.response.unique_identifier for one in done if isinstance(one.response, Created)]
-    assert (await do(server, Locate())).unique_identifiers == tuple(ids)
+    assert (await do(server, LocateObjects())).unique_identifiers == tuple(ids)
     await server.boot()
     results = [result for _, _, result in await trail(server)]
     assert results == ["Success"] * len(ids[:4]) + ["Invalid Field"] + ["Success"] * len(ids[4:])
@@ -191,7 +193,9 @@ async def test_the_placeholder_outlasts_a_portion_and_its_key_is_no_other(
 ) -> None:
     other = await made(server)
     looks = [Get(unique_identifiers=(other,))] * 6
-    done = await items(server, Create(), *looks, Get(), Activate(), Create(length=1), option=STEPS)
+    done = await items(
+        server, Create(), *looks, Get(), ActivateObject(), Create(length=1), option=STEPS
+    )
     created = done[0].response
     assert isinstance(created, Created)
     [got] = [item.response.keys[0] for item in done[7:8] if isinstance(item.response, Got)]
@@ -206,7 +210,7 @@ async def test_what_means_the_placeholder_is_done_with_what_it_means(
 ) -> None:
     """No other message comes between a Create and what is done to its key."""
     before = server.database.commits
-    message = [Create(), Create(), Create(), Activate(), Get(), Create(), Activate()]
+    message = [Create(), Create(), Create(), ActivateObject(), Get(), Create(), ActivateObject()]
     done = await items(server, *message)
     assert [outcome(item) for item in done] == ["ok"] * 7
     assert server.database.commits == before + 2
@@ -234,7 +238,7 @@ async def test_a_disk_that_takes_a_portion_and_not_the_next_is_told_item_by_item
     done = await items(server, *[Create()] * 7, option=option)
     assert [outcome(item) for item in done] == outcomes
     server.database.transact = right  # type: ignore[method-assign]
-    assert (await do(server, Locate())).total == outcomes.count("ok")
+    assert (await do(server, LocateObjects())).total == outcomes.count("ok")
 
 
 async def test_others_are_answered_between_two_portions(server: Server, three: int) -> None:
@@ -253,29 +257,29 @@ async def test_others_are_answered_between_two_portions(server: Server, three: i
 
 
 async def test_the_trail_is_no_item_of_a_portion_of_one(server: Server, three: int) -> None:
-    done = await items(server, *[Create()] * 3, QueryAudit(), caller=OPERATOR)
+    done = await items(server, *[Create()] * 3, QueryAuditTrail(), caller=OPERATOR)
     assert [outcome(item) for item in done] == ["ok"] * 3 + ["InvalidField"]
 
 
 async def test_versions_touch_no_store(server: Server) -> None:
-    [done] = await items(server, DiscoverVersions(), caller=CLIENT)
+    [done] = await items(server, DiscoverServerVersions(), caller=CLIENT)
     assert isinstance(done.response, Versions) and done.response.versions[0] == "1.4"
 
 
 async def test_the_trail_is_read_alone(server: Server) -> None:
-    done = await items(server, Create(), QueryAudit(), caller=OPERATOR)
+    done = await items(server, Create(), QueryAuditTrail(), caller=OPERATOR)
     assert isinstance(done[1].error, InvalidField)
 
 
 @pytest.mark.parametrize(
     "steps",
     [
-        (Activate, Activate),
-        (Destroy, Destroy),
-        (Activate, Destroy),
-        (Activate, Revoke, Revoke),
-        (Revoke,),
-        (Destroy, Activate),
+        (ActivateObject, ActivateObject),
+        (DestroyObject, DestroyObject),
+        (ActivateObject, DestroyObject),
+        (ActivateObject, RevokeObject, RevokeObject),
+        (RevokeObject,),
+        (DestroyObject, ActivateObject),
     ],
     ids=str,
 )

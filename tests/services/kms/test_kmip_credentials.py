@@ -14,14 +14,14 @@ from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestMessage, decode_response, encode_request
 from protocol.kmip.payloads import PAYLOADS, AddAttributeRequest
 from protocol.secret import KeyMaterial
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsRole
 from services.kms.doors.kmip.credentials import _BARE, refusal
 from services.kms.doors.kmip.messages import Messages
 from tests.services.kms.ports import Server
 
 WANTED = Login("vc", KeyMaterial(b"secret"))
-OWNER = Caller("kmip/client", KmsRole.OWNER, "default")
+OWNER = KeyServerCaller("kmip/client", KmsRole.OWNER, "default")
 TAG = dialect.add_tags("none", (("x-a", "1"), ("x-b", "2"), ("x-c", "3")))
 
 

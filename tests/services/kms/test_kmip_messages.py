@@ -45,7 +45,7 @@ from protocol.kmip.payloads import (
 from protocol.kmip.structures import Name, ProtocolVersion, RNGParameters
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.doors.kmip import messages
 from services.kms.doors.kmip.items import NEWEST
@@ -57,7 +57,7 @@ from tests.services.kms.kmip_rig import Client, message, new_key, reason, versio
 from tests.services.kms.ports import Server
 
 NAME = Attribute(attribute_name="Name", attribute_value=Name(name_value="k", name_type=1))
-NOBODY = Caller("nobody", None, "")
+NOBODY = KeyServerCaller("nobody", None, "")
 
 
 def unread(tag: Tag) -> Unread:

@@ -58,7 +58,7 @@ from services.kms import usage_operations as u
 from services.kms.batching import Continuation
 from services.kms.doors.kmip import values
 from services.kms.doors.kmip.reasons import reason_of
-from services.kms.doors.kmip.spoken import SPOKEN, Asked, in_order
+from services.kms.doors.kmip.spoken import SPOKEN, AnswerContext, in_order
 from services.kms.doors.kmip.words import code_of, word_of
 from tests.services.kms.core_rig import OWNER, do
 from tests.services.kms.kmip_rig import (
@@ -92,7 +92,7 @@ BROUGHT = SymmetricKey(
     )
 )
 LIMITS = s.UsageLimits(usage_limits_total=9, usage_limits_unit=UsageLimitsUnit.BYTE)
-STORY: list[tuple[Fields, o.Request[Any]]] = [
+STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
     (new_key(), o.Create()),
     (
         new_key(NAME, wire("x-Product", "VMware vSphere"), wire("Activation Date", 5)),
@@ -115,41 +115,45 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
     (p.GetRequest(unique_identifier=FIRST), o.Get(unique_identifiers=(FIRST,), required=True)),
     (
         p.GetAttributesRequest(unique_identifier=FIRST),
-        o.GetAttributes(unique_identifiers=(FIRST,), names=(), required=True),
+        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
     ),
     (
         p.GetAttributesRequest(unique_identifier=FIRST, attribute_name=("State", "x-No")),
-        o.GetAttributes(unique_identifiers=(FIRST,), names=("State", "x-No"), required=True),
+        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=("State", "x-No"), required=True),
     ),
     (
         p.GetAttributeListRequest(unique_identifier=FIRST),
-        a.GetAttributeList(unique_identifier=FIRST),
+        a.ListObjectAttributes(unique_identifier=FIRST),
     ),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("x-Name", "vm-1")),
-        a.AddAttribute(unique_identifier=FIRST, attribute=Attribute(name="x-Name", value="vm-1")),
+        a.AddObjectAttribute(
+            unique_identifier=FIRST, attribute=Attribute(name="x-Name", value="vm-1")
+        ),
     ),
     (
         p.ModifyAttributeRequest(unique_identifier=FIRST, attribute=wire("x-Name", "vm-2")),
-        a.ModifyAttribute(
+        a.ModifyObjectAttribute(
             unique_identifier=FIRST, attribute=Attribute(name="x-Name", value="vm-2")
         ),
     ),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("State", State.ACTIVE)),
-        a.AddAttribute(unique_identifier=FIRST, attribute=Attribute(name="State", value="Active")),
+        a.AddObjectAttribute(
+            unique_identifier=FIRST, attribute=Attribute(name="State", value="Active")
+        ),
     ),
     (
         p.DeleteAttributeRequest(unique_identifier=FIRST, attribute_name="x-Name"),
-        a.DeleteAttribute(unique_identifier=FIRST, name="x-Name"),
+        a.DeleteObjectAttribute(unique_identifier=FIRST, name="x-Name"),
     ),
     (
         p.EncryptRequest(unique_identifier=FIRST, data=DATA, iv_counter_nonce=bytes(12)),
-        c.Encrypt(unique_identifier=FIRST, data=DATA, iv=bytes(12)),
+        c.EncryptData(unique_identifier=FIRST, data=DATA, iv=bytes(12)),
     ),
-    (p.ActivateRequest(unique_identifier=FIRST), o.Activate(unique_identifier=FIRST)),
-    (p.ActivateRequest(unique_identifier=FIRST), o.Activate(unique_identifier=FIRST)),
-    (p.DestroyRequest(unique_identifier=FIRST), o.Destroy(unique_identifier=FIRST)),
+    (p.ActivateRequest(unique_identifier=FIRST), o.ActivateObject(unique_identifier=FIRST)),
+    (p.ActivateRequest(unique_identifier=FIRST), o.ActivateObject(unique_identifier=FIRST)),
+    (p.DestroyRequest(unique_identifier=FIRST), o.DestroyObject(unique_identifier=FIRST)),
     (
         p.EncryptRequest(
             unique_identifier=FIRST,
@@ -160,7 +164,7 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
             iv_counter_nonce=bytes(12),
             authenticated_encryption_additional_data=b"bound",
         ),
-        c.Encrypt(
+        c.EncryptData(
             unique_identifier=FIRST,
             parameters=GCM,
             data=DATA,
@@ -175,28 +179,28 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
             iv_counter_nonce=bytes(12),
             authenticated_encryption_tag=bytes(16),
         ),
-        c.Decrypt(unique_identifier=FIRST, data=b"?", iv=bytes(12), tag=bytes(16)),
+        c.DecryptData(unique_identifier=FIRST, data=b"?", iv=bytes(12), tag=bytes(16)),
     ),
     (
         p.LocateRequest(attribute=(NAME,), maximum_items=5, offset_items=1),
-        o.Locate(
+        o.LocateObjects(
             attributes=(Attribute(name="Name", value=ObjectName(value="k", type="URI")),),
             destroyed=False,
             maximum_items=5,
             offset_items=1,
         ),
     ),
-    (p.LocateRequest(), o.Locate(destroyed=False, maximum_items=10_000)),
+    (p.LocateRequest(), o.LocateObjects(destroyed=False, maximum_items=10_000)),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("Usage Limits", LIMITS)),
-        a.AddAttribute(
+        a.AddObjectAttribute(
             unique_identifier=FIRST,
             attribute=Attribute(name="Usage Limits", value=UsageLimits(total=9, unit="Byte")),
         ),
     ),
     (
         p.CheckRequest(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
-        u.Check(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
+        u.CheckUsage(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
     ),
     (
         p.GetUsageAllocationRequest(unique_identifier=FIRST, usage_limits_count=9),
@@ -209,7 +213,7 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
     ),
     (
         p.LocateRequest(attribute=(wire("Initial Date", 7),)),
-        o.Locate(
+        o.LocateObjects(
             attributes=(
                 Attribute(name="Initial Date", value=7.0),
                 Attribute(name="Initial Date", value=8 - 1e-6),
@@ -227,7 +231,7 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
             ),
             compromise_occurrence_date=6,
         ),
-        o.Revoke(
+        o.RevokeObject(
             unique_identifier=FIRST,
             reason=RevocationReason.KEY_COMPROMISE,
             message="lost",
@@ -236,12 +240,12 @@ STORY: list[tuple[Fields, o.Request[Any]]] = [
     ),
     (
         p.GetAttributesRequest(unique_identifier=FIRST),
-        o.GetAttributes(unique_identifiers=(FIRST,), names=(), required=True),
+        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
     ),
-    (p.DestroyRequest(unique_identifier=FIRST), o.Destroy(unique_identifier=FIRST)),
+    (p.DestroyRequest(unique_identifier=FIRST), o.DestroyObject(unique_identifier=FIRST)),
     (p.GetRequest(unique_identifier=FIRST), o.Get(unique_identifiers=(FIRST,), required=True)),
     (p.QueryRequest(query_function=(1,)), o.Query()),
-    (p.DiscoverVersionsRequest(), o.DiscoverVersions()),
+    (p.DiscoverVersionsRequest(), o.DiscoverServerVersions()),
 ]
 
 
@@ -272,7 +276,9 @@ async def test_the_story_is_the_same_through_both_doors() -> None:
             assert reason(item) is reason_of(mine.error, 4)
             assert item.result_message == str(mine.error)
         else:
-            assert item.response_payload == sent(spoken.write(Asked(asked, 4), mine.response), item)
+            assert item.response_payload == sent(
+                spoken.write(AnswerContext(asked, 4), mine.response), item
+            )
             told.add(type(payload))
         if isinstance(mine.response, o.Created) and not key:
             key = mine.response.unique_identifier
@@ -294,7 +300,7 @@ async def test_what_one_door_encrypts_the_other_decrypts(server: Server) -> None
     assert done.data is not None
     assert done.iv_counter_nonce is not None
     assert done.authenticated_encryption_tag is not None
-    back = c.Decrypt(
+    back = c.DecryptData(
         unique_identifier=key,
         data=done.data,
         iv=done.iv_counter_nonce,

@@ -14,11 +14,11 @@ from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumbe
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
 from services.kms import attributes, implied, locating
-from services.kms.attribute_operations import AddAttribute, DeleteAttribute
+from services.kms.attribute_operations import AddObjectAttribute, DeleteObjectAttribute
 from services.kms.batching import Continuation
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.locating import Sought
-from services.kms.operations import Activate, Create, Get, Got, Locate
+from services.kms.operations import ActivateObject, Create, Get, Got, LocateObjects
 from tests.services.kms.core_rig import STRANGER, do, items, made, named, value
 from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import LOCAL, Server
@@ -29,7 +29,7 @@ def wanted(name: str, value: Value) -> Attribute:
 
 
 async def found(server: Server, *asked: Attribute, **more: Any) -> list[KeyId]:
-    located = await do(server, Locate(attributes=asked, **more))
+    located = await do(server, LocateObjects(attributes=asked, **more))
     return list(located.unique_identifiers)
 
 
@@ -38,7 +38,7 @@ async def test_by_each_attribute(server: Server) -> None:
     server.clock.wall += 10
     later = Create(length=128, usage_mask=4, attributes=(named("b"), wanted("x-a", "1")))
     second = (await do(server, later)).unique_identifier
-    await do(server, Activate(unique_identifier=second))
+    await do(server, ActivateObject(unique_identifier=second))
     digest = await value(server, first, "Digest")
     assert isinstance(digest, ObjectDigest)
     for asked, expected in [
@@ -72,8 +72,8 @@ async def test_by_each_attribute(server: Server) -> None:
         ((wanted("nonsense", "1"),), []),
     ]:
         assert await found(server, *asked) == expected, asked
-        assert await do(server, Locate(attributes=asked), STRANGER) == await do(
-            server, Locate(attributes=(wanted("x-none", "1"),)), STRANGER
+        assert await do(server, LocateObjects(attributes=asked), STRANGER) == await do(
+            server, LocateObjects(attributes=(wanted("x-none", "1"),)), STRANGER
         )
 
 
@@ -126,7 +126,7 @@ async def test_who_asks_for_one_of_many_goes_on_with_it(server: Server) -> None:
     """KMIP 1.4 section 4.9: many empty the ID Placeholder, unless Maximum Items is 1."""
     first, _ = await made(server), await made(server)
     for limit, goes_on in ((1, True), (2, False), (1000, False)):
-        _, next_one = await items(server, Locate(maximum_items=limit), Get())
+        _, next_one = await items(server, LocateObjects(maximum_items=limit), Get())
         assert (next_one.error is None) is goes_on, limit
         if isinstance(next_one.response, Got):
             assert next_one.response.keys[0].unique_identifier == first
@@ -134,10 +134,10 @@ async def test_who_asks_for_one_of_many_goes_on_with_it(server: Server) -> None:
 
 async def test_the_index_follows_what_changes(server: Server) -> None:
     key_id = await made(server, wanted("x-a", "1"))
-    add = AddAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
+    add = AddObjectAttribute(unique_identifier=key_id, attribute=wanted("x-a", "2"))
     await do(server, add)
     assert await found(server, wanted("x-a", "1"), wanted("x-a", "2")) == [key_id]
-    await do(server, DeleteAttribute(unique_identifier=key_id, name="x-a"))
+    await do(server, DeleteObjectAttribute(unique_identifier=key_id, name="x-a"))
     assert await found(server, wanted("x-a", "1")) == []
     assert await found(server, wanted("x-a", "2")) == [key_id]
 
@@ -145,9 +145,9 @@ async def test_the_index_follows_what_changes(server: Server) -> None:
 async def test_pages(server: Server) -> None:
     keys = [await made(server, wanted("x-a", "1")) for _ in range(5)]
     asked = (wanted("x-a", "1"),)
-    page = await do(server, Locate(attributes=asked, maximum_items=2))
+    page = await do(server, LocateObjects(attributes=asked, maximum_items=2))
     assert (list(page.unique_identifiers), page.total) == (keys[:2], 5)
-    page = await do(server, Locate(attributes=asked, maximum_items=2, after=keys[3]))
+    page = await do(server, LocateObjects(attributes=asked, maximum_items=2, after=keys[3]))
     assert (list(page.unique_identifiers), page.total) == (keys[4:], 5)
 
 
@@ -155,27 +155,27 @@ async def test_a_batch_finds_what_it_has_just_made(server: Server) -> None:
     """OASIS TC-314: Locate sets the ID Placeholder when it finds one object."""
     old = await made(server, named("a"))
     create = Create(attributes=(named("b"), wanted("x-a", "1")))
-    results = await items(server, create, Locate(attributes=(named("b"),)), Get())
+    results = await items(server, create, LocateObjects(attributes=(named("b"),)), Get())
     assert isinstance(results[2].response, Got)
     [got] = results[2].response.keys
     new = results[0].response.unique_identifier  # type: ignore[union-attr]
     assert got.unique_identifier == new != old and got.material is not None
-    results = await items(server, Locate(attributes=(named("a"),)), Activate())
+    results = await items(server, LocateObjects(attributes=(named("a"),)), ActivateObject())
     assert await value(server, old, "State") == "Active"
     for nothing in ((named("c"),), ()):  # none, or two
-        _, refused = await items(server, Locate(attributes=nothing), Get())
+        _, refused = await items(server, LocateObjects(attributes=nothing), Get())
         assert isinstance(refused.error, ItemNotFound)
 
 
 async def test_a_batch_finds_what_it_has_changed(server: Server) -> None:
     keys = [await made(server, wanted("x-a", "1")) for _ in range(3)]
     batch = (
-        AddAttribute(unique_identifier=keys[1], attribute=wanted("x-b", "1")),
-        DeleteAttribute(unique_identifier=keys[0], name="x-a"),
+        AddObjectAttribute(unique_identifier=keys[1], attribute=wanted("x-b", "1")),
+        DeleteObjectAttribute(unique_identifier=keys[0], name="x-a"),
         Create(attributes=(wanted("x-a", "1"),)),
-        Locate(attributes=(wanted("x-a", "1"),)),
-        Locate(attributes=(wanted("x-b", "1"),)),
-        Locate(attributes=(wanted("x-a", "1"),), maximum_items=1),
+        LocateObjects(attributes=(wanted("x-a", "1"),)),
+        LocateObjects(attributes=(wanted("x-b", "1"),)),
+        LocateObjects(attributes=(wanted("x-a", "1"),), maximum_items=1),
     )
     results = await items(server, *batch, option=Continuation.UNDO)
     new = results[2].response.unique_identifier  # type: ignore[union-attr]
@@ -215,9 +215,9 @@ DATES = st.one_of(st.none(), st.sampled_from([5.0, 10.0, 15.0]))
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> KeyRow:
+def rows(draw: st.DrawFn) -> StoredKeyRow:
     number = draw(st.integers(1, 10**9))
-    row = KeyRow(
+    row = StoredKeyRow(
         KeyId(str(number)),
         draw(st.sampled_from(["default", "b"])),
         str(number),
@@ -257,9 +257,10 @@ def rows(draw: st.DrawFn) -> KeyRow:
     return row
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(rows(), max_size=6, unique_by=lambda row: row.key_id), st.lists(ASKED, max_size=3))
-def test_the_store_finds_what_matches(there: list[KeyRow], asked: list[Attribute]) -> None:
+def test_the_store_finds_what_matches(there: list[StoredKeyRow], asked: list[Attribute]) -> None:
     """SQL and the plain reading of the rules agree, with states that dates change too."""
 
     from services.kms import store

@@ -12,7 +12,7 @@ from protocol.attributes import Attribute, UsageLimits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms import audit, replication, store
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.attributes import (
     LIMITS,
     add_attribute,
@@ -21,18 +21,18 @@ from services.kms.attributes import (
     single,
     stamp,
 )
-from services.kms.audit import Trail
+from services.kms.audit import AuditTrail
 from services.kms.config import KmsRole
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
-from services.kms.merging import Replica, merge, take
+from services.kms.merging import KeyReplica, merge, take
 from services.kms.ring import new_ring
 from services.kms.states import has_material
 from services.kms.work import Work
 from tests.services.kms.memory import in_memory
 
 DATES = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
-ROW = KeyRow(
+ROW = StoredKeyRow(
     key_id=KeyId("1"),
     scope="default",
     operation_id="op",
@@ -52,7 +52,7 @@ ROW = KeyRow(
 )
 
 
-def other(**changes: object) -> KeyRow:
+def other(**changes: object) -> StoredKeyRow:
     """The row as the peer has it: its own wrapping, and its own number of the trail."""
     return msgspec.structs.replace(ROW, wrapped=b"wrapped there", changed=9, **changes)
 
@@ -89,7 +89,7 @@ def test_both_agree_and_keep_what_is_their_own(mine: KmipState, theirs: KmipStat
     assert merge(merged, mirrored) == merged
 
 
-def written(row: KeyRow, at: float, by: str, *given: tuple[str, float | str]) -> KeyRow:
+def written(row: StoredKeyRow, at: float, by: str, *given: tuple[str, float | str]) -> StoredKeyRow:
     """The row after a client of server ``by`` has set these, each attribute's first instance."""
     for name, value in given:
         attribute = Attribute(name=name, value=value)
@@ -100,7 +100,7 @@ def written(row: KeyRow, at: float, by: str, *given: tuple[str, float | str]) ->
 
 PRE = msgspec.structs.replace(ROW, state=KmipState.PRE_ACTIVE)
 BOTH = written(PRE, 1.0, "kms-1", ("x-a", "old"), ("x-b", "old"), ("Activation Date", 90.0))
-MEETINGS: dict[str, tuple[KeyRow, KeyRow, dict[str, float | str | None]]] = {
+MEETINGS: dict[str, tuple[StoredKeyRow, StoredKeyRow, dict[str, float | str | None]]] = {
     "each has another name": (
         written(BOTH, 2.0, "kms-1", ("x-a", "new")),
         written(BOTH, 3.0, "kms-2", ("x-b", "new"), ("x-c", "new")),
@@ -173,8 +173,8 @@ def work() -> Iterator[Work]:
         database.execute(statement)
     vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))
     audit.begin(database, vault)
-    peer = Caller("kms-2", KmsRole.PEER, "", every_scope=True)
-    yield Work(database, vault, peer, 9.0, Trail(database, vault))
+    peer = KeyServerCaller("kms-2", KmsRole.PEER, "", every_scope=True)
+    yield Work(database, vault, peer, 9.0, AuditTrail(database, vault))
     database.close()
 
 
@@ -184,7 +184,7 @@ def test_a_key_that_is_new_here_is_kept_under_this_servers_own_wrapping(
 ) -> None:
     """The peer's wrapping is nothing that could be opened here, and none is kept without a key."""
     state = KmipState.DESTROYED if secret is None else KmipState.ACTIVE
-    assert take(work, Replica(other(state=state), secret), bytes(12))
+    assert take(work, KeyReplica(other(state=state), secret), bytes(12))
     work.write()
     found = work.find(ROW.key_id)
     assert found is not None and found.state is state
@@ -209,11 +209,11 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
         work.connection.execute(statement)
     replication.begin(work.connection, peer)
     has = secret if has_material(mine) else None
-    assert take(work, Replica(other(state=mine), has), bytes(12))
+    assert take(work, KeyReplica(other(state=mine), has), bytes(12))
     work.write()
     assert replication.view(work.connection).waiting == 0
     later = Work(work.connection, work.vault, work.caller, 10.0, work.trail)
-    assert take(later, Replica(other(state=theirs), secret), bytes(12))
+    assert take(later, KeyReplica(other(state=theirs), secret), bytes(12))
     later.write()
     assert replication.view(work.connection).waiting == told
 
@@ -221,7 +221,7 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
 def test_another_peer_has_seen_nothing(work: Work) -> None:
     for statement in replication.SCHEMA:
         work.connection.execute(statement)
-    assert take(work, Replica(other(), KeyMaterial(bytes(32))), bytes(12))
+    assert take(work, KeyReplica(other(), KeyMaterial(bytes(32))), bytes(12))
     end = work.write().end
     assert end is not None
     connection = work.connection
@@ -237,7 +237,7 @@ def test_what_each_server_has_given_of_the_limits_counts() -> None:
     limits = UsageLimits(total=9, unit="Object")
     row, _ = add_attribute(ROW, Attribute(name=LIMITS, value=limits), 1.0, "a")
 
-    def after(server: str, amount: int, at: float) -> KeyRow:
+    def after(server: str, amount: int, at: float) -> StoredKeyRow:
         value = msgspec.structs.replace(limits, spent=((server, amount),))
         return stamp(row, LIMITS, ((0, value),), at, server)
 

@@ -15,7 +15,7 @@ from services.kms import oplog
 from services.kms.audit import EMPTY, TrailEnd
 from services.kms.doors import standing
 from services.kms.master import Vault
-from services.kms.oplog import Active, Place, Row
+from services.kms.oplog import Active, LogPlace, LogRow
 from tests.services.kms.memory import in_memory
 
 ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")
@@ -36,23 +36,23 @@ def life(connection: sqlite3.Connection, drawn: int) -> None:
     oplog.begin(connection, ME, (PEER, THIRD), None, at=0.0, drawn=drawn)
 
 
-def own(connection: sqlite3.Connection) -> Place:
+def own(connection: sqlite3.Connection) -> LogPlace:
     return oplog.marks(connection, ME)[ME]
 
 
-def row(node: NodeName, sequence: int, key: KeyId = ONE) -> Row:
-    return Row(node, key, Place(7, sequence), 1.0)
+def row(node: NodeName, sequence: int, key: KeyId = ONE) -> LogRow:
+    return LogRow(node, key, LogPlace(7, sequence), 1.0)
 
 
 def test_behind_a_gap_nothing_is_counted_and_it_comes_again(log: sqlite3.Connection) -> None:
-    oplog.take(log, ME, [row(PEER, 3)], {PEER: Place(7, 2)}, 2.0)
+    oplog.take(log, ME, [row(PEER, 3)], {PEER: LogPlace(7, 2)}, 2.0)
     assert PEER not in oplog.marks(log, ME)
     oplog.take(log, ME, [row(PEER, 1), row(PEER, 3, TWO)], {}, 2.0)
-    assert oplog.marks(log, ME)[PEER] == Place(7, 3)
-    oplog.take(log, ME, [row(PEER, 2, TWO), row(PEER, 4)], {PEER: Place(7, 3)}, 2.0)
+    assert oplog.marks(log, ME)[PEER] == LogPlace(7, 3)
+    oplog.take(log, ME, [row(PEER, 2, TWO), row(PEER, 4)], {PEER: LogPlace(7, 3)}, 2.0)
     keys = log.execute("SELECT key_id, sequence FROM oplog ORDER BY sequence").fetchall()
     assert keys == [("two", 3), ("one", 4)], "what had a number before is not counted again"
-    assert oplog.marks(log, ME)[PEER] == Place(7, 4)
+    assert oplog.marks(log, ME)[PEER] == LogPlace(7, 4)
 
 
 def test_each_life_has_an_epoch_above_the_last_and_knows_those_that_it_had(
@@ -67,9 +67,9 @@ def test_each_life_has_an_epoch_above_the_last_and_knows_those_that_it_had(
     assert second.epoch > first.epoch and second.sequence == 1
     assert oplog.has(log, first) and oplog.has(log, second) and oplog.has(log, oplog.START)
     for lost in (
-        Place(first.epoch, first.sequence + 1),
-        Place(second.epoch, 2),
-        Place(second.epoch + 1, 1),
+        LogPlace(first.epoch, first.sequence + 1),
+        LogPlace(second.epoch, 2),
+        LogPlace(second.epoch + 1, 1),
     ):
         assert not oplog.has(log, lost)
 
@@ -88,11 +88,11 @@ def test_two_lives_from_one_disk_have_no_place_in_common(log: sqlite3.Connection
 
 def test_a_life_that_is_known_to_be_lost_is_found_once(log: sqlite3.Connection) -> None:
     log.execute("INSERT INTO keys VALUES ('one', 'kms-1', 1)")
-    lost = Place(own_epoch(log) + 9, 4)
+    lost = LogPlace(own_epoch(log) + 9, 4)
     assert not oplog.has(log, lost)
     oplog.begin_epoch(log, ME, lost, 1.0, 8)
     assert own(log).epoch > lost.epoch, "above all that anybody has heard"
-    assert oplog.has(log, lost) and oplog.has(log, Place(lost.epoch, 40))
+    assert oplog.has(log, lost) and oplog.has(log, LogPlace(lost.epoch, 40))
     assert all(peer.everything for peer in oplog.peers(log))
 
 

@@ -25,7 +25,7 @@ from protocol.messages.kms import (
 from protocol.messages.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
 from services.kms import store
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.refusals import ROWS, WINDOW_S
 from tests.protocol.weights import LONG, long_ids, on_the_wire
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
@@ -38,8 +38,8 @@ async def long_keys(server: Server, count: int) -> list[KeyId]:
     """Keys with ids of 300 characters, put into the database as the server would write them."""
     await server.ask(CreateKey(operation_id="short", get=True))
     vault = server.vault
-    [values] = server.platter.sql(f"SELECT {', '.join(KeyRow.__struct_fields__)} FROM keys")  # noqa: S608
-    short = msgspec.convert(values, KeyRow)
+    [values] = server.platter.sql(f"SELECT {', '.join(StoredKeyRow.__struct_fields__)} FROM keys")  # noqa: S608
+    short = msgspec.convert(values, StoredKeyRow)
     material = store.material(vault, short)
     assert material is not None
     binding = (short.scope, short.algorithm, short.length, short.usage_mask)

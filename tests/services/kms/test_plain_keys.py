@@ -24,7 +24,7 @@ from protocol.kmip.ttlv import Node, Type
 from protocol.messages import kms as m
 from protocol.terms import KeyId
 from services.kms import audit, making
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.anchor import AnchorKeeper
 from services.kms.config import Auditing, KmsRole
 from services.kms.doors.kmip import plain_keys
@@ -32,7 +32,7 @@ from services.kms.doors.kmip.forms import LARGEST, MOST
 from services.kms.doors.kmip.messages import Messages
 from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.ids import IdScheme
-from services.kms.making import Making, Wanted
+from services.kms.making import Making, NewKeyOrder
 from services.kms.master import kek_bytes
 from services.kms.operations import Create, Get
 from services.kms.ring import KeyRing
@@ -48,9 +48,9 @@ from tests.services.kms.test_without_wait import LOGIN, credentials
 CALLERS = (
     *[OWNER] * 6,
     STRANGER,
-    Caller("gone", None, "default"),
-    Caller("all", KmsRole.OWNER, "b", every_scope=True),
-    *[Caller(f"one {role}", role, "default") for role in KmsRole],
+    KeyServerCaller("gone", None, "default"),
+    KeyServerCaller("all", KmsRole.OWNER, "b", every_scope=True),
+    *[KeyServerCaller(f"one {role}", role, "default") for role in KmsRole],
 )
 PLAIN = encode_request(message(new_key()))
 NAMED = encode_request(
@@ -87,7 +87,7 @@ class Way:
         for connection in self.server.platter.databases.values():
             connection.close()
 
-    def ask(self, data: bytes, caller: Caller = OWNER) -> asyncio.Future[bytes]:
+    def ask(self, data: bytes, caller: KeyServerCaller = OWNER) -> asyncio.Future[bytes]:
         loop = asyncio.get_running_loop()
         later = self.messages.at_once(caller, data) if self.quick else None
         if later is None:
@@ -199,6 +199,7 @@ async def rejection(ways: Sequence[Way], rng: random.Random) -> None:
         await way.server.ask(m.EndRejection(name="some") if found else new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_both_ways_agree(both: tuple[Way, Way], seed: int, login: Login | None) -> None:
@@ -358,7 +359,7 @@ async def test_keys_that_are_not_struck_are_told_of(way: Way, times: int) -> Non
     commits, tries = way.server.service.core.commits, list[int]()
     right = commits.strike
 
-    def strike(wanted: Sequence[Wanted]) -> list[Making]:
+    def strike(wanted: Sequence[NewKeyOrder]) -> list[Making]:
         tries.append(len(wanted))
         if len(tries) <= times:
             raise RuntimeError("a defect")

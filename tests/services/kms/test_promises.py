@@ -9,12 +9,12 @@ import pytest
 
 from protocol.terms import KeyId
 from services.kms.doors.promises import Promises
-from services.kms.replication import Change
+from services.kms.replication import KeyChange
 
 KEY, OTHER = KeyId("k"), KeyId("other")
 
 
-async def waiting(promises: Promises, *changes: Change) -> asyncio.Task[None]:
+async def waiting(promises: Promises, *changes: KeyChange) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(promises.wait_for(changes))
     await asyncio.sleep(0)
     assert not task.done()
@@ -23,7 +23,7 @@ async def waiting(promises: Promises, *changes: Change) -> asyncio.Task[None]:
 
 async def test_a_change_that_is_told_again_is_one_promise() -> None:
     """What the peer sends of a key may be below what it is to learn of it: it is told once more."""
-    promises, change = Promises(), Change(KEY, 7)
+    promises, change = Promises(), KeyChange(KEY, 7)
     promises.give([change])
     first = await waiting(promises, change)
     promises.give([change])
@@ -36,10 +36,10 @@ async def test_a_change_that_is_told_again_is_one_promise() -> None:
 
 async def test_a_later_change_keeps_the_earlier_ones_of_its_key_only() -> None:
     promises = Promises()
-    changes = [Change(KEY, 7), Change(KEY, 9), Change(OTHER, 8)]
+    changes = [KeyChange(KEY, 7), KeyChange(KEY, 9), KeyChange(OTHER, 8)]
     promises.give(changes)
     earlier, later, other = [await waiting(promises, change) for change in changes]
-    promises.keep([Change(KEY, 8)])
+    promises.keep([KeyChange(KEY, 8)])
     await earlier
     assert not later.done() and not other.done()
     promises.keep_all(OSError(errno.EIO, "no"))

@@ -16,7 +16,7 @@ from protocol.terms import KeyId, NodeName
 from services.kms import contents
 from services.kms.access import caller_at
 from services.kms.audit import EMPTY
-from services.kms.replication import Change
+from services.kms.replication import KeyChange
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import PAIR, PairRig
@@ -189,7 +189,7 @@ def test_a_key_that_no_log_has_is_found_by_comparing_totals(group: GroupRig) -> 
     key = group.key(A, "secret")
     service = group.agent.machine(A).runner.service
     assert isinstance(service, KmsService)
-    [replica] = group.run(service.core.replicas([Change(key, 0)]))
+    [replica] = group.run(service.core.replicas([KeyChange(key, 0)]))
     other = group.agent.machine(C).runner.service
     assert isinstance(other, KmsService)
 

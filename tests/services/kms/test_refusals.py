@@ -12,7 +12,7 @@ from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAu
 from protocol.terms import KeyId, ResultReason
 from services.kms.access import caller_at
 from services.kms.batching import Continuation
-from services.kms.operations import Activate
+from services.kms.operations import ActivateObject
 from services.kms.refusals import ROWS, WINDOW_S
 from services.runtime.service import Peer
 from tests.services.kms.core_rig import items
@@ -99,7 +99,7 @@ async def test_keys_that_are_not_there_are_counted_and_those_that_are_have_rows(
 async def test_a_message_of_many_items_is_no_way_around(server: Server) -> None:
     """Some come before the message, the rest of a minute's rows are its first items'."""
     await refused(server, CreateKey(operation_id="1"), STRANGER, 2)
-    message = [Activate(unique_identifier=KeyId(f"none-{number}")) for number in range(100)]
+    message = [ActivateObject(unique_identifier=KeyId(f"none-{number}")) for number in range(100)]
     stranger = caller_at(CONFIG, STRANGER.node, local=False)
     done = await items(server, *message, option=Continuation.CONTINUE, caller=stranger)
     assert all(isinstance(item.error, PermissionDenied) for item in done)

@@ -26,7 +26,7 @@ from services.kms import operations as o
 from services.kms import usage_operations as u
 from services.kms.access import caller_at, refuse
 from services.kms.batching import Continuation
-from services.kms.operations import Operation
+from services.kms.operations import CoreOperation
 from services.kms.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
 from services.runtime.incarnation import NodeDown, WayDown
@@ -58,10 +58,10 @@ async def trail(server: Server) -> list[tuple[str, str, str, str]]:
 
 
 def test_the_names_that_can_be_given_are_those_of_the_server() -> None:
-    ours = {Operation.UNREAD, Operation.QUERY_AUDIT}
-    asked = {one for one in Operation if one.value in m.REJECTABLE}
+    ours = {CoreOperation.UNREAD, CoreOperation.QUERY_AUDIT}
+    asked = {one for one in CoreOperation if one.value in m.REJECTABLE}
     assert {one.value for one in asked} == {*m.REJECTABLE}
-    assert asked == {one for one in Operation if refuse(OWNER, one) is None} - ours
+    assert asked == {one for one in CoreOperation if refuse(OWNER, one) is None} - ours
     assert {*m.OF_MATERIAL} < {*m.REJECTABLE}
     assert {*REASONS} == {one.value for one in m.REJECTION_REASONS}
     assert all(cls.reason.value == name for name, cls in REASONS.items())
@@ -105,15 +105,17 @@ async def test_what_is_not_named_goes_on_and_health_is_no_exception(server: Serv
 REQUESTS: dict[str, Any] = {
     "Query": lambda _: o.Query(),
     "Create": lambda _: o.Create(),
-    "Locate": lambda _: o.Locate(),
+    "Locate": lambda _: o.LocateObjects(),
     "Get": lambda key: o.Get(unique_identifiers=(key,)),
-    "Get Attributes": lambda key: o.GetAttributes(unique_identifiers=(key,)),
+    "Get Attributes": lambda key: o.GetObjectAttributes(unique_identifiers=(key,)),
     "Re-key": lambda key: u.ReKey(unique_identifier=key),
-    "Check": lambda key: u.Check(unique_identifier=key),
+    "Check": lambda key: u.CheckUsage(unique_identifier=key),
     "Obtain Lease": lambda key: u.ObtainLease(unique_identifier=key),
-    "Activate": lambda key: o.Activate(unique_identifier=key),
-    "Revoke": lambda key: o.Revoke(unique_identifier=key, reason=RevocationReason.KEY_COMPROMISE),
-    "Destroy": lambda key: o.Destroy(unique_identifier=key),
+    "Activate": lambda key: o.ActivateObject(unique_identifier=key),
+    "Revoke": lambda key: o.RevokeObject(
+        unique_identifier=key, reason=RevocationReason.KEY_COMPROMISE
+    ),
+    "Destroy": lambda key: o.DestroyObject(unique_identifier=key),
 }
 
 
@@ -204,7 +206,7 @@ async def test_a_stranger_learns_nothing_of_a_key_that_is_named(server: Server) 
     await told(server, "Activate", keys=(key,))
     for caller, error in ((OWNER, GeneralFailure), (STRANGER, ItemNotFound)):
         with pytest.raises(error):
-            await do(server, o.Activate(unique_identifier=key), caller)
+            await do(server, o.ActivateObject(unique_identifier=key), caller)
 
 
 async def test_the_console_and_the_administrator_are_not_judged(server: Server) -> None:
@@ -314,8 +316,8 @@ async def test_a_key_that_is_rejected_to_encrypt_wraps_none(
     """Its use on the way out of another key is Encrypt, in the trail and for its limits too."""
     server.rng.streams["kms.rejections"] = random.Random(1)
     key, under = await made(server), (await do(server, o.Create(usage_mask=16))).unique_identifier
-    await do(server, o.Activate(unique_identifier=under))
-    get = o.Get(unique_identifiers=(key, key), wrapping=o.Wrapping(key_id=under))
+    await do(server, o.ActivateObject(unique_identifier=under))
+    get = o.Get(unique_identifiers=(key, key), wrapping=o.KeyWrapping(key_id=under))
     await told(server, "Get", "Encrypt", name="seldom", probability=1e-300)
     assert len((await do(server, get)).keys) == 2
     await told(server, "Get", "Encrypt", name="another", keys=(KeyId("another"),))

@@ -19,10 +19,18 @@ from protocol.kmip import payloads as p
 from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.attributes import TemplateAttribute
 from protocol.terms import KeyId, RevocationReason
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.batching import Continuation
 from services.kms.config import KmsRole
-from services.kms.operations import Activate, Create, Destroy, Get, Got, Locate, Revoke
+from services.kms.operations import (
+    ActivateObject,
+    Create,
+    DestroyObject,
+    Get,
+    Got,
+    LocateObjects,
+    RevokeObject,
+)
 from services.kms.usage_operations import GetUsageAllocation, ReKey
 from tests.services.kms.core_rig import (
     STRANGER,
@@ -77,7 +85,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
             ),
         )
     ).unique_identifier
-    await do(server, Activate(unique_identifier=old))
+    await do(server, ActivateObject(unique_identifier=old))
     await do(server, GetUsageAllocation(unique_identifier=old, count=5))
     was = await material(server, old)
     server.clock.wall += 10
@@ -103,7 +111,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
     assert await value(server, old, "Name") is None
     link = ObjectLink(type="Replacement Object Link", linked=new)
     assert await value(server, old, "Link") == link
-    found = await do(server, Locate(attributes=(named("disk"),)))
+    found = await do(server, LocateObjects(attributes=(named("disk"),)))
     assert found.unique_identifiers == (new,)
     await server.boot()
     assert len(await material(server, new)) == 16
@@ -194,7 +202,7 @@ async def test_a_refusal_leaves_the_old_key_as_it_was(
     with pytest.raises(error):
         await follows(server, old, **more)
     assert await values(server, old) == before
-    assert (await do(server, Locate())).total == 2
+    assert (await do(server, LocateObjects())).total == 2
     await server.boot()
 
 
@@ -204,19 +212,21 @@ async def test_who_may(server: Server) -> None:
         await do(server, ReKey(unique_identifier=old), STRANGER)
     for role in (KmsRole.CLIENT, KmsRole.KPS, KmsRole.VSAN):
         with pytest.raises(PermissionDenied):
-            await do(server, ReKey(unique_identifier=old), Caller("who", role, "default"))
-    await do(server, ReKey(unique_identifier=old), Caller("who", KmsRole.OPERATOR, "default"))
+            await do(server, ReKey(unique_identifier=old), KeyServerCaller("who", role, "default"))
+    await do(
+        server, ReKey(unique_identifier=old), KeyServerCaller("who", KmsRole.OPERATOR, "default")
+    )
 
 
 async def test_what_is_compromised_is_followed_and_what_is_destroyed_is_not(
     server: Server,
 ) -> None:
     old = await made(server, attribute("Activation Date", 5.0))
-    await do(server, Revoke(unique_identifier=old, reason=RevocationReason.KEY_COMPROMISE))
+    await do(server, RevokeObject(unique_identifier=old, reason=RevocationReason.KEY_COMPROMISE))
     new = await follows(server, old)
     assert await value(server, new, "State") == "Active"
     assert await value(server, new, "Revocation Reason") is None
-    await do(server, Destroy(unique_identifier=old))
+    await do(server, DestroyObject(unique_identifier=old))
     with pytest.raises(ItemNotFound):
         await follows(server, old)
 
@@ -227,14 +237,14 @@ async def test_the_placeholder_is_the_new_key(server: Server) -> None:
     assert isinstance(done[2].response, Got)
     [got] = done[2].response.keys
     assert got.unique_identifier == new and got.material is not None
-    before = (await do(server, Locate())).total
+    before = (await do(server, LocateObjects())).total
     undone = await items(
         server,
         *(ReKey(unique_identifier=new), Get(unique_identifiers=(KeyId("no"),), required=True)),
         option=Continuation.UNDO,
     )
     assert undone[0].undone
-    assert (await do(server, Locate())).total == before
+    assert (await do(server, LocateObjects())).total == before
     assert await value(server, new, "Name") == ObjectName(value="disk")
 
 
@@ -260,5 +270,5 @@ async def test_one_that_a_full_key_cannot_be_linked_from_is_refused(server: Serv
         await add(server, old, "Link", ObjectLink(type="Child Link", linked=str(place)))
     with pytest.raises(Exception, match="64"):
         await follows(server, old)
-    assert (await do(server, Locate())).total == 1
+    assert (await do(server, LocateObjects())).total == 1
     assert await material(server, old) is not None

@@ -10,11 +10,11 @@ import pytest
 from protocol.terms import KeyId, NodeName
 from services.kms import replication
 from services.kms.audit import EMPTY, TrailEnd
-from services.kms.replication import Change, PeerView
+from services.kms.replication import KeyChange, PeerView
 from tests.services.kms.memory import in_memory
 
 PEER = NodeName("kms-2")
-FIRST, SECOND = Change(KeyId("k1"), 1), Change(KeyId("k2"), 2)
+FIRST, SECOND = KeyChange(KeyId("k1"), 1), KeyChange(KeyId("k2"), 2)
 SEEN = TrailEnd(7, bytes(range(32)))
 
 
@@ -48,7 +48,7 @@ def test_the_mark_goes_with_the_last_key_that_waits(pair: sqlite3.Connection) ->
 
 
 def test_a_key_that_changed_again_waits_on(pair: sqlite3.Connection) -> None:
-    again = Change(KeyId("k1"), 3)
+    again = KeyChange(KeyId("k1"), 3)
     assert replication.put(pair, [again])
     replication.confirm(pair, [FIRST, SECOND], SEEN)
     assert replication.first(pair, 9) == (again,)

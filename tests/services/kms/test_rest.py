@@ -24,7 +24,7 @@ from protocol.messages.kms import (
 from protocol.terms import KeyId, RevocationReason
 from services.kms.anchor import ANCHOR_FILE
 from services.kms.audit import ID_LIMIT
-from services.kms.keyrow import KeyRow
+from services.kms.keyrow import StoredKeyRow
 from services.kms.master import Vault
 from services.kms.ring import new_ring
 from services.kms.roots.keyfile import MASTER_FILE, make_master, read_master
@@ -271,7 +271,7 @@ async def test_rewritten_chain_is_noticed(server: Server) -> None:
 async def test_older_row_put_back_is_noticed(server: Server) -> None:
     """A row with its own valid tag from before the compromise: the trail knows better."""
     created = await server.ask(CreateKey(operation_id="1", activate=True))
-    columns = ", ".join((*KeyRow.__struct_fields__, "tag"))
+    columns = ", ".join((*StoredKeyRow.__struct_fields__, "tag"))
     [old] = server.platter.sql(f"SELECT {columns} FROM keys")  # noqa: S608
     await server.ask(
         Revoke(key_id=created.key_id, reason=RevocationReason.KEY_COMPROMISE), OPERATOR

@@ -20,7 +20,7 @@ from services.kms import dating, store
 from services.kms.batching import Continuation
 from services.kms.config import Auditing
 from services.kms.kept import keys_touched_by
-from services.kms.operations import Activate, Create, Get, GetAttributes, Locate
+from services.kms.operations import ActivateObject, Create, Get, GetObjectAttributes, LocateObjects
 from services.kms.usage_operations import ObtainLease
 from services.kms.work import Written
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made, trail, value
@@ -45,15 +45,15 @@ def date(name: str, at: float) -> Attribute:
     return Attribute(name=name, value=at)
 
 
-def in_state(state: KmipState) -> Locate:
-    return Locate(attributes=(Attribute(name="State", value=state.value),))
+def in_state(state: KmipState) -> LocateObjects:
+    return LocateObjects(attributes=(Attribute(name="State", value=state.value),))
 
 
 async def dated(server: Server, name: str = "Deactivation Date") -> KeyId:
     """An active key, or one that will be, which was given before and whose date has just come."""
     key_id = await made(server, date(name, server.clock.wall + 10))
     if name == "Deactivation Date":
-        await do(server, Activate(unique_identifier=key_id))
+        await do(server, ActivateObject(unique_identifier=key_id))
     for _ in range(2):  # it is fresh no more, and in the memory of a server that keeps rows
         await do(server, Get(unique_identifiers=(key_id,)))
     server.clock.wall += 20
@@ -78,14 +78,16 @@ async def asked(server: Server, key_id: KeyId, how: str) -> None:
         case "missed":
             assert not (await do(server, in_state(KmipState.ACTIVE))).total
         case "batch":
-            found_, got_ = await items(server, in_state(KmipState.DEACTIVATED), GetAttributes())
+            found_, got_ = await items(
+                server, in_state(KmipState.DEACTIVATED), GetObjectAttributes()
+            )
             assert found_.error is None and got_.error is None
         case "lent":
             lent = await do(server, ObtainLease(unique_identifier=key_id))
             assert lent.last_change_date == server.clock.wall - 10, "since its date"
         case _:
             with pytest.raises(PermissionDenied, match="Deactivated"):
-                await do(server, Activate(unique_identifier=key_id, repeat=False))
+                await do(server, ActivateObject(unique_identifier=key_id, repeat=False))
 
 
 @pytest.mark.parametrize("how", ["read", "get", "found", "missed", "batch", "lent", "refused"])
@@ -172,11 +174,11 @@ async def test_the_first_get_of_a_key_waits_for_witnesses_when_its_date_has_come
 async def test_where_no_date_has_come_nothing_is_written(server: Server) -> None:
     key_id = await dated(server)
     server.clock.wall -= 20
-    commits, query = server.database.commits, GetAttributes(unique_identifiers=(key_id,))
-    for request in (query, in_state(KmipState.ACTIVE), Locate()):
+    commits, query = server.database.commits, GetObjectAttributes(unique_identifiers=(key_id,))
+    for request in (query, in_state(KmipState.ACTIVE), LocateObjects()):
         await do(server, request)
     server.clock.wall += 20
-    await do(server, Locate())
+    await do(server, LocateObjects())
     assert server.database.commits == commits, "nor by who is told of no state"
 
 
@@ -194,7 +196,7 @@ async def test_many_dates_that_have_come_are_many_transactions_and_others_are_an
     monkeypatch.setattr(dating, "AT_ONCE", 3)
     gone = [await made(server, date("Deactivation Date", server.clock.wall + 10)) for _ in range(8)]
     for key_id in gone:
-        await do(server, Activate(unique_identifier=key_id))
+        await do(server, ActivateObject(unique_identifier=key_id))
     stays = await made(server)
     server.clock.wall += 20
     sizes, core = list[int](), server.service.core
@@ -204,14 +206,14 @@ async def test_many_dates_that_have_come_are_many_transactions_and_others_are_an
     message = [
         Create(),
         in_state(KmipState.DEACTIVATED),
-        GetAttributes(unique_identifiers=(stays,)),
+        GetObjectAttributes(unique_identifiers=(stays,)),
     ]
     locate = asyncio.create_task(core.process(OWNER, message, Continuation.STOP))
     order: list[str] = []
     locate.add_done_callback(lambda _: order.append("locate"))
     while not sizes:
         await asyncio.sleep(0)
-    await do(server, Activate(unique_identifier=stays))
+    await do(server, ActivateObject(unique_identifier=stays))
     order.append("activate")
     made_, found, told = await locate
     assert order == ["activate", "locate"]
@@ -267,11 +269,12 @@ async def test_looking_for_dates_that_have_come_reads_no_key_without_one(server:
 
 def test_what_a_read_may_change() -> None:
     key_id = KeyId("1")
-    assert keys_touched_by((GetAttributes(unique_identifiers=(key_id,)),)) == [key_id]
+    assert keys_touched_by((GetObjectAttributes(unique_identifiers=(key_id,)),)) == [key_id]
     assert keys_touched_by((in_state(KmipState.ACTIVE),)) is None
-    assert keys_touched_by((Locate(),)) == []
+    assert keys_touched_by((LocateObjects(),)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rig", [PairRig, GroupRig])
 def test_the_other_servers_learn_it(rig: type[PairRig]) -> None:
     """One whose clock is behind would call the key active otherwise. Of a pair, it has it sooner

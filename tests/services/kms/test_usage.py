@@ -32,22 +32,26 @@ from protocol.messages.kms import CreateKey, GetKeyAttributes
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, RevocationReason
 from services.kms import implied, usage
-from services.kms.access import Caller
-from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
-from services.kms.cipher_operations import Encrypt
+from services.kms.access import KeyServerCaller
+from services.kms.attribute_operations import (
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ModifyObjectAttribute,
+)
+from services.kms.cipher_operations import EncryptData
 from services.kms.config import KmsRole
 from services.kms.operations import (
-    Activate,
+    ActivateObject,
+    CoreOperation,
     Create,
     Created,
-    Destroy,
+    DestroyObject,
     Get,
     Got,
-    Locate,
-    Operation,
-    Revoke,
+    LocateObjects,
+    RevokeObject,
 )
-from services.kms.usage_operations import Check, Checked, GetUsageAllocation, ObtainLease
+from services.kms.usage_operations import Checked, CheckUsage, GetUsageAllocation, ObtainLease
 from tests.services.kms.core_rig import STRANGER, add, do, items, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.pair_rig import A, B, PairRig
@@ -60,7 +64,7 @@ ECB = CryptographicParameters(block_cipher_mode="ECB")
 
 async def limited(server: Server, limits: Value = BYTES) -> KeyId:
     key_id = await made(server, Attribute(name=LIMITS, value=limits))
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     return key_id
 
 
@@ -73,8 +77,10 @@ async def left(server: Server, key_id: KeyId) -> int | None:
     return found.left if isinstance(found, UsageLimits) else None
 
 
-def encrypting(key_id: KeyId, size: int) -> Encrypt:
-    return Encrypt(unique_identifier=key_id, parameters=ECB, data=KeyMaterial(bytes(size)), iv=b"")
+def encrypting(key_id: KeyId, size: int) -> EncryptData:
+    return EncryptData(
+        unique_identifier=key_id, parameters=ECB, data=KeyMaterial(bytes(size)), iv=b""
+    )
 
 
 # ---- limits ---------------------------------------------------------------------------------
@@ -89,7 +95,7 @@ async def test_what_is_taken_is_gone_and_outlives_a_restart(server: Server) -> N
         await take(server, key_id, 9)
     await take(server, key_id, 8)
     assert await left(server, key_id) == 0
-    rows = [row for row in await trail(server) if row[0] == Operation.GET_USAGE_ALLOCATION]
+    rows = [row for row in await trail(server) if row[0] == CoreOperation.GET_USAGE_ALLOCATION]
     assert [result for _, _, result in rows] == ["Success", "Permission Denied", "Success"]
 
 
@@ -111,7 +117,7 @@ async def test_encrypt_takes_what_it_encrypts(server: Server, unit: str, total: 
 async def test_who_is_refused_takes_nothing(server: Server) -> None:
     key_id, free, early = await limited(server), await made(server), await made(server)
     await add(server, early, LIMITS, BYTES)
-    await do(server, Activate(unique_identifier=free))
+    await do(server, ActivateObject(unique_identifier=free))
     for wrong, error in (
         (GetUsageAllocation(unique_identifier=key_id, count=0), InvalidField),
         (GetUsageAllocation(unique_identifier=key_id, count=-1), InvalidField),
@@ -130,7 +136,7 @@ async def test_who_is_refused_takes_nothing(server: Server) -> None:
         (KmsRole.OWNER, True),
     ):
         request = GetUsageAllocation(unique_identifier=key_id, count=1)
-        caller = Caller("who", role, "default")
+        caller = KeyServerCaller("who", role, "default")
         if may:
             await do(server, request, caller)
             continue
@@ -159,21 +165,21 @@ async def test_limits_that_nobody_may_set(server: Server, limits: Value) -> None
 async def test_limits_change_until_something_is_taken(server: Server) -> None:
     key_id = await limited(server)
     other = Attribute(name=LIMITS, value=UsageLimits(total=2**40, unit="Byte"))
-    await do(server, ModifyAttribute(unique_identifier=key_id, attribute=other))
-    await do(server, DeleteAttribute(unique_identifier=key_id, name=LIMITS))
-    await do(server, AddAttribute(unique_identifier=key_id, attribute=other))
+    await do(server, ModifyObjectAttribute(unique_identifier=key_id, attribute=other))
+    await do(server, DeleteObjectAttribute(unique_identifier=key_id, name=LIMITS))
+    await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=other))
     with pytest.raises(IllegalOperation):
-        await do(server, AddAttribute(unique_identifier=key_id, attribute=other))
+        await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=other))
     await take(server, key_id, 1)
     for request in (
-        ModifyAttribute(unique_identifier=key_id, attribute=other),
-        DeleteAttribute(unique_identifier=key_id, name=LIMITS),
+        ModifyObjectAttribute(unique_identifier=key_id, attribute=other),
+        DeleteObjectAttribute(unique_identifier=key_id, name=LIMITS),
     ):
         with pytest.raises(PermissionDenied):
             await do(server, request)
     assert await left(server, key_id) == 2**40 - 1
     with pytest.raises(InvalidField):
-        await do(server, Locate(attributes=(other,)))
+        await do(server, LocateObjects(attributes=(other,)))
 
 
 async def test_they_come_and_go_over_the_wire(server: Server) -> None:
@@ -209,7 +215,7 @@ async def test_nothing_is_allocated_of_a_key_that_does_not_protect_now(server: S
         Attribute(name=LIMITS, value=BYTES),
         Attribute(name="Protect Stop Date", value=stops),
     )
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     await take(server, key_id, 1)
     server.clock.wall = stops
     with pytest.raises(IllegalOperation, match="Protect Stop Date"):
@@ -217,7 +223,7 @@ async def test_nothing_is_allocated_of_a_key_that_does_not_protect_now(server: S
     assert await left(server, key_id) == 47
     reads = Create(usage_mask=8, attributes=(Attribute(name=LIMITS, value=BYTES),))
     key_id = (await do(server, reads)).unique_identifier
-    await do(server, Activate(unique_identifier=key_id))
+    await do(server, ActivateObject(unique_identifier=key_id))
     with pytest.raises(IllegalOperation, match="nothing that protects"):
         await take(server, key_id, 1)
 
@@ -228,14 +234,18 @@ async def test_nothing_is_allocated_of_a_key_that_does_not_protect_now(server: S
 async def test_a_key_is_lent_as_long_as_it_may_be_used(server: Server) -> None:
     key_id = await made(server)
     lease = ObtainLease(unique_identifier=key_id)
-    for step in (None, Activate(unique_identifier=key_id), Revoke(unique_identifier=key_id)):
+    for step in (
+        None,
+        ActivateObject(unique_identifier=key_id),
+        RevokeObject(unique_identifier=key_id),
+    ):
         if step is not None:
             await do(server, step)
         lent = await do(server, lease)
         assert lent.lease_time == implied.LEASE_S
         assert lent.last_change_date == await value(server, key_id, "Last Change Date")
-    await do(server, Revoke(unique_identifier=key_id, reason=RevocationReason.KEY_COMPROMISE))
-    for over in (None, Destroy(unique_identifier=key_id)):
+    await do(server, RevokeObject(unique_identifier=key_id, reason=RevocationReason.KEY_COMPROMISE))
+    for over in (None, DestroyObject(unique_identifier=key_id)):
         if over is not None:
             await do(server, over)
         with pytest.raises(PermissionDenied):
@@ -257,19 +267,19 @@ async def test_a_check_tells_what_may_be_in_place_of_what_may_not(server: Server
         ({"lease_time": 3601, "usage_mask": 1}, {"lease_time": 3600, "usage_mask": 12}),
     ]
     for fields, refused in asked:
-        found = await do(server, Check(unique_identifier=key_id, **fields))
+        found = await do(server, CheckUsage(unique_identifier=key_id, **fields))
         told = {name: getattr(found, name) for name in ("usage_limits_count", "usage_mask")}
         told["lease_time"] = found.lease_time
         assert {name: told[name] for name in told if told[name] is not None} == refused, fields
         assert found.unique_identifier == (None if refused else key_id), fields
-    found = await do(server, Check(unique_identifier=free, usage_limits_count=2**60))
+    found = await do(server, CheckUsage(unique_identifier=free, usage_limits_count=2**60))
     assert found.usage_limits_count is None, "it has no limits"
 
 
 async def test_what_a_check_denies_does_not_follow_in_the_batch(server: Server) -> None:
     """KMIP 1.4 section 4.10: it empties the ID Placeholder, and tells no Unique Identifier."""
     for mask, given_ in ((4, True), (1, False)):
-        made_, checked, got = await items(server, Create(), Check(usage_mask=mask), Get())
+        made_, checked, got = await items(server, Create(), CheckUsage(usage_mask=mask), Get())
         assert isinstance(made_.response, Created) and isinstance(checked.response, Checked)
         if given_:
             assert checked.response == Checked(unique_identifier=made_.response.unique_identifier)
@@ -347,11 +357,11 @@ async def test_no_order_of_operations_gives_more_than_there_is(seed: int) -> Non
             [
                 GetUsageAllocation(unique_identifier=key_id, count=choose.randrange(-1, 20)),
                 encrypting(key_id, choose.choice([16, 32, 15])),
-                ModifyAttribute(
+                ModifyObjectAttribute(
                     unique_identifier=key_id, attribute=Attribute(name=LIMITS, value=limits)
                 ),
-                DeleteAttribute(unique_identifier=key_id, name=LIMITS),
-                AddAttribute(
+                DeleteObjectAttribute(unique_identifier=key_id, name=LIMITS),
+                AddObjectAttribute(
                     unique_identifier=key_id, attribute=Attribute(name=LIMITS, value=limits)
                 ),
             ]
@@ -365,11 +375,11 @@ async def test_no_order_of_operations_gives_more_than_there_is(seed: int) -> Non
             match request:
                 case GetUsageAllocation(count=count):
                     given_ += count
-                case Encrypt(data=data) if there is not None:
+                case EncryptData(data=data) if there is not None:
                     given_ += len(data)
-                case DeleteAttribute():
+                case DeleteObjectAttribute():
                     assert given_ == 0
-                case ModifyAttribute() | AddAttribute():
+                case ModifyObjectAttribute() | AddObjectAttribute():
                     assert given_ == 0
                     total = limits.total
         now = await left(server, key_id)

@@ -23,9 +23,13 @@ from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import at_once
-from services.kms.attribute_operations import AddAttribute, DeleteAttribute, ModifyAttribute
-from services.kms.cipher_operations import Encrypt
-from services.kms.operations import Activate, Create, Get, Locate, Wrapping
+from services.kms.attribute_operations import (
+    AddObjectAttribute,
+    DeleteObjectAttribute,
+    ModifyObjectAttribute,
+)
+from services.kms.cipher_operations import EncryptData
+from services.kms.operations import ActivateObject, Create, Get, KeyWrapping, LocateObjects
 from services.kms.usage_operations import ReKey
 from tests.services.kms.core_rig import OWNER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
@@ -43,17 +47,19 @@ async def told(server: Server, key: KeyId) -> list[Any]:
 
 async def change(server: Server, key: KeyId, name: str, wanted: Any) -> None:
     attribute = Attribute(name=name, value=wanted)
-    await do(server, ModifyAttribute(unique_identifier=key, attribute=attribute))
+    await do(server, ModifyObjectAttribute(unique_identifier=key, attribute=attribute))
 
 
-async def wrapping(server: Server) -> Wrapping:
+async def wrapping(server: Server) -> KeyWrapping:
     """Under a new key."""
     key = (await do(server, Create(usage_mask=16))).unique_identifier
-    await do(server, Activate(unique_identifier=key))
-    return Wrapping(key_id=key, alone=True)
+    await do(server, ActivateObject(unique_identifier=key))
+    return KeyWrapping(key_id=key, alone=True)
 
 
-async def refusal(server: Server, key: KeyId, under: Wrapping | None) -> type[ProductError] | None:
+async def refusal(
+    server: Server, key: KeyId, under: KeyWrapping | None
+) -> type[ProductError] | None:
     try:
         got = await do(server, Get(unique_identifiers=(key,), required=True, wrapping=under))
     except ProductError as error:
@@ -84,8 +90,8 @@ async def test_how_a_key_leaves(
         assert await refusal(server, key, None) is clear
         assert await refusal(server, key, under) is wrapped
         await server.boot()
-    await do(server, Activate(unique_identifier=key))
-    await do(server, Encrypt(unique_identifier=key, data=KeyMaterial(b"data"), iv=bytes(12)))
+    await do(server, ActivateObject(unique_identifier=key))
+    await do(server, EncryptData(unique_identifier=key, data=KeyMaterial(b"data"), iv=bytes(12)))
 
 
 async def test_what_has_always_been_so(server: Server) -> None:
@@ -115,7 +121,7 @@ async def test_what_has_always_been_so(server: Server) -> None:
         ("Always Sensitive", True, []),
         ("Never Extractable", False, [plain, close, kept]),
     ):
-        found = await do(server, Locate(attributes=(Attribute(name=name, value=wanted),)))
+        found = await do(server, LocateObjects(attributes=(Attribute(name=name, value=wanted),)))
         assert list(found.unique_identifiers) == expected, name
     await server.boot()
 
@@ -125,9 +131,9 @@ async def test_what_a_client_may_not_say(server: Server) -> None:
     for name in NAMES:
         attribute = Attribute(name=name, value=True)
         with pytest.raises((IllegalOperation, PermissionDenied)):
-            await do(server, AddAttribute(unique_identifier=key, attribute=attribute))
+            await do(server, AddObjectAttribute(unique_identifier=key, attribute=attribute))
         with pytest.raises(PermissionDenied):
-            await do(server, DeleteAttribute(unique_identifier=key, name=name))
+            await do(server, DeleteObjectAttribute(unique_identifier=key, name=name))
     for name in ("Always Sensitive", "Never Extractable"):
         with pytest.raises(PermissionDenied):
             await change(server, key, name, True)

@@ -39,7 +39,7 @@ from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms import unwritten
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsRole
 from services.kms.doors.kmip import plain_keys
 from services.kms.doors.kmip.messages import Messages
@@ -54,9 +54,9 @@ from tests.services.kms.test_buffered import trail, verified
 CALLERS = (
     *[OWNER] * 4,
     STRANGER,
-    Caller("gone", None, "default"),
-    Caller("all", KmsRole.OWNER, "b", every_scope=True),
-    *[Caller(f"one {role}", role, "default") for role in KmsRole],
+    KeyServerCaller("gone", None, "default"),
+    KeyServerCaller("all", KmsRole.OWNER, "b", every_scope=True),
+    *[KeyServerCaller(f"one {role}", role, "default") for role in KmsRole],
 )
 LOGIN = Login("somebody", KeyMaterial(b"a word"))
 
@@ -72,7 +72,7 @@ class Twice:
         loads = self.server.service.core.commits.unwritten._loads
         return [page for load in loads for page in load.pages]
 
-    async def ask(self, data: bytes, caller: Caller = OWNER) -> bytes:
+    async def ask(self, data: bytes, caller: KeyServerCaller = OWNER) -> bytes:
         before, struck = list(self.pages()), self.server.service.core.rejections.all()
         quick = None if plain_keys.may_be(data) else self.messages.at_once(caller, data)
         assert self.server.service.core.rejections.all() == struck
@@ -179,6 +179,7 @@ async def rejection(server: Server, rng: random.Random, ids: list[str]) -> None:
     await server.ask(new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_both_ways_agree(lazy: Server, seed: int, login: Login | None) -> None:

@@ -25,9 +25,9 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import parse
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.config import KmsRole
-from services.kms.operations import Activate, Create, Get, Register, Revoke, Wrapping
+from services.kms.operations import ActivateObject, Create, Get, KeyWrapping, Register, RevokeObject
 from tests.services.kms.core_rig import STRANGER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.ports import Server
@@ -51,7 +51,7 @@ async def kek(server: Server, mask: int = WRAP_KEY, *attributes: Attribute) -> K
         material=KeyMaterial(KEK), length=128, usage_mask=mask, attributes=tuple(attributes)
     )
     made_ = (await do(server, key)).unique_identifier
-    await do(server, Activate(unique_identifier=made_))
+    await do(server, ActivateObject(unique_identifier=made_))
     return made_
 
 
@@ -185,7 +185,7 @@ async def test_which_key_wraps(server: Server) -> None:
     key, plain = await brought(server), await kek(server, 12)
     early = await do(server, Create(usage_mask=WRAP_KEY))
     late = await kek(server)
-    await do(server, Revoke(unique_identifier=late))
+    await do(server, RevokeObject(unique_identifier=late))
     over = await kek(server, WRAP_KEY, Attribute(name="Protect Stop Date", value=5.0))
     foreign = await do(server, Create(usage_mask=WRAP_KEY), STRANGER)
     denied, client = ResultReason.PERMISSION_DENIED, Client(server)
@@ -210,6 +210,6 @@ async def test_wrapping_counts_for_the_limits_of_the_key_that_wraps(server: Serv
 
 async def test_who_may_not_get_a_key_gets_it_wrapped_neither(server: Server) -> None:
     key, under = await made(server), await kek(server)
-    request = Get(unique_identifiers=(key,), wrapping=Wrapping(key_id=under))
+    request = Get(unique_identifiers=(key,), wrapping=KeyWrapping(key_id=under))
     with pytest.raises(Exception, match="may not Get"):
-        await do(server, request, Caller("who", KmsRole.OPERATOR, "default"))
+        await do(server, request, KeyServerCaller("who", KmsRole.OPERATOR, "default"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.runtime.seeded import Streams, Tokens, derive, stream, unit
+from services.runtime.seeded import SeededStreams, Tokens, derive, stream, unit
 
 
 def test_names_do_not_run_into_each_other() -> None:
@@ -27,7 +27,7 @@ def test_a_unit_is_uniform_and_below_one() -> None:
 
 
 def test_one_draw_more_in_one_stream_moves_no_other() -> None:
-    one, two = Streams(3, "node"), Streams(3, "node")
+    one, two = SeededStreams(3, "node"), SeededStreams(3, "node")
     one["busy"].random()
     assert one["quiet"].random() == two["quiet"].random()
     assert one["busy"] is one["busy"]

@@ -22,7 +22,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, ProviderId
 from protocol.tpm.structures import PublicArea
 from protocol.trust import TpmIdentity
-from services.attestation.challenge import Begun, Contexts
+from services.attestation.challenge import BegunAttestation, Contexts
 from services.attestation.identities import authority_fault, chain_fault, ek_of
 from services.esxi.providers.trusted.keys import ciphertext_of, key_id_of
 from services.keyprovider.wrapping import close, open_, take_apart
@@ -89,7 +89,9 @@ def test_any_key_id_is_a_ciphertext_or_none(key_id: str) -> None:
 
 def _context() -> tuple[Contexts, bytes]:
     contexts = Contexts(KeyMaterial(b"k" * 32))
-    begun = Begun(b"number", PublicArea(b""), b"", PublicArea(b""), b"", b"n", b"s", 10.0)
+    begun = BegunAttestation(
+        b"number", PublicArea(b""), b"", PublicArea(b""), b"", b"n", b"s", 10.0
+    )
     return contexts, contexts.seal_context(begun, HOST, 1, bytes(12))
 
 

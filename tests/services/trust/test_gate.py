@@ -11,7 +11,7 @@ from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
 from services.esxi.host import Host
 from services.esxi.providers.trusted import gate
-from services.esxi.providers.trusted.state import Outcome
+from services.esxi.providers.trusted.state import AttestationOutcome
 
 STANDARD = CryptoKeyId(KeyId("home"), ProviderId("standard"))
 TRUSTED = CryptoKeyId(KeyId("disk-2"), ProviderId("trusted"))
@@ -47,8 +47,8 @@ def _host() -> Host:
 async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     monkeypatch: pytest.MonkeyPatch, keys: tuple[CryptoKeyId, ...], stays_off: bool
 ) -> None:
-    async def refused(host: Host) -> Outcome:
-        return Outcome.REFUSED
+    async def refused(host: Host) -> AttestationOutcome:
+        return AttestationOutcome.REFUSED
 
     monkeypatch.setattr(gate, "ensure_attested", refused)
     if stays_off:

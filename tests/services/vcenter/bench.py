@@ -8,7 +8,7 @@ from protocol.tpm.structures import PCR_ATTESTED, Credential, EkKind
 from services.esxi.measure import measurements
 from services.runtime.tpm.model import ModelDevice
 from services.runtime.tpm.nv import MemoryNv
-from services.vcenter.hosts.tpm_judgement import Evidence, examine
+from services.vcenter.hosts.tpm_judgement import TpmEvidence, examine
 
 NONCE = b"n" * 32
 
@@ -37,7 +37,7 @@ class Bench:
     def opened(self, credential: Credential) -> bytes:
         return self.tpm.activate(credential.id_object, credential.encrypted_seed)
 
-    def seen(self) -> Evidence:
+    def seen(self) -> TpmEvidence:
         found = examine(self.report(), NONCE)
-        assert isinstance(found, Evidence), found
+        assert isinstance(found, TpmEvidence), found
         return found

@@ -20,7 +20,7 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.vcenter.alarms import Alarm
+from services.vcenter.alarms import AlarmId
 from services.vcenter.knobs import VcenterKnobs
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import KMS, VM, A, B, P, Rig
@@ -268,16 +268,16 @@ def test_the_alarm_of_a_recovery_key_ends_with_the_key(rig: Rig) -> None:
     rig.hosts[A].recovery_id = "{ID-1}"
     rig.host(A)
     rig.sleep(30)
-    assert Alarm.HOST_RECOVERY_KEY in alarms()
+    assert AlarmId.HOST_RECOVERY_KEY in alarms()
     rig.hosts[A].recovery_id = ""
     rig.sleep(301)
-    assert Alarm.HOST_RECOVERY_KEY not in alarms()
+    assert AlarmId.HOST_RECOVERY_KEY not in alarms()
     assert rig.ids().count(E.HOST_TPM_CONFIG_ENCRYPTION) == 1, "no key is no news to be kept"
     rig.hosts[A].recovery_id = "{ID-1}"
     rig.sleep(301)
-    assert Alarm.HOST_RECOVERY_KEY in alarms()
+    assert AlarmId.HOST_RECOVERY_KEY in alarms()
     rig.do(AcknowledgeAlarm(host=A))
-    assert Alarm.HOST_RECOVERY_KEY not in alarms()
+    assert AlarmId.HOST_RECOVERY_KEY not in alarms()
 
 
 def problem(number: int) -> HostProblem:

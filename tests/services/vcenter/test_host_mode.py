@@ -42,7 +42,7 @@ from protocol.terms import (
 )
 from services.runtime.service import Peer
 from services.vcenter.hosts.mode import should_be_safe
-from services.vcenter.hosts.plan import KeyFacts, Supply, keys_refused_by_mode, plan_keys
+from services.vcenter.hosts.plan import PlannedKeyFacts, Supply, keys_refused_by_mode, plan_keys
 from tests.services.vcenter.peers import VCENTER, ScriptedHost
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, P, Q, Rig
 
@@ -467,6 +467,8 @@ def test_a_host_whose_mode_takes_no_keys_gets_none(
 ) -> None:
     key = CryptoKeyId(KeyId("k"), P)
     lacking = frozenset({key} if absent else ())
-    facts = KeyFacts((key,), lacking, (), (), {}, takes_keys=takes_keys, granted=frozenset({key}))
+    facts = PlannedKeyFacts(
+        (key,), lacking, (), (), {}, takes_keys=takes_keys, granted=frozenset({key})
+    )
     assert plan_keys(facts) == ((Supply(P, (key,)),) if supplied else ())
     assert keys_refused_by_mode(facts) == ((key,) if refused else ())

@@ -35,7 +35,7 @@ from services.vcenter.inventory import (
     put,
 )
 from services.vcenter.key_users import note_key
-from services.vcenter.ordered import Groups, Sorted
+from services.vcenter.ordered import OrderedGroups, Sorted
 from services.vcenter.removals import cancel_releases, host_left, record_dropped, release_keys
 from services.vcenter.tables import SCHEMA, HostRow, ProviderRow, Table, VmRow
 from tests.services.vcenter.computed import check_index
@@ -157,6 +157,7 @@ COMES_AGAIN = [
 """It is the last of its table then."""
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @example(COMES_AGAIN)
 @given(st.lists(COMMANDS, max_size=40))
@@ -201,7 +202,7 @@ def test_a_row_of_many_groups_that_leaves_them_one_by_one_costs_their_number() -
         __hash__ = str.__hash__
 
     hosts: list[str] = [Counted(f"esxi-{number}") for number in range(300)]
-    groups = Groups[str, str, list[str]](lambda row: row)
+    groups = OrderedGroups[str, str, list[str]](lambda row: row)
     groups.apply_change(0, "key", None, hosts)
     compared[0] = 0
     groups.apply_change(0, "key", hosts, hosts[1:])

@@ -43,7 +43,7 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter.key_watch import compare
-from services.vcenter.tables import KeyRow
+from services.vcenter.tables import CryptoKeyRow
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig
 
@@ -339,6 +339,6 @@ def test_what_is_news_of_a_key(
     told: bool,
     noted: bool,
 ) -> None:
-    rows = {str(KEY): KeyRow(name=str(KEY), key=KEY, trouble=before)} if before else {}
+    rows = {str(KEY): CryptoKeyRow(name=str(KEY), key=KEY, trouble=before)} if before else {}
     found = compare(rows, [KEY], {KEY: now})
     assert (dict(found.news) == ({now: (KEY,)} if told else {})) and bool(found.edits) is noted

@@ -18,7 +18,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.vcenter.providers.registry import Providers
+from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.vcenter import VCenter
 from tests.services.vcenter.peers import VCENTER
@@ -144,7 +144,7 @@ def test_a_password_is_for_a_user_and_sealed_to_one_transfer(rig: Rig) -> None:
 
 
 def limits(vcenter: VCenter) -> list[float]:
-    providers: Providers = vcenter.providers
+    providers: ProviderRegistry = vcenter.providers
     found = providers.require_provider(P)
     assert isinstance(found, StandardProvider)
     return [found._limit_s(server) for server in found._servers]

@@ -11,7 +11,7 @@ from services.vcenter.locks import (
     Keep,
     Lock,
     Unlock,
-    VmFacts,
+    VmLockFacts,
     decide,
     event_for,
     shows_invalid,
@@ -37,13 +37,13 @@ def facts(
     mark: EventTypeId | None = None,
     marked: tuple[CryptoKeyId, ...] = (),
     may_unlock: bool = True,
-) -> VmFacts:
-    return VmFacts(
+) -> VmLockFacts:
+    return VmLockFacts(
         keys, running, connected, frozenset(absent), denied or {}, mark, marked, may_unlock
     )
 
 
-TABLE: list[tuple[str, VmFacts, Decision]] = [
+TABLE: list[tuple[str, VmLockFacts, Decision]] = [
     ("all keys cached", facts(), Keep()),
     ("unencrypted", facts(keys=()), Keep()),
     # LOCK-01: both halves are needed
@@ -174,7 +174,7 @@ TABLE: list[tuple[str, VmFacts, Decision]] = [
 @pytest.mark.parametrize(
     ("given", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
-def test_decision(given: VmFacts, expected: Decision) -> None:
+def test_decision(given: VmLockFacts, expected: Decision) -> None:
     assert decide(given) == expected
 
 

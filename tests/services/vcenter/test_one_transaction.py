@@ -16,14 +16,14 @@ from typing import Any, TypeVar, cast
 from protocol.events import EventTypeId as E
 from protocol.terms import KmipState
 from services.runtime.ports import Database, Disk, Ports
-from services.vcenter.events import Draft
+from services.vcenter.events import EventDraft
 from services.vcenter.inventory import decode_row
 from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,
     HostRow,
-    Row,
     Table,
+    TableRow,
     VmRow,
 )
 from tests.services.vcenter.peers import VCENTER
@@ -39,7 +39,7 @@ NEW_KEYS = [E.HOST_NEW_KEY_KEY_MISSING_ON_KMS.value, E.HOST_NEW_KEY_KMS_CLUSTER_
 class Commits:
     """What each commit changed and told; ``apart`` are those where the two differ."""
 
-    rows: dict[tuple[Table, str], Row] = field(default_factory=dict)
+    rows: dict[tuple[Table, str], TableRow] = field(default_factory=dict)
     last: int = 0
     told: Counter[str] = field(default_factory=Counter)
     apart: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Commits:
             (self.last,),
         ).fetchall()
         self.last = found[-1][0] if found else self.last
-        events = [decode_row(f"event/{at!r}", body, Draft) for _, at, body in found]
+        events = [decode_row(f"event/{at!r}", body, EventDraft) for _, at, body in found]
         wanted = sorted(self._changes(before))
         tellers = (*LOCKS, *NEW_KEYS, E.VM_UNLOCKED.value, E.CRYPTO_OPERATION.value)
         got = sorted(
@@ -66,7 +66,7 @@ class Commits:
         ):
             self.apart.append(f"changed: {wanted}; told: {got}")
 
-    def _changes(self, before: dict[tuple[Table, str], Row]) -> list[tuple[str, str]]:
+    def _changes(self, before: dict[tuple[Table, str], TableRow]) -> list[tuple[str, str]]:
         """Events that the changes of rows need, each with its VM."""
         needed: list[tuple[str, str]] = []
         for place, row in self.rows.items():

@@ -27,10 +27,10 @@ from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
     Evict,
-    HostFacts,
-    KeyFacts,
     NoteDisabled,
     NoteRecoveryKey,
+    PlannedHostFacts,
+    PlannedKeyFacts,
     ReachMode,
     SetProviderList,
     Supply,
@@ -63,7 +63,7 @@ def summary(**how: Any) -> HostSummary:
     return HostSummary(**(made | how))
 
 
-def of_host(view: HostSummary | None = None, **how: Any) -> HostFacts:
+def of_host(view: HostSummary | None = None, **how: Any) -> PlannedHostFacts:
     made: dict[str, Any] = {
         "summary": view or summary(),
         "row": HostRow(name=A, cluster=CLUSTER),
@@ -71,7 +71,7 @@ def of_host(view: HostSummary | None = None, **how: Any) -> HostFacts:
         "host_key": HOST_KEY,
         "needed": True,
     }
-    return HostFacts(**(made | how))
+    return PlannedHostFacts(**(made | how))
 
 
 PREPARED = HostCryptoState.PREPARED
@@ -104,11 +104,11 @@ KEPT_OFF = HostRow(name=A, cluster=CLUSTER, kept_off=True)
         ),
     ],
 )
-def test_plan_for_a_host(given: HostFacts, planned: tuple[Action, ...]) -> None:
+def test_plan_for_a_host(given: PlannedHostFacts, planned: tuple[Action, ...]) -> None:
     assert plan_host(given) == planned
 
 
-def of_keys(**how: Any) -> KeyFacts:
+def of_keys(**how: Any) -> PlannedKeyFacts:
     made: dict[str, Any] = {
         "keys": (K1, K2),
         "absent": frozenset(),
@@ -117,7 +117,7 @@ def of_keys(**how: Any) -> KeyFacts:
         "types": TYPES,
         "granted": frozenset({K1, K2, OTHER}),
     }
-    return KeyFacts(**(made | how))
+    return PlannedKeyFacts(**(made | how))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def of_keys(**how: Any) -> KeyFacts:
         ),
     ],
 )
-def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None:
+def test_plan_for_its_keys(given: PlannedKeyFacts, planned: tuple[Action, ...]) -> None:
     assert plan_keys(given) == planned
 
 
@@ -188,7 +188,7 @@ def test_plan_for_its_keys(given: KeyFacts, planned: tuple[Action, ...]) -> None
     ],
 )
 def test_what_is_withheld_from_a_host_is_named(
-    given: KeyFacts, withheld: tuple[CryptoKeyId, ...]
+    given: PlannedKeyFacts, withheld: tuple[CryptoKeyId, ...]
 ) -> None:
     assert not_granted(given) == withheld
     if withheld:
@@ -200,7 +200,7 @@ def test_what_is_withheld_from_a_host_is_named(
 
 
 def test_nothing_is_granted_unless_it_is_said() -> None:
-    facts = KeyFacts((K1,), frozenset({K1}), (), (), TYPES)
+    facts = PlannedKeyFacts((K1,), frozenset({K1}), (), (), TYPES)
     assert (plan_keys(facts), not_granted(facts)) == ((), (K1,))
 
 
@@ -324,7 +324,7 @@ def test_a_mark_its_event_and_its_edit_say_the_same(
     known: dict[str, Any],
     lacking: frozenset[CryptoKeyId],
     how: dict[str, Any],
-    draft: events.Draft | None,
+    draft: events.EventDraft | None,
     mark: tuple[EventTypeId | None, tuple[CryptoKeyId, ...]],
 ) -> None:
     """``draft`` None: nothing is changed, as often as it is looked at."""

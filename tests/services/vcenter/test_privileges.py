@@ -41,7 +41,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
-from services.vcenter.authorization.needs import NEEDS, Needs, privileges_for
+from services.vcenter.authorization.needs import NEEDS, TaskNeeds, privileges_for
 from services.vcenter.authorization.roles import SYSTEM_ROLES
 from services.vcenter.service import VcenterService
 from tests.services.vcenter.peers import VCENTER
@@ -53,7 +53,7 @@ TASKS = sorted(NEEDS, key=lambda kind: kind.__name__)
 CRYPTO = {one for one in Privilege if one.group == "Cryptographer"}
 
 
-def not_in_table(served: dict[str, Any], table: dict[type[Request[Any]], Needs]) -> set[str]:
+def not_in_table(served: dict[str, Any], table: dict[type[Request[Any]], TaskNeeds]) -> set[str]:
     """Requests of clients that change something, and of which the table does not say who may."""
     found = {registry()[name] for name in served}
     return {

@@ -22,7 +22,7 @@ from protocol.terms import (
 )
 from services.vcenter.alarms import host_alarms, provider_status
 from services.vcenter.hosts.reported_vms import edits_of_report
-from services.vcenter.hosts.whereabouts import Place
+from services.vcenter.hosts.whereabouts import VmPlace
 from services.vcenter.inventory import DropVmsOf, change_vm, drop, new_vm, put
 from services.vcenter.tables import HostRow, Table, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
@@ -64,31 +64,31 @@ HOSTS = {name: HostRow(name=name, cluster=CLUSTER) for name in (A, B)}
 @pytest.mark.parametrize(
     ("known", "report", "place", "becomes"),
     [
-        (None, said(), Place(A, OFF), row()),
-        (None, said(power=ON, keys=(KEY,)), Place(A, ON), row(power=ON, keys=(KEY,))),
-        (None, said(), Place(B, ON), None),  # B's own report takes it in
-        (row(), said(), Place(A, OFF), None),
-        (row(), said(power=ON), Place(A, ON), row(power=ON)),
-        (row(), said(keys=(KEY,)), Place(A, OFF), row(keys=(KEY,))),
-        (row(keys=(KEY,)), said(), Place(A, OFF), row()),
-        (row(keys=(KEY,)), said(keys=(NEW,)), Place(A, OFF), row(keys=(NEW,))),
-        (row(keys=(KEY,)), said(keys=(NEW,)), Place(B, OFF), row(host=B, keys=(KEY,))),  # not A's
-        (row(keys=(KEY,)), UNREADABLE, Place(A, OFF), row(keys=(KEY,), unreadable=True)),
+        (None, said(), VmPlace(A, OFF), row()),
+        (None, said(power=ON, keys=(KEY,)), VmPlace(A, ON), row(power=ON, keys=(KEY,))),
+        (None, said(), VmPlace(B, ON), None),  # B's own report takes it in
+        (row(), said(), VmPlace(A, OFF), None),
+        (row(), said(power=ON), VmPlace(A, ON), row(power=ON)),
+        (row(), said(keys=(KEY,)), VmPlace(A, OFF), row(keys=(KEY,))),
+        (row(keys=(KEY,)), said(), VmPlace(A, OFF), row()),
+        (row(keys=(KEY,)), said(keys=(NEW,)), VmPlace(A, OFF), row(keys=(NEW,))),
+        (row(keys=(KEY,)), said(keys=(NEW,)), VmPlace(B, OFF), row(host=B, keys=(KEY,))),  # not A's
+        (row(keys=(KEY,)), UNREADABLE, VmPlace(A, OFF), row(keys=(KEY,), unreadable=True)),
         (
             row(keys=(KEY,), recrypting=True),
             UNREADABLE,
-            Place(A, OFF),
+            VmPlace(A, OFF),
             row(keys=(KEY,), recrypting=True, unreadable=True),
         ),
-        (row(host=B), said(power=ON), Place(A, ON), row(power=ON)),
-        (row(host=B, power=ON), said(), Place(B, ON), None),
-        (row(), said(), Place(B, ON), row(host=B, power=ON)),  # it runs there
-        (row(), said(power=ON), Place(NodeName("gone"), ON), None),  # no host of the inventory
+        (row(host=B), said(power=ON), VmPlace(A, ON), row(power=ON)),
+        (row(host=B, power=ON), said(), VmPlace(B, ON), None),
+        (row(), said(), VmPlace(B, ON), row(host=B, power=ON)),  # it runs there
+        (row(), said(power=ON), VmPlace(NodeName("gone"), ON), None),  # no host of the inventory
         (row(), said(power=ON), None, None),
     ],
 )
 def test_report(
-    known: VmRow | None, report: VmSummary, place: Place | None, becomes: VmRow | None
+    known: VmRow | None, report: VmSummary, place: VmPlace | None, becomes: VmRow | None
 ) -> None:
     there = {} if known is None else {VM: known}
     edits = edits_of_report(there, HOSTS, A, (report,), lambda _: place)
@@ -107,7 +107,7 @@ def test_keys_leave_hosts_when_a_task_changed_them_and_not_on_a_hosts_word(
 ) -> None:
     """C28: what a host says grants no key and takes none away."""
     known = {VM: row(keys=(KEY,), recrypting=recrypting)}
-    edits = edits_of_report(known, HOSTS, A, (said(keys=(NEW,)),), lambda _: Place(A, OFF))
+    edits = edits_of_report(known, HOSTS, A, (said(keys=(NEW,)),), lambda _: VmPlace(A, OFF))
     old = {edit.table for edit in edits if str(KEY) in edit.name}
     assert old == ({Table.RELEASED, Table.GRANT} if recrypting else set())
 
@@ -117,7 +117,7 @@ def test_a_vm_that_moved_is_in_the_cluster_of_its_host_and_those_after_it_are_lo
     far = HostRow(name=A, cluster=ClusterName("other"))
     second = VmName("vm-02")
     known = {VM: row(host=B), second: VmRow(name=second, cluster=CLUSTER, host=B)}
-    places = {VM: None, second: Place(A, ON)}
+    places = {VM: None, second: VmPlace(A, ON)}
     report = (said(), VmSummary(vm=second, power=ON))
     edits = edits_of_report(known, HOSTS | {A: far}, A, report, places.get)
     assert [edit.change(known[VmName(edit.name)]) for edit in edits] == [

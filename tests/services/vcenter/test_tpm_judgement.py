@@ -14,14 +14,14 @@ from protocol.terms import AttestationStatus
 from protocol.tpm.event_log import encode_log, parse_log
 from protocol.tpm.structures import PcrSelection
 from services.vcenter.hosts.tpm_judgement import (
-    Evidence,
+    TpmEvidence,
     attestation_of,
     examine,
     failure_judgement,
     is_news,
     judge,
 )
-from services.vcenter.tables import Attestation, TpmRecord
+from services.vcenter.tables import AttestationRow, TpmRecord
 from tests.services.vcenter.bench import NONCE, Bench
 
 FAILED = EventTypeId.HOST_TPM_ATTESTATION_FAILED
@@ -148,7 +148,7 @@ def test_when_counters_went_back(
 ) -> None:
     known = msgspec.structs.replace(recorded(bench), reset_count=7, clock=1000)
     base = bench.seen()
-    seen = Evidence(
+    seen = TpmEvidence(
         ek=base.ek,
         ak=base.ak,
         pcrs=base.pcrs,
@@ -189,7 +189,7 @@ def test_a_flaw_is_told_once_until_it_is_gone_or_another(bench: Bench) -> None:
         failure_judgement(known, "other"),
         judge(known, bench.seen()),
     )
-    assert attestation_of(one, 1.0) == Attestation(
+    assert attestation_of(one, 1.0) == AttestationRow(
         at=1.0, status=AttestationStatus.NOT_ACCEPTED, message="one", event=FAILED
     )
     assert is_news(None, one)

@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import DelayRule
 from protocol.messages.vcenter import AddHost, ListHosts, ListVms, PowerOnVm, RemoveHost
 from protocol.terms import HostConnectionState, NodeName, PowerState, VmName
-from services.vcenter.hosts.whereabouts import Place, Word, place_of
+from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
 from tests.services.vcenter.peers import VCENTER, ServerRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
 
@@ -34,21 +34,21 @@ def says(
     ("words", "away", "place"),
     [
         ([], NOBODY, None),
-        ([says(A)], NOBODY, Place(A, OFF)),
-        ([says(A, runs=True)], NOBODY, Place(A, ON)),
+        ([says(A)], NOBODY, VmPlace(A, OFF)),
+        ([says(A, runs=True)], NOBODY, VmPlace(A, ON)),
         # One runs it: it has the lock, whoever else lists it, and however new their sessions.
-        ([says(A, session=9), says(C, runs=True)], NOBODY, Place(C, ON)),
-        ([says(C, runs=True), says(A, session=9, asked=90, heard=91)], NOBODY, Place(C, ON)),
+        ([says(A, session=9), says(C, runs=True)], NOBODY, VmPlace(C, ON)),
+        ([says(C, runs=True), says(A, session=9, asked=90, heard=91)], NOBODY, VmPlace(C, ON)),
         # Both say so: the later word, whichever session is newer.
         (
             [says(A, runs=True, session=9), says(C, runs=True, asked=12, heard=13)],
             NOBODY,
-            Place(C, ON),
+            VmPlace(C, ON),
         ),
         (
             [says(A, runs=True, asked=20, heard=21), says(C, runs=True, session=9)],
             NOBODY,
-            Place(A, ON),
+            VmPlace(A, ON),
         ),
         # Words that overlap: one answer came late, nobody can tell. The newer session.
         (
@@ -57,7 +57,7 @@ def says(
                 says(C, runs=True, session=2, asked=15, heard=16),
             ],
             NOBODY,
-            Place(C, ON),
+            VmPlace(C, ON),
         ),
         (
             [
@@ -65,7 +65,7 @@ def says(
                 says(C, runs=True, session=2, asked=15, heard=16),
             ],
             NOBODY,
-            Place(A, ON),
+            VmPlace(A, ON),
         ),
         # Of three, one is out of date, and the two others overlap.
         (
@@ -75,28 +75,28 @@ def says(
                 says(C, runs=True, session=7, asked=15, heard=16),
             ],
             NOBODY,
-            Place(C, ON),
+            VmPlace(C, ON),
         ),
         # Nobody runs it, and a host that vCenter cannot hear holds its lock.
-        ([says(C, locked_by=A)], {A}, Place(A, ON)),
-        ([says(B, locked_by=A, asked=10, heard=11), says(C, session=4)], {A}, Place(A, ON)),
+        ([says(C, locked_by=A)], {A}, VmPlace(A, ON)),
+        ([says(B, locked_by=A, asked=10, heard=11), says(C, session=4)], {A}, VmPlace(A, ON)),
         (
             [
                 says(B, locked_by=A, asked=10, heard=11),
                 says(C, locked_by=B, asked=20, heard=21),
             ],
             {A},
-            Place(A, ON),  # B is connected, and speaks for itself
+            VmPlace(A, ON),  # B is connected, and speaks for itself
         ),
-        ([says(C, locked_by=A)], NOBODY, Place(C, OFF)),  # A is connected: it would say so
-        ([says(C, locked_by=NodeName("foreign"))], {A}, Place(C, OFF)),
-        ([says(C, runs=True), says(B, locked_by=A)], {A}, Place(C, ON)),
+        ([says(C, locked_by=A)], NOBODY, VmPlace(C, OFF)),  # A is connected: it would say so
+        ([says(C, locked_by=NodeName("foreign"))], {A}, VmPlace(C, OFF)),
+        ([says(C, runs=True), says(B, locked_by=A)], {A}, VmPlace(C, ON)),
         # Nobody runs it and nobody holds it: the newest session.
-        ([says(A, session=3), says(C, session=2)], NOBODY, Place(A, OFF)),
-        ([says(C, session=2), says(A, session=1, asked=50, heard=60)], NOBODY, Place(C, OFF)),
+        ([says(A, session=3), says(C, session=2)], NOBODY, VmPlace(A, OFF)),
+        ([says(C, session=2), says(A, session=1, asked=50, heard=60)], NOBODY, VmPlace(C, OFF)),
     ],
 )
-def test_where_a_vm_is(words: list[Word], away: set[NodeName], place: Place | None) -> None:
+def test_where_a_vm_is(words: list[Word], away: set[NodeName], place: VmPlace | None) -> None:
     assert place_of(words, away) == place
     assert place_of(words[::-1], away) == place  # in whichever order they spoke
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from services.esxi.providers.trusted.state import Outcome
+from services.esxi.providers.trusted.state import AttestationOutcome
 
 Overrides = Literal["always", "unreachable_only", "never"]
 Blocks = Literal["encrypted", "all"]
@@ -39,14 +39,14 @@ def concerns(blocks: Blocks, *, of_trusted_provider: bool) -> bool:
             assert_never(blocks)
 
 
-def allows(overrides: Overrides, outcome: Outcome) -> bool:
+def allows(overrides: Overrides, outcome: AttestationOutcome) -> bool:
     """Whether a VM that it decides about may be powered on."""
     match overrides:
         case "always":
             return True
         case "unreachable_only":
-            return outcome is not Outcome.REFUSED
+            return outcome is not AttestationOutcome.REFUSED
         case "never":
-            return outcome is Outcome.ATTESTED
+            return outcome is AttestationOutcome.ATTESTED
         case _:
             assert_never(overrides)

@@ -41,7 +41,7 @@ from protocol.trust import (
     TrustedConfiguration,
 )
 from services.esxi.host import Host
-from services.esxi.providers.trusted.state import Held, Outcome
+from services.esxi.providers.trusted.state import AttestationOutcome, HeldToken
 from services.runtime.ports import Tpm
 
 _HOSTS_FAULT: Final = (InvalidArgument, NoPermission)
@@ -67,15 +67,15 @@ def is_attested(host: Host) -> bool:
     return any(host.trust.find_token(group, now) for group in host.trust.tokens)
 
 
-async def ensure_attested(host: Host) -> Outcome:
+async def ensure_attested(host: Host) -> AttestationOutcome:
     """Whether this host is attested, after having attested if it has no token."""
     now = host.archive.now.trusted
     if now is None or is_attested(host):
-        return Outcome.ATTESTED
+        return AttestationOutcome.ATTESTED
     return await attest(host, groups(now))
 
 
-async def token(host: Host, group: str) -> Held | None:
+async def token(host: Host, group: str) -> HeldToken | None:
     """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
     found = host.trust.find_token(group, host.clock.monotonic())
     if found is None:
@@ -84,7 +84,7 @@ async def token(host: Host, group: str) -> Held | None:
     return found
 
 
-async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Outcome:
+async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> AttestationOutcome:
     """Attest with services of these groups, until one attests this host.
 
     One attestation is under way at a time; who waited for another one has its result, also when it
@@ -95,23 +95,23 @@ async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> Ou
     async with trust.attesting:
         held = (trust.find_token(group, host.clock.monotonic()) for group in wanted)
         if not anew and any(held):
-            return Outcome.ATTESTED
+            return AttestationOutcome.ATTESTED
         refused = False
         for group in wanted:
             outcome = None if anew else trust.in_vain_since(group, came)
             if outcome is None:
                 outcome = await _attest_in(host, group)
                 trust.record_attestation(group, outcome)
-            if outcome is Outcome.ATTESTED:
+            if outcome is AttestationOutcome.ATTESTED:
                 return outcome
-            refused = refused or outcome is Outcome.REFUSED
-    return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+            refused = refused or outcome is AttestationOutcome.REFUSED
+    return AttestationOutcome.REFUSED if refused else AttestationOutcome.UNREACHABLE
 
 
-async def _attest_in(host: Host, group: str) -> Outcome:
+async def _attest_in(host: Host, group: str) -> AttestationOutcome:
     now = host.archive.now.trusted
     if now is None:
-        return Outcome.UNREACHABLE
+        return AttestationOutcome.UNREACHABLE
     refused = False
     for record in _in_turn(host, now, group):
         started = host.clock.monotonic()
@@ -124,10 +124,10 @@ async def _attest_in(host: Host, group: str) -> Outcome:
         if not _is_listed(host, record):
             continue  # another configuration came meanwhile: what this service says does not count
         if _keep(host, record, judged, started):
-            return Outcome.ATTESTED
+            return AttestationOutcome.ATTESTED
         refused = True
         host.trust.tokens.pop(group, None)
-    return Outcome.REFUSED if refused else Outcome.UNREACHABLE
+    return AttestationOutcome.REFUSED if refused else AttestationOutcome.UNREACHABLE
 
 
 def _is_listed(host: Host, record: ServiceRecord) -> bool:
@@ -237,7 +237,7 @@ def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) ->
         messages = tuple(finding.text for finding in report.findings)
         at, until = report.attested_at, report.attested_until
     if good and at is not None and until is not None:
-        held = Held(judged.token, record.node, started, started + (until - at))
+        held = HeldToken(judged.token, record.node, started, started + (until - at))
         trust.tokens[record.group] = held
         _renew_ahead(host, record.group)
     trust.reports[record.node] = HostTrustReport(
@@ -269,7 +269,7 @@ async def _renew(host: Host, group: str) -> None:
     while (held := host.trust.find_token(group, clock.monotonic())) is not None:
         if (wait_s := held.renewed_at - clock.monotonic()) > 0:
             await clock.sleep(wait_s)
-        elif await attest(host, (group,), anew=True) is not Outcome.ATTESTED:
+        elif await attest(host, (group,), anew=True) is not AttestationOutcome.ATTESTED:
             await clock.sleep(host.node.knobs.trust_retry_s)
     host.trust.renewing.discard(group)
 

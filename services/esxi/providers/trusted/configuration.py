@@ -10,7 +10,7 @@ from protocol.errors import InvalidArgument, NotAvailable, SaveFailed
 from protocol.service_records import check_records
 from protocol.terms import ProviderId
 from protocol.trust import TrustedConfiguration
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 
 VOUCHER_LIMIT = 2048  # bytes
@@ -42,7 +42,7 @@ async def _replace(host: Host, configuration: TrustedConfiguration | None) -> No
     if configuration != before:
         host.archive.change(trusted=configuration)
     try:
-        await host.save(Section.TRUST)
+        await host.save(ConfigurationSection.TRUST)
     except SaveFailed:
         if host.archive.now.trusted is configuration and configuration != before:
             host.archive.change(trusted=before)

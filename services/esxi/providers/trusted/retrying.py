@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from protocol.errors import ProductError
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType
-from services.esxi.configuration.sections import Section
+from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import after_boot
 from services.esxi.host import Host
@@ -67,7 +67,7 @@ async def regain_host_key(host: Host) -> bool:
         host.node.record("crypto.mode", old=was.value, new=mode.value)
     await keys.keep(host, StoredKey(key, value, KeyKind.HOST))
     try:
-        await host.archive.save(Section.CRYPTO | host.key_sections())
+        await host.archive.save(ConfigurationSection.CRYPTO | host.key_sections())
     except ProductError as error:
         host.node.record("config.save_failed", level="warning", reason=str(error))
     return True

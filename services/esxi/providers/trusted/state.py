@@ -11,7 +11,7 @@ from protocol.tpm.structures import PublicArea
 from protocol.trust import HostTrustReport, TpmIdentity
 
 
-class Outcome(StrEnum):
+class AttestationOutcome(StrEnum):
     """What came of looking for an attestation."""
 
     ATTESTED = "attested"
@@ -20,7 +20,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldToken:
     """A token, and from when until when it is good: lab seconds of the monotonic clock, which
     nobody skews. The service has said how long, by its own clock."""
 
@@ -46,7 +46,7 @@ class TrustState:
     came to no token, with its number.
     """
 
-    tokens: dict[str, Held] = field(default_factory=dict)
+    tokens: dict[str, HeldToken] = field(default_factory=dict)
     reports: dict[NodeName, HostTrustReport] = field(default_factory=dict)
     unobtainable: set[CryptoKeyId] = field(default_factory=set)
     good: dict[str, NodeName] = field(default_factory=dict)
@@ -56,21 +56,21 @@ class TrustState:
     retrying: bool = False
     renewing: set[str] = field(default_factory=set)
     attestations: int = 0
-    in_vain: dict[str, tuple[int, Outcome]] = field(default_factory=dict)
+    in_vain: dict[str, tuple[int, AttestationOutcome]] = field(default_factory=dict)
 
-    def find_token(self, group: str, now: float) -> Held | None:
+    def find_token(self, group: str, now: float) -> HeldToken | None:
         """The token of a group, while it is good."""
         found = self.tokens.get(group)
         return found if found is not None and now < found.until else None
 
-    def record_attestation(self, group: str, outcome: Outcome) -> None:
+    def record_attestation(self, group: str, outcome: AttestationOutcome) -> None:
         """An attestation with services of that group has ended."""
         self.attestations += 1
         self.in_vain.pop(group, None)
-        if outcome is not Outcome.ATTESTED:
+        if outcome is not AttestationOutcome.ATTESTED:
             self.in_vain[group] = self.attestations, outcome
 
-    def in_vain_since(self, group: str, came: int) -> Outcome | None:
+    def in_vain_since(self, group: str, came: int) -> AttestationOutcome | None:
         """What came of that group's last attestation, when it was in vain and ended after so many
         others."""
         number, outcome = self.in_vain.get(group, (0, None))

@@ -13,7 +13,7 @@ from protocol.errors import Disconnected
 from protocol.kmip.enums import ResultReason
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Type
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.admission import NotAdmitted
 from services.kms.doors.kmip.items import RefusedMessage
 from services.kms.doors.kmip.messages import Messages
@@ -55,7 +55,9 @@ class KmipDoor:
     It is asked for each message, so that a revocation is in force at once.
     """
 
-    def __init__(self, messages: Messages, clock: Clock, admit: Callable[[bytes], Caller]) -> None:
+    def __init__(
+        self, messages: Messages, clock: Clock, admit: Callable[[bytes], KeyServerCaller]
+    ) -> None:
         self._messages, self._clock, self._admit = messages, clock, admit
         self._unfinished = 0
 

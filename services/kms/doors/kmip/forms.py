@@ -41,7 +41,7 @@ Answer = tuple[bytes, bytes, bytes, bytes]
 """What stands before, between and after time, id and material."""
 
 
-class Form:
+class GetForm:
     """A Get of one key with the header and the item that it was made of, whatever its id is.
 
     ``write`` writes an answer; those of more than ``most`` bytes are none of a form.
@@ -81,9 +81,9 @@ class Forms:
     """Those that a server's clients have."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Form] = {}
+        self._known: dict[bytes, GetForm] = {}
 
-    def find(self, data: bytes) -> tuple[Form, str] | None:
+    def find(self, data: bytes) -> tuple[GetForm, str] | None:
         """The form of a message, and the id in it; None when none is known."""
         begin = data.find(_ID) + HEAD
         end = begin + int.from_bytes(data[begin - 4 : begin])
@@ -95,7 +95,7 @@ class Forms:
         except UnicodeDecodeError:
             return None
 
-    def learn(self, data: bytes, form: Form) -> None:
+    def learn(self, data: bytes, form: GetForm) -> None:
         """The form of a message that is a Get of one key: it is found from now on, if it is one
         that comes again. An id that is the other one shows nothing: then what is in front of it
         may look like it, and be what changes."""

@@ -25,14 +25,14 @@ from protocol.errors import (
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.batching import list_asked
 from services.kms.config import KmsConfig, KmsRole
-from services.kms.core import Core
-from services.kms.doors.group import Group
+from services.kms.core import KeyServerCore
+from services.kms.doors.group import ReplicationGroup
 from services.kms.doors.kmip.messages import Messages
 from services.kms.knobs import KmsNode
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 from services.runtime.ports import Bus, Clock
 from services.runtime.service import Peer, Service, serves
 
@@ -47,12 +47,14 @@ as one server is with another is told why nothing was done, before it gives up."
 class HandingOn:
     """Of a server that is not active."""
 
-    def __init__(self, node: KmsNode, bus: Bus, clock: Clock, core: Core, group: Group) -> None:
+    def __init__(
+        self, node: KmsNode, bus: Bus, clock: Clock, core: KeyServerCore, group: ReplicationGroup
+    ) -> None:
         self._node, self._bus, self._clock = node, bus, clock
         self._core, self._group = core, group
 
     async def __call__(
-        self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> bytes | None:
         """The answer of the active server; None when this one is active, or nobody is.
 
@@ -93,8 +95,8 @@ class HandedOnDoor(Service):
     """What other servers hand on to this one. Who inherits from it sets up the fields."""
 
     config: KmsConfig
-    core: Core
-    group: Group | None
+    core: KeyServerCore
+    group: ReplicationGroup | None
 
     @serves(m.HandOnMessage)
     async def hand_on_message(self, message: m.HandOnMessage, peer: Peer) -> m.MessageHandedOn:
@@ -107,7 +109,7 @@ class HandedOnDoor(Service):
             # Handed on once: two that take each other for active must not go on for ever.
             raise NotConnected(f"{self.node.name} takes no changes; {active or 'nobody'} does")
         [data] = message.message.keys
-        caller = Caller(message.who, _role(message.role), message.scope)
+        caller = KeyServerCaller(message.who, _role(message.role), message.scope)
         messages = Messages(self.core, self.clock, limit=LIMIT)
         answer = await messages.answer(caller, data.reveal())
         return m.MessageHandedOn(

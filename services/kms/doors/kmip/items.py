@@ -19,9 +19,9 @@ from protocol.kmip.structures import ProtocolVersion
 from services.kms.batching import Continuation, Item
 from services.kms.checking import ITEMS_LIMIT
 from services.kms.doors.kmip.reasons import reason_of
-from services.kms.doors.kmip.spoken import SPOKEN, Asked, in_order, version_of
-from services.kms.operations import Request
-from services.kms.operations import Unread as UnreadRequest
+from services.kms.doors.kmip.spoken import SPOKEN, AnswerContext, in_order, version_of
+from services.kms.operations import CoreRequest
+from services.kms.operations import UnreadRequest as UnreadRequest
 from services.kms.performing import VERSIONS
 
 NEWEST: Final = version_of(VERSIONS[0])
@@ -74,7 +74,7 @@ def check_message(message: RequestMessage) -> Continuation:
     return chosen
 
 
-def request_of(item: RequestItem, minor: int) -> Request[Any]:
+def request_of(item: RequestItem, minor: int) -> CoreRequest[Any]:
     """What an item of a message of version 1.``minor`` asks the core; what cannot be asked is an
     item that the core refuses in its turn."""
     try:
@@ -108,7 +108,9 @@ def outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
     if done.error is not None:
         return failure_item(item, reason_of(done.error, minor), str(done.error))
     try:
-        payload = SPOKEN[item.operation].write(Asked(item.request_payload, minor), done.response)
+        payload = SPOKEN[item.operation].write(
+            AnswerContext(item.request_payload, minor), done.response
+        )
     except ProductError as error:
         return failure_item(item, reason_of(error, minor), str(error))
     return ResponseItem(

@@ -153,7 +153,7 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
     )
 
 
-def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.Wrapping:
+def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.KeyWrapping:
     """Under which key, and what goes along; ``FeatureNotSupported`` for a signature."""
     under = asked.encryption_key_information
     if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
@@ -163,7 +163,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.Wrapping:
     if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
         raise EncodingOptionError("bytes alone have no attributes")
     given_ = under.cryptographic_parameters
-    return o.Wrapping(
+    return o.KeyWrapping(
         key_id=KeyId(under.unique_identifier),
         parameters=None if given_ is None else values.parameters(given_),
         names=asked.attribute_name,

@@ -31,13 +31,13 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
 from protocol.terms import KeyId, KmipState
 from services.kms import at_once, checking
-from services.kms.access import Caller
+from services.kms.access import KeyServerCaller
 from services.kms.admission import NotAdmitted
 from services.kms.audit import CHANGING
 from services.kms.batching import Continuation, Item
-from services.kms.core import Core, storage_refusal
+from services.kms.core import KeyServerCore, storage_refusal
 from services.kms.doors.kmip import credentials, plain_keys
-from services.kms.doors.kmip.forms import LARGEST, Form, Forms
+from services.kms.doors.kmip.forms import LARGEST, Forms, GetForm
 from services.kms.doors.kmip.items import (
     NEWEST,
     RefusedMessage,
@@ -50,13 +50,13 @@ from services.kms.doors.kmip.plain_keys import Pattern, Patterns
 from services.kms.doors.kmip.reasons import reason_of
 from services.kms.doors.kmip.room import ANSWER_MORE, CHANGES, least
 from services.kms.doors.kmip.spoken import version_of
-from services.kms.operations import Create, Created, Get, Got, GotKey, Request
-from services.kms.operations import Operation as Asking
+from services.kms.operations import CoreOperation as Asking
+from services.kms.operations import CoreRequest, Create, Created, Get, Got, GotKey
 from services.kms.performing import VERSIONS
 from services.runtime.ports import Clock
 from services.runtime.streams import Later
 
-HandOn = Callable[[Caller, Sequence[Request[Any]], bytes], Awaitable[bytes | None]]
+HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitable[bytes | None]]
 HEADER_LIMIT: Final = 4096
 """Bytes of a header that is looked at for the version of what is no message."""
 _GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
@@ -74,7 +74,7 @@ class Messages:
 
     def __init__(
         self,
-        core: Core,
+        core: KeyServerCore,
         clock: Clock,
         login: Login | None = None,
         *,
@@ -85,7 +85,7 @@ class Messages:
         self._hand_on, self._limit = hand_on, limit
         self._forms, self._patterns = Forms(), Patterns()
 
-    async def answer(self, caller: Caller, data: bytes) -> bytes:
+    async def answer(self, caller: KeyServerCaller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
         try:
             message = decode_request(data)
@@ -117,7 +117,7 @@ class Messages:
             items = [failure_item(item, reason, str(error)) for item in message.batch_item]
         return self._encode_answer(message.request_header, items)
 
-    def at_once(self, caller: Caller, data: bytes) -> bytes | Later | None:
+    def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | Later | None:
         """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
         None, and nothing happened, when it is to be answered."""
         if data in self._patterns.whole or plain_keys.may_be(data):
@@ -140,7 +140,7 @@ class Messages:
             answer = self._encode_answer(message.request_header, _get_items(message, key))
         return answer
 
-    def _single(self, data: bytes) -> tuple[RequestMessage, Request[Any]] | None:
+    def _single(self, data: bytes) -> tuple[RequestMessage, CoreRequest[Any]] | None:
         """A message of one item, and what the core is asked; None: there are others, or it is
         refused whatever that is."""
         try:
@@ -153,7 +153,7 @@ class Messages:
             return None
         return message, request_of(item, _minor(message.request_header))
 
-    def _plain(self, data: bytes) -> tuple[Form, str] | None:
+    def _plain(self, data: bytes) -> tuple[GetForm, str] | None:
         """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
         refused whatever the key is."""
         found = self._single(data)
@@ -168,9 +168,9 @@ class Messages:
             items = _get_items(message, key)
             return encode_response(self._message(header.protocol_version, items, stamp))
 
-        return Form(message, write, self._most(header)), request.unique_identifiers[0]
+        return GetForm(message, write, self._most(header)), request.unique_identifiers[0]
 
-    def _making(self, caller: Caller, data: bytes) -> Later | None:
+    def _making(self, caller: KeyServerCaller, data: bytes) -> Later | None:
         """Of ``at_once`` what makes a key."""
         known = self._patterns.find(data)
         found = known or self._plain_create(data)
@@ -236,13 +236,13 @@ class Messages:
             reason = ResultReason.PERMISSION_DENIED
         return self.encode_refusal(RefusedMessage(reason, str(refusal)))
 
-    async def _record_attempt(self, caller: Caller) -> None:
+    async def _record_attempt(self, caller: KeyServerCaller) -> None:
         """Have it in the trail that this one was turned away, if it can be written."""
         with suppress(ProductError):
             await self._core.admit(caller, Asking.ADMIT)
 
     async def _hand_on_changes(
-        self, caller: Caller, requests: Sequence[Request[Any]], data: bytes
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> bytes | None:
         """The answer of the server that takes changes; None when this message is for this one."""
         if self._hand_on is None or CHANGING.isdisjoint(one.operation for one in requests):
@@ -256,9 +256,9 @@ class Messages:
 
     async def _items(
         self,
-        caller: Caller,
+        caller: KeyServerCaller,
         message: RequestMessage,
-        requests: Sequence[Request[Any]],
+        requests: Sequence[CoreRequest[Any]],
         option: Continuation,
     ) -> list[ResponseItem]:
         done = await self._core.process(caller, requests, option)
@@ -281,7 +281,7 @@ class Messages:
         return data if 0 < len(data) <= most else self._encode_reduced(version, items, most)
 
     def _oversize(
-        self, message: RequestMessage, requests: Sequence[Request[Any]], data: bytes
+        self, message: RequestMessage, requests: Sequence[CoreRequest[Any]], data: bytes
     ) -> int:
         """Bytes of the answer, when changes would be done and it would be too large; else 0."""
         most = self._most(message.request_header)

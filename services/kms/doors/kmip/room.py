@@ -20,7 +20,7 @@ from services.kms.audit import CHANGING
 from services.kms.batching import Item
 from services.kms.doors.kmip.items import failure_item, outcome
 from services.kms.doors.kmip.spoken import SPOKEN
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 
 CHANGES: Final = frozenset(
     code for code in SPOKEN if Operation(code).name in {one.name for one in CHANGING}
@@ -42,7 +42,7 @@ class _Done(NamedTuple):
 
 def least(
     message: RequestMessage,
-    requests: Sequence[Request[Any]],
+    requests: Sequence[CoreRequest[Any]],
     size_of: Callable[[Sequence[ResponseItem]], int],
 ) -> int:
     """Bytes of the answer in which all changes have gone well, and everything else gave way; 0 for
@@ -60,10 +60,10 @@ def least(
     return size_of(expected)
 
 
-def _build_done(request: Request[Any]) -> _Done:
+def _build_done(request: CoreRequest[Any]) -> _Done:
     attribute: core.Attribute | None = getattr(request, "attribute", None)
     if attribute is not None:
         attribute = msgspec.structs.replace(attribute, index=attribute.index or 1)
-    elif isinstance(request, a.DeleteAttribute):
+    elif isinstance(request, a.DeleteObjectAttribute):
         attribute = core.Attribute(name=request.name, value="", index=request.index)
     return _Done(getattr(request, "unique_identifier", None) or LONGEST_ID, attribute)

@@ -32,7 +32,7 @@ from services.kms import operations as o
 from services.kms import usage_operations as u
 from services.kms.checking import LOCATE_LIMIT
 from services.kms.doors.kmip import keys, querying, values
-from services.kms.operations import Request
+from services.kms.operations import CoreRequest
 
 _NEWEST_FIRST: Final = 4
 ON_LINE: Final = 1  # of a Storage Status Mask
@@ -40,7 +40,7 @@ _SECOND: Final = 1 - 1e-6
 """A moment on the wire is a whole second; the core knows parts of it."""
 
 
-class Asked(NamedTuple):
+class AnswerContext(NamedTuple):
     """What an answer is made for: the payload of its request, in a message of 1.``minor``."""
 
     payload: Any
@@ -50,8 +50,8 @@ class Asked(NamedTuple):
 class Spoken(NamedTuple):
     """One operation."""
 
-    read: Callable[[Any], Request[Any]]
-    write: Callable[[Asked, Any], Fields]
+    read: Callable[[Any], CoreRequest[Any]]
+    write: Callable[[AnswerContext, Any], Fields]
 
 
 def _id(payload: Any) -> KeyId | None:
@@ -66,13 +66,13 @@ def _ids(payload: Any) -> tuple[KeyId, ...] | None:
 # ---- attributes -----------------------------------------------------------------------------
 
 
-def _get_attributes(payload: p.GetAttributesRequest) -> o.GetAttributes:
-    return o.GetAttributes(
+def _get_attributes(payload: p.GetAttributesRequest) -> o.GetObjectAttributes:
+    return o.GetObjectAttributes(
         unique_identifiers=_ids(payload), names=payload.attribute_name, required=True
     )
 
 
-def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse:
+def _attributes(asked: AnswerContext, found: o.ObjectAttributeList) -> p.GetAttributesResponse:
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
@@ -80,22 +80,22 @@ def _attributes(asked: Asked, found: o.AttributeList) -> p.GetAttributesResponse
     )
 
 
-def _add(payload: p.AddAttributeRequest) -> a.AddAttribute:
-    return a.AddAttribute(
+def _add(payload: p.AddAttributeRequest) -> a.AddObjectAttribute:
+    return a.AddObjectAttribute(
         unique_identifier=_id(payload),
         attribute=values.read(payload.attribute),
         indexed=payload.attribute.attribute_index is not None,
     )
 
 
-def _modify(payload: p.ModifyAttributeRequest) -> a.ModifyAttribute:
-    return a.ModifyAttribute(
+def _modify(payload: p.ModifyAttributeRequest) -> a.ModifyObjectAttribute:
+    return a.ModifyObjectAttribute(
         unique_identifier=_id(payload), attribute=values.read(payload.attribute)
     )
 
 
-def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteAttribute:
-    return a.DeleteAttribute(
+def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteObjectAttribute:
+    return a.DeleteObjectAttribute(
         unique_identifier=_id(payload),
         name=payload.attribute_name,
         index=payload.attribute_index or 0,
@@ -104,14 +104,14 @@ def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteAttribute:
 
 def _attribute_response(
     cls: Callable[..., Fields],
-) -> Callable[[Asked, a.AttributeChanged], Fields]:
+) -> Callable[[AnswerContext, a.ObjectAttributeChanged], Fields]:
     return lambda asked, done: cls(
         unique_identifier=done.unique_identifier,
         attribute=values.write(done.attribute, asked.minor),
     )
 
 
-def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
+def _names(asked: AnswerContext, found: a.ObjectAttributeNames) -> p.GetAttributeListResponse:
     names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
@@ -121,10 +121,10 @@ def _names(asked: Asked, found: a.AttributeNames) -> p.GetAttributeListResponse:
 # ---- states ---------------------------------------------------------------------------------
 
 
-def _revoke(payload: p.RevokeRequest) -> o.Revoke:
+def _revoke(payload: p.RevokeRequest) -> o.RevokeObject:
     why = values.revocation(payload.revocation_reason)
     occurred = payload.compromise_occurrence_date
-    return o.Revoke(
+    return o.RevokeObject(
         unique_identifier=_id(payload),
         reason=why.code,
         message=why.message,
@@ -132,15 +132,15 @@ def _revoke(payload: p.RevokeRequest) -> o.Revoke:
     )
 
 
-def _identifier_response(cls: Callable[..., Fields]) -> Callable[[Asked, Any], Fields]:
+def _identifier_response(cls: Callable[..., Fields]) -> Callable[[AnswerContext, Any], Fields]:
     return lambda asked, done: cls(unique_identifier=done.unique_identifier)
 
 
 # ---- how long and how much, and what follows ------------------------------------------------
 
 
-def _check(payload: p.CheckRequest) -> u.Check:
-    return u.Check(
+def _check(payload: p.CheckRequest) -> u.CheckUsage:
+    return u.CheckUsage(
         unique_identifier=_id(payload),
         usage_limits_count=payload.usage_limits_count,
         usage_mask=payload.cryptographic_usage_mask,
@@ -148,7 +148,7 @@ def _check(payload: p.CheckRequest) -> u.Check:
     )
 
 
-def _check_response(asked: Asked, found: u.Checked) -> p.CheckResponse:
+def _check_response(asked: AnswerContext, found: u.Checked) -> p.CheckResponse:
     return p.CheckResponse(
         unique_identifier=found.unique_identifier,
         usage_limits_count=found.usage_limits_count,
@@ -157,7 +157,7 @@ def _check_response(asked: Asked, found: u.Checked) -> p.CheckResponse:
     )
 
 
-def _lease_response(asked: Asked, done: u.Lent) -> p.ObtainLeaseResponse:
+def _lease_response(asked: AnswerContext, done: u.Lent) -> p.ObtainLeaseResponse:
     return p.ObtainLeaseResponse(
         unique_identifier=done.unique_identifier,
         lease_time=done.lease_time,
@@ -172,14 +172,14 @@ def _allocate(payload: p.GetUsageAllocationRequest) -> u.GetUsageAllocation:
 # ---- Locate ---------------------------------------------------------------------------------
 
 
-def _locate(payload: p.LocateRequest) -> o.Locate:
+def _locate(payload: p.LocateRequest) -> o.LocateObjects:
     """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
     most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
     mask = payload.storage_status_mask
     wanted = (*_locate_attributes(payload), *_member(payload))
     if mask is not None and not mask & ON_LINE:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
-    return o.Locate(
+    return o.LocateObjects(
         attributes=wanted,
         destroyed=locating.asks_for_destroyed(wanted),
         offset_items=payload.offset_items or 0,
@@ -187,13 +187,13 @@ def _locate(payload: p.LocateRequest) -> o.Locate:
     )
 
 
-def in_order(request: Request[Any], minor: int) -> Request[Any]:
+def in_order(request: CoreRequest[Any], minor: int) -> CoreRequest[Any]:
     """The request in a message of version 1.``minor``: from 1.4 on, Locate finds the newest first.
 
     KMIP 1.4 section 4.9 says no order. OASIS's test cases do: TC-OFFSET of KMIP 1.3 has the oldest
     first, and those of 1.4 have the newest first.
     """
-    if isinstance(request, o.Locate) and minor >= _NEWEST_FIRST:
+    if isinstance(request, o.LocateObjects) and minor >= _NEWEST_FIRST:
         return msgspec.structs.replace(request, newest_first=True)
     return request
 
@@ -226,7 +226,7 @@ def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     return tuple(found)
 
 
-def _locate_response(asked: Asked, found: o.Located) -> p.LocateResponse:
+def _locate_response(asked: AnswerContext, found: o.LocatedObjects) -> p.LocateResponse:
     given = found.unique_identifiers
     left = found.total - (asked.payload.offset_items or 0)
     if len(given) < left and len(given) == LOCATE_LIMIT:
@@ -255,8 +255,8 @@ def _parameters(payload: Any) -> core.CryptographicParameters | None:
     return None if given is None else values.parameters(given)
 
 
-def _encrypt(payload: p.EncryptRequest) -> c.Encrypt:
-    return c.Encrypt(
+def _encrypt(payload: p.EncryptRequest) -> c.EncryptData:
+    return c.EncryptData(
         unique_identifier=_id(payload),
         parameters=_parameters(payload),
         data=_one_piece(payload).data,
@@ -265,7 +265,7 @@ def _encrypt(payload: p.EncryptRequest) -> c.Encrypt:
     )
 
 
-def _encrypt_response(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
+def _encrypt_response(asked: AnswerContext, done: c.EncryptedData) -> p.EncryptResponse:
     return p.EncryptResponse(
         unique_identifier=done.unique_identifier,
         data=done.data,
@@ -274,8 +274,8 @@ def _encrypt_response(asked: Asked, done: c.Encrypted) -> p.EncryptResponse:
     )
 
 
-def _decrypt(payload: p.DecryptRequest) -> c.Decrypt:
-    return c.Decrypt(
+def _decrypt(payload: p.DecryptRequest) -> c.DecryptData:
+    return c.DecryptData(
         unique_identifier=_id(payload),
         parameters=_parameters(payload),
         data=_one_piece(payload).data,
@@ -285,14 +285,14 @@ def _decrypt(payload: p.DecryptRequest) -> c.Decrypt:
     )
 
 
-def _decrypt_response(asked: Asked, done: c.Decrypted) -> p.DecryptResponse:
+def _decrypt_response(asked: AnswerContext, done: c.DecryptedData) -> p.DecryptResponse:
     return p.DecryptResponse(unique_identifier=done.unique_identifier, data=done.data)
 
 
 # ---- versions -------------------------------------------------------------------------------
 
 
-def _versions(asked: Asked, found: o.Versions) -> p.DiscoverVersionsResponse:
+def _versions(asked: AnswerContext, found: o.Versions) -> p.DiscoverVersionsResponse:
     """The server's own order; only those that the client gave, when it gave any."""
     given = asked.payload.protocol_version
     own = _versions_of(found.versions)
@@ -313,7 +313,7 @@ def version_of(text: str) -> ProtocolVersion:
 
 
 SPOKEN: Final[dict[int, Spoken]] = {
-    Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverVersions(), _versions),
+    Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverServerVersions(), _versions),
     Operation.QUERY: Spoken(
         querying.read,
         lambda asked, _: querying.answer(asked.payload.query_function, SPOKEN, asked.minor),
@@ -323,18 +323,18 @@ SPOKEN: Final[dict[int, Spoken]] = {
     Operation.GET: Spoken(keys.get, keys.got),
     Operation.GET_ATTRIBUTES: Spoken(_get_attributes, _attributes),
     Operation.GET_ATTRIBUTE_LIST: Spoken(
-        lambda payload: a.GetAttributeList(unique_identifier=_id(payload)), _names
+        lambda payload: a.ListObjectAttributes(unique_identifier=_id(payload)), _names
     ),
     Operation.ADD_ATTRIBUTE: Spoken(_add, _attribute_response(p.AddAttributeResponse)),
     Operation.MODIFY_ATTRIBUTE: Spoken(_modify, _attribute_response(p.ModifyAttributeResponse)),
     Operation.DELETE_ATTRIBUTE: Spoken(_delete, _attribute_response(p.DeleteAttributeResponse)),
     Operation.ACTIVATE: Spoken(
-        lambda payload: o.Activate(unique_identifier=_id(payload)),
+        lambda payload: o.ActivateObject(unique_identifier=_id(payload)),
         _identifier_response(p.ActivateResponse),
     ),
     Operation.REVOKE: Spoken(_revoke, _identifier_response(p.RevokeResponse)),
     Operation.DESTROY: Spoken(
-        lambda payload: o.Destroy(unique_identifier=_id(payload)),
+        lambda payload: o.DestroyObject(unique_identifier=_id(payload)),
         _identifier_response(p.DestroyResponse),
     ),
     Operation.LOCATE: Spoken(_locate, _locate_response),

@@ -10,11 +10,11 @@ import pytest
 from protocol.messages.agent import DuplicateRule, LossRule
 from protocol.subjects import Link
 from protocol.terms import NodeName
-from services.runtime.links.passage import ORIGINAL, Copy, Passage
+from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.rules import Duplicate, Loss
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
-PASSAGE = Passage(seed=1, link=Link(A, B), boot=2, nth=3)
+PASSAGE = LinkPassage(seed=1, link=Link(A, B), boot=2, nth=3)
 NEXT = 2.0**-53  # from one fate to a greater one
 
 
@@ -26,7 +26,7 @@ NEXT = 2.0**-53  # from one fate to a greater one
 def test_each_thing_that_a_fate_hangs_on_changes_it(change: dict[str, Any]) -> None:
     fate = PASSAGE.fate("loss x", ORIGINAL)
     assert dataclasses.replace(PASSAGE, **change).fate("loss x", ORIGINAL) != fate
-    assert PASSAGE.fate("loss y", ORIGINAL) != fate != PASSAGE.fate("loss x", Copy(1, 0.0))
+    assert PASSAGE.fate("loss y", ORIGINAL) != fate != PASSAGE.fate("loss x", MessageCopy(1, 0.0))
 
 
 def test_a_share_is_of_fates_below_it() -> None:

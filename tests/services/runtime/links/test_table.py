@@ -19,7 +19,7 @@ from protocol.messages.agent import (
 from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.links.desired import DesiredRules
-from services.runtime.links.passage import ORIGINAL, Copy, Passage
+from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.table import AT_ONCE, RuleTable
 
 A, B = NodeName("a"), NodeName("b")
@@ -178,9 +178,9 @@ def test_a_delay_without_jitter_is_always_the_same() -> None:
 
 
 def test_no_two_copies_of_a_message_have_one_number() -> None:
-    passage = Passage(1, AB, 1, 1)
+    passage = LinkPassage(1, AB, 1, 1)
     assert [passage.twin(ORIGINAL).number for _ in range(3)] == [1, 2, 3]
-    assert passage.twin(Copy(1, 0.5)) == Copy(4, 0.5)
+    assert passage.twin(MessageCopy(1, 0.5)) == MessageCopy(4, 0.5)
 
 
 def test_a_cut_of_some_requests_lets_all_else_pass_both_ways() -> None:

@@ -33,7 +33,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
-from services.runtime.rpc.serving import Asked, Serving
+from services.runtime.rpc.serving import PendingRequest, RequestServing
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", Envelope, ReplyEnvelope)
@@ -77,7 +77,7 @@ class Wire:
         self.theirs = Envelopes(PEER, 7, Sealed(), size_limit=size_limit)
         self.said: list[tuple[NodeName, str, bytes]] = []
         self.now, self.lost = 10.0, False
-        self.serving = Serving(self.theirs, Counter(), lambda: self.now, self._say)
+        self.serving = RequestServing(self.theirs, Counter(), lambda: self.now, self._say)
 
     def _say(self, to: NodeName, subject: str, payload: bytes) -> None:
         if self.lost:
@@ -87,7 +87,7 @@ class Wire:
     def request(self, number: int = 3, deadline: float = 11.0) -> bytes:
         return self.mine.request(number, PEER, ASKED, deadline=deadline, cause="c")
 
-    def asked(self, payload: bytes | None = None) -> Asked:
+    def asked(self, payload: bytes | None = None) -> PendingRequest:
         made = self.serving.admit(ME, "DiscoverVersions", "reply", payload or self.request())
         assert made is not None
         return made

@@ -15,7 +15,7 @@ from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.streams import SimCarrier
 from services.runtime.sim.trace import Trace, first_difference
 from services.runtime.streams import Stream
-from services.runtime.tls.lane import Part
+from services.runtime.tls.lane import StreamPart
 from tests.conformance.connected import A, B, Pair, asked, pair
 from tests.conformance.talk import SimBench
 
@@ -51,7 +51,7 @@ def run(seed: int, parts: list[bytes]) -> Trace:
     bench = SimBench(loop, seed)
     travel = SimCarrier._travel
 
-    def seen(self: SimCarrier, other: SimCarrier, part: Part) -> None:
+    def seen(self: SimCarrier, other: SimCarrier, part: StreamPart) -> None:
         parts.append(part.data)
         travel(self, other, part)
 
@@ -105,6 +105,7 @@ def test_who_asks_into_a_cut_is_not_heard() -> None:
         loop.close()
 
 
+@pytest.mark.slow
 def test_each_fork_goes_on_with_the_connections_that_were_open() -> None:
     """Many runs begin at the end of one build: each has the whole of TLS's state."""
     loop = SimLoop(7)

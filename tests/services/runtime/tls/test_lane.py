@@ -11,9 +11,9 @@ from services.runtime.tls.lane import (
     FIRST_RETRY_S,
     GIVE_UP_S,
     LONGEST_RETRY_S,
-    Kind,
-    Lane,
-    Part,
+    PartKind,
+    StreamLane,
+    StreamPart,
     Wait,
 )
 
@@ -68,14 +68,14 @@ class Played:
     emptied: int = 0
 
     def __post_init__(self) -> None:
-        self.lane = Lane(self.time, self.judge, self.put, self.give_up)
+        self.lane = StreamLane(self.time, self.judge, self.put, self.give_up)
         self.lane.emptied = self.count
 
-    def judge(self, part: Part) -> float | Wait:
+    def judge(self, part: StreamPart) -> float | Wait:
         self.asked += 1
         return self.verdicts.get(part.data, 0.0)
 
-    def put(self, part: Part) -> None:
+    def put(self, part: StreamPart) -> None:
         self.out.append((round(self.time.at, 3), part.data))
 
     def give_up(self) -> None:
@@ -87,7 +87,7 @@ class Played:
 
     def send(self, *parts: bytes) -> None:
         for data in parts:
-            self.lane.send(Part(Kind.DATA, data, len(data)))
+            self.lane.send(StreamPart(PartKind.DATA, data, len(data)))
 
 
 def test_what_nothing_holds_passes_at_once() -> None:
@@ -166,18 +166,18 @@ def test_a_judge_may_end_it() -> None:
     """A rule that resets a connection does so while a part is judged."""
     time = Time()
     out: list[bytes] = []
-    lane: Lane
+    lane: StreamLane
 
-    def judge(part: Part) -> float | Wait:
+    def judge(part: StreamPart) -> float | Wait:
         if part.data == b"end" or time.at > 1:
             lane.drop()
         return Wait.RETRY if part.data == b"held" else 0.0
 
-    lane = Lane(time, judge, lambda part: out.append(part.data))
-    lane.send(Part(Kind.DATA, b"end"))
+    lane = StreamLane(time, judge, lambda part: out.append(part.data))
+    lane.send(StreamPart(PartKind.DATA, b"end"))
     assert out == [] and lane.empty
-    lane = Lane(time, judge, lambda part: out.append(part.data))
-    lane.send(Part(Kind.DATA, b"held"))
+    lane = StreamLane(time, judge, lambda part: out.append(part.data))
+    lane.send(StreamPart(PartKind.DATA, b"held"))
     time.to(5.0)
     assert out == [] and lane.empty
 
@@ -185,7 +185,7 @@ def test_a_judge_may_end_it() -> None:
 @pytest.mark.parametrize("verdict", [Wait.RETRY, Wait.KICK])
 def test_a_lane_without_an_end_of_patience_waits(verdict: Wait) -> None:
     time = Time()
-    lane = Lane(time, lambda part: verdict, lambda part: None)
-    lane.send(Part(Kind.DATA, b"a"))
+    lane = StreamLane(time, lambda part: verdict, lambda part: None)
+    lane.send(StreamPart(PartKind.DATA, b"a"))
     time.to(10 * GIVE_UP_S)
     assert not lane.empty

@@ -18,7 +18,7 @@ from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.tpm.nv import ForeignImage
 from services.runtime.tpm.pool import InlineRunner, PoolRunner
 from services.runtime.tpm.virtual import VirtualTpmPool, VirtualTpmsPort
-from services.runtime.virtual_tpm import GuestTpm, VirtualTpmState
+from services.runtime.virtual_tpm import VirtualTpmCommands, VirtualTpmState
 
 EVENT = MeasuredEvent(7, EventType.EFI_VARIABLE_DRIVER_CONFIG, b"SecureBoot=1")
 INDEX = 0x01800100
@@ -36,13 +36,13 @@ def started(pool: VirtualTpmPool) -> VirtualTpmState:
     return state
 
 
-def boot(tpm: GuestTpm) -> None:
+def boot(tpm: VirtualTpmCommands) -> None:
     tpm.power_on()
     tpm.extend_log([EVENT])
     tpm.ensure_srk()
 
 
-def policy(tpm: GuestTpm) -> bytes:
+def policy(tpm: VirtualTpmCommands) -> bytes:
     return policy_pcr_digest(PCR_SECURE_BOOT, tpm.pcrs(PCR_SECURE_BOOT))
 
 
@@ -87,7 +87,7 @@ def test_without_memory_it_has_no_power(pool: VirtualTpmPool) -> None:
         pool.command(cut, lambda tpm: tpm.pcrs(PCR_SECURE_BOOT))
     assert refused.value.kind is TpmErrorKind.GONE
 
-    def again(tpm: GuestTpm) -> tuple[bytes, bytes, int | None]:
+    def again(tpm: VirtualTpmCommands) -> tuple[bytes, bytes, int | None]:
         tpm.power_on()
         value = tpm.pcrs(PCR_SECURE_BOOT)[7]
         return value, tpm.nv_read(INDEX), tpm.info().reset_count
@@ -103,7 +103,7 @@ def test_a_command_that_fails_changes_nothing_and_leaves_no_trace(pool: VirtualT
     """The state given stays what it was; the next vTPM in that instance sees nothing of it."""
     state = started(pool)
 
-    def half(tpm: GuestTpm) -> None:
+    def half(tpm: VirtualTpmCommands) -> None:
         tpm.counter(INDEX, bump=True)
         tpm.nv_read(INDEX + 1)
 
@@ -117,7 +117,7 @@ def test_a_command_that_fails_changes_nothing_and_leaves_no_trace(pool: VirtualT
 def test_an_older_state_is_told_by_its_counters(pool: VirtualTpmPool) -> None:
     """A TPM does not notice that its state was put back; who saw a later quote does."""
 
-    def quoted(tpm: GuestTpm) -> int:
+    def quoted(tpm: VirtualTpmCommands) -> int:
         tpm.power_on()
         return parse_attest(tpm.quote(PCR_SECURE_BOOT, b"nonce").attest).reset_count
 

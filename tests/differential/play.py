@@ -1,0 +1,143 @@
+"""Plays schedules, the matrix and the shipped experiments with the code of this tree.
+
+``python -m tests.differential.play draw COUNT SEED`` prints random schedules, one JSON line
+each; ``... play FILE PART...`` plays those of the file and the other parts, and prints an
+``Outcome`` for each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chaos.experiment.plan import dump_plan, load_plan
+from chaos.experiment.random_runs import random_plan
+from chaos.verdict import Verdict
+from lab.fuzz.labs import draw_lab, number_of
+from lab.fuzz.world import World
+from lab.local.matrix import matrix
+from lab.play.play import simulate_plan
+from lab.play.prepare import list_shipped
+from lab.schema.commands import Command, GetHosts, GetProviders, GetVms
+from lab.serve.session import Session
+from lab.serve.table import perform
+from lab.simulation.sim_lab import SimLab
+from lab.simulation.snapshot import Snapshot
+from services.runtime.sim.runner import run_in_worker
+from tests.mutations.play import run_experiment, shared_server
+
+PARTS = ("schedules", "matrix", "experiments")
+END_STATE: tuple[Command[Any], ...] = (GetVms(), GetHosts(), GetProviders())
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A random plan and the lab that it was drawn for."""
+
+    seed: int
+    world: World
+    plan: bytes
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one play. ``seen`` has what must be the same in both trees, by name: verdicts of
+    checks, letters of cells, the end state of the lab."""
+
+    part: str
+    name: str
+    seen: dict[str, str]
+    trace: str = ""
+
+
+def draw(count: int, first: int) -> Iterator[Schedule]:
+    """Of the seeds from ``first``; their labs are of all flavours."""
+    for seed in range(first, first + count):
+        world = draw_lab(World(drawn=True), number_of(seed))
+        plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
+        yield Schedule(seed=seed, world=world, plan=dump_plan(plan))
+
+
+def play_schedules(schedules: Iterable[Schedule]) -> Iterator[Outcome]:
+    labs = {schedule.world.describe_lab(): schedule.world for schedule in schedules}
+    by_lab = sorted(schedules, key=lambda schedule: schedule.world.describe_lab())
+    for lab, some in groupby(by_lab, key=lambda schedule: schedule.world.describe_lab()):
+        with Snapshot(labs[lab].origin()) as snapshot:
+            for schedule in some:
+                name = f"{lab}, seed {schedule.seed}"
+                try:
+                    played = snapshot.run(schedule.seed, _play, schedule.plan)
+                    yield msgspec.structs.replace(
+                        msgspec.msgpack.decode(played, type=Outcome), name=name
+                    )
+                except Exception as error:  # an end like any other: the other tree may share it
+                    yield Outcome(part="schedules", name=name, seen={"raised": repr(error)})
+
+
+def _play(lab: SimLab, session: Session, plan: bytes) -> bytes:
+    verdict, _ = simulate_plan(lab, load_plan(plan), "differential")
+    seen = _judged(verdict)
+    for command in END_STATE:
+        seen[type(command).__name__] = lab.run(_ask(session, command))
+    outcome = Outcome(part="schedules", name="", seen=seen, trace=verdict.trace_hash)
+    return msgspec.msgpack.encode(outcome)
+
+
+async def _ask(session: Session, command: Command[Any]) -> str:
+    try:
+        answer = await perform(session, command)
+    except Exception as error:
+        return repr(error)
+    return msgspec.json.encode(answer).decode()
+
+
+def _judged(verdict: Verdict) -> dict[str, str]:
+    return {"verdict": verdict.verdict} | {
+        check.name: check.result.value for check in verdict.checks
+    }
+
+
+def play_matrix() -> Iterator[Outcome]:
+    found = matrix(
+        (), (), (), mode="sim", tpm=None, seed=1, jobs=1, isolate=False, variants=False,
+        report=lambda *_: None,
+    )  # fmt: skip
+    for row in found.items:
+        seen = {"letter": row.observed, "verdict": row.verdict.value}
+        yield Outcome(part="matrix", name=f"{row.block} {row.fault} {row.event}", seen=seen)
+
+
+def play_experiments() -> Iterator[Outcome]:
+    for path in list_shipped():
+        verdict = run_in_worker(run_experiment, "", path.stem, None, {}, server=shared_server())
+        yield Outcome(
+            part="experiments", name=path.stem, seen=_judged(verdict), trace=verdict.trace_hash
+        )
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[0] == "draw":
+        _print(draw(int(arguments[1]), int(arguments[2])))
+        return
+    lines = Path(arguments[1]).read_bytes().splitlines()
+    schedules = [msgspec.json.decode(line, type=Schedule) for line in lines]
+    plays = {
+        "schedules": lambda: play_schedules(schedules),
+        "matrix": play_matrix,
+        "experiments": play_experiments,
+    }
+    for part in arguments[2:]:
+        _print(plays[part]())
+
+
+def _print(found: Iterable[msgspec.Struct]) -> None:
+    for one in found:
+        sys.stdout.buffer.write(msgspec.json.encode(one) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

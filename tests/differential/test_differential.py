@@ -1,0 +1,44 @@
+"""Two trees are compared by what their plays ended with."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.__main__ import Outcomes, differences, summary
+from tests.differential.play import Outcome, draw, play_schedules
+
+
+def outcomes(*found: Outcome) -> Outcomes:
+    return {(one.part, one.name): one for one in found}
+
+
+def cell(letter: str, name: str = "S00 F1 E2", trace: str = "") -> Outcome:
+    return Outcome(part="matrix", name=name, seen={"letter": letter}, trace=trace)
+
+
+def test_a_letter_that_is_another_is_named() -> None:
+    assert differences(outcomes(cell("A")), outcomes(cell("A"))) == []
+    assert differences(outcomes(cell("A")), outcomes(cell("B"))) == [
+        "matrix S00 F1 E2: letter A -> B"
+    ]
+
+
+def test_a_play_that_only_one_tree_has_is_a_difference() -> None:
+    both, one = outcomes(cell("A"), cell("A", "X01")), outcomes(cell("A"))
+    assert differences(both, one) == ["matrix X01: not in the new tree"]
+    assert differences(one, both) == ["matrix X01: only in the new tree"]
+
+
+def test_a_trace_may_be_another_and_is_counted() -> None:
+    old, new = outcomes(cell("A", trace="1")), outcomes(cell("A", trace="2"))
+    assert differences(old, new) == []
+    assert summary(old, new) == ["matrix: 1 compared, 0 of 1 with the same trace"]
+
+
+@pytest.mark.sim
+def test_a_schedule_ends_with_its_verdict_and_the_state_of_the_lab() -> None:
+    schedules = list(draw(1, 3))
+    [first], [second] = play_schedules(schedules), play_schedules(schedules)
+    assert first == second
+    assert {"verdict", "GetVms", "GetHosts", "GetProviders"} <= first.seen.keys()
+    assert '"vm"' in first.seen["GetVms"], first.seen

@@ -1,8 +1,0 @@
-"""Access broken: every caller of a key server sees the keys of every scope."""
-
-from __future__ import annotations
-
-from services.kms.access import Caller
-from tests.mutations.bugs.planting import plant
-
-plant(Caller, "sees", lambda original: lambda self, scope: True)

@@ -1,9 +1,0 @@
-"""Access broken: a host takes messages from any node that reaches it."""
-
-from __future__ import annotations
-
-from services.esxi import uplink
-from services.esxi.access import Permission
-from tests.mutations.bugs.planting import plant
-
-plant(uplink, "permission", lambda original: lambda kind, relation: Permission.ALLOWED)
