@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from chaos.providers import STANDARD, kind_of
 from lab.cli.options import Options
 from lab.cli.output import hint, pairs, plain, say, show
 from lab.schema.answers import (
