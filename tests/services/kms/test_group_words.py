@@ -14,10 +14,9 @@ from protocol.messages import kms as m
 from protocol.messages.agent import DiskAct, SkewClock
 from protocol.messages.kms import MakeActive
 from protocol.terms import NodeName
-from services.kms import oplog
-from services.kms.audit import EMPTY
-from services.kms.doors import standing
-from services.kms.doors.group import ReplicationGroup
+from services.kms.audit.audit_trail import EMPTY
+from services.kms.replication import oplog, standing
+from services.kms.replication.group import ReplicationGroup
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 
