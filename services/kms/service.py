@@ -35,13 +35,14 @@ from services.kms.endpoints.kmip.connections import KmipDoor
 from services.kms.endpoints.kmip.forwarding import HandedOnDoor, HandingOn
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.endpoints.rejections import RejectionDoor
+from services.kms.endpoints.replication import GroupDoor, PairDoor
 from services.kms.objects.identifiers import ids_of
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.buffered_reads import Readings
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication import oplog, pair_state
-from services.kms.replication.group import GroupDoor, ReplicationGroup
-from services.kms.replication.pair import PairDoor, ReplicationPair
+from services.kms.replication.group import ReplicationGroup
+from services.kms.replication.pair import ReplicationPair
 from services.kms.sealing.roots.base import RootLocked, RootMeans
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.sealing.vault import Vault

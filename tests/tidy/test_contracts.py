@@ -34,6 +34,10 @@ PLANTED = {
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
     "The library of TLS is seen": ("services/runtime/real/streams.py", "import OpenSSL.SSL"),
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
+    "The folders of the key server are layers": (
+        "services/kms/objects/states.py",
+        "import services.kms.commit.store",
+    ),
     "The key server's core imports no message": (
         "services/kms/operations/core.py",
         "from protocol.messages import kms",

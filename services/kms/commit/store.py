@@ -27,12 +27,9 @@ import msgspec
 from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.access import identities, rejections
-from services.kms.audit import audit_trail
 from services.kms.objects import bulk_insert
 from services.kms.objects.attributes import raw_index
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.replication import pair_state
 from services.kms.sealing.vault import Vault, kek_bytes, kek_of
 
 SCHEMA: Final = (
@@ -86,10 +83,6 @@ SCHEMA: Final = (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         number INTEGER NOT NULL
     ) STRICT""",
-    *audit_trail.SCHEMA,
-    *pair_state.SCHEMA,
-    *identities.SCHEMA,
-    *rejections.SCHEMA,
 )
 
 FORMAT: Final = 3

@@ -24,8 +24,6 @@ from services.kms.commit import store
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow, as_at
 from services.kms.objects.request_types import CoreOperation, ObjectRequest
-from services.kms.replication import pair_state
-from services.kms.replication.pair_state import KeyChange
 from services.kms.sealing.vault import Vault
 
 NOBODY: Final = NodeName("")
@@ -35,6 +33,14 @@ _OF_ALL: Final = (
     ResultReason.PERMISSION_DENIED,
 )
 """Reasons by which nobody can tell that they are of one key."""
+
+
+class KeyChange(NamedTuple):
+    """A key as the trail's row ``changed`` left it."""
+
+    key_id: KeyId
+    changed: int
+
 
 Tell = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
 """Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
@@ -138,7 +144,7 @@ class Work:
         allowance: Allowance = OWN_ROWS,
         *,
         server: NodeName = NOBODY,
-        tell: Tell | None = pair_state.tell,
+        tell: Tell | None = None,
         kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> None:

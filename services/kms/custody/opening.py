@@ -19,6 +19,7 @@ from services.kms.audit import audit_trail, trail_cuts
 from services.kms.commit import store
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow
+from services.kms.replication import pair_state
 from services.kms.sealing.key_ring import Header, new_ring, pack_header, seal, unpack_header, unseal
 from services.kms.sealing.roots import ROOTS
 from services.kms.sealing.roots.base import RootLocked, RootMeans
@@ -27,6 +28,13 @@ from services.kms.sealing.vault import NUMBER_SIZE, Vault, kek_bytes
 from services.runtime.ports import Database
 
 DATABASE: Final = "keys"
+SCHEMA: Final = (
+    *store.SCHEMA,
+    *audit_trail.SCHEMA,
+    *pair_state.SCHEMA,
+    *identities.SCHEMA,
+    *rejections.SCHEMA,
+)
 _encode = msgspec.msgpack.Encoder().encode
 _COLUMN: Final = {name: place for place, name in enumerate(StoredKeyRow.__struct_fields__)}
 _ID, _WRAPPED = _COLUMN["key_id"], _COLUMN["wrapped"]
@@ -73,7 +81,7 @@ async def open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore
 
 
 async def _open_store(means: RootMeans, kind: RootKind, at: float) -> OpenedStore:
-    database = await means.disk.database(DATABASE, store.SCHEMA)
+    database = await means.disk.database(DATABASE, SCHEMA)
     if await database.query(begun):
         await database.query(_check_format)
         packed, box = await database.query(store.ring)

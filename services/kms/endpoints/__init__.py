@@ -8,4 +8,5 @@
 - ``server_certificate``  the certificate that KMIP clients see
 - ``rejections``         administration of refusals
 - ``custody``            administration of KEKs, root and audit trail
+- ``replication``        the other servers of a pair or a group
 """

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from protocol.errors import (
-    CryptographicFailure,
     GeneralFailure,
     InvalidMessage,
     NotConnected,
@@ -26,16 +25,15 @@ from protocol.errors import (
 from protocol.terms import KeyId, NodeName
 from services.kms.access import authorization
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.access.rejections import RejectionTable
+from services.kms.access.rejections import Judging, RejectionTable
 from services.kms.audit import audit_trail
-from services.kms.audit.audit_trail import Appending, AuditEntry, AuditTrail, TrailEnd
+from services.kms.audit.audit_trail import Appending, AuditEntry, AuditTrail
 from services.kms.audit.refusal_counts import OWN_ROWS, Allowance, Refusals
 from services.kms.audit.row_buffer import Changes, TrailDraft
-from services.kms.commit import store
 from services.kms.commit.due_dates import Dates, DatesCome
 from services.kms.commit.group_commit import Commits, DoneMessage
 from services.kms.commit.key_cache import NONE, Touched, keys_touched_by
-from services.kms.commit.unit_of_work import Tell, Work
+from services.kms.commit.unit_of_work import FreshKey, Tell, Work
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
@@ -45,9 +43,6 @@ from services.kms.operations.batches import Continuation, Item, KeyDemand
 from services.kms.operations.buffered_reads import Readings, is_long
 from services.kms.operations.execution import VERSIONS
 from services.kms.operations.key_creation import Mint
-from services.kms.replication import key_merge
-from services.kms.replication.key_merge import KeyReplica, Replicated, Taken
-from services.kms.replication.pair_state import KeyChange
 from services.kms.sealing.vault import Vault
 from services.runtime.ports import Clock, Database, Rng
 
@@ -55,7 +50,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 
-_Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[T]]
+Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[T]]
 
 
 class KeyServerCore:
@@ -81,7 +76,7 @@ class KeyServerCore:
         tell: Tell | None,
         ids: Ids | None = None,
     ) -> None:
-        self._name, self._database, self._vault, self.commits = name, database, vault, commits
+        self._name, self.database, self.vault, self.commits = name, database, vault, commits
         self._clock, self._tell = clock, tell
         self._dates = Dates(name, database, vault, tell)
         self.now, self.alone = clock.now, tell is None
@@ -153,14 +148,13 @@ class KeyServerCore:
         def run(
             connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
         ) -> DoneMessage[None]:
-            again = judging.anew()
-            work = Work(
-                connection, self._vault, caller, at, trail, allowance=allowance, judging=again
+            work = self.begin_work(
+                connection, trail, caller, at, allowance=allowance, judging=judging.anew()
             )
             return batches.judge_requests(work, asked)
 
         try:
-            await self._commit(caller, run)
+            await self.commit(caller, run)
         finally:
             self.rejections.count(judging)
 
@@ -191,16 +185,13 @@ class KeyServerCore:
             allowance: Allowance,
             kept: dict[KeyId, StoredKeyRow] | None = None,
         ) -> DoneMessage[T]:
-            work = Work(
+            work = self.begin_work(
                 connection,
-                self._vault,
+                trail,
                 caller,
                 at,
-                trail,
-                fresh,
-                allowance,
-                server=self._name,
-                tell=self._tell,
+                fresh=fresh,
+                allowance=allowance,
                 kept=kept,
                 judging=judging and judging.anew(),
             )
@@ -218,48 +209,12 @@ class KeyServerCore:
                         told = await self._read(run, long=is_long(requests))
                         if told is not None:
                             return _reply(told.value)
-                    return await self._commit(caller, run, keys_touched_by(drawn, placeholder))
+                    return await self.commit(caller, run, keys_touched_by(drawn, placeholder))
                 except DatesCome as come:
-                    dated = self._dates.write(self._commit, caller, come.scope, at)
+                    dated = self._dates.write(self.commit, caller, come.scope, at)
                     await self._await_storage(dated)
         finally:
             self.rejections.count(judging)
-
-    async def replicate(
-        self,
-        caller: KeyServerCaller,
-        replicas: Sequence[KeyReplica],
-        seen: TrailEnd,
-        also: Callable[[sqlite3.Connection, Sequence[Taken]], None] | None = None,
-    ) -> Replicated:
-        """Have keys as the peer has them, or above; durable on return.
-
-        ``seen``: the end of this trail when the peer last saw it. ``also`` is done in the same
-        transaction, after the keys are written, with what became of each.
-        """
-        await self.admit(caller, CoreOperation.REPLICATE)
-        self.mint.learn([replica.row.key_id for replica in replicas])
-        at = self._clock.now()
-        nonces = self.mint.nonces(len(replicas))
-
-        def run(
-            connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
-        ) -> DoneMessage[Replicated]:
-            intact = audit_trail.has(connection, seen)
-            work = Work(
-                connection, self._vault, caller, at, trail, allowance=allowance, tell=self._tell
-            )
-            pairs = zip(replicas, nonces, strict=True)
-            taken = [key_merge.take(work, replica, nonce) for replica, nonce in pairs]
-            refused = [one.theirs.key_id for one in taken if one.refused]
-            written = work.write()
-            if also is not None:
-                also(connection, taken)
-            shared = tuple([one for key in taken for one in key.shared])
-            return DoneMessage(Replicated(tuple(refused), trail.end(), intact, shared), written)
-
-        touches = [replica.row.key_id for replica in replicas]
-        return await self._commit(caller, run, touches)
 
     async def administer(
         self,
@@ -275,13 +230,13 @@ class KeyServerCore:
         def change(
             connection: sqlite3.Connection, trail: AuditTrail, _: Allowance
         ) -> DoneMessage[T]:
-            work = Work(connection, self._vault, caller, at, trail)
+            work = self.begin_work(connection, trail, caller, at)
             made = act(work, work.note(operation, subject, caller.scope))
             return DoneMessage(
                 made, msgspec.structs.replace(work.write(), changed=True, anchored=True)
             )
 
-        return await self._commit(caller, change)
+        return await self.commit(caller, change)
 
     async def write_all(self) -> None:
         """Give the trail what it lacks so far: rows of messages that only read, and the refusals
@@ -294,36 +249,49 @@ class KeyServerCore:
         at = self._clock.now()
 
         def note(connection: sqlite3.Connection) -> None:
-            trail = AuditTrail(connection, self._vault)
+            trail = AuditTrail(connection, self.vault)
             trail.append(at, due)
             trail.write()
 
         try:
-            await self._await_storage(self._database.transact(note))
+            await self._await_storage(self.database.transact(note))
         except GeneralFailure:
             self.refusals.put_back(due)
             raise
 
-    async def replicas(self, changes: Sequence[KeyChange]) -> tuple[KeyReplica, ...]:
-        """The keys of these changes, as they are now; ``CryptographicFailure`` as in ``Get``."""
-
-        def read(connection: sqlite3.Connection) -> tuple[KeyReplica, ...]:
-            found: list[KeyReplica] = []
-            for change in changes:
-                row = store.find(connection, self._vault, change.key_id)
-                if row is None:
-                    raise CryptographicFailure(f"the row of key {change.key_id} is gone")
-                found.append(KeyReplica(row, store.material(self._vault, row)))
-            return tuple(found)
-
-        return await self._database.query(read)
-
     async def look(self, fn: Callable[[sqlite3.Connection, Vault], T]) -> T:
         """What ``fn`` makes of the store; it may take its time, and changes nothing.
         ``CryptographicFailure`` as in ``Get``."""
-        return await self._database.query(lambda connection: fn(connection, self._vault), long=True)
+        return await self.database.query(lambda connection: fn(connection, self.vault), long=True)
 
     # ---- around a transaction -------------------------------------------------------------
+
+    def begin_work(
+        self,
+        connection: sqlite3.Connection,
+        trail: Appending,
+        caller: KeyServerCaller,
+        at: float,
+        *,
+        fresh: Iterable[FreshKey] = (),
+        allowance: Allowance = OWN_ROWS,
+        kept: dict[KeyId, StoredKeyRow] | None = None,
+        judging: Judging | None = None,
+    ) -> Work:
+        """The changes of one message of this server; see ``Work``."""
+        return Work(
+            connection,
+            self.vault,
+            caller,
+            at,
+            trail,
+            fresh,
+            allowance,
+            server=self._name,
+            tell=self._tell,
+            kept=kept,
+            judging=judging,
+        )
 
     async def admit(self, caller: KeyServerCaller, *asked: CoreOperation) -> None:
         """Raise the refusal of a role, after the trail has it."""
@@ -335,15 +303,15 @@ class KeyServerCore:
         def note(
             connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
         ) -> DoneMessage[Any]:
-            work = Work(connection, self._vault, caller, at, trail, allowance=allowance)
+            work = self.begin_work(connection, trail, caller, at, allowance=allowance)
             work.note(asked[0], "", caller.scope, reason)
             return DoneMessage(refused, work.write())
 
         if self.refusals.count_only(AuditEntry(caller.who, caller.scope, asked[0], "", reason)):
             raise refused
-        await self._commit(caller, note)
+        await self.commit(caller, note)
 
-    async def _commit(self, caller: KeyServerCaller, fn: _Run[T], touches: Touched = ()) -> T:
+    async def commit(self, caller: KeyServerCaller, fn: Run[T], touches: Touched = ()) -> T:
         """Write, and answer when all who have to know of it do."""
         allowance = self.refusals.allowance(caller.who)
         run = partial(_run_allowed, fn, allowance)
@@ -365,7 +333,7 @@ class KeyServerCore:
         """What comes of it without a transaction; None when it needs one, as a date has come."""
         try:
             return await self._await_storage(
-                self._database.query(
+                self.database.query(
                     lambda connection: run(connection, TrailDraft(), OWN_ROWS), long=long
                 )
             )
@@ -382,7 +350,7 @@ class KeyServerCore:
 
 
 def _run_allowed(
-    fn: _Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: AuditTrail
+    fn: Run[T], allowance: Allowance, connection: sqlite3.Connection, trail: AuditTrail
 ) -> DoneMessage[T]:
     return fn(connection, trail, allowance)
 

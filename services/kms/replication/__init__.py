@@ -8,7 +8,7 @@
 - ``standing``        how two servers of a group compare
 - ``lines``, ``learning``  what a server remembers of each other one, in this life
 - ``group_view``, ``name_conflicts``, ``counters``  what operators see
-- ``replica_messages``  keys as they travel between servers
+- ``replicas``        keys as they travel between servers
 - ``key_merge``       two servers' rows of one key become one
 - ``checksums``       one number over all keys, by which two servers find that they differ
 """

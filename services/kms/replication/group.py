@@ -22,23 +22,21 @@ from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import caller_at
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd
-from services.kms.commit.unit_of_work import Written
-from services.kms.objects.request_types import CoreOperation
+from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
-from services.kms.replication import checksums, counters, oplog, replica_messages, standing
+from services.kms.replication import checksums, counters, oplog, replicas, standing
 from services.kms.replication.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.replication.key_merge import Taken
 from services.kms.replication.learning import Learning
 from services.kms.replication.lines import PeerLine
 from services.kms.replication.name_conflicts import record_names
 from services.kms.replication.oplog import Active, LogPlace, LogRow
-from services.kms.replication.pair_state import KeyChange
 from services.kms.replication.standing import HeardStanding
 from services.kms.sealing.vault import Vault
 from services.kms.settings.config import KmsConfig
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Bus, Clock, Database, Rng
-from services.runtime.service import Peer, Service, serves
+from services.runtime.service import Peer
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
 PAUSE: Final = 10  # exchanges from one telling of all keys that differ to the next
@@ -182,9 +180,11 @@ class ReplicationGroup:
     async def _tell(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
         """Tell as many as one message holds, and hear where the peer stands."""
         wanted = dict.fromkeys(row.key_id for row in rows)
-        found = await self._core.replicas([KeyChange(key_id, 0) for key_id in wanted])
-        sent = replica_messages.as_many_as_fit(found)
-        keys, material = replica_messages.keys_of(sent)
+        found = await replicas.read_replicas(
+            self._core, [KeyChange(key_id, 0) for key_id in wanted]
+        )
+        sent = replicas.as_many_as_fit(found)
+        keys, material = replicas.keys_of(sent)
         index = {key.key_id: place for place, key in enumerate(keys)}
         told, after = await self._database.query(
             partial(self._describe_standing, peer, total=total)
@@ -317,9 +317,9 @@ class ReplicationGroup:
             outcome[:] = [(heard, trusted)]
 
         caller = caller_at(self._config, peer.node, local=peer.local)
-        keys = replica_messages.keys_received(message.keys, message.material)
+        keys = replicas.keys_received(message.keys, message.material)
         seen = TrailEnd(said.seen_sequence, said.seen_digest)
-        done = await self._core.replicate(caller, keys, seen, also)
+        done = await replicas.store_replicas(self._core, caller, keys, seen, also)
         [(heard, trusted)] = outcome
         if trusted:
             line.looked = peer.boot
@@ -358,39 +358,3 @@ class ReplicationGroup:
         if oplog.counts(one, self._appointed):
             self._appointed = one
             self._node.record("kms.active", level="warning", active=one.node, term=one.term)
-
-
-class GroupDoor(Service):
-    """Handlers of what the peers send. Who inherits from it sets up the fields."""
-
-    config: KmsConfig
-    core: KeyServerCore
-    group: ReplicationGroup | None
-
-    @serves(m.TellChanges)
-    async def tell_changes(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
-        """Keys as a peer has them, and where it stands."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.REPLICATE)
-        if self.group is None:
-            raise NotAvailable(f"{self.node.name} replicates with nobody after the answer")
-        return await self.group.take(message, peer)
-
-    @serves(m.QueryGroup)
-    async def query_group(self, message: m.QueryGroup, peer: Peer) -> m.GroupStatus:
-        """How the server stands with the others."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
-        if self.group is None:
-            return m.GroupStatus()
-        return await self.group.status()
-
-    @serves(m.MakeActive)
-    async def make_active(self, message: m.MakeActive, peer: Peer) -> m.GroupStatus:
-        """The operator fails over to this server."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
-        if self.group is None:
-            raise NotAvailable(f"{self.node.name} replicates with nobody after the answer")
-        await self.group.make_active()
-        return await self.group.status()

@@ -24,8 +24,8 @@ from typing import Final, NamedTuple
 
 from protocol.terms import KeyId, NodeName
 from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
 from services.kms.replication import checksums, counters
-from services.kms.replication.pair_state import KeyChange
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS oplog (

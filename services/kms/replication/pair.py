@@ -16,25 +16,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from protocol.errors import NotAvailable, ProductError
+from protocol.errors import ProductError
 from protocol.messages import kms as m
 from protocol.terms import NodeName
-from services.kms.access.authorization import KeyServerCaller, caller_at
+from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd
-from services.kms.commit.unit_of_work import Written
-from services.kms.objects.request_types import CoreOperation
+from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
-from services.kms.replication import pair_state, replica_messages
+from services.kms.replication import pair_state, replicas
 from services.kms.replication.key_merge import Replicated, Taken
-from services.kms.replication.name_conflicts import names_told, record_names
-from services.kms.replication.pair_state import KeyChange, PeerView
+from services.kms.replication.name_conflicts import record_names
+from services.kms.replication.pair_state import PeerView
 from services.kms.replication.promises import Promises
 from services.kms.sealing.vault import Vault
-from services.kms.settings.config import KmsConfig
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Bus, Clock, Database
-from services.runtime.service import Peer, Service, serves
+from services.runtime.service import Peer
 
 KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
 
@@ -205,14 +203,15 @@ class ReplicationPair:
 
         A peer that was put back to an older state says so, whichever of the two speaks first.
         """
-        sent = replica_messages.as_many_as_fit(await self._core.replicas(waiting[:KEYS_AT_ONCE]))
+        found = await replicas.read_replicas(self._core, waiting[:KEYS_AT_ONCE])
+        sent = replicas.as_many_as_fit(found)
         seen, end = await self._database.query(
             lambda connection: (
                 pair_state.view(connection).seen,
                 audit_trail.head(connection, self._vault),
             )
         )
-        message = replica_messages.message(sent, seen, end, last=len(sent) == len(waiting))
+        message = replicas.message(sent, seen, end, last=len(sent) == len(waiting))
         reply = await self._bus.request(self._peer, message, within_s=self._within_s)
         if reply.everything:
             await self._database.transact(pair_state.tell_everything)
@@ -292,8 +291,8 @@ class ReplicationPair:
             pair_state.saw(connection, end)
 
         seen = TrailEnd(message.sequence, message.digest)
-        done = await self._core.replicate(
-            caller, replica_messages.keys_of_message(message), seen, also
+        done = await replicas.store_replicas(
+            self._core, caller, replicas.keys_of_message(message), seen, also
         )
         if not done.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer.node)
@@ -304,53 +303,3 @@ class ReplicationPair:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
         record_names(self._node, done.shared)
         return done
-
-
-class PairDoor(Service):
-    """Handlers of what the peer sends. Who inherits from it sets up the fields."""
-
-    config: KmsConfig
-    core: KeyServerCore
-    pair: ReplicationPair | None
-
-    @serves(m.ReplicateKeys)
-    async def replicate_keys(self, message: m.ReplicateKeys, peer: Peer) -> m.KeysReplicated:
-        """Keys as the peer has them."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.REPLICATE)
-        if self.pair is None:
-            raise NotAvailable(f"{self.node.name} is in no pair")
-        done = await self.pair.take(message, peer, caller)
-        return m.KeysReplicated(
-            refused=done.refused,
-            sequence=done.end.sequence,
-            digest=done.end.digest,
-            everything=not done.intact,
-        )
-
-    @serves(m.JoinPair)
-    async def join_pair(self, message: m.JoinPair, peer: Peer) -> m.PairJoined:
-        """The peer begins, or is back."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.REPLICATE)
-        if self.pair is None:
-            raise NotAvailable(f"{self.node.name} is in no pair")
-        return await self.pair.accept_join(message)
-
-    @serves(m.QueryPair)
-    async def query_pair(self, message: m.QueryPair, peer: Peer) -> m.PairStatus:
-        """How the peer stands."""
-        caller = caller_at(self.config, peer.node, local=peer.local)
-        await self.core.admit(caller, CoreOperation.QUERY_AUDIT)
-        if self.pair is None or self.config.peer is None:
-            return m.PairStatus()
-        view = await self.pair.view()
-        names, names_shared = await self.core.look(lambda connection, _: names_told(connection))
-        return m.PairStatus(
-            peer=self.config.peer,
-            down_since=view.down_since,
-            why=view.why,
-            waiting=view.waiting,
-            names_shared=names_shared,
-            shared_names=names,
-        )

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from protocol.terms import KeyId, NodeName
 from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS waiting (
@@ -35,13 +36,6 @@ SCHEMA: Final = (
         digest BLOB NOT NULL
     ) STRICT""",
 )
-
-
-class KeyChange(NamedTuple):
-    """A key as the trail's row ``changed`` left it."""
-
-    key_id: KeyId
-    changed: int
 
 
 class PeerView(NamedTuple):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from protocol.terms import KeyId
-from services.kms.replication.pair_state import KeyChange
+from services.kms.commit.unit_of_work import KeyChange
 
 
 class _Promise:

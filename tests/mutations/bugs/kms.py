@@ -22,6 +22,7 @@ from services.kms.objects.identifiers import IdScheme
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations import execution
 from services.kms.operations.core import KeyServerCore
+from services.kms.replication import replicas
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -151,11 +152,11 @@ def peer_stores_nothing() -> None:
     """Durable before acknowledged, broken (STD-01): a key server confirms what its peer told it,
     and stores none of it. A lost write."""
 
-    @replaces(KeyServerCore, "replicate")
-    async def replicated(
-        replicate: Any, self: KeyServerCore, caller: Any, keys: Any, *others: Any
+    @replaces(replicas, "store_replicas")
+    async def store_nothing(
+        store_replicas: Any, core: KeyServerCore, caller: Any, keys: Any, *others: Any
     ) -> Any:
-        return await replicate(self, caller, (), *others)
+        return await store_replicas(core, caller, (), *others)
 
 
 def plain_key_answered_early() -> None:

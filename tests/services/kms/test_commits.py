@@ -14,9 +14,8 @@ from protocol.terms import KeyId, NodeName
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import AuditEntry, AuditTrail, Subjects
 from services.kms.commit.group_commit import Commits, DoneMessage
-from services.kms.commit.unit_of_work import Written
+from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.objects.request_types import CoreOperation
-from services.kms.replication.pair_state import KeyChange
 from services.kms.sealing.key_ring import new_ring
 from services.kms.sealing.vault import Vault
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown

@@ -14,8 +14,8 @@ from protocol.terms import KeyId, KmipState, NodeName
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import AuditTrail
-from services.kms.commit import store
 from services.kms.commit.unit_of_work import Work
+from services.kms.custody.opening import SCHEMA
 from services.kms.objects.attributes import (
     LIMITS,
     add_attribute,
@@ -171,7 +171,7 @@ def test_it_does_not_matter_who_meets_whom_first(third: int) -> None:
 def work() -> Iterator[Work]:
     """One message of the peer at a server that has no key yet."""
     database = in_memory()
-    for statement in store.SCHEMA:
+    for statement in SCHEMA:
         database.execute(statement)
     vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))
     audit_trail.begin(database, vault)

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from protocol.terms import KeyId
-from services.kms.replication.pair_state import KeyChange
+from services.kms.commit.unit_of_work import KeyChange
 from services.kms.replication.promises import Promises
 
 KEY, OTHER = KeyId("k"), KeyId("other")

@@ -9,8 +9,9 @@ import pytest
 
 from protocol.terms import KeyId, NodeName
 from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
 from services.kms.replication import pair_state
-from services.kms.replication.pair_state import KeyChange, PeerView
+from services.kms.replication.pair_state import PeerView
 from tests.services.kms.memory import in_memory
 
 PEER = NodeName("kms-2")

@@ -1,20 +1,80 @@
-"""A key on its way between servers that replicate: its row, and its material beside it.
+"""Keys that travel between servers: read from the store, as fields of a message, and stored.
 
-Fields of the store and of the message stand here one by one: what is not listed stays at home,
-such as how the material is wrapped.
+Each field of a row that travels is listed in ``build_replica`` and ``_build_row``. What is not
+listed stays on its server, such as how the material is wrapped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 
+from protocol.errors import CryptographicFailure
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.pages import KEY_BYTES, first_page
-from services.kms.audit.audit_trail import TrailEnd
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import AuditTrail, TrailEnd
+from services.kms.audit.refusal_counts import Allowance
+from services.kms.commit import store
+from services.kms.commit.group_commit import DoneMessage
+from services.kms.commit.unit_of_work import KeyChange
 from services.kms.objects import attributes
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.replication.key_merge import KeyReplica
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication import key_merge
+from services.kms.replication.key_merge import KeyReplica, Replicated, Taken
+
+
+async def read_replicas(
+    core: KeyServerCore, changes: Sequence[KeyChange]
+) -> tuple[KeyReplica, ...]:
+    """The keys of these changes, as they are now; ``CryptographicFailure`` as for ``Get``."""
+
+    def read(connection: sqlite3.Connection) -> tuple[KeyReplica, ...]:
+        found: list[KeyReplica] = []
+        for change in changes:
+            row = store.find(connection, core.vault, change.key_id)
+            if row is None:
+                raise CryptographicFailure(f"the row of key {change.key_id} is gone")
+            found.append(KeyReplica(row, store.material(core.vault, row)))
+        return tuple(found)
+
+    return await core.database.query(read)
+
+
+async def store_replicas(
+    core: KeyServerCore,
+    caller: KeyServerCaller,
+    replicas: Sequence[KeyReplica],
+    seen: TrailEnd,
+    also: Callable[[sqlite3.Connection, Sequence[Taken]], None],
+) -> Replicated:
+    """Merge the peer's keys into this server's; durable on return.
+
+    ``seen``: the end of this server's trail when the peer last saw it. ``also`` runs in the same
+    transaction, after the keys are written, with the outcome of each.
+    """
+    core.mint.learn([replica.row.key_id for replica in replicas])
+    at = core.now()
+    nonces = core.mint.nonces(len(replicas))
+
+    def run(
+        connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
+    ) -> DoneMessage[Replicated]:
+        intact = audit_trail.has(connection, seen)
+        work = core.begin_work(connection, trail, caller, at, allowance=allowance)
+        pairs = zip(replicas, nonces, strict=True)
+        taken = [key_merge.take(work, replica, nonce) for replica, nonce in pairs]
+        refused = [one.theirs.key_id for one in taken if one.refused]
+        written = work.write()
+        also(connection, taken)
+        shared = tuple([one for key in taken for one in key.shared])
+        return DoneMessage(Replicated(tuple(refused), trail.end(), intact, shared), written)
+
+    touches = [replica.row.key_id for replica in replicas]
+    return await core.commit(caller, run, touches)
 
 
 def as_many_as_fit(replicas: Sequence[KeyReplica]) -> Sequence[KeyReplica]:
@@ -64,7 +124,8 @@ def keys_received(keys: Sequence[m.Replica], material: Sealed) -> list[KeyReplic
     """The keys of such fields, as the peer has them."""
     secrets = material.keys
     return [
-        KeyReplica(_row(key), None if key.index is None else secrets[key.index]) for key in keys
+        KeyReplica(_build_row(key), None if key.index is None else secrets[key.index])
+        for key in keys
     ]
 
 
@@ -91,7 +152,7 @@ def build_replica(row: StoredKeyRow, index: int | None = None) -> m.Replica:
     )
 
 
-def _row(key: m.Replica) -> StoredKeyRow:
+def _build_row(key: m.Replica) -> StoredKeyRow:
     return StoredKeyRow(
         key_id=key.key_id,
         scope=key.scope,
