@@ -214,7 +214,7 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
     assert take(work, KeyReplica(other(state=mine), has), bytes(12))
     work.write()
     assert pair_state.view(work.connection).waiting == 0
-    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail)
+    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail, tell=pair_state.tell)
     assert take(later, KeyReplica(other(state=theirs), secret), bytes(12))
     later.write()
     assert pair_state.view(work.connection).waiting == told
