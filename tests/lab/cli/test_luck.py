@@ -294,6 +294,7 @@ def test_a_command_line_imports_no_other_command() -> None:
     assert ours & commands == set() and "derived" in ours
 
 
+@pytest.mark.slow
 def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
     loaded = loaded_after("import lab.play.play, lab.play.begin, lab.local.experiment_files")
     of_processes = ("nats", "lab.processes", "lab.brokers.", "lab.serve.table")
