@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import REFUSALS, Directory, Lab
-from chaos.oracle.effects import Effect
+from chaos.oracle.effects import FaultEffect
 from chaos.selectors import select_nodes, select_vms
 from protocol.errors import NotFound
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -119,7 +119,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     kind: ClassVar[str]
     example: ClassVar[str]
     params: ClassVar[type[Params]]
-    effect: ClassVar[Effect]
+    effect: ClassVar[FaultEffect]
     drawn: ClassVar[Drawn] = Drawn.SWARM
     undrawn: ClassVar[str] = ""
     inside: ClassVar[tuple[str, ...]] = ()

@@ -18,7 +18,7 @@ from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab, NodeEntry
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from chaos.observe.vcenters import leaders
-from chaos.oracle.effects import NOTHING, Effect
+from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims
 from protocol.messages.kms import Locate
@@ -35,7 +35,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.hostile"
     example: ClassVar[str] = "on: esxi-001"
-    effect: ClassVar[Effect] = NOTHING
+    effect: ClassVar[FaultEffect] = NOTHING
     drawn: ClassVar[Drawn] = Drawn.APART
     role: ClassVar[Role | None] = Role.ESXI
 

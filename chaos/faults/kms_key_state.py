@@ -21,7 +21,7 @@ from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.lab import Directory, Lab
 from chaos.naming import name_validator
 from chaos.observe.listing import all_hosts, all_vms
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names
 from protocol.errors import ItemNotFound, ProductError
 from protocol.messages.kms import (
@@ -86,7 +86,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.key_state"
     example: ClassVar[str] = "vm: vm-01, state: destroy"
-    effect: ClassVar[Effect] = Effect((Takes.KEYS, Takes.NEWER_KEYS))
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.KEYS, Takes.NEWER_KEYS))
     drawn: ClassVar[Drawn] = Drawn.NEVER
     undrawn: ClassVar[str] = OLDER_DATABASE
     params: ClassVar[type[Params]] = KeyStateParams

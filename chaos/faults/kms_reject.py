@@ -20,7 +20,7 @@ from chaos.faults.kms_key_state import attributes
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
 from chaos.observe.listing import all_vms
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Share
 from protocol.messages.kms import (
     OF_MATERIAL,
@@ -86,7 +86,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.reject"
     example: ClassVar[str] = "on: kms, operations: [Get], reason: Permission Denied, p: 50%"
-    effect: ClassVar[Effect] = Effect((Takes.ANSWERS,), share="p")
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.ANSWERS,), share="p")
     drawn: ClassVar[Drawn] = Drawn.AT_TIMES
     params: ClassVar[type[Params]] = RejectParams
     role: ClassVar[Role | None] = Role.KMS

@@ -16,7 +16,7 @@ from chaos.faults.kms_key_state import OLDER_DATABASE
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Lab
 from chaos.naming import name_validator
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
@@ -35,7 +35,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.rollback"
     example: ClassVar[str] = "on: kms, backup: monday"
-    effect: ClassVar[Effect] = Effect((Takes.NEWER_KEYS,))
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEWER_KEYS,))
     drawn: ClassVar[Drawn] = Drawn.NEVER
     undrawn: ClassVar[str] = OLDER_DATABASE
     params: ClassVar[type] = RollbackParams

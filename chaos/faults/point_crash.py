@@ -8,7 +8,7 @@ from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, status_of
 from chaos.faults.points import PointFault, PointParams
 from chaos.faults.power import is_back
 from chaos.lab import Lab
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.points import Happening
 from protocol.messages.agent import NodeRunState
 
@@ -32,7 +32,7 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "point.crash"
     example: ClassVar[str] = "way: power_loss, moment: after"
-    effect: ClassVar[Effect] = Effect((Takes.POWER,))
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,))
     drawn: ClassVar[Drawn] = Drawn.APART
     params: ClassVar[type[Params]] = CrashParams
     holds_power: ClassVar[bool] = True

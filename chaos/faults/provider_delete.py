@@ -15,7 +15,7 @@ from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.crypto.certificates import key_digest
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -58,7 +58,9 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "provider.delete"
     example: ClassVar[str] = ""
-    effect: ClassVar[Effect] = Effect((Takes.PROVIDER,), undone_with=("provider", "vcenter"))
+    effect: ClassVar[FaultEffect] = FaultEffect(
+        (Takes.PROVIDER,), undone_with=("provider", "vcenter")
+    )
     drawn: ClassVar[Drawn] = Drawn.RARE
     params: ClassVar[type[Params]] = ProviderParams
     reversible: ClassVar[bool] = False

@@ -65,7 +65,7 @@ AT_NEXT_BOOT = frozenset({Takes.NEXT_TPM, Takes.NEXT_POLICY, Takes.NEXT_MEASUREM
 
 
 @dataclass(frozen=True)
-class Effect:
+class FaultEffect:
     """What a fault takes away, and how surely.
 
     ``share``: the field with the share of what it befalls; below 1 it takes a part.
@@ -92,5 +92,5 @@ class Effect:
     """It changes nothing on a host that does not require what it takes."""
 
 
-NOTHING = Effect()
+NOTHING = FaultEffect()
 """Of a fault that the oracle need not follow: it changes no answer."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chaos.oracle.effects import Effect, Takes
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import NOWHERE, HostFacts, Places
@@ -57,7 +57,7 @@ class Allowed:
 class Answers:
     """The facts at one moment. What was asked is kept until ``forget``."""
 
-    def __init__(self, effects: Mapping[str, Effect]) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self.now = 0.0
         self.settings = Settings()
         self.hosts: dict[str, HostFacts] = {}

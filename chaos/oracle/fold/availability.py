@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from chaos.oracle.effects import Effect
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.known import YES
 from chaos.oracle.fold.operations import Operations
@@ -19,7 +19,7 @@ from chaos.oracle.terms import Letter
 class Availability(Operations):
     """``available``: hosts of clusters with vSphere HA."""
 
-    def __init__(self, effects: Mapping[str, Effect]) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         super().__init__(effects)
         self.available: frozenset[str] = frozenset()
 

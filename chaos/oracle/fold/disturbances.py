@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from chaos.history import Record
-from chaos.oracle.effects import AT_NEXT_BOOT, NOTHING, Effect, Takes
+from chaos.oracle.effects import AT_NEXT_BOOT, NOTHING, FaultEffect, Takes
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
 
@@ -36,7 +36,7 @@ class Disturbance:
     values: dict[str, Any]
     phase: Phase
     begun: float
-    effect: Effect = NOTHING
+    effect: FaultEffect = NOTHING
     on_since: float = 0.0
 
     @property
@@ -63,7 +63,7 @@ class Disturbance:
 class Disturbances:
     """All faults that were begun and not seen gone, by id. ``effects``: what each kind does."""
 
-    def __init__(self, effects: Mapping[str, Effect]) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self._effects = effects
         self.there: dict[str, Disturbance] = {}
         self.by_kmip: frozenset[str] = frozenset()

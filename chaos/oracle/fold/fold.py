@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
-from chaos.oracle.effects import AT_NEXT_BOOT, Effect, Takes
+from chaos.oracle.effects import AT_NEXT_BOOT, FaultEffect, Takes
 from chaos.oracle.facts import Ask, Change
 from chaos.oracle.fold.disturbances import Disturbance, Phase
 from chaos.oracle.fold.hosts import HostFacts
@@ -50,7 +50,7 @@ CHANGED_S = 3.0
 class Fold(Upkeep):
     """Takes the records of one run in their order."""
 
-    def __init__(self, effects: Mapping[str, Effect]) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         super().__init__(effects)
         self._looked = False
         self._looked_at = -1.0  # when the last look ended

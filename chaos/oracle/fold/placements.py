@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chaos.history import Record
-from chaos.oracle.effects import Effect
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.settings import SLACK_S
 from chaos.oracle.fold.vms import VmFacts
@@ -38,7 +38,7 @@ class Placements(Answers):
     """``placed``: hosts of clusters in which DRS chooses. ``misplaced``: what the record's power-on
     ought to have come to, where it came to something else."""
 
-    def __init__(self, effects: Mapping[str, Effect]) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         super().__init__(effects)
         self.placed: frozenset[str] = frozenset()
         self.misplaced = ""
