@@ -20,6 +20,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
+@pytest.mark.slow
 def test_counts_by_effect_as_a_table_and_as_a_document(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_run_that_was_kept_before_its_processor_time_was_measured_is_told(
     assert "the crash sweep, 1 plays of 1 points" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_violation_names_its_point_and_the_command_that_plays_it_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -46,6 +46,7 @@ def wrong(found: list[Struck]) -> list[str]:
     return [f"{each.name}: {text}" for each in found for text in each.played.violations]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("story", "only", "happenings"),
     [
@@ -69,6 +70,7 @@ def test_each_store_is_old_or_new_and_nothing_acknowledged_is_lost(
     assert all(each.played.step for each in found)
 
 
+@pytest.mark.slow
 @pytest.mark.tpm
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
@@ -125,6 +127,7 @@ def test_rows_that_are_old_are_found_by_their_seal_alone() -> None:
     assert (whole.played.found, wrong([whole])) == ("refused", [])
 
 
+@pytest.mark.slow
 def test_what_broke_a_rule_is_told_with_its_records_and_comes_again_by_its_name() -> None:
     found = swept("keystore", "*disk.write*:2@", "keys_answered_early")
     lost = next(each for each in found if each.played.violations)
@@ -138,6 +141,7 @@ def test_a_story_that_is_wrong_undisturbed_is_told_and_not_struck() -> None:
     assert (found.passage, found.blow, found.name) == (None, None, "keystore/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", sorted(STORIES))
 def test_every_call_of_disk_database_and_tpm_is_a_point(story: str) -> None:
     """Counted where the service calls, and where the driver tells of it."""
@@ -161,6 +165,7 @@ def test_a_blow_that_never_fell_is_told() -> None:
     assert missed.played.violations == ("this play did not pass here",)
 
 
+@pytest.mark.slow
 def test_who_stops_a_sweep_waits_for_no_play_that_goes_on() -> None:
     began = time.monotonic()
     told: list[float] = []

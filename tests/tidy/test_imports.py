@@ -59,6 +59,7 @@ def over_budget(modules: list[str], banned: tuple[str, ...]) -> list[str]:
     return [m for m in modules if any(m == name or m.startswith(f"{name}.") for name in banned)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", BUDGET)
 def test_a_process_imports_what_it_needs(module: str) -> None:
     modules = imported_by(f"import {module}")

@@ -129,6 +129,7 @@ async def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_any_number_of_children_may_be_wanted_at_once(children: Children) -> None:
     """More than the socket to the server holds."""
     wanted = (children.fork("x", f"{TARGETS}:echo", bytes(300)) for _ in range(300))
@@ -222,6 +223,7 @@ def test_an_owner_without_descriptors_is_told_so() -> None:
     server.close()
 
 
+@pytest.mark.slow
 def test_every_child_is_killed_though_nobody_hears_of_ends() -> None:
     """More ends than the socket holds: the server must obey while it cannot tell."""
     server = ForkServer([TARGETS])
