@@ -22,7 +22,7 @@ from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
 from protocol.messages.host import LOG_LIMIT, TpmAttestationReport
-from protocol.messages.pages import fits
+from protocol.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.event_log import EventLogError, parse_log
@@ -161,8 +161,8 @@ class VtpmDoor(Service):
 
 
 # ---- copies --------------------------------------------------------------------------------------
-# Handlers for clones, templates and snapshots, and for VMs that may move to this host. The flows are
-# in ``vms`` and ``migration``.
+# Handlers for clones, templates and snapshots, and for VMs that may move to this host. The flows
+# are in ``vms`` and ``migration``.
 
 
 def _clones(message: Any) -> str:
@@ -628,8 +628,9 @@ def _has_room(log: bytes) -> bool:
 
 
 # ---- maintenance ---------------------------------------------------------------------------------
-# Maintenance mode is saved and outlives reboots. The host refuses VMs that would come to it or start.
-# VMs on it that are off may leave, be encrypted and be unlocked. Keys come as to any other host.
+# Maintenance mode is saved and outlives reboots. The host refuses VMs that would come to it or
+# start on it. VMs on it that are off may leave, be encrypted and be unlocked. Keys come as to any
+# other host.
 
 
 async def enter(host: Host) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
-from protocol.messages.pages import KEY_BYTES, first_page
+from protocol.pages import KEY_BYTES, first_page
 from services.kms import attributes
 from services.kms.audit import TrailEnd
 from services.kms.keyrow import StoredKeyRow

@@ -367,10 +367,10 @@ class LabDatabase(Database):
 # ---- ledger of commits ---------------------------------------------------------------------------
 # The number of acknowledged commits of a database, in a file beside it.
 #
-# SQLite opens a database whose write-ahead log is lost, or whose file was emptied, without an error.
-# The ledger is written after each commit and before the commit is acknowledged: a database with
-# fewer commits than its ledger has lost some. The file is not synced. After a power loss of the
-# machine its number may be too low; a damaged file counts as 0.
+# SQLite opens a database whose write-ahead log is lost, or whose file was emptied, without an
+# error. The ledger is written after each commit and before the commit is acknowledged: a database
+# with fewer commits than its ledger has lost some. The file is not synced. After a power loss of
+# the machine its number may be too low; a damaged file counts as 0.
 
 _NUMBER = 8  # bytes, and four of a check
 

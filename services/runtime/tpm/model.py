@@ -391,8 +391,8 @@ def _inner(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
 
 
 # ---- keys from a seed ----------------------------------------------------------------------------
-# Like a TPM's primary keys: the same seed gives the same key. Curve keys are cheap. An RSA key needs
-# a prime search (some tenths of a second), and is made on demand only.
+# Like a TPM's primary keys: the same seed gives the same key. Curve keys are cheap. An RSA key
+# needs a prime search (some tenths of a second), and is made on demand only.
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _PRIME_BITS: Final = 1024

@@ -14,39 +14,30 @@ waited for in between. ``mark_changes`` and ``send_errors`` follow from the outc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
-    ManagementType,
-    NodeName,
-    ProtectionMode,
-    ProviderId,
-)
-from services.vcenter.hosts.mode import ModeStep, is_adoptable, next_mode_step
-from services.vcenter.providers.capabilities import of_provider
-from services.vcenter.providers.native import references
-from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import assert_never
-from protocol.terms import (
-    CryptoKeyId,
     KeyUnavailableReason,
     ManagementType,
     NodeName,
     PowerState,
+    ProtectionMode,
     ProviderId,
     VmName,
 )
 from services.vcenter import events
-from services.vcenter.hosts.plan import by_provider
+from services.vcenter.hosts.mode import ModeStep, is_adoptable, next_mode_step
 from services.vcenter.inventory import Edit, change_vm
 from services.vcenter.locks import Keep, Lock, Unlock, VmLockFacts, decide
-from services.vcenter.tables import VmRow
+from services.vcenter.providers.capabilities import of_provider
+from services.vcenter.providers.native import references
+from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
+
 
 @dataclass(frozen=True)
 class PlannedHostFacts:

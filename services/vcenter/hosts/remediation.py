@@ -32,12 +32,12 @@ from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
-from services.vcenter.hosts.plan import Denied, mark_changes, send_errors
 from services.vcenter.hosts.mode import is_safe, takes_keys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,
+    Denied,
     Evict,
     NoteDisabled,
     NoteRecoveryKey,
@@ -50,9 +50,11 @@ from services.vcenter.hosts.plan import (
     find_expired_providers,
     keys_refused_by_mode,
     keys_removed_by,
+    mark_changes,
     not_granted,
     plan_host,
     plan_keys,
+    send_errors,
 )
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 import lab.brokers.control_plane as control_plane
-from protocol.messages import pages
+from protocol import pages
 from protocol.subjects import event_subject, reply_subject, request_subject
 from protocol.terms import NodeName
 from services.kms import store

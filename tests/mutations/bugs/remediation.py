@@ -11,7 +11,7 @@ from protocol.messages.host import HostPowerOnVm
 from protocol.terms import HostCryptoState, KeyUnavailableReason
 from services.vcenter import locks
 from services.vcenter.hosts import plan, remediation, reported_vms, sessions
-from services.vcenter.hosts from services.vcenter.hosts.delivery import KeyDelivery
+from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.pass_queue import PassQueue
 from services.vcenter.hosts.reconciliation import Reconciliation

@@ -22,7 +22,7 @@ from protocol.messages.kms import (
     Locate,
     QueryAudit,
 )
-from protocol.messages.pages import KEY_BYTES, pages
+from protocol.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
 from services.kms import store
 from services.kms.keyrow import StoredKeyRow
