@@ -347,6 +347,9 @@ def _story(error: BaseException) -> dict[str, Any]:
 
 
 # ---- admission of requests -----------------------------------------------------------------------
+# A node works on a bounded number of requests, and each peer has a share of them. A peer that
+# floods the node fills its own share and gets ``Busy``; other peers are still served. The
+# administrator's console has a bound of its own, so that a flooded node can still be inspected.
 
 AT_ONCE: Final = 512
 """Requests from the bus; and as many again from the console."""
