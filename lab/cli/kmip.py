@@ -98,7 +98,7 @@ def serve(
     from lab.kmip.addresses import server_login
     from lab.kmip.serving import Settings
     from lab.local.kmip import serve as run
-    from services.kms.config import Auditing, KmsRole
+    from services.kms.settings.config import Auditing, KmsRole
 
     host, port = _place(listen)
     if fault := names.SCOPE.fault(scope):

@@ -74,7 +74,7 @@ def play(
     from lab.local.matrix import matrix
     from lab.local.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
-    from services.kms.config import ClientDoor
+    from services.kms.settings.config import ClientDoor
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)

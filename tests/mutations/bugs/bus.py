@@ -11,7 +11,7 @@ import lab.brokers.control_plane as control_plane
 from protocol import pages
 from protocol.subjects import event_subject, reply_subject, request_subject
 from protocol.terms import NodeName
-from services.kms import store
+from services.kms.commit import store
 from services.runtime import bus, knobs
 from services.runtime.bus import BusPort
 from services.runtime.links.table import RuleTable
