@@ -18,7 +18,7 @@ from protocol.messages.host import (
     ProviderRef,
     VmSummary,
 )
-from protocol.messages.pages import PAGE_BUDGET, first_page
+from protocol.pages import PAGE_BUDGET, first_page
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import (

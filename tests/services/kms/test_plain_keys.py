@@ -23,20 +23,21 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
 from protocol.messages import kms as m
 from protocol.terms import KeyId
-from services.kms import audit, making
-from services.kms.access import KeyServerCaller
-from services.kms.anchor import AnchorKeeper
-from services.kms.config import Auditing, KmsRole
-from services.kms.doors.kmip import plain_keys
-from services.kms.doors.kmip.forms import LARGEST, MOST
-from services.kms.doors.kmip.messages import Messages
-from services.kms.doors.kmip.plain_keys import Pattern, Patterns
-from services.kms.ids import IdScheme
-from services.kms.making import Making, NewKeyOrder
-from services.kms.master import kek_bytes
-from services.kms.operations import Create, Get
-from services.kms.ring import KeyRing
-from services.kms.work import Written
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail as audit
+from services.kms.commit import new_keys
+from services.kms.commit.new_keys import Making, NewKeyOrder
+from services.kms.commit.unit_of_work import Written
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.endpoints.kmip import plain_keys
+from services.kms.endpoints.kmip.forms import LARGEST, MOST
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip.plain_keys import Pattern, Patterns
+from services.kms.objects.identifiers import IdScheme
+from services.kms.objects.request_types import Create, Get
+from services.kms.sealing.key_ring import KeyRing
+from services.kms.sealing.vault import kek_bytes
+from services.kms.settings.config import Auditing, KmsRole
 from services.runtime.incarnation import NodeDown
 from services.runtime.streams import Later
 from tests.services.kms.core_rig import OWNER, STRANGER, do
@@ -287,7 +288,7 @@ async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.M
 async def test_one_that_cannot_be_written_takes_no_other_with_it(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Callable[..., Any] = making.write
+    original: Callable[..., Any] = new_keys.write
 
     def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         kept = original(connection, trail, vault, made)
@@ -295,7 +296,7 @@ async def test_one_that_cannot_be_written_takes_no_other_with_it(
             raise OSError(errno.EIO, "Input/output error")
         return kept
 
-    monkeypatch.setattr(making, "write", write)
+    monkeypatch.setattr(new_keys, "write", write)
     odd = encode_request(
         message(
             CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(mask=4))
