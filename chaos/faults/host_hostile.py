@@ -57,6 +57,9 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             if not await running(lab, node):
                 raise ChaosError("KS-CHAOS-106", f"{node} does not run")
+        if not await known_keys(lab):
+            text = "an intruder knows no key: no vCenter and no key server tells of one"
+            raise ChaosError("KS-CHAOS-106", text)
         return {}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
