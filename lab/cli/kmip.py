@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, moment, plain, say, show_one
+from lab.cli.output import document, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field, moment
 from protocol import names
 from protocol.printable import one_line, quote_if_needed
 from protocol.terms import RootKind

@@ -18,7 +18,7 @@ from protocol.errors import InvalidField, PermissionDenied, ResponseTooLarge
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
-from protocol.messages.pages import first_page, fits
+from protocol.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.endpoints.bus_attributes import AttributeDoor, check_operation_id

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from protocol.errors import CryptographicFailure
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
-from protocol.messages.pages import KEY_BYTES, first_page
+from protocol.pages import KEY_BYTES, first_page
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import AuditTrail, TrailEnd

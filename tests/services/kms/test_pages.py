@@ -22,7 +22,7 @@ from protocol.messages.kms import (
     Locate,
     QueryAudit,
 )
-from protocol.messages.pages import KEY_BYTES, pages
+from protocol.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
 from services.kms.audit.refusal_counts import ROWS, WINDOW_S
 from services.kms.commit import store
