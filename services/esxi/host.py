@@ -267,7 +267,7 @@ class Host:
         """The view that vCenter gets: the host's own, with what it claims."""
         view = self.view()
         if self.claims:
-            view = with_claims(view, self.claims, lambda key: key in self.keys)
+            view = with_claims(view, self.claims, self.missing)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view
