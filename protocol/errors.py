@@ -251,7 +251,7 @@ class ItemNotFound(ProductError):
 
 
 class PermissionDenied(ProductError):
-    """KMIP Permission Denied: the object is in scope, but this role may not perform the operation."""
+    """KMIP Permission Denied: the object is in scope, but the role does not allow the operation."""
 
     code = 41
     reason = ResultReason.PERMISSION_DENIED

@@ -67,7 +67,7 @@ def first_page(
 
 
 def _fit(page: tuple[object, ...], budget: int, extra: int) -> bool:
-    """Whether they fit ``budget`` for certain: their size as one list, whose header is counted too."""
+    """Whether they fit ``budget`` for certain: their size as one list, with its header."""
     return size_on_wire(page) + extra * len(page) <= budget
 
 

@@ -38,7 +38,8 @@ def encrypt(
 def decrypt(
     algorithm: str, key: KeyMaterial, data: bytes, iv: bytes | None, *, padded: bool
 ) -> KeyMaterial:
-    """The clear data. ``CryptographicFailure`` for wrong padding, ``ValueError`` as in ``encrypt``."""
+    """The clear data; ``CryptographicFailure`` for wrong padding, ``ValueError`` as in
+    ``encrypt``."""
     block = BLOCKS[algorithm]
     _check(data, iv, block)
     cipher = _cipher(algorithm, key, iv).decryptor()

@@ -42,7 +42,7 @@ class OneTimeKey:
 
 
 def seal_secret(public: bytes, secret: KeyMaterial, purpose: str) -> bytes:
-    """``secret`` sealed to the owner of ``public``; ``InvalidArgument`` for a malformed public key."""
+    """``secret`` for the owner of ``public``; ``InvalidArgument`` for a malformed public key."""
     if len(public) != PUBLIC_SIZE:
         raise InvalidArgument(f"recipient: a public key has {PUBLIC_SIZE} bytes, not {len(public)}")
     key = X25519PublicKey.from_public_bytes(public)
