@@ -5,7 +5,6 @@
 - ``items``          one item, to a request and back
 - ``response_size``  how large the answers to changes are at least
 - ``forms``          Gets that are like an earlier one, and their answers
-- ``plain_keys``     the same of Creates
 - ``credentials``    user name and password, where they are required
 - ``forwarding``     messages that go to the active server of a group
 - ``operations``     the table of operations: payloads to requests of the core and back
