@@ -15,6 +15,7 @@ from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
+from chaos.providers import kind_of
 from protocol.crypto.certificates import key_digest
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -29,7 +30,6 @@ from protocol.secret import KeyMaterial
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
-    ManagementType,
     NodeName,
     ProviderId,
 )
@@ -96,7 +96,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
             shown = await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))
             if shown.certificate is not None:
                 notes["client"] = key_digest(shown.certificate.certificate).hex()
-        if listed.management_type is ManagementType.NATIVE_PROVIDER:
+        if kind_of(listed.management_type).derived:
             if {NOT_BACKED_UP, NOT_AVAILABLE} & set(listed.details):  # our backup would change it
                 return notes
             backup = await take_backup(lab, self.vcenter, self.provider)
@@ -141,7 +141,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
             text = f"{', '.join(users)} had a user name: nobody but a person has the password"
             raise ChaosError("KS-CHAOS-107", f"{text}; add {self.provider} by hand first")
         try:
-            if before.management_type is ManagementType.NATIVE_PROVIDER:
+            if kind_of(before.management_type).derived:
                 await self._import(lab, before, notes)
             else:
                 await lab.ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chaos.providers import STANDARD, kind_of
 from lab.cli.connect import call
 from lab.cli.hosts import attestation
 from lab.cli.keys import provider_status
@@ -21,7 +22,6 @@ from lab.cli.output import (
     value_of,
 )
 from lab.schema.commands import DescribeHost, DescribeProvider, DescribeVm
-from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
     from lab.schema.answers import EventLine, KeyOfVm, KeyOnHost, Reason, VirtualTpm, VmDescription
@@ -70,13 +70,9 @@ def describe_vm(vm: VmName, *, options: Options = DEFAULTS) -> None:
 
 
 def _source(key: KeyOfVm) -> str:
-    match key.kind:
-        case ManagementType.NATIVE_PROVIDER:
-            return "derived by hosts"
-        case ManagementType.TRUST_AUTHORITY:
-            return "unwrapped by Key Provider Services"
-        case _:
-            return f"key server: {key.state or 'not known there, or nobody to ask'}"
+    kind = kind_of(key.kind)
+    state = f": {key.state or 'not known there, or nobody to ask'}" if kind is STANDARD else ""
+    return f"{kind.value_from}{state}"
 
 
 def _hardware(answer: VmDescription) -> str | None:

@@ -91,6 +91,7 @@ def test_every_verb_of_a_lab_is_known_to_look_or_to_act() -> None:
     assert verbs == LOOKS | ACTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values"), ALL, ids=named)
 def test_its_checks_tell_a_good_lab_from_bad_ones(world: World, kind: str, values: Values) -> None:
     """All on one lab, one after the other: what was healed is as it was before."""

@@ -380,6 +380,7 @@ def shipped(name: str, **changes: Any) -> Verdict:
         world.close()
 
 
+@pytest.mark.slow
 def test_the_edge_passes_and_without_persistence_it_fails() -> None:
     assert shipped("edge-outage-reboot").exit_code == 0
     control = shipped("edge-outage-reboot", key_persistence=False)
@@ -388,6 +389,7 @@ def test_the_edge_passes_and_without_persistence_it_fails() -> None:
     assert result_of(control, "needs_no_kms") is CheckOutcome.FAIL
 
 
+@pytest.mark.slow
 def test_the_outage_passes_and_with_persistence_it_fails() -> None:
     assert shipped("outage-without-persistence").exit_code == 0
     control = shipped("outage-without-persistence", key_persistence=True)
@@ -395,6 +397,7 @@ def test_the_outage_passes_and_with_persistence_it_fails() -> None:
     assert result_of(control, "during vm.locked") is CheckOutcome.FAIL
 
 
+@pytest.mark.slow
 @pytest.mark.tpm
 def test_the_edge_on_real_tpms() -> None:
     assert shipped("edge-outage-reboot", tpm="libtpms").exit_code == 0

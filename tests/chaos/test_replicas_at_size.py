@@ -118,6 +118,7 @@ def test_the_same_keys_are_the_same(filled: Filled) -> None:
     assert filled.heaviest > SIZE_LIMIT // 10  # what was weighed are pages
 
 
+@pytest.mark.slow
 def test_one_state_that_differs_is_found(filled: Filled) -> None:
     filled.edit(filled.servers[1], ONE, state=KmipState.DEACTIVATED)
     found, _ = filled.agree()
@@ -126,6 +127,7 @@ def test_one_state_that_differs_is_found(filled: Filled) -> None:
     assert found.text == f"1 of {ALL} keys differ: {ONE} is not in the same state everywhere"
 
 
+@pytest.mark.slow
 def test_keys_that_one_lacks_are_counted_and_the_first_listed(filled: Filled) -> None:
     lacks, other = filled.servers
     only = [KeyId(f"bulk-005000-{number:03d}") for number in range(LISTED + 50)]
@@ -139,6 +141,7 @@ def test_keys_that_one_lacks_are_counted_and_the_first_listed(filled: Filled) ->
     assert [list(one["differ"]) for one in told] == [[], only[:LISTED]]
 
 
+@pytest.mark.slow
 def test_one_id_with_two_values_is_found(filled: Filled) -> None:
     server = filled.servers[1]
     before = store.find(filled.connection(server), filled.service(server)._vault, ONE)

@@ -92,7 +92,7 @@ def both(cases: list[Any]) -> list[Any]:
         name = "-".join([case[0], *(str(v) for v in case[1].values() if isinstance(v, str))])
         found.append(pytest.param("sim", *case, id=f"sim-{name}", marks=pytest.mark.sim))
         if cases is IRREVERSIBLE or number < ON_PROCESSES:
-            marks = [pytest.mark.lab, real]
+            marks = [pytest.mark.lab, pytest.mark.slow, real]
             found.append(pytest.param("lab", *case, id=f"lab-{name}", marks=marks))
     return found
 
@@ -171,8 +171,8 @@ async def test_what_has_no_undo_stays_listed_with_its_cure_until_cured(
     [
         pytest.param("sim", *REVERSIBLE[0], marks=pytest.mark.sim),
         pytest.param("sim", *REVERSIBLE[4], marks=pytest.mark.sim),
-        pytest.param("lab", *REVERSIBLE[0], marks=pytest.mark.lab),
-        pytest.param("lab", *REVERSIBLE[4], marks=pytest.mark.lab),
+        pytest.param("lab", *REVERSIBLE[0], marks=[pytest.mark.lab, pytest.mark.slow]),
+        pytest.param("lab", *REVERSIBLE[4], marks=[pytest.mark.lab, pytest.mark.slow]),
     ],
 )
 async def test_a_lease_ends_it_by_itself(

@@ -73,6 +73,7 @@ def test_a_page_of_a_load_opens_without_a_word_on_the_console_and_asks_nobody(
     assert len(page.picture()) > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "run"), [("lab.html", "load-sim-1"), ("kmip.html", "load-kmip-1")]
 )

@@ -212,6 +212,7 @@ def test_every_feature_is_played() -> None:
         assert f"def {name}(" in (Path(__file__).parents[2] / path).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_it", [False, True], ids=["before", "since"])
 @pytest.mark.parametrize("feature", PLAYED, ids=lambda feature: feature.name)
 async def test_what_a_release_refuses_the_next_one_does(

@@ -25,6 +25,7 @@ PLANTED = {
     "The oracle has its own mind": ("chaos/oracle/table.py", "import protocol.messages.host"),
     "The model does not look": ("chaos/oracle/judgement.py", "import chaos.oracle.table"),
     "protocol imports nothing above": ("protocol/terms.py", "import lab.schema.errors"),
+    "The product imports neither": ("lab/core.py", "import benchmarks.order"),
     "KMIP's wire knows no message": ("protocol/kmip/ttlv.py", "import protocol.codec"),
     "The broker's client is seen": ("services/runtime/sim/clock.py", "import nats"),
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
@@ -70,6 +71,7 @@ def _contracts() -> list[str]:
     return [contract["name"] for contract in found]
 
 
+@pytest.mark.slow
 def test_the_contracts_hold() -> None:
     code, text = _lint(ROOT)
     assert code == 0, text
@@ -82,6 +84,7 @@ def test_every_contract_has_an_import_that_breaks_it() -> None:
         assert [start for start in PLANTED if name.startswith(start)], name
 
 
+@pytest.mark.slow
 def test_a_planted_import_breaks_its_contract(tmp_path: Path) -> None:
     """All planted at once; one run of the linter tells them all."""
     copy = _copy(tmp_path)
@@ -94,6 +97,7 @@ def test_a_planted_import_breaks_its_contract(tmp_path: Path) -> None:
     assert sorted(broken) == sorted(_contracts()), text
 
 
+@pytest.mark.slow
 def test_the_copy_is_what_is_linted(tmp_path: Path) -> None:
     """A copy without a violation is green, so that the red above is of what was planted."""
     code, text = _lint(_copy(tmp_path))

@@ -1,7 +1,7 @@
 """The locks pin what the project asks for, by hash, and name no index.
 
 ``requirements.lock`` is what runs and what builds it; ``requirements-dev.lock`` has the rest of
-what ``uv pip compile --universal --generate-hashes --extra setup --extra dev`` gives.
+what ``uv pip compile --universal --generate-hashes --extra setup --extra tpm --extra dev`` gives.
 """
 
 from __future__ import annotations

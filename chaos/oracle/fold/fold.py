@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
-from chaos.oracle.facts import Ask, Change
+from chaos.oracle.facts import KIND_OF, Ask, Change, Kind
 from chaos.oracle.fold.disturbances import (
     FIRMWARE,
     LATENT,
@@ -38,15 +38,10 @@ from chaos.oracle.fold.vms import (
 )
 from chaos.oracle.fold.ways import RUNNING, Node, Parts, Way
 from chaos.oracle.terms import Letter
-from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 RECONNECT = "host.reconnect"
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
-STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
-TRUSTED = ManagementType.TRUST_AUTHORITY.value
-"""Management types of providers whose keys are followed: vCenter brings them, hosts derive them,
-hosts have them unwrapped."""
 CHANGED_S = 3.0
 """So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
 """
@@ -167,13 +162,14 @@ class Fold(Upkeep):
                 settings=self.settings,
                 origins=self.realms.at(host).listings.origins,
             )
-        if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
+        kinds = {KIND_OF.get(found["type"]) for found in data["providers"]}
+        if None in kinds:
             self.lost = "a provider of a type that is not known"
         self._take_trusted(data)
         self.faults.by_kmip = frozenset(data.get("by_kmip", ()))
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
-        if self.several and any(found["type"] != STANDARD for found in data["providers"]):
+        if self.several and kinds - {Kind.STANDARD}:
             self.lost = "several vCenters with providers that are no standard ones"
         if self.several and "leads" not in data:
             self.lost = "which vCenter brings a host its keys"
@@ -184,7 +180,7 @@ class Fold(Upkeep):
         for found in data["providers"]:
             realm = self.realms.of(found)
             realm.listings.there[found["name"]] = Listing()
-            if found["type"] == STANDARD:
+            if KIND_OF.get(found["type"]) is Kind.STANDARD:
                 servers = tuple(found["servers"])
                 realm.ways.servers = {**realm.ways.servers, found["name"]: servers}
             if found.get("default"):
@@ -195,14 +191,14 @@ class Fold(Upkeep):
         told = data.get("without_tpm")
         self._without_tpm = None if told is None else frozenset(told)
         for found in data["providers"]:
-            if found["type"] == NATIVE:
+            if KIND_OF.get(found["type"]) is Kind.NATIVE:
                 required = bool(found.get("tpm_required", False))
                 self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
     def _take_trusted(self, data: dict[str, Any]) -> None:
         services, ways = data.get("services", {}), self.realms.first.ways
         for found in data["providers"]:
-            if found["type"] == TRUSTED:
+            if KIND_OF.get(found["type"]) is Kind.TRUSTED:
                 ways.trusted[found["name"]] = Services.of(found, services)
         if ways.trusted:
             ways.caches_primary_keys = self.settings.kps_primary_key_cache

@@ -36,10 +36,6 @@ from services.runtime.forking.packets import (
 from services.runtime.forking.torn import descriptors, list_fork_hazards
 from services.runtime.forking.withheld import withhold_memory
 
-# Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
-_GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
-_HOLES_AT_MOST = 20_000  # of one size; enough by far, and an end for an allocator that is another
-
 CHILD_ALLOCATIONS = 10_000
 """Between two looks of a child's garbage collector. What requests in flight hold is more than
 Python's 700, so that each look found them all alive: a fifteenth of a busy key server's work."""
@@ -83,10 +79,9 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
     # The collector writes into each object that it looks at, and a page that was written to is
     # no longer shared with the children.
     gc.collect()
-    server = _Server(control, _fill_holes())
     gc.freeze()
     gc.set_threshold(CHILD_ALLOCATIONS)
-    server.serve()
+    _Server(control).serve()
 
 
 def nest(target: bytes, control: socket.socket) -> None:
@@ -98,34 +93,6 @@ def nest(target: bytes, control: socket.socket) -> None:
     argument = receive_parcel(control)
     if argument is not None:
         serve(control, lambda: resolve(target.decode())(argument))
-
-
-def _fill_holes() -> list[object]:
-    """Objects of every small size, as many as there are holes between those that are in use.
-
-    Python puts a new object into such a hole first. A child would so write to page after page
-    that it shares with us, for a few objects each; with the holes taken, its objects lie together
-    in pages of their own. A fresh pool of blocks tells that there are no holes left.
-    """
-    filling: list[object] = []
-    for size in range(_GRAIN, _LARGEST + 1, _GRAIN):
-        in_a_row = last = 0
-        for _ in range(_HOLES_AT_MOST):
-            made = _object_of(size)
-            filling.append(made)
-            fresh = (id(made) - _POOL_HEADER) % _POOL == 0
-            in_a_row = 1 if fresh else in_a_row + 1 if in_a_row and id(made) == last + size else 0
-            last = id(made)
-            if in_a_row == 3:
-                break
-    return filling
-
-
-def _object_of(size: int) -> object:
-    """An object that takes one block of ``size`` bytes and refers to nothing."""
-    if size == _GRAIN:
-        return object()
-    return float("1.5") if size == 2 * _GRAIN else bytes(size - _BYTES_HEADER)
 
 
 def _load(entry: str) -> None:
@@ -144,9 +111,8 @@ def _log(text: str) -> None:
 class _Server:
     """Never waits for its owner to hear: an order to kill must be obeyed while it does not."""
 
-    def __init__(self, control: socket.socket, filling: list[object]) -> None:
+    def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._filling = filling
         self._children: dict[int, str] = {}
         self._unsaid: deque[bytes] = deque()
         self._wake, self._wake_in = os.pipe()

@@ -384,6 +384,7 @@ def forgetful() -> Iterator[None]:
                 value.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "old", "new", "story"),
     ALL,

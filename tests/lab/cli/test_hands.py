@@ -22,6 +22,7 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
+@pytest.mark.slow
 def test_names_watching_waiting_and_completion(lab: Cli) -> None:
     assert lab.ok("get", "hosts", "esxi-002", "esxi-001", "-q").out == "esxi-002\nesxi-001\n"
     rows = lab.ok("get", "vms", "vm-02", "--no-headers").out.splitlines()

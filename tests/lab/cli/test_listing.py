@@ -68,6 +68,7 @@ def test_quiet_is_names_unless_a_format_is_asked_for() -> None:
     assert Options(quiet=True, output=Format.JSON).output is Format.JSON
 
 
+@pytest.mark.slow
 def test_completion_is_there_for_three_shells_and_knows_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

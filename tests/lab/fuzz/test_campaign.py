@@ -103,6 +103,7 @@ def test_a_folder_whose_description_cannot_be_read_is_refused_and_kept(tmp_path:
     assert about.exists()
 
 
+@pytest.mark.slow
 def test_one_process_plays_a_campaign_at_a_time(played: Campaign, tmp_path: Path) -> None:
     """What another one is writing is not cut off."""
     with campaign(tmp_path) as made:

@@ -117,6 +117,7 @@ async def _in_work(
     return asked, took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_a_message_in_work_is_answered_before_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool
@@ -126,6 +127,7 @@ async def test_a_message_in_work_is_answered_before_the_end(
     assert took >= 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_the_end_waits_for_no_message_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bench.kmip import disturb, key_reply, tag_batch
+from benchmarks.kmip import disturb, key_reply, tag_batch
 from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
@@ -279,6 +279,7 @@ async def test_who_says_nothing_for_long_is_let_go(
             assert await stream.read(1) == b""
 
 
+@pytest.mark.slow
 async def test_who_takes_no_answer_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +328,7 @@ async def test_a_message_that_is_whole_and_wrong_leaves_the_connection(tmp_path:
         assert await made(stream)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     """Each is answered with a message, and the server goes on."""
     messages = Messages(server.service.core, cast(Any, server.clock))
@@ -345,6 +347,7 @@ async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     assert item.result_status is ResultStatus.SUCCESS
 
 
+@pytest.mark.slow
 async def test_a_thousand_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")

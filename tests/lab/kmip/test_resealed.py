@@ -152,6 +152,7 @@ async def _dies(*_: Any) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", [RootKind.PASSPHRASE, RootKind.KEYFILE])
 @pytest.mark.parametrize("at", ["within", "behind"])
 async def test_an_end_at_any_moment_leaves_one_of_both(

@@ -48,6 +48,7 @@ def refused(two: Two, name: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["cut", "link.stall", "link.reset"])
 def test_faults_of_the_link_bite_and_heal_as_on_one_machine(two: Two, fault: str) -> None:
     if fault == "cut":

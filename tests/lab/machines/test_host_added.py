@@ -58,6 +58,7 @@ def powered(two: Two) -> bool:
     return connected(two)
 
 
+@pytest.mark.slow
 def test_it_runs_there_with_its_own_identity_and_no_others(two: Two) -> None:
     assert len(two.far.nodes()) == 2
     assert not (LabFolder("far").path / "nodes" / NEW).exists(), "its disk is there"

@@ -108,6 +108,7 @@ def sealed(scheme: Element, clear: bytes) -> bytes:
 # ---- every bit, every length -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("password", ["", "secret"])
 def test_every_changed_byte_is_noticed(password: str) -> None:

@@ -41,6 +41,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_backup, "_ROUNDS", 1)
 
 
+@pytest.mark.slow
 def test_a_password_is_hashed_as_often_as_it_must_be_today() -> None:
     """For the certificate, the key and the MAC: whoever guesses takes the cheapest of them. The MAC
     that libraries make by themselves has 2,048 rounds."""

@@ -194,6 +194,7 @@ def test_a_damaged_dump_is_told_and_keeps_nothing_from_going_on(rig: Rig, at: in
     assert rig.summary().crypto_state is HostCryptoState.SAFE
 
 
+@pytest.mark.slow
 def test_no_changed_bit_of_a_dump_is_taken_for_its_content(rig: Rig) -> None:
     """In the names of its fields neither: what is wrapped is not told as what was in clear."""
     safe(rig)

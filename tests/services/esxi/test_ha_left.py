@@ -26,6 +26,7 @@ from tests.services.esxi.test_ha import (
     C,
     clear_vm,
     cluster,
+    condition,
     isolate,
     listed,
     running,
@@ -77,6 +78,19 @@ def test_what_its_host_has_started_after_all_is_no_restart(rig: Rig) -> None:
     rig.sleep(400.0)
     assert running(rig) == [A] and listed(rig) == [A]
     assert not [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused")]
+
+
+def test_a_vm_whose_lock_outlasts_its_failed_host_is_restarted_when_it_falls(rig: Rig) -> None:
+    """The locks of a host that fails fall one after the other, its heartbeat's first."""
+    cluster(rig)
+    clear_vm(rig, A)
+    isolate(rig, A, B, C)
+    del rig.array.locks[f".vSphere-HA-{A}"]
+    rig.sleep(JUDGED_S)
+    assert condition(rig, A) == "hostDown" and running(rig) == [A]
+    rig.power_off(A, "power_loss")
+    rig.sleep(JUDGED_S)
+    assert len(running(rig)) == 1
 
 
 @pytest.mark.parametrize("and_then", ["", "the primary fails"])

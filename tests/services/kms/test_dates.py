@@ -305,6 +305,7 @@ class Lives(RuleBasedStateMachine):
         assert located.unique_identifiers == (self.key,)
 
 
+@pytest.mark.slow
 def test_whole_lives() -> None:
     run_state_machine_as_test(
         Lives,

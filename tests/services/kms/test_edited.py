@@ -127,6 +127,7 @@ def edited(platter: Platter) -> Iterator[tuple[str, Platter]]:
                 yield f"{statement} {values}", Platter(dict(platter.written), {}, {"keys": other})
 
 
+@pytest.mark.slow
 async def test_no_value_of_any_row_is_another_one(full: Server) -> None:
     tried = 0
     for what, platter in edited(full.platter):

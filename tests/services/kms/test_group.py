@@ -205,6 +205,7 @@ def test_a_server_put_back_to_an_older_state_is_filled_again(
     assert rig.seen("kms.behind_peer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_kills_under_load_lose_no_key(group: Groups, seed: int) -> None:
     """A crash keeps the disk, so not even keys at risk are lost when the server comes back."""
@@ -358,6 +359,7 @@ def test_stale_serves_are_counted_from_the_revocation_and_not_from_a_later_chang
     assert rig.group(C).stale_serves == 1
 
 
+@pytest.mark.slow
 def test_lag_is_nothing_where_the_clock_of_who_applies_is_behind(group: Groups) -> None:
     rig = group()
     rig.run(rig.agent.skew(SkewClock(node=B, skew_s=-7200)))

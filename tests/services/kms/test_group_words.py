@@ -163,6 +163,7 @@ def test_an_appointment_that_another_one_overtook_is_not_obeyed(forward: GroupRi
     assert forward.key(B, "one") in forward.attributes(B), "it does not think that A is active"
 
 
+@pytest.mark.slow
 def test_an_appointment_follows_those_that_are_known_whatever_the_clock_says(
     forward: GroupRig,
 ) -> None:

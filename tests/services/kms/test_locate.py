@@ -257,6 +257,7 @@ def rows(draw: st.DrawFn) -> StoredKeyRow:
     return row
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(rows(), max_size=6, unique_by=lambda row: row.key_id), st.lists(ASKED, max_size=3))
 def test_the_store_finds_what_matches(there: list[StoredKeyRow], asked: list[Attribute]) -> None:

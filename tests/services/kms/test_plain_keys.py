@@ -199,6 +199,7 @@ async def rejection(ways: Sequence[Way], rng: random.Random) -> None:
         await way.server.ask(m.EndRejection(name="some") if found else new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_both_ways_agree(both: tuple[Way, Way], seed: int, login: Login | None) -> None:

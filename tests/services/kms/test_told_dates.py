@@ -274,6 +274,7 @@ def test_what_a_read_may_change() -> None:
     assert keys_touched_by((LocateObjects(),)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rig", [PairRig, GroupRig])
 def test_the_other_servers_learn_it(rig: type[PairRig]) -> None:
     """One whose clock is behind would call the key active otherwise. Of a pair, it has it sooner

@@ -179,6 +179,7 @@ async def rejection(server: Server, rng: random.Random, ids: list[str]) -> None:
     await server.ask(new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_both_ways_agree(lazy: Server, seed: int, login: Login | None) -> None:
