@@ -11,9 +11,10 @@ from benchmarks.order import select_benchmarks
 from benchmarks.runner import exit_code, list_benchmarks, row, run
 from benchmarks.scale.building import Growth, picture
 from lab.cli.options import Options
-from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
+from lab.cli.output import document, fields_of, is_document, pairs, plain, say, show
 from lab.schema.answers.local import BenchmarkReport, BenchmarkRow
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import Column, field
 
 LONGEST = 100  # repeats
 

@@ -13,13 +13,19 @@ from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sen
 from benchmarks.staging import SEED, folder
 from protocol.attributes import Attribute, ObjectName
 from protocol.terms import NodeName, RootKind
-from services.kms.access import KeyServerCaller
-from services.kms.commits import Commits
-from services.kms.config import KmsRole
-from services.kms.core import KeyServerCore
-from services.kms.opening import open_store
-from services.kms.operations import ActivateObject, CoreRequest, Create, Get, LocateObjects
-from services.kms.roots.base import RootMeans
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.commit.group_commit import Commits
+from services.kms.custody.opening import open_store
+from services.kms.objects.request_types import (
+    ActivateObject,
+    CoreRequest,
+    Create,
+    Get,
+    LocateObjects,
+)
+from services.kms.operations.core import KeyServerCore
+from services.kms.sealing.roots.base import RootMeans
+from services.kms.settings.config import KmsRole
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.real.clock import LabClock
 from services.runtime.real.disk import LabStore

@@ -1,7 +1,8 @@
 """What the services say to each other, and the mathematics they share. No I/O at all.
 
 - ``terms``     names and enumerations, spelled as vim25, KMIP and TCG spell them
-- ``names``     what names that people give may look like
+- ``names``     which names people may give
+- ``pages``     lists cut into pages that fit a message
 - ``printable`` text from outside, as people may be shown it
 - ``secret``    ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
 - ``errors``    the registry of errors that travel, each with *definite?* and its vSphere fault

@@ -10,11 +10,12 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.providers import kind_of
 from protocol.crypto.certificates import key_digest
 from protocol.errors import ProductError
@@ -57,6 +58,10 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "provider.delete"
     example: ClassVar[str] = ""
+    effect: ClassVar[FaultEffect] = FaultEffect(
+        (Takes.PROVIDER,), undone_with=("provider", "vcenter")
+    )
+    drawn: ClassVar[Drawn] = Drawn.RARE
     params: ClassVar[type[Params]] = ProviderParams
     reversible: ClassVar[bool] = False
     provider: ProviderId

@@ -43,7 +43,7 @@ from lab.runs.store import (
 from lab.schema.refusal import refusal
 from lab.state.scratch import collect
 from protocol.messages.agent import TpmBackend
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 MATRIX: Final = "matrix"
 """What such a run is called among stored runs."""

@@ -10,6 +10,7 @@ from chaos.observe.listing import all_clusters, all_hosts, all_providers, all_vm
 from chaos.providers import kind_of
 from lab.schema import commands
 from lab.schema.answers import Alarm, AlarmList, Host
+from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import host_view
@@ -23,6 +24,7 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 """In the id of a detail of a native provider's health."""
 
 
+@executes
 async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
     found = [
@@ -48,6 +50,7 @@ async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
     return found
 
 
+@executes
 async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
     """See ``AlarmAcknowledge``."""
     host = session.host(command.host)

@@ -6,6 +6,5 @@
 - ``attestation``  what an Attestation Service serves
 - ``keyprovider``  what a Key Provider Service serves
 - ``machines`` what a supervisor and the agent of another machine tell each other
-- ``pages``    lists cut by what they weigh on the wire
 - ``fingerprints``  what key servers and hosts tell a checker of their keys
 """

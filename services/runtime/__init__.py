@@ -5,9 +5,8 @@
 - ``service``      base class, ``serves`` marker, what a service is given
 - ``agent``        the nodes of one process, as the lab commands them
 - ``machine``      the power and the firmware set-up under a node
-- ``admission``    how many requests at once, and whose
 - ``turns``        queues in the order of acceptance
-- ``node``         starts, serves, stops a service; bounds and isolates its work
+- ``node``         starts, serves, stops a service; admits requests; isolates its work
 - ``bus``          the Bus port's one implementation, above a driver's ``wire``
 - ``links``        rules of links (cut, loss, delay and others) in chains; epochs and leases
 - ``streams``      the other half of the Bus port: connections under TLS

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import (
     Busy,
@@ -26,7 +27,6 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
-from services.runtime.admission import RequestAdmission
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
@@ -344,3 +344,55 @@ def _story(error: BaseException) -> dict[str, Any]:
         "text": str(error)[:300],
         "at": [f"{f.filename.rsplit('/', 3)[-1]}:{f.lineno} {f.name}" for f in frames],
     }
+
+
+# ---- admission of requests -----------------------------------------------------------------------
+# A node works on a bounded number of requests, and each peer has a share of them. A peer that
+# floods the node fills its own share and gets ``Busy``; other peers are still served. The
+# administrator's console has a bound of its own, so that a flooded node can still be inspected.
+
+AT_ONCE: Final = 512
+"""Requests from the bus; and as many again from the console."""
+
+SHARE: Final = AT_ONCE // 2
+"""Most of them that are one peer's."""
+
+ALWAYS: Final = 8
+"""A peer with fewer than these is admitted also when others have filled the node."""
+
+
+class RequestAdmission:
+    """The requests that a node works on, counted by who asked.
+
+    So the most there can be are ``AT_ONCE`` and ``ALWAYS`` more for each further peer.
+    """
+
+    def __init__(self) -> None:
+        self._of_peer: Counter[NodeName] = Counter()
+        self._from_bus = 0
+        self._at_console = 0
+
+    def has_room(self, peer: Peer) -> bool:
+        """Whether one more request of ``peer`` may begin."""
+        if peer.local:
+            return self._at_console < AT_ONCE
+        mine = self._of_peer[peer.node]
+        return mine < ALWAYS or (mine < SHARE and self._from_bus < AT_ONCE)
+
+    def enter(self, peer: Peer) -> None:
+        """A request of ``peer`` begins."""
+        if peer.local:
+            self._at_console += 1
+            return
+        self._from_bus += 1
+        self._of_peer[peer.node] += 1
+
+    def leave(self, peer: Peer) -> None:
+        """A request of ``peer`` has ended."""
+        if peer.local:
+            self._at_console -= 1
+            return
+        self._from_bus -= 1
+        self._of_peer[peer.node] -= 1
+        if not self._of_peer[peer.node]:
+            del self._of_peer[peer.node]

@@ -182,12 +182,14 @@ async def test_the_own_tests_are_listed_and_not_run() -> None:
         await OwnTests(quick=True).run(print)
 
 
+@pytest.mark.slow
 @needs_tpm
 def test_the_experiment_plays_the_whole_outage() -> None:
     figures, _ = measured(SimulatedWithModel)
     assert figures.details["virtual_s"] > 300
 
 
+@pytest.mark.slow
 @needs_tpm
 def test_a_start_reaches_its_steps_in_order() -> None:
     figures, _ = measured(UpFiftyPacked)
@@ -203,6 +205,7 @@ def test_a_random_schedule_is_played_to_its_verdict() -> None:
     assert figures.details["passed"] == 1.0
 
 
+@pytest.mark.slow
 def test_every_host_gets_every_key() -> None:
     figures, _ = measured(Pushes)
     assert figures.details["least"] >= 1  # of six keys, gathered

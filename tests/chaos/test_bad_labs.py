@@ -13,7 +13,7 @@ import pytest
 
 from chaos.backups import back_up
 from chaos.errors import ChaosError
-from chaos.faults import FAULTS, make_fault
+from chaos.faults import make_fault
 from chaos.faults.base import Fault
 from chaos.keeper import FaultKeeper, HealReport
 from chaos.lab import Lab
@@ -78,11 +78,6 @@ def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
 def keys_of(world: World) -> list[str]:
     listed = world.run(world.lab.ask(world.lab.vcenter, ListVms())).vms
     return [str(vm.key.key_id) for vm in listed if vm.key is not None]
-
-
-def test_every_fault_is_in_the_table() -> None:
-    assert set(PLAYED) == {fault.kind for fault in FAULTS if not fault.at_point}
-    assert all(PLAYED.values())
 
 
 def test_every_verb_of_a_lab_is_known_to_look_or_to_act() -> None:

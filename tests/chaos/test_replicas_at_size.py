@@ -20,9 +20,10 @@ from chaos.observe.values import Values
 from protocol.envelope import SIZE_LIMIT
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import contents, store
-from services.kms.keyrow import StoredKeyRow
-from services.kms.opening import DATABASE
+from services.kms.commit import store
+from services.kms.custody.opening import DATABASE
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.replication import checksums
 from services.kms.service import KmsService
 from tests.chaos.worlds import World
 
@@ -170,4 +171,4 @@ def test_the_digest_is_of_all_that_must_agree(filled: Filled) -> None:
     assert row is not None
     kept = msgspec.structs.replace(row, wrapped=b"otherwise", changed=9)
     moved = msgspec.structs.replace(row, deactivation_date=5.0)
-    assert contents.digest(kept) == contents.digest(row) != contents.digest(moved)
+    assert checksums.digest(kept) == checksums.digest(row) != checksums.digest(moved)

@@ -13,7 +13,7 @@ from protocol.errors import InvalidArgument
 from protocol.messages.kms import GetAttributes
 from protocol.terms import ProviderId, VmCryptoState
 from services.keyservers.address import Kmip
-from services.kms.config import kms_config
+from services.kms.settings.config import kms_config
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim

@@ -132,6 +132,7 @@ async def test_an_entry_is_for_a_server_that_there_is() -> None:
         c.ProviderSet("kms-provider")
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_server_outside_is_described_as_vcenter_finds_it() -> None:
     """Nobody knows its machine; its entry is told, and never a password."""

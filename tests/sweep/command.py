@@ -13,7 +13,7 @@ import msgspec
 from chaos.verdict import WORDS, Exit, Verdict
 from lab.building.course import Report
 from lab.cli.options import Options
-from lab.cli.output import document, field, is_document, plain, say, show
+from lab.cli.output import document, is_document, plain, say, show
 from lab.local.sweep_runs import SWEEP
 from lab.runs.store import (
     RunFolder,
@@ -24,6 +24,7 @@ from lab.runs.store import (
     python_version,
 )
 from lab.schema.answers.sweep import Sweep, SweptEffect, SweptPoint
+from lab.schema.tables import field
 from protocol.messages.agent import TpmBackend
 from tests.sweep.forks import Struck
 from tests.sweep.run import sweep as play_sweep

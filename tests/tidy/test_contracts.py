@@ -18,7 +18,10 @@ PLANTED = {
     "Dependencies point downwards": ("protocol/secret.py", "import services.runtime.ports"),
     "The folders of lab are layers": ("lab/topology/plan.py", "import lab.brokers.server"),
     "The folders of chaos are layers": ("chaos/observe/look.py", "import chaos.faults.base"),
-    "Services never import each other": ("services/kms/core.py", "import services.esxi.keys"),
+    "Services never import each other": (
+        "services/kms/operations/core.py",
+        "import services.esxi.keys",
+    ),
     "Services know nothing of chaos": ("services/runtime/bus.py", "import chaos.selectors"),
     "The runtime knows no service": ("services/runtime/node.py", "import services.catalog"),
     "Of services, chaos imports": ("chaos/playing/engine.py", "import services.vcenter.locks"),
@@ -31,8 +34,12 @@ PLANTED = {
     "The TPM's library is seen": ("services/esxi/measure.py", "import tpm2_pytss"),
     "The library of TLS is seen": ("services/runtime/real/streams.py", "import OpenSSL.SSL"),
     "A service sees ports": ("services/esxi/boot.py", "import services.runtime.tpm.model"),
+    "The folders of the key server are layers": (
+        "services/kms/objects/states.py",
+        "import services.kms.commit.store",
+    ),
     "The key server's core imports no message": (
-        "services/kms/core.py",
+        "services/kms/operations/core.py",
         "from protocol.messages import kms",
     ),
     "The two drivers know nothing": (

@@ -10,14 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
+from chaos.oracle.effects import AT_NEXT_BOOT, FaultEffect, Takes
 from chaos.oracle.facts import KIND_OF, Ask, Change, Kind
-from chaos.oracle.fold.disturbances import (
-    FIRMWARE,
-    LATENT,
-    TPM,
-    Disturbance,
-    Phase,
-)
+from chaos.oracle.fold.disturbances import Disturbance, Phase
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.listings import FIRST, NONE, Listing
@@ -50,8 +45,8 @@ CHANGED_S = 3.0
 class Fold(Upkeep):
     """Takes the records of one run in their order."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
@@ -206,19 +201,23 @@ class Fold(Upkeep):
                 host.trust = ways.trust[name] = Trust(frozenset(ways.trusted))
 
     def _fault(self, found: Disturbance, record: Record) -> None:
-        if found.kind == "provider.delete":
+        takes = found.effect.takes
+        if Takes.PROVIDER in takes:
             self.realms.of(found.values).listings.fault(found, record, self.faults)
         for name, host in self.hosts.items():
             if not found.about(name):
                 continue
-            if found.kind in LATENT:
+            if AT_NEXT_BOOT.intersection(takes):
                 self._changed[name] = record.t
-            elif found.kind in TPM:
+            elif Takes.TPM in takes:
                 self._tpm(host, found, record)
-            if host.trust is not None and found.kind in (*TPM, "tpm.dead"):
+            if host.trust is not None and (Takes.TPM in takes or Takes.NEXT_TPM in takes):
                 host.trust.sealed_anew = True
-            sealed_anew = any(other.about(name) for other in self.faults.of(*TPM))
-            changed = any(other.about(name) for other in self.faults.of(*FIRMWARE))
+            sealed_anew = any(other.about(name) for other in self.faults.taking(Takes.TPM))
+            changed = any(
+                other.about(name)
+                for other in self.faults.taking(Takes.NEXT_POLICY, Takes.NEXT_MEASUREMENTS)
+            )
             host.unsure |= sealed_anew and changed
         self._look_at_ways(record.t)
         self._keys_on_their_way()
@@ -264,18 +263,19 @@ class Fold(Upkeep):
     def _measures_otherwise(self, name: str) -> bool:
         """Whether the boot that has just begun may measure what no service knows (ATT-02)."""
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
-        return recent or any(found.about(name) for found in self.faults.of(*LATENT))
+        return recent or any(found.about(name) for found in self.faults.taking(*AT_NEXT_BOOT))
 
     def _stop_of(self, name: str, host: HostFacts) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
         host.change, stops = Change.NOTHING, NO
-        for found in self.faults.of(*TPM, *LATENT):
+        for found in self.faults.taking(Takes.TPM, *AT_NEXT_BOOT):
             if not found.about(name):
                 continue
-            change = self.settings.change_by(found.kind, found.values, host.secure_boot)
+            takes = found.effect.takes
+            change = self.settings.change_by(takes, found.values, host.secure_boot)
             if change in (Change.POLICY, Change.TPM) and host.sealed:
                 # Whether it is required, and still counts after a host was installed anew.
-                known = found.kind != "host.exec_option_removed" and found.begun > host.wiped_at
+                known = not found.effect.if_required and found.begun > host.wiped_at
                 host.change, stops = change, either((stops, found.holds if known else OPEN))
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
         return OPEN if recent and host.sealed else stops
@@ -330,7 +330,7 @@ class Fold(Upkeep):
         if not self._keys:
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
-        source = (self.faults.version if any(self.faults.of("kms.key_state")) else 0, self.acts)
+        source = (self.faults.version if any(self.faults.taking(Takes.KEYS)) else 0, self.acts)
         evicted = {
             (realm.vcenter, provider): self.may_evict(provider, realm)
             for realm in self.realms.all

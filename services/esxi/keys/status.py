@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.host import MANAGED_STATUS_BYTES, STATUS_BYTES, KeyStatus, KeyStatusList
-from protocol.messages.pages import first_page
+from protocol.pages import first_page
 from protocol.releases import Feature
 from protocol.terms import CryptoKeyId
 from services.esxi.host import Host

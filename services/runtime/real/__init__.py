@@ -6,7 +6,7 @@
 - ``streams``              connections over Unix sockets, and over TCP with what is outside
 - ``whereabouts``          which nodes stand on other machines, and how connections reach them
 - ``clock``, ``rng``       the machine's clock in lab seconds; seeded choices, real tokens
-- ``disk`` (with ``trees``, ``ends``, ``database``, ``ledger``)  a node's storage as a folder
+- ``disk`` (with ``trees``, ``database``)  a node's storage as a folder
 - ``datastore``            a cluster's array as a folder that many processes share
 - ``locks``                exclusive locks of files, which a killed process gives back
 - ``standing``             a watchdog of an event loop that stands still

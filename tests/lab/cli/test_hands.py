@@ -60,6 +60,7 @@ def test_a_fault_has_one_name_with_hyphens_or_underscores(lab: Cli) -> None:
     assert "esxi-001" in lab.ok("get", "hosts", "-q").out
 
 
+@pytest.mark.slow
 def test_a_start_that_may_not_take_as_long_as_it_must_says_so(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "state")
     ran = cli("up", "--hosts", "2", "--tpm", "none", "--timeout", "300ms", "--progress", "none")

@@ -84,6 +84,7 @@ def refused(folder: Path, world: World) -> KeysteadError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_campaign_is_refused(
     played: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:

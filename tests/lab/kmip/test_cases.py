@@ -223,6 +223,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
             cases(folder, unheard)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VECTORS, reason="KEYSTEAD_VECTORS names no folder with cases of OASIS")
 def test_the_cases_of_oasis() -> None:
     """Of KMIP 1.0 to 1.2 those that can be played pass."""

@@ -22,11 +22,11 @@ from lab.cli.main import run
 from lab.kmip import trail_file, trails
 from lab.kmip.alone import Alone
 from protocol.errors import GeneralFailure
-from services.kms import audit
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsConfig, KmsRole
-from services.kms.operations import Create
-from services.kms.retention import Retention
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail
+from services.kms.custody.trail_retention import Retention
+from services.kms.objects.request_types import Create
+from services.kms.settings.config import KmsConfig, KmsRole
 
 OWNER = KeyServerCaller("app", KmsRole.OWNER, "default")
 SOON = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
@@ -177,7 +177,7 @@ def forged(file: Path, to: Path) -> None:
     digest = bytes.fromhex(begin["digest"])
     for row in rows:
         row[2] = "somebody else"
-        digest = audit.link(digest, row[:-1])
+        digest = audit_trail.link(digest, row[:-1])
         row[-1] = digest.hex()
     end["digest"] = digest.hex()
     to.write_text("".join(f"{json.dumps(line)}\n" for line in (begin, *rows, end)))

@@ -15,12 +15,12 @@ from lab.kmip.keeping import passphrase_options, screen_error
 from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
-from services.kms import store
-from services.kms.access import KeyServerCaller
-from services.kms.anchor import AnchorKeeper
-from services.kms.config import KmsConfig, KmsRole
-from services.kms.operations import Create, Get
-from services.kms.roots import passphrase
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.commit import store
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.objects.request_types import Create, Get
+from services.kms.sealing.roots import passphrase
+from services.kms.settings.config import KmsConfig, KmsRole
 from services.runtime.service import Halted
 from tests.lab.kmip.test_serve_struck import content
 

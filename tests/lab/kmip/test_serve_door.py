@@ -18,7 +18,7 @@ from lab.kmip import certificates, serving
 from lab.kmip.serving import _room
 from lab.schema.answers.kmip import KmipClient, KmipServer
 from protocol.kmip.enums import ResultStatus
-from services.kms.admission import IdentityAdmission
+from services.kms.endpoints.admission import IdentityAdmission
 from services.kms.service import KmsService
 from services.runtime.streams import CONNECTIONS
 from tests.lab.kmip.test_serve import client, connections

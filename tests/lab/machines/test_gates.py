@@ -30,6 +30,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
         yield made
 
 
+@pytest.mark.slow
 def test_a_vm_is_encrypted_with_a_key_that_came_by_kmip_from_there(two: Two) -> None:
     (there,) = (two.far.cli.home / "agents").glob("*/where.json")
     here = LabFolder("far").path / "where.json"

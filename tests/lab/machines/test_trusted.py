@@ -145,6 +145,7 @@ def test_services_are_elsewhere_and_each_machine_has_identities_of_its_own(lab: 
     assert not [n for n in SERVICES if (lab.here.home / "labs/far/nodes" / n).exists()]
 
 
+@pytest.mark.slow
 def test_a_host_without_power_is_back_while_both_vcenters_are_down(lab: Trusted) -> None:
     lab.ask(FaultInject("vcenter.down", {}))
     boot = next(node.boot for node in lab.ask(GetNodes()).items if node.node == HOST)

@@ -16,7 +16,7 @@ from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 pytestmark = pytest.mark.sim
 

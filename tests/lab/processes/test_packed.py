@@ -52,6 +52,7 @@ async def test_the_power_of_a_paused_packed_host_can_be_pulled() -> None:
         assert set(states.values()) == {MachineState.RUNNING}
 
 
+@pytest.mark.slow
 async def test_a_process_that_does_not_answer_is_told_by_its_nodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

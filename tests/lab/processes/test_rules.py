@@ -55,6 +55,7 @@ async def test_a_kill_that_was_asked_for_is_no_surprise_and_leaves_a_machine_tha
         assert [text for text in warned if "process of kms has ended" in text] == warned != []
 
 
+@pytest.mark.slow
 @pytest.mark.tpm
 async def test_a_process_that_was_killed_comes_back_with_its_firmware_as_it_was_set_up() -> None:
     async def pcrs() -> dict[str, str]:

@@ -187,6 +187,7 @@ def test_a_supervisor_that_does_not_answer_is_told(cli: Cli) -> None:
     assert listed(cli)["state"] == "running"
 
 
+@pytest.mark.slow
 def test_a_suspended_supervisor_is_let_go_on_to_end_in_order(cli: Cli) -> None:
     """Else it would be waited for in vain, and killed."""
     supervisor = up(cli)
@@ -348,6 +349,7 @@ def test_a_damaged_list_of_faults_is_told_and_put_aside(cli: Cli) -> None:
 # ---- core files -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_process_of_a_lab_leaves_a_core_file_or_is_read_by_others(tmp_path: Path) -> None:
     """A broker has no key, and becomes a program, which is dumpable again."""
     cli = Cli(tmp_path / "state", **{TRACEABLE: "0"})

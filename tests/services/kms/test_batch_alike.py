@@ -23,16 +23,15 @@ from protocol.attributes import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
-from services.kms import attributes, implied
-from services.kms.attribute_operations import (
+from services.kms.objects import attributes, implied
+from services.kms.objects.attribute_requests import (
     AddObjectAttribute,
     DeleteObjectAttribute,
     ListObjectAttributes,
     ModifyObjectAttribute,
 )
-from services.kms.batching import Continuation, Item
-from services.kms.cipher_operations import EncryptData
-from services.kms.operations import (
+from services.kms.objects.cipher_requests import EncryptData
+from services.kms.objects.request_types import (
     ActivateObject,
     CoreOperation,
     CoreRequest,
@@ -46,13 +45,14 @@ from services.kms.operations import (
     Register,
     RevokeObject,
 )
-from services.kms.usage_operations import (
+from services.kms.objects.usage_requests import (
     CheckUsage,
     GetUsageAllocation,
     ObtainLease,
     ReKey,
     ReplacedKey,
 )
+from services.kms.operations.batches import Continuation, Item
 from tests.services.kms.core_rig import items, trail
 from tests.services.kms.ports import Server
 

@@ -25,8 +25,14 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.cipher_operations import DecryptData, EncryptData
-from services.kms.operations import ActivateObject, Create, DestroyObject, Register, RevokeObject
+from services.kms.objects.cipher_requests import DecryptData, EncryptData
+from services.kms.objects.request_types import (
+    ActivateObject,
+    Create,
+    DestroyObject,
+    Register,
+    RevokeObject,
+)
 from tests.services.kms.core_rig import OWNER, STRANGER, do, trail
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 

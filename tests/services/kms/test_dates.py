@@ -19,12 +19,12 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.attribute_operations import (
+from services.kms.objects.attribute_requests import (
     AddObjectAttribute,
     DeleteObjectAttribute,
     ModifyObjectAttribute,
 )
-from services.kms.operations import (
+from services.kms.objects.request_types import (
     ActivateObject,
     Create,
     DestroyObject,
@@ -33,7 +33,7 @@ from services.kms.operations import (
     LocateObjects,
     RevokeObject,
 )
-from services.kms.states import at, rank
+from services.kms.objects.states import at, rank
 from tests.services.kms.core_rig import do, made, value
 from tests.services.kms.ports import Server
 

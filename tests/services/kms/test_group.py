@@ -22,12 +22,12 @@ from protocol.messages.kms import (
     TellChanges,
 )
 from protocol.terms import KmipState, RevocationReason
-from services.kms import operations
-from services.kms.access import caller_at
-from services.kms.config import kms_config
-from services.kms.doors import group_view
-from services.kms.doors.standing import describe_standing
+from services.kms.access.authorization import caller_at
+from services.kms.objects import request_types
+from services.kms.replication import group_view
+from services.kms.replication.standing import describe_standing
 from services.kms.service import KmsService
+from services.kms.settings.config import kms_config
 from services.runtime.service import Peer
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import CLIENT
@@ -310,7 +310,7 @@ def test_a_door_that_does_not_hand_changes_on_is_refused_them(group: Groups) -> 
     assert isinstance(service, KmsService)
     client, core = caller_at(service.config, CLIENT, local=False), service.core
     with pytest.raises(NotConnected, match="kms-2 takes no changes; kms-1 does"):
-        rig.run(core.execute(client, operations.Create(operation_id="one")))
+        rig.run(core.execute(client, request_types.Create(operation_id="one")))
     assert rig.attributes(A) == rig.attributes(B) == {}
 
 

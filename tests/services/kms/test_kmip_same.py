@@ -51,15 +51,15 @@ from protocol.kmip.message import (
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms import attribute_operations as a
-from services.kms import cipher_operations as c
-from services.kms import operations as o
-from services.kms import usage_operations as u
-from services.kms.batching import Continuation
-from services.kms.doors.kmip import values
-from services.kms.doors.kmip.reasons import reason_of
-from services.kms.doors.kmip.spoken import SPOKEN, AnswerContext, in_order
-from services.kms.doors.kmip.words import code_of, word_of
+from services.kms.endpoints.kmip import values
+from services.kms.endpoints.kmip.enumerations import code_of, word_of
+from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order
+from services.kms.endpoints.kmip.reasons import reason_of
+from services.kms.objects import attribute_requests as a
+from services.kms.objects import cipher_requests as c
+from services.kms.objects import request_types as o
+from services.kms.objects import usage_requests as u
+from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import OWNER, do
 from tests.services.kms.kmip_rig import (
     OPERATIONS,

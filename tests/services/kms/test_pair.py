@@ -29,8 +29,8 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KmipState, RevocationReason
-from services.kms.access import caller_at
-from services.kms.doors.pair import KEYS_AT_ONCE
+from services.kms.access.authorization import caller_at
+from services.kms.replication.pair import KEYS_AT_ONCE
 from services.kms.service import KmsService
 from services.runtime.service import Peer
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
@@ -268,7 +268,7 @@ def test_of_many_changes_those_that_were_told_are_answered(
     rig: PairRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message holds two of them: the others wait for the next one, and their clients too."""
-    monkeypatch.setattr("services.kms.doors.pair.KEYS_AT_ONCE", 2)
+    monkeypatch.setattr("services.kms.replication.pair.KEYS_AT_ONCE", 2)
     slow = DelayRule(id="slow", src=A, dst=B, base_s=0.5)
     rig.world.rules.apply(rig.rules.put([slow]))
 

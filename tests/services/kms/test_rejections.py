@@ -22,12 +22,12 @@ from protocol.kmip.enums import ResultStatus
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason, RevocationReason
-from services.kms import operations as o
-from services.kms import usage_operations as u
-from services.kms.access import caller_at, refuse
-from services.kms.batching import Continuation
-from services.kms.operations import CoreOperation
-from services.kms.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
+from services.kms.access.authorization import caller_at, refuse
+from services.kms.access.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
+from services.kms.objects import request_types as o
+from services.kms.objects import usage_requests as u
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations.batches import Continuation
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
 from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.service import Halted, PowerInputs

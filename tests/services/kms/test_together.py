@@ -20,9 +20,9 @@ from protocol.messages.kms import (
     RotateKek,
 )
 from protocol.secret import KeyMaterial
-from services.kms import store
-from services.kms.master import Vault, kek_bytes
-from services.kms.opening import DATABASE
+from services.kms.commit import store
+from services.kms.custody.opening import DATABASE
+from services.kms.sealing.vault import Vault, kek_bytes
 from services.runtime.incarnation import WayDown
 from tests.services.kms.filed import FINGERPRINTS, IN_FLIGHT, FiledServer, serving
 from tests.services.kms.ports import LOCAL
