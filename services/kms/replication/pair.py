@@ -62,6 +62,7 @@ class ReplicationPair:
         self._wake = asyncio.Event()
         self._promises = Promises()
         self._met = self._lost = self._down = self._watching = False
+        self._reports = 0  # how often the peer has said, unasked, where it stands
         self._asked_at: float | None = None
         self._contacts = 0
         self._failed = False
@@ -227,7 +228,12 @@ class ReplicationPair:
     # ---- where each of the two stands -------------------------------------------------------
 
     async def _meet(self) -> None:
-        """Tell the peer that this server is there, and learn what waits for it."""
+        """Tell the peer that this server is there, and learn what waits for it.
+
+        An answer that comes after the peer's own question may be from the peer's earlier life. The
+        question then counts.
+        """
+        reports = self._reports
         view = await self.view()
         reply = await self._bus.request(
             self._peer,
@@ -252,6 +258,8 @@ class ReplicationPair:
         if not intact:
             # What the peer saw of this trail is not in it: an older state was put back.
             self._node.record("kms.behind_peer", level="warning", peer=self._peer)
+        if reports != self._reports:
+            return
         self._lost, self._met = not intact, intact
         if intact and not reply.waiting:
             self._core.caught_up.set()
@@ -269,6 +277,7 @@ class ReplicationPair:
         _, intact, view = await self._database.transact(
             record_peer, lambda told: self._handle_cleared_mark(told[0])
         )
+        self._reports += 1
         self._met, self._lost = intact, False  # the answer may be lost: then this server asks
         self._wake.set()
         self._over.set()
@@ -296,6 +305,7 @@ class ReplicationPair:
         )
         if not done.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer.node)
+            self._reports += 1
             self._met = False  # nothing is told before the peer knows that it tells all again
         elif message.last:
             self._core.caught_up.set()
