@@ -324,7 +324,7 @@ def version_of(text: str) -> ProtocolVersion:
 
 
 # ---- Query (KMIP 1.4 section 4.25) ---------------------------------------------------------------
-# No profile is claimed. Each server profile of KMIP 1.x includes the Baseline Server, which requires
+# No profile is claimed. Each server profile of KMIP 1.x includes the Baseline Server, which needs
 # what is not built here: asymmetric keys and other objects, templates, and TLS cipher suites that
 # are refused as too weak. There are no application namespaces, extensions, attestation types,
 # validations, or ways to register a client: those functions of Query add nothing.
