@@ -1,4 +1,4 @@
-"""New keys that need nothing looked up: made on the loop, and written together (decision 68).
+"""New keys that need nothing looked up: made on the loop, and written together.
 
 A Create without attributes, at a server that has nobody to tell of it, has one outcome: nothing in
 the database says anything about a key whose id is new. So its row is made on the loop when its

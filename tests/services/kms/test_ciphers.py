@@ -25,11 +25,12 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.objects.cipher_requests import DecryptData, EncryptData
 from services.kms.objects.request_types import (
     ActivateObject,
     Create,
+    DecryptData,
     DestroyObject,
+    EncryptData,
     Register,
     RevokeObject,
 )
@@ -236,7 +237,7 @@ async def test_blocks_of_3des(server: Server, bits: int) -> None:
         unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
     )
     assert (await do(server, decrypt)).data == KeyMaterial(b"123456789")
-    with pytest.raises(InvalidField, match="no whole number of blocks"):
+    with pytest.raises(InvalidField, match="are not whole blocks"):
         await do(server, msgspec.structs.replace(encrypt, data=KeyMaterial(b"1234567")))
 
 

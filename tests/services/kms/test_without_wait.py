@@ -41,8 +41,7 @@ from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import row_buffer
 from services.kms.audit.row_buffer import Page
-from services.kms.endpoints.kmip import plain_keys
-from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip.messages import Messages, may_be_plain_create
 from services.kms.operations.buffered_reads import MANY
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import OWNER, STRANGER
@@ -74,7 +73,7 @@ class Twice:
 
     async def ask(self, data: bytes, caller: KeyServerCaller = OWNER) -> bytes:
         before, struck = list(self.pages()), self.server.service.core.rejections.all()
-        quick = None if plain_keys.may_be(data) else self.messages.at_once(caller, data)
+        quick = None if may_be_plain_create(data) else self.messages.at_once(caller, data)
         assert self.server.service.core.rejections.all() == struck
         told = self.pages()[len(before) :]
         slow = await self.messages.answer(caller, data)

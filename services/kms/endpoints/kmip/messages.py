@@ -33,7 +33,7 @@ from protocol.terms import KeyId, KmipState
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit.audit_trail import CHANGING
 from services.kms.endpoints.admission import NotAdmitted
-from services.kms.endpoints.kmip import credentials, plain_keys
+from services.kms.endpoints.kmip import credentials
 from services.kms.endpoints.kmip.forms import LARGEST, Forms, GetForm
 from services.kms.endpoints.kmip.items import (
     NEWEST,
@@ -44,7 +44,6 @@ from services.kms.endpoints.kmip.items import (
     request_of,
 )
 from services.kms.endpoints.kmip.operations import version_of
-from services.kms.endpoints.kmip.plain_keys import Pattern, Patterns
 from services.kms.endpoints.kmip.reasons import reason_of
 from services.kms.endpoints.kmip.response_size import ANSWER_MORE, CHANGES, least
 from services.kms.objects import request_checks
@@ -61,7 +60,22 @@ HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitabl
 HEADER_LIMIT: Final = 4096
 """Bytes of a header that is looked at for the version of what is no message."""
 _GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
-"""What is somewhere in each message that asks for a key."""
+"""A part of each message that asks for a key."""
+_CREATE: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.CREATE))
+_ITEM: Final = (Tag.BATCH_ITEM << 8 | Type.STRUCTURE).to_bytes(4)
+_ATTRIBUTE: Final = (Tag.ATTRIBUTE << 8 | Type.STRUCTURE).to_bytes(4)
+_FACTS: Final = 3
+"""Attributes of every Create: algorithm, length, usage mask."""
+
+
+def may_be_plain_create(data: bytes) -> bool:
+    """Whether a message looks like a Create of one key without attributes, before it is decoded."""
+    return (
+        len(data) <= LARGEST
+        and _CREATE in data
+        and data.count(_ATTRIBUTE) <= _FACTS
+        and data.count(_ITEM) == 1
+    )
 
 
 class Messages:
@@ -84,7 +98,7 @@ class Messages:
     ) -> None:
         self._core, self._clock, self._login = core, clock, login
         self._hand_on, self._limit = hand_on, limit
-        self._forms, self._patterns = Forms(), Patterns()
+        self._forms = Forms()
 
     async def answer(self, caller: KeyServerCaller, data: bytes) -> bytes:
         """What a message of ``caller`` is answered, whatever its bytes are."""
@@ -121,8 +135,8 @@ class Messages:
     def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | Later | None:
         """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
         None, and nothing happened, when it is to be answered."""
-        if data in self._patterns.whole or plain_keys.may_be(data):
-            return self._making(caller, data)
+        if may_be_plain_create(data):
+            return self._create_at_once(caller, data)
         if self._core.readings is None or len(data) > LARGEST or _GET not in data:
             return None
         known = self._forms.find(data)
@@ -171,63 +185,50 @@ class Messages:
 
         return GetForm(message, write, self._most(header)), request.unique_identifiers[0]
 
-    def _making(self, caller: KeyServerCaller, data: bytes) -> Later | None:
+    def _create_at_once(self, caller: KeyServerCaller, data: bytes) -> Later | None:
         """Of ``at_once`` what makes a key."""
-        known = self._patterns.find(data)
-        found = known or self._plain_create(data)
+        found = self._plain_create(data)
         if found is None:
             return None
-        pattern, batch_id = found
+        message, request = found
         later = Later()
 
         def over(key_id: KeyId, error: BaseException | None) -> None:
+            answer: bytes | BaseException
             try:
-                answer = self._answer_create(pattern, batch_id, key_id, error)
-            except Exception as defect:  # of this connection: others are told after it
+                answer = self._answer_create(message, key_id, error)
+            except Exception as defect:  # the connections of the others go on
                 answer = defect
             later.give(answer)
 
-        if not immediate.making(self._core, caller, pattern.request, over):
-            return None
-        if known is None:
-            self._patterns.learn(data, pattern)
-        return later
+        return later if immediate.making(self._core, caller, request, over) else None
 
     def _answer_create(
-        self, pattern: Pattern, batch_id: bytes, key_id: KeyId, error: BaseException | None
+        self, message: RequestMessage, key_id: KeyId, error: BaseException | None
     ) -> bytes | BaseException:
-        """What is answered when the key is durable, or nobody knows whether it is."""
+        """The answer when the key is durable, or when nobody knows whether it is."""
+        [item], header = message.batch_item, message.request_header
         if error is None:
-            return pattern.answer(batch_id, key_id, int(self._clock.now()))
+            made = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
+            return self._encode_answer(header, [outcome(item, made, _minor(header))])
         if isinstance(error, OSError):
             error = storage_refusal(error)
         if not isinstance(error, ProductError):
             return error
-        message = plain_keys.with_id(pattern.message, batch_id)
-        reason = reason_of(error, _minor(message.request_header))
-        items = [failure_item(item, reason, str(error)) for item in message.batch_item]
-        return self._encode_answer(message.request_header, items)
+        return self._encode_answer(
+            header, [failure_item(item, reason_of(error, _minor(header)), str(error))]
+        )
 
-    def _plain_create(self, data: bytes) -> tuple[Pattern, bytes] | None:
-        """The Create of one key without attributes that this is, with its Unique Batch Item ID;
-        None: it is none, or it is refused whoever asks."""
+    def _plain_create(self, data: bytes) -> tuple[RequestMessage, Create] | None:
+        """The Create of one key without attributes that this is; None when it is something else,
+        or is refused whoever asks."""
         found = self._single(data)
         if found is None:
             return None
         message, request = found
         if not isinstance(request, Create) or request.attributes or request_checks.flaw(request):
             return None
-        batch_id = message.batch_item[0].unique_batch_item_id
-        if batch_id == b"":
-            return None
-        if self._oversize(message, (request,), data):
-            return None
-        return Pattern(message, request, self._encode_create), batch_id or b""
-
-    def _encode_create(self, message: RequestMessage, key_id: KeyId, stamp: int) -> bytes:
-        [item], header = message.batch_item, message.request_header
-        done = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
-        return self._encode_answer(header, [outcome(item, done, _minor(header))], stamp)
+        return None if self._oversize(message, (request,), data) else (message, request)
 
     async def answer_not_admitted(self, refusal: NotAdmitted) -> bytes:
         """The answer to whoever may not ask at all; the trail has that somebody tried."""
@@ -273,12 +274,10 @@ class Messages:
         header = ResponseHeader(protocol_version=version, time_stamp=now, batch_count=len(items))
         return ResponseMessage(response_header=header, batch_item=tuple(items))
 
-    def _encode_answer(
-        self, header: RequestHeader, items: list[ResponseItem], stamp: int | None = None
-    ) -> bytes:
+    def _encode_answer(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
         version, data, most = header.protocol_version, b"", self._most(header)
         with suppress(KmipError):
-            data = encode_response(self._message(version, items, stamp))
+            data = encode_response(self._message(version, items))
         return data if 0 < len(data) <= most else self._encode_reduced(version, items, most)
 
     def _oversize(
