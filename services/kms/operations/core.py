@@ -38,7 +38,7 @@ from services.kms.objects import request_checks, request_types
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.objects.request_types import CoreOperation, CoreRequest, Response
-from services.kms.operations import batches, portions
+from services.kms.operations import batches
 from services.kms.operations.batches import Continuation, Item, KeyDemand
 from services.kms.operations.buffered_reads import Readings, is_long
 from services.kms.operations.execution import VERSIONS
@@ -128,7 +128,7 @@ class KeyServerCore:
             await self.admit(caller, CoreOperation.DISCOVER_VERSIONS)
             self.rejections.check(caller, CoreOperation.DISCOVER_VERSIONS)
             return (Item(request_types.Versions(versions=VERSIONS)),)
-        return await portions.do_in_portions(
+        return await batches.do_in_portions(
             option,
             requests,
             lambda some, handed: self._together(

@@ -9,8 +9,7 @@ from typing import Any
 from services.kms.endpoints.bus import BusDoor
 from services.kms.objects import states
 from services.kms.replication import checksums, key_merge, oplog, pair_state, standing
-from services.kms.replication.group import ReplicationGroup
-from services.kms.replication.learning import Learning
+from services.kms.replication.group import Learning, ReplicationGroup
 from services.kms.replication.pair import ReplicationPair
 from tests.mutations.bugs.planting import plant, replaces
 

@@ -9,7 +9,6 @@
 - ``forwarding``     messages that go to the active server of a group
 - ``operations``     the table of operations: payloads to requests of the core and back
 - ``keys``           of these, Create, Register and Get
-- ``query``          of these, Query
 - ``values``         attributes, on the wire and in the core
 - ``enumerations``   names of enumerated values
 - ``reasons``        errors to Result Reasons

@@ -18,7 +18,7 @@ from protocol.kmip.message import RequestMessage, ResponseItem
 from services.kms.audit.audit_trail import CHANGING
 from services.kms.endpoints.kmip.items import failure_item, outcome
 from services.kms.endpoints.kmip.operations import SPOKEN
-from services.kms.objects import attribute_requests as a
+from services.kms.objects import request_types
 from services.kms.objects.request_types import CoreRequest
 from services.kms.operations.batches import Item
 
@@ -64,6 +64,6 @@ def _build_done(request: CoreRequest[Any]) -> _Done:
     attribute: core.Attribute | None = getattr(request, "attribute", None)
     if attribute is not None:
         attribute = msgspec.structs.replace(attribute, index=attribute.index or 1)
-    elif isinstance(request, a.DeleteObjectAttribute):
+    elif isinstance(request, request_types.DeleteObjectAttribute):
         attribute = core.Attribute(name=request.name, value="", index=request.index)
     return _Done(getattr(request, "unique_identifier", None) or LONGEST_ID, attribute)
