@@ -109,7 +109,7 @@ class HostSystem(Entity):
         "hardware.smcPresent": lambda h: False,
         "config.host": lambda h: h.ref,
         "config.product": product,
-        "config.hyperThread": lambda h: vim.host.HyperThreadScheduleInfo(
+        "config.hyperThread": lambda h: vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo(
             available=False, active=False, config=False
         ),
         "capability": lambda h: None,

@@ -280,7 +280,7 @@ class Request:
             if name == "Fetch":
                 return thing.get(arguments["prop"])
             if name not in thing.operations:
-                raise not_served(name)
+                raise not_served(name, ref)
             return await getattr(thing, name)(self, **arguments)
         except KeysteadError as error:
             raise fault_of(error, ref) from None

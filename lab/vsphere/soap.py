@@ -196,6 +196,10 @@ class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
                 )
             super()._Serialize(val, info, defNS)
 
+    def write_fault_detail(self, error: Any, info: Any) -> None:
+        """A fault as the content of ``detail``."""
+        self._SerializeDataObject(error, info, f' xmlns="{_NAMESPACE}"', self.defaultNS)
+
     def _write_reference(self, val: Any, info: Any) -> None:
         any_of = info.type is object or info.name == "ManagedObjectReference"
         typed = ' xsi:type="ManagedObjectReference"' if any_of else ""
@@ -274,12 +278,12 @@ def write_fault(error: Any, version: str) -> bytes:
         name=type(error)._wsdlName + "Fault", type=object, version=version, flags=0
     )
     out = StringIO()
-    _Writer(out, version).SerializeFaultDetail(error, info)
+    _Writer(out, version).write_fault_detail(error, info)
     text = adapter.XmlEscape(error.msg or type(error).__name__)
     tag = adapter.SOAP_FAULT_TAG
     return _envelope(
         f"<{tag}><faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring>"
-        f'<detail xmlns="{_NAMESPACE}">{out.getvalue()}</detail></{tag}>'
+        f"<detail>{out.getvalue()}</detail></{tag}>"
     )
 
 

@@ -208,17 +208,19 @@ class VirtualMachine(Entity):
     @operation
     async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
         """Power it on."""
-        return await request.start(self, "PowerOnVM_Task", _power(c.VmOn((self.name,))))
+        work = _power(self, not self.is_on, c.VmOn((self.name,)))
+        return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
     async def PowerOffVM_Task(self, request: Request) -> Any:
         """Power it off."""
-        return await request.start(self, "PowerOffVM_Task", _power(c.VmOff((self.name,))))
+        work = _power(self, self.is_on, c.VmOff((self.name,)))
+        return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
     async def ResetVM_Task(self, request: Request) -> Any:
         """Power it off and on."""
-        both = _power(c.VmOff((self.name,)), c.VmOn((self.name,)))
+        both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
         return await request.start(self, "ResetVM_Task", both)
 
     @operation
@@ -297,8 +299,13 @@ def _check(answer: Any) -> None:
         raise KeysteadError(row.error_id, row.error or "")
 
 
-def _power(*commands: Any) -> Any:
+def _power(vm: VirtualMachine, allowed: bool, *commands: Any) -> Any:
+    """Work that gives these commands; ``InvalidPowerState`` where the VM is not as it must be."""
+
     async def work(do: Any) -> None:
+        if not allowed:
+            state = str(vm.row.power.value)
+            raise vim.fault.InvalidPowerState(existingState=state, msg=f"the VM is {state} already")
         for command in commands:
             _check(await do(command))
 

@@ -113,3 +113,4 @@ def si(served: Served) -> Iterator[Any]:
     found = served.connect()
     yield found
     Disconnect(found)
+    found._stub.DropConnections()

@@ -11,6 +11,7 @@ pytest.importorskip("pyVmomi")
 from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject
 
 from lab.schema import commands as c
 
@@ -56,8 +57,8 @@ def test_a_client_sees_the_inventory_and_its_keys(si: Any) -> None:
 def test_every_object_gives_all_of_its_properties(si: Any) -> None:
     content = si.content
     objects = [si, content.rootFolder, *_all(si, vim.ManagedEntity)]
-    objects += [getattr(content, p.name) for p in content._GetPropertyList()
-                if isinstance(getattr(content, p.name), vmodl.ManagedObject)]  # fmt: skip
+    managers = [getattr(content, p.name) for p in content._GetPropertyList()]
+    objects += [one for one in managers if isinstance(one, ManagedObject)]
     assert len(objects) > 30
     for one in objects:
         found = content.propertyCollector.RetrievePropertiesEx([_spec(one)], PC.RetrieveOptions())
@@ -217,7 +218,7 @@ def test_a_user_may_do_what_its_role_allows(served: Served) -> None:
 
 def test_what_is_not_there_is_not_found_and_what_is_not_served_is_refused(si: Any) -> None:
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
-        _ = vim.VirtualMachine("vm-1<&", si._stub).name
+        _ = vim.VirtualMachine("vm-1&lt;x", si._stub).name
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         _ = vim.HostSystem(_vm(si)._moId, si._stub).name
     with pytest.raises(vmodl.query.InvalidProperty):
