@@ -286,7 +286,7 @@ class EventManager(Managed):
             category=_elements(["info", "warning", "error", "user"]),
             eventInfo=[
                 vim.event.EventDescription.EventDetail(
-                    key="EventEx",
+                    key=vim.event.EventEx,
                     description="An event of key management",
                     category="info",
                     formatOnDatacenter="",
