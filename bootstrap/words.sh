@@ -30,17 +30,21 @@ TEXT
 
 test_help() {
     cat <<TEXT
-Usage: ./keystead test [--all | --changed | --map | --slow | --sweeps | --mutants | --again |
-                        --kills N | --breakage N | --against TREE |
+Usage: ./keystead test [--all | --share SECONDS | --changed | --map | --slow | --sweeps |
+                        --mutants | --again | --kills N | --breakage N | --against TREE |
                         ARGUMENTS OF PYTEST]
 
 Linters, types, import contracts, and the tests that are neither slow nor sweeps. The run says at
 the start about how long it takes, and names the ten slowest tests at the end.
 
-    --all      the same with the slow tests among the others, as continuous integration does
+    --all      the same with the slow tests among the others
+    --share SECONDS
+               the same with as many slow tests as take so long on one core, others for each
+               commit, as continuous integration does
     --changed  tests that use what has changed since the last --map, and new ones
     --map      all tests, noting which functions and files each of them uses
-    --slow     planted bugs, each of which must turn its test red, and the whole truth table
+    --slow     planted bugs, each of which must turn its test red, the whole truth table, and
+               whatever else takes more than about a second of a core
     --sweeps   kills at every step, every file damaged in every way
     --kills N [--seed S] [--labs A,B]
                N rounds of kill -9 on real labs; all that was acknowledged is read back

@@ -25,9 +25,7 @@
 - ``matrix``      the truth table: stagings played, runs of them kept
 - ``conformance`` assertions, each held by really doing it
 - ``kmip``        a key server without a lab
-- ``sweep``       the crash sweep: stories of stores, struck at each storage call
 - ``load``        operations at a rate that no answer changes
 - ``logs``        records of nodes, written and read
 - ``doctor``      probes that try what a lab needs
-- ``bench``       how fast, how small
 """

@@ -46,7 +46,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName, Role, VmName
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.runtime.each import try_each
 from services.runtime.links.desired import DesiredRules
 from services.runtime.wire import TapCallback

@@ -1,21 +1,24 @@
-"""What the services say to each other, and the mathematics they share. No I/O at all.
+"""What the services say to each other, and the mathematics that they share. No I/O at all.
 
-- ``terms``     names and enumerations, spelled as vim25, KMIP and TCG spell them
-- ``names``     what names that people give may look like
-- ``printable`` text from outside, as people may be shown it
+- ``terms``     names and enumerations, spelled as in vim25, KMIP and TCG
+- ``names``     which names people may give
+- ``pages``     lists cut into pages that fit a message
+- ``printable`` text from outside, made safe to show
 - ``secret``    ``KeyMaterial``: redacted, compared in constant time, never encoded in clear
 - ``errors``    the registry of errors that travel, each with *definite?* and its vSphere fault
-- ``envelope``  what surrounds a message on the wire    - ``codec``  msgpack with validation
-- ``subjects``  subjects of directed links and who may use them
-- ``messages``  one struct per request, reply and event - ``events`` the product's event ids
+- ``envelope``  what surrounds a message on the wire
+- ``codec``     msgpack with validation
+- ``subjects``  subjects of directed links, and which node may use them
+- ``messages``  one struct per request, reply and event
+- ``events``    the product's event ids
 - ``guest``     what a guest's disk blocks contain
-- ``guest_tpm`` what a guest does with its virtual TPM, and what a right answer is
+- ``guest_tpm`` what a guest does with its virtual TPM, and how its answer is checked
 - ``authorization``  privileges, and the first user
 - ``attributes``  values of KMIP attributes
-- ``scopes``    whose keys are whose at the key servers of a lab
+- ``scopes``    which vCenters and hosts may get a key of the key servers
 - ``trust``     what the parties of a Trust Authority share
-- ``service_records``  what a list of its services must be
-- ``releases``  the releases of vSphere, and what came with which
+- ``service_records``  how a list of its services is checked
+- ``releases``  the releases of vSphere, and the features of each
 - ``vsan``      vSAN encryption: configuration, disk groups, components
 - ``kmip``      KMIP's own wire: TTLV, and its messages as structs
 - ``crypto``    sealing to a receiver, key wrapping, derivation, disk blocks

@@ -1,9 +1,9 @@
 """Values of KMIP attributes, as the core of a key server and messages about keys have them.
 
-An *attribute* is a name, an index and a value (KMIP 1.4 section 2.1.1). Names are KMIP's own
-(KMIP 1.4 section 3), with its spaces; those that begin with ``x-`` are a client's, with ``y-`` a
-server's. A value is text, a number or a truth value as such; what is a structure in KMIP, or a
-type that msgpack does not tell from another, is a struct of this module. Dates are Unix seconds.
+An *attribute* is a name, an index and a value (KMIP 1.4 section 2.1.1). Names are those of KMIP
+(KMIP 1.4 section 3), with spaces; names that begin with ``x-`` are a client's, with ``y-`` a
+server's. A value is a text, a number or a truth value. A KMIP structure, or a type that msgpack
+cannot tell from another one, is a struct of this module. Dates are Unix seconds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import msgspec
 from protocol.terms import RevocationReason
 
 RAW: Final = "Raw"
-"""The format of key material that is its bytes (KMIP 1.4 section 9.1.3.2.3)."""
+"""The format of key material that is plain bytes (KMIP 1.4 section 9.1.3.2.3)."""
 
 
 GRANTED_SCOPE: Final = "x-keystead-granted-scope"
-"""A custom attribute of a key: another scope that may get the key. A key has one for each scope."""
+"""A custom attribute of a key: another scope that may get the key. A key has one instance per
+scope."""
 
 
 class ItemType(StrEnum):
@@ -39,7 +40,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class ObjectName(_Value, frozen=True, tag="name"):
-    """A value of ``Name`` (KMIP 1.4 section 3.2); no two objects of a scope have the same."""
+    """A value of ``Name`` (KMIP 1.4 section 3.2), unique among the objects of a scope."""
 
     value: str
     type: str = "Uninterpreted Text String"
@@ -55,7 +56,7 @@ class AlternativeName(_Value, frozen=True, tag="alternative"):
 class RandomNumberGenerator(_Value, frozen=True, tag="generator"):
     """A value of ``Random Number Generator``: RNG Parameters (KMIP 1.4 section 2.1.18).
 
-    None is not said. Lengths are in bits.
+    None: not specified. Lengths are in bits.
     """
 
     rng_algorithm: str = "Unspecified"
@@ -69,7 +70,7 @@ class RandomNumberGenerator(_Value, frozen=True, tag="generator"):
 
 
 class ObjectLink(_Value, frozen=True, tag="link"):
-    """A value of ``Link`` (KMIP 1.4 section 3.35): how it is related to the object ``linked``."""
+    """A value of ``Link`` (KMIP 1.4 section 3.35): the relation to the object ``linked``."""
 
     type: str
     linked: str
@@ -100,7 +101,7 @@ class Revocation(_Value, frozen=True, tag="revocation"):
 class UsageLimits(_Value, frozen=True, tag="limits"):
     """A value of ``Usage Limits`` (KMIP 1.4 section 3.21): ``total`` bytes or objects.
 
-    ``spent``: how much each server has given of it; only servers write that.
+    ``spent``: how much each server has granted of it; only servers write it.
     """
 
     total: int
@@ -109,18 +110,19 @@ class UsageLimits(_Value, frozen=True, tag="limits"):
 
     @property
     def left(self) -> int:
-        """Usage Limits Count; what servers that were apart have given too much is not below 0."""
+        """Usage Limits Count. Not below 0, even if separated servers have granted more than the
+        total."""
         return max(0, self.total - sum(amount for _, amount in self.spent))
 
     @property
     def fits(self) -> bool:
-        """Whether a client may set it."""
+        """Whether a client may set this value."""
         return 0 < self.total in _LONG and self.unit in ("Byte", "Object") and not self.spent
 
 
 class CryptographicParameters(_Value, frozen=True, tag="parameters"):
-    """How a key is used (KMIP 1.4 section 3.6); None is not said. Lengths of a tag are in bytes,
-    those of an IV in bits."""
+    """How a key is used (KMIP 1.4 section 3.6). None: not specified. Tag lengths are in bytes, IV
+    lengths in bits."""
 
     block_cipher_mode: str | None = None
     padding_method: str | None = None
@@ -145,7 +147,7 @@ class Typed(_Value, frozen=True, tag="typed"):
 
     @property
     def fits(self) -> bool:
-        """Whether its type has that value (KMIP 1.4 section 9.1.1.4)."""
+        """Whether the value is one of its type (KMIP 1.4 section 9.1.1.4)."""
         if isinstance(self.value, bytes):
             whole = len(self.value) > 0 and len(self.value) % 8 == 0
             big = self.type is ItemType.BIG_INTEGER and whole
@@ -161,7 +163,7 @@ class StructureField(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def fits(self) -> bool:
-        """Whether KMIP can write it."""
+        """Whether KMIP can encode it."""
         held = self.value
         if isinstance(held, Typed):
             value_fits = held.fits
@@ -171,14 +173,14 @@ class StructureField(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Structure(_Value, frozen=True, tag="structure"):
-    """A value of a custom attribute that is a structure, which has no structures in it
-    (KMIP 1.4 section 3.39)."""
+    """A value of a custom attribute that is a structure without nested structures (KMIP 1.4 section
+    3.39)."""
 
     fields: tuple[StructureField, ...] = ()
 
     @property
     def fits(self) -> bool:
-        """Whether KMIP can write it."""
+        """Whether KMIP can encode it."""
         return all(field.fits for field in self.fields)
 
 
@@ -215,7 +217,7 @@ Value = (
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance of an attribute; ``index`` 0 is the first, and most have no other."""
+    """One instance of an attribute. ``index`` 0 is the first; most attributes have no other."""
 
     name: str
     index: int = 0
@@ -223,9 +225,9 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stamped(msgspec.Struct, frozen=True, array_like=True):
-    """All instances of one attribute, index and value, and which server wrote them last, and when.
+    """All instances of one attribute by index, and which server wrote them last, and when.
 
-    Without instances: they are gone, or the value is kept elsewhere.
+    Without instances: the attribute was deleted, or its value is kept elsewhere.
     """
 
     name: str

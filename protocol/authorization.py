@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Final
 
 ADMINISTRATOR: Final = "administrator@vsphere.local"
-"""Who gives a task that names nobody. It has the role Admin, and keeps it."""
+"""The user of a task that names none. It has the role Admin, which cannot be taken away."""
 
 
 class Privilege(StrEnum):
-    """What a role may have. ``Cryptographer.*`` are those of encryption (PRIV-01)."""
+    """A privilege of a role. ``Cryptographer.*`` are those of encryption (PRIV-01)."""
 
     VIEW = "System.View"
     READ = "System.Read"
@@ -83,5 +83,5 @@ class Privilege(StrEnum):
 
     @property
     def group(self) -> str:
-        """What stands before the first dot, such as ``Cryptographer``."""
+        """The part before the first dot, such as ``Cryptographer``."""
         return self.value.partition(".")[0]

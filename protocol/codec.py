@@ -1,8 +1,8 @@
 """Structs to msgpack and back, with full validation; nothing else crosses the wire.
 
-Every way in which bytes can be wrong (truncated, trailing, wrong type, unknown message,
-oversize, too deep) ends in ``Malformed``. Unknown fields are ignored, so that a newer node may
-say more than an older one understands.
+Bytes that are wrong in any way (truncated, trailing, wrong type, unknown message, oversize, too
+deep) raise ``Malformed``. Unknown fields are ignored, so that a newer node may send fields that an
+older one does not know.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _encode_hook(value: Any) -> Any:
         return value.box
     if isinstance(value, KeyMaterial):
         raise TypeError("key material is not encoded")
-    raise TypeError(f"{type(value).__name__} has no place on the wire")
+    raise TypeError(f"{type(value).__name__} cannot be encoded")
 
 
 def _decode_hook(kind: type, value: Any) -> Any:
@@ -34,7 +34,7 @@ def _decode_hook(kind: type, value: Any) -> Any:
         if type(value) is not int or value < 0:
             raise ValueError("a sealed field is the number of a box")
         return Sealed.in_box(value)
-    raise ValueError(f"{kind.__name__} has no place on the wire")
+    raise ValueError(f"{kind.__name__} cannot be encoded")
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_hook)
@@ -49,8 +49,8 @@ _WRONG = (msgspec.DecodeError, ValueError, TypeError, RecursionError, OverflowEr
 def encode_message(message: Message) -> msgspec.Raw:
     """The body of ``message`` in msgpack.
 
-    ``Malformed`` for text that is no Unicode and numbers beyond 64 bits; ``TypeError``, which is a
-    defect of ours, if it holds clear keys.
+    ``Malformed`` for text that is not Unicode and numbers beyond 64 bits. ``TypeError``, a defect
+    of the sender, if it holds clear keys.
     """
     try:
         return msgspec.Raw(_encoder.encode(message))
@@ -59,9 +59,9 @@ def encode_message(message: Message) -> msgspec.Raw:
 
 
 def size_on_wire(value: object) -> int:
-    """Bytes that ``value`` (an id, a struct, any part of a message) has on the wire.
+    """The encoded size of ``value`` (an id, a struct, any part of a message) in bytes.
 
-    ``TypeError`` if it holds clear keys or has no place on the wire.
+    ``TypeError`` if it holds clear keys or cannot be encoded.
     """
     return len(_encoder.encode(value))
 
@@ -75,7 +75,7 @@ def decode_message(name: str, body: bytes | msgspec.Raw) -> Message:
 
 
 def decode_as(cls: type[M], body: bytes | msgspec.Raw) -> M:
-    """``body`` as a ``cls``; ``Malformed`` if it is anything else."""
+    """``body`` as a ``cls``; ``Malformed`` if it is not one."""
     try:
         message: M = decoder_of(cls).decode(body)
     except _WRONG as error:
@@ -84,7 +84,7 @@ def decode_as(cls: type[M], body: bytes | msgspec.Raw) -> M:
 
 
 def decoder_of(cls: type[M]) -> msgspec.msgpack.Decoder[M]:
-    """The decoder of a message, made when it is first asked for."""
+    """The decoder of a message class, created at its first use."""
     decoder = _decoders.get(cls)
     if decoder is None:
         decoder = _decoders[cls] = msgspec.msgpack.Decoder(cls, dec_hook=_decode_hook)
@@ -92,14 +92,14 @@ def decoder_of(cls: type[M]) -> msgspec.msgpack.Decoder[M]:
 
 
 def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT) -> bytes:
-    """Bytes for the wire; ``Malformed`` when there are none, or more than ``limit``.
+    """The envelope as bytes; ``Malformed`` when it cannot be encoded or is longer than ``limit``.
 
-    The limit is the broker's own; the default is the data bus, the control broker takes more.
+    The limit is the broker's. The default is that of the data bus; the control broker takes more.
     """
     try:
         data = _encoder.encode(envelope)
     except _UNSENDABLE as error:
-        raise Malformed(f"it has no place on the wire: {error}") from None
+        raise Malformed(f"it cannot be encoded: {error}") from None
     if len(data) > limit:
         raise Malformed(f"message of {len(data)} bytes is over the limit of {limit}")
     return data

@@ -14,10 +14,10 @@ SIZE_LIMIT = 256 * 1024  # bytes; the broker's max_payload is the same
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """A request or event. ``deadline`` in lab seconds (monotonic, never skewed); 0 = none.
 
-    ``message_id`` is unique within (sender, boot); ``cause`` is the id of the message that led
-    to this one, as ``node/boot/id``, so that a chain can be followed down from the CLI. ``boxes``
-    hold the key material of the body's sealed fields and are bound to all other fields here, the
-    body included (``protocol.crypto.seal``).
+    ``message_id`` is unique within (sender, boot). ``cause`` is the id of the message that led to
+    this one, as ``node/boot/id``: the command line follows such chains. ``boxes`` hold the key
+    material of the body's sealed fields and are bound to all other fields here, the body included
+    (``protocol.crypto.seal``).
     """
 
     version: int

@@ -1,8 +1,8 @@
 """The closed registry of errors that travel between nodes.
 
-Each says whether the operation *certainly did not happen* (``definite``), and which vSphere
-fault or KMIP result reason it is. A caller may retry a definite one without thought; after an
-indefinite one it must ask, or repeat a message that says what a repeat means.
+Each error says whether the operation *certainly did not happen* (``definite``), and which vSphere
+fault or KMIP result reason it corresponds to. A caller may always retry after a definite error.
+After an indefinite one it must ask, or repeat a message whose class allows a repeat.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocol.terms import CryptoKeyId, ResultReason
 
 
 class ErrorBody(msgspec.Struct, frozen=True, array_like=True):
-    """An error on the wire: registry name, text for people, keys it is about."""
+    """An error on the wire: registry name, text for people, and the keys concerned."""
 
     name: str
     text: str
@@ -26,7 +26,7 @@ REGISTRY: dict[str, type[ProductError]] = {}
 
 
 class ProductError(Exception):
-    """Base of the registry; ``keys`` are the keys it is about (EncryptionKeyRequired)."""
+    """Base class of the registry; ``keys`` are the keys concerned (EncryptionKeyRequired)."""
 
     code: ClassVar[int] = 0
     definite: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class ProductError(Exception):
         REGISTRY[cls.__name__] = cls
 
     def body(self) -> ErrorBody:
-        """This error as it goes onto the wire; ``from_body`` is the way back."""
+        """This error for the wire; ``from_body`` is the inverse."""
         return ErrorBody(type(self).__name__, str(self), self.keys)
 
 
@@ -65,20 +65,20 @@ class NotSent(ProductError):
 
 
 class Refused(ProductError):
-    """No process listens there, and its machine is up: a connection reset."""
+    """No process listens there although its machine is up: a connection reset."""
 
     code = 2
 
 
 class TimedOut(ProductError):
-    """No answer before the deadline; it may or may not have happened."""
+    """No answer before the deadline; the operation may or may not have happened."""
 
     code = 3
     definite = False
 
 
 class Disconnected(ProductError):
-    """The broker link was lost with the call in flight; it may or may not have happened."""
+    """The broker link was lost during the call; the operation may or may not have happened."""
 
     code = 4
     definite = False
@@ -91,34 +91,34 @@ class Malformed(ProductError):
 
 
 class Busy(ProductError):
-    """The node works on as many requests as it may; nothing was begun."""
+    """The node is at its limit of concurrent requests; the operation was not begun."""
 
     code = 6
 
 
 class Internal(ProductError):
-    """The service failed in an unexpected way; its log has the story."""
+    """The service failed in an unexpected way; its log has the details."""
 
     code = 7
     definite = False
 
 
 class NotConnected(ProductError):
-    """The session or command number is not in force (an old one must not undo a newer)."""
+    """The session or command number is not in force: an old command must not undo a newer one."""
 
     code = 8
     fault = "HostNotConnected"
 
 
 class NotAvailable(ProductError):
-    """This is not built, or not present in this lab."""
+    """This is not implemented, or not present in this lab."""
 
     code = 9
     fault = "NotSupported"
 
 
 class TlsFailure(ProductError):
-    """A TLS handshake was refused, by this end or by the other; nothing was asked or answered."""
+    """A TLS handshake was refused, by this end or by the other; no request was sent."""
 
     code = 10
 
@@ -141,7 +141,7 @@ class InvalidPowerState(ProductError):
 
 
 class InvalidVmState(ProductError):
-    """The VM is locked, still (LOCK-05) or so that it is invalid (LOCK-02); ``keys`` it lacks."""
+    """The VM is still locked (LOCK-05), or locked and invalid (LOCK-02); ``keys`` are missing."""
 
     code = 22
     fault = "InvalidVmState"
@@ -155,14 +155,14 @@ class EncryptionKeyRequired(ProductError):
 
 
 class AlreadyExists(ProductError):
-    """There is one of that name."""
+    """An object of that name exists already."""
 
     code = 24
     fault = "AlreadyExists"
 
 
 class NotFound(ProductError):
-    """There is none of that name."""
+    """There is no object of that name."""
 
     code = 25
     fault = "NotFound"
@@ -218,7 +218,7 @@ class DatastoreFault(ProductError):
 
 
 class SaveFailed(ProductError):
-    """The disk of the node refused: what was asked may hold in memory only."""
+    """The node's disk refused the write; the change may hold in memory only."""
 
     code = 33
     definite = False
@@ -226,14 +226,14 @@ class SaveFailed(ProductError):
 
 
 class InvalidName(ProductError):
-    """A name is not acceptable; the text says what is allowed."""
+    """A name is not acceptable; the text states the allowed names."""
 
     code = 34
     fault = "InvalidName"
 
 
 class Unauthenticated(ProductError):
-    """The token is missing, not a good one, expired, or of another host, group or issuer."""
+    """The token is missing, invalid, expired, or of another host, group or issuer."""
 
     code = 35
     fault = "NotAuthenticated"
@@ -251,21 +251,22 @@ class ItemNotFound(ProductError):
 
 
 class PermissionDenied(ProductError):
-    """KMIP Permission Denied: own scope, but the operation is not allowed to this role."""
+    """KMIP Permission Denied: the object is in scope, but the role does not allow the operation."""
 
     code = 41
     reason = ResultReason.PERMISSION_DENIED
 
 
 class AuthenticationNotSuccessful(PermissionDenied):
-    """KMIP Authentication Not Successful: who asks is not believed, or is not admitted any more."""
+    """KMIP Authentication Not Successful: the client is not authenticated, or not admitted any
+    more."""
 
     code = 59
     reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
 
 
 class WrongKeyLifecycleState(ProductError):
-    """KMIP Wrong Key Lifecycle State: the state table has no such step."""
+    """KMIP Wrong Key Lifecycle State: the state table does not allow this step."""
 
     code = 42
     reason = ResultReason.WRONG_KEY_LIFECYCLE_STATE
@@ -287,77 +288,78 @@ class CryptographicFailure(ProductError):
 
 
 class GeneralFailure(ProductError):
-    """KMIP General Failure: the key server's storage refused; it may or may not have happened."""
+    """KMIP General Failure: the key server's storage failed; the operation may or may not have
+    happened."""
 
     code = 45
     definite = False
 
 
 class ResponseTooLarge(ProductError):
-    """KMIP Response Too Large: the answer would not fit into one message; ask for fewer."""
+    """KMIP Response Too Large: the answer would not fit one message; ask for fewer items."""
 
     code = 46
     reason = ResultReason.RESPONSE_TOO_LARGE
 
 
 class IllegalOperation(ProductError):
-    """KMIP Illegal Operation: what is to be added is there already."""
+    """KMIP Illegal Operation: the item to be added exists already."""
 
     code = 47
     reason = ResultReason.ILLEGAL_OPERATION
 
 
 class IndexOutofBounds(ProductError):
-    """KMIP Index Out of Bounds: there is no room for more of it."""
+    """KMIP Index Out of Bounds: there is no room for another item."""
 
     code = 48
     reason = ResultReason.INDEX_OUT_OF_BOUNDS
 
 
 class InvalidMessage(ProductError):
-    """KMIP Invalid Message: the request as such is not a good one."""
+    """KMIP Invalid Message: the request as a whole is not valid."""
 
     code = 49
     reason = ResultReason.INVALID_MESSAGE
 
 
 class FeatureNotSupported(ProductError):
-    """KMIP Feature Not Supported: the operation is known here, this way of it is not."""
+    """KMIP Feature Not Supported: the operation is supported, but not in this form."""
 
     code = 50
     reason = ResultReason.FEATURE_NOT_SUPPORTED
 
 
 class OperationNotSupported(ProductError):
-    """KMIP Operation Not Supported: no such operation here."""
+    """KMIP Operation Not Supported: there is no such operation."""
 
     code = 56
     reason = ResultReason.OPERATION_NOT_SUPPORTED
 
 
 class KeyFormatTypeNotSupported(ProductError):
-    """KMIP Key Format Type Not Supported: keys come and go as raw bytes here."""
+    """KMIP Key Format Type Not Supported: keys are transferred as raw bytes."""
 
     code = 57
     reason = ResultReason.KEY_FORMAT_TYPE_NOT_SUPPORTED
 
 
 class EncodingOptionError(ProductError):
-    """KMIP Encoding Option Error: a wrapped key cannot be given in this encoding."""
+    """KMIP Encoding Option Error: a wrapped key is not available in this encoding."""
 
     code = 63
     reason = ResultReason.ENCODING_OPTION_ERROR
 
 
 class Sensitive(ProductError):
-    """KMIP Sensitive: the key leaves the server wrapped, and in no other way."""
+    """KMIP Sensitive: the key leaves the server only wrapped."""
 
     code = 60
     reason = ResultReason.SENSITIVE
 
 
 class NotExtractable(ProductError):
-    """KMIP Not Extractable: the key does not leave the server."""
+    """KMIP Not Extractable: the key never leaves the server."""
 
     code = 61
     reason = ResultReason.NOT_EXTRACTABLE

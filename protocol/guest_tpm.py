@@ -1,10 +1,11 @@
-"""What a guest does with its virtual TPM, agreed between guests and whoever questions them.
+"""What a guest does with its virtual TPM, agreed between guests and those that verify them.
 
-The questioner gives the guest a marker, of which it makes a secret, seals that, and forgets both.
-Asked later with a fresh nonce, a guest that has that very vTPM unseals the secret in a new session,
-steps its counter up, measures the nonce, and has the TPM sign what PCRs it has. Who keeps secret,
-attestation key and last counter knows from one answer: it is that TPM (the key), not an older state
-of it (the counter), it opens what it sealed (the proof), and it did so now (the nonce).
+The verifier gives the guest a marker. The guest makes a secret from it, seals the secret, and
+forgets both. Later the verifier asks with a fresh nonce: the guest unseals the secret in a new
+session, increments its counter, measures the nonce, and has the TPM sign its PCRs. From one answer
+a verifier that has secret, attestation key and last counter knows that it is that TPM (the key),
+not an older state of it (the counter), that it opens what it sealed (the proof), and that it did so
+now (the nonce).
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from protocol.tpm.structures import (
 )
 
 SECRET_SIZE: Final = 32
-"""Bytes of what is sealed."""
+"""Bytes of the sealed secret."""
 CHALLENGE_PCR: Final = 23
-"""The PCR of applications, in which a guest measures the nonces that it is asked with."""
+"""The PCR of applications, in which a guest measures the nonces of challenges."""
 QUOTED: Final = PcrSelection((0, 4, 7, CHALLENGE_PCR))
-"""What a guest quotes: firmware, loader, Secure Boot, nonces."""
+"""The PCRs that a guest quotes: firmware, loader, Secure Boot, nonces."""
 SEALED_TO: Final = PCR_SECURE_BOOT
 """The PCRs of the policy under which a guest seals."""
 
 
 class TpmAnswer(msgspec.Struct, frozen=True):
     """A guest's answer. ``before``: the value of ``CHALLENGE_PCR`` right before the nonce was
-    measured; ``counter``: how many commands this vTPM has counted, this one too."""
+    measured. ``counter``: how many commands this vTPM has counted, including this one."""
 
     quote: Quote
     before: bytes
@@ -47,32 +48,33 @@ class TpmAnswer(msgspec.Struct, frozen=True):
 
 
 def secret_of(marker: bytes) -> KeyMaterial:
-    """What a guest seals when it is given ``marker``: it is nowhere said, and lies sealed only."""
+    """The secret that a guest makes from ``marker``; it is never sent, and stored only sealed."""
     return KeyMaterial(hashlib.sha256(b"keystead vtpm secret|" + marker).digest())
 
 
 def nonce_event(nonce: bytes) -> MeasuredEvent:
-    """What a guest measures of a nonce that it is asked with."""
+    """The event that a guest measures for the nonce of a challenge."""
     return MeasuredEvent(CHALLENGE_PCR, EventType.IPL, b"challenge " + nonce.hex().encode())
 
 
 def nonce_for_quote(nonce: bytes, counter: int) -> bytes:
-    """What the TPM signs along: the questioner's nonce, and the counter's value."""
+    """The nonce of the quote: from the verifier's nonce and the counter's value."""
     return hashlib.sha256(b"keystead vtpm|" + nonce + counter.to_bytes(8, "big")).digest()
 
 
 def proof_of(secret: KeyMaterial, attest: bytes) -> bytes:
-    """Shows that who signed ``attest`` had the secret in clear then; it says nothing of it."""
+    """Proves that the signer of ``attest`` had the secret in clear at that time, without revealing
+    it."""
     return hmac.digest(secret.reveal(), b"keystead vtpm proof|" + attest, "sha256")
 
 
 def flaw_of(
     answer: TpmAnswer, *, ak: PublicArea, secret: KeyMaterial, nonce: bytes, last: int
 ) -> str:
-    """What is wrong with an answer; empty when it is that of the TPM with ``ak``.
+    """What is wrong with an answer; empty when it is from the TPM with ``ak``.
 
-    ``last``: the highest value of the counter that was acknowledged: a TPM that has not gone back
-    is above it.
+    ``last``: the highest acknowledged value of the counter; a TPM that was not rolled back is above
+    it.
     """
     from protocol.tpm.quote import QuoteRefused, verify_quote  # who only names messages needs none
 

@@ -1,8 +1,8 @@
-"""Names that people give: which characters each kind may have, and how many. Pure checks.
+"""Names that people give: the characters and the length that each kind may have. Pure checks.
 
-A name becomes part of subjects on the broker, paths of files, key ids (``provider/id``), selectors
-(``vm-[01-04]``, ``3 of all``) and lines on a terminal. What any of these could misread is refused
-where the name enters: in files, in commands, and by each service once more.
+A name becomes part of subjects on the broker, file paths, key ids (``provider/id``), selectors
+(``vm-[01-04]``, ``3 of all``) and terminal output. Characters that any of these could misread are
+refused where the name enters: in files, in commands, and again by each service.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from protocol.terms import NodeName
 
 
 class NameRule(msgspec.Struct, frozen=True):
-    """What names of one kind look like: ``what`` they name, ``allowed`` in words for people.
+    """The rule for names of one kind: ``what`` they name, ``allowed`` in words for people.
 
-    ``longest`` counts characters. ``taken`` are words that have a meaning of their own where such
-    a name may stand.
+    ``longest`` counts characters. ``taken`` are words that have another meaning where such a name
+    is used.
     """
 
     what: str
@@ -31,7 +31,7 @@ class NameRule(msgspec.Struct, frozen=True):
     taken: frozenset[str] = frozenset()
 
     def fault(self, text: str) -> str:
-        """What is wrong with ``text`` as a name, in one sentence; empty when nothing is."""
+        """What is wrong with ``text`` as a name, in one sentence; empty when it is a valid name."""
         if text in self.taken:
             return f"{quote(text)} is a word of its own, so it is no {self.what}"
         if len(text) <= self.longest and self.pattern.fullmatch(text):
@@ -40,11 +40,11 @@ class NameRule(msgspec.Struct, frozen=True):
 
     @property
     def rule(self) -> str:
-        """The sentence that tells what is allowed."""
+        """A sentence that states what is allowed."""
         return f"{self.allowed}, at most {self.longest} characters"
 
     def check(self, text: str) -> None:
-        """``InvalidName`` when ``text`` is no such name."""
+        """``InvalidName`` when ``text`` is not a valid name of this kind."""
         wrong = self.fault(text)
         if wrong:
             raise InvalidName(wrong)
@@ -63,7 +63,7 @@ _SELECTING: Final = frozenset({"all"})
 
 LAB: Final = NameRule("lab name", _LOWER_TEXT, _LOWER, 40)
 NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _SELECTING)
-"""A dot, ``*``, ``>`` or a space in it would widen the node's permissions on the broker."""
+"""A dot, ``*``, ``>`` or a space would widen the node's permissions on the broker."""
 MACHINE: Final = NameRule("machine name", _LOWER_TEXT, _LOWER, 40, frozenset({"here"}))
 """``here`` is the machine where the lab's supervisor runs."""
 SITE: Final = NameRule("site name", _LOWER_TEXT, _LOWER, 48)
@@ -83,7 +83,7 @@ PRINCIPAL: Final = NameRule(
     120,
 )
 TRUST_ITEM: Final = NameRule("name of an item of a Trust Authority", _ANY_CASE_TEXT, _ANY_CASE, 120)
-"""Of a principal, CA certificate, endorsement key or base image (whose name is its version)."""
+"""A principal, CA certificate, endorsement key or base image (whose name is its version)."""
 BACKUP: Final = NameRule("name of a backup", _ANY_CASE_TEXT, _ANY_CASE, 80)
 EXPERIMENT: Final = NameRule("name of an experiment", _LOWER_TEXT, _LOWER, 60)
 FAULT: Final = NameRule("id of a fault", _LOWER_TEXT, _LOWER, 60)

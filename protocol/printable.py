@@ -1,7 +1,7 @@
-"""Text from outside as people may be shown it: it moves no cursor and hides nothing.
+"""Text from outside, made safe to show: it moves no cursor and hides nothing.
 
-Names, events and logs repeat what people and files said. A control character in them could
-rewrite lines above, change the title of a window, or turn the order of letters around.
+Names, events and logs repeat text of people and files. A control character in it could overwrite
+lines above, change the title of a window, or reverse the order of letters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SHOWN: Final = 40  # characters of a wrong word that a message repeats
 
 
 class _Escapes(dict[int, str | int]):
-    """For ``str.translate``: printable characters stay, any other becomes its escape."""
+    """For ``str.translate``: printable characters stay, others become escapes."""
 
     def __missing__(self, code: int) -> str | int:
         character = chr(code)
@@ -21,13 +21,13 @@ class _Escapes(dict[int, str | int]):
         return made
 
     def escape(self, character: str) -> str:
-        """As in a string literal of Python."""
+        """An escape as in a Python string literal."""
         return character.encode("unicode_escape").decode("ascii")
 
 
 class _JsonEscapes(_Escapes):
     def escape(self, character: str) -> str:
-        """As in a string of JSON."""
+        """An escape as in a JSON string."""
         return json.dumps(character)[1:-1]
 
 
@@ -38,22 +38,23 @@ _JSON: Final = _JsonEscapes(_LINES)
 
 
 def printable(text: str) -> str:
-    """``text`` of one or more lines; all but printable characters, newlines and tabs escaped."""
+    """``text`` of one or more lines, with everything escaped but printable characters, newlines and
+    tabs."""
     return text.translate(_TEXT)
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line: newlines and tabs are escaped too."""
+    """``text`` on one line: newlines and tabs are escaped too."""
     return text.translate(_CELL)
 
 
 def printable_json(text: str) -> str:
-    """A JSON document with escapes for characters that JSON allows and a terminal obeys."""
+    """A JSON document with escapes for characters that JSON allows and that control a terminal."""
     return text.translate(_JSON)
 
 
 def quote(text: str) -> str:
-    """``text`` as a message may repeat it: in quotes, control characters escaped, not too long."""
+    """``text`` for use in a message: quoted, control characters escaped, shortened."""
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r} ... ({len(text)} characters)"
 
 
@@ -63,6 +64,6 @@ def is_text(text: str, longest: int) -> bool:
 
 
 def quote_if_needed(text: str) -> str:
-    """``text`` as it is when it is one short, printable word; else ``quoted``."""
+    """``text`` unchanged when it is one short, printable word; else as ``quote`` returns it."""
     plain = text and text.isprintable() and len(text) <= SHOWN and text == text.strip()
     return text if plain else quote(text)

@@ -1,8 +1,8 @@
-"""The releases of vSphere that nodes can be of, and since which release they can do what.
+"""The releases of vSphere that nodes can run, and the features that came with each.
 
-``FEATURES`` is the one table: hosts and vCenter ask it, and a page of the documents is made from it
-(``docs/versions.md``). A host or a vCenter that is older than a feature does what ``before`` says.
-Sources: the release's documentation, API reference and catalogue of events, as the rule has it.
+``FEATURES`` is the one table: hosts and vCenter ask it, and ``docs/versions.md`` is generated from
+it. A host or vCenter older than a feature behaves as ``before`` says. Sources: the release's
+documentation, API reference and event catalogue, as the rule cites them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from protocol.errors import InvalidArgument, NotAvailable
 
 
 class Release(NamedTuple):
-    """Major, minor and update, in the order of their appearance."""
+    """Major, minor and update number, ordered by appearance."""
 
     major: int
     minor: int
@@ -38,7 +38,7 @@ RELEASES: Final = (
     Release(8, 0, 2),
     Release(8, 0, 3),
 )
-"""Those that a lab file may name; nothing that is emulated here changed with 8.0 U2."""
+"""The releases that a Lab file may name; nothing emulated here changed with 8.0 U2."""
 
 LATEST: Final = RELEASES[-1]
 _WRITTEN: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?: ?U([0-9]{1,3}))?")
@@ -46,25 +46,25 @@ _WRITTEN: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?: ?U([0-9]{1,3}))?")
 
 @cache
 def release_of(text: str) -> Release:
-    """The release that people write ``7.0``, ``7.0U2`` or ``7.0 U2``.
+    """The release written ``7.0``, ``7.0U2`` or ``7.0 U2``.
 
-    ``InvalidArgument`` names all when it is none of them.
+    ``InvalidArgument``, naming all releases, for any other text.
     """
     match = _WRITTEN.fullmatch(text)
     found = None if match is None else Release(int(match[1]), int(match[2]), int(match[3] or 0))
     if found not in RELEASES or found is None:
         known = ", ".join(map(format_release, RELEASES))
-        raise InvalidArgument(f"{text!r} is no version that there is here: write one of {known}")
+        raise InvalidArgument(f"{text!r} is not a known version: use one of {known}")
     return found
 
 
 def format_release(release: Release) -> str:
-    """As a lab file has it: ``7.0U2``."""
+    """The release as in a Lab file: ``7.0U2``."""
     return str(release).replace(" ", "")
 
 
 class Feature(StrEnum):
-    """What not every release can do."""
+    """A feature that not every release has."""
 
     TRUST_REMEDIATION = "trusted cluster remediation"
     CONFIGURATION_ENCRYPTION = "an encrypted configuration"
@@ -83,14 +83,14 @@ class Feature(StrEnum):
 
 
 class Side(StrEnum):
-    """Whose release decides."""
+    """Which node's release decides."""
 
     HOST = "host"
     VCENTER = "vCenter"
 
 
 class Since(NamedTuple):
-    """``release`` is the first that has it; ``before``: what an older one does instead."""
+    """``release`` is the first with the feature; ``before``: how an older one behaves."""
 
     release: Release
     side: Side
@@ -169,12 +169,12 @@ FEATURES: Final[Mapping[Feature, Since]] = {
 
 
 def has(release: Release, feature: Feature) -> bool:
-    """Whether a node of that release can do it."""
+    """Whether a node of that release has the feature."""
     return release >= FEATURES[feature].release
 
 
 def check(who: str, release: Release, feature: Feature) -> None:
-    """``NotAvailable`` (NotSupported) when ``who``, of that release, is too old for it."""
+    """``NotAvailable`` (NotSupported) when the release of ``who`` is too old for the feature."""
     since = FEATURES[feature]
     if release < since.release:
         raise NotAvailable(

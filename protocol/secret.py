@@ -1,4 +1,4 @@
-"""Key bytes as a type of their own: they leave it only by ``reveal``."""
+"""Key bytes as a type of their own; ``reveal`` is the only way to the bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NoReturn
 
 
 class KeyMaterial:
-    """Secret bytes. Redacted when shown, refused by pickle, JSON and msgpack.
+    """Secret bytes. Redacted when shown; refused by pickle, JSON and msgpack.
 
-    Equality takes constant time. Hashing is refused, so key bytes never decide an order.
-    Python cannot wipe memory: a key lives until its last reference is gone, and longer in pages.
+    Equality takes constant time. Hashing is refused, so that key bytes never decide an order.
+    Python cannot wipe memory: a key stays until its last reference is gone, and possibly longer in
+    freed pages.
     """
 
     __slots__ = ("_bytes",)
@@ -36,8 +37,9 @@ class KeyMaterial:
         return "KeyMaterial(redacted)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("KeyMaterial is not pickled")
+        raise TypeError("KeyMaterial cannot be pickled")
 
     def fingerprint(self, secret: bytes) -> str:
-        """Keyed fingerprint (12 hex digits) for histories: says *same key*, not which."""
+        """Keyed fingerprint (12 hex digits) for histories: it shows whether two keys are the same,
+        and nothing else."""
         return hmac.digest(secret, self._bytes, "sha256")[:6].hex()

@@ -1,4 +1,4 @@
-"""What a list of services of a Trust Authority must be, wherever it enters (TA-08). Pure."""
+"""Checks of a list of Trust Authority services, wherever one enters (TA-08). Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from protocol.trust import GROUP_LIMIT, ServiceRecord
 
 
 def check_records(records: Sequence[ServiceRecord]) -> None:
-    """``InvalidName`` or ``InvalidArgument`` for what cannot be understood, or is there twice."""
+    """``InvalidName`` or ``InvalidArgument`` for malformed or duplicate records."""
     for record in records:
         names.NODE.check(record.node)
         if not is_text(record.group, GROUP_LIMIT):
-            raise InvalidArgument(f"{record.node}: its group is no id")
+            raise InvalidArgument(f"{record.node}: its group is not a valid id")
         if not record.trusted_ca:
-            raise InvalidArgument(f"{record.node}: it has no certificate")
+            raise InvalidArgument(f"{record.node}: no certificate")
         for certificate in record.trusted_ca:
             check_certificate(certificate)
     for node, times in Counter(record.node for record in records).items():
         if times > 1:
-            raise InvalidArgument(f"services: {node} is there twice")
+            raise InvalidArgument(f"services: {node} is listed twice")

@@ -1,9 +1,8 @@
-"""Subjects of directed links on the data broker, and who may use them.
+"""Subjects of directed links on the data broker, and which node may use them.
 
-``l.<src>.<dst>.q.<Message>``   a request on the link src -> dst
-``l.<dst>.<src>._r.<token>``    its reply, on the reverse link
-``e.<src>.<Event>``             a broadcast
-The control broker has ``ctl.`` subjects of its own (``lab.brokers.server``).
+``l.<src>.<dst>.q.<Message>`` a request on the link src -> dst ``l.<dst>.<src>._r.<token>`` its
+reply, on the reverse link ``e.<src>.<Event>`` a broadcast The control broker has ``ctl.`` subjects
+of its own (``lab.brokers.server``).
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ class Link(msgspec.Struct, frozen=True):
 
 
 def request_subject(src: str, dst: str, message: str) -> str:
-    """Where ``src`` publishes a request ``message`` (a class name) to ``dst``."""
+    """The subject on which ``src`` publishes a request ``message`` (a class name) to ``dst``."""
     return f"l.{src}.{dst}.q.{message}"
 
 
 def reply_subject(responder: str, requester: str, token: str) -> str:
-    """Where ``responder`` publishes its reply: on the reverse link.
+    """The subject on which ``responder`` publishes its reply: on the reverse link.
 
     ``token`` is the requester's own mark of the request, without dots.
     """
@@ -42,12 +41,12 @@ def reply_subject(responder: str, requester: str, token: str) -> str:
 
 
 def reply_prefix(responder: str, requester: str) -> str:
-    """What an honest reply subject starts with: a forged one would go elsewhere."""
+    """The prefix of honest reply subjects; a reply with another prefix would go elsewhere."""
     return f"l.{responder}.{requester}._r."
 
 
 def event_subject(src: str, event: str) -> str:
-    """Where ``src`` broadcasts an ``event`` (a class name)."""
+    """The subject on which ``src`` broadcasts an ``event`` (a class name)."""
     return f"e.{src}.{event}"
 
 
@@ -57,7 +56,7 @@ def own_subscription(me: str) -> str:
 
 
 def may_publish(me: str, subject: str) -> bool:
-    """Whether the broker lets ``me`` publish there: only under its own name."""
+    """Whether the broker lets ``me`` publish on ``subject``: only under its own name."""
     return subject.startswith((f"l.{me}.", f"e.{me}."))
 
 
@@ -68,7 +67,7 @@ def may_subscribe(me: str, subject: str) -> bool:
 
 
 class LinkSubject(msgspec.Struct, frozen=True):
-    """A link subject taken apart. ``reply`` tells a reply from a request."""
+    """A parsed link subject. ``reply`` distinguishes a reply from a request."""
 
     src: NodeName
     dst: NodeName
@@ -77,7 +76,7 @@ class LinkSubject(msgspec.Struct, frozen=True):
 
 
 def parse_link(subject: str) -> LinkSubject | None:
-    """Take a link subject apart; None if it is not one."""
+    """Parse a link subject; None if it is not one."""
     parts = subject.split(".")
     if len(parts) != 5:
         return None
@@ -89,5 +88,5 @@ def parse_link(subject: str) -> LinkSubject | None:
 
 @lru_cache(maxsize=4096)
 def _is_node(text: str) -> bool:
-    """Remembered, because each message of a node asks for the same few."""
+    """Cached, because the messages of a node name the same few nodes."""
     return not names.NODE.fault(text)

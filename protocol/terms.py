@@ -1,4 +1,4 @@
-"""Names and enumerations of the field, with the product's own spelling of every value."""
+"""Names and enumerations of the field; every value is spelled as in the product."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ClusterName = NewType("ClusterName", str)
 
 
 class Role(StrEnum):
-    """What a node is."""
+    """The role of a node."""
 
     VCENTER = "vcenter"
     KMS = "kms"
@@ -37,16 +37,16 @@ class KeyManagement(StrEnum):
     """CryptoManagerHostKeyManagementType: where a host's key is managed (HEM-08)."""
 
     UNKNOWN = "unknown"
-    INTERNAL = "internal"  # the host makes it of what it has
-    EXTERNAL = "external"  # it is had from somewhere else
+    INTERNAL = "internal"  # the host derives it
+    EXTERNAL = "external"  # it comes from outside
 
 
 class ProviderHealth(StrEnum):
     """Health of a key provider in vCenter's REST interface (NKP-01)."""
 
-    NONE = "NONE"  # none is known: its health does not come from here
+    NONE = "NONE"  # unknown: this vCenter does not determine it
     OK = "OK"
-    WARNING = "WARNING"  # it works, and wants attention
+    WARNING = "WARNING"  # it works, but needs attention
     ERROR = "ERROR"
 
 
@@ -116,13 +116,13 @@ class CryptoMode(StrEnum):
 
 
 class DrsBehavior(StrEnum):
-    """ClusterDrsConfigInfo.defaultVmBehavior: what DRS does by itself. Load balancing of VMs that
-    run, in which ``fullyAutomated`` goes further than ``partiallyAutomated``, is not built.
+    """ClusterDrsConfigInfo.defaultVmBehavior: how far DRS acts by itself. Load balancing of running
+    VMs, in which ``fullyAutomated`` goes further than ``partiallyAutomated``, is not implemented.
     """
 
-    MANUAL = "manual"  # nothing: a VM is powered on where it is
+    MANUAL = "manual"  # manual: a VM is powered on where it is registered
     PARTIALLY_AUTOMATED = "partiallyAutomated"  # chooses the host at power-on
-    FULLY_AUTOMATED = "fullyAutomated"  # and empties a host that enters maintenance mode
+    FULLY_AUTOMATED = "fullyAutomated"  # also evacuates a host that enters maintenance mode
 
 
 class ProtectionMode(StrEnum):
@@ -133,7 +133,7 @@ class ProtectionMode(StrEnum):
 
 
 class RootKind(StrEnum):
-    """What opens a key server's key ring, and so everything on its disk."""
+    """What opens a key server's key ring, and with it everything on its disk."""
 
     KEYFILE = "keyfile"
     PASSPHRASE = "passphrase"
@@ -187,12 +187,12 @@ class ResultReason(StrEnum):
 
 
 class KeyKind(StrEnum):
-    """What a key that a host holds is for. (No term of vim25, which has no word for it.)"""
+    """What a host's key is for. (vim25 has no term for it.)"""
 
     VM = "vm"  # a KEK of VMs
     HOST = "host"  # the host key: core dumps, and what makes the host safe
     VSAN = "vsan"  # a KEK of the encrypted vSAN datastore
-    KDK = "kdk"  # of a native provider: keys are derived from it
+    KDK = "kdk"  # the key derivation key of a native provider
 
 
 class KeyUnavailableReason(StrEnum):

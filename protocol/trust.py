@@ -15,11 +15,11 @@ from protocol.terms import KeyId, NodeName, ProviderId
 from protocol.tpm.structures import PublicArea
 
 GROUP_LIMIT: Final = 128
-"""Characters of a group id."""
+"""Characters of a group id, at most."""
 
 
 class TrustItem(StrEnum):
-    """What a Trust Authority consists of; the values are those of ``ItemDigest.kind``."""
+    """The items that a Trust Authority consists of; the values are those of ``ItemDigest.kind``."""
 
     PRINCIPAL = "principal"
     CA_CERTIFICATE = "caCertificate"
@@ -29,7 +29,7 @@ class TrustItem(StrEnum):
 
 
 class TokenType(StrEnum):
-    """What an Attestation Service issues for an attested host (ATT-03)."""
+    """The documents that an Attestation Service issues for an attested host (ATT-03)."""
 
     KMS_AUTH_JWT = "KMS_AUTH_JWT"  # authorizes at a Key Provider Service of the group
     REPORTING_JWT = "REPORTING_JWT"  # reports, and never authorizes anything
@@ -53,10 +53,10 @@ class FindingCode(StrEnum):
     QUOTE = "quote"  # signature, nonce, selection or values
     EVENT_LOG = "eventLog"  # malformed, or does not lead to the quoted PCRs
     EVENT_BODY = "eventBody"  # digests that are not those of their bodies
-    EVENT_LOG_OVERFLOW = "eventLogOverflow"  # more entries than a log has room for (ATT-10)
-    BASE_IMAGE = "baseImage"  # measurements of no imported base image
+    EVENT_LOG_OVERFLOW = "eventLogOverflow"  # the event log is full (ATT-10)
+    BASE_IMAGE = "baseImage"  # measurements match no imported base image
     SECURE_BOOT = "secureBoot"  # Secure Boot was off, or not measured
-    RESET_COUNTER = "resetCounter"  # the TPM's counters went back: cleared, or set back
+    RESET_COUNTER = "resetCounter"  # the TPM's counters went back: cleared or rolled back
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -86,9 +86,9 @@ class ImageMeasurement(msgspec.Struct, frozen=True):
 
 
 class BaseImage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host of one build measures of its signed image, in order (ATT-02).
+    """The measurements of one build's signed image, in order (ATT-02).
 
-    ``version`` is unique among imported images, ``8.0U3-24022510``; one image per version.
+    ``version`` is unique among imported images, such as ``8.0U3-24022510``; one image per version.
     """
 
     version: str
@@ -107,7 +107,7 @@ class TrustedEndorsementKey(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     """A named endorsement key that is trusted: exactly one of public key and certificate (TA-07).
 
     ``public_area`` is TPMT_PUBLIC, ``certificate`` DER. ``registered``: the number of the change
-    that imported it, which its vCenter gives; another one is another registration of the key.
+    that imported it, assigned by its vCenter. A new number is a new registration of the key.
     """
 
     name: str
@@ -117,9 +117,9 @@ class TrustedEndorsementKey(msgspec.Struct, frozen=True, kw_only=True, omit_defa
 
 
 class TrustedPrincipal(msgspec.Struct, frozen=True, kw_only=True):
-    """The token-signing identity of a workload vCenter: its hosts are vouched for by it.
+    """The token-signing identity of a workload vCenter, which vouches for its hosts.
 
-    ``certificates``: DER; a voucher signed with the key of any of them is good.
+    ``certificates``: DER; a voucher signed with the key of any of them is valid.
     """
 
     name: str
@@ -128,18 +128,19 @@ class TrustedPrincipal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TpmSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """TPM settings of an Attestation Service (TA-07). Neither of them: any endorsement key is
-    taken, and whoever sets that is warned."""
+    """TPM settings of an Attestation Service (TA-07). With neither of them, any endorsement key is
+    accepted, and setting that gives a warning."""
 
     require_endorsement_keys: bool = False
     require_certificate_validation: bool = True
 
 
 class KeyServerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A key server of a trusted provider; ``trusted``: its identity was reviewed and trusted.
+    """A key server of a trusted provider; ``trusted``: an administrator reviewed and trusts its
+    identity.
 
-    ``address``: ``kmip://NODE``; empty: its node, over the bus. ``certificates`` (DER): to one of
-    which that of a server that is asked by KMIP must lead.
+    ``address``: ``kmip://NODE``; empty: its node, over the bus. ``certificates`` (DER): over KMIP,
+    the server's certificate must lead to one of them.
     """
 
     node: NodeName
@@ -160,7 +161,8 @@ class TrustedKeyProvider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceptedAttestationService(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose tokens a Key Provider Service takes: the signing certificate (DER) and its group."""
+    """An Attestation Service whose tokens a Key Provider Service accepts: its signing certificate
+    (DER) and its group."""
 
     node: NodeName
     certificate: bytes
@@ -170,8 +172,8 @@ class AcceptedAttestationService(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An Attestation or Key Provider Service as hosts know it (TA-08).
 
-    ``trusted_ca``: DER, root to leaf; the last one is that of the service itself. An AS and a KPS
-    may be used together only when their groups match.
+    ``trusted_ca``: DER, root to leaf; the last one is that of the service itself. An Attestation
+    Service and a Key Provider Service may be used together only when their groups match.
     """
 
     node: NodeName
@@ -180,10 +182,11 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrustedConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """The applied configuration of a trusted host (KPS-00), as the workload vCenter has put it.
+    """The applied configuration of a trusted host (KPS-00), set by the workload vCenter.
 
-    ``providers``: trusted providers that the host may ask a KPS for; no other. ``voucher``: the
-    workload vCenter's word that this host is one of its own (``protocol.crypto.tokens``).
+    ``providers``: the only trusted providers for which the host may ask a Key Provider Service.
+    ``voucher``: the workload vCenter vouches that this host is its own
+    (``protocol.crypto.tokens``).
     """
 
     revision: str
@@ -194,7 +197,7 @@ class TrustedConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostTrustReport(msgspec.Struct, frozen=True, kw_only=True):
-    """HostTrustAuthorityAttestationInfo: what one Attestation Service made of a host (ATT-05).
+    """HostTrustAuthorityAttestationInfo: the result of one Attestation Service for a host (ATT-05).
 
     Times in Unix seconds of the service's clock; ``messages`` are the findings' texts.
     """
@@ -222,7 +225,7 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def digest_of(value: msgspec.Struct) -> bytes:
-    """SHA-256 of a value's encoding: equal values, equal digests (HLT-01, HLT-02)."""
+    """SHA-256 of a value's encoding: equal values have equal digests (HLT-01, HLT-02)."""
     return hashlib.sha256(_encode(value)).digest()
 
 

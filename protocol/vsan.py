@@ -1,4 +1,4 @@
-"""What vCenter and hosts say to each other of an encrypted vSAN datastore, in vSAN's own words."""
+"""What vCenter and hosts exchange about an encrypted vSAN datastore, in vSAN's own terms."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from protocol.terms import CryptoKeyId, ManagementType, NodeName, ProviderId
 
 
 class VsanTransitionState(StrEnum):
-    """vsan DataEncryptionConfig: how far a change of encryption is (VSAN-01)."""
+    """vsan DataEncryptionConfig: the progress of a change of encryption (VSAN-01)."""
 
     SETTLED = "settled"
-    PREPARING = "preparing"  # hosts fetch the new keys; it may still be given up
-    PREPARED = "prepared"  # every host has them; from now on it only goes forward
+    PREPARING = "preparing"  # hosts fetch the new keys; the change can still be cancelled
+    PREPARED = "prepared"  # every host has them; the change can no longer be cancelled
 
 
 class VsanChange(StrEnum):
-    """What a change of encryption is."""
+    """The kind of a change of encryption."""
 
     ENABLE = "enable"
     DISABLE = "disable"
@@ -28,7 +28,7 @@ class VsanChange(StrEnum):
 
 
 class VsanEncryptionIssue(StrEnum):
-    """vsan encryption health issue, spelled as the product spells it (VSAN-14)."""
+    """vsan encryption health issue, spelled as in the product (VSAN-14)."""
 
     KMS_INFO = "kmsinfoinconsistent"
     SERVER_CERTIFICATES = "servercertificatesinconsistent"
@@ -54,22 +54,22 @@ class VsanHealthState(StrEnum):
 
 
 class ComponentKind(StrEnum):
-    """What a component of an object is: a whole copy of it, or a vote without data."""
+    """A component of an object: a whole replica, or a witness without data."""
 
     REPLICA = "replica"
     WITNESS = "witness"
 
 
 class ComponentState(StrEnum):
-    """How a component is: one whose disk group is not mounted is ``absent``."""
+    """The state of a component; ``absent`` when its disk group is not mounted."""
 
     ACTIVE = "active"
     ABSENT = "absent"
-    STALE = "stale"  # its blocks have yet to come from another replica, or are of an older write
+    STALE = "stale"  # its blocks are stale or missing, until another replica provides them
 
 
 class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A key server of the KMS profile that hosts ask themselves.
+    """A key server of the KMS profile, which hosts ask themselves.
 
     ``address``: ``kmip://NODE`` or ``kmip://HOST:PORT``; empty: its node, over the bus.
     """
@@ -80,7 +80,7 @@ class VsanKeyServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class VsanGroupKek(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The KEK of one disk group (C3). ``kek_check``: of one that the host derives."""
+    """The KEK of one disk group (C3). ``kek_check``: its check value, if the host derives it."""
 
     group: str
     kek_id: CryptoKeyId
@@ -88,15 +88,14 @@ class VsanGroupKek(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What vCenter hands to each host of a cluster: the KMS profile and key *ids* (VSAN-01).
+    """What vCenter gives to each host of a cluster: the KMS profile and key *ids* (VSAN-01).
 
     ``kek_check`` and ``host_key_check``: check values of keys that hosts derive. ``servers`` is
-    empty when the provider has none, or was deleted. ``group_keks``: of the disk groups of the host
-    that is told, when each group has a KEK of its own; ``kek_id`` is None then.
-    ``dek_generation_id``: data encryption keys
-    of a lower generation are to be made anew. ``members``: the hosts of the cluster, which
-    may ask each other for replicas. ``trusted``: certificates (DER) to one of which that of a
-    server that is asked by KMIP must lead (STD-06).
+    empty when the provider has none, or was deleted. ``group_keks``: the KEKs of the receiving
+    host's disk groups, when each group has its own; ``kek_id`` is None then. ``dek_generation_id``:
+    data encryption keys of a lower generation are to be replaced. ``members``: the hosts of the
+    cluster, which may ask each other for replicas. ``trusted``: certificates (DER); over KMIP, a
+    server's certificate must lead to one of them (STD-06).
     """
 
     encryption_enabled: bool = False
@@ -125,15 +124,15 @@ class VsanEncryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class VsanPlacement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a component of an object was put."""
+    """Where a component of an object is placed."""
 
     host: NodeName
     kind: ComponentKind
 
 
 class VsanComponent(msgspec.Struct, frozen=True, kw_only=True):
-    """A component on a disk of a host; ``state`` as far as the host itself can tell. ``stamp``: the
-    number of the last write that it has seen."""
+    """A component on a disk of a host; ``state`` as far as the host can tell. ``stamp``: the number
+    of the last write that it has."""
 
     object: str
     kind: ComponentKind
@@ -144,7 +143,7 @@ class VsanComponent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VsanDisk(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk of a disk group, as its own label says. ``kek_id``: under which its key is wrapped."""
+    """A disk of a disk group, as its own label says. ``kek_id``: the key that wraps its DEK."""
 
     disk: str
     encrypted: bool = False

@@ -31,8 +31,8 @@ class CatalogEntry(NamedTuple):
 
 
 def _kms() -> CatalogEntry:
-    from services.kms.config import kms_config
     from services.kms.service import KmsService
+    from services.kms.settings.config import kms_config
 
     return CatalogEntry(KmsService, kms_config, "protocol.messages.kms")
 

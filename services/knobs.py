@@ -18,7 +18,7 @@ from protocol.terms import Role
 from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
 from services.keyprovider.knobs import KeyProviderKnobs
-from services.kms.knobs import KmsKnobs
+from services.kms.settings.knobs import KmsKnobs
 from services.runtime.knobs import Knobs, describe_knobs, fault, read
 from services.vcenter.knobs import VcenterKnobs
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chaos.checks.result import CheckOutcome, Finding
+from chaos.faults import EFFECTS
 from chaos.history import Record
+from chaos.oracle.effects import NOTHING, Takes
 
 SEALING_PCRS: Final = ("7",)  # of the default policy, knob seal_pcrs
-LOST: Final = ("tpm.clear", "tpm.swap")  # after these no TPM has what unseals it
-DEAD: Final = "tpm.dead"
 INSTALLS: Final = "host.reinstall"
 
 
@@ -42,9 +42,10 @@ def no_unseal_under_changed_pcr(records: Sequence[Record]) -> Finding:
             sealed.pop(record.node, None)
         elif record.type == "fault" and "error" not in data:
             touched[str(data.get("id"))] = tuple(data.get("nodes", ()))
-            if record.op in LOST:
+            takes = EFFECTS.get(record.op, NOTHING).takes
+            if Takes.TPM in takes:  # no TPM has what unseals it any more
                 sealed |= {host: () for host in data.get("nodes", ()) if host in sealed}
-            if record.op == DEAD:
+            if Takes.NEXT_TPM in takes:
                 dead |= dict.fromkeys(data.get("nodes", ()), False)
         elif record.type == "state" and record.op == "node" and record.node in dead:
             dead[record.node] |= data.get("state") == "off"

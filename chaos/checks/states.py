@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from chaos.faults import EFFECTS
 from chaos.history import Record
 from chaos.oracle.fold.answers import RUNS, Allowed
 from chaos.oracle.fold.fold import Fold
@@ -155,7 +156,7 @@ def last_look(records: Sequence[Record]) -> int:
 
 
 def _judge_records(records: Sequence[Record]) -> Judged:
-    found, fold = Judged(), Fold()
+    found, fold = Judged(), Fold(EFFECTS)
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
     began: dict[int, float] = {}  # operations under way

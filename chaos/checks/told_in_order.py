@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
+from chaos.providers import kind_of
 from protocol.events import EventTypeId as Id
-from protocol.terms import ManagementType
 
 TAKES_PROVIDERS: Final = "provider."
 """How a fault or an operation is named that takes a provider away, or brings another one."""
@@ -47,7 +47,7 @@ def told_in_order(records: Sequence[Record]) -> Finding:
         return Finding(CheckOutcome.UNKNOWN, text)
     taken = any(r.type in ("fault", "invoke") and r.op.startswith(TAKES_PROVIDERS) for r in records)
     trusted = any(
-        found["type"] == ManagementType.TRUST_AUTHORITY
+        kind_of(found["type"]).attested
         for r in records
         if r.type == "state" and r.op == "staging"
         for found in r.data.get("providers", ())

@@ -3,8 +3,8 @@
 In each period a random part of the kinds is left out, and some periods are quiet: what suppresses
 each other is seldom drawn together (swarm testing). Faults are intervals that are never shorter
 than a bound, never two at once that would undo each other, and all end before the phase does.
-Some are composites, which bring about what chance seldom does: a host that boots while what it
-measures has changed, all hosts in the dark while nobody can bring keys.
+Some are composites (``Fault.inside``), which bring about what chance seldom does: a host that boots
+while what it measures has changed, all hosts in the dark while nobody can bring keys.
 """
 
 from __future__ import annotations
@@ -19,47 +19,24 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.plan import PlannedFault
 from chaos.faults import FAULTS, fault_type, to_plain
-from chaos.faults.base import Fault, Targets
+from chaos.faults.base import Drawn, Fault, Targets
 from chaos.lab import Directory
 
-OF_KMIP: Final = ("kms.certificate",)
-"""Kinds that are drawn where key servers are behind KMIP, beside all others, and end with their
-cure."""
-OF_A_CLUSTERED_BUS: Final = ("broker.down", "broker.route_cut")
-"""Kinds that are drawn where the bus has several servers, beside all others."""
-OF_AN_ACTIVE_SERVER: Final = ("kms.failover",)
-"""Kinds that are drawn where one key server of several takes the changes, beside all others."""
-_NO_LAB: Final = (*OF_AN_ACTIVE_SERVER, *OF_A_CLUSTERED_BUS, *OF_KMIP)
-_ON_REQUEST: Final = ("kms.reject", "host.hostile")
-"""Drawn when they are named, and in some runs beside the swarm (``unusual``)."""
-RANDOM: Final = tuple(
-    f.kind
-    for f in FAULTS
-    if f.reversible and not f.at_point and f.kind not in (*_NO_LAB, *_ON_REQUEST)
-)
-"""Kinds that are drawn unless others are named: those that can be taken back."""
-_ROLLED_BACK: Final = ("kms.key_state", "kms.rollback")
-"""Their cure is an older database: newer keys are gone."""
-RARE: Final = tuple(
-    fault.kind
-    for fault in FAULTS
-    if not fault.reversible and fault.kind not in (*_ROLLED_BACK, *_NO_LAB)
-)
+
+def kinds_drawn(drawn: Drawn) -> tuple[str, ...]:
+    """The kinds of which a campaign draws so."""
+    return tuple(fault.kind for fault in FAULTS if fault.drawn is drawn)
+
+
+RANDOM: Final = kinds_drawn(Drawn.SWARM)
+"""Kinds that are drawn unless others are named."""
+RARE: Final = kinds_drawn(Drawn.RARE)
 """Kinds of which a random run has one at times: they end with their cure."""
-_MENDED: Final = "tpm.dead"
 _TRIES: Final = 4  # targets that are drawn for one interval before it is given up
 _COMPOSITE: Final = 0.15  # share of the intervals that a composite fills
 _CURE_S: Final = 120.0  # what the cure of a TPM takes, with its boots
 _TIGHT: Final = 0.35  # share of those that hold power and begin in the middle of an operation
 _TIGHT_S: Final = 0.4  # seconds after the begin of an operation in which it is under way
-_INSIDE: Final = {
-    "host.boot_measure": ("host.reboot", "host.power_loss"),
-    "host.tpm_disabled": ("host.reboot", "host.power_loss"),
-    "link.cut": ("host.power_loss", "proc.kill"),
-    "vcenter.down": ("host.power_loss", "host.reboot"),
-}
-"""Composites: inside an interval of the first kind, one of the others; the same hosts boot when
-the first is about hosts."""
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,9 +141,9 @@ class _Swarm:
 
     def _draw(self, kind: str, at: float, until: float, composite: bool) -> None:
         first = self._interval(kind, at, until)
-        if first is None or not (composite and self._mix.composites) or kind not in _INSIDE:
+        if first is None or not (composite and self._mix.composites):
             return
-        inside = [other for other in _INSIDE[kind] if other in self._types]
+        inside = [other for other in self._types[kind].inside if other in self._types]
         begin, end = round(at + 0.5, 3), round(until - 0.5, 3)
         if inside and end - begin >= self._mix.least_s:
             second = inside[self._number % len(inside)]
@@ -218,7 +195,7 @@ class _Swarm:
     def _same_host(self, first: Fault, second: Fault) -> bool:
         """Whether one that only a cure undoes, or a TPM that has to be mended, would share a host
         with another: the host is booted at its end, and needed as it was."""
-        if not any(not one.reversible or one.kind == _MENDED for one in (first, second)):
+        if not any(one.alone or not one.reversible for one in (first, second)):
             return False
         both = set(first.touches()) & set(second.touches())
         return any(entry.node in both for entry in self._directory.nodes if entry.cluster)

@@ -16,17 +16,16 @@ import msgspec
 from chaos.checks import ALWAYS
 from chaos.draws import Draws
 from chaos.experiment.generate import (
-    OF_A_CLUSTERED_BUS,
-    OF_AN_ACTIVE_SERVER,
-    OF_KMIP,
     RARE,
     Mix,
     clash,
+    kinds_drawn,
     schedule,
 )
 from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
 from chaos.experiment.unusual import CALLS, intruder, plus, unusual
 from chaos.faults import to_plain
+from chaos.faults.base import Drawn
 from chaos.faults.link_delay import LinkDelay
 from chaos.faults.links import Direction
 from chaos.faults.point_crash import PointCrash
@@ -201,11 +200,11 @@ def _faults(
         mix = msgspec.structs.replace(mix, kinds=(*mix.kinds, RARE[which]))
     if mix.rare and any(entry.by_kmip for entry in directory.nodes):
         certificates = Draws(seed, "run/certificates").unit() < _CERTIFICATES
-        mix = plus(mix, *(OF_KMIP if certificates else ()))
+        mix = plus(mix, *(kinds_drawn(Drawn.KMIP) if certificates else ()))
     if mix.rare and directory.bus_servers > 1:
-        mix = plus(mix, *OF_A_CLUSTERED_BUS)
+        mix = plus(mix, *kinds_drawn(Drawn.CLUSTERED_BUS))
     if mix.rare and any(entry.replication == "forward" for entry in directory.nodes):
-        mix = plus(mix, *OF_AN_ACTIVE_SERVER)
+        mix = plus(mix, *kinds_drawn(Drawn.ACTIVE_SERVER))
     faults = schedule(mix, directory, seed, moments)
     if mix.rare:
         faults += _slow_links(mix, directory, seed) + _crashes(mix, directory, seed)

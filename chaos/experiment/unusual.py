@@ -14,10 +14,10 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.experiment.generate import Mix, clash
+from chaos.experiment.generate import Mix, clash, kinds_drawn
 from chaos.experiment.plan import Cue, PlannedFault
-from chaos.faults import fault_type, to_plain
-from chaos.faults.base import Targets
+from chaos.faults import FAULTS, fault_type, to_plain
+from chaos.faults.base import Drawn, Targets
 from chaos.faults.host_hostile import HostHostile
 from chaos.faults.point_fail import PointFail
 from chaos.lab import Directory
@@ -151,15 +151,10 @@ def _draw_refusals(mix: Mix, directory: Directory, draws: Draws) -> Schedule:
 
 
 _KINDS: Final[Mapping[str, Callable[[Mix, Directory, Draws], Schedule]]] = {
-    "kms.reject": _at_times("kms.reject"),
-    "point.fail": _draw_refusals,
+    kind: _draw_refusals if fault_type(kind).at_point else _at_times(kind)
+    for kind in kinds_drawn(Drawn.AT_TIMES)
 }
-_LOST: Final = "its cure is an older database, and no check follows which keys that loses"
-UNDRAWN: Final[Mapping[str, str]] = {
-    "host.exec_option_removed": "no Lab file has hosts that require the option",
-    "kms.key_state": _LOST,
-    "kms.rollback": _LOST,
-}
+UNDRAWN: Final = {fault.kind: fault.undrawn for fault in FAULTS if fault.undrawn}
 """Kinds that no random run has unless they are named, and why."""
 
 

@@ -83,6 +83,8 @@ FAULTS: tuple[type[Fault], ...] = (
     PointFail,
 )
 _BY_KIND = {fault.kind: fault for fault in FAULTS}
+EFFECTS: Final = {fault.kind: fault.effect for fault in FAULTS}
+"""What each kind does, for the oracle."""
 
 OTHER_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "kms.node_down": ("proc.kill", "on: kms-1"),

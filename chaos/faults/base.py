@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.lab import REFUSALS, Directory, Lab
+from chaos.oracle.effects import FaultEffect
 from chaos.selectors import select_nodes, select_vms
 from protocol.errors import NotFound
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -73,6 +75,27 @@ class Targets:
         return ProviderId(provider), meant
 
 
+class Drawn(StrEnum):
+    """In which random runs a kind of fault is drawn, unless a mix names its kinds."""
+
+    SWARM = "swarm"
+    """In each, beside others."""
+    RARE = "rare"
+    """In some, one at most: it ends with its cure."""
+    AT_TIMES = "at times"
+    """In some, beside the swarm (``chaos.experiment.unusual``)."""
+    KMIP = "kmip"
+    """Where key servers are behind KMIP; it ends with its cure."""
+    CLUSTERED_BUS = "clustered bus"
+    """Where the bus has several servers."""
+    ACTIVE_SERVER = "active server"
+    """Where one key server of several takes the changes."""
+    APART = "apart"
+    """As a rule of its own says: crashes within a call, an intruder."""
+    NEVER = "never"
+    """In none; ``undrawn`` says why."""
+
+
 class _FaultMeta(StructMeta, ABCMeta):
     """A struct whose abstract methods are enforced."""
 
@@ -86,11 +109,21 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
     node would undo each other. ``lasts_s`` is the length of an interval whose file gives none;
     None: until the end of the run. ``at_point``: it happens within a call that its entry waits
     for, and nobody can begin it.
+
+    ``effect`` is what it takes away, as the oracle follows it: what it may excuse. ``drawn`` is
+    what a campaign may draw, ``undrawn`` why it draws none where it could; ``inside`` are kinds
+    of which a campaign puts one into an interval of it; ``alone``: no other fault of a campaign
+    shares a host with it, because its end boots the host.
     """
 
     kind: ClassVar[str]
     example: ClassVar[str]
     params: ClassVar[type[Params]]
+    effect: ClassVar[FaultEffect]
+    drawn: ClassVar[Drawn] = Drawn.SWARM
+    undrawn: ClassVar[str] = ""
+    inside: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[bool] = False
     reversible: ClassVar[bool] = True
     holds_power: ClassVar[bool] = False
     lasts_s: ClassVar[float | None] = None

@@ -13,9 +13,10 @@ from pydantic import Field
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
 LOST: Final = ("calls_cut", "replies_lost", "events_lost")
@@ -38,6 +39,8 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "broker.down"
     example: ClassVar[str] = "on: 1"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.BUS,), passes_by=True)
+    drawn: ClassVar[Drawn] = Drawn.CLUSTERED_BUS
     params: ClassVar[type[Params]] = ServerParams
     on: int
 

@@ -9,6 +9,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
 
@@ -24,6 +25,7 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "broker.restart"
     example: ClassVar[str] = ""
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.BUS,), undone_with=())
     params: ClassVar[type[Params]] = NoParams
 
     @classmethod

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, names
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, names
 from chaos.faults.brokers import has_servers, verify_links
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
 AWAY = "is down, or does not reach the others"
@@ -34,6 +35,8 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "broker.route_cut"
     example: ClassVar[str] = "between: [1, 2]"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.BUS,), partly=True)
+    drawn: ClassVar[Drawn] = Drawn.CLUSTERED_BUS
     params: ClassVar[type[Params]] = RouteParams
     between_servers: tuple[int, int]
 

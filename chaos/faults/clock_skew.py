@@ -16,6 +16,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Seconds, format_s
 from protocol.terms import NodeName, Role
 
@@ -38,6 +39,7 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "clock.skew"
     example: ClassVar[str] = "on: esxi-001, ahead: 10m"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.CLOCK,))
     params: ClassVar[type[Params]] = ClockSkewParams
     skew_s: float
 

@@ -25,6 +25,7 @@ from chaos.faults.links import (
     ping,
 )
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
 from protocol.terms import NodeName, Role
 
@@ -35,6 +36,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
     """Rules that befall connections. ``meets`` is how a handshake ends that meets one of them."""
 
     meets: ClassVar[str]
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.CONNECTIONS,))
 
     @classmethod
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:

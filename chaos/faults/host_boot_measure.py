@@ -20,6 +20,7 @@ from chaos.faults.base import Fault, Params, Targets, names
 from chaos.faults.firmware import FirmwareFault
 from chaos.faults.power import NodesParams, some_of
 from chaos.lab import Directory
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import Firmware, FirmwareEvent, TpmActed
 from protocol.terms import Role
 from protocol.tpm.structures import EventType
@@ -55,6 +56,8 @@ class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.boot_measure"
     example: ClassVar[str] = "on: esxi-001, secure_boot: off"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_MEASUREMENTS,))
+    inside: ClassVar[tuple[str, ...]] = ("host.reboot", "host.power_loss")
     params: ClassVar[type[Params]] = BootMeasureParams
     secure_boot: bool | None = None
     build: str = ""

@@ -14,6 +14,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, status_of
 from chaos.faults.power import NodesFault, NodesParams, restart
 from chaos.lab import Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import Esxcli
@@ -30,6 +31,8 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.exec_option_removed"
     example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_POLICY,), if_required=True)
+    undrawn: ClassVar[str] = "no Lab file has hosts that require the option"
     role: ClassVar[Role | None] = Role.ESXI
 
     @classmethod

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Final
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Targets, names, running, status_of
+from chaos.faults.base import Drawn, Fault, Notes, Targets, names, running, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab, NodeEntry
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from chaos.observe.vcenters import leaders
+from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims
 from protocol.messages.kms import Locate
@@ -34,6 +35,8 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.hostile"
     example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = NOTHING
+    drawn: ClassVar[Drawn] = Drawn.APART
     role: ClassVar[Role | None] = Role.ESXI
 
     @classmethod
@@ -54,6 +57,9 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         for node in self.nodes:
             if not await running(lab, node):
                 raise ChaosError("KS-CHAOS-106", f"{node} does not run")
+        if not await known_keys(lab):
+            text = "an intruder knows no key: no vCenter and no key server tells of one"
+            raise ChaosError("KS-CHAOS-106", text)
         return {}
 
     async def begin(self, lab: Lab, until: float, notes: Notes) -> None:

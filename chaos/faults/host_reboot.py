@@ -9,6 +9,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Targets
 from chaos.faults.power import NodesParams, PowerFault, some_of
 from chaos.lab import Directory
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import Role
 
 
@@ -17,6 +18,7 @@ class HostReboot(PowerFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.reboot"
     example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,), failure_is_open=True)
     way: ClassVar[str] = "stop"
     verb: ClassVar[str] = "orderly stop of"
     lasts_s: ClassVar[float | None] = 0.0

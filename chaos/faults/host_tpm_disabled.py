@@ -17,6 +17,7 @@ from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.firmware import FirmwareFault
 from chaos.faults.power import NodesParams, some_of
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import Firmware, TpmActed, TpmBackend
 from protocol.terms import Role
 
@@ -26,6 +27,8 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "host.tpm_disabled"
     example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_POLICY,))
+    inside: ClassVar[tuple[str, ...]] = ("host.reboot", "host.power_loss")
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:

@@ -17,10 +17,11 @@ from pydantic import model_validator
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, names
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, names
 from chaos.lab import Directory, Lab
 from chaos.naming import name_validator
 from chaos.observe.listing import all_providers
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
 from protocol.crypto.certificates import key_digest, validity
 from protocol.errors import ProductError
@@ -99,6 +100,8 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.certificate"
     example: ClassVar[str] = "of: server, becomes: replaced"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.CERTIFICATE,))
+    drawn: ClassVar[Drawn] = Drawn.KMIP
     params: ClassVar[type[Params]] = CertificateParams
     reversible: ClassVar[bool] = False
     side: Side

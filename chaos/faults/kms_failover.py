@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, running
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, running
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.kms import MakeActive, QueryGroup
 from protocol.terms import NodeName, Role
 
@@ -28,6 +29,8 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.failover"
     example: ClassVar[str] = "to: kms"
+    effect: ClassVar[FaultEffect] = NOTHING
+    drawn: ClassVar[Drawn] = Drawn.ACTIVE_SERVER
     params: ClassVar[type[Params]] = FailoverParams
     to: NodeName
 

@@ -17,10 +17,11 @@ from pydantic import model_validator
 from chaos.backups import back_up, restore, together
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.lab import Directory, Lab
 from chaos.naming import name_validator
 from chaos.observe.listing import all_hosts, all_vms
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names
 from protocol.errors import ItemNotFound, ProductError
 from protocol.messages.kms import (
@@ -33,6 +34,9 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason, Role, VmName
+
+OLDER_DATABASE = "its cure is an older database, and no check follows which keys that loses"
+"""Why a campaign draws none of such faults."""
 
 
 class KeyAct(StrEnum):
@@ -82,6 +86,9 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.key_state"
     example: ClassVar[str] = "vm: vm-01, state: destroy"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.KEYS, Takes.NEWER_KEYS))
+    drawn: ClassVar[Drawn] = Drawn.NEVER
+    undrawn: ClassVar[str] = OLDER_DATABASE
     params: ClassVar[type[Params]] = KeyStateParams
     reversible: ClassVar[bool] = False
     state: KeyAct

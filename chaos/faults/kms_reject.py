@@ -15,11 +15,12 @@ from pydantic import Field, model_validator
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, running
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, all_of, names, running
 from chaos.faults.kms_key_state import attributes
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
 from chaos.observe.listing import all_vms
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Share
 from protocol.messages.kms import (
     OF_MATERIAL,
@@ -85,6 +86,8 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.reject"
     example: ClassVar[str] = "on: kms, operations: [Get], reason: Permission Denied, p: 50%"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.ANSWERS,), share="p")
+    drawn: ClassVar[Drawn] = Drawn.AT_TIMES
     params: ClassVar[type[Params]] = RejectParams
     role: ClassVar[Role | None] = Role.KMS
     operations: tuple[str, ...]

@@ -11,10 +11,12 @@ from typing import Annotated, Any, ClassVar
 
 from chaos.backups import accept, roll_back
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Targets, names, status_of
+from chaos.faults.base import Drawn, Fault, Notes, Targets, names, status_of
+from chaos.faults.kms_key_state import OLDER_DATABASE
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Lab
 from chaos.naming import name_validator
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState
@@ -33,6 +35,9 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "kms.rollback"
     example: ClassVar[str] = "on: kms, backup: monday"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEWER_KEYS,))
+    drawn: ClassVar[Drawn] = Drawn.NEVER
+    undrawn: ClassVar[str] = OLDER_DATABASE
     params: ClassVar[type] = RollbackParams
     role: ClassVar[Role | None] = Role.KMS
     reversible: ClassVar[bool] = False

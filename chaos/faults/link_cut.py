@@ -9,6 +9,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets
 from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, ping, sum_counter
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
 
@@ -18,6 +19,8 @@ class LinkCut(LinkFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "link.cut"
     example: ClassVar[str] = "between: [vcenter, kms]"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,))
+    inside: ClassVar[tuple[str, ...]] = ("host.power_loss", "proc.kill")
 
     @classmethod
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:

@@ -17,6 +17,7 @@ from chaos.faults.links import (
     sum_counter,
 )
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
 
@@ -26,6 +27,7 @@ class LinkDup(ShareFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "link.dup"
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
+    effect: ClassVar[FaultEffect] = NOTHING
 
     @classmethod
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:

@@ -17,6 +17,7 @@ from chaos.faults.links import (
     ping,
 )
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
@@ -26,6 +27,7 @@ class LinkLoss(ShareFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "link.loss"
     example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,), share="p")
 
     @classmethod
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:

@@ -15,6 +15,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Share
 from protocol.errors import ProductError
 from protocol.messages.agent import CanaryResult, CutRule, DelayRule, LinkRule, LossRule
@@ -74,6 +75,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
     """Rules on every link between the nodes of ``a`` and those of ``b``."""
 
     params: ClassVar[type[Params]] = LinkParams
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,), partly=True)
     a: tuple[NodeName, ...]
     b: tuple[NodeName, ...]
     dir: Direction = Direction.BOTH

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from chaos.faults.base import Fault, Notes, Params, Targets, status_of
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, status_of
 from chaos.faults.points import PointFault, PointParams
 from chaos.faults.power import is_back
 from chaos.lab import Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.points import Happening
 from protocol.messages.agent import NodeRunState
 
@@ -31,6 +32,8 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "point.crash"
     example: ClassVar[str] = "way: power_loss, moment: after"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,))
+    drawn: ClassVar[Drawn] = Drawn.APART
     params: ClassVar[type[Params]] = CrashParams
     holds_power: ClassVar[bool] = True
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.faults.points import PointFault, PointParams
 from chaos.lab import Lab
+from chaos.oracle.effects import FaultEffect
 from chaos.points import Happening
 
 
@@ -28,6 +29,8 @@ class PointFail(PointFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "point.fail"
     example: ClassVar[str] = "error: eio, moment: before"
+    effect: ClassVar[FaultEffect] = FaultEffect(failure_is_open=True)
+    drawn: ClassVar[Drawn] = Drawn.AT_TIMES
     params: ClassVar[type[Params]] = FailParams
     lasts_s: ClassVar[float | None] = 0.0
 

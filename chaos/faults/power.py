@@ -9,6 +9,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName, Role
@@ -58,6 +59,7 @@ def some_of(
 class PowerFault(NodesFault, frozen=True, kw_only=True):
     """Nodes go off by ``way`` and are powered on at its end; what was off before stays off."""
 
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,))
     holds_power: ClassVar[bool] = True
     way: ClassVar[str]
     verb: ClassVar[str]

@@ -9,6 +9,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, some_of, was_on
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName, Role
@@ -26,6 +27,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "proc.kill"
     example: ClassVar[str] = "on: kms"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,), undone_with=(), spreads=True)
     holds_power: ClassVar[bool] = True
 
     @classmethod

@@ -11,6 +11,7 @@ from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, sta
 from chaos.faults.links import HEAL_WITHIN_S, Edge, kept_away, on_edge, ping
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName, Role
 
 
@@ -20,6 +21,7 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "proc.pause"
     example: ClassVar[str] = "on: vcenter"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.STEPS,), undone_with=("nodes",))
 
     @classmethod
     def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:

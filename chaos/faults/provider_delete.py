@@ -10,11 +10,13 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.faults.base import Fault, Notes, Params, Targets
+from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.kmip_trust import by_kmip, trust_each_other
 from chaos.lab import Directory, Lab
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
+from chaos.oracle.effects import FaultEffect, Takes
+from chaos.providers import kind_of
 from protocol.crypto.certificates import key_digest
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -29,7 +31,6 @@ from protocol.secret import KeyMaterial
 from protocol.terms import (
     HostConnectionState,
     HostCryptoState,
-    ManagementType,
     NodeName,
     ProviderId,
 )
@@ -57,6 +58,10 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "provider.delete"
     example: ClassVar[str] = ""
+    effect: ClassVar[FaultEffect] = FaultEffect(
+        (Takes.PROVIDER,), undone_with=("provider", "vcenter")
+    )
+    drawn: ClassVar[Drawn] = Drawn.RARE
     params: ClassVar[type[Params]] = ProviderParams
     reversible: ClassVar[bool] = False
     provider: ProviderId
@@ -96,7 +101,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
             shown = await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))
             if shown.certificate is not None:
                 notes["client"] = key_digest(shown.certificate.certificate).hex()
-        if listed.management_type is ManagementType.NATIVE_PROVIDER:
+        if kind_of(listed.management_type).derived:
             if {NOT_BACKED_UP, NOT_AVAILABLE} & set(listed.details):  # our backup would change it
                 return notes
             backup = await take_backup(lab, self.vcenter, self.provider)
@@ -141,7 +146,7 @@ class ProviderDelete(Fault, frozen=True, kw_only=True):
             text = f"{', '.join(users)} had a user name: nobody but a person has the password"
             raise ChaosError("KS-CHAOS-107", f"{text}; add {self.provider} by hand first")
         try:
-            if before.management_type is ManagementType.NATIVE_PROVIDER:
+            if kind_of(before.management_type).derived:
                 await self._import(lab, before, notes)
             else:
                 await lab.ask(

@@ -14,6 +14,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams
 from chaos.lab import Directory, Lab
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.terms import NodeName, Role
 
@@ -23,6 +24,8 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "tpm.dead"
     example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.NEXT_TPM,))
+    alone: ClassVar[bool] = True
     role: ClassVar[Role | None] = Role.ESXI
 
     @classmethod

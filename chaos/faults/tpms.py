@@ -6,10 +6,11 @@ import re
 from typing import ClassVar
 
 from chaos.errors import ChaosError
-from chaos.faults.base import Notes, all_of, names, status_of
+from chaos.faults.base import Drawn, Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault, restart
 from chaos.lab import Lab
 from chaos.observe.listing import all_hosts
+from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost, SaveConfiguration
@@ -35,6 +36,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     """
 
     reversible: ClassVar[bool] = False
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.TPM,))
+    drawn: ClassVar[Drawn] = Drawn.RARE
     holds_power: ClassVar[bool] = True
     role: ClassVar[Role | None] = Role.ESXI
     act: ClassVar[TpmAct]

@@ -24,6 +24,7 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "vcenter.down"
     example: ClassVar[str] = ""
+    inside: ClassVar[tuple[str, ...]] = ("host.power_loss", "host.reboot")
     params: ClassVar[type[Params]] = VcenterParams
     role: ClassVar[Role | None] = Role.VCENTER
     way: ClassVar[str] = "crash"

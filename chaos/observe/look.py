@@ -10,7 +10,6 @@ from chaos.lab import REFUSALS, Lab
 from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
 from protocol.messages.agent import NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
-from protocol.messages.pages import pages
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     HostInfo,
@@ -18,6 +17,7 @@ from protocol.messages.vcenter import (
     VcEvent,
     VmInfo,
 )
+from protocol.pages import pages
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerState, Role, VmName
 
 WITHIN_S = 10.0

@@ -20,6 +20,7 @@ from protocol.terms import (
     AttestationStatus,
     HostConnectionState,
     NodeName,
+    PowerState,
     VmConnectionState,
     VmName,
 )
@@ -89,12 +90,15 @@ def _of_vms(
     shown: Mapping[tuple[NodeName, VmName], VmInfo],
     listed: Mapping[tuple[NodeName, VmName], VmSummary],
 ) -> Iterator[tuple[tuple[NodeName, VmName], str]]:
+    """A VM that several hosts list and none of them runs is right on any one of them."""
+    right = {name for host, name in listed if (host, name) in shown}
     for place in sorted({*shown, *listed}):
         info, own = shown.get(place), listed.get(place)
         if own is None:
             yield place, f"vCenter shows it on {place[0]}, which does not list it"
         elif info is None:
-            yield place, f"{place[0]} lists it, and vCenter does not show it there"
+            if own.power is PowerState.ON or place[1] not in right:
+                yield place, f"{place[0]} lists it, and vCenter does not show it there"
         elif info.power is not own.power:
             yield place, f"it is {own.power}, and vCenter shows {info.power}"
         elif not (_is_unreadable(own) or _has_key(info, own)):

@@ -6,10 +6,13 @@ a healthy lab with a standard provider, so what a test or a fold sets is what is
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+from protocol.terms import ManagementType
 
 
 class Ask(StrEnum):
@@ -32,6 +35,14 @@ class Kind(StrEnum):
     STANDARD = "standard"
     TRUSTED = "trusted"
     NATIVE = "native"
+
+
+KIND_OF: Final[Mapping[str, Kind]] = {
+    ManagementType.VCENTER.value: Kind.STANDARD,
+    ManagementType.TRUST_AUTHORITY.value: Kind.TRUSTED,
+    ManagementType.NATIVE_PROVIDER.value: Kind.NATIVE,
+}
+"""The oracle's own table of the management types that it knows."""
 
 
 class Life(StrEnum):

@@ -14,7 +14,7 @@ from chaos.faults import to_plain
 from chaos.faults.base import Fault
 from chaos.faults.points import PointFault
 from chaos.history import History
-from chaos.keeper import HealReport, Keeping, StillThere
+from chaos.keeper import ActiveFault, HealReport, Keeping, StillThere
 from chaos.lab import Lab
 from chaos.playing.cues import Cues
 from chaos.progress import Phases
@@ -77,21 +77,33 @@ class Intervals:
         try:
             active = await self.keeper.inject(fault, self.plan.lease_s)
         except ChaosError as error:
-            taken_back = all(active.fault.id != planned.id for active in self.keeper.active())
-            if planned.drawn and taken_back and error.id in MISSED:
-                self.history.add("note", op="missed", fault=fault.kind, **about, error=str(error))
+            listed = [active for active in self.keeper.active() if active.fault.id == planned.id]
+            taken_back = not listed
+            if planned.drawn and error.id in MISSED:
                 self.phases.tell(f"{planned.id} is missed: {error.text}")
+                if taken_back:
+                    self.history.add(
+                        "note", op="missed", fault=fault.kind, **about, error=str(error)
+                    )
+                else:
+                    self._record_begin(listed[0], about | {"half_made": str(error)})
+                    await self._end(planned)
                 return False
             self.history.add("fault", op=fault.kind, **about, error=str(error))
             self.open.add(planned.id)
             if taken_back:
                 self._write(HealReport(healed=(planned.id,)))
             raise
-        about |= {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
-        self.history.add("fault", op=fault.kind, **about)
-        self.open.add(planned.id)
+        self._record_begin(active, about)
         self.phases.tell(f"{planned.id}: {fault.summary()}")
         return True
+
+    def _record_begin(self, active: ActiveFault, about: dict[str, Any]) -> None:
+        """The fault is in force from now on, all of it or a part."""
+        fault = active.fault
+        about = about | {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
+        self.history.add("fault", op=fault.kind, **about)
+        self.open.add(fault.id)
 
     async def _end(self, planned: PlannedFault) -> None:
         """Take it back; a drawn one, whose nodes another fault may hold, again and again until

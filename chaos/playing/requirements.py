@@ -5,19 +5,15 @@ from __future__ import annotations
 from chaos.experiment.plan import Needs
 from chaos.lab import Lab
 from chaos.observe.look import Look, nodes_of
+from chaos.providers import KIND_BY_WORD
 from protocol.messages.agent import TpmBackend
-from protocol.terms import ManagementType, Role
+from protocol.terms import Role
 
 TPMS = {
     "real": (TpmBackend.LIBTPMS,),
     "model": (TpmBackend.MODEL,),
     "any": (TpmBackend.LIBTPMS, TpmBackend.MODEL),
     "none": (TpmBackend.NONE,),
-}
-TYPES = {
-    "standard": ManagementType.VCENTER,
-    "trusted": ManagementType.TRUST_AUTHORITY,
-    "native": ManagementType.NATIVE_PROVIDER,
 }
 SHOWN = 3
 
@@ -40,7 +36,7 @@ async def unmet(needs: Needs, lab: Lab) -> list[str]:
         word = "on" if needs.persistence else "off"
         missing += [f"persistence: {word} is required, {h} differs" for h in wrong[:SHOWN]]
     if needs.provider is not None:
-        providers = await look.providers() or ()
-        if not any(p.management_type is TYPES[needs.provider] for p in providers):
+        kind, providers = KIND_BY_WORD[needs.provider], await look.providers() or ()
+        if not any(p.management_type is kind.management_type for p in providers):
             missing.append(f"a {needs.provider} key provider is required, vCenter has none")
     return missing

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from chaos.checks.states import GRACE_S
+from chaos.faults import EFFECTS
 from chaos.history import Record
 from chaos.oracle.fold.answers import Allowed
 from chaos.oracle.fold.fold import Fold
@@ -158,7 +159,7 @@ class _Rows:
 def lanes(records: Sequence[Record], until: float | None = None) -> tuple[Lane, ...]:
     """A lane for each host in the order of the lab, with its VMs after it; none of a history
     without states. What was seen last goes on ``until`` then, or to the last record."""
-    fold = Fold()
+    fold = Fold(EFFECTS)
     rows = _Rows(fold)
     for record in records:
         fold.take(record)

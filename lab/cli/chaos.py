@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.connect import call
 from lab.cli.interrupts import INTERRUPTED
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, hint, is_document, moment, plain, say, show
+from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
 from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments
 from lab.schema.commands import ChaosPlay, ChaosStop
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field, moment
 from lab.state.state_folder import LabFolder
 from protocol.printable import printable
 
@@ -304,23 +304,6 @@ def new(experiment: str, *, options: Options = DEFAULTS) -> None:
         return
     plain(made.file)
     hint(f"keystead chaos run {made.file} --mode sim")
-
-
-def stop(run: str = "", *, options: Options = DEFAULTS) -> None:
-    """End a run that a running lab plays, or a load on it: all it began is healed, its verdict says
-    interrupted.
-
-    keystead chaos stop -n edge
-    keystead chaos stop load-lab-1 -n edge
-
-    For a run whose own terminal has gone: the lab goes on with it. RUN may be left out.
-    """
-    answer = call(options, ChaosStop(run))
-    if is_document(options.output):
-        document(answer, options.output)
-        return
-    plain(answer.run)
-    hint(f"keystead describe run {answer.run}")
 
 
 def replay(

@@ -8,7 +8,8 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, plain, say, show
+from lab.cli.output import document, plain, say, show
+from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from chaos.history import Record

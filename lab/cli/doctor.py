@@ -7,8 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import field, say, show
+from lab.cli.output import say, show
 from lab.schema.errors import SETUP, KeysteadError
+from lab.schema.tables import field
 
 
 def doctor(

@@ -8,8 +8,9 @@ from cyclopts import App
 
 from lab.cli.knobs import knob
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, plain, show
+from lab.cli.output import document, is_document, plain, show
 from lab.cli.reference import REFERENCES, explain_named
+from lab.schema.tables import field
 
 WIDTH = 96  # characters of a line of a rule's text
 

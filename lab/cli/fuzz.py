@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, plain, say, show
+from lab.cli.output import document, is_document, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from lab.fuzz.world import World

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import field, is_document, json_line, moment, plain, say, table, text
+from lab.cli.output import is_document, json_line, plain, say, table
 from lab.cli.streams import flush
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field, moment, text
 from lab.state.state_folder import LabFolder
 from protocol.printable import one_line
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, moment, plain, say, show_one
+from lab.cli.output import document, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field, moment
 from protocol import names
 from protocol.printable import one_line, quote_if_needed
 from protocol.terms import RootKind
@@ -98,7 +99,7 @@ def serve(
     from lab.kmip.addresses import server_login
     from lab.kmip.serving import Settings
     from lab.local.kmip import serve as run
-    from services.kms.config import Auditing, KmsRole
+    from services.kms.settings.config import Auditing, KmsRole
 
     host, port = _place(listen)
     if fault := names.SCOPE.fault(scope):

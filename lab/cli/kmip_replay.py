@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.options import PRINTED, Format, Printed
-from lab.cli.output import field, plain, say, show, table
+from lab.cli.output import plain, say, show, table
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from lab.kmip.replay.playing import Plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, pairs, plain, show
+from lab.cli.output import document, is_document, pairs, plain, show
+from lab.schema.tables import field
 
 
 def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:

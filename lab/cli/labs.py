@@ -12,21 +12,12 @@ from cyclopts import Parameter
 
 from lab.cli.connect import call
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import (
-    as_typed,
-    document,
-    field,
-    fields_of,
-    is_document,
-    pairs,
-    plain,
-    say,
-    show,
-)
+from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import field
 from lab.state.state_folder import Invitations, LabFolder
 from lab.topology.demand import hint as machine_is_the_limit
 

@@ -12,20 +12,10 @@ from cyclopts import Parameter
 
 from lab.cli.connect import call
 from lab.cli.options import Format, Options
-from lab.cli.output import (
-    Column,
-    Row,
-    field,
-    is_document,
-    json_line,
-    plain,
-    say,
-    show,
-    text,
-    value_of,
-)
+from lab.cli.output import is_document, json_line, plain, say, show
 from lab.cli.streams import flush
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import Column, Row, Table, field, text, value_of
 from lab.state.state_folder import LabFolder
 
 if TYPE_CHECKING:
@@ -52,45 +42,41 @@ PLAIN = View()
 
 
 class Listing:
-    """One kind of list: its columns, the additional ones of ``-o wide``, the field that names an
-    item; ``rare`` ones are shown when an item has something there."""
+    """One kind of list, with its table."""
 
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        wide: Sequence[Column] = (),
-        *,
-        key: str,
-        rare: Sequence[Column] = (),
-    ) -> None:
-        self.columns, self.wide, self.key = tuple(columns), tuple(wide), key
-        self.rare = tuple(rare)
+    def __init__(self, table: Table) -> None:
+        self.table = table
 
-    def get(self, command: Command[A], names: Sequence[str], view: View, options: Options) -> None:
-        """Ask and print, as ``view`` and ``options`` want it. KS-USE-002 for a name that is not
-        there, KS-USE-003 for a column that is not."""
+    def get(
+        self, command: Command[A], names: Sequence[str], view: View, options: Options
+    ) -> A | None:
+        """Ask and print, as ``view`` and ``options`` want it; the answer, None after a watch.
+        KS-USE-002 for a name that is not there, KS-USE-003 for a column that is not."""
         if view.watch:
             asyncio.run(self._watch(command, names, view, options))
-            return
+            return None
         answer = self.select_items(call(options, command), names, view)
         show(
             answer,
             options.output,
             self._columns_of(answer),
-            self.wide,
-            key=self.key,
+            self.table.wide,
+            key=self.table.key,
             headers=not view.no_headers,
         )
+        return answer
 
     def select_items(self, answer: A, names: Sequence[str], view: View) -> A:
         """The answer with those items only that are asked for, in the order that is."""
         items: list[Row] = list(value_of(answer, "items"))
         if names:
-            there = {str(value_of(item, self.key)): item for item in items}
+            there = set(map(self._name, items))
             missing = [name for name in names if name not in there]
             if missing:
-                raise KeysteadError("KS-USE-002", f"there is no {self.key} {', '.join(missing)}")
-            items = [there[name] for name in names]
+                raise KeysteadError(
+                    "KS-USE-002", f"there is no {self.table.key} {', '.join(missing)}"
+                )
+            items = [item for name in names for item in items if self._name(item) == name]
         if view.sort_by:
             items.sort(key=self._order(view.sort_by, items))
         return msgspec.structs.replace(answer, items=tuple(items))
@@ -120,13 +106,13 @@ class Listing:
         """With one for the vCenter, when these items are of more than one."""
         items = value_of(answer, "items")
         of = {getattr(item, "vcenter", None) for item in items}
-        filled = [(title, value) for title, value in self.rare if any(map(value, items))]
+        filled = [(title, value) for title, value in self.table.rare if any(map(value, items))]
         several = (field("vcenter"),) if len(of) > 1 else ()
-        return (*self.columns, *filled, *several)
+        return (*self.table.columns, *filled, *several)
 
     @property
     def _all(self) -> tuple[Column, ...]:
-        return (*self.columns, *self.rare, *self.wide)
+        return (*self.table.columns, *self.table.rare, *self.table.wide)
 
     async def _watch(
         self, command: Command[A], names: Sequence[str], view: View, options: Options
@@ -144,7 +130,7 @@ class Listing:
                 if not begun:
                     columns = self._columns_of(answer)
                     rows = _Rows(
-                        (*columns, *self.wide) if options.output is Format.WIDE else columns
+                        (*columns, *self.table.wide) if options.output is Format.WIDE else columns
                     )
                 if not begun and not view.no_headers and not options.quiet:
                     rows.fit(news)
@@ -168,7 +154,7 @@ class Listing:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     def _name(self, item: Row) -> str:
-        return str(value_of(item, self.key))
+        return str(value_of(item, self.table.key))
 
 
 class _Rows:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.cli.options import Format, Options
-from lab.cli.output import document, field, plain, say, show
+from lab.cli.output import document, plain, say, show
+from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from lab.schema.answers.load import LoadComparison, LoadOperation, LoadRate, LoadReport

@@ -9,51 +9,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, pairs, plain, say
+from lab.cli.options import Format
+from lab.cli.output import document, pairs, plain, say
 from lab.cli.values import duration
-from lab.schema.commands import GetMachines
 from lab.schema.errors import KeysteadError
 
 LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
-
-
-def get_machines(*machines: str, view: View = PLAIN, options: Options = DEFAULTS) -> None:
-    """Machines that the lab stands on: who has joined, how far, with which clock.
-
-    keystead get machines
-    keystead get machines -o wide
-
-    CLOCK is how far a machine's clock is ahead, ERROR within how much that is known. Time of day is
-    in the wide table: nothing of a lab goes by it.
-    """
-    columns = (
-        field("machine"),
-        field("standing", "STATE"),
-        field("nodes"),
-        field("processes"),
-        ("DELAY", lambda r: _number(r.delay_ms, "ms")),
-        ("CLOCK", lambda r: _number(r.clock_offset_s, "s", signed=True)),
-        ("ERROR", lambda r: _number(r.clock_error_ms, "ms")),
-        ("LOAD", lambda r: _number(r.load, "")),
-    )
-    wide = (
-        ("LEASE", lambda r: _number(r.lease_s, "s")),
-        ("HEARD", lambda r: _number(r.heard_s_ago, "s ago")),
-        ("WORST ERROR", lambda r: _number(r.worst_error_ms, "ms")),
-        field("jumps"),
-        ("POOL", lambda r: r.pool or None),
-        ("SHARED", lambda r: ", ".join(r.shared) or None),
-        ("TIME OF DAY", lambda r: _number(r.wall_offset_s, "s", signed=True)),
-    )
-    Listing(columns, wide, key="machine").get(GetMachines(), machines, view, options)
-
-
-def _number(value: float | None, unit: str, *, signed: bool = False) -> str | None:
-    if value is None:
-        return None
-    return f"{value:+.3f}{unit}" if signed else f"{value:.2f}{unit}"
 
 
 def bundle(

@@ -13,20 +13,10 @@ from cyclopts import App, Parameter
 
 from lab.cli.knobs import as_written
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import (
-    console,
-    document,
-    field,
-    hint,
-    is_document,
-    pairs,
-    plain,
-    say,
-    show,
-    whole,
-)
+from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments
+from lab.schema.tables import field
 
 if TYPE_CHECKING:
     from lab.schema.answers.matrix import Matrix, Outside
@@ -74,7 +64,7 @@ def play(
     from lab.local.matrix import matrix
     from lab.local.outside import outside as play_rows
     from protocol.messages.agent import TpmBackend
-    from services.kms.config import ClientDoor
+    from services.kms.settings.config import ClientDoor
 
     style, wanted = Style.NONE if options.quiet else progress, assignments("--knob", knob or ())
     chosen = None if tpm is None else TpmBackend(tpm)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import Column, document, field, fields_of, is_document, pairs, plain, say, show
-from lab.schema.errors import KeysteadError
-
-if TYPE_CHECKING:
-    from lab.bench.benchmark import Benchmark
-    from lab.schema.answers.local import BenchmarkReport, BenchmarkRow
-
-LONGEST = 100  # repeats
 
 
 def bench(
@@ -43,87 +34,10 @@ def bench(
     which on a machine that does other things too may be the truth. Slow is no error: exit code
     0 when everything ran, 5 when a benchmark could not.
     """
-    from lab.bench.order import select_benchmarks
+    from lab.state.checkout import load_module
 
-    if repeat is not None and not 1 <= repeat <= LONGEST:
-        raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
-    wanted = select_benchmarks(names)
-    if svg is not None:
-        _check_picture(svg, wanted)
-    from lab.bench.runner import exit_code, list_benchmarks, row, run
-    from lab.schema.answers.local import BenchmarkReport
-
-    if list_:
-        columns = tuple(field(n) for n in ("benchmark", "measures", "bar", "unit"))
-        show(list_benchmarks(wanted), options.output, columns, key="benchmark")
-        return 0
-    made = [b(quick=quick) for b in wanted]
-    results, machine = asyncio.run(run(made, repeat, say))
-    items = tuple(row(r) for r in results)
-    if svg is not None:
-        _draw(svg, items)
-    _print(BenchmarkReport(quick=quick, repeat=repeat, machine=machine, items=items), options)
-    return exit_code(results)
-
-
-def _check_picture(path: Path, wanted: tuple[type[Benchmark], ...]) -> None:
-    """KS-USE-003 for a picture that there would be nothing for, or no place."""
-    from lab.bench.scale.building import Growth
-
-    if Growth not in wanted:
-        raise KeysteadError("KS-USE-003", f"--svg draws {Growth.name}: name it, or scale")
-    if path.is_dir() or not path.parent.is_dir():
-        raise KeysteadError("KS-USE-003", f"--svg {path}: a file in a folder that is there")
-
-
-def _draw(path: Path, items: tuple[BenchmarkRow, ...]) -> None:
-    from lab.bench.scale.building import Growth, picture
-
-    for item in items:
-        if item.benchmark == Growth.name and item.details:
-            path.write_bytes(picture(item.details))
-            say(f"drawn: {path}")
-
-
-def _print(report: BenchmarkReport, options: Options) -> None:
-    if is_document(options.output):
-        document(report, options.output)
-        return
-    columns: tuple[Column, ...] = (
-        field("benchmark"),
-        field("measures"),
-        *((name.upper(), _figure(name)) for name in ("min", "median", "max")),
-        field("unit"),
-        field("bar"),
-        ("MET", _format_outcome),
+    command = load_module("benchmarks.command", "keystead bench")
+    code: int = command.bench(
+        names, quick=quick, repeat=repeat, svg=svg, list_=list_, options=options
     )
-    wide: tuple[Column, ...] = (("DETAILS", _details),)
-    show(report, options.output, columns, wide, key="benchmark")
-    if options.output.value != "name":
-        plain("")
-        machine = fields_of(report.machine)
-        pairs([(name.replace("_", " "), str(value)) for name, value in machine.items()])
-
-
-def _figure(name: str) -> Any:
-    def format_figure(item: BenchmarkRow) -> str | None:
-        value = getattr(item, name)
-        return None if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
-
-    return format_figure
-
-
-def _format_outcome(item: BenchmarkRow) -> str:
-    match item.met, item.met_at_best:
-        case None, _:
-            return f"{item.outcome}: {item.text}"
-        case True, _:
-            return "yes"
-        case False, True:
-            return "no (at best)"
-        case _:
-            return "no"
-
-
-def _details(item: BenchmarkRow) -> dict[str, str]:
-    return {name: f"{value:.4g}" for name, value in item.details.items()}
+    return code

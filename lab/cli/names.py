@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -37,15 +37,13 @@ def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[
     return complete
 
 
-VmName = Annotated[str, Parameter(completer=_of_lab(lambda t: [v.vm for v in t.vms]))]
-HostName = Annotated[
-    str,
-    Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes if s.role.value == "esxi"])),
-]
-NodeName = Annotated[str, Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes]))]
 SERVICES = ("attestation", "keyprovider")
 """Roles of the services of a Trust Authority."""
-ServiceName = Annotated[
-    str,
-    Parameter(completer=_of_lab(lambda t: [s.node for s in t.nodes if s.role.value in SERVICES])),
-]
+COMPLETERS: Mapping[str, Callable[[Any], list[str]]] = {
+    "vm": _of_lab(lambda t: [v.vm for v in t.vms]),
+    "host": _of_lab(lambda t: [s.node for s in t.nodes if s.role.value == "esxi"]),
+    "node": _of_lab(lambda t: [s.node for s in t.nodes]),
+    "service": _of_lab(lambda t: [s.node for s in t.nodes if s.role.value in SERVICES]),
+}
+"""By what a field of a command is (``lab.schema.commands.arguments.doc``)."""
+NodeName = Annotated[str, Parameter(completer=COMPLETERS["node"])]

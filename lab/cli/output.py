@@ -6,8 +6,7 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -15,14 +14,12 @@ import msgspec
 from lab.cli.options import Format
 from lab.cli.streams import flush
 from lab.schema.documents import document_of
+from lab.schema.tables import Column, Row, text, value_of
 from protocol.printable import one_line, printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Row = Any
-"""A struct of ``lab.schema.answers``, or a mapping of what no lab was asked for."""
-Column = tuple[str, Callable[[Row], Any]]
 PROSE, GAP = 24, 2  # characters of a column of prose at the least, and between two columns
 
 
@@ -52,16 +49,6 @@ def hint(text: str) -> None:
     """What one may do next; on a terminal only."""
     if sys.stderr.isatty():
         say(f"next: {text}")
-
-
-def field(name: str, title: str = "") -> Column:
-    """A column that shows a field as it is."""
-    return title or name.replace("_", " ").upper(), lambda row: value_of(row, name)
-
-
-def value_of(row: Row, name: str) -> Any:
-    """A field of a row."""
-    return row.get(name) if isinstance(row, Mapping) else getattr(row, name)
 
 
 def fields_of(row: msgspec.Struct) -> dict[str, Any]:
@@ -145,34 +132,6 @@ def _put(made: Any, pipe: bool, width: int | None = None) -> None:
         out.print(made)
     for line in taken.get().splitlines():
         _write(line.rstrip())  # with colours of our own; cells have none of theirs
-
-
-def text(value: Any) -> str:
-    """A cell. Meaning is never by colour alone."""
-    match value:
-        case None | "":
-            return "-"
-        case True:
-            return "yes"
-        case False:
-            return "no"
-        case float():
-            return f"{value:.3f}".rstrip("0").rstrip(".")
-        case list() | tuple():
-            return ",".join(text(v) for v in value) or "-"
-        case msgspec.Struct():
-            return text({k: v for k, v in msgspec.to_builtins(value).items()})
-        case dict():
-            return ",".join(f"{k}={text(v)}" for k, v in value.items()) or "-"
-        case _:
-            return str(value)
-
-
-def moment(seconds: float | None) -> str:
-    """A Unix time of the lab as UTC, to the millisecond."""
-    if not seconds:
-        return "-"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def document(answer: msgspec.Struct, output: Format) -> None:

@@ -1,4 +1,5 @@
-"""The program that parses a command line: cyclopts, with the commands of ``grammar``."""
+"""The program that parses a command line: cyclopts, with the commands that are derived of their
+structs, and those of ``grammar``."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from textwrap import dedent
 
 from cyclopts import App, Parameter
 
+from lab.cli.derived import derived
 from lab.cli.grammar import COMMANDS, GROUPS
 
 VERSION = "--version"
@@ -63,7 +65,7 @@ def build() -> App:
         above, _, name = words.rpartition(" ")
         group = groups[words] = App(name=name, help=text, help_format="plaintext")
         groups[above].command(group)
-    for words, function in COMMANDS.items():
+    for words, function in {**derived(), **COMMANDS}.items():
         above, _, name = words.rpartition(" ")
         groups[above].command(f"lab.cli.{function}", name=name)
     return app

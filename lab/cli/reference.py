@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from lab.cli.options import DEFAULTS, Format, Options
-from lab.cli.output import document, field, is_document, plain, show, table
+from lab.cli.output import document, is_document, plain, show, table
+from lab.schema.tables import field
 
 WIDTH = 96  # characters of a line of text
 

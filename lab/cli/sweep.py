@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import document, field, is_document, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
-
-if TYPE_CHECKING:
-    from lab.schema.answers.sweep import Sweep
 
 Store = Literal["keystore", "vcenter", "kms", "first-boot", "all"]
 MOST_JOBS = 64
@@ -44,42 +40,19 @@ def sweep(
     """
     if not 0 <= jobs <= MOST_JOBS:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")
-    from lab.local.sweep import sweep as swept
-    from protocol.messages.agent import TpmBackend
+    from lab.state.checkout import load_module
 
+    command = load_module("tests.sweep.command", "keystead chaos sweep")
     style = Style.NONE if options.quiet else progress
     with telling(style, "sweep") as report:
-        made = swept(
+        code: int = command.sweep_and_show(
             store,
-            tpm=TpmBackend(tpm),
+            tpm=tpm,
             seed=seed,
             jobs=jobs,
             only=only,
             patch=patch,
             report=report,
+            options=options,
         )
-    _show(made, options)
-    return made.exit_code
-
-
-def _show(made: Sweep, options: Options) -> None:
-    if is_document(options.output):
-        document(made, options.output)
-        return
-    names = ("store", "effect", "plays", "old", "new", "between", "refused", "wrong")
-    show({"items": made.effects}, options.output, tuple(map(field, names)), key="effect")
-    for point in made.items:
-        plain(f"✗ {point.point}")
-        answered = "acknowledged" if point.acknowledged else "not acknowledged"
-        if point.step:
-            plain(f"  in: {point.step} ({answered})")
-        for text in point.violations:
-            plain(f"  {text}")
-        for text in point.records:
-            plain(f"  | {text}")
-        plain(f"  again: {point.again}")
-    say(
-        f"{made.plays} plays of {made.points} points, {len(made.items)} broke a rule; "
-        f"run {made.run}, tpm {made.tpm}, {made.seconds:g} s, "
-        f"{made.cpu_seconds:g} s of processor time"
-    )
+    return code

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from lab.schema.errors import KeysteadError
+from protocol.authorization import Privilege
+from protocol.printable import quote_if_needed
 
 SECRET_OPTIONS = {
     "encryptionRecoveryKey": "key",
@@ -102,3 +106,55 @@ def _read_secret(name: str) -> str:
     else:
         line = sys.stdin.readline()
     return line.rstrip("\r\n") if SECRET_OPTIONS.get(name) == "passphrase" else line.strip()
+
+
+def certificate(file: Path | None) -> bytes:
+    """The first certificate of a PEM file (DER); empty without a file."""
+    return certificates(file)[0] if file is not None else b""
+
+
+def certificates(file: Path) -> tuple[bytes, ...]:
+    """The certificates of a PEM file (DER), in its order."""
+    from lab.kmip.certificates import certificates as read
+
+    return read(file)
+
+
+def privileges(texts: Iterable[str]) -> tuple[Privilege, ...]:
+    """Privileges by their ids; KS-USE-003 with the nearest one for what is none."""
+    known = [str(one) for one in Privilege]
+    given = tuple(texts)
+    for text in given:
+        if text not in known:
+            near = difflib.get_close_matches(text[:80], known, n=1, cutoff=0.3)
+            also = f"; did you mean {near[0]}?" if near else ""
+            raise KeysteadError(
+                "KS-USE-003", f"there is no privilege {quote_if_needed(text)}{also}"
+            )
+    return tuple(Privilege(text) for text in given)
+
+
+class Reader(NamedTuple):
+    """How a field is given that is no text, number or choice: ``hint`` is its type on the command
+    line, ``default`` what stands for the field's own, ``read`` makes the field's value; its first
+    argument names the option in an error."""
+
+    hint: Any
+    default: Any
+    read: Callable[[str, Any], Any]
+
+
+READERS = {
+    "duration": Reader(str, "", lambda what, text: duration(what, text)),
+    "lease": Reader(str, "", lambda what, text: duration(what, text) if text else None),
+    "share": Reader(str, "", lambda what, text: share(what, text)),
+    "path": Reader(Path | None, None, lambda what, file: str(file.absolute()) if file else ""),
+    "certificate": Reader(Path | None, None, lambda what, file: certificate(file)),
+    "certificates": Reader(Path, None, lambda what, file: certificates(file)),
+    "bytes": Reader(str, "", lambda what, text: text.encode()),
+    "kind": Reader(str, "", lambda what, text: text.replace("-", "_")),
+    "words": Reader(tuple[str, ...], (), lambda what, words: tuple(words)),
+    "privileges": Reader(tuple[str, ...], (), lambda what, texts: privileges(texts)),
+    "assignments": Reader(tuple[str, ...], (), lambda what, texts: assignments("value", texts)),
+}
+"""By the name that ``lab.schema.commands.arguments.doc`` gives a field."""

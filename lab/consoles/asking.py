@@ -15,7 +15,7 @@ from protocol.codec import decode_message, encode_message
 from protocol.errors import Internal, ProductError, from_body
 from protocol.messages.agent import Answer, Answers, AskEach
 from protocol.messages.base import Reply, Request
-from protocol.messages.pages import PAGE_BUDGET
+from protocol.pages import PAGE_BUDGET
 from protocol.terms import NodeName
 from services.runtime.each import for_each
 

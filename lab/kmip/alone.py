@@ -12,9 +12,9 @@ from lab.kmip.standalone import standalone
 from protocol.errors import NotSent
 from protocol.messages.base import Event, Request
 from protocol.terms import NodeName
-from services.kms.config import KmsConfig
-from services.kms.knobs import KmsKnobs
 from services.kms.service import KmsService
+from services.kms.settings.config import KmsConfig
+from services.kms.settings.knobs import KmsKnobs
 from services.runtime.incarnation import WayDown
 from services.runtime.ports import Bus, Ports
 from services.runtime.real.disk import LabStore

@@ -23,10 +23,10 @@ from protocol.kmip.code import Code
 from protocol.kmip.enums import ObjectGroupMember, ObjectType, Operation
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, encode, parse
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsConfig, KmsRole
-from services.kms.doors.kmip.messages import Messages
-from services.kms.doors.kmip.spoken import SPOKEN
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip.operations import SPOKEN
+from services.kms.settings.config import KmsConfig, KmsRole
 from services.runtime.real.clock import LabClock
 
 OWNER: Final = KeyServerCaller("cases", KmsRole.OWNER, "default")

@@ -13,8 +13,8 @@ from lab.topology.secret_files import secret_in
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.access import caller_at
-from services.kms.roots.passphrase import CURE, PASSPHRASE_OPTION, flaw_of
+from services.kms.access.authorization import caller_at
+from services.kms.sealing.roots.passphrase import CURE, PASSPHRASE_OPTION, flaw_of
 from services.runtime.service import Halted
 
 OPTION: Final = "--passphrase-file"

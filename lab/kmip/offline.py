@@ -11,8 +11,8 @@ from lab.kmip.alone import Alone
 from lab.kmip.keeping import OPTION, passphrase_options, running
 from lab.kmip.serving import lock_folder
 from lab.schema.errors import KeysteadError
-from services.kms.config import KmsConfig
-from services.kms.opening import DATABASE
+from services.kms.custody.opening import DATABASE
+from services.kms.settings.config import KmsConfig
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Another root for the keys of a server without a lab, while it does not run.
 
-What seals them is one row of the database (``services.kms.ring``), exchanged in one transaction: a
-crash at any moment leaves the old root, or the new one, and never neither. The keys themselves are
-not touched.
+What seals them is one row of the database (``services.kms.sealing.key_ring``), exchanged in one
+transaction: a crash at any moment leaves the old root or the new one. The keys themselves are not
+touched.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidState, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.access import caller_at
-from services.kms.custody import Custodian
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.access.authorization import caller_at
+from services.kms.custody.rotation import Custodian
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 
 _NO_TPM: Final = (
     "--root tpm is not available here: a server without a lab has no TPM, and one in software "

@@ -28,13 +28,13 @@ from protocol.crypto.certificates import key_digest
 from protocol.errors import InvalidArgument, NotFound
 from protocol.kmip.dialect import Login
 from protocol.terms import RootKind
-from services.kms.access import caller_at
-from services.kms.admission import IdentityAdmission
-from services.kms.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
-from services.kms.identities import Identity
-from services.kms.ids import IdScheme
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.access.authorization import caller_at
+from services.kms.access.identities import Identity
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.objects.identifiers import IdScheme
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
+from services.kms.settings.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
 from services.runtime.forking.withheld import withhold_memory
 from services.runtime.streams import CONNECTIONS, Listener
 

@@ -2,10 +2,10 @@
 
 Lines of JSON. The first says which row stands before it, and that row's digest; then come the rows,
 each field as the chain has it, with their digests; the last one says where it ends. A file is whole
-when each row's digest is SHA-256 over the digest before it and the row (``services.kms.audit``);
-several files are one trail when each begins where the one before it ends. That says that nothing
-was lost or mixed up; whoever writes all digests anew is found out by the server, which knows behind
-which rows its trail was cut (``trails.verify``).
+when each row's digest is SHA-256 over the digest before it and the row
+(``services.kms.audit.audit_trail``); several files are one trail when each begins where the one
+before it ends. That says that nothing was lost or mixed up; whoever writes all digests anew is
+found out by the server, which knows behind which rows its trail was cut (``trails.verify``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from lab.schema.errors import KeysteadError
-from services.kms import audit
-from services.kms.audit import TrailEnd
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import TrailEnd
 from services.runtime.real.files import open_regular
 
 LINE: Final = 1 << 20
@@ -190,7 +190,7 @@ def _part(file: Path, lines: Iterator[bytes]) -> Part:
 
 
 def _check_link(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: KeysteadError) -> TrailEnd:
-    if row[0] != end.sequence + 1 or digest != audit.link(end.digest, row):
+    if row[0] != end.sequence + 1 or digest != audit_trail.link(end.digest, row):
         raise wrong
     return TrailEnd(row[0], digest)
 

@@ -14,9 +14,9 @@ from lab.kmip.offline import open_server
 from lab.kmip.trail_file import Part, Writer, check_cut, check_follows, read
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
-from services.kms import audit, cuts
-from services.kms.access import caller_at
-from services.kms.audit import TrailEnd
+from services.kms.access.authorization import caller_at
+from services.kms.audit import audit_trail, trail_cuts
+from services.kms.audit.audit_trail import TrailEnd
 
 PAGE: Final = 1000
 """Rows that are read at once."""
@@ -52,7 +52,7 @@ async def _cut(server: Alone, wanted: Cutting) -> Part | None:
     last = await service.retention.older(wanted.before)
     if last is None:
         return None
-    before = await service.core.look(cuts.last)
+    before = await service.core.look(trail_cuts.last)
     end = TrailEnd(before.sequence, before.digest)
     out = Writer(wanted.to, end)
     try:
@@ -81,7 +81,7 @@ async def _write_rows(server: Alone, out: Writer, after: int, last: int) -> Trai
 
 
 def _page(connection: Any, _: object, *, after: int, until: int) -> Any:
-    return audit.raw(connection, after, until, PAGE)
+    return audit_trail.raw(connection, after, until, PAGE)
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None
         check_follows(file, part, before)
     if wanted.folder is not None:
         async with open_server(wanted.folder, wanted.passphrase_file, record) as server:
-            known = await server.service.core.look(cuts.all_of)
-        ends = [TrailEnd(one.sequence, one.digest) for one in (cuts.START, *known)]
+            known = await server.service.core.look(trail_cuts.all_of)
+        ends = [TrailEnd(one.sequence, one.digest) for one in (trail_cuts.START, *known)]
         for file, part in parts:
             check_cut(file, part, ends)
     (_, first), (_, last) = parts[0], parts[-1]

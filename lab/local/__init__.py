@@ -4,7 +4,7 @@
 - ``experiment_files``, ``runs``, ``run_description``, ``checking``, ``reports``, ``conversation``
   experiments and their stored runs
 - ``matrix``, ``matrix_runs``, ``outside``  the truth table
-- ``fuzzing``, ``sweep``, ``sweep_runs``, ``conformance``, ``load_runs``, ``kmip``  other plays
+- ``fuzzing``, ``sweep_runs``, ``conformance``, ``load_runs``, ``kmip``  other plays
 - ``broker_config``, ``logs``  files for administrators, records of nodes
 - ``schema``, ``explain``  what there is
 """

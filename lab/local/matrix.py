@@ -26,7 +26,7 @@ from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 from services.knobs import faults as faults_of_knobs
 
 E = TypeVar("E", bound=StrEnum)

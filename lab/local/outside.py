@@ -13,7 +13,7 @@ from lab.schema.answers.matrix import Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from protocol.printable import quote_if_needed
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 
 def outside(

@@ -34,7 +34,7 @@ from lab.processes.process_lab import ProcessLab
 from lab.state.scratch import scratch
 from protocol.messages.agent import NodeRecord, TpmBackend
 from protocol.messages.base import Event
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkServerSocket
 from services.runtime.forking.withheld import withhold_memory

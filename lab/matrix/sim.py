@@ -27,7 +27,7 @@ from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin, Snapshot
 from protocol.messages.agent import TpmBackend
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 

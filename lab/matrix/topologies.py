@@ -18,7 +18,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import ClusterName, NodeName, Role
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 LEAST_HOSTS = 2
 """Two clients must miss vCenter, and hosts reach each other, where one host plays alone too."""

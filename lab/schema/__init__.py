@@ -5,6 +5,7 @@ it imports no asyncio, no broker's client and no TPM.
 
 - ``commands``  what can be asked          - ``answers``    what is answered
 - ``wire``      how both travel            - ``documents``  the document of an answer
+- ``tables``    how answers are printed
 - ``errors``    errors for people, with ids; ``explanations`` of the subjects below
 - ``refusal``   an error of chaos as an error for people
 """

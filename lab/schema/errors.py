@@ -61,6 +61,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         "`keystead chaos sweep` without `--only` strikes them all; `-o json` names what it found",
         USAGE,
     ),
+    "KS-USE-006": Explanation(
+        "This command needs a checkout of keystead",
+        "The benchmarks and the crash sweep are for work on keystead itself, so what is installed"
+        " does not have them.",
+        "clone the repository, and run `./keystead bench` or `./keystead chaos sweep` in it",
+        USAGE,
+    ),
     "KS-KMIP-001": Explanation(
         "The folder of a key server cannot be used",
         "Another key server runs in it, it cannot be written, or its disk is full.",
@@ -195,7 +202,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-TPM-001": Explanation(
         "There are no TPM libraries",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
-        "./keystead setup   (or start without TPMs: `keystead up --tpm none`)",
+        "`./keystead setup` in a checkout, elsewhere `pip install 'keystead[tpm]'`; "
+        "or start without TPMs: `keystead up --tpm none`",
         SETUP,
     ),
     "KS-SETUP-001": Explanation(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar, Union
 
 import msgspec
 
-from lab.schema.commands import Command, answer_type, name_of
+from lab.schema.commands import Command, all_commands, answer_type, name_of
 from lab.schema.errors import KeysteadError
 from protocol.messages.base import NIL, Event, Repeat, Reply, Request
 
@@ -129,17 +129,7 @@ def decode_answer(command: Command[A], raw: bytes | msgspec.Raw) -> A:
 @functools.cache
 def commands_by_name() -> dict[str, type[Command[Any]]]:
     """Every command by its name on the wire."""
-    return {name_of(kind): kind for kind in _all()}
-
-
-def _all() -> list[type[Command[Any]]]:
-    import lab.schema.commands as there
-
-    return [
-        kind
-        for kind in vars(there).values()
-        if isinstance(kind, type) and issubclass(kind, Command) and kind is not Command
-    ]
+    return {name_of(kind): kind for kind in all_commands()}
 
 
 @functools.cache

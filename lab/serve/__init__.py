@@ -1,10 +1,11 @@
 """Commands of a lab, executed the same way in real processes and in virtual time.
 
 Every way in encodes commands and decides nothing: the terminal (``lab.cli``), Python
-(``lab.client``). To add a command: its struct and its answer in ``lab.schema``, its function here,
-a line in ``table``, its words in ``lab.cli``.
+(``lab.client``). To add a command: its struct in ``lab.schema.commands``, an answer of a new kind
+in ``lab.schema.answers``, a function here that is marked with ``@executes``.
 
-- ``table``     joins command, answer, function; ``perform`` executes one on a ``session``
+- ``table``     ``perform`` executes a command on a ``session``
+- ``executing``  which function executes which command
 - ``look``, ``hosts``, ``upgrade``, ``at_host``, ``vms``, ``copies``, ``mobility``, ``inventory``,
   ``keys``, ``custody``, ``native``, ``crypto``, ``alarms``, ``roles``, ``trust``, ``vcenters``,
   ``faults``, ``describe``, ``vsan``, and ``experiments``, by noun

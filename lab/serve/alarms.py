@@ -7,13 +7,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from chaos.observe.listing import all_clusters, all_hosts, all_providers, all_vms
+from chaos.providers import kind_of
 from lab.schema import commands
 from lab.schema.answers import Alarm, AlarmList, Host
+from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import host_view
 from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
-from protocol.terms import HostConnectionState, HostCryptoState, ManagementType, NodeName
+from protocol.terms import HostConnectionState, HostCryptoState, NodeName
 
 KEY_SERVER_ALARM: Final = "alarm.KeyServerHealth"
 VSAN_ALARM: Final = "alarm.VsanEncryptionHealth"
@@ -22,6 +24,7 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 """In the id of a detail of a native provider's health."""
 
 
+@executes
 async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
     found = [
@@ -47,6 +50,7 @@ async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
     return found
 
 
+@executes
 async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
     """See ``AlarmAcknowledge``."""
     host = session.host(command.host)
@@ -63,7 +67,7 @@ def _of_provider(provider: ProviderInfo) -> list[Alarm]:
         why = f"{provider.status}: no answer from {', '.join(silent)}"
         found.append(Alarm(of=provider.provider, alarm=KEY_SERVER_ALARM, why=why))
     details = [detail for detail in provider.details if _NOT_BACKED_UP.lower() in detail.lower()]
-    if provider.management_type is ManagementType.NATIVE_PROVIDER and details:
+    if kind_of(provider.management_type).derived and details:
         why = f"{', '.join(details)}: export it once"
         found.append(Alarm(of=provider.provider, alarm=NOT_BACKED_UP_ALARM, why=why))
     return found

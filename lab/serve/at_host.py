@@ -13,6 +13,7 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.crypto import key_id
+from lab.serve.executing import executes
 from lab.serve.look import host_own_view
 from lab.serve.session import Session
 from lab.serve.views import key_ref
@@ -31,6 +32,7 @@ from protocol.printable import quote_if_needed
 from protocol.terms import NodeName, ProviderId, VmName
 
 
+@executes
 async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
     """See ``HostRemoveKeys``."""
     host = session.host(command.host)
@@ -51,6 +53,7 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
     )
 
 
+@executes
 async def remove_provider(session: Session, command: commands.HostRemoveProvider) -> HostView:
     """See ``HostRemoveProvider``."""
     host = session.host(command.host)
@@ -67,6 +70,7 @@ async def remove_provider(session: Session, command: commands.HostRemoveProvider
 # ---- core dumps --------------------------------------------------------------------------
 
 
+@executes
 async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
@@ -86,6 +90,7 @@ def _next_name(there: tuple[DumpOnHost, ...], of: str) -> str:
 _NAMED, _PROCESS = "hostd-zdump", "vmx-zdump"
 
 
+@executes
 async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
     """See ``HostDumpList``."""
     host = session.host(command.host)
@@ -96,6 +101,7 @@ async def _list_dumps(session: Session, host: NodeName) -> tuple[DumpOnHost, ...
     return (await session.ask(host, ListDumps())).dumps
 
 
+@executes
 async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> DumpContent:
     """See ``HostDumpDecrypt``."""
     host = session.host(command.host)
@@ -108,6 +114,7 @@ async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> D
     )
 
 
+@executes
 async def remove_dump(session: Session, command: commands.HostDumpRemove) -> DumpList:
     """See ``HostDumpRemove``; KS-USE-002 when there is no such dump."""
     host = session.host(command.host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.schema import commands
 from lab.schema.answers import Vm
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import vm_view
 from lab.serve.whereabouts import at_vm, list_all_vms
@@ -22,6 +23,7 @@ from protocol.terms import ProviderId, VmName
 TASK_S = 120.0  # lab seconds for a task that copies disks
 
 
+@executes
 async def clone(session: Session, command: commands.VmClone) -> Vm:
     """See ``VmClone``."""
     lab, source = session.lab, session.vm(command.vm)
@@ -41,6 +43,7 @@ async def clone(session: Session, command: commands.VmClone) -> Vm:
     return vm_view(made)
 
 
+@executes
 async def template(session: Session, command: commands.VmTemplate) -> Vm:
     """See ``VmTemplate``."""
     vm = session.vm(command.vm)
@@ -49,6 +52,7 @@ async def template(session: Session, command: commands.VmTemplate) -> Vm:
     return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)
 
 
+@executes
 async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) -> Vm:
     """See ``VmSnapshotCreate``."""
     vm = session.vm(command.vm)
@@ -60,6 +64,7 @@ async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) 
     return await _snapshot(session, message)
 
 
+@executes
 async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) -> Vm:
     """See ``VmSnapshotRemove``; KS-USE-002 when the VM has none of that name."""
     vm = session.vm(command.vm)
@@ -70,6 +75,7 @@ async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) 
     return await _snapshot(session, RemoveSnapshot(vm=vm, snapshot=command.snapshot))
 
 
+@executes
 async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
     """See ``VmSnapshotRevert``."""
     vm = session.vm(command.vm)

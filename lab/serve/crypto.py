@@ -18,6 +18,7 @@ from lab.schema.answers import (
     KnownKeyList,
 )
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import cluster_view, host_view, key_ref
@@ -49,12 +50,14 @@ TASK_S = 60.0  # lab seconds for a task that may have to wait for a key server
 # ---- hosts and clusters ------------------------------------------------------------------
 
 
+@executes
 async def prepare(session: Session, command: commands.HostPrepareCrypto) -> Host:
     """See ``HostPrepareCrypto``."""
     host = session.host(command.host)
     return await _after(session, host, PrepareCrypto(host=host))
 
 
+@executes
 async def enable(session: Session, command: commands.HostEnableCrypto) -> Host:
     """See ``HostEnableCrypto``."""
     host = session.host(command.host)
@@ -62,6 +65,7 @@ async def enable(session: Session, command: commands.HostEnableCrypto) -> Host:
     return await _after(session, host, ConfigureCryptoKey(host=host, key=key))
 
 
+@executes
 async def disable(session: Session, command: commands.HostDisableCrypto) -> Host:
     """See ``HostDisableCrypto``."""
     host = session.host(command.host)
@@ -76,6 +80,7 @@ async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
     return host_view(listed, await fetch_node(session, host))
 
 
+@executes
 async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
     """See ``GetClusters``."""
     found = [
@@ -86,6 +91,7 @@ async def clusters(session: Session, command: commands.GetClusters) -> ClusterLi
     return ClusterList(items=tuple(sorted(found, key=lambda cluster: cluster.cluster)))
 
 
+@executes
 async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> Cluster:
     """See ``ClusterCryptoMode``."""
     session = session.at_cluster(command.cluster)
@@ -103,6 +109,7 @@ async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> 
     return await _cluster_now(session, name)
 
 
+@executes
 async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
     """See ``ClusterSetHa``."""
     session = session.at_cluster(command.cluster)
@@ -112,6 +119,7 @@ async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
     return await _cluster_now(session, name)
 
 
+@executes
 async def set_drs(session: Session, command: commands.ClusterSetDrs) -> Cluster:
     """See ``ClusterSetDrs``."""
     session = session.at_cluster(command.cluster)
@@ -121,6 +129,7 @@ async def set_drs(session: Session, command: commands.ClusterSetDrs) -> Cluster:
     return await _cluster_now(session, name)
 
 
+@executes
 async def default_provider(session: Session, command: commands.ClusterDefaultProvider) -> Cluster:
     """See ``ClusterDefaultProvider``."""
     session = session.at_cluster(command.cluster)
@@ -154,12 +163,14 @@ def key_id(text: str) -> CryptoKeyId:
     return CryptoKeyId(KeyId(key), ProviderId(provider))
 
 
+@executes
 async def list_known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
     """See ``KeyIds``."""
     keys = await all_known_keys(session, session.vcenter)
     return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))
 
 
+@executes
 async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
     """See ``KeyGenerate``; KS-PRODUCT-001 with the provider's reason when it makes none."""
     lab = session.lab
@@ -171,6 +182,7 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
     return KnownKey(key=key_ref(made.key), known=True)
 
 
+@executes
 async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
     """See ``KeyAdd``."""
     key = key_id(command.key)
@@ -178,6 +190,7 @@ async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
     return KnownKey(key=key_ref(key), known=True)
 
 
+@executes
 async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
     """See ``KeyRemove``."""
     key = key_id(command.key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.schema import commands
 from lab.schema.answers import KeyServer
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.look import key_server
 from lab.serve.session import Session
 from protocol.crypto.transfer import seal_secret
@@ -14,6 +15,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, RootKind
 
 
+@executes
 async def rotate(session: Session, command: commands.KmsRotateKek) -> KeyServer:
     """See ``KmsRotateKek``."""
     server = _server(session, command.kms)
@@ -22,6 +24,7 @@ async def rotate(session: Session, command: commands.KmsRotateKek) -> KeyServer:
     return await key_server(session, server)
 
 
+@executes
 async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
     """See ``KmsSetRoot``."""
     server, box = _server(session, command.kms), b""

@@ -19,6 +19,7 @@ from lab.schema.answers import (
     VirtualTpm,
     VmDescription,
 )
+from lab.serve.executing import executes
 from lab.serve.facts import VmFacts
 from lab.serve.look import list_connected_hosts, tpm_of, vcenter_up
 from lab.serve.machines import cure_of, fetch_node
@@ -71,6 +72,7 @@ LAST_EVENTS = 10
 # ---- the three descriptions --------------------------------------------------------------
 
 
+@executes
 async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     """See ``DescribeVm``."""
     name = session.vm(command.vm)
@@ -126,6 +128,7 @@ def _other_key(listed: VmInfo | None, mine: VmSummary | None) -> str:
     return "" if listed.key == mine.keys[0] else str(listed.key)
 
 
+@executes
 async def host(session: Session, command: commands.DescribeHost) -> HostDescription:
     """See ``DescribeHost``."""
     name = session.host(command.host)
@@ -152,6 +155,7 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
     )
 
 
+@executes
 async def provider(session: Session, command: commands.DescribeProvider) -> ProviderDescription:
     """See ``DescribeProvider``."""
     listed = await provider_in_vcenter(session, command.provider)

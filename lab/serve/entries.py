@@ -12,6 +12,7 @@ from lab.schema import commands
 from lab.schema.answers import Provider
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import provider_view
 from protocol.crypto.transfer import seal_secret
@@ -62,6 +63,7 @@ async def fetch_provider(session: Session, provider: str) -> ProviderInfo:
     raise KeysteadError("KS-USE-002", f"there is no provider {provider}; there are: {there}")
 
 
+@executes
 async def provider_set(session: Session, command: commands.ProviderSet) -> Provider:
     """See ``ProviderSet``."""
     known = await fetch_provider(session, command.provider)

@@ -15,14 +15,17 @@ from lab.runs.store import RunFolder
 from lab.schema import commands
 from lab.schema.answers import RunStopped
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 
 
+@executes
 async def directory(session: Session, command: commands.GetDirectory) -> Directory:
     """See ``GetDirectory``."""
     return session.lab.directory()
 
 
+@executes
 async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     """See ``ChaosPlay``."""
     if session.playing:
@@ -45,6 +48,7 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
         session.playing.pop(command.run, None)
 
 
+@executes
 async def stop(session: Session, command: commands.ChaosStop) -> RunStopped:
     """See ``ChaosStop``."""
     run = command.run or next(iter(session.playing), "")

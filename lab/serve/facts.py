@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chaos.providers import kind_of
 from protocol.releases import Feature
 from protocol.terms import ManagementType
 
@@ -41,12 +42,12 @@ class KeyFacts:
     @property
     def native(self) -> bool:
         """Hosts derive it."""
-        return self.kind is ManagementType.NATIVE_PROVIDER
+        return kind_of(self.kind).derived
 
     @property
     def trusted(self) -> bool:
         """Hosts ask a Trust Authority for it."""
-        return self.kind is ManagementType.TRUST_AUTHORITY
+        return kind_of(self.kind).attested
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from chaos.faults import make_fault
 from lab.schema import commands
 from lab.schema.answers import ActiveFault, Fault, FaultLeft, FaultList, HealReport
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 
 # ---- beginning ---------------------------------------------------------------------------
@@ -59,6 +60,7 @@ def _active(fault: keeper.ActiveFault) -> ActiveFault:
     )
 
 
+@executes
 async def inject(session: Session, command: commands.FaultInject) -> Fault:
     """See ``FaultInject``."""
     return await begin(
@@ -75,24 +77,28 @@ def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
     return {"between": [a, b], "dir": "to" if one_way else "both"}
 
 
+@executes
 async def cut(session: Session, command: commands.LinkCut) -> Fault:
     """See ``LinkCut``."""
     values = _ends(command.a, command.b, command.one_way)
     return await begin(session, "link.cut", values, lease_s=command.lease_s)
 
 
+@executes
 async def reset(session: Session, command: commands.LinkReset) -> Fault:
     """See ``LinkReset``."""
     values = _ends(command.a, command.b, command.one_way)
     return await begin(session, "link.reset", values, lease_s=command.lease_s)
 
 
+@executes
 async def stall(session: Session, command: commands.LinkStall) -> Fault:
     """See ``LinkStall``."""
     values = _ends(command.a, command.b, command.one_way)
     return await begin(session, "link.stall", values, lease_s=command.lease_s)
 
 
+@executes
 async def delay(session: Session, command: commands.LinkDelay) -> Fault:
     """See ``LinkDelay``."""
     values = _ends(command.a, command.b, command.one_way)
@@ -105,23 +111,27 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.6f}ms"
 
 
+@executes
 async def loss(session: Session, command: commands.LinkLoss) -> Fault:
     """See ``LinkLoss``."""
     values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
     return await begin(session, "link.loss", values, lease_s=command.lease_s)
 
 
+@executes
 async def dup(session: Session, command: commands.LinkDup) -> Fault:
     """See ``LinkDup``."""
     values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
     return await begin(session, "link.dup", values, lease_s=command.lease_s)
 
 
+@executes
 async def tpm_clear(session: Session, command: commands.TpmClear) -> Fault:
     """See ``TpmClear``."""
     return await begin(session, "tpm.clear", {"on": session.host(command.host)})
 
 
+@executes
 async def tpm_swap(session: Session, command: commands.TpmSwap) -> Fault:
     """See ``TpmSwap``."""
     return await begin(session, "tpm.swap", {"on": session.host(command.host)})
@@ -130,11 +140,13 @@ async def tpm_swap(session: Session, command: commands.TpmSwap) -> Fault:
 # ---- looking and healing -----------------------------------------------------------------
 
 
+@executes
 async def faults(session: Session, command: commands.GetFaults) -> FaultList:
     """See ``GetFaults``."""
     return FaultList(items=tuple(_active(f) for f in session.keeper.active()))
 
 
+@executes
 async def heal(session: Session, command: commands.Heal) -> HealReport:
     """See ``Heal``."""
     if command.all:
@@ -143,6 +155,7 @@ async def heal(session: Session, command: commands.Heal) -> HealReport:
     return await _heal(session, command.ids, command.with_cure)
 
 
+@executes
 async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
     """See ``LinkHeal``."""
     ends = {session.node(command.a), session.node(command.b)}

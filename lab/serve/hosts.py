@@ -20,6 +20,7 @@ from lab.schema.answers import (
     Pcrs,
     Tpm,
 )
+from lab.serve.executing import executes
 from lab.serve.look import tpm_of, vcenter_up
 from lab.serve.machines import fetch_node
 from lab.serve.session import Session
@@ -38,11 +39,13 @@ ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 # ---- power -------------------------------------------------------------------------------
 
 
+@executes
 async def power_on(session: Session, command: commands.HostPowerOn) -> HostPowerList:
     """See ``HostPowerOn``."""
     return await _power_on_in_waves(session, command.hosts, command.options)
 
 
+@executes
 async def reboot(session: Session, command: commands.HostReboot) -> HostPowerList:
     """See ``HostReboot``."""
 
@@ -57,12 +60,14 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
     return done
 
 
+@executes
 async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
     """See ``HostPowerOff``."""
     nodes = session.nodes(command.hosts)
     return await one_by_one(session, nodes, "shut down", _by(session, "stop"))
 
 
+@executes
 async def reinstall(session: Session, command: commands.HostReinstall) -> HostPowerList:
     """See ``HostReinstall``."""
     hosts = tuple(session.host(node) for node in session.nodes(command.hosts))
@@ -76,11 +81,13 @@ async def reinstall(session: Session, command: commands.HostReinstall) -> HostPo
     return done
 
 
+@executes
 async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
     """See ``HostCrash``."""
     return await _at_once(session, session.nodes(command.hosts), "crash", _by(session, "crash"))
 
 
+@executes
 async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostPowerList:
     """See ``HostPowerLoss``."""
     nodes, cut = session.nodes(command.hosts), _by(session, "power_loss")
@@ -206,6 +213,7 @@ async def _wait_for_inventory_of(
 # ---- processes ---------------------------------------------------------------------------
 
 
+@executes
 async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
     """See ``HostPause``."""
     nodes = session.nodes(command.hosts)
@@ -214,6 +222,7 @@ async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
     return await _list_paused(session, nodes)
 
 
+@executes
 async def resume(session: Session, command: commands.HostResume) -> HostPauseList:
     """See ``HostResume``."""
     nodes = session.nodes(command.hosts)
@@ -227,6 +236,7 @@ async def _list_paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPau
     return HostPauseList(items=tuple(items))
 
 
+@executes
 async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
     """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
     lab, name = session.lab, session.host(command.host)
@@ -243,6 +253,7 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
 # ---- console and TPM ---------------------------------------------------------------------
 
 
+@executes
 async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
     """See ``Esx``."""
     host = session.host(command.host)
@@ -250,17 +261,20 @@ async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
     return EsxcliResult(exit_code=result.exit_code, output=result.output)
 
 
+@executes
 async def tpm_inspect(session: Session, command: commands.TpmInspect) -> Tpm:
     """See ``TpmInspect``."""
     return await tpm_of(session, session.host(command.host))
 
 
+@executes
 async def tpm_pcrs(session: Session, command: commands.TpmPcrs) -> Pcrs:
     """See ``TpmPcrs``."""
     tpm = await tpm_of(session, session.host(command.host))
     return Pcrs(host=tpm.host, pcrs=tpm.pcrs)
 
 
+@executes
 async def tpm_lockout(session: Session, command: commands.TpmLockout) -> Tpm:
     """See ``TpmLockout``."""
     host = session.host(command.host)

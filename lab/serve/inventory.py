@@ -20,6 +20,7 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
+from lab.serve.executing import executes
 from lab.serve.machines import fetch_node, node_view
 from lab.serve.session import Session
 from lab.serve.views import host_view, vm_at, vm_view
@@ -46,6 +47,7 @@ TASK_S = 60.0  # lab seconds for a task of vCenter
 # ---- VMs ---------------------------------------------------------------------------------
 
 
+@executes
 async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
     """See ``VmRegister``."""
     lab = session.lab
@@ -62,6 +64,7 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
     return vm_view(registered.vm)
 
 
+@executes
 async def unregister_vms(session: Session, command: commands.VmUnregister) -> VmRemovalList:
     """See ``VmUnregister``."""
     if command.on_host:
@@ -85,6 +88,7 @@ async def _unregister_at(
     return VmRemovalList(items=tuple(items))
 
 
+@executes
 async def destroy_vms(session: Session, command: commands.VmDestroy) -> VmRemovalList:
     """See ``VmDestroy``."""
     return await _remove_vms(session, command.vms, lambda vm: DestroyVm(vm=vm), with_files=True)
@@ -115,6 +119,7 @@ async def _remove_vms(
 # ---- hosts -------------------------------------------------------------------------------
 
 
+@executes
 async def add_host(session: Session, command: commands.HostAdd) -> Host:
     """See ``HostAdd``."""
     lab = session.lab
@@ -152,6 +157,7 @@ def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
     return msgspec.structs.replace(like, node=NodeName(name), config=config)
 
 
+@executes
 async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRemovalList:
     """See ``HostRemove``."""
     items: list[HostRemoval] = []
@@ -163,16 +169,19 @@ async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRe
     return HostRemovalList(items=tuple(items))
 
 
+@executes
 async def disconnect_hosts(session: Session, command: commands.HostDisconnect) -> HostList:
     """See ``HostDisconnect``."""
     return await _each(session, command.hosts, lambda host: DisconnectHost(host=host))
 
 
+@executes
 async def reconnect_hosts(session: Session, command: commands.HostReconnect) -> HostList:
     """See ``HostReconnect``."""
     return await _each(session, command.hosts, lambda host: ReconnectHost(host=host))
 
 
+@executes
 async def enter_maintenance(session: Session, command: commands.HostEnterMaintenance) -> HostList:
     """See ``HostEnterMaintenance``."""
     evacuate = command.evacuate
@@ -181,6 +190,7 @@ async def enter_maintenance(session: Session, command: commands.HostEnterMainten
     )
 
 
+@executes
 async def exit_maintenance(session: Session, command: commands.HostExitMaintenance) -> HostList:
     """See ``HostExitMaintenance``."""
     return await _each(session, command.hosts, lambda host: ExitMaintenanceMode(host=host))

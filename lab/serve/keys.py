@@ -12,6 +12,7 @@ from lab.schema.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
 from lab.schema.commands.keys import BUS, KMIP
 from lab.schema.errors import KeysteadError
 from lab.serve.entries import apply_entry, passwords
+from lab.serve.executing import executes
 from lab.serve.faults import begin
 from lab.serve.session import Session
 from lab.serve.views import provider_view
@@ -32,11 +33,13 @@ from services.keyservers.address import Kmip, parse
 # ---- keys --------------------------------------------------------------------------------
 
 
+@executes
 async def show(session: Session, command: commands.KmsKeyShow) -> Key:
     """See ``KmsKeyShow``."""
     return await _key(session, *await _find(session, command.key, command.kms))
 
 
+@executes
 async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     """See ``KmsKeyActivate``."""
     server, found = await _find(session, command.key, command.kms)
@@ -44,6 +47,7 @@ async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
     return await _key(session, *await _find(session, found.key_id, server))
 
 
+@executes
 async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
     """See ``KmsKeyGrant``."""
     having = await _having(session, command.key, command.kms)
@@ -53,6 +57,7 @@ async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
     return await _key(session, *having[0])
 
 
+@executes
 async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
     """See ``KmsKeyUngrant``."""
     having = await _having(session, command.key, command.kms)
@@ -65,12 +70,14 @@ async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
     return await _key(session, *having[0])
 
 
+@executes
 async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
     """See ``KmsKeyRevoke``."""
     state = "compromise" if command.compromised else "deactivate"
     return await _begin_key_state(session, command.key, state)
 
 
+@executes
 async def destroy(session: Session, command: commands.KmsKeyDestroy) -> Fault:
     """See ``KmsKeyDestroy``."""
     return await _begin_key_state(session, command.key, "destroy")
@@ -147,6 +154,7 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
 # ---- backups -----------------------------------------------------------------------------
 
 
+@executes
 async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
     """See ``KmsBackup``."""
     servers = _servers(session, command.kms)
@@ -156,6 +164,7 @@ async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
     return KeyBackup(backup=command.backup, kms=servers)
 
 
+@executes
 async def restore(session: Session, command: commands.KmsRestore) -> KeyBackup:
     """See ``KmsRestore``."""
     servers = _servers(session, command.kms)
@@ -180,6 +189,7 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 # ---- providers ---------------------------------------------------------------------------
 
 
+@executes
 async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
@@ -223,12 +233,14 @@ def _parse_server(session: Session, text: str) -> KmipServer:
     return KmipServer(name=text.removeprefix(KMIP).rstrip("/"), address=text)
 
 
+@executes
 async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:
     """See ``ProviderDefault``."""
     message = MarkDefault(provider=ProviderId(command.provider))
     return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
+@executes
 async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
     """See ``ProviderDelete``."""
     listed = await all_providers(session, session.vcenter)

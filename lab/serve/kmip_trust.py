@@ -17,6 +17,7 @@ from lab.schema.answers.kmip_trust import (
     SigningRequest,
 )
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
@@ -39,12 +40,14 @@ from protocol.terms import NodeName, ProviderId
 # ---- at a key server ---------------------------------------------------------------------
 
 
+@executes
 async def identities(session: Session, command: commands.KmsIdentities) -> KmsIdentityList:
     """See ``KmsIdentities``."""
     server = _server(session, command.kms)
     return _build_identity_list(server, await session.ask(server, m.QueryIdentities()))
 
 
+@executes
 async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
@@ -71,6 +74,7 @@ async def _if_new(session: Session, server: NodeName, certificate: bytes, scope:
     return "" if any(one.digest == digest for one in known) else scope
 
 
+@executes
 async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
     server = _server(session, command.kms)
@@ -78,6 +82,7 @@ async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityLi
     return _build_identity_list(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
 
 
+@executes
 async def scope(session: Session, command: commands.KmsScope) -> KmsIdentityList:
     """See ``KmsScope``."""
     server = _server(session, command.kms)
@@ -97,6 +102,7 @@ async def _find_client_digest(session: Session, server: NodeName, client: str) -
     return meant[0]
 
 
+@executes
 async def renew_server(session: Session, command: commands.KmsRenewCertificate) -> KmsIdentityList:
     """See ``KmsRenewCertificate``."""
     server = _server(session, command.kms)
@@ -133,11 +139,13 @@ def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdenti
 # ---- at vCenter --------------------------------------------------------------------------
 
 
+@executes
 async def list_trust(session: Session, command: commands.ProviderTrust) -> ProviderTrustList:
     """See ``ProviderTrust``."""
     return await _trust(session, command.provider)
 
 
+@executes
 async def trust_servers(
     session: Session, command: commands.ProviderTrustServers
 ) -> ProviderTrustList:
@@ -169,6 +177,7 @@ async def _fetch_certificates(session: Session, provider: ProviderId) -> list[by
     return found
 
 
+@executes
 async def renew_client(
     session: Session, command: commands.ProviderRenewCertificate
 ) -> ProviderTrustList:
@@ -178,6 +187,7 @@ async def renew_client(
     return await _trust(session, command.provider)
 
 
+@executes
 async def signing_request(
     session: Session, command: commands.ProviderSigningRequest
 ) -> SigningRequest:
@@ -190,6 +200,7 @@ async def signing_request(
     return SigningRequest(provider=provider, request=pem(found))
 
 
+@executes
 async def upload_certificate(
     session: Session, command: commands.ProviderUploadCertificate
 ) -> ProviderTrustList:

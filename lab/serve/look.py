@@ -44,6 +44,7 @@ from lab.schema.answers import (
     VmList,
 )
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.machines import all_seen, fetch_node, missing_of
 from lab.serve.replication import peers_text
 from lab.serve.session import Session
@@ -80,6 +81,7 @@ async def vcenter_up(session: Session, vcenter: NodeName | None = None) -> bool:
     return (await fetch_node(session, vcenter or session.vcenter)).state is MachineState.RUNNING
 
 
+@executes
 async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
     machines = {node.node: node for node in await all_seen(session)}
@@ -91,6 +93,7 @@ async def hosts(session: Session, command: commands.GetHosts) -> HostList:
     return HostList(items=tuple(sorted(found, key=lambda host: host.host)))
 
 
+@executes
 async def vms(session: Session, command: commands.GetVms) -> VmList:
     """See ``GetVms``."""
     found = []
@@ -114,6 +117,7 @@ async def list_connected_hosts(session: Session, vcenter: NodeName) -> frozenset
     return frozenset(h.host for h in listed if h.connection is connected and h.host in up)
 
 
+@executes
 async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
     found = [
@@ -124,6 +128,7 @@ async def providers(session: Session, command: commands.GetProviders) -> Provide
     return ProviderList(items=tuple(sorted(found, key=lambda provider: provider.provider)))
 
 
+@executes
 async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     """See ``GetKeys``."""
     listed = [
@@ -146,6 +151,7 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     )
 
 
+@executes
 async def key_servers(session: Session, command: commands.GetKms) -> KeyServerList:
     """See ``GetKms``."""
     servers = [await key_server(session, node) for node in session.key_servers()]
@@ -174,6 +180,7 @@ async def key_server(session: Session, node: NodeName) -> KeyServer:
     )
 
 
+@executes
 async def audit(session: Session, command: commands.GetAudit) -> AuditList:
     """See ``GetAudit``."""
     servers = session.key_servers()
@@ -193,6 +200,7 @@ async def audit(session: Session, command: commands.GetAudit) -> AuditList:
         found += page
 
 
+@executes
 async def tpms(session: Session, command: commands.GetTpm) -> TpmList:
     """See ``GetTpm``."""
     return TpmList(items=tuple([await tpm_of(session, host) for host in session.lab.hosts()]))
@@ -230,6 +238,7 @@ async def tpm_of(session: Session, host: NodeName) -> Tpm:
     )
 
 
+@executes
 async def links(session: Session, command: commands.GetLinks) -> LinkList:
     """See ``GetLinks``."""
     lab = session.lab
@@ -254,17 +263,20 @@ def _state(rules: tuple[LinkRule, ...]) -> LinkState:
     return LinkState.FAULTY if rules else LinkState.UP
 
 
+@executes
 async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
     """See ``GetNodes``."""
     return NodeList(items=await all_seen(session))
 
 
+@executes
 async def events(session: Session, command: commands.GetEvents) -> EventList:
     """See ``GetEvents``."""
     found = await all_events(session, session.vcenter, after=command.after, limit=command.limit)
     return EventList(items=tuple(event_view(event) for event in found))
 
 
+@executes
 async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
     """See ``GetTasks``."""
     found = await all_tasks(session, session.vcenter)
@@ -272,11 +284,13 @@ async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
     return TaskList(items=tuple(task_view(task) for task in wanted))
 
 
+@executes
 async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:
     """See ``GetHostView``."""
     return own_view((await session.ask(session.host(command.host), QueryHost())).summary)
 
 
+@executes
 async def status(session: Session, command: commands.GetStatus) -> LabStatus:
     """See ``GetStatus``."""
     lab = session.lab

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.schema import commands
 from lab.schema.answers import Migration, Vm
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import vm_view
 from lab.serve.whereabouts import at_vm
@@ -18,6 +19,7 @@ from protocol.messages.vcenter import (
 TASK_S = 120.0  # lab seconds for a task that has two hosts in it
 
 
+@executes
 async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
     """See ``VmMigrate``."""
     vm, host = session.vm(command.vm), session.host(command.host)
@@ -34,6 +36,7 @@ async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
     )
 
 
+@executes
 async def set_stream(session: Session, command: commands.VmSetMigrateEncryption) -> Vm:
     """See ``VmSetMigrateEncryption``."""
     vm = session.vm(command.vm)

@@ -9,6 +9,7 @@ from chaos.native_backups import import_backup, take_backup, updating
 from lab.schema import commands
 from lab.schema.answers import Provider, ProviderBackup
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import provider_view
 from protocol.crypto.provider_backup import read_backup
@@ -26,6 +27,7 @@ def _suggest_fix(fix: str) -> Iterator[None]:
         raise KeysteadError("KS-USE-003", str(error), fix) from None
 
 
+@executes
 async def create(session: Session, command: commands.ProviderCreate) -> Provider:
     """See ``ProviderCreate``."""
     message = CreateNativeProvider(
@@ -38,6 +40,7 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
+@executes
 async def update(session: Session, command: commands.ProviderUpdate) -> Provider:
     """See ``ProviderUpdate``."""
     message = updating(command.provider, command.key_id, session.lab.operation_id())
@@ -45,6 +48,7 @@ async def update(session: Session, command: commands.ProviderUpdate) -> Provider
         return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
+@executes
 async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
     """See ``ProviderExport``. Whoever gives the command has made the file, with room for the
     backup, before: a download counts as a backup."""
@@ -62,6 +66,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
     )
 
 
+@executes
 async def import_(session: Session, command: commands.ProviderImport) -> ProviderBackup:
     """See ``ProviderImport``."""
     password = _password(session, command.password_file)

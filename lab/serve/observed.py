@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chaos.observe.listing import all_hosts, all_providers
+from chaos.providers import KIND_BY_WORD, STANDARD, kind_of
 from lab.schema.answers import KeyOnHost, MachineState
 from lab.serve.facts import HostFacts, KeyFacts
 from lab.serve.look import vcenter_up
@@ -30,12 +31,6 @@ from protocol.terms import (
     ProviderId,
 )
 from protocol.trust import TrustAttestationStatus
-
-KINDS = {
-    "native": ManagementType.NATIVE_PROVIDER,
-    "trusted": ManagementType.TRUST_AUTHORITY,
-}
-"""What a lab file calls a provider that is no standard one."""
 
 
 async def keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tuple[KeyOnHost, ...]:
@@ -130,8 +125,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
 
 
 def _only_native(own: HostSummary) -> bool:
-    kinds = {ref.management_type for ref in own.providers}
-    return kinds == {ManagementType.NATIVE_PROVIDER}
+    return bool(own.providers) and all(kind_of(p.management_type).derived for p in own.providers)
 
 
 async def _fetch_unmounted_groups(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
@@ -231,4 +225,4 @@ def _kind(session: Session, provider: ProviderId, own: HostSummary | None) -> Ma
         if ref.provider_id == provider:
             return ref.management_type
     planned = (p.type for p in session.lab.topology.providers if p.provider == provider)
-    return KINDS.get(next(planned, ""), ManagementType.VCENTER)
+    return KIND_BY_WORD.get(next(planned, ""), STANDARD).management_type

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from chaos.providers import kind_of
 from lab.schema.answers import Reason
 from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
 from lab.serve.missing_keys import cure_for_unattested, not_granted, of_key, of_keys
 from protocol.messages.vcenter import ProviderInfo
-from protocol.terms import ManagementType, ProviderHealth
+from protocol.terms import ProviderHealth
 
 
 def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
@@ -247,7 +248,7 @@ def of_provider(provider: ProviderInfo) -> list[Reason]:
     """What its health says, of a provider that has one on hosts or services."""
     if provider.health not in (ProviderHealth.WARNING, ProviderHealth.ERROR):
         return []
-    if provider.management_type is ManagementType.TRUST_AUTHORITY:
+    if kind_of(provider.management_type).attested:
         text = "Not every Key Provider Service gives it"
         what = f": {', '.join(provider.details)}" if provider.details else ""
         cure = "keystead get trust-authority; keystead get trusted-hosts"

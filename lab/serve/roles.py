@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.schema import commands
 from lab.schema.answers import Role, RoleList, User, UserList
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from protocol.authorization import Privilege
 from protocol.messages.vcenter import (
@@ -45,16 +46,19 @@ def _users(state: AuthorizationState) -> UserList:
     )
 
 
+@executes
 async def roles(session: Session, command: commands.GetRoles) -> RoleList:
     """See ``GetRoles``."""
     return _roles(await _state(session))
 
 
+@executes
 async def users(session: Session, command: commands.GetUsers) -> UserList:
     """See ``GetUsers``."""
     return _users(await _state(session))
 
 
+@executes
 async def create(session: Session, command: commands.RoleCreate) -> RoleList:
     """See ``RoleCreate``."""
     privileges = await _privileges(session, command, command.like)
@@ -63,6 +67,7 @@ async def create(session: Session, command: commands.RoleCreate) -> RoleList:
     return _roles(await _state(session))
 
 
+@executes
 async def update(session: Session, command: commands.RoleUpdate) -> RoleList:
     """See ``RoleUpdate``."""
     privileges = await _privileges(session, command, command.like or command.role)
@@ -82,12 +87,14 @@ async def _privileges(
     return tuple(one for one in Privilege if one in wanted)
 
 
+@executes
 async def delete(session: Session, command: commands.RoleDelete) -> RoleList:
     """See ``RoleDelete``."""
     await session.ask(session.vcenter, RemoveAuthorizationRole(role=command.role))
     return _roles(await _state(session))
 
 
+@executes
 async def set_user(session: Session, command: commands.UserSet) -> UserList:
     """See ``UserSet``."""
     message = SetEntityPermissions(principal=command.user, role=command.role)
@@ -95,6 +102,7 @@ async def set_user(session: Session, command: commands.UserSet) -> UserList:
     return _users(await _state(session))
 
 
+@executes
 async def delete_user(session: Session, command: commands.UserDelete) -> UserList:
     """See ``UserDelete``."""
     await session.ask(session.vcenter, RemoveEntityPermission(principal=command.user))

@@ -10,6 +10,7 @@ import msgspec
 
 from lab.schema import commands
 from lab.schema.answers import LabMachine, MachineList, MachineStanding
+from lab.serve.executing import executes
 from lab.serve.facts import LostMachine
 from lab.serve.session import Session
 from protocol.terms import NodeName
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lab.machines.machine import Machine
 
 
+@executes
 async def machines(session: Session, command: commands.GetMachines) -> MachineList:
     """See ``GetMachines``."""
     roster, nodes = session.roster, session.lab.directory().nodes

@@ -21,6 +21,7 @@ from lab.schema.answers import (
     TrustFile,
 )
 from lab.schema.errors import KeysteadError
+from lab.serve.executing import executes
 from lab.serve.keys import show
 from lab.serve.session import Session
 from lab.serve.views import provider_view
@@ -114,6 +115,7 @@ def _attestation(host: m.TrustedHost) -> str:
 # ---- the steps ---------------------------------------------------------------------------
 
 
+@executes
 async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminList:
     """See ``TrustAdmin``."""
     plan = _plan(session)
@@ -126,11 +128,13 @@ async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminLis
     return TrustAdminList(items=tuple(items))
 
 
+@executes
 async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthority:
     """See ``TrustEnable``."""
     return await _ask_authority(session, enabling(_plan(session)))
 
 
+@executes
 async def export(session: Session, command: commands.TrustExport) -> TrustFile:
     """See ``TrustExport``."""
     found, of = await _export_item(session, command)
@@ -176,6 +180,7 @@ async def _endorsement(
     return TrustItemFile(endorsement_key=key), host
 
 
+@executes
 async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
     """See ``TrustImport``."""
     found = _read(command.file, session.files.content(command.file).reveal())
@@ -201,6 +206,7 @@ def _read(path: str, raw: bytes) -> TrustItemFile:
     return found
 
 
+@executes
 async def settings(session: Session, command: commands.TrustSettings) -> TrustAuthority:
     """See ``TrustSettings``."""
     wanted = TpmSettings(
@@ -210,6 +216,7 @@ async def settings(session: Session, command: commands.TrustSettings) -> TrustAu
     return await _ask_authority(session, m.SetTpmSettings(settings=wanted))
 
 
+@executes
 async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
     """See ``TrustKeyProvider``."""
     servers = tuple(session.node(server) for server in command.servers)
@@ -225,18 +232,21 @@ async def key_provider(session: Session, command: commands.TrustKeyProvider) -> 
     return made
 
 
+@executes
 async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:
     """See ``TrustServers``."""
     provider = ProviderId(command.provider)
     return await _ask_authority(session, m.TrustKeyServers(provider=provider))
 
 
+@executes
 async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHostList:
     """See ``TrustCluster``."""
     message = m.SetTrustedState(cluster=ClusterName(command.cluster), trusted=not command.off)
     return await _ask_workload(session, message)
 
 
+@executes
 async def register(session: Session, command: commands.TrustRegister) -> Provider:
     """See ``TrustRegister``."""
     await _check_made(session, command.provider)
@@ -267,6 +277,7 @@ async def _check_made(session: Session, provider: str) -> None:
         raise KeysteadError("KS-USE-002", text)
 
 
+@executes
 async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:
     """See ``TrustSetup``."""
     topology = session.lab.topology
@@ -277,18 +288,21 @@ async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostLi
 # ---- afterwards --------------------------------------------------------------------------
 
 
+@executes
 async def remove(session: Session, command: commands.TrustRemove) -> TrustAuthority:
     """See ``TrustRemove``."""
     message = m.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
     return await _ask_authority(session, message)
 
 
+@executes
 async def remediate(session: Session, command: commands.TrustRemediate) -> TrustedHostList:
     """See ``TrustRemediate``."""
     message = m.RemediateTrustedCluster(cluster=ClusterName(command.cluster), delete=command.delete)
     return await _ask_workload(session, message)
 
 
+@executes
 async def renew(session: Session, command: commands.TrustRenewCertificate) -> TrustedHostList:
     """See ``TrustRenewCertificate``."""
     message = m.RenewStsCertificate()
@@ -296,17 +310,20 @@ async def renew(session: Session, command: commands.TrustRenewCertificate) -> Tr
     return await _ask_workload(session, m.QueryTrustedClusters())
 
 
+@executes
 async def renew_services(session: Session, command: commands.TrustRenewServices) -> TrustAuthority:
     """See ``TrustRenewServices``."""
     await installs.renew_services(session.lab, session.nodes(command.services))
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
+@executes
 async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:
     """See ``GetTrustAuthority``."""
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
+@executes
 async def list_trusted_hosts(
     session: Session, command: commands.GetTrustedHosts
 ) -> TrustedHostList:
@@ -314,6 +331,7 @@ async def list_trusted_hosts(
     return await _ask_workload(session, m.QueryTrustedClusters())
 
 
+@executes
 async def key_create(session: Session, command: commands.KmsKeyCreate) -> Key:
     """See ``KmsKeyCreate``."""
     server = session.node(command.kms)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lab.schema import commands
 from lab.schema.answers import HostPowerList
 from lab.schema.answers.base import MachineState
+from lab.serve.executing import executes
 from lab.serve.hosts import one_by_one, wait_for_inventory
 from lab.serve.session import Session
 from lab.serve.whereabouts import list_all_vms
@@ -20,6 +21,7 @@ from protocol.releases import Release, format_release, release_of
 from protocol.terms import NodeName, Role
 
 
+@executes
 async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerList:
     """See ``HostUpgrade``; every host is looked at before the first one is changed."""
     release = release_of(command.release)
@@ -40,6 +42,7 @@ async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerL
     return await _each(session, nodes, f"install {release} on", install)
 
 
+@executes
 async def rollback(session: Session, command: commands.HostRollback) -> HostPowerList:
     """See ``HostRollback``; every host is looked at before the first one is changed."""
     nodes = session.nodes(command.hosts)

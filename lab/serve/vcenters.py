@@ -6,12 +6,14 @@ from chaos.backups import back_up
 from chaos.installs import install_anew, restore_vcenter
 from lab.schema import commands
 from lab.schema.answers import HostPowerList, VcenterCopy
+from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
 from lab.serve.session import Session
 from lab.serve.views import power_view
 from protocol.terms import ProviderId
 
 
+@executes
 async def backup(session: Session, command: commands.VcenterBackup) -> VcenterCopy:
     """See ``VcenterBackup``."""
     await session.lab.check_room(session.vcenter, to_copy=True)
@@ -19,6 +21,7 @@ async def backup(session: Session, command: commands.VcenterBackup) -> VcenterCo
     return await _copy(session, command.backup)
 
 
+@executes
 async def restore(session: Session, command: commands.VcenterRestore) -> VcenterCopy:
     """See ``VcenterRestore``."""
     gone = await restore_vcenter(session.lab, session.vcenter, command.backup)
@@ -30,6 +33,7 @@ async def _copy(session: Session, backup: str, gone: tuple[ProviderId, ...] = ()
     return VcenterCopy(vcenter=session.vcenter, backup=backup, machine=machine, gone=gone)
 
 
+@executes
 async def rebuild(session: Session, command: commands.VcenterRebuild) -> HostPowerList:
     """See ``VcenterRebuild``."""
     return HostPowerList(items=(power_view(await install_anew(session.lab, session.vcenter)),))

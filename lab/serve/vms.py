@@ -8,6 +8,7 @@ from lab.schema import commands
 from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import disk_views, vm_view
 from lab.serve.whereabouts import at_vm, list_all_vms
@@ -34,11 +35,13 @@ TASK_S = 60.0  # lab seconds for a VM task
 # ---- power -------------------------------------------------------------------------------
 
 
+@executes
 async def power_on(session: Session, command: commands.VmOn) -> VmPowerList:
     """See ``VmOn``."""
     return await _power(session, command, PowerState.ON)
 
 
+@executes
 async def power_off(session: Session, command: commands.VmOff) -> VmPowerList:
     """See ``VmOff``."""
     return await _power(session, command, PowerState.OFF)
@@ -98,6 +101,7 @@ async def _set_power(
 # ---- tasks -------------------------------------------------------------------------------
 
 
+@executes
 async def create(session: Session, command: commands.VmCreate) -> Vm:
     """See ``VmCreate``."""
     lab = session.lab
@@ -121,6 +125,7 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
     return vm_view(made.vm)
 
 
+@executes
 async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     """See ``VmEncrypt``."""
     lab = session.lab
@@ -138,6 +143,7 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
     return vm_view(done.vm)
 
 
+@executes
 async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
     """See ``VmRecrypt``."""
     lab, vm = session.lab, session.vm(command.vm)
@@ -155,6 +161,7 @@ async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
     return vm_view(done.vm)
 
 
+@executes
 async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
     """See ``VmDecrypt``."""
     vm = session.vm(command.vm)
@@ -163,6 +170,7 @@ async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
     return vm_view(done.vm)
 
 
+@executes
 async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
     """See ``VmAddDisk``."""
     lab, vm = session.lab, session.vm(command.vm)
@@ -177,6 +185,7 @@ async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
     return VmDisks(vm=vm, items=disk_views(done.disks), added=done.disk)
 
 
+@executes
 async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDisks:
     """See ``VmRemoveDisk``."""
     vm = session.vm(command.vm)
@@ -185,6 +194,7 @@ async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDis
     return VmDisks(vm=vm, items=disk_views(done.disks))
 
 
+@executes
 async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
     """See ``VmAddTpm``."""
     lab = session.lab
@@ -198,6 +208,7 @@ async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
     )
 
 
+@executes
 async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
     """See ``VmRemoveTpm``."""
     message = RemoveVtpm(vm=session.vm(command.vm))
@@ -206,6 +217,7 @@ async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
     )
 
 
+@executes
 async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
     vm = session.vm(command.vm)
@@ -216,11 +228,13 @@ async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
 # ---- the guest ---------------------------------------------------------------------------
 
 
+@executes
 async def guest_write(session: Session, command: commands.VmGuestWrite) -> GuestAnswer:
     """See ``VmGuestWrite``."""
     return await _guest(session, GuestWrite(vm=VmName(command.vm), marker=command.marker))
 
 
+@executes
 async def guest_challenge(session: Session, command: commands.VmGuestChallenge) -> GuestAnswer:
     """See ``VmGuestChallenge``."""
     vm = VmName(command.vm)

@@ -13,6 +13,7 @@ from lab.schema.answers.vsan import (
     VsanObjectLine,
     VsanTestLine,
 )
+from lab.serve.executing import executes
 from lab.serve.session import Session
 from lab.serve.views import key_ref
 from protocol.messages.base import Request
@@ -35,11 +36,13 @@ from protocol.terms import ClusterName, CryptoKeyId, ProviderId
 CHANGE_S = 3600.0  # lab seconds: every disk of every host is read and written
 
 
+@executes
 async def describe(session: Session, command: commands.VsanDescribe) -> Vsan:
     """See ``VsanDescribe``."""
     return await _ask(session, QueryVsanCluster(cluster=ClusterName(command.cluster)))
 
 
+@executes
 async def enable(session: Session, command: commands.VsanEnable) -> Vsan:
     """See ``VsanEnable``."""
     wish = DataEncryptionConfig(
@@ -50,6 +53,7 @@ async def enable(session: Session, command: commands.VsanEnable) -> Vsan:
     return await _reconfigure(session, command.cluster, wish)
 
 
+@executes
 async def disable(session: Session, command: commands.VsanDisable) -> Vsan:
     """See ``VsanDisable``."""
     wish = DataEncryptionConfig(encryption_enabled=False)
@@ -65,6 +69,7 @@ async def _reconfigure(session: Session, cluster: str, wish: DataEncryptionConfi
     return await _ask(session, message)
 
 
+@executes
 async def rekey(session: Session, command: commands.VsanRekey) -> Vsan:
     """See ``VsanRekey``."""
     message = RekeyEncryptedCluster(
@@ -76,6 +81,7 @@ async def rekey(session: Session, command: commands.VsanRekey) -> Vsan:
     return await _ask(session, message)
 
 
+@executes
 async def create_object(session: Session, command: commands.VsanObjectCreate) -> Vsan:
     """See ``VsanObjectCreate``."""
     message = CreateVsanObject(
@@ -87,12 +93,14 @@ async def create_object(session: Session, command: commands.VsanObjectCreate) ->
     return await _ask(session, message)
 
 
+@executes
 async def add_disk(session: Session, command: commands.VsanDiskAdd) -> Vsan:
     """See ``VsanDiskAdd``."""
     host = session.host(command.host)
     return await _ask(session, ChangeVsanDisk(host=host, group=command.group, disk=command.disk))
 
 
+@executes
 async def remove_disk(session: Session, command: commands.VsanDiskRemove) -> Vsan:
     """See ``VsanDiskRemove``."""
     host = session.host(command.host)
@@ -100,11 +108,13 @@ async def remove_disk(session: Session, command: commands.VsanDiskRemove) -> Vsa
     return await _ask(session, message)
 
 
+@executes
 async def mount(session: Session, command: commands.VsanMount) -> Vsan:
     """See ``VsanMount``."""
     return await _ask(session, MountVsanDisks(host=session.host(command.host)))
 
 
+@executes
 async def write_object(session: Session, command: commands.VsanObjectWrite) -> VsanObjectContent:
     """See ``VsanObjectWrite``."""
     host = session.host(command.host)
@@ -113,6 +123,7 @@ async def write_object(session: Session, command: commands.VsanObjectWrite) -> V
     return VsanObjectContent(host=host, object=command.object, digest=digest.hex())
 
 
+@executes
 async def read_object(session: Session, command: commands.VsanObjectRead) -> VsanObjectContent:
     """See ``VsanObjectRead``."""
     host = session.host(command.host)
@@ -121,6 +132,7 @@ async def read_object(session: Session, command: commands.VsanObjectRead) -> Vsa
     return VsanObjectContent(host=host, object=command.object, digest=digest.hex())
 
 
+@executes
 async def health(session: Session, command: commands.VsanHealth) -> VsanHealthReport:
     """See ``VsanHealth``."""
     cluster = ClusterName(command.cluster)

@@ -1,4 +1,8 @@
-"""Patches: code of a checkout that changes a process before any node is made (planted bugs)."""
+"""Code of a checkout that no wheel holds: planted bugs, the crash sweep, the benchmarks.
+
+What is installed is the product alone. These are for who works on keystead, and they are found
+beside the product's packages.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,22 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from lab.schema.errors import KeysteadError
 from protocol.printable import quote_if_needed
 
 BUGS: Final = "tests.mutations.bugs"
-_CHECKOUT: Final = str(Path(__file__).parents[2])
+CHECKOUT = Path(__file__).parents[2]
+
+
+def load_module(module: str, command: str) -> ModuleType:
+    """The module that executes ``command``; KS-USE-006 when this is no checkout."""
+    if not CHECKOUT.joinpath(*module.split(".")).with_suffix(".py").is_file():
+        raise KeysteadError("KS-USE-006", f"`{command}` needs a checkout; {CHECKOUT} is none")
+    _look_in_checkout()
+    return importlib.import_module(module)
 
 
 def apply_patch(patch: str) -> None:
@@ -37,11 +50,15 @@ def is_patch(patch: str) -> bool:
 def bug_patch(bug: str) -> str:
     """The patch that plants this bug; KS-CHAOS-018 when there is none of that name, or this is no
     checkout."""
-    if _CHECKOUT not in sys.path:
-        sys.path.insert(0, _CHECKOUT)
+    _look_in_checkout()
     if not bug.isidentifier() or not is_patch(f"{BUGS}:{bug}"):
         raise KeysteadError("KS-CHAOS-018", f"there is no bug {quote_if_needed(bug)} in {BUGS}")
     return f"{BUGS}:{bug}"
+
+
+def _look_in_checkout() -> None:
+    if str(CHECKOUT) not in sys.path:
+        sys.path.insert(0, str(CHECKOUT))
 
 
 def _load(patch: str) -> Callable[[], object]:

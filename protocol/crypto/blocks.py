@@ -1,6 +1,7 @@
-"""CBC and ECB of AES and 3DES for data of a client (NIST SP 800-38A), padded by PKCS5 or not.
+"""CBC and ECB of AES and 3DES for data of a client (NIST SP 800-38A), with or without PKCS5
+padding.
 
-Neither says whether data was altered: they are here because KMIP has them.
+Neither detects altered data. They exist because KMIP has them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from protocol.errors import CryptographicFailure
 from protocol.secret import KeyMaterial
 
 BLOCKS: Final = {"AES": 16, "3DES": 8}
-"""Bytes of a block, by algorithm."""
+"""Block sizes in bytes, by algorithm."""
 
 
 def encrypt(
     algorithm: str, key: KeyMaterial, data: KeyMaterial, iv: bytes | None, *, padded: bool
 ) -> bytes:
-    """Ciphertext; ``iv`` None is ECB. ``ValueError`` for an IV that is no block, and for data that
-    is no whole number of them unless it is ``padded``."""
+    """The ciphertext; with ``iv`` None in ECB. ``ValueError`` for an IV that is not one block, and
+    for data that is not whole blocks unless it is ``padded``."""
     clear, block = data.reveal(), BLOCKS[algorithm]
     if padded:
         padder = PKCS7(8 * block).padder()
@@ -37,7 +38,7 @@ def encrypt(
 def decrypt(
     algorithm: str, key: KeyMaterial, data: bytes, iv: bytes | None, *, padded: bool
 ) -> KeyMaterial:
-    """The clear data; ``CryptographicFailure`` when its padding is none, ``ValueError`` as in
+    """The clear data; ``CryptographicFailure`` for wrong padding, ``ValueError`` as in
     ``encrypt``."""
     block = BLOCKS[algorithm]
     _check(data, iv, block)
@@ -48,7 +49,7 @@ def decrypt(
         try:
             clear = unpadder.update(clear) + unpadder.finalize()
         except ValueError:
-            raise CryptographicFailure("what was decrypted has no padding of PKCS5") from None
+            raise CryptographicFailure("the decrypted data has no PKCS5 padding") from None
     return KeyMaterial(clear)
 
 
@@ -67,4 +68,4 @@ def _check(data: bytes, iv: bytes | None, block: int) -> None:
     if iv is not None and len(iv) != block:
         raise ValueError(f"an IV of {len(iv)} bytes; it has {block}")
     if len(data) % block:
-        raise ValueError(f"{len(data)} bytes are no whole number of blocks")
+        raise ValueError(f"{len(data)} bytes are not whole blocks")

@@ -1,6 +1,6 @@
-"""Certificates of TLS (X.509, RFC 5280) on keys of P-256: signed by themselves or by an authority.
+"""TLS certificates (X.509, RFC 5280) on P-256 keys: self-signed, or issued by an authority.
 
-The same arguments give the same key and the same certificate: who draws is the caller.
+The same arguments give the same key and the same certificate: the caller draws the random bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from protocol.printable import one_line
 from protocol.secret import KeyMaterial
 
 SEED_SIZE: Final = 48
-"""Bytes to draw for a key: enough more than the curve's 32 that each key is as likely."""
+"""Random bytes for one key: enough more than the curve's 32 that all keys are equally likely."""
 SERIAL_SIZE: Final = 16
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _ISSUES: Final = x509.KeyUsage(  # and shows itself: some that sign themselves serve as well
@@ -48,7 +48,7 @@ _NAME_LIMIT: Final = 64  # characters of a common name (RFC 5280, ub-common-name
 
 
 def new_key(seed: KeyMaterial) -> KeyMaterial:
-    """A private key of P-256, PKCS#8 DER, made of ``SEED_SIZE`` drawn bytes (FIPS 186-5, A.2.1)."""
+    """A P-256 private key, PKCS#8 DER, from ``SEED_SIZE`` random bytes (FIPS 186-5, A.2.1)."""
     if len(seed) != SEED_SIZE:
         raise ValueError(f"a key is made of {SEED_SIZE} bytes, not of {len(seed)}")
     number = int.from_bytes(seed.reveal(), "big") % (_ORDER - 1) + 1
@@ -57,15 +57,15 @@ def new_key(seed: KeyMaterial) -> KeyMaterial:
 
 
 def public_key(key: KeyMaterial) -> bytes:
-    """The public key (SubjectPublicKeyInfo DER) of a private one of any kind; ``InvalidArgument``
-    for none."""
+    """The public key (SubjectPublicKeyInfo DER) of a private key of any kind; ``InvalidArgument``
+    for other bytes."""
     public = _load_private_key(key).public_key()
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def signing_request(name: str, key: KeyMaterial) -> bytes:
-    """A request (PKCS#10, DER) that somebody certifies the public key of ``key`` under that common
-    name; ``InvalidArgument`` as ``issued``."""
+    """A certificate signing request (PKCS#10, DER) for ``key`` under that common name;
+    ``InvalidArgument`` as in ``issue_certificate``."""
     _check_name(name)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
@@ -76,7 +76,8 @@ def signing_request(name: str, key: KeyMaterial) -> bytes:
 def self_signed(
     name: str, key: KeyMaterial, serial: bytes, start: float, end: float, *, authority: bool = False
 ) -> bytes:
-    """A certificate (DER) that ``key`` signs for itself; the arguments are those of ``issued``."""
+    """A certificate (DER) that ``key`` signs for itself; the arguments are those of
+    ``issue_certificate``."""
     private = _private(key)
     return _sign_as(_builder(name, public_key(key), serial, start, end, authority), name, private)
 
@@ -93,19 +94,19 @@ def issue_certificate(
     authority: bool = False,
     hosts: Sequence[str] = (),
 ) -> bytes:
-    """A certificate (DER) for the public key ``public`` under the certificate ``issuer``.
+    """A certificate (DER) for the public key ``public``, issued by the certificate ``issuer``.
 
-    ``name`` becomes the common name, ``serial`` (``SERIAL_SIZE`` drawn bytes) the number. Good
-    from ``start`` to ``end`` (Unix seconds, rounded down). ``authority``: it may issue others.
-    ``hosts``: names and addresses at which a client that looks at them finds its owner.
-    ``InvalidArgument`` for a name of more than 64 characters or none, an end that is not after the
-    start, a host that is no name, an issuer that is no certificate, or a key that is none or not
-    the issuer's.
+    ``name`` becomes the common name, ``serial`` (``SERIAL_SIZE`` random bytes) the serial number.
+    It is valid from ``start`` to ``end`` (Unix seconds, rounded down). ``authority``: it may issue
+    others. ``hosts``: names and addresses at which clients that verify host names reach its owner.
+    ``InvalidArgument`` for a name that is empty or longer than 64 characters, an end not after the
+    start, an invalid host name, an ``issuer`` that is not a certificate, or an invalid key, or one
+    that is not the issuer's.
     """
     private = _private(issuer_key)
     above = load(issuer)
     if above.public_key() != private.public_key():
-        raise InvalidArgument("certificate: the issuer's key is another one")
+        raise InvalidArgument("certificate: this is not the issuer's key")
     builder = _builder(name, public, serial, start, end, authority).issuer_name(above.subject)
     of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key())
     builder = builder.add_extension(of_issuer, critical=False)
@@ -116,16 +117,16 @@ def issue_certificate(
 
 
 def load(certificate: bytes) -> x509.Certificate:
-    """A certificate from DER; ``InvalidArgument`` when it is none."""
+    """A certificate from DER; ``InvalidArgument`` for other bytes."""
     try:
         return x509.load_der_x509_certificate(certificate)
     except ValueError:
-        raise InvalidArgument("certificate: it is none") from None
+        raise InvalidArgument("certificate: not a certificate in DER") from None
 
 
 def common_name(certificate: bytes) -> str:
-    """The common name of its subject, the last one if there are several; empty without one. Who
-    asked for the certificate chose it: it is one line, with escapes for what is not printable."""
+    """The last common name of its subject; empty without one. The requester of the certificate
+    chose it: unprintable characters are escaped, and it is one line."""
     found = load(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return one_line(str(found[-1].value)) if found else ""
 
@@ -138,14 +139,14 @@ def key_digest(certificate: bytes) -> bytes:
 
 
 def validity(certificate: bytes) -> tuple[float, float]:
-    """From when to when it is good, in Unix seconds."""
+    """The start and end of its validity, in Unix seconds."""
     found = load(certificate)
     return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
 
 
 def lifetime(wanted_s: float | None, usual_s: float) -> float:
-    """For how long a new certificate is good: so many seconds as are wanted, at least one and at
-    most the usual ones, which it is without a wish. ``InvalidArgument`` for any other time."""
+    """The validity of a new certificate in seconds: ``wanted_s``, which must lie between 1 and
+    ``usual_s``, or ``usual_s`` when it is None. ``InvalidArgument`` for any other time."""
     if wanted_s is None:
         return usual_s
     if not 1 <= wanted_s <= usual_s:
@@ -157,13 +158,13 @@ def _load_private_key(key: KeyMaterial) -> PrivateKeyTypes:
     try:
         return load_der_private_key(key.reveal(), None)
     except (ValueError, TypeError):
-        raise InvalidArgument("private key: it is none") from None
+        raise InvalidArgument("private key: not a private key in DER") from None
 
 
 def _private(key: KeyMaterial) -> ec.EllipticCurvePrivateKey:
     private = _load_private_key(key)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise InvalidArgument("private key: it is not of an elliptic curve")
+        raise InvalidArgument("private key: not an elliptic-curve key")
     return private
 
 
@@ -181,9 +182,9 @@ def _builder(
     try:
         key = load_der_public_key(public)
     except ValueError:
-        raise InvalidArgument("public key: it is none") from None
+        raise InvalidArgument("public key: not a public key in DER") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise InvalidArgument("public key: it is not of an elliptic curve")
+        raise InvalidArgument("public key: not an elliptic-curve key")
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -208,7 +209,7 @@ def _place(host: str) -> x509.GeneralName:
     try:
         return x509.DNSName(host.encode("idna").decode())
     except (UnicodeError, ValueError):
-        raise InvalidArgument(f"certificate: {host[:_NAME_LIMIT]} is no name of a host") from None
+        raise InvalidArgument(f"certificate: {host[:_NAME_LIMIT]} is not a host name") from None
 
 
 def _sign_as(

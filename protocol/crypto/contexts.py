@@ -1,16 +1,16 @@
-"""Keys from one life of a node to another node: HPKE carries each once, for many boxes.
+"""Keys that one life of a node uses for boxes to another node; HPKE carries each key once.
 
 A *context* is an AES-256-GCM-SIV key (RFC 8452) that one life of a sender has drawn for its boxes
 to one receiver. Its *capsule* is that key under HPKE (RFC 9180 base mode; DHKEM(X25519,
 HKDF-SHA256), HKDF-SHA256, AES-256-GCM) to the receiver's key. The ``info`` of the capsule (RFC 9180
-section 5.1) names sender, the sender's boot, receiver, and the receiver's boot where the sender
-knows it: in a reply. Requests go to whichever life the receiver is in, 0 stands for that.
+section 5.1) names the sender, the sender's boot, the receiver, and in a reply the receiver's boot.
+A request goes to whichever life the receiver is in: its boot is 0.
 
-A box is ``capsule (80 bytes) || nonce (12) || ciphertext and tag (16 more than the clear)``, so
-each opens alone, in any order, whatever was lost before it. That a capsule was opened already
-saves time and decides nothing; a receiver that forgets opens it again. Nonces are the operating
-system's random bytes, no counter: nothing that a crash, a fork or a snapshot could set back.
-Decision 31 has the argument.
+A box is ``capsule (80 bytes) || nonce (12) || ciphertext and tag (16 more than the clear)``. Each
+box opens alone, in any order, even when earlier boxes were lost. A receiver remembers opened
+capsules only to save time; if it forgets one, it opens the capsule again. Nonces are random bytes
+of the operating system, not a counter that a crash, a fork or a snapshot could set back. Decision
+31 has the argument.
 """
 
 from __future__ import annotations
@@ -30,26 +30,25 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from protocol.terms import NodeName
 
 BOXES: Final = 2**16
-"""Most boxes of one context."""
+"""Boxes that one context seals, at most."""
 
 AGE_S: Final = 3600.0
-"""Lab seconds after which a context seals nothing more."""
+"""Lab seconds after which a context seals no more boxes."""
 
 PEERS: Final = 4096
-"""Peers of whom contexts are remembered, in each direction; the one met first is forgotten."""
+"""Peers whose contexts are remembered, in each direction; the oldest peer is forgotten first."""
 
 OF_ONE_SENDER: Final = 4
-"""Contexts of one sender that are remembered: of its requests and its replies, and the ones that
-it used before."""
+"""Contexts remembered of one sender: those of its requests and replies, and earlier ones."""
 
 ANY_LIFE: Final = 0
-"""In place of the receiver's boot: whichever life it is in. Boots count from 1."""
+"""Stands for the receiver's boot when the sender does not know it. Boots count from 1."""
 
 CAPSULE_SIZE: Final = 32 + 32 + 16
 NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
 OVERHEAD: Final = CAPSULE_SIZE + NONCE_SIZE + TAG_SIZE
-"""A box is that much longer than its clear form, the first of a context as well as the last."""
+"""Bytes by which a box is longer than its clear content, with every box of a context."""
 
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _encode = msgspec.msgpack.Encoder().encode
@@ -69,7 +68,7 @@ class _Context:
 
 
 class Sending:
-    """The contexts with which one life of ``me`` seals. ``monotonic`` tells lab seconds."""
+    """The contexts with which one life of ``me`` seals. ``monotonic`` returns lab seconds."""
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class Sending:
         self._contexts: OrderedDict[tuple[NodeName, bool], _Context] = OrderedDict()
 
     def box(self, to: NodeName, life: int, clear: bytes, bound_to: bytes) -> bytes:
-        """``clear`` for that life of ``to`` (or ``ANY_LIFE``), bound to ``bound_to``.
+        """``clear`` sealed for that life of ``to`` (or ``ANY_LIFE``), bound to ``bound_to``.
 
         ``KeyError`` when ``to`` has no known key.
         """
@@ -118,10 +117,11 @@ _Known = OrderedDict[tuple[bytes, int, int], AESGCMSIV]
 
 
 class Receiving:
-    """The contexts of others that one life of ``me`` has opened: a memory, bounded per sender.
+    """The contexts of other nodes that one life of ``me`` has opened: a cache with a bound per
+    sender.
 
-    A sender is who the broker says it is, so a peer that makes context after context pays for
-    each as it would for a box of its own, and pushes out nobody's but its own.
+    The broker authenticates senders. A peer that creates context after context pays for each as for
+    a box, and displaces only contexts of its own.
     """
 
     def __init__(self, me: NodeName, private: X25519PrivateKey) -> None:
@@ -129,10 +129,10 @@ class Receiving:
         self._senders: OrderedDict[NodeName, _Known] = OrderedDict()
 
     def clear(self, sender: NodeName, boot: int, life: int, box: bytes, bound_to: bytes) -> bytes:
-        """What that life of ``sender`` has put into ``box`` for this ``life`` (or ``ANY_LIFE``).
+        """The content of ``box`` from that life of ``sender``, for this ``life`` (or ``ANY_LIFE``).
 
-        ``InvalidTag`` for any other box, and for one that was altered or is bound to other than
-        ``bound_to``.
+        ``InvalidTag`` for any other box, and for one that was altered or is bound to something
+        other than ``bound_to``.
         """
         if len(box) < OVERHEAD:
             raise InvalidTag
@@ -149,7 +149,7 @@ class Receiving:
         return clear
 
     def _remember(self, sender: NodeName, place: tuple[bytes, int, int], cipher: AESGCMSIV) -> None:
-        """Only of a box that opened: what is made up is not kept."""
+        """Remember the context of a box that opened; forged ones are never kept."""
         known = self._senders.setdefault(sender, OrderedDict())
         known[place] = cipher
         if len(known) > OF_ONE_SENDER:

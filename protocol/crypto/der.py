@@ -1,10 +1,10 @@
-"""DER (X.690): a file that is not trusted as elements, the counts of iterations in it, and writing.
+"""DER (X.690): untrusted files parsed into elements, the hash rounds they ask for, and writing.
 
-A PKCS#12 file names how often its password is hashed, and a reader does that before it can know
-whether the password is right. In the parameters of PBKDF2 (RFC 8018), of PKCS#12's own scheme and
-in MacData (RFC 7292) the count is an INTEGER that follows the salt, an OCTET STRING, in a SEQUENCE.
-Readers take BER too, in which the same things can be written in ways that hide a count from who
-looks for it: here that is no file.
+A PKCS#12 file states how often its password is hashed, and a reader hashes that often before it can
+know whether the password is right. In the parameters of PBKDF2 (RFC 8018), of PKCS#12's own scheme
+and in MacData (RFC 7292) the count is an INTEGER that follows the salt, an OCTET STRING, in a
+SEQUENCE. Readers also take BER, in which a count can be hidden from this check; BER is refused
+here.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _OPAQUE: Final = 64  # bytes: no OCTET STRING that is longer, and begins as a SE
 
 
 class NotDer(ValueError):
-    """These bytes are no DER."""
+    """These bytes are not DER."""
 
 
 class Element(NamedTuple):
-    """One element: ``content`` as it stands there, and the ``parts`` that it is made of, if any.
+    """One element: its raw ``content``, and the ``parts`` in it, if any.
 
-    An OCTET STRING has parts when there is DER in it.
+    An OCTET STRING has parts when it holds DER.
     """
 
     tag: int
@@ -40,7 +40,7 @@ class Element(NamedTuple):
 
 
 def encode_element(tag: int, *parts: bytes) -> bytes:
-    """One element, whose content are ``parts`` one after another."""
+    """One element whose content is ``parts`` joined."""
     content = b"".join(parts)
     size = len(content)
     if size < 0x80:
@@ -50,12 +50,12 @@ def encode_element(tag: int, *parts: bytes) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """An INTEGER that is not negative."""
+    """A non-negative INTEGER."""
     return encode_element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def elements(data: bytes, *, depth: int = _DEPTH) -> tuple[Element, ...]:
-    """All of ``data``, element by element; ``NotDer`` where it is not, down to every part."""
+    """The elements of ``data``, parsed down to every part; ``NotDer`` when any part is not DER."""
     found, at = [], 0
     while at < len(data):
         tag, content, at = _element(data, at)
@@ -70,7 +70,7 @@ def elements(data: bytes, *, depth: int = _DEPTH) -> tuple[Element, ...]:
 
 
 def iterations(found: Sequence[Element]) -> Iterator[int]:
-    """Every count of iterations among these elements and their parts."""
+    """All iteration counts among these elements and their parts."""
     for element in found:
         yield from iterations(element.parts)
         if element.tag == SEQUENCE:
@@ -80,14 +80,14 @@ def iterations(found: Sequence[Element]) -> Iterator[int]:
 
 
 def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
-    """The tag and the content of the element there, and where the next one begins."""
+    """The tag and content of the element at ``at``, and the position of the next one."""
     if at + 2 > len(data) or data[at] & _LONG_TAG == _LONG_TAG:
         raise NotDer("it ends too early, or has a tag of several bytes")
     tag, size, at = data[at], data[at + 1], at + 2
     if size & 0x80:
         many = size & 0x7F
         if not 0 < many <= 4 or at + many > len(data):
-            raise NotDer("a length is indefinite, or none")
+            raise NotDer("a length is indefinite or missing")
         size, at = int.from_bytes(data[at : at + many], "big"), at + many
     if at + size > len(data):
         raise NotDer("it ends too early")

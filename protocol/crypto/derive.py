@@ -1,4 +1,4 @@
-"""Keys made from other secrets: HKDF-SHA-256 (RFC 5869), one purpose per ``info``."""
+"""HKDF-SHA-256 (RFC 5869): keys derived from other secrets, one purpose per ``info``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from protocol.secret import KeyMaterial
 
 
 def derive_key(secret: KeyMaterial, *, salt: bytes, info: bytes, size: int = 32) -> KeyMaterial:
-    """``size`` bytes that depend on secret, salt and purpose.
+    """``size`` bytes derived from secret, salt and purpose.
 
-    The secret must be a key or have as much entropy as one: nothing here slows down guessing.
+    The secret must be a key, or have as much entropy as one: guesses are not slowed down.
     """
     return KeyMaterial(HKDF(SHA256(), size, salt, info).derive(secret.reveal()))

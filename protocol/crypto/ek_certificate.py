@@ -1,7 +1,7 @@
-"""Certificates of TPM endorsement keys (TCG EK Credential Profile), as a laboratory makes them.
+"""Certificates of TPM endorsement keys (TCG EK Credential Profile), as the lab issues them.
 
 Empty subject; the TPM's manufacturer, model and version in a critical SubjectAltName; extended key
-usage ``2.23.133.8.1``; key agreement, for it is an ECC key that only decrypts.
+usage ``2.23.133.8.1``; key agreement, as for an ECC key that only decrypts.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _YEARS: Final = timedelta(days=3_650)
 
 
 def endorse(ca: Signer, ek: PublicArea, serial: bytes, at: float) -> bytes:
-    """A certificate (DER) of ``ek`` by ``ca``, good for ten years from ``at`` (Unix seconds).
+    """A certificate (DER) of ``ek`` by ``ca``, valid for ten years from ``at`` (Unix seconds).
 
-    ``serial`` has 16 bytes. ``InvalidArgument`` for an area that is no ECC key.
+    ``serial`` has 16 bytes. ``InvalidArgument`` for a public area that is not an ECC key.
     """
     start = datetime.fromtimestamp(int(at), UTC)
     device = x509.Name(
@@ -69,8 +69,8 @@ _KEY_AGREEMENT: Final = x509.KeyUsage(
 
 
 def certificate_flaw(certificate: bytes, ek: PublicArea, ca: bytes) -> str:
-    """What is wrong with a certificate that should be of ``ek``, by the CA with certificate ``ca``
-    (both DER); empty when it is right. Its time is the caller's to judge."""
+    """What is wrong with ``certificate`` as a certificate of ``ek`` issued by ``ca`` (both DER);
+    empty when it is right. The caller checks its validity period."""
     try:
         found, issuer = (x509.load_der_x509_certificate(each) for each in (certificate, ca))
     except ValueError:
@@ -97,7 +97,7 @@ def _key_of(ek: PublicArea) -> ec.EllipticCurvePublicKey:
     except PublicError as error:
         raise InvalidArgument(f"ek: {error}") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise InvalidArgument("ek: it is no ECC key")
+        raise InvalidArgument("ek: not an ECC key")
     return key
 
 

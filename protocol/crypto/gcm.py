@@ -1,6 +1,6 @@
-"""AES-GCM for data of a client, with its nonce and a tag of its length (NIST SP 800-38D).
+"""AES-GCM for data of a client, with a nonce and tag of the client's size (NIST SP 800-38D).
 
-``wrap`` is for keys; this is what a key server does for those who hold no key.
+A key server offers it to clients that never hold the key. Keys are wrapped with ``wrap``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NONCE_SIZES: Final = range(8, 129)
 def encrypt(
     key: KeyMaterial, data: KeyMaterial, nonce: bytes, aad: bytes, tag_size: int
 ) -> tuple[bytes, bytes]:
-    """Ciphertext and tag. ``ValueError`` for a size of nonce or tag that GCM does not have here."""
+    """Ciphertext and tag. ``ValueError`` for a nonce or tag size that is not supported."""
     _check(nonce, tag_size)
     cipher = Cipher(AES(key.reveal()), GCM(nonce)).encryptor()
     cipher.authenticate_additional_data(aad)
@@ -31,8 +31,8 @@ def encrypt(
 
 
 def decrypt(key: KeyMaterial, data: bytes, nonce: bytes, aad: bytes, tag: bytes) -> KeyMaterial:
-    """The clear data; ``CryptographicFailure`` unless key, nonce, ``aad``, data and tag belong
-    together. ``ValueError`` as in ``encrypt``."""
+    """The clear data; ``CryptographicFailure`` unless key, nonce, ``aad``, data and tag match.
+    ``ValueError`` as in ``encrypt``."""
     _check(nonce, len(tag))
     mode = GCM(nonce, tag, min_tag_length=min(TAG_SIZES))
     cipher = Cipher(AES(key.reveal()), mode).decryptor()
@@ -40,7 +40,7 @@ def decrypt(key: KeyMaterial, data: bytes, nonce: bytes, aad: bytes, tag: bytes)
     try:
         return KeyMaterial(cipher.update(data) + cipher.finalize())
     except InvalidTag:
-        raise CryptographicFailure("the tag is not the one of this data under this key") from None
+        raise CryptographicFailure("the tag does not match the data and the key") from None
 
 
 def _check(nonce: bytes, tag_size: int) -> None:

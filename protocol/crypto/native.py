@@ -1,8 +1,8 @@
-"""Keys of a native provider: made from its key derivation key (NKP-11, NKP-14).
+"""Keys of a native provider, derived from its key derivation key (NKP-11, NKP-14).
 
 The product does not publish its function. Here a KEK is HKDF-SHA-256 (RFC 5869) of the KDK with the
-key's id as context, so that an id is one KEK under one KDK, on whatever host it is derived.
-Nothing in a derived key tells that the KDK was another one: who must notice keeps a check value.
+key's id as context: an id gives the same KEK under the same KDK on every host. A derived key does
+not show which KDK it comes from; a check value does.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _CHECKED: Final = b"keystead check value of a derived key"
 
 
 def derive_kek(kdk: KeyMaterial, key_id: KeyId) -> KeyMaterial:
-    """The KEK that this KDK makes of this id; 32 bytes."""
+    """The KEK of this id under this KDK; 32 bytes."""
     return derive_key(kdk, salt=b"", info=b"keystead native KEK|" + key_id.encode())
 
 
 def check_value(kek: KeyMaterial) -> str:
     """Twelve hexadecimal digits by which two sides see that they derived the same key.
 
-    It is of a key of 256 bits that nobody chose, so it helps nobody to guess it.
+    The key has 256 random bits, so the digits do not help to guess it.
     """
     return kek.fingerprint(_CHECKED)

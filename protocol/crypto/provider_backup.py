@@ -1,12 +1,13 @@
-"""The backup file of a native provider: PKCS#12 (RFC 7292), as its download is (NKP-03).
+"""The backup file of a native provider: PKCS#12 (RFC 7292), as the product's download is (NKP-03).
 
-The product does not publish what is in its file. PKCS#12 has no bag for a symmetric key that tools
-read, so here the KDK is the private key of an Ed25519 key pair (RFC 8032: any 32 bytes are one),
-with a certificate that it has signed itself: subject the provider's name, serial number the KDK's
-id, valid from the export on, and an extension that says whether hosts need a TPM. So ``openssl
-pkcs12 -info`` shows what it is of, and a changed bit is noticed. The password encrypts it (PBES2
-with AES-256) and protects the whole (PBMAC1 of RFC 9579 with HMAC-SHA-256), each by 600,000 rounds
-of PBKDF2-HMAC-SHA-256; without one it is in clear. OpenSSL reads it from 3.4 on.
+The product does not publish the content of its file. PKCS#12 has no bag for a symmetric key that
+common tools read, so here the KDK is the private key of an Ed25519 key pair (RFC 8032: any 32 bytes
+are one), with a self-signed certificate: its subject is the provider's name, its serial number the
+KDK's id, it is valid from the export on, and an extension says whether hosts need a TPM. ``openssl
+pkcs12 -info`` shows what the file is for, and a changed bit is detected. The password encrypts the
+file (PBES2 with AES-256) and authenticates it (PBMAC1 of RFC 9579 with HMAC-SHA-256), each with
+600,000 rounds of PBKDF2-HMAC-SHA-256. Without a password the file is in clear. OpenSSL reads it
+from 3.4 on.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ from protocol.terms import ProviderId
 
 _ROUNDS: Final = 600_000  # of PBKDF2, for the key, for the certificate and for the MAC
 MOST_ROUNDS: Final = 4_000_000
-"""Of a file that is read, in all of it: its reader does nothing else meanwhile."""
+"""Hash rounds that a whole file may ask for: its reader does nothing else meanwhile."""
 _SALT: Final = 16  # bytes
 _DATA: Final = bytes.fromhex("2a864886f70d010706")  # encryptedData (RFC 2315), the OID's content
 _PBES2: Final = bytes.fromhex("2a864886f70d01050d")  # RFC 8018
@@ -72,7 +73,7 @@ _YEARS: Final = timedelta(days=36_500)
 
 @dataclass(frozen=True)
 class ProviderBackup:
-    """What a backup file holds. ``key_id`` is a UUID, ``exported_at`` Unix seconds."""
+    """The content of a backup file. ``key_id`` is a UUID, ``exported_at`` Unix seconds."""
 
     provider: ProviderId
     key_id: str
@@ -82,7 +83,7 @@ class ProviderBackup:
 
 
 def write_backup(backup: ProviderBackup, password: str) -> bytes:
-    """The file; an empty ``password`` leaves it in clear."""
+    """The backup file; with an empty ``password`` it is in clear."""
     key = Ed25519PrivateKey.from_private_bytes(backup.kdk.reveal())
     subject = _subject(backup.provider)
     start = datetime.fromtimestamp(int(backup.exported_at), UTC)
@@ -105,7 +106,7 @@ def write_backup(backup: ProviderBackup, password: str) -> bytes:
 
 
 def _replace_mac(data: bytes, password: bytes) -> bytes:
-    """The file with PBMAC1 in the place of its MAC, which the library makes of 2,048 rounds."""
+    """The file with PBMAC1 in place of the library's MAC, which has 2,048 rounds."""
     (whole,) = elements(data)
     version, safe, _ = whole.parts
     content = safe.parts[1].parts[0].content
@@ -131,7 +132,8 @@ def _replace_mac(data: bytes, password: bytes) -> bytes:
 
 
 def _subject(provider: ProviderId) -> x509.Name:
-    """A common name has at most 64 characters (RFC 5280); a longer one is whole in ``name``."""
+    """The subject of the certificate. A common name has at most 64 characters (RFC 5280); a longer
+    name is whole in ``name``."""
     common = x509.NameAttribute(NameOID.COMMON_NAME, provider[:_COMMON_NAME])
     if len(provider) <= _COMMON_NAME:
         return x509.Name([common])
@@ -151,19 +153,19 @@ def _encryption(password: str) -> KeySerializationEncryption:
 
 
 def read_backup(data: bytes, password: str) -> ProviderBackup:
-    """What the file holds; ``InvalidArgument`` for a wrong password, or a file that is none."""
+    """The content of the file; ``InvalidArgument`` for a wrong password or another kind of file."""
     secret = password.encode() if password else None
     try:
         _check_rounds(data, secret or b"")
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what is not DER is no file of ours
+            warnings.simplefilter("error")  # backups are written in DER
             key, certificate, _ = pkcs12.load_key_and_certificates(data, secret)
     except (ValueError, UserWarning, UnsupportedAlgorithm):
         raise InvalidArgument(
-            "config: it is no backup of a key provider, or the password is not the one it has"
+            "config: not a backup of a key provider, or a wrong password"
         ) from None
     if not isinstance(key, Ed25519PrivateKey) or certificate is None:
-        raise InvalidArgument("config: it is no backup of a native key provider")
+        raise InvalidArgument("config: not a backup of a native key provider")
     try:
         key.public_key().verify(certificate.signature, certificate.tbs_certificate_bytes)
         names = [
@@ -185,12 +187,12 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
         IndexError,
         ValueError,
     ):
-        raise InvalidArgument("config: its certificate is not as a backup's is") from None
+        raise InvalidArgument("config: not the certificate of a backup") from None
 
 
 def _check_rounds(data: bytes, password: bytes) -> None:
-    """``InvalidArgument`` for a file that asks for too much hashing, in clear or in what is
-    encrypted in it; ``ValueError`` when it is not of the form in which backups are written."""
+    """``InvalidArgument`` for a file that asks for too many hash rounds, in clear or in its
+    encrypted parts; ``ValueError`` when it does not have the form of a backup."""
     found = elements(data)
     if (rounds := sum(iterations(found))) > MOST_ROUNDS:
         raise InvalidArgument(
@@ -199,12 +201,12 @@ def _check_rounds(data: bytes, password: bytes) -> None:
     for content in _walk_encrypted(found):
         clear = elements(_decrypt_part(content, password))
         if any(iterations(clear)) or any(_walk_encrypted(clear)):
-            raise NotDer("something is encrypted again in what is encrypted")
+            raise NotDer("an encrypted part has encrypted parts")
 
 
 def _walk_encrypted(found: Sequence[Element]) -> Iterator[Element]:
-    """EncryptedContentInfo (RFC 7292, 4.2) of every part that is encrypted as a whole; ``NotDer``
-    for a password that is hashed in another way than PBKDF2's."""
+    """The EncryptedContentInfo (RFC 7292, 4.2) of every encrypted part; ``NotDer`` for a password
+    that is not hashed by PBKDF2."""
     for element in found:
         yield from _walk_encrypted(element.parts)
         match element.parts:
@@ -213,26 +215,26 @@ def _walk_encrypted(found: Sequence[Element]) -> Iterator[Element]:
             ):
                 yield info
             case (Element(der.OID, oid), *_) if oid == _DATA:
-                raise NotDer("what is encrypted is not as in a backup")
+                raise NotDer("an encrypted part does not have the form of a backup")
             case (Element(der.OID, oid), Element(parts=(Element(parts=(kdf, *_)), *_))) if (
                 oid == _PBES2 and kdf.content == _PBKDF2
             ):
                 pass
             case (Element(der.OID, oid), *_) if oid == _PBES2:
-                raise NotDer("its password is hashed in another way than in a backup")
+                raise NotDer("its password is not hashed as in a backup")
             case _:
                 pass
 
 
 def _decrypt_part(content: Element, password: bytes) -> bytes:
-    """What is in it: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC, as backups have it."""
+    """The clear content: PBES2 with PBKDF2, HMAC-SHA-256 and AES-256-CBC, as in a backup."""
     try:
         _, scheme, box = content.parts
         derivation, cipher = scheme.parts[1].parts
         salt, count, *_ = derivation.parts[1].parts
         vector = cipher.parts[1]
     except (ValueError, IndexError):
-        raise NotDer("what is encrypted is not as in a backup") from None
+        raise NotDer("an encrypted part does not have the form of a backup") from None
     rounds = int.from_bytes(count.content, "big")
     key = PBKDF2HMAC(SHA256(), AES256.key_size // 8, salt.content, rounds).derive(password)
     decryptor = Cipher(AES256(key), CBC(vector.content)).decryptor()

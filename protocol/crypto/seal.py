@@ -1,11 +1,10 @@
-"""Sealing key material to the node that shall have it, bound to one message.
+"""Sealing key material to the node that receives it, bound to one message.
 
-The keys of a message travel in boxes beside its body. A box is bound to its receiver, its field,
+The keys of a message travel in boxes beside its body. A box is bound to its receiver, to its field,
 and to every other byte of its envelope: sender, boot, message id, deadline, name, and the body with
-all its clear fields. A box taken into another message does not open, and neither does one whose
-key ids, session or flags were changed beside it. Who the sender is, is the broker's identity
-check; HPKE base mode, by which the receiver comes to the key of a box (``contexts``), adds no
-signature.
+all its clear fields. A box that is moved into another message does not open, and neither does one
+beside which key ids, session or flags were changed. The broker authenticates the sender; HPKE base
+mode, which carries the key of a box (``contexts``), adds no signature.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ E = TypeVar("E", Envelope, ReplyEnvelope)
 
 @dataclass(frozen=True)
 class Keyring:
-    """A node's own X25519 key, and the public key of every node that it may seal to.
+    """A node's own X25519 key, and the public key of each node that it may seal to.
 
     ``recipients`` is a live view: it grows as nodes join the lab.
     """
@@ -45,7 +44,7 @@ class Keyring:
 
 
 def without_keys(message: M) -> M:
-    """``message`` as its body is encoded: each key field holds the number of its box.
+    """``message`` with the number of its box in each key field: the form that is encoded.
 
     The same object when no field of it carries keys.
     """
@@ -57,9 +56,9 @@ def without_keys(message: M) -> M:
 
 
 class Sealing:
-    """What one life of a node, the ``boot``-th of ``me``, seals and opens with.
+    """Seals and opens for one life of a node: boot ``boot`` of ``me``.
 
-    ``monotonic`` tells lab seconds. Nothing of it outlives the life.
+    ``monotonic`` returns lab seconds. Nothing here outlives the life.
     """
 
     def __init__(
@@ -70,9 +69,10 @@ class Sealing:
         self._receiving = Receiving(me, ring.private)
 
     def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = ANY_LIFE) -> E:
-        """``envelope`` (made of ``without_keys(message)``) with the keys of ``message`` in boxes.
+        """``envelope`` (built from ``without_keys(message)``) with the keys of ``message`` in
+        boxes.
 
-        ``life`` is the boot of ``to`` that a reply is for, and no other can open it. ``KeyError``
+        ``life`` is the boot of ``to`` that a reply is for; no other boot can open it. ``KeyError``
         when ``to`` has no known key.
         """
         fields = _fields_with_keys(message)
@@ -88,8 +88,8 @@ class Sealing:
     def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         """``message`` (decoded from the body of ``envelope``) with its keys put back.
 
-        ``Malformed`` when a box was sealed to another node or, in a reply, to another life of this
-        one, belongs to another envelope, was altered, is missing or is one too many.
+        ``Malformed`` when a box is missing or superfluous, was altered, belongs to another
+        envelope, or was sealed to another node or, in a reply, to another life of this node.
         """
         fields = _fields_with_keys(message)
         if not fields and not envelope.boxes:
@@ -117,7 +117,7 @@ def _fields_with_keys(message: Message) -> tuple[str, ...]:
 
 
 def _digest(envelope: Envelope | ReplyEnvelope) -> bytes:
-    """Of everything in the envelope but the boxes."""
+    """The digest of everything in the envelope except the boxes."""
     bare = msgspec.structs.replace(envelope, boxes=()) if envelope.boxes else envelope
     return hashlib.sha256(_encode(bare)).digest()
 

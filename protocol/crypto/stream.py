@@ -1,7 +1,7 @@
-"""The stream of a migration: AES-256-GCM under a key that is made for it alone (MOB-01).
+"""The stream of a migration: AES-256-GCM under a key created for it alone (MOB-01).
 
-A nonce is the 64 bits that came with the key and a counter of 32 bits, so no two parts of a stream
-have the same one; whoever sends never goes back. Each part is bound to what it is said to be.
+A nonce is the 64-bit base that came with the key and a 32-bit counter. The sender never goes back,
+so no two parts of a stream have the same nonce. Each part is bound to its associated data.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ _COUNTER_SIZE: Final = 4
 
 
 class StreamCipher:
-    """One side of one stream. ``CryptographicFailure`` when key or nonce base has another size."""
+    """One side of one stream. ``CryptographicFailure`` for a wrong size of key or nonce base."""
 
     def __init__(self, key: KeyMaterial, nonce_base: bytes) -> None:
         if len(key) != KEY_SIZE or len(nonce_base) != NONCE_BASE_SIZE:
             raise CryptographicFailure(
-                f"a stream has a key of {KEY_SIZE} bytes and {NONCE_BASE_SIZE} of its nonces"
+                f"a stream key has {KEY_SIZE} bytes and a nonce base of {NONCE_BASE_SIZE}"
             )
         self._cipher, self._base = AESGCM(key.reveal()), nonce_base
         self._next = 0
 
     def seal_part(self, number: int, plain: bytes, aad: bytes) -> bytes:
-        """Part ``number``; ``ValueError`` for one that is not behind all that were sealed."""
+        """Part ``number``; ``ValueError`` unless it comes after all parts sealed so far."""
         if number < self._next:
             raise ValueError(f"part {number} of the stream was sealed already")
         self._next = number + 1
         return self._cipher.encrypt(self._nonce(number), plain, aad)
 
     def open_part(self, number: int, box: bytes, aad: bytes) -> bytes:
-        """``CryptographicFailure`` unless it is exactly that part of this stream."""
+        """The clear content; ``CryptographicFailure`` unless ``box`` is exactly that part of this
+        stream."""
         try:
             return self._cipher.decrypt(self._nonce(number), box, aad)
         except InvalidTag:

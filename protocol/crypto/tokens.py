@@ -1,11 +1,12 @@
 """Signed documents: tokens of an Attestation Service, and vouchers of a workload vCenter.
 
-Written as JSON Web Signatures in compact form (RFC 7515) with EdDSA (RFC 8037): header, claims and
-signature in base64url, joined by dots. Ed25519 is the one algorithm: a header that names another
-one, or none, is refused before anything of it is believed. Who signs has a certificate that it
-has signed itself; who verifies has been given that certificate and looks for no other.
+They are JSON Web Signatures in compact form (RFC 7515) with EdDSA (RFC 8037): header, claims and
+signature in base64url, joined by dots. Ed25519 is the only algorithm: a header with another one, or
+none, is refused first. The signer has a self-signed certificate; the verifier is configured with
+that certificate and uses no other.
 
-A reader of claims judges nothing: expiry, audience and group are for who takes the document.
+Reading claims checks only the signature: the receiver of a document checks expiry, audience and
+group.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from protocol.terms import NodeName
 from protocol.trust import TokenType
 
 TOKEN_LIMIT: Final = 4096
-"""Bytes of a document; a longer one is refused unread."""
+"""Bytes of a document; a longer one is refused without parsing."""
 SECRET_SIZE: Final = 32
 SERIAL_SIZE: Final = 16
 AUDIENCE: Final = "keyProviderService"
 """Audience of a KMS_AUTH_JWT."""
 REPORTING_AUDIENCE: Final = "reporting"
-"""Audience of a REPORTING_JWT, at which nobody is let in."""
+"""Audience of a REPORTING_JWT, which grants access to nothing."""
 
 _YEARS: Final = timedelta(days=3_650)
 _ALGORITHM: Final = "EdDSA"
@@ -44,11 +45,12 @@ C = TypeVar("C", bound=msgspec.Struct)
 
 
 class TokenRefused(ValueError):
-    """The document is none, or is not signed with any of the keys it may be signed with."""
+    """Not a document, or not signed with one of the expected keys."""
 
 
 class AttestationClaims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a token says (ATT-03). ``iss`` and ``sub`` are node names: the service, and the host.
+    """The claims of a token (ATT-03). ``iss`` and ``sub`` are node names: the service, and the
+    host.
 
     ``iat``, ``nbf``, ``exp``: Unix seconds of the issuer's clock. ``ek``: SHA-256 of the
     endorsement key's public area, in hex.
@@ -70,9 +72,10 @@ class AttestationClaims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class VoucherClaims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A workload vCenter's word that the host ``sub`` is in a trusted cluster of its own.
+    """A workload vCenter vouches that the host ``sub`` is in a trusted cluster of its own.
 
-    It has no end: it is good as long as the certificate that signed it is an imported principal's.
+    It does not expire: it is valid as long as the certificate that signed it is an imported
+    principal's.
     """
 
     iss: str
@@ -92,37 +95,37 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Signer:
-    """A signing key with its certificate (DER). The key leaves it only to be stored."""
+    """A signing key with its certificate (DER). The key is given out only to be stored."""
 
     def __init__(self, secret: KeyMaterial, certificate: bytes) -> None:
         """``InvalidArgument`` when the certificate is not of that key."""
         self._private = Ed25519PrivateKey.from_private_bytes(secret.reveal())
         self.certificate = certificate
         if _key_of(certificate).public_bytes_raw() != self._private.public_key().public_bytes_raw():
-            raise InvalidArgument("certificate: it is of another key")
+            raise InvalidArgument("certificate: not of this key")
         self._kid = key_id(certificate)
 
     def sign_claims(self, claims: msgspec.Struct) -> bytes:
-        """A document with these claims."""
+        """A signed document with these claims."""
         head = _encode(_Header(alg=_ALGORITHM, kid=self._kid))
         signing = _encode_base64url(head) + b"." + _encode_base64url(_encode(claims))
         return signing + b"." + _encode_base64url(self._private.sign(signing))
 
     def issue_certificate(self, builder: x509.CertificateBuilder) -> bytes:
-        """The certificate (DER) that ``builder`` describes, issued by this signer's own."""
+        """The certificate (DER) that ``builder`` describes, issued by this signer's certificate."""
         issuer = x509.load_der_x509_certificate(self.certificate).subject
         return builder.issuer_name(issuer).sign(self._private, None).public_bytes(Encoding.DER)
 
     def voucher(self, issuer: str, host: NodeName, at: float) -> bytes:
-        """This signer's word for ``host``; ``at`` in Unix seconds."""
+        """A voucher for ``host``, signed by this signer; ``at`` in Unix seconds."""
         return self.sign_claims(VoucherClaims(iss=issuer, sub=host, iat=at))
 
 
 def new_certificate(name: str, secret: KeyMaterial, serial: bytes, at: float) -> bytes:
-    """A certificate (DER) for the Ed25519 key of 32 bytes ``secret``, signed by itself.
+    """A self-signed certificate (DER) for the Ed25519 key ``secret`` (32 bytes).
 
-    ``name`` becomes its common name, ``serial`` (16 bytes) its number; good for ten years from
-    ``at`` (Unix seconds). The same arguments give the same certificate.
+    ``name`` becomes its common name, ``serial`` (16 bytes) its serial number; valid for ten years
+    from ``at`` (Unix seconds). The same arguments give the same certificate.
     """
     key = Ed25519PrivateKey.from_private_bytes(secret.reveal())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -142,7 +145,7 @@ def new_certificate(name: str, secret: KeyMaterial, serial: bytes, at: float) ->
 
 
 def key_id(certificate: bytes) -> str:
-    """The name of a certificate in headers: the first half of its SHA-256, in hex."""
+    """The key id in headers: the first half of the certificate's SHA-256, in hex."""
     return hashlib.sha256(certificate).hexdigest()[:32]
 
 
@@ -152,7 +155,7 @@ def check_certificate(certificate: bytes) -> None:
 
 
 def is_self_signed(certificate: bytes) -> bool:
-    """Whether it is a certificate that its own key has signed, as it is, to the last bit."""
+    """Whether the certificate is signed by its own key, and unchanged."""
     try:
         found = x509.load_der_x509_certificate(certificate)
         found.verify_directly_issued_by(found)
@@ -165,9 +168,9 @@ def _key_of(certificate: bytes) -> Ed25519PublicKey:
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
     except Exception:
-        raise InvalidArgument("certificate: it is none") from None
+        raise InvalidArgument("certificate: not a certificate in DER") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise InvalidArgument("certificate: its key is not Ed25519")
+        raise InvalidArgument("certificate: not an Ed25519 key")
     return key
 
 
@@ -177,24 +180,24 @@ def verify_token(token: bytes, certificates: Iterable[bytes], kind: type[C]) -> 
     ``TokenRefused`` for anything else: another algorithm, another signer, claims of another kind.
     """
     if len(token) > TOKEN_LIMIT:
-        raise TokenRefused(f"a document of {len(token)} bytes is none")
+        raise TokenRefused(f"a document of {len(token)} bytes is too long")
     parts = token.split(b".")
     if len(parts) != 3:
-        raise TokenRefused("it has not three parts")
+        raise TokenRefused("it does not have three parts")
     head, body, signature = (_decode_base64url(part) for part in parts)
     try:
         header = _header.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise TokenRefused("its header is none") from None
+        raise TokenRefused("its header is malformed") from None
     if header.alg != _ALGORITHM or header.typ != "JWT":
         raise TokenRefused("its header names another algorithm")
     signer = next((found for found in certificates if key_id(found) == header.kid), None)
     if signer is None:
-        raise TokenRefused("its issuer is not known here")
+        raise TokenRefused("its issuer is unknown")
     try:
         _key_of(signer).verify(signature, parts[0] + b"." + parts[1])
     except InvalidSignature:
-        raise TokenRefused("its signature is not that of its issuer") from None
+        raise TokenRefused("its signature is wrong") from None
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -206,11 +209,11 @@ def _encode_base64url(data: bytes) -> bytes:
 
 
 def _decode_base64url(part: bytes) -> bytes:
-    """The one coding of it: RFC 7515 has no padding and no other signs."""
+    """Decode strictly: RFC 7515 has no padding and no other characters."""
     try:
         data = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except ValueError:
-        raise TokenRefused("a part of it is not base64url") from None
+        raise TokenRefused("one of its parts is not base64url") from None
     if _encode_base64url(data) != part:
-        raise TokenRefused("a part of it is not base64url")
+        raise TokenRefused("one of its parts is not base64url")
     return data

@@ -1,8 +1,8 @@
-"""Secrets between a vCenter and who stands at its console: each to a key that serves once.
+"""Secrets between a vCenter and the user at its console, each to a one-time key.
 
-The console of a node carries no key material (its messages pass a control plane that could read
-them). What must pass all the same, a backup file or its password, is sealed to an X25519 key that
-the receiver has made for this one exchange: HPKE (RFC 9180 base mode) as between nodes.
+The console of a node carries no key material, because its messages pass a control plane that could
+read them. A backup file or its password is sealed to an X25519 key that the receiver creates for
+one exchange: HPKE (RFC 9180 base mode), as between nodes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM
 
 
 class OneTimeKey:
-    """The receiver's side, as long as the exchange lasts; ``public`` is for the sender."""
+    """The receiver's key for one exchange; ``public`` is for the sender."""
 
     def __init__(self) -> None:
         self._private = X25519PrivateKey.generate()
@@ -33,7 +33,8 @@ class OneTimeKey:
         return self._private.public_key().public_bytes_raw()
 
     def open_box(self, box: bytes, purpose: str) -> KeyMaterial:
-        """What was closed for this key and purpose; ``CryptographicFailure`` for any other box."""
+        """The secret sealed to this key for ``purpose``; ``CryptographicFailure`` for any other
+        box."""
         try:
             return KeyMaterial(_SUITE.decrypt(box, self._private, _info(purpose)))
         except (InvalidTag, ValueError):
@@ -41,7 +42,7 @@ class OneTimeKey:
 
 
 def seal_secret(public: bytes, secret: KeyMaterial, purpose: str) -> bytes:
-    """``secret`` for who has that public key; ``InvalidArgument`` when it is none."""
+    """``secret`` for the owner of ``public``; ``InvalidArgument`` for a malformed public key."""
     if len(public) != PUBLIC_SIZE:
         raise InvalidArgument(f"recipient: a public key has {PUBLIC_SIZE} bytes, not {len(public)}")
     key = X25519PublicKey.from_public_bytes(public)

@@ -18,11 +18,11 @@ KEK_SIZE: Final = 32
 NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
 OVERHEAD: Final = NONCE_SIZE + TAG_SIZE
-"""A wrapped key is that much longer than its clear form."""
+"""Bytes by which a wrapped key is longer than the key."""
 
 
 class Wrapping:
-    """A KEK whose cipher is made once, for many keys.
+    """A KEK with its cipher, for many keys.
 
     ``CryptographicFailure`` when ``kek`` is not 32 bytes.
     """
@@ -35,8 +35,8 @@ class Wrapping:
     def wrap(self, secret: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
         """``nonce || ciphertext || tag`` of ``secret``, bound to ``aad``.
 
-        ``nonce`` is 12 bytes that were never used with this KEK (``ValueError`` for another size):
-        twelve random bytes are safe for about 2**32 wraps.
+        ``nonce`` is 12 bytes never used before with this KEK (``ValueError`` for another size);
+        random nonces are safe for about 2**32 wraps.
         """
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
@@ -45,7 +45,8 @@ class Wrapping:
     def unwrap(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
         """The key in ``wrapped``.
 
-        ``CryptographicFailure`` for another KEK, other associated data, altered or short bytes.
+        ``CryptographicFailure`` for another KEK, other associated data, or altered or missing
+        bytes.
         """
         if len(wrapped) < OVERHEAD:
             raise CryptographicFailure(f"a wrapped key of {len(wrapped)} bytes is cut short")
@@ -54,7 +55,7 @@ class Wrapping:
             return KeyMaterial(self._cipher.decrypt(nonce, box, aad))
         except InvalidTag:
             raise CryptographicFailure(
-                "the wrapped key does not open: other key or place"
+                "the wrapped key does not open: wrong KEK or wrong context"
             ) from None
 
 

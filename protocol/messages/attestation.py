@@ -1,9 +1,9 @@
 """What an Attestation Service serves: hosts that attest, and its Trust Authority vCenter.
 
-A host attests in two steps (ATT-01). ``BeginAttestation`` names TPM and attestation key and is
-answered with a nonce, the registers to quote, a credential that only that TPM opens, and a
-context. ``FinishAttestation`` brings context, opened secret, quote and event log. What is wrong is
-told in findings, all of them, and is no error: a host that is not attested gets no tokens.
+A host attests in two steps (ATT-01). ``BeginAttestation`` names its TPM and attestation key. The
+answer has a nonce, the registers to quote, a credential that only that TPM opens, and a context.
+``FinishAttestation`` returns the context with the opened secret, the quote and the event log. A
+failed attestation is not an error: the report lists all findings, and the host gets no tokens.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CONTEXT_LIMIT: Final = 4096
 class BeginAttestation(Request["AttestationChallenge"], frozen=True, kw_only=True):
     """Report.attest, first step. ``voucher``: see ``TrustedConfiguration``.
 
-    ``InvalidArgument`` when identity or attestation key cannot be understood. A repeat begins anew:
-    the service keeps nothing of it.
+    ``InvalidArgument`` when identity or attestation key cannot be parsed. A repeat starts again:
+    the service keeps no state.
     """
 
     repeat: ClassVar[Repeat] = Repeat.READ
@@ -45,7 +45,7 @@ class BeginAttestation(Request["AttestationChallenge"], frozen=True, kw_only=Tru
 
 
 class AttestationChallenge(Reply, frozen=True, kw_only=True):
-    """What the host has to answer; ``context`` comes back with it, within ``within_s``."""
+    """What the host has to answer within ``within_s``; it returns ``context`` with its answer."""
 
     context: bytes
     nonce: bytes
@@ -57,11 +57,11 @@ class AttestationChallenge(Reply, frozen=True, kw_only=True):
 class FinishAttestation(Request["AttestationReport"], frozen=True, kw_only=True):
     """Report.attest, second step.
 
-    ``secret``: what the TPM found in the credential. ``event_log`` is that of this boot;
-    ``log_truncated``: it had no room for all entries and is left out. ``types``: documents wanted.
+    ``secret``: the secret that the TPM found in the credential. ``event_log`` is that of this boot;
+    ``log_truncated``: the log was full and is left out. ``types``: the wanted documents.
 
-    ``InvalidState`` for a context that is altered, too old, of an earlier life of the service, of
-    another host, or was finished already: begin again.
+    ``InvalidState`` for a context that is altered, expired, already finished, of another host, or
+    of an earlier life of the service: the host begins again.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -74,7 +74,7 @@ class FinishAttestation(Request["AttestationReport"], frozen=True, kw_only=True)
 
 
 class AttestationDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One issued document; ``token`` as ``protocol.crypto.tokens`` has it."""
+    """One issued document; ``token`` in the form of ``protocol.crypto.tokens``."""
 
     type: TokenType
     token: bytes
@@ -98,10 +98,10 @@ class AttestationReport(Reply, frozen=True, kw_only=True):
 
 
 class AttestationConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an Attestation Service trusts. Names are unique within each list.
+    """Everything that an Attestation Service trusts. Names are unique within each list.
 
-    ``revision``: chosen by the Trust Authority vCenter, another one for each configuration.
-    ``group``: the id that binds its tokens to Key Provider Services (TA-08).
+    ``revision``: set by the Trust Authority vCenter, different for each configuration. ``group``:
+    the id that binds its tokens to Key Provider Services (TA-08).
     """
 
     revision: str
@@ -114,11 +114,11 @@ class AttestationConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetAttestationConfiguration(Request["AttestationConfigured"], frozen=True, kw_only=True):
-    """The whole configuration, in the place of the one before; durable before it is answered.
+    """Replace the whole configuration; durable before the answer.
 
-    ``AlreadyExists`` for a name or image version that is there twice; ``InvalidArgument`` for a
-    certificate that is none or, when certificates are to be validated, an endorsement key's
-    certificate that no CA of it has issued.
+    ``AlreadyExists`` for a duplicate name or image version. ``InvalidArgument`` for an invalid
+    certificate or, when certificates are to be validated, for an endorsement key's certificate that
+    no CA of the configuration issued.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -126,7 +126,8 @@ class SetAttestationConfiguration(Request["AttestationConfigured"], frozen=True,
 
 
 class AttestationConfigured(Reply, frozen=True, kw_only=True):
-    """It is in force, durably. ``warnings``: TPM settings that take any endorsement key (TA-07)."""
+    """The configuration is in force, durably. ``warnings``: TPM settings that accept any
+    endorsement key (TA-07)."""
 
     revision: str
     warnings: tuple[str, ...] = ()
@@ -135,7 +136,7 @@ class AttestationConfigured(Reply, frozen=True, kw_only=True):
 class QueryAttestationConfiguration(
     Request["AttestationConfigurationState"], frozen=True, kw_only=True
 ):
-    """What is in force, for health (HLT-01)."""
+    """The configuration in force, for health (HLT-01)."""
 
 
 class ImageUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +157,7 @@ class AttestationConfigurationState(Reply, frozen=True, kw_only=True):
 
 
 class QueryAttestationService(Request["AttestationServiceInfo"], frozen=True, kw_only=True):
-    """Services information, as they are exported."""
+    """The service's information, for export."""
 
 
 class AttestationServiceInfo(Reply, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
 """The base classes of messages, the registry, and the type of fields that carry keys.
 
-A message class says with ``repeat`` what receiving it twice means:
-``read`` is harmless; ``converge`` names a wanted state, twice is once; ``create`` carries an
-``operation_id`` kept over the requester's retries, stored by the receiver in the row it makes.
+The ``repeat`` of a message class states the effect of receiving it twice. ``read``: none.
+``converge``: the message names a wanted state, so twice is once. ``create``: the message carries an
+``operation_id``, which the requester keeps over its retries and the receiver stores in the row that
+it creates.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import msgspec
 from protocol.secret import KeyMaterial
 
 NIL = msgspec.Raw(b"\xc0")
-"""The bytes of nothing: msgpack's nil, in place of a body that is not there."""
+"""msgpack's nil, in place of a body that is absent."""
 
 
 class Repeat(StrEnum):
-    """What receiving a request a second time means; see the text of this module."""
+    """The effect of receiving a request twice; see the docstring of this module."""
 
     READ = "read"
     CONVERGE = "converge"
@@ -30,10 +31,11 @@ class Repeat(StrEnum):
 class Sealed:
     """A field that carries key material.
 
-    Made by a sender with the clear keys in it (``Sealed.of``). The bus port puts the keys into a
-    box of the envelope, sealed to the receiver, and leaves the number of the box in the body
-    (``Sealed.boxed``); the receiver's bus port puts the keys back before its handler sees it. The
-    codec refuses to encode a field with clear keys, so they cannot reach the wire.
+    The sender creates it with the clear keys (``Sealed.of``). The bus port puts the keys into a box
+    of the envelope, sealed to the receiver, and leaves the number of the box in the body
+    (``Sealed.boxed``); the receiver's bus port restores the keys before the handler sees the
+    message. The codec refuses to encode a field with clear keys, so that they cannot reach the
+    wire.
     """
 
     __slots__ = ("_keys", "box")
@@ -44,19 +46,19 @@ class Sealed:
 
     @classmethod
     def of(cls, *keys: KeyMaterial) -> Sealed:
-        """A field with these keys in clear, for a message that is about to be sent."""
+        """A field with these clear keys, for a message to be sent."""
         return cls(keys, None)
 
     @classmethod
     def in_box(cls, box: int) -> Sealed:
-        """A field whose keys lie in box number ``box`` (from 0) of the envelope."""
+        """A field whose keys are in box number ``box`` (from 0) of the envelope."""
         return cls(None, box)
 
     @property
     def keys(self) -> tuple[KeyMaterial, ...]:
-        """The keys, in the order the sender gave; ``ValueError`` while still boxed."""
+        """The keys in the sender's order; ``ValueError`` while they are in a box."""
         if self._keys is None:
-            raise ValueError("this field is sealed to another node")
+            raise ValueError("this field is still sealed")
         return self._keys
 
     def __repr__(self) -> str:
@@ -86,7 +88,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(Message, frozen=True, kw_only=True):
-    """An answer. Named for what has happened, durably, when it is sent."""
+    """An answer. Its name states what has happened, durably, when it is sent."""
 
 
 R = TypeVar("R", covariant=True)
@@ -99,15 +101,15 @@ class Request(Message, Generic[R], frozen=True, kw_only=True):
 
 
 class Event(Message, frozen=True, kw_only=True):
-    """Something that has happened, told to whoever listens."""
+    """Something that has happened, broadcast to all who subscribe."""
 
 
 class Ping(Request["Pong"], frozen=True, kw_only=True):
-    """The canary every node answers, without its service; also says who lives there."""
+    """The canary that every node answers without its service."""
 
 
 class Pong(Reply, frozen=True, kw_only=True):
-    """The node lives: in its ``boot``-th life, as ``role``."""
+    """The node runs its ``boot``-th life, as ``role``."""
 
     boot: int
     role: str
@@ -123,7 +125,7 @@ def registry() -> dict[str, type[Message]]:
 
 
 def messages_of(module: str) -> dict[str, type[Message]]:
-    """The messages that a module, or the modules of a package, define: by name, in that order."""
+    """The messages that a module, or the modules of a package, define: name to class, in order."""
     return {
         name: message
         for name, message in Message._registry.items()
@@ -133,7 +135,7 @@ def messages_of(module: str) -> dict[str, type[Message]]:
 
 @cache
 def reply_type(request: type[Request[Any]]) -> type[Reply]:
-    """The reply class that ``request`` names in ``Request[...]``."""
+    """The reply class in ``Request[...]`` of ``request``."""
     for base in getattr(request, "__orig_bases__", ()):
         origin = get_origin(base)
         if isinstance(origin, type) and issubclass(origin, Request):
@@ -142,7 +144,7 @@ def reply_type(request: type[Request[Any]]) -> type[Reply]:
             found = Message._registry[name] if name else arg
             if isinstance(found, type) and issubclass(found, Reply):
                 return found
-    raise TypeError(f"{request.__name__} does not say what answers it")
+    raise TypeError(f"{request.__name__} names no reply class")
 
 
 @cache

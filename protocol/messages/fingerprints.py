@@ -1,9 +1,8 @@
-"""The question by which a checker learns whether two places hold the same key, and not which.
+"""Key fingerprints: a checker learns whether two places hold the same key, but not which key.
 
-Key servers and hosts answer it at their local console only. The answer gives nothing away: a
-fingerprint is 48 bits of HMAC-SHA-256 under a secret of the asker, over keys of 256 random bits,
-so that equal keys can be told from others, no key can be had back, and fingerprints made under
-another secret say nothing.
+Key servers and hosts answer only at their local console. A fingerprint is 48 bits of HMAC-SHA-256
+under a secret of the checker, over a key of 256 random bits: different keys can be told apart, no
+key can be recovered, and fingerprints under another secret are unrelated.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from protocol.terms import KeyId, NodeName
 
 
 class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True, omit_defaults=True):
-    """Fingerprints under ``secret`` (the asker's, 32 random bytes) of every key that is here;
-    with ``kdks`` of a host's key derivation keys too. The answer begins behind ``after`` in
-    ``place``, which are the ``last`` and ``place`` of the answer before."""
+    """Ask for fingerprints under ``secret`` (32 random bytes of the checker) of every key here;
+    ``kdks``: also of a host's key derivation keys. The answer begins after key ``after`` of
+    ``place``: ``last`` and ``place`` of the previous answer."""
 
     secret: bytes
     kdks: bool = False
@@ -28,8 +27,8 @@ class FingerprintKeys(Request["KeyFingerprints"], frozen=True, kw_only=True, omi
 class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``place``: ``server``, or at a host ``cache``, ``store``, or ``kdk``.
 
-    A key server tells under which ``operation`` of a client the key was made, by which server
-    (``origin``) and in which ``scope``.
+    A key server adds the client's ``operation`` that created the key, the server that created it
+    (``origin``) and its ``scope``.
     """
 
     key_id: KeyId
@@ -41,11 +40,10 @@ class KeyFingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class KeyFingerprints(Reply, frozen=True, kw_only=True, omit_defaults=True):
-    """Keys that have a value here, in order of arrival in each place, as many as a page holds.
+    """One page of the keys that have a value here, in order of arrival in each place.
 
-    ``last`` is the key that was looked at last, empty when that was the last of all, and ``place``
-    where a host has it. When a host has it there no more, its next answer tells of the whole place
-    again.
+    ``last`` is the last key of the page, empty at the end; ``place`` is its place at a host. If a
+    host has lost that key since, its next answer repeats the whole place.
     """
 
     keys: tuple[KeyFingerprint, ...]

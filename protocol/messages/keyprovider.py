@@ -4,9 +4,9 @@ The product's answers 400 to 500 are errors of the registry:
 
 | status | error | when |
 |---|---|---|
-| 400 | ``InvalidArgument`` | size or ciphertext is none |
+| 400 | ``InvalidArgument`` | invalid size or ciphertext |
 | 401 | ``Unauthenticated`` | no token; altered, expired, of another host, group or issuer |
-| 403 | ``NoPermission`` | a good document that authorizes nothing; a stranger |
+| 403 | ``NoPermission`` | a valid document that authorizes nothing; an unknown node |
 | 404 | ``NotFound`` | no such provider |
 | 500 | ``KeyProviderUnreachable`` | no trusted key server of the provider answers |
 | 500 | ``ItemNotFound``, ``WrongKeyLifecycleState`` | the primary key is gone or not usable |
@@ -31,7 +31,7 @@ CIPHERTEXT_LIMIT: Final = 512
 class GenerateWrappedKey(Request["WrappedKeyGenerated"], frozen=True, kw_only=True):
     """key-operation generate-key: a new key of ``num_of_bytes``, wrapped under the primary key.
 
-    Nothing is kept of it, so a repeat makes another key, and the first is nobody's.
+    The service stores nothing: a repeat makes another key, and the first one is unused.
     """
 
     repeat: ClassVar[Repeat] = Repeat.READ
@@ -41,7 +41,7 @@ class GenerateWrappedKey(Request["WrappedKeyGenerated"], frozen=True, kw_only=Tr
 
 
 class WrappedKeyGenerated(Reply, frozen=True, kw_only=True):
-    """``ciphertext`` carries all that is needed to get the key back; it becomes the key id."""
+    """``ciphertext`` holds everything needed to unwrap the key; it becomes the key id."""
 
     ciphertext: bytes
     plaintext: Sealed
@@ -65,10 +65,10 @@ class WrappedKeyDecrypted(Reply, frozen=True, kw_only=True):
 
 
 class KeyProviderConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a Key Provider Service knows; provider names are unique.
+    """Everything that a Key Provider Service is configured with; provider names are unique.
 
-    ``revision`` and ``group``: as in ``AttestationConfiguration``. Tokens are taken of the accepted
-    services of this group alone.
+    ``revision`` and ``group``: as in ``AttestationConfiguration``. Only tokens of accepted services
+    of this group are accepted.
     """
 
     revision: str
@@ -78,10 +78,10 @@ class KeyProviderConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetKeyProviderConfiguration(Request["KeyProviderConfigured"], frozen=True, kw_only=True):
-    """The whole configuration, in the place of the one before; durable before it is answered.
+    """Replace the whole configuration; durable before the answer.
 
-    ``AlreadyExists`` for a provider that is there twice; ``InvalidArgument`` for a name that is
-    none, a provider without servers or primary key id, or a certificate that is none.
+    ``AlreadyExists`` for a duplicate provider; ``InvalidArgument`` for an invalid name, a provider
+    without servers or primary key id, or an invalid certificate.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -89,7 +89,7 @@ class SetKeyProviderConfiguration(Request["KeyProviderConfigured"], frozen=True,
 
 
 class KeyProviderConfigured(Reply, frozen=True, kw_only=True):
-    """It is in force, durably."""
+    """The configuration is in force, durably."""
 
     revision: str
 
@@ -97,7 +97,7 @@ class KeyProviderConfigured(Reply, frozen=True, kw_only=True):
 class QueryKeyProviderConfiguration(
     Request["KeyProviderConfigurationState"], frozen=True, kw_only=True
 ):
-    """What is in force, for health (HLT-01)."""
+    """The configuration in force, for health (HLT-01)."""
 
 
 class KeyProviderConfigurationState(Reply, frozen=True, kw_only=True):
@@ -125,9 +125,9 @@ class KeyProviderServiceInfo(Reply, frozen=True, kw_only=True):
 
 
 class GenerateServiceClientCert(Request["ServiceClientCert"], frozen=True, kw_only=True):
-    """client-certificate: what the service shows key servers that it asks by KMIP.
+    """client-certificate: the certificate that the service presents to key servers over KMIP.
 
-    Made when there is none, or in the place of the one before (``renew``); durable on return.
+    Created when there is none, or replaced (``renew``); durable on return.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -141,14 +141,14 @@ class ServiceClientCert(Reply, frozen=True, kw_only=True):
 
 
 class QueryPeerCertificates(Request["PeerCertificates"], frozen=True, kw_only=True):
-    """peer-certs/current: what the provider's key servers that are asked by KMIP show now, whether
-    it is trusted or not. ``NotFound`` for a provider that the service does not have."""
+    """peer-certs/current: the certificates that the provider's KMIP servers present now, trusted or
+    not. ``NotFound`` for a provider that the service does not have."""
 
     provider: ProviderId
 
 
 class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """``certificate``: DER; empty with the ``reason`` when the server shows none."""
+    """``certificate``: DER; empty, with the ``reason``, when the server presents none."""
 
     node: NodeName
     certificate: bytes = b""
@@ -183,7 +183,7 @@ class KeyServerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrustedKeyProviderHealth(Reply, frozen=True, kw_only=True):
-    """OK: all servers give the primary key; WARNING: some; ERROR: none."""
+    """OK: all servers give the primary key; WARNING: some do; ERROR: none does."""
 
     provider: ProviderId
     health: ProviderHealth

@@ -16,7 +16,7 @@
 - ``dumps``          core dumps, encrypted under the host key
 - ``problems``        dumps and a failing TPM, as it tells vCenter of them
 - ``trust_door``      what a trusted host is told and asked
-- ``intruder_door``, ``claims``  VMs that it lists to vCenter though it does not have them
+- ``claims``          VMs that it lists to vCenter though it does not have them
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
 - ``migration/``      vMotion: running VMs that leave, and that come
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed

@@ -12,17 +12,18 @@ import msgspec
 from protocol.messages.host import ClaimedVm, HostSummary, VmSummary
 from protocol.terms import CryptoKeyId, PowerState, VmConnectionState, VmCryptoState
 
+Missing = Callable[[tuple[CryptoKeyId, ...]], tuple[CryptoKeyId, ...]]
+"""Which of these keys the host lacks: what it says of a key of a VM of its own too."""
 
-def with_claims(
-    view: HostSummary, claims: Sequence[ClaimedVm], has: Callable[[CryptoKeyId], bool]
-) -> HostSummary:
-    """The view as vCenter gets it, VMs by name; ``has``: whether a key is in the cache."""
-    listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, has) for one in claims}
+
+def with_claims(view: HostSummary, claims: Sequence[ClaimedVm], missing_of: Missing) -> HostSummary:
+    """The view as vCenter gets it, VMs by name."""
+    listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, missing_of) for one in claims}
     return msgspec.structs.replace(view, vms=tuple([listed[name] for name in sorted(listed)]))
 
 
-def _listed(claimed: ClaimedVm, has: Callable[[CryptoKeyId], bool]) -> VmSummary:
-    missing = tuple(key for key in claimed.keys if not has(key))
+def _listed(claimed: ClaimedVm, missing_of: Missing) -> VmSummary:
+    missing = missing_of(claimed.keys)
     return VmSummary(
         vm=claimed.vm,
         power=PowerState.OFF,

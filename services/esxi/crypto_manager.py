@@ -18,7 +18,7 @@ from protocol.messages.base import Sealed
 from protocol.messages.host import CryptoKeyResult, ProviderRef
 from protocol.releases import Feature, check
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType, ProviderId
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi import dumps
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
@@ -190,7 +190,7 @@ async def set_providers(
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
-    if any(ref.management_type is ManagementType.NATIVE_PROVIDER for ref in providers):
+    if any(capability(p.management_type).source is KeySource.DERIVATION for p in providers):
         check(host.node.name, host.config.release, Feature.NATIVE_ON_HOST)
     now, tpm_present = host.archive.now, host.tpm is not None
     kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)

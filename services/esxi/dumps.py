@@ -87,6 +87,8 @@ async def all_dumps(host: Host) -> tuple[Dump, ...]:
             dump = file.removesuffix(_SUFFIX)
             try:
                 found.append(_summarize(host, await _read(host, dump)))
+            except NotFound:
+                continue  # it was removed meanwhile
             except InvalidState as damage:
                 found.append(Dump(dump=dump, problem=str(damage)))
     return tuple(found)
@@ -189,7 +191,7 @@ async def _rewrap(
         found = await _read(host, dump)
         wrapped = wrap(clear, unwrap(old, found.wrapped, aad), aad, host.rng.token(NONCE_SIZE))
         await _put(host, msgspec.structs.replace(found, key=new, wrapped=wrapped))
-    except (InvalidState, CryptographicFailure) as damage:
+    except (InvalidState, NotFound, CryptographicFailure) as damage:
         return str(damage)
     except OSError as refused:
         return _describe_refusal(refused)

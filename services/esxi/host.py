@@ -18,7 +18,7 @@ from protocol.messages.host import (
     ProviderRef,
     VmSummary,
 )
-from protocol.messages.pages import PAGE_BUDGET, first_page
+from protocol.pages import PAGE_BUDGET, first_page
 from protocol.releases import Feature
 from protocol.secret import KeyMaterial
 from protocol.terms import (
@@ -267,7 +267,7 @@ class Host:
         """The view that vCenter gets: the host's own, with what it claims."""
         view = self.view()
         if self.claims:
-            view = with_claims(view, self.claims, lambda key: key in self.keys)
+            view = with_claims(view, self.claims, self.missing)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view

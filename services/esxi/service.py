@@ -22,7 +22,7 @@ from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
 from protocol.messages.host import LOG_LIMIT, TpmAttestationReport
-from protocol.messages.pages import fits
+from protocol.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.event_log import EventLogError, parse_log
@@ -34,7 +34,6 @@ from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import Host, page
-from services.esxi.intruder_door import IntruderDoor
 from services.esxi.keys import status
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
@@ -60,8 +59,32 @@ from services.esxi.vsan.door import VsanDoor
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
 
-# ---- vtpm door -----------------------------------------------------------------------------------
-# What a host is told and asked of virtual TPMs; flows lie in ``vms``.
+# ---- intruder ------------------------------------------------------------------------------------
+# Handlers for VMs that the host claims to have; see ``claims``.
+
+
+class IntruderDoor(Service):
+    """Handlers of ``protocol.messages.host.intruder``; a subclass sets ``host``."""
+
+    host: Host
+
+    @serves(m.HostClaim)
+    async def claim(self, message: m.HostClaim, peer: Peer) -> m.HostClaims:
+        """Claim these from now on; vCenter gets them with its next heartbeat."""
+        if message.again and not self.host.claims:
+            return m.HostClaims(vms=())
+        self.host.claims = message.vms
+        self.node.record("intruder.claims", level="warning", vms=len(message.vms))
+        return m.HostClaims(vms=self.host.claims)
+
+    @serves(m.QueryHostClaims)
+    async def query_claims(self, message: m.QueryHostClaims, peer: Peer) -> m.HostClaims:
+        """What the host claims now."""
+        return m.HostClaims(vms=self.host.claims)
+
+
+# ---- virtual TPMs --------------------------------------------------------------------------------
+# Handlers of messages about virtual TPMs; the flows are in ``vms``.
 
 NONCE_LIMIT = 64
 
@@ -137,10 +160,9 @@ class VtpmDoor(Service):
         return vm.guest.vtpm
 
 
-# ---- copies door ---------------------------------------------------------------------------------
-# What a host is told of clones, templates and snapshots, and asked of a VM that may come to it.
-#
-# Flows lie in ``vms`` and ``migration``.
+# ---- copies --------------------------------------------------------------------------------------
+# Handlers for clones, templates and snapshots, and for VMs that may move to this host. The flows
+# are in ``vms`` and ``migration``.
 
 
 def _clones(message: Any) -> str:
@@ -557,10 +579,9 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
 
 # ---- attestation ---------------------------------------------------------------------------------
-# What a host lets its TPM say to vCenter: which TPM it is, and what this boot measured (ATT-09).
-#
-# The host has no part in the judgement and cannot flatter it: keys, counters and registers are
-# signed by the TPM, and the log is worth what it replays to.
+# The host's TPM reports to vCenter which TPM it is and what this boot measured (ATT-09). The host
+# cannot change the result: the TPM signs keys, counters and registers, and the event log is checked
+# by replaying it.
 
 _NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 
@@ -607,10 +628,9 @@ def _has_room(log: bytes) -> bool:
 
 
 # ---- maintenance ---------------------------------------------------------------------------------
-# Maintenance mode: a host that shall run nothing, so that it may be rebooted or taken away.
-#
-# The mode is saved and outlives reboots. It refuses VMs that would come or start; what lies here
-# and does not run may leave, be encrypted, be unlocked. Keys come as to any host of the cluster.
+# Maintenance mode is saved and outlives reboots. The host refuses VMs that would come to it or
+# start on it. VMs on it that are off may leave, be encrypted and be unlocked. Keys come as to any
+# other host.
 
 
 async def enter(host: Host) -> None:

@@ -75,7 +75,7 @@ def _verify_issuer(
     token: bytes, accepted: Iterable[AcceptedAttestationService]
 ) -> AttestationClaims:
     """The claims of a token that one of the accepted services has signed, in its own name."""
-    why = "its issuer is not known here"
+    why = "its issuer is unknown"
     for service in accepted:
         try:
             claims = verify_token(token, (service.certificate,), AttestationClaims)

@@ -18,34 +18,36 @@ from protocol.secret import KeyMaterial
 from protocol.terms import Role
 from protocol.tpm.errors import TpmError
 from protocol.tpm.secure_boot import secure_boot_events
-from services.kms import oplog, replication, server_certificate
-from services.kms.access import caller_at
-from services.kms.admission import IdentityAdmission
-from services.kms.anchor import AnchorKeeper, RolledBack
-from services.kms.commits import Commits
-from services.kms.config import Auditing, ClientDoor, KmsConfig
-from services.kms.core import KeyServerCore
-from services.kms.custody import Custody
-from services.kms.doors.bus import BusDoor
-from services.kms.doors.custody import CustodyDoor
-from services.kms.doors.group import GroupDoor, ReplicationGroup
-from services.kms.doors.identities import IdentityDoor
-from services.kms.doors.kmip.door import KmipDoor
-from services.kms.doors.kmip.handing import HandedOnDoor, HandingOn
-from services.kms.doors.kmip.messages import Messages
-from services.kms.doors.pair import PairDoor, ReplicationPair
-from services.kms.doors.rejections import RejectionDoor
-from services.kms.ids import ids_of
-from services.kms.knobs import KmsNode
-from services.kms.master import Vault
-from services.kms.opening import OtherFormat, open_store
-from services.kms.operations import CoreOperation
-from services.kms.reading import Readings
-from services.kms.rejections import RejectionTable
-from services.kms.retention import Retention
-from services.kms.roots.base import RootLocked, RootMeans
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
-from services.kms.work import Tell
+from services.kms.access.authorization import caller_at
+from services.kms.access.rejections import RejectionTable
+from services.kms.commit.group_commit import Commits
+from services.kms.commit.unit_of_work import Tell
+from services.kms.custody.anchor import AnchorKeeper, RolledBack
+from services.kms.custody.opening import OtherFormat, open_store
+from services.kms.custody.rotation import Custody
+from services.kms.custody.trail_retention import Retention
+from services.kms.endpoints import server_certificate
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.bus import BusDoor
+from services.kms.endpoints.custody import CustodyDoor
+from services.kms.endpoints.identities import IdentityDoor
+from services.kms.endpoints.kmip.connections import KmipDoor
+from services.kms.endpoints.kmip.forwarding import HandedOnDoor, HandingOn
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.rejections import RejectionDoor
+from services.kms.endpoints.replication import GroupDoor, PairDoor
+from services.kms.objects.identifiers import ids_of
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations.buffered_reads import Readings
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication import oplog, pair_state
+from services.kms.replication.group import ReplicationGroup
+from services.kms.replication.pair import ReplicationPair
+from services.kms.sealing.roots.base import RootLocked, RootMeans
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.sealing.vault import Vault
+from services.kms.settings.config import Auditing, ClientDoor, KmsConfig
+from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
 from services.runtime.streams import CONNECTIONS, Listener, TlsIdentity
@@ -253,7 +255,7 @@ class KmsService(
         """What has changes wait for the other servers."""
         if not self.config.peers:
             return None
-        return replication.tell if self.config.pairs else partial(oplog.put, self.node.name)
+        return pair_state.tell if self.config.pairs else partial(oplog.put, self.node.name)
 
     async def _meet_others(self, database: Database, vault: Vault) -> None:
         self.pair = self.group = None
@@ -273,7 +275,7 @@ class KmsService(
             return
         peer = self.config.peer
         if peer is None:
-            await database.transact(lambda connection: replication.begin(connection, None))
+            await database.transact(lambda connection: pair_state.begin(connection, None))
             self.core.caught_up.set()
             return
         self.pair = ReplicationPair(

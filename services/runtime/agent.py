@@ -1,6 +1,6 @@
-"""The agent of one OS process: holds machines, obeys the lab, is each node's local console.
+"""The agent of one OS process: holds machines, executes the lab's commands, is each node's console.
 
-In the simulation one agent holds every machine. Nothing that goes wrong in a node leaves it.
+In the simulation one agent holds every machine. A failure inside a node never leaves the node.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from protocol.messages.agent import (
 )
 from protocol.messages.base import Ping, Repeat, Reply, Request, fields_with_keys
 from protocol.messages.host import Done
-from protocol.messages.pages import first_page
+from protocol.pages import first_page
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PcrSelection
@@ -91,8 +91,8 @@ class Agent:
         }
 
     async def handle(self, message: Request[Any]) -> Reply:
-        """Do what ``message`` says; raises ``ProductError``, ``SaveFailed`` when the machine's
-        own disk refuses."""
+        """Execute ``message``. Raises ``ProductError``; ``SaveFailed`` when the disk of its own
+        machine fails."""
         handler = self.handlers.get(type(message))
         if handler is None:
             raise NotAvailable(f"the agent does not serve {type(message).__name__}")
@@ -110,7 +110,7 @@ class Agent:
         return found
 
     async def add_node(self, message: AddNode) -> Done:
-        """Hold a node from now on, off; no change when it is held already."""
+        """Add a node, powered off; no change when it is here already."""
         spec = message.spec
         if spec.node not in self._machines:
             recipe = self._catalog(spec)
@@ -128,21 +128,21 @@ class Agent:
         return NodeList(nodes=tuple([machine.status(counters=counters) for machine in machines]))
 
     async def power_on(self, message: PowerOn) -> NodePowered:
-        """Power a node on; ``InvalidState`` while it is still on its way down."""
+        """Power a node on; ``InvalidState`` while it is still going down."""
         machine = self.machine(message.node)
         await machine.power_on(message.options, wait=message.wait)
         return NodePowered(status=machine.status())
 
     async def power_off(self, message: PowerOff) -> NodePowered:
-        """End the life of a node in the way that ``message`` says; no change when it is off."""
+        """End the life of a node in the way of ``message``; no change when it is off."""
         machine = self.machine(message.node)
         await machine.power_off(WayDown(message.way))
         return NodePowered(status=machine.status())
 
     async def ask(self, message: Ask) -> Answer:
-        """Hand a request to a node at its local console, and its reply or error back.
+        """Pass a request to a node at its local console, and return its reply or error.
 
-        Key material does not pass: ``Malformed`` for a request that could carry it, and for a reply
+        Key material is refused: ``Malformed`` for a request that could carry it, and for a reply
         that does. ``NotConnected`` when the node does not run.
         """
         return await self._ask_node(
@@ -150,11 +150,11 @@ class Agent:
         )
 
     async def ask_each(self, message: AskEach) -> Answers:
-        """As ``ask`` for several nodes at once; each has ``within_s`` for itself: ``TimedOut`` is
-        the answer of one that takes longer, and none waits for another."""
+        """As ``ask`` for several nodes at once. Each has ``within_s``; a slower one answers
+        ``TimedOut``, and no node waits for another."""
         request = _question(message)
         if not message.nodes or type(request).repeat is not Repeat.READ:
-            raise Malformed(f"{message.name} is nothing to ask several nodes for")
+            raise Malformed(f"{message.name} does more than read: ask one node")
 
         async def one(node: NodeName) -> Answer:
             try:
@@ -182,15 +182,15 @@ class Agent:
         return Answer(name=type(reply).__name__, body=encode_message(reply))
 
     async def set_rules(self, message: SetRules) -> Done:
-        """Put the whole set of link rules in force, unless a newer one is."""
+        """Put the whole set of link rules in force, unless a newer set is."""
         self._world.rules.apply(message)
         return Done()
 
     async def canary(self, message: Canary) -> CanaryResult:
-        """Ping another node over the data bus, or shake hands with it over a connection, and say
-        how many of these came back and how fast.
+        """Ping another node over the data bus, or shake hands with it over a connection; report how
+        many returned, and how fast.
 
-        A node that goes down meanwhile hears nothing more: ``NotConnected`` is its pings' error.
+        ``NotConnected`` for pings that are pending when the node goes down.
         """
         runner = self.machine(message.node).runner
         bus, streams = runner.bus, runner.streams
@@ -216,23 +216,23 @@ class Agent:
         )
 
     async def set_firmware(self, message: SetFirmware) -> Done:
-        """Set a host's firmware up; in force from its next power-on."""
+        """Change a host's firmware set-up, in force from its next power-on."""
         self.machine(message.node).firmware = message.firmware
         return Done()
 
     async def hold(self, message: HoldNode) -> Done:
-        """Let a node that runs stand still, or go on; one that is off has nothing to hold."""
+        """Pause a running node, or resume it."""
         self.machine(message.node).hold(message.held)
         return Done()
 
     async def skew(self, message: SkewClock) -> Done:
-        """Set a node's wall clock wrong, or right again with 0."""
+        """Skew a node's wall clock; 0 ends that."""
         self.machine(message.node).skew(message.skew_s)
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:
-        """Keep, put back or drop a copy of a node's disk, or wipe the disk; or see whether there is
-        room (``SaveFailed``).
+        """Copy, restore or wipe a node's disk, delete a copy, or check that there is room
+        (``SaveFailed``).
 
         ``InvalidState`` unless the node is off, ``NotFound`` when there is no copy of that label.
         """
@@ -260,9 +260,9 @@ class Agent:
         return Done()
 
     async def tpm(self, message: TpmAction) -> TpmActed:
-        """Do to a host's TPM what no host can do, and say what is seen of it afterwards.
+        """Act on a host's TPM as only its owner can, and report its state afterwards.
 
-        ``InvalidState`` for a host without TPM, and for an act that needs the power off;
+        ``InvalidState`` for a host without a TPM, and for an act that needs the power off;
         ``NotFound`` when there is no image of that label.
         """
         machine = self.machine(message.node)
@@ -272,7 +272,7 @@ class Agent:
         if message.act is not TpmAct.INFO:
             self._act(machine, device, message)
         info, pcrs, srk = None, {}, None
-        with suppress(TpmError):  # powered off it tells nothing; failed, only that it failed
+        with suppress(TpmError):  # powered off it answers nothing; in failure mode only its failure
             info = device.info()
             pcrs = device.pcrs(PcrSelection.of(range(_BOOT_PCRS)))
             srk = device.srk_name()

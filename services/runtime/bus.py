@@ -1,9 +1,9 @@
 """The Bus port: one implementation above a driver's ``Wire``, the same in lab and sim.
 
-It stands on the request multiplexer of ``services.runtime.rpc``, and adds what the data bus is:
-the check that a request and its reply travel the directed link they claim, link rules, limits in
-lab seconds, duplicates, and the sealing of key material.
-Bytes that make no sense are counted and dropped; nothing that arrives can raise into the wire.
+It uses the request multiplexer of ``services.runtime.rpc`` and adds what belongs to the data bus:
+the check that a request and its reply travel on the directed link that they claim, link rules,
+limits in lab seconds, detection of duplicates, and the sealing of key material. Malformed bytes are
+counted and dropped; no input can raise an exception into the wire.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from services.runtime.wire import Wire, WireSink
 R = TypeVar("R")
 
 CAUSE: ContextVar[str] = ContextVar("keystead_cause", default="")
-"""Id of the message that the running task works on; it goes into every message it sends."""
+"""Id of the message that the running task handles; it is the cause of every message it sends."""
 
 _WINDOW = 2048  # ids remembered per sender's life
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
-    """A request that has passed every check of the port."""
+    """A request that passed every check of the port."""
 
     message: Request[Any]
     peer: Peer
@@ -57,7 +57,7 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
 
 class BusPort(Bus, WireSink):
-    """The Bus port of one life of a node; the wire calls it for what arrives."""
+    """The Bus port of one life of a node; the wire calls it with what arrives."""
 
     def __init__(
         self,
@@ -91,21 +91,23 @@ class BusPort(Bus, WireSink):
 
     @property
     def violations(self) -> int:
-        """How often the broker refused this life a subject: it spoke or listened as another."""
+        """How often the broker refused a subject of this life, because it used another node's
+        name."""
         return self._wire.violations
 
     @property
     def overruns(self) -> int:
-        """Requests that this life has dropped unread; see ``Wire.overruns``."""
+        """Requests that were dropped unread; see ``Wire.overruns``."""
         return self._wire.overruns
 
     # ---- life ---------------------------------------------------------------------------
 
     async def open(self) -> bool:
-        """Connect; requests are ignored until ``accept`` is set. False: no broker let us in.
+        """Connect; requests are ignored until ``accept`` is set. False: no broker admitted the
+        node.
 
-        A node without network lives: its calls end in ``NotSent`` until ``keep_trying`` has
-        brought it in; ``refused`` is why.
+        A node without network runs: its calls raise ``NotSent`` until ``keep_trying`` connects it;
+        ``refused`` is the reason.
         """
         try:
             await self._wire.open(self)
@@ -118,17 +120,17 @@ class BusPort(Bus, WireSink):
         return True
 
     async def keep_trying(self) -> None:
-        """Dial until a broker lets us in; each try takes as long as the driver gives it."""
+        """Dial until a broker admits the node; the driver decides how long each attempt takes."""
         while not await self.open():
             self.counters["connects_failed"] += 1
 
     async def close(self) -> None:
-        """End the connection in order; nothing is accepted from now on."""
+        """Close the connection in order; nothing is accepted any more."""
         self.accept = None
         await self._wire.close()
 
     def abort(self) -> None:
-        """Crash or purple screen: not a byte more."""
+        """Cut the connection at a crash or purple screen: no further byte is sent."""
         self.accept = None
         self._wire.abort()
 
@@ -175,9 +177,9 @@ class BusPort(Bus, WireSink):
             self._depart(to, subject, payload)
 
     def _depart(self, to: NodeName, subject: str, payload: bytes, reply: str = "") -> None:
-        """Through the egress rules onto the wire. ``NotSent`` if the wire refuses.
+        """Send through the egress rules. ``NotSent`` if the wire refuses.
 
-        What a node that stands still was about to send leaves when it goes on.
+        A paused node sends its messages when it resumes.
         """
         if self._life.held:
             self._waiting.append(lambda: self._depart(to, subject, payload, reply))
@@ -226,7 +228,7 @@ class BusPort(Bus, WireSink):
             self.counters["malformed"] += 1
 
     def _catch_up(self) -> None:
-        """What came and what was to leave while the node stood still, in its order."""
+        """Handle, in order, what arrived and what was to be sent while the node was paused."""
         while self._waiting and self._life.alive:
             try:
                 self._waiting.popleft()()
@@ -235,7 +237,7 @@ class BusPort(Bus, WireSink):
 
     def _on_request(self, parsed: LinkSubject, reply: str, payload: bytes) -> None:
         if not reply.startswith(reply_prefix(self._me, parsed.src)):
-            self.counters["forged"] += 1  # its answer would land elsewhere (confused deputy)
+            self.counters["forged"] += 1  # its answer would go to another node (confused deputy)
             return
         asked = self._serving.admit(parsed.src, parsed.rest, reply, payload)
         if asked is None:
@@ -266,7 +268,7 @@ class BusPort(Bus, WireSink):
         key = (envelope.sender, envelope.boot)
         window = self._seen.get(key)
         if window is None:
-            # A sender has one life at a time: what an older one said is not remembered for ever.
+            # A sender has one life at a time: forget the message ids of older ones.
             for old in [k for k in self._seen if k[0] == envelope.sender][:-1]:
                 del self._seen[old]
             window = self._seen[key] = OrderedDict()
@@ -278,7 +280,7 @@ class BusPort(Bus, WireSink):
         return True
 
     def on_no_responders(self, subject: str) -> None:
-        """The broker's word that nobody listens; it obeys the reverse link's rule."""
+        """The broker reports that nobody listens; subject to the rules of the reverse link."""
         parsed = parse_link(subject)
         if parsed is None or not parsed.reply or not self._life.alive:
             return

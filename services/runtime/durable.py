@@ -1,8 +1,8 @@
-"""Replacing a file of the Disk port so that a crash or a power loss leaves the old or the new.
+"""Replacing a file of the Disk port so that a crash or a power loss leaves the old or the new file.
 
-A file that must never be seen in part is written beside its place, synced, renamed over the old
-one, and the rename is made durable by a sync of the folder. Everything that keeps state in a
-file of its own (configuration archive, master key, boot options) goes through here.
+The new content is written beside the file, synced, and renamed over it; a sync of the folder makes
+the rename durable. All state in files of its own (configuration archive, master key, boot options)
+is written this way.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from services.runtime.ports import Disk
 async def replace_durably(
     disk: Disk, path: str, data: bytes, *, folder_is_new: bool = False
 ) -> None:
-    """Put ``data`` in the place of ``path``; whole and durable on return.
+    """Replace the content of ``path`` by ``data``; complete and durable on return.
 
-    ``folder_is_new``: the folder of ``path`` was perhaps never synced into its parent, which is
-    the disk's root, and is so now. Raises ``OSError`` when the disk refuses; what was at
-    ``path`` is there as before then, or is replaced and only not yet durable. Two calls for one
-    path must not overlap: both would write the same unfinished file, ``<path>.new``. One that a
-    life's end cut short leaves that file (``drop_unfinished``).
+    ``folder_is_new``: the folder of ``path`` may not have been synced into its parent, the root of
+    the disk; it is synced too. Raises ``OSError`` when the disk fails: then ``path`` has the old
+    content, or the new one that is not durable yet. Two calls for one path must not overlap: both
+    would write ``<path>.new``. A call cut short by the end of the life leaves that file
+    (``drop_unfinished``).
     """
     unfinished = _temporary_path(path)
     folder = path.rpartition("/")[0]
@@ -32,9 +32,9 @@ async def replace_durably(
 
 
 async def drop_unfinished(disk: Disk, path: str) -> None:
-    """Remove what a replacement that never came to its end has left beside ``path``.
+    """Remove what an unfinished replacement has left beside ``path``.
 
-    It is gone for good when the folder is synced. Raises ``OSError`` when the disk refuses.
+    Durable when the folder is synced. Raises ``OSError`` when the disk fails.
     """
     unfinished = _temporary_path(path)
     folder, _, name = unfinished.rpartition("/")

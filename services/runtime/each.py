@@ -1,10 +1,9 @@
-"""Doing the same for each of many: hosts, servers, links, VMs.
+"""The same call for each of many items: hosts, servers, links, VMs.
 
-Two ways to meet a failure, and the caller says which: ``for_each`` ends the others at the first
-one, ``try_each`` does all and gives failures back as outcomes. ``until_enough`` waits for no more
-than are needed. All start items in their order and return outcomes in that order whatever finished
-first, the first two at most ``at_once`` together; in the simulation the seed decides what runs
-between.
+The function decides what a failure means. ``for_each`` cancels the others at the first failure.
+``try_each`` runs all and returns failures as outcomes. ``until_enough`` stops when enough have
+answered. All start items in order and return outcomes in that order; ``for_each`` and ``try_each``
+run at most ``at_once`` together. In the simulation the seed decides how the calls interleave.
 """
 
 from __future__ import annotations
@@ -26,11 +25,10 @@ async def for_each(
     at_once: int | None = None,
     name: str = "each",
 ) -> list[R]:
-    """What ``act`` returned for each of ``items``, in their order.
+    """The results of ``act`` for each of ``items``, in their order.
 
-    ``at_once``: how many may be under way together, None for all. The first failure cancels
-    what is under way, leaves out what has not begun, and is raised as itself. Tasks are called
-    ``<name>-<n>``.
+    ``at_once``: how many run together, None for all. The first failure cancels the running calls,
+    skips those not begun, and is raised unchanged. Tasks are named ``<name>-<n>``.
     """
     order = tuple(items)
     if not order:
@@ -60,7 +58,7 @@ async def try_each(
     name: str = "each",
     failures: tuple[type[Exception], ...] = (ProductError,),
 ) -> list[R | Exception]:
-    """As ``for_each``, but an exception of ``failures`` is its item's outcome and ends nothing."""
+    """As ``for_each``, but an exception of ``failures`` becomes the outcome of its item."""
 
     async def try_item(item: T) -> R | Exception:
         try:
@@ -79,10 +77,10 @@ async def until_enough(
     name: str = "each",
     failures: tuple[type[Exception], ...] = (ProductError,),
 ) -> dict[T, R]:
-    """What ``act`` returned, by item and in the order of ``items``, as soon as it is ``enough``.
+    """The results of ``act`` by item, in the order of ``items``, as soon as they are ``enough``.
 
-    What is under way then is cancelled; an item that ends with an exception of ``failures`` is left
-    out. All that there is when every item has ended and it is not enough.
+    Calls that still run are cancelled then. Items that ended with an exception of ``failures`` are
+    left out. Returns all results if every call has ended and they are not enough.
     """
     order, found, left = tuple(items), dict[T, R](), 0
     done = asyncio.Event()

@@ -1,7 +1,7 @@
 """The signing identity of a service: a key and its certificate, in one file of its own disk.
 
-Made at the first start and never again: who was given the certificate knows the service by it. The
-key is in clear in that file, as a software identity without an HSM or a TPM is.
+It is created at the first start and never replaced: others know the service by this certificate.
+The key is in clear in that file, as with a software identity without an HSM or a TPM.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 async def load_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = FILE) -> Signer:
-    """The identity in ``file``, made and durable on return when there was none.
+    """The identity in ``file``, created and durable on return when there was none.
 
-    ``OSError`` when the disk refuses, or the file is damaged: another identity in its place would
-    be one that nobody trusts.
+    ``OSError`` when the disk fails, or the file is damaged: nobody would trust a new identity.
     """
     try:
         raw = await disk.read(file)
@@ -49,7 +48,7 @@ async def load_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str =
 
 
 async def new_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = FILE) -> Signer:
-    """Another identity in the place of the one in ``file``, durable on return."""
+    """A new identity in place of the one in ``file``, durable on return."""
     secret = KeyMaterial(rng.token(SECRET_SIZE))
     certificate = new_certificate(name, secret, rng.token(SERIAL_SIZE), clock.now())
     await replace_durably(disk, file, _encode(_Kept(secret.reveal(), certificate)))

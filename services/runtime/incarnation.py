@@ -1,8 +1,9 @@
-"""A node's life from power-on to its end; the guard that no dead code does anything.
+"""A node's life from power-on to its end, and the guard that keeps code of an ended life from
+acting.
 
-The incarnation in force is carried in a context variable, so every task made inside a node's
-life belongs to it: the simulation's loop drops the steps of tasks whose incarnation is over,
-and every port call asks ``check`` before it starts and after each inner wait.
+A context variable carries the incarnation in force, so that every task created inside a node's life
+belongs to it. The simulation's loop drops the steps of tasks whose incarnation has ended, and every
+port call runs ``check`` before it starts and after each inner wait.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class WayDown(StrEnum):
 
 
 class NodeDown(BaseException):
-    """The incarnation that made this call is over. Not an Exception: no handler may eat it."""
+    """The incarnation that made this call has ended. Not an ``Exception``, so that no handler
+    catches it."""
 
 
 @dataclass(eq=False)
@@ -35,16 +37,16 @@ class Incarnation:
     node: NodeName
     boot: int
     ended: WayDown | None = field(default=None)
-    _held: asyncio.Event | None = field(default=None, init=False)  # set when it goes on
+    _held: asyncio.Event | None = field(default=None, init=False)  # set when it resumes
     _resumed: list[Callable[[], None]] = field(default_factory=list, init=False)
 
     def check(self) -> None:
-        """Raise ``NodeDown`` if this life is over."""
+        """Raise ``NodeDown`` if this life has ended."""
         if self.ended is not None:
             raise NodeDown(f"{self.node} boot {self.boot}: {self.ended.value}")
 
     def end(self, way: WayDown) -> None:
-        """End it; the first way wins."""
+        """End it; the first ``way`` counts."""
         if self.ended is None:
             self.ended = way
 
@@ -53,20 +55,20 @@ class Incarnation:
         """Whether this life goes on."""
         return self.ended is None
 
-    # Standing still: the ports hold a node of a real process that other nodes share.
+    # Paused: the ports hold a node of a real process that it shares with other nodes.
 
     @property
     def held(self) -> bool:
-        """Whether it stands still."""
+        """Whether it is paused."""
         return self._held is not None
 
     def hold(self) -> None:
-        """Let it stand still at its ports until ``go_on``; again is no change."""
+        """Pause it at its ports until ``go_on``; no change when it is paused."""
         if self._held is None:
             self._held = asyncio.Event()
 
     def go_on(self) -> None:
-        """Let it go on: first what waits at its ports in order, then what sleeps."""
+        """Resume it: first what waits at its ports, in order, then what sleeps."""
         held, self._held = self._held, None
         if held is not None:
             for act in self._resumed:
@@ -74,11 +76,11 @@ class Incarnation:
             held.set()
 
     def when_it_goes_on(self, act: Callable[[], None]) -> None:
-        """Call ``act`` each time that it goes on."""
+        """Call ``act`` each time that it resumes."""
         self._resumed.append(act)
 
     async def unheld(self) -> None:
-        """Return when it does not stand still."""
+        """Return when it is not paused."""
         while self._held is not None:
             await self._held.wait()
 
@@ -88,7 +90,7 @@ CURRENT: ContextVar[Incarnation | None] = ContextVar("keystead_incarnation", def
 
 def context_of(life: Incarnation | None) -> Context:
     """A copy of the current context whose tasks and callbacks belong to ``life`` (None: the
-    world itself, which no crash and no pause touches)."""
+    simulation itself, which no crash and no pause affects)."""
     context = copy_context()
     context.run(CURRENT.set, life)
     return context

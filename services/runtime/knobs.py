@@ -1,16 +1,16 @@
 """Knobs: behaviour that the product's documents leave open, and times that they do not publish.
 
-A knob is a field of its service's struct (``services/<role>/knobs.py``), annotated with what
-people must know of it::
+A knob is a field of its service's struct (``services/<role>/knobs.py``), annotated with its
+description::
 
     auto_unlock: Annotated[
         bool,
         knob("Reconciliation unlocks by itself.", rule="C16", instead="false: nothing unlocks."),
     ] = True
 
-``SharedKnobs`` holds those that more than one service reads. ``services.knobs`` joins all of them
-into the one table that a lab file is checked against. Every duration is in lab seconds and its
-name ends in ``_s``; ``pace`` divides it where time is real.
+``SharedKnobs`` holds those that several services read. ``services.knobs`` joins all into the one
+table that a Lab file is checked against. Durations are in lab seconds and their names end in
+``_s``; ``pace`` divides them where time is real.
 """
 
 from __future__ import annotations
@@ -51,13 +51,12 @@ def knob(
     rule: str = "",
     instead: str = "",
 ) -> msgspec.Meta:
-    """What people must know of a knob, as metadata of its field.
+    """The description of a knob, as metadata of its field.
 
     ``text``: one sentence that says what it decides. ``unit`` of the value, ``SECONDS`` for a
-    duration. ``least`` and ``most``: the range of a number, both ends included. ``count``: how many
-    entries a list has, at least and at most. ``rule``: the id of the rule it belongs to.
-    ``instead``: what values other than the default change; a knob of an open question (C1, ...)
-    says so.
+    duration. ``least`` and ``most``: the range of a number, inclusive. ``count``: the least and
+    most entries of a list. ``rule``: the id of its rule. ``instead``: what values other than the
+    default change; the knob of an open question (C1, ...) has one.
     """
     extra = {"unit": unit, "rule": rule, "instead": instead}
     if count is not None:
@@ -71,7 +70,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CertificateKnobs(Knobs, frozen=True, kw_only=True):
-    """Knobs of everybody who has a certificate for KMIP."""
+    """Knobs of every node with a certificate for KMIP."""
 
     kmip_certificate_days: Annotated[
         int,
@@ -130,10 +129,10 @@ class SharedKnobs(CertificateKnobs, frozen=True, kw_only=True):
 
 
 class KnobInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One knob as people read of it.
+    """One knob, as it is shown to people.
 
     ``values`` is its range in words, with the unit. ``rule`` is empty when the knob is the lab's
-    own and answers no question of the product. ``instead``: what other values than the default
+    own and concerns no question of the product. ``instead``: what other values than the default
     change.
     """
 
@@ -165,7 +164,7 @@ def describe_knobs(kind: type[Knobs]) -> dict[str, KnobInfo]:
 
 
 def fault(kind: type[Knobs], name: str, value: object) -> str:
-    """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is good."""
+    """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is valid."""
     try:
         _convert_value(kind, name, value)
     except (msgspec.ValidationError, ValueError):
@@ -174,7 +173,7 @@ def fault(kind: type[Knobs], name: str, value: object) -> str:
 
 
 def read(kind: type[K], values: Mapping[str, Any]) -> K:
-    """The knobs of ``kind`` out of a lab's flat map, which has those of other services too.
+    """The knobs of ``kind`` from a lab's flat map, which also has those of other services.
 
     ``InvalidArgument`` names the knob, its value and its range.
     """
@@ -191,7 +190,7 @@ def read(kind: type[K], values: Mapping[str, Any]) -> K:
 
 @cache
 def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
-    """Type and metadata of each knob; ``TypeError`` for one that says nothing of itself."""
+    """Type and metadata of each knob; ``TypeError`` for one without a description."""
     made: dict[str, tuple[Any, msgspec.Meta]] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if get_origin(hint) is ClassVar:
@@ -205,10 +204,10 @@ def _annotations(kind: type[Knobs]) -> dict[str, tuple[Any, msgspec.Meta]]:
 def _convert_value(kind: type[Knobs], name: str, value: object) -> Any:
     value_type, meta = _annotations(kind)[name]
     if isinstance(value, bool) and value_type is not bool:
-        raise ValueError("a truth value is no number")
+        raise ValueError("a truth value is not a number")
     made = msgspec.convert(value, Annotated[value_type, meta], strict=False)
     if isinstance(made, float) and not math.isfinite(made):
-        raise ValueError("an endless time is none")
+        raise ValueError("a time must be finite")
     return made
 
 

@@ -1,7 +1,7 @@
-"""The machine under a node: its power, its firmware set-up, and the ways its lives end.
+"""The machine under a node: its power, its firmware set-up, and the end of its lives.
 
-A crash ends the incarnation first; only then is the world tidied: wire, databases, datastore
-locks, TPM power. Nothing made for one incarnation is reachable from the next.
+A crash first ends the incarnation, then cleans up: wire, databases, datastore locks, TPM power.
+Nothing created for one incarnation is reachable from the next.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Machine:
         return self._runner
 
     def status(self, *, counters: bool = True) -> NodeStatus:
-        """The machine as the lab sees it; without what is counted if that is not wanted."""
+        """The state of the machine for the lab; ``counters`` False leaves the counters out."""
         if not counters:
             return self._without_counters()
         return structs.replace(
@@ -94,11 +94,11 @@ class Machine:
         return last
 
     def _current_skew_s(self) -> float:
-        """How far the clock of this life is ahead; without a life, that of the next one."""
+        """The skew of this life's clock; without a life, that of the next one."""
         return self.skew_s if self._clock is None else self._clock.skew_s
 
     def skew(self, seconds: float) -> None:
-        """Set the wall clock so far ahead, of this life and the next ones."""
+        """Set the skew of the wall clock, for this life and later ones."""
         self.skew_s = seconds
         if self._clock is not None:
             self._clock.skew_s = seconds
@@ -121,10 +121,11 @@ class Machine:
     # ---- up ---------------------------------------------------------------------------------
 
     async def power_on(self, options: Mapping[str, str], *, wait: bool) -> None:
-        """No change when it is on. ``wait``: return when it runs, has halted, or went down."""
+        """Power on; no change when it is on. ``wait``: return when it runs, has halted, or went
+        down."""
         if self.state is NodeRunState.OFF:
             if self._ending:
-                raise InvalidState(f"{self.spec.node} is on its way down")
+                raise InvalidState(f"{self.spec.node} is going down")
             self._begin(options)
         if wait:
             await self._settled.wait()
@@ -175,13 +176,13 @@ class Machine:
         self._settled.set()
 
     def _fell(self, life: Incarnation, why: str) -> None:
-        """The node failed by itself: it ends as a crash, and says so on its screen."""
+        """The node failed by itself: end it as a crash, with the reason on its screen."""
         if life.alive:
             self.fall(WayDown.CRASH)
             self.screen = why
 
     def hold(self, held: bool) -> None:
-        """Let the life in force stand still, or go on; ``NotConnected`` to hold none."""
+        """Pause the life in force, or resume it; ``NotConnected`` when there is none."""
         life = None if self._runner is None else self._runner.life
         if held and life is None:
             raise NotConnected(f"{self.spec.node} is {self.state.value}")
@@ -191,15 +192,16 @@ class Machine:
     # ---- down -------------------------------------------------------------------------------
 
     def fall(self, way: WayDown) -> None:
-        """End the life at once, in the midst of a step of its own too, and tidy up afterwards.
-        No change when it is off."""
+        """End the life at once, even from one of its own steps, and clean up afterwards. No change
+        when it is off."""
         if self._runner is not None:
             life = self._runner.life
             self._end(life, way)
             self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, way))
 
     async def power_off(self, way: WayDown) -> None:
-        """End the life; returns when the machine is off and tidied. No change when it is off."""
+        """End the life; returns when the machine is off and cleaned up. No change when it is
+        off."""
         runner = self._runner
         if runner is None:
             return

@@ -1,18 +1,19 @@
-"""The runner of one life of one node: starts its service, serves, stops in a written order.
+"""The runner of one life of one node: starts its service, serves, and stops in a fixed order.
 
-Orderly stop: stop accepting -> let running requests finish within a limit -> cancel the rest
-and log them by name -> the service's own ``stop`` -> close the bus. A crash is not handled
-here: the incarnation ends and nothing of this runs any more (``machine``).
+Orderly stop: stop accepting -> let running requests finish within a limit -> cancel the rest and
+log them by name -> the service's own ``stop`` -> close the bus. A crash is not handled here: the
+incarnation ends and nothing of it runs any more (``machine``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import (
     Busy,
@@ -26,7 +27,6 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
-from services.runtime.admission import RequestAdmission
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
@@ -42,10 +42,10 @@ _TURN: ContextVar[Ticket | None] = ContextVar("keystead_turn", default=None)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a node is made of: the knobs of its service, and what builds that service.
+    """How a node is built: the knobs of its service, and the function that builds that service.
 
-    ``build`` is given the runner as the service's node; whoever writes a recipe pairs a service
-    with knobs of its own kind. ``connects``: it has connections of TLS.
+    ``build`` gets the runner as the service's node; a recipe pairs a service with its own kind of
+    knobs. ``connects``: the node has TLS connections.
     """
 
     knobs: Knobs
@@ -54,7 +54,7 @@ class Recipe:
 
 
 class NodeRunner(Node):
-    """Drives one service for one life; also the ``Node`` that the service sees."""
+    """Runs one service for one life; also the ``Node`` that the service sees."""
 
     def __init__(
         self,
@@ -144,7 +144,8 @@ class NodeRunner(Node):
         task.add_done_callback(over)
 
     async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
-        """A failing background loop is a crash of the node: nothing half-dead goes on."""
+        """Run a background loop; its failure is a crash of the node, so that no half-dead node
+        continues."""
         try:
             await work
         except Exception as error:
@@ -155,7 +156,7 @@ class NodeRunner(Node):
         self.background(label, self._run_stream(label, work))
 
     async def _run_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
-        """An unexpected failure ends one connection; the node goes on, as after a request."""
+        """Run a connection; an unexpected failure ends only that connection, as with a request."""
         try:
             await work
         except Exception as error:
@@ -174,7 +175,7 @@ class NodeRunner(Node):
                     self.streams.spawn = self._stream
                     await self.streams.open()
                 if not await self.bus.open():
-                    # No network: a machine boots all the same, and comes in when it is back.
+                    # No network: the machine boots anyway, and connects when the network is back.
                     self.record("bus.unreachable", level="warning", reason=self.bus.refused)
                     self.background("bus.connect", self.bus.keep_trying())
                 await self.service.start()
@@ -202,7 +203,7 @@ class NodeRunner(Node):
             await self._wind_down()
 
     def ask_to_stop(self) -> None:
-        """Begin the orderly end; ``live`` returns when it is done."""
+        """Begin the orderly stop; ``live`` returns when it is done."""
         self._stop.set()
 
     async def _wind_down(self) -> None:
@@ -231,7 +232,7 @@ class NodeRunner(Node):
     # ---- serving --------------------------------------------------------------------------
 
     def accept(self, incoming: IncomingRequest) -> None:
-        """Take a request in order of arrival: refuse it, or give its ticket and its task."""
+        """Accept a request in order of arrival: refuse it, or give it a ticket and a task."""
         name = type(incoming.message).__name__
         served = self.service.handlers.get(name)
         if served is None:
@@ -279,7 +280,7 @@ class NodeRunner(Node):
         except ProductError as error:
             return error
         except OSError as error:
-            # A full or failing disk is the world's doing, not a defect of the service.
+            # A full or failing disk is a fault of the environment, not a defect of the service.
             self.record("node.disk_failed", level="error", request=name, **_story(error))
             return SaveFailed(f"the disk of {self.name} refused: {error.strerror or error}")
         except Exception as error:
@@ -290,7 +291,7 @@ class NodeRunner(Node):
     async def _run_handler(
         self, served: ServedBy, incoming: IncomingRequest, name: str
     ) -> Reply | ProductError:
-        """Its turn has come: nothing runs after its deadline."""
+        """Run a handler when its turn has come, unless its deadline has passed."""
         if incoming.deadline and incoming.deadline < self.ports.clock.monotonic():
             self.bus.counters["late"] += 1
             return NotConnected(f"its turn at {self.name} came after its deadline")
@@ -300,15 +301,14 @@ class NodeRunner(Node):
         return reply
 
     async def ask(self, message: Request[Any], within_s: float, user: str = "") -> Reply:
-        """Ask at the local console: the same way in as from the bus, with a local peer.
+        """Ask at the local console: handled like a request from the bus, with a local peer.
 
-        Whoever asks is outside of this life; what is done for it is inside, and ends with it.
-        ``within_s`` lab seconds; ``user`` as in ``Peer``. Raises the service's ``ProductError``,
-        ``NotConnected`` when its orderly end has begun, or ``Disconnected`` when the life ends
-        first.
+        The caller is outside of this life; the handler runs inside, and ends with it. ``within_s``
+        lab seconds; ``user`` as in ``Peer``. Raises the service's ``ProductError``,
+        ``NotConnected`` during the orderly stop, or ``Disconnected`` when the life ends first.
         """
         if self._stop.is_set():
-            raise NotConnected(f"{self.name} is on its way down")
+            raise NotConnected(f"{self.name} is going down")
         future: asyncio.Future[Reply | ProductError] = asyncio.get_running_loop().create_future()
 
         def respond(outcome: Reply | ProductError) -> None:
@@ -330,17 +330,69 @@ class NodeRunner(Node):
         return outcome
 
     def fell(self) -> None:
-        """The life is over: whoever asked at the console hears that no answer will come."""
+        """The life has ended: callers at the console get ``Disconnected``."""
         for future in self._asked:
             if not future.done():
                 future.set_result(Disconnected(f"{self.name} went down before it answered"))
 
 
 def _story(error: BaseException) -> dict[str, Any]:
-    """Type, text and places of an exception; its text is ours or a library's, never a key's."""
+    """Type, text and frames of an exception; its text is ours or a library's, never a key's."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return {
         "error": type(error).__name__,
         "text": str(error)[:300],
         "at": [f"{f.filename.rsplit('/', 3)[-1]}:{f.lineno} {f.name}" for f in frames],
     }
+
+
+# ---- admission of requests -----------------------------------------------------------------------
+# A node works on a bounded number of requests, and each peer has a share of them. A peer that
+# floods the node fills its own share and gets ``Busy``; other peers are still served. The
+# administrator's console has a bound of its own, so that a flooded node can still be inspected.
+
+AT_ONCE: Final = 512
+"""Requests from the bus at a time; as many again from the console."""
+
+SHARE: Final = AT_ONCE // 2
+"""Requests of one peer at a time."""
+
+ALWAYS: Final = 8
+"""A peer with fewer requests is admitted even when others have filled the node."""
+
+
+class RequestAdmission:
+    """The requests that a node works on, counted by peer.
+
+    The maximum is ``AT_ONCE``, plus ``ALWAYS`` for each further peer.
+    """
+
+    def __init__(self) -> None:
+        self._of_peer: Counter[NodeName] = Counter()
+        self._from_bus = 0
+        self._at_console = 0
+
+    def has_room(self, peer: Peer) -> bool:
+        """Whether one more request of ``peer`` may begin."""
+        if peer.local:
+            return self._at_console < AT_ONCE
+        mine = self._of_peer[peer.node]
+        return mine < ALWAYS or (mine < SHARE and self._from_bus < AT_ONCE)
+
+    def enter(self, peer: Peer) -> None:
+        """A request of ``peer`` begins."""
+        if peer.local:
+            self._at_console += 1
+            return
+        self._from_bus += 1
+        self._of_peer[peer.node] += 1
+
+    def leave(self, peer: Peer) -> None:
+        """A request of ``peer`` has ended."""
+        if peer.local:
+            self._at_console -= 1
+            return
+        self._from_bus -= 1
+        self._of_peer[peer.node] -= 1
+        if not self._of_peer[peer.node]:
+            del self._of_peer[peer.node]

@@ -1,7 +1,7 @@
-"""A counter in a TPM's NV memory that numbers what is kept elsewhere: it never goes back.
+"""A counter in a TPM's NV memory that detects an older copy of something stored elsewhere.
 
-The next number is written into the thing that is kept, and the counter rises when that is durable.
-A crash between the two leaves a thing that is one ahead of the counter.
+The next number is written into the stored thing, and the counter is incremented when that is
+durable. After a crash between the two, the thing is one ahead of the counter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from services.runtime.ports import Tpm
 
 
 async def read_counter(tpm: Tpm, index: int) -> int | None:
-    """What the counter at NV ``index`` says; None when there is none. ``TpmError``."""
+    """The counter at NV ``index``; None when there is none. Raises ``TpmError``."""
     try:
         return await tpm.counter(index)
     except TpmError as error:
@@ -21,6 +21,7 @@ async def read_counter(tpm: Tpm, index: int) -> int | None:
 
 
 async def next_count(tpm: Tpm, index: int) -> int:
-    """The number for the next thing; the counter is made when there is none. ``TpmError``."""
+    """The number for the next thing; defines the counter when there is none. Raises
+    ``TpmError``."""
     now = await read_counter(tpm, index)
     return (await tpm.counter(index, bump=True) if now is None else now) + 1

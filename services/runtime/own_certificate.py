@@ -1,9 +1,9 @@
-"""A certificate that a node has signed itself for KMIP, with the private key that it is of.
+"""A self-signed certificate of a node for KMIP, with its private key.
 
-Where it lies is its owner's matter: a key server and a Key Provider Service keep it in a file of
-their own disk, with the key in clear, as a software identity without an HSM or a TPM is; a host has
-it in its encrypted configuration. A damaged file is not made anew: it would be somebody whom nobody
-trusts.
+Its owner decides where it is stored. A key server and a Key Provider Service keep it in a file on
+their own disk, with the key in clear, as with a software identity without an HSM or a TPM. A host
+keeps it in its encrypted configuration. A damaged file is not replaced: nobody would trust the new
+identity.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from services.runtime.ports import Clock, Disk, Rng
 
 DAY_S: Final = 86_400.0
 EARLIER_S: Final = DAY_S
-"""A client's is good since so long before, when nobody says for how long: clocks of servers differ,
-and a lab's may be a fast one."""
+"""How long before now the validity of a client's certificate begins by default: clocks of servers
+differ, and a lab's may be fast."""
 
 
 class OwnCertificate(msgspec.Struct, frozen=True, array_like=True):
-    """A certificate (DER) and the private key (PKCS#8 DER) that it is of."""
+    """A certificate (DER) and its private key (PKCS#8 DER)."""
 
     certificate: bytes
     secret: bytes
@@ -54,10 +54,10 @@ def create_own_certificate(
     good_for_s: float | None = None,
     earlier_s: float = 0.0,
 ) -> OwnCertificate:
-    """Another key with a certificate for it.
+    """A new key with a certificate for it.
 
-    It is good for ``days``, and since ``earlier_s`` before now, unless ``good_for_s`` says for how
-    long from now on. ``InvalidArgument`` for a time that no certificate is good for.
+    It is valid for ``days``, from ``earlier_s`` before now, unless ``good_for_s`` sets a time from
+    now. ``InvalidArgument`` for an impossible time.
     """
     lifetime_s = certificates.lifetime(good_for_s, days * DAY_S)
     key = certificates.new_key(KeyMaterial(rng.token(certificates.SEED_SIZE)))
@@ -88,5 +88,5 @@ async def load(disk: Disk, file: str) -> OwnCertificate | None:
 
 
 async def keep(disk: Disk, file: str, own: OwnCertificate) -> None:
-    """Put it into the file, over the one before; durable on return. ``OSError``."""
+    """Write it to the file, over the one before; durable on return. Raises ``OSError``."""
     await replace_durably(disk, file, _encode(own))

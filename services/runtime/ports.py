@@ -1,11 +1,11 @@
-"""The five ports through which a service touches the world, and nothing else.
+"""The five ports: the only way in which a service reaches the world.
 
-Each port has two drivers that lie side by side: ``services/runtime/real`` (real broker, wall
-clock, files, libtpms) and ``services/runtime/sim`` (memory, virtual time). One conformance
-test per port runs the same body against both.
+Each port has two drivers, side by side: ``services/runtime/real`` (real broker, wall clock, files,
+libtpms) and ``services/runtime/sim`` (memory, virtual time). One conformance test per port runs the
+same body against both.
 
 Times are *lab seconds*: product time, which the lab clock divides by ``pace`` before it waits.
-Every call may raise ``NodeDown`` when the incarnation it was made for is over.
+Every call may raise ``NodeDown`` once the incarnation that it was made for has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Bus(Protocol):
-    """Typed request/reply and broadcast over directed links; at most once, never resent."""
+    """Typed requests and broadcasts over directed links. At most once: nothing is resent."""
 
     @property
     def me(self) -> NodeName:
@@ -43,28 +43,30 @@ class Bus(Protocol):
         ...
 
     async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
-        """Send ``message`` to ``to`` and wait for its reply for ``within_s`` lab seconds.
+        """Send ``message`` to ``to`` and wait up to ``within_s`` lab seconds for its reply.
 
-        Raises ``NotSent`` and ``Refused`` (it certainly did not happen), ``TimedOut`` and
-        ``Disconnected`` (it may have happened), or the error the other side answered with.
-        A sealed field of the message is encrypted to ``to``'s key; those of the reply are open.
+        Raises ``NotSent`` or ``Refused`` (it certainly did not happen), ``TimedOut`` or
+        ``Disconnected`` (it may have happened), or the error that the other node answered with.
+        Sealed fields of the message are encrypted to the key of ``to``; those of the reply are
+        decrypted.
         """
         ...
 
     def publish(self, event: Event) -> None:
-        """Broadcast ``event``; best effort. Lost while the broker is away, never buffered."""
+        """Broadcast ``event``, best effort. While the broker is away the event is lost, not
+        buffered."""
         ...
 
 
 class Choices(Protocol):
-    """What a service may use of ``random.Random``, for choices and never for secrets."""
+    """The part of ``random.Random`` that a service may use: for choices, never for secrets."""
 
     def random(self) -> float:
         """A number from 0 up to, but not including, 1."""
         ...
 
     def uniform(self, a: float, b: float) -> float:
-        """A number from ``a`` to ``b``, each place equally likely."""
+        """A number from ``a`` to ``b``, uniformly distributed."""
         ...
 
     def randrange(self, start: int, stop: int) -> int:
@@ -72,7 +74,8 @@ class Choices(Protocol):
         ...
 
     def expovariate(self, lambd: float) -> float:
-        """A gap between events that know nothing of each other, ``lambd`` of them per unit."""
+        """An exponentially distributed gap: independent events come at a rate of ``lambd`` per
+        unit."""
         ...
 
 
@@ -80,7 +83,7 @@ class Rng(Protocol):
     """Randomness. In the simulation everything comes from the seed."""
 
     def stream(self, name: str) -> Choices:
-        """The node's stream of choices called ``name``; the same object at each call."""
+        """The node's stream of choices called ``name``; each call returns the same object."""
         ...
 
     def token(self, size: int) -> bytes:
@@ -92,7 +95,8 @@ class Clock(Protocol):
     """Time in lab seconds."""
 
     def now(self) -> float:
-        """Wall clock, Unix seconds; chaos may skew it. For stamps and validity, not for limits."""
+        """Wall clock, Unix seconds. Chaos may skew it: use it for timestamps and validity, not for
+        limits."""
         ...
 
     def monotonic(self) -> float:
@@ -104,14 +108,16 @@ class Clock(Protocol):
         ...
 
     def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:
-        """Yield 1, 2, ... at each ``period_s`` (plus up to ``jitter_s`` more, drawn from the Rng).
+        """Yield 1, 2, ... every ``period_s`` lab seconds, plus up to ``jitter_s`` drawn from the
+        Rng.
 
-        The first tick comes after one period. A slow body delays the next tick, never piles up.
+        The first tick comes after one period. A slow body delays the next tick; ticks never pile
+        up.
         """
         ...
 
     def limit(self, seconds: float) -> float:
-        """``seconds``, raised so that it never lasts less than the lab's shortest real limit."""
+        """``seconds``, raised to the lab's shortest real limit if it is below it."""
         ...
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
@@ -124,10 +130,11 @@ class Clock(Protocol):
 
 
 class Database(Protocol):
-    """One SQLite database of a node; each commit is durable before anyone resumes.
+    """One SQLite database of a node. Each commit is durable before any caller resumes.
 
-    A full or failing device is ``OSError`` (``ENOSPC``, ``EIO``), as in ``Disk``. SQL may not read
-    the clock, draw random values, end the transaction or set pragmas: ``sqlite3.DatabaseError``.
+    A full or failing device raises ``OSError`` (``ENOSPC``, ``EIO``), as in ``Disk``. SQL that
+    reads the clock, draws random values, ends the transaction or sets pragmas raises
+    ``sqlite3.DatabaseError``.
     """
 
     async def transact(
@@ -137,47 +144,48 @@ class Database(Protocol):
     ) -> T:
         """Run ``fn(connection)`` in a write transaction and return its value after the commit.
 
-        ``fn`` is synchronous, takes and gives values only, and runs in the writer; several
-        share one commit. If it raises, only its own changes are undone and the error is raised
-        here; it is run again when it, or one that shares its commit, has failed.
+        ``fn`` is synchronous, takes and returns values only, and runs in the writer; several calls
+        share one commit. If ``fn`` raises, only its own changes are undone and the error is raised
+        here. ``fn`` runs again when it, or another one of the same commit, has failed.
         ``applied(result)`` runs on the loop, in commit order, before any caller resumes.
         """
         ...
 
     async def query(self, fn: Callable[[sqlite3.Connection], T], *, long: bool = False) -> T:
-        """Run ``fn(connection)`` for reading; sees every commit acknowledged before the call.
+        """Run ``fn(connection)`` for reading. It sees every commit acknowledged before the call.
 
-        A ``long`` one may take its time: only others that are long wait for it.
+        ``long``: the query may take its time; only other long queries wait for it.
         """
         ...
 
 
 class Datastore(Protocol):
-    """The cluster's shared array: files in a folder per VM; a write is durable on return.
+    """The cluster's shared array: files in a folder per VM. A write is durable on return.
 
-    File names are plain (no separators). ``FileNotFoundError`` for what is not there.
+    File names are plain (no separators). A missing file raises ``FileNotFoundError``.
     """
 
     async def lock(self, vm: str) -> None:
-        """Take the VM's lock for this incarnation; taking it again is no change.
+        """Take the VM's lock for this incarnation. No change when it has the lock already.
 
-        Raises ``VmLockHeld`` (names the holder) while another live incarnation has it.
+        Raises ``VmLockHeld``, which names the holder, while another live incarnation has it.
         """
         ...
 
     async def unlock(self, vm: str) -> None:
-        """Give the lock back; no change when it is not held. It also dies with the incarnation."""
+        """Release the lock; no change when it is not held. The end of the incarnation releases it
+        too."""
         ...
 
     async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
-        """Which node holds the lock of each of these VMs now; VMs that nobody locks are left out.
+        """The node that holds the lock of each of these VMs now; unlocked VMs are left out.
 
-        A look that disturbs nobody: no lock is taken, and no taker is refused because of it.
+        It takes no lock, and no other node is refused a lock because of it.
         """
         ...
 
     async def read(self, vm: str, file: str) -> bytes:
-        """The whole content of a file of ``vm``; ``FileNotFoundError`` when it is not there."""
+        """The whole content of a file of ``vm``; ``FileNotFoundError`` when there is none."""
         ...
 
     async def write(self, vm: str, file: str, data: bytes) -> None:
@@ -187,23 +195,24 @@ class Datastore(Protocol):
     async def read_blocks(
         self, vm: str, file: str, blocks: Sequence[int], size: int
     ) -> list[bytes]:
-        """These blocks of ``size`` bytes, in the order asked; shorter only at the end of the file.
+        """These blocks of ``size`` bytes, in the given order; shorter only at the end of the file.
 
-        What lies there now: nothing that was read or written earlier answers.
+        They are read from the array at each call: no cache answers.
         """
         ...
 
     async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
-        """Overwrite (or append) these blocks, in this order; what each has is the block size.
+        """Overwrite or append these blocks, in this order. All have the same size, which is the
+        block size.
 
-        All are durable on return. Who falls in the midst leaves each as it was or as it was to
-        be, some of both. ``ValueError`` for a block beyond the end, or of another size than the
-        first, and nothing is written; the file must be there (``write`` makes it).
+        All are durable on return. After a crash in the middle each block is either the old or the
+        new one. ``ValueError`` for a block beyond the end or of another size than the first;
+        nothing is written then. The file must exist (``write`` creates it).
         """
         ...
 
     async def files(self, vm: str) -> tuple[str, ...]:
-        """Sorted file names of ``vm``; empty when it has no folder."""
+        """The sorted file names of ``vm``; empty when it has no folder."""
         ...
 
     async def vms(self) -> tuple[str, ...]:
@@ -211,20 +220,20 @@ class Datastore(Protocol):
         ...
 
     async def remove(self, vm: str) -> None:
-        """Remove the VM's folder with all files; no change when it is not there."""
+        """Remove the VM's folder with all files; no change when there is none."""
         ...
 
 
 class Disk(Protocol):
-    """This node's own storage. Paths are relative, their components joined by ``/``.
+    """This node's own storage. Paths are relative, with components joined by ``/``.
 
-    A write reaches the *written* image; ``sync`` (content) and ``sync_folder`` (names) carry it
-    to the *synced* image. A crash keeps the first, a power loss only the second. Errors are
-    ``FileNotFoundError`` and ``OSError`` with ``errno`` (``ENOSPC``, ``EIO``).
+    A write changes the *written* image. ``sync`` (content) and ``sync_folder`` (names) carry it to
+    the *synced* image. A crash keeps the written image, a power loss only the synced one. Errors
+    are ``FileNotFoundError`` and ``OSError`` with ``errno`` (``ENOSPC``, ``EIO``).
     """
 
     async def read(self, path: str) -> bytes:
-        """The whole content as it was written last; ``FileNotFoundError`` when it is not there."""
+        """The whole content as last written; ``FileNotFoundError`` when there is no such file."""
         ...
 
     async def write(self, path: str, data: bytes) -> None:
@@ -232,14 +241,15 @@ class Disk(Protocol):
         ...
 
     async def append(self, path: str, data: bytes, *, sync: bool = False) -> None:
-        """Write ``data`` at the end of the file, made if need be. Durable only after the syncs.
+        """Write ``data`` at the end of the file, which is created if needed. Durable only after the
+        syncs.
 
-        ``sync``: go on with ``sync`` of the file; an end may come between the two.
+        ``sync``: also ``sync`` the file; the incarnation may end between the two.
         """
         ...
 
     async def sync(self, path: str) -> None:
-        """Make the content of the file durable, but not its name: see ``sync_folder``."""
+        """Make the content of the file durable, but not its name (see ``sync_folder``)."""
         ...
 
     async def replace(self, source: str, target: str) -> None:
@@ -247,8 +257,8 @@ class Disk(Protocol):
         ...
 
     async def sync_folder(self, folder: str = "") -> None:
-        """Make the names in ``folder`` durable. A new folder is a name in its parent: until
-        ``sync_folder`` of the parent too, a power loss takes it with all that is in it."""
+        """Make the names in ``folder`` durable. A new folder is itself a name in its parent: until
+        ``sync_folder`` of the parent, a power loss removes the folder with its content."""
         ...
 
     async def list(self, folder: str = "") -> tuple[str, ...]:
@@ -262,11 +272,12 @@ class Disk(Protocol):
     async def database(
         self, name: str, schema: Sequence[str] = (), *, ledger: bool = False
     ) -> Database:
-        """Open (or make) the database ``name``; ``schema`` statements run once, idempotent.
+        """Open the database ``name``, created if needed. The statements of ``schema`` run at each
+        opening and must be idempotent.
 
-        ``OSError`` (EIO) when a table or an index of it is damaged. ``ledger``: keep count of its
-        commits beside it, and refuse (``OSError``) to open one that was emptied, or has lost
-        commits that were acknowledged.
+        ``OSError`` (EIO) when a table or index is damaged. ``ledger``: count its commits in a file
+        beside it, and refuse (``OSError``) to open a database that was emptied or has lost
+        acknowledged commits.
         """
         ...
 
@@ -276,28 +287,28 @@ class Disk(Protocol):
 
 
 class Tpm(Protocol):
-    """The host's TPM 2.0; calls are serialised. Raises ``TpmError`` with the real code.
+    """The host's TPM 2.0. Calls are serialised. Raises ``TpmError`` with the real return code.
 
-    Only the host's boot and its secure configuration use it; clear, swap, lock-out and the
-    like are commands of the lab (``TpmDevice``), never of a service.
+    Only the host's boot and its secure configuration use it. Clear, swap, lock-out and the like are
+    commands of the lab (``TpmDevice``), not of a service.
     """
 
     async def power_on(self) -> None:
-        """Give it power and start it: TPM2_Startup(CLEAR), all PCRs as after a reset.
+        """Power the TPM on and start it: TPM2_Startup(CLEAR), with all PCRs as after a reset.
 
         Raises ``TpmError`` 0x101 when its NV is damaged or cannot be written.
         """
         ...
 
     async def power_off(self, orderly: bool) -> None:
-        """Take the power, after TPM2_Shutdown(CLEAR) if ``orderly``. No change when it is off.
+        """Power the TPM off, after TPM2_Shutdown(CLEAR) if ``orderly``. No change when it is off.
 
         Without the shutdown the next start counts as unsafe, as after a power cut.
         """
         ...
 
     async def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
-        """Extend every event into its PCR; return the TCG2 event log of exactly these."""
+        """Extend each event into its PCR; return the TCG2 event log of exactly these events."""
         ...
 
     async def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
@@ -309,27 +320,28 @@ class Tpm(Protocol):
         ...
 
     async def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
-        """Seal 1..128 bytes under the root key and a policy digest of 32 bytes.
+        """Seal 1..128 bytes under the storage root key and a policy digest of 32 bytes.
 
-        Raises ``ValueError`` for other sizes, ``TpmError`` 0x18B without a root key.
+        Raises ``ValueError`` for other sizes, ``TpmError`` 0x18B without a storage root key.
         """
         ...
 
     async def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
         """The secret in ``blob``, sealed under a policy over the PCRs in ``selection``.
 
-        Raises ``TpmError``: 0x99D when the PCRs differ from the policy, 0x1DF when the blob is
-        altered or not of this root key, 0x18B without a root key.
+        Raises ``TpmError``: 0x99D when the PCRs do not match the policy, 0x1DF when the blob is
+        altered or of another storage root key, 0x18B without a storage root key.
         """
         ...
 
     async def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
-        """The endorsement key of this kind, and its certificate; None when the key is bare."""
+        """The endorsement key of this kind, and its certificate; None when the key has no
+        certificate."""
         ...
 
     async def ek_chain(self) -> tuple[bytes, ...]:
-        """The certificates (DER) above that of an endorsement key, from the root; empty when
-        keys are bare."""
+        """The certificates (DER) that issued the endorsement key certificates, root first; empty
+        when the keys have no certificates."""
         ...
 
     async def ak(self) -> tuple[PublicArea, bytes]:
@@ -339,7 +351,8 @@ class Tpm(Protocol):
     async def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
         """The secret of a credential made for this endorsement key and this attestation key.
 
-        Raises ``TpmError`` 0x1DF when it was made for others, 0x1D5 or 0x2D5 when it is none.
+        Raises ``TpmError`` 0x1DF for a credential of other keys, 0x1D5 or 0x2D5 for a malformed
+        one.
         """
         ...
 
@@ -348,14 +361,15 @@ class Tpm(Protocol):
         ...
 
     async def counter(self, index: int, bump: bool = False) -> int:
-        """The value of an NV counter, after one step up if ``bump``, which also defines it.
+        """The value of an NV counter. ``bump`` increments it first, and defines it if needed.
 
-        Raises ``TpmError`` 0x18B when it is not defined, 0x282 to bump what is no counter.
+        Raises ``TpmError`` 0x18B when it is not defined, 0x282 to increment an index that is no
+        counter.
         """
         ...
 
     async def nv_read(self, index: int) -> bytes:
-        """All of an NV index.
+        """The whole content of an NV index.
 
         Raises ``TpmError`` 0x18B when it is not defined, 0x14A when it was never written.
         """
@@ -375,7 +389,7 @@ class Tpm(Protocol):
 
 
 class VmLockHeld(Exception):
-    """Another live incarnation holds the VM's lock on the datastore (``holder`` names it)."""
+    """Another live incarnation (``holder``) holds the VM's lock on the datastore."""
 
     def __init__(self, vm: str, holder: str) -> None:
         super().__init__(f"{vm} is locked on the datastore by {holder}")
@@ -385,11 +399,11 @@ class VmLockHeld(Exception):
 
 @dataclass(frozen=True)
 class Ports:
-    """What one incarnation of one node may touch; ``tpm`` is None on a host without TPM.
+    """The ports of one incarnation of one node. ``tpm`` is None on a host without a TPM.
 
-    ``vtpms`` is the other half of the Tpm port: TPMs of virtual machines, for which a host needs
-    none (VTPM-01). None on a node that runs no virtual machines. ``streams`` is the other half of
-    the Bus port; None on a host, which has no such connections.
+    ``vtpms`` belongs to the Tpm port: TPMs of virtual machines, which need no TPM of the host
+    (VTPM-01). None on a node that runs no virtual machines. ``streams`` belongs to the Bus port;
+    None on a host, which has no such connections.
     """
 
     bus: Bus

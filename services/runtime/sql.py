@@ -215,7 +215,7 @@ class SqlReader:
 
 
 class Ledger(Protocol):
-    """Counts the commits that were acknowledged; see ``real.ledger``."""
+    """Counts the commits that were acknowledged; see ``real.database``."""
 
     def count(self, connection: sqlite3.Connection) -> int:
         """In the transaction that is open: give its commit the next number, and return it."""

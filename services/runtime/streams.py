@@ -1,10 +1,9 @@
-"""The other half of the Bus port: connections under mutually authenticated TLS, for KMIP's wire.
+"""The second half of the Bus port: connections under mutually authenticated TLS, for KMIP.
 
-Who has one has seen the other end prove a certificate. Whether a certificate is good is judged
-while the handshake lasts, at the time of the node's own Clock, so that the other end is told why
-it was refused. Bytes pass under the rules of the links between the two nodes, each direction under
-those of its own; a connection through which nothing passes looks as it does in life: no byte comes,
-and nobody is told.
+A service gets a connection only after the other end has proved a certificate. The certificate is
+judged during the handshake, at the time of the node's own Clock, so that a refused peer learns why.
+Bytes pass under the rules of the links between the two nodes, each direction under its own. Over a
+link that lets nothing through, no byte arrives and neither end gets an error.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 
 CONNECTIONS: Final = 10_000
-"""How many connections a listener has at a time, unless it asks for another number."""
+"""How many connections a listener serves at a time, unless it asks for another number."""
 HANDSHAKE_S: Final = 10.0
 """Lab seconds that the other end of an accepted connection has for its handshake."""
 
 
 class Later:
-    """An answer that follows: whoever has promised it gives it, once, in a later step."""
+    """An answer that is given once, in a later step."""
 
     __slots__ = ("to",)
 
@@ -32,24 +31,23 @@ class Later:
         self.to: Callable[[bytes | BaseException], None] | None = None
 
     def give(self, answer: bytes | BaseException) -> None:
-        """Here it is, or why there is none, which is an error of ``read``."""
+        """Give the answer, or the error that ``read`` raises."""
         if self.to is not None:
             self.to(answer)
 
 
 AtOnce = Callable[[bytes], bytes | Later | None]
-"""The answer to all that has come on a connection, or None. Its errors are those of ``read``."""
+"""Maps all bytes received on a connection to the answer, or to None. It raises the errors of
+``read``."""
 
 
 @dataclass(frozen=True)
 class TlsIdentity:
-    """What one end shows, and what it believes. Certificates are DER.
+    """What one end presents, and what it trusts. Certificates are DER.
 
-    ``chain``    its own certificate, then those above it
-    ``key``      the private key of the first one, PKCS#8 DER: P-256 or RSA
-    ``trusted``  certificates to one of which that of the other end must lead; one of them may be
-                 the other end's own
-    ``anyone``   a client's only: whatever the server proves is taken, to look at its certificate
+    ``chain`` its own certificate, then those above it ``key`` the private key of the first one,
+    PKCS#8 DER: P-256 or RSA ``trusted`` the other end's certificate must lead to one of these, or
+    be one of them ``anyone`` clients only: accept any certificate, to look at the one of the server
     """
 
     chain: tuple[bytes, ...]
@@ -59,7 +57,7 @@ class TlsIdentity:
 
 
 class Stream(Protocol):
-    """One connection. One task at a time reads, and one writes."""
+    """One connection. At most one task reads, and one writes."""
 
     @property
     def peer(self) -> bytes:
@@ -68,24 +66,24 @@ class Stream(Protocol):
 
     @property
     def room(self) -> int:
-        """So many bytes are taken by ``write`` now without a wait; 0 when that is not known."""
+        """How many bytes ``write`` takes now without waiting; 0 when that is not known."""
         ...
 
     async def read(self, most: int, at_once: AtOnce | None = None) -> bytes:
-        """What has come, at least one byte and at most ``most``; empty when the other end closed.
+        """What has arrived: 1 to ``most`` bytes; empty when the other end has closed.
 
-        While nothing has come, ``at_once`` is shown what comes: bytes that it gives are the answer,
-        as if what came had been read and they were written, and nothing has come again; with None
-        it is read. So who can answer without a wait needs no step of the task for it. With a
-        ``Later`` it is taken, and what comes after it waits until the answer was given.
+        ``at_once`` answers requests without a step of the task. It is called with the bytes that
+        arrive while the reader waits. If it returns bytes, they are written and ``read`` goes on
+        waiting. If it returns None, ``read`` returns what arrived. If it returns a ``Later``, later
+        bytes wait until the answer is given.
 
         Raises ``Disconnected`` when the connection broke, and ``TlsFailure`` when the other end
-        refused the handshake after this one had done its part (TLS 1.3).
+        refused the handshake after this end had finished its part (TLS 1.3).
         """
         ...
 
     async def write(self, data: bytes) -> None:
-        """Hand over to the connection; it waits while too much is under way.
+        """Send ``data``; waits while too much is unsent.
 
         Raises ``Disconnected`` when the connection broke or is closed; ``TlsFailure`` as ``read``.
         """
@@ -97,13 +95,13 @@ class Stream(Protocol):
 
 
 class Listener(Protocol):
-    """A place where connections are taken. ``port`` is the TCP port for clients that are no nodes;
+    """A place that accepts connections. ``port`` is the TCP port for clients that are not nodes;
     None when there is none."""
 
     port: int | None = None
 
     def close(self) -> None:
-        """No new connections, and the end of those that are open."""
+        """Accept no new connections, and close those that are open."""
         ...
 
 
@@ -119,26 +117,28 @@ class Streams(Protocol):
         refused: Callable[[ProductError], None] | None = None,
         most: int = CONNECTIONS,
     ) -> Listener:
-        """Take connections; ``serve`` runs in a task of this life for each whose handshake is done.
+        """Accept connections. ``serve`` runs in a task of this life for each connection whose
+        handshake is done.
 
-        ``identity`` is asked at each handshake. ``outside`` is an address and a port (0: any) for
-        clients that are no nodes of the lab; the simulation has none. ``refused`` is told of each
-        handshake that failed. With ``most`` connections the oldest one that is still in its
-        handshake gives way to the next one, which is refused where all have proved themselves. A
+        ``identity`` is called at each handshake. ``outside`` is an address and a port (0: any) for
+        clients that are not nodes of the lab; the simulation has none. ``refused`` is called with
+        the error of each failed handshake. At ``most`` connections the oldest one that is still in
+        its handshake is closed for the next one; if there is none, the next one is refused. A
         connection is closed when ``serve`` returns; an error of a connection that leaves ``serve``
-        ends just that one. ``InvalidState`` when this life listens already, ``InvalidArgument``
-        when the identity of now is of no use, ``OSError`` when the outside port cannot be had.
+        ends that connection only. ``InvalidState`` when this life listens already,
+        ``InvalidArgument`` when the present identity is unusable, ``OSError`` when the outside port
+        is not available.
         """
         ...
 
     async def connect(
         self, to: NodeName | str, identity: TlsIdentity, *, within_s: float
     ) -> Stream:
-        """A connection to a node, or to ``host:port`` outside of the lab, its handshake done.
+        """A connection to a node, or to ``host:port`` outside of the lab, after its handshake.
 
-        Raises ``Refused`` (nobody listens there, or it has enough), ``TimedOut``, ``Disconnected``
-        (it broke in the handshake), ``TlsFailure`` (a certificate or the handshake was refused: the
-        text has OpenSSL's reason, as "certificate has expired"), ``NotAvailable`` for an address
-        outside of a simulation.
+        Raises ``Refused`` (nobody listens there, or the listener is full), ``TimedOut``,
+        ``Disconnected`` (it broke during the handshake), ``TlsFailure`` (a certificate or the
+        handshake was refused: the text has OpenSSL's reason, such as "certificate has expired"),
+        ``NotAvailable`` for an address outside of a simulation.
         """
         ...

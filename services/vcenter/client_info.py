@@ -28,7 +28,7 @@ from protocol.terms import (
 from services.vcenter.alarms import UNKNOWN_STATUS, host_alarms, vm_alarms
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.locks import shows_invalid
-from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.tables import ClusterRow, HostRow, ProviderRow, VmRow
 
 
@@ -160,7 +160,7 @@ def provider_info(
     """``status`` is gray where health does not come from key servers that vCenter asks; ``health``
     of one with presence on hosts, with the ids of its details."""
     native = row.native
-    asked = CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
+    asked = CAPABILITIES[row.management_type].has_key_servers
     return ProviderInfo(
         provider=row.name,
         management_type=row.management_type,

@@ -15,7 +15,7 @@ from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory, change_provider
 from services.vcenter.key_watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.registry import ProviderRegistry
 from services.vcenter.tables import ProviderRow
 from services.vcenter.ticker import Ticker
@@ -50,7 +50,7 @@ class HealthChecks:
             asked = [
                 row
                 for row in self._inventory.providers.values()
-                if CAPABILITIES[row.management_type].health_from is HealthSource.KEY_SERVERS
+                if CAPABILITIES[row.management_type].has_key_servers
             ]
             await for_each(asked, self._check, name="health")
 

@@ -20,8 +20,8 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from protocol.errors import SaveFailed
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import VcEvent
+from protocol.pages import first_page
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from protocol.errors import InvalidArgument
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     CryptoKeyStatus,
     CryptoKeyStatusList,
     QueryCryptoKeyStatus,
 )
+from protocol.pages import first_page
 from protocol.releases import Feature, has
 from protocol.terms import (
     CryptoKeyId,

@@ -13,7 +13,6 @@ from protocol.authorization import ADMINISTRATOR
 from protocol.errors import ProductError
 from protocol.messages.base import Request
 from protocol.messages.host import Done
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddKey,
     CreateNativeProvider,
@@ -45,6 +44,7 @@ from protocol.messages.vcenter import (
     UnregisterKmsCluster,
     UpdateNativeProvider,
 )
+from protocol.pages import first_page
 from services.runtime.service import Peer, Service, serves
 from services.vcenter.authorization.needs import NEEDS, privileges_for, vm_of
 from services.vcenter.authorization.roles import TaskCaller, caller

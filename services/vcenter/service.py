@@ -17,7 +17,6 @@ from protocol.errors import NoPermission, NotFound, ProductError
 from protocol.messages import vcenter as m
 from protocol.messages.base import Request
 from protocol.messages.host import Done
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AcknowledgeAlarm,
     AddDisk,
@@ -100,6 +99,7 @@ from protocol.messages.vcenter.vsan import (
     VsanClusterHealth,
     VsanClusterReconfig,
 )
+from protocol.pages import first_page
 from protocol.terms import Role, VmName
 from services.runtime.ports import Ports
 from services.runtime.service import Peer, serves

@@ -11,7 +11,6 @@ from protocol.terms import (
     ClusterName,
     CryptoKeyId,
     HostConnectionState,
-    ManagementType,
     NodeName,
     ProviderId,
     VmName,
@@ -41,6 +40,7 @@ from services.vcenter.inventory import Inventory
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders
+from services.vcenter.providers.capabilities import CAPABILITIES, HealthSource
 from services.vcenter.providers.exports import Exports
 from services.vcenter.providers.native import health, is_on
 from services.vcenter.providers.registry import ProviderRegistry
@@ -271,7 +271,7 @@ class VCenter:
         row = self.provider(name)
         clusters = self.inventory.clusters.values()
         default_of = tuple(c.name for c in clusters if c.default_provider == name)
-        if row.management_type is ManagementType.TRUST_AUTHORITY:
+        if CAPABILITIES[row.management_type].health_from is HealthSource.HOSTS:
             return provider_info(row, self.contacts, default_of, self.trust.provider_health(name))
         if row.native is None:
             return provider_info(row, self.contacts, default_of)

@@ -63,6 +63,7 @@ def seen(machine: Machine) -> list[str]:
     return (machine.state / "certificates").read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["global", "install"])
 def test_certificates_and_index_of_pips_files_reach_uv(machine: Machine, section: str) -> None:
     (machine.state / "pip.conf").write_text(

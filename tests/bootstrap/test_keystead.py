@@ -56,6 +56,7 @@ def test_later_starts_call_nothing(machine: Machine) -> None:
     assert machine.calls.read_text() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["requirements.lock", "requirements-dev.lock", "pyproject.toml", "keystead"]
 )
@@ -145,6 +146,7 @@ def test_setup_print_tells_every_package_and_does_nothing(machine: Machine) -> N
 # ---- what was interrupted ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_build_that_was_stopped_is_made_anew(machine: Machine, how: signal.Signals) -> None:
     machine.complete()
@@ -184,6 +186,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stumble", "error_id"),
     [
@@ -362,6 +365,7 @@ def test_the_runner_of_the_tests_gets_all_arguments_and_its_end_is_the_scripts(
     assert red.code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "calls", "code"),
     [

@@ -103,6 +103,7 @@ def _of_a_judge(tests: str) -> list[str]:
     return unseen(["chaos/verdict.py"], [tests])
 
 
+@pytest.mark.slow
 def test_a_judge_without_a_lying_case_is_found_by_its_clause(workers: ForkServer) -> None:
     """With one test of many most clauses come out one way only."""
     some = "tests/chaos/test_exit_codes.py"

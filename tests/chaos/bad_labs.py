@@ -1,7 +1,7 @@
 """Bad labs: labs in which what a fault does, or what takes it back, silently does nothing.
 
 Each answers as if all were well. Whether an act is carried out is decided by ``Bad.allows``, for
-the whole table of faults alike, so a new fault needs one line in ``PLAYED`` and nothing else.
+the whole table of faults alike, so a new fault needs nothing here: it is played by its example.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+import yaml
 
+from chaos.faults import FAULTS
 from chaos.faults.base import Fault
 from protocol.messages.agent import LinkRule, NodeRunState, NodeStatus, TpmAct, TpmActed
 from protocol.messages.base import Repeat, Request
@@ -23,7 +25,7 @@ from tests.chaos.worlds import World
 
 Values = dict[str, Any]
 
-PLAYED: Final[dict[str, tuple[Values, ...]]] = {
+_WAYS: Final[dict[str, tuple[Values, ...]]] = {
     "link.cut": (
         {"between": ["vcenter", "kms"]},
         {"between": ["role:esxi", "vcenter"], "dir": "to"},
@@ -101,7 +103,21 @@ PLAYED: Final[dict[str, tuple[Values, ...]]] = {
         {"of": "client", "becomes": "key-lost"},
     ),
 }
-"""Values by which every fault is played, on two nodes, links or keys wherever it can have two."""
+"""Values by which a fault is played, on two nodes, links or keys wherever it can have two."""
+
+
+def values_of_example(fault: type[Fault]) -> Values:
+    """The fields of a fault's own example."""
+    values: Values = yaml.safe_load(f"{{{fault.example}}}")
+    return values
+
+
+PLAYED: Final[dict[str, tuple[Values, ...]]] = {
+    fault.kind: _WAYS.get(fault.kind) or (values_of_example(fault),)
+    for fault in FAULTS
+    if not fault.at_point
+}
+"""How every fault is played: in more ways than its example where those are listed."""
 
 LOOKS: Final = frozenset(
     "mode directory monotonic in_lab_s sleep status statuses respawned paused rules canary "

@@ -78,6 +78,7 @@ def crypto_state(world: World) -> HostCryptoState:
     return world.run(world.lab.ask(HOST, QueryHost())).summary.crypto_state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values"), STOPPING)
 def test_what_breaks_the_policy_is_latent_then_stops_and_then_is_undone(
     world: World, kind: str, values: dict[str, Any]
@@ -96,6 +97,7 @@ def test_what_breaks_the_policy_is_latent_then_stops_and_then_is_undone(
     assert boot(world) is NodeRunState.RUNNING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values"), STOPPING)
 def test_what_was_never_booted_is_undone_without_a_trace(
     world: World, kind: str, values: dict[str, Any]
@@ -108,6 +110,7 @@ def test_what_was_never_booted_is_undone_without_a_trace(
     assert boot(world) is NodeRunState.RUNNING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values"), PASSING)
 def test_what_the_policy_does_not_cover_boots(
     world: World, kind: str, values: dict[str, Any]

@@ -67,6 +67,7 @@ _NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", PLAYED[KIND], ids=str)
 def test_without_it_a_key_is_made_and_with_it_none(world: World, values: Values) -> None:
     _, keeper, fault = keeper_of(world, values)
@@ -111,6 +112,7 @@ def for_long(_: NodeName, message: Any) -> Any:
     return msgspec.structs.replace(message, good_for_s=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "kind", "how", "told"),
     [
@@ -132,6 +134,7 @@ def test_half_of_it_is_told(
     assert caught.value.id == "KS-CHAOS-101"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "kind", "how", "told"),
     [
@@ -153,6 +156,7 @@ def test_half_a_cure_is_told(
     assert [told in left.seen for left in report.left] == [True], report.left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("good_for_s", [0.0, 0.5, -3.0, float("nan"), 1e12])
 def test_a_time_that_no_certificate_is_good_for(world: World, good_for_s: float) -> None:
     renew = GenerateSelfSignedClientCert(provider=PROVIDER, good_for_s=good_for_s)
@@ -182,6 +186,7 @@ def scoped(world: World) -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "values"),
     [(KIND, CLIENT), (KIND, ENDS), (KIND, LOST), (KIND, REVOKED), ("provider.delete", {})],

@@ -176,7 +176,7 @@ def scanned(**other: object) -> Row:
 LEAK = {
     "kind": "log",
     "name": "kms:x",
-    "secret": "services.kms.core:_fresh",
+    "secret": "services.kms.operations.core:_fresh",
     "form": "hex",
     "offset": 7,
 }

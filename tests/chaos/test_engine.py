@@ -147,6 +147,36 @@ def test_a_fault_that_does_not_bite_is_an_error_not_a_result(world: World) -> No
     ]
 
 
+def test_a_drawn_fault_that_is_half_made_is_in_force_until_it_is_seen_gone(world: World) -> None:
+    """The rules are there, and their answer is lost; so is that of the first heals."""
+    bad: Any = Limp(world.lab)
+    since = world.lab.monotonic()
+
+    def lost_until(seconds: float, verb: str) -> None:
+        real = getattr(world.lab, verb)
+
+        async def done(*given: Any) -> Any:
+            if verb == "put_rules" or world.lab.monotonic() >= since + seconds:
+                await real(*given)
+            if world.lab.monotonic() < since + seconds:
+                raise InvalidState("the answer is lost")
+
+        setattr(bad, verb, done)
+
+    lost_until(15.0, "put_rules")
+    lost_until(30.0, "drop_rules")
+    made = planned(world, CUT)
+    drawn = [msgspec.structs.replace(fault, drawn=True) for fault in made.faults]
+    verdict, history = play(
+        world, msgspec.structs.replace(made, faults=tuple(drawn)), bad, FaultKeeper(bad)
+    )
+    assert not verdict.reasons
+    [begun] = [r for r in history.records if r.type == "fault"]
+    healed = [r for r in history.records if r.type == "heal" and r.data["verified"]]
+    assert set(begun.data["nodes"]) == {"vcenter", "kms"} and "error" not in begun.data
+    assert [r.data["id"] for r in healed] == ["wan"] and not world.lab.rules()
+
+
 def test_a_heal_that_is_not_seen_is_an_error(world: World) -> None:
     lab, keeper = limp(world, drop_rules=None)
     verdict, _ = play(world, planned(world, CUT), lab, keeper)
@@ -380,6 +410,7 @@ def shipped(name: str, **changes: Any) -> Verdict:
         world.close()
 
 
+@pytest.mark.slow
 def test_the_edge_passes_and_without_persistence_it_fails() -> None:
     assert shipped("edge-outage-reboot").exit_code == 0
     control = shipped("edge-outage-reboot", key_persistence=False)
@@ -388,6 +419,7 @@ def test_the_edge_passes_and_without_persistence_it_fails() -> None:
     assert result_of(control, "needs_no_kms") is CheckOutcome.FAIL
 
 
+@pytest.mark.slow
 def test_the_outage_passes_and_with_persistence_it_fails() -> None:
     assert shipped("outage-without-persistence").exit_code == 0
     control = shipped("outage-without-persistence", key_persistence=True)
@@ -395,6 +427,7 @@ def test_the_outage_passes_and_with_persistence_it_fails() -> None:
     assert result_of(control, "during vm.locked") is CheckOutcome.FAIL
 
 
+@pytest.mark.slow
 @pytest.mark.tpm
 def test_the_edge_on_real_tpms() -> None:
     assert shipped("edge-outage-reboot", tpm="libtpms").exit_code == 0

@@ -219,6 +219,7 @@ schedule:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_every_action_is_carried_out(world: World, kind: str) -> None:
     """``must: ok`` in a lab that is ready for it; the others are refused in words."""

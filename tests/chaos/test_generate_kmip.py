@@ -5,15 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaos.experiment.generate import OF_KMIP, RANDOM, RARE, Mix
+from chaos.experiment.generate import RANDOM, RARE, Mix, kinds_drawn
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
+from chaos.faults.base import Drawn
 from chaos.faults.kms_certificate import Becomes, KmsCertificate, Side
 from chaos.lab import Directory
 from lab.fuzz.world import World
 from lab.schema.errors import KeysteadError
 from protocol.terms import Role
 
+OF_KMIP = kinds_drawn(Drawn.KMIP)
 CONNECTIONS = {"link.reset", "link.stall"}
 KMIP = World(lab="kmip", kms=2)
 

@@ -250,6 +250,7 @@ def test_the_trace_sees_order_and_time_but_no_data() -> None:
     assert trace(("ok", "a"), ("fail", "b")) != trace(("fail", "a"), ("ok", "b"))
 
 
+@pytest.mark.slow
 def test_a_changed_byte_anywhere_is_found_and_is_no_defect_of_the_reader(written: Path) -> None:
     """Also where it makes a text that is no UTF-8."""
     whole = written.read_bytes()
@@ -261,6 +262,7 @@ def test_a_changed_byte_anywhere_is_found_and_is_no_defect_of_the_reader(written
             assert caught.value.id == "KS-CHAOS-204", place
 
 
+@pytest.mark.slow
 def test_a_history_cut_at_any_byte_is_found(written: Path) -> None:
     whole = written.read_bytes()
     for place in range(len(whole)):

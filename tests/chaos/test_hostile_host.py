@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from chaos.checks.result import CheckOutcome
+from chaos.errors import ChaosError
 from chaos.experiment.generate import Mix
 from chaos.experiment.random_runs import Stream, random_plan
 from chaos.faults import make_fault
@@ -21,7 +22,7 @@ from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import QueryHostClaims
 from protocol.messages.kms import Destroy, Revoke
 from protocol.messages.vcenter import DestroyVm, GenerateKey, PowerOffVm, RecryptVm, UnregisterVm
-from protocol.terms import KeyId, NodeName, VmName
+from protocol.terms import KeyId, NodeName, VmCryptoState, VmName
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -158,6 +159,36 @@ def test_it_ends_with_a_boot_and_leaves_no_vm_behind() -> None:
     assert world.run(world.keeper.heal("spy")).verified
     assert not invented()
     assert len(world.run(all_vms(lab, WEST))) == 5
+    world.close()
+
+
+def test_an_intruder_who_knows_no_key_cannot_begin() -> None:
+    """vCenter is down, and no key server tells which keys there are: nothing is left to heal."""
+    world = World(use="native", hosts=1, vms=1)
+    lab = world.lab
+    world.run(lab.power_off(NodeName("vcenter"), "crash"))
+    fault = make_fault("host.hostile", "spy", {"on": "esxi-001"}, lab.directory(), seed=1)
+    with pytest.raises(ChaosError) as caught:
+        world.run(world.keeper.inject(fault))
+    assert caught.value.id == "KS-CHAOS-106"
+    assert not world.keeper.active()
+    world.close()
+
+
+def test_an_intruder_says_of_a_key_what_the_host_says_for_its_own_vms() -> None:
+    """A host that derives its keys lacks none of them, though few are in its cache: a VM of its
+    own under one of these keys is not locked by what the intruder lists."""
+    world = World(use="native", hosts=2, vms=2)
+    lab, host = world.lab, NodeName("esxi-001")
+    world.run(lab.ask(NodeName("vcenter"), PowerOffVm(vm=VmName("vm-01"))))
+    world.run(lab.power_off(host, "power_loss"))
+    world.run(lab.power_on(host))
+    world.run(lab.sleep(REMEDIATED_S))
+    fault = make_fault("host.hostile", "spy", {"on": str(host)}, lab.directory(), seed=1)
+    world.run(world.keeper.inject(fault))
+    world.run(lab.sleep(REMEDIATED_S))
+    [own] = [vm for vm in world.run(all_vms(lab, NodeName("vcenter"))) if vm.vm == "vm-01"]
+    assert (own.host, own.crypto) == (host, VmCryptoState.UNLOCKED)
     world.close()
 
 

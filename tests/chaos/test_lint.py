@@ -179,6 +179,7 @@ def test_on_and_off_are_words_here() -> None:
     assert check_experiment(step, "x.yaml").schedule[0].params.on == "esxi-001"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -20,9 +20,10 @@ from chaos.observe.values import Values
 from protocol.envelope import SIZE_LIMIT
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import contents, store
-from services.kms.keyrow import StoredKeyRow
-from services.kms.opening import DATABASE
+from services.kms.commit import store
+from services.kms.custody.opening import DATABASE
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.replication import checksums
 from services.kms.service import KmsService
 from tests.chaos.worlds import World
 
@@ -118,6 +119,7 @@ def test_the_same_keys_are_the_same(filled: Filled) -> None:
     assert filled.heaviest > SIZE_LIMIT // 10  # what was weighed are pages
 
 
+@pytest.mark.slow
 def test_one_state_that_differs_is_found(filled: Filled) -> None:
     filled.edit(filled.servers[1], ONE, state=KmipState.DEACTIVATED)
     found, _ = filled.agree()
@@ -126,6 +128,7 @@ def test_one_state_that_differs_is_found(filled: Filled) -> None:
     assert found.text == f"1 of {ALL} keys differ: {ONE} is not in the same state everywhere"
 
 
+@pytest.mark.slow
 def test_keys_that_one_lacks_are_counted_and_the_first_listed(filled: Filled) -> None:
     lacks, other = filled.servers
     only = [KeyId(f"bulk-005000-{number:03d}") for number in range(LISTED + 50)]
@@ -139,6 +142,7 @@ def test_keys_that_one_lacks_are_counted_and_the_first_listed(filled: Filled) ->
     assert [list(one["differ"]) for one in told] == [[], only[:LISTED]]
 
 
+@pytest.mark.slow
 def test_one_id_with_two_values_is_found(filled: Filled) -> None:
     server = filled.servers[1]
     before = store.find(filled.connection(server), filled.service(server)._vault, ONE)
@@ -167,4 +171,4 @@ def test_the_digest_is_of_all_that_must_agree(filled: Filled) -> None:
     assert row is not None
     kept = msgspec.structs.replace(row, wrapped=b"otherwise", changed=9)
     moved = msgspec.structs.replace(row, deactivation_date=5.0)
-    assert contents.digest(kept) == contents.digest(row) != contents.digest(moved)
+    assert checksums.digest(kept) == checksums.digest(row) != checksums.digest(moved)

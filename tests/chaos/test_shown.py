@@ -82,8 +82,13 @@ def has(**more: Any) -> VmSummary:
 class Views:
     """What is seen of a lab, one view after another; the last one stays."""
 
-    def __init__(self, *views: tuple[HostInfo, HostSummary | None, VmInfo | None]) -> None:
+    def __init__(
+        self,
+        *views: tuple[HostInfo, HostSummary | None, VmInfo | None],
+        beside: HostSummary | None = None,
+    ) -> None:
         self.views, self.slept = [*views], 0.0
+        self.beside = beside  # another host, connected too
 
     async def sleep(self, seconds: float) -> None:
         self.slept += seconds
@@ -92,13 +97,15 @@ class Views:
 
     def look(self, lab: Any) -> Any:
         host, summary, vm = self.views[0]
+        answer = [one for one in (summary, self.beside) if one is not None]
+        shown_hosts = [host] if self.beside is None else [host, info(host=OTHER)]
 
         class Look:
             async def hosts(self) -> dict[NodeName, HostSummary]:
-                return {HOST: summary} if summary is not None else {}
+                return {one.host: one for one in answer}
 
             async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
-                return {host.host: host}
+                return {one.host: one for one in shown_hosts}
 
             async def vcenter_vms(self) -> dict[VmName, VmInfo]:
                 return {vm.vm: vm} if vm is not None else {}
@@ -108,8 +115,11 @@ class Views:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def look(*views: tuple[HostInfo, HostSummary | None, VmInfo | None]) -> dict[str, Any]:
-        made: Any = Views(*views)
+    def look(
+        *views: tuple[HostInfo, HostSummary | None, VmInfo | None],
+        beside: HostSummary | None = None,
+    ) -> dict[str, Any]:
+        made: Any = Views(*views, beside=beside)
         monkeypatch.setattr(shown, "Look", made.look)
         history = History(None, lambda: 0.0)
         asyncio.run(look_at_what_is_shown(made, history))
@@ -186,6 +196,24 @@ def test_what_a_host_does_not_know_is_held_against_nobody(
     seen: Any, vm: VmSummary, listed: VmInfo | None
 ) -> None:
     assert seen((info(), own(vm), listed))["differ"] == {}
+
+
+@pytest.mark.parametrize(
+    ("power", "shown_on", "differ"),
+    [
+        (PowerState.OFF, HOST, {}),
+        (PowerState.OFF, OTHER, {}),
+        (PowerState.OFF, None, {VM: "esxi-002 lists it, and vCenter does not show it there"}),
+        (PowerState.ON, HOST, {VM: "esxi-002 lists it, and vCenter does not show it there"}),
+    ],
+)
+def test_a_vm_that_two_hosts_list_is_shown_on_one_of_them_where_it_runs(
+    seen: Any, power: PowerState, shown_on: NodeName | None, differ: dict[str, str]
+) -> None:
+    """A host that was away while its VM was registered elsewhere lists it still."""
+    vm = None if shown_on is None else lists(host=shown_on, power=PowerState.OFF)
+    beside = own(has(power=power), host=OTHER)
+    assert seen((info(), own(has(power=PowerState.OFF)), vm), beside=beside)["differ"] == differ
 
 
 def test_an_orphaned_vm_is_on_no_host(seen: Any) -> None:

@@ -119,6 +119,7 @@ def test_what_fails_without_anything_shrinks_to_nothing(directory: Directory) ->
     assert (small.faults, small.arrivals) == ((), ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [None, ("tpm.clear", "kms.key_state", "provider.delete")])
 def test_the_file_of_a_plan_is_the_plan(
     directory: Directory, kinds: tuple[str, ...] | None

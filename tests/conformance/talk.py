@@ -143,7 +143,7 @@ Body = Callable[[Bench], Awaitable[None]]
 def both(body: Body, pace: float = 1.0) -> Callable[[str], None]:
     """A test per driver of one body; ``pace`` of the real one, for a body that must wait long."""
 
-    @pytest.mark.parametrize("driver", ["sim", "lab"])
+    @pytest.mark.parametrize("driver", ["sim", pytest.param("lab", marks=pytest.mark.lab)])
     def run(driver: str) -> None:
         if driver == "sim":
             loop = SimLoop(SEED)

@@ -34,9 +34,8 @@ from protocol.messages.kms import (
 from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject, request_subject
 from protocol.terms import KeyId, KmipState, NodeName
-from services.runtime.admission import ALWAYS, SHARE
 from services.runtime.incarnation import WayDown
-from services.runtime.node import NodeRunner
+from services.runtime.node import ALWAYS, SHARE, NodeRunner
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, Service, serves
 from tests.conformance.talk import Bench, both

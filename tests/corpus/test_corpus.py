@@ -46,6 +46,7 @@ def labs() -> Iterator[Labs]:
         yield Labs(stack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_passes(path: Path, labs: Labs) -> None:
     made = read(path)

@@ -90,6 +90,7 @@ def test_all_files_of_the_nodes_are_damaged_here(whole: Path) -> None:
     assert sorted(str(p) for p in files if p.parts[0] != "identity") == sorted(FILES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
 @pytest.mark.parametrize("file", FILES)
 def test_one_damaged_file_is_harmless_or_told(

@@ -48,24 +48,26 @@ def _part(text: str, other: str) -> str:
 
 
 def summary(old: Outcomes, new: Outcomes) -> list[str]:
-    """How much was compared, and how many traces are the same (they may change with an order)."""
+    """How much was compared, how many traces are the same (they may change with an order), and how
+    many plays raised in the new tree."""
     lines = []
     for part in PARTS:
         both = [key for key in old.keys() & new.keys() if key[0] == part]
         traced = [key for key in both if old[key].trace]
         same = sum(old[key].trace == new[key].trace for key in traced)
         traces = f", {same} of {len(traced)} with the same trace" if traced else ""
+        raised = sum("raised" in new[key].seen for key in both)
         if both:
-            lines.append(f"{part}: {len(both)} compared{traces}")
+            lines.append(f"{part}: {len(both)} compared{traces}, {raised} raised")
     return lines
 
 
 def play(tree: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """``tests.differential.play`` with the code and the environment of ``tree``."""
+    """``tests.differential.tree`` with the code and the environment of ``tree``."""
     python = Path(sys.executable) if tree == HERE else tree / ".venv" / "bin" / "python"
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
     return subprocess.Popen(
-        [python, "-m", "tests.differential.play", *arguments],
+        [python, "-m", "tests.differential.tree", *arguments],
         cwd=tree,
         env=environment,
         stdout=subprocess.PIPE,
@@ -106,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--part", action="append", choices=PARTS, default=[])
     given = parser.parse_args(arguments)
-    if not (given.tree / "tests" / "differential" / "play.py").is_file():
+    if not (given.tree / "tests" / "differential" / "tree.py").is_file():
         parser.error(f"{given.tree} is no checkout with tests/differential")
     lines = compare(given.tree.resolve(), given.schedules, given.first, given.part or PARTS)
     print("\n".join(lines))

@@ -1,16 +1,9 @@
-"""Plays schedules, the matrix and the shipped experiments with the code of this tree.
-
-``python -m tests.differential.play draw COUNT SEED`` prints random schedules, one JSON line
-each; ``... play FILE PART...`` plays those of the file and the other parts, and prints an
-``Outcome`` for each.
-"""
+"""Plays schedules, the matrix and the shipped experiments with the code of this tree."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -74,7 +67,8 @@ def play_schedules(schedules: Iterable[Schedule]) -> Iterator[Outcome]:
                         msgspec.msgpack.decode(played, type=Outcome), name=name
                     )
                 except Exception as error:  # an end like any other: the other tree may share it
-                    yield Outcome(part="schedules", name=name, seen={"raised": repr(error)})
+                    raised = str(error).strip().rpartition("\n")[2] or type(error).__name__
+                    yield Outcome(part="schedules", name=name, seen={"raised": raised})
 
 
 def _play(lab: SimLab, session: Session, plan: bytes) -> bytes:
@@ -116,28 +110,3 @@ def play_experiments() -> Iterator[Outcome]:
         yield Outcome(
             part="experiments", name=path.stem, seen=_judged(verdict), trace=verdict.trace_hash
         )
-
-
-def main(arguments: list[str]) -> None:
-    if arguments[0] == "draw":
-        _print(draw(int(arguments[1]), int(arguments[2])))
-        return
-    lines = Path(arguments[1]).read_bytes().splitlines()
-    schedules = [msgspec.json.decode(line, type=Schedule) for line in lines]
-    plays = {
-        "schedules": lambda: play_schedules(schedules),
-        "matrix": play_matrix,
-        "experiments": play_experiments,
-    }
-    for part in arguments[2:]:
-        _print(plays[part]())
-
-
-def _print(found: Iterable[msgspec.Struct]) -> None:
-    for one in found:
-        sys.stdout.buffer.write(msgspec.json.encode(one) + b"\n")
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

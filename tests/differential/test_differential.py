@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.differential.__main__ import Outcomes, differences, summary
+from tests.differential.__main__ import HERE, Outcomes, compare, differences, summary
 from tests.differential.play import Outcome, draw, play_schedules
 
 
@@ -32,13 +32,20 @@ def test_a_play_that_only_one_tree_has_is_a_difference() -> None:
 def test_a_trace_may_be_another_and_is_counted() -> None:
     old, new = outcomes(cell("A", trace="1")), outcomes(cell("A", trace="2"))
     assert differences(old, new) == []
-    assert summary(old, new) == ["matrix: 1 compared, 0 of 1 with the same trace"]
+    assert summary(old, new) == ["matrix: 1 compared, 0 of 1 with the same trace, 0 raised"]
 
 
 @pytest.mark.sim
 def test_a_schedule_ends_with_its_verdict_and_the_state_of_the_lab() -> None:
     schedules = list(draw(1, 3))
     [first], [second] = play_schedules(schedules), play_schedules(schedules)
-    assert first == second
+    assert first == second and "raised" not in first.seen
     assert {"verdict", "GetVms", "GetHosts", "GetProviders"} <= first.seen.keys()
     assert '"vm"' in first.seen["GetVms"], first.seen
+
+
+@pytest.mark.sim
+@pytest.mark.slow
+def test_this_tree_ends_as_itself() -> None:
+    lines = compare(HERE, 2, 0, ("schedules",))
+    assert lines == ["schedules: 2 compared, 2 of 2 with the same trace, 0 raised", "0 differences"]

@@ -138,6 +138,7 @@ def test_the_readme_shows_a_story_and_an_experiment() -> None:
     assert sum(shown.values()) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
@@ -151,6 +152,7 @@ def test_the_readme_tells_the_truth(shell: Shell, chapter: str) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_page_of_reports_tells_the_truth(shell: Shell, tmp_path: Path) -> None:
     for command in commands((ROOT / "docs/report.md").read_text(encoding="utf-8")):
@@ -161,6 +163,7 @@ def test_the_page_of_reports_tells_the_truth(shell: Shell, tmp_path: Path) -> No
     assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".xml"}
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_page_of_loads_tells_the_truth_of_labs_in_virtual_time(shell: Shell) -> None:
     """A load on a key server needs one that serves; ``tests/lab/load`` plays those."""
@@ -192,6 +195,7 @@ def test_shell_blocks_name_commands_that_exist(
         assert run([*words[1:], "--help"]) == 0, f"{document}: {line}: {capsys.readouterr().err}"
 
 
+@pytest.mark.slow
 async def test_the_python_of_the_readme_runs() -> None:
     [code] = re.findall(r"```python\n(.*?)```", chapters()["From Python"], re.DOTALL)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

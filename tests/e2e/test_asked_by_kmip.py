@@ -28,7 +28,9 @@ needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {availab
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
     pytest.param(
-        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+        {"mode": "lab", "tpm": "libtpms"},
+        id="lab-libtpms",
+        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
     ),
 ]
 
@@ -124,6 +126,7 @@ async def test_one_host_is_revoked_and_trusted_again() -> None:
         assert unmounted(await now(lab)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_another_provider_of_its_server_takes_nobody_back() -> None:
     """Who was revoked, or has another scope, has so; a renewed certificate has what was its own."""
@@ -139,6 +142,7 @@ async def test_another_provider_of_its_server_takes_nobody_back() -> None:
         assert [(one.role, one.scope) for one in own] == [("vsan", "apps")] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_certificate_has_the_life_that_the_knob_says() -> None:
     """An issue of vSAN health tells of one that has ended; another one is the cure."""
@@ -260,12 +264,14 @@ PLAYED: Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAYED)
 def test_experiments_pass_with_either_door(workers: ForkServer, name: str) -> None:
     verdict = run_in_worker(run_experiment, "", name, None, KMIP, server=workers)
     assert verdict.exit_code == Exit.PASS, verdict.checks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, bug in PLAYED.items() if bug])
 def test_they_fail_with_their_bug_too(workers: ForkServer, name: str) -> None:
     verdict = run_in_worker(run_experiment, PLAYED[name], name, None, KMIP, server=workers)

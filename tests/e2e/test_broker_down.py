@@ -12,7 +12,9 @@ from lab.schema.errors import KeysteadError
 
 BOTH = [
     pytest.param("sim", {}, marks=pytest.mark.sim, id="sim"),
-    pytest.param("lab", {"tpm": "none", "pace": 30}, marks=pytest.mark.lab, id="lab"),
+    pytest.param(
+        "lab", {"tpm": "none", "pace": 30}, marks=[pytest.mark.lab, pytest.mark.slow], id="lab"
+    ),
 ]
 
 

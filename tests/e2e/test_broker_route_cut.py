@@ -13,6 +13,7 @@ from lab.schema.errors import KeysteadError
 from tests.e2e.test_broker_down import BOTH, links
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "options"), BOTH)
 async def test_nobody_loses_a_link_and_two_sides_do_not_hear_each_other(
     mode: Any, options: dict[str, Any]
@@ -43,6 +44,7 @@ async def test_nobody_loses_a_link_and_two_sides_do_not_hear_each_other(
         await lab.do(VmCreate("after", encrypted=True, host="esxi-002"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "options"), BOTH)
 async def test_it_stays_cut_while_a_server_comes_and_goes(
     mode: Any, options: dict[str, Any]

@@ -17,11 +17,13 @@ def check(seed: int, *, ha: bool) -> None:
     assert not walk.wrong, "\n".join((*walk.story[-400:], *walk.wrong))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SHORT)
 def test_a_vm_is_somewhere_once_after_all(seed: int) -> None:
     check(seed, ha=False)
 
 
+@pytest.mark.slow
 def test_it_is_where_its_vcenter_looks_for_it_where_high_availability_restarts_it_too() -> None:
     check(4, ha=True)
 

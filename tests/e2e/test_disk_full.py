@@ -55,6 +55,7 @@ def test_who_has_no_room_refuses_and_goes_on_afterwards(node: str) -> None:
     lab.loop.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", ["full", "fail"])
 def test_nodes_outlive_disks_that_refuse_for_an_hour(switch: str) -> None:
     lab, session = make(plan(load("default", hosts=2, vms=2, tpm="model", key_persistence=True)), 3)

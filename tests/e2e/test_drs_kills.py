@@ -97,6 +97,7 @@ async def _story(play: Play, node: NodeName, way: str, nth: int) -> Falls:
     return falls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", pytest.param("power_loss", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("node", [VCENTER, A, B])
 def test_who_falls_at_any_moment_leaves_it_registered_once(node: NodeName, way: str) -> None:

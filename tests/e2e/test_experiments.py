@@ -100,6 +100,7 @@ def test_it_passes_in_virtual_time_and_replays(name: str, tpm: str) -> None:
     assert again.history.read_bytes() == folder.history.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_vms_of_a_failed_host_run_elsewhere_without_vcenter_and_not_without_ha() -> None:
     _, verdict = played("ha-restart", tpm="model")
@@ -110,6 +111,7 @@ def test_vms_of_a_failed_host_run_elsewhere_without_vcenter_and_not_without_ha()
     assert without.exit_code == 1 and set(red(without)) == {"during vm.running == 100%"}
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
     if available():
@@ -121,6 +123,7 @@ def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_edge_without_persistence_fails_and_names_what_did_not_hold() -> None:
     """The negative control that the file promises."""
@@ -132,12 +135,14 @@ def test_the_edge_without_persistence_fails_and_names_what_did_not_hold() -> Non
     assert needs.result is CheckOutcome.FAIL and needs.records
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_other_with_persistence_fails() -> None:
     _, verdict = played(UNPERSISTED, tpm="model", key_persistence=True)
     assert verdict.exit_code == 1 and any("vm.locked" in name for name in red(verdict))
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize(
     ("mutation", "told"),
@@ -158,6 +163,7 @@ def test_a_run_that_proves_nothing_is_no_pass(
     assert told in str(caught.value)
 
 
+@pytest.mark.slow
 @needs_tpm
 @pytest.mark.lab
 async def test_the_edge_on_real_processes() -> None:

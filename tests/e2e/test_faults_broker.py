@@ -103,6 +103,7 @@ async def within_s(seconds: float, look: Callable[[], Awaitable[bool]]) -> float
             return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "stopped", "half-open"])
 async def test_it_is_noticed_told_and_healed(trouble: Trouble, how: str) -> None:
     lab = trouble.lab

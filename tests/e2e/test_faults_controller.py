@@ -69,6 +69,7 @@ def scratch(cli: Cli) -> list[str]:
     return os.listdir(folder) if folder.is_dir() else []
 
 
+@pytest.mark.slow
 def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> None:
     process = begun(cli, tmp_path, until_line="wan: ")
     assert len(cli.pids()) > 5
@@ -82,6 +83,7 @@ def test_a_killed_controller_takes_its_lab_along(cli: Cli, tmp_path: Path) -> No
     assert scratch(cli) == [], "the next command does not collect it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_run_heals_and_says_130(
     cli: Cli, tmp_path: Path, number: signal.Signals
@@ -101,6 +103,7 @@ def test_an_interrupted_run_heals_and_says_130(
     assert scratch(cli) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["lab: start", "power on", "create", "before: "])
 def test_interrupted_before_its_first_fault(cli: Cli, tmp_path: Path, line: str) -> None:
     process = begun(cli, tmp_path, until_line=line)
@@ -111,6 +114,7 @@ def test_interrupted_before_its_first_fault(cli: Cli, tmp_path: Path, line: str)
     assert scratch(cli) == []
 
 
+@pytest.mark.slow
 def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -129,6 +133,7 @@ def test_a_run_on_a_lab_goes_on_and_heals_when_its_command_is_killed(
     cli.ok("down", "--purge")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_run_on_a_lab_heals_there(
     cli: Cli, tmp_path: Path, number: signal.Signals

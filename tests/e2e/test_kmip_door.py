@@ -13,7 +13,7 @@ from protocol.errors import InvalidArgument
 from protocol.messages.kms import GetAttributes
 from protocol.terms import ProviderId, VmCryptoState
 from services.keyservers.address import Kmip
-from services.kms.config import kms_config
+from services.kms.settings.config import kms_config
 from tests.chaos.worlds import World
 
 pytestmark = pytest.mark.sim
@@ -57,6 +57,7 @@ async def states(lab: Lab) -> set[VmCryptoState | None]:
     return {vm.crypto for vm in (await lab.do(c.GetVms())).items if vm.vm < "vm-04"}
 
 
+@pytest.mark.slow
 async def test_the_story_over_tls() -> None:
     """Keys come by KMIP; without the servers nothing new is encrypted, and stored keys do."""
     async with over_tls() as lab:
@@ -77,6 +78,7 @@ async def test_the_story_over_tls() -> None:
         await lab.do(c.VmEncrypt("vm-late"))
 
 
+@pytest.mark.slow
 async def test_one_server_is_enough() -> None:
     """STD-08: the other one is asked, and its pair has the key too."""
     async with over_tls() as lab:
@@ -89,6 +91,7 @@ async def test_one_server_is_enough() -> None:
         await lab.do(c.VmRecrypt("vm-new"))
 
 
+@pytest.mark.slow
 async def test_a_server_that_shows_another_certificate_is_not_trusted() -> None:
     """SC-06: trust is gone one way only; the cure is to accept what it shows."""
     async with over_tls() as lab:
@@ -103,6 +106,7 @@ async def test_a_server_that_shows_another_certificate_is_not_trusted() -> None:
         assert await status(lab) == "green"
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_off_keeps_nobody_from_trusting_the_other() -> None:
     """The pair's other half may have gone for good: what the rest shows is taken all the same."""
     async with over_tls() as lab:
@@ -160,6 +164,7 @@ def test_one_question_leaves_no_connection_behind() -> None:
         world.close()
 
 
+@pytest.mark.slow
 async def test_kept_connections_outlive_a_restart_of_their_server() -> None:
     """A server that was started again is not one that is down: no operation fails."""
     async with over_tls(knobs={"kmip_connection": "pooled"}) as lab:
@@ -185,6 +190,7 @@ async def test_a_client_that_was_revoked_is_refused() -> None:
         await lab.do(c.VmRecrypt("vm-01"))
 
 
+@pytest.mark.slow
 async def test_a_client_is_named_without_doubt() -> None:
     async with over_tls() as lab:
         await lab.do(c.ProviderRenewCertificate(PROVIDER))
@@ -236,6 +242,7 @@ async def test_who_is_asked_over_the_bus_has_no_certificates() -> None:
             await lab.do(c.ProviderTrust(PROVIDER))
 
 
+@pytest.mark.slow
 async def test_a_seed_is_the_same_run_whatever_tls_draws() -> None:
     seen = []
     for _ in range(2):
@@ -257,6 +264,7 @@ async def test_a_provider_that_comes_back_is_asked_as_before() -> None:
         await lab.do(c.VmRecrypt("vm-01"))
 
 
+@pytest.mark.slow
 async def test_a_server_with_a_door_of_kmip_is_not_asked_over_the_bus() -> None:
     """STD-03: who is revoked there shall have no other way in."""
     async with over_tls() as lab:

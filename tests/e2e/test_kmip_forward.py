@@ -34,6 +34,7 @@ async def rows(lab: Lab, server: str, operation: str) -> list[tuple[str, str]]:
     return [(row.who, row.result) for row in found if row.operation == operation]
 
 
+@pytest.mark.slow
 async def test_the_story_whichever_server_is_asked() -> None:
     """vCenter asks them in turn: each key is made by the active one, and is there at once."""
     async with three() as lab:

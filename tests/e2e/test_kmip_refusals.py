@@ -161,6 +161,7 @@ async def test_a_lost_private_key_is_told_and_another_certificate_is_the_cure() 
         assert not await refused(lab, "vm-01")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["General Failure", "Permission Denied"])
 @pytest.mark.parametrize("door", ["bus", "kmip"])
 async def test_one_vms_key_that_is_rejected_keeps_no_other_vm_away(door: str, reason: str) -> None:

@@ -24,6 +24,7 @@ def two_clusters(limit: int) -> dict[str, Any]:
     return {**file, "clusters": [*file["clusters"], more], "knobs": {"max_trusted_clusters": limit}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 1])
 async def test_how_many_trusted_clusters_there_may_be(limit: int) -> None:
     """C13."""

@@ -73,6 +73,7 @@ def test_a_page_of_a_load_opens_without_a_word_on_the_console_and_asks_nobody(
     assert len(page.picture()) > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "run"), [("lab.html", "load-sim-1"), ("kmip.html", "load-kmip-1")]
 )
@@ -108,6 +109,7 @@ def test_its_plots_and_its_percentile_curve_can_be_seen(
     assert {"50 %", "90 %"} <= set(page.run(names))
 
 
+@pytest.mark.slow
 def test_the_page_of_a_load_on_a_lab_has_what_the_lab_did(opened: Callable[[str], Page]) -> None:
     page = opened("lab.html")
     hosts = "[...document.querySelectorAll('#timeline text.host-name')].map(t => t.textContent)"

@@ -21,7 +21,9 @@ needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {availab
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
     pytest.param(
-        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+        {"mode": "lab", "tpm": "libtpms"},
+        id="lab-libtpms",
+        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
     ),
 ]
 
@@ -88,6 +90,7 @@ async def deleted(lab: Lab) -> Fault:
     return fault
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_deleted_cached_evicted_imported(tmp_path: Path) -> None:
     """NKP-17: running VMs go on; after a reboot nothing of it works until the backup is back."""
@@ -153,6 +156,7 @@ async def test_the_cure_finds_what_a_person_has_imported_already(tmp_path: Path)
         assert found == {"nkp": True, "other": False}
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_another_kdk_under_the_name_shows_after_a_reboot(tmp_path: Path) -> None:
     """NKP-18, reading Z9: nothing fails at first."""
@@ -221,6 +225,7 @@ async def test_a_host_without_the_kdk_gets_it_when_it_needs_it() -> None:
         assert len((await lab.do(c.GetHostView(A))).providers) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_files_of_backups_are_not_replaced_and_say_what_is_wrong(tmp_path: Path) -> None:
     file, password = tmp_path / "nkp.p12", tmp_path / "password"

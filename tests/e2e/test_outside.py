@@ -22,6 +22,7 @@ from tests.lab.kmip.test_serve import serving
 PROVIDER = "outside"
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 async def test_keys_of_a_server_outside(tmp_path: Path) -> None:
     """As docs/kmip.md says it: add, hand over vCenter's certificate, trust what it shows."""
@@ -65,6 +66,7 @@ def signed_by(folder: Path, request: str) -> str:
     return ssl.DER_cert_to_PEM_cert(made)
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 async def test_a_server_that_signs_vcenters_certificate_and_wants_a_password(
     tmp_path: Path,
@@ -130,6 +132,7 @@ async def test_an_entry_is_for_a_server_that_there_is() -> None:
         c.ProviderSet("kms-provider")
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_server_outside_is_described_as_vcenter_finds_it() -> None:
     """Nobody knows its machine; its entry is told, and never a password."""

@@ -66,6 +66,7 @@ def test_a_repeat_of_the_operation_makes_no_second_key(world: World) -> None:
     world.run(_works(world))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_s", [0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("node", "way"),

@@ -153,6 +153,7 @@ async def _story(play: Play, node: NodeName, way: str, nth: int) -> Falls:
     return falls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", pytest.param("power_loss", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("node", [VCENTER, A])
 @pytest.mark.parametrize("deep", [False, True])

@@ -80,6 +80,7 @@ def topology(tpm: str = "model") -> bytes:
     return msgspec.msgpack.encode(plan(load("default", hosts=3, vms=4, tpm=tpm)))
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_twenty_runs_of_one_seed_are_one_run() -> None:
     wanted, server = topology(), simulations()
@@ -88,6 +89,7 @@ def test_twenty_runs_of_one_seed_are_one_run() -> None:
     assert run_in_worker(play, wanted, 43, 0, server=server) not in hashes
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_when_the_garbage_collector_runs_does_not_matter() -> None:
     """A finaliser that touches the world would run where the allocation history has it."""
@@ -103,6 +105,7 @@ def test_two_seeds_part_where_the_words_say() -> None:
     assert found is not None and str(found).startswith("the runs part at entry ")
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_hash_seed_and_heap_do_not_matter() -> None:
     wanted = topology()
@@ -117,6 +120,7 @@ def test_hash_seed_and_heap_do_not_matter() -> None:
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("tpm", ["model", pytest.param("libtpms", marks=needs_tpm)])
 def test_hosts_that_attest_replay_too(tpm: str) -> None:

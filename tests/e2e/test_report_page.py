@@ -56,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one.html", "two.html", "hostile.html"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_opens_without_a_word_on_the_console_and_asks_nobody(
@@ -84,6 +85,7 @@ def test_lanes_pins_and_states_are_there(opened: Callable[[str], Page]) -> None:
     assert page.run("document.querySelector('.badge').textContent") == "✗ fail"
 
 
+@pytest.mark.slow
 def test_what_is_drawn_has_a_size_that_can_be_seen(opened: Callable[[str], Page]) -> None:
     page = opened("one.html")
     width = "Math.round(document.querySelector('#timeline svg.wide').getBoundingClientRect().width)"
@@ -92,6 +94,7 @@ def test_what_is_drawn_has_a_size_that_can_be_seen(opened: Callable[[str], Page]
     assert page.run(overflow) == 0
 
 
+@pytest.mark.slow
 def test_a_pin_leads_to_its_record(opened: Callable[[str], Page]) -> None:
     page = opened("one.html")
     wanted = page.run("document.querySelector('a:has(path.pin)').getAttribute('href')")
@@ -116,6 +119,7 @@ def test_a_tip_follows_the_pointer_and_goes_with_it(opened: Callable[[str], Page
     assert page.becomes("document.getElementById('tip').hidden", True)
 
 
+@pytest.mark.slow
 def test_records_are_found_by_their_words(opened: Callable[[str], Page]) -> None:
     page = opened("one.html")
     shown = "[...document.querySelectorAll('#records tbody tr')].filter(r => !r.hidden).length"
@@ -145,6 +149,7 @@ def test_the_page_has_the_figures_of_the_history(
     assert [int(row[2].split()[0]) for row in rows] == [one.ends.get("ok", 0) for one in found]
 
 
+@pytest.mark.slow
 def test_without_scripts_the_page_says_the_same(opened: Callable[[str], Page]) -> None:
     browser = opened("one.html")
     with_ = browser.run("document.querySelectorAll('section, tr, svg').length")
@@ -158,6 +163,7 @@ def test_without_scripts_the_page_says_the_same(opened: Callable[[str], Page]) -
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+@pytest.mark.slow
 def test_it_can_be_printed(opened: Callable[[str], Page]) -> None:
     page = opened("one.html")
     printed = page.call("Page.printToPDF", printBackground=True, landscape=True)

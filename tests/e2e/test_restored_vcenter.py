@@ -70,6 +70,7 @@ async def test_it_learns_the_key_from_the_host_and_gives_it_once_somebody_unlock
         assert (await lab.vm(VM)).crypto is VmCryptoState.UNLOCKED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topology", ["native", "trusted"])
 async def test_keys_that_hosts_get_by_themselves_are_learned_and_need_nobody(topology: str) -> None:
     kinds: dict[str, Any] = {"topology": topology, "tpm": "model"}

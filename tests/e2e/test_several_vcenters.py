@@ -36,7 +36,7 @@ TWO: dict[str, Any] = {
 needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 MODES = [
     pytest.param({"mode": "sim"}, id="sim", marks=pytest.mark.sim),
-    pytest.param({"mode": "lab"}, id="lab", marks=[needs_tpm, pytest.mark.lab]),
+    pytest.param({"mode": "lab"}, id="lab", marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow]),
 ]
 
 

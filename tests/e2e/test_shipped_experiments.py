@@ -79,6 +79,7 @@ def test_a_file_that_tells_nothing_is_found() -> None:
 # ---- played --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("name", FILES)
 def test_it_passes(name: str) -> None:
@@ -88,6 +89,7 @@ def test_it_passes(name: str) -> None:
     assert (verdict.exit_code, red, verdict.reasons, left) == (Exit.PASS, {}, (), [])
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("load-")])
 def test_a_load_passes_whatever_its_seed_draws(name: str) -> None:

@@ -40,6 +40,7 @@ def _played(bugs: tuple[str, ...], path: str) -> Verdict:
     return run_experiment("", path, None, {})
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("bugs", [(), (HEARTBEAT,), (HEARTBEAT, LOCK)], ids=lambda b: "+".join(b))
 def test_two_hosts_run_one_vm_only_without_its_lock(

@@ -129,6 +129,7 @@ async def test_the_story(how: dict[str, Any]) -> None:
         await lab.heal()
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_seed_gives_the_same_world_again() -> None:
     """Trace hashes of two workers; another seed gives another trace."""

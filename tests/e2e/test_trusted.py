@@ -27,7 +27,9 @@ needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {availab
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
     pytest.param(
-        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+        {"mode": "lab", "tpm": "libtpms"},
+        id="lab-libtpms",
+        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
     ),
 ]
 BARE: dict[str, Any] = {  # nothing of the thirteen steps is done for it

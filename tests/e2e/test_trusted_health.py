@@ -27,6 +27,7 @@ async def health(lab: Lab) -> ProviderHealth | None:
     return found.health
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("off", "event", "shown"),
     [

@@ -23,7 +23,9 @@ needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {availab
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
     pytest.param(
-        {"mode": "lab", "tpm": "libtpms"}, id="lab-libtpms", marks=[needs_tpm, pytest.mark.lab]
+        {"mode": "lab", "tpm": "libtpms"},
+        id="lab-libtpms",
+        marks=[needs_tpm, pytest.mark.lab, pytest.mark.slow],
     ),
 ]
 
@@ -345,7 +347,7 @@ async def test_a_trusted_provider_is_refused_when_it_is_named_for_vsan() -> None
     }
     async with vsan(topology=file) as lab:
         why = await refused(lab, c.VsanEnable(CLUSTER, "trusted"))
-        assert "not supported with the trusted key provider trusted" in why
+        assert "not supported with key provider trusted (trustAuthority)" in why
         found = await now(lab)
         assert not found.encryption_enabled
         assert not any(d.encrypted for g in found.groups for d in g.disks)

@@ -116,6 +116,7 @@ async def _refused_by_the_device(lab: SimLab, how: str) -> None:
     assert in_time >= 6
 
 
+@pytest.mark.slow
 @TWO_GROUPS
 @pytest.mark.parametrize("how", ["full", "fail"])
 def test_a_device_that_refuses_in_the_midst_of_a_rekey_costs_no_data(lab: SimLab, how: str) -> None:

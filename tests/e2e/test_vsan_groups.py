@@ -46,6 +46,7 @@ def one_each(found: Vsan) -> bool:
     return all(len(each) == 1 for each in of) and len(set().union(*of)) == len(of)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["kms-provider", "nkp"])
 async def test_each_disk_group_has_a_key_of_its_own_from_rekey_to_rekey(provider: str) -> None:
     """C3: a shallow and a deep rekey make new ones, and a host mounts with its own."""
@@ -94,6 +95,7 @@ async def test_the_next_rekey_follows_the_knob() -> None:
         assert not any(d.encrypted for g in off.groups for d in g.disks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [LEAVE, {**LEAVE, **PER_GROUP}], ids=["cluster", "diskGroup"])
 @pytest.mark.parametrize("groups", [1, 2])
 async def test_a_host_that_a_rekey_has_left_out_makes_up_for_it(

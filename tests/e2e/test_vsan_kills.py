@@ -113,6 +113,7 @@ async def comes_to_its_end(lab: SimLab, places: list[tuple[NodeName, str]]) -> N
         assert answer.digest == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize(
@@ -206,6 +207,7 @@ async def changed(lab: SimLab, node: NodeName, way: str, ways: tuple[str | None,
     return in_time
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 @pytest.mark.parametrize("lab", [{"topology": FILE}], indirect=True)
 @pytest.mark.parametrize(

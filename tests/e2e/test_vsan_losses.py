@@ -31,6 +31,7 @@ from services.runtime.sim.gate import StorageCall
 from services.vcenter.tasks import vsan as tasks
 from tests.e2e import test_vsan_kills as kills
 from tests.e2e import test_vsan_objects as objects
+from tests.e2e.test_vsan import lab_file
 from tests.e2e.test_vsan_kills import CLUSTER, VCENTER, seen
 from tests.e2e.test_vsan_objects import ONE_GROUP, TWO_GROUPS, cut, digest, off, on, places, reads
 
@@ -272,30 +273,65 @@ def test_a_deep_rekey_blanks_no_replica_whose_other_one_is_damaged(lab: SimLab, 
     lab.run(_damaged_under_way(lab, which))
 
 
-async def _put_back(lab: SimLab) -> None:
-    """A disk is pulled out, its component is made again on another one, and the disk comes back."""
-    first, second, witness = await places(lab)
-    await objects.write(lab, first, b"one")
-    store = lab.world.stores[witness]
+async def _pull_disk(lab: SimLab, host: NodeName) -> tuple[str, bytes]:
+    """The disk that has the host's component is pulled out, and that is made again on another one;
+    the name and the content of its file."""
+    store = lab.world.stores[host]
     path = next(
         path.removeprefix("synced/")
         for path, data in store.images()
         if path.startswith("synced/vsan/") and b"object-1" in data
     )
     pulled = store.on_disk.read(path)
-    await off(lab, witness)
+    await off(lab, host)
     store.on_disk.remove(path)
     store.on_disk.sync_folder("vsan")
-    await on(lab, witness)
+    await on(lab, host)
     await lab.sleep(60.0)
     await lab.ask(VCENTER, _object(), within_s=600.0)
-    await off(lab, second)
-    await objects.write(lab, first, b"two")
-    await off(lab, witness)
+    return path, pulled
+
+
+async def _put_disk_back(lab: SimLab, host: NodeName, path: str, pulled: bytes) -> None:
+    store = lab.world.stores[host]
+    await off(lab, host)
     store.on_disk.write(path, pulled)
     store.on_disk.sync(path)
     store.on_disk.sync_folder("vsan")
-    await on(lab, witness)
+    await on(lab, host)
+
+
+async def _twice_in_one_group(lab: SimLab) -> None:
+    first, second, _ = await places(lab)
+    await objects.write(lab, first, b"one")
+    path, pulled = await _pull_disk(lab, second)
+    await _put_disk_back(lab, second, path, pulled)
+    await lab.sleep(60.0)
+    group, _, _ = path.removeprefix("vsan/").partition(".")
+    groups = (await lab.ask(second, QueryVsan())).groups
+    places_here = [g.group for g in groups for c in g.components if c.object == "object-1"]
+    assert places_here == [group, group]
+    message = RekeyEncryptedCluster(operation_id="test/deep", cluster=CLUSTER, deep_rekey=True)
+    await lab.ask(VCENTER, message, within_s=3600.0)
+    assert await reads(lab, second) == digest(b"one")
+
+
+@pytest.mark.parametrize(
+    "lab", [{"topology": lab_file(groups=2, objects=4), "tpm": "model"}], indirect=True
+)
+def test_a_group_that_has_a_component_twice_is_evacuated(lab: SimLab) -> None:
+    """After a disk was put back: to move one of both gives the other one up."""
+    lab.run(_twice_in_one_group(lab))
+
+
+async def _put_back(lab: SimLab) -> None:
+    """A disk is pulled out, its component is made again on another one, and the disk comes back."""
+    first, second, witness = await places(lab)
+    await objects.write(lab, first, b"one")
+    path, pulled = await _pull_disk(lab, witness)
+    await off(lab, second)
+    await objects.write(lab, first, b"two")
+    await _put_disk_back(lab, witness, path, pulled)
     await off(lab, first)
     await on(lab, second)
     await lab.sleep(60.0)

@@ -381,6 +381,7 @@ async def _ends_well(
     assert states == {ComponentState.ACTIVE}
 
 
+@pytest.mark.slow
 @TWO_GROUPS
 @pytest.mark.parametrize("seed", range(8))
 def test_an_acknowledged_write_is_read_back_after_any_absences(lab: SimLab, seed: int) -> None:

@@ -245,6 +245,7 @@ async def _walk(lab: SimLab, seed: int) -> Guests:
     return guests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lab", "seed"),
     [({"topology": kills.FILE}, seed) for seed in range(3)]

@@ -12,6 +12,8 @@ PAIR_TIMEOUT_S: Final = 60.0
 RETRY_S: Final = 2.0
 SETTLE_S: Final = 100.0
 """Lab seconds after a kill in which servers that replicate have met and told each other all."""
+REMEDIATION_S: Final = 20.0
+"""Lab seconds from one look of a vCenter at its services to the next."""
 _KNOBS: Final = {
     "pair_timeout_s": PAIR_TIMEOUT_S,
     "pair_retry_s": RETRY_S,
@@ -51,7 +53,16 @@ KINDS: Final = (
         mode="async",
         with_={"hosts": 1, "vms": 1, "tpm": "none", "kms": {"replicas": 3, "mode": "async"}},
     ),
-    Kind(name="trusted", share=25, topology="trusted", with_={"hosts": 1, "vms": 1}),
+    Kind(
+        name="trusted",
+        share=25,
+        topology="trusted",
+        with_={
+            "hosts": 1,
+            "vms": 1,
+            "knobs": {**_KNOBS, "remediation_interval_s": REMEDIATION_S},
+        },
+    ),
     Kind(name=SUPERVISOR, share=5),
 )
 DATA_BROKER: Final = "data broker"

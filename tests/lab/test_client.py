@@ -18,6 +18,7 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
+@pytest.mark.slow
 async def test_after_its_block_a_lab_has_no_process_and_no_folder() -> None:
     before = children()
     async with Lab(mode="lab", hosts=1, vms=1, tpm="none", pace=100, seed=3) as lab:

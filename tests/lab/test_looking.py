@@ -11,9 +11,9 @@ import pytest
 
 from chaos.history import History
 from chaos.observe.recoveries import Recoveries
+from protocol import pages
 from protocol.codec import encode_message
 from protocol.errors import Internal, Malformed, NotConnected, TimedOut
-from protocol.messages import pages
 from protocol.messages.agent import AskEach, NodeRunState
 from protocol.messages.base import NIL
 from protocol.messages.host import Esxcli, HostState, QueryHost

@@ -30,6 +30,7 @@ async def test_what_lies_there_is_found_and_no_more(mode: Literal["sim", "lab"])
         assert await lab.beside(behind.texts_on_disk, "vcenter", [id, "0" * 36]) == [id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 async def test_another_archive_is_what_the_next_boot_finds(mode: Literal["sim", "lab"]) -> None:
     async with Lab(mode, hosts=1, vms=0, tpm="none", pace=100, seed=3) as lab:

@@ -69,7 +69,7 @@ _CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_lo
 _DUP: Final = World(mix=Mix(kinds=("link.dup",)))
 _NATIVE: Final = World(lab="native")
 _TWO: Final = World(lab="two-vcenters", persistence=False)
-_LEFT: Final = "services.kms.mint:_key (repr) in the database"
+_LEFT: Final = "services.kms.operations.key_creation:_key (repr) in the database"
 FOUND: Final = (
     Found("persistence_unsynced", 15, "recovery_bound", "vm-04 had to run by"),
     Found("kms_answers_early", 6, "acked_key_recoverable", "1 of 1 lost"),

@@ -594,7 +594,7 @@ IN_SWEEPS = frozenset(
         "vcenter_shows_unsaved",
     }
 )
-"""Seen when every storage call is struck: ``tests/lab/sweep``."""
+"""Seen when every storage call is struck: ``tests/sweep``."""
 
 IN_MATRIX = frozenset(entry.bug for entry in TURNED)
 """Seen by the cells that each turns red: ``test_matrix``."""

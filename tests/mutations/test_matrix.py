@@ -89,6 +89,7 @@ def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
     assert failed == ([entry.control] if entry.control else [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
 @pytest.mark.parametrize("bug", OF_TPMS)
 def test_what_a_tpm_is_asked_turns_red_on_a_real_one_too(bug: str) -> None:

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 GONE = "of_a_name_that_is_gone"
 
 
+@pytest.mark.slow
 def test_every_bug_is_planted_where_something_is() -> None:
     wanted = (*sorted(modules_of_bugs()), GONE)
     with closing(server()) as workers:
@@ -60,6 +61,7 @@ def test_the_test_that_shall_turn_red_is_there(entry: Killed) -> None:
     assert is_there(entry.test)
 
 
+@pytest.mark.slow
 def test_parameters_of_named_tests_are_those_that_they_are_run_with() -> None:
     wanted = tuple(dict.fromkeys(entry.test for entry in KILLED if "[" in entry.test))
     with closing(server()) as workers:

@@ -13,7 +13,7 @@ from protocol.codec import size_on_wire
 from protocol.envelope import SIZE_LIMIT
 from protocol.messages.base import Sealed
 from protocol.messages.host import AddKeys
-from protocol.messages.pages import KEY_BYTES, PAGE_BUDGET, first_page, fits, pages
+from protocol.pages import KEY_BYTES, PAGE_BUDGET, first_page, fits, pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId
 from tests.protocol.weights import LONG, long_ids, on_the_wire

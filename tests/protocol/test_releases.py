@@ -35,7 +35,7 @@ def test_they_are_in_order() -> None:
     "text", ["", "7", "6.7U3", "7.1", "8.0U4", "9.0", "8.0u3", "v8.0", "8.0.3"]
 )
 def test_what_is_none_is_refused_with_all_that_there_are(text: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"write one of 7\.0, 7\.0U1, .*, 8\.0U3$"):
+    with pytest.raises(InvalidArgument, match=r"use one of 7\.0, 7\.0U1, .*, 8\.0U3$"):
         release_of(text)
 
 

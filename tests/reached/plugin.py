@@ -1,6 +1,7 @@
 """pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
 
-A whole run is ``./keystead test``, with or without ``--all``: no path, no ``-k``, no ``--lf``.
+A whole run is ``./keystead test --all``: no path, no ``-k``, no ``--lf``, and no share of the slow
+tests.
 Of one in which tests have failed it is told all the same: what they would have reached stands there
 too.
 Workers of xdist are processes like any other and judge nothing.
@@ -16,7 +17,7 @@ import pytest
 
 from tests.reached import registries
 from tests.reached.site import sitecustomize
-from tests.runner.__main__ import ALL, QUICK
+from tests.runner.__main__ import ALL
 
 _SITE = Path(__file__).parent / "site"
 
@@ -52,7 +53,8 @@ def _whole(session: pytest.Session) -> bool:
     return (
         config.args_source is pytest.Config.ArgsSource.TESTPATHS
         and not config.option.keyword
-        and config.option.markexpr in (QUICK, ALL)
+        and config.option.markexpr == ALL
+        and config.option.share is None
         and not config.option.lf
         and not config.option.changed
     )

@@ -1,6 +1,7 @@
 """``./keystead test``: linters, types and contracts beside pytest, and one verdict.
 
-``--all`` does the same with the slow tests among the others. The other runs have tests only:
+``--all`` does the same with the slow tests among the others, ``--share SECONDS`` with as many of
+them as take so long, others for each commit. The other runs have tests only:
 ``--map`` and ``--changed`` (``tests.runner.reach``), ``--slow``, ``--sweeps``, ``--mutants``,
 ``--kills``, ``--breakage``, ``--against``, and ``--again`` for what failed last. Everything else
 goes to pytest as it is.
@@ -124,9 +125,10 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command: Command
     match arguments:
-        case [] | ["--all"]:
+        case [] | ["--all"] | ["--share", _]:
             say(f"{', '.join(CHECKS)} and pytest")
-            return whole(CHECKS, (*_PYTEST, *_SHARED, "-m", ALL if arguments else QUICK))
+            marked, share = ALL if arguments else QUICK, arguments[:2] if arguments[1:] else ()
+            return whole(CHECKS, (*_PYTEST, *_SHARED, "-m", marked, *share))
         case ["--slow"]:
             command = (*_PYTEST, *_SHARED, "-m", "slow")
         case ["--sweeps"]:

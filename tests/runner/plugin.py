@@ -19,7 +19,8 @@ from tests.reached.site import tracing
 from tests.runner import reach
 from tests.runner.durations import CACHE_KEY, Durations, stored
 from tests.runner.pool import Pool
-from tests.runner.units import Kind, forecast, module_of, shares_fixtures, units_of
+from tests.runner.share import choose_share, read_commit
+from tests.runner.units import UNKNOWN_S, Kind, forecast, module_of, shares_fixtures, units_of
 
 WAITING_PER_CORE = 3
 SLOWEST = 10
@@ -49,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--changed",
         action="store_true",
         help="run tests that use what has changed since the map was made, and new ones",
+    )
+    group.addoption(
+        "--share",
+        type=float,
+        metavar="SECONDS",
+        help="of the tests marked slow, run as many as take together so long on one core, others"
+        " for each commit",
     )
     group.addoption(
         "--name-flaky",
@@ -123,6 +131,16 @@ class Runner:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
+        seconds = config.getoption("--share")
+        if seconds is not None:
+            slow = [item.nodeid for item in items if item.get_closest_marker("slow")]
+            takes = self._durations.expected
+            share = choose_share(
+                slow, seconds, lambda test: takes(test) or UNKNOWN_S, read_commit()
+            )
+            left = set(slow) - share
+            config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+            items[:] = [item for item in items if item.nodeid not in left]
         if not config.getoption("--changed"):
             return
         known = None if self._cache is None else reach.read(self._map_file(self._cache))

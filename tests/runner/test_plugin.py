@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.runner.suites import Suite
 
 SLEEPS = """
@@ -14,6 +16,7 @@ SLEEPS = """
 """
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_took_the_last_time_and_names_the_ten_slowest(tmp_path: Path) -> None:
     suite = Suite(tmp_path, test_a=SLEEPS)
     assert "12 tests on 1 cores; how long they take was not measured yet" in (
@@ -31,6 +34,7 @@ def test_a_run_says_what_it_took_the_last_time_and_names_the_ten_slowest(tmp_pat
     assert len({test for _, test in slowest}) == 10
 
 
+@pytest.mark.slow
 def test_what_failed_before_and_passes_now_is_named_as_flaky(tmp_path: Path) -> None:
     suite = Suite(
         tmp_path,

@@ -42,6 +42,7 @@ def totals(ended: Ended) -> str:
     return ended.out.splitlines()[-1].strip("= ").split(" in ")[0]
 
 
+@pytest.mark.slow
 def test_endings_are_those_of_one_process(tmp_path: Path) -> None:
     suite = Suite(tmp_path, test_a=ENDINGS, test_b=ENDINGS)
     alone, shared = suite.run(), suite.run("--workers", "2")
@@ -53,6 +54,7 @@ def test_endings_are_those_of_one_process(tmp_path: Path) -> None:
     assert totals(alone) == totals(shared)
 
 
+@pytest.mark.slow
 def test_tests_run_in_several_processes_and_those_of_a_shared_fixture_in_one(
     tmp_path: Path,
 ) -> None:
@@ -81,6 +83,7 @@ def test_tests_run_in_several_processes_and_those_of_a_shared_fixture_in_one(
     assert len([*tmp_path.glob("process-*")]) == 2, ended.out
 
 
+@pytest.mark.slow
 def test_tests_of_one_worker_run_in_it_one_after_another(tmp_path: Path) -> None:
     source = """
         import os, time, pathlib, pytest
@@ -99,6 +102,7 @@ def test_tests_of_one_worker_run_in_it_one_after_another(tmp_path: Path) -> None
     assert len([*tmp_path.glob("process-*")]) == 1, ended.out
 
 
+@pytest.mark.slow
 def test_a_fixture_of_the_session_is_made_once_a_worker_and_ended(tmp_path: Path) -> None:
     suite = Suite(
         tmp_path,
@@ -119,6 +123,7 @@ def test_a_fixture_of_the_session_is_made_once_a_worker_and_ended(tmp_path: Path
     assert began == {path.name[6:] for path in tmp_path.glob("ended-*")} and len(began) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_test_alone(tmp_path: Path) -> None:
     suite = Suite(
         tmp_path,
@@ -137,6 +142,7 @@ def test_a_worker_that_dies_fails_its_test_alone(tmp_path: Path) -> None:
     assert "its process ended with -9" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["setup", "teardown"])
 def test_a_session_fixture_that_breaks_is_told(tmp_path: Path, when: str) -> None:
     body = {
@@ -152,6 +158,7 @@ def test_a_session_fixture_that_breaks_is_told(tmp_path: Path, when: str) -> Non
     assert ended.code == 1 and "broke here" in ended.out
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_the_run_when_that_is_wanted(tmp_path: Path) -> None:
     many = """
         import time, pytest
@@ -191,6 +198,7 @@ def left_behind(folder: Path) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_behind_is_ended_and_named(tmp_path: Path) -> None:
     ended = Suite(tmp_path, test_a=LEAVES + "\n    def test_it(): daemon()\n").run("--workers", "1")
     assert ended.code == 0, ended.out
@@ -198,6 +206,7 @@ def test_what_a_test_leaves_behind_is_ended_and_named(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_signal_ends_the_run_its_fixtures_and_what_tests_began(

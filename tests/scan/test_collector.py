@@ -67,9 +67,13 @@ async def test_another_user_who_listens_in_its_place_is_told_no_key() -> None:
 
 async def test_a_key_is_of_who_made_it_and_not_of_who_took_it_out_of_a_box() -> None:
     collector = Collector()
-    for kind in ("protocol.crypto.seal:opened", "services.kms.mint:_key", "services.esxi:x"):
+    for kind in (
+        "protocol.crypto.seal:opened",
+        "services.kms.operations.key_creation:_key",
+        "services.esxi:x",
+    ):
         collector._note(kind, b"key")
-    assert collector.secrets == {b"key": "services.kms.mint:_key"}
+    assert collector.secrets == {b"key": "services.kms.operations.key_creation:_key"}
 
 
 async def test_another_users_process_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:

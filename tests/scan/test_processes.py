@@ -29,6 +29,7 @@ async def collector() -> AsyncIterator[Collector]:
         yield made
 
 
+@pytest.mark.slow
 async def test_no_secret_is_left_anywhere(tmp_path: Path, collector: Collector) -> None:
     life = Life(tmp_path, collector)
     await life.live(whole=True)
@@ -45,6 +46,7 @@ async def test_no_secret_is_left_anywhere(tmp_path: Path, collector: Collector) 
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.slow
 async def test_a_key_planted_in_each_kind_of_place_is_found(
     tmp_path: Path, collector: Collector
 ) -> None:

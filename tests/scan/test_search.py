@@ -63,10 +63,12 @@ def test_padding_is_no_secret() -> None:
     assert len(Needles({bytes(32): "zeros"})) == 0
 
 
-def test_an_exemptioncovers_one_kind_of_secret_in_one_place() -> None:
-    own = Find("disk", "kms/written/master.key", "services.kms.roots.keyfile:make_master", "raw")
+def test_an_exemption_covers_one_kind_of_secret_in_one_place() -> None:
+    own = Find(
+        "disk", "kms/written/master.key", "services.kms.sealing.roots.keyfile:make_master", "raw"
+    )
     elsewhere = Find("disk", "esxi-001/written/master.key", own.secret, "raw")
-    another = Find(own.kind, own.name, "services.kms.mint:_key", "raw")
+    another = Find(own.kind, own.name, "services.kms.operations.key_creation:_key", "raw")
     assert leaks([own, elsewhere, another]) == [elsewhere, another]
     assert all(rule.why for rule in EXEMPT)
 
@@ -91,7 +93,7 @@ def test_a_signing_key_lies_on_its_own_disk_in_either_mode(
     maker = "services.runtime.identity:new_signer"
     own = Find("disk", f"{node}/{folder}/{file}", maker, "raw")
     other = Find("disk", f"{node}/{folder}/{file}.old", maker, "raw")
-    key = Find("disk", own.name, "services.kms.mint:_key", "raw")
+    key = Find("disk", own.name, "services.kms.operations.key_creation:_key", "raw")
     assert leaks([own, other, key]) == [other, key]
 
 

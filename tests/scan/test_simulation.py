@@ -22,6 +22,7 @@ def workers() -> Iterator[ForkServer]:
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tpm", ["model", "none"])
 def test_no_secret_is_left_anywhere(workers: ForkServer, tpm: str) -> None:
     found, looked, secrets = run_in_worker(life, tpm, False, server=workers)
@@ -34,6 +35,7 @@ def test_no_secret_is_left_anywhere(workers: ForkServer, tpm: str) -> None:
     assert (r".*/bootbank/state\.tgz(\.new)?" in used) is (tpm == "none")
 
 
+@pytest.mark.slow
 def test_a_key_planted_in_each_kind_of_place_is_found(workers: ForkServer) -> None:
     found, _, _ = run_in_worker(life, "model", True, server=workers)
     where = {find.kind for find in leaks(found)}

@@ -11,7 +11,7 @@ import pytest
 from protocol.errors import InvalidArgument
 from protocol.terms import Role
 from services.esxi.knobs import EsxiKnobs
-from services.kms.knobs import KmsKnobs
+from services.kms.settings.knobs import KmsKnobs
 from services.knobs import KNOBS, faults, knobs_of, near, table
 from services.runtime.knobs import Knobs, describe_knobs, knob, read
 from services.vcenter.knobs import VcenterKnobs

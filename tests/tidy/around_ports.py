@@ -2,7 +2,7 @@
 
 Ruff bans the same modules by name (``TID251``). This adds what a list of names cannot say: file
 access, the builtins, what may be taken from asyncio, methods of loops and paths, and orders that
-differ from run to run. A driver is a driver of a port, the lab, or a test.
+differ from run to run. A driver is a driver of a port, the lab, a benchmark, or a test.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _DRIVERS = (
     "services/runtime/tpm/",
     "chaos/history",
     "chaos/report",
+    "benchmarks/",
+    "clients/",  # of users: it runs in processes of theirs
     "containers/",  # programs that run while an image is built
     "lab/",
     "tests/",

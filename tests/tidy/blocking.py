@@ -47,6 +47,7 @@ TOUCHES: Final = {
     "lab/processes/process_lab.py": THREAD,
     "lab/runs/live.py": OWN,
     "lab/runs/store.py": OWN,
+    "lab/state/checkout.py": BESIDE,
     "lab/state/scratch.py": OWN,
     "lab/state/state_folder.py": OWN,
     "lab/supervise/supervisor.py": OWN,

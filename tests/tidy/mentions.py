@@ -9,6 +9,7 @@ from tests.tidy.tree import sources
 
 _TABLES = ("lab/schema/errors.py", "chaos/errors.py")
 _OURS = ("tests/tidy/",)
+_SWEEP = "tests/sweep/"  # executes a command of the product
 
 
 def texts(*, of_tests: bool) -> list[str]:
@@ -16,7 +17,7 @@ def texts(*, of_tests: bool) -> list[str]:
     return [
         source.text
         for source in sources()
-        if source.test == of_tests
+        if (source.test and not source.path.startswith(_SWEEP)) == of_tests
         and (source.python or source.shell)
         and not source.path.startswith(_OURS)
         and source.path not in _TABLES

@@ -19,6 +19,7 @@ def _of_the_supervisor() -> list[Source]:
     ]
 
 
+@pytest.mark.slow
 def test_no_module_of_the_supervisor_touches_files_but_those_that_say_why() -> None:
     sources = _of_the_supervisor()
     assert len(sources) > 200

@@ -17,6 +17,7 @@ def test_every_rule_that_is_cited_is_explained() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 def test_the_tree_cites_rules() -> None:
     found = {
         id for source in sources() for _, id in cited(source) if source.path != "docs/rules.md"

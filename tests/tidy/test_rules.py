@@ -22,7 +22,7 @@ from tests.tidy.rules import (
 from tests.tidy.tree import PACKAGES, Source, package_sources, sources
 
 DOC = '"""What it is."""\n'
-SERVICE, RUNTIME = "services/kms/core.py", "services/runtime/bus.py"
+SERVICE, RUNTIME = "services/kms/operations/core.py", "services/runtime/bus.py"
 
 
 def test_the_tree_was_read() -> None:
@@ -89,7 +89,7 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         ),
         (
             finalisers_close_nothing,
-            "services/kms/store.py",
+            "services/kms/commit/store.py",
             "weakref.finalize(self, self.connection.close)\n",
         ),
         (words_belong_here, "README.md", "from https://" + "pypi" + ".org/simple"),

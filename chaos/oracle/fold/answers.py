@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from chaos.oracle.effects import FaultEffect, Takes
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.hosts import NOWHERE, HostFacts, Places
@@ -55,7 +57,7 @@ class Allowed:
 class Answers:
     """The facts at one moment. What was asked is kept until ``forget``."""
 
-    def __init__(self) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self.now = 0.0
         self.settings = Settings()
         self.hosts: dict[str, HostFacts] = {}
@@ -73,7 +75,7 @@ class Answers:
         host before somebody unlocks or registers the VM (C28)."""
         self.default_is_open = False  # it may have none, or another one than at first
         self.nodes: dict[str, Node] = {}
-        self.faults = Disturbances()
+        self.faults = Disturbances(effects)
         self.realms = Realms(self.faults, self.nodes)
         self.lost = ""  # the first action after which nobody knows what is allowed
         self._told: dict[str, Allowed] = {}  # since the last record, as the two below
@@ -94,7 +96,7 @@ class Answers:
     def usable(self, key: str) -> Known:
         """Whether the key is Active at its source, and vCenter knows it and brings it."""
         changed = self.at_source or self.forgotten or self.not_granted or self.sources_are_open
-        if not changed and not any(self.faults.of("kms.key_state")):
+        if not changed and not any(self.faults.taking(Takes.KEYS)):
             return YES
         users = frozenset(name for name, vm in self.vms.items() if key in vm.keys)
         here = self.at_source.get(key.partition("/")[2], YES)

@@ -4,9 +4,10 @@ can start them, and nothing keeps the agents from each other (HA-01)."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Ask
-from chaos.oracle.fold.disturbances import LATENT, TPM
 from chaos.oracle.fold.known import YES
 from chaos.oracle.fold.operations import Operations
 from chaos.oracle.fold.possible import Outcomes
@@ -14,15 +15,12 @@ from chaos.oracle.fold.vms import VmFacts
 from chaos.oracle.fold.ways import RUNNING
 from chaos.oracle.terms import Letter
 
-LEFT_ALONE = ("host.reboot", "point.fail", *TPM, *LATENT)
-"""Faults that leave it open whether a host has failed: one that is shut down in order has not."""
-
 
 class Availability(Operations):
     """``available``: hosts of clusters with vSphere HA."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self.available: frozenset[str] = frozenset()
 
     def restart_due(self, name: str) -> Outcomes:
@@ -42,7 +40,7 @@ class Availability(Operations):
         """Whether it surely ran in the life of its host that has surely ended by a failure."""
         node = self.nodes[vm.host]
         ran = vm.to_run == YES and vm.ran_boot == node.boot and not vm.unsure(self.now)
-        alone = any(found.about(vm.host) for found in self.faults.of(*LEFT_ALONE))
+        alone = self.faults.leaves_failure_open(vm.host)
         return ran and node.state == "off" and self.faults.held_down(vm.host) and not alone
 
     def _restarts(self, vm: VmFacts) -> Outcomes:

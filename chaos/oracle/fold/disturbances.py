@@ -7,31 +7,15 @@ its ``ending`` note to its ``heal`` record: meanwhile, what it changes is open. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from chaos.history import Record
+from chaos.oracle.effects import AT_NEXT_BOOT, NOTHING, FaultEffect, Takes
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
-
-LINKS = ("link.cut", "link.loss", "link.delay")
-CONNECTIONS = ("link.reset", "link.stall")
-"""On links too, and about nothing but connections under TLS."""
-BROKERS = ("broker.restart", "broker.down", "broker.route_cut")
-"""On all that passes between nodes; one server of several takes only what is in flight, and a route
-parts those that are at its two ends, whoever that is."""
-POWER = (
-    *("host.reboot", "host.power_loss", "site.power_loss", "proc.kill", "vcenter.down"),
-    "point.crash",
-)
-TPM = ("tpm.clear", "tpm.swap")
-"""Done with the power off; the cure seals the configuration anew."""
-FIRMWARE = ("host.boot_measure", "host.tpm_disabled", "host.exec_option_removed")
-LATENT = (*FIRMWARE, "tpm.dead")
-"""In force from the next boot on; at their end, a host that stands at its screen is booted."""
-TAKEN_BACK_TOGETHER = ("broker.restart", "proc.pause", "proc.kill", "provider.delete")
 
 
 class Phase(StrEnum):
@@ -44,13 +28,15 @@ class Phase(StrEnum):
 
 @dataclass
 class Disturbance:
-    """A fault that may hold; ``values`` are its fields, ``begun`` when it was being made."""
+    """A fault that may hold; ``values`` are its fields, ``begun`` when it was being made,
+    ``effect`` what its kind does."""
 
     id: str
     kind: str
     values: dict[str, Any]
     phase: Phase
     begun: float
+    effect: FaultEffect = NOTHING
     on_since: float = 0.0
 
     @property
@@ -75,9 +61,10 @@ class Disturbance:
 
 
 class Disturbances:
-    """All faults that were begun and not seen gone, by id."""
+    """All faults that were begun and not seen gone, by id. ``effects``: what each kind does."""
 
-    def __init__(self) -> None:
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        self._effects = effects
         self.there: dict[str, Disturbance] = {}
         self.by_kmip: frozenset[str] = frozenset()
         """Key servers that their clients ask over connections, of which no broker knows."""
@@ -101,7 +88,8 @@ class Disturbances:
         if record.type == "note" and record.op == "inject":
             values = dict(record.data.get("values", {}))
             kind = str(values.get("kind", ""))
-            self.there[id] = Disturbance(id, kind, values, Phase.COMING, record.t)
+            effect = self._effects.get(kind, NOTHING)
+            self.there[id] = Disturbance(id, kind, values, Phase.COMING, record.t, effect)
             return self.there[id]
         found = self.there.get(id)
         if found is None:
@@ -135,16 +123,20 @@ class Disturbances:
     def _rivals(self, found: Disturbance) -> Iterator[Disturbance]:
         """Others that its end takes back with it: the broker is started, nodes go on or are
         powered on, and a provider is added, for every fault that had wanted otherwise."""
-        for other in self.of(*TAKEN_BACK_TOGETHER):
-            if other is not found and other.kind == found.kind and _same_target(other, found):
+        for other in self.there.values():
+            if other is not found and _undone_together(other, found):
                 yield other
-        for other in self.of(*POWER) if found.kind in POWER else ():
+        for other in self.taking(Takes.POWER) if Takes.POWER in found.effect.takes else ():
             if other is not found and other.nodes & found.nodes:
                 yield other
 
-    def of(self, *kinds: str) -> Iterator[Disturbance]:
-        """Those of these kinds."""
-        return (found for found in self.there.values() if found.kind in kinds)
+    def taking(self, *what: Takes) -> Iterator[Disturbance]:
+        """Those that take one of these away."""
+        return (
+            found
+            for found in self.there.values()
+            if any(taken in what for taken in found.effect.takes)
+        )
 
     # ---- what they leave of the ways ----------------------------------------------------------
 
@@ -156,16 +148,19 @@ class Disturbances:
 
     def _link(self, a: str, b: str) -> Known:
         connected = (a in self.by_kmip) is not (b in self.by_kmip)  # servers have the bus
-        kinds, brokers = (LINKS + CONNECTIONS, ()) if connected else (LINKS, BROKERS)
-        broker = [_remains_under(found) for found in self.of(*brokers)]
-        links = [_remains_under(found) for found in self.of(*kinds) if _is_on(found, a, b)]
-        return both(broker + links)
+        other = Takes.CONNECTIONS if connected else Takes.BUS
+        ways = [
+            _remains_under(found)
+            for found in self.taking(Takes.LINKS, other)
+            if Takes.BUS in found.effect.takes or _is_on(found, a, b)
+        ]
+        return both(ways)
 
     def trust_between(self, vcenter: str, provider: str, server: str) -> Known:
         """Whether that vCenter and that key server take each other's certificates (STD-03)."""
         return both(
             _remains_under(found)
-            for found in self.of("kms.certificate")
+            for found in self.taking(Takes.CERTIFICATE)
             if (found.values.get("vcenter"), found.values.get("provider")) == (vcenter, provider)
             and server in found.values.get("servers", ())
         )
@@ -175,50 +170,58 @@ class Disturbances:
 
         One that was put back to an older state has forgotten what it was to reject.
         """
-        rejects = [found for found in self.of("kms.reject") if found.about(server)]
+        rejects = [found for found in self.taking(Takes.ANSWERS) if found.about(server)]
         if not rejects:
             return YES
-        forgotten = any(self.of("kms.key_state", "kms.rollback"))
+        forgotten = any(self.taking(Takes.NEWER_KEYS))
         whole = any(_rejects_all_keys(found) for found in rejects)
         return NO if whole and not forgotten else OPEN
 
     def forget_rejections(self) -> None:
         """Key servers are put back to an older state."""
-        self._end(self.of("kms.reject"))
+        self._end(self.taking(Takes.ANSWERS))
         self.version += 1
 
     def stands(self, node: str) -> Known:
         """Whether the node is not held still, nor stopped for its disk to be copied."""
-        held = [_remains_under(found) for found in self.of("proc.pause") if found.about(node)]
+        held = [_remains_under(found) for found in self.taking(Takes.STEPS) if found.about(node)]
         copied = [
             OPEN
-            for found in self.of("kms.key_state")
+            for found in self.taking(Takes.KEYS)
             if found.phase is not Phase.ON and node in found.values.get("servers", ())
         ]
         return both(held + copied)
 
     def agree(self, nodes: Iterable[str]) -> Known:
         """Whether the clocks of these nodes agree so far that each takes the others' tokens."""
-        wrong = frozenset(node for found in self.of("clock.skew") for node in found.nodes)
+        wrong = frozenset(node for found in self.taking(Takes.CLOCK) for node in found.nodes)
         return YES if wrong.isdisjoint(nodes) else OPEN
 
     def may_be_off(self, node: str) -> bool:
         """Whether a fault may have taken its power, or its process: others go down with that."""
-        for found in self.of(*POWER, *TPM, *LATENT):
-            if found.kind == "proc.kill" or found.about(node):
+        for found in self.taking(Takes.POWER, Takes.TPM, *AT_NEXT_BOOT):
+            if found.effect.spreads or found.about(node):
                 return True
         return False
 
     def held_down(self, node: str) -> bool:
         """Whether a fault surely keeps the node off."""
-        return any(found.about(node) and found.phase is Phase.ON for found in self.of(*POWER))
+        power = self.taking(Takes.POWER)
+        return any(found.about(node) and found.phase is Phase.ON for found in power)
+
+    def leaves_failure_open(self, node: str) -> bool:
+        """Whether the node may have been shut down in order, which is no failure."""
+        changed = any(found.about(node) for found in self.taking(Takes.TPM, *AT_NEXT_BOOT))
+        return changed or any(
+            found.about(node) for found in self.there.values() if found.effect.failure_is_open
+        )
 
     def deletions_of(self, provider: str, vcenter: object) -> list[Disturbance]:
         """Those that delete it there."""
         which = (provider, vcenter)
         return [
             found
-            for found in self.of("provider.delete")
+            for found in self.taking(Takes.PROVIDER)
             if (found.values.get("provider"), found.values.get("vcenter")) == which
         ]
 
@@ -226,7 +229,7 @@ class Disturbances:
         """Whether the key (``provider/id``, of these VMs) is Active at its source."""
         return both(
             _remains_under(found)
-            for found in self.of("kms.key_state")
+            for found in self.taking(Takes.KEYS)
             if key.partition("/")[2] in found.values.get("keys", ())
             or vms & set(found.values.get("vms", ()))
         )
@@ -236,28 +239,33 @@ class Disturbances:
         return ", ".join(f"{found.id} ({found.kind})" for found in self.there.values())
 
 
-def _same_target(a: Disturbance, b: Disturbance) -> bool:
-    if a.kind == "proc.pause":
-        return bool({*a.values.get("nodes", ())} & {*b.values.get("nodes", ())})
-    if a.kind != "provider.delete":
-        return True
-    return all(a.values.get(name) == b.values.get(name) for name in ("provider", "vcenter"))
+def _undone_together(a: Disturbance, b: Disturbance) -> bool:
+    """Whether the end of either takes back both."""
+    fields = a.effect.undone_with
+    if a.kind != b.kind or fields is None:
+        return False
+    return all(
+        bool(a.nodes & b.nodes) if name == "nodes" else a.values.get(name) == b.values.get(name)
+        for name in fields
+    )
 
 
 def _remains_under(found: Disturbance) -> Known:
     """What is left of a thing that this fault takes away whole, or in part."""
-    partly = found.kind == "link.delay" or (
-        found.kind == "link.loss" and float(found.values.get("p", 1.0)) < 1.0
-    )
-    if found.kind == "broker.down" and found.phase is Phase.ON:
-        return YES  # whoever was at that server is at another one
-    partly = partly or found.kind == "broker.route_cut"
+    if found.effect.passes_by and found.phase is Phase.ON:
+        return YES
+    partly = found.effect.partly or _share_of(found) < 1.0
     return OPEN if partly or found.phase is not Phase.ON else NO
+
+
+def _share_of(found: Disturbance) -> float:
+    """The share of what it takes that it befalls."""
+    return float(found.values.get(found.effect.share, 1.0))
 
 
 def _rejects_all_keys(found: Disturbance) -> bool:
     values = found.values
-    some = values.get("keys") or values.get("vms") or float(values.get("p", 1.0)) < 1.0
+    some = values.get("keys") or values.get("vms") or _share_of(found) < 1.0
     rejected = {"Create", "Get"} <= {*values.get("operations", ())}
     return found.phase is Phase.ON and not some and rejected
 

@@ -10,14 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
-from chaos.oracle.facts import Ask, Change
-from chaos.oracle.fold.disturbances import (
-    FIRMWARE,
-    LATENT,
-    TPM,
-    Disturbance,
-    Phase,
-)
+from chaos.oracle.effects import AT_NEXT_BOOT, FaultEffect, Takes
+from chaos.oracle.facts import KIND_OF, Ask, Change, Kind
+from chaos.oracle.fold.disturbances import Disturbance, Phase
 from chaos.oracle.fold.hosts import HostFacts
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
 from chaos.oracle.fold.listings import FIRST, NONE, Listing
@@ -38,15 +33,10 @@ from chaos.oracle.fold.vms import (
 )
 from chaos.oracle.fold.ways import RUNNING, Node, Parts, Way
 from chaos.oracle.terms import Letter
-from protocol.terms import ManagementType
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
 RECONNECT = "host.reconnect"
 MAINTENANCE = ("host.enter-maintenance", "host.exit-maintenance")
-STANDARD, NATIVE = ManagementType.VCENTER.value, ManagementType.NATIVE_PROVIDER.value
-TRUSTED = ManagementType.TRUST_AUTHORITY.value
-"""Management types of providers whose keys are followed: vCenter brings them, hosts derive them,
-hosts have them unwrapped."""
 CHANGED_S = 3.0
 """So long after a change of firmware it is open whether a boot had it: nodes are seen each second.
 """
@@ -55,8 +45,8 @@ CHANGED_S = 3.0
 class Fold(Upkeep):
     """Takes the records of one run in their order."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self._looked = False
         self._looked_at = -1.0  # when the last look ended
         self._changed: dict[str, float] = {}  # when the firmware of a host was last changed
@@ -167,13 +157,14 @@ class Fold(Upkeep):
                 settings=self.settings,
                 origins=self.realms.at(host).listings.origins,
             )
-        if any(found["type"] not in (STANDARD, NATIVE, TRUSTED) for found in data["providers"]):
+        kinds = {KIND_OF.get(found["type"]) for found in data["providers"]}
+        if None in kinds:
             self.lost = "a provider of a type that is not known"
         self._take_trusted(data)
         self.faults.by_kmip = frozenset(data.get("by_kmip", ()))
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
-        if self.several and any(found["type"] != STANDARD for found in data["providers"]):
+        if self.several and kinds - {Kind.STANDARD}:
             self.lost = "several vCenters with providers that are no standard ones"
         if self.several and "leads" not in data:
             self.lost = "which vCenter brings a host its keys"
@@ -184,7 +175,7 @@ class Fold(Upkeep):
         for found in data["providers"]:
             realm = self.realms.of(found)
             realm.listings.there[found["name"]] = Listing()
-            if found["type"] == STANDARD:
+            if KIND_OF.get(found["type"]) is Kind.STANDARD:
                 servers = tuple(found["servers"])
                 realm.ways.servers = {**realm.ways.servers, found["name"]: servers}
             if found.get("default"):
@@ -195,14 +186,14 @@ class Fold(Upkeep):
         told = data.get("without_tpm")
         self._without_tpm = None if told is None else frozenset(told)
         for found in data["providers"]:
-            if found["type"] == NATIVE:
+            if KIND_OF.get(found["type"]) is Kind.NATIVE:
                 required = bool(found.get("tpm_required", False))
                 self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
     def _take_trusted(self, data: dict[str, Any]) -> None:
         services, ways = data.get("services", {}), self.realms.first.ways
         for found in data["providers"]:
-            if found["type"] == TRUSTED:
+            if KIND_OF.get(found["type"]) is Kind.TRUSTED:
                 ways.trusted[found["name"]] = Services.of(found, services)
         if ways.trusted:
             ways.caches_primary_keys = self.settings.kps_primary_key_cache
@@ -210,19 +201,23 @@ class Fold(Upkeep):
                 host.trust = ways.trust[name] = Trust(frozenset(ways.trusted))
 
     def _fault(self, found: Disturbance, record: Record) -> None:
-        if found.kind == "provider.delete":
+        takes = found.effect.takes
+        if Takes.PROVIDER in takes:
             self.realms.of(found.values).listings.fault(found, record, self.faults)
         for name, host in self.hosts.items():
             if not found.about(name):
                 continue
-            if found.kind in LATENT:
+            if AT_NEXT_BOOT.intersection(takes):
                 self._changed[name] = record.t
-            elif found.kind in TPM:
+            elif Takes.TPM in takes:
                 self._tpm(host, found, record)
-            if host.trust is not None and found.kind in (*TPM, "tpm.dead"):
+            if host.trust is not None and (Takes.TPM in takes or Takes.NEXT_TPM in takes):
                 host.trust.sealed_anew = True
-            sealed_anew = any(other.about(name) for other in self.faults.of(*TPM))
-            changed = any(other.about(name) for other in self.faults.of(*FIRMWARE))
+            sealed_anew = any(other.about(name) for other in self.faults.taking(Takes.TPM))
+            changed = any(
+                other.about(name)
+                for other in self.faults.taking(Takes.NEXT_POLICY, Takes.NEXT_MEASUREMENTS)
+            )
             host.unsure |= sealed_anew and changed
         self._look_at_ways(record.t)
         self._keys_on_their_way()
@@ -268,18 +263,19 @@ class Fold(Upkeep):
     def _measures_otherwise(self, name: str) -> bool:
         """Whether the boot that has just begun may measure what no service knows (ATT-02)."""
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
-        return recent or any(found.about(name) for found in self.faults.of(*LATENT))
+        return recent or any(found.about(name) for found in self.faults.taking(*AT_NEXT_BOOT))
 
     def _stop_of(self, name: str, host: HostFacts) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
         host.change, stops = Change.NOTHING, NO
-        for found in self.faults.of(*TPM, *LATENT):
+        for found in self.faults.taking(Takes.TPM, *AT_NEXT_BOOT):
             if not found.about(name):
                 continue
-            change = self.settings.change_by(found.kind, found.values, host.secure_boot)
+            takes = found.effect.takes
+            change = self.settings.change_by(takes, found.values, host.secure_boot)
             if change in (Change.POLICY, Change.TPM) and host.sealed:
                 # Whether it is required, and still counts after a host was installed anew.
-                known = found.kind != "host.exec_option_removed" and found.begun > host.wiped_at
+                known = not found.effect.if_required and found.begun > host.wiped_at
                 host.change, stops = change, either((stops, found.holds if known else OPEN))
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
         return OPEN if recent and host.sealed else stops
@@ -334,7 +330,7 @@ class Fold(Upkeep):
         if not self._keys:
             self._keys = keys_by_host(self.hosts, self.vms)
             self._flowed.clear()
-        source = (self.faults.version if any(self.faults.of("kms.key_state")) else 0, self.acts)
+        source = (self.faults.version if any(self.faults.taking(Takes.KEYS)) else 0, self.acts)
         evicted = {
             (realm.vcenter, provider): self.may_evict(provider, realm)
             for realm in self.realms.all

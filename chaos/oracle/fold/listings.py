@@ -14,6 +14,7 @@ from itertools import product
 from typing import NamedTuple
 
 from chaos.history import Record
+from chaos.oracle.effects import Takes
 from chaos.oracle.facts import Kdk
 from chaos.oracle.fold.disturbances import Disturbance, Disturbances, Phase
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
@@ -159,7 +160,7 @@ class Listings:
 
     def open_deletions(self, faults: Disturbances, now: float) -> None:
         """Every deletion may be taken back by itself."""
-        for found in faults.of("provider.delete"):
+        for found in faults.taking(Takes.PROVIDER):
             if found.id in self._deleted_by:
                 entry = self.of(str(found.values.get("provider")))
                 entry.may_be(self._deleted_by[found.id] | NONE, now)

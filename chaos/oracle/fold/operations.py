@@ -3,7 +3,10 @@ knows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chaos.history import Record
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Ask
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.placements import Choice, Placements
@@ -23,8 +26,8 @@ class Operations(Placements):
     VM could have come to, where it succeeded all the same.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self.beyond: set[str] = set()
         self.impossible: Outcomes = frozenset()
         self._moving: dict[int, tuple[str, Ask, set[str]]] = {}

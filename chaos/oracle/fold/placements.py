@@ -8,9 +8,11 @@ took it all that time. How VMs are spread over hosts that take them is not judge
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chaos.history import Record
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.fold.answers import Answers
 from chaos.oracle.fold.settings import SLACK_S
 from chaos.oracle.fold.vms import VmFacts
@@ -36,8 +38,8 @@ class Placements(Answers):
     """``placed``: hosts of clusters in which DRS chooses. ``misplaced``: what the record's power-on
     ought to have come to, where it came to something else."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self.placed: frozenset[str] = frozenset()
         self.misplaced = ""
         self._choices: dict[int, Choice] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from chaos.history import Record
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES
@@ -16,8 +18,8 @@ class Providers(Availability):
     """Each method follows the records of one kind of operation: under way (``invoke``), done
     (``ok``), without effect (``fail``), or with an end that nobody knows (``info``)."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self._without_tpm: frozenset[str] | None = None  # hosts, where that was told
         self._commands: dict[int, dict[str, Any]] = {}
         self._inventories: dict[str, dict[str, tuple[str, ...]]] = {}  # of vCenter's backups

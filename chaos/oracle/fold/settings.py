@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
+from chaos.oracle.effects import Takes
 from chaos.oracle.facts import Change, Overrides
 
 PCR_FIRMWARE, PCR_SECURE_BOOT, PCR_MODULES = 0, 7, 8
@@ -90,12 +91,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """What is persisted is on disk when it is acknowledged (C11)."""
         return self.config_save == "immediate"
 
-    def change_by(self, kind: str, fault: Mapping[str, Any], secure_boot: bool | None) -> Change:
-        """What a fault of this kind and fields changes of a boot: what the policy covers, the TPM,
-        or only what is measured (F5a, F6, F5b)."""
-        if kind.startswith("tpm."):
+    def change_by(
+        self, takes: Collection[Takes], fault: Mapping[str, Any], secure_boot: bool | None
+    ) -> Change:
+        """What a fault that takes this, with these fields, changes of a boot: what the policy
+        covers, the TPM, or only what is measured (F5a, F6, F5b)."""
+        if Takes.TPM in takes or Takes.NEXT_TPM in takes:
             return Change.TPM
-        if kind != "host.boot_measure":
+        if Takes.NEXT_MEASUREMENTS not in takes:
             return Change.POLICY
         registers = set()
         if fault.get("secure_boot") is not None and fault["secure_boot"] != secure_boot:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from chaos.history import Record
+from chaos.oracle.effects import FaultEffect
 from chaos.oracle.facts import Change
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.hosts import NOWHERE
@@ -22,8 +23,8 @@ READS: Final = ("get", "list")
 class Upkeep(Providers):
     """As ``Providers``. ``acts``: how many operations of administrators have ended."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
+        super().__init__(effects)
         self.acts = 0
         self.untold: frozenset[str] = frozenset()
         """Operations that have given somebody of a Trust Authority another certificate, which

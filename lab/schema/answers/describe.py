@@ -9,6 +9,7 @@ from lab.schema.answers.hosts import Tpm
 from lab.schema.answers.inventory import Host, HostView, Vm, VmOnHost
 from lab.schema.answers.keys import Provider
 from lab.schema.answers.lab import Node
+from lab.schema.tables import Table, field
 from protocol.events import EventTypeId
 from protocol.terms import KeyManagement, KmipState, ManagementType, NodeName, ProviderId, VmName
 
@@ -84,6 +85,8 @@ class VmDescription(Answer, frozen=True, kw_only=True):
     firmware: str = ""
     hardware: int = 0
 
+    table = Table("vm", (field("vm"),))
+
 
 class HostDescription(Answer, frozen=True, kw_only=True):
     """A host in every view; ``vcenter`` and ``host_view`` are None when these do not answer.
@@ -102,6 +105,8 @@ class HostDescription(Answer, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     events: tuple[EventLine, ...]
     faults: tuple[str, ...]
+
+    table = Table("host", (field("host"),))
 
 
 class ProviderServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,3 +136,5 @@ class ProviderDescription(Answer, frozen=True, kw_only=True):
     servers: tuple[ProviderServer, ...]
     reasons: tuple[Reason, ...]
     faults: tuple[str, ...]
+
+    table = Table("provider", (field("provider"),))

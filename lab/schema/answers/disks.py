@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef
+from lab.schema.tables import Table, field, short_key
 from protocol.terms import VmName
 
 
@@ -15,6 +16,15 @@ class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     blocks: int
     key: KeyRef | None = None
+
+    table = Table(
+        "label",
+        (
+            field("label", "DISK"),
+            field("blocks"),
+            ("KEY", lambda disk: short_key(disk.key) or "not encrypted"),
+        ),
+    )
 
 
 class VmDisks(Answer, frozen=True, kw_only=True):

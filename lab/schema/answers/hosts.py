@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
+from lab.schema.tables import Table, field, moment
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 
@@ -22,6 +23,10 @@ class HostPower(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     cure: str = ""
 
+    table = Table(
+        "host", (field("host"), field("machine"), field("boot"), field("ended"), field("screen"))
+    )
+
 
 class HostPowerList(Answer, frozen=True, kw_only=True):
     """Every node that was meant, after the command."""
@@ -33,12 +38,23 @@ class HostPowerList(Answer, frozen=True, kw_only=True):
         """Those that show a purple screen: nothing that was to run does."""
         return tuple(host for host in self.items if host.machine is MachineState.HALTED)
 
+    def errors(self, of_lab: str) -> tuple[str, ...]:
+        halted = self.halted
+        told = [f"keystead: error KS-PRODUCT-001: {one.host} shows: {one.screen}" for one in halted]
+        return (*told, f"  fix: {halted[0].cure}") if halted else ()
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.halted else 0
+
 
 class HostPaused(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a node stands still."""
 
     host: NodeName
     paused: bool
+
+    table = Table("host", (field("host"), field("paused")))
 
 
 class HostPauseList(Answer, frozen=True, kw_only=True):
@@ -55,12 +71,18 @@ class RemovedKey(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     stored: bool = False
 
+    table = Table("key", (field("key"), field("removed"), field("stored"), field("reason")))
+
 
 class RemovedKeyList(Answer, frozen=True, kw_only=True):
     """Every key that was meant, in the order given."""
 
     host: NodeName
     items: tuple[RemovedKey, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if all(key.removed for key in self.items) else 1
 
 
 class Dump(Answer, frozen=True, kw_only=True):
@@ -77,6 +99,17 @@ class Dump(Answer, frozen=True, kw_only=True):
     key: KeyRef | None = None
     readable: bool = False
     problem: str = ""
+
+    table = Table(
+        "dump",
+        (
+            field("dump"),
+            field("boot"),
+            ("TIME", lambda dump: moment(dump.at)),
+            ("KEY", lambda dump: dump.problem or dump.key or "in clear"),
+            field("readable"),
+        ),
+    )
 
 
 class DumpList(Answer, frozen=True, kw_only=True):
@@ -141,6 +174,20 @@ class Tpm(Answer, frozen=True, kw_only=True):
     state: TpmState
     ek: str = ""
     pcrs: dict[str, str] = {}
+
+    table = Table(
+        "host",
+        (
+            field("host"),
+            field("backend"),
+            field("state"),
+            field("reset_count", "RESETS"),
+            field("safe"),
+            field("lockout"),
+            ("EK", lambda tpm: tpm.ek[:16]),
+        ),
+        wide=(("PCR 7", lambda tpm: tpm.pcrs.get("7", "")),),
+    )
 
 
 class TpmList(Answer, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
 from lab.schema.answers.disks import VmDisk
+from lab.schema.tables import Table, field, short_key
 from protocol.events import EventTypeId
 from protocol.terms import (
     AttestationStatus,
@@ -36,6 +37,9 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     status: AttestationStatus
     message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.message}" if self.message else str(self.status)
 
 
 class Host(Answer, frozen=True, kw_only=True):
@@ -65,6 +69,33 @@ class Host(Answer, frozen=True, kw_only=True):
     screen: str = ""
     vcenter: NodeName | None = None
 
+    table = Table(
+        "host",
+        (
+            field("host"),
+            ("STATE", lambda host: host.describe_state()),
+            field("machine"),
+            field("crypto_state", "CRYPTO"),
+            ("PERSISTENCE", lambda host: "on" if host.key_persistence else "off"),
+            field("tpm_present", "TPM"),
+            field("cached_keys", "KEYS"),
+            field("boot"),
+        ),
+        wide=(
+            field("cluster"),
+            field("version"),
+            field("crypto_key_id", "HOST KEY"),
+            ("ATTESTATION", lambda host: host.attestation.status if host.attestation else None),
+            field("screen"),
+        ),
+    )
+
+    def describe_state(self) -> str:
+        """As vCenter has it; what else one must know of it in brackets."""
+        notes = {"maintenance": self.in_maintenance_mode, "stale": self.stale}
+        shown = ", ".join(note for note, holds in notes.items() if holds)
+        return f"{self.connection} ({shown})" if shown else str(self.connection)
+
 
 class HostList(Answer, frozen=True, kw_only=True):
     """Hosts by name."""
@@ -77,6 +108,8 @@ class HostRemoval(msgspec.Struct, frozen=True, kw_only=True):
 
     host: NodeName
     vms: tuple[VmName, ...] = ()
+
+    table = Table("host", (field("host"), field("vms", "VMS")))
 
 
 class HostRemovalList(Answer, frozen=True, kw_only=True):
@@ -152,6 +185,20 @@ class Cluster(Answer, frozen=True, kw_only=True):
     vms: int = 0
     vcenter: NodeName | None = None
 
+    table = Table(
+        "cluster",
+        (
+            field("cluster"),
+            field("crypto_mode"),
+            ("DEFAULT PROVIDER", lambda cluster: cluster.default_provider or "of vCenter"),
+            ("HA", lambda cluster: "on" if cluster.ha else "off"),
+            ("DRS", lambda cluster: cluster.drs or "off"),
+            field("hosts"),
+            field("vms"),
+        ),
+        wide=(field("host_key", "HOST KEY"), ("POLICY", lambda cluster: cluster.policy or None)),
+    )
+
 
 class ClusterList(Answer, frozen=True, kw_only=True):
     """Clusters by name."""
@@ -166,6 +213,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     alarm: str
     why: str = ""
     vcenter: NodeName | None = None
+
+    table = Table("of", (field("of"), field("alarm"), field("why")))
 
 
 class AlarmList(Answer, frozen=True, kw_only=True):
@@ -205,6 +254,38 @@ class Vm(Answer, frozen=True, kw_only=True):
     migrate_encryption: MigrateEncryption | None = None
     with_memory: tuple[str, ...] = ()
 
+    table = Table(
+        "vm",
+        (
+            field("vm"),
+            field("host"),
+            ("POWER", lambda vm: vm.describe_power()),
+            ("CRYPTO", lambda vm: vm.crypto or ("not encrypted" if vm.key is None else "unknown")),
+            ("KEY", lambda vm: short_key(vm.key)),
+            ("MISSING", lambda vm: [short_key(key) for key in vm.missing]),
+        ),
+        wide=(
+            ("VTPM", lambda vm: "yes" if vm.vtpm else "no"),
+            ("TEMPLATE", lambda vm: "yes" if vm.template else "no"),
+            ("SNAPSHOTS", lambda vm: vm.list_snapshots()),
+            field("connection"),
+            field("cluster"),
+            field("key", "KEY ID"),
+            field("lock_event"),
+            field("alarms"),
+        ),
+    )
+
+    def describe_power(self) -> str:
+        """Its power, and why that may not be so: its host is not seen, or does not list it."""
+        orphaned = self.connection is VmConnectionState.ORPHANED
+        return f"{self.power}{' (orphaned)' if orphaned else ' (stale)' if self.stale else ''}"
+
+    def list_snapshots(self) -> list[str] | None:
+        """Those with the guest's memory are marked; None when it has none."""
+        memory = self.with_memory
+        return [f"{name} (memory)" if name in memory else name for name in self.snapshots] or None
+
 
 class VmList(Answer, frozen=True, kw_only=True):
     """VMs by name."""
@@ -221,6 +302,10 @@ class VmPower(msgspec.Struct, frozen=True, kw_only=True):
     error_id: str | None = None
     error: str | None = None
 
+    table = Table(
+        "vm", (field("vm"), field("host"), field("power")), wide=(field("error", "REFUSED"),)
+    )
+
 
 class VmPowerList(Answer, frozen=True, kw_only=True):
     """Every VM that was asked, in order of the inventory, and the state that was wanted."""
@@ -232,6 +317,18 @@ class VmPowerList(Answer, frozen=True, kw_only=True):
     def refused(self) -> tuple[VmPower, ...]:
         """Those that did not do what was wanted."""
         return tuple(vm for vm in self.items if vm.error is not None)
+
+    def errors(self, of_lab: str) -> tuple[str, ...]:
+        refused = self.refused
+        told = [f"keystead: error {vm.error_id}: {vm.vm}: {vm.error}" for vm in refused]
+        if refused:
+            describe = f"keystead describe vm {refused[0].vm}{of_lab}"
+            told.append(f"  fix: {describe} says why, and what cures it")
+        return tuple(told)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.refused else 0
 
 
 class VmRemoval(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +342,12 @@ class VmRemoval(msgspec.Struct, frozen=True, kw_only=True):
     error_id: str | None = None
     error: str | None = None
 
+    table = Table(
+        "vm",
+        (field("vm"), field("host"), ("LEFT", lambda vm: vm.error is None)),
+        wide=(field("error", "REFUSED"),),
+    )
+
 
 class VmRemovalList(Answer, frozen=True, kw_only=True):
     """Every VM that was asked for, in order of the inventory."""
@@ -255,6 +358,13 @@ class VmRemovalList(Answer, frozen=True, kw_only=True):
     def refused(self) -> tuple[VmRemoval, ...]:
         """Those that did not leave."""
         return tuple(vm for vm in self.items if vm.error is not None)
+
+    def errors(self, of_lab: str) -> tuple[str, ...]:
+        return tuple(f"keystead: error {vm.error_id}: {vm.vm}: {vm.error}" for vm in self.refused)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.refused else 0
 
 
 class GuestAnswer(Answer, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
+from lab.schema.tables import Table, field, moment
 from protocol.messages.kms import AuditRow
 from protocol.terms import (
     ClusterName,
@@ -44,6 +45,22 @@ class Provider(Answer, frozen=True, kw_only=True):
     tpm_required: bool = False
     vcenter: NodeName | None = None
 
+    table = Table(
+        "provider",
+        (
+            field("provider"),
+            field("management_type", "TYPE"),
+            field("servers"),
+            field("default"),
+            ("STATUS", lambda provider: provider.describe_status()),
+        ),
+        wide=(field("unreachable"), field("default_of")),
+    )
+
+    def describe_status(self) -> str:
+        """Its health where it has one, else how its key servers answer."""
+        return str(self.status if self.health is ProviderHealth.NONE else self.health)
+
 
 class ProviderBackup(Answer, frozen=True, kw_only=True):
     """A backup file of a native provider [NKP-03]: what it is of, and when it was made (Unix s).
@@ -57,6 +74,18 @@ class ProviderBackup(Answer, frozen=True, kw_only=True):
     exported_at: float
     tpm_required: bool
     imported: bool = False
+
+    table = Table(
+        "provider",
+        (
+            field("provider"),
+            field("key_id", "KEY ID"),
+            ("EXPORTED", lambda backup: moment(backup.exported_at)),
+            field("tpm_required", "TPM REQUIRED"),
+            field("file"),
+            field("imported"),
+        ),
+    )
 
 
 class ProviderList(Answer, frozen=True, kw_only=True):
@@ -75,6 +104,17 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     affected_hosts: tuple[NodeName, ...] = ()
     vcenter: NodeName | None = None
 
+    table = Table(
+        "key",
+        (
+            field("key"),
+            field("available"),
+            field("reason"),
+            field("encrypted_vms", "VMS"),
+            field("affected_hosts", "HOSTS"),
+        ),
+    )
+
 
 class KeyList(Answer, frozen=True, kw_only=True):
     """Every key that the inventory knows of."""
@@ -91,6 +131,14 @@ class KnownKey(Answer, frozen=True, kw_only=True):
     key: KeyRef
     known: bool
     not_confirmed_by: tuple[NodeName, ...] = ()
+
+    table = Table("key", (field("key"),), wide=(field("known"),))
+
+    def remarks(self) -> tuple[str, ...]:
+        if not self.not_confirmed_by:
+            return ()
+        hosts = ", ".join(self.not_confirmed_by)
+        return (f"not confirmed by {hosts}: each drops it when vCenter reaches it",)
 
 
 class KnownKeyList(Answer, frozen=True, kw_only=True):
@@ -128,6 +176,23 @@ class Key(Answer, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     attributes: tuple[KeyAttribute, ...] = ()
 
+    table = Table(
+        "key_id",
+        (field("key_id", "KEY"), field("kms"), field("state"), field("names")),
+        wide=(
+            field("algorithm"),
+            field("length"),
+            field("usage_mask"),
+            field("initial_date"),
+            field("activation_date"),
+            field("deactivation_date"),
+            field("compromise_date"),
+            field("destroy_date"),
+            field("last_change_date"),
+            ("ATTRIBUTES", lambda key: [f"{one.name}: {one.value}" for one in key.attributes]),
+        ),
+    )
+
 
 class KeyBackup(Answer, frozen=True, kw_only=True):
     """A backup that was taken of these key servers, or restored to them; all of them run."""
@@ -135,8 +200,10 @@ class KeyBackup(Answer, frozen=True, kw_only=True):
     backup: str
     kms: tuple[NodeName, ...]
 
+    table = Table("backup", (field("backup"), field("kms")))
 
-class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
+
+class KeyServer(Answer, frozen=True, kw_only=True):
     """A key server; ``keys``, their ``states`` and ``peer`` only while it runs.
 
     ``peer``: how it stands with the other of its pair, empty when it is in none [STD-01].
@@ -155,6 +222,17 @@ class KeyServer(msgspec.Struct, frozen=True, kw_only=True):
     kek: int | None = None
     rewrapping: int | None = None
 
+    table = Table(
+        "kms",
+        (field("kms"), field("machine"), field("keys"), field("states"), field("peer")),
+        wide=(field("root"), ("KEK", lambda server: server.describe_kek())),
+        rare=(field("rejects"),),
+    )
+
+    def describe_kek(self) -> str | int | None:
+        """The number of its KEK, and how many keys are under an older one."""
+        return f"{self.kek}, {self.rewrapping} keys to re-wrap" if self.rewrapping else self.kek
+
 
 class KeyServerList(Answer, frozen=True, kw_only=True):
     """Key servers in order of the topology."""
@@ -166,3 +244,19 @@ class AuditList(Answer, frozen=True, kw_only=True):
     """A key server's audit rows, oldest first."""
 
     items: tuple[AuditRow, ...]
+
+    table = Table(
+        "sequence",
+        (
+            field("sequence", "NO"),
+            ("TIME", lambda row: moment(row.at)),
+            field("who"),
+            field("operation"),
+            field("key_id", "KEY"),
+            (
+                "RESULT",
+                lambda row: row.result if row.times == 1 else f"{row.result}, {row.times} times",
+            ),
+        ),
+        wide=(field("digest"),),
+    )

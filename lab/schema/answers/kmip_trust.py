@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from lab.schema.answers.base import Answer
+from lab.schema.tables import Table, field
+
+
+def _day(end: float | None) -> str:
+    """Of a Unix time, UTC."""
+    return "" if end is None else datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d")
+
+
+_UNTIL = ("UNTIL", lambda row: _day(row.end))
+_DIGEST = ("DIGEST", lambda row: row.digest[:16])
+"""Enough of that of a public key to know it by, at both ends."""
 
 
 class KmsIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +31,11 @@ class KmsIdentity(msgspec.Struct, frozen=True, kw_only=True):
     end: float
     digest: str
 
+    table = Table(
+        "client",
+        (field("client"), field("role"), field("scope"), field("revoked"), _UNTIL, _DIGEST),
+    )
+
 
 class KmsIdentityList(Answer, frozen=True, kw_only=True):
     """Clients of the key server ``kms``, which shows the certificate of this SHA-256, good until
@@ -28,6 +46,9 @@ class KmsIdentityList(Answer, frozen=True, kw_only=True):
     digest: str
     end: float
     items: tuple[KmsIdentity, ...]
+
+    def remarks(self) -> tuple[str, ...]:
+        return (f"{self.kms} shows the key {self.digest[:16]}, good until {_day(self.end)}",)
 
 
 class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +65,18 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
     end: float | None = None
     reason: str = ""
 
+    table = Table(
+        "server",
+        (
+            field("server"),
+            field("client_trust_server", "CLIENT TRUSTS SERVER"),
+            field("server_trust_client", "SERVER TRUSTS CLIENT"),
+            _UNTIL,
+            _DIGEST,
+            field("reason"),
+        ),
+    )
+
 
 class ProviderTrustList(Answer, frozen=True, kw_only=True):
     """The KMIP servers of a provider; vCenter shows them ``certificate`` (PEM), of this SHA-256,
@@ -57,6 +90,12 @@ class ProviderTrustList(Answer, frozen=True, kw_only=True):
     certificate: str
     key_lost: bool = False
     items: tuple[ServerTrust, ...]
+
+    def remarks(self) -> tuple[str, ...]:
+        told = [f"vCenter shows the key {self.digest[:16]}, good until {_day(self.end)}"]
+        if self.key_lost:
+            told.append("vCenter has lost its private key: keystead provider renew-certificate")
+        return tuple(told)
 
 
 class SigningRequest(Answer, frozen=True, kw_only=True):

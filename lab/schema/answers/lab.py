@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
+from lab.schema.tables import Table, field, moment
 from protocol.events import EventTypeId
 from protocol.messages.agent import RuleCount, TpmBackend
 from protocol.messages.vcenter import TaskInfoState
@@ -35,6 +36,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
+
+    table = Table(
+        "node",
+        (field("node"), field("role"), field("site"), field("state"), field("boot")),
+        wide=(field("tpm"), field("ended"), field("screen"), field("counters")),
+    )
 
 
 class NodeList(Answer, frozen=True, kw_only=True):
@@ -74,6 +81,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     state: LinkState
     rules: tuple[RuleOnLink, ...] = ()
     link: str  # ``src->dst``
+
+    table = Table(
+        "link", (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
+    )
 
 
 class LinkList(Answer, frozen=True, kw_only=True):
@@ -116,6 +127,23 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     complete_time: float | None = None
     error: str = ""
     reason: str = ""
+
+    table = Table(
+        "task",
+        (
+            field("task"),
+            field("name"),
+            field("entity"),
+            field("state"),
+            ("STARTED", lambda task: moment(task.start_time)),
+            (
+                "ENDED",
+                lambda task: None if task.complete_time is None else moment(task.complete_time),
+            ),
+            field("error"),
+        ),
+        wide=(field("user"), field("reason")),
+    )
 
 
 class TaskList(Answer, frozen=True, kw_only=True):

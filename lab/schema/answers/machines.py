@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from lab.schema.answers.base import Answer
+from lab.schema.tables import Column, Table, field
 from protocol.terms import NodeName
 
 
@@ -19,6 +20,18 @@ class MachineStanding(StrEnum):
     JOINED = "joined"
     SILENT = "silent"
     AWAY = "away"
+
+
+def _number(name: str, title: str, unit: str, *, signed: bool = False) -> Column:
+    """A column of a number that may not be known."""
+
+    def cell(row: LabMachine) -> str | None:
+        value: float | None = getattr(row, name)
+        if value is None:
+            return None
+        return f"{value:+.3f}{unit}" if signed else f"{value:.2f}{unit}"
+
+    return title, cell
 
 
 class LabMachine(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +61,29 @@ class LabMachine(msgspec.Struct, frozen=True, kw_only=True):
     jumps: int = 0
     wall_offset_s: float | None = None
     load: float | None = None
+
+    table = Table(
+        "machine",
+        (
+            field("machine"),
+            field("standing", "STATE"),
+            field("nodes"),
+            field("processes"),
+            _number("delay_ms", "DELAY", "ms"),
+            _number("clock_offset_s", "CLOCK", "s", signed=True),
+            _number("clock_error_ms", "ERROR", "ms"),
+            _number("load", "LOAD", ""),
+        ),
+        wide=(
+            _number("lease_s", "LEASE", "s"),
+            _number("heard_s_ago", "HEARD", "s ago"),
+            _number("worst_error_ms", "WORST ERROR", "ms"),
+            field("jumps"),
+            ("POOL", lambda machine: machine.pool or None),
+            ("SHARED", lambda machine: ", ".join(machine.shared) or None),
+            _number("wall_offset_s", "TIME OF DAY", "s", signed=True),
+        ),
+    )
 
 
 class MachineList(Answer, frozen=True, kw_only=True):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lab.schema.answers.base import Answer
 from lab.schema.answers.inventory import Vm
+from lab.schema.tables import Table
+
+_STREAM = {True: "encrypted", False: "clear", None: None}
 
 
 class Migration(Answer, frozen=True, kw_only=True):
@@ -15,3 +18,20 @@ class Migration(Answer, frozen=True, kw_only=True):
     gap_s: float | None = None
     size: int | None = None
     encrypted: bool | None = None
+
+    table = Table(
+        "name",
+        (
+            ("VM", lambda row: row.vm.vm),
+            ("HOST", lambda row: row.vm.host),
+            ("POWER", lambda row: row.vm.power),
+            ("SWITCH-OVER", lambda row: None if row.gap_s is None else f"{row.gap_s:.3f} s"),
+            ("STREAM", lambda row: _STREAM[row.encrypted]),
+            ("MEMORY", lambda row: None if row.size is None else f"{row.size} bytes"),
+        ),
+    )
+
+    @property
+    def name(self) -> str:
+        """Of the VM."""
+        return self.vm.vm

@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer
+from lab.schema.tables import Table, field
 from protocol.authorization import Privilege
+
+_FEW = 3  # privileges that a line of a table has room for
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +18,29 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     system: bool
     privileges: tuple[Privilege, ...]
     without: tuple[Privilege, ...]
+
+    table = Table(
+        "role",
+        (
+            field("role"),
+            field("system"),
+            ("PRIVILEGES", lambda role: len(role.privileges)),
+            ("LACKS", lambda role: role.describe_lack()),
+        ),
+        wide=(("HAS", lambda role: [str(one) for one in role.privileges]),),
+    )
+
+    def describe_lack(self) -> str:
+        """What it lacks, in short: whole groups by their name and a star."""
+        groups = {
+            one.group: [each for each in Privilege if each.group == one.group] for one in Privilege
+        }
+        lacking: list[str] = []
+        for group, members in groups.items():
+            gone = [one for one in members if one in self.without]
+            lacking += [f"{group}.*"] if len(gone) == len(members) else [str(one) for one in gone]
+        more = f" and {len(lacking) - _FEW} more" if len(lacking) > _FEW else ""
+        return ", ".join(lacking[:_FEW]) + more
 
 
 class RoleList(Answer, frozen=True, kw_only=True):
@@ -29,6 +55,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     role: str
     trusted_admin: bool = False
+
+    table = Table(
+        "user",
+        (field("user"), ("ROLE", lambda user: user.role or "none"), field("trusted_admin")),
+    )
 
 
 class UserList(Answer, frozen=True, kw_only=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer
+from lab.schema.tables import Table, field
 from protocol.messages.vcenter import TrustItemHealth
 from protocol.terms import ClusterName, NodeName, ProviderHealth
-from protocol.trust import HostTrustReport
+from protocol.trust import HostTrustReport, TrustAttestationStatus
 
 
 class TrustAdmins(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +16,8 @@ class TrustAdmins(msgspec.Struct, frozen=True, kw_only=True):
 
     vcenter: NodeName
     members: tuple[str, ...]
+
+    table = Table("vcenter", (field("vcenter"), field("members")))
 
 
 class TrustAdminList(Answer, frozen=True, kw_only=True):
@@ -30,6 +33,8 @@ class TrustFile(Answer, frozen=True, kw_only=True):
     of: str
     file: str
 
+    table = Table("file", (field("item"), field("of"), field("file")))
+
 
 class TrustAuthority(Answer, frozen=True, kw_only=True):
     """A Trust Authority; ``group`` is empty when it is not enabled. ``silent`` services have not
@@ -43,6 +48,15 @@ class TrustAuthority(Answer, frozen=True, kw_only=True):
     silent: tuple[NodeName, ...] = ()
     items: tuple[TrustItemHealth, ...] = ()
 
+    table = Table("name", (field("kind"), field("name"), field("health"), field("details")))
+
+    def remarks(self) -> tuple[str, ...]:
+        told = [f"warning: {warning}" for warning in self.warnings]
+        if self.silent:
+            names = ", ".join(self.silent)
+            told.append(f"warning: no answer from {names}; they get it when they do")
+        return tuple(told)
+
 
 class TrustedHostState(msgspec.Struct, frozen=True, kw_only=True):
     """A host: its applied configuration against the desired one, and its attestation."""
@@ -54,6 +68,23 @@ class TrustedHostState(msgspec.Struct, frozen=True, kw_only=True):
     details: tuple[str, ...] = ()
     reports: tuple[HostTrustReport, ...] = ()
 
+    table = Table(
+        "host",
+        (
+            field("host"),
+            field("cluster"),
+            field("health", "APPLIED"),
+            field("attestation"),
+            ("DETAILS", lambda host: host.list_flaws()),
+        ),
+    )
+
+    def list_flaws(self) -> tuple[str, ...]:
+        """What is wrong with its configuration; of one that nobody has attested, also why not."""
+        attested = self.attestation == TrustAttestationStatus.ATTESTED
+        why = () if attested else (text for report in self.reports for text in report.messages)
+        return (*self.details, *dict.fromkeys(why))
+
 
 class TrustedHostList(Answer, frozen=True, kw_only=True):
     """Hosts by name. ``stale_principal``: what the Trust Authority knows of this vCenter is old."""
@@ -61,3 +92,9 @@ class TrustedHostList(Answer, frozen=True, kw_only=True):
     clusters: tuple[ClusterName, ...]
     stale_principal: bool = False
     items: tuple[TrustedHostState, ...] = ()
+
+    def remarks(self) -> tuple[str, ...]:
+        if not self.stale_principal:
+            return ()
+        text = "the STS certificate was renewed: import its principal again, and remediate"
+        return (f"warning: {text}",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.schema.answers.base import Answer, MachineState
+from lab.schema.tables import Table, field
 from protocol.terms import NodeName, ProviderId
 
 
@@ -16,3 +17,10 @@ class VcenterCopy(Answer, frozen=True, kw_only=True):
     backup: str
     machine: MachineState
     gone: tuple[ProviderId, ...] = ()
+
+    table = Table("backup", (field("backup"), field("vcenter")))
+
+    def remarks(self) -> tuple[str, ...]:
+        if not self.gone:
+            return ()
+        return (f"warning: it does not know the key providers {', '.join(self.gone)} any more",)

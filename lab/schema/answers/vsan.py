@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef
+from lab.schema.tables import Table, field
 from protocol.terms import ClusterName, NodeName, ProviderId
 from protocol.vsan import (
     ComponentState,
@@ -100,3 +101,5 @@ class VsanObjectContent(Answer, frozen=True, kw_only=True):
     host: NodeName
     object: str
     digest: str
+
+    table = Table("host", (field("host"), field("object"), field("digest")))

@@ -1,10 +1,11 @@
 """What can be asked of a lab: one frozen struct per command, typed by its answer.
 
 A struct checks itself when it is made, so that every way in refuses the same wrong values. Its
-name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEncrypt``.
+name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEncrypt``. A new
+command is its struct in the file of its subject, and a function in ``lab.serve`` that executes it.
 
-- ``base``         ``Command``: its name, its answer
-- ``look``         get hosts, vms, events, status, ...
+- ``base``         ``Command``: its name, its answer   - ``arguments``  fields on a command line
+- ``look``         the lab itself: machines, events, tasks, status
 - ``hosts``        power, esxcli, TPM
 - ``at_host``      what a host's own administrator does there
 - ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
@@ -22,355 +23,36 @@ name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEn
 - ``experiments``  an experiment on this lab
 """
 
-from lab.schema.commands.at_host import (
-    HostDumpDecrypt,
-    HostDumpList,
-    HostDumpRemove,
-    HostDumpWrite,
-    HostRemoveKeys,
-    HostRemoveProvider,
-)
-from lab.schema.commands.base import Command, answer_type, name_of
-from lab.schema.commands.copies import (
-    VmClone,
-    VmSnapshotCreate,
-    VmSnapshotRemove,
-    VmSnapshotRevert,
-    VmTemplate,
-)
-from lab.schema.commands.crypto import (
-    AlarmAcknowledge,
-    ClusterCryptoMode,
-    ClusterDefaultProvider,
-    ClusterSetDrs,
-    ClusterSetHa,
-    GetAlarms,
-    GetClusters,
-    HostDisableCrypto,
-    HostEnableCrypto,
-    HostPrepareCrypto,
-    KeyAdd,
-    KeyGenerate,
-    KeyIds,
-    KeyRemove,
-)
-from lab.schema.commands.describe import DescribeHost, DescribeProvider, DescribeVm
-from lab.schema.commands.experiments import ChaosPlay, ChaosStop, GetDirectory
-from lab.schema.commands.faults import (
-    FaultInject,
-    GetFaults,
-    Heal,
-    LinkCut,
-    LinkDelay,
-    LinkDup,
-    LinkHeal,
-    LinkLoss,
-    LinkReset,
-    LinkStall,
-)
-from lab.schema.commands.hosts import (
-    Esx,
-    HostClearTpm,
-    HostCrash,
-    HostPause,
-    HostPowerLoss,
-    HostPowerOff,
-    HostPowerOn,
-    HostReboot,
-    HostReinstall,
-    HostResume,
-    HostRollback,
-    HostUpgrade,
-    TpmClear,
-    TpmInspect,
-    TpmLockout,
-    TpmPcrs,
-    TpmSwap,
-)
-from lab.schema.commands.inventory import (
-    HostAdd,
-    HostDisconnect,
-    HostEnterMaintenance,
-    HostExitMaintenance,
-    HostReconnect,
-    HostRemove,
-    VmDestroy,
-    VmRegister,
-    VmUnregister,
-)
-from lab.schema.commands.keys import (
-    KmsBackup,
-    KmsKeyActivate,
-    KmsKeyDestroy,
-    KmsKeyGrant,
-    KmsKeyRevoke,
-    KmsKeyShow,
-    KmsKeyUngrant,
-    KmsRestore,
-    KmsRotateKek,
-    KmsSetRoot,
-    ProviderAdd,
-    ProviderCreate,
-    ProviderDefault,
-    ProviderDelete,
-    ProviderExport,
-    ProviderImport,
-    ProviderSet,
-    ProviderUpdate,
-)
-from lab.schema.commands.kmip import (
-    KmsIdentities,
-    KmsRenewCertificate,
-    KmsRevoke,
-    KmsScope,
-    KmsTrust,
-    ProviderRenewCertificate,
-    ProviderSigningRequest,
-    ProviderTrust,
-    ProviderTrustServers,
-    ProviderUploadCertificate,
-)
-from lab.schema.commands.look import (
-    GetAudit,
-    GetEvents,
-    GetHosts,
-    GetHostView,
-    GetKeys,
-    GetKms,
-    GetLinks,
-    GetMachines,
-    GetNodes,
-    GetProviders,
-    GetStatus,
-    GetTasks,
-    GetTpm,
-    GetVms,
-)
-from lab.schema.commands.mobility import VmMigrate, VmSetMigrateEncryption
-from lab.schema.commands.roles import (
-    GetRoles,
-    GetUsers,
-    RoleCreate,
-    RoleDelete,
-    RoleUpdate,
-    UserDelete,
-    UserSet,
-)
-from lab.schema.commands.trust import (
-    Exported,
-    GetTrustAuthority,
-    GetTrustedHosts,
-    KmsKeyCreate,
-    TrustAdmin,
-    TrustCluster,
-    TrustEnable,
-    TrustExport,
-    TrustImport,
-    TrustKeyProvider,
-    TrustRegister,
-    TrustRemediate,
-    TrustRemove,
-    TrustRenewCertificate,
-    TrustRenewServices,
-    TrustServers,
-    TrustSettings,
-    TrustSetup,
-)
-from lab.schema.commands.vcenters import VcenterBackup, VcenterRebuild, VcenterRestore
-from lab.schema.commands.vms import (
-    VmAddDisk,
-    VmAddTpm,
-    VmCreate,
-    VmDecrypt,
-    VmEncrypt,
-    VmGuestChallenge,
-    VmGuestWrite,
-    VmOff,
-    VmOn,
-    VmRecrypt,
-    VmRemoveDisk,
-    VmRemoveTpm,
-    VmUnlock,
-)
-from lab.schema.commands.vsan import (
-    VsanDescribe,
-    VsanDisable,
-    VsanDiskAdd,
-    VsanDiskRemove,
-    VsanEnable,
-    VsanHealth,
-    VsanMount,
-    VsanObjectCreate,
-    VsanObjectRead,
-    VsanObjectWrite,
-    VsanRekey,
-)
+# ruff: noqa: F403 - every public name of these is one of this package
+from __future__ import annotations
 
-__all__ = [
-    "AlarmAcknowledge",
-    "ChaosPlay",
-    "ChaosStop",
-    "ClusterCryptoMode",
-    "ClusterDefaultProvider",
-    "ClusterSetDrs",
-    "ClusterSetHa",
-    "Command",
-    "DescribeHost",
-    "DescribeProvider",
-    "DescribeVm",
-    "Esx",
-    "Exported",
-    "FaultInject",
-    "GetAlarms",
-    "GetAudit",
-    "GetClusters",
-    "GetDirectory",
-    "GetEvents",
-    "GetFaults",
-    "GetHostView",
-    "GetHosts",
-    "GetKeys",
-    "GetKms",
-    "GetLinks",
-    "GetMachines",
-    "GetNodes",
-    "GetProviders",
-    "GetRoles",
-    "GetStatus",
-    "GetTasks",
-    "GetTpm",
-    "GetTrustAuthority",
-    "GetTrustedHosts",
-    "GetUsers",
-    "GetVms",
-    "Heal",
-    "HostAdd",
-    "HostClearTpm",
-    "HostCrash",
-    "HostDisableCrypto",
-    "HostDisconnect",
-    "HostDumpDecrypt",
-    "HostDumpList",
-    "HostDumpRemove",
-    "HostDumpWrite",
-    "HostEnableCrypto",
-    "HostEnterMaintenance",
-    "HostExitMaintenance",
-    "HostPause",
-    "HostPowerLoss",
-    "HostPowerOff",
-    "HostPowerOn",
-    "HostPrepareCrypto",
-    "HostReboot",
-    "HostReconnect",
-    "HostReinstall",
-    "HostRemove",
-    "HostRemoveKeys",
-    "HostRemoveProvider",
-    "HostResume",
-    "HostRollback",
-    "HostUpgrade",
-    "KeyAdd",
-    "KeyGenerate",
-    "KeyIds",
-    "KeyRemove",
-    "KmsBackup",
-    "KmsIdentities",
-    "KmsKeyActivate",
-    "KmsKeyCreate",
-    "KmsKeyDestroy",
-    "KmsKeyGrant",
-    "KmsKeyRevoke",
-    "KmsKeyShow",
-    "KmsKeyUngrant",
-    "KmsRenewCertificate",
-    "KmsRestore",
-    "KmsRevoke",
-    "KmsRotateKek",
-    "KmsScope",
-    "KmsSetRoot",
-    "KmsTrust",
-    "LinkCut",
-    "LinkDelay",
-    "LinkDup",
-    "LinkHeal",
-    "LinkLoss",
-    "LinkReset",
-    "LinkStall",
-    "ProviderAdd",
-    "ProviderCreate",
-    "ProviderDefault",
-    "ProviderDelete",
-    "ProviderExport",
-    "ProviderImport",
-    "ProviderRenewCertificate",
-    "ProviderSet",
-    "ProviderSigningRequest",
-    "ProviderTrust",
-    "ProviderTrustServers",
-    "ProviderUpdate",
-    "ProviderUploadCertificate",
-    "RoleCreate",
-    "RoleDelete",
-    "RoleUpdate",
-    "TpmClear",
-    "TpmInspect",
-    "TpmLockout",
-    "TpmPcrs",
-    "TpmSwap",
-    "TrustAdmin",
-    "TrustCluster",
-    "TrustEnable",
-    "TrustExport",
-    "TrustImport",
-    "TrustKeyProvider",
-    "TrustRegister",
-    "TrustRemediate",
-    "TrustRemove",
-    "TrustRenewCertificate",
-    "TrustRenewServices",
-    "TrustServers",
-    "TrustSettings",
-    "TrustSetup",
-    "UserDelete",
-    "UserSet",
-    "VcenterBackup",
-    "VcenterRebuild",
-    "VcenterRestore",
-    "VmAddDisk",
-    "VmAddTpm",
-    "VmClone",
-    "VmCreate",
-    "VmDecrypt",
-    "VmDestroy",
-    "VmEncrypt",
-    "VmGuestChallenge",
-    "VmGuestWrite",
-    "VmMigrate",
-    "VmOff",
-    "VmOn",
-    "VmRecrypt",
-    "VmRegister",
-    "VmRemoveDisk",
-    "VmRemoveTpm",
-    "VmSetMigrateEncryption",
-    "VmSnapshotCreate",
-    "VmSnapshotRemove",
-    "VmSnapshotRevert",
-    "VmTemplate",
-    "VmUnlock",
-    "VmUnregister",
-    "VsanDescribe",
-    "VsanDisable",
-    "VsanDiskAdd",
-    "VsanDiskRemove",
-    "VsanEnable",
-    "VsanHealth",
-    "VsanMount",
-    "VsanObjectCreate",
-    "VsanObjectRead",
-    "VsanObjectWrite",
-    "VsanRekey",
-    "answer_type",
-    "name_of",
-]
+from typing import Any
+
+from lab.schema.commands.at_host import *
+from lab.schema.commands.base import *
+from lab.schema.commands.base import Command, Look, answer_type, name_of, words_of
+from lab.schema.commands.copies import *
+from lab.schema.commands.crypto import *
+from lab.schema.commands.describe import *
+from lab.schema.commands.experiments import *
+from lab.schema.commands.faults import *
+from lab.schema.commands.hosts import *
+from lab.schema.commands.inventory import *
+from lab.schema.commands.keys import *
+from lab.schema.commands.kmip import *
+from lab.schema.commands.look import *
+from lab.schema.commands.mobility import *
+from lab.schema.commands.roles import *
+from lab.schema.commands.trust import *
+from lab.schema.commands.vcenters import *
+from lab.schema.commands.vms import *
+from lab.schema.commands.vsan import *
+
+
+def all_commands() -> tuple[type[Command[Any]], ...]:
+    """Every command, in no order that means anything."""
+    return tuple(
+        kind
+        for kind in globals().values()
+        if isinstance(kind, type) and issubclass(kind, Command) and kind not in (Command, Look)
+    )

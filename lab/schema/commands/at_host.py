@@ -5,26 +5,32 @@ A key is written ``provider/id``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import HostName, doc
+from lab.schema.commands.base import A, Command, Look, check_names, wrong
 from lab.schema.commands.crypto import check_key
+from lab.schema.tables import Table, field
 from protocol import names
 from protocol.messages.host import MARKER_LIMIT
 
 if TYPE_CHECKING:
     from lab.schema.answers import Dump, DumpContent, DumpList, HostView, RemovedKeyList
 
-A = TypeVar("A", covariant=True)
-
 
 class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-provider"):
-    """A native provider leaves a host's list, its key derivation key with it, at the host itself.
+    """Take a native provider from a host, at the host: vCenter brings it again at its next look.
 
-    vCenter is not told, and brings it again at its next look [NKP-15]. Cached keys stay.
+    keystead host remove-provider esxi-003 nkp
+    keystead host remove-provider esxi-003 nkp -o json
+
+    Its key derivation key goes with it [NKP-15]; cached keys stay.
     """
 
-    host: str
+    table = Table(
+        "host", (field("host"), field("crypto_state"), field("cached_keys"), field("providers"))
+    )
+    host: HostName
     provider: str
 
     def __post_init__(self) -> None:
@@ -32,15 +38,18 @@ class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-prov
 
 
 class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-keys"):
-    """RemoveKeys at the host: keys leave its cache, used or not, and by the knob
-    ``store_follows_cache`` its store.
+    """Remove keys from a host's cache and store, at the host: vCenter is not told.
 
-    vCenter is not told, and brings them again when it looks next [STD-13]. Running VMs go on
-    [LOCK-04], and so does a host whose host key it was, until its next boot.
+    keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+
+    Keys leave the cache, used or not, and by the knob ``store_follows_cache`` the store. vCenter
+    brings them again when it looks next [STD-13]. Running VMs go on [LOCK-04], and so does a host
+    whose host key it was, until its next boot.
     """
 
-    host: str
-    keys: tuple[str, ...]
+    host: HostName
+    keys: Annotated[tuple[str, ...], doc("Keys, provider/id each.")]
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -50,17 +59,23 @@ class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-ke
 
 
 class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
-    """Write a core dump of the host's agent to its disk: encrypted when the host is safe [DUMP-01].
+    """Write a core dump of the host's agent: encrypted under the host key when the host is safe.
 
-    ``dump`` empty: the next ``hostd-zdump.NNN``; one that is there is not written again.
-    ``marker`` goes into it, so that who reads it can tell. ``vm``: of the process of that running
-    VM instead, under the VM's key if it has one, ``vmx-zdump.NNN``.
+    keystead host dump write esxi-001
+    keystead host dump write esxi-001 before-the-outage --marker 'found again'
+    keystead host dump write esxi-001 --vm vm-01
+
+    A dump that is there is not written again [DUMP-01].
     """
 
-    host: str
-    dump: str = ""
-    marker: bytes = b""
-    vm: str = ""
+    host: HostName
+    dump: Annotated[str, doc("Its name; the next number when left out.", word=True)] = ""
+    marker: Annotated[
+        bytes, doc("Text that goes into it, so that who reads it can tell.", reads="bytes")
+    ] = b""
+    vm: Annotated[
+        str, doc("Of the process of this running VM, under the VM's key if it has one.")
+    ] = ""
 
     def __post_init__(self) -> None:
         check_names(names.DUMP, self.dump)
@@ -69,16 +84,18 @@ class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
             raise wrong(f"a marker has at most {MARKER_LIMIT} bytes")
 
 
-class HostDumpList(Command["DumpList"], frozen=True, tag="host.dump.list"):
-    """The core dumps on a host's disk, and whether the host key of each is in its memory."""
+class HostDumpList(Look["DumpList"], frozen=True, tag="host.dump.list"):
+    """Core dumps of a host, by which host key each is locked, and whether that is in memory.
 
-    host: str
+    keystead host dump list esxi-001
+    keystead host dump list esxi-001 -o json
+    """
+
+    host: HostName
 
 
 class _OneDump(Command[A], Generic[A], frozen=True):
-    """``dump`` is its name on the host."""
-
-    host: str
+    host: HostName
     dump: str
 
     def __post_init__(self) -> None:
@@ -88,8 +105,20 @@ class _OneDump(Command[A], Generic[A], frozen=True):
 
 
 class HostDumpDecrypt(_OneDump["DumpContent"], frozen=True, tag="host.dump.decrypt"):
-    """Read a core dump in clear, at the host: its host key must be in memory there [DUMP-02]."""
+    """Read a core dump in clear, at the host; without its host key in memory it is refused.
+
+    keystead host dump decrypt esxi-001 hostd-zdump.000
+    keystead host dump decrypt esxi-001 before-the-outage -o json
+
+    Rule [DUMP-02].
+    """
+
+    changes = False
 
 
 class HostDumpRemove(_OneDump["DumpList"], frozen=True, tag="host.dump.remove"):
-    """Remove a core dump from a host's disk; those that are left."""
+    """Remove a core dump from a host's disk; those that are left are listed.
+
+    keystead host dump remove esxi-001 hostd-zdump.000
+    keystead host dump remove esxi-001 before-the-outage -o json
+    """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 
 from lab.schema.errors import KeysteadError
+from lab.schema.tables import Table
 from protocol.names import NameRule
 
 A = TypeVar("A", covariant=True)
@@ -24,9 +25,24 @@ class Command(
     Encoded, it is a map whose field ``command`` has the tag. Making one raises ``KeysteadError``
     KS-USE-003 when its values do not fit, on the side that asks as on the side that does it.
 
+    The command line is derived from the struct: its words from the tag, its help from the docstring
+    with two examples, its arguments from the fields (``lab.schema.commands.arguments``), and what
+    it prints from ``table``, ``message`` and the answer.
+
     A path in it is of the side that gives the command, which reads and writes the file
     (``lab.serve.files``).
     """
+
+    words: ClassVar[str | None] = None
+    """On the command line, where they are not those of the tag; empty: it is not given there."""
+    table: ClassVar[Table | None] = None
+    """How its answer is printed, where that is not the answer's own table."""
+    changes: ClassVar[bool] = True
+    """Whether the lab may be another one afterwards."""
+
+    def message(self, answer: Any) -> str:
+        """What a terminal says of ``answer`` in place of a table; empty: the table."""
+        return ""
 
     def files_read(self) -> tuple[str, ...]:
         """Paths of files whose content goes along with the command; empty ones are left out."""
@@ -37,9 +53,21 @@ class Command(
         return ""
 
 
+class Look(Command[A], Generic[A], frozen=True):
+    """A command that changes nothing."""
+
+    changes: ClassVar[bool] = False
+
+
 def name_of(command: Command[Any] | type[Command[Any]]) -> str:
     """The name of a command on the wire, such as ``vm.encrypt``."""
     return str(command.__struct_config__.tag)
+
+
+def words_of(command: type[Command[Any]]) -> str:
+    """Its words on the command line, such as ``vm encrypt``; empty when it is not given there."""
+    own = command.words
+    return name_of(command).replace(".", " ").replace("_", "-") if own is None else own
 
 
 def answer_type(command: type[Command[A]]) -> type[A]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from lab.schema.commands.arguments import VmName, doc
 from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.tables import Table, field
 from protocol import names
 
 if TYPE_CHECKING:
@@ -14,21 +16,25 @@ TpmPolicy = Literal["", "copy", "replace"]
 
 
 class VmClone(Command["Vm"], frozen=True, tag="vm.clone"):
-    """CloneVM_Task: ``clone`` is a whole copy of ``vm``, off, running or a template [CLN-01].
+    """Clone a VM that is off or runs, or a template; the clone is off, and under the same keys.
 
-    ``host`` empty: the emptiest of the cluster, or that of a ``vm`` that runs. It is under the keys
-    of ``vm``; with ``recrypt`` under a new one of ``provider`` (empty: the default one). ``tpm``:
-    what it has for a virtual TPM, empty: as vCenter's knob says [VTPM-07]. ``template``: it is a
-    template itself.
+    keystead vm clone vm-01 vm-01-copy
+    keystead vm clone vm-01 vm-01-copy --recrypt --tpm replace
+
+    CloneVM_Task makes a whole copy [CLN-01].
     """
 
-    vm: str
+    vm: VmName
     clone: str
-    host: str = ""
-    recrypt: bool = False
-    provider: str = ""
-    tpm: TpmPolicy = ""
-    template: bool = False
+    host: Annotated[
+        str, doc("Host of the same cluster; the emptiest, or that of a VM that runs.")
+    ] = ""
+    recrypt: Annotated[bool, doc("New keys: a new KEK, and data keys of its own.")] = False
+    provider: Annotated[str, doc("Key provider of --recrypt; the default.")] = ""
+    tpm: Annotated[
+        TpmPolicy, doc("Its virtual TPM: the same, or a new one; as vCenter's knob says [VTPM-07].")
+    ] = ""
+    template: Annotated[bool, doc("It is a template itself.")] = False
 
     def __post_init__(self) -> None:
         if not self.vm or not self.clone:
@@ -39,18 +45,23 @@ class VmClone(Command["Vm"], frozen=True, tag="vm.clone"):
 
 
 class VmTemplate(Command["Vm"], frozen=True, tag="vm.template"):
-    """MarkAsTemplate: the VM is a template, which is cloned and not powered on; ``off``: it is a
-    VM again."""
+    """MarkAsTemplate: make a template of a VM that is off; it is cloned, and not powered on.
 
-    vm: str
-    off: bool = False
+    keystead vm template vm-01
+    keystead vm template vm-01 --off
+    """
+
+    vm: VmName
+    off: Annotated[bool, doc("It is a VM again.")] = False
 
 
 class _Snapshot(Command["Vm"], frozen=True):
-    """``snapshot`` is its name, of which a VM has one."""
-
-    vm: str
-    snapshot: str
+    table = Table(
+        "vm",
+        (field("vm"), field("host"), field("power"), ("SNAPSHOTS", lambda vm: vm.list_snapshots())),
+    )
+    vm: VmName
+    snapshot: Annotated[str, doc("Its name; a VM has one of that name.")]
 
     def __post_init__(self) -> None:
         if not self.snapshot:
@@ -59,20 +70,35 @@ class _Snapshot(Command["Vm"], frozen=True):
 
 
 class VmSnapshotCreate(_Snapshot, frozen=True, tag="vm.snapshot.create"):
-    """CreateSnapshot_Task: the VM as it is now, also while it runs; with ``memory`` that of its
-    guest too, of which a VM that is off has none. While it has one it is not encrypted, decrypted
-    or recrypted deeply [REK-02, CLN-02]."""
+    """CreateSnapshot_Task: keep a VM's disks, and its virtual TPM, as they are now.
 
-    memory: bool = False
+    keystead vm snapshot create vm-01 before
+    keystead vm snapshot create vm-01 running --memory
+
+    The VM may run. While it has a snapshot it is not encrypted, decrypted or recrypted deeply
+    [REK-02, CLN-02].
+    """
+
+    memory: Annotated[bool, doc("The memory of a VM that runs, too.", negated=True)] = False
 
 
 class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):
-    """RemoveSnapshot_Task: the VM stays as it is."""
+    """RemoveSnapshot_Task: forget a snapshot; the VM stays as it is.
+
+    keystead vm snapshot remove vm-01 before
+    keystead vm snapshot remove vm-01 before -o json
+    """
 
 
 class VmSnapshotRevert(_Snapshot, frozen=True, tag="vm.snapshot.revert"):
-    """RevertToSnapshot_Task: the VM is as it was; its home's key is needed [VTPM-06]. With memory
-    in the snapshot it runs then, and needs all its keys, unless ``suppress_power_on``; without it
-    is off."""
+    """RevertToSnapshot_Task: have the VM as it was: off, or, with its memory, running.
 
-    suppress_power_on: bool = False
+    keystead vm snapshot revert vm-01 before
+    keystead vm snapshot revert vm-01 running --suppress-power-on
+
+    The key of its home is needed [VTPM-06]; a VM that runs then needs all its keys.
+    """
+
+    suppress_power_on: Annotated[bool, doc("Leave it off, also with memory in the snapshot.")] = (
+        False
+    )

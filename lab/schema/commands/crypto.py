@@ -5,9 +5,10 @@ A key is written ``provider/id``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import HostName, doc
+from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 from protocol.terms import CryptoMode
 
@@ -15,119 +16,168 @@ if TYPE_CHECKING:
     from lab.schema.answers import AlarmList, Cluster, ClusterList, Host, KnownKey, KnownKeyList
 
 
-class HostPrepareCrypto(Command["Host"], frozen=True, tag="host.prepare-crypto"):
-    """PrepareCrypto: an incapable host may receive keys, and has no host key yet."""
+class _OneHost(Command["Host"], frozen=True):
+    host: HostName
 
-    host: str
+    def message(self, answer: Host) -> str:
+        return f"{answer.host}: {answer.crypto_state or 'vCenter has not seen it'}"
 
 
-class HostEnableCrypto(Command["Host"], frozen=True, tag="host.enable-crypto"):
-    """ConfigureCryptoKey: make a host safe, push keys, unlock its VMs [LOCK-05].
+class HostPrepareCrypto(_OneHost, frozen=True, tag="host.prepare-crypto"):
+    """PrepareCrypto: an incapable host may receive keys, and has no host key yet.
 
-    ``key`` empty: the host key it has, else its cluster's, else a new one; otherwise this one, for
-    this host alone.
+    keystead host prepare-crypto esxi-003
+    keystead host prepare-crypto esxi-003 -o json
     """
 
-    host: str
-    key: str = ""
+
+class HostEnableCrypto(_OneHost, frozen=True, tag="host.enable-crypto"):
+    """Turn a host's encryption mode on (ConfigureCryptoKey): host key, VM keys, unlocking.
+
+    keystead host enable-crypto esxi-003
+    keystead host enable-crypto esxi-003 --key kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+
+    Its VMs are unlocked by it [LOCK-05].
+    """
+
+    key: Annotated[
+        str,
+        doc("A host key for this host alone, provider/id; its own, its cluster's, or a new one."),
+    ] = ""
 
     def __post_init__(self) -> None:
         if self.key:
             check_key(self.key)
 
 
-class HostDisableCrypto(Command["Host"], frozen=True, tag="host.disable-crypto"):
+class HostDisableCrypto(_OneHost, frozen=True, tag="host.disable-crypto"):
     """Turn a host's encryption mode off: pendingIncapable until it reboots [HEM-03].
 
-    It stays off until an encryption task or ``host enable-crypto`` asks for it.
+    keystead host disable-crypto esxi-003
+    keystead host disable-crypto esxi-003 -o json
+
+    It stays off until an encryption task or ``HostEnableCrypto`` asks for it.
     """
 
-    host: str
 
+class GetClusters(Look["ClusterList"], frozen=True, tag="get.clusters"):
+    """Clusters: their encryption mode, default key provider, host key.
 
-class GetClusters(Command["ClusterList"], frozen=True, tag="get.clusters"):
-    """Clusters of vCenter."""
-
-
-class ClusterCryptoMode(Command["Cluster"], frozen=True, tag="cluster.crypto-mode"):
-    """SetCryptoMode: which hosts of a cluster are kept safe, ``onDemand`` or ``forceEnable``.
-
-    ``key`` (provider/id), or ``provider``, by whom the host key of all is; both empty: the
-    default provider makes it [HEM-05].
+    keystead get clusters
+    keystead get clusters -o wide
     """
 
+
+class _OneCluster(Command["Cluster"], frozen=True):
     cluster: str
-    mode: CryptoMode
-    key: str = ""
-    provider: str = ""
 
     def __post_init__(self) -> None:
         check_names(names.CLUSTER, self.cluster)
 
 
-class ClusterSetHa(Command["Cluster"], frozen=True, tag="cluster.set-ha"):
-    """ReconfigureComputeResource: vSphere HA of a cluster, ``on`` or ``off`` [HA-01]."""
+class ClusterCryptoMode(_OneCluster, frozen=True, tag="cluster.crypto-mode"):
+    """Which hosts of a cluster are kept safe, onDemand or forceEnable, and with which host key.
 
-    cluster: str
+    keystead cluster crypto-mode cluster-a forceEnable
+    keystead cluster crypto-mode cluster-a onDemand --provider second-provider
+
+    SetCryptoMode [HEM-05].
+    """
+
+    mode: CryptoMode
+    key: Annotated[str, doc("Host key of all, PROVIDER/ID.")] = ""
+    provider: Annotated[str, doc("Who makes it; the default when left out.")] = ""
+
+
+class ClusterSetHa(_OneCluster, frozen=True, tag="cluster.set-ha"):
+    """Turn vSphere HA on or off: hosts restart the VMs of one that fails [HA-01].
+
+    keystead cluster set-ha cluster-a on
+    keystead cluster set-ha cluster-a off
+    """
+
     ha: Literal["on", "off"]
 
-    def __post_init__(self) -> None:
-        check_names(names.CLUSTER, self.cluster)
 
+class ClusterSetDrs(_OneCluster, frozen=True, tag="cluster.set-drs"):
+    """What DRS does in a cluster by itself: with an automated level, vCenter chooses at power-on.
 
-class ClusterSetDrs(Command["Cluster"], frozen=True, tag="cluster.set-drs"):
-    """ReconfigureComputeResource: DRS of a cluster, ``off`` or what it does by itself [HA-03]."""
+    keystead cluster set-drs cluster-a fullyAutomated
+    keystead cluster set-drs cluster-a off
 
-    cluster: str
+    Rule [HA-03].
+    """
+
     drs: Literal["off", "manual", "partiallyAutomated", "fullyAutomated"]
 
+
+class ClusterDefaultProvider(_OneCluster, frozen=True, tag="cluster.default-provider"):
+    """Make a key provider the default of one cluster; none named: vCenter's again [STD-02].
+
+    keystead cluster default-provider cluster-a second
+    keystead cluster default-provider cluster-a
+    """
+
+    provider: Annotated[str, doc("Left out: vCenter's default.", word=True)] = ""
+
     def __post_init__(self) -> None:
-        check_names(names.CLUSTER, self.cluster)
-
-
-class ClusterDefaultProvider(Command["Cluster"], frozen=True, tag="cluster.default-provider"):
-    """Make a key provider the default of one cluster; empty: vCenter's default again [STD-02]."""
-
-    cluster: str
-    provider: str = ""
-
-    def __post_init__(self) -> None:
-        check_names(names.CLUSTER, self.cluster)
+        super().__post_init__()
         check_names(names.PROVIDER, self.provider)
 
 
-class GetAlarms(Command["AlarmList"], frozen=True, tag="get.alarms"):
-    """The alarms of vCenter that stand now."""
+class GetAlarms(Look["AlarmList"], frozen=True, tag="get.alarms"):
+    """The alarms of vCenter that stand now, and why.
+
+    keystead get alarms
+    keystead get alarms -o json
+    """
 
 
 class AlarmAcknowledge(Command["Host"], frozen=True, tag="alarm.acknowledge"):
-    """AcknowledgeAlarm: the recovery key of a host was put in a safe place [REC-03].
+    """Say that a host's recovery key is in a safe place: its alarm ends until there is a new key.
 
-    Only that alarm is cleared by a word; every other one ends with its cause. A new recovery key
-    raises it again.
+    keystead alarm acknowledge esxi-001 -o json
+    keystead alarm acknowledge esxi-001
+
+    AcknowledgeAlarm [REC-03]. Every other alarm ends with its cause.
     """
 
-    host: str
+    host: HostName
 
     def __post_init__(self) -> None:
         check_names(names.NODE, self.host)
 
+    def message(self, answer: Host) -> str:
+        return f"{answer.host}: {', '.join(answer.alarms) or 'no alarm'}"
 
-class KeyIds(Command["KnownKeyList"], frozen=True, tag="key.ids"):
-    """ListKeys: the ids that vCenter knows; nobody is asked whether they can be had."""
+
+class KeyIds(Look["KnownKeyList"], frozen=True, tag="key.ids"):
+    """Keys that vCenter knows (ListKeys); `get keys` also asks whether they can be had.
+
+    keystead key ids
+    keystead key ids -o json
+    """
 
 
 class KeyGenerate(Command["KnownKey"], frozen=True, tag="key.generate"):
-    """GenerateKey: a new key of ``provider`` (empty: the default); Pre-Active until it is used."""
+    """Have a provider make a key (GenerateKey); it is Pre-Active until it is used.
 
-    provider: str = ""
+    keystead key generate
+    keystead key generate --provider second -o json
+    """
+
+    provider: Annotated[str, doc("Key provider; the default when left out.")] = ""
 
     def __post_init__(self) -> None:
         check_names(names.PROVIDER, self.provider)
 
 
 class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):
-    """AddKey: let vCenter know a key that its key server has; undoes ``KeyRemove``."""
+    """Let vCenter know a key that its key server has (AddKey); undoes ``KeyRemove``.
+
+    keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+    """
 
     key: str
 
@@ -136,14 +186,17 @@ class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):
 
 
 class KeyRemove(Command["KnownKey"], frozen=True, tag="key.remove"):
-    """RemoveKey: let vCenter forget a key; the key server keeps it.
+    """Let vCenter forget a key; the key server keeps it. With --force its VMs lock at next need.
 
-    ``force``: also one in use, and on the hosts too: its VMs lock at the next need [SC-16]. Hosts
-    that did not confirm within ``request_timeout_s`` that they dropped it are named.
+    keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --force
+
+    Hosts that did not confirm within the knob ``request_timeout_s`` that they dropped it are named
+    [SC-16].
     """
 
     key: str
-    force: bool = False
+    force: Annotated[bool, doc("Also in use, also on the hosts.")] = False
 
     def __post_init__(self) -> None:
         check_key(self.key)

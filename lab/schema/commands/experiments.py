@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import doc
+from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ def _run(name: str) -> None:
     check_names(names.RUN, name)
 
 
-class GetDirectory(Command["Directory"], frozen=True, tag="get.directory"):
+class GetDirectory(Look["Directory"], frozen=True, tag="get.directory"):
     """Who is in this lab: plans of experiments are resolved against it."""
+
+    words = ""
 
 
 class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
@@ -30,6 +33,7 @@ class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
     KS-CHAOS-102 while another one is being played.
     """
 
+    words = ""  # `chaos run --on`
     run: str
 
     def __post_init__(self) -> None:
@@ -37,13 +41,17 @@ class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
 
 
 class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
-    """Interrupt a run: it heals everything it began, and its verdict says 130. An empty ``run`` is
-    the one that is being played.
+    """End a run that a running lab plays, or a load on it: all it began is healed, its verdict says
+    interrupted.
 
-    KS-RUN-001 when no run of that name is being played here.
+    keystead chaos stop -n edge
+    keystead chaos stop load-lab-1 -n edge
+
+    For a run whose own terminal has gone: the lab goes on with it. Its verdict says 130. KS-RUN-001
+    when no run of that name is being played here.
     """
 
-    run: str = ""
+    run: Annotated[str, doc("The run; that which is being played when left out.", word=True)] = ""
 
     def __post_init__(self) -> None:
         if self.run:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import Lease, doc
+from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.schema.answers import Fault, FaultList, HealReport
+    from lab.schema.answers import Fault, FaultList, HealReport, LinkList
 
 LONGEST_S = 30 * 24 * 3600.0  # lab seconds that a fault or a delay may take
 LEAST_DELAY_S = 0.001  # lab seconds; less cannot be told from a link without a fault
@@ -44,13 +45,15 @@ def _flat(values: dict[str, Any]) -> None:
     raise wrong(f"values of a fault go more than {DEPTH_LIMIT} levels deep")
 
 
-class _OfLink(Command["Fault"], frozen=True):
-    """A fault of a link. ``one_way``: only of what ``a`` sends to ``b``."""
+OneWay = Annotated[bool, doc("Only what A sends to B.")]
+Share = Annotated[float, doc("Share of messages: 20%, 0.2.", reads="share")]
 
+
+class _OfLink(Command["Fault"], frozen=True):
     a: str
     b: str
-    one_way: bool = False
-    lease_s: float | None = None
+    one_way: OneWay = False
+    lease_s: Lease = None
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
@@ -58,35 +61,49 @@ class _OfLink(Command["Fault"], frozen=True):
 
 
 class LinkCut(_OfLink, frozen=True, tag="link.cut"):
-    """Cut the link between two nodes: senders see silence until their deadline.
+    """Cut a link: senders see silence until their deadline.
 
-    ``one_way``: only what ``a`` sends to ``b`` is lost.
+    keystead link cut vcenter kms
+    keystead link cut vcenter esxi-001 --one-way --for 5m
     """
 
 
 class LinkReset(_OfLink, frozen=True, tag="link.reset"):
-    """Reset connections between two nodes, neither of them a host; messages pass.
+    """Reset connections (KMIP) of a link, neither end a host; messages pass.
 
-    ``one_way``: only those that send something from ``a`` to ``b``.
+    keystead link reset vcenter kms
+    keystead link reset vcenter kms --one-way --for 5m
+
+    With ``one_way`` only those that send something from A to B.
     """
 
 
 class LinkStall(_OfLink, frozen=True, tag="link.stall"):
-    """Let handshakes of connections between two nodes, neither of them a host, get no further.
+    """Stall handshakes of connections (KMIP) of a link, neither end a host.
 
-    ``one_way``: only what ``a`` sends to ``b`` is held.
+    keystead link stall vcenter kms
+    keystead link stall kms vcenter --one-way --for 2m
     """
 
 
 class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
-    """Let messages of a link come ``delay_s`` lab seconds later, and up to ``jitter_s`` more."""
+    """Let messages of a link come later.
+
+    keystead link delay vcenter kms 2s
+    keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
+    """
 
     a: str
     b: str
-    delay_s: float
-    jitter_s: float = 0.0
-    one_way: bool = False
-    lease_s: float | None = None
+    delay_s: Annotated[
+        float, doc("Lab time by which each message comes later.", name="delay", reads="duration")
+    ]
+    jitter_s: Annotated[
+        float,
+        doc("Up to that much more, drawn for each message.", name="--jitter", reads="duration"),
+    ] = 0.0
+    one_way: OneWay = False
+    lease_s: Lease = None
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
@@ -99,13 +116,11 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
 
 
 class _OfShare(Command["Fault"], frozen=True):
-    """A fault of a ``share`` (above 0, at most 1) of a link's messages."""
-
     a: str
     b: str
-    share: float
-    one_way: bool = False
-    lease_s: float | None = None
+    share: Share
+    one_way: OneWay = False
+    lease_s: Lease = None
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
@@ -117,15 +132,29 @@ class _OfShare(Command["Fault"], frozen=True):
 
 
 class LinkLoss(_OfShare, frozen=True, tag="link.loss"):
-    """Lose a ``share`` (above 0, at most 1) of a link's messages."""
+    """Lose a share of a link's messages.
+
+    keystead link loss vcenter kms 20%
+    keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
+    """
 
 
 class LinkDup(_OfShare, frozen=True, tag="link.dup"):
-    """Send a ``share`` (above 0, at most 1) of a link's messages twice."""
+    """Send a share of a link's messages twice.
+
+    keystead link dup vcenter kms 50%
+    keystead link dup vcenter esxi-001 100% --for 2m
+    """
 
 
 class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
-    """Take back every fault of the link between two nodes; KS-USE-002 when there is none."""
+    """Take back every fault of the link between two nodes.
+
+    keystead link heal vcenter kms
+    keystead link heal vcenter esxi-001 -o json
+
+    KS-USE-002 when there is none.
+    """
 
     a: str
     b: str
@@ -134,18 +163,33 @@ class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
         _ends(self.a, self.b)
 
 
-class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
-    """Begin a fault of any kind and see it bite.
+class GetLinks(Look["LinkList"], frozen=True, tag="get.links"):
+    """Links in each direction, with the rules on them.
 
-    ``kind`` and ``values`` are as in experiment files (``link.cut``, ``{"between": [...]}``).
-    ``id`` empty: made from the kind. ``seed`` is for selectors that draw (``25% of role:esxi``).
+    keystead get links
+    keystead get links -o json
+
+    Those of vCenter to key servers and hosts, and every other link with a rule.
     """
 
-    kind: str
-    values: dict[str, Any] = {}
-    id: str = ""
-    lease_s: float | None = None
-    seed: int = 0
+
+class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
+    """Begin any fault of experiment files by hand; a hyphen in its name is as good as its
+    underscore.
+
+    keystead fault proc.kill on=esxi-002
+    keystead fault site.power_loss site=main stagger=30s
+    """
+
+    words = "fault"
+    kind: Annotated[str, doc("As in experiment files: link.cut.", reads="kind")]
+    values: Annotated[
+        dict[str, Any],
+        doc("NAME=VALUE, as in an experiment file.", word=True, reads="assignments"),
+    ] = {}
+    id: Annotated[str, doc("Its id; made from the kind if left out.")] = ""
+    lease_s: Lease = None
+    seed: Annotated[int, doc("For selectors that draw, such as 25% of role:esxi.")] = 0
 
     def __post_init__(self) -> None:
         check_names(names.FAULT, self.id)
@@ -153,19 +197,26 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
         _flat(self.values)
 
 
-class GetFaults(Command["FaultList"], frozen=True, tag="get.faults"):
-    """Faults in force, oldest first."""
+class GetFaults(Look["FaultList"], frozen=True, tag="get.faults"):
+    """Faults in force, oldest first; times are lab seconds since the lab began.
+
+    keystead get faults
+    keystead get faults -o name
+    """
 
 
 class Heal(Command["HealReport"], frozen=True, tag="heal"):
-    """Take faults back and see them gone: those of ``ids``, or ``all``.
+    """Take faults back and see them gone; what has no undo stays listed with its cure.
 
-    What has no undo stays listed with its cure, unless ``with_cure``: then that is performed.
+    keystead heal --all
+    keystead heal tpm-clear-1 --with-cure
+
+    Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
     """
 
-    ids: tuple[str, ...] = ()
-    all: bool = False
-    with_cure: bool = False
+    ids: Annotated[tuple[str, ...], doc(word=True)] = ()
+    all: Annotated[bool, doc("All faults.")] = False
+    with_cure: Annotated[bool, doc("Perform the cure of what has no undo.")] = False
 
     def __post_init__(self) -> None:
         if bool(self.ids) == self.all:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import doc
+from lab.schema.commands.base import A, Command, check_names, wrong
+from lab.schema.commands.vms import OnHost
 from protocol import names
 
 if TYPE_CHECKING:
     from lab.schema.answers import Host, HostList, HostRemovalList, Vm, VmRemovalList
 
-A = TypeVar("A", covariant=True)
-
 
 class VmRegister(Command["Vm"], frozen=True, tag="vm.register"):
-    """RegisterVM_Task: a VM whose files lie on the cluster's datastore comes into the inventory.
+    """Register a VM whose files lie on the datastore; without its keys it is locked [REG-01].
 
-    ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
-    cluster. One whose keys cannot be had is registered and locked [REG-01].
+    keystead vm register vm-01
+    keystead vm register vm-01 --host esxi-002
+    keystead vm register vm-01 --host esxi-002 --on-host
 
-    ``on_host``: ask ``host`` itself, as its administrator, which works while vCenter is down: with
-    ``VmOn`` it is what HA does when a host has lost its power [HA-01]. Files that another host's
-    running VM holds are registered too, and cannot be started here until that host lets go.
+    With ``on_host`` and `vm on` it is what HA does when a host has lost its power [HA-01], also
+    while vCenter is down. Files that another host's running VM holds are registered too, and cannot
+    be started here until that host lets go.
     """
 
     vm: str
-    cluster: str = ""
-    host: str = ""
-    on_host: bool = False
+    cluster: Annotated[str, doc("Cluster; that of the host, else the first.")] = ""
+    host: Annotated[str, doc("Host; the emptiest of the cluster when left out.")] = ""
+    on_host: OnHost = False
 
     def __post_init__(self) -> None:
         if not self.vm:
@@ -38,9 +39,7 @@ class VmRegister(Command["Vm"], frozen=True, tag="vm.register"):
 
 
 class _OfVms(Command["VmRemovalList"], frozen=True):
-    """``vms`` are names or selectors (``vm-[01-04]``, ``all``); a refusal stops no other."""
-
-    vms: tuple[str, ...]
+    vms: Annotated[tuple[str, ...], doc("Names or selectors: vm-[01-04], all.", completes="vm")]
 
     def __post_init__(self) -> None:
         if not self.vms:
@@ -48,14 +47,18 @@ class _OfVms(Command["VmRemovalList"], frozen=True):
 
 
 class VmUnregister(_OfVms, frozen=True, tag="vm.unregister"):
-    """Take powered-off VMs out of the inventory; their files stay, their keys leave the hosts.
+    """Take VMs out of vCenter's inventory: files stay, keys leave the hosts [STD-17].
 
-    The keys stay at the key server [STD-17, KEY-03]. ``on_host``: ask ``host`` itself, as its
-    administrator: its registration goes, and of keys and other hosts nothing is known there.
+    keystead vm unregister vm-01
+    keystead vm unregister 'vm-[01-03]'
+    keystead vm unregister vm-01 --host esxi-001 --on-host
+
+    They are powered off; a refusal stops no other. Their keys stay at the key server [KEY-03]. With
+    ``on_host`` the host's own registration goes; it knows nothing of keys and other hosts.
     """
 
-    host: str = ""
-    on_host: bool = False
+    host: Annotated[str, doc("The host that is asked with --on-host.")] = ""
+    on_host: OnHost = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,13 +67,19 @@ class VmUnregister(_OfVms, frozen=True, tag="vm.unregister"):
 
 
 class VmDestroy(_OfVms, frozen=True, tag="vm.destroy"):
-    """Destroy_Task: powered-off VMs go with their files; their keys leave the hosts [STD-17]."""
+    """Delete VMs with their files; their keys leave the hosts, not the key server [STD-17].
+
+    keystead vm destroy vm-01
+    keystead vm destroy 'vm-[01-03]'
+
+    They are powered off; a refusal stops no other.
+    """
 
 
 class _OfHosts(Command[A], Generic[A], frozen=True):
-    """``hosts`` are names or selectors (``esxi-[001-003]``, ``site:edge``)."""
-
-    hosts: tuple[str, ...]
+    hosts: Annotated[
+        tuple[str, ...], doc("Names or selectors: esxi-[001-003], site:edge.", completes="host")
+    ]
 
     def __post_init__(self) -> None:
         if not self.hosts:
@@ -78,44 +87,68 @@ class _OfHosts(Command[A], Generic[A], frozen=True):
 
 
 class HostAdd(Command["Host"], frozen=True, tag="host.add"):
-    """Add a host in vCenter: one of the lab that vCenter does not have, or a new machine.
+    """Add a host in vCenter: one that was removed, or a new machine, which is powered on.
 
-    A new one is like those of its cluster, and is powered on. ``host`` empty: the next number;
-    ``cluster`` empty: the first one that has a host.
+    keystead host add
+    keystead host add esxi-004 --cluster cluster-a
+
+    A new machine is like those of its cluster.
     """
 
-    host: str = ""
-    cluster: str = ""
+    host: Annotated[str, doc("Its name; the next number when left out.", word=True)] = ""
+    cluster: Annotated[str, doc("Its cluster; the first that has a host.")] = ""
 
     def __post_init__(self) -> None:
         check_names(names.NODE, self.host)
         check_names(names.CLUSTER, self.cluster)
 
+    def message(self, answer: Host) -> str:
+        return f"added {answer.host} to {answer.cluster}: {answer.connection}"
+
 
 class HostRemove(_OfHosts["HostRemovalList"], frozen=True, tag="host.remove"):
-    """Take hosts and their VMs out of vCenter's inventory; their machines stay as they are.
+    """Take hosts and their VMs out of vCenter's inventory; the machines stay as they are.
+
+    keystead host remove esxi-003
+    keystead host remove esxi-003 -o json
 
     Refused while VMs run on a host that is connected.
     """
 
 
 class HostDisconnect(_OfHosts["HostList"], frozen=True, tag="host.disconnect"):
-    """DisconnectHost_Task: vCenter lets these hosts alone until ``HostReconnect``."""
+    """Have vCenter let hosts alone until they are reconnected: they and their VMs go on.
+
+    keystead host disconnect esxi-001
+    keystead host disconnect 'esxi-[001-003]'
+    """
 
 
 class HostReconnect(_OfHosts["HostList"], frozen=True, tag="host.reconnect"):
-    """ReconnectHost_Task: vCenter connects these hosts now, and brings what they miss [B8]."""
+    """Have vCenter connect hosts now, and bring what they miss [B8].
+
+    keystead host reconnect esxi-001
+    keystead host reconnect role:esxi
+    """
 
 
 class HostEnterMaintenance(_OfHosts["HostList"], frozen=True, tag="host.enter-maintenance"):
-    """EnterMaintenanceMode_Task: no VM comes to these hosts or starts there, over reboots too.
+    """Put hosts into maintenance mode, over reboots too: no VM comes or starts there.
 
-    Refused while VMs run on one of them. ``evacuate``: they are moved to other hosts first, as by
-    DRS that is fully automated [HA-03].
+    keystead host enter-maintenance esxi-001 --evacuate
+    keystead host enter-maintenance 'esxi-[001-002]'
+
+    Refused while VMs run on one of them.
     """
 
-    evacuate: bool = False
+    evacuate: Annotated[
+        bool, doc("Move their running VMs to other hosts first, as automated DRS does [HA-03].")
+    ] = False
 
 
 class HostExitMaintenance(_OfHosts["HostList"], frozen=True, tag="host.exit-maintenance"):
-    """ExitMaintenanceMode_Task: VMs may come again; nothing is started because of it."""
+    """Let VMs come to hosts again; nothing is started because of it.
+
+    keystead host exit-maintenance esxi-001
+    keystead host exit-maintenance role:esxi
+    """

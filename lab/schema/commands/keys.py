@@ -5,16 +5,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from lab.schema.commands.base import Command, absolute, check_names, wrong
+from lab.schema.commands.arguments import FilePath, doc
+from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
+from lab.schema.tables import Table, field
 from protocol import names
 from protocol.terms import RootKind
 
 if TYPE_CHECKING:
-    from lab.schema.answers import Fault, Key, KeyBackup, KeyServer, Provider, ProviderBackup
+    from lab.schema.answers import (
+        AuditList,
+        Fault,
+        Key,
+        KeyBackup,
+        KeyList,
+        KeyServer,
+        KeyServerList,
+        Provider,
+        ProviderBackup,
+        ProviderList,
+    )
 
 KMIP: Final = "kmip://"
 """With it an address of a key server begins."""
@@ -22,27 +35,84 @@ BUS: Final = "bus:"
 """The same of a node of the lab that is asked over the bus."""
 
 
-class KmsKeyShow(Command["Key"], frozen=True, tag="kms.key.show"):
-    """A key's KMIP attributes at its key server; KS-USE-002 when no server has it."""
+Server = Annotated[str, doc("Key server; the one that has it.")]
+Servers = Annotated[tuple[str, ...], doc("Key server; repeat it. Left out: all.")]
+Default = Annotated[bool, doc("Make it the default.")]
+
+
+class GetProviders(Look["ProviderList"], frozen=True, tag="get.providers"):
+    """Key providers of vCenter, with the state of their servers [STD-03].
+
+    keystead get providers
+    keystead get providers -o name
+    """
+
+
+class GetKeys(Look["KeyList"], frozen=True, tag="get.keys"):
+    """Every key of vCenter's inventory: whether its provider can give it, and who uses it [STD-20].
+
+    keystead get keys
+    keystead get keys -o wide
+    """
+
+
+class GetKms(Look["KeyServerList"], frozen=True, tag="get.kms"):
+    """Key servers, with their keys by state, asked of the servers themselves.
+
+    keystead get kms
+    keystead get kms -o yaml
+    """
+
+
+class GetAudit(Look["AuditList"], frozen=True, tag="get.audit"):
+    """A key server's audit trail: who did what to which key.
+
+    keystead kms audit
+    keystead kms audit kms -o json
+    """
+
+    words = "kms audit"
+    kms: Annotated[str, doc("Key server; may be left out when there is one.", word=True)] = ""
+
+
+class KmsKeyCreate(Command["Key"], frozen=True, tag="kms.key.create"):
+    """Make a key at a key server, as its operator, Active: for a primary key.
+
+    keystead kms key create kms
+    keystead kms key create kms -o json
+    """
+
+    kms: str
+
+
+class KmsKeyShow(Look["Key"], frozen=True, tag="kms.key.show"):
+    """A key's attributes at its key server.
+
+    keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
+
+    KS-USE-002 when no server has it.
+    """
 
     key: str
-    kms: str = ""
+    kms: Server = ""
 
 
 class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
-    """KMIP Activate: Pre-Active becomes Active."""
+    """KMIP Activate: Pre-Active becomes Active.
+
+    keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
+    """
 
     key: str
-    kms: str = ""
+    kms: Server = ""
 
 
 class _Grant(Command["Key"], frozen=True):
-    """``key`` is its id; ``scope`` is another one than its own. ``kms``: one key server; empty: all
-    of the lab that have the key."""
-
     key: str
-    scope: str
-    kms: str = ""
+    scope: Annotated[str, doc("Another scope than its own; that of a vCenter is its name.")]
+    kms: Annotated[str, doc("Key server; all that have the key when left out.")] = ""
 
     def __post_init__(self) -> None:
         if not self.scope:
@@ -51,36 +121,51 @@ class _Grant(Command["Key"], frozen=True):
 
 
 class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):
-    """Let the clients of another scope get this key, and no other one of its scope. KS-USE-002 when
-    no server has it."""
+    """Let the clients of another scope get this key, and no other one of its scope.
+
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b --kms kms -o json
+
+    KS-USE-002 when no server has it.
+    """
 
 
 class KmsKeyUngrant(_Grant, frozen=True, tag="kms.key.ungrant"):
-    """Let the clients of that scope get the key no more; those that have it keep it. KS-USE-002
-    when no server has it."""
+    """Let the clients of that scope get the key no more; those that have it keep it.
+
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
+    keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b -o json
+
+    KS-USE-002 when no server has it.
+    """
 
 
 class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
-    """KMIP Revoke: Active becomes Deactivated, or Compromised when ``compromised`` [STD-19].
+    """Revoke a key: a fault without undo, listed with its cure by `keystead get faults`.
 
-    KMIP knows no way back, so it is a fault, listed with its cure.
+    keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
+
+    KMIP Revoke: Active becomes Deactivated [STD-19].
     """
 
     key: str
-    compromised: bool = False
+    compromised: Annotated[bool, doc("Reason Key Compromise: it becomes Compromised.")] = False
 
 
 class KmsKeyDestroy(Command["Fault"], frozen=True, tag="kms.key.destroy"):
-    """KMIP Destroy, after a revocation where one is needed: a fault, listed with its cure."""
+    """Destroy a key (revoked first): a fault without undo, listed with its cure.
+
+    keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
+    """
 
     key: str
 
 
 class _Backup(Command["KeyBackup"], frozen=True):
-    """``backup`` is its name; ``kms`` are key servers, none: all of the lab."""
-
     backup: str
-    kms: tuple[str, ...] = ()
+    kms: Servers = ()
 
     def __post_init__(self) -> None:
         if not self.backup:
@@ -89,36 +174,68 @@ class _Backup(Command["KeyBackup"], frozen=True):
 
 
 class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
-    """Take a backup of key servers, as their administrator: they are stopped for it, and started.
+    """Take a backup of key servers; each is stopped for it, and started again.
+
+    keystead kms backup before-the-change
+    keystead kms backup nightly --kms kms-1
 
     Of servers that replicate each other's keys all are copied. A backup of the same name is
     replaced.
     """
 
+    def message(self, answer: KeyBackup) -> str:
+        return f"backup {answer.backup} of {', '.join(answer.kms)}"
+
 
 class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
-    """Stop key servers, put a backup back, and start them from it; their trails have it.
+    """Restore a backup of key servers: what was made or changed since is lost, and audited.
 
-    Keys and states since the backup are lost. KS-USE-002 when there is no such backup.
+    keystead kms restore before-the-change
+    keystead kms restore nightly --kms kms-1
+
+    They are stopped, and start from it. KS-USE-002 when there is no such backup.
     """
+
+    def message(self, answer: KeyBackup) -> str:
+        return f"restored {answer.backup} to {', '.join(answer.kms)}"
+
+
+CUSTODY = Table(
+    "kms",
+    (
+        field("kms"),
+        field("machine"),
+        field("keys"),
+        field("root"),
+        ("KEK", lambda server: server.describe_kek()),
+    ),
+)
 
 
 class KmsRotateKek(Command["KeyServer"], frozen=True, tag="kms.rotate_kek"):
-    """Have a key server make another KEK, durably; keys come under it one after another."""
+    """Make another KEK, durable when this returns; keys come under it one after another.
 
+    keystead kms rotate-kek kms
+    keystead kms rotate-kek kms -o json
+    """
+
+    table = CUSTODY
     kms: str
 
 
 class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
-    """Have a key server's key ring sealed by another root; its keys are not touched.
+    """Have the key ring sealed by another root; the keys themselves are not touched.
 
-    ``passphrase_file``: an absolute path; the first line of that file is the passphrase, which root
-    ``passphrase`` needs and no other takes.
+    keystead kms set-root kms --root tpm
+    keystead kms set-root kms --root passphrase --passphrase-file secret.txt
     """
 
+    table = CUSTODY
     kms: str
-    root: RootKind
-    passphrase_file: str = ""
+    root: Annotated[RootKind, doc("keyfile, passphrase or tpm.", name="--root")]
+    passphrase_file: Annotated[
+        FilePath, doc("A file whose first line is the passphrase of root passphrase.")
+    ] = ""
 
     def __post_init__(self) -> None:
         absolute(self.passphrase_file)
@@ -132,14 +249,18 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of the entry of a server [STD-01]; None and empty: nothing.
 
-    ``timeout``: seconds, -1: those of the lab. ``user``: a user name, empty: none any more.
-    ``password_file``: an absolute path; the first line of that file is the password of that user.
+    ``user`` empty: no user name any more.
     """
 
-    timeout: int | None = None
-    user: str | None = None
-    password_file: str = ""
-    proxy: str = ""
+    timeout: Annotated[
+        int | None, doc("Seconds for each handshake and each answer; -1: as the lab's knob says.")
+    ] = None
+    user: Annotated[
+        str | None,
+        doc("A KMIP server is told this name, beside the certificate.", name="--username"),
+    ] = None
+    password_file: Annotated[FilePath, doc("Its first line is the user's password.")] = ""
+    proxy: Annotated[str, doc("HOST:PORT; not built: it is refused.")] = ""
 
     def __post_init__(self) -> None:
         absolute(self.password_file)
@@ -148,18 +269,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
-    """Register a standard key provider of these ``servers``; ``default``: make it the default.
-    ``entry``: of each of them.
+    """Register a standard key provider; under an old name it restores that one [LOCK-06].
 
-    A server is a node of the lab, asked as the lab's file says, or an address ``kmip://HOST:PORT``
-    of any server: trust with that one is to be made. ``bus:NODE`` is KS-USE-003 for a node that
-    takes clients by KMIP alone. Under the name of one that was deleted it
-    brings that one's keys back [LOCK-06].
+    keystead provider add kms-provider --server kms
+    keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
+
+    A node of the lab is asked as the lab's file says. Trust with a server at an address is to be
+    made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone.
     """
 
     provider: str
-    servers: tuple[str, ...]
-    default: bool = False
+    servers: Annotated[
+        tuple[str, ...],
+        doc("Key server, or kmip://HOST:PORT; repeat it.", name="--server"),
+    ]
+    default: Default = False
     entry: Entry = Entry()
 
     def __post_init__(self) -> None:
@@ -192,16 +316,32 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
         return (self.entry.password_file,)
 
 
-class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
-    """Make a native key provider [NKP-01]; it must be exported once before it is used [NKP-05].
+NATIVE = Table(
+    "provider",
+    (
+        field("provider"),
+        field("management_type", "TYPE"),
+        field("health"),
+        field("details"),
+        field("key_id", "KEY ID"),
+    ),
+)
 
-    ``key_id`` empty: a fresh UUID. ``tpm_required``: hosts without a TPM take no part [NKP-12].
+
+class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
+    """Make a native key provider: hosts derive its keys [NKP-01]. Export it once before it is used.
+
+    keystead provider create nkp
+    keystead provider create nkp --tpm-required --default
+
+    A provider that was not exported is not used [NKP-05].
     """
 
+    table = NATIVE
     provider: str
-    key_id: str = ""
-    tpm_required: bool = False
-    default: bool = False
+    key_id: Annotated[str, doc("A UUID; a fresh one when left out.")] = ""
+    tpm_required: Annotated[bool, doc("Hosts without a TPM take no part [NKP-12].")] = False
+    default: Default = False
 
     def __post_init__(self) -> None:
         if not self.provider:
@@ -210,23 +350,34 @@ class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
 
 
 class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):
-    """Give the key derivation key of a native provider another id [NKP-01]: its backup is out of
-    date then, and a new one is advised [NKP-05]. ``key_id`` empty: a fresh UUID."""
+    """Give the key derivation key of a native provider another id. Export the provider again.
 
+    keystead provider update nkp
+    keystead provider update nkp --key-id 6b29fc40-ca47-1067-b31d-00dd010662da
+
+    Its backup is out of date then [NKP-01, NKP-05].
+    """
+
+    table = NATIVE
     provider: str
-    key_id: str = ""
+    key_id: Annotated[str, doc("A UUID; a fresh one when left out.")] = ""
 
 
 class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.export"):
-    """Write the backup of a native provider, a PKCS#12 file [NKP-03]; it counts as backed up then.
+    """Write the backup of a native provider, a PKCS#12 file. Keep it: nothing else restores it.
 
-    ``file`` and ``password_file`` are absolute paths. Without a password the file has the key
-    derivation key in clear. A file that is there is not replaced: KS-USE-003.
+    keystead provider export nkp nkp.p12 --password-file secret.txt
+    keystead provider export nkp nkp.p12
+
+    Without a password the file has the key derivation key in clear [NKP-03]. A file that is there
+    is not replaced: KS-USE-003.
     """
 
     provider: str
-    file: str
-    password_file: str = ""
+    file: FilePath
+    password_file: Annotated[
+        FilePath, doc("A file whose first line is the password of the backup.")
+    ] = ""
 
     def __post_init__(self) -> None:
         absolute(self.file, self.password_file)
@@ -239,15 +390,20 @@ class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.expor
 
 
 class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.import"):
-    """Make a native provider of a backup file [NKP-04], also of one that was deleted [LOCK-06].
+    """Make a native provider of a backup: of one that was deleted, or of another vCenter's.
 
-    Paths as in ``ProviderExport``. ``dry_run``: say what is in it and change nothing.
+    keystead provider import nkp.p12 --password-file secret.txt --default
+    keystead provider import nkp.p12 --dry-run
+
+    Rules [NKP-04] and [LOCK-06].
     """
 
-    file: str
-    password_file: str = ""
-    default: bool = False
-    dry_run: bool = False
+    file: FilePath
+    password_file: Annotated[
+        FilePath, doc("A file whose first line is the password of the backup.")
+    ] = ""
+    default: Default = False
+    dry_run: Annotated[bool, doc("Say what is in it and change nothing.")] = False
 
     def __post_init__(self) -> None:
         absolute(self.file, self.password_file)
@@ -257,12 +413,22 @@ class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.impor
 
 
 class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):
-    """Make a key provider the default for new keys [STD-02]."""
+    """Make a provider the default for new keys [STD-02].
+
+    keystead provider default kms-provider
+    keystead provider default second -o json
+    """
 
     provider: str
 
 
 class ProviderDelete(Command["Fault"], frozen=True, tag="provider.delete"):
-    """Delete a key provider; use does not block it [DEL-01]. A fault, listed with its cure."""
+    """Delete a key provider (use does not block it): listed with its cure by `keystead get faults`.
+
+    keystead provider delete kms-provider
+    keystead provider delete second -o json
+
+    Rule [DEL-01].
+    """
 
     provider: str

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.base import Command, absolute, check_names, wrong
+from lab.schema.commands.arguments import FilePath, doc
+from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
     from lab.schema.answers import KmsIdentityList, ProviderTrustList, SigningRequest
 
+Certificate = Annotated[bytes, doc("PEM: a certificate.", reads="certificate")]
+"""DER; a command line names a PEM file."""
+ROLES = "client, operator, owner, kps or vsan."
 
-class KmsIdentities(Command["KmsIdentityList"], frozen=True, tag="kms.identities"):
-    """Who may come through a key server's door of KMIP, and what it shows; KS-USE-002 for a node
-    that is no key server."""
+
+class KmsIdentities(Look["KmsIdentityList"], frozen=True, tag="kms.identities"):
+    """Who may come through a key server's door of KMIP, and what it shows.
+
+    keystead kms identities kms-1
+    keystead kms identities kms-1 -o json
+    """
 
     kms: str
 
 
 class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
-    """Have a key server take the certificate that vCenter shows for a provider, that of a node that
-    asks by itself, or that of a file (DER), in a role and a scope [STD-04, STD-06].
+    """Have a key server take a client's certificate from now on.
 
-    ``node``: a host of vSAN, or a Key Provider Service; ``renew``: it shows another certificate
-    from now on. What is empty of ``role`` and ``scope`` stays as the server has it of that client;
-    one that is new gets the role of such a node, else client, and the scope of its vCenter or of
-    its vSAN, else ``default``.
+    keystead kms trust kms-1 --provider kms-provider
+    keystead kms trust kms-1 --node esxi-001 --renew
+    keystead kms trust kms-1 --certificate app.pem --role owner --scope apps
+
+    What is left out of ``role`` and ``scope`` stays as the server has it of that client. A new one
+    gets the role of such a node, else client, and the scope of its vCenter or of its vSAN, else
+    ``default`` [STD-04, STD-06].
     """
 
     kms: str
-    provider: str = ""
-    certificate: bytes = b""
-    role: str = ""
-    scope: str = ""
-    node: str = ""
-    renew: bool = False
+    provider: Annotated[str, doc("What vCenter shows for this provider.")] = ""
+    certificate: Certificate = b""
+    role: Annotated[str, doc(f"{ROLES} Left out: a node's own, or client.")] = ""
+    scope: Annotated[str, doc("Whose keys it shares; left out: as before.")] = ""
+    node: Annotated[str, doc("What this host of vSAN, or Key Provider Service, shows.")] = ""
+    renew: Annotated[bool, doc("The node shows another certificate from now on.")] = False
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.provider, self.certificate, self.node))) != 1:
@@ -45,11 +55,14 @@ class KmsTrust(Command["KmsIdentityList"], frozen=True, tag="kms.trust"):
 
 
 class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):
-    """Have a key server refuse a client from now on: by its name, or the beginning of its digest
-    when several have that name. KS-USE-002 when there is none, or more than one."""
+    """Have a key server refuse a client from now on.
+
+    keystead kms revoke kms-1 vcenter
+    keystead kms revoke kms-1 3f0a9c -o json
+    """
 
     kms: str
-    client: str
+    client: Annotated[str, doc("Its name; of several of that name, the beginning of its digest.")]
 
     def __post_init__(self) -> None:
         if not self.client:
@@ -57,14 +70,18 @@ class KmsRevoke(Command["KmsIdentityList"], frozen=True, tag="kms.revoke"):
 
 
 class KmsScope(Command["KmsIdentityList"], frozen=True, tag="kms.scope"):
-    """Have a client share the keys of another scope, in another role, from its next message on.
+    """Have a client of a key server share the keys of another scope, or have another role.
 
-    What is left empty stays. The client as in ``KmsRevoke``."""
+    keystead kms scope kms-1 vcenter apps
+    keystead kms scope kms-1 3f0a9c --role operator
+
+    From its next message on.
+    """
 
     kms: str
-    client: str
-    scope: str = ""
-    role: str = ""
+    client: Annotated[str, doc("Its name; of several of that name, the beginning of its digest.")]
+    scope: Annotated[str, doc("Whose keys it shares; left out: as before.", word=True)] = ""
+    role: Annotated[str, doc(ROLES)] = ""
 
     def __post_init__(self) -> None:
         if not self.scope and not self.role:
@@ -73,14 +90,23 @@ class KmsScope(Command["KmsIdentityList"], frozen=True, tag="kms.scope"):
 
 
 class KmsRenewCertificate(Command["KmsIdentityList"], frozen=True, tag="kms.renew-certificate"):
-    """Have a key server show another certificate, on another key: clients refuse it until they
-    trust that one (SC-06)."""
+    """Have a key server show another certificate: vCenter refuses it until it trusts that one.
+
+    keystead kms renew-certificate kms-1
+    keystead kms renew-certificate kms-1 -o json
+
+    It is on another key [SC-06].
+    """
 
     kms: str
 
 
-class ProviderTrust(Command["ProviderTrustList"], frozen=True, tag="provider.trust"):
-    """Whether vCenter trusts each KMIP server of a provider, and each of them vCenter [STD-03]."""
+class ProviderTrust(Look["ProviderTrustList"], frozen=True, tag="provider.trust"):
+    """Whether vCenter trusts the KMIP servers of a provider, and they vCenter [STD-03].
+
+    keystead provider trust kms-provider
+    keystead provider trust kms-provider -o json
+    """
 
     provider: str
 
@@ -88,24 +114,41 @@ class ProviderTrust(Command["ProviderTrustList"], frozen=True, tag="provider.tru
 class ProviderSigningRequest(
     Command["SigningRequest"], frozen=True, tag="provider.signing-request"
 ):
-    """The request for a certificate that the owner of key servers is to sign [STD-04]. ``new``: of
-    another key, in the place of vCenter's earlier identity: servers refuse it until they are told
-    (SC-08)."""
+    """Print the request for vCenter's certificate, for the owner of the key servers to sign.
+
+    keystead provider signing-request outside --new
+    keystead provider signing-request outside -o json
+
+    With ``new`` servers refuse vCenter until they trust what was issued for it [STD-04, SC-08].
+    """
 
     provider: str
-    new: bool = False
+    new: Annotated[bool, doc("Of another key, which takes the earlier one's place.")] = False
 
 
 class ProviderUploadCertificate(
     Command["ProviderTrustList"], frozen=True, tag="provider.upload-certificate"
 ):
-    """Have vCenter show a ``chain`` (DER, own certificate first) to the servers of a provider: one
-    that was issued for its signing request, or one with its key in ``key_file``, an absolute path
-    (PEM) [STD-04]."""
+    """Have vCenter show a certificate that was issued for its request, or one with its key.
+
+    keystead provider upload-certificate outside --certificate signed.pem
+    keystead provider upload-certificate outside --certificate client.pem --key client.key
+
+    Rule [STD-04].
+    """
 
     provider: str
-    chain: tuple[bytes, ...]
-    key_file: str = ""
+    chain: Annotated[
+        tuple[bytes, ...],
+        doc(
+            "PEM: the certificate, then those above it.",
+            name="--certificate",
+            reads="certificates",
+        ),
+    ]
+    key_file: Annotated[
+        FilePath, doc("PEM: its private key; without it, that of the request.", name="--key")
+    ] = ""
 
     def __post_init__(self) -> None:
         if not self.chain:
@@ -117,17 +160,25 @@ class ProviderUploadCertificate(
 
 
 class ProviderTrustServers(Command["ProviderTrustList"], frozen=True, tag="provider.trust-servers"):
-    """Have vCenter trust what the servers of a provider show now, those that answer, or a
-    certificate (DER)."""
+    """Have vCenter trust what the KMIP servers of a provider show now, those that answer.
+
+    keystead provider trust-servers kms-provider
+    keystead provider trust-servers kms-provider --certificate ca.pem
+    """
 
     provider: str
-    certificate: bytes = b""
+    certificate: Certificate = b""
 
 
 class ProviderRenewCertificate(
     Command["ProviderTrustList"], frozen=True, tag="provider.renew-certificate"
 ):
-    """Have vCenter show another certificate to the servers of a provider, which it has signed
-    itself: they refuse it until they trust that one (SC-08)."""
+    """Have vCenter show another certificate: the servers refuse it until they trust that one.
+
+    keystead provider renew-certificate kms-provider
+    keystead provider renew-certificate kms-provider -o json
+
+    vCenter has signed it itself [SC-08].
+    """
 
     provider: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from lab.schema.commands.arguments import VmName, doc
 from lab.schema.commands.base import Command, check_names, wrong
 from protocol import names
 from protocol.terms import MigrateEncryption
@@ -13,18 +14,23 @@ if TYPE_CHECKING:
 
 
 class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
-    """MigrateVM_Task: the VM goes on on ``host``, of the same cluster, as it runs or is off.
+    """Move a VM to another host: vMotion when it runs, registered there when it is off.
 
-    With ``to_vcenter`` RelocateVM_Task: ``host`` is one of that vCenter, which must have the VM's
-    key provider by its name, with the same keys [MOB-07]. ``to_user``: who asks for it there; the
-    user of the command when empty. Refused, the VM runs on where it is, and is not locked by
-    it [MOB-05].
+    keystead vm migrate vm-01 --host esxi-002
+    keystead vm migrate vm-01 --host esxi-003 --to-vcenter vcenter-b
+    keystead vm migrate vm-01 --host esxi-002 -o json
+
+    MigrateVM_Task; RelocateVM_Task with ``to_vcenter``, which must have the VM's key provider by
+    its name, with the same keys [MOB-07]. A VM whose move is refused runs on where it is, and is
+    not locked by it [MOB-05].
     """
 
-    vm: str
-    host: str
-    to_vcenter: str = ""
-    to_user: str = ""
+    vm: VmName
+    host: Annotated[str, doc("The host that it goes to, of the same cluster.", name="--host")]
+    to_vcenter: Annotated[str, doc("The host is one of this vCenter, which has the VM then.")] = ""
+    to_user: Annotated[
+        str, doc("Who asks for it at that vCenter; else the user of this command.")
+    ] = ""
 
     def __post_init__(self) -> None:
         if not self.vm or not self.host:
@@ -40,8 +46,13 @@ class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
 
 
 class VmSetMigrateEncryption(Command["Vm"], frozen=True, tag="vm.set-migrate-encryption"):
-    """ReconfigVM_Task, ``migrateEncryption``: whether the memory of a VM in clear travels
-    encrypted; that of an encrypted VM always does [MOB-02]."""
+    """Whether the memory of a VM in clear travels encrypted: disabled, opportunistic, required.
 
-    vm: str
+    keystead vm set-migrate-encryption vm-08 disabled
+    keystead vm set-migrate-encryption vm-08 required -o json
+
+    ReconfigVM_Task, migrateEncryption. The memory of an encrypted VM always does [MOB-02].
+    """
+
+    vm: VmName
     policy: MigrateEncryption

@@ -7,16 +7,16 @@ TrustedAdmins there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lab.schema.commands.base import Command, absolute, check_names, wrong
+from lab.schema.commands.arguments import FilePath, doc
+from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
 from protocol import names
 from protocol.authorization import ADMINISTRATOR
 from protocol.trust import TrustItem
 
 if TYPE_CHECKING:
     from lab.schema.answers import (
-        Key,
         Provider,
         TrustAdminList,
         TrustAuthority,
@@ -30,26 +30,36 @@ Exported = Literal[
 
 
 class TrustAdmin(Command["TrustAdminList"], frozen=True, tag="trust.admin"):
-    """Step 1: ``member`` is in TrustedAdmins, or not any more; at both vCenters [TA-04]."""
+    """Step 1: a user into TrustedAdmins at both vCenters, or out of it [TA-04].
 
-    member: str = ADMINISTRATOR
+    keystead trust admin
+    keystead trust admin alice@vsphere.local --vcenter ta-vcenter
+    """
+
+    member: Annotated[str, doc(word=True)] = ADMINISTRATOR
     remove: bool = False
 
 
 class TrustEnable(Command["TrustAuthority"], frozen=True, tag="trust.enable"):
-    """Step 2: the Trust Authority state of the cluster of the lab file [TA-01]."""
+    """Step 2: enable the Trust Authority state of the Trust Authority cluster [TA-01].
+
+    keystead trust enable
+    keystead trust enable -o json
+    """
 
 
 class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
-    """Steps 3, 4, 5 and 11: what is taken from a host or a vCenter, into a new file.
+    """Steps 3, 4, 5, 11: export a principal, an endorsement key, a base image, ... to a file.
 
-    ``host`` for all but the principal and services information. ``file`` is an absolute path;
-    KS-USE-003 for a file that is there.
+    keystead trust export principal principal.json
+    keystead trust export endorsement-key esxi-001.json --host esxi-001
+
+    A file that is there is not replaced: KS-USE-003.
     """
 
     item: Exported
-    file: str
-    host: str = ""
+    file: FilePath
+    host: Annotated[str, doc("For all but the principal and services information.")] = ""
 
     def __post_init__(self) -> None:
         of_host = self.item not in ("principal", "services-information")
@@ -62,12 +72,13 @@ class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
 
 
 class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
-    """Steps 6, 7, 8 and the first half of 12: what such a file holds, where it belongs.
+    """Steps 6, 7, 8, 12: import what was exported, at the vCenter that it is for.
 
-    ``file`` is an absolute path.
+    keystead trust import principal.json
+    keystead trust import services.json
     """
 
-    file: str
+    file: FilePath
 
     def __post_init__(self) -> None:
         absolute(self.file)
@@ -77,38 +88,62 @@ class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
 
 
 class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"):
-    """What endorsement keys have to be; neither takes any, and is warned about [TA-07]."""
+    """What an endorsement key has to be: in the list, or certified by an imported CA.
+
+    keystead trust settings --require-endorsement-keys --no-require-certificate-validation
+    keystead trust settings --no-require-endorsement-keys --require-certificate-validation
+
+    Neither takes any, and is warned about [TA-07].
+    """
 
     require_endorsement_keys: bool
     require_certificate_validation: bool
 
 
 class TrustKeyProvider(Command["TrustAuthority"], frozen=True, tag="trust.key-provider"):
-    """Step 9: a trusted key provider; ``primary_key`` is its id at the key servers."""
+    """Step 9: create a trusted key provider under the id of a primary key.
+
+    keystead trust key-provider trusted-provider 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms
+    keystead trust key-provider second 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms-1
+    """
 
     provider: str
-    primary_key: str
-    servers: tuple[str, ...]
+    primary_key: Annotated[str, doc("Its id at the key servers.")]
+    servers: Annotated[tuple[str, ...], doc("Key server; repeat it.", name="--server")]
 
     def __post_init__(self) -> None:
+        if not self.servers:
+            raise wrong(f"provider {self.provider}: name its key servers: --server")
         check_names(names.PROVIDER, self.provider)
 
 
 class TrustServers(Command["TrustAuthority"], frozen=True, tag="trust.key-servers"):
-    """Step 10: the certificates of the provider's key servers are reviewed and trusted."""
+    """Step 10: trust the certificates of the provider's key servers.
+
+    keystead trust key-servers trusted-provider
+    keystead trust key-servers trusted-provider -o json
+    """
 
     provider: str
 
 
 class TrustCluster(Command["TrustedHostList"], frozen=True, tag="trust.cluster"):
-    """Step 12, second half: the Trusted state of a cluster; ``off`` ends it [HLT-02]."""
+    """Step 12: enable the Trusted state of a cluster, or end it [HLT-02].
+
+    keystead trust cluster cluster-a
+    keystead trust cluster cluster-a --off
+    """
 
     cluster: str
     off: bool = False
 
 
 class TrustRegister(Command["Provider"], frozen=True, tag="trust.register"):
-    """Step 13: the provider at the workload vCenter, of management type trustAuthority."""
+    """Step 13: register the trusted key provider at the workload vCenter.
+
+    keystead trust register trusted-provider --default
+    keystead trust register trusted-provider
+    """
 
     provider: str
     default: bool = False
@@ -118,48 +153,71 @@ class TrustRegister(Command["Provider"], frozen=True, tag="trust.register"):
 
 
 class TrustSetup(Command["TrustedHostList"], frozen=True, tag="trust.setup"):
-    """All thirteen steps, as the lab file says; what is there already stays."""
+    """All thirteen steps, as the lab file says. What is there already stays.
+
+    keystead trust setup
+    keystead trust setup -o json
+    """
 
 
 class TrustRemove(Command["TrustAuthority"], frozen=True, tag="trust.remove"):
-    """Take one item out of a Trust Authority."""
+    """Take an item out of the Trust Authority.
+
+    keystead trust remove base-image 8.0U3-24022510
+    keystead trust remove endorsement-key esxi-001
+    """
 
     kind: TrustItem
     item: str
 
 
 class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remediate"):
-    """Make what is applied on a cluster's hosts what is desired; ``delete`` wipes it [HLT-02]."""
+    """Apply on a cluster's hosts what is desired; --delete wipes what is applied [HLT-02].
+
+    keystead trust remediate cluster-a
+    keystead trust remediate cluster-a --delete
+    """
 
     cluster: str
     delete: bool = False
 
 
 class TrustRenewCertificate(Command["TrustedHostList"], frozen=True, tag="trust.renew-certificate"):
-    """Renew the STS certificate of the workload vCenter: its principal is stale [HLT-05]."""
+    """Renew the STS certificate of the workload vCenter: its principal is out of date [HLT-05].
+
+    keystead trust renew-certificate
+    keystead trust renew-certificate -o json
+    """
 
 
 class TrustRenewServices(Command["TrustAuthority"], frozen=True, tag="trust.renew-services"):
-    """Install ``services`` of the Trust Authority anew, one after another: each has another
-    certificate. Trusted hosts refuse them until their services information was exported, imported
-    and remediated [TA-08]. KS-USE-002 for a node that is no such service."""
+    """Install services of the Trust Authority anew, so that they have other certificates.
 
-    services: tuple[str, ...]
+    keystead trust renew-services attestation-1 keyprovider-1
+    keystead trust renew-services attestation-2 -o json
+
+    Trusted hosts refuse them until you export their services information, import it and remediate
+    [TA-08].
+    """
+
+    services: Annotated[tuple[str, ...], doc(completes="service")]
 
     def __post_init__(self) -> None:
         if not self.services:
             raise wrong("name at least one service")
 
 
-class GetTrustAuthority(Command["TrustAuthority"], frozen=True, tag="get.trust-authority"):
-    """Each item of a Trust Authority, compared over all its services [HLT-01]."""
+class GetTrustAuthority(Look["TrustAuthority"], frozen=True, tag="get.trust-authority"):
+    """The items of a Trust Authority, compared over all its services [HLT-01].
+
+    keystead get trust-authority
+    keystead get trust-authority -o json
+    """
 
 
-class GetTrustedHosts(Command["TrustedHostList"], frozen=True, tag="get.trusted-hosts"):
-    """Desired against applied, and what each Attestation Service made of hosts [HLT-02]."""
+class GetTrustedHosts(Look["TrustedHostList"], frozen=True, tag="get.trusted-hosts"):
+    """Trusted hosts: desired against applied [HLT-02], and their attestation.
 
-
-class KmsKeyCreate(Command["Key"], frozen=True, tag="kms.key.create"):
-    """A key made at a key server by its operator, Active: for a primary key."""
-
-    kms: str
+    keystead get trusted-hosts
+    keystead get trusted-hosts -o json
+    """

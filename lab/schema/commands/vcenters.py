@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class _OfBackup(Command["VcenterCopy"], frozen=True):
-    """``backup`` is its name."""
-
     backup: str
 
     def __post_init__(self) -> None:
@@ -26,22 +24,37 @@ class _OfBackup(Command["VcenterCopy"], frozen=True):
 
 
 class VcenterBackup(_OfBackup, frozen=True, tag="vcenter.backup"):
-    """Take a file-based backup of a vCenter [NKP-08]; it is stopped for it, and started again.
+    """Take a backup of vCenter; it is stopped for it, and started again.
 
-    A backup of the same name is replaced.
+    keystead vcenter backup before-the-change
+    keystead vcenter backup nightly --vcenter vcenter-b
+
+    A file-based backup [NKP-08]; one of the same name is replaced.
     """
+
+    def message(self, answer: VcenterCopy) -> str:
+        return f"backup {answer.backup} of {answer.vcenter}"
 
 
 class VcenterRestore(_OfBackup, frozen=True, tag="vcenter.restore"):
-    """Stop a vCenter, put a backup back, and start it: it knows nothing of what came since.
+    """Restore a backup of vCenter: it knows nothing of what came since.
+
+    keystead vcenter restore before-the-change
+    keystead vcenter restore nightly --vcenter vcenter-b
 
     A vCenter that was off stays off. KS-USE-002 when there is no such backup.
     """
 
+    def message(self, answer: VcenterCopy) -> str:
+        return f"restored {answer.backup} to {answer.vcenter}"
+
 
 class VcenterRebuild(Command["HostPowerList"], frozen=True, tag="vcenter.rebuild"):
-    """Install a vCenter anew under its name: it knows no host, no VM and no key provider.
+    """Install vCenter anew: it knows no host, no VM, no key provider. Add them again.
 
-    What brings them back is ``host.add``, ``provider.add`` under the same name [LOCK-06] and
-    ``provider.import`` of a backup [NKP-04].
+    keystead vcenter rebuild
+    keystead vcenter rebuild --vcenter vcenter-b
+
+    By ``HostAdd``, ``ProviderAdd`` under the same name [LOCK-06], and ``ProviderImport`` of a
+    backup [NKP-04].
     """

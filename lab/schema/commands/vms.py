@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from lab.schema.commands.base import Command, check_names, wrong
+from lab.schema.commands.arguments import VmName, doc
+from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
-    from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPowerList
+    from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmList, VmPowerList
+
+ProviderOption = Annotated[str, doc("Key provider; the default when left out.")]
+OnHost = Annotated[bool, doc("Ask the host itself, as its administrator (with --host).")]
+
+
+class GetVms(Look["VmList"], frozen=True, tag="get.vms"):
+    """VMs as vCenter sees them: power, locked or not, keys that are missing [LOCK-01].
+
+    keystead get vms
+    keystead get vms vm-01 vm-02 -o json
+    keystead get vms -w --sort-by host
+    """
 
 
 class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     """Create a VM, powered off.
 
-    ``cluster`` empty: that of ``host``, else the first; ``host`` empty: the emptiest of the
-    cluster. ``encrypted``: under a new key of ``provider`` (empty: the default one) at once.
-    ``firmware``: ``efi`` or ``bios``; ``hardware``: the virtual
-    hardware version; both decide whether it may have a virtual TPM.
+    keystead vm create vm-07 --encrypted
+    keystead vm create vm-08 --host esxi-002
+
+    ``firmware`` and ``hardware`` decide whether it may have a virtual TPM.
     """
 
     vm: str
-    cluster: str = ""
-    host: str = ""
-    encrypted: bool = False
-    provider: str = ""
-    firmware: str = "efi"
-    hardware: int = 21
+    cluster: Annotated[str, doc("Cluster; that of the host, else the first.")] = ""
+    host: Annotated[str, doc("Host; the emptiest of the cluster when left out.")] = ""
+    encrypted: Annotated[bool, doc("Encrypt it at once, under a new key.")] = False
+    provider: ProviderOption = ""
+    firmware: Annotated[str, doc("efi, or bios: then without virtual TPM.")] = "efi"
+    hardware: Annotated[int, doc("Virtual hardware version.")] = 21
 
     def __post_init__(self) -> None:
         if not self.vm:
@@ -38,81 +51,110 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
 
 
 class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
-    """Encrypt a powered-off VM under a new key of ``provider`` (empty: the default one).
+    """Encrypt a powered-off VM under a new key.
 
-    Hosts are made safe by it if the user may register hosts [HEM-02].
+    keystead vm encrypt vm-08
+    keystead vm encrypt vm-08 --provider kms-provider
+
+    Its hosts become safe by it if the user may register hosts [HEM-02].
     """
 
-    vm: str
-    provider: str = ""
+    vm: VmName
+    provider: ProviderOption = ""
 
 
 class VmRecrypt(Command["Vm"], frozen=True, tag="vm.recrypt"):
-    """Put an encrypted VM under a new key of ``provider`` (empty: the default one) [REK-01].
+    """Put an encrypted VM under a new key, also while it runs, also of another provider [REK-01].
 
-    Its data keys are wrapped anew, also while it runs. ``deep``: new data keys too, and its data
-    rewritten, while it is powered off [REK-02]. ``disk``: of "Hard disk ``disk``" alone [KEY-04].
+    keystead vm recrypt vm-01
+    keystead vm recrypt vm-01 --disk 2 --provider second-provider
+
+    Its data keys are wrapped anew; with ``deep`` they are new too [REK-02].
     """
 
-    vm: str
-    provider: str = ""
-    deep: bool = False
-    disk: int | None = None
+    vm: VmName
+    provider: ProviderOption = ""
+    deep: Annotated[bool, doc("New data keys too: powered off, data rewritten.")] = False
+    disk: Annotated[int | None, doc("Of this hard disk alone; all when left out [KEY-04].")] = None
 
 
 class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
-    """Take the encryption off a VM that is powered off [CLN-02]."""
+    """Take the encryption off a VM that is powered off [CLN-02].
 
-    vm: str
+    keystead vm decrypt vm-01
+    keystead vm decrypt vm-01 -o json
+    """
+
+    vm: VmName
 
 
 class VmAddDisk(Command["VmDisks"], frozen=True, tag="vm.add-disk"):
-    """A new disk of ``blocks`` blocks of 4,096 bytes for a VM that is powered off.
+    """Add a disk to a VM that is powered off; on an encrypted VM it is encrypted.
 
-    On an encrypted VM it is under the VM's key; with ``provider`` or ``own_key`` under a new one of
-    its own, of ``provider`` (empty: the default one) [KEY-04].
+    keystead vm add-disk vm-01
+    keystead vm add-disk vm-01 --provider kms-provider
+
+    It is under the VM's key; with ``provider`` or ``own_key`` under a new one of its own [KEY-04].
     """
 
-    vm: str
-    blocks: int = 64
-    provider: str = ""
-    own_key: bool = False
+    vm: VmName
+    blocks: Annotated[int, doc("Its size, in blocks of 4,096 bytes.")] = 64
+    provider: Annotated[str, doc("A key of its own, of this key provider.")] = ""
+    own_key: Annotated[bool, doc("A new key of its own, of the default provider.")] = False
 
     def __post_init__(self) -> None:
         check_names(names.PROVIDER, self.provider)
 
 
 class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):
-    """Take "Hard disk ``disk``" and its data away from a VM that is powered off [LOCK-03]."""
+    """Take a disk away with its data: vm-01 2 is "Hard disk 2". A lost key of it does not matter.
 
-    vm: str
+    keystead vm remove-disk vm-01 2
+    keystead vm remove-disk vm-01 2 -o json
+
+    The VM is powered off [LOCK-03].
+    """
+
+    vm: VmName
     disk: int
 
 
 class VmAddTpm(Command["Vm"], frozen=True, tag="vm.add-tpm"):
-    """Add a virtual TPM to a powered-off VM with firmware EFI and hardware version 14 or later.
+    """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not.
 
-    Its home is encrypted under a new key of ``provider`` (empty: the default one), unless it is
-    already; its disks stay as they are [VTPM-02].
+    keystead vm add-tpm vm-08
+    keystead vm add-tpm vm-08 --provider kms-provider
+
+    The VM has firmware EFI, and hardware version 14 or later [VTPM-02].
     """
 
-    vm: str
-    provider: str = ""
+    vm: VmName
+    provider: ProviderOption = ""
 
 
 class VmRemoveTpm(Command["Vm"], frozen=True, tag="vm.remove-tpm"):
-    """Remove the virtual TPM of a powered-off VM: what is in it is destroyed, and the home is
-    decrypted unless a disk is encrypted [VTPM-03]."""
+    """Remove the virtual TPM of a powered-off VM, and destroy what is in it.
 
-    vm: str
+    keystead vm remove-tpm vm-08
+    keystead vm remove-tpm vm-08 -o json
+
+    Its home is decrypted unless a disk is encrypted [VTPM-03].
+    """
+
+    vm: VmName
 
 
 class _Power(Command["VmPowerList"], frozen=True):
-    """``vms`` are names or selectors (``vm-[01-04]``, ``all``), empty: all of ``host``."""
-
-    vms: tuple[str, ...] = ()
-    host: str = ""
-    on_host: bool = False
+    vms: Annotated[
+        tuple[str, ...],
+        doc(
+            "Names or selectors: vm-[01-04], all. Left out: all of the host.",
+            word=True,
+            completes="vm",
+        ),
+    ] = ()
+    host: Annotated[str, doc("All VMs of this host.")] = ""
+    on_host: OnHost = False
 
     def __post_init__(self) -> None:
         if not self.vms and not self.host:
@@ -122,30 +164,42 @@ class _Power(Command["VmPowerList"], frozen=True):
 
 
 class VmOn(_Power, frozen=True, tag="vm.on"):
-    """Power VMs on, by name or selector (``vm-[01-04]``, ``all``), or all of ``host``.
+    """Power VMs on.
 
-    DRS, where it is automated, chooses where they start [HA-03].
-    One that is refused does not keep the others from being asked. ``on_host``: ask ``host``
-    itself, as its administrator, which works while vCenter is down.
+    keystead vm on vm-01 vm-02
+    keystead vm on --host esxi-001
+
+    A VM that is refused does not keep the others from being asked. DRS, where it is automated,
+    chooses where they start [HA-03]. With ``on_host`` it works while vCenter is down.
     """
 
 
 class VmOff(_Power, frozen=True, tag="vm.off"):
-    """Power VMs off; the fields are those of ``VmOn``."""
+    """Power VMs off.
+
+    keystead vm off vm-01
+    keystead vm off vm-01 --host esxi-001 --on-host
+
+    A VM that is refused does not keep the others from being asked.
+    """
 
 
 class VmUnlock(Command["Vm"], frozen=True, tag="vm.unlock"):
     """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now [LOCK-05].
 
-    KS-PRODUCT-001 while what locked it is still there.
+    keystead vm unlock vm-01
+    keystead vm unlock vm-01 -o json
+
+    It is refused (KS-PRODUCT-001) while what locked the VM is still there.
     """
 
-    vm: str
+    vm: VmName
 
 
 class VmGuestWrite(Command["GuestAnswer"], frozen=True, tag="vm.guest.write"):
     """Let the guest fill its disk with blocks made from ``marker``."""
 
+    words = ""
     vm: str
     marker: bytes
 
@@ -153,6 +207,7 @@ class VmGuestWrite(Command["GuestAnswer"], frozen=True, tag="vm.guest.write"):
 class VmGuestChallenge(Command["GuestAnswer"], frozen=True, tag="vm.guest.challenge"):
     """Let the guest read, check and rewrite ``blocks``, and answer for ``nonce`` from its disk."""
 
+    words = ""
     vm: str
     nonce: bytes
     blocks: tuple[int, ...] = ()

@@ -1,12 +1,12 @@
-"""What the lab tells an agent, on the control broker that no fault touches.
+"""What the lab sends to an agent, on the control broker that no fault touches.
 
-One agent per OS process holds nodes: it powers them, ends them, keeps their link rules, and is
-the local console of each (``Ask``). In the simulation one agent holds all nodes.
+One agent per OS process holds nodes: it powers them on and off, ends them, keeps their link rules,
+and is the local console of each (``Ask``). In the simulation one agent holds all nodes.
 
-- ``nodes``    what they are, how they are, their power and their logs
-- ``machine``  what lies under a node: TPM, firmware, disk, clock
+- ``nodes``    the nodes: specification, state, power and logs
+- ``machine``  what is below a node: TPM, firmware, disk, clock
 - ``console``  the local console of a node
-- ``links``    rules of links, and a look at whether messages pass
+- ``links``    rules of links, and canaries
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from protocol.terms import NodeName
 
 
 class Ask(Request["Answer"], frozen=True, kw_only=True):
-    """The local console: hand ``body`` (message ``name``) to the node's own service.
+    """The local console: pass ``body`` (message ``name``) to the node's own service.
 
     The service sees a peer with ``local`` set, and has ``within_s`` lab seconds to answer. Key
-    material does not pass: ``Malformed``. ``user``: who asks, empty: the node's administrator.
+    material is refused with ``Malformed``. ``user``: who asks; empty: the node's administrator.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -27,7 +27,7 @@ class Ask(Request["Answer"], frozen=True, kw_only=True):
 
 
 class Answer(Reply, frozen=True, kw_only=True):
-    """Either a reply message (``name``, and ``body`` as it is encoded) or ``error``."""
+    """Either a reply message (``name``, and its encoded ``body``) or ``error``."""
 
     name: str = ""
     body: msgspec.Raw = NIL
@@ -37,8 +37,8 @@ class Answer(Reply, frozen=True, kw_only=True):
 class AskEach(Request["Answers"], frozen=True, kw_only=True):
     """The local consoles of several nodes of this agent: the same question to each, as ``Ask``.
 
-    ``Malformed`` for what is no read: of answers that are too many for one message the last ones
-    are left out, and those nodes are asked again.
+    ``Malformed`` for a message that does more than read. If the answers are too many for one
+    message, the last ones are left out, and the caller asks those nodes again.
     """
 
     nodes: tuple[NodeName, ...]
@@ -48,6 +48,6 @@ class AskEach(Request["Answers"], frozen=True, kw_only=True):
 
 
 class Answers(Reply, frozen=True, kw_only=True):
-    """What the first of the nodes have answered, in their order; at least one has."""
+    """The answers of the first nodes, in their order; at least one."""
 
     answers: tuple[Answer, ...]

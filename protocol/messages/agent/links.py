@@ -1,4 +1,4 @@
-"""Rules of links, and a look at whether messages pass."""
+"""Rules of links, and canaries that show whether messages pass."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from protocol.terms import NodeName
 
 
 class _OnLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What rules of every kind have: ``id`` names the fault that a rule belongs to.
+    """The fields of every rule: ``id`` names the fault that a rule belongs to.
 
-    ``until`` is the end of the lease (lab monotonic seconds); 0 = until taken back. ``loses`` tells
-    of a kind that may keep a message from ever arriving.
+    ``until`` is the end of the lease (lab monotonic seconds); 0 = until withdrawn. ``loses``:
+    whether rules of this kind may lose a message.
     """
 
     loses: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class _OnLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 class CutRule(_OnLink, frozen=True, kw_only=True, tag="cut"):
     """Nothing passes, neither at the sender nor at the receiver.
 
-    ``requests``: of these names only, and at the sender only; empty: everything.
+    ``requests``: only requests of these names, and only at the sender; empty: everything.
     """
 
     loses: ClassVar[bool] = True
@@ -56,11 +56,11 @@ class DuplicateRule(_OnLink, frozen=True, kw_only=True, tag="duplicate"):
 
 
 class ResetRule(_OnLink, frozen=True, kw_only=True, tag="reset"):
-    """A connection that sends something over the link is reset; messages pass."""
+    """A connection that sends over the link is reset; messages pass."""
 
 
 class StallRule(_OnLink, frozen=True, kw_only=True, tag="stall"):
-    """Handshakes of connections get no further; connections whose handshake is done go on."""
+    """Handshakes of connections do not progress; connections with a finished handshake continue."""
 
 
 LinkRule = CutRule | LossRule | DelayRule | DuplicateRule | ResetRule | StallRule
@@ -68,9 +68,10 @@ LinkRule = CutRule | LossRule | DelayRule | DuplicateRule | ResetRule | StallRul
 
 
 class SetRules(Request[Done], frozen=True, kw_only=True):
-    """The whole desired set; an epoch not above the one in force is ignored.
+    """The whole desired set of rules. An epoch that is not above the one in force is ignored.
 
-    The rules of one link are a chain in the order given: what one lets pass, the next judges.
+    The rules of one link form a chain in the given order: each judges what the one before lets
+    pass.
 
     ``refusing`` are nodes whose process is down on a live machine: a request to one ends in
     ``Refused`` instead of silence.
@@ -85,8 +86,8 @@ class SetRules(Request[Done], frozen=True, kw_only=True):
 class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
     """Send ``Ping`` from one node to another over the data bus, ``count`` times at once.
 
-    Each has ``within_s`` lab seconds to come back; so has the answer, however many are lost.
-    ``stream``: handshakes of connections instead, which no service sees.
+    Each has ``within_s`` lab seconds to return, and so has the answer, however many are lost.
+    ``stream``: TLS handshakes instead, below the service.
     """
 
     node: NodeName
@@ -97,7 +98,7 @@ class Canary(Request["CanaryResult"], frozen=True, kw_only=True):
 
 
 class CanaryResult(Reply, frozen=True, kw_only=True):
-    """How many came back, their round-trip times (lab s), and the last error's name."""
+    """How many returned, their round-trip times (lab s), and the name of the last error."""
 
     answered: int
     seconds: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""What lies under a node, and the lab's hand on it: TPM, firmware, disk, clock."""
+"""What is below a node, and how the lab acts on it: TPM, firmware, disk, clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from protocol.tpm.structures import TpmInfo
 
 
 class TpmBackend(StrEnum):
-    """What lies under a host: ``model`` is for the speed of the simulation only."""
+    """The TPM implementation of a host: ``model`` exists for the speed of the simulation."""
 
     NONE = "none"
     LIBTPMS = "libtpms"
@@ -22,7 +22,7 @@ class TpmBackend(StrEnum):
 
 
 class FirmwareEvent(msgspec.Struct, frozen=True):
-    """An event that the next boots measure in addition: PCR, TCG event type, body."""
+    """An event that the next boots also measure: PCR, TCG event type, body."""
 
     pcr: int
     type: int
@@ -32,9 +32,9 @@ class FirmwareEvent(msgspec.Struct, frozen=True):
 class BootBanks(msgspec.Struct, frozen=True, kw_only=True):
     """The images on a host's boot device, each by its release, written as ``8.0U3``.
 
-    ``release``: of the one that it boots; empty: that of its installation. ``other``: of the one
-    before; empty: there is none to go back to. ``until``: the last boot of the image before this
-    one. ``rolled_back``: it boots what was the other one, with the configuration there (UPG-02).
+    ``release``: the image that it boots; empty: that of its installation. ``other``: the image
+    before; empty: there is none to roll back to. ``until``: the last boot of the image before this
+    one. ``rolled_back``: it boots what was the other image, with the configuration there (UPG-02).
     """
 
     release: str = ""
@@ -44,10 +44,10 @@ class BootBanks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Firmware(msgspec.Struct, frozen=True, kw_only=True):
-    """Set-up of a host's firmware, in force from its next power-on.
+    """The set-up of a host's firmware, in force from its next power-on.
 
-    ``build``: another signed image in the boot bank that it boots; empty: the one that the host was
-    installed with. ``banks``: the releases of its images.
+    ``build``: another signed image in the boot bank that it boots; empty: the installed one.
+    ``banks``: the releases of its images.
     """
 
     secure_boot: bool = True
@@ -59,24 +59,24 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TpmAct(StrEnum):
-    """Commands of the lab to a TPM, never of the host."""
+    """Commands of the lab to a TPM; a host never sends them."""
 
     INFO = "info"
     CLEAR = "clear"
     SWAP = "swap"  # the mainboard is replaced: a new TPM
-    OCCUPY = "occupy"  # a key of an earlier installation in the place of the storage root key
+    OCCUPY = "occupy"  # another key is persisted in place of the storage root key
     LOCKOUT = "lockout"  # failed tries up to the limit
     FAIL = "fail"  # NV writes fail: failure mode until the next power cycle
     UNFAIL = "unfail"
     SAVE = "save"  # keep an image of its NV under a label
-    ROLLBACK = "rollback"  # put the image of that label back
+    ROLLBACK = "rollback"  # restore the image of that label
 
 
 class TpmAction(Request["TpmActed"], frozen=True, kw_only=True):
-    """Act on the TPM under a node as its owner at the bench would; the node itself is not asked.
+    """Act on the TPM under a node, as its owner would at the bench, without the node.
 
-    ``label`` names the image that SAVE keeps and ROLLBACK puts back. ``InvalidState`` when the node
-    has no TPM, or must be off for this and is on; ``NotFound`` when no image has that label.
+    ``label`` names the image that SAVE keeps and ROLLBACK restores. ``InvalidState`` when the node
+    has no TPM, or is on and must be off for this; ``NotFound`` when no image has that label.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -86,11 +86,11 @@ class TpmAction(Request["TpmActed"], frozen=True, kw_only=True):
 
 
 class TpmActed(Reply, frozen=True, kw_only=True):
-    """``ek`` is the SHA-256 of the endorsement key's public area: another one, another TPM.
+    """``ek`` is the SHA-256 of the endorsement key's public area: another value is another TPM.
 
-    ``srk`` is the name of the storage root key, empty when there is none: under another one, what
-    was sealed before does not load. ``pcrs`` are PCR 0 to 13, and with ``srk`` and ``info`` only
-    told while the TPM has power and works.
+    ``srk`` is the name of the storage root key, empty when there is none; what was sealed under
+    another one does not load. ``pcrs`` are PCR 0 to 13. ``pcrs``, ``srk`` and ``info`` are only set
+    while the TPM has power and works.
     """
 
     info: TpmInfo | None = None
@@ -100,7 +100,7 @@ class TpmActed(Reply, frozen=True, kw_only=True):
 
 
 class SetFirmware(Request[Done], frozen=True, kw_only=True):
-    """Set up the firmware of a node anew; it is in force from the next power-on."""
+    """Change the set-up of a node's firmware, in force from the next power-on."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
@@ -108,8 +108,8 @@ class SetFirmware(Request[Done], frozen=True, kw_only=True):
 
 
 class SkewClock(Request[Done], frozen=True, kw_only=True):
-    """Set a node's wall clock ahead by ``skew_s`` lab seconds (behind, when negative), in this
-    life and the next ones; what it waits for takes as long as ever."""
+    """Set a node's wall clock ahead by ``skew_s`` lab seconds (behind, when negative), in this life
+    and later ones. Waits are not affected."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName
@@ -117,8 +117,8 @@ class SkewClock(Request[Done], frozen=True, kw_only=True):
 
 
 class DiskAct(StrEnum):
-    """Make the copy of a disk under a label, put it or its databases back, drop it; wipe a disk. Or
-    see whether its machine has room: to start from it, and to make a copy of it too."""
+    """Copy a disk under a label; restore the copy or only its databases; delete the copy; wipe the
+    disk; check whether the machine has room to start from a copy, and to make one."""
 
     SAVE = "save"
     RESTORE = "restore"
@@ -130,8 +130,8 @@ class DiskAct(StrEnum):
 
 
 class DiskAction(Request[Done], frozen=True, kw_only=True):
-    """Keep or put back a copy of a node's disk under a label, or wipe it; the node must be off. It
-    may be on while it is seen whether there is room."""
+    """Act on a node's disk, or on the copy under ``label``. The node must be off, except for the
+    check of room."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     node: NodeName

@@ -1,4 +1,4 @@
-"""The nodes that an agent holds: what they are, how they are, and their power."""
+"""The nodes of an agent: specification, state, and power."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from protocol.terms import ClusterName, NodeName, Role
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node is, fixed when it is added; ``config`` is its service's own struct as a map.
+    """A node's specification, fixed when it is added; ``config`` is its service's own struct as a
+    map.
 
-    ``vtpm``: what plays the TPMs of a host's virtual machines, for which it needs none itself.
+    ``vtpm``: the implementation of its virtual machines' TPMs, which do not need a TPM of the host.
     """
 
     node: NodeName
@@ -31,7 +32,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeRunState(StrEnum):
-    """Where a node is between power-on and power-off, as its agent sees it."""
+    """A node between power-on and power-off, as its agent sees it."""
 
     OFF = "off"
     BOOTING = "booting"
@@ -40,7 +41,7 @@ class NodeRunState(StrEnum):
 
 
 class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How many messages to ``dst`` the link rules called ``rule`` dropped, held or doubled."""
+    """How many messages to ``dst`` the link rule ``rule`` dropped, delayed or duplicated."""
 
     rule: str
     dst: NodeName
@@ -91,29 +92,29 @@ class PowerOff(Request["NodePowered"], frozen=True, kw_only=True):
 
 
 class NodePowered(Reply, frozen=True, kw_only=True):
-    """The node after its power was switched."""
+    """The node after the change of power."""
 
     status: NodeStatus
 
 
 class ListNodes(Request["NodeList"], frozen=True, kw_only=True):
-    """All nodes of this agent, by name, or only ``node``; without ``counters`` neither they nor
-    what link rules did are told."""
+    """All nodes of this agent, by name, or only ``node``. Without ``counters``, these and the
+    counts of link rules are left out."""
 
     node: NodeName = NodeName("")
     counters: bool = True
 
 
 class NodeList(Reply, frozen=True, kw_only=True):
-    """The nodes that were asked for, by name."""
+    """The requested nodes, by name."""
 
     nodes: tuple[NodeStatus, ...]
 
 
 class AddNode(Request[Done], frozen=True, kw_only=True):
-    """Let the agent hold a node (off).
+    """Add a node to the agent, powered off.
 
-    No change when it holds one of that name and spec.
+    No change when the agent has a node of that name and specification.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -121,9 +122,9 @@ class AddNode(Request[Done], frozen=True, kw_only=True):
 
 
 class HoldNode(Request[Done], frozen=True, kw_only=True):
-    """Let one node of a process stand still (``held``) or go on; ``NotConnected`` when it is off.
+    """Pause one node of a process (``held``) or resume it; ``NotConnected`` when it is off.
 
-    Nothing reaches it, nothing leaves it, and no wait of its clock ends meanwhile.
+    While it is paused, nothing reaches it, it sends nothing, and no wait of its clock ends.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE

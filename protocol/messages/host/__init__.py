@@ -7,14 +7,14 @@ the lab's control plane) uses the same messages without a session.
 - ``session``  commands, and the host's view of itself      - ``crypto``   mode, keys, providers
 - ``vms``      virtual machines and their guests            - ``console``  esxcli
 - ``maintenance``  maintenance mode                            - ``dumps``    core dumps
-- ``attestation``  what the TPM says of itself and of the boot
+- ``attestation``  the TPM's identity, and its quote of the boot
 - ``migration``    vMotion, from vCenter and between two hosts
 - ``vsan``         vSAN encryption, imported from its own module
 - ``copies``       clones, templates, snapshots
 - ``vtpm``         virtual TPMs, and what guests do with them
 - ``trust``        a trusted host: applied configuration, attestation, exports
 - ``ha``           vSphere HA: between the agents of a cluster's hosts
-- ``intruder``     VMs that a host lists though it does not have them
+- ``intruder``     VMs that a host claims without having them
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How vCenter learns which TPM a host has, and what that host booted (ATT-09).
 
-Both are questions: they change nothing on the host, and need no session.
+Both requests only read and need no session.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from protocol.messages.base import Reply, Request
 from protocol.tpm.structures import Credential, PcrSelection, PublicArea, Quote
 
 LOG_LIMIT: Final = 1000
-"""Entries that the event log of a TPM has room for (ATT-10)."""
+"""Entries that the event log of a TPM holds (ATT-10)."""
 
 
 class QueryTpmAttestationReport(Request["TpmAttestationReport"], frozen=True, kw_only=True):
@@ -26,11 +26,11 @@ class QueryTpmAttestationReport(Request["TpmAttestationReport"], frozen=True, kw
 
 
 class TpmAttestationReport(Reply, frozen=True, kw_only=True):
-    """The TPM's word about this boot.
+    """The TPM's quote of this boot.
 
     ``ek`` and ``ak`` are the public areas of endorsement key and attestation key; ``event_log`` is
-    in the TCG's crypto-agile format. ``log_reliable`` False: the log had no room for all entries
-    (``LOG_LIMIT``) and is left out.
+    in the TCG's crypto-agile format. ``log_reliable`` False: the log was full (``LOG_LIMIT``) and
+    is left out.
     """
 
     ek: PublicArea
@@ -41,7 +41,7 @@ class TpmAttestationReport(Reply, frozen=True, kw_only=True):
 
 
 class ActivateTpmCredential(Request["TpmCredentialActivated"], frozen=True, kw_only=True):
-    """Have the TPM open a credential that was made for its endorsement and attestation key.
+    """Have the TPM open a credential made for its endorsement key and attestation key.
 
     ``InvalidState`` when it was made for other keys.
     """
@@ -50,6 +50,6 @@ class ActivateTpmCredential(Request["TpmCredentialActivated"], frozen=True, kw_o
 
 
 class TpmCredentialActivated(Reply, frozen=True, kw_only=True):
-    """What was in the credential: only the TPM that holds both keys can tell."""
+    """The secret in the credential: only the TPM with both keys can open it."""
 
     secret: bytes

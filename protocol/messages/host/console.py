@@ -9,14 +9,14 @@ from protocol.messages.host.session import Done
 
 
 class Esxcli(Request["EsxcliResult"], frozen=True, kw_only=True):
-    """A command at the local console, without the word ``esxcli``: its arguments."""
+    """A command at the local console: its arguments, without the word ``esxcli``."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     arguments: tuple[str, ...]
 
 
 class EsxcliResult(Reply, frozen=True, kw_only=True):
-    """What the console shows: ``exit_code`` 0 for success, and the whole text of ``output``."""
+    """What the console prints; ``exit_code`` 0 for success."""
 
     exit_code: int
     output: str

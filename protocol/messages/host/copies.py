@@ -1,5 +1,5 @@
-"""Copies of VMs at their host: clones, templates, snapshots. A VM that runs can be cloned, have a
-snapshot taken, and revert to one that has its memory."""
+"""Copies of VMs at their host: clones, templates, snapshots. A running VM can be cloned, have
+snapshots taken, and revert to a snapshot with memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from protocol.terms import CryptoKeyId, ProviderId, VmName
 
 
 class TpmProvisionPolicy(StrEnum):
-    """VirtualMachineCloneSpecTpmProvisionPolicy: what a clone has for a virtual TPM (VTPM-07).
+    """VirtualMachineCloneSpecTpmProvisionPolicy: the virtual TPM of a clone (VTPM-07).
 
-    ``copy``: the same, with all that is in it; ``replace``: a new one, with seeds of its own.
+    ``copy``: the same, with its content; ``replace``: a new one, with seeds of its own.
     """
 
     COPY = "copy"
@@ -26,15 +26,15 @@ SNAPSHOTS_LIMIT: Final = 32
 
 
 class HostCloneVm(Command[VmState], frozen=True, kw_only=True):
-    """Make and register ``vm`` as a whole copy of ``source``, whose files lie on the datastore.
+    """Create and register ``vm`` as a full copy of ``source``, whose files are on the datastore.
 
-    A source that runs here goes on; the copy has what was written up to one instant, and is as
-    after a power cut of its machine. It is under the keys of its source (CLN-01); with ``recrypt``
-    under ``key``, or one that the host makes of ``provider`` (KEY-02), with new DEKs and its data
-    rewritten. No change when this host has registered one of that name. ``NotFound`` without a
-    source, ``DatastoreFault`` while that runs elsewhere, ``EncryptionKeyRequired`` when a key is
-    not cached, ``InvalidState`` when the host is not safe, or to recrypt a VM in clear. What fails
-    leaves no file.
+    A running source continues. The copy has what was written up to one instant, and is in the state
+    after a power cut. It is under the keys of its source (CLN-01); with ``recrypt`` under ``key``,
+    or under a key that the host makes with ``provider`` (KEY-02), with new DEKs and its data
+    rewritten. No change when this host has registered a VM of that name. ``NotFound`` without a
+    source, ``DatastoreFault`` while the source runs elsewhere, ``EncryptionKeyRequired`` when a key
+    is not cached, ``InvalidState`` when the host is not safe, or to recrypt an unencrypted VM.
+    After an error no file is left.
     """
 
     seeks_keys: ClassVar[bool] = True
@@ -48,20 +48,20 @@ class HostCloneVm(Command[VmState], frozen=True, kw_only=True):
 
 
 class HostMarkTemplate(Command[VmState], frozen=True, kw_only=True):
-    """The VM is a template, which is not powered on, or none any more. ``InvalidPowerState`` while
-    it runs."""
+    """Make the VM a template, which cannot be powered on, or a VM again. ``InvalidPowerState``
+    while it runs."""
 
     vm: VmName
     template: bool
 
 
 class HostCreateSnapshot(Command[VmState], frozen=True, kw_only=True):
-    """Keep the VM's disks, and the state of its virtual TPM, as they are now, also while it runs;
-    with ``memory`` that of its guest too, of which a VM that is off has none.
+    """Keep the VM's disks and the state of its virtual TPM as they are now, also while it runs.
+    ``memory``: keep the memory of its guest too; a VM that is off has none.
 
-    They stay under the keys of the VM. ``EncryptionKeyRequired`` without its home's key,
+    The snapshot stays under the keys of the VM. ``EncryptionKeyRequired`` without its home's key,
     ``ResourceInUse`` beyond ``SNAPSHOTS_LIMIT``, ``GuestFault`` for the memory of a guest that has
-    faulted; no change when there is one of that name.
+    faulted; no change when there is a snapshot of that name.
     """
 
     seeks_keys: ClassVar[bool] = True
@@ -71,7 +71,7 @@ class HostCreateSnapshot(Command[VmState], frozen=True, kw_only=True):
 
 
 class HostRemoveSnapshot(Command[VmState], frozen=True, kw_only=True):
-    """Forget a snapshot; the VM stays as it is. No change when there is none of that name."""
+    """Remove a snapshot; the VM is unchanged. No change when there is none of that name."""
 
     seeks_keys: ClassVar[bool] = True
     vm: VmName
@@ -79,14 +79,13 @@ class HostRemoveSnapshot(Command[VmState], frozen=True, kw_only=True):
 
 
 class HostRevertToSnapshot(Command[VmState], frozen=True, kw_only=True):
-    """The VM is as it was when the snapshot was taken; later snapshots stay.
+    """Revert the VM to the snapshot; later snapshots stay.
 
-    With the memory in the snapshot it runs then, whether it ran before or not, and needs all that
-    a power-on needs; ``suppress_power_on``: the disks alone. Without memory it is off, whether it
-    ran before or not. ``EncryptionKeyRequired`` without its home's key (VTPM-06),
-    ``DatastoreFault`` or ``GuestFault`` when files of the snapshot are damaged or cannot be copied,
-    ``NotFound``: nothing has changed then, and a VM that runs goes on. ``SaveFailed``: it may be
-    reverted, and off.
+    With memory in the snapshot the VM runs afterwards, and needs everything that a power-on needs;
+    ``suppress_power_on``: revert only the disks. Without memory it is off afterwards.
+    ``EncryptionKeyRequired`` without its home's key (VTPM-06), ``DatastoreFault`` or ``GuestFault``
+    when files of the snapshot are damaged or cannot be copied, ``NotFound``: nothing has changed,
+    and a running VM continues. ``SaveFailed``: the VM may be reverted, and off.
     """
 
     seeks_keys: ClassVar[bool] = True

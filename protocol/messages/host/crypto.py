@@ -18,11 +18,12 @@ class CryptoManagerHostPrepare(Command[Done], frozen=True, kw_only=True):
 class CryptoManagerHostEnable(Command[Done], frozen=True, kw_only=True):
     """prepared -> safe with this host key, also from pendingIncapable.
 
-    Without ``material`` the host derives the key, and ``check`` is the check value that it must
-    have: the key of a native provider. Of a trusted one it is a ciphertext, which a Key Provider
-    Service opens for the host; an empty ``key_id``: the service makes the key, unless the host has
-    one of that provider already (KEY-02), and the host's view says which. ``InvalidState`` when
-    incapable, or when it cannot have that key; ``AlreadyExists`` when safe with another host key.
+    Without ``material`` the host derives the key (native provider), and ``check`` is its expected
+    check value. With a trusted provider the key id is a ciphertext, which a Key Provider Service
+    unwraps for the host; with an empty ``key_id`` the service makes the key, unless the host has
+    one of that provider already (KEY-02), and the host's view names it. ``InvalidState`` when
+    incapable, or when the host cannot get that key; ``AlreadyExists`` when safe with another host
+    key.
     """
 
     seeks_keys: ClassVar[bool] = True
@@ -51,11 +52,11 @@ class CryptoManagerHostDisable(Command[Done], frozen=True, kw_only=True):
 
 
 class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
-    """Put keys into the cache (and the store when persistence is on: saved before the reply).
+    """Add keys to the cache, and to the store when persistence is on (saved before the reply).
 
-    ``keys`` and ``material`` correspond by position; as many as the answer has room for
-    (``RESULT_BYTES`` each beyond their ids), else ``ResponseTooLarge`` and no change.
-    ``kind`` is what all of them are for; a key that the host has already keeps its own.
+    ``keys`` and ``material`` correspond by position. They are limited by the room in the answer
+    (``RESULT_BYTES`` each beyond their ids), else ``ResponseTooLarge`` and no change. ``kind``
+    applies to all of them; a key that the host has already keeps its own.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -64,11 +65,12 @@ class AddKeys(Command["KeysAdded"], frozen=True, kw_only=True):
 
 
 RESULT_BYTES: Final = 128
-"""What one key weighs in an answer beyond its id: flags, a reason, a fault; or a sealed value."""
+"""The size of one key in an answer beyond its id: flags, a reason, a fault, or a sealed value."""
 
 
 class CryptoKeyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """vim25 CryptoKeyResult: ``fault`` is ``AlreadyExists`` for a key it had (no change)."""
+    """vim25 CryptoKeyResult: ``fault`` is ``AlreadyExists`` for a key that the host had (no
+    change)."""
 
     key: CryptoKeyId
     success: bool
@@ -83,13 +85,11 @@ class KeysAdded(Reply, frozen=True, kw_only=True):
 
 
 class RemoveKeys(Command["KeysRemoved"], frozen=True, kw_only=True):
-    """Drop keys from the cache and, by ``store_follows_cache``, from the store.
+    """Remove keys from the cache and, by ``store_follows_cache``, from the store.
 
-    ``withhold``: those that this host can derive count as missing until its next boot, or until it
-    has another KDK; else they are derived again when they are needed.
-
-    As many as the answer has room for (``RESULT_BYTES`` each beyond their ids), else
-    ``ResponseTooLarge`` and no change.
+    ``withhold``: keys that this host can derive count as missing until its next boot, or until it
+    gets another KDK; otherwise it derives them again at need. As many keys as the answer has room
+    for (``RESULT_BYTES`` each beyond their ids), else ``ResponseTooLarge`` and no change.
     """
 
     keys: tuple[CryptoKeyId, ...]
@@ -106,8 +106,8 @@ class KeysRemoved(Reply, frozen=True, kw_only=True):
 
 
 class EvictKeys(Command["KeysEvicted"], frozen=True, kw_only=True):
-    """Every key of a provider that was deleted leaves the cache and, by ``store_follows_cache``,
-    the store, used or not: the host key's entries too (DEL-02).
+    """Remove every key of a deleted provider from the cache and, by ``store_follows_cache``, from
+    the store, used or not, including the entries of the host key (DEL-02).
 
     The host key in memory stays until the next boot, and running VMs keep their DEKs.
     """
@@ -116,18 +116,19 @@ class EvictKeys(Command["KeysEvicted"], frozen=True, kw_only=True):
 
 
 class KeysEvicted(Reply, frozen=True, kw_only=True):
-    """How many keys left the cache, and how many entries the store; durably."""
+    """How many keys were removed from the cache and from the store; durably."""
 
     cached: int
     stored: int
 
 
 class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
-    """Whether keys are in key cache and store; all that are in either, by id, when none are named.
+    """Whether keys are in key cache and store; without ``keys``, all keys in either, by id.
 
-    ``after``: of all keys, those after this id. Named keys are as many as the answer has
-    room for (``STATUS_BYTES`` each beyond their ids, ``MANAGED_STATUS_BYTES`` with ``managed``),
-    else ``ResponseTooLarge``. ``managed``: say where they are managed and came from, too.
+    ``after``: of all keys, those after this id. Named keys are as many as the answer has room for
+    (``STATUS_BYTES`` each beyond their ids, ``MANAGED_STATUS_BYTES`` with ``managed``), else
+    ``ResponseTooLarge``. ``managed``: also report who manages them and whether they were loaded
+    from the store.
     """
 
     keys: tuple[CryptoKeyId, ...] = ()
@@ -136,15 +137,16 @@ class GetCryptoKeyStatus(Request["KeyStatusList"], frozen=True, kw_only=True):
 
 
 STATUS_BYTES: Final = 32
-"""What one key weighs in ``KeyStatusList`` beyond its id."""
+"""The size of one key in ``KeyStatusList`` beyond its id."""
 MANAGED_STATUS_BYTES: Final = 80
-"""The same where it says who manages it, and whence it came."""
+"""The same with ``managed``."""
 
 
 class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """vim25 KeyStatus; ``present`` means *in the host key cache*. ``management_type``: UNSET when
-    nobody asked, and of hosts before 8.0 U1 (HEM-08). ``loaded`` (the lab's addition): what is in
-    the cache came out of the store in this life of the host; UNSET when nobody asked."""
+    it was not asked for, and of hosts before 8.0 U1 (HEM-08). ``loaded`` (the lab's addition): the
+    cached key was loaded from the store in this life of the host; UNSET when it was not asked for.
+    """
 
     key: CryptoKeyId
     present: bool
@@ -154,18 +156,18 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyStatusList(Reply, frozen=True, kw_only=True):
-    """Named keys in the order asked; ``more`` of all keys are after the last one."""
+    """Named keys in the order of the request; ``more``: there are keys after the last one."""
 
     keys: tuple[KeyStatus, ...]
     more: bool = False
 
 
 class SetProviders(Command[Done], frozen=True, kw_only=True):
-    """The whole list of key providers of this host; saved before the reply.
+    """Replace the list of key providers of this host; saved before the reply.
 
-    ``kdks``: native providers of the list whose key derivation keys are in ``material``, by
-    position. The host keeps the KDK that it has of one that is not among them, if it is of the
-    same revision; what it has of a provider that is not in the list leaves it.
+    ``kdks``: the native providers of the list whose key derivation keys are in ``material``, by
+    position. For the other native providers the host keeps its KDK if it is of the same revision.
+    It drops the KDKs of providers that are not in the list.
     """
 
     providers: tuple[ProviderRef, ...]
@@ -174,7 +176,7 @@ class SetProviders(Command[Done], frozen=True, kw_only=True):
 
 
 class RemoveProvider(Command[Done], frozen=True, kw_only=True):
-    """A provider leaves this host's list, its KDK with it; vCenter brings it again (NKP-15).
+    """Remove a provider and its KDK from this host's list; vCenter brings it again (NKP-15).
 
     Keys that the host derived stay in its cache. Saved before the reply.
     """

@@ -1,4 +1,5 @@
-"""Core dumps of a host, written and read by who stands at it (DUMP-01 to DUMP-04)."""
+"""Core dumps of a host, written and read by an administrator at its console (DUMP-01 to
+DUMP-04)."""
 
 from __future__ import annotations
 
@@ -12,16 +13,15 @@ from protocol.terms import CryptoKeyId, VmName
 
 MARKER_LIMIT: Final = 4096  # bytes
 DUMPS_LIMIT: Final = 16
-"""Dumps that a host has room for."""
+"""Dumps that a host can keep."""
 
 
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
-    """A dump as it lies on the host's disk, by name.
+    """A dump on the host's disk, by name.
 
-    ``boot`` and ``at`` (Unix seconds of the host's clock) say which life of the host wrote it.
-    ``key`` is the key that it is under, the host's or a VM's; None: it is in clear.
-    ``readable``: that key is in the host's memory now. ``problem``: the file is damaged, and
-    nothing else is known of it.
+    ``boot`` and ``at`` (Unix seconds of the host's clock) identify the life that wrote it. ``key``
+    is the key that encrypts it, the host's or a VM's; None: it is in clear. ``readable``: that key
+    is in the host's memory now. ``problem``: the file is damaged, and the other fields are unknown.
     """
 
     dump: str
@@ -33,13 +33,13 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WriteDump(Request["DumpWritten"], frozen=True, kw_only=True):
-    """Dump the host's agent: a safe host encrypts it under a key of its own, and that under the
-    host key; durable on return. With ``vm`` the process of that running VM: under the VM's key, if
-    it is encrypted (DUMP-01).
+    """Dump the host's agent; durable on return. A safe host encrypts the dump under a key of its
+    own, which the host key wraps. With ``vm``: dump the process of that running VM, under the VM's
+    key if it is encrypted (DUMP-01).
 
-    ``marker`` (at most ``MARKER_LIMIT`` bytes) goes into it, so that who reads it can tell. A
-    repeat finds the dump of that name there, and changes nothing. ``ResourceInUse`` when there
-    are ``DUMPS_LIMIT`` dumps; ``EncryptionKeyRequired`` when the VM's key is not in the cache.
+    ``marker`` (at most ``MARKER_LIMIT`` bytes) goes into the dump, so that its reader can recognise
+    it. A repeat finds the dump of that name and changes nothing. ``ResourceInUse`` when there are
+    ``DUMPS_LIMIT`` dumps; ``EncryptionKeyRequired`` when the VM's key is not in the cache.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -59,7 +59,7 @@ class ListDumps(Request["DumpList"], frozen=True, kw_only=True):
 
 
 class DumpList(Reply, frozen=True, kw_only=True):
-    """By name."""
+    """Dumps by name."""
 
     dumps: tuple[Dump, ...]
 
@@ -75,7 +75,7 @@ class DecryptDump(Request["DumpDecrypted"], frozen=True, kw_only=True):
 
 
 class DumpDecrypted(Reply, frozen=True, kw_only=True):
-    """What was dumped: lines of text about the host, and the marker. Keys are left out."""
+    """The content of the dump: lines of text about the host, and the marker, without keys."""
 
     dump: Dump
     content: bytes

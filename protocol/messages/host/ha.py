@@ -1,7 +1,7 @@
-"""vSphere HA: what vCenter gives the agents on its hosts, and what these say to each other.
+"""vSphere HA: what vCenter gives to the agents on its hosts, and what the agents exchange.
 
-vCenter hands the list of protected hosts out (``SetHaConfiguration``); from then on the agents need
-it for nothing. Between two hosts there are votes, heartbeats, and the restart of a VM.
+vCenter distributes the list of protected hosts (``SetHaConfiguration``); after that the agents work
+without it. Hosts exchange votes, heartbeats, and restarts of VMs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from protocol.terms import ClusterName, NodeName, VmName
 class HaConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent knows of its cluster: the hosts that protect each other, by name.
 
-    ``epoch`` is another one each time that HA is turned on: what was written under another one is
-    of another time, and counts no more.
+    ``epoch`` changes each time that HA is turned on; records of another epoch are out of date.
     """
 
     cluster: ClusterName
@@ -28,13 +27,13 @@ class HaConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetHaConfiguration(Command[Done], frozen=True, kw_only=True):
-    """The configuration of the agent from now on, saved before the reply; None: it stops."""
+    """Set the configuration of the agent, saved before the reply; None: it stops."""
 
     configuration: HaConfiguration | None = None
 
 
 class HaElect(Request["HaVote"], frozen=True, kw_only=True):
-    """Who is primary, for all that this host knows? Asked by one that hears none."""
+    """Which host is primary, as this host knows it? Sent by a host that hears no primary."""
 
     epoch: str
 
@@ -42,7 +41,7 @@ class HaElect(Request["HaVote"], frozen=True, kw_only=True):
 class HaVote(Reply, frozen=True, kw_only=True):
     """``datastore``: the host reaches the cluster's datastore, which ranks before its name.
 
-    ``primary``: whom it follows, itself when it is it; None when it hears none.
+    ``primary``: the host that it follows, possibly itself; None when it hears none.
     """
 
     datastore: bool
@@ -50,16 +49,17 @@ class HaVote(Reply, frozen=True, kw_only=True):
 
 
 class HaHeartbeat(Request["HaState"], frozen=True, kw_only=True):
-    """The primary's heartbeat: whoever answers is alive, and follows it."""
+    """The primary's heartbeat: a host that answers is alive, and follows it."""
 
     epoch: str
     datastore: bool
 
 
 class HaState(Reply, frozen=True, kw_only=True):
-    """A host's heartbeat. ``takes_vms``: it is not in maintenance mode; ``vms`` run there.
+    """A host's answer to a heartbeat. ``takes_vms``: it is not in maintenance mode; ``vms`` run
+    there.
 
-    ``primary``: whom it follows; another one than who asked when that one ranks lower.
+    ``primary``: the host that it follows; not the sender if that ranks lower.
     """
 
     primary: NodeName
@@ -68,10 +68,10 @@ class HaState(Reply, frozen=True, kw_only=True):
 
 
 class HaRestartVm(Request["HaRestarted"], frozen=True, kw_only=True):
-    """Register and start a VM that was on the host ``of``, which has failed (HA-01).
+    """Register and start a VM of the host ``of``, which has failed (HA-01).
 
     ``InvalidState`` when the VM is not that host's any more, or is not to run; ``DatastoreFault``
-    while any host holds its lock; else what a power-on answers.
+    while any host holds its lock; otherwise as a power-on.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -81,4 +81,4 @@ class HaRestartVm(Request["HaRestarted"], frozen=True, kw_only=True):
 
 
 class HaRestarted(Reply, frozen=True, kw_only=True):
-    """The VM runs on the host that answers, and is its VM from now on."""
+    """The VM runs on the answering host, and is registered there."""

@@ -1,7 +1,7 @@
-"""VMs that a host lists to vCenter though it does not have them, as an intruder would.
+"""VMs that a compromised host lists to vCenter without having them.
 
-Only the host's own console takes these messages. The product has none like them: the laboratory
-plays a lying host with them (fault ``host.hostile``).
+Only the host's own console takes these messages. The product has none like them: the lab plays a
+compromised host with them (fault ``host.hostile``).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from protocol.terms import CryptoKeyId, VmName
 
 
 class ClaimedVm(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM that is off, and the keys that it is said to need."""
+    """A VM that is off, and the keys that it claims to need."""
 
     vm: VmName
     keys: tuple[CryptoKeyId, ...]
 
 
 class HostClaim(Request["HostClaims"], frozen=True, kw_only=True):
-    """List these VMs to vCenter beside the registered ones, or instead of those with their names.
+    """List these VMs to vCenter beside the registered ones, replacing those of the same names.
 
-    They replace earlier claims; without ``vms`` the host lists its own VMs only. Claims are in
+    They replace earlier claims; without ``vms`` the host lists only its own VMs. Claims are in
     memory: a boot ends them. ``again``: no change on a host that claims nothing now.
     """
 
@@ -34,12 +34,12 @@ class HostClaim(Request["HostClaims"], frozen=True, kw_only=True):
 
 
 class QueryHostClaims(Request["HostClaims"], frozen=True, kw_only=True):
-    """What the host claims now."""
+    """The VMs that the host claims now."""
 
     repeat: ClassVar[Repeat] = Repeat.READ
 
 
 class HostClaims(Reply, frozen=True, kw_only=True):
-    """What the host claims."""
+    """The VMs that the host claims."""
 
     vms: tuple[ClaimedVm, ...]

@@ -1,7 +1,7 @@
-"""vMotion: what vCenter tells both hosts, and what these say to each other (MOB-01, MOB-03).
+"""vMotion: what vCenter sends to both hosts, and what the hosts exchange (MOB-01, MOB-03).
 
-vCenter has the target prepare, then the source migrate, and asks the target at the end how it went.
-The source alone speaks to the target: the guest's memory in parts, then the switch-over.
+vCenter has the target prepare, then has the source migrate, and finally asks the target for the
+result. Only the source sends to the target: the guest's memory in parts, then the switch-over.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from protocol.terms import CryptoKeyId, NodeName, VmName
 
 
 class StreamKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a stream's key is no secret: the 64 bits with which its nonces begin."""
+    """The public part of a stream's key: the 64 bits with which its nonces begin."""
 
     nonce_base: bytes
 
 
 class HostPrepareMigration(Command["MigrationPrepared"], frozen=True, kw_only=True):
-    """To the target: the VM will come from ``source``. It finds the VM's keys, registers the VM,
-    saved before the reply, and waits for its memory.
+    """To the target: prepare for the VM to come from ``source``. The target finds the VM's keys,
+    registers the VM (saved before the reply), and waits for its memory.
 
-    ``material``: the key of the stream; None, as is ``stream``: it comes in clear (MOB-02).
-    ``EncryptionKeyRequired`` when the host has not a key of the VM; ``InvalidState`` when it is not
-    safe, is in maintenance mode, or the VM runs there.
+    ``material``: the key of the stream. None, as is ``stream``: memory comes in clear (MOB-02).
+    ``EncryptionKeyRequired`` when the host does not have a key of the VM; ``InvalidState`` when it
+    is not safe, is in maintenance mode, or the VM runs there.
     """
 
     seeks_keys: ClassVar[bool] = True
@@ -45,9 +45,10 @@ class MigrationPrepared(Reply, frozen=True, kw_only=True):
 
 
 class HostMigrateVm(Command["VmMigrated"], frozen=True, kw_only=True):
-    """To the source: send the VM's memory to ``target``, stop here, and have it go on there.
+    """To the source: send the VM's memory to ``target``, stop the VM here, and have it continue
+    there.
 
-    A migration is done once: a repeat is told what came of it. Refused, the VM runs on here.
+    A migration runs once: a repeat returns its result. After a refusal the VM continues here.
     """
 
     vm: VmName
@@ -68,7 +69,7 @@ class VmMigrated(Reply, frozen=True, kw_only=True):
 
 
 class HostEndMigration(Command["MigrationEnded"], frozen=True, kw_only=True):
-    """To the target: is it running here? If not, it shall not come any more."""
+    """To the target: does the VM run here? If not, the migration is cancelled."""
 
     vm: VmName
     migration: str
@@ -81,9 +82,9 @@ class MigrationEnded(Reply, frozen=True, kw_only=True):
 
 
 class SendMemory(Request["MemoryTaken"], frozen=True, kw_only=True):
-    """From the source to the target: part ``number`` of the stream, from 0 on.
+    """From the source to the target: part ``number`` of the stream, from 0.
 
-    ``last``: with it the memory is whole. The same part again is no change.
+    ``last``: the last part. Sending the same part again changes nothing.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -95,14 +96,14 @@ class SendMemory(Request["MemoryTaken"], frozen=True, kw_only=True):
 
 
 class MemoryTaken(Reply, frozen=True, kw_only=True):
-    """The part was opened; after the last one, the memory was understood."""
+    """The part was decrypted; after the last part, the memory was complete and valid."""
 
 
 class SwitchOver(Request["SwitchedOver"], frozen=True, kw_only=True):
-    """From the source, which has given the VM's lock up: go on with it.
+    """From the source, which has released the VM's lock: run the VM.
 
-    Any error means that it does not run here, unless the answer was lost; who takes the lock next
-    sees in the VM's configuration which of the two it was.
+    After an error the VM does not run here, unless only the answer was lost; the next holder of the
+    lock sees in the VM's configuration which host has it.
     """
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
@@ -111,17 +112,17 @@ class SwitchOver(Request["SwitchedOver"], frozen=True, kw_only=True):
 
 
 class SwitchedOver(Reply, frozen=True, kw_only=True):
-    """The guest goes on here."""
+    """The guest continues here."""
 
 
 class CheckRelocate(Request["RelocateChecked"], frozen=True, kw_only=True):
-    """CheckRelocate_Task (VirtualMachineProvisioningChecker): could this host have the VM, whose
-    files lie on ``datastore``? Nothing is registered by it.
+    """CheckRelocate_Task (VirtualMachineProvisioningChecker): could this host run the VM, whose
+    files are on ``datastore``? It registers nothing.
 
-    Keys are looked for by every means that this host has by itself, and must open the VM.
-    ``InvalidArgument``: this host has another datastore; ``NotFound``: no files;
-    ``EncryptionKeyRequired``: keys are missing, or do not open the VM; ``InvalidState``: they are
-    other keys than ``keys``, or this host takes no VMs. An empty ``datastore`` asks for its name.
+    The host looks for keys by every means of its own, and they must open the VM.
+    ``InvalidArgument``: this host has another datastore. ``NotFound``: no files.
+    ``EncryptionKeyRequired``: keys are missing, or do not open the VM. ``InvalidState``: they are
+    not ``keys``, or this host takes no VMs. An empty ``datastore`` asks for its name.
     """
 
     repeat: ClassVar[Repeat] = Repeat.READ
@@ -131,6 +132,6 @@ class CheckRelocate(Request["RelocateChecked"], frozen=True, kw_only=True):
 
 
 class RelocateChecked(Reply, frozen=True, kw_only=True):
-    """The datastore of this host, by name; the VM, if it was named, can be had."""
+    """The name of this host's datastore; if a VM was named, this host can run it."""
 
     datastore: str

@@ -1,4 +1,4 @@
-"""Commands in a session of vCenter, and the view of itself that a host answers with."""
+"""Commands in a session of vCenter, and the host's view of itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ R = TypeVar("R", covariant=True)
 
 
 class Command(Request[R], Generic[R], frozen=True, kw_only=True):
-    """A numbered command of a session; ``session`` empty and 0 from the local administrator.
+    """A numbered command of a session; ``session`` is empty and the number 0 from the local
+    administrator.
 
     ``seeks_keys``: a trusted host may have to attest, and have keys made or unwrapped, before it
     answers (KPS-06).
@@ -39,11 +40,11 @@ class Command(Request[R], Generic[R], frozen=True, kw_only=True):
 
 
 class ProviderRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a host knows of a key provider: its name and who manages it.
+    """What a host knows of a key provider: its name and its management type.
 
-    Of a native one also ``key_id``, which names its key derivation key; ``revision``, another one
-    each time that vCenter is given a KDK for it; and ``tpm_required``: hosts without a TPM take no
-    part in it (NKP-12).
+    For a native provider also ``key_id``, which names its key derivation key; ``revision``, which
+    changes each time that vCenter gets a KDK for it; and ``tpm_required``: hosts without a TPM take
+    no part in it (NKP-12).
     """
 
     provider_id: ProviderId
@@ -54,8 +55,8 @@ class ProviderRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TrustView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A trusted host in its own view: which configuration is applied (``revision``, and ``digest``
-    of it, SHA-256 in hex), and what Attestation Services made of this boot (ATT-05)."""
+    """A trusted host in its own view: the applied configuration (``revision``, and its ``digest``,
+    SHA-256 in hex), and the results of Attestation Services for this boot (ATT-05)."""
 
     revision: str
     digest: str
@@ -63,8 +64,8 @@ class TrustView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
-    """ "Hard disk ``disk``" of a VM: its size in blocks of 4,096 bytes, and the key that it is
-    encrypted under, None in clear."""
+    """ "Hard disk ``disk``" of a VM: its size in blocks of 4,096 bytes, and the key that encrypts
+    it; None: in clear."""
 
     disk: int
     blocks: int
@@ -72,11 +73,11 @@ class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered VM as its host sees it. ``missing`` keys are why it is locked.
+    """A registered VM as its host sees it. ``missing``: the keys for want of which it is locked.
 
-    ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: told when
-    it has several. ``vtpm``: True of a VM with a virtual TPM. ``snapshots``: their names, oldest
-    first; ``with_memory``: of those that have the guest's memory. ``template``: True of a template.
+    ``locked_by``: another host, which holds the VM's lock on the datastore. ``disks``: set when it
+    has several. ``vtpm``: True for a VM with a virtual TPM. ``snapshots``: their names, oldest
+    first; ``with_memory``: those with the guest's memory. ``template``: True for a template.
     """
 
     vm: VmName
@@ -95,9 +96,10 @@ class VmSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostProblem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event that a host tells of itself (``esx.problem.*``), the ``number``-th of its boot.
+    """An event that a host reports of itself (``esx.problem.*``); ``number`` counts those of its
+    boot.
 
-    ``text`` is what vCenter's event says; ``vm`` and ``key``: what it is about, if anything.
+    ``text`` is the text of vCenter's event; ``vm`` and ``key``: what it concerns, if anything.
     """
 
     number: int
@@ -110,8 +112,8 @@ class HostProblem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A host's own view of itself.
 
-    ``vms`` are by name; ``more_vms``: those after the last one did not fit into the message, and
-    ``QueryHost(after=...)`` has them. ``problems``: the latest of this boot, in order.
+    ``vms`` are by name; ``more_vms``: there are VMs after the last one, which
+    ``QueryHost(after=...)`` returns. ``problems``: the latest of this boot, in order.
     """
 
     host: NodeName
@@ -137,7 +139,7 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):
-    """vCenter takes command: every earlier session of this host is over when it is answered."""
+    """vCenter takes command: every earlier session of this host has ended when the host answers."""
 
     repeat: ClassVar[Repeat] = Repeat.CONVERGE
     session: str
@@ -145,15 +147,15 @@ class OpenSession(Request["SessionOpened"], frozen=True, kw_only=True):
 
 
 class SessionOpened(Reply, frozen=True, kw_only=True):
-    """The session is in force; with the host's view, or the first page of it."""
+    """The session is in force; with the host's view, or its first page."""
 
     summary: HostSummary
 
 
 class CheckForUpdates(Request["UpdateSet"], frozen=True, kw_only=True):
-    """The host's view of itself, if it is not that of ``version`` any more; vCenter's heartbeat.
+    """vCenter's heartbeat: the host's view of itself, unless it is still that of ``version``.
 
-    ``version``: of the view that is known, as an ``UpdateSet`` said it; empty when none is. (vim25
+    ``version``: of the view that vCenter has, from an ``UpdateSet``; empty when it has none. (vim25
     PropertyCollector.CheckForUpdates)
     """
 
@@ -161,9 +163,9 @@ class CheckForUpdates(Request["UpdateSet"], frozen=True, kw_only=True):
 
 
 class UpdateSet(Reply, frozen=True, kw_only=True):
-    """The version of the host's view as it is now: no other view of any life of the host has it.
+    """The version of the host's present view; it is unique over all lives of the host.
 
-    ``summary``: the view, or the first page of it; None when it is that of the version asked with.
+    ``summary``: the view, or its first page; None when it has not changed since ``version``.
     """
 
     version: str
@@ -173,7 +175,7 @@ class UpdateSet(Reply, frozen=True, kw_only=True):
 class QueryHost(Request["HostState"], frozen=True, kw_only=True):
     """The host's view of itself, with its VMs after ``after``.
 
-    ``vms`` False: the view is asked for without them.
+    ``vms`` False: without VMs.
     """
 
     after: VmName = VmName("")
@@ -181,10 +183,10 @@ class QueryHost(Request["HostState"], frozen=True, kw_only=True):
 
 
 class HostState(Reply, frozen=True, kw_only=True):
-    """The host's view as it is now, with as many VMs as fit into the answer."""
+    """The host's present view, with as many VMs as fit the answer."""
 
     summary: HostSummary
 
 
 class Done(Reply, frozen=True, kw_only=True):
-    """It is so, durably where the message says so."""
+    """The change is made, durably where the message says so."""

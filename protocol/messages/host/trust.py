@@ -1,4 +1,4 @@
-"""A trusted host: its applied configuration, what it tells of its attestation, and its exports."""
+"""A trusted host: its applied configuration, its attestation, and its exports."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from protocol.trust import BaseImage, HostTrustReport, TrustedConfiguration
 
 
 class SetTrustedConfiguration(Command[Done], frozen=True, kw_only=True):
-    """The whole applied configuration, in the place of the one before (KPS-00).
+    """Replace the applied configuration (KPS-00).
 
-    Saved in the encrypted configuration before it is answered, so that it outlives every boot
-    while vCenter is down. Tokens of services that are not in it are forgotten. ``NotAvailable`` on
-    a host without a TPM (TA-03), ``InvalidArgument`` for a configuration that is none.
+    Saved in the encrypted configuration before the answer, so that it outlives reboots while
+    vCenter is down. Tokens of services that are not in it are dropped. ``NotAvailable`` on a host
+    without a TPM (TA-03), ``InvalidArgument`` for an invalid configuration.
     """
 
     configuration: TrustedConfiguration
 
 
 class DeleteTrustedConfiguration(Command[Done], frozen=True, kw_only=True):
-    """The host is no trusted host any more; saved before it is answered. No change when it is none.
+    """The host is no longer a trusted host; saved before the answer. No change when it is none.
 
-    Keys in cache and store stay; they leave by ``EvictKeys`` and ``RemoveKeys``.
+    Keys in cache and store stay; ``EvictKeys`` and ``RemoveKeys`` remove them.
     """
 
 
 class QueryTrustedConfiguration(Request["TrustedConfigurationState"], frozen=True, kw_only=True):
-    """What is applied on the host, whole, and what services made of it in this boot."""
+    """The configuration applied on the host, and the results of services in this boot."""
 
 
 class TrustedConfigurationState(Reply, frozen=True, kw_only=True):
-    """``configuration`` None: it is no trusted host. ``reports``: one for each service of it."""
+    """``configuration`` None: not a trusted host. ``reports``: one for each of its services."""
 
     configuration: TrustedConfiguration | None
     reports: tuple[HostTrustReport, ...] = ()
@@ -43,13 +43,13 @@ class TrustedConfigurationState(Reply, frozen=True, kw_only=True):
 class QueryTrustedServices(Request["TrustedServices"], frozen=True, kw_only=True):
     """Whether the Key Provider Services of the applied configuration serve this host now (HLT-06).
 
-    Each is asked about each provider, with the token that is at hand: nobody attests for it.
+    Each is asked about each provider with the token at hand; the host does not attest for it.
     """
 
 
 class TrustedServiceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a service said of a provider: ``answers`` whether it serves it, ``health`` what it said
-    of its key servers (NONE: it did not say, for want of a token), ``reason`` what is wrong."""
+    """A service's answer about a provider. ``answers``: whether the service serves it. ``health``:
+    that of its key servers (NONE: unknown without a token). ``reason``: what is wrong."""
 
     service: NodeName
     provider: ProviderId
@@ -59,21 +59,21 @@ class TrustedServiceState(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class TrustedServices(Reply, frozen=True, kw_only=True):
-    """One for each service and provider; none on a host that is no trusted host."""
+    """One per service and provider; none on a host that is not a trusted host."""
 
     services: tuple[TrustedServiceState, ...]
 
 
 class AttestHost(Command["HostAttested"], frozen=True, kw_only=True):
-    """Attest now with a service of the applied configuration, token or none.
+    """Attest now with a service of the applied configuration, whether there is a token or not.
 
     For the administrator and vCenter; hosts attest by themselves at the first need (B7).
-    ``InvalidState`` on a host that is no trusted host.
+    ``InvalidState`` on a host that is not a trusted host.
     """
 
 
 class HostAttested(Reply, frozen=True, kw_only=True):
-    """What each service made of it; those that were not asked are ``unknown``."""
+    """The result of each service; ``unknown`` for those that were not asked."""
 
     reports: tuple[HostTrustReport, ...]
 
@@ -86,8 +86,8 @@ class ExportTpmEndorsement(Request["TpmEndorsement"], frozen=True, kw_only=True)
 
 
 class TpmEndorsement(Reply, frozen=True, kw_only=True):
-    """``certificate``: DER, empty when the key is bare. ``ca_chain``: of its maker, root to leaf,
-    empty when the TPM carries none."""
+    """``certificate``: DER, empty when the key has none. ``ca_chain``: of its manufacturer, root to
+    leaf, empty when the TPM has none."""
 
     public_area: PublicArea
     certificate: bytes = b""
@@ -95,7 +95,7 @@ class TpmEndorsement(Reply, frozen=True, kw_only=True):
 
 
 class ExportBaseImage(Request["BaseImageExported"], frozen=True, kw_only=True):
-    """Export-VMHostImageDb: what a boot of this host's build measures of its signed image."""
+    """Export-VMHostImageDb: the measurements of this host's signed image at boot."""
 
 
 class BaseImageExported(Reply, frozen=True, kw_only=True):

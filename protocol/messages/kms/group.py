@@ -34,7 +34,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     ``everything``: it has lost something, and wants to be told of all keys. ``active``: in mode
     ``forward`` the server that takes changes, by the ``term``-th appointment that is known;
     ``appointed_at``: the stamp of that, in Unix seconds; unset when no operator has appointed any.
-    ``total``: what all its keys come to (``services.kms.contents``); empty: it does not say.
+    ``total``: the checksum of all its keys (``services.kms.replication.checksums``); empty when the
+    server does not send it.
     """
 
     marks: tuple[Mark, ...]

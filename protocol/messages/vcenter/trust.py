@@ -1,8 +1,7 @@
 """Trust Authority, as administrators of both vCenters configure it (the steps of TA-01 to TA-08).
 
-Whoever gives one of these tasks is a member of TrustedAdmins there, else it is ``NoPermission``
-(TA-04). While a change of a Trust Authority is under way a second one is
-``ResourceInUse`` (HLT-04).
+Every one of these tasks requires a member of TrustedAdmins, else it is ``NoPermission`` (TA-04).
+While a change of a Trust Authority is in progress, a second one is ``ResourceInUse`` (HLT-04).
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ async def drop_lost(host: Host) -> None:
     """After a boot, before anything is started: registrations of VMs that are others' go."""
     for vm in list(host.vms.values()) if host.ha is not None else ():
         async with host.node.turn(queue_of(vm.name)):
-            if vm.guest is None and not await _known_to_stay(host, vm):
+            known = host.vms.get(vm.name) is vm
+            if known and vm.guest is None and not await _known_to_stay(host, vm):
                 await _drop(host, vm)
 
 
@@ -95,8 +96,8 @@ async def drop_taken(host: Host) -> None:
         if holder is None:
             continue
         async with host.node.turn(queue_of(vm.name)):
-            if vm.guest is not None:
-                continue
+            if host.vms.get(vm.name) is not vm or vm.guest is not None:
+                continue  # it was registered anew, or started, meanwhile
             if holder == host.node.name:
                 await give_lock_back(host.datastore, vm.name)
             elif await owner_of(host, vm.name) == holder:

@@ -194,15 +194,24 @@ class Primary:
             there = {name: load for name, load in loads.items() if self._takes_vms(name)}
             host = restarts.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
-                if await self._holder(waiting.vm) == waiting.of:  # it is back, and has started it
-                    self._remove_waiting(waiting)
-                    self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
+                if await self._holder(waiting.vm) == waiting.of:
+                    self._leave_to_its_host(waiting)
                 else:
                     loads[host] += 1
                     await self._try(waiting, host)
             self._trying.discard(waiting)
 
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
+
+    def _leave_to_its_host(self, waiting: WaitingVm) -> None:
+        """The VM's own host holds its lock. A host that answers again has started it. Of one that
+        does not, the lock may fall later than the heartbeat: the VM is looked at again soon."""
+        if self._conditions.get(waiting.of) is HostCondition.LIVE:
+            self._remove_waiting(waiting)
+            self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
+        elif self._waiting.get(waiting.vm) is waiting:
+            soon = self._clock.monotonic() + self._node.knobs.fdm_period_s
+            self._waiting[waiting.vm] = msgspec.structs.replace(waiting, due=soon)
 
     def _takes_vms(self, name: NodeName) -> bool:
         if name == self._node.name:
@@ -292,9 +301,10 @@ class Primary:
 
     async def _has_it(self, holder: NodeName, waiting: WaitingVm) -> bool:
         """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
-        its keys, has the lock too, but the VM is its own no sooner than it runs."""
+        its keys, has the lock too, but the VM is its own no sooner than it runs. Nor is the lock of
+        its own host enough, as long as that one does not answer: it may be about to fall."""
         if holder == waiting.of:
-            return True
+            return self._conditions.get(holder) is HostCondition.LIVE
         try:
             return await owner_of(self._host, waiting.vm) == holder
         except ProductError:

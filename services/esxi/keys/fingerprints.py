@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final
 
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
-from protocol.messages.pages import first_page
+from protocol.pages import first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.esxi.host import Host

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.host import MANAGED_STATUS_BYTES, STATUS_BYTES, KeyStatus, KeyStatusList
-from protocol.messages.pages import first_page
+from protocol.pages import first_page
 from protocol.releases import Feature
-from protocol.terms import CryptoKeyId, KeyManagement, ManagementType
+from protocol.terms import CryptoKeyId
 from services.esxi.host import Host
-from services.esxi.providers.capabilities import KeySource, capability
+from services.esxi.providers.capabilities import capability
 
 
 def room(*, managed: bool) -> int:
@@ -31,7 +31,9 @@ def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> K
                 present=key in host.keys,
                 stored=key in stored,
                 loaded=host.keys.was_loaded(key) if managed else msgspec.UNSET,
-                management_type=_management(host, key) if says else msgspec.UNSET,
+                management_type=capability(host.management_type(key)).management
+                if says
+                else msgspec.UNSET,
             )
             for key in keys
         )
@@ -48,12 +50,3 @@ def of_all(
     page = first_page(left, extra=room(managed=managed)) if in_pages else tuple(left)
     found = of(host, page, managed=managed)
     return msgspec.structs.replace(found, more=len(page) < len(left))
-
-
-def _management(host: Host, key: CryptoKeyId) -> KeyManagement:
-    """``unknown`` of a provider that this host was not told of."""
-    kind = host.management_type(key)
-    if kind is ManagementType.UNKNOWN:
-        return KeyManagement.UNKNOWN
-    derived = capability(kind).source is KeySource.DERIVATION
-    return KeyManagement.INTERNAL if derived else KeyManagement.EXTERNAL

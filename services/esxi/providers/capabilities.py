@@ -7,6 +7,7 @@
 | vCenter is asked for a missing key | yes | no: it has none (TA-06) | yes: for the KDK (NKP-15) |
 | persistence without a TPM (KP-01, KP-06) | no | no | by knob |
 | why a key is not there (STD-20) | MissingInCache | ManagedByTrustAuthority | ManagedByNKP |
+| who manages its keys (HEM-08) | external; unknown | external | internal |
 
 ``unknown`` is also what a host assumes of a provider that its list does not name: a standard
 provider needs no presence on hosts (NKP-09).
@@ -14,11 +15,11 @@ provider needs no presence on hosts (NKP-09).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
-from protocol.terms import KeyUnavailableReason, ManagementType
+from protocol.terms import KeyManagement, KeyUnavailableReason, ManagementType
 
 
 class KeySource(StrEnum):
@@ -34,8 +35,9 @@ class HostCapability:
     """One column of the table above.
 
     ``makes_keys``: the host makes the key when ``ReconfigureVm`` names none. ``asks_vcenter``:
-    a missing key is a reason to ring at vCenter. ``unavailable``: what to say of a key of such a
-    provider that this host does not get.
+    a missing key is a reason to ring at vCenter. ``unavailable``: the reason that the host reports
+    for a key of such a provider that it does not get. ``management``: who manages its keys, in a
+    key's status (HEM-08).
     """
 
     source: KeySource
@@ -43,6 +45,7 @@ class HostCapability:
     asks_vcenter: bool
     persists_without_tpm: bool
     unavailable: KeyUnavailableReason
+    management: KeyManagement
 
 
 _STANDARD: Final = HostCapability(
@@ -51,13 +54,16 @@ _STANDARD: Final = HostCapability(
     asks_vcenter=True,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MISSING_IN_CACHE,
+    management=KeyManagement.EXTERNAL,
 )
+_UNLISTED: Final = replace(_STANDARD, management=KeyManagement.UNKNOWN)
 _TRUSTED: Final = HostCapability(
     source=KeySource.KEY_PROVIDER_SERVICE,
     makes_keys=True,
     asks_vcenter=False,
     persists_without_tpm=False,
     unavailable=KeyUnavailableReason.MANAGED_BY_TRUST_AUTHORITY,
+    management=KeyManagement.EXTERNAL,
 )
 _NATIVE: Final = HostCapability(
     source=KeySource.DERIVATION,
@@ -65,14 +71,17 @@ _NATIVE: Final = HostCapability(
     asks_vcenter=True,
     persists_without_tpm=True,
     unavailable=KeyUnavailableReason.MANAGED_BY_NKP,
+    management=KeyManagement.INTERNAL,
 )
 
 
 def capability(management_type: ManagementType) -> HostCapability:
     """What a host does for a provider of this management type."""
     match management_type:
-        case ManagementType.VCENTER | ManagementType.UNKNOWN:
+        case ManagementType.VCENTER:
             return _STANDARD
+        case ManagementType.UNKNOWN:
+            return _UNLISTED
         case ManagementType.TRUST_AUTHORITY:
             return _TRUSTED
         case ManagementType.NATIVE_PROVIDER:

@@ -198,16 +198,20 @@ async def destroy(host: Host, name: VmName) -> None:
 
 
 async def tidy_all(host: Host) -> None:
-    """After boot: empty disk files that a crash left behind in an encryption."""
-    for vm in list(host.vms.values()):
-        async with host.node.turn(queue_of(vm.name)):
-            if vm.config is None or vm.guest is not None:
+    """After boot: empty disk files that a crash left behind in an encryption.
+
+    By the configuration as it is now: another host may have rewritten the disks since the boot.
+    """
+    for name in list(host.vms):
+        async with host.node.turn(queue_of(name)):
+            vm = host.vms.get(name)
+            if vm is None or vm.config is None or vm.guest is not None:
                 continue
             try:
-                async with hold_lock(host.datastore, vm.name):
-                    await tidy(host.datastore, vm.config)
+                async with hold_lock(host.datastore, name):
+                    await tidy(host.datastore, await read_config(host.datastore, name))
             except ProductError as error:
-                host.node.record("vm.untidy", level="warning", vm=vm.name, reason=str(error))
+                host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
 async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:

@@ -108,14 +108,17 @@ async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
     for disk, name in held:
         if others:
             async with host.vsan.changing:
-                await _move(host, group, disk, _current_component(group, disk, name))
+                placed = _current_component(group, disk, name)
+                if placed is not None:
+                    await _move(host, group, disk, placed)
         else:
             await _give_blocks_up(host, group, disk, name)
 
 
-def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponent:
-    """The component as its label has it now."""
-    return next(c for where, c in group.components() if (where, c.object) == (disk, name))
+def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponent | None:
+    """The component as its label has it now; None when it was given up, as one of two places."""
+    there = (c for where, c in group.components() if (where, c.object) == (disk, name))
+    return next(there, None)
 
 
 async def _move(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
@@ -170,7 +173,7 @@ async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) ->
     block; ``InvalidState`` when none does, or this one is written again and again."""
     for _ in range(_TRIES):
         seen = _current_component(group, disk, name)
-        if seen.stale:
+        if seen is None or seen.stale:
             return
         await _check_other(host, seen)
         async with host.vsan.changing:

@@ -16,7 +16,7 @@ from protocol.errors import ProductError
 from protocol.messages.base import Sealed
 from protocol.messages.kms import KeyValues
 from protocol.secret import KeyMaterial
-from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState, ManagementType
+from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi import crypto_manager
 from services.esxi.configuration.stored_keys import StoredKey
@@ -24,6 +24,7 @@ from services.esxi.host import Host
 from services.esxi.keys import persistence
 from services.esxi.keys.resolve import KeyMeans, next_means
 from services.esxi.providers import native
+from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.vsan import key_servers
 
 
@@ -110,7 +111,7 @@ def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
             profile
             for profile in reversed(profiles(host))
             if profile.kms_provider_id == key.provider_id
-            and profile.management_type is ManagementType.VCENTER
+            and capability(profile.management_type).source is KeySource.VCENTER
             and profile.servers
         ),
         None,

@@ -1,7 +1,7 @@
-"""Forks of the process that asks, for one that has a single thread and ends soon: no server.
+"""Forks of the calling process, if it has a single thread and ends soon: no server.
 
-A server costs its owner the start of another Python and the import of everything once more. Who
-runs one command line, and has no threads that a fork would tear, forks itself.
+A server costs the start of another Python and all imports once more. A command line without threads
+forks itself instead.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _LOOK_EVERY_S: Final = 0.005
 
 
 class Forks(Protocol):
-    """Where workers come from: a fork server's owner, or ``OwnForks``."""
+    """A source of workers: the owner of a fork server, or ``OwnForks``."""
 
     def fork(self, name: str, target: str, argument: bytes = b"") -> tuple[socket.socket, int]:
         """A new child that runs ``target`` (see ``packets.Fork``): the socket to it, its pid."""
         ...
 
     def code_of(self, pid: int, limit_s: float = 1.0) -> int | None:
-        """The exit code of a child that has ended or is about to, negative for a signal; None
-        when it has not within ``limit_s`` seconds."""
+        """The exit code of a child that has ended or is about to, negative for a signal; None when
+        it has not ended within ``limit_s`` seconds."""
         ...
 
     def kill(self, pid: int) -> None:
-        """End a child now, whatever it does; nothing when it has ended."""
+        """End a child now; no change when it has ended."""
         ...
 
 
 class OwnForks:
-    """Children of this very process; they end with it, and ``close`` ends them before."""
+    """Children of this process. They end with it; ``close`` ends them earlier."""
 
     def __init__(self) -> None:
         self._children: list[int] = []  # not waited for yet, so the numbers are still their own
@@ -57,7 +57,7 @@ class OwnForks:
     ) -> tuple[socket.socket, int]:
         """As ``Forks``. ``ForkFailed`` when there is a second thread, or the system refuses.
 
-        ``not_ours``: descriptors of this process that the child shall not hold.
+        ``not_ours``: descriptors of this process that the child must not hold.
         """
         if threads() > 1:
             raise ForkFailed(f"{name} was not forked: {threads()} threads run here")
@@ -100,7 +100,7 @@ class OwnForks:
             self._reap(pid, 0)
 
     def _reap(self, pid: int, options: int) -> bool:
-        """Take note of a child's end; whether there is nothing to wait for any more."""
+        """Record a child's end; whether there is nothing to wait for any more."""
         if pid not in self._children:
             return True
         ended, status = os.waitpid(pid, options)

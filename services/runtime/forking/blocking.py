@@ -20,15 +20,15 @@ from services.runtime.forking.connection import (
 from services.runtime.forking.packets import Ended, Fork, Forked, NotForked, Ready, Word, parcel
 
 _NEST: Final = "services.runtime.forking.server:nest"
-_ENDS_KEPT: Final = 1024  # of children that ended, for those who ask how
+_ENDS_KEPT: Final = 1024  # exit codes of ended children, for ``code_of``
 _END_LIMIT_S: Final = 5.0  # for a process whose socket is closed to be gone
 
 
 class ForkServer:
-    """A process with ``preload`` loaded, that forks workers. Starts at the first use, and again
-    after it was killed, and in a copy that ``os.fork`` makes of its owner.
+    """A process with ``preload`` loaded that forks workers. It starts at the first use, and again
+    after it was killed, and in a copy of its owner made by ``os.fork``.
 
-    ``preload`` and ``env`` are those of ``Connection``. Safe to use from threads.
+    ``preload`` and ``env`` are those of ``ForkServerConnection``. Thread-safe.
     """
 
     start_limit_s = START_LIMIT_S
@@ -42,17 +42,17 @@ class ForkServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's; None before it was started, and after it has ended."""
+        """The server's pid; None before its start and after its end."""
         line = self._connection
         return None if line is None or line.ended else line.pid
 
     def start(self) -> None:
-        """Start it and wait until it can fork. ``ForkFailed`` says why it cannot."""
+        """Start it and wait until it can fork. ``ForkFailed`` has the reason if it cannot."""
         with self._lock:
             self._ensure_started()
 
     def _connect(self) -> ForkServerSocket:
-        """A server that begins to load."""
+        """Start a server, which begins to load."""
         return ForkServerConnection(self._preload, env=self._env)
 
     def _ensure_started(self) -> ForkServerSocket:
@@ -107,7 +107,7 @@ class ForkServer:
         wanted: Callable[[Word], bool],
         limit_s: float = START_LIMIT_S,
     ) -> Word:
-        """The next word that is ``wanted``; ends of children are noted on the way."""
+        """The next packet that is ``wanted``; ends of children are recorded on the way."""
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:
             word = connection.hear(left)
@@ -120,8 +120,8 @@ class ForkServer:
         raise ForkFailed(f"the fork server did not answer within {limit_s:g} s")
 
     def code_of(self, pid: int, limit_s: float = 1.0) -> int | None:
-        """The exit code of a child that has ended or is about to, negative for a signal; None
-        when that was not heard within ``limit_s`` seconds, or is too long ago."""
+        """The exit code of a child that has ended or is about to, negative for a signal; None when
+        no end was received within ``limit_s`` seconds, or it was too long ago."""
         with self._lock:
             if pid not in self._ends and self._connection is not None:
                 with suppress(ForkFailed):
@@ -133,7 +133,7 @@ class ForkServer:
             return self._ends.get(pid)
 
     def kill(self, pid: int) -> None:
-        """End a child now, whatever it does; nothing when it has ended."""
+        """End a child now; no change when it has ended."""
         with self._lock:
             if self._connection is not None:
                 self._connection.kill(pid)
@@ -154,7 +154,7 @@ def _send(connection: ForkServerSocket, order: Fork, kind: socket.SocketKind) ->
             return connection.fork(order, kind)
         except BlockingIOError:
             connection.wait(select.POLLOUT, left)
-    raise ForkFailed(f"the fork server did not listen within {START_LIMIT_S:g} s")
+    raise ForkFailed(f"the fork server read no order within {START_LIMIT_S:g} s")
 
 
 class NestedForkServer(ForkServer):
@@ -200,7 +200,8 @@ class NestedForkServer(ForkServer):
         return line
 
     def close(self) -> None:
-        """End the server and its children. Who starts it or waits for it has a ``ForkFailed``."""
+        """End the server and its children. Callers that start it or wait for it get
+        ``ForkFailed``."""
         self._closed = True
         child = self._child
         if child is not None and not child.ended:
@@ -209,7 +210,7 @@ class NestedForkServer(ForkServer):
 
 
 def _put(line: ForkServerSocket, packet: bytes, until: float) -> None:
-    """One packet, as soon as there is room for it; ``ForkFailed`` after ``until``."""
+    """Send one packet as soon as there is room; ``ForkFailed`` after ``until``."""
     while (left := until - time.monotonic()) > 0:
         try:
             line.socket.send(packet)
@@ -219,11 +220,11 @@ def _put(line: ForkServerSocket, packet: bytes, until: float) -> None:
             raise ForkFailed(f"the fork server is gone: {error}") from error
         else:
             return
-    raise ForkFailed("the fork server did not listen")
+    raise ForkFailed("the fork server reads no orders")
 
 
 class _Child(ForkServerSocket):
-    """The line to a fork server that another one has forked for us."""
+    """The socket to a fork server that another one has forked for us."""
 
     def __init__(self, sock: socket.socket, pid: int, above: ForkServer) -> None:
         super().__init__(sock)
@@ -238,9 +239,9 @@ class _Child(ForkServerSocket):
         return os.getpid() != self._owner or self.hung_up
 
     def close(self) -> None:
-        """Closing tells it to leave; one that does not (it is stopped, or still loads) is killed.
+        """Closing ends it; if it is stopped or still loads, it is killed.
 
-        In a copy of its owner it is another's: only the copy of the socket is closed.
+        In a copy of its owner only the copy of the socket is closed.
         """
         self.socket.close()
         if os.getpid() == self._owner and self._above.code_of(self._pid, _END_LIMIT_S) is None:

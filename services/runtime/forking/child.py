@@ -21,19 +21,19 @@ _BROKEN = 70  # exit code of a child whose target raised
 
 
 def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn:
-    """What a child does, right after it was forked: its order, and nothing of its parent's.
+    """What a child does right after its fork: execute its order, without anything of its parent.
 
-    ``fd`` is its end of the socket to whoever ordered it; ``not_ours`` are descriptors of its
-    parent that it shall not hold. The kernel ends it with ``parent``, a pid, even while it is
-    stopped. What the parent would do at its own end, the child does not.
+    ``fd`` is its end of the socket to the owner; ``not_ours`` are descriptors of its parent that it
+    must not hold. The kernel ends it with ``parent``, a pid, even while it is stopped. It does not
+    run its parent's exit handlers.
     """
     status = _BROKEN
     try:
         withhold_memory()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is not for it
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started its parent had a mask
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # its parent may have inherited a mask
         os.setsid()
         be_seen_as(order.name)
         die_with(parent)
@@ -60,7 +60,7 @@ def resolve(target: str) -> Any:
 
 
 def be_seen_as(name: str) -> None:
-    """Under ``name`` by ps and top."""
+    """Show this process as ``name`` in ps and top."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Children of a fork server for an owner with an event loop, who hears of their ends."""
+"""Children of a fork server for an owner with an event loop."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KILLED: Final = -int(signal.SIGKILL)
 
 
 class ChildProcess:
-    """One child. ``line`` is our end of its socket; a child reads its end there and leaves.
+    """One child. ``line`` is our end of its socket; a child that reads its end there exits.
 
-    ``server`` forked it, and knows before us when it has ended.
+    ``server`` forked it, and learns of its end first.
     """
 
     def __init__(self, pid: int, line: socket.socket, server: ForkServerSocket) -> None:
@@ -39,7 +39,7 @@ class ChildProcess:
         self._reading = False
 
     async def read(self, size: int) -> bytes:
-        """What it says next, ``size`` bytes at most; empty when it says no more, or has ended."""
+        """Its next output, at most ``size`` bytes; empty when it has closed or ended."""
         self._reading = True
         try:
             return await asyncio.get_running_loop().sock_recv(self.line, size)
@@ -49,17 +49,17 @@ class ChildProcess:
                 self.line.close()
 
     def kill(self) -> None:
-        """End it now; nothing when it has ended, though we may not have heard of it yet."""
+        """End it now; no change when it has ended, even if we have not received its end yet."""
         self._server.kill(self.pid)
 
     def signal(self, number: signal.Signals) -> None:
-        """It has that signal on return, such as one that stops it; nothing when it has ended."""
+        """Deliver a signal, such as one that stops it; no change when it has ended."""
         if not self.gone.is_set():
-            with suppress(ProcessLookupError):  # its end is told in a moment
+            with suppress(ProcessLookupError):  # its end arrives in a moment
                 os.kill(self.pid, number)
 
     def record_exit(self, code: int) -> None:
-        """It is no more; ``code`` is its exit code, negative for a signal."""
+        """It has ended with exit code ``code``, negative for a signal."""
         self.code = code
         self.gone.set()
         if self._reading:
@@ -77,9 +77,9 @@ class _Asked:
 class Children:
     """All children of one fork server, which is started once; ``close`` ends it and all of them.
 
-    ``preload``, ``env`` and ``folder`` are those of ``Connection``; ``log`` is a file that gets
-    what server and children print. ``on_end`` is called with each child that ended by itself;
-    before that ``on_lost``, when it was the server that ended.
+    ``preload``, ``env`` and ``folder`` are those of ``ForkServerConnection``; ``log`` is a file for
+    the output of server and children. ``on_end`` is called with each child that ended by itself;
+    ``on_lost`` is called before, when it was the server that ended.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Children:
         self._writable = asyncio.Event()
 
     async def start(self, within_s: float = START_LIMIT_S) -> None:
-        """Return when the server has loaded what children need; ``ForkFailed`` otherwise."""
+        """Wait until the server has loaded what children need; ``ForkFailed`` otherwise."""
         self._connection = self._connect()
         loop = asyncio.get_running_loop()
         self._gone = False
@@ -121,7 +121,7 @@ class Children:
             raise
 
     def _connect(self) -> ForkServerSocket:
-        """A server that begins to load."""
+        """Start a server, which begins to load."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             return ForkServerConnection(
@@ -165,7 +165,7 @@ class Children:
                 assert_never(word)
 
     def _handle_lost_server(self, error: ForkFailed) -> None:
-        """The server is no more, and the kernel has taken its children along."""
+        """The server has ended, and the kernel has ended its children."""
         self._gone = True
         self._refuse(error)
         if self._ready is not None and not self._ready.done():
@@ -176,7 +176,7 @@ class Children:
             self._record_exit(pid, _KILLED)
 
     def _refuse(self, error: ForkFailed) -> None:
-        """Nobody who asked will have a child."""
+        """Fail all pending forks."""
         for asked in self._asked.values():
             if not asked.answer.done():
                 asked.answer.set_exception(error)
@@ -204,7 +204,7 @@ class Children:
             raise
 
     async def _send(self, order: Fork) -> socket.socket:
-        """Our end of the line to the child that will be, when the server has room for orders."""
+        """Send the order when the server has room; return our end of the child's socket."""
         async with self._sending:
             while True:
                 connection = self._connection
@@ -219,7 +219,7 @@ class Children:
                     return line
 
     async def _room(self, connection: ForkServerSocket) -> None:
-        """Return when the socket takes more, or there is no server any more."""
+        """Wait until the socket takes more, or the server has ended."""
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         self._writable.clear()
         loop.add_writer(fd, self._writable.set)
@@ -236,17 +236,17 @@ class Children:
 
     @property
     def server_pid(self) -> int | None:
-        """Of the fork server; None when it does not run."""
+        """The fork server's pid; None when it does not run."""
         return None if self._connection is None else self._connection.pid
 
     @property
     def pids(self) -> list[int]:
-        """Of the children that run."""
+        """The pids of the running children."""
         return list(self._children)
 
     async def close(self) -> None:
-        """End the fork server; the kernel takes its children along. Returns when it is gone, for
-        which others of this loop do not wait. Who waits for a child has a ``ForkFailed``."""
+        """End the fork server; the kernel ends its children. Returns when it has ended, without
+        blocking the loop. Pending forks raise ``ForkFailed``."""
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -1,4 +1,4 @@
-"""The owner's end of a fork server: start the process, send it orders, hear what it says."""
+"""The owner's end of a fork server: start the process, send orders, receive answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ForkFailed(RuntimeError):
 
 
 class ForkServerSocket(ABC):
-    """Our end of the socket to a fork server, which a subclass has started and ends."""
+    """Our end of the socket to a fork server, which a subclass starts and ends."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -48,22 +48,23 @@ class ForkServerSocket(ABC):
     @property
     @abstractmethod
     def pid(self) -> int:
-        """Of the server."""
+        """The server's pid."""
 
     @property
     @abstractmethod
     def ended(self) -> bool:
-        """Whether the server is no more, or is another's: ``os.fork`` made a copy of its owner."""
+        """Whether the server has ended, or belongs to another process: this is a copy made by
+        ``os.fork``."""
 
     @abstractmethod
     def close(self) -> None:
-        """End the server, and with it every child that still runs; returns when it has ended."""
+        """End the server and all its children; returns when it has ended."""
 
     def fork(self, order: Fork, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-        """Send the order; our end of the child's socket, which is of this kind.
+        """Send the order; return our end of the child's socket, which is of this kind.
 
-        ``BlockingIOError`` while too many orders wait to be read, ``ForkFailed`` without a
-        server, and when we have no descriptor left.
+        ``BlockingIOError`` while too many orders are unread, ``ForkFailed`` without a server, and
+        when this process has no descriptor left.
         """
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
@@ -94,22 +95,22 @@ class ForkServerSocket(ABC):
             pass  # the server is gone, and its children with it, or it is stopped
 
     def wait(self, what: int, limit_s: float) -> None:
-        """Until the socket can be read (``POLLIN``) or written, for ``limit_s`` at most."""
+        """Wait until the socket is readable (``POLLIN``) or writable, at most ``limit_s``."""
         ready = select.poll()
         ready.register(self.socket, what)
         ready.poll(limit_s * 1000)
 
     @property
     def hung_up(self) -> bool:
-        """Whether an end is closed; the other one's also while words of it lie here unread."""
+        """Whether an end is closed; the other end also while its packets are still unread."""
         if self.socket.fileno() < 0:
             return True
         asked = select.poll()
-        asked.register(self.socket, 0)  # POLLHUP is told without asking
+        asked.register(self.socket, 0)  # POLLHUP is always reported
         return bool(asked.poll(0))
 
     def hear(self, limit_s: float = 0.0) -> Word | None:
-        """The next thing it says; None when there is nothing within ``limit_s`` seconds.
+        """Its next packet; None when there is none within ``limit_s`` seconds.
 
         ``ForkFailed`` when it could not start, or has ended.
         """
@@ -132,10 +133,10 @@ class ForkServerSocket(ABC):
 class ForkServerConnection(ForkServerSocket):
     """A started fork server.
 
-    ``preload`` names modules that it imports, or ``module:function`` that it calls, before it
-    serves. ``env`` adds to the environment, ``log`` gets its output (and its children's) instead
-    of ours, ``folder`` is where it runs. Started in the main thread it ends with it by the
-    kernel's hand; always when ``close`` is called or the owner's process ends.
+    ``preload`` names modules to import, or ``module:function`` to call, before it serves. ``env``
+    adds to the environment, ``log`` gets its output (and its children's) instead of ours,
+    ``folder`` is its working directory. If it was started in the main thread, the kernel ends it
+    with that thread; it always ends when ``close`` is called or the owner's process ends.
     """
 
     def __init__(

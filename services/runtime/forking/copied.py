@@ -1,7 +1,7 @@
-"""A fork server that is a copy of its owner: all that the owner has loaded is loaded there.
+"""A fork server that is a copy of its owner, with everything that the owner has loaded.
 
-For a process that has a single thread and has just been forked from a server itself: a copy of it
-takes milliseconds, another Python with its imports half a second of a core.
+For a process with a single thread that was itself just forked: the copy takes milliseconds, another
+Python with its imports half a second of a core.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _STREAMS: Final = frozenset({0, 1, 2})
 
 
 class CopiedServer(ForkServerSocket):
-    """The line to such a server. Of what is open in its owner it has the standard streams only.
+    """The socket to such a server. Of its owner's descriptors it keeps only the standard streams.
 
-    It waits for ``load``: what its owner learns between the two, its children do not know. Its
-    ``close`` ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a
-    second thread, or the system refuses.
+    It waits for ``load``; what its owner learns in between, its children do not know. ``close``
+    ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a second
+    thread, or the system refuses.
     """
 
     def __init__(self, name: str, target: str) -> None:
@@ -40,7 +40,7 @@ class CopiedServer(ForkServerSocket):
         super().__init__(sock)
 
     def load(self, argument: bytes) -> None:
-        """Let ``target`` (``module:function``) be called in it with ``argument``; then it serves.
+        """Call ``target`` (``module:function``) in it with ``argument``; then it serves.
         ``ForkFailed`` when it has ended."""
         try:
             for packet in parcel(argument):
@@ -57,9 +57,9 @@ class CopiedServer(ForkServerSocket):
         return os.getpid() != self._owner or self.hung_up
 
     def close(self) -> None:
-        """Closing tells it to leave; one that does not (it is stopped, or still loads) is killed.
+        """Closing ends it; if it is stopped or still loads, it is killed.
 
-        In a copy of its owner it is another's: only the copy of the socket is closed.
+        In a copy of its owner only the copy of the socket is closed.
         """
         self.socket.close()
         if os.getpid() == self._owner and self._forks.code_of(self._pid, _END_LIMIT_S) is None:

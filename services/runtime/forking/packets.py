@@ -1,4 +1,4 @@
-"""What an owner and its fork server say to each other, one packet each."""
+"""The protocol between an owner and its fork server, one packet each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MARK = "keystead-forkserver"
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
-    """Fork a child that is seen as ``name`` (15 characters) and runs ``target``, then ends.
+    """Fork a child that is shown as ``name`` (15 characters), runs ``target``, then ends.
 
-    ``target`` is ``module:function``; it is called with ``argument`` and with the socket that
-    comes along with the packet.
+    ``target`` is ``module:function``; it is called with ``argument`` and with the socket that comes
+    with the packet.
     """
 
     number: int
@@ -36,13 +36,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """It cannot serve, and leaves; ``why`` is a traceback."""
+    """It cannot serve, and exits; ``why`` is a traceback."""
 
     why: str
 
 
 class Forked(msgspec.Struct, frozen=True, tag=True):
-    """The child of order ``number`` is there."""
+    """The child of order ``number`` runs."""
 
     number: int
     pid: int
@@ -83,7 +83,7 @@ def parcel(data: bytes) -> Iterator[bytes]:
 
 
 def receive_parcel(sock: socket.socket) -> bytes | None:
-    """What ``parcel`` has made, blocking; None when the other side closed before its end."""
+    """Receive what ``parcel`` made, blocking; None when the other side closed before its end."""
     head = sock.recv(_PART)
     if not head:
         return None

@@ -1,7 +1,7 @@
-"""The fork server: loads what it is told, then forks a child per order and tells their ends.
+"""The fork server: loads what its owner names, forks a child per order, and reports their ends.
 
-Started by ``connection`` with a bare ``-c`` launcher, so that the owner's main module (pytest,
-the command line) is never imported again. It has one thread, and refuses to serve with more.
+``connection`` starts it with a bare ``-c`` launcher, so that the owner's main module (pytest, the
+command line) is never imported again. It has one thread, and refuses to serve with more.
 """
 
 from __future__ import annotations
@@ -36,24 +36,21 @@ from services.runtime.forking.packets import (
 from services.runtime.forking.torn import descriptors, list_fork_hazards
 from services.runtime.forking.withheld import withhold_memory
 
-# Of CPython's allocator for small objects: blocks come in sizes of 16 to 512 bytes, in pools.
-_GRAIN, _LARGEST, _POOL, _POOL_HEADER, _BYTES_HEADER = 16, 512, 16 * 1024, 48, 33
-_HOLES_AT_MOST = 20_000  # of one size; enough by far, and an end for an allocator that is another
-
 CHILD_ALLOCATIONS = 10_000
-"""Between two looks of a child's garbage collector. What requests in flight hold is more than
-Python's 700, so that each look found them all alive: a fifteenth of a busy key server's work."""
+"""Allocations between two collections of a child's garbage collector. Requests in flight hold more
+objects than Python's default of 700, so that each collection found all of them alive: a fifteenth
+of the work of a busy key server."""
 
 
 def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     """The server's whole life; ``fd`` is its end of the socket to ``owner``, a pid.
 
-    ``bound``: the kernel ends it with the owner's main thread, even while it is stopped; without,
-    the socket's end does. ``preload`` names modules to import, or ``module:function`` to call.
+    ``bound``: the kernel ends it with the owner's main thread, even while it is stopped; otherwise
+    the end of the socket does. ``preload`` names modules to import, or ``module:function`` to call.
     """
     withhold_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it must hear of the ends of its children
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it must receive SIGCHLD
     be_seen_as("keystead-fork")
     if bound:
         die_with(owner)
@@ -66,9 +63,9 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
 
 
 def serve(control: socket.socket, load: Callable[[], None]) -> None:
-    """Load, then fork whatever the other end of ``control`` orders, until it closes.
+    """Load, then fork what the other end of ``control`` orders, until it closes.
 
-    ``load`` leaves nothing open that a fork would ``torn``; else it says ``Failed``, with names.
+    If ``load`` fails, or leaves something open that a fork would tear (``torn``), send ``Failed``.
     """
     before = descriptors()
     try:
@@ -80,52 +77,23 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
         with suppress(OSError):  # the owner may have gone meanwhile
             control.send(encode(Failed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
         return
-    # The collector writes into each object that it looks at, and a page that was written to is
-    # no longer shared with the children.
+    # The collector writes to each object that it visits, and a page that was written to is no
+    # longer shared with the children.
     gc.collect()
-    server = _Server(control, _fill_holes())
     gc.freeze()
     gc.set_threshold(CHILD_ALLOCATIONS)
-    server.serve()
+    _Server(control).serve()
 
 
 def nest(target: bytes, control: socket.socket) -> None:
     """The life of a child that becomes a fork server itself, whose children share what it loads.
 
-    ``target`` (``module:function``) is called with the bytes that come first on ``control``, which
-    has packets (``packets.parcel``), before it serves.
+    ``target`` (``module:function``) is called with the bytes that arrive first on ``control``
+    (``packets.parcel``), before it serves.
     """
     argument = receive_parcel(control)
     if argument is not None:
         serve(control, lambda: resolve(target.decode())(argument))
-
-
-def _fill_holes() -> list[object]:
-    """Objects of every small size, as many as there are holes between those that are in use.
-
-    Python puts a new object into such a hole first. A child would so write to page after page
-    that it shares with us, for a few objects each; with the holes taken, its objects lie together
-    in pages of their own. A fresh pool of blocks tells that there are no holes left.
-    """
-    filling: list[object] = []
-    for size in range(_GRAIN, _LARGEST + 1, _GRAIN):
-        in_a_row = last = 0
-        for _ in range(_HOLES_AT_MOST):
-            made = _object_of(size)
-            filling.append(made)
-            fresh = (id(made) - _POOL_HEADER) % _POOL == 0
-            in_a_row = 1 if fresh else in_a_row + 1 if in_a_row and id(made) == last + size else 0
-            last = id(made)
-            if in_a_row == 3:
-                break
-    return filling
-
-
-def _object_of(size: int) -> object:
-    """An object that takes one block of ``size`` bytes and refers to nothing."""
-    if size == _GRAIN:
-        return object()
-    return float("1.5") if size == 2 * _GRAIN else bytes(size - _BYTES_HEADER)
 
 
 def _load(entry: str) -> None:
@@ -136,24 +104,23 @@ def _load(entry: str) -> None:
 
 
 def _log(text: str) -> None:
-    """A line on standard error, which may be a closed pipe or a full disk."""
+    """Write a line to standard error, which may be a closed pipe or a full disk."""
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 
 class _Server:
-    """Never waits for its owner to hear: an order to kill must be obeyed while it does not."""
+    """Never waits until its owner reads: it must obey an order to kill meanwhile."""
 
-    def __init__(self, control: socket.socket, filling: list[object]) -> None:
+    def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._filling = filling
         self._children: dict[int, str] = {}
         self._unsaid: deque[bytes] = deque()
         self._wake, self._wake_in = os.pipe()
         self._ready = select.poll()  # has no descriptor of its own that children would inherit
 
     def serve(self) -> None:
-        """Until the owner's end of the socket closes."""
+        """Serve until the owner's end of the socket closes."""
         for fd in (self._control.fileno(), self._wake, self._wake_in):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
@@ -173,14 +140,14 @@ class _Server:
                     if happened & ~select.POLLOUT and not self._obey():
                         return
         except ConnectionError:
-            return  # the owner went while something was told to it
+            return  # the owner ended while a packet was sent to it
 
     def _tell(self, word: Word) -> None:
         self._unsaid.append(encode(word))
         self._say()
 
     def _say(self) -> None:
-        """What the socket takes of what is to be told; the rest when it has room again."""
+        """Send what the socket takes; the rest when it has room again."""
         while self._unsaid:
             try:
                 self._control.send(self._unsaid[0])
@@ -191,7 +158,7 @@ class _Server:
         self._ready.modify(self._control, select.POLLIN | more)
 
     def _obey(self) -> bool:
-        """One order; False when there will be no more."""
+        """Execute one order; False when there will be no more."""
         data, fds, _, _ = socket.recv_fds(self._control, SIZE_LIMIT, 1)
         if not data:
             return False

@@ -1,8 +1,8 @@
-"""What a fork would tear: whatever two processes would hold that only one of them may have.
+"""What a fork would tear: resources that only one of two processes may hold.
 
-A child has a copy of the memory and of nothing else. It shares its parent's open files, sockets
-and shared memory, and has none of its threads, though the locks that they held. In memory alone,
-and so copied whole, are databases of SQLite that lie in no file and TPMs of libtpms.
+A child has a copy of the memory, and shares its parent's open files, sockets and shared memory. It
+has none of the parent's threads, but all locks that they held. SQLite databases without a file and
+TPMs of libtpms are in memory alone, and copied whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PROCESS = Path("/proc/self")
 
 
 def descriptors() -> frozenset[int]:
-    """The numbers of all that is open."""
+    """The numbers of all open descriptors."""
     numbers = [int(name) for name in os.listdir(_PROCESS / "fd")]
     return frozenset(number for number in numbers if _target(number))
 
@@ -27,12 +27,12 @@ def list_fork_hazards(before: frozenset[int]) -> list[str]:
 
 
 def threads() -> int:
-    """How many run in this process, those of libraries too."""
+    """How many threads run in this process, those of libraries included."""
     return len(os.listdir(_PROCESS / "task"))
 
 
 def _target(number: int) -> str:
-    """What a descriptor leads to; empty when it is closed (the one of the listing itself)."""
+    """What a descriptor refers to; empty when it is closed (that of the listing itself)."""
     try:
         return os.readlink(_PROCESS / "fd" / str(number))
     except OSError:

@@ -1,7 +1,7 @@
-"""The controller's side of link rules: a desired set, each change of it under a new epoch.
+"""The controller's side of link rules: the desired set, with a new epoch for each change.
 
-Agents reconcile to the whole set, so that repeating, reordering or losing a message about rules
-does no harm.
+Agents reconcile to the whole set: repeating, reordering or losing a message about rules is
+harmless.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from protocol.terms import NodeName
 
 
 class DesiredRules:
-    """The rules that should be in force, in the order in which they were put first."""
+    """The rules that should be in force, in the order in which they were first put."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -26,22 +26,23 @@ class DesiredRules:
         return tuple(self._rules.values())
 
     def put(self, rules: Sequence[LinkRule]) -> SetRules:
-        """Add ``rules``; one of the same id and link replaces the older one, in its place."""
+        """Add ``rules``; a rule of the same id and link is replaced in its place."""
         for rule in rules:
             self._rules[rule.id, rule.src, rule.dst] = rule
         return self.next()
 
     def drop(self, rule_id: str) -> SetRules:
-        """Take the rules of ``rule_id`` out."""
+        """Remove the rules of ``rule_id``."""
         self._rules = {key: rule for key, rule in self._rules.items() if key[0] != rule_id}
         return self.next()
 
     def lapse(self, now: float) -> None:
-        """Forget rules whose lease has run out at ``now``; agents ignore them already."""
+        """Remove rules whose lease has expired at ``now``; agents ignore them already."""
         self._rules = {k: r for k, r in self._rules.items() if r.until == 0 or r.until > now}
 
     def refuse(self, node: NodeName, refusing: bool) -> SetRules | None:
-        """Let a request to ``node`` be refused, or not: the new set, None when nothing changes."""
+        """Set whether requests to ``node`` are refused: the new set, or None when nothing
+        changes."""
         if (node in self._refusing) == refusing:
             return None
         if refusing:

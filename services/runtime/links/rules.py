@@ -1,8 +1,8 @@
 """The kinds of link rules: one class for each.
 
-Another kind is a class here with a line in ``rule_of``, and its struct in
-``protocol.messages.agent.links``. A rule judges copy by copy and knows nothing of the rules before
-and after it in the chain.
+To add a kind, add a class here with a line in ``rule_of``, and its struct in
+``protocol.messages.agent.links``. A rule judges copy by copy and does not know the rules before and
+after it in the chain.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from protocol.messages.agent import (
 from services.runtime.links.passage import LinkPassage, MessageCopy
 
 LOST: tuple[MessageCopy, ...] = ()
-"""What a rule returns that lets nothing pass."""
+"""The result of a rule that lets nothing pass."""
 
 
 class LinkRuleInForce:
-    """One rule in force on one link; it lets everything pass unless its class says otherwise.
+    """One rule in force on one link; it lets everything pass unless its class overrides that.
 
-    ``spec`` is the rule as the controller put it. ``struck`` counts the copies that it did not
-    let pass as they came.
+    ``spec`` is the rule as the controller sent it. ``struck`` counts the copies that it changed.
     """
 
     breaks: ClassVar[bool] = False
-    """Whether a connection breaks that sends something over the link."""
+    """Whether a connection that sends over the link is reset."""
     stalls: ClassVar[bool] = False
-    """Whether the handshakes of connections get no further over the link."""
+    """Whether handshakes of connections are held on the link."""
 
     def __init__(self, spec: LinkRule) -> None:
         self.spec = spec
@@ -48,22 +47,23 @@ class LinkRuleInForce:
         return self.spec.until == 0 or self.spec.until > now
 
     def same(self, spec: LinkRule) -> bool:
-        """Whether ``spec`` is this rule, at most with another lease."""
+        """Whether ``spec`` is this rule, apart from the lease."""
         return msgspec.structs.replace(self.spec, until=spec.until) == spec
 
     def egress(self, passage: LinkPassage, copy: MessageCopy) -> Sequence[MessageCopy]:
-        """What leaves the sender for ``copy``: nothing, the copy (perhaps later), or several."""
+        """The copies that leave the sender for ``copy``: none, the copy (possibly later), or
+        several."""
         return (copy,)
 
     def ingress(self) -> bool:
-        """Whether the receiver lets a message of the link in."""
+        """Whether the receiver accepts a message of the link."""
         return True
 
 
 class CutLink(LinkRuleInForce):
-    """Nothing leaves the sender, and the receiver refuses what was under way.
+    """Nothing leaves the sender, and the receiver drops what was in transit.
 
-    One of requests of some names is about what leaves the sender.
+    A rule for requests of certain names applies at the sender only.
     """
 
     def __init__(self, spec: CutRule) -> None:
@@ -78,7 +78,7 @@ class CutLink(LinkRuleInForce):
 
 
 def _request_name(passage: LinkPassage) -> str:
-    """The name of a request; of a reply something that no request is called."""
+    """The name of a request; for a reply a text that is no request's name."""
     return passage.subject.rpartition(".")[2]
 
 
@@ -94,7 +94,7 @@ class Loss(LinkRuleInForce):
 
 
 class Delay(LinkRuleInForce):
-    """Each copy leaves later, by a fixed time and up to as much jitter again as the spec says."""
+    """Each copy leaves later by a fixed time, plus a random part up to the jitter."""
 
     def __init__(self, spec: DelayRule) -> None:
         super().__init__(spec)
@@ -120,19 +120,19 @@ class Duplicate(LinkRuleInForce):
 
 
 class Reset(LinkRuleInForce):
-    """A connection that sends something over the link is reset; messages pass."""
+    """A connection that sends over the link is reset; messages pass."""
 
     breaks = True
 
 
 class Stall(LinkRuleInForce):
-    """What belongs to a handshake is held; all else passes."""
+    """Handshakes are held; everything else passes."""
 
     stalls = True
 
 
 def rule_of(spec: LinkRule) -> LinkRuleInForce:
-    """The rule that does what ``spec`` says."""
+    """The rule that implements ``spec``."""
     match spec:
         case CutRule():
             return CutLink(spec)

@@ -1,7 +1,7 @@
 """The link rules in force for all nodes of one process, or of the simulation.
 
-The sender's port asks ``egress``, the receiver's asks ``passes``. A rule whose lease has run out is
-as if it were not there, so a dead controller leaves no fault behind.
+The sender's port calls ``egress``, the receiver's ``passes``. A rule with an expired lease is
+ignored, so that a controller that died leaves no fault behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.rules import LinkRuleInForce, rule_of
 
 AT_ONCE = (0.0,)
-"""One copy, now: what becomes of a message on a link without rules."""
+"""One copy, now: the result for a link without rules."""
 
 
 class RuleTable:
@@ -29,14 +29,13 @@ class RuleTable:
         self.epoch = 0
 
     def reseed(self, seed: int) -> None:
-        """From now on the fates of messages are those that another seed fixes."""
+        """Take the fates of messages from another seed."""
         self._seed = seed
 
     def apply(self, desired: SetRules) -> bool:
-        """Put the whole set in force; False (no change) when its epoch is not a newer one.
+        """Put the whole set in force; False (no change) when its epoch is not newer.
 
-        A rule that was in force already goes on with what it has counted, at most with another
-        lease.
+        A rule that was in force keeps its counts; its lease may change.
         """
         if desired.epoch <= self.epoch:
             return False
@@ -64,11 +63,11 @@ class RuleTable:
         return [rule for rule in chain if rule.alive(now)]
 
     def egress(self, link: Link, boot: int, nth: int, subject: str = "") -> tuple[float, ...]:
-        """The sender's question about the ``nth`` message of its life ``boot`` on ``link``,
-        published under ``subject``.
+        """Judge, for the sender, the ``nth`` message of its life ``boot`` on ``link``, published
+        under ``subject``.
 
-        Returns how late each copy leaves, in lab seconds: ``(0.0,)`` for one copy at once, ``()``
-        for a message that is lost.
+        Returns the delay of each copy in lab seconds: ``(0.0,)`` for one copy at once, ``()`` for a
+        lost message.
         """
         chain = self._alive(link) if self._chains else ()
         if not chain:
@@ -85,15 +84,15 @@ class RuleTable:
         return tuple(copy.delay_s for copy in copies)
 
     def passes(self, link: Link) -> bool:
-        """The receiver's question: False while a rule of the link lets nothing in."""
+        """Judge for the receiver: False while a rule of the link drops everything."""
         return not self._chains or all(rule.ingress() for rule in self._alive(link))
 
     def breaks(self, link: Link) -> bool:
-        """Whether a connection breaks that sends something over the link."""
+        """Whether a connection that sends over the link is reset."""
         return bool(self._chains) and self._struck_by(link, lambda rule: rule.breaks)
 
     def stalls(self, link: Link) -> bool:
-        """Whether the link holds what belongs to a handshake."""
+        """Whether the link holds handshakes of connections."""
         return bool(self._chains) and self._struck_by(link, lambda rule: rule.stalls)
 
     def _struck_by(self, link: Link, does: Callable[[LinkRuleInForce], bool]) -> bool:
@@ -103,7 +102,7 @@ class RuleTable:
         return bool(doing)
 
     def count_strikes(self, src: NodeName) -> tuple[RuleCount, ...]:
-        """What each rule on a link from ``src`` did so far, as counted at its egress."""
+        """How many copies each rule on a link from ``src`` has changed, counted at egress."""
         return tuple(
             RuleCount(rule=rule.spec.id, dst=link.dst, struck=rule.struck)
             for link, chain in self._chains.items()

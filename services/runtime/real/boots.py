@@ -1,10 +1,8 @@
-"""The number of a node's lives, kept twice beside its disk: one file may be damaged.
+"""The number of a node's lives, in two files beside its disk, one of which may be damaged.
 
-A number that went back would repeat a life: others would take the node for one that is long
-dead, and not hear it. So each file holds a check of its number, and the higher one counts.
-
-A node whose machine has no room left boots all the same: the number goes into the room that the
-one before it has.
+A number that went back would repeat a life: others would take the node for one that ended long ago,
+and ignore it. Each file holds a check sum of its number, and the higher number counts. A node boots
+even when its machine has no room left: the number overwrites the one before it.
 """
 
 from __future__ import annotations
@@ -23,9 +21,9 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_boots(home: Path) -> int:
-    """How many lives the node of this folder has begun; a new one's files are made. Blocks.
+    """How many lives the node of this folder has begun; creates the files of a new node. Blocks.
 
-    ``InvalidState`` when neither file tells.
+    ``InvalidState`` when neither file is readable.
     """
     numbers = [_number(home / name) for name in _FILES]
     known = [number for number in numbers if number is not None]
@@ -38,10 +36,10 @@ def read_boots(home: Path) -> int:
 
 
 def write_boots(home: Path, boot: int) -> None:
-    """Keep the number of the life that begins; before anything of it is done. Blocks.
+    """Store the number of the life that begins, before anything else of that life. Blocks.
 
-    A folder in the place of one file is a damage like others: the number is in the other one.
-    Raises ``OSError`` when it could be kept nowhere.
+    A folder in place of one file counts as damage: the number is in the other file. Raises
+    ``OSError`` when it cannot be stored in either.
     """
     digits = str(boot).encode()
     line = b"%b %08x\n" % (digits, zlib.crc32(digits))
@@ -60,8 +58,8 @@ def write_boots(home: Path, boot: int) -> None:
 
 
 def _overwrite(path: Path, line: bytes) -> None:
-    """Put it where the line before it stands. A kill in the middle damages this file alone: the
-    other one has its number already, or still the one before, whose life is the last that began."""
+    """Overwrite the line in place. A kill in between damages only this file: the other one has this
+    number already, or still that of the life before."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.pwrite(descriptor, line, 0)

@@ -1,8 +1,8 @@
-"""The Bus port's driver on a real nats-server: a node's wire, and the tap that records all.
+"""The Bus port's driver for nats-server: a node's wire, and the tap that records everything.
 
-A node has one connection under its own broker identity, also when many nodes share a process,
-and one wildcard subscription, ``l.*.<me>.>``: several subscriptions would lose the order of a
-link. Everything about the connection itself is in ``connection``.
+Each node has one connection under its own broker identity, also when nodes share a process, and one
+wildcard subscription, ``l.*.<me>.>``: several subscriptions would lose the order of a link.
+``connection`` has everything about the connection itself.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class NatsWire(Wire):
             options=options,
             secured=secured,
         )
-        # Bound here, not looked up per message: this is the hot path of the whole lab.
+        # Bound here, not looked up for each message: this is the hottest path of a lab.
         self._put_on_wire = self._connection.send
 
     @property
@@ -64,7 +64,7 @@ class NatsWire(Wire):
 
     @property
     def overruns(self) -> int:
-        """Requests that were dropped because their sender had used its share."""
+        """Requests dropped because their sender exceeded its share."""
         return 0 if self._sink is None else self._sink.overruns
 
     @property
@@ -74,19 +74,19 @@ class NatsWire(Wire):
 
     @property
     def sink_errors(self) -> int:
-        """Exceptions that left the sink; each is a bug of what lies above."""
+        """Exceptions that left the sink; each is a defect of the layer above."""
         return self._connection.sink_errors
 
     @property
     def last_error(self) -> Exception | None:
-        """What the client reported last, for ``describe``."""
+        """The last error that the client reported, for ``describe``."""
         return self._connection.last_error
 
     async def open(self, sink: WireSink) -> None:
-        """Connect, subscribe, and return when a message to oneself came back.
+        """Connect, subscribe, and return when a message to this node itself has arrived.
 
-        ``NotSent`` when no broker let us in within two seconds (the text has the last error),
-        ``NodeDown`` when the life ended meanwhile.
+        ``NotSent`` when no broker admitted the node within two seconds (the text has the last
+        error), ``NodeDown`` when the life ended meanwhile.
         """
         self._life.check()
         try:
@@ -98,21 +98,22 @@ class NatsWire(Wire):
                 self._life.check()
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Hand to the broker. ``NotSent``: no link, over 1 MiB unsent, too large, no subject."""
+        """Send to the broker. ``NotSent``: no link, over 1 MiB unsent, too large, or not a
+        subject."""
         self._life.check()
         self._put_on_wire(subject, payload, reply)
 
     async def close(self) -> None:
-        """Orderly end, bounded: flush what was sent, then leave."""
+        """Close in order, within a limit: flush what was sent, then leave."""
         await self._connection.close()
 
     def abort(self) -> None:
-        """Crash: marked closed first, so that it never reconnects; nothing is flushed."""
+        """Crash: mark it closed first, so that it never reconnects; nothing is flushed."""
         self._connection.abort()
 
 
 class _LivingSink:
-    """Hands on what arrives while the life lasts; nothing reaches a dead node's memory."""
+    """Passes on what arrives while the life lasts; nothing reaches the memory of an ended life."""
 
     def __init__(self, sink: WireSink, life: Incarnation, shares: Shares | None) -> None:
         self._sink = sink
@@ -140,11 +141,11 @@ class _LivingSink:
 
 
 class TapWire:
-    """Sees every message of the data broker and may say nothing: the recorder's ear.
+    """Receives every message of the data broker and cannot publish: the source of recordings.
 
-    ``callback(subject, reply, payload)`` runs synchronously on the loop, in the order in which
-    the broker sent. It costs the broker a fifth of its throughput, so it is off by default.
-    ``gaps`` counts lost links: what passed meanwhile is not in the recording.
+    ``callback(subject, reply, payload)`` runs synchronously on the loop, in the broker's order. It
+    costs a fifth of the broker's throughput, so it is off by default. ``gaps`` counts lost links:
+    messages meanwhile are not in the recording.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class TapWire:
         self._callback(subject, reply, payload)
 
     def on_no_responders(self, subject: str) -> None:
-        """A tap asks nobody anything."""
+        """A tap sends no requests."""
 
     def on_disconnected(self) -> None:
         """Counted as a gap."""

@@ -15,17 +15,17 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Clock, Rng
 from services.runtime.ticks import Ticks
 
-SLOT_S = 0.1  # real seconds: the ticks of all nodes of a machine that fall in here share wake-ups
+SLOT_S = 0.1  # real seconds: ticks of a machine's nodes within this time share a wake-up
 FLOOR_S = 2.0  # real seconds: a loaded machine must not turn a time limit into a fault
 
 
 class LabClock(Clock):
     """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else.
 
-    ``epoch`` is ``time.monotonic()`` and ``wall`` is Unix time, both of the lab's beginning.
-    ``now`` goes on from ``wall`` in lab seconds, so stamps and validity keep the product's time.
-    ``read`` is the clock that ``epoch`` is of. ``floor_s``: real seconds that every limit gives at
-    least; 0 where a person chose the limit, who is told that it was kept.
+    ``epoch`` is ``time.monotonic()`` and ``wall`` Unix time, both at the lab's beginning. ``now``
+    advances from ``wall`` in lab seconds, so that timestamps and validity keep the product's time.
+    ``read`` is the clock of ``epoch``. ``floor_s``: the minimum of every limit in real seconds; 0
+    where a person chose the limit and it must be kept.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def _outcome(work: _Work) -> _Outcome:
 
 def _tell(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
     for answer, (value, error) in zip(answers, outcomes, strict=True):
-        if answer.done():  # whoever asked has been cancelled
+        if answer.done():  # the caller has been cancelled
             continue
         if error is None:
             answer.set_result(value)

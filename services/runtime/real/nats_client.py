@@ -1,25 +1,26 @@
-"""nats-py's client with its traps closed: what is overridden, and why.
+"""The client of nats-py, with those of its methods overridden that keystead cannot live with.
 
-What nats-py 2.16 does and we must not live with, and what is done here instead:
+The overridden methods are private, and were read from nats-py 2.16; ``pyproject.toml`` admits no
+later minor version. What they change:
 
-- *The hang.* After stale pings it closes the transport and waits until the write buffer has
-  drained, which a half-open peer never allows. Here the transport is reset first.
-- *The end.* Any ``-ERR`` but a permissions violation closes the client for good; here it is a
-  lost link, and the client dials again until it is closed by its owner.
-- *The ghost.* A dial in progress may survive ``close``; here a client that was given up never
-  logs in.
-- *Order and cost.* One task and queue per subscription lose the order between subscriptions;
-  here every message goes from the read loop to the owner, synchronously. Its parser asks seven
-  patterns and a coroutine for each message; here those that came whole are cut out by length.
-- *The late pong.* One that comes after its flush has given up ends the reading, and the link is
-  deaf until it is found stale; here it is nobody's.
-- *The pings.* One is sent in each interval by a task, a timer and a future for each connection.
-  Here it is a write, by one timer of the process (``pulse``), and only when no messages went both
-  ways. A link that sends nothing is pinged, whatever arrives: else the server pings it, each in a
-  step of its own, and the answer costs a task.
+- *Lost links.* After stale pings nats-py closes the transport and waits until the write buffer is
+  empty, which a half-open peer never allows. Here the transport is reset first.
+- *Errors of the server.* Any ``-ERR`` but a permissions violation closes nats-py's client for good.
+  Here it is a lost link, and the client dials again until its owner closes it.
+- *Late dials.* A dial in progress may outlive ``close``. Here an abandoned client never logs in.
+- *Order.* nats-py has a task and a queue for each subscription, which loses the order between
+  subscriptions. Here each message goes from the read loop to the owner, synchronously.
+- *Parsing.* nats-py matches seven patterns and awaits a coroutine for each message. Here messages
+  that arrived whole are cut out by their length.
+- *Late pongs.* A pong that arrives after its flush has timed out ends nats-py's reading, and the
+  link receives nothing until it is found stale. Here it is ignored.
+- *Pings.* nats-py has a task, a timer and a future for each connection. Here one timer of the
+  process (``pulse``) writes the pings, and only on links without traffic in both directions. A link
+  that sends nothing is pinged even while messages arrive: otherwise the server pings it, one link
+  at a time, and each answer costs a task.
 
-This needs names that nats-py does not promise: ``tests/services/runtime/real_bus`` has a test
-that fails when one of them goes away, and failure tests that fail when one stops being called.
+``tests/services/runtime/real_bus/test_pins.py`` fails when nats-py drops one of these methods;
+the failure tests beside it fail when one is no longer called.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ LOOK_S: Final = 0.5  # real seconds between two looks
 _FRAMES: Final = 3  # of the innermost functions that are shown
 _KEPT: Final = 64
 _ROOT: Final = Path(__file__).resolve().parents[3]
-_TREE: Final = ("protocol", "services", "chaos", "lab", "tests")
+_TREE: Final = ("protocol", "services", "chaos", "lab", "benchmarks", "tests")
 
 
 class Absence(NamedTuple):

@@ -9,7 +9,6 @@
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``,
   ``flaws``)  the ports
 - ``streams``    connections in memory
-- ``connections``  what ``bus`` has of clients and of its servers
 - ``gate``       what may stand where a call of storage or TPM takes effect
 - ``tpm``        a host's TPM behind that gate
 - ``world``      joins them into the lives of nodes

@@ -6,9 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
+from protocol.crypto.certificates import SEED_SIZE, SERIAL_SIZE, new_key, self_signed
 from protocol.errors import Disconnected, InvalidState, ProductError, TimedOut, TlsFailure
+from protocol.secret import KeyMaterial
 from protocol.subjects import Link
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
@@ -22,7 +25,6 @@ from services.runtime.streams import (
     Streams,
     TlsIdentity,
 )
-from services.runtime.tls import canary
 from services.runtime.tls.connection import TlsConnection
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
@@ -150,8 +152,8 @@ class StreamPort(Streams):
         """One handshake with a node, which its service does not see; the errors of ``connect``."""
         self._life.check()
         way = self.way(to)
-        connection = self.create_connection(canary.credentials(server=False), way, canary.NOW)
-        await self._within(within_s, to, connection, canary.CANARY)
+        connection = self.create_connection(credentials(server=False), way, NOW)
+        await self._within(within_s, to, connection, CANARY)
         connection.close()
 
     async def _within(
@@ -219,7 +221,7 @@ class StreamPort(Streams):
 
     def incoming(self, src: NodeName, said: bytes) -> TlsConnection | str:
         """A node asks for a connection: one for it, or why there is none."""
-        if said == canary.CANARY:
+        if said == CANARY:
             return self._bird(src)
         listener = self._listener
         if listener is None or not listener.taking:
@@ -229,7 +231,7 @@ class StreamPort(Streams):
 
     def _bird(self, src: NodeName) -> TlsConnection:
         """The other end of a canary."""
-        made = self.create_connection(canary.credentials(server=True), self.way(src), canary.NOW)
+        made = self.create_connection(credentials(server=True), self.way(src), NOW)
         late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
 
         def shaken(connection: TlsConnection) -> None:
@@ -350,3 +352,22 @@ class StreamListener(Listener):
 
 
 _SLOW: Final = f"the handshake was not done within {HANDSHAKE_S:g} s"
+
+
+# ---- canaries ------------------------------------------------------------------------------------
+# A canary is a whole TLS handshake between two nodes, under the rules of their link, then closed.
+# Like a ping of the bus it is answered below the service, by every node that has connections,
+# whether its service listens or not. All canaries share one identity, which never expires.
+
+CANARY: Final = b"canary"
+"""What a canary says when it asks for a connection."""
+NOW: Final = 1.0
+"""The time at which its certificate is judged, whatever the nodes' clocks say."""
+
+
+@lru_cache(maxsize=2)
+def credentials(*, server: bool) -> Credentials:
+    """The one identity of canaries, ready for one side."""
+    key = new_key(KeyMaterial(CANARY.ljust(SEED_SIZE)))
+    certificate = self_signed("canary", key, bytes(SERIAL_SIZE), 0.0, 2.0)
+    return Credentials(TlsIdentity((certificate,), key, (certificate,)), server=server)

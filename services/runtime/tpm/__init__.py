@@ -13,7 +13,6 @@ Map:
 - ``tss``      one ESAPI context of tpm2-pytss: handles, sessions, templates.
 - ``libtpms``  the real backend: libtpms commanded through tpm2-pytss.
 - ``model``    the fast backend, pure Python: same return codes, real cryptography.
-- ``model_state``, ``model_keys``  what the model keeps in NV; keys that follow from a seed.
 - ``port``     ``TpmPort``: the Tpm port of one incarnation.
 - ``maker``    who certifies the endorsement keys of a lab's TPMs.
 - ``pool``     how a port runs a device's blocking calls: in threads (lab) or inline (sim).

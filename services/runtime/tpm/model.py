@@ -11,6 +11,7 @@ Every claim about sealing is also tested on libtpms.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import ClassVar, Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -46,6 +47,7 @@ from protocol.tpm.errors import (
 from protocol.tpm.event_log import DRTM_PCRS, encode_log, event_digest, extend_pcr, initial_pcr
 from protocol.tpm.policy import pcr_digest, policy_pcr_digest
 from protocol.tpm.public import (
+    RSA_EXPONENT,
     ak_public,
     ek_public,
     ek_rsa_public,
@@ -77,17 +79,6 @@ from services.runtime.tpm.checks import (
     check_index,
     check_nonce,
     check_seal,
-)
-from services.runtime.tpm.model_keys import KeyShelf, secret_of
-from services.runtime.tpm.model_state import (
-    MAX_TRIES,
-    ModelState,
-    NvIndex,
-    counter_value,
-    decode_memory,
-    decode_state,
-    encode_memory,
-    encode_state,
 )
 from services.runtime.tpm.nv import NvStore
 
@@ -397,3 +388,193 @@ def _outer(state: ModelState) -> AESGCM:
 def _inner(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
     """A key for one blob only, so its nonce may be constant."""
     return AESGCM(secret_of(state.owner_seed, b"policy", policy + nonce))
+
+
+# ---- keys from a seed ----------------------------------------------------------------------------
+# Like a TPM's primary keys: the same seed gives the same key. Curve keys are cheap. An RSA key
+# needs a prime search (some tenths of a second), and is made on demand only.
+
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_PRIME_BITS: Final = 1024
+_SMALL: Final = tuple(
+    number for number in range(3, 2000, 2) if all(number % d for d in range(3, 45, 2) if d < number)
+)
+_WITNESSES: Final = (2, *_SMALL[:19])
+
+
+def secret_of(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
+    """32 bytes that only the holder of ``seed`` can make; ``context`` has a fixed size."""
+    return hmac.digest(seed, label + b"\0" + context, "sha256")
+
+
+class KeyShelf:
+    """The keys of one TPM, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._curve: dict[tuple[bytes, bytes], ec.EllipticCurvePrivateKey] = {}
+        self._rsa: dict[tuple[bytes, bytes], rsa.RSAPrivateKey] = {}
+
+    def curve(self, seed: bytes, label: bytes) -> ec.EllipticCurvePrivateKey:
+        """The P-256 key of this seed and label."""
+        if (seed, label) not in self._curve:
+            wide = int.from_bytes(hmac.digest(seed, b"p256\0" + label, "sha512"), "big")
+            secret = wide % (_P256_ORDER - 1) + 1
+            self._curve[seed, label] = ec.derive_private_key(secret, ec.SECP256R1())
+        return self._curve[seed, label]
+
+    def rsa(self, seed: bytes, label: bytes) -> rsa.RSAPrivateKey:
+        """The RSA 2048 key of this seed and label."""
+        if (seed, label) not in self._rsa:
+            self._rsa[seed, label] = _rsa_key(seed, label)
+        return self._rsa[seed, label]
+
+
+def _rsa_key(seed: bytes, label: bytes) -> rsa.RSAPrivateKey:
+    primes = _primes(seed, label)
+    p, q = next(primes), next(primes)
+    d = pow(RSA_EXPONENT, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(RSA_EXPONENT, p * q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    return numbers.private_key()
+
+
+def _primes(seed: bytes, label: bytes) -> Iterator[int]:
+    """Different primes of 1,024 bits, the upper two bits set."""
+    for number in range(1 << 16):
+        blocks = (
+            hmac.digest(
+                seed, b"rsa\0" + label + bytes((number >> 8, number & 255, block)), "sha512"
+            )
+            for block in range(_PRIME_BITS // 512)
+        )
+        start = int.from_bytes(b"".join(blocks), "big") | 3 << _PRIME_BITS - 2 | 1
+        for candidate in range(start, start + 4096, 2):
+            if candidate % RSA_EXPONENT != 1 and _is_prime(candidate):
+                yield candidate
+                break
+
+
+def _is_prime(number: int) -> bool:
+    """Miller-Rabin with 20 witnesses; candidates are random, not chosen by an adversary."""
+    if any(number % small == 0 for small in _SMALL):
+        return False
+    odd = number - 1
+    twos = (odd & -odd).bit_length() - 1
+    odd >>= twos
+    for witness in _WITNESSES:
+        power = pow(witness, odd, number)
+        if power in (1, number - 1):
+            continue
+        for _ in range(twos - 1):
+            power = power * power % number
+            if power == number - 1:
+                break
+        else:
+            return False
+    return True
+
+
+# ---- state in NV ---------------------------------------------------------------------------------
+# What the model keeps in NV, as values; a change returns a new state.
+
+CAPACITY: Final = 68 * 2048
+"""Bytes that all NV indices hold together, about what libtpms has room for."""
+MAX_TRIES: Final = 3
+
+
+class NvIndex(msgspec.Struct, frozen=True):
+    """One index; ``counter`` marks a counter (8 bytes, big-endian)."""
+
+    index: int
+    data: bytes
+    counter: bool = False
+
+
+class ModelState(msgspec.Struct, frozen=True):
+    """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
+    last power-off came after TPM2_Shutdown; ``top`` is the highest value of a counter that is
+    gone: a new one begins above it, so that a number cannot come again. ``occupied``: another key
+    lies in the place of the storage root key."""
+
+    endorsement_seed: bytes
+    owner_seed: bytes
+    srk: bool = False
+    occupied: bool = False
+    resets: int = 0
+    clock: int = 0
+    orderly: bool = True
+    safe: bool = True
+    tries: int = 0
+    top: int = 0
+    indices: tuple[NvIndex, ...] = ()
+
+    def build_info(self, backend: str) -> TpmInfo:
+        """What a TPM that works says of itself."""
+        return TpmInfo(
+            backend=backend,
+            failed=False,
+            reset_count=self.resets,
+            restart_count=0,
+            clock=self.clock,
+            safe=self.safe,
+            lockout_counter=self.tries,
+            max_tries=MAX_TRIES,
+            lockout=self.tries >= MAX_TRIES,
+        )
+
+    def find(self, index: int) -> NvIndex | None:
+        """The NV index; None when it is not defined."""
+        return next((entry for entry in self.indices if entry.index == index), None)
+
+    def with_index(self, entry: NvIndex) -> ModelState:
+        """``entry`` defined, or in place of the one with its number."""
+        others = (other for other in self.indices if other.index != entry.index)
+        return msgspec.structs.replace(self, indices=(*others, entry))
+
+    def room_for(self, entry: NvIndex) -> bool:
+        """Whether NV has room for this index, in place of one of the same number."""
+        used = sum(len(other.data) for other in self.indices if other.index != entry.index)
+        return used + len(entry.data) <= CAPACITY
+
+    def after_startup(self) -> ModelState:
+        """After Startup(CLEAR)."""
+        return msgspec.structs.replace(
+            self, resets=self.resets + 1, safe=self.safe and self.orderly, orderly=False
+        )
+
+    def after_clear(self, owner_seed: bytes) -> ModelState:
+        """After TPM2_Clear: endorsement keys stay, everything of the owner is gone."""
+        top = max((self.top, *map(counter_value, self.indices)))
+        return ModelState(self.endorsement_seed, owner_seed, orderly=self.orderly, top=top)
+
+
+def counter_value(entry: NvIndex) -> int:
+    """Value of a counter; 0 for another index."""
+    return int.from_bytes(entry.data, "big") if entry.counter else 0
+
+
+def encode_state(state: ModelState) -> bytes:
+    """The state as bytes for the NV image; ``decode_state`` reads them."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode_state(image: bytes) -> ModelState | None:
+    """The state; None when the image is damaged."""
+    try:
+        return msgspec.msgpack.decode(image, type=ModelState)
+    except msgspec.DecodeError:
+        return None
+
+
+def encode_memory(state: ModelState, pcrs: dict[int, bytes]) -> bytes:
+    """What a TPM has in memory, as bytes; ``decode_memory`` reads them."""
+    return msgspec.msgpack.encode((state, pcrs))
+
+
+def decode_memory(data: bytes) -> tuple[ModelState, dict[int, bytes]] | None:
+    """What a TPM with power had in memory: its state, the clock in it ahead of NV's, and its PCRs
+    by number; None when it is damaged."""
+    try:
+        return msgspec.msgpack.decode(data, type=tuple[ModelState, dict[int, bytes]])
+    except msgspec.DecodeError:
+        return None

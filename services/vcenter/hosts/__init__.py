@@ -16,9 +16,8 @@ bus), deciding (pure) and telling (events, records, marks) are steps of their ow
 - ``gathered_passes`` asks for passes over the other hosts of a cluster, after a moment
 - ``reconciliation``  asks for a pass over every host, each 300 s
 - ``remediation``     the pass: look, plan, carry out, judge, commit
-- ``plan``            what a pass shall do, in order; pure
+- ``plan``            what a pass does, in order, and which marks and events follow; pure
 - ``mode``            the next step to a safe host; pure
-- ``judgement``       what it makes of the marks on VMs, and which events tell of it; pure
 - ``attestation``     looks at hosts' TPMs        - ``tpm_judgement`` what it makes of them; pure
 - ``host_key``        the host key: made, fetched, delivered, renewed
 - ``held_keys``       values of new keys from their making to their sending

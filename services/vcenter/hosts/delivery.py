@@ -23,7 +23,7 @@ from protocol.messages.host import (
     RemoveKeys,
     SetProviders,
 )
-from protocol.messages.pages import pages
+from protocol.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, ProviderId
 from services.vcenter import events

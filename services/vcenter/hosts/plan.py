@@ -9,27 +9,34 @@
    (STD-12, C28), by who brings them
 
 1 to 3 are planned from the host's view; 4 and 5 when these are done, because a provider may be
-waited for in between. Locks are judged afterwards (``judgement``), by what came of it.
+waited for in between. ``mark_changes`` and ``send_errors`` follow from the outcome of the pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from protocol.messages.host import HostSummary, ProviderRef
 from protocol.terms import (
     CryptoKeyId,
     HostCryptoState,
+    KeyUnavailableReason,
     ManagementType,
     NodeName,
+    PowerState,
     ProtectionMode,
     ProviderId,
+    VmName,
 )
+from services.vcenter import events
 from services.vcenter.hosts.mode import ModeStep, is_adoptable, next_mode_step
+from services.vcenter.inventory import Edit, change_vm
+from services.vcenter.locks import Keep, Lock, Unlock, VmLockFacts, decide
 from services.vcenter.providers.capabilities import of_provider
 from services.vcenter.providers.native import references
-from services.vcenter.tables import DeletedRow, HostRow, ProviderRow
+from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
 
 
 @dataclass(frozen=True)
@@ -262,3 +269,90 @@ def _recovery_id(summary: HostSummary) -> str:
 
 def _newly_disabled(summary: HostSummary, row: HostRow) -> bool:
     return summary.crypto_state is HostCryptoState.PENDING_INCAPABLE and not row.kept_off
+
+
+# ---- marks on VMs --------------------------------------------------------------------------------
+# What a pass changes of the marks on a host's VMs, and the events for it.
+
+Denied = Mapping[CryptoKeyId, KeyUnavailableReason]
+"""Keys that a host lacks and cannot be given, each with its own reason."""
+
+
+@dataclass(frozen=True)
+class MarkChange:
+    """A mark that is set, changed or taken back: the edit and the event are one transaction."""
+
+    vm: VmName
+    locked: bool
+    edit: Edit
+    draft: events.EventDraft
+
+
+def mark_changes(
+    host: NodeName,
+    rows: Iterable[VmRow],
+    lacking: Collection[CryptoKeyId],
+    denied: Denied,
+    types: Mapping[ProviderId, ManagementType],
+    *,
+    connected: bool,
+    may_unlock: bool,
+) -> tuple[MarkChange, ...]:
+    """The decisions on these VMs of one host, those that change nothing left out.
+
+    ``lacking``: keys that its cache does not have now. ``connected``: what vCenter does not see it
+    does not judge. ``may_unlock``: whether this occasion may take a mark back (LOCK-05).
+    """
+    changes: list[MarkChange] = []
+    absent = frozenset(lacking)
+    for row in rows:
+        decision = decide(
+            VmLockFacts(
+                keys=row.keys,
+                running=row.power is PowerState.ON,
+                connected=connected and row.host == host,
+                absent=absent,
+                denied=denied,
+                mark=row.lock_event,
+                marked_missing=row.missing,
+                may_unlock=may_unlock,
+                types=types,
+            )
+        )
+        match decision:
+            case Keep():
+                pass
+            case Lock(event, missing, reasons):
+                edit = change_vm(row.name, lock_event=event, missing=missing)
+                draft = events.vm_locked(row.name, host, event, missing, reasons)
+                changes.append(MarkChange(row.name, True, edit, draft))
+            case Unlock():
+                edit = change_vm(row.name, lock_event=None, missing=())
+                draft = events.vm_unlocked(row.name, host)
+                changes.append(MarkChange(row.name, False, edit, draft))
+            case _:
+                assert_never(decision)
+    return tuple(changes)
+
+
+def send_errors(
+    host: NodeName,
+    denied: Denied,
+    told_by_vms: Collection[CryptoKeyId],
+    told_by_host: KeyUnavailableReason | None,
+) -> tuple[events.EventDraft, ...]:
+    """``SendKeyError`` for keys that neither a VM of this host nor its host key tells of.
+
+    ``told_by_vms``: keys of VMs on this host, which say so by their own marks. ``told_by_host``:
+    why the host key cannot be had; keys denied for the same reason are part of that story.
+    """
+    drafts: list[events.EventDraft] = []
+    for provider, keys in by_provider(key for key in denied if key not in told_by_vms).items():
+        for reason in KeyUnavailableReason:
+            these = tuple(key for key in keys if denied[key] is reason)
+            if not these or reason is told_by_host:
+                continue
+            if reason is KeyUnavailableReason.MISSING_IN_CACHE:
+                continue  # the host's own refusal has an event of its own
+            drafts.append(events.send_error(host, provider, these, reason))
+    return tuple(drafts)

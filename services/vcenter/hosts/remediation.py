@@ -2,7 +2,7 @@
 
 One pass: *look* (the host's view), *plan* (``plan``, pure), *carry out* (commands to the host,
 keys from their providers); the same for its keys, of which it is asked when its mode is reached;
-*judge* the locks of its VMs (``judgement``, pure), *commit* marks and events at once. A pass is of
+*judge* the locks of its VMs (``plan``, pure), *commit* marks and events at once. A pass is of
 one session; a host that is connected anew has a pass of its own.
 It runs when a host connects, at each reconciliation, when keys lack and when its mode is turned on.
 What is wrong with one key decides nothing for the others.
@@ -32,12 +32,12 @@ from services.vcenter.hosts.availability import HaConfigurations
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.held_keys import HeldKeys
 from services.vcenter.hosts.host_key import HostKeys
-from services.vcenter.hosts.judgement import Denied, mark_changes, send_errors
 from services.vcenter.hosts.mode import is_safe, takes_keys
 from services.vcenter.hosts.once_per_boot import OncePerBoot
 from services.vcenter.hosts.pass_queue import PassOrder, PassQueue
 from services.vcenter.hosts.plan import (
     Action,
+    Denied,
     Evict,
     NoteDisabled,
     NoteRecoveryKey,
@@ -50,9 +50,11 @@ from services.vcenter.hosts.plan import (
     find_expired_providers,
     keys_refused_by_mode,
     keys_removed_by,
+    mark_changes,
     not_granted,
     plan_host,
     plan_keys,
+    send_errors,
 )
 from services.vcenter.hosts.session import UNANSWERED, HostSession
 from services.vcenter.hosts.sessions import HostSessions
@@ -468,9 +470,7 @@ def not_had(
 
 
 # ---- telling -------------------------------------------------------------------------------------
-# What came of a pass of step B8, and what is told of it: marks on VMs, and events.
-#
-# Decided in ``judgement``, pure; here it is committed, a mark and its event in one transaction.
+# Commits the outcome of a pass: marks on VMs and their events, each pair in one transaction.
 
 
 @dataclass

@@ -23,7 +23,7 @@ from typing import Final
 
 from protocol.errors import ProductError, SaveFailed
 from protocol.messages.host import RESULT_BYTES
-from protocol.messages.pages import pages
+from protocol.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, ProviderId
 from services.runtime.ports import Clock

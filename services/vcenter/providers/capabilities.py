@@ -21,6 +21,7 @@ from typing import Final
 
 from protocol.errors import NotAvailable
 from protocol.events import EventTypeId
+from protocol.messages.vcenter import CreateNativeProvider, RegisterKmsCluster
 from protocol.terms import KeyUnavailableReason, ManagementType, ProviderId
 
 
@@ -70,7 +71,8 @@ class Capability:
     """What one management type means.
 
     ``fixed_status``: the reason that vCenter gives for every key of it (STD-20); None when it asks
-    the provider. ``built``: whether this vCenter can register such a provider.
+    the provider. ``created_by``: the message that creates such a provider; None when vCenter cannot
+    create one. ``vsan``: whether vSAN encryption can use its keys.
     """
 
     key_made_by: KeyMaker
@@ -78,7 +80,13 @@ class Capability:
     health_from: HealthSource
     fixed_status: KeyUnavailableReason | None
     lock_events: LockEvents
-    built: bool
+    created_by: type[RegisterKmsCluster] | type[CreateNativeProvider] | None
+    vsan: bool
+
+    @property
+    def has_key_servers(self) -> bool:
+        """Whether vCenter knows key servers of the provider, and asks them."""
+        return self.health_from is HealthSource.KEY_SERVERS
 
     @property
     def pushed(self) -> bool:
@@ -121,7 +129,8 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.KEY_SERVERS,
         fixed_status=None,
         lock_events=_STANDARD_LOCKS,
-        built=True,
+        created_by=RegisterKmsCluster,
+        vsan=True,
     ),
     ManagementType.TRUST_AUTHORITY: Capability(
         key_made_by=KeyMaker.KEY_PROVIDER_SERVICE,
@@ -133,7 +142,8 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
             missing_at_provider=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
             provider_unusable=EventTypeId.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE,
         ),
-        built=True,
+        created_by=RegisterKmsCluster,
+        vsan=False,
     ),
     ManagementType.NATIVE_PROVIDER: Capability(
         key_made_by=KeyMaker.DERIVATION,
@@ -141,7 +151,8 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.BACKUP,
         fixed_status=KeyUnavailableReason.MANAGED_BY_NKP,
         lock_events=_NATIVE_LOCKS,
-        built=True,
+        created_by=CreateNativeProvider,
+        vsan=True,
     ),
     ManagementType.UNKNOWN: Capability(
         key_made_by=KeyMaker.NOBODY,
@@ -149,7 +160,8 @@ CAPABILITIES: Final[Mapping[ManagementType, Capability]] = {
         health_from=HealthSource.NOBODY,
         fixed_status=KeyUnavailableReason.CLUSTER_INVALID,
         lock_events=_STANDARD_LOCKS,
-        built=False,
+        created_by=None,
+        vsan=False,
     ),
 }
 

@@ -47,8 +47,8 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
-from protocol.messages.pages import pages
 from protocol.messages.vcenter import KmipServer
+from protocol.pages import pages
 from protocol.releases import LATEST, Release
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KeyUnavailableReason, KmipState, ProviderId

@@ -13,7 +13,6 @@ from protocol.errors import (
     ResourceInUse,
 )
 from protocol.messages.host import Done
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import (
     AddKey,
     GenerateKey,
@@ -23,6 +22,7 @@ from protocol.messages.vcenter import (
     ListKeys,
     RemoveKey,
 )
+from protocol.pages import first_page
 from protocol.releases import Feature
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events

@@ -40,10 +40,11 @@ from protocol.messages.vcenter.kmip import (
     UploadClientCert,
     UploadKmipServerCert,
 )
-from protocol.terms import ManagementType, ProviderId
+from protocol.terms import ProviderId
 from services.keyservers.address import Kmip
 from services.keyservers.refusals import by_the_server
 from services.vcenter.inventory import change_provider
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
@@ -207,6 +208,6 @@ def _provider(vc: VCenter, name: ProviderId) -> ProviderRow:
     row = vc.inventory.providers.get(name)
     if row is None:
         raise NotFound(f"there is no key provider {name}")
-    if row.management_type is not ManagementType.VCENTER:
+    if not CAPABILITIES[row.management_type].has_key_servers:
         raise InvalidArgument(f"provider: {name} has no servers that vCenter asks")
     return row

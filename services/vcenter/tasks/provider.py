@@ -67,7 +67,7 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     if known is not None and known.servers != row.servers:
         vc.contacts.forget(name)
         vc.vsan_ticker.tick_now()
-    if message.management_type is ManagementType.TRUST_AUTHORITY:
+    if CAPABILITIES[message.management_type].fetched:
         await vc.trust.providers_changed()
     else:
         await _greet(vc, name, tell=known is None)
@@ -94,14 +94,14 @@ def check_room(vc: VCenter) -> None:
 
 def _check(message: RegisterKmsCluster, known: ProviderRow | None) -> None:
     names.PROVIDER.check(message.provider)
-    if not CAPABILITIES[message.management_type].built:
-        kind = message.management_type.value
-        raise NotAvailable(f"key providers of management type {kind} are not built yet")
-    if message.management_type is ManagementType.NATIVE_PROVIDER:
-        raise InvalidArgument("management_type: a native provider is made by CreateNativeProvider")
+    can, kind = CAPABILITIES[message.management_type], message.management_type.value
+    if can.created_by is None:
+        raise NotAvailable(f"vCenter creates no key providers of management type {kind}")
+    if can.created_by is not RegisterKmsCluster:
+        raise InvalidArgument(f"management_type: use {can.created_by.__name__} for {kind}")
     if known is not None and known.management_type is not message.management_type:
         raise InvalidArgument(f"management_type: {known.name} is {known.management_type.value}")
-    if message.management_type is ManagementType.TRUST_AUTHORITY:
+    if not can.has_key_servers:
         if message.servers:
             raise InvalidArgument("servers: a trusted provider has none that vCenter knows (TA-06)")
         return
@@ -140,7 +140,7 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
     vc.contacts.forget(name)
     vc.providers.forget(name)
     vc.sharing.withdraw_all_of(name)
-    if kind is ManagementType.TRUST_AUTHORITY:
+    if CAPABILITIES[kind].fetched:
         await vc.trust.providers_changed()
     return await _wait_for_removal(vc, gone)
 

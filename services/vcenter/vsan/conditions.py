@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from protocol.errors import InvalidArgument, InvalidState, NotAvailable, NotFound
 from protocol.messages.host.vsan import QueryVsan, VsanState
-from protocol.terms import ClusterName, ManagementType, NodeName, ProviderId
+from protocol.terms import ClusterName, NodeName, ProviderId
 from services.runtime.each import try_each
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.tables import ClusterRow, ProviderRow
 from services.vcenter.vcenter import VCenter
 
@@ -28,8 +29,9 @@ def require_provider(vc: VCenter, name: ProviderId | None) -> ProviderRow:
     row = vc.inventory.providers.get(name)
     if row is None:
         raise NotFound(f"there is no key provider {name}")
-    if row.management_type is ManagementType.TRUST_AUTHORITY:
-        raise NotAvailable(f"vSAN encryption is not supported with the trusted key provider {name}")
+    if not CAPABILITIES[row.management_type].vsan:
+        kind = row.management_type.value
+        raise NotAvailable(f"vSAN encryption is not supported with key provider {name} ({kind})")
     return row
 
 

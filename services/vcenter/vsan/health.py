@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from protocol.messages.host.vsan import QueryVsanEncryptionHealth, VsanHostHealth, VsanState
 from protocol.messages.vcenter.vsan import VsanClusterHealth, VsanHostIssues, VsanTest
-from protocol.terms import ClusterName, ManagementType, NodeName
+from protocol.terms import ClusterName, NodeName
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanHealthState
 from services.runtime.each import try_each
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.conditions import cluster_row, members, states
 from services.vcenter.vsan.handed import build_encryption
@@ -88,7 +89,7 @@ async def _kms_tests(
     vc: VCenter, cluster: ClusterName, keys: VsanKeys, told: Mapping[NodeName, VsanHostHealth]
 ) -> tuple[VsanTest, ...]:
     """None with a native provider: it has no key server (VSAN-13)."""
-    if not keys.encryption_enabled or keys.management_type is ManagementType.NATIVE_PROVIDER:
+    if not keys.encryption_enabled or CAPABILITIES[keys.management_type].derived:
         return ()
     details, found = [], []
     row = None if keys.provider is None else vc.inventory.providers.get(keys.provider)

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from protocol import scopes
-from protocol.terms import ClusterName, CryptoKeyId, ManagementType, NodeName
+from protocol.terms import ClusterName, CryptoKeyId, NodeName
 from services.runtime.each import for_each
+from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
@@ -104,7 +105,7 @@ async def _make(
     ``NotFound`` when it was deleted since it was named.
     """
     provider = vc.provider(provider.name)
-    if provider.management_type is ManagementType.NATIVE_PROVIDER:
+    if CAPABILITIES[provider.management_type].derived:
         check_backed_up(provider)
         key = vc.providers.native.new_key(provider)
         return key, vc.providers.native.check(provider, key)

@@ -10,14 +10,14 @@ from chaos.oracle.fold.fold import Fold
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
         Disturbances._link,
-        "(LINKS + CONNECTIONS, ()) if connected",
-        '(LINKS + CONNECTIONS, ("broker.restart",)) if connected',
+        "Takes.LINKS, other",
+        "Takes.LINKS, Takes.CONNECTIONS, Takes.BUS",
         "a key that is made by KMIP without a broker",
     ),
     (
         Disturbances._link,
-        "(LINKS + CONNECTIONS, ()) if connected",
-        "(LINKS, ()) if connected",
+        "Takes.LINKS, other",
+        "Takes.LINKS, Takes.BUS",
         "a key that is made by KMIP though no handshake ends",
     ),
     (
@@ -28,8 +28,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Disturbances._link,
-        "(LINKS, BROKERS)",
-        "(LINKS + CONNECTIONS, BROKERS)",
+        "Takes.LINKS, other",
+        "Takes.LINKS, Takes.CONNECTIONS, other",
         "a key that is made over the bus where connections break",
     ),
     (

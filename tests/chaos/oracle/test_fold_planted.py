@@ -144,7 +144,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Fold._stop_of,
-        'found.kind != "host.exec_option_removed"',
+        "not found.effect.if_required",
         "True",
         "an option was removed that no policy asks for",
     ),
@@ -271,27 +271,32 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "True",
         "a fault that was not made, and is not there",
     ),
-    (Disturbances._link, "broker + links", "links", "safe without a broker"),
+    (Disturbances._link, "Takes.LINKS, other", "Takes.LINKS", "safe without a broker"),
     (
         _remains_under,
-        'found.kind == "broker.down"',
+        "found.effect.passes_by",
         "False",
         "prepared though only one server of the bus is down",
     ),
     (
         _remains_under,
-        'found.kind == "broker.route_cut"',
+        "found.effect.partly",
         "False",
         "a host that is safe while a route of the bus is cut",
     ),
-    (Disturbances._link, "broker + links", "broker", "safe though it must be prepared"),
+    (Disturbances._link, "_is_on(found, a, b)", "False", "safe though it must be prepared"),
     (Disturbances.stands, "held + copied", "copied", "safe though its key server stands still"),
     (Disturbances.stands, "held + copied", "held", "a key server that is being copied"),
-    (Disturbances.may_be_off, '== "proc.kill"', '== ""', "a host that goes down with a process"),
     (
         Disturbances.may_be_off,
-        "*POWER, *TPM, *LATENT",
-        "*POWER",
+        "found.effect.spreads or",
+        "",
+        "a host that goes down with a process",
+    ),
+    (
+        Disturbances.may_be_off,
+        "Takes.POWER, Takes.TPM, *AT_NEXT_BOOT",
+        "Takes.POWER",
         "a host that is off while its TPM is changed",
     ),
     (
@@ -384,6 +389,7 @@ def forgetful() -> Iterator[None]:
                 value.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "old", "new", "story"),
     ALL,

@@ -83,6 +83,7 @@ def test_what_the_rules_allow_passes(name: str) -> None:
     assert found.result is PASS, found.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_what_they_do_not_is_found_at_its_record(name: str) -> None:
     story, node, reason, seen = BAD[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chaos.history import Record
 from chaos.report.axis import Axis
 from chaos.report.filling import MOST_DATA, data_line
@@ -106,6 +108,7 @@ def test_a_small_lab_is_drawn_whole() -> None:
     assert select(run.lanes, frozenset(), axis(run)).lanes == run.lanes
 
 
+@pytest.mark.slow
 def test_the_page_of_a_thousand_hosts_is_small() -> None:
     run = blackout(HOSTS, slow=30)
     text = page(run)

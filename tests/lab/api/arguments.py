@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
+from chaos.faults import FAULTS
+
 NAMES = (
     *("esxi-001", "esxi-002", "vm-01", "vm-02", "kms", "vcenter", "kms-provider", "cluster-a"),
     *("esxi-003", "vm-99", "kms-9", "provider-2", "default", "main", "edge", "datastore-cluster-a"),
@@ -22,13 +24,7 @@ SELECTORS = (
     *("50% of all", "one of role:esxi", "2 of all", "esxi-[9-1]", "[", "]", "%", "0% of all"),
     *("1 of " * 300 + "all", "vm-[00000000001-00000000002]", "a[1-99999999999999999999]"),
 )
-KINDS = (
-    *("link.cut", "link.delay", "link.loss", "link.dup", "proc.kill", "proc.pause", "host.reboot"),
-    *("link.reset", "link.stall"),
-    *("host.power_loss", "site.power_loss", "tpm.clear", "tpm.swap", "host.boot_measure"),
-    *("tpm.dead", "host.tpm_disabled", "host.exec_option_removed"),
-    *("broker.restart", "vcenter.down", "kms.key_state", "provider.delete", "nothing"),
-)
+KINDS = (*(fault.kind for fault in FAULTS), "nothing")
 HOSTILE = (
     "a\ud800",
     *("", " ", "\n", "\x00", "\x1b[2J", "../x", "../../etc/passwd", "/", "a/b", "*", ">", "a.b"),

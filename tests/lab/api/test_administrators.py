@@ -190,6 +190,7 @@ async def test_renewed_services_are_believed_when_their_information_was_brought(
         assert {host.health for host in (await lab.do(GetTrustedHosts())).items} == {"OK"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["esxi-001", "vcenter", "kms"])
 async def test_only_services_are_renewed(node: str) -> None:
     async with Lab(mode="sim", topology="trusted", hosts=1, vms=0, seed=3) as lab:

@@ -135,6 +135,7 @@ async def test_what_is_no_clone(lab: Lab) -> None:
     assert await keys_made(lab) == before and await lab.vms() == vms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["copy", "replace", ""])
 async def test_a_clones_virtual_tpm(lab: Lab, policy: Any) -> None:
     """VTPM-07: copied with its certificate, or new and certified anew; the knob says copy."""

@@ -114,6 +114,7 @@ async def test_another_root_by_a_command(lab: Lab, words: Path) -> None:
     assert (await server(lab, "kms-3")).root is RootKind.KEYFILE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "id", "said"),
     [

@@ -195,6 +195,7 @@ async def test_who_may_power_on_may_have_it_placed(lab: Lab) -> None:
     assert "NoPermission" in str(await refused(lab, ClusterSetDrs(CLUSTER, "off"), "alice"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["partiallyAutomated", "fullyAutomated"])
 async def test_a_host_that_enters_maintenance_mode_is_emptied(lab: Lab, level: Any) -> None:
     """VMs that run are moved by DRS if it is fully automated, else by request only."""

@@ -61,6 +61,7 @@ def pipe(tmp_path: Path) -> Path:
 # ---- the side that gives a command ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_pipe_that_nobody_writes_to_is_refused_and_the_lab_goes_on(
     lab: Lab, pipe: Path
@@ -79,6 +80,7 @@ async def test_a_pipe_that_nobody_writes_to_is_refused_and_the_lab_goes_on(
     assert not Path(f"{file}.p12").exists(), "what was made for a backup is taken back"
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_path: Path) -> None:
     """A password may come from another program: ``--password-file <(pass show nkp)``."""

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from lab.cli.keys import _show_key
 from lab.cli.options import Format, Options
+from lab.cli.results import print_answer
 from lab.schema.answers import Key, KeyAttribute
 from lab.schema.commands import KmsKeyShow
 from lab.serve.table import perform
@@ -71,7 +71,7 @@ def test_names_and_attributes_are_shown(key: Key) -> None:
 def test_a_terminal_shows_them(
     key: Key, output: Format, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _show_key(key, Options(output=output))
+    print_answer(KmsKeyShow(key.key_id), key, Options(output=output))
     out = capsys.readouterr().out
     assert "primary" in out
     assert ("vm-02" in out) is (output is not Format.TABLE)

@@ -49,6 +49,7 @@ async def states(lab: Lab) -> dict[str, MachineState]:
     return {node.node: node.state for node in (await lab.do(GetNodes())).items}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", [HOST, "kms", "vcenter"])
 async def test_a_paused_node_stays_in_the_list(lab: Lab, node: str) -> None:
     before = await states(lab)
@@ -72,6 +73,7 @@ async def test_a_paused_host_is_described_and_the_cure_is_to_let_it_go_on(lab: L
     assert tpm.state == "unknown" and tpm.backend == "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pause", "question"),
     [

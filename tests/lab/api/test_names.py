@@ -68,6 +68,7 @@ async def test_a_reboot_behind_a_cut_link_does_not_wait_for_vcenter() -> None:
         assert (await lab.do(GetStatus())).lab_time - before < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "id"),
     [

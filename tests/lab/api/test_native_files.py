@@ -11,6 +11,7 @@ from lab.schema.commands import ProviderCreate, ProviderExport, ProviderImport
 from tests.lab.api.refusals import refused
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_what_is_wrong_with_an_argument_is_told_with_what_helps(
     lab: Lab, tmp_path: Path

@@ -82,6 +82,7 @@ async def faults(lab: Lab) -> tuple[ActiveFault, ...]:
     return (await lab.do(GetFaults())).items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -126,6 +126,7 @@ async def test_a_repeat_says_where_it_is(lab: Lab) -> None:
     assert [e.event for e in await lab.events()].count(EventTypeId.VM_RELOCATED) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("east", "why"),
     [

@@ -87,6 +87,7 @@ async def test_a_host_that_was_away_does_not_bring_a_vm_back_that_has_left() -> 
         await one_only(lab, EAST, TARGET)
 
 
+@pytest.mark.slow
 async def test_neither_does_one_that_high_availability_had_taken_it_from() -> None:
     async with simulated(ha=True) as lab:
         await lab.sleep(120)
@@ -99,6 +100,7 @@ async def test_neither_does_one_that_high_availability_had_taken_it_from() -> No
         await one_only(lab, EAST, TARGET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [False, True], ids=["running", "off"])
 async def test_a_vm_that_two_hosts_list_leaves_both(off: bool) -> None:
     async with simulated() as lab:
@@ -138,6 +140,7 @@ async def test_a_move_that_fails_on_its_way_is_told_too() -> None:
         await one_only(lab, WEST, SOURCE)
 
 
+@pytest.mark.slow
 async def test_a_vm_has_moved_on_before_its_first_vcenter_heard_that_it_came() -> None:
     async with simulated(WEST, EAST, SOUTH) as lab:
         for step in relocation_struck.STEPS:

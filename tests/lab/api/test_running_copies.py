@@ -62,6 +62,7 @@ def other(host: str) -> str:
 # ---- clones -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recrypt", [False, True])
 @pytest.mark.parametrize("away", [False, True])
 async def test_a_vm_that_runs_is_cloned(lab: Lab, recrypt: bool, away: bool) -> None:
@@ -179,6 +180,7 @@ STRIKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", STRIKES)
 async def test_whoever_falls_while_a_vm_that_runs_is_cloned(what: str) -> None:
     """A whole clone on one host, which vCenter knows, or nothing of it; and a repeat ends it."""
@@ -187,6 +189,7 @@ async def test_whoever_falls_while_a_vm_that_runs_is_cloned(what: str) -> None:
             assert await lab.beside(copies_struck.cloned, what, step) == [], step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", STRIKES[:4])
 async def test_whoever_falls_while_a_vm_goes_back_to_run(what: str) -> None:
     """It runs, as it was or as it is to be; and a repeat brings its memory back."""

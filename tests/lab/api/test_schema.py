@@ -153,6 +153,7 @@ def test_every_struct_says_what_it_is() -> None:
     assert mute == []
 
 
+@pytest.mark.slow
 def test_it_is_printed_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema"]) == run(["schema", "-o", "json"]) == 0
     first, second = capsys.readouterr().out.split("\n}\n")[:2]

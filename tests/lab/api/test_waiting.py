@@ -12,6 +12,7 @@ from lab.serve.waiting import condition
 pytestmark = pytest.mark.sim
 
 
+@pytest.mark.slow
 async def test_a_wait_ends_when_it_is_so_and_names_what_is_missing_when_it_never_is() -> None:
     async with Lab(mode="sim", seed=5, hosts=2, vms=4) as lab:
         await lab.wait_for("vm.running=all", "host.connected=2", "fault.active=none")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.cli.faults import _report_heal
 from lab.cli.options import Options
+from lab.cli.results import print_answer
 from lab.client import Lab
 from lab.schema.answers import FaultLeft
 from lab.schema.commands import (
@@ -58,9 +58,9 @@ async def test_a_cure_that_does_not_help_is_a_failure(
     lab: Lab, capsys: pytest.CaptureFixture[str], with_cure: bool, code: int, outcome: str
 ) -> None:
     left = FaultLeft(id="f", kind="tpm.clear", reversible=False, seen="in lockout", cure="wait")
-    asked = await lab.do(Heal((), all=True, with_cure=with_cure))
-    report = msgspec.structs.replace(asked, left=(left,))
-    assert _report_heal(report, Options()) == code
+    command = Heal((), all=True, with_cure=with_cure)
+    report = msgspec.structs.replace(await lab.do(command), left=(left,))
+    assert print_answer(command, report, Options()) == code
     told = capsys.readouterr()
     assert outcome in told.out and "f: cure: wait" in told.err
     assert ("error KS-CHAOS-103: f: in lockout" in told.err) is with_cure

@@ -110,6 +110,7 @@ def test_a_purge_goes_on_where_another_machine_has_begun(tmp_path: Path) -> None
     west.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["locks", "vms", "signs", "trials", "incoming"])
 def test_a_part_that_leads_elsewhere(tmp_path: Path, part: str) -> None:
     """Locks in a folder of each machine's own would keep nobody from running a VM twice."""
@@ -132,6 +133,7 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "local").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_trial_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
         "import os, sys; from pathlib import Path; from lab.arrays import trial; "

@@ -116,6 +116,7 @@ def test_a_file_system_without_room(tmp_path: Path) -> None:
     assert tried(at, *mounted(f"mount -t tmpfs -o size=16m tmpfs {at}")) == "fits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "error_id", "text"),
     [
@@ -149,6 +150,7 @@ def show(array: str = "common") -> ShowArray:
     return ShowArray(run="r", array=array, lab="far", id=ID, fresh=True)
 
 
+@pytest.mark.slow
 async def test_what_an_agent_is_asked_is_what_it_does(tmp_path: Path) -> None:
     runs: list[str] = []
     east = Guest("east", {"common": tmp_path}, runs.append)

@@ -82,6 +82,7 @@ async def refused(tmp_path: Path, *urls: str, **more: str) -> tuple[str, str]:
     return caught.value.id, str(caught.value)
 
 
+@pytest.mark.slow
 async def test_what_is_loaded_lets_the_lab_in_and_is_public(
     tmp_path: Path, serve: MakeServer
 ) -> None:
@@ -136,6 +137,7 @@ async def test_a_server_that_will_not_do(
     assert found[0] == f"KS-BROKER-{id}" and told in found[1]
 
 
+@pytest.mark.slow
 async def test_tls_is_of_the_authority_that_is_named(tmp_path: Path, serve: MakeServer) -> None:
     right, wrong = certificate(tmp_path, "right"), certificate(tmp_path, "wrong")
     key = right.with_suffix(".key")
@@ -156,6 +158,7 @@ async def test_tls_is_of_the_authority_that_is_named(tmp_path: Path, serve: Make
     await bus.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "told"), [(-1, "certificate has expired"), (4, "certificate is not yet valid")]
 )
@@ -172,6 +175,7 @@ async def test_a_certificate_that_is_not_valid_now_has_a_fix_of_its_own(
     assert "new certificate" in caught.value.fix and "clock" in caught.value.fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2, 3])
 async def test_a_server_that_takes_too_few_connections_says_so_itself(
     tmp_path: Path, serve: MakeServer, most: int
@@ -183,6 +187,7 @@ async def test_a_server_that_takes_too_few_connections_says_so_itself(
     assert "takes no more connections" in text and "3 nodes" in text
 
 
+@pytest.mark.slow
 async def test_a_server_whose_words_are_lost_at_most_dials_is_believed_at_one(
     tmp_path: Path,
 ) -> None:
@@ -216,6 +221,7 @@ async def test_a_server_whose_words_are_lost_at_most_dials_is_believed_at_one(
     assert found[0] == "KS-BROKER-010" and dials > 2, (found, dials)
 
 
+@pytest.mark.slow
 async def test_a_server_that_takes_just_enough_will_do(tmp_path: Path, serve: MakeServer) -> None:
     server = await serve(config(), "max_connections: 4")
     bus, told = await started(tmp_path, server.url)
@@ -232,6 +238,7 @@ async def test_a_server_that_takes_just_enough_will_do(tmp_path: Path, serve: Ma
     await bus.stop()
 
 
+@pytest.mark.slow
 async def test_an_account_that_takes_too_few_is_told_as_well(
     tmp_path: Path, serve: MakeServer
 ) -> None:
@@ -241,6 +248,7 @@ async def test_an_account_that_takes_too_few_is_told_as_well(
     assert id == "KS-BROKER-010", text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "id", "told"),
     [

@@ -60,6 +60,7 @@ def line(draw: random.Random) -> list[str]:
     return [word.replace("\0", "") for word in words if word not in ("-f", "--follow", "--help")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + COUNT)
 @pytest.mark.parametrize("batch", range(FIRST, FIRST + -(-COUNT // IN_ONE_TEST)))
 def test_any_line_is_answered_or_refused(

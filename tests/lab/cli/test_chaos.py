@@ -59,6 +59,7 @@ def test_parameters_are_given_at_the_command_line(
         assert caught.value.id == id, wrong
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_a_negative_control_is_played_and_has_to_fail(
     file: str, capsys: pytest.CaptureFixture[str]
@@ -76,6 +77,7 @@ def test_a_negative_control_is_played_and_has_to_fail(
     assert caught.value.id == "KS-USE-003"
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_a_run_of_other_code_is_replayed_when_that_is_meant(
     file: str, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +97,7 @@ ASKS = SMALL.replace("name: small", "name: asks").replace("recover:", "sometimes
 """It asks for what this version does not have."""
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_several_are_played_one_after_another_and_told_in_a_table(
     file: str, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
+@pytest.mark.slow
 def test_a_vm_is_kept_copied_and_brought_back(lab: Cli) -> None:
     taken = lab.ok("vm", "snapshot", "create", "vm-01", "before")
     assert "before" in taken.out

@@ -42,24 +42,6 @@ def test_help_names_every_lab_that_comes_with_keystead() -> None:
     assert SHIPPED.split(", ") == sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def test_the_first_list_of_the_grammar_is_there() -> None:
-    there = {" ".join(words) for words, _ in ALL}
-    groups = {
-        "": "up down status list events logs esx fault heal wait doctor explain schema version",
-        "get": "hosts vms keys providers kms tpm links faults",
-        "describe": "vm host provider",
-        "vm": "create encrypt on off unlock",
-        "host": "add reboot crash power-loss power-on power-off pause resume",
-        "tpm": "inspect pcrs clear swap",
-        "kms": "audit",
-        "kms key": "show activate revoke destroy",
-        "provider": "add delete default",
-        "link": "cut heal delay loss dup",
-    }
-    wanted = {f"{group} {name}".strip() for group in groups for name in groups[group].split()}
-    assert wanted - there == set()
-
-
 @pytest.mark.parametrize(("words", "app"), ALL, ids=[" ".join(w) for w, _ in ALL])
 def test_help_opens_with_two_examples_that_parse(words: tuple[str, ...], app: App) -> None:
     examples = EXAMPLE.findall(inspect.cleandoc(app.default_command.__doc__ or ""))
@@ -78,6 +60,7 @@ def options_of(app: App) -> list[str]:
     return [name for name in found if name.startswith("-")]
 
 
+@pytest.mark.slow
 def test_no_two_parameters_of_a_command_have_one_name() -> None:
     """``vm clone vm-01 copy --name second`` would give the clone two names and no lab."""
     app = build()
@@ -107,6 +90,7 @@ def test_help_is_shown_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert "keystead up edge --hosts 8" in out and err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "id", "said"),
     [

@@ -22,6 +22,7 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
+@pytest.mark.slow
 def test_names_watching_waiting_and_completion(lab: Cli) -> None:
     assert lab.ok("get", "hosts", "esxi-002", "esxi-001", "-q").out == "esxi-002\nesxi-001\n"
     rows = lab.ok("get", "vms", "vm-02", "--no-headers").out.splitlines()
@@ -59,6 +60,7 @@ def test_a_fault_has_one_name_with_hyphens_or_underscores(lab: Cli) -> None:
     assert "esxi-001" in lab.ok("get", "hosts", "-q").out
 
 
+@pytest.mark.slow
 def test_a_start_that_may_not_take_as_long_as_it_must_says_so(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "state")
     ran = cli("up", "--hosts", "2", "--tpm", "none", "--timeout", "300ms", "--progress", "none")

@@ -81,6 +81,7 @@ def interrupted(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "number"),
     [
@@ -107,6 +108,7 @@ def test_an_interrupted_run_is_healed_and_reported(
     assert cli.alone()
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_a_second_interrupt_ends_a_simulation_at_once(cli: Cli, file: str) -> None:
     process = cli.begin("chaos", "run", file, "--mode", "sim")
@@ -119,6 +121,7 @@ def test_a_second_interrupt_ends_a_simulation_at_once(cli: Cli, file: str) -> No
     assert cli.alone()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode", [pytest.param("sim", marks=pytest.mark.sim), pytest.param("lab", marks=pytest.mark.lab)]
 )
@@ -138,6 +141,7 @@ def test_however_often_it_is_interrupted_a_run_ends_with_130(
     assert cli.alone()
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 def test_a_run_whose_terminal_has_gone_is_stopped_from_another(cli: Cli, file: str) -> None:
     """The lab goes on with it, and only going down ended it."""

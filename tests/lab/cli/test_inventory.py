@@ -24,6 +24,7 @@ def names(cli: Cli, what: str) -> set[str]:
     return set(cli.ok("get", what, "-o", "name").out.split())
 
 
+@pytest.mark.slow
 def test_vms_and_hosts_leave_and_come_back(lab: Cli) -> None:
     refused = lab("vm", "destroy", "vm-01", "vm-02")
     assert refused.code == 1 and "InvalidPowerState" in refused.err
@@ -62,6 +63,7 @@ def test_vms_and_hosts_leave_and_come_back(lab: Cli) -> None:
     lab.ok("vm", "on", "vm-02")
 
 
+@pytest.mark.slow
 def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
     """HA by hand: the kernel frees the lock of the host whose power is lost, and only then."""
     there = ("vm-01", "--host", "esxi-002", "--on-host")
@@ -85,6 +87,7 @@ def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
     assert words.code == 64 and "--on-host and --host go together" in words.err
 
 
+@pytest.mark.slow
 def test_a_key_that_was_destroyed_is_restored_from_a_backup(lab: Cli) -> None:
     assert "backup before of kms" in lab.ok("kms", "backup", "before").err
     (key,) = {
@@ -101,6 +104,7 @@ def test_a_key_that_was_destroyed_is_restored_from_a_backup(lab: Cli) -> None:
     assert never.code == 64 and "'never'" in never.err
 
 
+@pytest.mark.slow
 def test_machines_are_installed_anew_and_a_vcenter_is_restored(lab: Cli, tmp_path: Path) -> None:
     lab.ok("provider", "create", "nkp")
     lab.ok("provider", "export", "nkp", str(tmp_path / "nkp.p12"))

@@ -8,7 +8,6 @@ from lab.cli.listing import PLAIN, Listing, View
 from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.cli.output import show
-from lab.cli.vms import VMS, VMS_WIDE
 from lab.schema.answers import Vm, VmList
 from lab.schema.errors import KeysteadError
 from protocol.terms import (
@@ -30,7 +29,7 @@ def vm(name: str, host: str) -> Vm:
     )
 
 
-LIST = Listing(VMS, VMS_WIDE, key="vm")
+LIST = Listing(Vm.table)
 ANSWER = VmList(items=(vm("vm-01", "esxi-002"), vm("vm-02", "esxi-001"), vm("vm-10", "esxi-001")))
 
 
@@ -59,7 +58,7 @@ def test_sorted_by_a_column_or_a_field() -> None:
 
 
 def test_rows_only(capsys: pytest.CaptureFixture[str]) -> None:
-    show(ANSWER, Format.TABLE, VMS, key="vm", headers=False)
+    show(ANSWER, Format.TABLE, Vm.table.columns, key="vm", headers=False)
     assert capsys.readouterr().out.splitlines()[0].startswith("vm-01  esxi-002")
 
 
@@ -68,6 +67,7 @@ def test_quiet_is_names_unless_a_format_is_asked_for() -> None:
     assert Options(quiet=True, output=Format.JSON).output is Format.JSON
 
 
+@pytest.mark.slow
 def test_completion_is_there_for_three_shells_and_knows_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -22,6 +22,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_table_as_a_grid_and_as_a_document(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_part_of_the_table_as_a_grid_and_as_a_document(
     assert capsys.readouterr().out.split() == ["matrix-sim-1", "matrix-sim-1-2"]
 
 
+@pytest.mark.slow
 def test_names_are_what_explain_takes(capsys: pytest.CaptureFixture[str]) -> None:
     part = ["matrix", "--block", "S00", "--block", "S10", "--fault", "F0", "--event", "E3"]
     assert run([*part, "-o", "name"]) == 0
@@ -74,6 +76,7 @@ def test_an_interrupted_run_tells_what_was_played(
     assert json.loads(capsys.readouterr().out)["items"][0]["verdict"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_what_disagrees_comes_first_and_decides_the_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_name_that_the_table_has_not_is_one_clear_error(
     assert "KS-USE-002" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_door_of_key_servers_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3", "--door"]
     assert run([*part, "kmip"]) == 0
@@ -110,6 +114,7 @@ def test_the_door_of_key_servers_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert "KS-USE" in err and "http" in err and "bus" in err and "kmip" in err
 
 
+@pytest.mark.slow
 def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
     """Played now when no run has it; then from the last run that has."""
     explain = ["matrix", "explain", "S00", "f1", "E4"]
@@ -139,6 +144,7 @@ def test_a_cell_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert "KS-USE-004" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_what_was_played_is_told(cli: Cli, number: signal.Signals) -> None:
     begun = cli.begin("matrix", "--block", "S00", "--jobs", "1", "--progress", "plain")
@@ -161,6 +167,7 @@ def test_a_story_that_is_interrupted_is_none(monkeypatch: pytest.MonkeyPatch) ->
         run(["matrix", "explain", "S00", "F0", "E3", "-q"])
 
 
+@pytest.mark.slow
 def test_letters_are_whole_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

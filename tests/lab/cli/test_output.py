@@ -17,7 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from lab.cli import journal
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS, Options
-from lab.cli.output import as_typed, field, plain, say, table, text
+from lab.cli.output import as_typed, plain, say, table
 from lab.schema.answers import LoggedEvent, LogLine
 from lab.schema.commands import (
     Command,
@@ -37,6 +37,7 @@ from lab.schema.commands import (
     answer_type,
     name_of,
 )
+from lab.schema.tables import field, text
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
 
@@ -241,7 +242,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     def call(options: Options, command: Command[Any]) -> Any:
         return ANSWERS[name_of(command)]
 
-    for module in ("hosts", "vms", "keys", "faults", "describe", "labs", "listing"):
+    for module in ("results", "labs", "listing"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
 
 

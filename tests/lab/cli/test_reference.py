@@ -43,6 +43,7 @@ def test_a_knob_is_found_in_any_case(name: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.startswith("heartbeat_s: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["api", "lab", "experiment"])
 def test_a_schema_is_printed(of: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema", of]) == 0
@@ -57,6 +58,7 @@ def test_an_unknown_knob_of_up_names_the_near_ones(
     assert "there is no such knob; did you mean heartbeat_s" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noun", ["fault", "probe", "op", "check", "guard"])
 def test_a_name_that_a_reason_or_report_cites_is_explained_without_its_noun(
     noun: str, capsys: pytest.CaptureFixture[str]

@@ -75,6 +75,7 @@ def test_the_story(lab: Cli) -> None:
     assert lab.alone() and lab.labs() == []
 
 
+@pytest.mark.slow
 def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     key = next(v["key"] for v in lab.ok("get", "vms", "-o", "json").items())
     lab.ok("kms", "key", "revoke", key)
@@ -93,6 +94,7 @@ def test_faults_without_undo_are_listed_with_their_cure(lab: Cli) -> None:
     assert lab.ok("kms", "audit").out.count("\n") > 5
 
 
+@pytest.mark.slow
 def test_everything_can_be_looked_at(lab: Cli) -> None:
     for what in ("hosts", "nodes", "vms", "keys", "providers", "kms", "tpm", "links", "faults"):
         lab.ok("get", what, "-o", "wide")
@@ -107,6 +109,7 @@ def test_everything_can_be_looked_at(lab: Cli) -> None:
     assert "task.begin" not in lab.ok("logs", "vcenter", "--level", "error").out
 
 
+@pytest.mark.slow
 def test_what_grows_and_what_fails_survives_a_stop(lab: Cli) -> None:
     # Growing.
     lab.ok("host", "add")

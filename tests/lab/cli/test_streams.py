@@ -44,6 +44,7 @@ def shell(cli: Cli, command: str, **environment: str) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "code"), [("version", 0), ("explain KS-XX", 64)])
 def test_a_closed_stream_leads_nowhere(cli: Cli, line: str, code: int) -> None:
     for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
@@ -53,6 +54,7 @@ def test_a_closed_stream_leads_nowhere(cli: Cli, line: str, code: int) -> None:
         assert (ran.out != "") == (code == 0 and not closed.startswith(">")), (closed, ran)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "unbuffered"), [("version", ""), ("version", "1"), ("--help", ""), ("schema", "")]
 )
@@ -67,11 +69,13 @@ def test_output_that_is_refused_is_an_error_of_its_own(
     ) and fix.startswith("  fix: make room where the output goes")
 
 
+@pytest.mark.slow
 def test_messages_that_are_refused_change_nothing(cli: Cli) -> None:
     assert shell(cli, "$K explain KS-XX >/dev/full 2>/dev/full").code == 64
     assert shell(cli, "$K explain KS-XX 2>&1 | true; exit ${PIPESTATUS[0]}").code == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code"), [("--help", 0), ("schema", 0), ("chaos lint pyproject.toml", 4)]
 )
@@ -82,6 +86,7 @@ def test_who_reads_no_further_gets_the_exit_code_all_the_same(
     assert ran == Ran(code, "", "")
 
 
+@pytest.mark.slow
 def test_a_verdict_nobody_reads_is_the_exit_code(cli: Cli, tmp_path: Path) -> None:
     """``keystead chaos run ... | head -1`` of a run that failed was a success."""
     file = tmp_path / "fails.yaml"
@@ -90,6 +95,7 @@ def test_a_verdict_nobody_reads_is_the_exit_code(cli: Cli, tmp_path: Path) -> No
     assert ran == Ran(1, "", "")
 
 
+@pytest.mark.slow
 def test_output_that_wants_no_waiting_is_waited_for(cli: Cli) -> None:
     """Whoever shares a pipe may have made it non-blocking: what it has no room for comes later."""
     read, write = os.pipe()
@@ -103,6 +109,7 @@ def test_output_that_wants_no_waiting_is_waited_for(cli: Cli) -> None:
     assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "words"),
     [

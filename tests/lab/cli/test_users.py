@@ -20,6 +20,7 @@ def lab(tmp_path: Path) -> Iterator[Cli]:
     cli.end()
 
 
+@pytest.mark.slow
 def test_a_user_of_the_command_line_may_do_what_its_role_allows(lab: Cli) -> None:
     lab.ok("user", "set", "alice", "--role", "NoCryptoAdmin")
     refused = lab("vm", "create", "vm-07", "--encrypted", "--user", "alice")

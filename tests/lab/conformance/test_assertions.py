@@ -30,6 +30,7 @@ def test_there_are_thirty_each_with_its_bad_case() -> None:
     assert len({one.title for one in ASSERTIONS}) == len({one.play for one in ASSERTIONS}) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_all_of_them_pass() -> None:
     found = played()
@@ -39,6 +40,7 @@ def test_all_of_them_pass() -> None:
     assert all(one.seen for one in found.items)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_truth_table_is_told_as_a_part() -> None:
     (one,) = played("A23").items
     assert re.match(r"(\d+) of \1 cells that were played agree, of 736 \(S10, S11 under", one.seen)
@@ -60,6 +62,7 @@ def test_one_that_there_is_not_is_told() -> None:
     assert c.value.id == "KS-USE-002"
 
 
+@pytest.mark.slow
 def test_the_command_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["conformance", "--quick", "--assertion", "a12", "--assertion", "A28"]
     assert run(line) == 0

@@ -84,6 +84,7 @@ def refused(folder: Path, world: World) -> KeysteadError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_campaign_is_refused(
     played: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_folder_whose_description_cannot_be_read_is_refused_and_kept(tmp_path:
     assert about.exists()
 
 
+@pytest.mark.slow
 def test_one_process_plays_a_campaign_at_a_time(played: Campaign, tmp_path: Path) -> None:
     """What another one is writing is not cut off."""
     with campaign(tmp_path) as made:

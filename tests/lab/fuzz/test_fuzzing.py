@@ -37,6 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> None:
     said: list[str] = []
     report = Fuzzing("c", WORLD, jobs=2, say=said.append).run(range(2), 3600)
@@ -64,6 +65,7 @@ def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> 
     assert list(files.corpus(path.parent)) == [path]
 
 
+@pytest.mark.slow
 def test_a_campaign_ends_when_enough_was_found() -> None:
     report = Fuzzing("e", WORLD, jobs=1, enough=1).run(range(50), 3600, shrink=False)
     [found] = report.items
@@ -71,6 +73,7 @@ def test_a_campaign_ends_when_enough_was_found() -> None:
     assert not found.file
 
 
+@pytest.mark.slow
 def test_a_command_finds_nothing_in_sound_code(capsys: pytest.CaptureFixture[str]) -> None:
     few: dict[str, Any] = {"seeds": 2, "hosts": 1, "vms": 1, "kinds": ("proc.pause",)}
     common = {**few, "progress": Style.NONE}
@@ -125,6 +128,7 @@ workload: [{op: key.create, rate: 0.3/s}]
 """
 
 
+@pytest.mark.slow
 def test_an_experiment_that_fails_is_shrunk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

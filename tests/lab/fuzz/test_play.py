@@ -117,6 +117,7 @@ def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
     }
 
 
+@pytest.mark.slow
 def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) -> None:
     mix = msgspec.structs.replace(Mix(), until_s=120.0)
     for seed in (3, 11):

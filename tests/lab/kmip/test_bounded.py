@@ -18,10 +18,10 @@ from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestItem, ResponseMessage, encode_request
 from protocol.kmip.payloads import DiscoverVersionsRequest
 from protocol.terms import NodeName
-from services.kms.commits import Commits
-from services.kms.config import KmsRole
-from services.kms.doors.kmip import door
-from services.kms.operations import QueryAuditTrail
+from services.kms.commit.group_commit import Commits
+from services.kms.endpoints.kmip import connections
+from services.kms.objects.request_types import QueryAuditTrail
+from services.kms.settings.config import KmsRole
 from services.runtime.streams import TlsIdentity
 from tests.lab.kmip.tls import Party, answer, ask, served
 from tests.services.kms.kmip_rig import message, new_key, reason
@@ -68,7 +68,7 @@ async def test_unfinished_messages_have_a_bound_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One too many is told so, also while it is sending; the others go on."""
-    monkeypatch.setattr(door, "UNFINISHED", 300_000)
+    monkeypatch.setattr(connections, "UNFINISHED", 300_000)
     data = large(250_000)
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
@@ -117,6 +117,7 @@ async def _in_work(
     return asked, took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_a_message_in_work_is_answered_before_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool
@@ -126,6 +127,7 @@ async def test_a_message_in_work_is_answered_before_the_end(
     assert took >= 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True], ids=["", "plain"])
 async def test_the_end_waits_for_no_message_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, plain: bool

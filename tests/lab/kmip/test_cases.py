@@ -84,6 +84,7 @@ def test_a_conversation_that_goes_as_it_says(tmp_path: Path) -> None:
     assert one == PlayedCase(file="one.xml", result="passed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "where"),
     [
@@ -168,6 +169,7 @@ def encrypted(named: str, iv: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("named", "iv"),
     [("$DATA_0", "$IV_COUNTER_NONCE"), ("$DATA", "cd" * 16), ("ab" * 16, "cd" * 16)],
@@ -207,6 +209,7 @@ def test_what_a_server_says_of_itself_is_its_own(tmp_path: Path) -> None:
     assert found[2].why == "claims of a profile, which is expected in an answer"
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.xml").write_text(CONVERSATION)
     assert run(["kmip", "cases", str(tmp_path)]) == 0
@@ -220,6 +223,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
             cases(folder, unheard)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VECTORS, reason="KEYSTEAD_VECTORS names no folder with cases of OASIS")
 def test_the_cases_of_oasis() -> None:
     """Of KMIP 1.0 to 1.2 those that can be played pass."""
@@ -243,6 +247,7 @@ def test_a_case_that_is_skipped_by_its_name_fails(name: str, tmp_path: Path) -> 
     assert one.result == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["list", "version"])
 def test_a_command_line_imports_no_key_server(word: str) -> None:
     """Answers are told by what they are made of, and most commands serve nothing."""

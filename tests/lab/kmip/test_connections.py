@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bench.kmip import disturb, key_reply, tag_batch
+from benchmarks.kmip import disturb, key_reply, tag_batch
 from protocol.crypto.certificates import SERIAL_SIZE, key_digest, self_signed
 from protocol.errors import (
     CryptographicFailure,
@@ -37,11 +37,11 @@ from protocol.kmip.payloads import (
     LocateRequest,
     LocateResponse,
 )
-from services.kms.admission import IdentityAdmission
-from services.kms.config import KmsRole
-from services.kms.doors.kmip import door
-from services.kms.doors.kmip.messages import Messages
-from services.kms.operations import QueryAuditTrail
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.endpoints.kmip import connections
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.objects.request_types import QueryAuditTrail
+from services.kms.settings.config import KmsRole
 from services.runtime.real import streams as real
 from services.runtime.streams import Stream
 from tests.lab.kmip.tls import Party, answer, ask, fresh_key, served
@@ -238,7 +238,7 @@ async def test_bytes_come_as_they_come(tmp_path: Path) -> None:
 async def test_who_stops_in_the_midst_of_a_message_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "MESSAGE_S", 0.1)
+    monkeypatch.setattr(connections, "MESSAGE_S", 0.1)
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         stream = await one.connect(APP)
@@ -253,7 +253,7 @@ async def test_a_message_has_so_long_and_not_each_of_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that sends a byte now and then holds a connection no longer than another."""
-    monkeypatch.setattr(door, "MESSAGE_S", 0.3)
+    monkeypatch.setattr(connections, "MESSAGE_S", 0.3)
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         stream, data = await one.connect(APP), encode_request(message(new_key()))
@@ -271,7 +271,7 @@ async def test_a_message_has_so_long_and_not_each_of_its_bytes(
 async def test_who_says_nothing_for_long_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "IDLE_S", 0.3)
+    monkeypatch.setattr(connections, "IDLE_S", 0.3)
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")
         stream = await one.connect(APP)
@@ -279,10 +279,11 @@ async def test_who_says_nothing_for_long_is_let_go(
             assert await stream.read(1) == b""
 
 
+@pytest.mark.slow
 async def test_who_takes_no_answer_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "ANSWER_S", 0.2)
+    monkeypatch.setattr(connections, "ANSWER_S", 0.2)
     monkeypatch.setattr(real, "LINGER_S", 0.2)
     item = RequestItem(
         operation=Operation.DISCOVER_VERSIONS,
@@ -327,6 +328,7 @@ async def test_a_message_that_is_whole_and_wrong_leaves_the_connection(tmp_path:
         assert await made(stream)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     """Each is answered with a message, and the server goes on."""
     messages = Messages(server.service.core, cast(Any, server.clock))
@@ -345,6 +347,7 @@ async def test_ten_thousand_disturbed_messages(server: Server) -> None:
     assert item.result_status is ResultStatus.SUCCESS
 
 
+@pytest.mark.slow
 async def test_a_thousand_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
     async with served(tmp_path, SERVER) as one:
         await one.admission.trust(one.local, APP.certificate, KmsRole.OWNER, "a")

@@ -22,11 +22,11 @@ from lab.cli.main import run
 from lab.kmip import trail_file, trails
 from lab.kmip.alone import Alone
 from protocol.errors import GeneralFailure
-from services.kms import audit
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsConfig, KmsRole
-from services.kms.operations import Create
-from services.kms.retention import Retention
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail
+from services.kms.custody.trail_retention import Retention
+from services.kms.objects.request_types import Create
+from services.kms.settings.config import KmsConfig, KmsRole
 
 OWNER = KeyServerCaller("app", KmsRole.OWNER, "default")
 SOON = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
@@ -70,6 +70,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_old_rows_are_in_files_that_are_one_trail_and_no_more_at_the_server(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -98,6 +99,7 @@ def test_old_rows_are_in_files_that_are_one_trail_and_no_more_at_the_server(
         assert "KS-KMIP-005" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_is_checked_row_by_row(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_file_is_checked_row_by_row(
     assert verify(file) == 0
 
 
+@pytest.mark.slow
 def test_what_is_said_of_bad_input(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +154,7 @@ def test_what_is_said_of_bad_input(
     assert not [one for one in empty.rglob("*") if one.is_file()], "no server was begun in it"
 
 
+@pytest.mark.slow
 def test_a_cut_that_fails_behind_its_file_is_told_with_it(
     folder: Path,
     tmp_path: Path,
@@ -173,12 +177,13 @@ def forged(file: Path, to: Path) -> None:
     digest = bytes.fromhex(begin["digest"])
     for row in rows:
         row[2] = "somebody else"
-        digest = audit.link(digest, row[:-1])
+        digest = audit_trail.link(digest, row[:-1])
         row[-1] = digest.hex()
     end["digest"] = digest.hex()
     to.write_text("".join(f"{json.dumps(line)}\n" for line in (begin, *rows, end)))
 
 
+@pytest.mark.slow
 def test_a_file_that_was_written_anew_is_not_what_the_server_was_cut_to(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +227,7 @@ class Full:
         return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 50, 400])
 def test_a_place_without_room_keeps_the_trail_whole_and_no_draft(
     folder: Path,
@@ -281,6 +287,7 @@ def dies(*_: object) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["fsync", "link", "unlink"])
 def test_a_file_is_whole_when_it_has_its_name(
     folder: Path, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch

@@ -13,8 +13,9 @@ import pytest
 from protocol.kmip.enums import ResultStatus
 from protocol.kmip.payloads import GetAttributesRequest, GetRequest, LocateRequest, LocateResponse
 from protocol.terms import KeyId
-from services.kms import locating, operations, reading
-from services.kms.config import KmsRole
+from services.kms.objects import request_types, search
+from services.kms.operations import buffered_reads
+from services.kms.settings.config import KmsRole
 from tests.lab.kmip.test_connections import made
 from tests.lab.kmip.tls import Party, ask, served
 from tests.services.kms.kmip_rig import message
@@ -26,7 +27,7 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, free = threading.Event(), threading.Event()
-    stored = locating.find_matching
+    stored = search.find_matching
 
     def slow(connection: sqlite3.Connection, *args: Any, **options: Any) -> Any:
         found = stored(connection, *args, **options)
@@ -40,8 +41,8 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
             await one.admission.trust(one.local, who.certificate, KmsRole.OWNER, "default")
         hog, client = await one.connect(APP), await one.connect(OTHER)
         key = await made(client)
-        monkeypatch.setattr(locating, "find_matching", slow)
-        many = [LocateRequest()] * (reading.SHORT + 1)
+        monkeypatch.setattr(search, "find_matching", slow)
+        many = [LocateRequest()] * (buffered_reads.SHORT + 1)
         async with asyncio.TaskGroup() as group:
             whole = group.create_task(ask(hog, message(*many)))
             await asyncio.to_thread(begun.wait, 20)
@@ -58,8 +59,8 @@ async def test_others_are_answered_beside_a_message_of_many_locates(
 
 
 def test_what_is_long_is_told_by_its_items_and_their_keys() -> None:
-    assert not reading.is_long([operations.LocateObjects()] * reading.SHORT)
-    assert reading.is_long([operations.LocateObjects()] * (reading.SHORT + 1))
-    ids = tuple(KeyId(f"{number}") for number in range(reading.SHORT + 1))
-    assert reading.is_long([operations.Get(unique_identifiers=ids)])
-    assert not reading.is_long([operations.Get(unique_identifiers=ids[1:])])
+    assert not buffered_reads.is_long([request_types.LocateObjects()] * buffered_reads.SHORT)
+    assert buffered_reads.is_long([request_types.LocateObjects()] * (buffered_reads.SHORT + 1))
+    ids = tuple(KeyId(f"{number}") for number in range(buffered_reads.SHORT + 1))
+    assert buffered_reads.is_long([request_types.Get(unique_identifiers=ids)])
+    assert not buffered_reads.is_long([request_types.Get(unique_identifiers=ids[1:])])

@@ -73,6 +73,7 @@ def named(value: str) -> Attribute:
 # ---- cyphera-kmip ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_cyphera_kmip_makes_and_gets_a_key(tmp_path: Path) -> None:
     """It looks at the server's name in its certificate. Its Revoke has no Revocation Reason, which
     is refused; our own client ends the key's life."""
@@ -114,6 +115,7 @@ async def test_cyphera_kmip_makes_and_gets_a_key(tmp_path: Path) -> None:
         theirs.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", "0.0.0.0:0"])
 def test_a_client_that_looks_at_names_finds_the_one_it_asks(tmp_path: Path, listen: str) -> None:
     """Also one as strict as Python's own is from 3.13 on."""

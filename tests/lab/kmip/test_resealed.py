@@ -15,12 +15,12 @@ from lab.kmip.keeping import passphrase_options, screen_error
 from lab.kmip.resealing import Reseal, reseal
 from lab.schema.errors import KeysteadError
 from protocol.terms import KeyId, RootKind
-from services.kms import store
-from services.kms.access import KeyServerCaller
-from services.kms.anchor import AnchorKeeper
-from services.kms.config import KmsConfig, KmsRole
-from services.kms.operations import Create, Get
-from services.kms.roots import passphrase
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.commit import store
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.objects.request_types import Create, Get
+from services.kms.sealing.roots import passphrase
+from services.kms.settings.config import KmsConfig, KmsRole
 from services.runtime.service import Halted
 from tests.lab.kmip.test_serve_struck import content
 
@@ -152,6 +152,7 @@ async def _dies(*_: Any) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", [RootKind.PASSPHRASE, RootKind.KEYFILE])
 @pytest.mark.parametrize("at", ["within", "behind"])
 async def test_an_end_at_any_moment_leaves_one_of_both(

@@ -75,6 +75,7 @@ def connections(folder: Path) -> StreamPort:
     return standalone(NAME, folder).streams
 
 
+@pytest.mark.slow
 def test_it_tells_where_and_ends_clean(tmp_path: Path) -> None:
     folder = tmp_path / "kmip"
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,6 +91,7 @@ def test_it_tells_where_and_ends_clean(tmp_path: Path) -> None:
             assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "kmip") as (_, told):
         words = ["kmip", "serve", "--listen", "127.0.0.1:0", "--folder"]
@@ -100,6 +102,7 @@ def test_a_folder_has_one_server(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "KS-KMIP-002" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("no certificate")
     bad, none = str(tmp_path / "file"), str(tmp_path / "none")
@@ -145,6 +148,7 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "does not know" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "kmip"
     with serving(folder) as (process, _):
@@ -212,6 +216,7 @@ async def read_on(stream: Stream, key: str, answered: list[float]) -> None:
             answered.append(time.monotonic())
 
 
+@pytest.mark.slow
 async def test_a_kill_loses_rows_of_the_last_reads_only(tmp_path: Path) -> None:
     """With buffered audit: the trail is whole, and has every read of a moment ago."""
     folder, answered = tmp_path / "kmip", list[float]()
@@ -236,6 +241,7 @@ async def test_a_kill_loses_rows_of_the_last_reads_only(tmp_path: Path) -> None:
     assert rows > 4
 
 
+@pytest.mark.slow
 async def test_nobody_listens_after_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "kmip"
     with serving(folder) as (process, told):
@@ -248,6 +254,7 @@ async def test_nobody_listens_after_the_end(tmp_path: Path) -> None:
 # ---- PyKMIP, which knows nothing of our code -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("minor", range(5))
 def test_pykmip_goes_through_the_life_of_a_key(tmp_path: Path, minor: int) -> None:

@@ -18,7 +18,7 @@ from lab.kmip import certificates, serving
 from lab.kmip.serving import _room
 from lab.schema.answers.kmip import KmipClient, KmipServer
 from protocol.kmip.enums import ResultStatus
-from services.kms.admission import IdentityAdmission
+from services.kms.endpoints.admission import IdentityAdmission
 from services.kms.service import KmsService
 from services.runtime.streams import CONNECTIONS
 from tests.lab.kmip.test_serve import client, connections
@@ -58,6 +58,7 @@ def test_who_is_asked_for_is_in_the_table_before_the_door_opens(
     assert found == [("client", True)]
 
 
+@pytest.mark.slow
 async def test_the_first_client_owns_its_keys_whatever_others_may_do(tmp_path: Path) -> None:
     """``--role`` and ``--scope`` are about the clients of ``--trust``."""
     folder, app = tmp_path / "keys", certificates.ensure_certificates(tmp_path / "other").client
@@ -103,6 +104,7 @@ def test_no_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None
     assert _room() == CONNECTIONS
 
 
+@pytest.mark.slow
 async def test_silent_connections_give_way_when_files_run_out(tmp_path: Path) -> None:
     """At once, and a known client goes on; a process of 200 files has 100 connections."""
     folder = tmp_path / "kmip"

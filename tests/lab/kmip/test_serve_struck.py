@@ -49,6 +49,7 @@ def begin(folder: Path, capsys: pytest.CaptureFixture[str], *more: str, code: in
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 async def test_a_database_that_another_process_has_locked_is_an_answer(tmp_path: Path) -> None:
     """Not the end of the connection, nor of the server."""
     folder = tmp_path / "kmip"
@@ -64,6 +65,7 @@ async def test_a_database_that_another_process_has_locked_is_an_answer(tmp_path:
         port.abort()
 
 
+@pytest.mark.slow
 def test_a_start_over_a_locked_database_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_start_over_a_locked_database_is_told(
     assert "KS-KMIP-001" in told and "locked by another process" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -91,6 +94,7 @@ def test_an_edited_database_is_told(
     assert "KS-KMIP-003: Key server kms does not serve: " in begin(folder, capsys)
 
 
+@pytest.mark.slow
 def test_who_is_revoked_stays_it_whatever_is_edited(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +115,7 @@ def test_who_is_revoked_stays_it_whatever_is_edited(
     assert "its row is gone" in begin(folder, capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["a folder", "a link"])
 def test_a_key_file_that_is_none_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], made: str
@@ -126,6 +131,7 @@ def test_a_key_file_that_is_none_is_told(
     assert "KS-KMIP-003: Key server kms does not serve: master.key is no file of its disk" in told
 
 
+@pytest.mark.slow
 def test_its_memory_is_written_to_no_core_file(tmp_path: Path) -> None:
     with started(tmp_path / "kmip") as (process, _):
         assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
@@ -147,6 +153,7 @@ def ended(process: subprocess.Popen[str]) -> None:
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 async def test_a_passphrase_seals_the_keys_of_a_folder_from_then_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

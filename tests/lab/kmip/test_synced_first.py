@@ -101,6 +101,7 @@ def test_how_calls_are_read() -> None:
     assert answers(found) == [False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_a_new_key_is_on_the_device_before_its_answer_leaves(tmp_path: Path) -> None:
     """With buffered audit too, whose reads show that the order is seen: they wait for nothing."""

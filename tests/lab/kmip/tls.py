@@ -22,9 +22,9 @@ from protocol.crypto.certificates import (
 from protocol.errors import ProductError
 from protocol.kmip.message import RequestMessage, ResponseMessage, decode_response, encode_request
 from protocol.secret import KeyMaterial
-from services.kms.access import KeyServerCaller, caller_at
-from services.kms.admission import IdentityAdmission
-from services.kms.config import KmsConfig
+from services.kms.access.authorization import KeyServerCaller, caller_at
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.settings.config import KmsConfig
 from services.runtime.streams import Stream, TlsIdentity
 
 

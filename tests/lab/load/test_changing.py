@@ -314,6 +314,7 @@ def loaded(words: list[str], home: Path) -> Iterator[Callable[..., subprocess.Po
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 def test_the_rate_of_a_load_that_runs_is_changed_by_a_command(
     loaded: Callable[..., subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
@@ -345,6 +346,7 @@ def test_the_rate_of_a_load_that_runs_is_changed_by_a_command(
     assert "no load is offered there now" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 def test_of_two_loads_one_is_named_and_one_that_is_killed_can_be_told_and_compared(
     loaded: Callable[..., subprocess.Popen[str]], home: Path, capsys: pytest.CaptureFixture[str]

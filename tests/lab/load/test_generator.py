@@ -20,6 +20,7 @@ from tests.lab.load.stall import closed_loop, seen
 pytestmark = pytest.mark.sim
 
 
+@pytest.mark.slow
 def test_a_stall_of_two_seconds_in_ten_is_seen_by_open_arrivals_and_not_by_a_closed_loop() -> None:
     report = load(Stalling(), "get.p99 < 100ms")
     [get, _] = report.items
@@ -44,6 +45,7 @@ def test_what_is_offered_is_what_was_drawn_whatever_the_server_does() -> None:
     assert quick.verdict == "none"
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_load_and_another_is_not() -> None:
     first, again = load(Stalling(), seed=7), load(Stalling(), seed=7)
     assert first == again
@@ -98,6 +100,7 @@ def test_a_threshold_with_nothing_to_measure_is_unknown() -> None:
     assert {held.holds for held in report.thresholds} == {None} and report.verdict == "unknown"
 
 
+@pytest.mark.slow
 async def test_a_generator_that_is_late_by_itself_says_so_and_its_failure_is_no_verdict() -> None:
     """Real time: something else has the process for half a second."""
 

@@ -55,6 +55,7 @@ class Disk:
         os.close(self._fd)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", [0, 100])
 def test_what_a_full_disk_refused_is_written_when_there_is_room(
     fit: int, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +100,7 @@ def begin(data: bytes) -> bytes:
     return data[:9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [nothing, begin])
 def test_a_load_that_was_killed_as_its_journal_began_has_measured_nothing(
     damage: Callable[[bytes], bytes], home: Path, capsys: pytest.CaptureFixture[str]
@@ -130,6 +132,7 @@ def noise(data: bytes) -> bytes:
     return b"\xc1\x00\xff" * 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [gap, flipped, other, noise])
 def test_a_journal_that_is_damaged_is_one_message(
     damage: Callable[[bytes], bytes], home: Path, capsys: pytest.CaptureFixture[str]

@@ -56,6 +56,7 @@ class Seen(HTMLParser):
         self.words.append(data)
 
 
+@pytest.mark.slow
 def test_a_load_is_kept_and_told_again_by_every_command(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_was_not_the_same_to_begin_with_is_told() -> None:
     assert answer.items[0].b_ok_per_s is None and answer.items[1].a_p99_ms is None
 
 
+@pytest.mark.slow
 def test_a_page_loads_nothing_and_has_the_figures() -> None:
     report = msgspec.structs.replace(
         load(Stalling(), "get.p99 < 100ms", mix={"get": 9, "put": 1}), run="one"
@@ -186,6 +188,7 @@ def far_moment(report: dict[str, Any]) -> None:
     report["moments"][0]["at"] = 1e300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [no_items, no_sum, no_histogram, no_length, far_moment])
 def test_a_kept_load_that_is_damaged_is_one_message(
     damage: Callable[[dict[str, Any]], None], home: Path, capsys: pytest.CaptureFixture[str]
@@ -205,6 +208,7 @@ def test_a_kept_load_that_is_damaged_is_one_message(
         assert out == "" and "error KS-RUN-004: " in err and "load.json" in err
 
 
+@pytest.mark.slow
 def test_a_pipeline_reads_the_thresholds_of_a_load_as_cases(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

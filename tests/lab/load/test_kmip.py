@@ -37,6 +37,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         yield ["load", "kmip", "--progress", "none", "--server", told["address"], *files]
 
 
+@pytest.mark.slow
 def test_a_load_on_a_server_is_offered_whole_and_judged(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_more_connections_than_this_process_may_have_are_refused_before(
     assert "fix: at most 480" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_load_has_its_report(number: signal.Signals, words: list[str]) -> None:
     line = [word for word in words if word not in ("--progress", "none")]

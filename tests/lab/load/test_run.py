@@ -46,6 +46,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str
     return code, json.loads(said.out)
 
 
+@pytest.mark.slow
 def test_a_load_on_a_lab_of_its_own_is_the_same_again(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_load_on_a_lab_of_its_own_is_the_same_again(
         assert f'<section id="{part}"' in page, "what the lab did stands beside its load"
 
 
+@pytest.mark.slow
 def test_of_a_load_that_was_killed_there_is_what_its_history_has(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +120,7 @@ def test_of_a_load_that_was_killed_there_is_what_its_history_has(
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_faults_and_load_are_one_file_and_a_threshold_is_a_check_of_the_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +221,7 @@ def test_bad_input_is_one_message(
     assert not (home / "runs").exists()
 
 
+@pytest.mark.slow
 def test_keys_are_wanted_of_a_lab_without_vms_too(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +252,7 @@ def test_a_load_on_a_lab_that_was_not_steady_is_not_told_as_one_that_was_offered
     assert report["facts"]["ended"] == "before it began: nothing was offered"
 
 
+@pytest.mark.slow
 def test_the_page_and_the_verdict_measure_a_rate_alike(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

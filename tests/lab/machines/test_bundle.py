@@ -279,6 +279,7 @@ def test_a_folder_has_one_agent_and_stays_on_its_machine(
     assert refused.value.id == "KS-AGENT-009"
 
 
+@pytest.mark.slow
 async def test_a_lab_that_is_not_there_is_told(folder: LabFolder, tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # it does not listen

@@ -69,6 +69,7 @@ def lost_links(two: Two) -> int:
     return node.counters.get("disconnects", 0)
 
 
+@pytest.mark.slow
 def test_each_of_three_servers_is_lost_in_turn(here: Cli, tmp_path: Path) -> None:
     with joined(here, tmp_path, {"servers": 3}) as (two, up):
         ready(up)
@@ -88,6 +89,7 @@ def test_each_of_three_servers_is_lost_in_turn(here: Cli, tmp_path: Path) -> Non
         two.ask(Heal((cut.id,), False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secured", [False, True], ids=["clear", "tls"])
 async def test_servers_of_somebody_else_are_reached_from_there(
     here: Cli, tmp_path: Path, secured: bool
@@ -116,6 +118,7 @@ async def test_servers_of_somebody_else_are_reached_from_there(
         await server.stop()
 
 
+@pytest.mark.slow
 async def test_a_bus_that_is_not_reached_from_there_is_told_before_a_node_starts(
     here: Cli, tmp_path: Path
 ) -> None:

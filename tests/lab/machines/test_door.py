@@ -72,6 +72,7 @@ async def test_bytes_pass_whole_in_both_ways(tmp_path: Path, port: int) -> None:
     writer.transport.abort()
 
 
+@pytest.mark.slow
 async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_path: Path) -> None:
     identities = Identities.create(tmp_path)
     seed = identities.add_machine("east").seed

@@ -30,6 +30,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
         yield made
 
 
+@pytest.mark.slow
 def test_a_vm_is_encrypted_with_a_key_that_came_by_kmip_from_there(two: Two) -> None:
     (there,) = (two.far.cli.home / "agents").glob("*/where.json")
     here = LabFolder("far").path / "where.json"
@@ -48,6 +49,7 @@ def refused(two: Two, name: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["cut", "link.stall", "link.reset"])
 def test_faults_of_the_link_bite_and_heal_as_on_one_machine(two: Two, fault: str) -> None:
     if fault == "cut":

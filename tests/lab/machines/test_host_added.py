@@ -58,6 +58,7 @@ def powered(two: Two) -> bool:
     return connected(two)
 
 
+@pytest.mark.slow
 def test_it_runs_there_with_its_own_identity_and_no_others(two: Two) -> None:
     assert len(two.far.nodes()) == 2
     assert not (LabFolder("far").path / "nodes" / NEW).exists(), "its disk is there"
@@ -76,6 +77,7 @@ def test_it_runs_there_with_its_own_identity_and_no_others(two: Two) -> None:
     assert NEW in two.here.ok("logs", NEW, "-n", "far").out
 
 
+@pytest.mark.slow
 def test_what_was_added_is_not_seen_in_what_passes_the_broker(two: Two) -> None:
     """Neither seed is in any log of the lab, on either machine."""
     seeds = [

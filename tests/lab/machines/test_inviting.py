@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from lab.machines.machine import Machine
 from lab.members.inviting import BOOTS_AT_ONCE, LOOK_EVERY_S, Inviter
 from lab.processes.notebook import Notebook
@@ -66,6 +68,7 @@ def inviter_of(folder: Path, crowd: Crowd, warn: Callable[[str], None]) -> Invit
     )
 
 
+@pytest.mark.slow
 async def test_who_asks_for_a_machine_that_the_lab_has_not_is_told_of_once(tmp_path: Path) -> None:
     """A container of a profile that the Lab file of this start knows nothing of."""
     for name in ("racks", "trust-1", "trust-2"):

@@ -237,6 +237,7 @@ def test_the_lab_is_one_and_its_clocks_are_known(two: Two) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_a_time_of_day_that_is_hours_ahead_and_jumps_changes_nothing(two: Two) -> None:
     wall = two.machine().wall_offset_s
@@ -258,6 +259,7 @@ def test_what_a_node_there_logs_is_read_here(two: Two) -> None:
     assert "esxi-002" in two.here.ok("logs", "esxi-002", "-n", "far").out
 
 
+@pytest.mark.slow
 def test_a_node_there_is_killed_paused_and_cut_as_one_here(two: Two) -> None:
     do = two.here.ok
     do("host", "pause", "esxi-002", "-n", "far")
@@ -290,6 +292,7 @@ def test_what_a_replaced_bundle_held_is_not_let_in_any_more(two: Two) -> None:
     assert until(two.running, 30)
 
 
+@pytest.mark.slow
 def test_a_second_machine_with_the_same_bundle_is_refused(two: Two, tmp_path: Path) -> None:
     ran = Cli(tmp_path / "third")("agent", "join", str(two.bundle))
     assert ran.code == 1 and "KS-AGENT-004" in ran.err, ran

@@ -145,6 +145,7 @@ def test_services_are_elsewhere_and_each_machine_has_identities_of_its_own(lab: 
     assert not [n for n in SERVICES if (lab.here.home / "labs/far/nodes" / n).exists()]
 
 
+@pytest.mark.slow
 def test_a_host_without_power_is_back_while_both_vcenters_are_down(lab: Trusted) -> None:
     lab.ask(FaultInject("vcenter.down", {}))
     boot = next(node.boot for node in lab.ask(GetNodes()).items if node.node == HOST)
@@ -156,6 +157,7 @@ def test_a_host_without_power_is_back_while_both_vcenters_are_down(lab: Trusted)
     lab.heal()
 
 
+@pytest.mark.slow
 def test_a_host_of_the_trust_authority_is_killed_and_the_other_one_serves(lab: Trusted) -> None:
     lab.ask(FaultInject("proc.kill", {"on": "attestation-1"}))
     assert (lab.states()["attestation-1"], lab.states()["keyprovider-1"]) == ("off", "off")
@@ -175,6 +177,7 @@ def test_what_is_cut_off_from_both_hosts_gets_no_key_until_one_is_reached(lab: T
     lab.heal()
 
 
+@pytest.mark.slow
 def test_exports_and_imports_are_of_hosts_that_are_elsewhere(lab: Trusted, tmp_path: Path) -> None:
     """An image that is taken away is measured again there, and imported from here."""
     image = tmp_path / "image.json"

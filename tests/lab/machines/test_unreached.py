@@ -73,6 +73,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "home"))
 
 
+@pytest.mark.slow
 async def test_a_key_that_the_lab_does_not_know(door: Path, tmp_path: Path) -> None:
     stranger = Identities.create(tmp_path / "stranger").control(CLI).seed
     attach(access(door), "right")
@@ -83,6 +84,7 @@ async def test_a_key_that_the_lab_does_not_know(door: Path, tmp_path: Path) -> N
     assert "new file" in fix and "port" not in fix
 
 
+@pytest.mark.slow
 async def test_the_door_of_another_lab(door: Path, tmp_path: Path) -> None:
     made, _ = trust.ensure_door_certificate(tmp_path / "third", "third")
     authority = (made.parent / "ca.pem").read_text()
@@ -90,6 +92,7 @@ async def test_the_door_of_another_lab(door: Path, tmp_path: Path) -> None:
     assert id == "KS-AGENT-011" and "no certificate of this lab" in text and "new file" in fix
 
 
+@pytest.mark.slow
 async def test_something_that_is_no_door_and_nobody(door: Path) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(64)
@@ -107,6 +110,7 @@ async def test_something_that_is_no_door_and_nobody(door: Path) -> None:
     assert id == "KS-AGENT-006" and "not reached at 127.0.0.1:1: " in text and "port" in fix
 
 
+@pytest.mark.slow
 async def test_an_agent_with_a_bundle_of_another_lab(
     door: Path, folder: LabFolder, tmp_path: Path
 ) -> None:

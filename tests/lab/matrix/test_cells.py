@@ -52,12 +52,14 @@ def unheard(text: str, step: int, total: int) -> None:
     """Nobody listens."""
 
 
+@pytest.mark.slow
 def test_a_native_host_without_its_provider_is_told_as_an_outage_of_the_provider() -> None:
     """The provider is gone, and may come back: nobody can say that the key is missing at it."""
     _, result = play_matrix(wanted(Block.N0X, Fault.F7, (Event.E2,)), unheard)
     assert [row.verdict for row in result.cells] == ["agree"]
 
 
+@pytest.mark.slow
 def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
     told: list[str] = []
     folder, result = play_matrix(
@@ -114,6 +116,7 @@ def test_a_few_cells_of_every_kind_of_fault(
     assert tuple(row.observed for row in result.cells) == letters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.F2, Fault.F4])
 def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: Fault) -> None:
     cells = (Event.E3, Event.E5, Event.E11)
@@ -125,6 +128,7 @@ def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: Fault) -> N
     ]
 
 
+@pytest.mark.slow
 def test_a_lost_key_is_met_alone_too() -> None:
     """By a VM that is yet to be made, and by a host that is not told at once that it is back."""
     _, result = play_matrix(
@@ -135,6 +139,7 @@ def test_a_lost_key_is_met_alone_too() -> None:
     ] == []
 
 
+@pytest.mark.slow
 def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
     events = (Event.E9, Event.E11)
     _, result = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
@@ -145,6 +150,7 @@ def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "fault", "event", "letter", "ways"),
     [
@@ -189,6 +195,7 @@ def test_every_cell_agrees_in_every_way(block: Block) -> None:
     assert result.controls and all(one.held for one in result.controls)
 
 
+@pytest.mark.slow
 def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
     """A planted bug: the key cache outlives a boot. The letter is what is seen, whatever the table
     says, and the cell is played again alone."""
@@ -240,6 +247,7 @@ def test_what_cannot_be_played_is_said(
     assert error.value.id == id and text in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 def test_a_cell_on_real_processes() -> None:
     """The same play, in a lab of its own that is gone afterwards."""
@@ -254,6 +262,7 @@ def test_a_cell_on_real_processes() -> None:
     assert not list((folder.path.parent.parent / "scratch").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
     first, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)
     second, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)

@@ -16,7 +16,7 @@ from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
-from services.kms.config import ClientDoor
+from services.kms.settings.config import ClientDoor
 
 pytestmark = pytest.mark.sim
 
@@ -64,6 +64,7 @@ def test_every_key_server_of_a_staging_is_behind_the_door(block: Block) -> None:
         assert servers and {spec.config.get("door", "bus") for spec in servers} == {door.value}
 
 
+@pytest.mark.slow
 def test_a_fetch_by_kmip_is_witnessed_by_the_key_servers() -> None:
     rows = played("S00", "F0", "E2", "E4", "E6")
     assert [(row.verdict, row.observed) for row in rows] == [
@@ -75,17 +76,20 @@ def test_a_fetch_by_kmip_is_witnessed_by_the_key_servers() -> None:
     assert len(told) >= 3 and all("keys were fetched by vCenter" in text for text in told)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_gone_at_its_servers_is_witnessed_by_them() -> None:
     [row] = played("S00", "F8", "E6")
     assert (row.verdict, row.observed) == ("agree", "LK")
     assert "has none that may be used" in next(iter(seen(row).values()))
 
 
+@pytest.mark.slow
 def test_a_provider_that_was_deleted_and_comes_back_is_trusted_again() -> None:
     rows = played("S00", "F7", "E4", "E9")
     assert [(row.verdict, row.observed) for row in rows] == [("agree", "LK"), ("agree", "NO")]
 
 
+@pytest.mark.slow
 def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
     """Letters are right, and the cause is another one: nobody has asked a key server."""
     found = []
@@ -96,6 +100,7 @@ def test_a_vcenter_that_keeps_keys_is_found_out_at_either_door() -> None:
     assert found == ["was pushed, and no key server was asked for it"] * 2
 
 
+@pytest.mark.slow
 def test_a_row_outside_of_the_grid_is_played_at_that_door() -> None:
     answer = outside(
         ("X17",), mode="sim", tpm=None, seed=1, jobs=2, report=unheard, door=ClientDoor.KMIP
@@ -103,6 +108,7 @@ def test_a_row_outside_of_the_grid_is_played_at_that_door() -> None:
     assert (answer.door, answer.exit_code) == ("kmip", 0)
 
 
+@pytest.mark.slow
 def test_a_story_is_of_the_usual_door_unless_its_run_is_named() -> None:
     played("S00", "F0", "E3")
     again = story("S00", "F0", "E3", run="", report=unheard)

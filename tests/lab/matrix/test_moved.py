@@ -30,6 +30,7 @@ def play(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return code, told.out, told.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("knob", "cells", "moves"),
     [
@@ -55,6 +56,7 @@ def test_the_cells_that_a_knob_moves_are_told(
     assert code == (1 if moves else 0)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_knob_keeps_it_and_is_nobodys_last_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -52,6 +52,7 @@ def test_there_are_twenty_and_each_has_plays() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["X03", "X11", "X19"])
 def test_a_row_agrees(name: str) -> None:
     found = played(name)[name]

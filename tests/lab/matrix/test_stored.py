@@ -117,6 +117,7 @@ def test_a_letter_that_agrees_by_word_only(run: RunFolder, monkeypatch: pytest.M
     assert any("OK agrees, and the table says NO" in text for text in failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [

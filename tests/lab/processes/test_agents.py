@@ -43,6 +43,7 @@ def config(folder: Path) -> AgentConfig:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "within_s", "why"),
     [

@@ -48,6 +48,7 @@ def opened() -> Iterator[Opened]:
     made.on = False
 
 
+@pytest.mark.slow
 async def test_files_of_commands_and_of_a_lab_file_are_opened_elsewhere(
     tmp_path: Path, opened: Opened
 ) -> None:

@@ -18,6 +18,7 @@ FIRST, SECOND = NodeName("esxi-001"), NodeName("esxi-002")
 LIST = ("software", "vib", "list")
 
 
+@pytest.mark.slow
 async def test_one_packed_host_is_paused_alone() -> None:
     """No process is stopped: its nodes but one go on, and it goes on where it stood."""
     question = Esx(SECOND, ("system", "settings", "encryption", "get"))
@@ -38,6 +39,7 @@ async def test_one_packed_host_is_paused_alone() -> None:
         assert after[FIRST].boot == nodes[FIRST].boot, "the same life goes on"
 
 
+@pytest.mark.slow
 async def test_the_power_of_a_paused_packed_host_can_be_pulled() -> None:
     async with Lab("lab", hosts=2, vms=1, pack=2, tpm="none", pace=60) as lab:
         await lab.fault("proc.pause", on=FIRST)
@@ -50,6 +52,7 @@ async def test_the_power_of_a_paused_packed_host_can_be_pulled() -> None:
         assert set(states.values()) == {MachineState.RUNNING}
 
 
+@pytest.mark.slow
 async def test_a_process_that_does_not_answer_is_told_by_its_nodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

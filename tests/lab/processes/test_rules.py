@@ -20,6 +20,7 @@ async def rules(lab: Lab) -> set[tuple[str, str]]:
     return {(rule.rule, rule.dst) for rule in nodes[FIRST]}
 
 
+@pytest.mark.slow
 async def test_what_was_cut_while_a_process_stood_still_is_cut_when_it_goes_on() -> None:
     async with Lab("lab", hosts=2, vms=0, tpm="none", pace=60) as lab:
         await lab.do(HostPause((FIRST,)))
@@ -28,6 +29,7 @@ async def test_what_was_cut_while_a_process_stood_still_is_cut_when_it_goes_on()
         assert await rules(lab) == {(cut, VCENTER)}
 
 
+@pytest.mark.slow
 async def test_a_process_that_was_killed_comes_back_behind_the_same_cut() -> None:
     async with Lab("lab", hosts=1, vms=0, tpm="none", pace=60) as lab:
         cut = await lab.cut("vcenter", FIRST)
@@ -37,6 +39,7 @@ async def test_a_process_that_was_killed_comes_back_behind_the_same_cut() -> Non
         assert await rules(lab) == {(cut, VCENTER)}
 
 
+@pytest.mark.slow
 async def test_a_kill_that_was_asked_for_is_no_surprise_and_leaves_a_machine_that_refuses() -> None:
     """The process of a key server is gone, its machine is not: who asks hears so at once."""
     async with Lab("lab", hosts=1, vms=0, tpm="none", pace=60) as lab:
@@ -52,6 +55,7 @@ async def test_a_kill_that_was_asked_for_is_no_surprise_and_leaves_a_machine_tha
         assert [text for text in warned if "process of kms has ended" in text] == warned != []
 
 
+@pytest.mark.slow
 @pytest.mark.tpm
 async def test_a_process_that_was_killed_comes_back_with_its_firmware_as_it_was_set_up() -> None:
     async def pcrs() -> dict[str, str]:

@@ -47,6 +47,7 @@ def _in_time(began: float, text: str) -> None:
     assert taken < HANGS_AFTER_S or COUNT < 10_000, f"{taken:.1f} s for {text!r}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", BATCHES)
 def test_any_lab_file_is_a_lab_or_is_refused(batch: int, tmp_path: Path) -> None:
     draw = random.Random(batch)
@@ -64,6 +65,7 @@ def test_any_lab_file_is_a_lab_or_is_refused(batch: int, tmp_path: Path) -> None
         _in_time(began, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", BATCHES)
 def test_any_experiment_is_one_or_is_refused(batch: int, tmp_path: Path) -> None:
     draw = random.Random(batch)

@@ -106,6 +106,7 @@ def test_two_runs_are_laid_beside_each_other(folder: RunFolder) -> None:
     assert page.count("A cut that nobody minds") == 2 and "What differs first" in page
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_reports_at_once(folder: RunFolder) -> None:
     line = "chaos run short.yaml --mode sim --seed 9 --report run.html --junit run.xml"
     assert run(line.split()) == 0
@@ -113,6 +114,7 @@ def test_a_run_writes_its_reports_at_once(folder: RunFolder) -> None:
     assert b'value="short-sim-9"' in Path("run.xml").read_bytes()
 
 
+@pytest.mark.slow
 def test_runs_are_listed_as_they_are_looked_for(folder: RunFolder) -> None:
     other = prepare("short.yaml", 6, {"tpm": "model"})
     play_sim(other, begin(other, "sim"))
@@ -131,6 +133,7 @@ def test_runs_are_listed_as_they_are_looked_for(folder: RunFolder) -> None:
     assert runs().items[0].began == folder.record().began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["--verdict good", "--last 0", "--last -1"])
 def test_a_list_that_cannot_be_is_refused(
     folder: RunFolder, capsys: pytest.CaptureFixture[str], words: str
@@ -148,6 +151,7 @@ def test_junit_and_annotations(folder: RunFolder, capsys: pytest.CaptureFixture[
     assert "written: out.xml" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

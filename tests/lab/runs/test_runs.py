@@ -78,6 +78,7 @@ def test_a_run_is_stored_and_replays_exactly(prepared: Prepared) -> None:
     assert again.record().replay_of == folder.run
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_with_a_search_for_keys_is_the_same_run_and_replays(
     prepared: Prepared,
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_run_that_ends_with_a_search_for_keys_is_the_same_run_and_replays(
     assert again.record().scan and again.history.read_bytes() == folder.history.read_bytes()
 
 
+@pytest.mark.slow
 def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> None:
     folder, _ = stored(prepared)
     result = msgspec.json.decode(folder.read("result.json"))
@@ -100,6 +102,7 @@ def test_another_trace_is_told_with_the_first_difference(prepared: Prepared) -> 
     assert "what was done or said between their records is not" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -123,6 +126,7 @@ def test_a_history_that_says_something_else_is_told_in_words(
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["code", "python", "lock", "mode"])
 def test_what_cannot_be_replayed_exactly_is_refused(prepared: Prepared, field: str) -> None:
     folder, _ = stored(prepared)
@@ -186,6 +190,7 @@ def test_a_file_that_a_full_disk_cuts_off_is_not_there(
 DAMAGE = ("run.json", "plan.json", "topology.msgpack", "experiment.yaml", "result.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"\xff{", b"{}"])
 def test_a_damaged_file_of_a_run_is_told_and_hides_no_other(
     prepared: Prepared, data: bytes
@@ -216,6 +221,7 @@ def test_a_damaged_history_is_told(prepared: Prepared) -> None:
     assert caught.value.id == "KS-RUN-004"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "id"), [("result.json", "KS-RUN-002"), ("history.msgpack", "KS-RUN-001")]
 )

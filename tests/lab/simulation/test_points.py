@@ -45,6 +45,7 @@ def test_points_are_named_by_service_call_and_path_and_watching_changes_nothing(
     assert all(passage.nth <= counts[passage.point] for passage in passages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "blow", "written", "synced"),
     [

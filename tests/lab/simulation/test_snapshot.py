@@ -61,6 +61,7 @@ def eventually_gone(pids: list[int]) -> None:
 # ---- the same run --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tpm", BACKENDS)
 def test_a_run_from_a_snapshot_is_the_run_from_the_start(tpm: str) -> None:
     """Over random schedules of faults, several of one build, in an order of their own."""
@@ -76,6 +77,7 @@ def test_a_run_from_a_snapshot_is_the_run_from_the_start(tpm: str) -> None:
     assert len(set(fresh.values())) == len(seeds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["edge-outage-reboot", "outage-without-persistence"])
 def test_an_experiment_from_a_snapshot_is_the_experiment(name: str) -> None:
     for seed in (7, 18):
@@ -111,6 +113,7 @@ def test_what_the_seed_fixes_differs_after_the_build_and_the_build_between_few(
 # ---- runs keep to themselves ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tpm", BACKENDS)
 def test_a_run_changes_neither_the_snapshot_nor_another(tpm: str) -> None:
     """Each has TPMs, disks and databases of its own, as they were when the lab was built."""
@@ -128,6 +131,7 @@ def test_runs_of_several_threads_go_on_together(snapshot: Snapshot) -> None:
     assert [found[n] for n in range(3)] * 8 == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.sweep)])
 def test_runs_leave_no_descriptor_no_memory_and_no_process(count: int) -> None:
     def held(pid: int) -> tuple[int, int]:
@@ -167,6 +171,7 @@ def test_whatever_happens_to_a_run_is_told_and_the_next_one_is_well(snapshot: Sn
     assert snapshot.run(1, runs.reboot)[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_is_killed_and_one_that_eats_memory_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     with Snapshot(origin(), limit_s=3.0, memory=200 << 20) as made:
@@ -178,6 +183,7 @@ def test_a_run_that_hangs_is_killed_and_one_that_eats_memory_is_told_so(tmp_path
         assert made.run(1, runs.place)[0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unread", [False, True])
 def test_a_snapshot_that_was_killed_is_built_again(snapshot: Snapshot, unread: bool) -> None:
     """``unread``: it has told the end of its child, and nobody has listened."""
@@ -258,6 +264,7 @@ def name_of(pid: int) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_builds_and_runs_die_with_their_owner(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     text = f"""
@@ -283,6 +290,7 @@ Snapshot(origin).run(1, runs.hang, {str(path)!r})
 # ---- what must not be open -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "named"),
     [
@@ -303,6 +311,7 @@ def test_a_lab_with_something_open_is_no_origin_and_it_is_named(stage: Stage, na
 # ---- within a step -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tpm", BACKENDS)
 @pytest.mark.parametrize("label", ["disk.sync", "disk.append", "db.transact"])
 def test_a_fork_within_a_step_is_the_same_run_too(tpm: str, label: str) -> None:

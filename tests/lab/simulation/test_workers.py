@@ -23,6 +23,7 @@ wait.set()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "kind"), [(0, "OwnForks"), (1, "ForkServer")])
 def test_a_process_with_threads_has_a_server(more: int, kind: str) -> None:
     ran = subprocess.run(

@@ -24,6 +24,7 @@ def blocked(cli: Cli, number: int) -> Path:
     return config
 
 
+@pytest.mark.slow
 def test_a_lab_goes_on_without_a_server_that_cannot_be_had_again(cli: Cli) -> None:
     supervisor = up(cli, "--bus", "3")
     config = blocked(cli, 2)
@@ -37,6 +38,7 @@ def test_a_lab_goes_on_without_a_server_that_cannot_be_had_again(cli: Cli) -> No
     cli.ok("heal", "--all")
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_be_started_at_the_heal_is_told_and_others_are_healed(
     cli: Cli,
 ) -> None:
@@ -62,6 +64,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_one_of_the_servers_of_somebody_else_is_away_and_the_lab_starts(
     cli: Cli, tmp_path: Path
 ) -> None:

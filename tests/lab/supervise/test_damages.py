@@ -95,6 +95,7 @@ def _harmless_or_told(cli: Cli, folder: Path, name: str) -> None:
         assert until(lambda: works(cli), 30), "the VM does not work"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "way"), CHOSEN)
 def test_a_damaged_file(cli: Cli, stopped: Path, name: str, way: str) -> None:
     harmless_or_told(cli, stopped, name, way)

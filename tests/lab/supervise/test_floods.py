@@ -93,6 +93,7 @@ async def attacked(folder: Path) -> None:
         good.connection.abort()
 
 
+@pytest.mark.slow
 def test_a_flooding_host_is_kept_off_and_named_and_no_other_one_is_lost(cli: Cli) -> None:
     cli.ok("up", "--hosts", "3", "--vms", "0", "--tpm", "none", "--pace", "10")
     asyncio.run(attacked(cli.home / "labs" / "default"))

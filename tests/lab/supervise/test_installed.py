@@ -25,6 +25,7 @@ OLD = {
 }
 
 
+@pytest.mark.slow
 def test_an_upgraded_host_is_of_its_release_when_the_lab_goes_on(cli: Cli, tmp_path: Path) -> None:
     """Stopped, and with a host that was off and has not booted its new release yet."""
     lab = tmp_path / "old.yaml"

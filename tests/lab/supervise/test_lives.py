@@ -60,6 +60,7 @@ def listed(cli: Cli) -> dict[str, Any]:
 # ---- parts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["data", "control"])
 def test_a_broker_that_was_killed_is_started_again(cli: Cli, kind: str) -> None:
     broker = child(up(cli), f"broker-{kind}")
@@ -72,6 +73,7 @@ def test_a_broker_that_was_killed_is_started_again(cli: Cli, kind: str) -> None:
     assert vm["crypto"] == "unlocked" and not vm.get("stale")
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_comes_back_with_all_nodes_off(cli: Cli) -> None:
     supervisor = up(cli)
     child(supervisor, "keystead-forkserver").kill()
@@ -95,6 +97,7 @@ def test_a_killed_fork_server_comes_back_with_all_nodes_off(cli: Cli) -> None:
     assert cli.alone()
 
 
+@pytest.mark.slow
 def test_an_agent_is_started_as_often_as_it_takes(cli: Cli) -> None:
     """It finds no identity at first."""
     supervisor = up(cli)
@@ -118,6 +121,7 @@ def test_an_agent_is_started_as_often_as_it_takes(cli: Cli) -> None:
     cli.ok("up")
 
 
+@pytest.mark.slow
 def test_a_lab_whose_broker_cannot_be_had_again_ends_with_the_reason(cli: Cli) -> None:
     """Its configuration cannot be written: there is a folder in its place."""
     supervisor = up(cli)
@@ -137,6 +141,7 @@ def test_a_lab_whose_broker_cannot_be_had_again_ends_with_the_reason(cli: Cli) -
     assert cli.alone() and "data broker" not in listed(cli)["reason"], "why an earlier one ended"
 
 
+@pytest.mark.slow
 def test_a_broker_that_a_fault_stopped_stays_down_until_its_heal(cli: Cli) -> None:
     supervisor = up(cli)
     cli.ok("fault", "broker.restart")
@@ -153,6 +158,7 @@ def test_a_broker_that_a_fault_stopped_stays_down_until_its_heal(cli: Cli) -> No
     assert until(there, 10), "after a fault nobody looks after it"
 
 
+@pytest.mark.slow
 def test_down_is_quick_when_nobody_is_left_to_be_stopped(cli: Cli) -> None:
     """Nodes whose process is down are off already: nothing is waited for."""
     supervisor = up(cli)
@@ -166,6 +172,7 @@ def test_down_is_quick_when_nobody_is_left_to_be_stopped(cli: Cli) -> None:
     assert "does not start" not in log and cli.alone()
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_does_not_answer_is_told(cli: Cli) -> None:
     supervisor = up(cli)
     supervisor.suspend()
@@ -180,6 +187,7 @@ def test_a_supervisor_that_does_not_answer_is_told(cli: Cli) -> None:
     assert listed(cli)["state"] == "running"
 
 
+@pytest.mark.slow
 def test_a_suspended_supervisor_is_let_go_on_to_end_in_order(cli: Cli) -> None:
     """Else it would be waited for in vain, and killed."""
     supervisor = up(cli)
@@ -200,6 +208,7 @@ def test_a_lost_note_of_the_supervisor_is_found_by_looking(cli: Cli) -> None:
 # ---- disk -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor may not write a byte more, as on a full disk: what it promises is refused,
     what it only keeps up to date is tried again."""
@@ -222,6 +231,7 @@ def test_a_full_disk_ends_no_lab_and_is_told(cli: Cli, monkeypatch: pytest.Monke
     assert cli.ok("host", "add", "-o", "json").json["host"] == "esxi-002"
 
 
+@pytest.mark.slow
 def test_a_log_that_has_grown_is_put_aside_while_the_lab_runs_and_goes_on(cli: Cli) -> None:
     supervisor = up(cli)
     log = cli.home / "labs" / "default" / "logs" / "supervisor.log"
@@ -233,6 +243,7 @@ def test_a_log_that_has_grown_is_put_aside_while_the_lab_runs_and_goes_on(cli: C
     assert until(lambda: "the data broker has ended" in log.read_text(), 10)
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_the_end_lets_the_nodes_be_stopped_in_order(cli: Cli) -> None:
     supervisor = up(cli)
     _, hard = supervisor.rlimit(resource.RLIMIT_FSIZE)
@@ -242,6 +253,7 @@ def test_a_full_disk_at_the_end_lets_the_nodes_be_stopped_in_order(cli: Cli) -> 
     cli.ok("up")
 
 
+@pytest.mark.slow
 def test_a_lab_whose_folder_went_ends(cli: Cli) -> None:
     up(cli)
     shutil.rmtree(cli.home / "labs" / "default", ignore_errors=True)
@@ -253,6 +265,7 @@ def test_a_lab_whose_folder_went_ends(cli: Cli) -> None:
 # ---- `up` is honest ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_lab_that_comes_up_halted_is_told(cli: Cli) -> None:
     up(cli)
     cli.ok("down")
@@ -266,6 +279,7 @@ def test_a_lab_that_comes_up_halted_is_told(cli: Cli) -> None:
     assert again.code == 1 and json.loads(again.out)["missing"][0].startswith("esxi-001: halted (")
 
 
+@pytest.mark.slow
 def test_vms_that_a_command_made_are_known_to_the_next_supervisor(cli: Cli) -> None:
     up(cli)
     cli.ok("vm", "create", "vm-02")
@@ -275,6 +289,7 @@ def test_vms_that_a_command_made_are_known_to_the_next_supervisor(cli: Cli) -> N
     cli.ok("describe", "vm", "vm-02")
 
 
+@pytest.mark.slow
 def test_a_host_that_was_added_is_there_in_the_next_life(cli: Cli) -> None:
     supervisor = up(cli)
     cli.ok("host", "add")
@@ -288,6 +303,7 @@ def test_a_host_that_was_added_is_there_in_the_next_life(cli: Cli) -> None:
 # ---- faults, leases ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_leases_are_looked_after_and_heals_are_saved(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +319,7 @@ def test_leases_are_looked_after_and_heals_are_saved(
     assert kept_faults(cli, monkeypatch) == []
 
 
+@pytest.mark.slow
 def test_faults_of_the_last_time_are_taken_over_and_healed(cli: Cli) -> None:
     supervisor = up(cli)
     cli.ok("link", "cut", "vcenter", "kms")
@@ -313,6 +330,7 @@ def test_faults_of_the_last_time_are_taken_over_and_healed(cli: Cli) -> None:
     assert cli.ok("get", "faults", "-o", "json").items() == []
 
 
+@pytest.mark.slow
 def test_a_damaged_list_of_faults_is_told_and_put_aside(cli: Cli) -> None:
     supervisor = up(cli)
     cli.ok("link", "cut", "vcenter", "kms")
@@ -331,6 +349,7 @@ def test_a_damaged_list_of_faults_is_told_and_put_aside(cli: Cli) -> None:
 # ---- core files -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_process_of_a_lab_leaves_a_core_file_or_is_read_by_others(tmp_path: Path) -> None:
     """A broker has no key, and becomes a program, which is dumpable again."""
     cli = Cli(tmp_path / "state", **{TRACEABLE: "0"})
@@ -372,6 +391,7 @@ def test_the_end_of_a_test_ends_nothing_of_another_run(cli: Cli, tmp_path: Path)
             process.wait(10)
 
 
+@pytest.mark.slow
 def test_down_ends_no_supervisor_of_another_state_folder(cli: Cli, tmp_path: Path) -> None:
     """Its pid stands in our file by chance, or by a copy of the folder."""
     other = Cli(tmp_path / "other")
@@ -387,6 +407,7 @@ def test_down_ends_no_supervisor_of_another_state_folder(cli: Cli, tmp_path: Pat
 # ---- a start that goes on ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_failed_take_back(cli: Cli) -> None:
     """The command that waits is killed while it takes a failed start back."""
     process = cli.begin("up", "--hosts", "4", "--tpm", "none", "--progress", "plain")

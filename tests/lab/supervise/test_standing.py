@@ -11,6 +11,7 @@ from tests.lab.cli.conftest import Cli, until
 pytestmark = pytest.mark.lab
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_stands_still_says_where(cli: Cli) -> None:
     """Its own identity is a pipe now, and is read before a fault is written down."""
     cli.ok("up", "--hosts", "1", "--vms", "0", "--tpm", "none", "--pace", "100")

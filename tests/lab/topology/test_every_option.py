@@ -60,6 +60,7 @@ def said(told: Told) -> dict[str, object]:
 MEANT = {option: play.means for option, play in PLAYS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_the_simulation_does_as_each_option_says(passphrase: Path) -> None:
     file = file_of(passphrase, elsewhere(passphrase.parent))
@@ -67,6 +68,7 @@ async def test_the_simulation_does_as_each_option_says(passphrase: Path) -> None
         assert said(await told(lab)) == MEANT
 
 
+@pytest.mark.slow
 @pytest.mark.lab
 @pytest.mark.tpm
 async def test_real_processes_do_as_each_option_says(passphrase: Path) -> None:
@@ -102,6 +104,7 @@ def test_a_lab_that_is_started_again_is_that_of_its_file(
     assert plan(LabFile.model_validate(stored)) == plan(load(path))
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 async def test_where_nodes_stand_is_nothing_to_the_simulation(tmp_path: Path) -> None:
     file = spread(tmp_path)

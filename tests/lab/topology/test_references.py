@@ -73,10 +73,10 @@ def read(text: str, folder: Path) -> str:
             "clusters: [{name: a, vsan: {encrypted: no, erase_disks_before_use: yes}}]",
             "clusters.0.vsan.erase_disks_before_use: cluster a: disks are not overwritten here",
         ),
-        ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is no version that there is"),
+        ("clusters: [{name: a, hosts: {version: 6.5.0}}]", "'6.5.0' is not a known version"),
         (
             "clusters: [{name: a, hosts: {version: 6.7U3}}]",
-            "clusters.0.hosts.version: '6.7U3' is no version that there is here: write",
+            "clusters.0.hosts.version: '6.7U3' is not a known version: use",
         ),
         (
             "clusters: [{name: a, hosts: {count: 2, without_tpm: 2}}]",

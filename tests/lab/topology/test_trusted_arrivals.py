@@ -83,6 +83,7 @@ async def test_hosts_that_come_together_are_trusted_together() -> None:
         assert again == told, "repeating it converges"
 
 
+@pytest.mark.slow
 async def test_one_that_is_away_keeps_nobody_waiting_and_comes_later() -> None:
     async with Lab(topology="trusted", hosts=1, vms=0, tpm="model", seed=7) as lab:
         for _ in LATER:

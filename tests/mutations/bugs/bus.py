@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 
 import lab.brokers.control_plane as control_plane
-from protocol.messages import pages
+from protocol import pages
 from protocol.subjects import event_subject, reply_subject, request_subject
 from protocol.terms import NodeName
-from services.kms import store
+from services.kms.commit import store
 from services.runtime import bus, knobs
-from services.runtime.admission import AT_ONCE, RequestAdmission
 from services.runtime.bus import BusPort
 from services.runtime.links.table import RuleTable
-from services.runtime.node import NodeRunner
+from services.runtime.node import AT_ONCE, NodeRunner, RequestAdmission
 from services.runtime.rpc import serving
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.sim.bus import SimBroker

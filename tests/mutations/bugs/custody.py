@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.kms.anchor import AnchorKeeper
-from services.kms.custody import Custody
-from services.kms.master import Vault
-from services.kms.roots import keyfile
-from services.kms.roots.keyfile import KeyFile
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.custody.rotation import Custody
+from services.kms.sealing.roots import keyfile
+from services.kms.sealing.roots.keyfile import KeyFile
+from services.kms.sealing.vault import Vault
 from tests.mutations.bugs.planting import plant, replaces
 
 

@@ -13,7 +13,7 @@ from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import Host
 from services.esxi.keys import persistence, search
 from services.esxi.keys.cache import KeyCache
-from services.kms import performing
+from services.kms.operations import execution
 from services.runtime.turns import Ticket, TurnQueues
 from tests.mutations.bugs.planting import plant, replaces
 
@@ -41,7 +41,7 @@ def destruction_reaches_hosts() -> None:
         original(self, node, ports, config)
         _hosts.append(self)
 
-    @replaces(performing, "_transition")
+    @replaces(execution, "_transition")
     def moved(original: Any, work: Any, request: Any, transition: Any, row: Any) -> Any:
         after = original(work, request, transition, row)
         if after.state in _DEAD:

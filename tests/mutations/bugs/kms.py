@@ -10,23 +10,26 @@ import msgspec
 
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
-from services.kms import making, performing, service, store
-from services.kms.access import KeyServerCaller
-from services.kms.admission import IdentityAdmission
-from services.kms.commits import Commits, DoneMessage, _NewKeys
-from services.kms.core import KeyServerCore
-from services.kms.ids import IdScheme
-from services.kms.operations import CoreOperation
-from services.kms.refusals import Refusals
-from services.kms.rejections import Judging, Rejection
-from services.kms.work import Refusal, Written
+from services.kms import service
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.access.rejections import Judging, Rejection
+from services.kms.audit.refusal_counts import Refusals
+from services.kms.commit import new_keys, store
+from services.kms.commit.group_commit import Commits, DoneMessage, _NewKeys
+from services.kms.commit.unit_of_work import Refusal, Written
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.objects.identifiers import IdScheme
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations import execution
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication import replicas
 from tests.mutations.bugs.planting import plant, replaces
 
 
 def batch_half_done() -> None:
     """Undo broken at the key server: what went before the operation that fails stays done."""
 
-    @replaces(performing, "_move")
+    @replaces(execution, "_move")
     def move(original: Any, work: Any, request: Any, transition: Any) -> Any:
         try:
             return original(work, request, transition)
@@ -41,7 +44,7 @@ def destroyed_key_given() -> None:
     _kept: dict[KeyId, KeyMaterial] = {}
     _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
-    @replaces(performing, "_got")
+    @replaces(execution, "_got")
     def got(original: Any, work: Any, key_id: Any, *wanted: Any, **how: Any) -> Any:
         given = original(work, key_id, *wanted, **how)
         if given.material is not None:
@@ -56,7 +59,7 @@ def destroyed_key_served() -> None:
 
     _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
-    @replaces(performing, "_transition")
+    @replaces(execution, "_transition")
     def moved(original: Any, work: Any, request: Any, step: Any, row: Any) -> Any:
         after = original(work, request, step, row)
         if after.state in _DEAD:
@@ -149,11 +152,11 @@ def peer_stores_nothing() -> None:
     """Durable before acknowledged, broken (STD-01): a key server confirms what its peer told it,
     and stores none of it. A lost write."""
 
-    @replaces(KeyServerCore, "replicate")
-    async def replicated(
-        replicate: Any, self: KeyServerCore, caller: Any, keys: Any, *others: Any
+    @replaces(replicas, "store_replicas")
+    async def store_nothing(
+        store_replicas: Any, core: KeyServerCore, caller: Any, keys: Any, *others: Any
     ) -> Any:
-        return await replicate(self, caller, (), *others)
+        return await store_replicas(core, caller, (), *others)
 
 
 def plain_key_answered_early() -> None:
@@ -172,7 +175,7 @@ def plain_keys_untold() -> None:
     """The trail left out: plain Creates that come together have one row of it, that of the
     first."""
 
-    @replaces(making, "write")
+    @replaces(new_keys, "write")
     def write(original: Any, connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         append = trail.append_each
         trail.append_each = lambda dated: append(dated[:1])
@@ -187,9 +190,9 @@ def refusal_not_audited() -> None:
 
     @replaces(KeyServerCore, "admit")
     async def admit(original: Any, self: Any, caller: Any, *operations: Any) -> None:
-        from services.kms import access
+        from services.kms.access import authorization
 
-        refused = access.refuse(caller, *operations)
+        refused = authorization.refuse(caller, *operations)
         if refused is not None:
             raise refused
 

@@ -10,8 +10,8 @@ from protocol.subjects import event_subject
 from services.esxi import boot, crypto_manager
 from services.esxi.service import EsxiService
 from services.esxi.vms import registration
-from services.kms import store
-from services.kms.doors.bus import BusDoor
+from services.kms.commit import store
+from services.kms.endpoints.bus import BusDoor
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.service import VcenterService
 from tests.mutations.bugs.planting import plant, replaces

@@ -10,7 +10,7 @@ from typing import Any
 from protocol.messages.host import HostPowerOnVm
 from protocol.terms import HostCryptoState, KeyUnavailableReason
 from services.vcenter import locks
-from services.vcenter.hosts import judgement, remediation, reported_vms, sessions
+from services.vcenter.hosts import plan, remediation, reported_vms, sessions
 from services.vcenter.hosts.delivery import KeyDelivery
 from services.vcenter.hosts.host_key import HostKeys
 from services.vcenter.hosts.pass_queue import PassQueue
@@ -48,7 +48,7 @@ def host_key_renewed_anyway() -> None:
 def locks_running_vm() -> None:
     """LOCK-04 broken: a VM that runs is judged as if it did not."""
 
-    @replaces(judgement, "decide")
+    @replaces(plan, "decide")
     @replaces(locks, "decide")
     def decide(original: Any, facts: Any) -> Any:
         return original(dataclasses.replace(facts, running=False))

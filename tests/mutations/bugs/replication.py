@@ -6,12 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from services.kms import contents, merging, oplog, replication, states
-from services.kms.doors import standing
-from services.kms.doors.bus import BusDoor
-from services.kms.doors.group import ReplicationGroup
-from services.kms.doors.learning import Learning
-from services.kms.doors.pair import ReplicationPair
+from services.kms.endpoints.bus import BusDoor
+from services.kms.objects import states
+from services.kms.replication import checksums, key_merge, oplog, pair_state, standing
+from services.kms.replication.group import Learning, ReplicationGroup
+from services.kms.replication.pair import ReplicationPair
 from tests.mutations.bugs.planting import plant, replaces
 
 
@@ -37,7 +36,7 @@ def epochs_of_the_disk() -> None:
         return lambda connection, vault: b""
 
     plant(ReplicationGroup, "_draw", _always_the_same)
-    plant(contents, "total", _blind)
+    plant(checksums, "total", _blind)
 
 
 def handed_on_unread() -> None:
@@ -66,20 +65,20 @@ def lost_keys_unasked() -> None:
     def _blind(original: Any) -> Any:
         return lambda connection, vault: b""
 
-    plant(contents, "total", _blind)
+    plant(checksums, "total", _blind)
 
 
 def mark_in_memory() -> None:
     """Replication broken: that the peer is down is known in memory only, and nothing waits for
     it."""
 
-    plant(replication, "put", lambda original: lambda connection, changes: True)
+    plant(pair_state, "put", lambda original: lambda connection, changes: True)
 
 
 def other_material_taken() -> None:
     """Merging broken: a key whose material differs from the one that is here passes as the same."""
 
-    plant(merging, "_same_key", lambda original: lambda work, mine, replica: True)
+    plant(key_merge, "_same_key", lambda original: lambda work, mine, replica: True)
 
 
 def own_end_untold() -> None:
@@ -89,7 +88,7 @@ def own_end_untold() -> None:
     def _forgets(original: Any) -> Any:
         return lambda connection, end: None
 
-    plant(replication, "saw", _forgets)
+    plant(pair_state, "saw", _forgets)
 
 
 def pair_answers_early() -> None:

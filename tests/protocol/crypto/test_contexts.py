@@ -150,6 +150,7 @@ def test_a_forged_capsule_is_not_remembered() -> None:
     assert not receiver._senders
 
 
+@pytest.mark.slow
 def test_ten_thousand_contexts_of_one_peer_push_out_only_its_own(
     decapsulations: list[bytes],
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.bench.kmip import classify, disturb
+from benchmarks.kmip import classify, disturb
 from protocol.kmip.message import encode_request, encode_response
 from protocol.kmip.ttlv import Node, Type, encode
 from tests.protocol.kmip.vcenter import REQUESTS, RESPONSES

@@ -37,6 +37,7 @@ CLASSES: list[type[Fields]] = sorted(
 ANY = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 @ANY
 @given(st.data())
@@ -48,6 +49,7 @@ def test_any_struct_comes_back(cls: type[Fields], data: st.DataObject) -> None:
     assert encoder_of(cls)(back) == raw
 
 
+@pytest.mark.slow
 @ANY
 @given(requests())
 def test_any_request_comes_back(given_message: message.RequestMessage) -> None:

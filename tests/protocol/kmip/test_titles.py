@@ -18,8 +18,8 @@ from protocol.kmip.enums import (
     State,
 )
 from protocol.kmip.message import ResponseItem
-from services.kms import operations
-from services.kms.doors.kmip.reasons import REASONS
+from services.kms.endpoints.kmip.reasons import REASONS
+from services.kms.objects import request_types
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_our_own_words_are_these_titles() -> None:
     assert [reason for reason, code in REASONS.items() if code.title != reason.value] == [later]
     known = {code.title for code in Operation}
     assert {
-        one.value for one in operations.CoreOperation if one.name in Operation.__members__
+        one.value for one in request_types.CoreOperation if one.name in Operation.__members__
     } <= known
     assert {code.title for code in State} == {state.value for state in terms.KmipState}
     codes = {code.title for code in RevocationReasonCode}

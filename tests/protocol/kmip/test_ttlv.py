@@ -78,6 +78,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_any_tree_comes_back(node: Node) -> None:
     data = encode(node)

@@ -80,6 +80,7 @@ def trees(message: CaseMessage, skipped: Counter[str]) -> Iterator[Node]:
         skipped[str(error)] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CONVERSATIONS, reason=f"0 OASIS conversations: {WHY}")
 @pytest.mark.parametrize("version", sorted({path.parent.name for path in CONVERSATIONS}))
 def test_every_message_of_oasis_has_the_same_bytes_again(version: str) -> None:

@@ -103,6 +103,7 @@ def test_a_counter_of_archives_takes_it_for_an_older_one(rig: Rig) -> None:
     assert rig.summary().version == SEALED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", "power_loss"])
 def test_a_host_that_falls_on_its_way_back_goes_on_with_it(way: str) -> None:
     for nth in range(1, CALLS):

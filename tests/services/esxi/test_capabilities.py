@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from protocol.terms import KeyUnavailableReason as Why
 from protocol.terms import ManagementType as M
 from services.esxi.providers.capabilities import KeySource, capability
 
 
 def test_what_an_unknown_provider_is_taken_for() -> None:
-    assert capability(M.UNKNOWN) == capability(M.VCENTER)
+    """For a standard one, except that its keys have an unknown manager (HEM-08)."""
+    unknown = capability(M.UNKNOWN)
+    assert unknown == replace(capability(M.VCENTER), management=unknown.management)
+    assert {kind: capability(kind).management.value for kind in M} == {
+        M.UNKNOWN: "unknown",
+        M.VCENTER: "external",
+        M.TRUST_AUTHORITY: "external",
+        M.NATIVE_PROVIDER: "internal",
+    }
 
 
 def test_who_gives_a_key_and_who_makes_one() -> None:

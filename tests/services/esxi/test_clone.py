@@ -226,6 +226,7 @@ def test_a_template_is_cloned_and_not_powered_on(rig: Rig) -> None:
 # ---- falls --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("message", [CLONE, ANEW])
 def test_a_fall_leaves_a_whole_clone_or_nothing_of_it(way: str, message: HostCloneVm) -> None:

@@ -39,6 +39,7 @@ def test_and_over_many_seeds(seed: int) -> None:
     walked(seed)
 
 
+@pytest.mark.slow
 def test_the_walks_come_by_all_that_they_are_for() -> None:
     """A walk in which nothing is disturbed, or nothing goes back, would find nothing."""
     log = "\n".join(line for seed in range(8) for line in walked(seed))

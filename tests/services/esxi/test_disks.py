@@ -244,6 +244,7 @@ def _off(rig: Rig) -> None:
     rig.esxcli("system security keypersistence enable")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_crash_leaves_a_disk_whole_or_not_there(way: str) -> None:
     seen = set()
@@ -261,6 +262,7 @@ def _two(rig: Rig) -> None:
     rig.command(ADD_OWN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_crash_leaves_a_disk_that_goes_whole_or_gone(way: str) -> None:
     seen = set()

@@ -35,6 +35,7 @@ from protocol.messages.host import (
     WriteDump,
 )
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, VmName
+from services.runtime.sim.disk import SimDisk
 from tests.services.esxi.rig import HOST_KEY, PROVIDER, VM, A, Rig, key, material
 
 DUMP = "hostd-zdump.000"
@@ -194,6 +195,7 @@ def test_a_damaged_dump_is_told_and_keeps_nothing_from_going_on(rig: Rig, at: in
     assert rig.summary().crypto_state is HostCryptoState.SAFE
 
 
+@pytest.mark.slow
 def test_no_changed_bit_of_a_dump_is_taken_for_its_content(rig: Rig) -> None:
     """In the names of its fields neither: what is wrapped is not told as what was in clear."""
     safe(rig)
@@ -332,3 +334,21 @@ def test_without_the_key_of_a_running_vm_there_is_no_dump(rig: Rig) -> None:
     refused = rig.refused_door(WriteDump(dump="v", vm=VM))
     assert isinstance(refused, EncryptionKeyRequired) and refused.keys == (key("kek-1"),)
     assert listed(rig) == []
+
+
+def test_a_dump_that_is_removed_while_they_are_listed_hides_no_other_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe(rig)
+    written(rig)
+    written(rig, "hostd-zdump.001")
+    real = SimDisk.list
+
+    async def meanwhile(self: SimDisk, folder: str = "") -> tuple[str, ...]:
+        found = await real(self, folder)
+        monkeypatch.setattr(SimDisk, "list", real)
+        await self.remove(FILE)
+        return found
+
+    monkeypatch.setattr(SimDisk, "list", meanwhile)
+    assert [dump.dump for dump in listed(rig)] == ["hostd-zdump.001"]

@@ -60,6 +60,7 @@ def _until(rig: Rig, reached: Callable[[Rig], bool]) -> None:
     raise AssertionError(reached.__name__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["power_loss", "crash"])
 @pytest.mark.parametrize("step", STEPS)
 def test_the_target_fails_in_the_midst_of_a_restart(
@@ -75,6 +76,7 @@ def test_the_target_fails_in_the_midst_of_a_restart(
     assert running(rig) == [A], [r for r in rig.records if r.kind.startswith("ha.")][-8:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_the_target_is_cut_off_in_the_midst_of_a_restart(
     rig: Rig, step: Callable[[Rig], bool]
@@ -91,6 +93,7 @@ def test_the_target_is_cut_off_in_the_midst_of_a_restart(
     assert len(running(rig)) == 1 and listed(rig) == running(rig)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_the_target_is_cut_off_and_then_fails(rig: Rig, step: Callable[[Rig], bool]) -> None:
     """The primary still waits for its answer when it is judged."""
@@ -103,6 +106,7 @@ def test_the_target_is_cut_off_and_then_fails(rig: Rig, step: Callable[[Rig], bo
     assert running(rig) == [A], [r for r in rig.records if r.kind.startswith("ha.")][-8:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_the_source_is_back_in_the_midst_of_a_restart(
     rig: Rig, step: Callable[[Rig], bool]

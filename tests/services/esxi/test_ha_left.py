@@ -16,8 +16,11 @@ from protocol.messages.host import (
     HostPowerOnVm,
     SetHaConfiguration,
 )
-from protocol.terms import VmName
+from protocol.terms import NodeName, PowerState, VmName
+from services.esxi.ha import ownership
 from services.esxi.ha.restart import restart
+from services.esxi.vms import power, registration
+from services.runtime.sim.datastore import SimDatastore
 from tests.services.esxi.rig import VCENTER, VM, A, B, Rig, key
 from tests.services.esxi.test_ha import (
     ALL,
@@ -26,6 +29,7 @@ from tests.services.esxi.test_ha import (
     C,
     clear_vm,
     cluster,
+    condition,
     isolate,
     listed,
     running,
@@ -77,6 +81,19 @@ def test_what_its_host_has_started_after_all_is_no_restart(rig: Rig) -> None:
     rig.sleep(400.0)
     assert running(rig) == [A] and listed(rig) == [A]
     assert not [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused")]
+
+
+def test_a_vm_whose_lock_outlasts_its_failed_host_is_restarted_when_it_falls(rig: Rig) -> None:
+    """The locks of a host that fails fall one after the other, its heartbeat's first."""
+    cluster(rig)
+    clear_vm(rig, A)
+    isolate(rig, A, B, C)
+    del rig.array.locks[f".vSphere-HA-{A}"]
+    rig.sleep(JUDGED_S)
+    assert condition(rig, A) == "hostDown" and running(rig) == [A]
+    rig.power_off(A, "power_loss")
+    rig.sleep(JUDGED_S)
+    assert len(running(rig)) == 1
 
 
 @pytest.mark.parametrize("and_then", ["", "the primary fails"])
@@ -160,3 +177,26 @@ def test_a_restart_of_an_earlier_epoch_takes_no_vm(rig: Rig) -> None:
     refused = rig.refusal(restart(rig.host(B), late))
     assert isinstance(refused, InvalidState) and "by another one" in str(refused)
     assert not listed(rig, among=(B,))
+
+
+def test_the_lock_of_a_vm_that_was_registered_anew_and_started_is_not_given_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While A looks who has the locks of its idle VMs: it saw an earlier registration."""
+    cluster(rig)
+    clear_vm(rig, A)
+    rig.command(HostPowerOffVm(vm=VM), A)
+    host = rig.host(A)
+    host.vms[VM].wanted = PowerState.ON  # as after a start that was refused
+    real = SimDatastore.holders
+
+    async def meanwhile(self: SimDatastore, vms: list[str]) -> dict[str, NodeName]:
+        monkeypatch.setattr(SimDatastore, "holders", real)
+        await registration.unregister(host, VM)
+        await registration.register(host, VM)
+        await power.power_on(host, VM, ask=False)
+        return await real(self, vms)
+
+    monkeypatch.setattr(SimDatastore, "holders", meanwhile)
+    rig.run(ownership.drop_taken(host))
+    assert running(rig) == [A] and rig.array.locks[VM].node == A

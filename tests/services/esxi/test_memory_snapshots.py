@@ -231,6 +231,7 @@ def cut(left: int) -> Callable[[bytearray], None]:
 DAMAGES = [flip(0), flip(7), flip(9), flip(1000), flip(-1), cut(0), cut(9), cut(25), cut(-1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", list(PowerState))
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_memory_is_refused_and_nothing_is_lost(
@@ -386,6 +387,7 @@ STORIES: dict[str, tuple[Callable[[Rig], Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("story", list(STORIES))
 def test_a_fall_leaves_the_old_or_the_new_whole(way: str, story: str) -> None:

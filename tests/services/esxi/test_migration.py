@@ -377,6 +377,7 @@ def test_a_target_that_took_it_and_fell_leaves_it_startable(rig: Rig) -> None:
 # ---- who falls ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", "power_loss"])
 @pytest.mark.parametrize("fallen", [A, B])
 def test_a_fall_at_any_step_leaves_it_on_one_host_or_startable(way: str, fallen: NodeName) -> None:

@@ -27,7 +27,7 @@ from protocol.messages.host import (
     UpdateSet,
     VmSummary,
 )
-from protocol.messages.pages import pages
+from protocol.pages import pages
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,

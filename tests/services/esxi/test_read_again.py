@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from protocol.messages.host import HostCreateVm, HostRecryptVm, HostRegisterVm, VmSummary
+from protocol.messages.host import (
+    HostCreateVm,
+    HostPowerOnVm,
+    HostRecryptVm,
+    HostRegisterVm,
+    VmSummary,
+)
 from protocol.terms import VmConnectionState, VmName
 from services.esxi.vms.vmx import vmx_file
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key
@@ -50,3 +56,23 @@ def test_a_vm_that_runs_is_left_alone(rig: Rig) -> None:
     rig.encrypted_vm()
     del rig.array.folders[VM][vmx_file(VM)]
     assert listed(rig).keys == (OLD,) and rig.kinds("vm.unreadable") == []
+
+
+def test_what_another_host_has_written_since_the_boot_is_not_tidied_away(rig: Rig) -> None:
+    """B rewrites the disk while A, which lists the VM too, waits for its vCenter: A has read the
+    configuration before, and empties files that a crash left behind after it."""
+    rig.up(A, knobs={"boot_step_s": 20.0})
+    rig.up(B)
+    for host in (A, B):
+        rig.make_safe(host)
+        rig.add_keys(OLD, NEW, node=host)
+    rig.encrypted_vm(node=A, on=False)
+    rig.power_off(A, "power_loss")
+    rig.power_on(A)
+    rig.command(HostRegisterVm(vm=VM), B)
+    deep = HostRecryptVm(vm=VM, old=(OLD,), key=NEW, provider=PROVIDER, deep=True)
+    rig.command(deep, B)
+    rig.sleep(60.0)
+    assert rig.kinds("boot.step", A)[-1]["text"] == "autostart ended"
+    rig.command(HostPowerOnVm(vm=VM), B)
+    assert rig.works(node=B)

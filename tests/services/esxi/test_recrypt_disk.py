@@ -141,6 +141,7 @@ def test_a_full_datastore_leaves_it_as_it_was(
     on(rig)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("command", [SHALLOW, DEEP])
 def test_a_crash_leaves_it_under_the_old_key_or_the_new_one(

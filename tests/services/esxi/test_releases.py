@@ -79,7 +79,7 @@ def test_a_native_vm_that_comes_to_an_older_host_does_not_start_there(rig: Rig) 
 
 @pytest.mark.parametrize("version", ["6.7U3", "8.0U9", ""])
 def test_what_is_no_release_is_refused_at_the_door(version: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"^host: .* is no version that there is here"):
+    with pytest.raises(InvalidArgument, match=r"^host: .* is not a known version"):
         esxi_config({"version": version, "vcenter": NodeName("vcenter")})
 
 

@@ -83,6 +83,7 @@ def test_a_vm_that_runs_goes_on_and_its_clone_is_off(rig: Rig, message: HostClon
     rig.command(message)  # twice is once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_a_clone_is_of_one_instant(seed: int) -> None:
     """The guest rewrites the journals of both disks in one step: none is a step ahead."""
@@ -159,6 +160,7 @@ def test_no_room_leaves_nothing_and_the_vm_runs(rig: Rig) -> None:
     assert starts_with_its_data(rig, COPY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("message", [CLONE, ANEW])
 def test_a_fall_leaves_a_whole_clone_or_nothing_of_it(way: str, message: HostCloneVm) -> None:

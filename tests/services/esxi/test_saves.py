@@ -190,6 +190,7 @@ def waited(rig: Rig, fall: Fall, outcomes: list[Any]) -> None:
         rig.sleep(0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", "power_loss"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_what_was_answered_is_kept_wherever_the_host_falls(seed: int, way: str) -> None:

@@ -357,6 +357,7 @@ def test_a_configuration_that_was_written_and_refused_is_in_force(rig: Rig, time
     assert holds(rig, b"first")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_fall_while_a_running_vm_goes_back_leaves_either_disk(way: str) -> None:
     """It starts with what is there, or is off; and a repeat ends it."""
@@ -370,6 +371,7 @@ def test_a_fall_while_a_running_vm_goes_back_leaves_either_disk(way: str) -> Non
         assert holds(rig, b"first")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("message", [TAKE, REVERT, REMOVE], ids=["take", "revert", "remove"])
 def test_a_fall_leaves_the_old_or_the_new_whole(way: str, message: Command[VmState]) -> None:

@@ -25,6 +25,7 @@ def installed(rig: Rig) -> None:
     rig.set_firmware(banks=BootBanks(release=NEW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["crash", "power_loss"])
 def test_a_first_boot_that_falls_is_made_good_by_the_next(way: str) -> None:
     """Nothing of the configuration is lost, and the recovery key that is told opens it."""

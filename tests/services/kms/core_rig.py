@@ -7,11 +7,16 @@ from typing import Any, TypeVar
 from protocol.attributes import Attribute, ObjectName, Value
 from protocol.messages.kms import QueryAudit
 from protocol.terms import KeyId
-from services.kms.access import KeyServerCaller
-from services.kms.attribute_operations import AddObjectAttribute
-from services.kms.batching import Continuation, Item
-from services.kms.config import KmsRole
-from services.kms.operations import CoreRequest, Create, GetObjectAttributes, Response
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects.request_types import (
+    AddObjectAttribute,
+    CoreRequest,
+    Create,
+    GetObjectAttributes,
+    Response,
+)
+from services.kms.operations.batches import Continuation, Item
+from services.kms.settings.config import KmsRole
 from tests.services.kms.ports import LOCAL, Server
 
 R = TypeVar("R", bound=Response)

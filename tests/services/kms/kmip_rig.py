@@ -19,8 +19,8 @@ from protocol.kmip.message import (
 )
 from protocol.kmip.payloads import PAYLOADS, CreateRequest, CreateResponse
 from protocol.kmip.structures import ProtocolVersion
-from services.kms.access import KeyServerCaller
-from services.kms.doors.kmip.messages import Messages
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.endpoints.kmip.messages import Messages
 from tests.services.kms.core_rig import OWNER
 from tests.services.kms.ports import Server
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.kms.config import Auditing
+from services.kms.settings.config import Auditing
 from tests.services.kms.ports import CONFIG, Server, SteppedClock
 
 BUFFERED = msgspec.structs.replace(CONFIG, audit=Auditing.BUFFERED)

@@ -25,9 +25,9 @@ from protocol.messages.kms import (
 from protocol.messages.kms import GetAttributes as GetAttributesMessage
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, Role
-from services.kms.config import kms_config
-from services.kms.opening import DATABASE
+from services.kms.custody.opening import DATABASE
 from services.kms.service import KmsService
+from services.kms.settings.config import kms_config
 from services.knobs import knobs_of
 from services.runtime.node import Recipe
 from services.runtime.service import Service

@@ -17,12 +17,12 @@ from typing import Any, TypeVar, cast
 from protocol.messages.base import Request
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
-from services.kms.config import Grant, KmsConfig, KmsRole
-from services.kms.knobs import KmsKnobs
-from services.kms.master import Vault
-from services.kms.ring import unseal
-from services.kms.roots.keyfile import MASTER_FILE
+from services.kms.sealing.key_ring import unseal
+from services.kms.sealing.roots.keyfile import MASTER_FILE
+from services.kms.sealing.vault import Vault
 from services.kms.service import KmsService
+from services.kms.settings.config import Grant, KmsConfig, KmsRole
+from services.kms.settings.knobs import KmsKnobs
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Bus, Clock, Database, Datastore, Disk, Ports
 from services.runtime.service import Peer, PowerInputs

@@ -23,9 +23,9 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms.access import KeyServerCaller, caller_at
-from services.kms.config import Grant, KmsConfig, KmsRole, kms_config
-from services.kms.keyrow import StoredKeyRow
+from services.kms.access.authorization import KeyServerCaller, caller_at
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.settings.config import Grant, KmsConfig, KmsRole, kms_config
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, OTHER, STRANGER, VCENTER, Server
 

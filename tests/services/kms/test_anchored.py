@@ -15,14 +15,14 @@ from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
 from protocol.tpm.errors import RC_HANDLE_1, RC_IO_ERROR, tpm_error
 from protocol.tpm.structures import SealedBlob
-from services.kms.anchor import ANCHOR_FILE, TAG_SIZE, AnchorKeeper, RolledBack
-from services.kms.audit import TrailEnd
-from services.kms.config import KmsConfig
-from services.kms.ring import unpack_header, unseal
-from services.kms.roots import ROOTS
-from services.kms.roots.base import RootMeans
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
-from services.kms.work import Written
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.commit.unit_of_work import Written
+from services.kms.custody.anchor import ANCHOR_FILE, TAG_SIZE, AnchorKeeper, RolledBack
+from services.kms.sealing.key_ring import unpack_header, unseal
+from services.kms.sealing.roots import ROOTS
+from services.kms.sealing.roots.base import RootMeans
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.settings.config import KmsConfig
 from services.runtime.ports import Tpm
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.ports import CONFIG, CountedRng, Server

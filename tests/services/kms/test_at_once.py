@@ -11,8 +11,8 @@ import pytest
 from protocol.errors import InvalidArgument
 from protocol.messages import kms as m
 from protocol.terms import ResultReason
-from services.kms import server_certificate
-from services.kms.rejections import MOST
+from services.kms.access.rejections import MOST
+from services.kms.endpoints import server_certificate
 from services.kms.service import KmsService
 from tests.services.kms.pair_rig import A, PairRig
 from tests.services.kms.test_edited import certificate

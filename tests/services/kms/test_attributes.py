@@ -34,20 +34,18 @@ from protocol.errors import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.attribute_operations import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ListObjectAttributes,
-    ModifyObjectAttribute,
-)
-from services.kms.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
-from services.kms.implied import AT_FIRST, BY_DEFAULT
-from services.kms.operations import (
+from services.kms.objects.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
+from services.kms.objects.implied import AT_FIRST, BY_DEFAULT
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
+    DeleteObjectAttribute,
     DestroyObject,
     Get,
     GetObjectAttributes,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
     Register,
     RevokeObject,
 )
@@ -415,7 +413,7 @@ async def test_another_scope_has_no_such_key(server: Server, operation: str) -> 
 
 
 async def test_vcenter_adds_and_changes_nothing(server: Server) -> None:
-    from services.kms.access import caller_at
+    from services.kms.access.authorization import caller_at
 
     client = caller_at(CONFIG, VCENTER.node, local=False)
     key_id = (await do(server, Create(operation_id="1"), client)).unique_identifier

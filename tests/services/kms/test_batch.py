@@ -7,9 +7,8 @@ import pytest
 from protocol.errors import InvalidField, PermissionDenied, WrongKeyLifecycleState
 from protocol.messages.kms import CreateKey, QueryAudit
 from protocol.terms import KeyId, KmipState, ResultReason
-from services.kms import performing
-from services.kms.access import caller_at
-from services.kms.operations import (
+from services.kms.access.authorization import caller_at
+from services.kms.objects.request_types import (
     ActivateObject,
     CoreOperation,
     CoreRequest,
@@ -25,7 +24,8 @@ from services.kms.operations import (
     StateChanged,
     Versions,
 )
-from services.kms.operations import QueryAuditTrail as QueryAuditRecords
+from services.kms.objects.request_types import QueryAuditTrail as QueryAuditRecords
+from services.kms.operations import execution
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server
 
 CLIENT = caller_at(CONFIG, VCENTER.node, local=False)
@@ -139,7 +139,7 @@ async def test_an_empty_id_is_a_name_not_the_placeholder(server: Server) -> None
 
 
 def test_every_operation_has_its_request_and_is_done() -> None:
-    asked = [kind.operation for kind in performing._PERFORM]
+    asked = [kind.operation for kind in execution._PERFORM]
     not_asked = [
         CoreOperation.SERVE,  # by a Get
         CoreOperation.DATE_REACHED,  # by time
@@ -159,4 +159,4 @@ def test_every_operation_has_its_request_and_is_done() -> None:
         CoreOperation.CHANGE_ROOT,
     ]
     assert sorted([*asked, *not_asked]) == sorted(CoreOperation)
-    assert all(issubclass(kind, CoreRequest) for kind in performing._PERFORM)
+    assert all(issubclass(kind, CoreRequest) for kind in execution._PERFORM)

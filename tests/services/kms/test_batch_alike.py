@@ -23,36 +23,32 @@ from protocol.attributes import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
-from services.kms import attributes, implied
-from services.kms.attribute_operations import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ListObjectAttributes,
-    ModifyObjectAttribute,
-)
-from services.kms.batching import Continuation, Item
-from services.kms.cipher_operations import EncryptData
-from services.kms.operations import (
+from services.kms.objects import attributes, implied
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
+    CheckUsage,
     CoreOperation,
     CoreRequest,
     Create,
     Created,
+    DeleteObjectAttribute,
     DestroyObject,
+    EncryptData,
     Get,
     GetObjectAttributes,
+    GetUsageAllocation,
+    ListObjectAttributes,
     LocatedObjects,
     LocateObjects,
-    Register,
-    RevokeObject,
-)
-from services.kms.usage_operations import (
-    CheckUsage,
-    GetUsageAllocation,
+    ModifyObjectAttribute,
     ObtainLease,
+    Register,
     ReKey,
     ReplacedKey,
+    RevokeObject,
 )
+from services.kms.operations.batches import Continuation, Item
 from tests.services.kms.core_rig import items, trail
 from tests.services.kms.ports import Server
 

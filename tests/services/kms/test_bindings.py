@@ -7,9 +7,9 @@ import pytest
 
 from protocol.errors import CryptographicFailure
 from protocol.messages.kms import CreateKey
-from services.kms.keyrow import StoredKeyRow
-from services.kms.master import Vault
-from services.kms.store import find, material
+from services.kms.commit.store import find, material
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.sealing.vault import Vault
 from tests.services.kms.ports import Server
 
 

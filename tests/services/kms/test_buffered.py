@@ -19,13 +19,13 @@ from protocol.errors import GeneralFailure, InvalidArgument, ItemNotFound, Produ
 from protocol.messages.kms import RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import audit, kept, reading, store, unwritten
-from services.kms.attribute_operations import AddObjectAttribute
-from services.kms.batching import Continuation
-from services.kms.config import Auditing, kms_config
-from services.kms.kept import RowCache, keys_touched_by
-from services.kms.operations import (
+from services.kms.audit import audit_trail, row_buffer
+from services.kms.audit.refusal_counts import ROWS
+from services.kms.commit import key_cache, store
+from services.kms.commit.key_cache import RowCache, keys_touched_by
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     CoreRequest,
     Create,
     Created,
@@ -37,7 +37,9 @@ from services.kms.operations import (
     Register,
     RevokeObject,
 )
-from services.kms.refusals import ROWS
+from services.kms.operations import buffered_reads
+from services.kms.operations.batches import Continuation
+from services.kms.settings.config import Auditing, kms_config
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, named
 from tests.services.kms.core_rig import trail as read_trail
 from tests.services.kms.lazy_rig import BUFFERED, HeldClock, clock
@@ -71,7 +73,7 @@ async def trail(server: Server) -> list[tuple[Any, ...]]:
 
 
 def verified(server: Server) -> None:
-    audit.check(server.platter.databases["keys"], server.vault)
+    audit_trail.check(server.platter.databases["keys"], server.vault)
 
 
 async def get(server: Server, key_id: KeyId) -> bytes:
@@ -247,7 +249,7 @@ async def test_a_crash_loses_those_of_the_last_moment_only(lazy: Server) -> None
 
 
 async def test_so_many_wait_and_no_more(lazy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unwritten, "ROWS", 5)
+    monkeypatch.setattr(row_buffer, "ROWS", 5)
     key_id, waits = await made(lazy), lazy.service.core.commits.unwritten
     commits = lazy.database.commits
     for count in range(1, 6):
@@ -436,8 +438,8 @@ def drawn(rng: random.Random, ids: list[KeyId]) -> list[CoreRequest[Any]]:
 @pytest.mark.parametrize("seed", range(6))
 async def test_it_answers_as_durable_audit_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same messages, to both: the same answers, and in the end the same trail."""
-    monkeypatch.setattr(kept, "KEYS", 2)
-    monkeypatch.setattr(unwritten, "ROWS", 7)
+    monkeypatch.setattr(key_cache, "KEYS", 2)
+    monkeypatch.setattr(row_buffer, "ROWS", 7)
     rng, said, trails = random.Random(seed), [], []
     seeds = [rng.random() for _ in range(60)]
     for config in (CONFIG, BUFFERED):
@@ -471,7 +473,7 @@ ROW = SimpleNamespace(attributes=b"")
 async def test_a_row_of_many_attributes_is_read_each_time(lazy: Server) -> None:
     """A client that fills its keys fills no memory."""
     key_id = await made(lazy)
-    value = "v" * kept.ATTRIBUTES
+    value = "v" * key_cache.ATTRIBUTES
     await do(
         lazy,
         AddObjectAttribute(unique_identifier=key_id, attribute=Attribute(name="x-a", value=value)),
@@ -486,7 +488,7 @@ async def test_a_row_of_many_attributes_is_read_each_time(lazy: Server) -> None:
 def test_rows_are_kept_up_to_a_number_and_the_first_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept, "KEYS", 2)
+    monkeypatch.setattr(key_cache, "KEYS", 2)
     shelf, row = RowCache(), ROW
     for name in "abc":
         look = shelf.look([KeyId(name)])
@@ -539,7 +541,7 @@ def test_only_two_kinds_of_audit_are_known() -> None:
 
 
 def test_what_reads_without_a_transaction_is_named() -> None:
-    named_by = reading._keys_named_by
+    named_by = buffered_reads._keys_named_by
     assert named_by([Get(unique_identifiers=(KeyId("1"),))]) == {KeyId("1")}
     for message in (
         [Get()],

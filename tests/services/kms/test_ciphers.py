@@ -25,8 +25,15 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.cipher_operations import DecryptData, EncryptData
-from services.kms.operations import ActivateObject, Create, DestroyObject, Register, RevokeObject
+from services.kms.objects.request_types import (
+    ActivateObject,
+    Create,
+    DecryptData,
+    DestroyObject,
+    EncryptData,
+    Register,
+    RevokeObject,
+)
 from tests.services.kms.core_rig import OWNER, STRANGER, do, trail
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
@@ -230,7 +237,7 @@ async def test_blocks_of_3des(server: Server, bits: int) -> None:
         unique_identifier=key_id, parameters=drawn, data=done.data, iv=done.iv, tag=b""
     )
     assert (await do(server, decrypt)).data == KeyMaterial(b"123456789")
-    with pytest.raises(InvalidField, match="no whole number of blocks"):
+    with pytest.raises(InvalidField, match="are not whole blocks"):
         await do(server, msgspec.structs.replace(encrypt, data=KeyMaterial(b"1234567")))
 
 

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from protocol.terms import KeyId, NodeName
-from services.kms import audit
-from services.kms.audit import AuditEntry, AuditTrail, Subjects
-from services.kms.commits import Commits, DoneMessage
-from services.kms.master import Vault
-from services.kms.operations import CoreOperation
-from services.kms.replication import KeyChange
-from services.kms.ring import new_ring
-from services.kms.work import Written
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import AuditEntry, AuditTrail, Subjects
+from services.kms.commit.group_commit import Commits, DoneMessage
+from services.kms.commit.unit_of_work import KeyChange, Written
+from services.kms.objects.request_types import CoreOperation
+from services.kms.sealing.key_ring import new_ring
+from services.kms.sealing.vault import Vault
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import NotebookNode, SqliteDatabase
@@ -50,8 +49,8 @@ class Rig:
         self.connection = in_memory()
         self.life = Incarnation(NodeName("kms"), 1)
         self.database = SqliteDatabase(self.connection, self.life)
-        self.database.prepare((*audit.SCHEMA, "CREATE TABLE said (word TEXT) STRICT"))
-        audit.begin(self.connection, VAULT)
+        self.database.prepare((*audit_trail.SCHEMA, "CREATE TABLE said (word TEXT) STRICT"))
+        audit_trail.begin(self.connection, VAULT)
         self.node = NotebookNode()
         self.commits = Commits(self.database, VAULT, self.node.background)
         self.onlooker = Onlooker()
@@ -96,7 +95,7 @@ async def test_what_comes_together_is_one_commit_and_one_head(rig: Rig) -> None:
     assert sum(statement.startswith("COMMIT") for statement in statements) == 1
     assert sum(statement.startswith("UPDATE audit_head") for statement in statements) == 1
     assert rig.said() == [str(n) for n in range(20)]
-    assert audit.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
+    assert audit_trail.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
     assert [written.end for written in rig.onlooker.seen] == [done[-1].written.end]
 
 
@@ -105,8 +104,8 @@ async def test_one_that_fails_takes_no_other_with_it(rig: Rig) -> None:
     assert (before.value, after.value) == ("a", "c")
     assert isinstance(failed, ValueError)
     assert rig.said() == ["a", "c"]
-    assert audit.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
-    assert audit.head(rig.connection, VAULT) == after.written.end
+    assert audit_trail.check(rig.connection, VAULT) == Subjects({}, {}, {}, {})
+    assert audit_trail.head(rig.connection, VAULT) == after.written.end
     assert after.written.end.sequence == 2
     alone = await outcomes(rig.say("d", fails=True))
     assert isinstance(alone[0], ValueError)

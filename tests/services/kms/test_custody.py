@@ -26,10 +26,10 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms.config import KmsConfig
-from services.kms.ring import KEKS_LIMIT
-from services.kms.roots.keyfile import MASTER_FILE
-from services.kms.roots.passphrase import LEAST, PASSPHRASE_OPTION
+from services.kms.sealing.key_ring import KEKS_LIMIT
+from services.kms.sealing.roots.keyfile import MASTER_FILE
+from services.kms.sealing.roots.passphrase import LEAST, PASSPHRASE_OPTION
+from services.kms.settings.config import KmsConfig
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Server
@@ -271,6 +271,7 @@ def test_a_commit_that_was_refused_and_is_there_counts(
 # ---- roots ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_passphrase_is_asked_for_at_each_start(rig: PairRig) -> None:
     keys = tuple(rig.key(A, str(number)) for number in range(3))
     before = rig.at_rest(A, "SELECT wrapped, tag FROM keys ORDER BY ordinal")
@@ -293,6 +294,7 @@ def test_a_passphrase_is_asked_for_at_each_start(rig: PairRig) -> None:
     assert not [it for it in rig.wire if WORDS.encode() in it]
 
 
+@pytest.mark.slow
 def test_a_rotation_under_a_passphrase_asks_for_nothing(rig: PairRig) -> None:
     rig.key(A, "1")
     take_root(rig, RootKind.PASSPHRASE, WORDS)
@@ -304,6 +306,7 @@ def test_a_rotation_under_a_passphrase_asks_for_nothing(rig: PairRig) -> None:
     assert rig.values(A, tuple(rig.material)) == rig.material
 
 
+@pytest.mark.slow
 def test_another_passphrase_and_the_key_file_again(rig: PairRig) -> None:
     rig.key(A, "1")
     take_root(rig, RootKind.PASSPHRASE, WORDS)
@@ -384,6 +387,7 @@ async def test_a_first_start_with_a_passphrase(server: Server) -> None:
     fresh.platter.databases["keys"].close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [MASTER_FILE, f"{MASTER_FILE}.new"])
 async def test_what_an_unfinished_change_left_is_removed(left: str) -> None:
     """A key file that was made for a change of root which never came, or an old root's."""

@@ -10,9 +10,10 @@ import pytest
 from protocol.errors import CryptographicFailure, InvalidArgument, PermissionDenied
 from protocol.messages.kms import CreateKey, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId
-from services.kms import audit, retention
-from services.kms.access import caller_at
-from services.kms.audit import EMPTY, TrailEnd
+from services.kms.access.authorization import caller_at
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.custody import trail_retention
 from services.runtime.incarnation import NodeDown, WayDown
 from services.runtime.service import Halted
 from tests.services.kms.core_rig import OWNER
@@ -150,18 +151,18 @@ async def test_others_know_the_trail_at_its_cuts_and_nowhere_before(server: Serv
     ends = [end(server, number) for number in range(1, 6)]
     await cut(server, 2)
     await cut(server, 4)
-    known = await server.service.core.look(lambda c, _: [audit.has(c, one) for one in ends])
+    known = await server.service.core.look(lambda c, _: [audit_trail.has(c, one) for one in ends])
     assert known == [False, True, False, True, True]
     forged = TrailEnd(4, bytes(32))
-    assert await server.service.core.look(lambda c, _: audit.has(c, EMPTY))
-    assert not await server.service.core.look(lambda c, _: audit.has(c, forged))
+    assert await server.service.core.look(lambda c, _: audit_trail.has(c, EMPTY))
+    assert not await server.service.core.look(lambda c, _: audit_trail.has(c, forged))
 
 
 async def test_an_end_at_any_moment_leaves_a_trail_that_is_whole_or_cut(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what was left of the rows goes with the next life."""
-    monkeypatch.setattr(retention, "ROWS", 2)
+    monkeypatch.setattr(trail_retention, "ROWS", 2)
     right, left = SqliteDatabase.transact, [0]
 
     async def transact(database: SqliteDatabase, *given: Any) -> Any:

@@ -19,21 +19,19 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.attribute_operations import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ModifyObjectAttribute,
-)
-from services.kms.operations import (
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
+    DeleteObjectAttribute,
     DestroyObject,
     Get,
     GetObjectAttributes,
     LocateObjects,
+    ModifyObjectAttribute,
     RevokeObject,
 )
-from services.kms.states import at, rank
+from services.kms.objects.states import at, rank
 from tests.services.kms.core_rig import do, made, value
 from tests.services.kms.ports import Server
 
@@ -305,6 +303,7 @@ class Lives(RuleBasedStateMachine):
         assert located.unique_identifiers == (self.key,)
 
 
+@pytest.mark.slow
 def test_whole_lives() -> None:
     run_state_machine_as_test(
         Lives,

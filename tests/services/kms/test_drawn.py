@@ -12,13 +12,22 @@ from protocol.errors import CryptographicFailure
 from protocol.messages.kms import ChangeRoot, CreateKey, GetKeys, OpenRootTransfer, RotateKek
 from protocol.secret import KeyMaterial
 from protocol.terms import RootKind
-from services.kms import store
-from services.kms.access import caller_at
-from services.kms.master import NUMBER_SIZE, Vault
-from services.kms.operations import Create
-from services.kms.ring import Header, Kek, KeyRing, _sealing, new_ring, pack_header, seal, unseal
-from services.kms.roots.keyfile import MASTER_FILE
-from services.kms.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.access.authorization import caller_at
+from services.kms.commit import store
+from services.kms.objects.request_types import Create
+from services.kms.sealing.key_ring import (
+    Header,
+    Kek,
+    KeyRing,
+    _sealing,
+    new_ring,
+    pack_header,
+    seal,
+    unseal,
+)
+from services.kms.sealing.roots.keyfile import MASTER_FILE
+from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
+from services.kms.sealing.vault import NUMBER_SIZE, Vault
 from services.runtime.service import Halted, PowerInputs
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 

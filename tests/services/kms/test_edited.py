@@ -20,12 +20,12 @@ from protocol.messages.kms import (
     TrustIdentity,
 )
 from protocol.secret import KeyMaterial
-from services.kms.access import caller_at
-from services.kms.admission import IdentityAdmission
-from services.kms.audit import TrailEnd
-from services.kms.config import KmsRole
-from services.kms.identities import Identity
-from services.kms.rejections import Rejection
+from services.kms.access.authorization import caller_at
+from services.kms.access.identities import Identity
+from services.kms.access.rejections import Rejection
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.endpoints.admission import IdentityAdmission
+from services.kms.settings.config import KmsRole
 from services.runtime.service import Halted
 from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, VCENTER, Platter, Server
@@ -127,6 +127,7 @@ def edited(platter: Platter) -> Iterator[tuple[str, Platter]]:
                 yield f"{statement} {values}", Platter(dict(platter.written), {}, {"keys": other})
 
 
+@pytest.mark.slow
 async def test_no_value_of_any_row_is_another_one(full: Server) -> None:
     tried = 0
     for what, platter in edited(full.platter):

@@ -6,7 +6,7 @@ import asyncio
 import errno
 
 from protocol.messages.kms import CreateKey, Locate, RotateKek
-from services.kms.anchor import ANCHOR_FILE, SIZE
+from services.kms.custody.anchor import ANCHOR_FILE, SIZE
 from tests.services.kms.lazy_rig import clock
 from tests.services.kms.ports import LOCAL, Server
 from tests.services.kms.replaced import put_back, screen

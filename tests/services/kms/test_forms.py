@@ -18,10 +18,10 @@ from protocol.kmip.message import RequestItem, RequestMessage, decode_request, e
 from protocol.kmip.payloads import GetRequest
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.doors.kmip import forms
-from services.kms.doors.kmip.forms import Forms, GetForm
-from services.kms.doors.kmip.messages import Messages
-from services.kms.operations import GotKey
+from services.kms.endpoints.kmip import forms
+from services.kms.endpoints.kmip.forms import Forms, GetForm
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.objects.request_types import GotKey
 from tests.services.kms.kmip_rig import OPERATIONS, message
 from tests.services.kms.lazy_rig import BUFFERED, HeldClock
 from tests.services.kms.ports import Server

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.kms.config import Auditing
-from services.kms.operations import Create
+from services.kms.objects.request_types import Create
+from services.kms.settings.config import Auditing
 from tests.services.kms.core_rig import do
 from tests.services.kms.test_plain_keys import NAMED, PLAIN, Way, key_in
 

@@ -24,7 +24,7 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, NodeName
-from services.kms.config import Grant, KmsConfig, KmsRole
+from services.kms.settings.config import Grant, KmsConfig, KmsRole
 from services.runtime.service import Peer
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, OTHER, STRANGER, VCENTER, Server
 

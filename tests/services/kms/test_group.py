@@ -22,12 +22,11 @@ from protocol.messages.kms import (
     TellChanges,
 )
 from protocol.terms import KmipState, RevocationReason
-from services.kms import operations
-from services.kms.access import caller_at
-from services.kms.config import kms_config
-from services.kms.doors import group_view
-from services.kms.doors.standing import describe_standing
+from services.kms.access.authorization import caller_at
+from services.kms.objects import request_types
+from services.kms.replication.standing import describe_standing
 from services.kms.service import KmsService
+from services.kms.settings.config import kms_config
 from services.runtime.service import Peer
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import CLIENT
@@ -72,7 +71,7 @@ def test_a_key_is_answered_at_once_and_reaches_all_soon(group: Groups) -> None:
 def test_of_many_keys_at_risk_the_first_are_told_and_the_number(
     group: Groups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_view, "LISTED", 2)
+    monkeypatch.setattr("services.kms.replication.group.LISTED", 2)
     rig = group()
     rig.cut((A, B), (A, C))
     keys = [rig.key(A, f"{number}") for number in range(3)]
@@ -205,6 +204,7 @@ def test_a_server_put_back_to_an_older_state_is_filled_again(
     assert rig.seen("kms.behind_peer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_kills_under_load_lose_no_key(group: Groups, seed: int) -> None:
     """A crash keeps the disk, so not even keys at risk are lost when the server comes back."""
@@ -309,7 +309,7 @@ def test_a_door_that_does_not_hand_changes_on_is_refused_them(group: Groups) -> 
     assert isinstance(service, KmsService)
     client, core = caller_at(service.config, CLIENT, local=False), service.core
     with pytest.raises(NotConnected, match="kms-2 takes no changes; kms-1 does"):
-        rig.run(core.execute(client, operations.Create(operation_id="one")))
+        rig.run(core.execute(client, request_types.Create(operation_id="one")))
     assert rig.attributes(A) == rig.attributes(B) == {}
 
 
@@ -358,6 +358,7 @@ def test_stale_serves_are_counted_from_the_revocation_and_not_from_a_later_chang
     assert rig.group(C).stale_serves == 1
 
 
+@pytest.mark.slow
 def test_lag_is_nothing_where_the_clock_of_who_applies_is_behind(group: Groups) -> None:
     rig = group()
     rig.run(rig.agent.skew(SkewClock(node=B, skew_s=-7200)))

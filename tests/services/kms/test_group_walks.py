@@ -101,6 +101,7 @@ class Walk:
         self.change(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 5, 8, 13, 22, 34])
 def test_in_the_end_all_have_the_same_and_nothing_is_lost(seed: int) -> None:
     walk = Walk(seed)

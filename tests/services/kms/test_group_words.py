@@ -14,10 +14,10 @@ from protocol.messages import kms as m
 from protocol.messages.agent import DiskAct, SkewClock
 from protocol.messages.kms import MakeActive
 from protocol.terms import NodeName
-from services.kms import oplog
-from services.kms.audit import EMPTY
-from services.kms.doors import standing
-from services.kms.doors.group import ReplicationGroup
+from services.kms.audit.audit_trail import EMPTY
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication import oplog, replicas, standing
+from services.kms.replication.group import ReplicationGroup
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 
@@ -143,17 +143,20 @@ def test_who_hears_that_another_one_was_appointed_says_so(forward: GroupRig) -> 
     assert sorted(said) == [(server, B, 1) for server in forward.servers], "once each"
 
 
-def test_an_appointment_that_another_one_overtook_is_not_obeyed(forward: GroupRig) -> None:
+def test_an_appointment_that_another_one_overtook_is_not_obeyed(
+    forward: GroupRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both are durable in their order; the handler that was told of the first goes on later."""
     core, go = service(forward, B).core, asyncio.Event()
-    replicate = core.replicate
+    store_replicas = replicas.store_replicas
 
-    async def slow(*told: Any) -> Any:
-        done = await replicate(*told)
-        await go.wait()
+    async def slow(at: KeyServerCore, *told: Any) -> Any:
+        done = await store_replicas(at, *told)
+        if at is core:
+            await go.wait()
         return done
 
-    core.replicate = slow  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(replicas, "store_replicas", slow)
     forward.at(A, MakeActive())
     forward.sleep(1)
     forward.at(B, MakeActive())
@@ -163,6 +166,7 @@ def test_an_appointment_that_another_one_overtook_is_not_obeyed(forward: GroupRi
     assert forward.key(B, "one") in forward.attributes(B), "it does not think that A is active"
 
 
+@pytest.mark.slow
 def test_an_appointment_follows_those_that_are_known_whatever_the_clock_says(
     forward: GroupRig,
 ) -> None:

@@ -23,14 +23,14 @@ from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName
 from protocol.terms import ResultReason as ResultReasonName
-from services.kms import dating
-from services.kms import operations as o
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsRole
-from services.kms.doors.forwarding import OPERATIONS
-from services.kms.doors.kmip.handing import LIMIT, HandingOn
-from services.kms.doors.kmip.messages import Messages
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.commit import due_dates
+from services.kms.endpoints.forwarding import OPERATIONS
+from services.kms.endpoints.kmip.forwarding import LIMIT, HandingOn
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.objects import request_types
 from services.kms.service import KmsService
+from services.kms.settings.config import KmsRole
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.kmip_rig import message, new_key
 
@@ -198,7 +198,7 @@ def test_a_message_that_does_not_fit_is_refused_with_its_size(group: Rigs) -> No
     one = service(rig, B)
     hand_on = HandingOn(one.node, one.bus, one.clock, one.core, one.group)  # type: ignore[arg-type]
     with pytest.raises(ResponseTooLarge, match=f"at most {LIMIT}"):
-        rig.run(hand_on(APP, [o.Create()], bytes(LIMIT + 1)))
+        rig.run(hand_on(APP, [request_types.Create()], bytes(LIMIT + 1)))
     assert rig.at_rest(A, "SELECT count(*) FROM keys") == [(0,)]
 
 
@@ -296,7 +296,7 @@ def test_whoever_looks_for_states_is_judged_however_many_dates_have_come(
     for _ in range(2):
         assert statuses(ask(rig, B, APP, new_key(date))) == [ResultStatus.SUCCESS]
     rig.sleep(10)
-    monkeypatch.setattr(dating, "AT_ONCE", 1)
+    monkeypatch.setattr(due_dates, "AT_ONCE", 1)
     reject(rig, B, "Destroy")
     state = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
     items = ask(rig, B, APP, p.LocateRequest(attribute=(state,)), p.DestroyRequest())

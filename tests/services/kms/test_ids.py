@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from protocol.errors import GeneralFailure
-from services.kms.ids import Ids, IdScheme, SequentialIds, TimedIds, ids_of
-from services.kms.operations import Create
+from services.kms.objects.identifiers import Ids, IdScheme, SequentialIds, TimedIds, ids_of
+from services.kms.objects.request_types import Create
 from tests.services.kms.core_rig import do
 from tests.services.kms.ports import Server
 

@@ -21,14 +21,18 @@ from protocol.kmip.ttlv import Node, Type, encode
 from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAudit
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import implied
-from services.kms.attribute_operations import (
+from services.kms.objects import implied
+from services.kms.objects.request_types import (
     AddObjectAttribute,
+    Create,
     DeleteObjectAttribute,
+    DestroyObject,
+    Get,
+    LocateObjects,
     ModifyObjectAttribute,
+    Register,
+    ReKey,
 )
-from services.kms.operations import Create, DestroyObject, Get, LocateObjects, Register
-from services.kms.usage_operations import ReKey
 from tests.services.kms.core_rig import add, do, items, made, trail, value, values
 from tests.services.kms.kmip_rig import Client, template
 from tests.services.kms.pair_rig import A, B, PairRig

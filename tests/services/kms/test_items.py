@@ -12,14 +12,11 @@ from protocol.attributes import Attribute
 from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, PermissionDenied
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
-from services.kms import portions
-from services.kms.access import KeyServerCaller, caller_at
-from services.kms.attribute_operations import AddObjectAttribute
-from services.kms.batching import Continuation, Item
-from services.kms.checking import ITEMS_LIMIT
-from services.kms.config import KmsRole
-from services.kms.operations import (
+from services.kms.access.authorization import KeyServerCaller, caller_at
+from services.kms.objects.request_checks import ITEMS_LIMIT
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
     Created,
     DestroyObject,
@@ -32,6 +29,9 @@ from services.kms.operations import (
     RevokeObject,
     Versions,
 )
+from services.kms.operations import batches
+from services.kms.operations.batches import Continuation, Item
+from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import do, items, made, trail, value, values
 from tests.services.kms.ports import CONFIG, VCENTER, Server
 
@@ -160,7 +160,7 @@ async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> int:
     """Items of a portion."""
-    monkeypatch.setattr(portions, "ITEMS", 3)
+    monkeypatch.setattr(batches, "ITEMS", 3)
     return 3
 
 

@@ -14,10 +14,10 @@ from protocol.kmip.enums import Operation, ResultReason, ResultStatus
 from protocol.kmip.message import RequestMessage, decode_response, encode_request
 from protocol.kmip.payloads import PAYLOADS, AddAttributeRequest
 from protocol.secret import KeyMaterial
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsRole
-from services.kms.doors.kmip.credentials import _BARE, refusal
-from services.kms.doors.kmip.messages import Messages
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.endpoints.kmip.credentials import _BARE, refusal
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.settings.config import KmsRole
 from tests.services.kms.ports import Server
 
 WANTED = Login("vc", KeyMaterial(b"secret"))

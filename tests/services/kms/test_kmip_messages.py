@@ -45,13 +45,13 @@ from protocol.kmip.payloads import (
 from protocol.kmip.structures import Name, ProtocolVersion, RNGParameters
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
-from services.kms.access import KeyServerCaller
-from services.kms.checking import ITEMS_LIMIT
-from services.kms.doors.kmip import messages
-from services.kms.doors.kmip.items import NEWEST
-from services.kms.doors.kmip.messages import _version_in
-from services.kms.doors.kmip.reasons import REASONS
-from services.kms.doors.kmip.spoken import SPOKEN
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.endpoints.kmip import messages
+from services.kms.endpoints.kmip.items import NEWEST
+from services.kms.endpoints.kmip.messages import _version_in
+from services.kms.endpoints.kmip.operations import SPOKEN
+from services.kms.endpoints.kmip.reasons import REASONS
+from services.kms.objects.request_checks import ITEMS_LIMIT
 from tests.services.kms.core_rig import OWNER, STRANGER
 from tests.services.kms.kmip_rig import Client, message, new_key, reason, version
 from tests.services.kms.ports import Server

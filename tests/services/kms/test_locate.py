@@ -13,12 +13,19 @@ from hypothesis import strategies as st
 from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumberGenerator, Value
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
-from services.kms import attributes, implied, locating
-from services.kms.attribute_operations import AddObjectAttribute, DeleteObjectAttribute
-from services.kms.batching import Continuation
-from services.kms.keyrow import StoredKeyRow
-from services.kms.locating import Sought
-from services.kms.operations import ActivateObject, Create, Get, Got, LocateObjects
+from services.kms.objects import attributes, implied, search
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import (
+    ActivateObject,
+    AddObjectAttribute,
+    Create,
+    DeleteObjectAttribute,
+    Get,
+    Got,
+    LocateObjects,
+)
+from services.kms.objects.search import Sought
+from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import STRANGER, do, items, made, named, value
 from tests.services.kms.memory import in_memory
 from tests.services.kms.ports import LOCAL, Server
@@ -257,17 +264,18 @@ def rows(draw: st.DrawFn) -> StoredKeyRow:
     return row
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(rows(), max_size=6, unique_by=lambda row: row.key_id), st.lists(ASKED, max_size=3))
 def test_the_store_finds_what_matches(there: list[StoredKeyRow], asked: list[Attribute]) -> None:
     """SQL and the plain reading of the rules agree, with states that dates change too."""
 
-    from services.kms import store
-    from services.kms.master import Vault
-    from services.kms.ring import new_ring
+    from services.kms.commit import store
+    from services.kms.sealing.key_ring import new_ring
+    from services.kms.sealing.vault import Vault
 
     try:
-        locating.check(asked)
+        search.check(asked)
     except InvalidField:
         return
     database, vault = in_memory(), Vault(new_ring(0.0, bytes(32), bytes(32)))
@@ -277,15 +285,15 @@ def test_the_store_finds_what_matches(there: list[StoredKeyRow], asked: list[Att
         store.insert(database, vault, row)
     for scope, destroyed in product(("default", None), (True, False)):
         sought = Sought(scope, tuple(asked), 10.0, destroyed)
-        matching = [row.key_id for row in there if locating.matches(row, sought)]
-        assert locating.find_matching(database, sought, 0, 10) == (tuple(matching), len(matching))
+        matching = [row.key_id for row in there if search.matches(row, sought)]
+        assert search.find_matching(database, sought, 0, 10) == (tuple(matching), len(matching))
     database.close()
 
 
 async def test_an_attribute_is_found_by_its_index(server: Server) -> None:
     """The plan takes few from the index of attributes, and each key by its id: it scans nothing."""
     await made(server, named("a"))
-    where, given_ = locating.statement(Sought("default", (named("a"),), 1.0))
+    where, given_ = search.statement(Sought("default", (named("a"),), 1.0))
     plan = server.platter.sql(
         f"EXPLAIN QUERY PLAN SELECT key_id {where} AND ordinal > 0 ORDER BY ordinal LIMIT 9",
         *given_,

@@ -18,6 +18,7 @@ def collect_on_another_thread() -> None:
     collector.join()
 
 
+@pytest.mark.slow
 def test_a_dropped_database_is_not_closed_by_a_collector_on_another_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

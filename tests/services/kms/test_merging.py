@@ -11,9 +11,12 @@ import pytest
 from protocol.attributes import Attribute, UsageLimits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
-from services.kms import audit, replication, store
-from services.kms.access import KeyServerCaller
-from services.kms.attributes import (
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import AuditTrail
+from services.kms.commit.unit_of_work import Work
+from services.kms.custody.opening import SCHEMA
+from services.kms.objects.attributes import (
     LIMITS,
     add_attribute,
     delete_attribute,
@@ -21,14 +24,13 @@ from services.kms.attributes import (
     single,
     stamp,
 )
-from services.kms.audit import AuditTrail
-from services.kms.config import KmsRole
-from services.kms.keyrow import StoredKeyRow
-from services.kms.master import Vault
-from services.kms.merging import KeyReplica, merge, take
-from services.kms.ring import new_ring
-from services.kms.states import has_material
-from services.kms.work import Work
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.states import has_material
+from services.kms.replication import pair_state
+from services.kms.replication.key_merge import KeyReplica, merge, take
+from services.kms.sealing.key_ring import new_ring
+from services.kms.sealing.vault import Vault
+from services.kms.settings.config import KmsRole
 from tests.services.kms.memory import in_memory
 
 DATES = ("activation_date", "deactivation_date", "compromise_date", "destroy_date")
@@ -169,10 +171,10 @@ def test_it_does_not_matter_who_meets_whom_first(third: int) -> None:
 def work() -> Iterator[Work]:
     """One message of the peer at a server that has no key yet."""
     database = in_memory()
-    for statement in store.SCHEMA:
+    for statement in SCHEMA:
         database.execute(statement)
     vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))
-    audit.begin(database, vault)
+    audit_trail.begin(database, vault)
     peer = KeyServerCaller("kms-2", KmsRole.PEER, "", every_scope=True)
     yield Work(database, vault, peer, 9.0, AuditTrail(database, vault))
     database.close()
@@ -205,21 +207,21 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
     work: Work, mine: KmipState, theirs: KmipState, told: bool
 ) -> None:
     peer, secret = NodeName("kms-2"), KeyMaterial(bytes(32))
-    for statement in replication.SCHEMA:
+    for statement in pair_state.SCHEMA:
         work.connection.execute(statement)
-    replication.begin(work.connection, peer)
+    pair_state.begin(work.connection, peer)
     has = secret if has_material(mine) else None
     assert take(work, KeyReplica(other(state=mine), has), bytes(12))
     work.write()
-    assert replication.view(work.connection).waiting == 0
-    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail)
+    assert pair_state.view(work.connection).waiting == 0
+    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail, tell=pair_state.tell)
     assert take(later, KeyReplica(other(state=theirs), secret), bytes(12))
     later.write()
-    assert replication.view(work.connection).waiting == told
+    assert pair_state.view(work.connection).waiting == told
 
 
 def test_another_peer_has_seen_nothing(work: Work) -> None:
-    for statement in replication.SCHEMA:
+    for statement in pair_state.SCHEMA:
         work.connection.execute(statement)
     assert take(work, KeyReplica(other(), KeyMaterial(bytes(32))), bytes(12))
     end = work.write().end
@@ -227,10 +229,10 @@ def test_another_peer_has_seen_nothing(work: Work) -> None:
     connection = work.connection
     for name in ("kms-2", "kms-3"):
         for waiting in (1, 0):  # the same one is told once, over all lives
-            replication.begin(connection, NodeName(name))
-            assert replication.view(connection).waiting == waiting
-            assert replication.view(connection).seen == (end if not waiting else audit.EMPTY)
-            replication.confirm(connection, replication.first(connection, 9), end)
+            pair_state.begin(connection, NodeName(name))
+            assert pair_state.view(connection).waiting == waiting
+            assert pair_state.view(connection).seen == (end if not waiting else audit_trail.EMPTY)
+            pair_state.confirm(connection, pair_state.first(connection, 9), end)
 
 
 def test_what_each_server_has_given_of_the_limits_counts() -> None:

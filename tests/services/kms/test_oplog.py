@@ -11,11 +11,10 @@ import pytest
 
 from protocol.messages import kms as m
 from protocol.terms import KeyId, NodeName
-from services.kms import oplog
-from services.kms.audit import EMPTY, TrailEnd
-from services.kms.doors import standing
-from services.kms.master import Vault
-from services.kms.oplog import Active, LogPlace, LogRow
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.replication import oplog, standing
+from services.kms.replication.oplog import Active, LogPlace, LogRow
+from services.kms.sealing.vault import Vault
 from tests.services.kms.memory import in_memory
 
 ME, PEER, THIRD = NodeName("kms-1"), NodeName("kms-2"), NodeName("kms-3")

@@ -22,11 +22,11 @@ from protocol.messages.kms import (
     Locate,
     QueryAudit,
 )
-from protocol.messages.pages import KEY_BYTES, pages
+from protocol.pages import KEY_BYTES, pages
 from protocol.terms import KeyId, KmipState
-from services.kms import store
-from services.kms.keyrow import StoredKeyRow
-from services.kms.refusals import ROWS, WINDOW_S
+from services.kms.audit.refusal_counts import ROWS, WINDOW_S
+from services.kms.commit import store
+from services.kms.objects.key_row import StoredKeyRow
 from tests.protocol.weights import LONG, long_ids, on_the_wire
 from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 

@@ -161,11 +161,13 @@ def _played(seed: int) -> tuple[str, list[KmipState], Counter[str]]:
         run.rig.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_both_agree_whatever_came(seed: int) -> None:
     _, _, counts = _played(seed)
     assert counts["both"] > 2 and counts["marked"] > 2, "a schedule that shows both ways"
 
 
+@pytest.mark.slow
 def test_a_schedule_replays_from_its_seed() -> None:
     assert _played(3) == _played(3)

@@ -17,26 +17,24 @@ from protocol.kmip.attributes import Attribute, TemplateAttribute
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import NameType, ObjectType, Operation, ResultReason
 from protocol.kmip.header import MessageExtension
-from protocol.kmip.message import RequestItem, decode_request, decode_response, encode_request
+from protocol.kmip.message import RequestItem, decode_response, encode_request
 from protocol.kmip.payloads import ActivateRequest, CreateRequest, CreateResponse, GetRequest
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import Node, Type
 from protocol.messages import kms as m
 from protocol.terms import KeyId
-from services.kms import audit, making
-from services.kms.access import KeyServerCaller
-from services.kms.anchor import AnchorKeeper
-from services.kms.config import Auditing, KmsRole
-from services.kms.doors.kmip import plain_keys
-from services.kms.doors.kmip.forms import LARGEST, MOST
-from services.kms.doors.kmip.messages import Messages
-from services.kms.doors.kmip.plain_keys import Pattern, Patterns
-from services.kms.ids import IdScheme
-from services.kms.making import Making, NewKeyOrder
-from services.kms.master import kek_bytes
-from services.kms.operations import Create, Get
-from services.kms.ring import KeyRing
-from services.kms.work import Written
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail as audit
+from services.kms.commit import new_keys
+from services.kms.commit.new_keys import Making, NewKeyOrder
+from services.kms.commit.unit_of_work import Written
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.endpoints.kmip.messages import Messages
+from services.kms.objects.identifiers import IdScheme
+from services.kms.objects.request_types import Get
+from services.kms.sealing.key_ring import KeyRing
+from services.kms.sealing.vault import kek_bytes
+from services.kms.settings.config import Auditing, KmsRole
 from services.runtime.incarnation import NodeDown
 from services.runtime.streams import Later
 from tests.services.kms.core_rig import OWNER, STRANGER, do
@@ -199,6 +197,7 @@ async def rejection(ways: Sequence[Way], rng: random.Random) -> None:
         await way.server.ask(m.EndRejection(name="some") if found else new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_both_ways_agree(both: tuple[Way, Way], seed: int, login: Login | None) -> None:
@@ -286,7 +285,7 @@ async def test_keys_wait_for_no_anchor_of_others(way: Way, monkeypatch: pytest.M
 async def test_one_that_cannot_be_written_takes_no_other_with_it(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original: Callable[..., Any] = making.write
+    original: Callable[..., Any] = new_keys.write
 
     def write(connection: Any, trail: Any, vault: Any, made: Any) -> Any:
         kept = original(connection, trail, vault, made)
@@ -294,7 +293,7 @@ async def test_one_that_cannot_be_written_takes_no_other_with_it(
             raise OSError(errno.EIO, "Input/output error")
         return kept
 
-    monkeypatch.setattr(making, "write", write)
+    monkeypatch.setattr(new_keys, "write", write)
     odd = encode_request(
         message(
             CreateRequest(object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(mask=4))
@@ -335,15 +334,15 @@ async def test_a_commit_that_was_refused_and_happened_makes_no_key_twice(
 async def test_a_defect_in_one_answer_is_of_its_connection_alone(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, asked = Pattern.answer, list[KeyId]()
+    original, asked = Messages._answer_create, list[KeyId]()
 
-    def answer(self: Pattern, batch_id: bytes, key_id: KeyId, stamp: int) -> bytes:
+    def answer(self: Messages, message: Any, key_id: KeyId, error: Any) -> bytes | BaseException:
         asked.append(key_id)
         if len(asked) == 1:
             raise RuntimeError("a defect")
-        return original(self, batch_id, key_id, stamp)
+        return original(self, message, key_id, error)
 
-    monkeypatch.setattr(Pattern, "answer", answer)
+    monkeypatch.setattr(Messages, "_answer_create", answer)
     first, *others = [way.ask(PLAIN) for _ in range(3)]
     async with asyncio.timeout(5):
         for one in others:
@@ -463,88 +462,3 @@ async def test_numbered_keys_are_not_plain() -> None:
     await numbered.boot()
     messages = Messages(numbered.service.core, cast(Any, numbered.clock))
     assert messages.at_once(OWNER, PLAIN) is None
-
-
-def nothing(*_: Any) -> bytes:
-    return b""
-
-
-def create(batch_id: bytes | None = None, bits: int = 256, **header: Any) -> bytes:
-    payload = CreateRequest(
-        object_type=ObjectType.SYMMETRIC_KEY, template_attribute=template(bits=bits)
-    )
-    item = RequestItem(
-        operation=Operation.CREATE, unique_batch_item_id=batch_id, request_payload=payload
-    )
-    return encode_request(message(item, **header))
-
-
-def learnt(known: Patterns, data: bytes) -> bytes:
-    known.learn(data, Pattern(decode_request(data), Create(), nothing))
-    return data
-
-
-def test_whatever_is_found_is_what_the_bytes_say() -> None:
-    """Each byte of a message is another one: it is found where the decoder reads that, else not."""
-    rng = random.Random(3)
-    for batch_id in (None, b"1", b"a longer one"):
-        known, count = Patterns(), 0
-        data = learnt(known, create(batch_id))
-        for at in range(len(data)):
-            for value in {data[at], 0, 1, 7, 255, data[at] ^ 1, rng.randrange(256)}:
-                strange = data[:at] + bytes([value]) + data[at + 1 :]
-                found = known.find(strange)
-                if found is not None:
-                    count += 1
-                    pattern, its = found
-                    assert plain_keys.with_id(pattern.message, its) == decode_request(strange)
-        assert count > len(batch_id or b"")
-        for strange in (data[:-8], data + bytes(8), data[:40], b"", data[8:]):
-            assert known.find(strange) is None
-
-
-@pytest.mark.parametrize(
-    "header", [{"time_stamp": 5}, {"client_correlation_value": "a"}, {"authentication": 1}]
-)
-def test_what_is_another_one_each_time_is_not_kept(header: dict[str, Any]) -> None:
-    known = Patterns()
-    if "authentication" in header:
-        header = {"authentication": credentials(b"a word")}
-    for batch_id in (None, b"1"):
-        assert known.find(learnt(known, create(batch_id, **header))) is None
-    large = create(bytes(LARGEST))
-    assert not plain_keys.may_be(large) and known.find(learnt(known, large)) is None
-
-
-def test_as_many_as_may_be_are_known() -> None:
-    known = Patterns()
-    for size in range(1, 3 * MOST):
-        data = learnt(known, create(b"a" * size))
-        assert known.find(data) is not None and len(known._around) <= MOST
-
-
-async def test_answers_are_those_that_are_written(way: Way) -> None:
-    """Ids of all lengths, and some that look like what stands around them."""
-    rng = random.Random(5)
-    for more in ({}, {"minor": 0}, {"maximum_response_size": 400}):
-        for batch in (None, b"1"):
-            found = way.messages._plain_create(create(batch, **more))
-            assert found is not None
-            pattern, _ = found
-            for size in range(1, 90, 3):
-                its = b"" if batch is None else rng.choice([bytes(size), b"\xa7\x5b" * size])
-                key = KeyId(rng.choice("~!B7") * size)
-                stamp = rng.choice([0, 0x1B7EA55E0DD571AF, rng.randrange(2**40)])
-                written = pattern._write(plain_keys.with_id(pattern.message, its), key, stamp)
-                assert pattern.answer(its, key, stamp) == written
-            assert len(pattern._answers) <= MOST
-
-
-async def test_nothing_of_a_key_is_kept(way: Way) -> None:
-    """Neither its bytes nor its id, in what is remembered of a message."""
-    key = key_in(await way.ask(create(b"1")))
-    [pattern] = way.messages._patterns._around.values()
-    held = repr([pattern._answers, pattern.message, pattern.request]).encode()
-    assert key.encode() not in held
-    for token in way.server.rng.tokens:
-        assert repr(token)[2:-1].encode() not in held

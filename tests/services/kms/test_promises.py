@@ -8,8 +8,8 @@ import errno
 import pytest
 
 from protocol.terms import KeyId
-from services.kms.doors.promises import Promises
-from services.kms.replication import KeyChange
+from services.kms.commit.unit_of_work import KeyChange
+from services.kms.replication.pair import Promises
 
 KEY, OTHER = KeyId("k"), KeyId("other")
 

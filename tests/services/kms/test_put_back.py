@@ -13,10 +13,10 @@ import pytest
 from protocol.messages.agent import DiskAct, DiskAction
 from protocol.messages.kms import CreateKey
 from protocol.terms import KeyId, NodeName
-from services.kms import contents
-from services.kms.access import caller_at
-from services.kms.audit import EMPTY
-from services.kms.replication import KeyChange
+from services.kms.access.authorization import caller_at
+from services.kms.audit.audit_trail import EMPTY
+from services.kms.commit.unit_of_work import KeyChange
+from services.kms.replication import checksums, replicas
 from services.kms.service import KmsService
 from tests.services.kms.group_rig import A, B, C, GroupRig
 from tests.services.kms.pair_rig import PAIR, PairRig
@@ -189,14 +189,15 @@ def test_a_key_that_no_log_has_is_found_by_comparing_totals(group: GroupRig) -> 
     key = group.key(A, "secret")
     service = group.agent.machine(A).runner.service
     assert isinstance(service, KmsService)
-    [replica] = group.run(service.core.replicas([KeyChange(key, 0)]))
+    [replica] = group.run(replicas.read_replicas(service.core, [KeyChange(key, 0)]))
     other = group.agent.machine(C).runner.service
     assert isinstance(other, KmsService)
 
     def also(connection: sqlite3.Connection, _: object) -> None:
-        contents.mark_unsummed(connection, [key])
+        checksums.mark_unsummed(connection, [key])
 
-    group.run(other.core.replicate(caller_at(other.config, A, local=False), [replica], EMPTY, also))
+    caller = caller_at(other.config, A, local=False)
+    group.run(replicas.store_replicas(other.core, caller, [replica], EMPTY, also))
     assert key in group.attributes(C) and key not in group.attributes(B)
     group.sleep(SOON)
     assert key in group.attributes(B) and group.seen("kms.differs")

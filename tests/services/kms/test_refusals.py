@@ -10,10 +10,10 @@ from protocol.errors import GeneralFailure, PermissionDenied, ProductError
 from protocol.messages.base import Request
 from protocol.messages.kms import AuditRow, CreateKey, Destroy, GetKeys, QueryAudit, Revoke
 from protocol.terms import KeyId, ResultReason
-from services.kms.access import caller_at
-from services.kms.batching import Continuation
-from services.kms.operations import ActivateObject
-from services.kms.refusals import ROWS, WINDOW_S
+from services.kms.access.authorization import caller_at
+from services.kms.audit.refusal_counts import ROWS, WINDOW_S
+from services.kms.objects.request_types import ActivateObject
+from services.kms.operations.batches import Continuation
 from services.runtime.service import Peer
 from tests.services.kms.core_rig import items
 from tests.services.kms.ports import CONFIG, LOCAL, OPERATOR, STRANGER, VCENTER, Server

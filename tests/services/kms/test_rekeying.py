@@ -19,19 +19,20 @@ from protocol.kmip import payloads as p
 from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.attributes import TemplateAttribute
 from protocol.terms import KeyId, RevocationReason
-from services.kms.access import KeyServerCaller
-from services.kms.batching import Continuation
-from services.kms.config import KmsRole
-from services.kms.operations import (
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects.request_types import (
     ActivateObject,
     Create,
     DestroyObject,
     Get,
+    GetUsageAllocation,
     Got,
     LocateObjects,
+    ReKey,
     RevokeObject,
 )
-from services.kms.usage_operations import GetUsageAllocation, ReKey
+from services.kms.operations.batches import Continuation
+from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import (
     STRANGER,
     add,

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.terms import KeyId, NodeName
-from services.kms import replication
-from services.kms.audit import EMPTY, TrailEnd
-from services.kms.replication import KeyChange, PeerView
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
+from services.kms.replication import pair_state
+from services.kms.replication.pair_state import PeerView
 from tests.services.kms.memory import in_memory
 
 PEER = NodeName("kms-2")
@@ -23,32 +24,32 @@ def pair() -> Iterator[sqlite3.Connection]:
     """Two keys, a peer that has seen nothing."""
     made = in_memory()
     made.execute("CREATE TABLE keys (key_id TEXT PRIMARY KEY, changed INTEGER)")
-    for statement in replication.SCHEMA:
+    for statement in pair_state.SCHEMA:
         made.execute(statement)
     made.executemany("INSERT INTO keys VALUES (?, ?)", (FIRST, SECOND))
-    replication.begin(made, PEER)
+    pair_state.begin(made, PEER)
     yield made
     made.close()
 
 
 def test_a_new_peer_waits_for_every_key(pair: sqlite3.Connection) -> None:
-    assert replication.first(pair, 9) == (FIRST, SECOND)
-    assert replication.first(pair, 1) == (FIRST,)
-    assert replication.view(pair) == PeerView(None, "", EMPTY, 2)
+    assert pair_state.first(pair, 9) == (FIRST, SECOND)
+    assert pair_state.first(pair, 1) == (FIRST,)
+    assert pair_state.view(pair) == PeerView(None, "", EMPTY, 2)
 
 
 def test_the_mark_goes_with_the_last_key_that_waits(pair: sqlite3.Connection) -> None:
-    assert replication.mark_down(pair, 5.0, "silent")
-    assert not replication.mark_down(pair, 6.0, "silent still"), "it was marked before"
-    assert not replication.confirm(pair, [FIRST], SEEN)
-    assert replication.view(pair) == PeerView(5.0, "silent", SEEN, 1)
-    assert not replication.clear(pair), "an answer alone takes no mark away"
-    assert replication.confirm(pair, [SECOND], SEEN)
-    assert replication.view(pair) == PeerView(None, "", SEEN, 0)
+    assert pair_state.mark_down(pair, 5.0, "silent")
+    assert not pair_state.mark_down(pair, 6.0, "silent still"), "it was marked before"
+    assert not pair_state.confirm(pair, [FIRST], SEEN)
+    assert pair_state.view(pair) == PeerView(5.0, "silent", SEEN, 1)
+    assert not pair_state.clear(pair), "an answer alone takes no mark away"
+    assert pair_state.confirm(pair, [SECOND], SEEN)
+    assert pair_state.view(pair) == PeerView(None, "", SEEN, 0)
 
 
 def test_a_key_that_changed_again_waits_on(pair: sqlite3.Connection) -> None:
     again = KeyChange(KeyId("k1"), 3)
-    assert replication.put(pair, [again])
-    replication.confirm(pair, [FIRST, SECOND], SEEN)
-    assert replication.first(pair, 9) == (again,)
+    assert pair_state.put(pair, [again])
+    pair_state.confirm(pair, [FIRST, SECOND], SEEN)
+    assert pair_state.first(pair, 9) == (again,)

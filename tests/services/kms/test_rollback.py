@@ -13,7 +13,7 @@ from protocol.messages.agent import DiskAct, DiskAction, TpmBackend
 from protocol.messages.kms import Activate, CreateKey, GetKeys, Locate, QueryAudit, Revoke
 from protocol.terms import KeyId
 from protocol.tpm.errors import RC_FAILURE, tpm_error
-from services.kms.anchor import ANCHOR_FILE, ANCHORS, INDEX, SIZE
+from services.kms.custody.anchor import ANCHOR_FILE, ANCHORS, INDEX, SIZE
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
 from services.runtime.incarnation import WayDown
 from services.runtime.service import Halted, PowerInputs

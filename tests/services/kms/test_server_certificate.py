@@ -10,7 +10,7 @@ import pytest
 
 from protocol.crypto.certificates import SEED_SIZE, new_key, validity
 from protocol.secret import KeyMaterial
-from services.kms.server_certificate import FILE, EndWatch, load, renew
+from services.kms.endpoints.server_certificate import FILE, EndWatch, load, renew
 from services.runtime.durable import replace_durably
 from services.runtime.own_certificate import OwnCertificate
 from tests.services.kms.ports import Server

@@ -18,7 +18,7 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.states import Transition, after, has_material, revocation
+from services.kms.objects.states import Transition, after, has_material, revocation
 from tests.services.kms.ports import OPERATOR, Server
 
 # state:                (Activate, Revoke other, Revoke compromise, Destroy); None = refused

@@ -20,9 +20,9 @@ from protocol.messages.kms import (
     RotateKek,
 )
 from protocol.secret import KeyMaterial
-from services.kms import store
-from services.kms.master import Vault, kek_bytes
-from services.kms.opening import DATABASE
+from services.kms.commit import store
+from services.kms.custody.opening import DATABASE
+from services.kms.sealing.vault import Vault, kek_bytes
 from services.runtime.incarnation import WayDown
 from tests.services.kms.filed import FINGERPRINTS, IN_FLIGHT, FiledServer, serving
 from tests.services.kms.ports import LOCAL
@@ -67,6 +67,7 @@ async def test_repeats_in_flight_make_one_key(filed: FiledServer) -> None:
     assert (await filed.ask(Locate())).total == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", list(WayDown))
 async def test_all_is_there_after_an_end(filed: FiledServer, way: WayDown) -> None:
     """What was answered before the end is answered the same after it, from the files."""
@@ -96,6 +97,7 @@ async def test_no_key_bytes_in_the_files(filed: FiledServer) -> None:
     assert found(secrets[0])
 
 
+@pytest.mark.slow
 async def test_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
     """SIGKILL under load, twice: every key that was told is there, with the same material."""
     folder, told = tmp_path / "kms", list[list[str]]()

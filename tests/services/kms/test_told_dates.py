@@ -16,13 +16,19 @@ from protocol.errors import GeneralFailure, PermissionDenied
 from protocol.messages.agent import SkewClock
 from protocol.messages.kms import AddAttribute as AddAttributeMessage
 from protocol.terms import KeyId, KmipState
-from services.kms import dating, store
-from services.kms.batching import Continuation
-from services.kms.config import Auditing
-from services.kms.kept import keys_touched_by
-from services.kms.operations import ActivateObject, Create, Get, GetObjectAttributes, LocateObjects
-from services.kms.usage_operations import ObtainLease
-from services.kms.work import Written
+from services.kms.commit import due_dates, store
+from services.kms.commit.key_cache import keys_touched_by
+from services.kms.commit.unit_of_work import Written
+from services.kms.objects.request_types import (
+    ActivateObject,
+    Create,
+    Get,
+    GetObjectAttributes,
+    LocateObjects,
+    ObtainLease,
+)
+from services.kms.operations.batches import Continuation
+from services.kms.settings.config import Auditing
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made, trail, value
 from tests.services.kms.group_rig import A, B, GroupRig
 from tests.services.kms.pair_rig import PairRig
@@ -193,7 +199,7 @@ async def test_who_looks_for_states_writes_those_of_its_own_scope(server: Server
 async def test_many_dates_that_have_come_are_many_transactions_and_others_are_answered_between(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dating, "AT_ONCE", 3)
+    monkeypatch.setattr(due_dates, "AT_ONCE", 3)
     gone = [await made(server, date("Deactivation Date", server.clock.wall + 10)) for _ in range(8)]
     for key_id in gone:
         await do(server, ActivateObject(unique_identifier=key_id))
@@ -229,7 +235,7 @@ async def test_many_dates_that_have_come_are_many_transactions_and_others_are_an
 async def test_many_dates_that_a_disk_does_not_take_are_told_to_nobody(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dating, "AT_ONCE", 3)
+    monkeypatch.setattr(due_dates, "AT_ONCE", 3)
     for _ in range(8):
         await made(server, date("Activation Date", server.clock.wall + 10))
     server.clock.wall += 20
@@ -274,6 +280,7 @@ def test_what_a_read_may_change() -> None:
     assert keys_touched_by((LocateObjects(),)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rig", [PairRig, GroupRig])
 def test_the_other_servers_learn_it(rig: type[PairRig]) -> None:
     """One whose clock is behind would call the key active otherwise. Of a pair, it has it sooner

@@ -31,27 +31,29 @@ from protocol.messages.kms import AddAttribute as AddMessage
 from protocol.messages.kms import CreateKey, GetKeyAttributes
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, RevocationReason
-from services.kms import implied, usage
-from services.kms.access import KeyServerCaller
-from services.kms.attribute_operations import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ModifyObjectAttribute,
-)
-from services.kms.cipher_operations import EncryptData
-from services.kms.config import KmsRole
-from services.kms.operations import (
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects import implied
+from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
+    Checked,
+    CheckUsage,
     CoreOperation,
     Create,
     Created,
+    DeleteObjectAttribute,
     DestroyObject,
+    EncryptData,
     Get,
+    GetUsageAllocation,
     Got,
     LocateObjects,
+    ModifyObjectAttribute,
+    ObtainLease,
     RevokeObject,
 )
-from services.kms.usage_operations import Checked, CheckUsage, GetUsageAllocation, ObtainLease
+from services.kms.operations import usage
+from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import STRANGER, add, do, items, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.pair_rig import A, B, PairRig

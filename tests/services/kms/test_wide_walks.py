@@ -14,6 +14,7 @@ from tests.services.kms.wide_walk import WideWalk
 STEPS = 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "size", "seed"),
     [

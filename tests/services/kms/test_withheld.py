@@ -22,15 +22,19 @@ from protocol.kmip.enums import ResultReason
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import at_once
-from services.kms.attribute_operations import (
+from services.kms.objects.request_types import (
+    ActivateObject,
     AddObjectAttribute,
+    Create,
     DeleteObjectAttribute,
+    EncryptData,
+    Get,
+    KeyWrapping,
+    LocateObjects,
     ModifyObjectAttribute,
+    ReKey,
 )
-from services.kms.cipher_operations import EncryptData
-from services.kms.operations import ActivateObject, Create, Get, KeyWrapping, LocateObjects
-from services.kms.usage_operations import ReKey
+from services.kms.operations import immediate
 from tests.services.kms.core_rig import OWNER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.ports import Server
@@ -180,9 +184,9 @@ async def test_a_server_that_answers_at_once_withholds_it_too(lazy: Server) -> N
     key = await made(lazy)
     await do(lazy, Get(unique_identifiers=(key,)))
     await do(lazy, Get(unique_identifiers=(key,)))
-    assert at_once.get_at_once(lazy.service.core, OWNER, key) is not None
+    assert immediate.get_at_once(lazy.service.core, OWNER, key) is not None
     for name, wanted in ((SENSITIVE, True), (EXTRACTABLE, False)):
         await change(lazy, key, name, wanted)
         with pytest.raises((Sensitive, NotExtractable)):
             await do(lazy, Get(unique_identifiers=(key,), required=True))
-        assert at_once.get_at_once(lazy.service.core, OWNER, key) is None
+        assert immediate.get_at_once(lazy.service.core, OWNER, key) is None

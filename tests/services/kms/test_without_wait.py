@@ -38,13 +38,12 @@ from protocol.kmip.ttlv import Node, Type
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms import unwritten
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsRole
-from services.kms.doors.kmip import plain_keys
-from services.kms.doors.kmip.messages import Messages
-from services.kms.reading import MANY
-from services.kms.unwritten import Page
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import row_buffer
+from services.kms.audit.row_buffer import Page
+from services.kms.endpoints.kmip.messages import Messages, may_be_plain_create
+from services.kms.operations.buffered_reads import MANY
+from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import OWNER, STRANGER
 from tests.services.kms.kmip_rig import message, new_key
 from tests.services.kms.lazy_rig import BUFFERED, HeldClock, clock
@@ -74,7 +73,7 @@ class Twice:
 
     async def ask(self, data: bytes, caller: KeyServerCaller = OWNER) -> bytes:
         before, struck = list(self.pages()), self.server.service.core.rejections.all()
-        quick = None if plain_keys.may_be(data) else self.messages.at_once(caller, data)
+        quick = None if may_be_plain_create(data) else self.messages.at_once(caller, data)
         assert self.server.service.core.rejections.all() == struck
         told = self.pages()[len(before) :]
         slow = await self.messages.answer(caller, data)
@@ -179,6 +178,7 @@ async def rejection(server: Server, rng: random.Random, ids: list[str]) -> None:
     await server.ask(new, LOCAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", [None, LOGIN], ids=["", "login"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_both_ways_agree(lazy: Server, seed: int, login: Login | None) -> None:
@@ -262,7 +262,7 @@ async def test_where_too_many_rows_wait_each_is_written_first(
     key_id = await twice.made()
     await twice.given(key_id)
     waiting = len(twice.pages())
-    monkeypatch.setattr(unwritten, "ROWS", waiting + 2)
+    monkeypatch.setattr(row_buffer, "ROWS", waiting + 2)
     messages = Messages(lazy.service.core, cast(Any, lazy.clock))
     get = encode_request(message(GetRequest(unique_identifier=key_id)))
     found = [messages.at_once(OWNER, get) is not None for _ in range(4)]

@@ -25,9 +25,16 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import parse
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.access import KeyServerCaller
-from services.kms.config import KmsRole
-from services.kms.operations import ActivateObject, Create, Get, KeyWrapping, Register, RevokeObject
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects.request_types import (
+    ActivateObject,
+    Create,
+    Get,
+    KeyWrapping,
+    Register,
+    RevokeObject,
+)
+from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import STRANGER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client
 from tests.services.kms.ports import Server

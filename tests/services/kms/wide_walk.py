@@ -44,7 +44,7 @@ from protocol.messages.kms import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName, RevocationReason
-from services.kms import attributes
+from services.kms.objects import attributes
 from tests.services.kms.group_rig import GroupRig
 from tests.services.kms.pair_rig import PairRig
 

@@ -64,7 +64,7 @@ def test_the_console_refuses_from_the_begin_of_an_orderly_end_on(
             await runner.ask(question, 5.0)
         return str(caught.value)
 
-    assert set(world.run(asked())) == {f"{node} is on its way down"}
+    assert set(world.run(asked())) == {f"{node} is going down"}
 
 
 @pytest.mark.sim

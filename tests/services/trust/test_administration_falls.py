@@ -200,6 +200,7 @@ def lab() -> Iterator[Administration]:
     sound(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("node", [TA, AS1, AS2, KPS1, KPS2])
 def test_a_change_is_made_on_all_services_or_on_none(
@@ -217,6 +218,7 @@ def test_a_change_is_made_on_all_services_or_on_none(
         assert {"", "bus"} < fell, fell  # to its end, and storage calls were struck too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", [TA, AS1, KPS1])
 def test_the_state_is_enabled_whole_or_by_a_repeat(node: NodeName) -> None:
     """The second step, in a lab of its own for each fall."""
@@ -256,6 +258,7 @@ ON_THE_OTHER_SIDE: tuple[tuple[str, Callable[[Administration], Request[Any]]], .
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("node", [WORKLOAD, A])
 def test_what_is_desired_of_hosts_is_whole_and_remediation_applies_it(

@@ -91,6 +91,7 @@ def test_a_thousand_keys_at_once_are_made_or_the_service_is_busy(up: TrustRig) -
     assert len(generate(up, 1)) == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_keys_while_the_key_server_goes_and_comes(up: TrustRig) -> None:
     """What is refused says so; nothing that was made is lost."""
     bus = up.services[A].bus

@@ -74,6 +74,7 @@ def configure_key_provider(rig: TrustRig) -> tuple[NodeName, NodeName, Request[A
     return VCENTER, KPS1, SetKeyProviderConfiguration(configuration=made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "made",
     [
@@ -121,6 +122,7 @@ def test_an_endorsement_key_that_encrypts_nothing_is_none(rig: TrustRig, modulus
     assert isinstance(refused, InvalidArgument) and str(refused).startswith("identity:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renew", ["on_demand", "ahead"])
 @pytest.mark.parametrize("handler", ["begin", "finish"])
 def test_an_attestation_service_that_answers_nonsense_harms_no_host(

@@ -94,8 +94,8 @@ from protocol.messages.kms import (
     KeyValues,
     ServerVersions,
 )
-from protocol.messages.pages import first_page
 from protocol.messages.vcenter import HostChanged
+from protocol.pages import first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import (
     CryptoKeyId,

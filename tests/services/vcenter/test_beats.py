@@ -66,6 +66,7 @@ async def ticked(beat: BeatTicks) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hosts", [1, 5, ROOM, ROOM + 1, 3 * ROOM, SLOTS * ROOM + 16])
 async def test_each_ticks_once_in_a_period(hosts: int) -> None:
     steps, beats = made()

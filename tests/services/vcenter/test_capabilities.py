@@ -65,7 +65,7 @@ def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
 
 def test_each_management_type_has_its_row() -> None:
     assert set(CAPABILITIES) == set(ManagementType)
-    assert [kind for kind, row in CAPABILITIES.items() if row.built] == [
+    assert [kind for kind, row in CAPABILITIES.items() if row.created_by is not None] == [
         T.VCENTER,
         T.TRUST_AUTHORITY,
         T.NATIVE_PROVIDER,

@@ -54,6 +54,7 @@ def task(rig: Rig, draw: random.Random, vm: VmName) -> None:
     rig.world.spawn(None, "task", try_it())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_peace_after_trouble(seed: int) -> None:
     draw = random.Random(seed)

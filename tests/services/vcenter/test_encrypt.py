@@ -351,6 +351,7 @@ def crash_in_the_middle(at: int, *, first: bool, again: str) -> tuple[int, bool]
     return points, blade.fell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", ["op", "another"])
 @pytest.mark.parametrize("first", [False, True], ids=["warm", "first-of-cluster"])
 def test_repeat_after_a_crash_at_each_await(first: bool, again: str) -> None:

@@ -137,6 +137,7 @@ def test_a_host_of_another_cluster_gets_no_key(
     assert key not in rig.hosts[B].cache
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [s for s in STATES if s not in (in_use, a_host_key)])
 def test_a_host_of_the_same_cluster_gets_no_key_that_its_cluster_does_not_need(
     rig: Rig, state: Callable[[Rig], CryptoKeyId]
@@ -252,6 +253,7 @@ def test_a_vm_that_was_unregistered_is_registered_in_another_cluster(rig: Rig) -
     assert key not in rig.hosts[A].cache and rig.vm_info().host == B
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [s for s in STATES if s is not never_given])
 @pytest.mark.parametrize("act", [RegisterVm, CryptoUnlock])
 def test_whoever_registers_or_unlocks_a_vm_gives_no_key_of_another_one(

@@ -157,6 +157,7 @@ COMES_AGAIN = [
 """It is the last of its table then."""
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @example(COMES_AGAIN)
 @given(st.lists(COMMANDS, max_size=40))

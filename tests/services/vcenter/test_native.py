@@ -234,6 +234,7 @@ def test_a_download_that_fails_is_no_backup(rig: Rig) -> None:
     assert listed(rig)[NKP].details == (NOT_BACKED_UP,)
 
 
+@pytest.mark.slow
 def test_an_import_brings_the_same_keys_back(rig: Rig) -> None:
     """NKP-04, NKP-17."""
     made = create(rig, tpm_required=True)
@@ -273,6 +274,7 @@ def test_an_import_needs_a_place_and_a_name_that_is_free(rig: Rig) -> None:
     assert rig.do(importing(rig, backup)).state is not None
 
 
+@pytest.mark.slow
 def test_a_file_that_hurts_is_refused_and_vcenter_goes_on(rig: Rig) -> None:
     create(rig)
     backup = export(rig, "secret")

@@ -22,7 +22,6 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.events import vm_locked, vm_unlocked
-from services.vcenter.hosts.judgement import mark_changes, send_errors
 from services.vcenter.hosts.need import needs_pass
 from services.vcenter.hosts.plan import (
     Action,
@@ -37,9 +36,11 @@ from services.vcenter.hosts.plan import (
     TakeAway,
     find_expired_providers,
     keys_refused_by_mode,
+    mark_changes,
     not_granted,
     plan_host,
     plan_keys,
+    send_errors,
 )
 from services.vcenter.tables import DeletedRow, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, P, Q

@@ -8,6 +8,8 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
+import pytest
+
 from protocol.messages.vcenter import EncryptVm, UnregisterKmsCluster
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
@@ -81,6 +83,7 @@ def busy_life(rig: Rig) -> None:
     rig.sleep(30)
 
 
+@pytest.mark.slow
 def test_no_key_bytes_in_storage_or_memory(rig: Rig) -> None:
     busy_life(rig)
     assert len(values(rig)) >= 3

@@ -61,6 +61,7 @@ def test_a_certificate_that_tls_does_not_use_is_no_fault_of_the_server(
     assert not said.out
 
 
+@pytest.mark.slow
 def test_an_interrupted_soak_has_its_report(tmp_path: Path) -> None:
     with serving(tmp_path / "keys") as (_, told):
         line = words(told["address"], tmp_path / "keys" / "tls")
@@ -89,6 +90,7 @@ def test_an_interrupted_soak_has_its_report(tmp_path: Path) -> None:
     assert "interrupted" in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_an_honest_server_works_in_every_phase(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,7 @@ SEVERAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SEVERAL)
 async def test_what_is_wrong_among_several_is_one_finding(kind: str) -> None:
     journal = await SEVERAL[kind]()

@@ -115,6 +115,7 @@ async def test_a_good_server_works(version: int) -> None:
     assert len(skipped) == 9 and not any(skipped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRONG)
 async def test_a_server_that_is_wrong_in_one_thing_has_one_finding(kind: str) -> None:
     assert found(await played(WRONG[kind]())) == [(kind, "127.0.0.1")]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
-from services.runtime.forking.server import _fill_holes
 
 TARGETS = "tests.services.runtime.forking.targets"
 
@@ -131,6 +129,7 @@ async def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_any_number_of_children_may_be_wanted_at_once(children: Children) -> None:
     """More than the socket to the server holds."""
     wanted = (children.fork("x", f"{TARGETS}:echo", bytes(300)) for _ in range(300))
@@ -224,6 +223,7 @@ def test_an_owner_without_descriptors_is_told_so() -> None:
     server.close()
 
 
+@pytest.mark.slow
 def test_every_child_is_killed_though_nobody_hears_of_ends() -> None:
     """More ends than the socket holds: the server must obey while it cannot tell."""
     server = ForkServer([TARGETS])
@@ -319,18 +319,6 @@ def test_a_process_that_is_no_child_of_it_is_not_killed() -> None:
         server.close()
         stranger.communicate()
     assert stranger.returncode == 0
-
-
-def test_with_its_holes_filled_new_objects_lie_side_by_side() -> None:
-    """What a child makes after the fork is not strewn over pages that it shares."""
-    size = 100
-    strewn = [bytes(size) for _ in range(4000)]
-    del strewn[::2]
-    filling = _fill_holes()
-    made = [bytes(size) for _ in range(30)]
-    assert len(filling) < 100_000
-    side_by_side = sum(abs(id(b) - id(a)) < 2 * size for a, b in pairwise(made))
-    assert strewn and side_by_side >= len(made) - 3
 
 
 def in_a_process_with_one_thread(code: str) -> str:

@@ -46,6 +46,7 @@ def process(traceable: str) -> Iterator[tuple[int, int]]:
     assert started.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traceable", ["", "0", "yes"])
 def test_its_memory_is_for_nobody_else(traceable: str) -> None:
     with process(traceable) as pids:

@@ -82,6 +82,7 @@ async def test_timeout_uses_the_limit(life: Incarnation) -> None:
             await asyncio.Event().wait()
 
 
+@pytest.mark.slow
 async def test_an_alarm_rings_at_the_limit_unless_it_is_cancelled(life: Incarnation) -> None:
     clock, rung = clock_of(life, pace=1000.0), asyncio.Event()
     before = asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.real.ledger import CommitLedger
+from services.runtime.real.database import CommitLedger
 
 
 @pytest.fixture

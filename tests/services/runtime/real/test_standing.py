@@ -63,6 +63,7 @@ def test_a_step_that_blocks_is_told_while_it_does_and_when_it_is_over() -> None:
     assert "test_standing.py:" in begun.where and begun.where.endswith(" blocks_here")
 
 
+@pytest.mark.slow
 def test_a_loop_that_works_in_short_steps_does_not_stand() -> None:
     limit_s = 0.3  # more than a machine that others use keeps a short step waiting
 
@@ -124,6 +125,7 @@ print(found)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_did_not_stand() -> None:
     command = [sys.executable, "-c", STOPPED]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

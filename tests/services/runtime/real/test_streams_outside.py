@@ -297,6 +297,7 @@ async def test_a_lab_may_lie_deep(tmp_path: Path) -> None:
     assert not list((deep / FOLDER).iterdir())
 
 
+@pytest.mark.slow
 async def test_who_does_not_take_the_rest_still_has_a_connection(
     place: Place, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def steps(trees: Trees) -> dict[str, Callable[[], None]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "points"),
     [("write", 3), ("replace", 4), ("remove", 2), ("sync_folder", 2), ("lose_power", 8)],

@@ -82,6 +82,7 @@ async def test_what_was_queued_in_the_turn_of_the_loss_is_not_sent_later(
     assert heard.payloads() == [b"fence"]
 
 
+@pytest.mark.slow
 async def test_a_paused_broker_is_noticed_and_told(broker: Broker, open_wire: OpenWire) -> None:
     a, told = await open_wire("a")
     _, heard = await open_wire("b")
@@ -95,6 +96,7 @@ async def test_a_paused_broker_is_noticed_and_told(broker: Broker, open_wire: Op
     assert heard.payloads() == [b"after"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["half-open proxy", "paused broker"])
 async def test_unsent_bytes_neither_hang_the_reconnect_nor_come_late(
     broker: Broker, proxy: StallingProxy, open_wire: OpenWire, how: str

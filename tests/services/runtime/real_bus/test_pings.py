@@ -95,6 +95,7 @@ async def test_who_speaks_into_silence_is_no_sign_of_life(client: Silent) -> Non
     assert [type(error) for error in client.stale] == [errors.StaleConnectionError]
 
 
+@pytest.mark.slow
 async def test_the_server_has_no_need_to_ping(
     open_wire: OpenWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ async def test_a_link_that_fails_in_its_turn_leaves_the_others_their_pings() -> 
     assert pulse._timer is None
 
 
+@pytest.mark.slow
 async def test_a_pong_after_its_flush_has_given_up_costs_nothing(
     open_wire: OpenWire, broker: Broker
 ) -> None:

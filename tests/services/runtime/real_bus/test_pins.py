@@ -24,6 +24,7 @@ from services.runtime.real.nats_client import BrokerClient
         ("_process_op_err", ["self", "e"]),
         ("_process_pong", ["self"]),
         ("_process_connect_init", ["self"]),
+        ("_process_info", ["self", "info", "initial_connection"]),
     ],
 )
 def test_what_is_overridden_is_still_there_and_still_called(

@@ -11,6 +11,7 @@ import pytest
 from services.runtime.sim.database import Drive
 
 
+@pytest.mark.slow
 def test_a_drive_that_nobody_has_any_more_closes_on_any_thread() -> None:
     drive = Drive()
     connection = drive.connection
@@ -24,6 +25,7 @@ def test_a_drive_that_nobody_has_any_more_closes_on_any_thread() -> None:
         connection.execute("SELECT 1")
 
 
+@pytest.mark.slow
 def test_a_drive_that_somebody_has_stays_open() -> None:
     drive = Drive()
     connection, keep = drive.connection, drive.keep

@@ -313,6 +313,7 @@ def test_a_spin_meets_the_limit_of_time_and_of_steps(loop: SimLoop) -> None:
 # ---- ends of lives ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_ended_life_never_runs_again(loop: SimLoop) -> None:
     life, said = Incarnation(A, 1), []
 

@@ -25,6 +25,7 @@ def hash_seed(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
     server.close()
 
 
+@pytest.mark.slow
 def test_ten_runs_in_one_process_are_equal() -> None:
     first = play(7)
     assert first.steps > 10_000
@@ -34,6 +35,7 @@ def test_ten_runs_in_one_process_are_equal() -> None:
         assert again == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", Order)
 def test_each_order_replays(order: Order) -> None:
     first, second = play(3, order=order), play(3, 1000, order=order)
@@ -41,6 +43,7 @@ def test_each_order_replays(order: Order) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_hash_seeds_and_allocation_histories_change_nothing(hash_seed: ForkServer) -> None:
     here = [play(seed) for seed in (7, 8)]
     for junk in (0, 5_000):
@@ -49,6 +52,7 @@ def test_hash_seeds_and_allocation_histories_change_nothing(hash_seed: ForkServe
             assert there == mine
 
 
+@pytest.mark.slow
 def test_seeds_differ() -> None:
     outcomes = [play(seed) for seed in range(12)]
     assert len({outcome.hash for outcome in outcomes}) == 12
@@ -83,6 +87,7 @@ def test_an_order_by_address_is_caught(planted: str) -> None:
     assert len(hashes) > 1
 
 
+@pytest.mark.slow
 def test_an_order_by_string_hash_is_caught() -> None:
     hashes = set()
     for value in ("1", "2", "3", "4"):

@@ -105,6 +105,7 @@ def test_who_asks_into_a_cut_is_not_heard() -> None:
         loop.close()
 
 
+@pytest.mark.slow
 def test_each_fork_goes_on_with_the_connections_that_were_open() -> None:
     """Many runs begin at the end of one build: each has the whole of TLS's state."""
     loop = SimLoop(7)

@@ -78,6 +78,7 @@ def replace_(quote: Quote, **changes: object) -> Quote:
     return msgspec.structs.replace(quote, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(EkKind))
 def test_credential_is_for_one_tpm_and_one_key(make: Maker, kind: EkKind) -> None:
     tpm, other = make(), make()

@@ -36,6 +36,7 @@ def _flipped(image: bytes, at: int) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 6, 7, 39, 71, 80, -1])
 def test_a_flipped_bit_of_the_file_is_failure_mode(make: Maker, tmp_path: Path, at: int) -> None:
     path = tmp_path / "esxi-001.nv"
@@ -46,6 +47,7 @@ def test_a_flipped_bit_of_the_file_is_failure_mode(make: Maker, tmp_path: Path, 
     _fails_until_it_is_swapped(make(FileNv(path, made=True)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, 0, 6, 70, 71, 100])
 def test_a_file_that_is_cut_or_gone_is_failure_mode_and_no_new_tpm(
     make: Maker, tmp_path: Path, size: int | None

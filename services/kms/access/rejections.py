@@ -1,0 +1,296 @@
+"""What a key server answers with a refusal because its administrator has said so.
+
+So answers a server whose hardware module releases no key, whose clients are over their quota, or
+which a policy has told to: it runs, its store is sound, and what it is asked is not done. A
+rejection is about operations, perhaps of some keys only, and has a Result Reason. Below a
+``probability`` of 1 the server draws for each item that it is about. It judges clients, through
+every door; neither the console nor the servers that replicate with this one.
+
+Rejections are rows of the database, with a tag of the vault, and each change of them stands in the
+trail, with which the check at start compares them: none is taken away or put back by an editor. An
+older database that is served from, or a backup, begins without any.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from protocol.errors import (
+    AuthenticationNotSuccessful,
+    CryptographicFailure,
+    GeneralFailure,
+    InvalidArgument,
+    ItemNotFound,
+    OperationNotSupported,
+    PermissionDenied,
+    ProductError,
+)
+from protocol.messages.kms import REJECTABLE
+from protocol.terms import KeyId
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects.request_types import CoreOperation, CoreRequest, Get, GetObjectAttributes
+from services.kms.sealing.vault import Vault
+from services.runtime.ports import Rng
+
+T = TypeVar("T")
+
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS rejections (
+        name TEXT PRIMARY KEY,
+        row BLOB NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+_KIND: Final = b"rejection"
+_STREAM: Final = "kms.rejections"
+NAME_LIMIT: Final = 128
+MOST: Final = 32
+"""Rejections of one server."""
+KEYS_LIMIT: Final = 1000
+"""Keys of one rejection."""
+
+REASONS: Final[dict[str, type[ProductError]]] = {
+    cls.reason.value: cls
+    for cls in (
+        GeneralFailure,
+        AuthenticationNotSuccessful,
+        PermissionDenied,
+        ItemNotFound,
+        CryptographicFailure,
+        OperationNotSupported,
+    )
+}
+"""The error of each Result Reason that can be chosen."""
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """What is rejected. ``operations`` and ``keys``: those it is about; no keys: any key.
+    ``changed``: the row of the trail that made it so."""
+
+    name: str
+    reason: str
+    operations: tuple[str, ...]
+    keys: tuple[KeyId, ...] = ()
+    probability: float = 1.0
+    changed: int = 0
+
+    def about(self, operation: CoreOperation, key_id: KeyId | None) -> bool:
+        """Whether it is about this operation on this key; None: on no key that is there yet."""
+        return operation in self.operations and (not self.keys or key_id in self.keys)
+
+
+class Judging:
+    """What the rejections of now make of the items of one message.
+
+    ``chances``: drawn before the transaction, in [0, 1), enough for all its items.
+    """
+
+    def __init__(self, all_of: Sequence[Rejection], chances: Sequence[float]) -> None:
+        self._all, self._chances = all_of, chances
+        self.struck: list[str] = []
+        self.of_some = False  # whether the last refusal says nothing of other keys
+        self._left: Iterator[float] = iter(chances)
+
+    def anew(self) -> Judging:
+        """As it began: the message is done from the start."""
+        self.struck = []
+        self._left = iter(self._chances)
+        return self
+
+    def of(self, operation: CoreOperation, key_id: KeyId | None = None) -> ProductError | None:
+        """The refusal of one item; None: it is done."""
+        for one in self._all:
+            if one.about(operation, key_id) and next(self._left) < one.probability:
+                self.struck.append(one.name)
+                self.of_some = bool(one.keys) or one.probability < 1.0
+                return REASONS[one.reason](f"this key server rejects {operation}")
+        return None
+
+
+class Drafts(Protocol):
+    """The message that changes them (``services.kms.commit.unit_of_work``)."""
+
+    caller: KeyServerCaller
+    connection: sqlite3.Connection
+    vault: Vault
+
+    def note(self, operation: CoreOperation, key_id: str, scope: str) -> int:
+        """Draft an entry of the trail; its number."""
+        ...
+
+
+class RejectionWriter(Protocol):
+    """What has a change of the rejections written."""
+
+    async def administer(
+        self,
+        caller: KeyServerCaller,
+        operation: CoreOperation,
+        subject: str,
+        act: Callable[[Drafts, int], T],
+    ) -> T:
+        """See ``services.kms.operations.core``."""
+        ...
+
+
+class RejectionTable:
+    """Those of one life of a server, ``stored`` at its start; used on the loop only."""
+
+    def __init__(self, stored: Sequence[Rejection], rng: Rng) -> None:
+        self._by_name = {one.name: one for one in stored}
+        self._counts: Counter[str] = Counter()
+        self._rng = rng
+
+    def all(self) -> tuple[tuple[Rejection, int], ...]:
+        """Each with how many items it has struck in this life, in the order of their names."""
+        return tuple((self._by_name[name], self._counts[name]) for name in sorted(self._by_name))
+
+    def judges(self, caller: KeyServerCaller) -> bool:
+        """Whether a message of the caller has to be judged."""
+        return bool(self._by_name) and not caller.every_scope
+
+    def judging(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]]
+    ) -> Judging | None:
+        """What judges a message of the caller; None when nothing is rejected."""
+        if not self.judges(caller):
+            return None
+        return self._judging(sum(map(_items, requests)))
+
+    def judging_items(self, caller: KeyServerCaller, items: int) -> Judging | None:
+        """As ``judging``, of so many items."""
+        return self._judging(items) if self.judges(caller) else None
+
+    def _judging(self, items: int) -> Judging:
+        found = tuple(self._by_name[name] for name in sorted(self._by_name))
+        drawn = any(one.probability < 1.0 for one in found)
+        count = len(found) * items
+        if not drawn:
+            return Judging(found, [0.0] * count)
+        choose = self._rng.stream(_STREAM).random
+        return Judging(found, [choose() for _ in range(count)])
+
+    def check(self, caller: KeyServerCaller, operation: CoreOperation) -> None:
+        """Raise the refusal of an operation that is done without the store."""
+        if not self.judges(caller):
+            return
+        judging = self._judging(1)
+        refused = judging.of(operation)
+        self.count(judging)
+        if refused is not None:
+            raise refused
+
+    def count(self, judging: Judging | None) -> None:
+        """What has become of a message."""
+        if judging is not None:
+            self._counts.update(judging.struck)
+
+    async def begin(self, core: RejectionWriter, by: KeyServerCaller, new: Rejection) -> None:
+        """Reject that from now on, in the place of one with the same name; ``InvalidArgument``.
+        No change, no row, when it is so."""
+        flaw = flaw_of(new)
+        if not flaw and new.name not in self._by_name and len(self._by_name) >= MOST:
+            flaw = f"there are {MOST} rejections: end one of them first"
+        if flaw:
+            raise InvalidArgument(flaw)
+        known = self._by_name.get(new.name)
+        if known is not None and msgspec.structs.replace(new, changed=known.changed) == known:
+            return
+
+        def act(work: Drafts, number: int) -> Rejection:
+            made = msgspec.structs.replace(new, changed=number)
+            put(work.connection, work.vault, made)
+            return made
+
+        self._by_name[new.name] = await core.administer(by, CoreOperation.REJECT, new.name, act)
+        self._counts[new.name] = 0
+
+    async def end(self, core: RejectionWriter, by: KeyServerCaller, name: str) -> None:
+        """Reject it no more; no change, no row, when there is none."""
+        if name not in self._by_name:
+            return
+        await core.administer(
+            by, CoreOperation.END_REJECTION, name, lambda work, _: remove(work.connection, name)
+        )
+        del self._by_name[name]
+
+    async def begin_anew(
+        self, core: RejectionWriter, by: KeyServerCaller, operation: CoreOperation
+    ) -> None:
+        """Write down that an administrator has an older database or a backup served from. What was
+        to be rejected is not meant now: it is ended with that row, or not at all."""
+
+        def act(work: Drafts, _: int) -> None:
+            for name in remove_all(work.connection):
+                work.note(CoreOperation.END_REJECTION, name, work.caller.scope)
+
+        await core.administer(by, operation, "", act)
+        self._by_name.clear()
+
+
+def _items(request: CoreRequest[Any]) -> int:
+    """How often it is judged: for each key that leaves wrapped the one that wraps is, too."""
+    several = isinstance(request, Get | GetObjectAttributes) and request.unique_identifiers
+    each = 2 if isinstance(request, Get) and request.wrapping is not None else 1
+    return each * (len(several) if several else 1)
+
+
+def flaw_of(new: Rejection) -> str:
+    """What is wrong with it; empty when nothing is."""
+    if not 0 < len(new.name) <= NAME_LIMIT:
+        return f"name: 1 to {NAME_LIMIT} characters"
+    if new.reason not in REASONS:
+        return f"reason: one of {', '.join(REASONS)}; not {new.reason[:64]!r}"
+    strange = [one for one in new.operations if one not in REJECTABLE]
+    if strange or not new.operations:
+        said = f"; not {strange[0][:64]!r}" if strange else ""
+        return f"operations: some of {', '.join(REJECTABLE)}{said}"
+    if not 0.0 < new.probability <= 1.0:
+        return "probability: above 0, and 1 at most"
+    if len(new.keys) > KEYS_LIMIT:
+        return f"keys: {KEYS_LIMIT} at most"
+    return ""
+
+
+# ---- rows --------------------------------------------------------------------------------------
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Rejection).decode
+
+
+def put(connection: sqlite3.Connection, vault: Vault, one: Rejection) -> None:
+    """Write it, over one with the same name."""
+    row = _encode(one)
+    connection.execute(
+        "INSERT OR REPLACE INTO rejections VALUES (?, ?, ?)",
+        (one.name, row, vault.tag(_KIND, row)),
+    )
+
+
+def remove(connection: sqlite3.Connection, name: str) -> None:
+    """No change when there is none."""
+    connection.execute("DELETE FROM rejections WHERE name = ?", (name,))
+
+
+def remove_all(connection: sqlite3.Connection) -> list[str]:
+    """The names of those that there were."""
+    found = connection.execute("SELECT name FROM rejections ORDER BY name").fetchall()
+    connection.execute("DELETE FROM rejections")
+    return [name for (name,) in found]
+
+
+def list_rejections(connection: sqlite3.Connection, vault: Vault) -> tuple[Rejection, ...]:
+    """All of them, in order of their names; ``CryptographicFailure`` for one that was altered."""
+    found: list[Rejection] = []
+    for name, row, tag in connection.execute("SELECT * FROM rejections ORDER BY name"):
+        vault.verify(_KIND, row, tag, f"the row of rejection {name}")
+        one = _decode(row)
+        if one.name != name:
+            raise CryptographicFailure(f"the row of rejection {name} is another's")
+        found.append(one)
+    return tuple(found)

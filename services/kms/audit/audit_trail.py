@@ -1,0 +1,352 @@
+"""The audit trail: one row per operation, written in the transaction that does it, or soon after it
+when it only reads and the server's audit is ``buffered``.
+
+Rows are numbered from 1 without gaps. ``digest`` of a row is SHA-256 over the digest before it
+and the row, so a changed, removed or inserted row breaks the chain; the head (last number and
+digest) is kept beside it with a tag of the vault, so a cut end is noticed and a rewritten chain
+cannot be signed without the key ring.
+
+Written down: what changes a key, uses it or releases material, and refusals of that, many of a
+kind in one row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are
+not. Never in it: key bytes. An administrator may cut what is old: the chain begins behind the last
+cut then (``cuts``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from protocol.errors import CryptographicFailure
+from protocol.terms import KeyId, ResultReason
+from services.kms.audit import trail_cuts
+from services.kms.objects import bulk_insert
+from services.kms.objects.request_types import AuditRecord, CoreOperation
+from services.kms.sealing.vault import Vault
+
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS audit (
+        sequence INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        operation TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        result TEXT NOT NULL,
+        times INTEGER NOT NULL,
+        digest BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS audit_head (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        sequence INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT""",
+    *trail_cuts.SCHEMA,
+)
+
+CHANGING: Final = frozenset(
+    {
+        CoreOperation.CREATE,
+        CoreOperation.REGISTER,
+        CoreOperation.ADD_ATTRIBUTE,
+        CoreOperation.MODIFY_ATTRIBUTE,
+        CoreOperation.DELETE_ATTRIBUTE,
+        CoreOperation.ACTIVATE,
+        CoreOperation.REVOKE,
+        CoreOperation.DESTROY,
+        CoreOperation.RE_KEY,
+        CoreOperation.GET_USAGE_ALLOCATION,
+        CoreOperation.DATE_REACHED,
+        CoreOperation.SERVE,
+        CoreOperation.REPLICATE,
+    }
+)
+ADMITTING: Final = frozenset(
+    {CoreOperation.TRUST, CoreOperation.DISTRUST, CoreOperation.MOVE_IDENTITY}
+)
+"""Operations that change an identity."""
+
+WRITTEN: Final = CHANGING | {CoreOperation.GET, CoreOperation.ENCRYPT, CoreOperation.DECRYPT}
+"""Operations that are written down also when they succeed."""
+
+SUCCESS: Final = "Success"
+"""What stands in a row of an operation that succeeded; else it is the Result Reason."""
+
+ID_LIMIT: Final = 300
+"""Longest key id in a row, in characters; an id that somebody made up is cut there."""
+
+_START: Final = bytes(32)
+_HEAD: Final = b"audit head"
+_ROWS: Final = "INSERT INTO audit VALUES "
+_MAX: Final = 2**63 - 1
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class TrailEnd(NamedTuple):
+    """Where a trail ended at some time: number and digest of its last row."""
+
+    sequence: int
+    digest: bytes
+
+
+EMPTY: Final = TrailEnd(0, _START)
+
+
+class AuditEntry(msgspec.Struct, frozen=True, gc=False):
+    """One operation to write down.
+
+    ``scope`` of the key, else of the caller: who may read it. ``reason`` None: it succeeded.
+    ``times``: how many of the kind it stands for; above 1 they are refusals, of any keys.
+    """
+
+    who: str
+    scope: str
+    operation: CoreOperation
+    key_id: str
+    reason: ResultReason | None = None
+    times: int = 1
+
+
+def begin(connection: sqlite3.Connection, vault: Vault) -> None:
+    """The head of an empty trail; once in the life of a database."""
+    tag = vault.tag(_HEAD, _encode((0, _START)))
+    connection.execute("INSERT INTO audit_head VALUES (1, 0, ?, ?)", (_START, tag))
+
+
+def begun(connection: sqlite3.Connection) -> bool:
+    """Whether this database was ever served from."""
+    return connection.execute("SELECT 1 FROM audit_head").fetchone() is not None
+
+
+class Appending(Protocol):
+    """Where a message has its entries go."""
+
+    def end(self) -> TrailEnd:
+        """Where the trail ends, with what was appended so far."""
+        ...
+
+    def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
+        """Have these behind it, of the time ``at`` (Unix seconds); where it ends then."""
+        ...
+
+    def changing(self) -> None:
+        """A message is about to write rows of keys beside."""
+        ...
+
+
+class AuditTrail:
+    """The trail in one transaction: messages append to it in order, and its end is written once."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+        self._connection, self._vault = connection, vault
+        self._end: TrailEnd | None = None
+        self._rows: list[tuple[object, ...]] = []
+
+    def end(self) -> TrailEnd:
+        """Where it ends, with what was appended so far.
+
+        ``CryptographicFailure`` when the head is not the one this server wrote.
+        """
+        if self._end is None:
+            self._end = head(self._connection, self._vault)
+        return self._end
+
+    def append(self, at: float, entries: Sequence[AuditEntry]) -> TrailEnd:
+        """Number these entries and chain them, for ``write``; where the trail ends then.
+
+        ``at`` is the server's time of all of them, in Unix seconds.
+        """
+        return self.append_each([(at, entry) for entry in entries])
+
+    def append_each(self, dated: Iterable[tuple[float, AuditEntry]]) -> TrailEnd:
+        """As ``append``, of entries with a time each."""
+        (last, digest), rows = self.end(), self._rows
+        sha256, encode = hashlib.sha256, _encode  # as ``link``, for so many rows
+        for at, entry in dated:
+            last += 1
+            # What SQLite gives back, so that checking later hashes the very same bytes.
+            row = (
+                last,
+                float(at),
+                entry.who,
+                entry.scope,
+                entry.operation.value,
+                entry.key_id[:ID_LIMIT],
+                SUCCESS if entry.reason is None else entry.reason.value,
+                entry.times,
+            )
+            digest = sha256(digest + encode(row)).digest()
+            rows.append((*row, digest))
+        self._end = TrailEnd(last, digest)
+        return self._end
+
+    def changing(self) -> None:
+        """They are in this transaction too."""
+
+    def write(self) -> bool:
+        """Write what was appended since the last call, and the head; False: nothing was."""
+        if not self._rows:
+            return False
+        bulk_insert.insert(self._connection, _ROWS, self._rows)
+        self._rows = []
+        last, digest = self.end()
+        self._connection.execute(
+            "UPDATE audit_head SET sequence = ?, digest = ?, tag = ?",
+            (last, digest, self._vault.tag(_HEAD, _encode((last, digest)))),
+        )
+        return True
+
+
+def head(connection: sqlite3.Connection, vault: Vault) -> TrailEnd:
+    """Where the trail ends; ``CryptographicFailure`` if that was altered."""
+    found = connection.execute("SELECT sequence, digest, tag FROM audit_head").fetchone()
+    if found is None:
+        raise CryptographicFailure("the audit trail has no head")
+    sequence, digest, tag = found
+    vault.verify(_HEAD, _encode((sequence, digest)), tag, "the head of the audit trail")
+    return TrailEnd(sequence, digest)
+
+
+def has(connection: sqlite3.Connection, end: TrailEnd) -> bool:
+    """Whether the trail has come by ``end``; that of an empty trail it always has. Of rows that
+    were cut it knows those behind which it was cut."""
+    if end == EMPTY:
+        return True
+    found = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (end.sequence,))
+    row = found.fetchone()
+    if row is None:
+        return trail_cuts.is_at(connection, end.sequence, end.digest)
+    return bool(row[0] == end.digest)
+
+
+class Subjects(NamedTuple):
+    """What a trail tells of: number of the last row that changed each, by key id, by the digest of
+    an identity, and by the name of a rejection; in the order of the first rows. ``ended`` are
+    rejections, some of which have begun anew since."""
+
+    keys: dict[str, int]
+    identities: dict[str, int]
+    rejections: dict[str, int]
+    ended: dict[str, int]
+
+
+_subjects = msgspec.msgpack.Decoder(Subjects).decode
+
+
+def check(connection: sqlite3.Connection, vault: Vault) -> Subjects:
+    """Walk the whole trail, from the last cut on.
+
+    ``CryptographicFailure`` names the first row that is not as it was written.
+    """
+    last, sealed = head(connection, vault)
+    subjects, end = _walk(connection, vault, _MAX)
+    if end != (last, sealed):
+        raise CryptographicFailure(f"the audit trail ends at row {end.sequence}, not {last}")
+    return subjects
+
+
+def summarize_until(
+    connection: sqlite3.Connection, vault: Vault, sequence: int
+) -> tuple[bytes, bytes]:
+    """What the trail tells up to that row, cut rows included, for ``cuts.put``, and the digest of
+    the row. ``CryptographicFailure`` as in ``check``, also when there is no such row."""
+    subjects, end = _walk(connection, vault, sequence)
+    if end.sequence != sequence:
+        raise CryptographicFailure(f"the audit trail has no row {sequence}")
+    return _encode(subjects), end.digest
+
+
+def _walk(connection: sqlite3.Connection, vault: Vault, until: int) -> tuple[Subjects, TrailEnd]:
+    cut = trail_cuts.last(connection, vault)
+    told = trail_cuts.find_summary(connection, vault, cut)
+    subjects = Subjects({}, {}, {}, {}) if told is None else _subjects(told)
+    expected, digest = cut.sequence, cut.digest
+    rows = connection.execute(
+        "SELECT sequence, at, who, scope, operation, key_id, result, times, digest "
+        "FROM audit WHERE sequence > ? AND sequence <= ? ORDER BY sequence",
+        (cut.sequence, until),
+    )
+    changed = {operation.value: subjects.keys for operation in CHANGING}
+    changed |= {operation.value: subjects.identities for operation in ADMITTING}
+    changed[CoreOperation.REJECT.value] = subjects.rejections
+    changed[CoreOperation.END_REJECTION.value] = subjects.ended
+    sha256, encode = hashlib.sha256, _encode
+    for found in rows:
+        expected += 1
+        digest = sha256(digest + encode(found[:-1])).digest()  # as ``link``, for so many rows
+        if found[0] != expected or digest != found[-1]:
+            raise CryptographicFailure(f"audit row {expected} was altered or removed")
+        if found[6] == SUCCESS and (by_subject := changed.get(found[4])) is not None:
+            by_subject[found[5]] = expected
+    return subjects, TrailEnd(expected, digest)
+
+
+def older(connection: sqlite3.Connection, vault: Vault, before: float) -> TrailEnd | None:
+    """The last of the first rows that are all older than a time (Unix seconds of this server's
+    clock); None when there is none that was not cut."""
+    cut = trail_cuts.last(connection, vault)
+    found = connection.execute(
+        "SELECT max(sequence) FROM audit WHERE sequence > ? AND sequence < "
+        "(SELECT coalesce(min(sequence), ?) FROM audit WHERE sequence > ? AND at >= ?)",
+        (cut.sequence, _MAX, cut.sequence, before),
+    ).fetchone()[0]
+    if found is None:
+        return None
+    row = connection.execute("SELECT digest FROM audit WHERE sequence = ?", (found,)).fetchone()
+    return TrailEnd(found, row[0])
+
+
+def raw(
+    connection: sqlite3.Connection, after: int, until: int, limit: int
+) -> tuple[tuple[object, ...], ...]:
+    """Rows above ``after``, up to ``until``, as the chain has them, each with its digest."""
+    found = connection.execute(
+        "SELECT sequence, at, who, scope, operation, key_id, result, times, digest FROM audit "
+        "WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+        (after, until, limit),
+    )
+    return tuple(found.fetchall())
+
+
+def count_gets_since(connection: sqlite3.Connection, key_id: KeyId, at: float) -> int:
+    """How often the key was given since a time, in Unix seconds of this server's clock."""
+    found = connection.execute(
+        "SELECT count(*) FROM audit WHERE key_id = ? AND at >= ? AND operation = ? AND result = ?",
+        (key_id, at, CoreOperation.GET.value, SUCCESS),
+    )
+    return int(found.fetchone()[0])
+
+
+def read(
+    connection: sqlite3.Connection, after: int, limit: int, scope: str | None
+) -> tuple[AuditRecord, ...]:
+    """Rows above ``after`` in order, none that was cut; of one scope, or of all when None."""
+    rows = connection.execute(
+        "SELECT sequence, at, who, operation, key_id, result, times, digest FROM audit "
+        "WHERE sequence > max(?, (SELECT coalesce(max(sequence), 0) FROM audit_cuts)) "
+        "AND (? IS NULL OR scope = ?) ORDER BY sequence LIMIT ?",
+        (after, scope, scope, limit),
+    )
+    return tuple(
+        AuditRecord(
+            sequence=sequence,
+            at=at,
+            who=who,
+            operation=operation,
+            key_id=key_id,
+            result=result,
+            times=times,
+            digest=digest.hex(),
+        )
+        for sequence, at, who, operation, key_id, result, times, digest in rows
+    )
+
+
+def link(before: bytes, row: Sequence[object]) -> bytes:
+    """The digest of a row (its fields but this one), from that of the row before it."""
+    return hashlib.sha256(before + _encode(row)).digest()

@@ -1,0 +1,121 @@
+"""Where an audit trail was cut: what stands before its first row.
+
+A cut is the last row that is gone from the database: its number and digest, with a tag of the
+vault. The chain of what is left begins there, so a trail that begins anywhere else was shortened by
+somebody else. Cuts stay for ever, each names the one before it, and other servers that have seen
+the trail end at one of them know it again.
+
+What the rows that are gone told of keys, identities and rejections is kept beside the last cut
+(``told``), for the check at a start: an administrator who shortens the trail shortens nothing that
+it proves about what is there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple
+
+import msgspec
+
+from protocol.errors import CryptographicFailure
+from services.kms.sealing.vault import Vault
+
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS audit_cuts (
+        sequence INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        at REAL NOT NULL,
+        before INTEGER NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS audit_told (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        told BLOB NOT NULL,
+        tag BLOB NOT NULL
+    ) STRICT""",
+)
+_KIND: Final = b"audit cut"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class TrailCut(NamedTuple):
+    """The last row that is gone, when it was cut (Unix seconds), and the last of the cut before
+    it; 0: there was none."""
+
+    sequence: int
+    digest: bytes
+    at: float
+    before: int
+
+
+START: Final = TrailCut(0, bytes(32), 0.0, 0)
+"""That of a trail that was never cut."""
+
+
+def all_of(connection: sqlite3.Connection, vault: Vault) -> tuple[TrailCut, ...]:
+    """Every cut in order; ``CryptographicFailure`` when one was altered, or one is missing."""
+    found: list[TrailCut] = []
+    rows = connection.execute(
+        "SELECT sequence, digest, at, before, tag FROM audit_cuts ORDER BY sequence"
+    )
+    for *fields, tag in rows:
+        vault.verify(_KIND, _encode(fields), tag, f"the cut of the audit trail at row {fields[0]}")
+        cut = TrailCut(*fields)
+        if cut.before != (found[-1].sequence if found else 0):
+            raise CryptographicFailure(
+                f"a cut of the audit trail before row {cut.sequence} is gone"
+            )
+        found.append(cut)
+    return tuple(found)
+
+
+def last(connection: sqlite3.Connection, vault: Vault) -> TrailCut:
+    """The last of them; ``CryptographicFailure`` as in ``all_of``."""
+    found = all_of(connection, vault)
+    return found[-1] if found else START
+
+
+def find_summary(connection: sqlite3.Connection, vault: Vault, cut: TrailCut) -> bytes | None:
+    """What the rows up to the last cut told, as ``put`` was given it; None when there is none.
+    ``CryptographicFailure`` when that was altered."""
+    if cut == START:
+        return None
+    found = connection.execute("SELECT told, tag FROM audit_told").fetchone()
+    if found is None:
+        raise CryptographicFailure("what the cut rows of the audit trail told is gone")
+    vault.verify(_KIND, _encode((cut.sequence, found[0])), found[1], "what cut rows told")
+    return bytes(found[0])
+
+
+def put(connection: sqlite3.Connection, vault: Vault, cut: TrailCut, said: bytes) -> None:
+    """Have the trail begin behind ``cut``; ``said``: what all rows up to there told."""
+    tag = vault.tag(_KIND, _encode(list(cut)))
+    connection.execute("INSERT INTO audit_cuts VALUES (?, ?, ?, ?, ?)", (*cut, tag))
+    tag = vault.tag(_KIND, _encode((cut.sequence, said)))
+    connection.execute("INSERT OR REPLACE INTO audit_told VALUES (1, ?, ?)", (said, tag))
+
+
+def sweep(connection: sqlite3.Connection, rows: int) -> bool:
+    """Remove so many rows of those that are cut; whether any were left. Until then nobody reads
+    them."""
+    removed = connection.execute(
+        "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE sequence <= "
+        "(SELECT max(sequence) FROM audit_cuts) ORDER BY sequence LIMIT ?)",
+        (rows,),
+    )
+    return removed.rowcount > 0
+
+
+def left(connection: sqlite3.Connection) -> bool:
+    """Whether rows that are cut are still to be removed."""
+    found = connection.execute(
+        "SELECT 1 FROM audit WHERE sequence <= (SELECT max(sequence) FROM audit_cuts) LIMIT 1"
+    )
+    return found.fetchone() is not None
+
+
+def is_at(connection: sqlite3.Connection, sequence: int, digest: bytes) -> bool:
+    """Whether the trail was cut behind that row."""
+    found = connection.execute("SELECT digest FROM audit_cuts WHERE sequence = ?", (sequence,))
+    row = found.fetchone()
+    return row is not None and row[0] == digest

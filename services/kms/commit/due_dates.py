@@ -1,0 +1,86 @@
+"""States to which dates have led, written when somebody is told of them (``states``, rule 9).
+
+Who looks for keys by their state is told of all whose date has come: that may be all that there
+are. What is more than ``AT_ONCE`` of them is written before the message is done, in transactions of
+so many, so that nobody else waits for more than one of these.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+from protocol.terms import KeyId, NodeName
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit.audit_trail import AuditTrail
+from services.kms.audit.refusal_counts import Allowance
+from services.kms.commit import store
+from services.kms.commit.group_commit import DoneMessage
+from services.kms.commit.key_cache import Touched
+from services.kms.commit.unit_of_work import Tell, Work
+from services.kms.sealing.vault import Vault
+from services.runtime.ports import Database
+
+_Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[None]]
+Commit = Callable[[KeyServerCaller, _Run, Touched], Awaitable[None]]
+"""Writes what a message of that caller does to those keys, as ``Core`` does."""
+
+AT_ONCE: Final = 200
+"""Keys whose states one transaction writes."""
+
+
+class DatesCome(Exception):
+    """More keys of ``scope`` (None: of all) are in another state than one message shall write."""
+
+    def __init__(self, scope: str | None) -> None:
+        super().__init__(f"dates have come of more than {AT_ONCE} keys")
+        self.scope = scope
+
+
+def reach(work: Work, scope: str | None) -> None:
+    """Have the message write each key of the scope whose date has come; ``DatesCome``."""
+    reached = store.find_due_keys(work.connection, scope, work.at, AT_ONCE + 1)
+    if len(reached) > AT_ONCE:
+        raise DatesCome(scope)
+    for key_id in reached:
+        work.find(key_id)
+
+
+class Dates:
+    """Of one life of a key server."""
+
+    def __init__(self, server: NodeName, database: Database, vault: Vault, tell: Tell | None):
+        self._server, self._database, self._vault, self._tell = server, database, vault, tell
+
+    async def write(
+        self, commit: Commit, caller: KeyServerCaller, scope: str | None, at: float
+    ) -> None:
+        """Have the row of each key of the scope say what dates have led to at the time ``at``."""
+
+        def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
+            return store.find_due_keys(connection, scope, at, AT_ONCE)
+
+        def run(
+            reached: Sequence[KeyId],
+            connection: sqlite3.Connection,
+            trail: AuditTrail,
+            due: Allowance,
+        ) -> DoneMessage[None]:
+            work = Work(
+                connection,
+                self._vault,
+                caller,
+                at,
+                trail,
+                allowance=due,
+                server=self._server,
+                tell=self._tell,
+            )
+            for key_id in reached:
+                work.find(key_id)
+            return DoneMessage(None, work.write())
+
+        while reached := await self._database.query(look):
+            await commit(caller, partial(run, reached), reached)

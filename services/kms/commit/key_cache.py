@@ -1,0 +1,157 @@
+"""Rows of keys in memory, as the database has them, for messages that only read.
+
+A row comes here when it was read and its tag was right, and goes before a message is carried out
+that may change its key: from then on, until that is committed, whoever wants it reads it in a
+transaction, behind the change. So a row from here is never older than an answer that somebody has,
+and what was read before a change stands before it in the trail.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from protocol.terms import KeyId
+from services.kms.audit import audit_trail
+from services.kms.objects import search
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import (
+    CoreRequest,
+    Get,
+    GetObjectAttributes,
+    LocateObjects,
+    ObjectRequest,
+)
+
+KEYS: Final = 16_384
+"""Rows at most; the one that came first gives way."""
+
+ATTRIBUTES: Final = 2048
+"""Bytes of attributes that a row has at most, to be kept: so many of those with the most of them
+would be a quarter of a gibibyte."""
+
+
+class NotKept(Exception):
+    """Something is wanted that is only in the database."""
+
+
+class _Nowhere:
+    """In the place of a database, for a message that needs none."""
+
+    def execute(self, *_: object) -> object:
+        raise NotKept
+
+
+NOWHERE: Final = cast(sqlite3.Connection, _Nowhere())
+
+NONE: Final = KeyId("")
+
+Touched = Collection[KeyId] | None
+"""Keys that a message may change, besides new ones; None: any key."""
+
+
+def keys_touched_by(requests: Sequence[CoreRequest[Any]], placeholder: KeyId = NONE) -> Touched:
+    """What a message of these may change: reads do too, when a Get of a key is the first, and when
+    one tells of a key whose date has come. The ID
+    Placeholder means a key that the message has made itself, unless it has looked for one, or
+    the key ``placeholder`` that items before these have left."""
+    located = any(isinstance(request, LocateObjects) for request in requests)
+    if located and any(_tells_states(request) for request in requests):
+        return None  # a date may have led any key to another state
+    ids: list[KeyId] = [placeholder] if placeholder else []
+    for request in requests:
+        if isinstance(request, Get | GetObjectAttributes):
+            ids += request.unique_identifiers or ()
+        elif isinstance(request, ObjectRequest) and request.unique_identifier is not None:
+            ids.append(request.unique_identifier)
+        elif located and request.needs_placeholder and request.operation in audit_trail.CHANGING:
+            return None
+    return ids
+
+
+def _tells_states(request: CoreRequest[Any]) -> bool:
+    return isinstance(request, LocateObjects) and search.tells_states(request.attributes)
+
+
+class CacheLook:
+    """A look at the database that is under way; ``spoilt`` by a change that began meanwhile."""
+
+    def __init__(self, key_ids: Collection[KeyId]) -> None:
+        self.key_ids, self.spoilt = frozenset(key_ids), False
+
+
+class RowCache:
+    """Used on the loop only."""
+
+    def __init__(self) -> None:
+        self._rows: dict[KeyId, StoredKeyRow] = {}
+        self._changing: Counter[KeyId] = Counter()
+        self._all = 0  # messages under way that may change any key
+        self._looks: dict[CacheLook, None] = {}
+
+    def rows(self, key_ids: Collection[KeyId]) -> dict[KeyId, StoredKeyRow] | None:
+        """The rows of these keys; None when one of them is not here."""
+        kept = self._rows
+        try:
+            return {key_id: kept[key_id] for key_id in key_ids}
+        except KeyError:
+            return None
+
+    def row(self, key_id: KeyId) -> StoredKeyRow | None:
+        """The row of this key; None when it is not here."""
+        return self._rows.get(key_id)
+
+    def change(self, key_ids: Touched) -> None:
+        """A message is on its way that may change these; ``changed`` when it is over."""
+        if key_ids is None:
+            self._all += 1
+            self.clear()
+            return
+        for key_id in key_ids:
+            self._changing[key_id] += 1
+        self.forget(key_ids)
+
+    def end_change(self, key_ids: Touched) -> None:
+        """It is over, committed or not."""
+        if key_ids is None:
+            self._all -= 1
+            return
+        for key_id in key_ids:
+            self._changing[key_id] -= 1
+            if not self._changing[key_id]:
+                del self._changing[key_id]
+
+    def forget(self, key_ids: Iterable[KeyId]) -> None:
+        """These are not as they were."""
+        for key_id in key_ids:
+            self._rows.pop(key_id, None)
+            for look in self._looks:
+                look.spoilt = look.spoilt or key_id in look.key_ids
+
+    def clear(self) -> None:
+        """No row is known to be as it was."""
+        self._rows.clear()
+        for look in self._looks:
+            look.spoilt = True
+
+    def look(self, key_ids: Collection[KeyId]) -> CacheLook:
+        """Somebody looks these up in the database; ``looked`` when that is over."""
+        look = CacheLook(key_ids)
+        look.spoilt = self._all > 0 or any(key_id in self._changing for key_id in key_ids)
+        self._looks[look] = None
+        return look
+
+    def looked(self, look: CacheLook, found: Mapping[KeyId, StoredKeyRow]) -> bool:
+        """Whether what was found is still so; then it is kept. Of another key than those that were
+        looked up nobody knows."""
+        del self._looks[look]
+        if look.spoilt or not found.keys() <= look.key_ids:
+            return False
+        for key_id, row in found.items():
+            if len(row.attributes) <= ATTRIBUTES:
+                self._rows[key_id] = row
+        while len(self._rows) > KEYS:
+            del self._rows[next(iter(self._rows))]
+        return True

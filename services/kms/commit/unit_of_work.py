@@ -1,0 +1,384 @@
+"""What one message does to the database: drafts of rows and of the trail, written at its end.
+
+A key that is created, activated and got in one message is one row written once, and its three
+entries of the trail are appended together. When the message fails, its drafts are dropped.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from protocol.errors import CryptographicFailure, ProductError
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, NodeName, ResultReason
+from services.kms.access import authorization
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.access.rejections import Judging
+from services.kms.audit.audit_trail import Appending, AuditEntry, TrailEnd
+from services.kms.audit.refusal_counts import OWN_ROWS, Allowance
+from services.kms.commit import store
+from services.kms.objects import attributes
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import CoreOperation, ObjectRequest
+from services.kms.sealing.vault import Vault
+
+NOBODY: Final = NodeName("")
+_OF_ALL: Final = (
+    ResultReason.GENERAL_FAILURE,
+    ResultReason.OPERATION_NOT_SUPPORTED,
+    ResultReason.PERMISSION_DENIED,
+)
+"""Reasons by which nobody can tell that they are of one key."""
+
+
+class KeyChange(NamedTuple):
+    """A key as the trail's row ``changed`` left it."""
+
+    key_id: KeyId
+    changed: int
+
+
+Tell = Callable[[sqlite3.Connection, Sequence[KeyChange], float], tuple[KeyChange, ...]]
+"""Has changes made at a time (Unix seconds) wait for other servers, in their transaction; returns
+those that must be confirmed before the answer."""
+
+
+class Refusal(Exception):
+    """A message ends here with ``error``; ``scope`` is who may read of it in the trail."""
+
+    def __init__(self, error: ProductError, scope: str) -> None:
+        super().__init__(str(error))
+        self.error, self.scope = error, scope
+
+
+class FreshKey(msgspec.Struct, frozen=True):
+    """A key that is made but not yet written: its row, and its material in clear. ``unheard``: no
+    operation can have made it before, for its id is new and names its operation too."""
+
+    row: StoredKeyRow
+    secret: KeyMaterial
+    unheard: bool = False
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a message has written: who must know of it before it is answered can tell by this.
+
+    ``end`` of the trail, None when nothing was written. ``changed``: whether a key was, and not
+    only the trail. ``served``: whether one is fresh no more, which nobody misses who is put back
+    to before. ``changes`` are what the other server of the pair has to learn, none when it is
+    marked as down or there is none. ``refusals`` that have a row, and those that were
+    ``left_out``. ``keys`` whose rows are other ones now. ``anchored``: whether the anchor has it
+    before the answer whatever the server's audit is.
+    """
+
+    end: TrailEnd | None = None
+    changed: bool = False
+    changes: tuple[KeyChange, ...] = ()
+    refusals: int = 0
+    left_out: tuple[AuditEntry, ...] = ()
+    served: bool = False
+    keys: tuple[KeyId, ...] = ()
+    anchored: bool = False
+
+
+def together(several: Sequence[Written]) -> Written:
+    """What these have written, one after another in one transaction."""
+    if len(several) == 1:
+        return several[0]
+    ends = [written.end for written in several if written.end is not None]
+    return Written(
+        ends[-1] if ends else None,
+        any(written.changed for written in several),
+        tuple([change for written in several for change in written.changes]),
+        served=any(written.served for written in several),
+        anchored=any(written.anchored for written in several),
+    )
+
+
+class WorkMark(NamedTuple):
+    """What a ``Work`` has drafted up to some moment."""
+
+    entries: list[AuditEntry]
+    rows: dict[KeyId, StoredKeyRow]
+    changed: dict[KeyId, int]
+    fresh: dict[KeyId, FreshKey]
+    new: dict[KeyId, None]
+    waiting: dict[KeyId, None]
+    served: dict[KeyId, StoredKeyRow]
+    left_out: list[AuditEntry]
+    refusals: int
+    placeholder: KeyId
+    repeated: bool
+
+
+START: Final = WorkMark([], {}, {}, {}, {}, {}, {}, [], 0, KeyId(""), repeated=False)
+"""Nothing: how each begins."""
+
+
+class Work:
+    """One message inside of its transaction; ``at`` is the server's time, in Unix seconds.
+
+    ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
+    ``kept``: rows that are known already, and all that are looked up. ``allowance``: what it may
+    write of refusals. ``tell``: what has changes wait for other servers, if there are any.
+    ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's
+    ID Placeholder;
+    ``repeated`` says that the Create which set it had made its key before.
+
+    A key that is told of in a state to which a date has led is written in that state, whatever
+    becomes of the message: no state leads back (KMIP 1.4 section 3.22), nor may a clock.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        vault: Vault,
+        caller: KeyServerCaller,
+        at: float,
+        trail: Appending,
+        fresh: Iterable[FreshKey] = (),
+        allowance: Allowance = OWN_ROWS,
+        *,
+        server: NodeName = NOBODY,
+        tell: Tell | None = None,
+        kept: dict[KeyId, StoredKeyRow] | None = None,
+        judging: Judging | None = None,
+    ) -> None:
+        self.connection, self.vault = connection, vault
+        self.caller, self.at, self.server = caller, at, server
+        self.fresh = iter(fresh)
+        self.placeholder = KeyId("")
+        self.repeated = False
+        self.trail = trail
+        self.kept = {} if kept is None else kept
+        self._entries: list[AuditEntry] = []
+        self._rows: dict[KeyId, StoredKeyRow] = {}
+        self._changed: dict[KeyId, int] = {}
+        self._fresh: dict[KeyId, FreshKey] = {}
+        self._new: dict[KeyId, None] = {}
+        self._waiting: dict[KeyId, None] = {}
+        self._allowance, self._tell, self._judging = allowance, tell, judging
+        self._refusals = 0
+        self._left_out: list[AuditEntry] = []
+        self._served: dict[KeyId, StoredKeyRow] = {}
+        self._reached: dict[KeyId, StoredKeyRow] = {}
+
+    def anew(self) -> Work:
+        """The message as it began, without what it has drafted."""
+        work = Work(
+            self.connection,
+            self.vault,
+            self.caller,
+            self.at,
+            self.trail,
+            allowance=self._allowance,
+            server=self.server,
+            tell=self._tell,
+            kept=self.kept,
+        )
+        work._reached = self._reached
+        return work
+
+    def find(self, key_id: KeyId) -> StoredKeyRow | None:
+        """The key as this message has left it, and its dates; ``CryptographicFailure`` for an
+        altered row."""
+        row = self.find_stored(key_id)
+        return None if row is None else self._with_dates(row)
+
+    def find_stored(self, key_id: KeyId) -> StoredKeyRow | None:
+        """The key as this message has left it, whatever its dates say; otherwise as ``find``."""
+        row = self._rows.get(key_id) or self.kept.get(key_id)
+        if row is None:
+            row = store.find(self.connection, self.vault, key_id)
+            if row is not None:
+                self.kept[key_id] = row
+        return row
+
+    def before(self, key_id: KeyId) -> StoredKeyRow | None:
+        """The key as it was before this message; None when there was none."""
+        return None if key_id in self._new else store.find(self.connection, self.vault, key_id)
+
+    def object(self, request: ObjectRequest[Any]) -> StoredKeyRow:
+        """The key that a request is about; ``Refusal`` when the caller may not do that to it."""
+        named = request.unique_identifier
+        row = self.find(self.placeholder if named is None else named)
+        if row is None:
+            raise Refusal(authorization.absent(self.caller), self.caller.scope)
+        refused = authorization.refuse_key(self.caller, request.operation, row)
+        if refused is not None:
+            raise self.refusal(refused, row)
+        self.judge(request.operation, row)
+        return row
+
+    def judge(
+        self, operation: CoreOperation, row: StoredKeyRow | None = None, *, listed: bool = False
+    ) -> None:
+        """``Refusal`` when the server rejects this, done to that key or to none that is there.
+
+        ``listed``: it was asked for in a list, of as many as its caller had. What is rejected of
+        it alone is said as the error of one key is: the caller would else take the server for one
+        that gives none, or does not believe it.
+        """
+        judging = self._judging
+        error = judging and judging.of(operation, None if row is None else row.key_id)
+        if judging and error:
+            if listed and row is not None and judging.of_some and error.reason in _OF_ALL:
+                error = CryptographicFailure(f"key {row.key_id}: {error}")
+            raise Refusal(error, self.caller.scope if row is None else row.scope)
+
+    def refusal(self, error: ProductError, row: StoredKeyRow) -> Refusal:
+        """The refusal of what was asked about this key."""
+        return Refusal(error, row.scope if self.caller.sees(row) else self.caller.scope)
+
+    def drafts(self) -> Mapping[KeyId, StoredKeyRow]:
+        """Keys that this message has made or changed, as they will be written."""
+        return self._rows
+
+    def find_created(self, made: FreshKey) -> StoredKeyRow | None:
+        """The key that this operation has made, if it has, in this message or before, instead of
+        the one that was ``made`` for it now."""
+        if made.unheard:
+            return None
+        scope, operation_id = made.row.scope, made.row.operation_id
+        for key_id, fresh in self._fresh.items():
+            if fresh.row.operation_id == operation_id:
+                return as_at(self._rows[key_id], self.at)
+        row = store.find_created(self.connection, self.vault, scope, operation_id)
+        return None if row is None else self._with_dates(row)
+
+    def _with_dates(self, row: StoredKeyRow) -> StoredKeyRow:
+        now = as_at(row, self.at)
+        if now is not row and row.key_id not in self._rows:
+            self._reached[row.key_id] = now
+        return now
+
+    def material(self, row: StoredKeyRow) -> KeyMaterial | None:
+        """The key itself, None once destroyed; ``CryptographicFailure`` if it does not unwrap."""
+        if row.wrapped is not None and row.key_id in self._fresh:
+            return self._fresh[row.key_id].secret
+        return store.material(self.vault, row)
+
+    def insert(self, fresh: FreshKey, operation: CoreOperation) -> None:
+        """Draft a new key that ``operation`` has made, and note it."""
+        self._fresh[fresh.row.key_id] = fresh
+        self._new[fresh.row.key_id] = None
+        self.update(fresh.row, operation)
+
+    def update(self, row: StoredKeyRow, operation: CoreOperation) -> None:
+        """Draft what ``operation`` has made of the key, and note it; the peer has to learn it."""
+        self.take(as_at(row, self.at), operation)
+        self._waiting[row.key_id] = None
+
+    def serve(self, row: StoredKeyRow) -> None:
+        """Its material leaves with the answer, so the key is fresh no more."""
+        unheard = row.key_id in self._fresh
+        served = attributes.mark_served(row, self.at, self.server, unheard=unheard)
+        if served is row:
+            return
+        if unheard:
+            self._rows[row.key_id] = served
+            return
+        if row.key_id not in self._rows and row.key_id not in self._reached:
+            self._served[row.key_id] = served
+        self.update(served, CoreOperation.SERVE)
+
+    def take(self, row: StoredKeyRow, operation: CoreOperation, *, new: bool = False) -> None:
+        """Draft a row as the peer has it, and note it; ``new``: there is none here yet."""
+        if new:
+            self._new[row.key_id] = None
+        self._rows[row.key_id] = row
+        self._changed[row.key_id] = self.note(operation, row.key_id, row.scope)
+
+    def tell(self, row: StoredKeyRow) -> None:
+        """The peer has to learn how this key is here."""
+        self._changed.setdefault(row.key_id, row.changed)
+        self._waiting[row.key_id] = None
+
+    def mark(self) -> WorkMark:
+        """The message as it is now, for ``back_to``."""
+        return WorkMark(
+            list(self._entries),
+            dict(self._rows),
+            dict(self._changed),
+            dict(self._fresh),
+            dict(self._new),
+            dict(self._waiting),
+            dict(self._served),
+            list(self._left_out),
+            self._refusals,
+            self.placeholder,
+            self.repeated,
+        )
+
+    def back_to(self, mark: WorkMark) -> None:
+        """Forget all that came since, but which fresh keys were taken."""
+        self._entries, self._left_out = list(mark.entries), list(mark.left_out)
+        self._rows, self._changed = dict(mark.rows), dict(mark.changed)
+        self._fresh, self._new = dict(mark.fresh), dict(mark.new)
+        self._waiting, self._served = dict(mark.waiting), dict(mark.served)
+        self._refusals = mark.refusals
+        self.placeholder, self.repeated = mark.placeholder, mark.repeated
+
+    def note(
+        self, operation: CoreOperation, key_id: str, scope: str, reason: ResultReason | None = None
+    ) -> int:
+        """Draft an entry of the trail (``reason`` None: it succeeded) and return its number.
+
+        0 for a refusal that has no row of its own any more.
+        """
+        entry = AuditEntry(self.caller.who, scope, operation, key_id, reason)
+        if reason is None:
+            return self._draft(entry)
+        if self._refusals >= self._allowance.rows:
+            self._left_out.append(entry)
+            return 0
+        for due in self._allowance.due if not self._refusals else ():
+            self._draft(due)
+        self._refusals += 1
+        return self._draft(entry)
+
+    def _draft(self, entry: AuditEntry) -> int:
+        self._entries.append(entry)
+        return self.trail.end().sequence + len(self._entries)
+
+    def write(self) -> Written:
+        """Write the rows of keys, and give the trail its entries, which writes them at its end."""
+        self._write_dates()
+        if self._rows:
+            self.trail.changing()
+        for key_id, row in self._rows.items():
+            put = store.insert if key_id in self._new else store.update
+            changed = self._changed[key_id]
+            put(self.connection, self.vault, msgspec.structs.replace(row, changed=changed))
+        end = self.trail.append(self.at, self._entries) if self._entries else None
+        served = self._served
+        changed = any([row is not served.get(key_id) for key_id, row in self._rows.items()])
+        return Written(
+            end,
+            changed,
+            self._to_be_told(),
+            self._refusals,
+            tuple(self._left_out),
+            bool(self._served),
+            tuple(self._rows),
+        )
+
+    def _write_dates(self) -> None:
+        """Draft what dates have changed, where nothing else of the message writes it along."""
+        for key_id, row in self._reached.items():
+            if key_id not in self._rows:
+                self._rows[key_id] = row
+                entry = AuditEntry(self.server, row.scope, CoreOperation.DATE_REACHED, key_id)
+                self._changed[key_id] = self._draft(entry)
+                self._waiting[key_id] = None
+
+    def _to_be_told(self) -> tuple[KeyChange, ...]:
+        """Have the changes wait for the peer; those that it must confirm before the answer."""
+        if self._tell is None or not self._waiting:
+            return ()
+        changes = tuple([KeyChange(key_id, self._changed[key_id]) for key_id in self._waiting])
+        return self._tell(self.connection, changes, self.at)

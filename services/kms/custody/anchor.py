@@ -1,0 +1,293 @@
+"""How far the server has come, kept outside of its database: an older database is noticed.
+
+After each change of a key the end of the trail goes behind what is in the file ``keys.anchor``,
+signed with a key of the vault, before the change is answered; the last one counts (decision 21). A
+database that has no such row, because it was emptied, deleted or put back from a copy, is not
+served from until an administrator accepts that.
+With a TPM under the server, its NV counter counts the anchors, so that file and database put
+back together are noticed too; without one, a whole disk put back is not.
+
+| TPM's counter | counter in the anchor | at start |
+|---|---|---|
+| n | n, or n + 1: the end came between the two | it is the last anchor, and the counter rises |
+| n, or none | begun | the end came when the counter was made |
+| n | anything else | an older anchor was put back, or the TPM is another one |
+
+Before the counter is made, an anchor says so (*begun*): a crash between the two, which nothing else
+tells from files that were removed, is no rollback then, whatever the new counter is at. Whoever has
+the disk of that very moment may put it back.
+
+The trail may be ahead of the anchor: reading is written down too, and a crash may fall between.
+
+A server whose audit is ``buffered`` answers first and has the anchor follow at most
+``audit_buffer_s`` later, one for all changes of that time (decision 66).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable
+from typing import Final, NamedTuple
+
+from protocol.errors import CryptographicFailure
+from protocol.tpm.errors import TpmError
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import Written
+from services.kms.sealing.vault import Vault
+from services.kms.settings.knobs import KmsNode
+from services.runtime.durable import replace_durably
+from services.runtime.nv_counter import read_counter
+from services.runtime.ports import Clock, Database, Disk, Tpm
+
+ANCHOR_FILE: Final = "keys.anchor"
+INDEX: Final = 0x01800200
+"""The NV index of the counter."""
+
+ANCHORS: Final = 64
+"""In one file; then it is made anew with the last one only."""
+
+_KIND: Final = b"anchor"
+_BEGUN: Final = 2**64 - 1
+"""The number of an anchor that stands before the counter is made."""
+
+_FIELDS: Final = struct.Struct(">Q32sQ")
+TAG_SIZE: Final = 32
+SIZE: Final = _FIELDS.size + TAG_SIZE
+"""Bytes of one anchor."""
+
+
+class _Anchor(NamedTuple):
+    sequence: int
+    digest: bytes
+    counter: int  # of the TPM; 0 without a TPM
+
+
+class RolledBack(Exception):
+    """The database is not the last one; the text says how that is seen."""
+
+
+class AnchorKeeper:
+    """Keeps the anchor up with the trail; a ``CommitWitness`` of the commits.
+
+    One anchor is written at a time: changes that are committed meanwhile share the next one. A
+    disk or a TPM that refuses keeps no change from being answered, for the change itself is
+    durable; it is told, and the next change, or a stop, tries again.
+
+    ``follows``: tells the time to a keeper whose anchor may come after the answer; None: it does
+    not.
+    """
+
+    def __init__(
+        self,
+        node: KmsNode,
+        disk: Disk,
+        vault: Vault,
+        tpm: Tpm | None,
+        follows: Clock | None = None,
+    ) -> None:
+        self._node, self._disk, self._vault, self._tpm = node, disk, vault, tpm
+        self._follows = follows
+        self._latest = EMPTY
+        self._due = 0  # the highest row that has to have an anchor
+        self._tried = 0  # the highest row whose anchor was written, or refused
+        self._kept = 0  # the highest row whose anchor was written
+        self._written: asyncio.Event | None = None  # of the anchor that is being written
+        self._following = False
+        self._room = 0  # for more anchors behind the file; 0: it is made anew
+        self._number = 0  # of the last anchor in the file
+
+    # ---- at start ---------------------------------------------------------------------------
+
+    async def check(self, database: Database) -> None:
+        """``RolledBack`` unless the trail has come by the anchor, and this is the last one."""
+        head = await database.query(lambda connection: audit_trail.head(connection, self._vault))
+        try:
+            anchor = await self._read()
+        except RolledBack:
+            if head.sequence:
+                raise
+            raise RolledBack(
+                "its database is older than the server, or another one: its trail is empty, and "
+                f"{ANCHOR_FILE} is not"
+            ) from None
+        if anchor is None:
+            if head.sequence:
+                raise RolledBack(f"{ANCHOR_FILE}, which says how far it has come, is missing")
+        else:
+            end = TrailEnd(anchor.sequence, anchor.digest)
+            if not await database.query(lambda connection: audit_trail.has(connection, end)):
+                raise RolledBack(
+                    f"its database is older than the server, or another one: it has "
+                    f"{head.sequence} rows in its trail, and row {end.sequence} as it was is not "
+                    "among them"
+                )
+        await self._check_count(0 if anchor is None else anchor.counter)
+
+    async def _check_count(self, known: int) -> None:
+        """``known``: the counter in the anchor, 0 when it was written without a TPM."""
+        if self._tpm is None:
+            if known:
+                raise RolledBack("the TPM that counts how far it has come is not there")
+            return
+        try:
+            count = await read_counter(self._tpm, INDEX)
+        except TpmError as error:
+            raise RolledBack(f"the TPM that counts how far it has come fails: {error}") from None
+        if known == _BEGUN or (known == 0 and count is None):
+            return
+        self._number = known
+        if count is None or known not in (count, count + 1):
+            text = "has no counter" if count is None else f"is at {count}"
+            raise RolledBack(
+                f"its disk is not the last one, or its TPM is another: {ANCHOR_FILE} has "
+                f"number {known}, the TPM {text}"
+            )
+
+    async def begin(self, database: Database, *, accepted: bool = False) -> None:
+        """Write the anchor of what the database has now; ``accepted``: whatever ``check`` said.
+
+        A TPM that fails only now keeps the anchor that is there, which is right, and the next
+        change tries again.
+        """
+        self._latest = await database.query(
+            lambda connection: audit_trail.head(connection, self._vault)
+        )
+        self._due = self._tried = self._latest.sequence
+        try:
+            await self._write(self._latest)
+        except TpmError as error:
+            self._record_failure(error)
+            if accepted:  # this life goes on without it
+                self._tpm = None
+                await self._write(self._latest)
+        except OSError as error:
+            self._record_failure(error)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an anchor that was due could not be written."""
+        return self._kept < self._due
+
+    # ---- a witness of the commits --------------------------------------------------------------
+
+    def handle_commit(self, written: Written) -> None:
+        """See ``CommitWitness``."""
+        if written.end is not None and written.end.sequence > self._latest.sequence:
+            self._latest = written.end
+
+    def confirm(self, written: Written) -> Awaitable[None] | None:
+        """See ``CommitWitness``."""
+        if written.end is None or not written.changed:
+            return None
+        self._due = max(self._due, written.end.sequence)
+        if self._follows is None or written.anchored:
+            return self.write_anchor()
+        if not self._following:
+            self._following = True
+            self._node.background("kms.anchor", self._follow(self._follows))
+        return None
+
+    async def _follow(self, clock: Clock) -> None:
+        try:
+            while self._tried < self._due:
+                await clock.sleep(self._node.knobs.audit_buffer_s)
+                await self.write_anchor()
+        finally:
+            self._following = False
+
+    async def write_anchor(self) -> None:
+        """Return when the anchor of all changes so far was written, or refused."""
+        due = self._due
+        while self._tried < due:
+            if self._written is not None:
+                await self._written.wait()
+                continue
+            self._written, end = asyncio.Event(), self._latest
+            try:
+                await self._try_write(end)
+            finally:  # also when it is given up: a stop tries again
+                self._written.set()
+                self._written = None
+
+    async def finish(self) -> None:
+        """At a stop: as ``reached``, and what was refused is tried once more, for no change comes
+        after it."""
+        await self.write_anchor()
+        if self._kept < self._due:
+            await self._try_write(self._latest)
+
+    async def _try_write(self, end: TrailEnd) -> None:
+        try:
+            await self._write(end)
+        except (OSError, TpmError) as error:
+            self._record_failure(error)
+        self._tried = max(self._tried, end.sequence)
+
+    def _record_failure(self, error: Exception) -> None:
+        self._node.record("kms.anchor_failed", level="error", text=str(error))
+
+    # ---- file and counter -------------------------------------------------------------------
+
+    async def _write(self, end: TrailEnd) -> None:
+        count = 0 if self._tpm is None else await self._next(self._tpm, end)
+        await self._put(_Anchor(*end, count))
+        if self._tpm is not None:
+            await self._tpm.counter(INDEX, bump=True)
+        self._kept = max(self._kept, end.sequence)
+
+    async def _put(self, anchor: _Anchor) -> None:
+        """Durably behind the others, or in their place."""
+        fields = _FIELDS.pack(*anchor)
+        signed = fields + self._vault.tag(_KIND, fields)
+        room, self._room = self._room, 0  # what fails may leave a part of an anchor there
+        if room:
+            await self._disk.append(ANCHOR_FILE, signed, sync=True)
+        else:
+            room = ANCHORS
+            await replace_durably(self._disk, ANCHOR_FILE, signed)
+        self._room, self._number = room - 1, anchor.counter
+
+    async def _next(self, tpm: Tpm, end: TrailEnd) -> int:
+        """The number of the next anchor, which none before it has; the counter is made when there
+        is none.
+
+        The counter is raised first for the last anchor if it was not, since that life ended, or
+        the TPM failed: else several would have one number, and any of them could be put back for
+        the last. A TPM that tells its counter and does not raise it has the file go on without.
+        """
+        count = await read_counter(tpm, INDEX)
+        if count is None:
+            await self._put(_Anchor(*end, _BEGUN))
+            return await tpm.counter(INDEX, bump=True) + 1
+        if count + 1 != self._number:
+            return count + 1
+        try:
+            return await tpm.counter(INDEX, bump=True) + 1
+        except TpmError:
+            return count + 1
+
+    async def _read(self) -> _Anchor | None:
+        """The last anchor that is whole: what a crash has cut off was the answer to nobody."""
+        try:
+            raw = await self._disk.read(ANCHOR_FILE)
+        except FileNotFoundError:
+            return None
+        anchor: _Anchor | None = None
+        for at in range(0, len(raw) - SIZE + 1, SIZE):
+            fields, tag = raw[at : at + _FIELDS.size], raw[at + _FIELDS.size : at + SIZE]
+            try:
+                self._vault.verify(_KIND, fields, tag, ANCHOR_FILE)
+            except CryptographicFailure:
+                raise _anchor_altered() from None
+            anchor = _Anchor(*_FIELDS.unpack(fields))
+        if anchor is None:
+            raise _anchor_altered()
+        if len(raw) % SIZE:
+            self._node.record("kms.anchor_torn", level="warning", size=len(raw))
+        return anchor
+
+
+def _anchor_altered() -> RolledBack:
+    return RolledBack(f"{ANCHOR_FILE}, which says how far it has come, was altered")

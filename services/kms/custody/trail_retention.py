@@ -1,0 +1,112 @@
+"""How long the audit trail is kept: an administrator cuts what is old, and has it elsewhere.
+
+What is cut was read before by who cuts it, row by row as the chain has them: the digest of the last
+one is the word that it was all of them. The row of the trail that says so comes first, and the
+anchor with it; then the cut itself, in one transaction; then the rows go, a bounded number at a
+time. A life that ends in between leaves a trail that is whole, or one that is cut, and the next one
+removes what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from typing import Final
+
+from protocol.errors import GeneralFailure, InvalidArgument
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit import audit_trail, trail_cuts
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.audit.trail_cuts import TrailCut
+from services.kms.custody.anchor import AnchorKeeper
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations.core import KeyServerCore
+from services.kms.sealing.vault import Vault
+from services.kms.settings.knobs import KmsNode
+from services.runtime.ports import Clock, Database
+
+ROWS: Final = 1000
+"""Removed in one transaction."""
+
+
+class Retention:
+    """Of one life of a key server."""
+
+    def __init__(
+        self,
+        node: KmsNode,
+        clock: Clock,
+        database: Database,
+        vault: Vault,
+        core: KeyServerCore,
+        anchor: AnchorKeeper,
+    ) -> None:
+        self._node, self._clock, self._database, self._vault = node, clock, database, vault
+        self._core, self._anchor = core, anchor
+        self._one = asyncio.Lock()
+
+    def begin(self, *, left: bool) -> None:
+        """Remove what an earlier life has cut and ``left``."""
+        if left:
+            self._node.background("kms.trail", self._finish())
+
+    async def older(self, before: float) -> TrailEnd | None:
+        """Up to where all is older than a time (Unix seconds); None when nothing is."""
+        await self._core.write_all()
+        return await self._core.look(
+            lambda connection, vault: audit_trail.older(connection, vault, before)
+        )
+
+    async def cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
+        """Have the trail begin behind ``end``, durably, and the rows up to there removed.
+
+        ``InvalidArgument`` when there is no such row, or it is another one; ``GeneralFailure`` when
+        the disk refuses.
+        """
+        await self._core.admit(caller, CoreOperation.CUT_TRAIL)
+        async with self._one:
+            return await self._cut(caller, end)
+
+    async def _cut(self, caller: KeyServerCaller, end: TrailEnd) -> TrailCut:
+        told, digest, before = await self._core.look(partial(_prepare_cut, end))
+        if digest != end.digest:
+            raise InvalidArgument(f"row {end.sequence} of the trail is not the one that was read")
+        rows = f"{before.sequence + 1} to {end.sequence}"
+        await self._core.administer(caller, CoreOperation.CUT_TRAIL, rows, lambda *_: None)
+        if self._anchor.is_behind:
+            text = "its anchor was not written, and would stand at a row that is gone"
+            raise GeneralFailure(f"the key server's storage refused: {text}")
+        cut = TrailCut(*end, self._clock.now(), before.sequence)
+        try:
+            await self._database.transact(
+                lambda connection: trail_cuts.put(connection, self._vault, cut, told)
+            )
+            await self._sweep()
+        except OSError as error:
+            text = f"the key server's storage refused: {error.strerror}"
+            raise GeneralFailure(text) from error
+        self._node.record("kms.trail_cut", rows=rows)
+        return cut
+
+    async def _finish(self) -> None:
+        """A disk that refuses is asked again by the next life."""
+        try:
+            await self._sweep()
+        except OSError as error:
+            text = str(error.strerror)
+            self._node.record("kms.trail_left", level="warning", text=text)
+
+    async def _sweep(self) -> None:
+        while await self._database.transact(partial(trail_cuts.sweep, rows=ROWS)):
+            pass
+
+
+def _prepare_cut(
+    end: TrailEnd, connection: sqlite3.Connection, vault: Vault
+) -> tuple[bytes, bytes, TrailCut]:
+    before = trail_cuts.last(connection, vault)
+    if end.sequence <= before.sequence:
+        raise InvalidArgument(f"the trail was cut at row {before.sequence} before")
+    told, digest = audit_trail.summarize_until(connection, vault, end.sequence)
+    return told, digest, before

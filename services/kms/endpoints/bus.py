@@ -1,0 +1,217 @@
+"""The bus door: who asks is the identity that the broker proved; keys leave sealed to it.
+
+Its lists are bounded by what fits into one message of the data bus: a request for more is
+``ResponseTooLarge`` before anything of it happens, and lists that the server chooses itself end
+where a message does. The operator at the server's own console comes over the control plane, whose
+messages hold every list there can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from protocol.attributes import Attribute
+from protocol.errors import InvalidField, PermissionDenied, ResponseTooLarge
+from protocol.messages import kms as m
+from protocol.messages.base import Sealed
+from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
+from protocol.pages import first_page, fits
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId
+from services.kms.endpoints.bus_attributes import AttributeDoor, check_operation_id
+from services.kms.endpoints.forwarding import at_the_active
+from services.kms.objects import request_checks, request_types
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import CoreOperation
+from services.kms.replication import checksums
+from services.runtime.service import Peer, serves
+
+T = TypeVar("T")
+
+PAGE: Final = 500
+"""Keys of one answer about every key; three such answers are one message, and none holds others
+for long."""
+
+
+class BusDoor(AttributeDoor):
+    """Handlers of every message to a key server. Who inherits from it sets up both fields."""
+
+    @serves(m.DiscoverVersions)
+    async def discover_versions(self, message: m.DiscoverVersions, peer: Peer) -> m.ServerVersions:
+        """Discover Versions: the health probe of vCenter (STD-09)."""
+        found = await self.core.execute(self._caller(peer), request_types.DiscoverServerVersions())
+        return m.ServerVersions(versions=found.versions)
+
+    @serves(m.CreateKey)
+    @at_the_active
+    async def create_key(self, message: m.CreateKey, peer: Peer) -> m.KeyCreated:
+        """One batch: Create, and Activate and Get if asked. What vCenter makes is AES-256."""
+        given = (message.algorithm, message.length, message.usage_mask)
+        if given != ("AES", 256, 12):
+            text = f"only AES-256 keys to encrypt and decrypt are made here, not {given}"
+            raise InvalidField(text)
+        check_operation_id(message.operation_id)
+        batch: list[request_types.CoreRequest[Any]] = [
+            request_types.Create(
+                operation_id=message.operation_id,
+                algorithm=message.algorithm,
+                length=message.length,
+                usage_mask=message.usage_mask,
+            )
+        ]
+        batch += [request_types.ActivateObject(repeat=True)] if message.activate else []
+        batch += [request_types.Get()] if message.get else []
+        responses = await self.core.batch(self._caller(peer), batch)
+        created, material = cast(request_types.Created, responses[0]), None
+        state = created.state
+        if message.activate:
+            state = cast(request_types.StateChanged, responses[1]).state
+        if message.get:
+            [got] = cast(request_types.Got, responses[-1]).keys
+            material = None if got.material is None else Sealed.of(got.material)
+        return m.KeyCreated(key_id=created.unique_identifier, state=state, material=material)
+
+    @serves(m.GetKeys)
+    async def get_keys(self, message: m.GetKeys, peer: Peer) -> m.KeyValues:
+        """Get of many keys; those that are not there, or destroyed, have no material."""
+        _check_answer(message.key_ids, m.KEY_VALUE_BYTES, peer)
+        request = request_types.Get(unique_identifiers=message.key_ids)
+        got = await self.core.execute(self._caller(peer), request)
+        values: list[m.KeyValue] = []
+        keys: list[KeyMaterial] = []
+        for key in got.keys:
+            index = None if key.material is None else len(keys)
+            keys += [] if key.material is None else [key.material]
+            values.append(m.KeyValue(key_id=key.unique_identifier, state=key.state, index=index))
+        return m.KeyValues(values=tuple(values), material=Sealed.of(*keys))
+
+    @serves(m.GetAttributes)
+    async def get_attributes(self, message: m.GetAttributes, peer: Peer) -> m.AttributeList:
+        """Get Attributes of many keys; those that are not there are left out."""
+        _check_answer(message.key_ids, m.KEY_ATTRIBUTES_BYTES, peer)
+        request = request_types.GetObjectAttributes(unique_identifiers=message.key_ids)
+        found = await self.core.execute(self._caller(peer), request)
+        return m.AttributeList(keys=tuple(_attributes(one) for one in found.objects))
+
+    @serves(m.Activate)
+    @at_the_active
+    async def activate(self, message: m.Activate, peer: Peer) -> m.KeyState:
+        """Activate."""
+        request = request_types.ActivateObject(unique_identifier=message.key_id, repeat=True)
+        return await self._move(request, peer)
+
+    @serves(m.Revoke)
+    @at_the_active
+    async def revoke(self, message: m.Revoke, peer: Peer) -> m.KeyState:
+        """Revoke."""
+        request = request_types.RevokeObject(
+            unique_identifier=message.key_id, reason=message.reason, repeat=True
+        )
+        return await self._move(request, peer)
+
+    @serves(m.Destroy)
+    @at_the_active
+    async def destroy(self, message: m.Destroy, peer: Peer) -> m.KeyState:
+        """Destroy."""
+        request = request_types.DestroyObject(unique_identifier=message.key_id, repeat=True)
+        return await self._move(request, peer)
+
+    @serves(m.Locate)
+    async def locate(self, message: m.Locate, peer: Peer) -> m.Located:
+        """Locate, as many as one answer holds."""
+        request_checks.check_limit(message.limit)
+        wanted = message.attributes
+        if message.state is not None:
+            wanted += (Attribute(name="State", value=message.state.value),)
+        request = request_types.LocateObjects(
+            attributes=wanted, after=message.after, maximum_items=message.limit
+        )
+        found = await self.core.execute(self._caller(peer), request)
+        return m.Located(key_ids=_fitting(found.unique_identifiers, peer), total=found.total)
+
+    @serves(m.QueryAudit)
+    async def query_audit(self, message: m.QueryAudit, peer: Peer) -> m.AuditRows:
+        """Rows of the trail, as many as one answer holds."""
+        request = request_types.QueryAuditTrail(after=message.after, maximum_items=message.limit)
+        found = await self.core.execute(self._caller(peer), request)
+        rows = [m.AuditRow(**msgspec.structs.asdict(record)) for record in found.records]
+        return m.AuditRows(rows=_fitting(rows, peer))
+
+    @serves(FingerprintKeys)
+    async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
+        """For who stands at the server itself: whether keys are the same, and not which."""
+        if not peer.local:
+            raise PermissionDenied(f"{peer.node} is not at the console of {self.node.name}")
+        secret, after = message.secret, message.after
+        found = await self.core.look(
+            lambda connection, vault: checksums.fingerprints(
+                connection, vault, secret, after, PAGE + 1
+            )
+        )
+        page = first_page([_fingerprint(row, digits) for row, digits in found], at_most=PAGE)
+        return KeyFingerprints(
+            keys=tuple(key for key in page if key.fingerprint),
+            last=page[-1].key_id if len(page) < len(found) else KeyId(""),
+        )
+
+    @serves(m.QueryDigests)
+    async def query_digests(self, message: m.QueryDigests, peer: Peer) -> m.KeyDigests:
+        """For who compares servers that replicate."""
+        await self.core.admit(self._caller(peer), CoreOperation.QUERY_AUDIT)
+        found = await self.core.look(
+            lambda connection, vault: checksums.digests(connection, vault, message.after, PAGE + 1)
+        )
+        told = [m.KeyDigest(key_id=key_id, digest=digest) for key_id, digest in found]
+        page = first_page(told, at_most=PAGE)
+        return m.KeyDigests(keys=page, more=len(page) < len(found))
+
+    async def _move(
+        self, request: request_types.ObjectRequest[request_types.StateChanged], peer: Peer
+    ) -> m.KeyState:
+        """A change of state is rare and explains what follows it: one line in the log."""
+        caller = self._caller(peer)
+        changed = await self.core.execute(caller, request)
+        key_id, state = changed.unique_identifier, changed.state
+        self.node.record("kms.key_state", key_id=key_id, state=state.value, who=caller.who)
+        return m.KeyState(key_id=key_id, state=state)
+
+
+def _fitting(items: Sequence[T], peer: Peer) -> tuple[T, ...]:
+    """As many of ``items`` as one answer to ``peer`` holds; it asks for the rest with a cursor."""
+    return tuple(items) if peer.local else first_page(items)
+
+
+def _check_answer(key_ids: tuple[KeyId, ...], each: int, peer: Peer) -> None:
+    """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit."""
+    if not peer.local and not fits(key_ids, extra=each):
+        raise ResponseTooLarge(f"the answer about {len(key_ids)} keys does not fit; ask in pages")
+
+
+def _fingerprint(row: StoredKeyRow, digits: str) -> KeyFingerprint:
+    return KeyFingerprint(
+        key_id=row.key_id,
+        place="server",
+        fingerprint=digits,
+        operation=row.operation_id,
+        origin=row.origin,
+        scope=row.scope,
+    )
+
+
+def _attributes(found: request_types.ObjectAttributes) -> m.KeyAttributes:
+    return m.KeyAttributes(
+        key_id=found.unique_identifier,
+        state=found.state,
+        algorithm=found.algorithm,
+        length=found.length,
+        usage_mask=found.usage_mask,
+        initial_date=found.initial_date,
+        activation_date=found.activation_date,
+        deactivation_date=found.deactivation_date,
+        compromise_date=found.compromise_date,
+        destroy_date=found.destroy_date,
+        last_change_date=found.last_change_date,
+    )

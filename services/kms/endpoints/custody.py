@@ -1,0 +1,79 @@
+"""Messages of an administrator about the key ring and its root (``custody.rotation``)."""
+
+from __future__ import annotations
+
+from protocol.crypto.transfer import OneTimeKey
+from protocol.errors import InvalidArgument, InvalidState
+from protocol.messages import kms as m
+from protocol.secret import KeyMaterial
+from protocol.terms import RootKind
+from services.kms.access.authorization import KeyServerCaller, caller_at
+from services.kms.custody.rotation import Custody
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations.core import KeyServerCore
+from services.kms.sealing.roots.passphrase import flaw_of
+from services.kms.settings.config import KmsConfig
+from services.runtime.service import Peer, Service, serves
+
+
+class CustodyDoor(Service):
+    """Handlers of messages about root and KEKs. Who inherits from it sets up the fields."""
+
+    config: KmsConfig
+    core: KeyServerCore
+    custody: Custody
+    transfer: OneTimeKey | None = None
+
+    @serves(m.QueryCustody)
+    async def query_custody(self, message: m.QueryCustody, peer: Peer) -> m.KeyCustody:
+        """What seals the keys."""
+        await self.core.admit(self._at(peer), CoreOperation.QUERY_AUDIT)
+        return await self._describe_custody()
+
+    @serves(m.RotateKek)
+    async def rotate_kek(self, message: m.RotateKek, peer: Peer) -> m.KeyCustody:
+        """Another KEK."""
+        await self.custody.rotate(self._at(peer), message.after)
+        return await self._describe_custody()
+
+    @serves(m.OpenRootTransfer)
+    async def open_root_transfer(
+        self, message: m.OpenRootTransfer, peer: Peer
+    ) -> m.RootTransferOpened:
+        """A key for one passphrase."""
+        await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
+        self.transfer = OneTimeKey()
+        return m.RootTransferOpened(public_key=self.transfer.public)
+
+    @serves(m.ChangeRoot)
+    async def change_root(self, message: m.ChangeRoot, peer: Peer) -> m.KeyCustody:
+        """Another root."""
+        await self.core.admit(self._at(peer), CoreOperation.CHANGE_ROOT)
+        passphrase = self._passphrase_of(message)
+        await self.custody.change_root(self._at(peer), message.root, passphrase)
+        return await self._describe_custody()
+
+    def _passphrase_of(self, message: m.ChangeRoot) -> KeyMaterial | None:
+        if message.root is not RootKind.PASSPHRASE:
+            return None
+        transfer, self.transfer = self.transfer, None
+        if transfer is None:
+            raise InvalidState("no transfer of a passphrase is open")
+        passphrase = transfer.open_box(message.passphrase, "passphrase")
+        if (flaw := flaw_of(passphrase)) is not None:
+            raise InvalidArgument(f"passphrase: {flaw}")
+        return passphrase
+
+    def _at(self, peer: Peer) -> KeyServerCaller:
+        return caller_at(self.config, peer.node, local=peer.local)
+
+    async def _describe_custody(self) -> m.KeyCustody:
+        now = await self.custody.status()
+        return m.KeyCustody(
+            root=now.root,
+            since=now.since,
+            kek=now.kek,
+            made_at=now.made_at,
+            keks=now.keks,
+            waiting=now.waiting,
+        )

@@ -1,0 +1,99 @@
+"""Changes that a server hands on, because another one takes them: mode ``forward``.
+
+Who is active is a durable setting of every server (``oplog``); an operator appoints another one
+with ``MakeActive``. A server that hears of a later appointment obeys it. One that is cut off does
+not hear of it, and goes on: then two servers take changes, which are merged when they meet again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from protocol.errors import NotConnected, PermissionDenied
+from protocol.messages import kms as m
+from protocol.messages.kms import OnBehalf
+from protocol.terms import NodeName
+from services.kms.access.authorization import caller_at
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations.batches import KeyDemand
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication.group import ReplicationGroup
+from services.kms.settings.config import KmsConfig, KmsRole
+from services.kms.settings.knobs import KmsNode
+from services.runtime.ports import Bus
+from services.runtime.service import Peer
+
+H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
+
+
+class Forwards:
+    """What a handler of changes needs of its service."""
+
+    config: KmsConfig
+    core: KeyServerCore
+    node: KmsNode
+    bus: Bus
+    group: ReplicationGroup | None
+
+
+def at_the_active(handler: H) -> H:
+    """Have the active server do what this handler does, when that is another one."""
+
+    @wraps(handler)
+    async def change(self: Forwards, message: Any, peer: Peer) -> Any:
+        active = None if self.group is None else self.group.active
+        if message.on_behalf is not msgspec.UNSET:
+            who = _speaks_for(self, message.on_behalf, peer)
+            if active not in (None, self.node.name):
+                # Handed on once: two that take each other for active must not go on for ever.
+                raise NotConnected(f"{self.node.name} takes no changes; {active} does")
+            return await handler(self, message, who)
+        if active is None or active == self.node.name:
+            return await handler(self, message, peer)
+        return await _hand_on(self, active, message, peer)
+
+    return cast(H, change)
+
+
+def _speaks_for(service: Forwards, said: OnBehalf, peer: Peer) -> Peer:
+    """Who the caller of a peer is; ``PermissionDenied`` when this is no peer."""
+    grant = service.config.identities.get(peer.node)
+    if peer.local or grant is None or grant.role is not KmsRole.PEER:
+        raise PermissionDenied(f"{peer.node} may not speak for {said.node}")
+    return Peer(node=said.node, boot=peer.boot, local=said.at_console)
+
+
+OPERATIONS: Final[dict[type[Any], CoreOperation]] = {
+    m.CreateKey: CoreOperation.CREATE,
+    m.RegisterKey: CoreOperation.REGISTER,
+    m.Activate: CoreOperation.ACTIVATE,
+    m.Revoke: CoreOperation.REVOKE,
+    m.Destroy: CoreOperation.DESTROY,
+    m.AddAttribute: CoreOperation.ADD_ATTRIBUTE,
+    m.ModifyAttribute: CoreOperation.MODIFY_ATTRIBUTE,
+    m.DeleteAttribute: CoreOperation.DELETE_ATTRIBUTE,
+}
+"""The operation that each message which can be handed on is."""
+
+
+def _list_asked(message: Any) -> list[KeyDemand]:
+    """What is asked of the other server, operation by operation."""
+    asked = [KeyDemand(OPERATIONS[type(message)], getattr(message, "key_id", None))]
+    if isinstance(message, m.CreateKey):
+        asked += [KeyDemand(CoreOperation.ACTIVATE)] if message.activate else []
+        asked += [KeyDemand(CoreOperation.GET)] if message.get else []
+    return asked
+
+
+async def _hand_on(service: Forwards, active: NodeName, message: Any, peer: Peer) -> Any:
+    caller = caller_at(service.config, peer.node, local=peer.local)
+    if caller.role is None or caller.role is KmsRole.PEER:
+        raise PermissionDenied(f"{caller.who} may change no keys")
+    await service.core.hands_on(caller, _list_asked(message))
+    said = OnBehalf(node=peer.node, at_console=peer.local)
+    handed = msgspec.structs.replace(message, on_behalf=said)
+    return await service.bus.request(active, handed, within_s=service.node.knobs.pair_timeout_s)

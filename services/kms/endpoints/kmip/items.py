@@ -1,0 +1,133 @@
+"""One item of a message of KMIP to a request of the core, and what came of it to an item; and which
+messages nothing is done of. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from protocol.errors import (
+    FeatureNotSupported,
+    InvalidField,
+    InvalidMessage,
+    OperationNotSupported,
+    ProductError,
+)
+from protocol.kmip.enums import BatchErrorContinuationOption, Operation, ResultReason, ResultStatus
+from protocol.kmip.fields import Unread
+from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem
+from protocol.kmip.structures import ProtocolVersion
+from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order, version_of
+from services.kms.endpoints.kmip.reasons import reason_of
+from services.kms.objects.request_checks import ITEMS_LIMIT
+from services.kms.objects.request_types import CoreRequest
+from services.kms.objects.request_types import UnreadRequest as UnreadRequest
+from services.kms.operations.batches import Continuation, Item
+from services.kms.operations.execution import VERSIONS
+
+NEWEST: Final = version_of(VERSIONS[0])
+_SPOKEN_VERSIONS: Final = tuple(version_of(text) for text in VERSIONS)
+_OPTIONS: Final[dict[int, Continuation]] = {
+    BatchErrorContinuationOption.CONTINUE: Continuation.CONTINUE,
+    BatchErrorContinuationOption.STOP: Continuation.STOP,
+    BatchErrorContinuationOption.UNDO: Continuation.UNDO,
+}
+
+
+class RefusedMessage(Exception):
+    """A message that is refused as a whole; ``version`` is that of the answer."""
+
+    def __init__(self, reason: ResultReason, text: str, version: ProtocolVersion = NEWEST) -> None:
+        super().__init__(text)
+        self.reason, self.version = reason, version
+
+
+def check_message(message: RequestMessage) -> Continuation:
+    """What follows a failed item; ``RefusedMessage`` for a message that nothing is done of."""
+    header, items = message.request_header, message.batch_item
+    if header.protocol_version not in _SPOKEN_VERSIONS:
+        text = f"KMIP {', '.join(VERSIONS)} are spoken here"
+        raise RefusedMessage(ResultReason.INVALID_MESSAGE, text)
+    version = header.protocol_version
+    if header.asynchronous_indicator:
+        text = "everything is answered at once here"
+        raise RefusedMessage(ResultReason.FEATURE_NOT_SUPPORTED, text, version)
+    for credential in header.authentication.credential if header.authentication else ():
+        if isinstance(credential.credential_value, Unread):
+            unread = credential.credential_value
+            raise RefusedMessage(unread.reason, unread.text, version)
+    why = ""
+    ids = [item.unique_batch_item_id for item in items]
+    if not items:
+        why = "there is no item in it"
+    elif len(items) > ITEMS_LIMIT:
+        why = f"there are {len(items)} items in it: at most {ITEMS_LIMIT}"
+    elif len(items) > 1 and None in ids:
+        why = "an item of several has a Unique Batch Item ID"
+    elif len(set(ids)) < len(ids):
+        why = "two items have the same Unique Batch Item ID"
+    option = header.batch_error_continuation_option
+    chosen = Continuation.STOP if option is None else _OPTIONS.get(option)
+    if chosen is None:
+        why = f"Batch Error Continuation Option: {option} has no meaning"
+    if why or chosen is None:
+        raise RefusedMessage(ResultReason.INVALID_MESSAGE, why, version)
+    return chosen
+
+
+def request_of(item: RequestItem, minor: int) -> CoreRequest[Any]:
+    """What an item of a message of version 1.``minor`` asks the core; what cannot be asked is an
+    item that the core refuses in its turn."""
+    try:
+        extension = item.message_extension
+        if extension is not None and extension.criticality_indicator:
+            raise FeatureNotSupported("an extension is critical that is not known here")
+        payload = item.request_payload
+        if isinstance(payload, Unread):
+            if payload.reason is ResultReason.OPERATION_NOT_SUPPORTED:
+                raise OperationNotSupported(f"{_operation_name(item.operation)} is not served here")
+            invalid = payload.reason is ResultReason.INVALID_FIELD
+            raise (InvalidField if invalid else InvalidMessage)(payload.text)
+        return in_order(SPOKEN[item.operation].read(payload), minor)
+    except ProductError as error:
+        return UnreadRequest(error=error)
+
+
+def _operation_name(operation: Operation | int | None) -> str:
+    return (
+        operation.title if isinstance(operation, Operation) else f"operation 0x{operation or 0:X}"
+    )
+
+
+def outcome(item: RequestItem, done: Item, minor: int) -> ResponseItem:
+    if done.undone:
+        return ResponseItem(
+            operation=item.operation,
+            unique_batch_item_id=item.unique_batch_item_id,
+            result_status=ResultStatus.OPERATION_UNDONE,
+        )
+    if done.error is not None:
+        return failure_item(item, reason_of(done.error, minor), str(done.error))
+    try:
+        payload = SPOKEN[item.operation].write(
+            AnswerContext(item.request_payload, minor), done.response
+        )
+    except ProductError as error:
+        return failure_item(item, reason_of(error, minor), str(error))
+    return ResponseItem(
+        operation=item.operation,
+        unique_batch_item_id=item.unique_batch_item_id,
+        result_status=ResultStatus.SUCCESS,
+        response_payload=payload,
+    )
+
+
+def failure_item(
+    item: RequestItem | ResponseItem | None, reason: ResultReason, text: str
+) -> ResponseItem:
+    return ResponseItem(
+        operation=None if item is None else item.operation,
+        unique_batch_item_id=None if item is None else item.unique_batch_item_id,
+        result_status=ResultStatus.OPERATION_FAILED,
+        result_reason=reason,
+        result_message=text,
+    )

@@ -1,0 +1,356 @@
+"""One message of KMIP: what its header asks for, its items to the core, and the answer.
+
+A message that is refused as a whole is answered with one item without an operation
+(KMIP 1.4 section 11.1). An item that is none for the core, or that asks what is not built, fails
+in its turn, so that a strange item does not spoil its batch. Items are done in order, whatever
+the Batch Order Option says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from protocol.errors import (
+    ProductError,
+)
+from protocol.kmip.dialect import Login
+from protocol.kmip.enums import Operation, ResultReason
+from protocol.kmip.errors import KmipError
+from protocol.kmip.header import RequestHeader, ResponseHeader
+from protocol.kmip.message import (
+    RequestMessage,
+    ResponseItem,
+    ResponseMessage,
+    decode_request,
+    encode_response,
+)
+from protocol.kmip.structures import ProtocolVersion
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
+from protocol.terms import KeyId, KmipState
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit.audit_trail import CHANGING
+from services.kms.endpoints.admission import NotAdmitted
+from services.kms.endpoints.kmip import credentials
+from services.kms.endpoints.kmip.forms import LARGEST, Forms, GetForm
+from services.kms.endpoints.kmip.items import (
+    NEWEST,
+    RefusedMessage,
+    check_message,
+    failure_item,
+    outcome,
+    request_of,
+)
+from services.kms.endpoints.kmip.operations import version_of
+from services.kms.endpoints.kmip.reasons import reason_of
+from services.kms.endpoints.kmip.response_size import ANSWER_MORE, CHANGES, least
+from services.kms.objects import request_checks
+from services.kms.objects.request_types import CoreOperation as Asking
+from services.kms.objects.request_types import CoreRequest, Create, Created, Get, Got, GotKey
+from services.kms.operations import immediate
+from services.kms.operations.batches import Continuation, Item
+from services.kms.operations.core import KeyServerCore, storage_refusal
+from services.kms.operations.execution import VERSIONS
+from services.runtime.ports import Clock
+from services.runtime.streams import Later
+
+HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitable[bytes | None]]
+HEADER_LIMIT: Final = 4096
+"""Bytes of a header that is looked at for the version of what is no message."""
+_GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
+"""A part of each message that asks for a key."""
+_CREATE: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.CREATE))
+_ITEM: Final = (Tag.BATCH_ITEM << 8 | Type.STRUCTURE).to_bytes(4)
+_ATTRIBUTE: Final = (Tag.ATTRIBUTE << 8 | Type.STRUCTURE).to_bytes(4)
+_FACTS: Final = 3
+"""Attributes of every Create: algorithm, length, usage mask."""
+
+
+def may_be_plain_create(data: bytes) -> bool:
+    """Whether a message looks like a Create of one key without attributes, before it is decoded."""
+    return (
+        len(data) <= LARGEST
+        and _CREATE in data
+        and data.count(_ATTRIBUTE) <= _FACTS
+        and data.count(_ITEM) == 1
+    )
+
+
+class Messages:
+    """What answers messages, by asking ``core``; ``clock`` stamps the answers.
+
+    ``login``: the user name and password that clients have to show beside their certificates; None:
+    none are judged. ``hand_on``: has a message that changes something answered by another server,
+    which takes changes instead of this one. ``limit``: bytes of an answer at most, whatever a
+    client takes.
+    """
+
+    def __init__(
+        self,
+        core: KeyServerCore,
+        clock: Clock,
+        login: Login | None = None,
+        *,
+        hand_on: HandOn | None = None,
+        limit: int = SIZE_LIMIT,
+    ) -> None:
+        self._core, self._clock, self._login = core, clock, login
+        self._hand_on, self._limit = hand_on, limit
+        self._forms = Forms()
+
+    async def answer(self, caller: KeyServerCaller, data: bytes) -> bytes:
+        """What a message of ``caller`` is answered, whatever its bytes are."""
+        try:
+            message = decode_request(data)
+        except KmipError as error:
+            return self.encode_refusal(RefusedMessage(error.reason, str(error), _version_in(data)))
+        try:
+            option = check_message(message)
+            why = "" if self._login is None else credentials.refusal(message, self._login)
+            if why:
+                await self._record_attempt(caller)
+                version = message.request_header.protocol_version
+                raise RefusedMessage(ResultReason.AUTHENTICATION_NOT_SUCCESSFUL, why, version)
+        except RefusedMessage as refusal:
+            return self.encode_refusal(refusal)
+        minor = _minor(message.request_header)
+        requests = [request_of(item, minor) for item in message.batch_item]
+        if size := self._oversize(message, requests, data):
+            text = _too_large(size, self._most(message.request_header))
+            reason = ResultReason.RESPONSE_TOO_LARGE
+            items = [failure_item(item, reason, text) for item in message.batch_item]
+            return self._encode_answer(message.request_header, items)
+        try:
+            handed = await self._hand_on_changes(caller, requests, data)
+            if handed is not None:
+                return handed
+            items = await self._items(caller, message, requests, option)
+        except ProductError as error:
+            reason = reason_of(error, minor)
+            items = [failure_item(item, reason, str(error)) for item in message.batch_item]
+        return self._encode_answer(message.request_header, items)
+
+    def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | Later | None:
+        """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
+        None, and nothing happened, when it is to be answered."""
+        if may_be_plain_create(data):
+            return self._create_at_once(caller, data)
+        if self._core.readings is None or len(data) > LARGEST or _GET not in data:
+            return None
+        known = self._forms.find(data)
+        found = known or self._plain(data)
+        if found is None:
+            return None
+        form, key_id = found
+        key = immediate.get_at_once(self._core, caller, KeyId(key_id))
+        if key is None:
+            return None
+        if known is None:  # and not of who is given nothing: those that are known would give way
+            self._forms.learn(data, form)
+        answer = form.answer(key, int(self._clock.now()))
+        if answer is None:
+            message = form.message
+            answer = self._encode_answer(message.request_header, _get_items(message, key))
+        return answer
+
+    def _single(self, data: bytes) -> tuple[RequestMessage, CoreRequest[Any]] | None:
+        """A message of one item, and what the core is asked; None: there are others, or it is
+        refused whatever that is."""
+        try:
+            message = decode_request(data)
+            check_message(message)
+        except (KmipError, RefusedMessage):
+            return None
+        [item, *others] = message.batch_item
+        if others or (self._login and credentials.refusal(message, self._login)):
+            return None
+        return message, request_of(item, _minor(message.request_header))
+
+    def _plain(self, data: bytes) -> tuple[GetForm, str] | None:
+        """What kind of Get of one key, in clear, this is, and of which; None: it is none, or it is
+        refused whatever the key is."""
+        found = self._single(data)
+        if found is None:
+            return None
+        message, request = found
+        if not isinstance(request, Get) or request.wrapping or not request.unique_identifiers:
+            return None
+        header = message.request_header
+
+        def write(key: GotKey, stamp: int) -> bytes:
+            items = _get_items(message, key)
+            return encode_response(self._message(header.protocol_version, items, stamp))
+
+        return GetForm(message, write, self._most(header)), request.unique_identifiers[0]
+
+    def _create_at_once(self, caller: KeyServerCaller, data: bytes) -> Later | None:
+        """Of ``at_once`` what makes a key."""
+        found = self._plain_create(data)
+        if found is None:
+            return None
+        message, request = found
+        later = Later()
+
+        def over(key_id: KeyId, error: BaseException | None) -> None:
+            answer: bytes | BaseException
+            try:
+                answer = self._answer_create(message, key_id, error)
+            except Exception as defect:  # the connections of the others go on
+                answer = defect
+            later.give(answer)
+
+        return later if immediate.making(self._core, caller, request, over) else None
+
+    def _answer_create(
+        self, message: RequestMessage, key_id: KeyId, error: BaseException | None
+    ) -> bytes | BaseException:
+        """The answer when the key is durable, or when nobody knows whether it is."""
+        [item], header = message.batch_item, message.request_header
+        if error is None:
+            made = Item(Created(unique_identifier=key_id, state=KmipState.PRE_ACTIVE))
+            return self._encode_answer(header, [outcome(item, made, _minor(header))])
+        if isinstance(error, OSError):
+            error = storage_refusal(error)
+        if not isinstance(error, ProductError):
+            return error
+        return self._encode_answer(
+            header, [failure_item(item, reason_of(error, _minor(header)), str(error))]
+        )
+
+    def _plain_create(self, data: bytes) -> tuple[RequestMessage, Create] | None:
+        """The Create of one key without attributes that this is; None when it is something else,
+        or is refused whoever asks."""
+        found = self._single(data)
+        if found is None:
+            return None
+        message, request = found
+        if not isinstance(request, Create) or request.attributes or request_checks.flaw(request):
+            return None
+        return None if self._oversize(message, (request,), data) else (message, request)
+
+    async def answer_not_admitted(self, refusal: NotAdmitted) -> bytes:
+        """The answer to whoever may not ask at all; the trail has that somebody tried."""
+        await self._record_attempt(refusal.caller)
+        reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
+        if refusal.unknown:
+            reason = ResultReason.PERMISSION_DENIED
+        return self.encode_refusal(RefusedMessage(reason, str(refusal)))
+
+    async def _record_attempt(self, caller: KeyServerCaller) -> None:
+        """Have it in the trail that this one was turned away, if it can be written."""
+        with suppress(ProductError):
+            await self._core.admit(caller, Asking.ADMIT)
+
+    async def _hand_on_changes(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], data: bytes
+    ) -> bytes | None:
+        """The answer of the server that takes changes; None when this message is for this one."""
+        if self._hand_on is None or CHANGING.isdisjoint(one.operation for one in requests):
+            return None
+        return await self._hand_on(caller, requests, data)
+
+    def encode_refusal(self, refusal: RefusedMessage) -> bytes:
+        """The answer to a message that is refused as a whole."""
+        item = failure_item(None, refusal.reason, str(refusal))
+        return encode_response(self._message(refusal.version, [item]))
+
+    async def _items(
+        self,
+        caller: KeyServerCaller,
+        message: RequestMessage,
+        requests: Sequence[CoreRequest[Any]],
+        option: Continuation,
+    ) -> list[ResponseItem]:
+        done = await self._core.process(caller, requests, option)
+        asked, minor = message.batch_item, _minor(message.request_header)
+        return [outcome(item, out, minor) for item, out in zip(asked, done, strict=False)]
+
+    def _message(
+        self, version: ProtocolVersion, items: Sequence[ResponseItem], stamp: int | None = None
+    ) -> ResponseMessage:
+        now = int(self._clock.now()) if stamp is None else stamp
+        header = ResponseHeader(protocol_version=version, time_stamp=now, batch_count=len(items))
+        return ResponseMessage(response_header=header, batch_item=tuple(items))
+
+    def _encode_answer(self, header: RequestHeader, items: list[ResponseItem]) -> bytes:
+        version, data, most = header.protocol_version, b"", self._most(header)
+        with suppress(KmipError):
+            data = encode_response(self._message(version, items))
+        return data if 0 < len(data) <= most else self._encode_reduced(version, items, most)
+
+    def _oversize(
+        self, message: RequestMessage, requests: Sequence[CoreRequest[Any]], data: bytes
+    ) -> int:
+        """Bytes of the answer, when changes would be done and it would be too large; else 0."""
+        most = self._most(message.request_header)
+        if len(data) + ANSWER_MORE * len(requests) <= most:
+            return 0
+        size = least(message, requests, lambda items: _size(*items))
+        return size if size > most else 0
+
+    def _most(self, header: RequestHeader) -> int:
+        """Bytes that an answer has at most."""
+        return min(header.maximum_response_size or self._limit, self._limit)
+
+    def _encode_reduced(
+        self, version: ProtocolVersion, items: list[ResponseItem], most: int
+    ) -> bytes:
+        """The largest answers give way until the rest is no larger than the client takes; those to
+        changes do not: what was done is said."""
+        none = _size()
+        sizes = [_size(item) - none for item in items]
+        size = none + sum(sizes)
+        text = _too_large(size, most)
+        left = list(items)
+        for place in sorted(range(len(items)), key=lambda place: -sizes[place]):
+            gives_way = items[place].operation not in CHANGES
+            if size > most and gives_way and items[place].response_payload is not None:
+                left[place] = failure_item(items[place], ResultReason.RESPONSE_TOO_LARGE, text)
+                size += _size(left[place]) - none - sizes[place]
+        if size > SIZE_LIMIT:
+            return self.encode_refusal(
+                RefusedMessage(ResultReason.RESPONSE_TOO_LARGE, text, version)
+            )
+        return encode_response(self._message(version, left))
+
+
+def _version_in(data: bytes) -> ProtocolVersion:
+    """The version that a message which is none says it has, if it can be made out.
+
+    Its header alone is looked at: what follows may be a megabyte of rubbish.
+    """
+    header = data[HEAD : HEAD + HEADER_LIMIT]
+    try:
+        whole = header[: HEAD + int.from_bytes(header[4:8])]
+        major, minor = [one.value for one in parse(whole).items()[0].items()]
+    except (KmipError, IndexError, ValueError):
+        return NEWEST
+    found = f"{major}.{minor}"
+    return version_of(found) if found in VERSIONS else NEWEST
+
+
+def _minor(header: RequestHeader) -> int:
+    return header.protocol_version.protocol_version_minor
+
+
+def _size(*items: ResponseItem) -> int:
+    """Bytes of a message with these items; above the limit when there is none."""
+    header = ResponseHeader(protocol_version=NEWEST, time_stamp=0, batch_count=len(items))
+    try:
+        return len(encode_response(ResponseMessage(response_header=header, batch_item=items)))
+    except KmipError:
+        return SIZE_LIMIT + 1
+
+
+def _too_large(size: int, most: int) -> str:
+    said = f"{size} bytes" if size <= SIZE_LIMIT else "more than a message holds"
+    return f"the answer has {said}; at most {most} are taken"
+
+
+def _get_items(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
+    """The answer to a Get of one key."""
+    [item] = message.batch_item
+    minor = _minor(message.request_header)
+    return [outcome(item, Item(Got(keys=(key,))), minor)]

@@ -1,0 +1,278 @@
+"""Attributes as they lie on the wire and as the core has them (KMIP 1.4 section 3).
+
+One table says for each class of value how it is read and written. What KMIP can say and the core
+has no place for is ``FeatureNotSupported``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from protocol import attributes as core
+from protocol.errors import FeatureNotSupported, InvalidField
+from protocol.kmip import structures as wire
+from protocol.kmip.algorithms import (
+    BlockCipherMode,
+    CryptographicAlgorithm,
+    DigitalSignatureAlgorithm,
+    DRBGAlgorithm,
+    FIPS186Variation,
+    HashingAlgorithm,
+    KeyFormatType,
+    KeyRoleType,
+    PaddingMethod,
+    RecommendedCurve,
+    RNGAlgorithm,
+)
+from protocol.kmip.attributes import ATTRIBUTES, SINCE, Attribute
+from protocol.kmip.code import Code
+from protocol.kmip.enums import (
+    AlternativeNameType,
+    LinkType,
+    NameType,
+    ObjectType,
+    RevocationReasonCode,
+    State,
+    UsageLimitsUnit,
+)
+from protocol.kmip.fields import DateTime, Fields
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type
+from protocol.terms import RevocationReason
+from services.kms.endpoints.kmip.enumerations import code_of, word_of
+
+DATES: Final = frozenset(name for name, kind in ATTRIBUTES.items() if kind == DateTime)
+"""Names of attributes that are a moment."""
+
+_CODES: Final[dict[str, type[Code]]] = {
+    "Object Type": ObjectType,
+    "Cryptographic Algorithm": CryptographicAlgorithm,
+    "State": State,
+}
+_PARAMETERS: Final[dict[str, type[Code] | None]] = {
+    "block_cipher_mode": BlockCipherMode,
+    "padding_method": PaddingMethod,
+    "hashing_algorithm": HashingAlgorithm,
+    "key_role_type": KeyRoleType,
+    "digital_signature_algorithm": DigitalSignatureAlgorithm,
+    "cryptographic_algorithm": CryptographicAlgorithm,
+    "random_iv": None,
+    "iv_length": None,
+    "tag_length": None,
+    "fixed_field_length": None,
+    "invocation_field_length": None,
+    "counter_length": None,
+    "initial_counter_value": None,
+}
+"""Fields of Cryptographic Parameters that the core has, with their enumerations."""
+
+_GENERATOR: Final[dict[str, type[Code] | None]] = {
+    "rng_algorithm": RNGAlgorithm,
+    "cryptographic_algorithm": CryptographicAlgorithm,
+    "cryptographic_length": None,
+    "hashing_algorithm": HashingAlgorithm,
+    "drbg_algorithm": DRBGAlgorithm,
+    "recommended_curve": RecommendedCurve,
+    "fips186_variation": FIPS186Variation,
+    "prediction_resistance": None,
+}
+"""Fields of Random Number Generator, likewise."""
+
+_TYPES: Final = {
+    Type.LONG_INTEGER: core.ItemType.LONG_INTEGER,
+    Type.BIG_INTEGER: core.ItemType.BIG_INTEGER,
+    Type.ENUMERATION: core.ItemType.ENUMERATION,
+    Type.BYTE_STRING: core.ItemType.BYTE_STRING,
+    Type.DATE_TIME: core.ItemType.DATE_TIME,
+    Type.INTERVAL: core.ItemType.INTERVAL,
+}
+_SMALL: Final = range(-(2**31), 2**31)
+
+
+# ---- from the wire --------------------------------------------------------------------------
+
+
+def read(attribute: Attribute) -> core.Attribute:
+    """The attribute; ``InvalidField``, ``FeatureNotSupported``."""
+    name, value = attribute.attribute_name, attribute.attribute_value
+    if value is None:
+        raise InvalidField(f"{name[:64]}: there is no value")
+    return core.Attribute(name=name, index=attribute.attribute_index or 0, value=_read(name, value))
+
+
+def parameters(found: wire.CryptographicParameters) -> core.CryptographicParameters:
+    """These parameters; ``FeatureNotSupported`` for those of other ciphers."""
+    return core.CryptographicParameters(**_read_fields(found, _PARAMETERS))
+
+
+def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+    """The fields that are there, with the core's words for numbers."""
+    values: dict[str, Any] = {}
+    for field in found.__struct_fields__:
+        value = getattr(found, field)
+        if value is None:
+            continue
+        if field not in known:
+            raise FeatureNotSupported(f"{Tag[field.upper()].label}: nothing here uses it")
+        cls = known[field]
+        values[field] = value if cls is None else word_of(cls, value)
+    return values
+
+
+def revocation(found: wire.RevocationReason) -> core.Revocation:
+    """Why a key is revoked; ``InvalidField`` for a reason of a vendor."""
+    name = word_of(RevocationReasonCode, found.revocation_reason_code)
+    if name not in list(RevocationReason):
+        raise InvalidField(f"Revocation Reason Code: {name} has no meaning here")
+    return core.Revocation(code=RevocationReason(name), message=found.revocation_message or "")
+
+
+def _read(name: str, value: Any) -> core.Value:
+    if name in DATES:
+        return float(value)
+    if name in _CODES:
+        return word_of(_CODES[name], value)
+    reader = _READERS.get(type(value))
+    if reader is not None:
+        return reader(value)
+    if isinstance(value, str | int):  # a truth value too
+        return value
+    raise FeatureNotSupported(f"{name[:64]}: no key here has it")
+
+
+def _custom(node: Node) -> core.Value:
+    if node.type is not Type.STRUCTURE:
+        return _plain(node)
+    if any(field.type is Type.STRUCTURE for field in node.items()):
+        raise InvalidField("a custom attribute that is a structure has no structures in it")
+    fields = [core.StructureField(field.tag, _plain(field)) for field in node.items()]
+    return core.Structure(fields=tuple(fields))
+
+
+def _plain(node: Node) -> str | int | bool | core.Typed:
+    if node.type in _TYPES:
+        return core.Typed(type=_TYPES[node.type], value=node.value)
+    value: str | int | bool = node.value
+    return value
+
+
+def _limits(found: wire.UsageLimits) -> core.UsageLimits:
+    if found.usage_limits_count not in (None, found.usage_limits_total):
+        raise InvalidField("Usage Limits Count: the server counts it")
+    unit = word_of(UsageLimitsUnit, found.usage_limits_unit)
+    return core.UsageLimits(total=found.usage_limits_total, unit=unit)
+
+
+_READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
+    wire.Name: lambda v: core.ObjectName(value=v.name_value, type=word_of(NameType, v.name_type)),
+    wire.Link: lambda v: core.ObjectLink(
+        type=word_of(LinkType, v.link_type), linked=v.linked_object_identifier
+    ),
+    wire.Digest: lambda v: core.ObjectDigest(
+        digest=v.digest_value or b"",
+        algorithm=word_of(HashingAlgorithm, v.hashing_algorithm),
+        format=word_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
+    ),
+    wire.AlternativeName: lambda v: core.AlternativeName(
+        value=v.alternative_name_value, type=word_of(AlternativeNameType, v.alternative_name_type)
+    ),
+    wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_read_fields(v, _GENERATOR)),
+    wire.ApplicationSpecificInformation: lambda v: core.ApplicationData(
+        namespace=v.application_namespace, data=v.application_data or ""
+    ),
+    wire.RevocationReason: revocation,
+    wire.UsageLimits: _limits,
+    wire.CryptographicParameters: parameters,
+    Node: _custom,
+}
+
+
+# ---- to the wire ----------------------------------------------------------------------------
+
+
+def write(attribute: core.Attribute, minor: int) -> Attribute:
+    """The attribute in a message of version 1.``minor``; an index of 0 is not said."""
+    return Attribute(
+        attribute_name=attribute.name,
+        attribute_index=attribute.index or None,
+        attribute_value=_write(attribute.name, attribute.value, minor),
+    )
+
+
+def write_known(found: Iterable[core.Attribute], minor: int) -> tuple[Attribute, ...]:
+    """Those of these that such a message knows."""
+    return tuple([write(one, minor) for one in found if SINCE.get(one.name, 0) <= minor])
+
+
+def _write(name: str, value: core.Value, minor: int) -> Any:
+    if isinstance(value, str) and name in _CODES:
+        return code_of(_CODES[name], value)
+    writer = _WRITERS.get(type(value))
+    if writer is not None:
+        return writer(value)
+    if isinstance(value, core.ObjectDigest):
+        return wire.Digest(
+            hashing_algorithm=code_of(HashingAlgorithm, value.algorithm),
+            digest_value=value.digest,
+            key_format_type=code_of(KeyFormatType, value.format) if minor else None,
+        )
+    if name in ATTRIBUTES or isinstance(value, str):
+        return int(value) if isinstance(value, float) else value
+    return _own(value)
+
+
+def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> Node:
+    """The value of a custom attribute that is no text, or of a field in one."""
+    if isinstance(value, core.Structure):
+        return Node(tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields]))
+    if isinstance(value, core.Typed):
+        kind = next(kind for kind, named in _TYPES.items() if named is value.type)
+        return Node(tag, kind, value.value)
+    if isinstance(value, str):
+        return Node(tag, Type.TEXT_STRING, value)
+    if isinstance(value, bool):
+        return Node(tag, Type.BOOLEAN, value)
+    return Node(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
+
+
+def _write_fields(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
+    """The way back of ``_named``."""
+    fields: dict[str, Any] = {}
+    for field, cls in known.items():
+        held = getattr(value, field)
+        fields[field] = held if held is None or cls is None else code_of(cls, held)
+    return fields
+
+
+def generator(value: core.RandomNumberGenerator) -> wire.RNGParameters:
+    """A generator as RNG Parameters."""
+    return wire.RNGParameters(**_write_fields(value, _GENERATOR))
+
+
+_WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
+    core.ObjectName: lambda v: wire.Name(name_value=v.value, name_type=code_of(NameType, v.type)),
+    core.ObjectLink: lambda v: wire.Link(
+        link_type=code_of(LinkType, v.type), linked_object_identifier=v.linked
+    ),
+    core.ApplicationData: lambda v: wire.ApplicationSpecificInformation(
+        application_namespace=v.namespace, application_data=v.data or None
+    ),
+    core.Revocation: lambda v: wire.RevocationReason(
+        revocation_reason_code=code_of(RevocationReasonCode, v.code),
+        revocation_message=v.message or None,
+    ),
+    core.UsageLimits: lambda v: wire.UsageLimits(
+        usage_limits_total=v.total,
+        usage_limits_count=v.left,
+        usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
+    ),
+    core.CryptographicParameters: lambda v: wire.CryptographicParameters(
+        **_write_fields(v, _PARAMETERS)
+    ),
+    core.AlternativeName: lambda v: wire.AlternativeName(
+        alternative_name_value=v.value,
+        alternative_name_type=code_of(AlternativeNameType, v.type),
+    ),
+    core.RandomNumberGenerator: generator,
+}

@@ -1,0 +1,122 @@
+"""What each block cipher mode does with the data of a request.
+
+A new mode is its two functions and its line in ``MODES``, by algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from protocol.attributes import CryptographicParameters
+from protocol.crypto import blocks, gcm
+from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage, TagLengthNotSupported
+from protocol.secret import KeyMaterial
+from services.kms.objects.request_types import DecryptData, EncryptData
+
+TAG_SIZE: Final = 16
+LONGEST_IV: Final = 16
+
+
+class Mode(NamedTuple):
+    """One mode. ``iv_size``: bytes that are drawn for a Random IV; 0 when it has no IV.
+
+    Both functions take an IV that was checked against the parameters, and raise ``ValueError`` for
+    sizes that the mode does not have.
+    """
+
+    iv_size: int
+    encrypt: Callable[
+        [KeyMaterial, EncryptData, bytes, CryptographicParameters], tuple[bytes, bytes]
+    ]
+    decrypt: Callable[[KeyMaterial, DecryptData, CryptographicParameters], KeyMaterial]
+
+
+def _encrypt_gcm(
+    key: KeyMaterial, request: EncryptData, iv: bytes, parameters: CryptographicParameters
+) -> tuple[bytes, bytes]:
+    size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
+    if size not in gcm.TAG_SIZES:
+        raise TagLengthNotSupported(f"Tag Length {size}: GCM has 12 to 16 bytes")
+    return gcm.encrypt(key, request.data, iv, request.additional_data, size)
+
+
+def _decrypt_gcm(
+    key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
+) -> KeyMaterial:
+    tag = len(request.tag)
+    if parameters.tag_length not in (None, tag):
+        # A tag that is cut is easier to guess: it has the length that was agreed on.
+        raise InvalidField(f"a tag of {tag} bytes; the parameters say {parameters.tag_length}")
+    return gcm.decrypt(key, request.data, request.iv, request.additional_data, request.tag)
+
+
+def _to_blocks(
+    algorithm: str,
+    key: KeyMaterial,
+    request: EncryptData,
+    iv: bytes,
+    parameters: CryptographicParameters,
+) -> tuple[bytes, bytes]:
+    _bare(request.additional_data)
+    padded = _padded(parameters)
+    return blocks.encrypt(algorithm, key, request.data, iv or None, padded=padded), b""
+
+
+def _from_blocks(
+    algorithm: str, key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
+) -> KeyMaterial:
+    _bare(request.additional_data + request.tag)
+    padded = _padded(parameters)
+    return blocks.decrypt(algorithm, key, request.data, request.iv or None, padded=padded)
+
+
+def _of_blocks(algorithm: str) -> dict[str, Mode]:
+    to, back = partial(_to_blocks, algorithm), partial(_from_blocks, algorithm)
+    return {"CBC": Mode(blocks.BLOCKS[algorithm], to, back), "ECB": Mode(0, to, back)}
+
+
+def _bare(more: bytes) -> None:
+    if more:
+        raise InvalidField("this mode has no tag, and binds no other data")
+
+
+def _padded(parameters: CryptographicParameters) -> bool:
+    if parameters.padding_method not in (None, "None", "PKCS5"):
+        raise FeatureNotSupported(
+            f"padding {parameters.padding_method}: PKCS5 or none is done here"
+        )
+    return parameters.padding_method == "PKCS5"
+
+
+MODES: Final[dict[str, dict[str, Mode]]] = {
+    "AES": {"GCM": Mode(12, _encrypt_gcm, _decrypt_gcm)} | _of_blocks("AES"),
+    "3DES": _of_blocks("3DES"),
+}
+"""By algorithm and Block Cipher Mode."""
+
+
+def mode_of(parameters: CryptographicParameters, algorithm: str) -> Mode:
+    """The mode that is asked for, GCM when none is; ``FeatureNotSupported``."""
+    name = parameters.block_cipher_mode or "GCM"
+    mode = MODES.get(algorithm, {}).get(name)
+    if mode is None:
+        known = "; ".join(f"{one} with {', '.join(MODES[one])}" for one in MODES)
+        raise FeatureNotSupported(f"{algorithm} with {name} is not done here: {known}")
+    return mode
+
+
+def check_iv(mode: Mode, iv: bytes, parameters: CryptographicParameters) -> None:
+    """``InvalidMessage`` for one that is missing, ``InvalidField`` for one that does not fit.
+
+    KMIP 1.4 section 3.6 counts IV Length in bits. OpenBao's client counts bytes, which no IV of a
+    mode here can be mistaken for.
+    """
+    if bool(iv) != bool(mode.iv_size):
+        if iv:
+            raise InvalidField("this mode has no IV")
+        raise InvalidMessage("the IV is missing")
+    if parameters.iv_length not in (None, 8 * len(iv), len(iv)):
+        text = f"an IV of {8 * len(iv)} bits; the parameters say {parameters.iv_length}"
+        raise InvalidField(text)

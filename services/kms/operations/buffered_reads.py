@@ -1,0 +1,200 @@
+"""Messages that only read, at a server whose audit is ``buffered``: answered before their rows of
+the trail are in the database (decision 62).
+
+What they want is taken from memory when it is there, else from a look at the database, never from
+a transaction; so nobody waits for the disk, and their rows are those that a crash may lose: of the
+last ``audit_buffer_s`` seconds. They go along with the next transaction, or have one of their own
+then. While the disk refuses rows, or too many wait, and when a key is just being changed, a
+message goes the way of ``durable`` audit: its rows are committed before its answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from protocol.errors import CryptographicFailure, GeneralFailure
+from protocol.terms import KeyId
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.audit.audit_trail import Appending, AuditEntry
+from services.kms.audit.refusal_counts import Allowance, Refusals
+from services.kms.audit.row_buffer import Changes, Page, TrailDraft
+from services.kms.commit import store
+from services.kms.commit.group_commit import Commits, DoneMessage
+from services.kms.commit.key_cache import NOWHERE, NotKept
+from services.kms.objects import request_types
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import CoreOperation, CoreRequest, GotKey
+from services.kms.operations import release
+from services.kms.sealing.vault import Vault
+from services.kms.settings.knobs import KmsNode
+from services.runtime.ports import Clock, Database
+
+T = TypeVar("T")
+
+MANY: Final = 200
+"""Rows that are written without any more of them: while they are, nobody is answered."""
+
+Rows = dict[KeyId, StoredKeyRow]
+SHORT: Final = 16
+"""Items, or keys, of a message that others may well wait for."""
+
+Run = Callable[[sqlite3.Connection, Appending, Allowance, Rows], DoneMessage[T]]
+"""Does a message with these rows at hand, and adds those that it looks up."""
+
+
+class Readings:
+    """Of one life of a key server."""
+
+    def __init__(
+        self,
+        node: KmsNode,
+        database: Database,
+        vault: Vault,
+        clock: Clock,
+        commits: Commits,
+        refusals: Refusals,
+    ) -> None:
+        self._node, self._database, self._vault, self._clock = node, database, vault, clock
+        self._commits, self._refusals, self._kept = commits, refusals, commits.kept
+        self._writing = self._hurrying = False
+
+    async def read(
+        self, caller: KeyServerCaller, requests: Sequence[CoreRequest[Any]], run: Run[T]
+    ) -> DoneMessage[T] | None:
+        """What comes of the message; None when it has to be a transaction, and nothing happened.
+
+        Raises what ``run`` and the database raise.
+        """
+        key_ids = _keys_named_by(requests)
+        if key_ids is None or self._commits.unwritten.full:
+            return None
+        allowance = self._refusals.allowance(caller.who)
+        done, draft = None, TrailDraft()
+        try:
+            rows = self._kept.rows(key_ids)
+            if rows is not None:
+                done = _at_hand(run, draft, allowance, rows)
+            if done is None:
+                draft = TrailDraft()
+                done = await self._try_read(key_ids, draft, allowance, run)
+        except Changes:  # the first Get of a key, or one whose date has come, changes it
+            done = None
+        except BaseException:
+            self._refusals.put_back(allowance.due)
+            raise
+        if done is None:
+            self._refusals.put_back(allowance.due)
+            return None
+        self._refusals.record_use(
+            caller.who, allowance, done.written.refusals, done.written.left_out
+        )
+        self._add(draft.pages)
+        return done
+
+    def at_once(self, caller: KeyServerCaller, key_id: KeyId) -> GotKey | None:
+        """What ``read`` would come to for a Get of this key, in clear, when that is plain and its
+        row is at hand; None, and nothing happened, when it is to be read."""
+        row, at = self._kept.row(key_id), self._clock.now()
+        if row is None or self._commits.unwritten.full or not release.is_plain(caller, row, at):
+            return None
+        try:
+            material = store.material(self._vault, row)
+        except CryptographicFailure:
+            return None
+        entry = AuditEntry(caller.who, row.scope, CoreOperation.GET, key_id)
+        self._add([Page(at, (entry,))])
+        return release.build_got_key(row, material)
+
+    async def _try_read(
+        self, key_ids: Collection[KeyId], draft: TrailDraft, allowance: Allowance, run: Run[T]
+    ) -> DoneMessage[T] | None:
+        """What comes of it with what is in the database now; None when that is about to change."""
+        look, rows, still = self._kept.look(key_ids), Rows(), False
+        try:
+            if look.spoilt:
+                return None
+            done = await self._database.query(
+                lambda connection: run(connection, draft, allowance, rows),
+                long=len(key_ids) > SHORT,
+            )
+        finally:
+            still = self._kept.looked(look, rows)
+        return done if still and not self._commits.unwritten.full else None
+
+    def _add(self, pages: Sequence[Page]) -> None:
+        if pages:
+            self._commits.unwritten.add(pages)
+            if not self._writing:
+                self._writing = True
+                self._node.background("kms.audit", self._write())
+            if not self._hurrying and self._commits.unwritten.rows >= MANY:
+                self._hurrying = True
+                self._node.background("kms.audit", self._hurry())
+
+    async def flush(self) -> None:
+        """Return when all rows that wait now are durable; ``OSError`` when the disk refuses."""
+        await self._commits.write_waiting()
+
+    async def _hurry(self) -> None:
+        """Write what waits. ``_write`` tells of a disk that refuses, and asks it again."""
+        try:
+            with suppress(OSError, GeneralFailure):
+                await self.flush()
+        finally:
+            self._hurrying = False
+
+    async def _write(self) -> None:
+        """Until none waits. A disk that refuses is told of once, and asked again."""
+        told = False
+        try:
+            while self._commits.unwritten.rows:
+                await self._clock.sleep(self._node.knobs.audit_buffer_s)
+                try:
+                    await self.flush()
+                except (OSError, GeneralFailure) as error:
+                    if not told:
+                        self._node.record("kms.audit_waits", level="error", text=str(error))
+                    told = True
+        finally:
+            self._writing = False
+
+
+def is_long(requests: Sequence[CoreRequest[Any]]) -> bool:
+    """Whether a message that reads is one that nobody else shall wait for; it is one look at the
+    store all the same."""
+    return len(requests) > SHORT or len(_keys_named_by(requests) or ()) > SHORT
+
+
+def _at_hand(
+    run: Run[T], draft: TrailDraft, allowance: Allowance, rows: Rows
+) -> DoneMessage[T] | None:
+    """What comes of it without a database; None when it needs one."""
+    try:
+        return run(NOWHERE, draft, allowance, rows)
+    except NotKept:
+        return None
+
+
+def _keys_named_by(requests: Sequence[CoreRequest[Any]]) -> set[KeyId] | None:
+    """The keys that these name; None when that does not say what they read."""
+    found: set[KeyId] = set()
+    for request in requests:
+        if request.needs_placeholder:
+            return None
+        match request:
+            case request_types.Get():
+                found.update(request.unique_identifiers or ())
+                if request.wrapping is not None:
+                    found.add(request.wrapping.key_id)
+            case request_types.GetObjectAttributes():
+                found.update(request.unique_identifiers or ())
+            case request_types.ObjectRequest():
+                found.add(request.unique_identifier or KeyId(""))
+            case request_types.DiscoverServerVersions() | request_types.Query():
+                pass
+            case _:
+                return None
+    return found

@@ -1,0 +1,258 @@
+"""What each operation does to the database, inside of the transaction of its message.
+
+Errors that the trail tells of are raised as ``Refusal``; the core writes them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from protocol.attributes import Revocation, Value
+from protocol.errors import (
+    CryptographicFailure,
+    IllegalOperation,
+    InvalidField,
+    ItemNotFound,
+    PermissionDenied,
+    ProductError,
+    WrongKeyLifecycleState,
+)
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, ResultReason
+from services.kms.access import authorization
+from services.kms.audit import audit_trail
+from services.kms.commit.unit_of_work import FreshKey, Refusal, Work
+from services.kms.objects import attributes, implied, request_types, states
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import (
+    AddObjectAttribute,
+    CheckUsage,
+    CoreOperation,
+    CoreRequest,
+    DecryptData,
+    DeleteObjectAttribute,
+    EncryptData,
+    GetUsageAllocation,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
+    ObtainLease,
+    ReKey,
+    Response,
+)
+from services.kms.objects.states import Transition
+from services.kms.operations import (
+    attribute_operations,
+    encryption,
+    rekey,
+    release,
+    usage,
+    wrapping,
+)
+
+VERSIONS: Final = ("1.4", "1.3", "1.2", "1.1", "1.0")
+
+
+def perform(work: Work, request: CoreRequest[Any]) -> Response:
+    """Do what ``request`` says; raises ``Refusal``, or ``CryptographicFailure``."""
+    if isinstance(request, _ABOUT_NO_KEY):
+        work.judge(request.operation)
+    return _PERFORM[type(request)](work, request)
+
+
+_ABOUT_NO_KEY: Final = (request_types.LocateObjects, request_types.Query)
+"""Others are judged by the key that they are about, each by itself, once it is seen; a new key
+when it is taken."""
+
+
+def _create(work: Work, request: request_types.NewKey) -> request_types.Created:
+    fresh = next(work.fresh)
+    work.judge(request.operation)
+    row = work.find_created(fresh)
+    work.repeated = row is not None
+    if row is None:
+        row = _apply_template(work, request, fresh.row)
+        work.insert(FreshKey(row, fresh.secret), request.operation)
+        row = as_at(row, work.at)
+    elif isinstance(request, request_types.Register) and row.digest != fresh.row.digest:
+        text = "this operation has registered another key before"
+        raise Refusal(InvalidField(text), fresh.row.scope)
+    work.placeholder = row.key_id
+    return request_types.Created(unique_identifier=row.key_id, state=row.state)
+
+
+def _apply_template(work: Work, request: request_types.NewKey, row: StoredKeyRow) -> StoredKeyRow:
+    """A Name that another object has is Invalid Field here (KMIP 1.4 section 11.2)."""
+    brought = isinstance(request, request_types.Register)
+    try:
+        row = attributes.with_template(
+            row, request.attributes, work.at, work.server, brought=brought
+        )
+        if isinstance(request, request_types.Register) and request.digest is not None:
+            told = ((0, request.digest),)
+            row = attributes.stamp(row, implied.DIGEST, told, work.at, work.server)
+        for one in request.attributes:
+            attribute_operations.check_name(work, row, one)
+    except IllegalOperation as error:
+        raise Refusal(InvalidField(str(error)), row.scope) from None
+    except ProductError as error:
+        raise Refusal(error, row.scope) from None
+    return row
+
+
+def _get(work: Work, request: request_types.Get) -> request_types.Got:
+    """Material leaves only after the commit of the rows that say so."""
+    ids = request.unique_identifiers
+    asked = (work.placeholder,) if ids is None else ids
+    listed = ids is not None and not request.required
+    keys = tuple([_got(work, key_id, request.wrapping, listed=listed) for key_id in asked])
+    gone = next((key for key in keys if key.material is None), None) if request.required else None
+    if gone is not None:
+        seen = "" if gone.state is None else f"the key is {gone.state}"
+        raise Refusal(
+            ItemNotFound(seen) if seen else authorization.absent(work.caller), work.caller.scope
+        )
+    return request_types.Got(keys=keys)
+
+
+def _got(
+    work: Work, key_id: KeyId, wanted: request_types.KeyWrapping | None, *, listed: bool
+) -> request_types.GotKey:
+    row = work.find(key_id)
+    if row is None or not work.caller.sees(row):
+        work.note(
+            CoreOperation.GET, key_id, work.caller.scope, authorization.absent(work.caller).reason
+        )
+        return request_types.GotKey(unique_identifier=key_id)
+    try:
+        work.judge(CoreOperation.GET, row, listed=listed)
+    except Refusal as refusal:
+        # Of several it is the answer for this one alone, as for a key that is not there.
+        if refusal.error.reason is not ResultReason.ITEM_NOT_FOUND:
+            raise
+        work.note(CoreOperation.GET, key_id, row.scope, refusal.error.reason)
+        return request_types.GotKey(unique_identifier=key_id)
+    material = work.material(row)
+    withheld = release.withheld(row, wrapped=wanted is not None)
+    if material is not None and withheld is not None:
+        # Of several it is said which one it is.
+        error = CryptographicFailure(f"key {key_id}: {withheld}") if listed else withheld
+        raise work.refusal(error, row)
+    gone = ResultReason.ITEM_NOT_FOUND if material is None else None
+    work.note(CoreOperation.GET, key_id, row.scope, gone)
+    under: KeyMaterial | None = None
+    if material is not None:
+        under = None if wanted is None else wrapping.key_of(work, wanted, row, material)
+        work.serve(row)
+    told = attributes.of(row, wanted.names) if wanted and wanted.names else ()
+    return release.build_got_key(row, material, under, told)
+
+
+def _activate(work: Work, request: request_types.ActivateObject) -> request_types.StateChanged:
+    return _move(work, request, Transition.ACTIVATE)
+
+
+def _revoke(work: Work, request: request_types.RevokeObject) -> request_types.StateChanged:
+    return _move(work, request, states.revocation(request.reason))
+
+
+def _destroy(work: Work, request: request_types.DestroyObject) -> request_types.StateChanged:
+    return _move(work, request, Transition.DESTROY)
+
+
+def _move(
+    work: Work, request: request_types.Transitioning, transition: Transition
+) -> request_types.StateChanged:
+    if request.unique_identifier is None and work.repeated:
+        row = work.find(work.placeholder)
+        if row is None:
+            raise Refusal(authorization.absent(work.caller), work.caller.scope)
+        work.judge(request.operation, row)
+    else:
+        row = as_at(_transition(work, request, transition, work.object(request)), work.at)
+        work.update(row, request.operation)
+    return request_types.StateChanged(unique_identifier=row.key_id, state=row.state)
+
+
+def _transition(
+    work: Work, request: request_types.Transitioning, transition: Transition, row: StoredKeyRow
+) -> StoredKeyRow:
+    """The row after ``transition``, the same row for no change (states, rules 5 and 6)."""
+    state = states.after(row.state, transition)
+    if state is None or (state is row.state and not request.repeat):
+        error = WrongKeyLifecycleState if request.repeat else PermissionDenied
+        raise work.refusal(error(f"{request.operation} of a key that is {row.state}"), row)
+    if state is row.state:
+        return row
+    changes: dict[str, Any] = {"state": state, "last_change_date": work.at}
+    match transition:
+        case Transition.ACTIVATE:
+            changes["activation_date"] = work.at
+        case Transition.DEACTIVATE:
+            changes["deactivation_date"] = work.at
+        case Transition.COMPROMISE:
+            changes["compromise_date"] = work.at
+        case Transition.DESTROY:
+            changes |= {"destroy_date": work.at, "wrapped": None}
+    row = msgspec.structs.replace(row, **changes)
+    return (
+        _with_revocation_reason(work, request, row)
+        if isinstance(request, request_types.RevokeObject)
+        else row
+    )
+
+
+def _with_revocation_reason(
+    work: Work, request: request_types.RevokeObject, row: StoredKeyRow
+) -> StoredKeyRow:
+    """The row with why it was revoked, when somebody has said so."""
+    told: dict[str, Value] = {}
+    if not request.repeat or request.message:
+        told[attributes.REVOCATION] = Revocation(code=request.reason, message=request.message)
+    if states.revocation(request.reason) is Transition.COMPROMISE and request.occurred is not None:
+        told[attributes.OCCURRENCE] = float(request.occurred)
+    try:
+        for name, value in told.items():
+            row = attributes.stamp(row, name, ((0, value),), work.at, work.server)
+    except ProductError as error:
+        raise work.refusal(error, row) from None
+    return row
+
+
+def _trail(work: Work, request: request_types.QueryAuditTrail) -> request_types.AuditRecords:
+    """Rows of the caller's scope; of all scopes at the server's own console."""
+    scope = None if work.caller.every_scope else work.caller.scope
+    rows = audit_trail.read(work.connection, request.after, request.maximum_items, scope)
+    return request_types.AuditRecords(records=rows)
+
+
+def _versions(work: Work, request: request_types.DiscoverServerVersions) -> request_types.Versions:
+    return request_types.Versions(versions=VERSIONS)
+
+
+_PERFORM: Final[dict[type[CoreRequest[Any]], Callable[[Work, Any], Response]]] = {
+    request_types.Create: _create,
+    request_types.Register: _create,
+    request_types.Get: _get,
+    request_types.GetObjectAttributes: attribute_operations.get_attributes,
+    ListObjectAttributes: attribute_operations.get_attribute_list,
+    AddObjectAttribute: attribute_operations.add_attribute,
+    ModifyObjectAttribute: attribute_operations.modify_attribute,
+    DeleteObjectAttribute: attribute_operations.delete_attribute,
+    request_types.ActivateObject: _activate,
+    request_types.RevokeObject: _revoke,
+    request_types.DestroyObject: _destroy,
+    ReKey: rekey.replace,
+    ObtainLease: usage.lend,
+    CheckUsage: usage.check,
+    GetUsageAllocation: usage.allocate,
+    request_types.LocateObjects: attribute_operations.locate,
+    EncryptData: encryption.encrypt,
+    DecryptData: encryption.decrypt,
+    request_types.DiscoverServerVersions: _versions,
+    request_types.Query: lambda work, request: request_types.Queried(),
+    request_types.QueryAuditTrail: _trail,
+}
+"""What does each request; a request that is not here is no operation of a key server."""

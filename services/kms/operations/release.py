@@ -1,0 +1,62 @@
+"""What a Get gives of a key, and which Gets change nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.attributes import Attribute
+from protocol.errors import NotExtractable, ProductError, Sensitive
+from protocol.secret import KeyMaterial
+from services.kms.access import authorization
+from services.kms.access.authorization import KeyServerCaller
+from services.kms.objects import attributes, implied
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import CoreOperation, GotKey
+
+
+def build_got_key(
+    row: StoredKeyRow,
+    material: KeyMaterial | None,
+    under: KeyMaterial | None = None,
+    told: tuple[Attribute, ...] = (),
+) -> GotKey:
+    """The key with its material (None: it has none any more), which leaves wrapped ``under``
+    another one, with the attributes that were asked for."""
+    return GotKey(
+        unique_identifier=row.key_id,
+        state=row.state,
+        material=material,
+        algorithm=row.algorithm,
+        length=row.length,
+        format=attributes.format_of(row),
+        wrapping_key=under,
+        attributes=told,
+    )
+
+
+_EXTRACTABLE: Final = implied.EXTRACTABLE.encode()
+_SENSITIVE: Final = implied.SENSITIVE.encode()
+
+
+def withheld(row: StoredKeyRow, *, wrapped: bool) -> ProductError | None:
+    """Why a Get does not give the key, in clear or ``wrapped``, by what its client has said of it
+    (KMIP 1.4 sections 3.48 and 3.50); None when it gives it."""
+    held = row.attributes  # a name that is not in it is not read
+    if _EXTRACTABLE in held and attributes.single(row, implied.EXTRACTABLE) is False:
+        return NotExtractable()
+    if not wrapped and _SENSITIVE in held and attributes.single(row, implied.SENSITIVE) is True:
+        return Sensitive()
+    return None
+
+
+def is_plain(caller: KeyServerCaller, row: StoredKeyRow, at: float) -> bool:
+    """Whether a Get of this key, in clear, gives its material at the time ``at`` and has nothing
+    written but that: nobody is refused, no date has come, and the key was given before."""
+    return (
+        caller.sees(row)
+        and row.wrapped is not None
+        and authorization.refuse(caller, CoreOperation.GET) is None
+        and as_at(row, at) is row
+        and not attributes.is_fresh(row)
+        and withheld(row, wrapped=False) is None
+    )

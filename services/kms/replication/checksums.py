@@ -1,0 +1,123 @@
+"""What a server that replicates after the answer has, in one number: two can say that they differ.
+
+Logs and marks say which changes a server has heard of (``oplog``). That they say so of all is no
+proof that two servers have the same: a server that was put back may have numbered new changes as
+it had lost ones, and who could have noticed is gone. So each keeps a *total* over all its keys,
+and tells it when they compare where they stand. Who has heard of the same changes and has another
+total tells everything.
+
+The total is the exclusive or of a digest of each key. A change only remembers its key: what has
+changed is added up now and then. Functions here run inside ``Database.transact`` or ``query``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from protocol.terms import KeyId
+from services.kms.commit import store
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.replication.key_merge import comparable_part
+from services.kms.sealing.vault import Vault
+
+AT_ONCE: Final = 256  # keys that one transaction adds up
+AHEAD: Final = 32  # keys that are added up for an answer, and forgotten again
+
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS contents (
+        key_id TEXT PRIMARY KEY,
+        digest BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS unsummed (key_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS total (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        digest BLOB NOT NULL
+    ) STRICT""",
+)
+_NOTHING: Final = bytes(32)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def digest(row: StoredKeyRow) -> bytes:
+    """Of all that servers which replicate must agree upon about a key."""
+    return hashlib.sha256(_encode(comparable_part(row))).digest()
+
+
+def digests(
+    connection: sqlite3.Connection, vault: Vault, after: KeyId, limit: int
+) -> tuple[tuple[KeyId, bytes], ...]:
+    """Of the first keys behind the id ``after``, in order of the ids."""
+    rows = store.rows_by_id(connection, vault, after, limit)
+    return tuple((row.key_id, digest(row)) for row in rows)
+
+
+def fingerprints(
+    connection: sqlite3.Connection, vault: Vault, secret: bytes, after: KeyId, limit: int
+) -> tuple[tuple[StoredKeyRow, str], ...]:
+    """The first keys behind the key ``after`` in order of creation, each with the fingerprint of
+    its material under ``secret``, empty for one without."""
+    place = store.ordinal(connection, after, None) or 0
+    rows = store.rows(connection, vault, place, limit)
+    keys = [store.material(vault, row) for row in rows]
+    return tuple(
+        (row, "" if key is None else key.fingerprint(secret))
+        for row, key in zip(rows, keys, strict=True)
+    )
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Make the tables on the first start, with all keys that are there still to be added up."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    done = connection.execute("INSERT OR IGNORE INTO total VALUES (1, ?)", (_NOTHING,))
+    if done.rowcount > 0:
+        connection.execute("INSERT OR IGNORE INTO unsummed SELECT key_id FROM keys")
+
+
+def mark_unsummed(connection: sqlite3.Connection, key_ids: Iterable[KeyId]) -> None:
+    """These keys are to be added up again."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO unsummed VALUES (?)", [(key_id,) for key_id in key_ids]
+    )
+
+
+def add_up(connection: sqlite3.Connection, vault: Vault) -> bool:
+    """Add up some of what has changed. Whether that was all."""
+    digests = _ahead(connection, vault, AT_ONCE)
+    total = _sum(connection, digests)
+    connection.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", digests.items())
+    connection.executemany(
+        "DELETE FROM unsummed WHERE key_id = ?", [(key_id,) for key_id in digests]
+    )
+    connection.execute("UPDATE total SET digest = ?", (total,))
+    return len(digests) < AT_ONCE
+
+
+def total(connection: sqlite3.Connection, vault: Vault) -> bytes:
+    """The total as it is now; nothing when too much has changed since it was added up."""
+    digests = _ahead(connection, vault, AHEAD + 1)
+    return b"" if len(digests) > AHEAD else _sum(connection, digests)
+
+
+def _ahead(connection: sqlite3.Connection, vault: Vault, limit: int) -> dict[KeyId, bytes]:
+    """Some of the keys that have changed, with their digests."""
+    found = connection.execute("SELECT key_id FROM unsummed ORDER BY key_id LIMIT ?", (limit,))
+    rows = [store.find(connection, vault, KeyId(key_id)) for (key_id,) in found.fetchall()]
+    return {row.key_id: digest(row) for row in rows if row is not None}
+
+
+def _sum(connection: sqlite3.Connection, digests: dict[KeyId, bytes]) -> bytes:
+    """The total with these digests in place of what it has of their keys."""
+    known = connection.execute("SELECT digest FROM total").fetchone()[0]
+    number = int.from_bytes(known)
+    for key_id, digest in digests.items():
+        was = connection.execute(
+            "SELECT digest FROM contents WHERE key_id = ?", (key_id,)
+        ).fetchone()
+        number ^= int.from_bytes(digest) ^ (0 if was is None else int.from_bytes(was[0]))
+    return number.to_bytes(len(_NOTHING))

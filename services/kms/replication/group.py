@@ -1,0 +1,480 @@
+"""The door between servers that replicate after the answer: modes ``async`` and ``forward``.
+
+A change is answered when this server has it durably. It is told to the others in the background,
+each at its own pace; what a server has of everybody's log is durable at all others (``oplog``).
+Now and then all of them compare where they stand, and then tell too what they have of a third
+one's log: so what one server was told before it went away reaches the others without it.
+
+States are merged as in a pair (``merging``). An id that two servers gave to two materials cannot be
+mended: it is written down on both, and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from protocol.errors import NotAvailable, NotConnected, ProductError
+from protocol.messages import kms as m
+from protocol.messages.kms import Mark
+from protocol.terms import KeyId, NodeName
+from services.kms.access.authorization import caller_at
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.commit.unit_of_work import KeyChange, Written
+from services.kms.operations.core import KeyServerCore
+from services.kms.replication import checksums, counters, oplog, replicas, standing
+from services.kms.replication.key_merge import Taken
+from services.kms.replication.name_conflicts import LISTED, names_told, record_names
+from services.kms.replication.oplog import Active, LogPlace, LogRow
+from services.kms.replication.standing import HeardStanding
+from services.kms.sealing.vault import Vault
+from services.kms.settings.config import KmsConfig
+from services.kms.settings.knobs import KmsNode
+from services.runtime.ports import Bus, Clock, Database, Rng
+from services.runtime.service import Peer
+
+KEYS_AT_ONCE: Final = 256  # keys in one message at most; their weight bounds it too
+PAUSE: Final = 10  # exchanges from one telling of all keys that differ to the next
+
+
+class ReplicationGroup:
+    """Tells the other servers what was committed; a ``CommitWitness`` that keeps nobody waiting."""
+
+    def __init__(
+        self,
+        node: KmsNode,
+        bus: Bus,
+        clock: Clock,
+        rng: Rng,
+        database: Database,
+        vault: Vault,
+        core: KeyServerCore,
+        config: KmsConfig,
+    ) -> None:
+        self._node, self._bus, self._clock, self._rng = node, bus, clock, rng
+        self._database, self._vault, self._core, self._config = database, vault, core, config
+        self._me = node.name
+        self._lines = {peer: PeerLine() for peer in config.peers}
+        self._appointed = Active(None, 0, 0.0)
+        self.learning = Learning(node.name, clock, database)
+
+    @property
+    def active(self) -> NodeName | None:
+        """The server that takes changes; None: all do."""
+        return self._appointed.node
+
+    async def start(self) -> None:
+        """Begin to tell the others, now and for the rest of this life."""
+        drawn = self._draw()
+
+        def begin(connection: sqlite3.Connection) -> Active:
+            oplog.begin(
+                connection,
+                self._me,
+                self._config.peers,
+                self._config.active,
+                at=self._clock.now(),
+                drawn=drawn,
+            )
+            return oplog.active(connection)
+
+        self._appointed = await self._database.transact(begin)
+        self._core.handed_on_to = self._elsewhere
+        self._core.caught_up.set()
+        for peer, line in self._lines.items():
+            self._node.background(f"group.{peer}", self._run(peer, line))
+        self._node.background("group.exchange", self._exchange())
+
+    def _elsewhere(self) -> NodeName | None:
+        return None if self.active == self._me else self.active
+
+    # ---- a witness of the commits --------------------------------------------------------------
+
+    def handle_commit(self, written: Written) -> None:
+        """See ``CommitWitness``."""
+        if written.changed or written.served:
+            self._wake_all()
+
+    async def confirm(self, written: Written) -> None:
+        """See ``CommitWitness``."""
+
+    def _wake_all(self) -> None:
+        for line in self._lines.values():
+            line.wake.set()
+
+    # ---- telling the others ----------------------------------------------------------------------
+
+    async def _exchange(self) -> None:
+        while True:
+            await self._clock.sleep(self._node.knobs.group_exchange_s)
+            await self._add_up()
+            self._compare()
+
+    async def _add_up(self) -> None:
+        """What has changed, so that the others can be told what all keys come to."""
+        try:
+            while not await self._database.transact(partial(checksums.add_up, vault=self._vault)):
+                pass
+        except OSError as error:
+            self._node.record("kms.group_failed", level="error", peer="", why=str(error))
+
+    def _compare(self) -> None:
+        for line in self._lines.values():
+            line.due = True
+        self._wake_all()
+
+    async def _run(self, peer: NodeName, line: PeerLine) -> None:
+        """Tell one peer of all that it lacks, for ever."""
+        while True:
+            line.wake.clear()
+            due = line.due
+            rows = await self._database.query(partial(self._next, peer, relay=due))
+            if not rows and not due:
+                await line.wake.wait()
+                continue
+            line.due, line.failed = due and bool(rows), False
+            line.contacts += 1
+            line.over.clear()
+            self._node.background(
+                "group.contact", self._reach(peer, line, line.contacts, rows, total=due)
+            )
+            await line.over.wait()
+            line.failures = line.failures + 1 if line.failed else 0
+            if line.failed:
+                line.due = True
+                line.back.clear()
+                self._node.background("group.retry", self._retry_later(line))
+                await line.back.wait()
+
+    async def _reach(
+        self, peer: NodeName, line: PeerLine, number: int, rows: Sequence[LogRow], *, total: bool
+    ) -> None:
+        """Tell the peer once. It may begin a new life meanwhile, which answers nothing that its
+        last one was asked: then this is over before it ends."""
+        failed = False
+        try:
+            await self._tell(peer, rows, total=total)
+        except ProductError as error:
+            failed = True
+            if number == line.contacts and not line.over.is_set():
+                await self._mark_unreachable(peer, str(error))
+        except OSError as error:
+            failed = True
+            self._node.record("kms.group_failed", level="error", peer=peer, why=str(error))
+        if number == line.contacts and not line.over.is_set():
+            line.failed = failed
+            line.over.set()
+
+    async def _retry_later(self, line: PeerLine) -> None:
+        await self._clock.sleep(self._node.knobs.pair_retry_s)
+        line.back.set()
+
+    def _next(self, peer: NodeName, connection: sqlite3.Connection, *, relay: bool) -> list[LogRow]:
+        return oplog.next_for(connection, self._me, peer, KEYS_AT_ONCE, relay=relay)
+
+    async def _tell(self, peer: NodeName, rows: Sequence[LogRow], *, total: bool) -> None:
+        """Tell as many as one message holds, and hear where the peer stands."""
+        wanted = dict.fromkeys(row.key_id for row in rows)
+        found = await replicas.read_replicas(
+            self._core, [KeyChange(key_id, 0) for key_id in wanted]
+        )
+        sent = replicas.as_many_as_fit(found)
+        keys, material = replicas.keys_of(sent)
+        index = {key.key_id: place for place, key in enumerate(keys)}
+        told, after = await self._database.query(
+            partial(self._describe_standing, peer, total=total)
+        )
+        entries = []
+        for row in rows:  # in order, so none stands behind a gap
+            if row.key_id not in index:
+                break
+            entries.append(
+                m.LogEntry(
+                    node=row.node,
+                    epoch=row.place.epoch,
+                    sequence=row.place.sequence,
+                    at=row.at,
+                    index=index[row.key_id],
+                )
+            )
+        message = m.TellChanges(
+            entries=tuple(entries), keys=keys, material=material, after=after, standing=told
+        )
+        reply = await self._bus.request(peer, message, within_s=self._node.knobs.pair_timeout_s)
+        refused = reply.refused
+
+        def hear(connection: sqlite3.Connection) -> tuple[HeardStanding, list[KeyId]]:
+            at = self._clock.now()
+            if told.everything:
+                oplog.confirm_everything(connection, peer)
+            news = [key for key in refused if counters.breach(connection, key, peer, at)]
+            return self._record_standing(connection, peer, reply.standing, trusted=True), news
+
+        heard, news = await self._database.transact(hear)
+        self._say(peer, reply.standing, heard, news)
+
+    async def _mark_unreachable(self, peer: NodeName, why: str) -> None:
+        at = self._clock.now()
+        try:
+            newly = await self._database.transact(
+                lambda connection: oplog.mark_down(connection, peer, at, why)
+            )
+        except OSError as error:
+            self._node.record("kms.group_failed", level="error", peer=peer, why=str(error))
+            return
+        if newly:
+            self._node.record("kms.group", level="warning", peer=peer, reached=False, why=why)
+
+    # ---- where each of them stands -------------------------------------------------------------
+
+    def _record_standing(
+        self, connection: sqlite3.Connection, peer: NodeName, said: m.Standing, *, trusted: bool
+    ) -> HeardStanding:
+        """Take note of where the peer stands. Telling everything that was of no use is not repeated
+        before a while."""
+        last, now = self._lines[peer].differed_at, self._clock.monotonic()
+        pause_s = PAUSE * self._node.knobs.group_exchange_s
+        return standing.record_standing(
+            connection,
+            self._vault,
+            self._me,
+            peer,
+            said,
+            self._clock.now(),
+            drawn=self._draw(),
+            trusted=trusted,
+            compare=last is None or now - last > pause_s,
+        )
+
+    def _describe_standing(
+        self, peer: NodeName, connection: sqlite3.Connection, *, total: bool
+    ) -> tuple[m.Standing, tuple[m.Mark, ...]]:
+        checked = self._lines[peer].checked
+        return standing.describe_standing(
+            connection, self._vault, self._me, peer, checked, total=total
+        )
+
+    def _draw(self) -> int:
+        return self._rng.stream("kms.epoch").randrange(0, oplog.DRAWN)
+
+    def _say(
+        self, peer: NodeName, said: m.Standing, heard: HeardStanding, breaches: Sequence[KeyId]
+    ) -> None:
+        self._lines[peer].checked = TrailEnd(said.seen_sequence, said.seen_digest)
+        if heard.appointed is not None:
+            self._appoint(heard.appointed)
+        if heard.back:
+            self._node.record("kms.group", peer=peer, reached=True, why="")
+        if heard.differs:
+            self._lines[peer].differed_at = self._clock.monotonic()
+            self._node.record("kms.differs", level="warning", peer=peer)
+        if not heard.intact:
+            self._node.record("kms.behind_peer", level="warning", peer=peer)
+        if heard.differs or not heard.intact:
+            self._compare()
+        for key_id in breaches:
+            self._node.record("kms.breach", level="error", key_id=key_id, peer=peer)
+
+    # ---- being told ------------------------------------------------------------------------------
+
+    async def take(self, message: m.TellChanges, peer: Peer) -> m.ChangesTaken:
+        """The peer tells of changes, or only where it stands."""
+        said, line = message.standing, self._lines[peer.node]
+        outcome: list[tuple[HeardStanding, bool]] = []
+        if peer.boot < line.boot:
+            raise NotConnected(f"that was said by an earlier life of {peer.node}")
+        line.speaks(peer.boot)
+        rows = [
+            LogRow(e.node, message.keys[e.index].key_id, LogPlace(e.epoch, e.sequence), e.at)
+            for e in message.entries
+        ]
+        after = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in message.after}
+        news: list[KeyId] = []
+
+        def also(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+            now = self._clock.now()
+            refused = [one.theirs.key_id for one in taken if one.refused]
+            news[:] = [key for key in refused if counters.breach(connection, key, peer.node, now)]
+            counters.count(connection, CONFLICTS, sum(one.conflict for one in taken))
+            withdrawn = [(one.theirs.key_id, one.withdrawn(now)) for one in taken]
+            stale = sum(
+                audit_trail.count_gets_since(connection, key, at)
+                for key, at in withdrawn
+                if at is not None
+            )
+            counters.count(connection, STALE_SERVES, stale)
+            changed = [one.theirs.key_id for one in taken if one.changed]
+            checksums.mark_unsummed(connection, changed)
+            trusted = line.looked == peer.boot or standing.looked(connection, peer.node, said)
+            if trusted:
+                oplog.take(connection, self._me, rows, after, now)
+            heard = self._record_standing(connection, peer.node, said, trusted=trusted)
+            outcome[:] = [(heard, trusted)]
+
+        caller = caller_at(self._config, peer.node, local=peer.local)
+        keys = replicas.keys_received(message.keys, message.material)
+        seen = TrailEnd(said.seen_sequence, said.seen_digest)
+        done = await replicas.store_replicas(self._core, caller, keys, seen, also)
+        [(heard, trusted)] = outcome
+        if trusted:
+            line.looked = peer.boot
+        self.learning.news()
+        self._say(peer.node, said, heard, news)
+        record_names(self._node, done.shared)
+        told, _ = await self._database.query(
+            partial(self._describe_standing, peer.node, total=bool(said.total))
+        )
+        return m.ChangesTaken(refused=done.refused, standing=told)
+
+    # ---- what an operator is told ----------------------------------------------------------------
+
+    async def status(self) -> m.GroupStatus:
+        """See ``QueryGroup``."""
+        now = self._clock.now()
+        return await self._database.query(
+            lambda connection: view(connection, self._me, self._config, now)
+        )
+
+    async def make_active(self) -> None:
+        """This server takes the changes from now on, durably; only in mode ``forward``."""
+        if self.active is None:
+            raise NotAvailable(f"{self._me} takes changes as all servers of its group do")
+
+        now = self._clock.now()
+        made = await self._database.transact(
+            lambda connection: oplog.appoint(connection, self._me, now)
+        )
+        self._appoint(made)
+        self._compare()
+
+    def _appoint(self, one: Active) -> None:
+        """That server takes changes from now on, unless a later appointment is known by now: who
+        is told of two that are durable need not be told in their order."""
+        if oplog.counts(one, self._appointed):
+            self._appointed = one
+            self._node.record("kms.active", level="warning", active=one.node, term=one.term)
+
+
+# ---- what a server remembers of each other one ---------------------------------------------------
+
+
+class PeerLine:
+    """One peer: what is to be done about it, and when."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()  # something has changed here
+        self.back = asyncio.Event()  # try again
+        self.over = asyncio.Event()  # the contact that was begun last
+        self.due = True  # compare where the two stand
+        self.failed = False
+        self.failures = 0  # contacts that failed one after another
+        self.contacts = 0
+        self.boot = 0
+        self.checked: TrailEnd | None = None  # the end of our trail that the peer told last
+        self.differed_at: float | None = None  # when all was told because the two differ
+        self.looked = 0  # the peer's life that has looked for the end that we have of its trail
+
+    def speaks(self, boot: int) -> None:
+        """The peer is there, in this life: what waited for an earlier one need not wait longer."""
+        if boot != self.boot:
+            self.boot, self.due, self.failures = boot, True, 0
+            self.over.set()
+            self.wake.set()
+        if self.failures < 2:  # two that fail each other would wake each other for ever
+            self.back.set()
+
+
+# ---- waiting for a change of another server ------------------------------------------------------
+
+
+class Learning:
+    """Of the server ``me``."""
+
+    def __init__(self, me: NodeName, clock: Clock, database: Database) -> None:
+        self._me, self._clock, self._database = me, clock, database
+        self._news = asyncio.Event()  # set, and replaced, when something was learned
+
+    def news(self) -> None:
+        """Something was learned of another's log, durably."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def until(self) -> Mark:
+        """How far this server's own log is; its start when the disk does not say."""
+        try:
+            place = await self._has(self._me)
+        except OSError:
+            place = oplog.START
+        return Mark(node=self._me, epoch=place.epoch, sequence=place.sequence)
+
+    async def learned(self, until: Mark, within_s: float) -> bool:
+        """Whether this server comes to have that much of another's log, in so many lab seconds,
+        and its disk says so."""
+        wanted = LogPlace(until.epoch, until.sequence)
+        try:
+            async with self._clock.timeout(within_s):
+                while True:
+                    news = self._news
+                    if await self._has(until.node) >= wanted:
+                        return True
+                    await news.wait()
+        except (TimeoutError, OSError):
+            return False
+
+    async def _has(self, node: NodeName) -> LogPlace:
+        marks = await self._database.query(lambda connection: oplog.marks(connection, self._me))
+        return marks.get(node, oplog.START)
+
+
+# ---- for operators -------------------------------------------------------------------------------
+
+CONFLICTS: Final = "conflicts"
+STALE_SERVES: Final = "stale serves"
+
+
+def view(
+    connection: sqlite3.Connection, me: NodeName, config: KmsConfig, now: float
+) -> m.GroupStatus:
+    """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
+    active = oplog.active(connection)
+    counted = counters.tallies(connection)
+    names, names_shared = names_told(connection)
+    keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
+    return m.GroupStatus(
+        mode=config.replication.value,
+        active=active.node,
+        term=active.term,
+        peers=_peers(connection, me, now),
+        origins=tuple(m.GroupOrigin(**row._asdict()) for row in counters.origins(connection)),
+        keys_at_risk=keys_at_risk,
+        at_risk=at_risk,
+        conflicts=counted.get(CONFLICTS, 0),
+        stale_serves=counted.get(STALE_SERVES, 0),
+        keys_breached=counters.count_breaches(connection),
+        breaches=tuple(
+            m.Breach(key_id=key_id, peer=peer, at=at)
+            for key_id, peer, at in counters.breaches(connection, LISTED)
+        ),
+        names_shared=names_shared,
+        shared_names=names,
+    )
+
+
+def _peers(connection: sqlite3.Connection, me: NodeName, now: float) -> tuple[m.GroupPeer, ...]:
+    found = []
+    for known in oplog.peers(connection):
+        waiting, first = oplog.waiting(connection, me, known.node)
+        found.append(
+            m.GroupPeer(
+                node=known.node,
+                waiting=waiting,
+                oldest_s=now - first if waiting else 0.0,
+                down_since=known.down_since,
+                why=known.why,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,223 @@
+"""Two servers' rows of one key become one, the same on both whoever hears first.
+
+States are joined upwards (``states.joined``), and material that one has destroyed is gone from
+both. What never changes must be equal: an id that comes with another scope, kind or material is
+refused, so no id ever has two materials.
+
+Attributes are the last writer's, name by name: the one with the greater stamp; of Usage Limits,
+what each server has given counts whoever wrote last. So is a date that has yet to change the state;
+one that has is the earliest of those that have, and the dates of a compromise and of destruction
+are the earliest there are. A Name that two servers have given to two keys while they were apart
+stays with both, and is told (``shared_names``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from protocol.attributes import Stamped
+from protocol.secret import KeyMaterial
+from protocol.terms import KeyId, KmipState, ResultReason
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.commit import store
+from services.kms.commit.unit_of_work import Work
+from services.kms.objects import attributes, implied, states
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import CoreOperation
+from services.kms.operations import shared_names, usage
+from services.kms.operations.shared_names import NameHolders
+
+_NEVER_CHANGE: Final = (
+    "scope",
+    "operation_id",
+    "origin",
+    "algorithm",
+    "length",
+    "usage_mask",
+    "initial_date",
+    "digest",
+)
+_EARLIEST: Final = ("compromise_date", "destroy_date")
+_AHEAD: Final = (
+    (attributes.ACTIVATION, "activation_date", KmipState.ACTIVE),
+    (attributes.DEACTIVATION, "deactivation_date", KmipState.DEACTIVATED),
+)
+"""Dates that a client may set ahead, their columns, and the state from which they are past."""
+
+
+class KeyReplica(NamedTuple):
+    """A key as a server has it, and its material; ``wrapped`` and ``changed`` mean nothing here."""
+
+    row: StoredKeyRow
+    secret: KeyMaterial | None
+
+
+class Taken(NamedTuple):
+    """What became of a key of the peer: it was merged into ``mine`` (None: there was none), or
+    ``refused``, because its id has another material here. ``shared``: Names that it got with this,
+    and that another key has too."""
+
+    theirs: StoredKeyRow
+    mine: StoredKeyRow | None
+    merged: StoredKeyRow
+    refused: bool = False
+    shared: tuple[NameHolders, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether this server has learned something."""
+        return not self.refused and self.merged != self.mine
+
+    @property
+    def conflict(self) -> bool:
+        """Whether each of the two had what the other had not.
+
+        That a key was given is no change that another one could be at odds with, and a server
+        writes it down that takes no changes.
+        """
+        if self.mine is None or self.refused:
+            return False
+        if (
+            not comparable_part(self.mine)
+            != comparable_part(self.merged)
+            != comparable_part(self.theirs)
+        ):
+            return False
+        return _without_gift(self.mine) != _without_gift(self.merged) != _without_gift(self.theirs)
+
+    def withdrawn(self, now: float) -> float | None:
+        """When the peer had taken the key out of use, if it could be used here until ``now``."""
+        if self.mine is None or self.refused:
+            return None
+        active, mine = states.rank(KmipState.ACTIVE), as_at(self.mine, now)
+        if not states.rank(mine.state) <= active < states.rank(self.merged.state):
+            return None
+        row = self.theirs
+        return _earliest(row.deactivation_date, row.compromise_date, row.destroy_date)
+
+
+class Replicated(NamedTuple):
+    """Keys of a replication that have another material here, and where the trail now ends.
+
+    ``intact``: it has all that the peer saw of it. ``shared``: Names that keys got with it, and
+    that other keys have too.
+    """
+
+    refused: tuple[KeyId, ...]
+    end: TrailEnd
+    intact: bool
+    shared: tuple[NameHolders, ...] = ()
+
+
+def take(work: Work, replica: KeyReplica, nonce: bytes) -> Taken:
+    """Draft what becomes of a key of the peer; a refusal is noted.
+
+    ``nonce`` wraps material that is new here. Where this server knows more, the peer has to learn
+    it in turn.
+    """
+    theirs, mine = replica.row, work.find_stored(replica.row.key_id)
+    if mine is None:
+        work.take(_wrap_material(work, replica, nonce), CoreOperation.REPLICATE, new=True)
+        return Taken(theirs, None, theirs, shared=shared_names.got(work, None, theirs))
+    if not _same_key(work, mine, replica):
+        work.note(
+            CoreOperation.REPLICATE, mine.key_id, mine.scope, ResultReason.CRYPTOGRAPHIC_FAILURE
+        )
+        return Taken(theirs, mine, mine, refused=True)
+    merged = merge(mine, theirs)
+    if merged != mine:
+        work.take(merged, CoreOperation.REPLICATE)
+    if comparable_part(merged) != comparable_part(theirs):
+        work.tell(merged)
+    return Taken(theirs, mine, merged, shared=shared_names.got(work, mine, merged))
+
+
+def merge(mine: StoredKeyRow, theirs: StoredKeyRow) -> StoredKeyRow:
+    """My row with what theirs adds to it."""
+    state = states.join_states(mine.state, theirs.state)
+    return msgspec.structs.replace(
+        mine,
+        state=state,
+        last_change_date=max(mine.last_change_date, theirs.last_change_date),
+        wrapped=mine.wrapped if states.has_material(state) else None,
+        attributes=_latest(mine, theirs),
+        **{name: _earliest(getattr(mine, name), getattr(theirs, name)) for name in _EARLIEST},
+        **{column: _ahead(mine, theirs, *date) for date in _AHEAD for column in [date[1]]},
+    )
+
+
+def _latest(mine: StoredKeyRow, theirs: StoredKeyRow) -> bytes:
+    """Equal bytes on both, whoever merges; the server's name settles equal times."""
+    if mine.attributes == theirs.attributes:
+        return mine.attributes
+    held = attributes.unpack(mine.attributes)
+    for name, other in attributes.unpack(theirs.attributes).items():
+        mine_of_it = held.get(name)
+        if mine_of_it is None or _stamp(other) > _stamp(mine_of_it):
+            held[name] = other
+        if name == attributes.LIMITS and mine_of_it is not None:
+            held[name] = usage.join_limits(
+                held[name], other if held[name] is mine_of_it else mine_of_it
+            )
+    return attributes.pack(held)
+
+
+def _stamp(held: Stamped) -> tuple[float, str, bytes]:
+    return held.at, held.by, attributes.pack({held.name: held})
+
+
+def _ahead(
+    mine: StoredKeyRow, theirs: StoredKeyRow, name: str, column: str, past: KmipState
+) -> float | None:
+    """A date that changes the state: of those that have it behind them, else of the last writer."""
+    dates = [(row, getattr(row, column)) for row in (mine, theirs)]
+    behind = [date for row, date in dates if states.rank(row.state) >= states.rank(past)]
+    if behind:
+        return _earliest(*behind)
+    stamps = [attributes.unpack(row.attributes).get(name) for row in (mine, theirs)]
+    by_stamp = [
+        (_stamp(stamp), date)
+        for stamp, (_, date) in zip(stamps, dates, strict=True)
+        if stamp is not None
+    ]
+    if not by_stamp or (len(by_stamp) == 2 and by_stamp[0][0] == by_stamp[1][0]):
+        return _earliest(*[date for _, date in dates])
+    latest: float | None = max(by_stamp, key=lambda one: one[0])[1]
+    return latest
+
+
+def _wrap_material(work: Work, replica: KeyReplica, nonce: bytes) -> StoredKeyRow:
+    row = replica.row
+    if replica.secret is None:
+        return msgspec.structs.replace(row, wrapped=None)
+    aad = store.binding(row.key_id, row.scope, row.algorithm, row.length, row.usage_mask)
+    return msgspec.structs.replace(row, wrapped=work.vault.close(replica.secret, aad, nonce))
+
+
+def _same_key(work: Work, mine: StoredKeyRow, replica: KeyReplica) -> bool:
+    theirs = replica.row
+    if any(getattr(mine, name) != getattr(theirs, name) for name in _NEVER_CHANGE):
+        return False
+    material = work.material(mine)
+    return material is None or replica.secret is None or material == replica.secret
+
+
+def comparable_part(row: StoredKeyRow) -> StoredKeyRow:
+    """What two servers compare: all but how each of them keeps it."""
+    return msgspec.structs.replace(row, wrapped=None, changed=0)
+
+
+def _without_gift(row: StoredKeyRow) -> StoredKeyRow:
+    """The row, whether the key was given or not; that may have been its last change."""
+    held = attributes.unpack(row.attributes)
+    held.pop(implied.FRESH, None)
+    packed = attributes.pack(held)
+    return msgspec.structs.replace(comparable_part(row), attributes=packed, last_change_date=0.0)
+
+
+def _earliest(*dates: float | None) -> float | None:
+    known: Iterable[float] = [date for date in dates if date is not None]
+    return min(known, default=None)

@@ -1,0 +1,386 @@
+"""The log of changes of servers that replicate after the answer, and what each of them has of it.
+
+Every server numbers its own changes of keys: that is its *log*. A log has one row for each key,
+that of its last change, for what is told is the key as it is now and never a step. Rows travel
+with the keys, and each server keeps the logs of all, so that it can tell a third one what it has of
+a server that is away. A *mark* is how far somebody has a log without a gap: a server's own marks
+say what it has, those of the others what it knows that they have.
+
+A place in a log is an *epoch* and a number in it. Each life of a server begins an epoch of its own,
+drawn, so two lives that begin from copies of one disk never give one place to two changes; and it
+knows which epochs it had, so a mark that names another one shows that it was put back to an older
+state. Then it begins an epoch once more: it tells all that it has again, under numbers that nobody
+has heard, and has the others tell it everything.
+
+Functions here run inside ``Database.transact`` or ``query``. The tables are made by ``begin``, in
+the database of a server that needs them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from protocol.terms import KeyId, NodeName
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
+from services.kms.replication import checksums, counters
+
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS oplog (
+        node TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (node, key_id)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS oplog_in_order ON oplog (node, epoch, sequence)",
+    """CREATE TABLE IF NOT EXISTS marks (
+        holder TEXT NOT NULL,
+        node TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (holder, node)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS epochs (
+        epoch INTEGER PRIMARY KEY,
+        last INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS peers (
+        node TEXT PRIMARY KEY,
+        down_since REAL,
+        why TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        everything INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS active (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        node TEXT NOT NULL,
+        term INTEGER NOT NULL
+    ) STRICT""",
+    # Beside it, for there are databases from before appointments had stamps.
+    """CREATE TABLE IF NOT EXISTS appointed (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        at REAL NOT NULL
+    ) STRICT""",
+)
+
+
+class LogPlace(NamedTuple):
+    """A place in a log; places compare as they follow each other."""
+
+    epoch: int
+    sequence: int
+
+
+START: Final = LogPlace(0, 0)
+
+DRAWN: Final = 2**32
+"""An epoch has a number drawn below this in its low bits, and above them the next one."""
+
+_LOST: Final = 2**62  # the last number of an epoch of this server that it has lost
+
+
+class LogRow(NamedTuple):
+    """A row of the log of ``node``; ``at`` in Unix seconds of that server's clock."""
+
+    node: NodeName
+    key_id: KeyId
+    place: LogPlace
+    at: float
+
+
+class PeerRow(NamedTuple):
+    """Another server: since when it does not answer, the end of its trail when it last spoke, and
+    whether it shall tell everything."""
+
+    node: NodeName
+    down_since: float | None
+    why: str
+    seen: TrailEnd
+    everything: bool
+
+
+def begin(
+    connection: sqlite3.Connection,
+    me: NodeName,
+    peers: Sequence[NodeName],
+    active: NodeName | None,
+    *,
+    at: float,
+    drawn: int,
+) -> None:
+    """Make the tables on the first start; a peer that is new has nothing yet, and keys that were
+    there before are to be told. ``drawn``: a number below ``DRAWN`` that no other life has drawn.
+    """
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    checksums.begin(connection)
+    counters.begin(connection)
+    known = marks(connection, me).get(me)
+    if known is not None:  # of a database from before there were epochs of lives
+        connection.execute("INSERT OR IGNORE INTO epochs VALUES (?, ?)", known)
+    connection.execute("DELETE FROM epochs WHERE last = 0")  # of a life without a change
+    _begin_epoch(connection, _epoch(connection), drawn)
+    if known is None:
+        tell_everything(connection, me, at)
+    connection.executemany(
+        "INSERT OR IGNORE INTO peers VALUES (?, NULL, '', ?, ?, 0)",
+        [(peer, *EMPTY) for peer in peers],
+    )
+    if active is not None:
+        connection.execute("INSERT OR IGNORE INTO active VALUES (1, ?, 0)", (active,))
+    connection.execute("INSERT OR IGNORE INTO appointed VALUES (1, 0)")
+
+
+# ---- the logs ------------------------------------------------------------------------------
+
+
+def put(
+    me: NodeName, connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
+) -> tuple[KeyChange, ...]:
+    """Log changes that were made here. Nobody has to have them before the answer."""
+    key_ids = [change.key_id for change in changes]
+    checksums.mark_unsummed(connection, key_ids)
+    log(connection, me, key_ids, at)
+    return ()
+
+
+def log(connection: sqlite3.Connection, me: NodeName, key_ids: Sequence[KeyId], at: float) -> None:
+    """Have the others told of these keys, which may be as they were."""
+    if not key_ids:
+        return
+    epoch = _epoch(connection)
+    last = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (epoch,)).fetchone()[0]
+    rows = [
+        (me, key_id, epoch, number, float(at)) for number, key_id in enumerate(key_ids, last + 1)
+    ]
+    connection.executemany("INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)", rows)
+    last += len(rows)
+    connection.execute("UPDATE epochs SET last = ? WHERE epoch = ?", (last, epoch))
+    _mark(connection, me, me, LogPlace(epoch, last))
+
+
+def tell_everything(connection: sqlite3.Connection, me: NodeName, at: float) -> None:
+    """Log every key as changed here and now, so that all others are told of it."""
+    found = connection.execute("SELECT key_id FROM keys ORDER BY ordinal").fetchall()
+    log(connection, me, [KeyId(key_id) for (key_id,) in found], at)
+
+
+def has(connection: sqlite3.Connection, place: LogPlace) -> bool:
+    """Whether this server's own log has come by that place."""
+    found = connection.execute("SELECT last FROM epochs WHERE epoch = ?", (place.epoch,)).fetchone()
+    return place == START or (found is not None and place.sequence <= found[0])
+
+
+def begin_epoch(
+    connection: sqlite3.Connection, me: NodeName, heard: LogPlace, at: float, drawn: int
+) -> None:
+    """This server was put back, and may have lost what a peer has ``heard``: tell all that it has,
+    and have all told to it."""
+    if not has(connection, heard):
+        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (heard.epoch, _LOST))
+    connection.execute("DELETE FROM oplog WHERE node = ?", (me,))
+    _begin_epoch(connection, _epoch(connection), drawn)
+    tell_everything(connection, me, at)
+    connection.execute("UPDATE peers SET everything = 1")
+
+
+def _epoch(connection: sqlite3.Connection) -> int:
+    """The one that this life numbers its changes in: the last one that is known."""
+    return int(connection.execute("SELECT coalesce(max(epoch), 0) FROM epochs").fetchone()[0])
+
+
+def _begin_epoch(connection: sqlite3.Connection, last: int, drawn: int) -> None:
+    epoch = (last // DRAWN + 1) * DRAWN + drawn
+    connection.execute("INSERT INTO epochs VALUES (?, 0)", (epoch,))
+
+
+def next_for(
+    connection: sqlite3.Connection, me: NodeName, peer: NodeName, limit: int, *, relay: bool
+) -> list[LogRow]:
+    """What the peer lacks of this server's log, in order; with ``relay`` of the others' too."""
+    theirs = marks(connection, peer)
+    logs = [me, *(node for node in marks(connection, me) if node not in (me, peer))]
+    found: list[LogRow] = []
+    for node in logs if relay else [me]:
+        rows = connection.execute(
+            "SELECT key_id, epoch, sequence, at FROM oplog WHERE node = ? "
+            "AND (epoch, sequence) > (?, ?) ORDER BY epoch, sequence LIMIT ?",
+            (node, *theirs.get(node, START), limit - len(found)),
+        )
+        found += [LogRow(node, KeyId(key), LogPlace(*place), at) for key, *place, at in rows]
+    return found
+
+
+def take(
+    connection: sqlite3.Connection,
+    me: NodeName,
+    rows: Sequence[LogRow],
+    after: Mapping[NodeName, LogPlace],
+    now: float,
+) -> None:
+    """Rows of logs whose keys are taken in this transaction. Where there is a gap before them they
+    are not counted, and come again; nor is one again that was counted before."""
+    mine = marks(connection, me)
+    told = dict.fromkeys(row.node for row in rows if row.node != me)
+    whole = [node for node in told if mine.get(node, START) >= after.get(node, START)]
+    for row in rows:
+        if row.node not in whole or row.place <= mine.get(row.node, START):
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO oplog VALUES (?, ?, ?, ?, ?)",
+            (row.node, row.key_id, *row.place, row.at),
+        )
+        mine[row.node] = row.place
+        counters.count_applied(connection, row.node, now - row.at)
+    for node in whole:
+        _mark(connection, me, node, mine[node])
+
+
+# ---- marks and peers -----------------------------------------------------------------------
+
+
+def marks(connection: sqlite3.Connection, holder: NodeName) -> dict[NodeName, LogPlace]:
+    """How far ``holder`` has each log, as known here."""
+    found = connection.execute(
+        "SELECT node, epoch, sequence FROM marks WHERE holder = ? ORDER BY node", (holder,)
+    )
+    return {NodeName(node): LogPlace(epoch, sequence) for node, epoch, sequence in found}
+
+
+def _mark(connection: sqlite3.Connection, holder: NodeName, node: NodeName, at: LogPlace) -> None:
+    connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", (holder, node, *at))
+
+
+def heard(
+    connection: sqlite3.Connection,
+    peer: NodeName,
+    theirs: Mapping[NodeName, LogPlace],
+    end: TrailEnd | None,
+) -> bool:
+    """The peer has said what it has, and where its trail ends (None: that is not to be kept).
+
+    Whether it was marked as down."""
+    connection.execute("DELETE FROM marks WHERE holder = ?", (peer,))
+    for node, place in theirs.items():
+        _mark(connection, peer, node, place)
+    was = connection.execute("SELECT down_since FROM peers WHERE node = ?", (peer,)).fetchone()
+    connection.execute("UPDATE peers SET down_since = NULL, why = '' WHERE node = ?", (peer,))
+    if end is not None:
+        connection.execute("UPDATE peers SET sequence = ?, digest = ? WHERE node = ?", (*end, peer))
+    return was is not None and was[0] is not None
+
+
+def confirm_everything(connection: sqlite3.Connection, peer: NodeName) -> None:
+    """The peer knows that it shall tell everything."""
+    connection.execute("UPDATE peers SET everything = 0 WHERE node = ?", (peer,))
+
+
+def mark_down(connection: sqlite3.Connection, peer: NodeName, at: float, why: str) -> bool:
+    """The peer does not answer, since ``at`` (Unix seconds). Whether it was not marked before."""
+    done = connection.execute(
+        "UPDATE peers SET down_since = ?, why = ? WHERE node = ? AND down_since IS NULL",
+        (float(at), why, peer),
+    )
+    return done.rowcount > 0
+
+
+def peers(connection: sqlite3.Connection) -> tuple[PeerRow, ...]:
+    """Those that this server replicates with, by name."""
+    found = connection.execute(
+        "SELECT node, down_since, why, sequence, digest, everything FROM peers ORDER BY node"
+    )
+    return tuple(
+        PeerRow(NodeName(node), since, why, TrailEnd(sequence, digest), bool(everything))
+        for node, since, why, sequence, digest, everything in found
+    )
+
+
+# ---- what an operator wants to know -----------------------------------------------------------
+
+
+def waiting(connection: sqlite3.Connection, me: NodeName, peer: NodeName) -> tuple[int, float]:
+    """How many keys of this server's log the peer has not confirmed, and the stamp of the first."""
+    place = marks(connection, peer).get(me, START)
+    found = connection.execute(
+        "SELECT count(*), coalesce(min(at), 0) FROM oplog WHERE node = ? "
+        "AND (epoch, sequence) > (?, ?)",
+        (me, *place),
+    ).fetchone()
+    return int(found[0]), float(found[1])
+
+
+def at_risk(
+    connection: sqlite3.Connection, me: NodeName, others: Iterable[NodeName], limit: int
+) -> tuple[int, tuple[KeyId, ...]]:
+    """How many keys were made here that no other server has confirmed, and the first of them in
+    order of the log."""
+    place = max((marks(connection, peer).get(me, START) for peer in others), default=START)
+    found = connection.execute(
+        "SELECT key_id, count(*) OVER () FROM oplog JOIN keys USING (key_id) "
+        "WHERE node = ? AND origin = ? AND (epoch, sequence) > (?, ?) "
+        "ORDER BY epoch, sequence LIMIT ?",
+        (me, me, *place, limit),
+    ).fetchall()
+    return (found[0][1] if found else 0), tuple(KeyId(key_id) for key_id, _ in found)
+
+
+# ---- who takes changes ------------------------------------------------------------------------
+
+
+class Active(NamedTuple):
+    """The server that takes changes, nobody in mode ``async``, and by the ``term``-th appointment.
+    ``at`` is its stamp, in Unix seconds; 0 for the one of the configuration."""
+
+    node: NodeName | None
+    term: int
+    at: float
+
+
+_STEP: Final = 1e-6  # from one stamp to the next, in seconds, where no clock says more
+
+
+def active(connection: sqlite3.Connection) -> Active:
+    """Who takes changes, as known here."""
+    found = connection.execute(
+        "SELECT node, term, at FROM active JOIN appointed USING (one)"
+    ).fetchone()
+    return Active(None, 0, 0.0) if found is None else Active(*found)
+
+
+def appoint(connection: sqlite3.Connection, node: NodeName, now: float) -> Active:
+    """An operator appoints a server at the time ``now`` (Unix seconds); that appointment.
+
+    Its stamp is that time, and above the one that is known here whatever the clock says: so it is
+    above all that it follows, and of two that knew nothing of each other the later one is.
+    """
+    last = active(connection)
+    made = Active(node, last.term + 1, max(now, last.at + _STEP))
+    _write_appointment(connection, made)
+    return made
+
+
+def learn_active(connection: sqlite3.Connection, heard: Active) -> bool:
+    """A peer says who takes changes. Whether it is news."""
+    if not counts(heard, active(connection)):
+        return False
+    _write_appointment(connection, heard)
+    return True
+
+
+def counts(heard: Active, mine: Active) -> bool:
+    """Whether an appointment counts where another one is known: the later stamp does; the lower
+    name settles equal ones."""
+    if mine.node is None or heard.node is None or heard == mine:
+        return False
+    later = (heard.at, heard.term) > (mine.at, mine.term)
+    return later or ((heard.at, heard.term) == (mine.at, mine.term) and heard.node <= mine.node)
+
+
+def _write_appointment(connection: sqlite3.Connection, one: Active) -> None:
+    connection.execute("UPDATE active SET node = ?, term = ?", (one.node, one.term))
+    connection.execute("UPDATE appointed SET at = ?", (one.at,))

@@ -1,0 +1,136 @@
+"""What one server of a pair remembers of the other: keys that wait for it, and how it stands.
+
+Functions here run inside ``Database.transact`` or ``query``. A key *waits* from the transaction
+that changes it until the peer has confirmed that very change, so a crash at any moment loses
+nothing that is to be told. The peer is *marked as down* durably before anything is answered
+that it does not have, and the mark goes in the transaction that finds nothing waiting.
+
+``seen`` is the end of the peer's trail when it last confirmed or told something: a peer whose trail
+has no such row (any more) was put back to an older state, and gets every key again. Each message
+to the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the loss is noticed;
+and a peer tells of nothing before it has looked for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from protocol.terms import KeyId, NodeName
+from services.kms.audit.audit_trail import EMPTY, TrailEnd
+from services.kms.commit.unit_of_work import KeyChange
+
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS waiting (
+        key_id TEXT PRIMARY KEY,
+        changed INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS waiting_in_order ON waiting (changed)",
+    """CREATE TABLE IF NOT EXISTS peer (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        node TEXT NOT NULL,
+        down_since REAL,
+        why TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        digest BLOB NOT NULL
+    ) STRICT""",
+)
+
+
+class PeerView(NamedTuple):
+    """How the peer stands; ``down_since`` in Unix seconds, None when it is not marked."""
+
+    down_since: float | None
+    why: str
+    seen: TrailEnd
+    waiting: int
+
+
+def begin(connection: sqlite3.Connection, peer: NodeName | None) -> None:
+    """Remember who the peer is; a new one has seen nothing, so every key waits for it."""
+    if peer is None:
+        connection.execute("DELETE FROM waiting")
+        connection.execute("DELETE FROM peer")
+        return
+    found = connection.execute("SELECT node FROM peer").fetchone()
+    if found is None or found[0] != peer:
+        connection.execute(
+            "INSERT OR REPLACE INTO peer VALUES (1, ?, NULL, '', ?, ?)", (peer, *EMPTY)
+        )
+        tell_everything(connection)
+
+
+def tell_everything(connection: sqlite3.Connection) -> None:
+    """Every key waits; nothing is known of the peer's trail."""
+    connection.execute("INSERT OR REPLACE INTO waiting SELECT key_id, changed FROM keys")
+    connection.execute("UPDATE peer SET sequence = ?, digest = ?", EMPTY)
+
+
+def put(connection: sqlite3.Connection, changes: Iterable[KeyChange]) -> bool:
+    """These changes wait for the peer. False when there is no peer."""
+    if connection.execute("SELECT 1 FROM peer").fetchone() is None:
+        return False
+    connection.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?)", changes)
+    return True
+
+
+def tell(
+    connection: sqlite3.Connection, changes: Sequence[KeyChange], at: float
+) -> tuple[KeyChange, ...]:
+    """As ``put``; those that the peer must confirm before the answer: none when it is down."""
+    if not put(connection, changes) or is_down(connection):
+        return ()
+    return tuple(changes)
+
+
+def first(connection: sqlite3.Connection, limit: int) -> tuple[KeyChange, ...]:
+    """What waits, the oldest change first."""
+    rows = connection.execute(
+        "SELECT key_id, changed FROM waiting ORDER BY changed LIMIT ?", (limit,)
+    )
+    return tuple(KeyChange(KeyId(key_id), changed) for key_id, changed in rows)
+
+
+def confirm(connection: sqlite3.Connection, changes: Iterable[KeyChange], seen: TrailEnd) -> bool:
+    """The peer has these changes. Whether the mark is gone: nothing waits and it was down."""
+    connection.executemany("DELETE FROM waiting WHERE key_id = ? AND changed = ?", changes)
+    saw(connection, seen)
+    return clear(connection)
+
+
+def saw(connection: sqlite3.Connection, end: TrailEnd) -> None:
+    """The peer has told of keys, and its trail ends there."""
+    connection.execute("UPDATE peer SET sequence = ?, digest = ?", end)
+
+
+def clear(connection: sqlite3.Connection) -> bool:
+    """The peer answers: unmark it if nothing waits. Whether it was marked."""
+    done = connection.execute(
+        "UPDATE peer SET down_since = NULL, why = '' "
+        "WHERE down_since IS NOT NULL AND NOT EXISTS (SELECT 1 FROM waiting)"
+    )
+    return done.rowcount > 0
+
+
+def mark_down(connection: sqlite3.Connection, at: float, why: str) -> bool:
+    """The peer does not answer, since ``at`` (Unix seconds). Whether it was not marked before."""
+    done = connection.execute(
+        "UPDATE peer SET down_since = ?, why = ? WHERE down_since IS NULL", (float(at), why)
+    )
+    return done.rowcount > 0
+
+
+def is_down(connection: sqlite3.Connection) -> bool:
+    """Whether the peer is marked as down."""
+    found = connection.execute("SELECT 1 FROM peer WHERE down_since IS NOT NULL").fetchone()
+    return found is not None
+
+
+def view(connection: sqlite3.Connection) -> PeerView:
+    """All that is known of the peer."""
+    down_since, why, sequence, digest = connection.execute(
+        "SELECT down_since, why, sequence, digest FROM peer"
+    ).fetchone()
+    waiting = connection.execute("SELECT count(*) FROM waiting").fetchone()[0]
+    return PeerView(down_since, why, TrailEnd(sequence, digest), waiting)

@@ -1,0 +1,127 @@
+"""Where two servers of a group stand: what each tells of itself, and what the other makes of it.
+
+Functions here run inside ``Database.transact`` or ``query``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple
+
+import msgspec
+
+from protocol.messages import kms as m
+from protocol.terms import NodeName
+from services.kms.audit import audit_trail
+from services.kms.audit.audit_trail import TrailEnd
+from services.kms.replication import checksums, counters, oplog
+from services.kms.replication.oplog import Active, LogPlace
+from services.kms.sealing.vault import Vault
+
+_NOT_LOOKED: Final = -1  # in place of the number of a row of the trail
+
+
+class HeardStanding(NamedTuple):
+    """What a peer's word has shown. ``back``: it was marked as down. ``intact``: this server has
+    all that the peer has seen of it; else it was put back to an older state. ``differs``: both have
+    heard of the same changes, and have not the same keys. ``appointed``: who takes changes, when
+    that is news."""
+
+    back: bool
+    intact: bool
+    differs: bool
+    appointed: Active | None
+
+
+def describe_standing(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    peer: NodeName,
+    checked: TrailEnd | None,
+    *,
+    total: bool,
+) -> tuple[m.Standing, tuple[m.Mark, ...]]:
+    """What is said of this server to a peer, and what that one is taken to have.
+
+    ``checked``: which end, told by the peer, this life has looked for in its trail; None: none yet.
+    ``total``: say too what all its keys come to."""
+    known = next(one for one in oplog.peers(connection) if one.node == peer)
+    end = audit_trail.head(connection, vault)
+    active = oplog.active(connection)
+    standing = m.Standing(
+        marks=_marks(oplog.marks(connection, me)),
+        seen_sequence=known.seen.sequence,
+        seen_digest=known.seen.digest,
+        end_sequence=end.sequence,
+        end_digest=end.digest,
+        checked_sequence=_NOT_LOOKED if checked is None else checked.sequence,
+        checked_digest=audit_trail.EMPTY.digest if checked is None else checked.digest,
+        everything=known.everything,
+        active=active.node,
+        term=active.term,
+        appointed_at=active.at or msgspec.UNSET,
+        total=checksums.total(connection, vault) if total else b"",
+    )
+    return standing, _marks(oplog.marks(connection, peer))
+
+
+def _marks(places: dict[NodeName, LogPlace]) -> tuple[m.Mark, ...]:
+    return tuple(
+        m.Mark(node=node, epoch=place.epoch, sequence=place.sequence)
+        for node, place in places.items()
+    )
+
+
+def looked(connection: sqlite3.Connection, peer: NodeName, said: m.Standing) -> bool:
+    """Whether the peer's life has looked for the end that this server has of its trail."""
+    known = next(one for one in oplog.peers(connection) if one.node == peer)
+    return known.seen == TrailEnd(said.checked_sequence, said.checked_digest)
+
+
+def record_standing(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    peer: NodeName,
+    said: m.Standing,
+    at: float,
+    *,
+    drawn: int,
+    trusted: bool,
+    compare: bool,
+) -> HeardStanding:
+    """Take note of where the peer stands, and tell everything where that is called for.
+
+    ``at`` in Unix seconds of this server's clock; ``drawn`` for a new epoch, as in ``oplog.begin``.
+    ``trusted``: the peer knows by now whether it was put back itself. Until it does, the end by
+    which it would find out is kept. ``compare``: whether to look if the two differ.
+    """
+    theirs = {mark.node: LogPlace(mark.epoch, mark.sequence) for mark in said.marks}
+    known = theirs.get(me, oplog.START)
+    seen = TrailEnd(said.seen_sequence, said.seen_digest)
+    intact = audit_trail.has(connection, seen) and oplog.has(connection, known)
+    end = TrailEnd(said.end_sequence, said.end_digest) if trusted else None
+    back = oplog.heard(connection, peer, theirs, end)
+    differs = compare and _differs(connection, vault, me, theirs, said.total)
+    if not intact:
+        oplog.begin_epoch(connection, me, known, at, drawn)
+    elif said.everything or differs:
+        oplog.tell_everything(connection, me, at)
+    appointed = Active(said.active, said.term, said.appointed_at or 0.0)
+    news = oplog.learn_active(connection, appointed)
+    return HeardStanding(back, intact, differs, appointed if news else None)
+
+
+def _differs(
+    connection: sqlite3.Connection,
+    vault: Vault,
+    me: NodeName,
+    theirs: dict[NodeName, LogPlace],
+    total: bytes,
+) -> bool:
+    """An id with two materials is no difference that telling could mend."""
+    if not total or theirs != oplog.marks(connection, me) or counters.count_breaches(connection):
+        return False
+    mine = checksums.total(connection, vault)
+    return bool(mine) and mine != total

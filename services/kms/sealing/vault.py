@@ -1,0 +1,118 @@
+"""What the key ring is used for in one life: wrapping material, and tags over rows and trail.
+
+A wrapped key begins with the number of its KEK and is bound to it, so a row says by itself which
+one opens it. A KEK that has left the ring stays in memory for the rest of the life: a look that
+began before may still open by it, and a key that was made before is renewed by it. It opens
+nothing that is on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from protocol.crypto.wrap import NONCE_SIZE, Wrapping
+from protocol.errors import CryptographicFailure
+from protocol.secret import KeyMaterial
+from services.kms.sealing.key_ring import KeyRing
+
+NUMBER_SIZE: Final = 4
+"""Bytes of a KEK's number, big-endian, in front of what it wraps."""
+
+_NUMBER: Final = struct.Struct(">I")
+_BLOCK: Final = 64  # bytes of a block of SHA-256
+
+
+class Vault:
+    """``install`` is called on the loop; the rest by whoever runs a transaction as well."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._wrappings: dict[int, Wrapping] = {}
+        # HMAC-SHA256 (RFC 2104), its two keyed states made once: half of what one call costs.
+        key = ring.tagging.reveal().ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        self._taggers: dict[bytes, Callable[[bytes], bytes]] = {}
+        self._latest: dict[bytes, tuple[bytes, bytes]] = {}  # by kind: what was tagged last, tag
+        self.install(ring)
+
+    def install(self, ring: KeyRing) -> None:
+        """Use this ring, which is durable."""
+        for kek in ring.keks:
+            if kek.number not in self._wrappings:
+                self._wrappings[kek.number] = Wrapping(kek.key)
+        number = ring.current.number
+        self._current = _NUMBER.pack(number), self._wrappings[number]
+        self.ring = ring
+
+    def close(self, material: KeyMaterial, aad: bytes, nonce: bytes) -> bytes:
+        """``material`` under the current KEK and ``nonce`` (12 bytes, never used with it before),
+        bound to ``aad``."""
+        head, wrapping = self._current
+        return head + wrapping.wrap(material, head + aad, nonce)
+
+    def open(self, wrapped: bytes, aad: bytes) -> KeyMaterial:
+        """``CryptographicFailure`` if it was wrapped elsewhere, for another key, or altered."""
+        number = kek_of(wrapped)
+        wrapping = self._wrappings.get(number)
+        if wrapping is None:
+            raise CryptographicFailure(f"it is wrapped under KEK {number}, which is not there")
+        return wrapping.unwrap(wrapped[NUMBER_SIZE:], wrapped[:NUMBER_SIZE] + aad)
+
+    def rewrap(self, wrapped: bytes, aad: bytes) -> bytes:
+        """The same key under the current KEK, if it is under another one.
+
+        It keeps its nonce, which was random: no other KEK has seen it.
+        """
+        if kek_of(wrapped) == self.ring.current.number:
+            return wrapped
+        nonce = wrapped[NUMBER_SIZE : NUMBER_SIZE + NONCE_SIZE]
+        return self.close(self.open(wrapped, aad), aad, nonce)
+
+    def tag(self, kind: bytes, row: bytes) -> bytes:
+        """HMAC-SHA256 over a canonical row; ``kind`` keeps tables apart."""
+        if kind not in self._taggers:
+            self._taggers[kind] = self.tagger(kind)
+        tag = self._taggers[kind](row)
+        self._latest[kind] = row, tag
+        return tag
+
+    def tagger(self, kind: bytes) -> Callable[[bytes], bytes]:
+        """``tag`` of one kind, for very many rows: how that is made is not looked up for each."""
+        begun, outer = self._inner.copy(), self._outer
+        begun.update(kind + b"|")
+
+        def tag(row: bytes) -> bytes:
+            inner, whole = begun.copy(), outer.copy()
+            inner.update(row)
+            whole.update(inner.digest())
+            return whole.digest()
+
+        return tag
+
+    def verifier(self, kind: bytes) -> Callable[[bytes, object], bool]:
+        """Whether a tag is that of a row, for very many rows of one kind."""
+        tagged = self.tagger(kind)
+        return lambda row, tag: tagged(row) == tag
+
+    def verify(self, kind: bytes, row: bytes, tag: object, what: str) -> None:
+        """``CryptographicFailure`` naming ``what`` unless ``tag`` is that of ``row``."""
+        if self._latest.get(kind) == (row, tag):  # as the head of the trail, at each operation
+            return
+        if not isinstance(tag, bytes) or not hmac.compare_digest(self.tag(kind, row), tag):
+            raise CryptographicFailure(f"{what} was altered")
+
+
+def kek_of(wrapped: bytes) -> int:
+    """The number of the KEK that wraps it; ``CryptographicFailure`` if it is too short for one."""
+    if len(wrapped) < NUMBER_SIZE:
+        raise CryptographicFailure(f"a wrapped key of {len(wrapped)} bytes is cut short")
+    return int(_NUMBER.unpack_from(wrapped)[0])
+
+
+def kek_bytes(number: int) -> bytes:
+    """The number as it stands in front of what the KEK wraps."""
+    return _NUMBER.pack(number)

@@ -1,0 +1,1 @@
+"""Settings of a key server: ``config`` from the topology, ``knobs`` that change while it runs."""
