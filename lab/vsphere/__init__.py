@@ -9,14 +9,17 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``soap``                vim25 over SOAP: envelopes to calls and back, on pyVmomi's type tables
 ``faults``              refusals of the lab as faults of the product
 ``managed``             what every managed object is: properties by path, operations by name
-``objects``             managed objects by id, and their order in the inventory
-``inventory``           folders, data center, clusters, resource pools, datastores, network
+``objects``             ids and UUIDs, which follow from names
+``request``             what an object is given with each call
+``places``              folders, data center, clusters, resource pools, datastores, network
+``inventory``           all of these by id and name, from one snapshot
 ``virtual_machine``     ``VirtualMachine``
 ``host``                ``HostSystem``
 ``managers``            ``ServiceInstance``, sessions, roles, options, searches, alarms
 ``crypto``              ``CryptoManagerKmip``
 ``history``             tasks and events, and collectors of both
 ``views``               container and list views
+``alarms``              alarms that are on, and their definitions
 ``collector``           ``PropertyCollector``: selection, filters, updates
 ``sessions``            who is logged in
 ``rest``                vAPI: sessions, VMs, hosts, native key providers

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vmodl
 
 from lab.vsphere.faults import invalid_argument, not_found
 from lab.vsphere.managed import Contents, Managed, ObjectProperties, operation
+from lab.vsphere.request import Request
 from lab.vsphere.soap import value_text
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
 
 PC = vmodl.query.PropertyCollector
 OBJECT_LIMIT = 20_000

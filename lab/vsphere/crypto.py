@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
 
@@ -11,12 +11,9 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.commands.keys import KMIP
 from lab.vsphere.faults import fault_of, invalid_argument, key_id, key_text
-from lab.vsphere.inventory import Inventory
 from lab.vsphere.managed import Managed, operation
+from lab.vsphere.request import Request
 from protocol.terms import ManagementType
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
 
 KMIP_PORT = 5696
 AVAILABLE, BY_VMS, BY_HOSTS = 1, 2, 4
@@ -44,7 +41,7 @@ def server_info(server: str) -> Any:
     return ENC.KmipServerInfo(name=server, address=host, port=port, protocol="KMIP")
 
 
-def cluster_info(inventory: Inventory, row: answers.Provider) -> Any:
+def cluster_info(inventory: Any, row: answers.Provider) -> Any:
     """A key provider as ``KmipClusterInfo``."""
     native = row.management_type is ManagementType.NATIVE_PROVIDER
     return ENC.KmipClusterInfo(
@@ -91,13 +88,14 @@ class CryptoManagerKmip(Managed):
         ],
     }
 
-    def __init__(self, object_id: str, inventory: Inventory) -> None:
+    def __init__(self, object_id: str, inventory: Any) -> None:
         super().__init__(object_id)
         self.inventory = inventory
 
     def _row(self, provider: Any, argument: str = "clusterId") -> answers.Provider:
         name = provider.id if provider is not None else ""
-        for row in self.inventory.snapshot.providers:
+        rows: tuple[answers.Provider, ...] = self.inventory.snapshot.providers
+        for row in rows:
             if row.provider == name:
                 return row
         raise invalid_argument(argument, f"there is no key provider {name}")

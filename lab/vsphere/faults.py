@@ -87,5 +87,7 @@ def not_found(kind: Any, object_id: str) -> Any:
 def not_served(name: str, receiver: Any = None) -> Any:
     """A method of the product that keystead does not have: it is listed in ``docs/vsphere.md``."""
     return vmodl.fault.MethodNotFound(
-        receiver=receiver or vim.ServiceInstance("ServiceInstance"), method=name, msg=f"keystead does not have {name}"
+        receiver=receiver or vim.ServiceInstance("ServiceInstance"),
+        method=name,
+        msg=f"keystead does not have {name}",
     )

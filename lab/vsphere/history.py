@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_id
-from lab.vsphere.inventory import Inventory
 from lab.vsphere.managed import Managed, operation
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
+from lab.vsphere.request import Request
 
 PAGE, PAGE_LIMIT = 100, 1000
 
@@ -64,7 +61,7 @@ def vmodl_method(name: str) -> Any:
         return None
 
 
-def task_info(inventory: Inventory, row: answers.Task) -> Any:
+def task_info(inventory: Any, row: answers.Task) -> Any:
     """A task of vCenter as it reports it."""
     entity = inventory.named(row.entity)
     error = None
@@ -87,12 +84,12 @@ class PastTask(Managed):
     kind = vim.Task
     properties = {"info": lambda t: task_info(t.inventory, t.row)}
 
-    def __init__(self, inventory: Inventory, row: answers.Task) -> None:
+    def __init__(self, inventory: Any, row: answers.Task) -> None:
         super().__init__(row.task)
         self.inventory, self.row = inventory, row
 
 
-def event_of(inventory: Inventory, row: answers.LoggedEvent) -> Any:
+def event_of(inventory: Any, row: answers.LoggedEvent) -> Any:
     """An event of the log as ``EventEx`` with the id of the product."""
     host = inventory.hosts.get(str(row.host)) if row.host else None
     vm = inventory.vms.get(str(row.vm)) if row.vm else None
@@ -328,7 +325,7 @@ class TaskManager(Managed):
         "maxCollector": lambda t: 100,
     }
 
-    def __init__(self, object_id: str, inventory: Inventory) -> None:
+    def __init__(self, object_id: str, inventory: Any) -> None:
         super().__init__(object_id)
         self.inventory = inventory
 

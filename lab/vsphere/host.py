@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import key_text
-from lab.vsphere.inventory import (
+from lab.vsphere.managed import operation
+from lab.vsphere.objects import uuid_of
+from lab.vsphere.places import (
     HOST_CORES,
     HOST_MEMORY,
     HOST_MHZ,
     Entity,
-    Inventory,
     key_or_none,
 )
-from lab.vsphere.managed import operation
-from lab.vsphere.objects import uuid_of
+from lab.vsphere.request import Request
 from protocol.terms import HostConnectionState
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
 
 _RELEASES = {"7": ("7.0.3", "21930508"), "8": ("8.0.3", "24022510"), "9": ("9.0.0", "24755229")}
 
@@ -122,7 +119,7 @@ class HostSystem(Entity):
         "network": lambda h: [h.inventory.network.ref],
     }
 
-    def __init__(self, inventory: Inventory, row: answers.Host) -> None:
+    def __init__(self, inventory: Any, row: answers.Host) -> None:
         super().__init__(inventory, inventory.id_of("host", row.host, "host-"))
         self.row, self.name = row, str(row.host)
 

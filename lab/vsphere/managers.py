@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
 
@@ -11,13 +11,10 @@ from lab.schema import commands as c
 from lab.vsphere.alarms import alarm_ref
 from lab.vsphere.faults import invalid_argument, not_found
 from lab.vsphere.history import when
-from lab.vsphere.inventory import Inventory
 from lab.vsphere.managed import Managed, operation
+from lab.vsphere.request import Request
 from lab.vsphere.sessions import Session
 from protocol.authorization import Privilege
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request, Server
 
 _REFERENCES = {
     "rootFolder": (vim.Folder, "group-d1"),
@@ -43,7 +40,7 @@ def reference(name: str) -> Any:
     return kind(object_id)
 
 
-def about(server: Server) -> Any:
+def about(server: Any) -> Any:
     """What this vCenter says of itself."""
     version = ".".join(server.api_version.split(".")[:3])
     return vim.AboutInfo(
@@ -56,7 +53,7 @@ def about(server: Server) -> Any:
     )  # fmt: skip
 
 
-def content(server: Server) -> Any:
+def content(server: Any) -> Any:
     """The service content: where everything begins."""
     references = {name: reference(name) for name in _REFERENCES}
     return vim.ServiceInstanceContent(about=about(server), **references)
@@ -76,7 +73,7 @@ class ServiceInstance(Managed):
         "serverClock": lambda s: s.server.clock(),
     }  # fmt: skip
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Any) -> None:
         super().__init__("ServiceInstance")
         self.server = server
 
@@ -114,7 +111,7 @@ class SessionManager(Managed):
         "message": lambda m: "",
     }
 
-    def __init__(self, server: Server, session: Session | None) -> None:
+    def __init__(self, server: Any, session: Session | None) -> None:
         super().__init__("SessionManager")
         self.server, self.session = server, session
 
@@ -152,7 +149,7 @@ class SessionManager(Managed):
         return any(s.key == sessionID and s.user == userName for s in sessions)
 
 
-def _role_ids(server: Server) -> dict[str, int]:
+def _role_ids(server: Any) -> dict[str, int]:
     fixed = {"Admin": -1, "ReadOnly": -2, "View": -3, "NoAccess": -5, "NoCryptoAdmin": -6}
     names = [r.role for r in server.roles]
     return {n: fixed.get(n, number) for number, n in enumerate(names, 1)}
@@ -181,7 +178,7 @@ class AuthorizationManager(Managed):
         "description": lambda m: None,
     }  # fmt: skip
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Any) -> None:
         super().__init__("AuthorizationManager")
         self.server = server
 
@@ -242,7 +239,7 @@ class OptionManager(Managed):
     kind = vim.option.OptionManager
     properties = {"setting": lambda m: m.options(), "supportedOption": lambda m: []}
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Any) -> None:
         super().__init__("VpxSettings")
         self.server = server
 
@@ -342,7 +339,7 @@ class AlarmManager(Managed):
         "defaultExpression": lambda m: [],
     }
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Any) -> None:
         super().__init__("AlarmManager")
         self.inventory = inventory
 

@@ -35,12 +35,12 @@ from lab.vsphere.managers import (
     SessionManager,
 )
 from lab.vsphere.objects import uuid_of
+from lab.vsphere.request import Work
 from lab.vsphere.sessions import HELD_LIMIT, Session, Sessions
 from lab.vsphere.snapshot import Watch
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 
-Work = Callable[[Callable[[Command[Any]], Awaitable[Any]]], Awaitable[Any]]
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What a client may call before it has logged in."""

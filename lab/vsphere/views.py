@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
 
 from lab.vsphere.managed import Managed, operation
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
+from lab.vsphere.request import Request
 
 LIST_LIMIT = 20_000
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_text
-from lab.vsphere.inventory import VM_FOLDER, Entity, Inventory, key_or_none
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
+from lab.vsphere.places import VM_FOLDER, Entity, key_or_none
+from lab.vsphere.request import Request
 from protocol.terms import PowerState, VmCryptoState
-
-if TYPE_CHECKING:
-    from lab.vsphere.service import Request
 
 MEMORY_MB, CPUS, DISK_KB = 1024, 1, 256
 GUEST_ID, GUEST_NAME = "otherGuest64", "Other (64-bit)"
@@ -154,7 +152,7 @@ class VirtualMachine(Entity):
         "layoutEx": lambda v: None,
     }
 
-    def __init__(self, inventory: Inventory, row: answers.Vm) -> None:
+    def __init__(self, inventory: Any, row: answers.Vm) -> None:
         super().__init__(inventory, inventory.id_of("vm", row.vm, "vm-"))
         self.row, self.name = row, str(row.vm)
 

@@ -148,7 +148,7 @@ def test_a_cut_key_server_is_red_and_its_keys_are_unreachable(si: Any, served: S
 
 
 def test_a_vm_is_encrypted_and_decrypted(si: Any) -> None:
-    vm = _vm(si, "vm-03")
+    vm: Any = _vm(si, "vm-03")
     provider = vim.encryption.CryptoKeyId(
         keyId="", providerId=vim.encryption.KeyProviderId(id="kms-provider")
     )
@@ -159,7 +159,7 @@ def test_a_vm_is_encrypted_and_decrypted(si: Any) -> None:
     assert vm.config.keyId.keyId != before
     decrypt = vim.encryption.CryptoSpecDecrypt()
     WaitForTask(vm.ReconfigVM_Task(vim.vm.ConfigSpec(crypto=decrypt)), si=si)
-    assert vm.config.keyId is None and vm.runtime.cryptoState is None
+    assert not vm.config.keyId and vm.runtime.cryptoState is None
     encrypt = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=provider)
     WaitForTask(vm.ReconfigVM_Task(vim.vm.ConfigSpec(crypto=encrypt)), si=si)
     assert vm.config.keyId.providerId.id == "kms-provider"
