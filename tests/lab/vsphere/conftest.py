@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from lab.client import Lab
 
 pytest.importorskip("pyVmomi")
 pytest.importorskip("uvicorn")
+
+from pyVmomi import SoapStubAdapter, vim
 
 from lab.vsphere.executor import Serial
 from lab.vsphere.listening import listening
@@ -84,16 +88,19 @@ class Served:
         """Give a command to the lab from the side, as another terminal would."""
         return self.run(lambda: self.server.watch.do(command, user))
 
-    def connect(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Any:
+    @contextlib.contextmanager
+    def session(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Iterator[Any]:
         """pyVmomi's ``ServiceInstance`` of a new session, with TLS verified by the lab's CA."""
-        import ssl
-
-        from pyVim.connect import SmartConnect
-
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        return SmartConnect(
-            host="localhost", port=self.port, user=user, pwd=password, sslContext=context
-        )
+        stub = SoapStubAdapter("localhost", self.port, ns="vim25/8.0.3.0", sslContext=context)
+        found = vim.ServiceInstance("ServiceInstance", stub)
+        try:
+            found.content.sessionManager.Login(user, password)
+            yield found
+            with contextlib.suppress(vim.fault.NotAuthenticated):
+                found.content.sessionManager.Logout()
+        finally:
+            stub.DropConnections()
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +115,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def si(served: Served) -> Iterator[Any]:
     """A session of pyVmomi for one test."""
-    from pyVim.connect import Disconnect
-
-    found = served.connect()
-    yield found
-    Disconnect(found)
-    found._stub.DropConnections()
+    with served.session() as found:
+        yield found

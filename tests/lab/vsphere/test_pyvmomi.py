@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
-from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject
@@ -183,35 +182,28 @@ def test_events_are_paged_both_ways(si: Any) -> None:
 
 
 def test_a_wrong_password_and_a_session_that_ended_are_refused(served: Served) -> None:
-    with pytest.raises(vim.fault.InvalidLogin):
-        served.connect(password="wrong")
-    found = served.connect()
-    content = found.content
-    folder = content.rootFolder
-    Disconnect(found)
-    with pytest.raises(vim.fault.NotAuthenticated):
-        _ = folder.name
-    again = served.connect()
-    try:
-        assert len(again.content.sessionManager.sessionList) >= 1
-    finally:
-        Disconnect(again)
+    with pytest.raises(vim.fault.InvalidLogin), served.session(password="wrong"):
+        pass
+    with served.session() as found:
+        folder = found.content.rootFolder
+        assert len(found.content.sessionManager.sessionList) >= 1
+        found.content.sessionManager.Logout()
+        with pytest.raises(vim.fault.NotAuthenticated):
+            _ = folder.name
 
 
 def test_a_user_may_do_what_its_role_allows(served: Served) -> None:
     served.do(c.RoleCreate("Reader", like="NoCryptoAdmin"))
     served.do(c.UserSet("reader@vsphere.local", "Reader"))
-    found = served.connect("reader@vsphere.local")
+    crypto = vim.encryption.CryptoSpecShallowRecrypt(newKeyId=vim.encryption.CryptoKeyId(keyId=""))
     try:
-        vm = _vm(found, "vm-04")
-        with pytest.raises(vim.fault.NoPermission) as refused:
-            WaitForTask(vm.ReconfigVM_Task(vim.vm.ConfigSpec(
-                crypto=vim.encryption.CryptoSpecShallowRecrypt(
-                    newKeyId=vim.encryption.CryptoKeyId(keyId="")))), si=found)  # fmt: skip
-        assert refused.value.privilegeId.startswith("Cryptographer.")
-        assert refused.value.object == vm
+        with served.session("reader@vsphere.local") as found:
+            vm = _vm(found, "vm-04")
+            with pytest.raises(vim.fault.NoPermission) as refused:
+                WaitForTask(vm.ReconfigVM_Task(vim.vm.ConfigSpec(crypto=crypto)), si=found)
+            assert refused.value.privilegeId.startswith("Cryptographer.")
+            assert refused.value.object == vm
     finally:
-        Disconnect(found)
         served.do(c.UserDelete("reader@vsphere.local"))
         served.do(c.RoleDelete("Reader"))
 
