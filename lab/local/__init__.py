@@ -7,4 +7,5 @@
 - ``fuzzing``, ``sweep_runs``, ``conformance``, ``load_runs``, ``kmip``  other plays
 - ``broker_config``, ``logs``  files for administrators, records of nodes
 - ``schema``, ``explain``  what there is
+- ``json_lines``  commands of another program
 """
