@@ -49,7 +49,8 @@ class Connection:
         """The answer to a request of ``keystead api``. Raises ``KeysteadError``."""
         line = json.dumps(request).encode() + b"\n"
         given, said = self._process.stdin, self._process.stdout
-        assert given is not None and said is not None
+        if given is None or said is None:
+            raise self._ended()
         with self._turn:
             try:
                 given.write(line)
