@@ -19,7 +19,7 @@ OF_LISTS = frozenset({"--watch", "--sort-by", "--no-headers"})
 NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "": "bench completion doctor down explain healthcheck list logs schema up version",
+        "": "api bench completion doctor down explain healthcheck list logs schema up version",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",

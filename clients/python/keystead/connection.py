@@ -79,4 +79,4 @@ class Connection:
 
     def _ended(self) -> KeysteadError:
         code = self._process.poll()
-        return KeysteadError("KS-CLIENT-001", f"keystead has ended (exit code {code})")
+        return KeysteadError("KS-INT-001", f"keystead has ended (exit code {code})")

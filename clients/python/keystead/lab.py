@@ -68,7 +68,7 @@ class Lab(Commands):
     ) -> None:
         if serve:
             text = "serve=True is not available: this keystead has no vSphere API to connect to"
-            raise KeysteadError("KS-CLIENT-002", text)
+            raise KeysteadError("KS-USE-003", text)
         topology = str(file.resolve()) if isinstance(file, Path) else file
         self._opening: dict[str, Any] = {"mode": mode, "name": name}
         if mode != "running":
@@ -175,8 +175,8 @@ class Lab(Commands):
 
     @property
     def url(self) -> str:
-        """Where your automation connects; KS-CLIENT-002 while there is no such server."""
-        raise KeysteadError("KS-CLIENT-002", "this keystead has no vSphere API to connect to")
+        """Where your automation connects; KS-USE-003 while there is no such server."""
+        raise KeysteadError("KS-USE-003", "this keystead has no vSphere API to connect to")
 
     user = url
     password = url
@@ -187,7 +187,7 @@ class Lab(Commands):
 
     def _ask(self, **request: Any) -> Any:
         if self._connection is None:
-            raise KeysteadError("KS-CLIENT-003", "no lab is open: use `with Lab() as lab:`")
+            raise RuntimeError("no lab is open: use `with Lab() as lab:`")
         return self._connection.ask(**request)
 
 
