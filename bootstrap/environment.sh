@@ -78,7 +78,7 @@ install_packages() {
     # Without bytecode, as in a checkout that cannot be written, each start is a little slower.
     [ ! -w "$here/lab" ] || step KS-SETUP-010 'bytecode of this checkout' \
         "$venv/bin/python" -m compileall -q \
-        "$here/protocol" "$here/services" "$here/chaos" "$here/lab"
+        "$here/protocol" "$here/services" "$here/chaos" "$here/lab" "$here/clients"
 }
 
 # Who asked for no TPM, nor for none, gets what the packages that are there allow, and no question.

@@ -20,7 +20,6 @@
                    ``recording``s, streams of msgpack
 - ``active_faults``  which faults are there at a moment of a history
 - ``checks``       offline, three-valued judgements of a history
-- ``linear``       does an order of what clients of key servers did explain what they saw?
 - ``report``       what a run was, for people and pipelines: figures of its records
 - ``points``       storage calls, and what strikes at them
 - ``selectors``    names, roles, ranges, shares; ``draws`` seeded streams; ``units`` 30s, 5%

@@ -101,7 +101,7 @@ def tpm() -> Finding:
     from services.runtime.tpm import backends
     from services.runtime.tpm.library import LibraryMissing
 
-    fix = "./keystead setup   (or start without TPMs: `keystead up --tpm none`)"
+    fix = KeysteadError("KS-TPM-001").fix
     try:
         got = backends.probe()
     except LibraryMissing as error:

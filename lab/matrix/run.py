@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from io import BytesIO
 from itertools import chain, count
@@ -79,17 +79,27 @@ class Result(msgspec.Struct, frozen=True):
 
 def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
     """Play it all; blocks. Interrupted (Ctrl-C), it ends every lab and gives what was played."""
-    folder = begin(wanted, MATRIX)
-    began = time.time()
-    with closing(player_of(wanted)) as player:
-        work = _Work(wanted, folder, player, report)
+
+    def play(run: StagingRun) -> Result:
+        cells = _Cells(wanted, run)
         with suppress(KeyboardInterrupt):
-            work.play_all()
-        result = work.result()
+            cells.play_all()
+        return cells.result()
+
+    return play_run(wanted, MATRIX, report, play)
+
+
+def play_run(
+    wanted: Wanted, what: str, report: Report, play: Callable[[StagingRun], Result]
+) -> tuple[RunFolder, Result]:
+    """A run that is called ``what``: ``play`` plays its stagings and says what came of them, which
+    is kept in the run's folder. Every lab is ended in any case."""
+    folder, began = _begin(wanted, what), time.time()
+    with closing(player_of(wanted)) as player:
+        result = play(StagingRun(wanted, folder, player, report))
     collect()  # what labs have left that were ended in the middle
     folder.write(ROWS, msgspec.json.format(msgspec.json.encode(result)))
-    verdict = verdict_of(result, folder.run, wanted, time.time() - began)
-    folder.end(verdict)
+    folder.end(verdict_of(result, folder.run, wanted, time.time() - began))
     return folder, result
 
 
@@ -119,7 +129,7 @@ def player_of(wanted: Wanted) -> Player:
     )
 
 
-def begin(wanted: Wanted, what: str) -> RunFolder:
+def _begin(wanted: Wanted, what: str) -> RunFolder:
     """The folder of a run that is called ``what``."""
     folder = new_run(what, wanted.mode, wanted.seed)
     record = RunRecord(
@@ -199,46 +209,35 @@ def verdict_of(result: Result, run: str, wanted: Wanted, seconds: float) -> RunV
     )
 
 
-class _Work:
-    """The stagings of one run, several at a time."""
+class StagingRun:
+    """The stagings of one run: played several at a time, each kept in the run's ``folder``.
+
+    ``played`` and ``controls``: what came of them, by the staging's name.
+    """
 
     def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
-        self._wanted, self._folder, self._player, self._report = wanted, folder, player, report
-        self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate, variants=wanted.variants)
-        self._alone: tuple[Staging, ...] = ()
-        self._played: dict[str, tuple[Played, ...]] = {}
-        self._controls: dict[str, tuple[Control, ...]] = {}
+        self.folder = folder
+        self._wanted, self._player, self._report = wanted, player, report
+        self.played: dict[str, tuple[Played, ...]] = {}
+        self.controls: dict[str, tuple[Control, ...]] = {}
 
-    def play_all(self) -> None:
-        """Every cell. On real processes, what a busy machine made void is played once more, slowly.
-        A cell that disagrees is played again in a lab of its own."""
-        whole = (*self._stagings, *controls_of(self._wanted.cells))
-        self._play_these(whole, "play")
+    def play(self, stagings: Sequence[Staging]) -> None:
+        """Play them. On real processes, what a busy machine made void is played once more,
+        slowly."""
+        self.play_once(stagings, "play")
         if self._wanted.mode != "sim":
-            void = [one for one in whole if not self._tells(one)]
-            self._play_these(void, "play again, slowly", slowly=True)
-        rows = ((cell, self._row(cell, self._stagings)) for cell in self._wanted.cells)
-        again = [c for c, row in rows if row is not None and row.verdict is Agreement.DISAGREE]
-        if not self._wanted.isolate:
-            self._alone = stagings_of(again, isolate=True, variants=self._wanted.variants)
-            self._play_these(self._alone, "play again, alone", slowly=True)
+            void = [one for one in stagings if not self._tells(one)]
+            self.play_once(void, "play again, slowly", slowly=True)
 
-    def result(self) -> Result:
-        """Of every cell whose stagings were all played."""
-        found = [self._decide_cell(cell) for cell in self._wanted.cells]
-        rows = tuple(row for row in found if row is not None)
-        of_blocks = (self._controls.get(one.name, ()) for one in controls_of(self._wanted.cells))
-        controls = tuple(chain.from_iterable(of_blocks))  # not as they happened to end
-        return Result(rows, controls, not_played=len(found) - len(rows))
-
-    def _play_these(self, stagings: Sequence[Staging], what: str, *, slowly: bool = False) -> None:
+    def play_once(self, stagings: Sequence[Staging], what: str, *, slowly: bool = False) -> None:
+        """Play them; ``what`` is what progress calls it. ``slowly``: with more time for all."""
         ended, began = count(1), time.monotonic()
 
         def keep_outcome(staging: Staging, outcome: Outcome) -> None:
-            self._played[staging.name] = outcome.played
+            self.played[staging.name] = outcome.played
             if staging.control:
-                self._controls[staging.name] = outcome.controls
-            self._folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
+                self.controls[staging.name] = outcome.controls
+            self.folder.write(f"{STAGINGS}/{staging.name}.msgpack", outcome.history)
             number, text = next(ended), f"{what}: {staging.name}"
             if self._wanted.jobs < number < len(stagings):
                 left_s = (time.monotonic() - began) / number * (len(stagings) - number)
@@ -250,28 +249,53 @@ class _Work:
         if stagings:
             self._player.play_each(stagings, keep_outcome, slowly=slowly)
 
-    def _tells(self, staging: Staging) -> bool:
-        """Whether what was played says anything: a control that failed may have been too late."""
-        held = all(one.held for one in self._controls.get(staging.name, ()))
-        return held and not any(one.void or one.unhealed for one in self._played[staging.name])
-
-    def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow | None:
-        """None when not all of its stagings were played, or none of these is about the cell."""
-        about = [
-            staging
-            for staging in stagings
-            if (staging.block, staging.fault) == (cell.block, cell.fault)
-            and cell.event in staging.events
-        ]
-        if not about or not all(staging.name in self._played for staging in about):
+    def row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow | None:
+        """The cell as it came out in these; None when one was not played, or none is about it."""
+        about = [staging for staging in stagings if cell.event in staging.events]
+        if not about or not all(staging.name in self.played for staging in about):
             return None
         plays = [
             (staging, played)
             for staging in about
-            for played in self._played[staging.name]
+            for played in self.played[staging.name]
             if played.event is cell.event
         ]
-        return row_of(cell, self._folder.run, plays)
+        return row_of(cell, self.folder.run, plays)
+
+    def _tells(self, staging: Staging) -> bool:
+        """Whether what was played says anything: a control that failed may have been too late."""
+        held = all(one.held for one in self.controls.get(staging.name, ()))
+        return held and not any(one.void or one.unhealed for one in self.played[staging.name])
+
+
+class _Cells:
+    """The cells of the table that one run is about."""
+
+    def __init__(self, wanted: Wanted, run: StagingRun) -> None:
+        self._wanted, self._run = wanted, run
+        self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate, variants=wanted.variants)
+        self._alone: tuple[Staging, ...] = ()
+
+    def play_all(self) -> None:
+        """Every cell. One that disagrees is played again in a lab of its own."""
+        self._run.play((*self._stagings, *controls_of(self._wanted.cells)))
+        rows = ((cell, self._row(cell, self._stagings)) for cell in self._wanted.cells)
+        again = [c for c, row in rows if row is not None and row.verdict is Agreement.DISAGREE]
+        if not self._wanted.isolate:
+            self._alone = stagings_of(again, isolate=True, variants=self._wanted.variants)
+            self._run.play_once(self._alone, "play again, alone", slowly=True)
+
+    def result(self) -> Result:
+        """Of every cell whose stagings were all played."""
+        found = [self._decide_cell(cell) for cell in self._wanted.cells]
+        rows = tuple(row for row in found if row is not None)
+        of_blocks = (self._run.controls.get(c.name, ()) for c in controls_of(self._wanted.cells))
+        controls = tuple(chain.from_iterable(of_blocks))  # not as they happened to end
+        return Result(rows, controls, not_played=len(found) - len(rows))
+
+    def _row(self, cell: Cell, stagings: Sequence[Staging]) -> CellRow | None:
+        place = (cell.block, cell.fault)
+        return self._run.row(cell, [s for s in stagings if (s.block, s.fault) == place])
 
     def _decide_cell(self, cell: Cell) -> CellRow | None:
         """As it was played with others; where it was played alone too, that decides."""

@@ -23,7 +23,7 @@ EXEMPT = (
     Exempt(
         "disk",
         r"(kms[^/]*|k\d)/.*master\.key(\.new)?",
-        r"services\.kms\.roots\.keyfile:.*",
+        r"services\.kms\.sealing\.roots\.keyfile:.*",
         "a software key server keeps its master key on its own disk, beside its database",
     ),
     Exempt(
@@ -35,7 +35,7 @@ EXEMPT = (
     Exempt(
         "disk",
         r"copies/(kms[^/]*|k\d)/.*master\.key(\.new)?",
-        r"services\.kms\.roots\.keyfile:.*",
+        r"services\.kms\.sealing\.roots\.keyfile:.*",
         "the backup of a key server's disk that the cure of kms.key_state puts back",
     ),
     Exempt(

@@ -185,7 +185,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     "KS-TPM-001": Explanation(
         "There are no TPM libraries",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
-        "./keystead setup   (or start without TPMs: `keystead up --tpm none`)",
+        "`./keystead setup` in a checkout, elsewhere `pip install 'keystead[tpm]'`; "
+        "or start without TPMs: `keystead up --tpm none`",
         SETUP,
     ),
     "KS-SETUP-001": Explanation(

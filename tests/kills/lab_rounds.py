@@ -14,10 +14,6 @@ from typing import Any, Final, cast
 import psutil
 
 from chaos.history import History
-from chaos.linear import acts
-from chaos.linear.acts import SERVERS
-from chaos.linear.clients import Clients
-from chaos.linear.judge import judge
 from chaos.observe.look import nodes_of
 from lab.client import Lab, Owned
 from lab.schema.errors import KeysteadError
@@ -29,6 +25,10 @@ from protocol.messages.vcenter import GenerateKey, KeyGenerated
 from protocol.terms import NodeName, Role
 from tests.kills.acknowledged import WITHIN_S, Acknowledged
 from tests.kills.labs import BROKERS, DATA_BROKER, FORK_SERVER, SETTLE_S, Ended, Kind, Told
+from tests.linear import acts
+from tests.linear.acts import SERVERS
+from tests.linear.clients import Clients
+from tests.linear.judge import judge
 
 BACK_WITHIN_S: Final = 60.0
 """Real seconds in which a part has to be there again."""

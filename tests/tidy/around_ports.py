@@ -20,6 +20,7 @@ _DRIVERS = (
     "chaos/history",
     "chaos/report",
     "benchmarks/",
+    "clients/",  # of users: it runs in processes of theirs
     "containers/",  # programs that run while an image is built
     "lab/",
     "tests/",

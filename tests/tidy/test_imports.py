@@ -103,9 +103,15 @@ def test_what_is_built_holds_every_package() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     targets = project["tool"]["hatch"]["build"]["targets"]
-    assert targets["wheel"]["packages"] == list(PACKAGES)
+    places = {place: f"keystead/_rooms/{place}" for place in (*PACKAGES, "docs")}
+    assert targets["wheel"]["sources"] == {"clients/python": "", **places}
+    assert set(targets["wheel"]["only-include"]) == {
+        "clients/python/keystead",
+        *PACKAGES,
+        "docs/rules.md",
+    }
     assert "/tests/mutations" in targets["sdist"]["exclude"], "planted bugs ship with nobody"
-    assert project["project"]["scripts"] == {"keystead": "lab.cli.main:main"}
+    assert project["project"]["scripts"] == {"keystead": "keystead._launcher:main"}
     assert {s.path.split("/")[0] for s in package_sources()} == set(PACKAGES)
 
 

@@ -1,4 +1,4 @@
-"""The bus door for attributes of keys, keys that are brought, and data under a key that stays."""
+"""Requests on the data bus about attributes, registered keys, and ciphers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from services.kms.access.authorization import KeyServerCaller, caller_at
 from services.kms.endpoints.forwarding import at_the_active
-from services.kms.objects import attribute_requests, cipher_requests, request_types
+from services.kms.objects import request_types
 from services.kms.operations.core import KeyServerCore
 from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
@@ -20,7 +20,7 @@ DATA_LIMIT: Final = 64 * 1024
 """Bytes of data in one message, and of what is bound to it."""
 
 
-class AttributeDoor(Service):
+class AttributeEndpoint(Service):
     """Handlers; who inherits from it sets up both fields."""
 
     config: KmsConfig
@@ -61,7 +61,7 @@ class AttributeDoor(Service):
     @serves(m.GetAttributeList)
     async def get_attribute_list(self, message: m.GetAttributeList, peer: Peer) -> m.AttributeNames:
         """Get Attribute List."""
-        request = attribute_requests.ListObjectAttributes(unique_identifier=message.key_id)
+        request = request_types.ListObjectAttributes(unique_identifier=message.key_id)
         found = await self.core.execute(self._caller(peer), request)
         return m.AttributeNames(key_id=message.key_id, names=found.names)
 
@@ -69,7 +69,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def add_attribute(self, message: m.AddAttribute, peer: Peer) -> m.AttributeChanged:
         """Add Attribute."""
-        request = attribute_requests.AddObjectAttribute(
+        request = request_types.AddObjectAttribute(
             unique_identifier=message.key_id,
             attribute=Attribute(name=message.name, value=message.value),
             repeat=True,
@@ -81,7 +81,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def modify_attribute(self, message: m.ModifyAttribute, peer: Peer) -> m.AttributeChanged:
         """Modify Attribute."""
-        request = attribute_requests.ModifyObjectAttribute(
+        request = request_types.ModifyObjectAttribute(
             unique_identifier=message.key_id, attribute=message.attribute
         )
         done = await self.core.execute(self._caller(peer), request)
@@ -91,7 +91,7 @@ class AttributeDoor(Service):
     @at_the_active
     async def delete_attribute(self, message: m.DeleteAttribute, peer: Peer) -> m.AttributeDeleted:
         """Delete Attribute; one that is not there is gone already."""
-        request = attribute_requests.DeleteObjectAttribute(
+        request = request_types.DeleteObjectAttribute(
             unique_identifier=message.key_id, name=message.name, index=message.index
         )
         try:
@@ -107,7 +107,7 @@ class AttributeDoor(Service):
         """Encrypt."""
         data = _one(message.data, "data")
         _check_size(len(data) + len(message.additional_data))
-        request = cipher_requests.EncryptData(
+        request = request_types.EncryptData(
             unique_identifier=message.key_id,
             parameters=message.parameters,
             data=data,
@@ -121,7 +121,7 @@ class AttributeDoor(Service):
     async def decrypt(self, message: m.Decrypt, peer: Peer) -> m.Decrypted:
         """Decrypt."""
         _check_size(len(message.data) + len(message.additional_data))
-        request = cipher_requests.DecryptData(
+        request = request_types.DecryptData(
             unique_identifier=message.key_id,
             parameters=message.parameters,
             data=message.data,

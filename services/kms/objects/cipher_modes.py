@@ -13,7 +13,7 @@ from protocol.attributes import CryptographicParameters
 from protocol.crypto import blocks, gcm
 from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage, TagLengthNotSupported
 from protocol.secret import KeyMaterial
-from services.kms.objects.cipher_requests import DecryptData, EncryptData
+from services.kms.objects.request_types import DecryptData, EncryptData
 
 TAG_SIZE: Final = 16
 LONGEST_IV: Final = 16

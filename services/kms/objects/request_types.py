@@ -367,3 +367,169 @@ class QueryAuditTrail(CoreRequest[AuditRecords], frozen=True, kw_only=True):
     operation: ClassVar[CoreOperation] = CoreOperation.QUERY_AUDIT
     after: int = 0
     maximum_items: int = 1000
+
+
+# ---- Attributes of one object (KMIP 1.4 sections 4.13 to 4.16) -----------------------------------
+
+
+class ObjectAttributeNames(Response, frozen=True, kw_only=True):
+    """The name of each attribute that the object has, once."""
+
+    unique_identifier: KeyId
+    names: tuple[str, ...]
+
+
+class ListObjectAttributes(ObjectRequest[ObjectAttributeNames], frozen=True, kw_only=True):
+    """Which attributes there are (KMIP 1.4 section 4.13)."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.GET_ATTRIBUTE_LIST
+
+
+class ObjectAttributeChanged(Response, frozen=True, kw_only=True):
+    """The attribute as it is now; of one that was deleted, as it was."""
+
+    unique_identifier: KeyId
+    attribute: Attribute
+
+
+class AddObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
+    """A new instance (KMIP 1.4 section 4.14). Its index is the server's: ``indexed`` says that the
+    client gave one all the same. ``repeat`` is ours: it may have been asked before, so a value
+    that is there already is no refusal."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.ADD_ATTRIBUTE
+    attribute: Attribute
+    indexed: bool = False
+    repeat: bool = False
+
+
+class ModifyObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
+    """Another value in an instance that is there (KMIP 1.4 section 4.15)."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.MODIFY_ATTRIBUTE
+    attribute: Attribute
+
+
+class DeleteObjectAttribute(ObjectRequest[ObjectAttributeChanged], frozen=True, kw_only=True):
+    """One instance fewer (KMIP 1.4 section 4.16)."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.DELETE_ATTRIBUTE
+    name: str
+    index: int = 0
+
+
+# ---- Encrypt and Decrypt (KMIP 1.4 sections 4.29, 4.30) ------------------------------------------
+# Data travels as ``KeyMaterial``, because it may be a key: no log and no exception shows it.
+
+
+class EncryptedData(Response, frozen=True, kw_only=True):
+    """Ciphertext and tag, empty in a mode that has none; ``iv`` when the server has drawn it."""
+
+    unique_identifier: KeyId
+    data: bytes
+    iv: bytes | None
+    tag: bytes
+
+
+class EncryptData(ObjectRequest[EncryptedData], frozen=True, kw_only=True):
+    """In a mode of AES (KMIP 1.4 section 4.29).
+
+    ``parameters`` None: those that are an attribute of the key. ``iv`` None is right with Random
+    IV, when it is ``drawn`` by the core, and in a mode that has none.
+    """
+
+    operation: ClassVar[CoreOperation] = CoreOperation.ENCRYPT
+    parameters: CryptographicParameters | None = None
+    data: KeyMaterial
+    iv: bytes | None = None
+    additional_data: bytes = b""
+    drawn: bytes = b""
+
+
+class DecryptedData(Response, frozen=True, kw_only=True):
+    """The clear data."""
+
+    unique_identifier: KeyId
+    data: KeyMaterial
+
+
+class DecryptData(ObjectRequest[DecryptedData], frozen=True, kw_only=True):
+    """The way back (KMIP 1.4 section 4.30); an ``iv`` or a ``tag`` that is empty is none."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.DECRYPT
+    parameters: CryptographicParameters | None = None
+    data: bytes
+    iv: bytes
+    additional_data: bytes = b""
+    tag: bytes
+
+
+# ---- Leases, usage limits, and Re-key (KMIP 1.4 sections 4.4, 4.12, 4.17, 4.18) ------------------
+
+
+class Lent(Response, frozen=True, kw_only=True):
+    """For how many seconds the key is lent from now on, and when it last changed."""
+
+    unique_identifier: KeyId
+    lease_time: int
+    last_change_date: float
+
+
+class ObtainLease(ObjectRequest[Lent], frozen=True, kw_only=True):
+    """Have the key lent again (KMIP 1.4 section 4.17)."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.OBTAIN_LEASE
+
+
+class Checked(Response, frozen=True, kw_only=True):
+    """Which key may be used like that; of one that may not, what may not be, with what may be in
+    its place."""
+
+    unique_identifier: KeyId | None = None
+    usage_limits_count: int | None = None
+    usage_mask: int | None = None
+    lease_time: int | None = None
+
+
+class CheckUsage(ObjectRequest[Checked], frozen=True, kw_only=True):
+    """Whether the key may be used like that (KMIP 1.4 section 4.10); None is not asked. When it may
+    not, what follows in the batch has no ID Placeholder, so a Get does not give it."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.CHECK
+    usage_limits_count: int | None = None
+    usage_mask: int | None = None
+    lease_time: int | None = None
+
+
+class Allocated(Response, frozen=True, kw_only=True):
+    """So much of the key's Usage Limits is the caller's now."""
+
+    unique_identifier: KeyId
+
+
+class GetUsageAllocation(ObjectRequest[Allocated], frozen=True, kw_only=True):
+    """Take ``count`` of the key's Usage Limits, in their unit (KMIP 1.4 section 4.18)."""
+
+    operation: ClassVar[CoreOperation] = CoreOperation.GET_USAGE_ALLOCATION
+    count: int
+
+
+class ReplacedKey(Response, frozen=True, kw_only=True):
+    """The new key."""
+
+    unique_identifier: KeyId
+
+
+class ReKey(ObjectRequest[ReplacedKey], frozen=True, kw_only=True):
+    """Make the key that follows this one (KMIP 1.4 section 4.4; see ``rekeying``).
+
+    ``offset``: seconds from now to its Activation Date; None: its dates are those of the old one.
+    ``attributes`` of the new one that are not as those of the old one. ``new_id`` and ``drawn``
+    are the core's: its id, and bytes to make it of.
+    """
+
+    operation: ClassVar[CoreOperation] = CoreOperation.RE_KEY
+    offset: int | None = None
+    attributes: tuple[Attribute, ...] = ()
+    new_id: KeyId = KeyId("")
+    drawn: KeyMaterial | None = None

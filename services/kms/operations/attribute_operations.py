@@ -1,4 +1,4 @@
-"""What is done with the attributes of keys, inside of the transaction of a message."""
+"""Operations on the attributes of keys, and Locate, inside the transaction of a message."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from services.kms.access.authorization import absent
 from services.kms.commit import due_dates, store
 from services.kms.commit.unit_of_work import Refusal, Work
 from services.kms.objects import attributes, request_types, search
-from services.kms.objects.attribute_requests import (
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import (
     AddObjectAttribute,
+    CoreOperation,
     DeleteObjectAttribute,
     ListObjectAttributes,
     ModifyObjectAttribute,
     ObjectAttributeChanged,
     ObjectAttributeNames,
 )
-from services.kms.objects.key_row import StoredKeyRow, as_at
-from services.kms.objects.request_types import CoreOperation
 from services.kms.objects.search import Sought
 from services.kms.operations import shared_names
 

@@ -1,9 +1,9 @@
-"""What each operation of the key server does, whoever asks and through whichever door.
+"""Runs the messages of a key server, whichever endpoint received them.
 
-A door proves the caller and turns what it was sent into requests (``operations``). A message of
-several is a batch and one transaction: all or nothing, or with an outcome for each item
-(``process``). The answer comes after the commit. What is decided inside of the transaction is
-returned from it, errors too: raising there would undo the audit row of the refusal.
+An endpoint proves the caller and turns a message into requests (``objects.request_types``). A
+message of several requests is one transaction: all or nothing (``batch``), or with an outcome for
+each item (``process``). The answer comes after the commit. Refusals are returned from the
+transaction, not raised in it: raising would undo their audit rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from services.kms.objects import request_checks, request_types
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
 from services.kms.objects.request_types import CoreOperation, CoreRequest, Response
-from services.kms.operations import batches, portions
+from services.kms.operations import batches
 from services.kms.operations.batches import Continuation, Item, KeyDemand
 from services.kms.operations.buffered_reads import Readings, is_long
 from services.kms.operations.execution import VERSIONS
@@ -128,7 +128,7 @@ class KeyServerCore:
             await self.admit(caller, CoreOperation.DISCOVER_VERSIONS)
             self.rejections.check(caller, CoreOperation.DISCOVER_VERSIONS)
             return (Item(request_types.Versions(versions=VERSIONS)),)
-        return await portions.do_in_portions(
+        return await batches.do_in_portions(
             option,
             requests,
             lambda some, handed: self._together(

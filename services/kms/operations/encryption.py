@@ -18,13 +18,13 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from services.kms.commit.unit_of_work import Work
 from services.kms.objects import attributes, cipher_modes, states
-from services.kms.objects.cipher_requests import (
+from services.kms.objects.key_row import StoredKeyRow
+from services.kms.objects.request_types import (
     DecryptData,
     DecryptedData,
     EncryptData,
     EncryptedData,
 )
-from services.kms.objects.key_row import StoredKeyRow
 from services.kms.operations import usage
 
 _DEFAULT: Final = CryptographicParameters(block_cipher_mode="GCM")

@@ -1,6 +1,6 @@
-"""What each operation does to the database, inside of the transaction of its message.
+"""Executes each operation inside the transaction of its message.
 
-Errors that the trail tells of are raised as ``Refusal``; the core writes them down.
+Errors that the trail records are raised as ``Refusal``; the core writes them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,23 @@ from services.kms.access import authorization
 from services.kms.audit import audit_trail
 from services.kms.commit.unit_of_work import FreshKey, Refusal, Work
 from services.kms.objects import attributes, implied, request_types, states
-from services.kms.objects.attribute_requests import (
+from services.kms.objects.key_row import StoredKeyRow, as_at
+from services.kms.objects.request_types import (
     AddObjectAttribute,
+    CheckUsage,
+    CoreOperation,
+    CoreRequest,
+    DecryptData,
     DeleteObjectAttribute,
+    EncryptData,
+    GetUsageAllocation,
     ListObjectAttributes,
     ModifyObjectAttribute,
+    ObtainLease,
+    ReKey,
+    Response,
 )
-from services.kms.objects.cipher_requests import DecryptData, EncryptData
-from services.kms.objects.key_row import StoredKeyRow, as_at
-from services.kms.objects.request_types import CoreOperation, CoreRequest, Response
 from services.kms.objects.states import Transition
-from services.kms.objects.usage_requests import CheckUsage, GetUsageAllocation, ObtainLease, ReKey
 from services.kms.operations import (
     attribute_operations,
     encryption,

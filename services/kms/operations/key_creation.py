@@ -1,6 +1,6 @@
-"""What a message is given of randomness, drawn before its transaction: keys, ids and nonces.
+"""Random values of a message, drawn before its transaction: keys, ids and nonces.
 
-A transaction may be run twice, and in a thread that draws nothing.
+A transaction may run twice, and in a thread that must not draw.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from services.kms.commit import store
 from services.kms.commit.new_keys import Making, NewKeyOrder
 from services.kms.commit.unit_of_work import FreshKey
 from services.kms.objects import algorithms, attributes, request_checks, request_types
+from services.kms.objects.cipher_modes import LONGEST_IV
 from services.kms.objects.identifiers import Ids
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.request_types import CoreOperation, CoreRequest
-from services.kms.operations.random_values import with_drawn
+from services.kms.objects.request_types import CoreOperation, CoreRequest, EncryptData, ReKey
+from services.kms.operations import rekey
 from services.kms.sealing.vault import Vault
 from services.runtime.ports import Clock, Rng
 
@@ -132,3 +133,17 @@ def _around(row: StoredKeyRow, server: NodeName) -> list[bytes]:
     """What stands around the date in the attributes of a new key that was given none."""
     made = attributes.with_template(row, (), _ODD, server, brought=False)
     return made.attributes.split(_DATE.pack(_ODD))
+
+
+# ---- values that requests need -------------------------------------------------------------------
+
+
+def with_drawn(request: CoreRequest[Any], rng: Rng, ids: Ids, at: float) -> CoreRequest[Any]:
+    """The request with the IV of an Encrypt that brings none, or id and bytes of a Re-key; ``at``
+    in Unix seconds."""
+    if isinstance(request, EncryptData) and request.iv is None:
+        return msgspec.structs.replace(request, drawn=rng.token(LONGEST_IV))
+    if isinstance(request, ReKey):
+        new_id, drawn = ids.draw(rng.token(16), at), rng.token(rekey.DRAWN)
+        return msgspec.structs.replace(request, new_id=new_id, drawn=KeyMaterial(drawn))
+    return request

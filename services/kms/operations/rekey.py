@@ -31,7 +31,7 @@ from services.kms.commit import store
 from services.kms.commit.unit_of_work import FreshKey, Work
 from services.kms.objects import algorithms, attributes, states
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.usage_requests import ReKey, ReplacedKey
+from services.kms.objects.request_types import ReKey, ReplacedKey
 from services.kms.operations import attribute_operations
 
 NONCE_SIZE, LONGEST_KEY = 12, 32

@@ -21,11 +21,11 @@ from protocol.terms import KeyId, KmipState
 from services.kms.commit.unit_of_work import Work
 from services.kms.objects import attributes, implied, states
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.request_types import CoreOperation
-from services.kms.objects.usage_requests import (
+from services.kms.objects.request_types import (
     Allocated,
     Checked,
     CheckUsage,
+    CoreOperation,
     GetUsageAllocation,
     Lent,
     ObtainLease,

@@ -1,16 +1,17 @@
-"""The door between servers that replicate after the answer: modes ``async`` and ``forward``.
+"""Replication after the answer: modes ``async`` and ``forward``.
 
-A change is answered when this server has it durably. It is told to the others in the background,
-each at its own pace; what a server has of everybody's log is durable at all others (``oplog``).
-Now and then all of them compare where they stand, and then tell too what they have of a third
-one's log: so what one server was told before it went away reaches the others without it.
+A change is answered when this server has it durably. The other servers get it in the background,
+each at its own pace, and store the log of every server (``oplog``). At intervals all servers
+compare what they have, and then also send what they have of a third server's log: changes that
+reached one server reach the others even when their origin is gone.
 
-States are merged as in a pair (``merging``). An id that two servers gave to two materials cannot be
-mended: it is written down on both, and told.
+States are merged as in a pair (``key_merge``). An id that two servers gave to two materials cannot
+be repaired: both record and report it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Final
 
 from protocol.errors import NotAvailable, NotConnected, ProductError
 from protocol.messages import kms as m
+from protocol.messages.kms import Mark
 from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import caller_at
 from services.kms.audit import audit_trail
@@ -25,11 +27,8 @@ from services.kms.audit.audit_trail import TrailEnd
 from services.kms.commit.unit_of_work import KeyChange, Written
 from services.kms.operations.core import KeyServerCore
 from services.kms.replication import checksums, counters, oplog, replicas, standing
-from services.kms.replication.group_view import CONFLICTS, STALE_SERVES, view
 from services.kms.replication.key_merge import Taken
-from services.kms.replication.learning import Learning
-from services.kms.replication.lines import PeerLine
-from services.kms.replication.name_conflicts import record_names
+from services.kms.replication.name_conflicts import LISTED, names_told, record_names
 from services.kms.replication.oplog import Active, LogPlace, LogRow
 from services.kms.replication.standing import HeardStanding
 from services.kms.sealing.vault import Vault
@@ -358,3 +357,124 @@ class ReplicationGroup:
         if oplog.counts(one, self._appointed):
             self._appointed = one
             self._node.record("kms.active", level="warning", active=one.node, term=one.term)
+
+
+# ---- what a server remembers of each other one ---------------------------------------------------
+
+
+class PeerLine:
+    """One peer: what is to be done about it, and when."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()  # something has changed here
+        self.back = asyncio.Event()  # try again
+        self.over = asyncio.Event()  # the contact that was begun last
+        self.due = True  # compare where the two stand
+        self.failed = False
+        self.failures = 0  # contacts that failed one after another
+        self.contacts = 0
+        self.boot = 0
+        self.checked: TrailEnd | None = None  # the end of our trail that the peer told last
+        self.differed_at: float | None = None  # when all was told because the two differ
+        self.looked = 0  # the peer's life that has looked for the end that we have of its trail
+
+    def speaks(self, boot: int) -> None:
+        """The peer is there, in this life: what waited for an earlier one need not wait longer."""
+        if boot != self.boot:
+            self.boot, self.due, self.failures = boot, True, 0
+            self.over.set()
+            self.wake.set()
+        if self.failures < 2:  # two that fail each other would wake each other for ever
+            self.back.set()
+
+
+# ---- waiting for a change of another server ------------------------------------------------------
+
+
+class Learning:
+    """Of the server ``me``."""
+
+    def __init__(self, me: NodeName, clock: Clock, database: Database) -> None:
+        self._me, self._clock, self._database = me, clock, database
+        self._news = asyncio.Event()  # set, and replaced, when something was learned
+
+    def news(self) -> None:
+        """Something was learned of another's log, durably."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def until(self) -> Mark:
+        """How far this server's own log is; its start when the disk does not say."""
+        try:
+            place = await self._has(self._me)
+        except OSError:
+            place = oplog.START
+        return Mark(node=self._me, epoch=place.epoch, sequence=place.sequence)
+
+    async def learned(self, until: Mark, within_s: float) -> bool:
+        """Whether this server comes to have that much of another's log, in so many lab seconds,
+        and its disk says so."""
+        wanted = LogPlace(until.epoch, until.sequence)
+        try:
+            async with self._clock.timeout(within_s):
+                while True:
+                    news = self._news
+                    if await self._has(until.node) >= wanted:
+                        return True
+                    await news.wait()
+        except (TimeoutError, OSError):
+            return False
+
+    async def _has(self, node: NodeName) -> LogPlace:
+        marks = await self._database.query(lambda connection: oplog.marks(connection, self._me))
+        return marks.get(node, oplog.START)
+
+
+# ---- for operators -------------------------------------------------------------------------------
+
+CONFLICTS: Final = "conflicts"
+STALE_SERVES: Final = "stale serves"
+
+
+def view(
+    connection: sqlite3.Connection, me: NodeName, config: KmsConfig, now: float
+) -> m.GroupStatus:
+    """See ``QueryGroup``; ``now`` in Unix seconds of this server's clock."""
+    active = oplog.active(connection)
+    counted = counters.tallies(connection)
+    names, names_shared = names_told(connection)
+    keys_at_risk, at_risk = oplog.at_risk(connection, me, config.peers, LISTED)
+    return m.GroupStatus(
+        mode=config.replication.value,
+        active=active.node,
+        term=active.term,
+        peers=_peers(connection, me, now),
+        origins=tuple(m.GroupOrigin(**row._asdict()) for row in counters.origins(connection)),
+        keys_at_risk=keys_at_risk,
+        at_risk=at_risk,
+        conflicts=counted.get(CONFLICTS, 0),
+        stale_serves=counted.get(STALE_SERVES, 0),
+        keys_breached=counters.count_breaches(connection),
+        breaches=tuple(
+            m.Breach(key_id=key_id, peer=peer, at=at)
+            for key_id, peer, at in counters.breaches(connection, LISTED)
+        ),
+        names_shared=names_shared,
+        shared_names=names,
+    )
+
+
+def _peers(connection: sqlite3.Connection, me: NodeName, now: float) -> tuple[m.GroupPeer, ...]:
+    found = []
+    for known in oplog.peers(connection):
+        waiting, first = oplog.waiting(connection, me, known.node)
+        found.append(
+            m.GroupPeer(
+                node=known.node,
+                waiting=waiting,
+                oldest_s=now - first if waiting else 0.0,
+                down_since=known.down_since,
+                why=known.why,
+            )
+        )
+    return tuple(found)

@@ -1,11 +1,11 @@
-"""The door between the two servers of a pair: mode ``sync-pair``.
+"""Synchronous replication between two servers: mode ``sync-pair``.
 
-A change is answered when both servers have it durably, or when the peer is marked as down,
-durably. What the peer does not have waits for it (``replication``), and is told when it answers
-again; both then agree, whatever each did meanwhile (``merging``).
+A change is answered when both servers have it durably, or when the peer is durably marked as down.
+Changes that the peer does not have wait for it (``pair_state``) and are sent when it answers again;
+both servers then agree, whatever each did meanwhile (``key_merge``).
 
-A server that begins hears its peer first, for at most as long as a call may last, and only then
-answers: so a key that was made while it was away is not missing on it.
+A server that starts asks its peer first, for at most as long as a call may last, and answers only
+then: a key that was made while it was off is not missing on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from protocol.errors import ProductError
 from protocol.messages import kms as m
-from protocol.terms import NodeName
+from protocol.terms import KeyId, NodeName
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import TrailEnd
@@ -28,7 +28,6 @@ from services.kms.replication import pair_state, replicas
 from services.kms.replication.key_merge import Replicated, Taken
 from services.kms.replication.name_conflicts import record_names
 from services.kms.replication.pair_state import PeerView
-from services.kms.replication.promises import Promises
 from services.kms.sealing.vault import Vault
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Bus, Clock, Database
@@ -62,6 +61,7 @@ class ReplicationPair:
         self._wake = asyncio.Event()
         self._promises = Promises()
         self._met = self._lost = self._down = self._watching = False
+        self._reports = 0  # how often the peer has said, unasked, where it stands
         self._asked_at: float | None = None
         self._contacts = 0
         self._failed = False
@@ -227,7 +227,12 @@ class ReplicationPair:
     # ---- where each of the two stands -------------------------------------------------------
 
     async def _meet(self) -> None:
-        """Tell the peer that this server is there, and learn what waits for it."""
+        """Tell the peer that this server is there, and learn what waits for it.
+
+        An answer that comes after the peer's own question may be from the peer's earlier life. The
+        question then counts.
+        """
+        reports = self._reports
         view = await self.view()
         reply = await self._bus.request(
             self._peer,
@@ -252,6 +257,8 @@ class ReplicationPair:
         if not intact:
             # What the peer saw of this trail is not in it: an older state was put back.
             self._node.record("kms.behind_peer", level="warning", peer=self._peer)
+        if reports != self._reports:
+            return
         self._lost, self._met = not intact, intact
         if intact and not reply.waiting:
             self._core.caught_up.set()
@@ -269,6 +276,7 @@ class ReplicationPair:
         _, intact, view = await self._database.transact(
             record_peer, lambda told: self._handle_cleared_mark(told[0])
         )
+        self._reports += 1
         self._met, self._lost = intact, False  # the answer may be lost: then this server asks
         self._wake.set()
         self._over.set()
@@ -296,6 +304,7 @@ class ReplicationPair:
         )
         if not done.intact:
             self._node.record("kms.behind_peer", level="warning", peer=peer.node)
+            self._reports += 1
             self._met = False  # nothing is told before the peer knows that it tells all again
         elif message.last:
             self._core.caught_up.set()
@@ -303,3 +312,63 @@ class ReplicationPair:
             self._node.record("kms.replica_refused", level="error", key_id=key_id, peer=peer.node)
         record_names(self._node, done.shared)
         return done
+
+
+# ---- changes that wait for the peer --------------------------------------------------------------
+
+
+class _Promise:
+    """One change that somebody waits for."""
+
+    def __init__(self) -> None:
+        self._done = asyncio.Event()
+        self._error: OSError | None = None
+
+    def keep(self, error: OSError | None = None) -> None:
+        """It has come to that; or could not, for ``error``."""
+        self._error = error
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Return when it has; raises the error otherwise."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+
+
+class Promises:
+    """The open ones, by key and by the number of its change."""
+
+    def __init__(self) -> None:
+        self._open: dict[KeyId, dict[int, _Promise]] = {}
+
+    def give(self, changes: Sequence[KeyChange]) -> None:
+        """Promise that the peer shall have these changes, or be marked as not having them.
+
+        A change may be told again while somebody waits for it: it is one promise.
+        """
+        for key_id, changed in changes:
+            self._open.setdefault(key_id, {}).setdefault(changed, _Promise())
+
+    async def wait_for(self, changes: Sequence[KeyChange]) -> None:
+        """Return when it has come to that for all of them; ``OSError`` when it could not."""
+        for key_id, changed in changes:
+            promise = self._open.get(key_id, {}).get(changed)
+            if promise is not None:
+                await promise.wait()
+
+    def keep(self, changes: Sequence[KeyChange]) -> None:
+        """The peer has these changes, and so every earlier one of the same keys."""
+        for key_id, told in changes:
+            promises = self._open.get(key_id, {})
+            for changed in [changed for changed in promises if changed <= told]:
+                promises.pop(changed).keep()
+            if not promises:
+                self._open.pop(key_id, None)
+
+    def keep_all(self, error: OSError | None = None) -> None:
+        """Nobody waits any longer: the peer has it all, is marked, or neither, for ``error``."""
+        given, self._open = self._open, {}
+        for promises in given.values():
+            for promise in promises.values():
+                promise.keep(error)

@@ -1,7 +1,7 @@
-"""Choosing a backend: which are there, and the device that one of them makes.
+"""Choosing a backend: which are available, and the device of each.
 
-A backend is imported when it is chosen, so that a process without real TPMs never loads the
-library and its binding.
+A backend is imported when it is chosen, so that a process without real TPMs never loads the library
+and its binding.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ def available() -> str:
         import tpm2_pytss  # noqa: F401
     except LibraryMissing as error:
         return str(error)
+    except ModuleNotFoundError as error:
+        if error.name == "tpm2_pytss":
+            return "tpm2-pytss is not installed, and real TPMs are commanded through it"
+        return f"tpm2-pytss cannot be loaded: {error}"
     except (ImportError, RuntimeError) as error:
         return f"tpm2-pytss cannot be loaded: {error}"
     return ""

@@ -8,8 +8,13 @@ from protocol.attributes import Attribute, ObjectName, Value
 from protocol.messages.kms import QueryAudit
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.objects.attribute_requests import AddObjectAttribute
-from services.kms.objects.request_types import CoreRequest, Create, GetObjectAttributes, Response
+from services.kms.objects.request_types import (
+    AddObjectAttribute,
+    CoreRequest,
+    Create,
+    GetObjectAttributes,
+    Response,
+)
 from services.kms.operations.batches import Continuation, Item
 from services.kms.settings.config import KmsRole
 from tests.services.kms.ports import LOCAL, Server

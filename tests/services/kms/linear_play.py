@@ -12,13 +12,13 @@ from random import Random
 from typing import Any, Final
 
 from chaos.history import History, Record
-from chaos.linear import acts
-from chaos.linear.acts import SERVERS
-from chaos.linear.clients import Clients
 from protocol.messages.agent import PowerOff, PowerOn
 from protocol.messages.base import Request
 from protocol.messages.kms import Destroy, Locate, QueryCustody, RegisterKey, Revoke, RotateKek
 from protocol.terms import NodeName
+from tests.linear import acts
+from tests.linear.acts import SERVERS
+from tests.linear.clients import Clients
 from tests.services.kms.group_rig import GroupRig
 from tests.services.kms.pair_rig import CLIENT, PAIR, PairRig
 

@@ -34,20 +34,18 @@ from protocol.errors import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.objects.attribute_requests import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ListObjectAttributes,
-    ModifyObjectAttribute,
-)
 from services.kms.objects.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
 from services.kms.objects.implied import AT_FIRST, BY_DEFAULT
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
+    DeleteObjectAttribute,
     DestroyObject,
     Get,
     GetObjectAttributes,
+    ListObjectAttributes,
+    ModifyObjectAttribute,
     Register,
     RevokeObject,
 )

@@ -24,33 +24,29 @@ from protocol.attributes import (
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, RevocationReason
 from services.kms.objects import attributes, implied
-from services.kms.objects.attribute_requests import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ListObjectAttributes,
-    ModifyObjectAttribute,
-)
-from services.kms.objects.cipher_requests import EncryptData
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
+    CheckUsage,
     CoreOperation,
     CoreRequest,
     Create,
     Created,
+    DeleteObjectAttribute,
     DestroyObject,
+    EncryptData,
     Get,
     GetObjectAttributes,
+    GetUsageAllocation,
+    ListObjectAttributes,
     LocatedObjects,
     LocateObjects,
-    Register,
-    RevokeObject,
-)
-from services.kms.objects.usage_requests import (
-    CheckUsage,
-    GetUsageAllocation,
+    ModifyObjectAttribute,
     ObtainLease,
+    Register,
     ReKey,
     ReplacedKey,
+    RevokeObject,
 )
 from services.kms.operations.batches import Continuation, Item
 from tests.services.kms.core_rig import items, trail

@@ -23,9 +23,9 @@ from services.kms.audit import audit_trail, row_buffer
 from services.kms.audit.refusal_counts import ROWS
 from services.kms.commit import key_cache, store
 from services.kms.commit.key_cache import RowCache, keys_touched_by
-from services.kms.objects.attribute_requests import AddObjectAttribute
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     CoreRequest,
     Create,
     Created,

@@ -25,11 +25,12 @@ from protocol.messages import kms as m
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.objects.cipher_requests import DecryptData, EncryptData
 from services.kms.objects.request_types import (
     ActivateObject,
     Create,
+    DecryptData,
     DestroyObject,
+    EncryptData,
     Register,
     RevokeObject,
 )

@@ -19,18 +19,16 @@ from hypothesis.stateful import (
 from protocol.attributes import Attribute
 from protocol.errors import InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState, RevocationReason
-from services.kms.objects.attribute_requests import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ModifyObjectAttribute,
-)
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
+    DeleteObjectAttribute,
     DestroyObject,
     Get,
     GetObjectAttributes,
     LocateObjects,
+    ModifyObjectAttribute,
     RevokeObject,
 )
 from services.kms.objects.states import at, rank

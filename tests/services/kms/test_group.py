@@ -24,7 +24,6 @@ from protocol.messages.kms import (
 from protocol.terms import KmipState, RevocationReason
 from services.kms.access.authorization import caller_at
 from services.kms.objects import request_types
-from services.kms.replication import group_view
 from services.kms.replication.standing import describe_standing
 from services.kms.service import KmsService
 from services.kms.settings.config import kms_config
@@ -72,7 +71,7 @@ def test_a_key_is_answered_at_once_and_reaches_all_soon(group: Groups) -> None:
 def test_of_many_keys_at_risk_the_first_are_told_and_the_number(
     group: Groups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_view, "LISTED", 2)
+    monkeypatch.setattr("services.kms.replication.group.LISTED", 2)
     rig = group()
     rig.cut((A, B), (A, C))
     keys = [rig.key(A, f"{number}") for number in range(3)]

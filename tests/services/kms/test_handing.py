@@ -28,7 +28,7 @@ from services.kms.commit import due_dates
 from services.kms.endpoints.forwarding import OPERATIONS
 from services.kms.endpoints.kmip.forwarding import LIMIT, HandingOn
 from services.kms.endpoints.kmip.messages import Messages
-from services.kms.objects import request_types as o
+from services.kms.objects import request_types
 from services.kms.service import KmsService
 from services.kms.settings.config import KmsRole
 from tests.services.kms.group_rig import A, B, C, GroupRig
@@ -198,7 +198,7 @@ def test_a_message_that_does_not_fit_is_refused_with_its_size(group: Rigs) -> No
     one = service(rig, B)
     hand_on = HandingOn(one.node, one.bus, one.clock, one.core, one.group)  # type: ignore[arg-type]
     with pytest.raises(ResponseTooLarge, match=f"at most {LIMIT}"):
-        rig.run(hand_on(APP, [o.Create()], bytes(LIMIT + 1)))
+        rig.run(hand_on(APP, [request_types.Create()], bytes(LIMIT + 1)))
     assert rig.at_rest(A, "SELECT count(*) FROM keys") == [(0,)]
 
 

@@ -22,13 +22,17 @@ from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAud
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.objects import implied
-from services.kms.objects.attribute_requests import (
+from services.kms.objects.request_types import (
     AddObjectAttribute,
+    Create,
     DeleteObjectAttribute,
+    DestroyObject,
+    Get,
+    LocateObjects,
     ModifyObjectAttribute,
+    Register,
+    ReKey,
 )
-from services.kms.objects.request_types import Create, DestroyObject, Get, LocateObjects, Register
-from services.kms.objects.usage_requests import ReKey
 from tests.services.kms.core_rig import add, do, items, made, trail, value, values
 from tests.services.kms.kmip_rig import Client, template
 from tests.services.kms.pair_rig import A, B, PairRig

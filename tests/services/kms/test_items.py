@@ -13,10 +13,10 @@ from protocol.errors import InvalidField, InvalidMessage, ItemNotFound, Permissi
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState
 from services.kms.access.authorization import KeyServerCaller, caller_at
-from services.kms.objects.attribute_requests import AddObjectAttribute
 from services.kms.objects.request_checks import ITEMS_LIMIT
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
     Created,
     DestroyObject,
@@ -29,7 +29,7 @@ from services.kms.objects.request_types import (
     RevokeObject,
     Versions,
 )
-from services.kms.operations import portions
+from services.kms.operations import batches
 from services.kms.operations.batches import Continuation, Item
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import do, items, made, trail, value, values
@@ -160,7 +160,7 @@ async def test_a_message_has_so_many_items_at_most(server: Server) -> None:
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> int:
     """Items of a portion."""
-    monkeypatch.setattr(portions, "ITEMS", 3)
+    monkeypatch.setattr(batches, "ITEMS", 3)
     return 3
 
 

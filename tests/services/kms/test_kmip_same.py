@@ -55,10 +55,7 @@ from services.kms.endpoints.kmip import values
 from services.kms.endpoints.kmip.enumerations import code_of, word_of
 from services.kms.endpoints.kmip.operations import SPOKEN, AnswerContext, in_order
 from services.kms.endpoints.kmip.reasons import reason_of
-from services.kms.objects import attribute_requests as a
-from services.kms.objects import cipher_requests as c
-from services.kms.objects import request_types as o
-from services.kms.objects import usage_requests as u
+from services.kms.objects import request_types as r
 from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import OWNER, do
 from tests.services.kms.kmip_rig import (
@@ -92,11 +89,11 @@ BROUGHT = SymmetricKey(
     )
 )
 LIMITS = s.UsageLimits(usage_limits_total=9, usage_limits_unit=UsageLimitsUnit.BYTE)
-STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
-    (new_key(), o.Create()),
+STORY: list[tuple[Fields, r.CoreRequest[Any]]] = [
+    (new_key(), r.Create()),
     (
         new_key(NAME, wire("x-Product", "VMware vSphere"), wire("Activation Date", 5)),
-        o.Create(
+        r.Create(
             attributes=(
                 Attribute(name="Name", value=ObjectName(value="k", type="URI")),
                 Attribute(name="x-Product", value="VMware vSphere"),
@@ -110,50 +107,62 @@ STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
             template_attribute=template(bits=128, mask=4),
             object=BROUGHT,
         ),
-        o.Register(material=SECRET, length=128, usage_mask=4),
+        r.Register(material=SECRET, length=128, usage_mask=4),
     ),
-    (p.GetRequest(unique_identifier=FIRST), o.Get(unique_identifiers=(FIRST,), required=True)),
+    (
+        p.GetRequest(unique_identifier=FIRST),
+        r.Get(unique_identifiers=(FIRST,), required=True),
+    ),
     (
         p.GetAttributesRequest(unique_identifier=FIRST),
-        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
+        r.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
     ),
     (
         p.GetAttributesRequest(unique_identifier=FIRST, attribute_name=("State", "x-No")),
-        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=("State", "x-No"), required=True),
+        r.GetObjectAttributes(unique_identifiers=(FIRST,), names=("State", "x-No"), required=True),
     ),
     (
         p.GetAttributeListRequest(unique_identifier=FIRST),
-        a.ListObjectAttributes(unique_identifier=FIRST),
+        r.ListObjectAttributes(unique_identifier=FIRST),
     ),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("x-Name", "vm-1")),
-        a.AddObjectAttribute(
+        r.AddObjectAttribute(
             unique_identifier=FIRST, attribute=Attribute(name="x-Name", value="vm-1")
         ),
     ),
     (
         p.ModifyAttributeRequest(unique_identifier=FIRST, attribute=wire("x-Name", "vm-2")),
-        a.ModifyObjectAttribute(
+        r.ModifyObjectAttribute(
             unique_identifier=FIRST, attribute=Attribute(name="x-Name", value="vm-2")
         ),
     ),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("State", State.ACTIVE)),
-        a.AddObjectAttribute(
+        r.AddObjectAttribute(
             unique_identifier=FIRST, attribute=Attribute(name="State", value="Active")
         ),
     ),
     (
         p.DeleteAttributeRequest(unique_identifier=FIRST, attribute_name="x-Name"),
-        a.DeleteObjectAttribute(unique_identifier=FIRST, name="x-Name"),
+        r.DeleteObjectAttribute(unique_identifier=FIRST, name="x-Name"),
     ),
     (
         p.EncryptRequest(unique_identifier=FIRST, data=DATA, iv_counter_nonce=bytes(12)),
-        c.EncryptData(unique_identifier=FIRST, data=DATA, iv=bytes(12)),
+        r.EncryptData(unique_identifier=FIRST, data=DATA, iv=bytes(12)),
     ),
-    (p.ActivateRequest(unique_identifier=FIRST), o.ActivateObject(unique_identifier=FIRST)),
-    (p.ActivateRequest(unique_identifier=FIRST), o.ActivateObject(unique_identifier=FIRST)),
-    (p.DestroyRequest(unique_identifier=FIRST), o.DestroyObject(unique_identifier=FIRST)),
+    (
+        p.ActivateRequest(unique_identifier=FIRST),
+        r.ActivateObject(unique_identifier=FIRST),
+    ),
+    (
+        p.ActivateRequest(unique_identifier=FIRST),
+        r.ActivateObject(unique_identifier=FIRST),
+    ),
+    (
+        p.DestroyRequest(unique_identifier=FIRST),
+        r.DestroyObject(unique_identifier=FIRST),
+    ),
     (
         p.EncryptRequest(
             unique_identifier=FIRST,
@@ -164,7 +173,7 @@ STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
             iv_counter_nonce=bytes(12),
             authenticated_encryption_additional_data=b"bound",
         ),
-        c.EncryptData(
+        r.EncryptData(
             unique_identifier=FIRST,
             parameters=GCM,
             data=DATA,
@@ -179,41 +188,44 @@ STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
             iv_counter_nonce=bytes(12),
             authenticated_encryption_tag=bytes(16),
         ),
-        c.DecryptData(unique_identifier=FIRST, data=b"?", iv=bytes(12), tag=bytes(16)),
+        r.DecryptData(unique_identifier=FIRST, data=b"?", iv=bytes(12), tag=bytes(16)),
     ),
     (
         p.LocateRequest(attribute=(NAME,), maximum_items=5, offset_items=1),
-        o.LocateObjects(
+        r.LocateObjects(
             attributes=(Attribute(name="Name", value=ObjectName(value="k", type="URI")),),
             destroyed=False,
             maximum_items=5,
             offset_items=1,
         ),
     ),
-    (p.LocateRequest(), o.LocateObjects(destroyed=False, maximum_items=10_000)),
+    (p.LocateRequest(), r.LocateObjects(destroyed=False, maximum_items=10_000)),
     (
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("Usage Limits", LIMITS)),
-        a.AddObjectAttribute(
+        r.AddObjectAttribute(
             unique_identifier=FIRST,
             attribute=Attribute(name="Usage Limits", value=UsageLimits(total=9, unit="Byte")),
         ),
     ),
     (
         p.CheckRequest(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
-        u.CheckUsage(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
+        r.CheckUsage(unique_identifier=FIRST, usage_limits_count=10, lease_time=5),
     ),
     (
         p.GetUsageAllocationRequest(unique_identifier=FIRST, usage_limits_count=9),
-        u.GetUsageAllocation(unique_identifier=FIRST, count=9),
+        r.GetUsageAllocation(unique_identifier=FIRST, count=9),
     ),
-    (p.ObtainLeaseRequest(unique_identifier=FIRST), u.ObtainLease(unique_identifier=FIRST)),
+    (
+        p.ObtainLeaseRequest(unique_identifier=FIRST),
+        r.ObtainLease(unique_identifier=FIRST),
+    ),
     (
         p.ReKeyRequest(unique_identifier=FIRST, offset=5),
-        u.ReKey(unique_identifier=FIRST, offset=5),
+        r.ReKey(unique_identifier=FIRST, offset=5),
     ),
     (
         p.LocateRequest(attribute=(wire("Initial Date", 7),)),
-        o.LocateObjects(
+        r.LocateObjects(
             attributes=(
                 Attribute(name="Initial Date", value=7.0),
                 Attribute(name="Initial Date", value=8 - 1e-6),
@@ -231,7 +243,7 @@ STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
             ),
             compromise_occurrence_date=6,
         ),
-        o.RevokeObject(
+        r.RevokeObject(
             unique_identifier=FIRST,
             reason=RevocationReason.KEY_COMPROMISE,
             message="lost",
@@ -240,12 +252,18 @@ STORY: list[tuple[Fields, o.CoreRequest[Any]]] = [
     ),
     (
         p.GetAttributesRequest(unique_identifier=FIRST),
-        o.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
+        r.GetObjectAttributes(unique_identifiers=(FIRST,), names=(), required=True),
     ),
-    (p.DestroyRequest(unique_identifier=FIRST), o.DestroyObject(unique_identifier=FIRST)),
-    (p.GetRequest(unique_identifier=FIRST), o.Get(unique_identifiers=(FIRST,), required=True)),
-    (p.QueryRequest(query_function=(1,)), o.Query()),
-    (p.DiscoverVersionsRequest(), o.DiscoverServerVersions()),
+    (
+        p.DestroyRequest(unique_identifier=FIRST),
+        r.DestroyObject(unique_identifier=FIRST),
+    ),
+    (
+        p.GetRequest(unique_identifier=FIRST),
+        r.Get(unique_identifiers=(FIRST,), required=True),
+    ),
+    (p.QueryRequest(query_function=(1,)), r.Query()),
+    (p.DiscoverVersionsRequest(), r.DiscoverServerVersions()),
 ]
 
 
@@ -280,7 +298,7 @@ async def test_the_story_is_the_same_through_both_doors() -> None:
                 spoken.write(AnswerContext(asked, 4), mine.response), item
             )
             told.add(type(payload))
-        if isinstance(mine.response, o.Created) and not key:
+        if isinstance(mine.response, r.Created) and not key:
             key = mine.response.unique_identifier
     assert told == {pair[0] for pair in p.PAYLOADS.values()} - {p.DecryptRequest}
     rows = "SELECT who, operation, key_id, result FROM audit ORDER BY sequence"
@@ -300,7 +318,7 @@ async def test_what_one_door_encrypts_the_other_decrypts(server: Server) -> None
     assert done.data is not None
     assert done.iv_counter_nonce is not None
     assert done.authenticated_encryption_tag is not None
-    back = c.DecryptData(
+    back = r.DecryptData(
         unique_identifier=key,
         data=done.data,
         iv=done.iv_counter_nonce,

@@ -1,6 +1,6 @@
 """What clients of replicating key servers saw under kills and partitions has an order.
 
-Each mode is held to what it promises (``chaos.linear.judge``). More seeds:
+Each mode is held to what it promises (``tests.linear.judge``). More seeds:
 ``python -m tests.services.kms.test_linear MODE FIRST LAST``.
 """
 
@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from chaos.linear import acts
-from chaos.linear.judge import Judged, judge
+from tests.linear import acts
+from tests.linear.judge import Judged, judge
 from tests.services.kms.linear_play import MODES, played
 
 LEAST_ACTS = 60

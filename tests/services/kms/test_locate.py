@@ -14,9 +14,16 @@ from protocol.attributes import Attribute, ObjectDigest, ObjectName, RandomNumbe
 from protocol.errors import InvalidField, ItemNotFound
 from protocol.terms import KeyId, KmipState
 from services.kms.objects import attributes, implied, search
-from services.kms.objects.attribute_requests import AddObjectAttribute, DeleteObjectAttribute
 from services.kms.objects.key_row import StoredKeyRow
-from services.kms.objects.request_types import ActivateObject, Create, Get, Got, LocateObjects
+from services.kms.objects.request_types import (
+    ActivateObject,
+    AddObjectAttribute,
+    Create,
+    DeleteObjectAttribute,
+    Get,
+    Got,
+    LocateObjects,
+)
 from services.kms.objects.search import Sought
 from services.kms.operations.batches import Continuation
 from tests.services.kms.core_rig import STRANGER, do, items, made, named, value

@@ -28,9 +28,10 @@ from protocol.messages.kms import (
     Revoke,
 )
 from protocol.secret import KeyMaterial
-from protocol.terms import KmipState, RevocationReason
+from protocol.terms import KmipState, NodeName, RevocationReason
 from services.kms.access.authorization import caller_at
-from services.kms.replication.pair import KEYS_AT_ONCE
+from services.kms.replication.pair import KEYS_AT_ONCE, ReplicationPair
+from services.kms.replication.pair_state import PeerView
 from services.kms.service import KmsService
 from services.runtime.service import Peer
 from tests.services.kms.pair_rig import PAIR, A, B, PairRig
@@ -518,3 +519,60 @@ def test_who_has_lost_what_its_peer_saw_tells_it_nothing_before_it_has_asked(
     key = rig.key(A, "2")
     assert sent[:2] == ["JoinPair", "ReplicateKeys"]
     assert rig.values(B, (key,)) == {key: rig.material[key]}
+
+
+def test_an_answer_of_an_earlier_life_does_not_hide_what_a_server_has_lost(
+    rig: PairRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both disks are put back, and the answer of the peer's first life comes after the question of
+    its second one. What A tells before it has asked again would hide that A has lost a key."""
+    start, arrived, released = ReplicationPair.start, asyncio.Event(), asyncio.Event()
+
+    async def start_slow(pair: ReplicationPair) -> None:
+        request, view, first_life = pair._bus.request, pair.view, not arrived.is_set()
+
+        async def hold_answer(to: Any, message: Any, **how: Any) -> Any:
+            reply = await request(to, message, **how)
+            if isinstance(message, JoinPair) and message.everything:
+                arrived.set()
+                await released.wait()
+            return reply
+
+        async def push_nothing(waiting: Any) -> None:
+            await asyncio.Event().wait()
+
+        async def read_slowly() -> PeerView:
+            await rig.world.sleep(0.05)
+            return await view()
+
+        if pair._node.name == A:
+            monkeypatch.setattr(pair._bus, "request", hold_answer)
+        elif first_life:
+            monkeypatch.setattr(pair, "_push", push_nothing)
+        else:
+            monkeypatch.setattr(pair, "view", read_slowly)
+        await start(pair)
+
+    def restart(server: NodeName, act: DiskAct) -> None:
+        rig.power_off(server)
+        rig.run(rig.agent.disk(DiskAction(node=server, act=act, label="old")))
+        rig.power_on(server)
+
+    restart(A, DiskAct.SAVE)
+    rig.sleep(5)
+    lost = rig.key(A, "lost")
+    monkeypatch.setattr(ReplicationPair, "start", start_slow)
+    restart(B, DiskAct.SAVE)
+    rig.sleep(5)
+    restart(A, DiskAct.RESTORE)
+    rig.run(arrived.wait())
+    rig.world.rules.apply(rig.rules.put([CutRule(id="cut", src=A, dst=B)]))
+    restart(B, DiskAct.RESTORE)
+    rig.sleep(1)
+    released.set()
+    rig.sleep(1)  # the answer to B is lost; B asks again in 13 seconds, and so does A
+    rig.heal()
+    rig.key(A, "new")
+    rig.sleep(60)
+    assert rig.in_step() and rig.attributes(A) == rig.attributes(B)
+    assert rig.values(A, (lost,)) == {lost: rig.material[lost]}

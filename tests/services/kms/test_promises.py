@@ -9,7 +9,7 @@ import pytest
 
 from protocol.terms import KeyId
 from services.kms.commit.unit_of_work import KeyChange
-from services.kms.replication.promises import Promises
+from services.kms.replication.pair import Promises
 
 KEY, OTHER = KeyId("k"), KeyId("other")
 

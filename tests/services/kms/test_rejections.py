@@ -24,8 +24,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, ResultReason, RevocationReason
 from services.kms.access.authorization import caller_at, refuse
 from services.kms.access.rejections import KEYS_LIMIT, MOST, NAME_LIMIT, REASONS
-from services.kms.objects import request_types as o
-from services.kms.objects import usage_requests as u
+from services.kms.objects import request_types as r
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.batches import Continuation
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
@@ -103,19 +102,19 @@ async def test_what_is_not_named_goes_on_and_health_is_no_exception(server: Serv
 
 
 REQUESTS: dict[str, Any] = {
-    "Query": lambda _: o.Query(),
-    "Create": lambda _: o.Create(),
-    "Locate": lambda _: o.LocateObjects(),
-    "Get": lambda key: o.Get(unique_identifiers=(key,)),
-    "Get Attributes": lambda key: o.GetObjectAttributes(unique_identifiers=(key,)),
-    "Re-key": lambda key: u.ReKey(unique_identifier=key),
-    "Check": lambda key: u.CheckUsage(unique_identifier=key),
-    "Obtain Lease": lambda key: u.ObtainLease(unique_identifier=key),
-    "Activate": lambda key: o.ActivateObject(unique_identifier=key),
-    "Revoke": lambda key: o.RevokeObject(
+    "Query": lambda _: r.Query(),
+    "Create": lambda _: r.Create(),
+    "Locate": lambda _: r.LocateObjects(),
+    "Get": lambda key: r.Get(unique_identifiers=(key,)),
+    "Get Attributes": lambda key: r.GetObjectAttributes(unique_identifiers=(key,)),
+    "Re-key": lambda key: r.ReKey(unique_identifier=key),
+    "Check": lambda key: r.CheckUsage(unique_identifier=key),
+    "Obtain Lease": lambda key: r.ObtainLease(unique_identifier=key),
+    "Activate": lambda key: r.ActivateObject(unique_identifier=key),
+    "Revoke": lambda key: r.RevokeObject(
         unique_identifier=key, reason=RevocationReason.KEY_COMPROMISE
     ),
-    "Destroy": lambda key: o.DestroyObject(unique_identifier=key),
+    "Destroy": lambda key: r.DestroyObject(unique_identifier=key),
 }
 
 
@@ -137,9 +136,13 @@ async def test_each_operation_is_rejected_by_its_name_and_nothing_happens(
 async def test_a_rejected_item_spoils_no_other_of_its_batch(server: Server) -> None:
     """The second Create takes the key that was drawn for it, not that of the first."""
     await told(server, "Register")
-    brought = o.Register(algorithm="AES", length=128, usage_mask=4, material=KeyMaterial(bytes(16)))
+    brought = r.Register(algorithm="AES", length=128, usage_mask=4, material=KeyMaterial(bytes(16)))
     first, second, third = await items(
-        server, brought, o.Create(length=256), o.Get(), option=Continuation.CONTINUE
+        server,
+        brought,
+        r.Create(length=256),
+        r.Get(),
+        option=Continuation.CONTINUE,
     )
     assert isinstance(first.error, GeneralFailure)
     assert second.response is not None and third.response is not None
@@ -170,7 +173,7 @@ async def test_only_the_keys_that_are_named(server: Server) -> None:
     listed = (await server.ask(m.GetAttributes(key_ids=(mine, other)))).keys
     assert [one.key_id for one in listed] == [other]
     with pytest.raises(ItemNotFound):
-        await do(server, o.Get(unique_identifiers=(KeyId("nobody's"),), required=True))
+        await do(server, r.Get(unique_identifiers=(KeyId("nobody's"),), required=True))
     assert await times(server) == {"sealed": 2}
 
 
@@ -206,7 +209,7 @@ async def test_a_stranger_learns_nothing_of_a_key_that_is_named(server: Server) 
     await told(server, "Activate", keys=(key,))
     for caller, error in ((OWNER, GeneralFailure), (STRANGER, ItemNotFound)):
         with pytest.raises(error):
-            await do(server, o.ActivateObject(unique_identifier=key), caller)
+            await do(server, r.ActivateObject(unique_identifier=key), caller)
 
 
 async def test_the_console_and_the_administrator_are_not_judged(server: Server) -> None:
@@ -225,7 +228,7 @@ async def test_a_share_is_drawn_from_the_seed(server: Server) -> None:
         found = []
         for _ in range(40):
             try:
-                await do(server, o.Get(unique_identifiers=(key,)))
+                await do(server, r.Get(unique_identifiers=(key,)))
                 found.append(True)
             except ProductError:
                 found.append(False)
@@ -315,9 +318,12 @@ async def test_a_key_that_is_rejected_to_encrypt_wraps_none(
 ) -> None:
     """Its use on the way out of another key is Encrypt, in the trail and for its limits too."""
     server.rng.streams["kms.rejections"] = random.Random(1)
-    key, under = await made(server), (await do(server, o.Create(usage_mask=16))).unique_identifier
-    await do(server, o.ActivateObject(unique_identifier=under))
-    get = o.Get(unique_identifiers=(key, key), wrapping=o.KeyWrapping(key_id=under))
+    key, under = (
+        await made(server),
+        (await do(server, r.Create(usage_mask=16))).unique_identifier,
+    )
+    await do(server, r.ActivateObject(unique_identifier=under))
+    get = r.Get(unique_identifiers=(key, key), wrapping=r.KeyWrapping(key_id=under))
     await told(server, "Get", "Encrypt", name="seldom", probability=1e-300)
     assert len((await do(server, get)).keys) == 2
     await told(server, "Get", "Encrypt", name="another", keys=(KeyId("another"),))
@@ -327,7 +333,7 @@ async def test_a_key_that_is_rejected_to_encrypt_wraps_none(
         await do(server, get)
     assert (await trail(server))[before + 1 :] == [(OWNER.who, "Get", key, "General Failure")] * 2
     assert await times(server) == {"another": 0, "sealed": 1, "seldom": 0}
-    assert (await do(server, o.Get(unique_identifiers=(key,)))).keys[0].material is not None
+    assert (await do(server, r.Get(unique_identifiers=(key,)))).keys[0].material is not None
 
 
 async def test_a_row_that_was_edited_is_not_served_from(server: Server) -> None:

@@ -25,11 +25,12 @@ from services.kms.objects.request_types import (
     Create,
     DestroyObject,
     Get,
+    GetUsageAllocation,
     Got,
     LocateObjects,
+    ReKey,
     RevokeObject,
 )
-from services.kms.objects.usage_requests import GetUsageAllocation, ReKey
 from services.kms.operations.batches import Continuation
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import (

@@ -25,8 +25,8 @@ from services.kms.objects.request_types import (
     Get,
     GetObjectAttributes,
     LocateObjects,
+    ObtainLease,
 )
-from services.kms.objects.usage_requests import ObtainLease
 from services.kms.operations.batches import Continuation
 from services.kms.settings.config import Auditing
 from tests.services.kms.core_rig import OWNER, STRANGER, do, items, made, trail, value

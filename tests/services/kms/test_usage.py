@@ -33,24 +33,25 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, NodeName, RevocationReason
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.objects import implied
-from services.kms.objects.attribute_requests import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ModifyObjectAttribute,
-)
-from services.kms.objects.cipher_requests import EncryptData
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
+    Checked,
+    CheckUsage,
     CoreOperation,
     Create,
     Created,
+    DeleteObjectAttribute,
     DestroyObject,
+    EncryptData,
     Get,
+    GetUsageAllocation,
     Got,
     LocateObjects,
+    ModifyObjectAttribute,
+    ObtainLease,
     RevokeObject,
 )
-from services.kms.objects.usage_requests import Checked, CheckUsage, GetUsageAllocation, ObtainLease
 from services.kms.operations import usage
 from services.kms.settings.config import KmsRole
 from tests.services.kms.core_rig import STRANGER, add, do, items, made, trail, value

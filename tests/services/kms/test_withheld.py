@@ -22,20 +22,18 @@ from protocol.kmip.enums import ResultReason
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.objects.attribute_requests import (
-    AddObjectAttribute,
-    DeleteObjectAttribute,
-    ModifyObjectAttribute,
-)
-from services.kms.objects.cipher_requests import EncryptData
 from services.kms.objects.request_types import (
     ActivateObject,
+    AddObjectAttribute,
     Create,
+    DeleteObjectAttribute,
+    EncryptData,
     Get,
     KeyWrapping,
     LocateObjects,
+    ModifyObjectAttribute,
+    ReKey,
 )
-from services.kms.objects.usage_requests import ReKey
 from services.kms.operations import immediate
 from tests.services.kms.core_rig import OWNER, do, made, trail, value
 from tests.services.kms.kmip_rig import Client

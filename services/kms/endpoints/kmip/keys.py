@@ -44,19 +44,18 @@ from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import values
 from services.kms.endpoints.kmip.enumerations import code_of, word_of
-from services.kms.objects import request_types as o
-from services.kms.objects import usage_requests as u
+from services.kms.objects import request_types as r
 
 ALGORITHM, LENGTH = "Cryptographic Algorithm", "Cryptographic Length"
 MASK: Final = "Cryptographic Usage Mask"
 _UNWRAPPED: Final = (1, 2)  # Key Wrap Type: Not Wrapped, As Registered
 
 
-def create(payload: p.CreateRequest) -> o.Create:
+def create(payload: p.CreateRequest) -> r.Create:
     """The request of the core; algorithm, length and usage mask have to be there."""
     _symmetric(payload.object_type)
     facts, others = _template(payload.template_attribute)
-    return o.Create(
+    return r.Create(
         algorithm=_fact(facts, ALGORITHM, str),
         length=_fact(facts, LENGTH, int),
         usage_mask=_fact(facts, MASK, int),
@@ -64,14 +63,14 @@ def create(payload: p.CreateRequest) -> o.Create:
     )
 
 
-def create_response(asked: Any, done: o.Created) -> p.CreateResponse:
+def create_response(asked: Any, done: r.Created) -> p.CreateResponse:
     """Which key it is."""
     return p.CreateResponse(
         object_type=ObjectType.SYMMETRIC_KEY, unique_identifier=done.unique_identifier
     )
 
 
-def register(payload: p.RegisterRequest) -> o.Register:
+def register(payload: p.RegisterRequest) -> r.Register:
     """The request of the core; what the key block says and the template says must agree."""
     _symmetric(payload.object_type)
     if not isinstance(payload.object, SymmetricKey):
@@ -85,7 +84,7 @@ def register(payload: p.RegisterRequest) -> o.Register:
     if block.cryptographic_length is not None:
         _check_agreement(facts, LENGTH, block.cryptographic_length)
     material = _material(block)
-    return o.Register(
+    return r.Register(
         algorithm=_fact(facts, ALGORITHM, str),
         length=_fact(facts, LENGTH, int),
         usage_mask=_fact(facts, MASK, int),
@@ -95,24 +94,24 @@ def register(payload: p.RegisterRequest) -> o.Register:
     )
 
 
-def register_response(asked: Any, done: o.Created) -> p.RegisterResponse:
+def register_response(asked: Any, done: r.Created) -> p.RegisterResponse:
     """Which key it is."""
     return p.RegisterResponse(unique_identifier=done.unique_identifier)
 
 
-def rekey(payload: p.ReKeyRequest) -> u.ReKey:
+def rekey(payload: p.ReKeyRequest) -> r.ReKey:
     """The request of the core; what the template says of kind and length has to be so already."""
     facts, others = _template(payload.template_attribute or TemplateAttribute())
     same = [core.Attribute(name=name, value=value) for name, value in facts.items()]
     named = payload.unique_identifier
-    return u.ReKey(
+    return r.ReKey(
         unique_identifier=None if named is None else KeyId(named),
         offset=payload.offset,
         attributes=(*same, *others),
     )
 
 
-def get(payload: p.GetRequest) -> o.Get:
+def get(payload: p.GetRequest) -> r.Get:
     """The request of the core; how it leaves, it says itself."""
     if payload.key_format_type not in (None, *_FORMATS):
         raise KeyFormatTypeNotSupported
@@ -123,7 +122,7 @@ def get(payload: p.GetRequest) -> o.Get:
     if wrap is not None and (wrap.type is not Type.ENUMERATION or wrap.value not in _UNWRAPPED):
         raise FeatureNotSupported("Key Wrap Type: keys are not wrapped when they are registered")
     named = payload.unique_identifier
-    return o.Get(
+    return r.Get(
         unique_identifiers=None if named is None else (KeyId(named),),
         required=True,
         wrapping=None
@@ -132,7 +131,7 @@ def get(payload: p.GetRequest) -> o.Get:
     )
 
 
-def got(asked: Any, found: o.Got) -> p.GetResponse:
+def got(asked: Any, found: r.Got) -> p.GetResponse:
     """The key."""
     [key] = found.keys
     if key.material is None:  # the request has said that it is required
@@ -153,7 +152,7 @@ def got(asked: Any, found: o.Got) -> p.GetResponse:
     )
 
 
-def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.KeyWrapping:
+def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> r.KeyWrapping:
     """Under which key, and what goes along; ``FeatureNotSupported`` for a signature."""
     under = asked.encryption_key_information
     if asked.wrapping_method != WrappingMethod.ENCRYPT or under is None:
@@ -163,7 +162,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.KeyWrappin
     if asked.encoding_option == EncodingOption.NO_ENCODING and asked.attribute_name:
         raise EncodingOptionError("bytes alone have no attributes")
     given_ = under.cryptographic_parameters
-    return o.KeyWrapping(
+    return r.KeyWrapping(
         key_id=KeyId(under.unique_identifier),
         parameters=None if given_ is None else values.parameters(given_),
         names=asked.attribute_name,
@@ -172,7 +171,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> o.KeyWrappin
     )
 
 
-def _value(asked: Any, key: o.GotKey, material: KeyMaterial | Node) -> KeyValue | KeyMaterial:
+def _value(asked: Any, key: r.GotKey, material: KeyMaterial | Node) -> KeyValue | KeyMaterial:
     """What stands in the key block: in clear, or wrapped, as bytes or as they would stand there."""
     clear = KeyValue(
         key_material=material, attribute=values.write_known(key.attributes, asked.minor)

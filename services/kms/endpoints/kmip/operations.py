@@ -7,8 +7,9 @@ payload of the answer. A request that names no object means the ID Placeholder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
+from importlib import metadata
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,20 +18,30 @@ from protocol import attributes as core
 from protocol.errors import (
     FeatureNotSupported,
     InvalidField,
+    InvalidMessage,
     ResponseTooLarge,
 )
 from protocol.kmip import payloads as p
 from protocol.kmip.attributes import ATTRIBUTES, SINCE
-from protocol.kmip.enums import ObjectGroupMember, Operation
+from protocol.kmip.enums import (
+    DestroyAction,
+    ObjectGroupMember,
+    ObjectType,
+    Operation,
+    QueryFunction,
+    RNGMode,
+    ShreddingAlgorithm,
+    UnwrapMode,
+)
 from protocol.kmip.fields import Fields
+from protocol.kmip.payloads import QueryRequest, QueryResponse
 from protocol.kmip.structures import ProtocolVersion
+from protocol.kmip.tags import Tag
+from protocol.kmip.ttlv import Node, Type
 from protocol.terms import KeyId
-from services.kms.endpoints.kmip import keys, query, values
-from services.kms.objects import attribute_requests as a
-from services.kms.objects import cipher_requests as c
-from services.kms.objects import request_types as o
-from services.kms.objects import search
-from services.kms.objects import usage_requests as u
+from services.kms.endpoints.kmip import keys, values
+from services.kms.objects import implied, search
+from services.kms.objects import request_types as r
 from services.kms.objects.request_checks import LOCATE_LIMIT
 from services.kms.objects.request_types import CoreRequest
 
@@ -66,13 +77,13 @@ def _ids(payload: Any) -> tuple[KeyId, ...] | None:
 # ---- attributes -----------------------------------------------------------------------------
 
 
-def _get_attributes(payload: p.GetAttributesRequest) -> o.GetObjectAttributes:
-    return o.GetObjectAttributes(
+def _get_attributes(payload: p.GetAttributesRequest) -> r.GetObjectAttributes:
+    return r.GetObjectAttributes(
         unique_identifiers=_ids(payload), names=payload.attribute_name, required=True
     )
 
 
-def _attributes(asked: AnswerContext, found: o.ObjectAttributeList) -> p.GetAttributesResponse:
+def _attributes(asked: AnswerContext, found: r.ObjectAttributeList) -> p.GetAttributesResponse:
     [one] = found.objects
     return p.GetAttributesResponse(
         unique_identifier=one.unique_identifier,
@@ -80,22 +91,22 @@ def _attributes(asked: AnswerContext, found: o.ObjectAttributeList) -> p.GetAttr
     )
 
 
-def _add(payload: p.AddAttributeRequest) -> a.AddObjectAttribute:
-    return a.AddObjectAttribute(
+def _add(payload: p.AddAttributeRequest) -> r.AddObjectAttribute:
+    return r.AddObjectAttribute(
         unique_identifier=_id(payload),
         attribute=values.read(payload.attribute),
         indexed=payload.attribute.attribute_index is not None,
     )
 
 
-def _modify(payload: p.ModifyAttributeRequest) -> a.ModifyObjectAttribute:
-    return a.ModifyObjectAttribute(
+def _modify(payload: p.ModifyAttributeRequest) -> r.ModifyObjectAttribute:
+    return r.ModifyObjectAttribute(
         unique_identifier=_id(payload), attribute=values.read(payload.attribute)
     )
 
 
-def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteObjectAttribute:
-    return a.DeleteObjectAttribute(
+def _delete(payload: p.DeleteAttributeRequest) -> r.DeleteObjectAttribute:
+    return r.DeleteObjectAttribute(
         unique_identifier=_id(payload),
         name=payload.attribute_name,
         index=payload.attribute_index or 0,
@@ -104,14 +115,14 @@ def _delete(payload: p.DeleteAttributeRequest) -> a.DeleteObjectAttribute:
 
 def _attribute_response(
     cls: Callable[..., Fields],
-) -> Callable[[AnswerContext, a.ObjectAttributeChanged], Fields]:
+) -> Callable[[AnswerContext, r.ObjectAttributeChanged], Fields]:
     return lambda asked, done: cls(
         unique_identifier=done.unique_identifier,
         attribute=values.write(done.attribute, asked.minor),
     )
 
 
-def _names(asked: AnswerContext, found: a.ObjectAttributeNames) -> p.GetAttributeListResponse:
+def _names(asked: AnswerContext, found: r.ObjectAttributeNames) -> p.GetAttributeListResponse:
     names = [name for name in found.names if SINCE.get(name, 0) <= asked.minor]
     return p.GetAttributeListResponse(
         unique_identifier=found.unique_identifier, attribute_name=tuple(names)
@@ -121,10 +132,10 @@ def _names(asked: AnswerContext, found: a.ObjectAttributeNames) -> p.GetAttribut
 # ---- states ---------------------------------------------------------------------------------
 
 
-def _revoke(payload: p.RevokeRequest) -> o.RevokeObject:
+def _revoke(payload: p.RevokeRequest) -> r.RevokeObject:
     why = values.revocation(payload.revocation_reason)
     occurred = payload.compromise_occurrence_date
-    return o.RevokeObject(
+    return r.RevokeObject(
         unique_identifier=_id(payload),
         reason=why.code,
         message=why.message,
@@ -139,8 +150,8 @@ def _identifier_response(cls: Callable[..., Fields]) -> Callable[[AnswerContext,
 # ---- how long and how much, and what follows ------------------------------------------------
 
 
-def _check(payload: p.CheckRequest) -> u.CheckUsage:
-    return u.CheckUsage(
+def _check(payload: p.CheckRequest) -> r.CheckUsage:
+    return r.CheckUsage(
         unique_identifier=_id(payload),
         usage_limits_count=payload.usage_limits_count,
         usage_mask=payload.cryptographic_usage_mask,
@@ -148,7 +159,7 @@ def _check(payload: p.CheckRequest) -> u.CheckUsage:
     )
 
 
-def _check_response(asked: AnswerContext, found: u.Checked) -> p.CheckResponse:
+def _check_response(asked: AnswerContext, found: r.Checked) -> p.CheckResponse:
     return p.CheckResponse(
         unique_identifier=found.unique_identifier,
         usage_limits_count=found.usage_limits_count,
@@ -157,7 +168,7 @@ def _check_response(asked: AnswerContext, found: u.Checked) -> p.CheckResponse:
     )
 
 
-def _lease_response(asked: AnswerContext, done: u.Lent) -> p.ObtainLeaseResponse:
+def _lease_response(asked: AnswerContext, done: r.Lent) -> p.ObtainLeaseResponse:
     return p.ObtainLeaseResponse(
         unique_identifier=done.unique_identifier,
         lease_time=done.lease_time,
@@ -165,21 +176,21 @@ def _lease_response(asked: AnswerContext, done: u.Lent) -> p.ObtainLeaseResponse
     )
 
 
-def _allocate(payload: p.GetUsageAllocationRequest) -> u.GetUsageAllocation:
-    return u.GetUsageAllocation(unique_identifier=_id(payload), count=payload.usage_limits_count)
+def _allocate(payload: p.GetUsageAllocationRequest) -> r.GetUsageAllocation:
+    return r.GetUsageAllocation(unique_identifier=_id(payload), count=payload.usage_limits_count)
 
 
 # ---- Locate ---------------------------------------------------------------------------------
 
 
-def _locate(payload: p.LocateRequest) -> o.LocateObjects:
+def _locate(payload: p.LocateRequest) -> r.LocateObjects:
     """Without Maximum Items all are meant: if that is more than fits, it is refused later."""
     most = LOCATE_LIMIT if payload.maximum_items is None else payload.maximum_items
     mask = payload.storage_status_mask
     wanted = (*_locate_attributes(payload), *_member(payload))
     if mask is not None and not mask & ON_LINE:
         wanted = (*wanted, core.Attribute(name="Archive Date", value=0.0))  # nothing is archived
-    return o.LocateObjects(
+    return r.LocateObjects(
         attributes=wanted,
         destroyed=search.asks_for_destroyed(wanted),
         offset_items=payload.offset_items or 0,
@@ -193,7 +204,7 @@ def in_order(request: CoreRequest[Any], minor: int) -> CoreRequest[Any]:
     KMIP 1.4 section 4.9 says no order. OASIS's test cases do: TC-OFFSET of KMIP 1.3 has the oldest
     first, and those of 1.4 have the newest first.
     """
-    if isinstance(request, o.LocateObjects) and minor >= _NEWEST_FIRST:
+    if isinstance(request, r.LocateObjects) and minor >= _NEWEST_FIRST:
         return msgspec.structs.replace(request, newest_first=True)
     return request
 
@@ -226,7 +237,7 @@ def _locate_attributes(payload: p.LocateRequest) -> tuple[core.Attribute, ...]:
     return tuple(found)
 
 
-def _locate_response(asked: AnswerContext, found: o.LocatedObjects) -> p.LocateResponse:
+def _locate_response(asked: AnswerContext, found: r.LocatedObjects) -> p.LocateResponse:
     given = found.unique_identifiers
     left = found.total - (asked.payload.offset_items or 0)
     if len(given) < left and len(given) == LOCATE_LIMIT:
@@ -255,8 +266,8 @@ def _parameters(payload: Any) -> core.CryptographicParameters | None:
     return None if given is None else values.parameters(given)
 
 
-def _encrypt(payload: p.EncryptRequest) -> c.EncryptData:
-    return c.EncryptData(
+def _encrypt(payload: p.EncryptRequest) -> r.EncryptData:
+    return r.EncryptData(
         unique_identifier=_id(payload),
         parameters=_parameters(payload),
         data=_one_piece(payload).data,
@@ -265,7 +276,7 @@ def _encrypt(payload: p.EncryptRequest) -> c.EncryptData:
     )
 
 
-def _encrypt_response(asked: AnswerContext, done: c.EncryptedData) -> p.EncryptResponse:
+def _encrypt_response(asked: AnswerContext, done: r.EncryptedData) -> p.EncryptResponse:
     return p.EncryptResponse(
         unique_identifier=done.unique_identifier,
         data=done.data,
@@ -274,8 +285,8 @@ def _encrypt_response(asked: AnswerContext, done: c.EncryptedData) -> p.EncryptR
     )
 
 
-def _decrypt(payload: p.DecryptRequest) -> c.DecryptData:
-    return c.DecryptData(
+def _decrypt(payload: p.DecryptRequest) -> r.DecryptData:
+    return r.DecryptData(
         unique_identifier=_id(payload),
         parameters=_parameters(payload),
         data=_one_piece(payload).data,
@@ -285,14 +296,14 @@ def _decrypt(payload: p.DecryptRequest) -> c.DecryptData:
     )
 
 
-def _decrypt_response(asked: AnswerContext, done: c.DecryptedData) -> p.DecryptResponse:
+def _decrypt_response(asked: AnswerContext, done: r.DecryptedData) -> p.DecryptResponse:
     return p.DecryptResponse(unique_identifier=done.unique_identifier, data=done.data)
 
 
 # ---- versions -------------------------------------------------------------------------------
 
 
-def _versions(asked: AnswerContext, found: o.Versions) -> p.DiscoverVersionsResponse:
+def _versions(asked: AnswerContext, found: r.Versions) -> p.DiscoverVersionsResponse:
     """The server's own order; only those that the client gave, when it gave any."""
     given = asked.payload.protocol_version
     own = _versions_of(found.versions)
@@ -312,36 +323,111 @@ def version_of(text: str) -> ProtocolVersion:
     return ProtocolVersion(protocol_version_major=int(major), protocol_version_minor=int(minor))
 
 
+# ---- Query (KMIP 1.4 section 4.25) ---------------------------------------------------------------
+# No profile is claimed. Each server profile of KMIP 1.x includes the Baseline Server, which needs
+# what is not built here: asymmetric keys and other objects, templates, and TLS cipher suites that
+# are refused as too weak. There are no application namespaces, extensions, attestation types,
+# validations, or ways to register a client: those functions of Query add nothing.
+
+
+VENDOR: Final = "keystead"
+VERSION_TAG: Final = 0x540001
+"""The tag of the version in Server Information, of those that a vendor may give a meaning."""
+
+OPERATION_SINCE: Final[dict[int, int]] = {
+    Operation.DISCOVER_VERSIONS: 1,
+    Operation.ENCRYPT: 2,
+    Operation.DECRYPT: 2,
+}
+"""The minor version of KMIP 1.x with which an operation came, of those that came after 1.0."""
+
+_SINCE_1_3, _SINCE_1_4 = 3, 4
+_CAPABILITIES: Final = (
+    (Tag.STREAMING_CAPABILITY, False, _SINCE_1_3),
+    (Tag.ASYNCHRONOUS_CAPABILITY, False, _SINCE_1_3),
+    (Tag.ATTESTATION_CAPABILITY, False, _SINCE_1_3),
+    (Tag.BATCH_UNDO_CAPABILITY, True, _SINCE_1_4),
+    (Tag.BATCH_CONTINUE_CAPABILITY, True, _SINCE_1_4),
+    (Tag.UNWRAP_MODE, UnwrapMode.UNSPECIFIED, _SINCE_1_3),  # keys do not arrive wrapped
+    (Tag.DESTROY_ACTION, DestroyAction.UNSPECIFIED, _SINCE_1_3),
+    (Tag.SHREDDING_ALGORITHM, ShreddingAlgorithm.UNSPECIFIED, _SINCE_1_3),
+    (Tag.RNG_MODE, RNGMode.UNSPECIFIED, _SINCE_1_3),
+)
+
+
+def read_query(payload: QueryRequest) -> r.Query:
+    """The request of the core; ``InvalidMessage`` without a Query Function, which is required."""
+    if not payload.query_function:
+        raise InvalidMessage("Query Function is missing")
+    return r.Query()
+
+
+def answer_query(functions: Collection[int], spoken: Collection[int], minor: int) -> QueryResponse:
+    """An answer to each function, in a message of version 1.``minor``."""
+    told: dict[str, Any] = {}
+    if QueryFunction.QUERY_OPERATIONS in functions:
+        known = [code for code in spoken if OPERATION_SINCE.get(code, 0) <= minor]
+        told["operation"] = tuple(sorted([Operation(code) for code in known]))
+    if QueryFunction.QUERY_OBJECTS in functions:
+        told["object_type"] = (ObjectType.SYMMETRIC_KEY,)
+    if QueryFunction.QUERY_SERVER_INFORMATION in functions:
+        told["vendor_identification"] = VENDOR
+        told["server_information"] = _server_information()
+    if minor >= _SINCE_1_3:
+        if QueryFunction.QUERY_RNGS in functions:
+            told["rng_parameters"] = (values.generator(implied.OWN_GENERATOR),)
+        if QueryFunction.QUERY_CAPABILITIES in functions:
+            told["capability_information"] = (_capabilities(minor),)
+    return QueryResponse(**told)
+
+
+def _capabilities(minor: int) -> Node:
+    fields = [
+        Node(tag, Type.BOOLEAN, value)
+        if isinstance(value, bool)
+        else Node(tag, Type.ENUMERATION, int(value))
+        for tag, value, since in _CAPABILITIES
+        if since <= minor
+    ]
+    return Node(Tag.CAPABILITY_INFORMATION, Type.STRUCTURE, tuple(fields))
+
+
+@cache
+def _server_information() -> Node:
+    version = Node(VERSION_TAG, Type.TEXT_STRING, f"{VENDOR} {metadata.version('keystead')}")
+    return Node(Tag.SERVER_INFORMATION, Type.STRUCTURE, (version,))
+
+
 SPOKEN: Final[dict[int, Spoken]] = {
-    Operation.DISCOVER_VERSIONS: Spoken(lambda _: o.DiscoverServerVersions(), _versions),
+    Operation.DISCOVER_VERSIONS: Spoken(lambda _: r.DiscoverServerVersions(), _versions),
     Operation.QUERY: Spoken(
-        query.read,
-        lambda asked, _: query.answer(asked.payload.query_function, SPOKEN, asked.minor),
+        read_query,
+        lambda asked, _: answer_query(asked.payload.query_function, SPOKEN, asked.minor),
     ),
     Operation.CREATE: Spoken(keys.create, keys.create_response),
     Operation.REGISTER: Spoken(keys.register, keys.register_response),
     Operation.GET: Spoken(keys.get, keys.got),
     Operation.GET_ATTRIBUTES: Spoken(_get_attributes, _attributes),
     Operation.GET_ATTRIBUTE_LIST: Spoken(
-        lambda payload: a.ListObjectAttributes(unique_identifier=_id(payload)), _names
+        lambda payload: r.ListObjectAttributes(unique_identifier=_id(payload)), _names
     ),
     Operation.ADD_ATTRIBUTE: Spoken(_add, _attribute_response(p.AddAttributeResponse)),
     Operation.MODIFY_ATTRIBUTE: Spoken(_modify, _attribute_response(p.ModifyAttributeResponse)),
     Operation.DELETE_ATTRIBUTE: Spoken(_delete, _attribute_response(p.DeleteAttributeResponse)),
     Operation.ACTIVATE: Spoken(
-        lambda payload: o.ActivateObject(unique_identifier=_id(payload)),
+        lambda payload: r.ActivateObject(unique_identifier=_id(payload)),
         _identifier_response(p.ActivateResponse),
     ),
     Operation.REVOKE: Spoken(_revoke, _identifier_response(p.RevokeResponse)),
     Operation.DESTROY: Spoken(
-        lambda payload: o.DestroyObject(unique_identifier=_id(payload)),
+        lambda payload: r.DestroyObject(unique_identifier=_id(payload)),
         _identifier_response(p.DestroyResponse),
     ),
     Operation.LOCATE: Spoken(_locate, _locate_response),
     Operation.RE_KEY: Spoken(keys.rekey, _identifier_response(p.ReKeyResponse)),
     Operation.CHECK: Spoken(_check, _check_response),
     Operation.OBTAIN_LEASE: Spoken(
-        lambda payload: u.ObtainLease(unique_identifier=_id(payload)), _lease_response
+        lambda payload: r.ObtainLease(unique_identifier=_id(payload)), _lease_response
     ),
     Operation.GET_USAGE_ALLOCATION: Spoken(
         _allocate, _identifier_response(p.GetUsageAllocationResponse)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.history import Record
-from chaos.linear.judge import Judged, judge
+from tests.linear.judge import Judged, judge
 
 A, B = "kms-1", "kms-2"
 GONE = "Deactivated"

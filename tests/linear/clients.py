@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from chaos.history import History
-from chaos.linear import acts
 from protocol.attributes import Attribute, ObjectName
 from protocol.errors import ProductError
 from protocol.messages import kms as m
@@ -15,6 +14,7 @@ from protocol.messages.base import Request, Sealed
 from protocol.messages.vcenter import GenerateKey, KeyGenerated
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KmipState, NodeName, RevocationReason
+from tests.linear import acts
 
 Ask = Callable[[str, NodeName, Request[Any]], Awaitable[Any]]
 """Hands a client's message to a server; ``ProductError`` when it is refused, or not answered."""

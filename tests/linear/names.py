@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from chaos.linear import acts
-from chaos.linear.acts import Act
+from tests.linear import acts
+from tests.linear.acts import Act
 
 TAKEN: Final = "InvalidField"
 Holders = frozenset[tuple[str, bool]]

@@ -23,9 +23,9 @@ from functools import partial
 from typing import Any, Final
 
 from chaos.history import Record
-from chaos.linear import acts, keks, keys, names
-from chaos.linear.acts import Act, Acts, Group, acts_of
-from chaos.linear.search import MOST_STEPS, Effect, Ordered, search
+from tests.linear import acts, keks, keys, names
+from tests.linear.acts import Act, Acts, Group, acts_of
+from tests.linear.search import MOST_STEPS, Effect, Ordered, search
 
 _FORWARD: Final = "forward"
 _BEFORE_THE_ANSWER: Final = "sync-pair"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from chaos.linear import acts
-from chaos.linear.acts import Act
 from protocol.terms import KmipState
+from tests.linear import acts
+from tests.linear.acts import Act
 
 EXISTS, ACTIVATED, REVOKED, COMPROMISED, DESTROYED = 1, 2, 4, 8, 16
 

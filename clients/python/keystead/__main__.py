@@ -1,0 +1,5 @@
+"""``python -m keystead``: the same program as ``keystead``."""
+
+from keystead._launcher import main
+
+main()
