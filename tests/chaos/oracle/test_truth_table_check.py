@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_a_run_without_looks_or_faults_proves_nothing() -> None:
     assert no_needless_outage(records(Story(persistence=True))).result is UNKNOWN
 
 
-def reconnected(kind: str, **named: str) -> Story:
+def reconnected(kind: str, **named: Any) -> Story:
     """A host was off for as long as it was asked for. If that came to nothing, nobody connects it
     any more, or brings it keys (vSAN, seed 1068)."""
     story = Story(persistence=False).op("invoke", "vm-01", "host.reconnect")
