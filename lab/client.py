@@ -279,7 +279,7 @@ class Lab:
 
     async def cut(self, a: str, b: str, *, one_way: bool = False) -> str:
         """Cut the link between two nodes; the id of the fault."""
-        return (await self.do(commands.LinkCut(a, b, one_way))).fault.id
+        return (await self.do(commands.LinkCut(a, b, one_way=one_way))).fault.id
 
     async def fault(self, kind: str, **values: Any) -> str:
         """Begin any fault of ``chaos.faults``; its id."""

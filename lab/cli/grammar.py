@@ -89,6 +89,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "doctor:doctor",
     "bench": "measure:bench",
     "schema": "schema:schema",
+    "api": "api:api",
     "wait": "waiting:wait",
     "completion": "waiting:completion",
     "explain": "explain:explaining",

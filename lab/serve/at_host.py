@@ -16,7 +16,7 @@ from lab.serve.crypto import key_id
 from lab.serve.executing import executes
 from lab.serve.look import host_own_view
 from lab.serve.session import Session
-from lab.serve.views import key_ref
+from lab.serve.views import key_ref, view
 from protocol.messages.host import (
     DecryptDump,
     GetCryptoKeyStatus,
@@ -125,12 +125,4 @@ async def remove_dump(session: Session, command: commands.HostDumpRemove) -> Dum
 
 
 def _view(host: NodeName, dump: DumpOnHost) -> Dump:
-    return Dump(
-        host=host,
-        dump=dump.dump,
-        boot=dump.boot,
-        at=dump.at,
-        key=key_ref(dump.key) if dump.key else None,
-        readable=dump.readable,
-        problem=dump.problem,
-    )
+    return view(Dump, dump, host=host)

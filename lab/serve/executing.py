@@ -44,12 +44,15 @@ COMMANDS: dict[type[Command[Any]], Served] = {}
 
 
 def executes(function: F) -> F:
-    """Let ``async def function(session, command: commands.VmOn)`` execute that command.
+    """Let ``async def function(session, command: commands.VmOn)`` execute that command, or each
+    command of a kind, such as ``commands.LinkFault``.
 
     Raises ``TypeError`` for a command that another function executes.
     """
-    kind = getattr(commands, function.__annotations__["command"].rpartition(".")[2])
-    if kind in COMMANDS:
-        raise TypeError(f"{kind.__name__} is executed by {COMMANDS[kind].run.__qualname__} already")
-    COMMANDS[kind] = Served(kind, function)
+    named = getattr(commands, function.__annotations__["command"].rpartition(".")[2])
+    for kind in commands.all_commands(named):
+        if kind in COMMANDS:
+            other = COMMANDS[kind].run
+            raise TypeError(f"{kind.__name__} is executed by {other.__qualname__} already")
+        COMMANDS[kind] = Served(kind, function)
     return function

@@ -12,6 +12,7 @@ from chaos import keeper
 from chaos.faults import make_fault
 from lab.schema import commands
 from lab.schema.answers import ActiveFault, Fault, FaultLeft, FaultList, HealReport
+from lab.schema.commands import name_of
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import Session
@@ -73,56 +74,10 @@ async def inject(session: Session, command: commands.FaultInject) -> Fault:
     )
 
 
-def _ends(a: str, b: str, one_way: bool) -> dict[str, Any]:
-    return {"between": [a, b], "dir": "to" if one_way else "both"}
-
-
 @executes
-async def cut(session: Session, command: commands.LinkCut) -> Fault:
-    """See ``LinkCut``."""
-    values = _ends(command.a, command.b, command.one_way)
-    return await begin(session, "link.cut", values, lease_s=command.lease_s)
-
-
-@executes
-async def reset(session: Session, command: commands.LinkReset) -> Fault:
-    """See ``LinkReset``."""
-    values = _ends(command.a, command.b, command.one_way)
-    return await begin(session, "link.reset", values, lease_s=command.lease_s)
-
-
-@executes
-async def stall(session: Session, command: commands.LinkStall) -> Fault:
-    """See ``LinkStall``."""
-    values = _ends(command.a, command.b, command.one_way)
-    return await begin(session, "link.stall", values, lease_s=command.lease_s)
-
-
-@executes
-async def delay(session: Session, command: commands.LinkDelay) -> Fault:
-    """See ``LinkDelay``."""
-    values = _ends(command.a, command.b, command.one_way)
-    values |= {"base": _milliseconds(command.delay_s), "jitter": _milliseconds(command.jitter_s)}
-    return await begin(session, "link.delay", values, lease_s=command.lease_s)
-
-
-def _milliseconds(seconds: float) -> str:
-    """A time as experiment files write it."""
-    return f"{seconds * 1000:.6f}ms"
-
-
-@executes
-async def loss(session: Session, command: commands.LinkLoss) -> Fault:
-    """See ``LinkLoss``."""
-    values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
-    return await begin(session, "link.loss", values, lease_s=command.lease_s)
-
-
-@executes
-async def dup(session: Session, command: commands.LinkDup) -> Fault:
-    """See ``LinkDup``."""
-    values = {**_ends(command.a, command.b, command.one_way), "p": command.share}
-    return await begin(session, "link.dup", values, lease_s=command.lease_s)
+async def begin_on_link(session: Session, command: commands.LinkFault) -> Fault:
+    """See ``LinkFault``: every fault of a link is begun by this."""
+    return await begin(session, name_of(command), command.values(), lease_s=command.lease_s)
 
 
 @executes

@@ -15,7 +15,7 @@ from lab.serve.entries import apply_entry, passwords
 from lab.serve.executing import executes
 from lab.serve.faults import begin
 from lab.serve.session import Session
-from lab.serve.views import provider_view
+from lab.serve.views import provider_view, view
 from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.errors import InvalidArgument
 from protocol.messages.kms import (
@@ -131,24 +131,8 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
     told = await session.ask(server, GetKeyAttributes(key_id=found.key_id))
     names = [one.value.value for one in told.attributes if isinstance(one.value, ObjectName)]
     others = [one for one in told.attributes if one.name not in _FIELDS]
-    return Key(
-        kms=server,
-        key_id=found.key_id,
-        state=found.state,
-        algorithm=found.algorithm,
-        length=found.length,
-        usage_mask=found.usage_mask,
-        initial_date=found.initial_date,
-        activation_date=found.activation_date,
-        deactivation_date=found.deactivation_date,
-        compromise_date=found.compromise_date,
-        destroy_date=found.destroy_date,
-        last_change_date=found.last_change_date,
-        names=tuple(names),
-        attributes=tuple(
-            [KeyAttribute(name=o.name, index=o.index, value=format_value(o.value)) for o in others]
-        ),
-    )
+    attributes = [view(KeyAttribute, one, value=format_value(one.value)) for one in others]
+    return view(Key, found, kms=server, names=tuple(names), attributes=tuple(attributes))
 
 
 # ---- backups -----------------------------------------------------------------------------

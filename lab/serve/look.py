@@ -51,12 +51,12 @@ from lab.serve.session import Session
 from lab.serve.views import (
     event_view,
     host_view,
-    key_ref,
     own_view,
     provider_view,
     rejections_text,
     rule_view,
     task_view,
+    view,
     vm_view,
 )
 from protocol.errors import ProductError
@@ -138,12 +138,10 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
     ]
     return KeyList(
         items=tuple(
-            KeyStatus(
+            view(
+                KeyStatus,
+                k,
                 vcenter=session.vcenter_to_show(vcenter),
-                key=key_ref(k.key),
-                available=k.available,
-                reason=k.reason,
-                encrypted_vms=k.encrypted_vms,
                 affected_hosts=tuple(sorted(k.affected_hosts)),
             )
             for vcenter, k in listed

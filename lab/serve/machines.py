@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from lab.schema.answers import MachineState, Node
 from lab.serve.session import Session
 from lab.serve.several_machines import find_lost_machine
+from lab.serve.views import view
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
@@ -84,20 +85,8 @@ def what_starts(missing: Iterable[str], lab: str) -> str:
 
 def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:
     """A node's status for people; ``state`` in place of what the status says."""
-    return Node(
-        node=status.node,
-        role=status.role,
-        site=status.site,
-        cluster=status.cluster,
-        state=MachineState(status.state.value) if state is None else state,
-        boot=status.boot,
-        screen=status.screen,
-        ended=status.ended,
-        ended_before=status.ended_before,
-        tpm=status.tpm,
-        counters=status.counters,
-        rules=status.rules,
-    )
+    own = MachineState(status.state.value) if state is None else state
+    return view(Node, status, state=own)
 
 
 async def way_out(session: Session, error: ProductError) -> str:

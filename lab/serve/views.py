@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,14 +28,8 @@ from lab.schema.answers import (
     VmOnHost,
 )
 from protocol.messages.agent import (
-    CutRule,
-    DelayRule,
-    DuplicateRule,
     LinkRule,
-    LossRule,
     NodeStatus,
-    ResetRule,
-    StallRule,
 )
 from protocol.messages.host import HostSummary, VirtualDisk, VmSummary
 from protocol.messages.kms import GroupStatus, PairStatus, Rejected, Rejections
@@ -45,11 +39,12 @@ from protocol.messages.vcenter import (
     HostInfo,
     ProviderInfo,
     TaskInfo,
-    TpmAttestation,
     VcEvent,
     VmInfo,
 )
 from protocol.terms import ClusterName, CryptoKeyId, HostConnectionState, NodeName, Role
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def key_ref(key: CryptoKeyId) -> KeyRef:
@@ -62,77 +57,48 @@ def key_refs(keys: Iterable[CryptoKeyId]) -> tuple[KeyRef, ...]:
     return tuple(key_ref(key) for key in keys)
 
 
+def view(kind: type[T], told: Any, /, **own: Any) -> T:
+    """The answer of this kind, with what was ``told`` on the bus under the same names; ``own`` are
+    fields that are not, or differ. A key is its ``provider/id`` then, and what was left out of the
+    message (UNSET) has the answer's default."""
+    names = (name for name in kind.__struct_fields__ if name not in own)
+    values = {name: getattr(told, name, msgspec.UNSET) for name in names}
+    said = {name: _plain(value) for name, value in values.items() if value is not msgspec.UNSET}
+    return kind(**said, **own)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, CryptoKeyId):
+        return key_ref(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], CryptoKeyId):
+        return key_refs(value)
+    return value
+
+
 def vm_view(vm: VmInfo, *, stale: bool = False) -> Vm:
     """A VM of vCenter's inventory; ``stale``: its host does not answer vCenter now."""
-    return Vm(
-        vm=vm.vm,
-        cluster=vm.cluster,
-        host=vm.host,
-        power=vm.power,
-        connection=vm.connection,
-        crypto=vm.crypto,
-        key=key_ref(vm.key) if vm.key else None,
-        missing=key_refs(vm.missing),
-        lock_event=vm.lock_event,
-        alarms=vm.alarms,
-        stale=stale,
-        vtpm=vm.vtpm is True,
-        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
-        with_memory=() if vm.with_memory is msgspec.UNSET else vm.with_memory,
-        template=vm.template is True,
-        migrate_encryption=(
-            None if vm.migrate_encryption is msgspec.UNSET else vm.migrate_encryption
-        ),
-    )
+    return view(Vm, vm, stale=stale)
 
 
 def vm_at(host: NodeName, cluster: ClusterName, vm: VmSummary) -> Vm:
     """A VM as the host tells of it that has it registered."""
-    return Vm(
-        vm=vm.vm,
-        cluster=cluster,
-        host=host,
-        power=vm.power,
-        connection=vm.connection,
-        crypto=vm.crypto,
-        key=key_ref(vm.keys[0]) if vm.keys else None,
-        missing=key_refs(vm.missing),
-        vtpm=vm.vtpm is True,
-        snapshots=() if vm.snapshots is msgspec.UNSET else vm.snapshots,
-        with_memory=() if vm.with_memory is msgspec.UNSET else vm.with_memory,
-        template=vm.template is True,
-    )
+    key = key_ref(vm.keys[0]) if vm.keys else None
+    return view(Vm, vm, cluster=cluster, host=host, key=key)
 
 
 def host_view(host: HostInfo, machine: Node) -> Host:
     """A host of vCenter's inventory beside its machine; what vCenter shows of one that does not
     run is stale, although vCenter may not have noticed."""
     connected = host.connection is HostConnectionState.CONNECTED
-    return Host(
-        host=host.host,
-        cluster=host.cluster,
-        connection=host.connection,
-        crypto_state=host.crypto_state,
-        crypto_key_id=key_ref(host.crypto_key_id) if host.crypto_key_id else None,
-        version=host.version,
-        tpm_present=host.tpm_present,
-        key_persistence=host.key_persistence,
-        boot=host.boot,
-        cached_keys=host.cached_keys,
-        seen_at=host.seen_at,
-        attestation=_attestation(host.attestation),
-        in_maintenance_mode=host.in_maintenance_mode,
-        alarms=host.alarms,
+    seen = host.attestation
+    return view(
+        Host,
+        host,
+        attestation=None if seen is None else view(Attestation, seen),
         stale=not connected or machine.state is not MachineState.RUNNING,
         machine=machine.state,
         screen=machine.screen,
     )
-
-
-def _attestation(seen: TpmAttestation | None) -> Attestation | None:
-    if seen is None:
-        return None
-    return Attestation(time=seen.time, status=seen.status, message=seen.message)
 
 
 def power_view(status: NodeStatus) -> HostPower:
@@ -141,81 +107,37 @@ def power_view(status: NodeStatus) -> HostPower:
     halted = "its screen says what it needs"
     if status.role is Role.ESXI:
         halted = f"keystead describe host {status.node} says why, and what cures it"
-    return HostPower(
-        host=status.node,
-        machine=machine,
-        cure=halted if machine is MachineState.HALTED else "",
-        boot=status.boot,
-        screen=status.screen,
-        ended=status.ended,
-    )
+    cure = halted if machine is MachineState.HALTED else ""
+    return view(HostPower, status, host=status.node, machine=machine, cure=cure)
 
 
 def own_view(summary: HostSummary) -> HostView:
     """A host's own view of itself."""
-    return HostView(
-        host=summary.host,
-        boot=summary.boot,
-        version=summary.version,
-        crypto_state=summary.crypto_state,
-        crypto_key_id=key_ref(summary.crypto_key_id) if summary.crypto_key_id else None,
-        tpm_present=summary.tpm_present,
-        protection_mode=summary.protection_mode,
-        key_persistence=summary.key_persistence,
-        cached_keys=summary.cached_keys,
-        stored_keys=summary.stored_keys,
-        providers=tuple(
-            KnownProvider(provider_id=p.provider_id, management_type=p.management_type)
-            for p in summary.providers
-        ),
+    return view(
+        HostView,
+        summary,
+        providers=tuple(view(KnownProvider, one) for one in summary.providers),
         vms=tuple(vm_on_host(vm) for vm in summary.vms),
-        session=summary.session,
-        recovery_id=summary.recovery_id,
     )
 
 
 def vm_on_host(vm: VmSummary) -> VmOnHost:
     """A VM as its host sees it."""
-    return VmOnHost(
-        vm=vm.vm,
-        power=vm.power,
-        crypto=vm.crypto,
-        connection=vm.connection,
-        keys=key_refs(vm.keys),
-        missing=key_refs(vm.missing),
-        wanted=vm.wanted,
-        vtpm=vm.vtpm is True,
-        disks=() if vm.disks is msgspec.UNSET else disk_views(vm.disks),
-    )
+    return view(VmOnHost, vm, disks=() if vm.disks is msgspec.UNSET else disk_views(vm.disks))
 
 
 def disk_views(disks: tuple[VirtualDisk, ...]) -> tuple[VmDisk, ...]:
     """Disks of a VM as people see them."""
-    return tuple(
-        VmDisk(
-            disk=disk.disk,
-            label=f"Hard disk {disk.disk}",
-            blocks=disk.blocks,
-            key=key_ref(disk.key) if disk.key else None,
-        )
-        for disk in disks
-    )
+    return tuple(view(VmDisk, disk, label=f"Hard disk {disk.disk}") for disk in disks)
 
 
 def provider_view(provider: ProviderInfo) -> Provider:
     """A key provider with its servers by name."""
-    return Provider(
-        provider=provider.provider,
-        management_type=provider.management_type,
+    return view(
+        Provider,
+        provider,
         servers=tuple(server.name for server in provider.servers),
-        default=provider.default,
-        status=provider.status,
         unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
-        default_of=provider.default_of,
-        health=provider.health,
-        details=provider.details,
-        key_id=provider.key_id,
-        tpm_required=provider.tpm_required,
     )
 
 
@@ -291,67 +213,30 @@ def _policy(policy: CryptoModePolicy | msgspec.UnsetType) -> str:
 
 def cluster_view(cluster: ClusterInfo) -> Cluster:
     """A cluster of vCenter's inventory."""
-    return Cluster(
-        cluster=cluster.cluster,
-        crypto_mode=cluster.crypto_mode,
-        host_key=key_ref(cluster.host_key) if cluster.host_key else None,
-        default_provider=cluster.default_provider,
+    return view(
+        Cluster,
+        cluster,
         policy=_policy(cluster.policy),
         ha=cluster.das_enabled,
         drs="" if cluster.drs is msgspec.UNSET else cluster.drs.value,
-        hosts=cluster.hosts,
-        vms=cluster.vms,
     )
 
 
 def event_view(event: VcEvent) -> LoggedEvent:
     """An entry of vCenter's event log."""
-    return LoggedEvent(
-        sequence=event.sequence,
-        at=event.at,
-        event=event.event,
-        text=event.text,
-        host=event.host,
-        vm=event.vm,
-        provider=event.provider,
-        keys=key_refs(event.keys),
-    )
+    return view(LoggedEvent, event)
 
 
 def task_view(task: TaskInfo) -> Task:
     """A task of vCenter."""
-    return Task(
-        task=task.key,
-        name=task.name,
-        entity=task.entity,
-        user=task.user,
-        state=task.state,
-        start_time=task.start_time,
-        complete_time=task.complete_time,
-        error=task.error,
-        reason=task.reason,
-    )
+    return view(Task, task, task=task.key)
 
 
 def event_line(event: VcEvent) -> EventLine:
     """An event in short."""
-    return EventLine(sequence=event.sequence, at=event.at, event=event.event, text=event.text)
+    return view(EventLine, event)
 
 
 def rule_view(rule: LinkRule) -> RuleOnLink:
     """A rule as it lies on its link."""
-    match rule:
-        case CutRule(id=id):
-            return RuleOnLink(kind="cut", id=id)
-        case LossRule(id=id, share=share):
-            return RuleOnLink(kind="loss", id=id, share=share)
-        case DelayRule(id=id, base_s=base_s, jitter_s=jitter_s):
-            return RuleOnLink(kind="delay", id=id, base_s=base_s, jitter_s=jitter_s)
-        case DuplicateRule(id=id, share=share):
-            return RuleOnLink(kind="duplicate", id=id, share=share)
-        case ResetRule(id=id):
-            return RuleOnLink(kind="reset", id=id)
-        case StallRule(id=id):
-            return RuleOnLink(kind="stall", id=id)
-        case _:
-            assert_never(rule)
+    return view(RuleOnLink, rule, kind=str(rule.__struct_config__.tag))

@@ -10,7 +10,7 @@ from lab.schema.errors import KeysteadError
 from lab.schema.refusal import refusal
 from lab.serve.executing import executes
 from lab.serve.session import Session
-from lab.serve.views import disk_views, vm_view
+from lab.serve.views import disk_views, view, vm_view
 from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.errors import ProductError
 from protocol.messages.host import GuestChallenge, GuestWrite, HostPowerOffVm, HostPowerOnVm
@@ -245,10 +245,4 @@ async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> Gues
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
     host = next(v.host for _, v in await list_all_vms(session) if v.vm == vm)
-    answer = await session.ask(host, message)
-    return GuestAnswer(
-        digest=answer.digest,
-        rewritten=answer.rewritten,
-        generation=answer.generation,
-        run=answer.run,
-    )
+    return view(GuestAnswer, await session.ask(host, message))

@@ -15,7 +15,7 @@ from lab.schema.answers.vsan import (
 )
 from lab.serve.executing import executes
 from lab.serve.session import Session
-from lab.serve.views import key_ref
+from lab.serve.views import key_ref, view
 from protocol.messages.base import Request
 from protocol.messages.host.vsan import ReadVsanObject, WriteVsanObject
 from protocol.messages.vcenter.vsan import (
@@ -140,15 +140,8 @@ async def health(session: Session, command: commands.VsanHealth) -> VsanHealthRe
     return VsanHealthReport(
         cluster=cluster,
         health=found.health,
-        tests=tuple(
-            VsanTestLine(test=t.test, health=t.health, details=t.details) for t in found.tests
-        ),
-        hosts=tuple(
-            VsanHostHealthLine(
-                host=h.host, health=h.health, kms_connected=h.kms_connected, issues=h.issues
-            )
-            for h in found.hosts
-        ),
+        tests=tuple(view(VsanTestLine, one) for one in found.tests),
+        hosts=tuple(view(VsanHostHealthLine, one) for one in found.hosts),
     )
 
 

@@ -49,10 +49,11 @@ from lab.schema.commands.vms import *
 from lab.schema.commands.vsan import *
 
 
-def all_commands() -> tuple[type[Command[Any]], ...]:
-    """Every command, in no order that means anything."""
-    return tuple(
-        kind
-        for kind in globals().values()
-        if isinstance(kind, type) and issubclass(kind, Command) and kind not in (Command, Look)
-    )
+def all_commands(of: type[Command[Any]] = Command) -> tuple[type[Command[Any]], ...]:
+    """Every command, or each that is one of ``of``, in no order that means anything."""
+    return tuple(kind for kind in globals().values() if _is_command(kind) and issubclass(kind, of))
+
+
+def _is_command(kind: object) -> bool:
+    """One with a name on the wire: what several have in common has that of its class."""
+    return isinstance(kind, type) and issubclass(kind, Command) and name_of(kind) != kind.__name__

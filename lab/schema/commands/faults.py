@@ -49,18 +49,27 @@ OneWay = Annotated[bool, doc("Only what A sends to B.")]
 Share = Annotated[float, doc("Share of messages: 20%, 0.2.", reads="share")]
 
 
-class _OfLink(Command["Fault"], frozen=True):
-    a: str
-    b: str
+class _Interval(Command["Fault"], frozen=True, kw_only=True):
     one_way: OneWay = False
     lease_s: Lease = None
+
+
+class LinkFault(_Interval, frozen=True):
+    """A fault of the link between two nodes; its tag is the fault's kind."""
+
+    a: str
+    b: str
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
         _lease(self.lease_s)
 
+    def values(self) -> dict[str, Any]:
+        """The fault's parameters, as an experiment's file has them."""
+        return {"between": [self.a, self.b], "dir": "to" if self.one_way else "both"}
 
-class LinkCut(_OfLink, frozen=True, tag="link.cut"):
+
+class LinkCut(LinkFault, frozen=True, tag="link.cut"):
     """Cut a link: senders see silence until their deadline.
 
     keystead link cut vcenter kms
@@ -68,7 +77,7 @@ class LinkCut(_OfLink, frozen=True, tag="link.cut"):
     """
 
 
-class LinkReset(_OfLink, frozen=True, tag="link.reset"):
+class LinkReset(LinkFault, frozen=True, tag="link.reset"):
     """Reset connections (KMIP) of a link, neither end a host; messages pass.
 
     keystead link reset vcenter kms
@@ -78,7 +87,7 @@ class LinkReset(_OfLink, frozen=True, tag="link.reset"):
     """
 
 
-class LinkStall(_OfLink, frozen=True, tag="link.stall"):
+class LinkStall(LinkFault, frozen=True, tag="link.stall"):
     """Stall handshakes of connections (KMIP) of a link, neither end a host.
 
     keystead link stall vcenter kms
@@ -86,15 +95,13 @@ class LinkStall(_OfLink, frozen=True, tag="link.stall"):
     """
 
 
-class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
+class LinkDelay(LinkFault, frozen=True, tag="link.delay"):
     """Let messages of a link come later.
 
     keystead link delay vcenter kms 2s
     keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
     """
 
-    a: str
-    b: str
     delay_s: Annotated[
         float, doc("Lab time by which each message comes later.", name="delay", reads="duration")
     ]
@@ -102,33 +109,37 @@ class LinkDelay(Command["Fault"], frozen=True, tag="link.delay"):
         float,
         doc("Up to that much more, drawn for each message.", name="--jitter", reads="duration"),
     ] = 0.0
-    one_way: OneWay = False
-    lease_s: Lease = None
 
     def __post_init__(self) -> None:
-        _ends(self.a, self.b)
-        _lease(self.lease_s)
+        super().__post_init__()
         if not (LEAST_DELAY_S <= self.delay_s <= LONGEST_S and 0 <= self.jitter_s <= LONGEST_S):
             raise wrong(
                 f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s, that is "
                 "at least 1ms, at most 30 days"
             )
 
+    def values(self) -> dict[str, Any]:
+        times = {"base": self.delay_s, "jitter": self.jitter_s}
+        return super().values() | {name: _milliseconds(value) for name, value in times.items()}
 
-class _OfShare(Command["Fault"], frozen=True):
-    a: str
-    b: str
+
+def _milliseconds(seconds: float) -> str:
+    """A time as experiment files write it."""
+    return f"{seconds * 1000:.6f}ms"
+
+
+class _OfShare(LinkFault, frozen=True):
     share: Share
-    one_way: OneWay = False
-    lease_s: Lease = None
 
     def __post_init__(self) -> None:
-        _ends(self.a, self.b)
-        _lease(self.lease_s)
+        super().__post_init__()
         if not 0 <= self.share <= 1:
             raise wrong(f"a share of {self.share:g}: it lies between 0 and 1 (0% and 100%)")
         if self.share == 0:
             raise wrong("a share of 0 changes nothing")
+
+    def values(self) -> dict[str, Any]:
+        return super().values() | {"p": self.share}
 
 
 class LinkLoss(_OfShare, frozen=True, tag="link.loss"):

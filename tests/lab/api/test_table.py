@@ -54,14 +54,13 @@ ALL = [pytest.param(served, id=served.name) for served in COMMANDS.values()]
 
 def test_every_command_is_served() -> None:
     assert set(COMMANDS) == set(commands_by_name().values())
-    assert len({served.run for served in COMMANDS.values()}) == len(COMMANDS)
 
 
 @pytest.mark.parametrize("served", ALL)
 def test_the_answer_is_the_one_that_the_command_and_its_function_name(served: Served) -> None:
     assert answer_type(served.command) is served.answer
     hints = get_type_hints(served.run)
-    assert hints["command"] is served.command
+    assert issubclass(served.command, hints["command"])
     assert hints["return"] is served.answer
 
 
