@@ -126,7 +126,7 @@ def test_a_cut_key_server_is_red_and_its_keys_are_unreachable(si: Any, served: S
         return task.info.result[0]
 
     assert status().overallStatus == "green"
-    fault = served.do(c.LinkCut("vcenter", "kms", False)).fault.id
+    fault = served.do(c.LinkCut("vcenter", "kms")).fault.id
     try:
         served.run(lambda: served.lab.sleep(600.0))
         served.server.watch.forget()
