@@ -65,7 +65,11 @@ async def _reconnect(means: Means, arrival: Arrival) -> Outcome:
         return Outcome("fail", {"error": "vCenter does not tell its host"})
     host = listed[VmName(arrival.target)].host
     vcenter = await means.vcenter(host)
-    await means.lab.ask(vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
+    try:
+        await means.lab.ask(vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
+    except ProductError as error:
+        kind = "fail" if error.definite else "info"
+        return Outcome(kind, {"host": str(host), "error": type(error).__name__})
     tries, until = 0, means.lab.monotonic() + RECONNECT_WITHIN_S
     while means.lab.monotonic() < until:
         tries += 1

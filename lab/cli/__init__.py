@@ -13,12 +13,13 @@ that need a terminal flow of their own, an argument that only a terminal has, or
 - ``listing``   what every ``get`` can do with its list   - ``waiting``   wait, completion
 - ``labs``      up, down, status, list, version           - ``journal``   events, logs
 - ``machines``  a lab on several machines: bundles        - ``agents``    join it, health
+- ``vsphere``   serve, env, exec: clients of vSphere
 - ``bus``       what servers of others have to know
 - ``hosts``     host power-on, whose boot options may be secrets
 - ``keys``      provider set, which takes a part of an entry away
 - ``describe``  describe run                              - ``explain``   errors, rules, ``knobs``
 - ``chaos``     chaos list, lint, plan, run, replay; runs
-- ``schema``    of answers and files
+- ``schema``    of answers and files                    - ``api``       JSON lines for programs
 - ``interrupts``  the first is raised, a further one is the end
 - ``tap``       what was said on the bus of a run         - ``reference`` of experiments
 - ``checking``  the checks of a stored run once more      - ``fuzz``      chaos fuzz, shrink

@@ -1,7 +1,7 @@
-"""The key server: its settings, its store, and the doors in front of its core.
+"""One key server: its settings, its store, and the endpoints in front of its core.
 
-``start`` opens the store and checks all of it; what was altered, or a root that does not give its
-key, halts the server with the reason on its screen.
+``start`` opens the store and checks all of it. When rows were altered, or the root does not give
+its key, the server halts with the reason on its screen.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from services.kms.custody.rotation import Custody
 from services.kms.custody.trail_retention import Retention
 from services.kms.endpoints import server_certificate
 from services.kms.endpoints.admission import IdentityAdmission
-from services.kms.endpoints.bus import BusDoor
-from services.kms.endpoints.custody import CustodyDoor
-from services.kms.endpoints.identities import IdentityDoor
-from services.kms.endpoints.kmip.connections import KmipDoor
-from services.kms.endpoints.kmip.forwarding import HandedOnDoor, HandingOn
+from services.kms.endpoints.bus import BusEndpoint
+from services.kms.endpoints.custody import CustodyEndpoint
+from services.kms.endpoints.identities import IdentityEndpoint
+from services.kms.endpoints.kmip.connections import KmipEndpoint
+from services.kms.endpoints.kmip.forwarding import ForwardedMessages, HandingOn
 from services.kms.endpoints.kmip.messages import Messages
-from services.kms.endpoints.rejections import RejectionDoor
-from services.kms.endpoints.replication import GroupDoor, PairDoor
+from services.kms.endpoints.rejections import RejectionEndpoint
+from services.kms.endpoints.replication import GroupEndpoint, PairEndpoint
 from services.kms.objects.identifiers import ids_of
 from services.kms.objects.request_types import CoreOperation
 from services.kms.operations.buffered_reads import Readings
@@ -83,7 +83,13 @@ Shown = Callable[[], tuple[tuple[bytes, ...], KeyMaterial]]
 
 
 class KmsService(
-    BusDoor, PairDoor, GroupDoor, CustodyDoor, IdentityDoor, RejectionDoor, HandedOnDoor
+    BusEndpoint,
+    PairEndpoint,
+    GroupEndpoint,
+    CustodyEndpoint,
+    IdentityEndpoint,
+    RejectionEndpoint,
+    ForwardedMessages,
 ):
     """A key server (``NodeSpec.config`` as ``KmsConfig``)."""
 
@@ -178,7 +184,7 @@ class KmsService(
         if self.group is not None:
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
-        door = KmipDoor(messages, self.clock, admission.caller)
+        door = KmipEndpoint(messages, self.clock, admission.caller)
         watch = server_certificate.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:

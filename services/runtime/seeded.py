@@ -1,11 +1,12 @@
-"""The one seeded generator: whatever a seed fixes is drawn from here, in both modes.
+"""The seeded generator: everything that a seed fixes is drawn from here, in both modes.
 
-A purpose is a seed and names (``derive(7, "link", "vcenter", "kms")``). Each has a stream of its
-own, so that one draw more for one purpose moves nothing for another: removing one fault of an
-experiment does not re-time the rest. Nothing here keeps state between calls or reads the world.
+A purpose is a seed and names (``derive(7, "link", "vcenter", "kms")``). Each purpose has its own
+stream, so that one more draw for one purpose changes nothing for another: removing one fault of an
+experiment does not re-time the others. Nothing here keeps state between calls or reads the
+environment.
 
-Streams are ``random.Random`` seeded with a whole number, whose ``random()`` Python promises to
-keep from version to version; what must not change with the interpreter is made from that alone.
+Streams are ``random.Random`` seeded with an integer; Python guarantees that ``random()`` stays the
+same between versions. What must not change with the interpreter uses only that method.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _BITS: Final = 128
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A 128-bit number fixed by the purpose; names are set apart by their lengths."""
+    """A 128-bit number fixed by the purpose; the lengths of the names are part of it."""
     text = "|".join([str(seed), *(f"{len(str(name))}:{name}" for name in names)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_BITS // 8).digest(), "big")
 
@@ -34,15 +35,14 @@ def stream(seed: int, *names: str | int) -> random.Random:
 
 
 class SeededStreams:
-    """The streams of one owner (``names``), by name; each goes on where it was."""
+    """The streams of one owner (``names``), by name; each continues where it was."""
 
     def __init__(self, seed: int, *names: str | int) -> None:
         self._seed, self._names = seed, names
         self._found: dict[str, random.Random] = {}
 
     def reseed(self, seed: int) -> None:
-        """All of them at the beginning of the streams that another seed gives; who holds one
-        keeps it."""
+        """Restart all streams from another seed; callers may keep the objects that they hold."""
         self._seed = seed
         for name, found in self._found.items():
             found.seed(derive(seed, *self._names, name))
@@ -63,7 +63,7 @@ class Tokens:
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
-        """Go on with those that another seed gives."""
+        """Continue with the bytes of another seed."""
         self._secret = derive(seed, *self._names).to_bytes(_BITS // 8, "big")
 
     def next(self, size: int) -> bytes:

@@ -35,10 +35,10 @@ TurnKey = Callable[[Any], str | None]
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Who asks: the sender and its boot as the bus proved them.
+    """The sender of a request: node and boot, as the bus verified them.
 
-    ``local`` is somebody at the node's own console (host console, vSphere client, key server
-    operator): no link, no session. ``user`` is who that is; empty: its administrator.
+    ``local``: a user at the node's own console (host console, vSphere client, key server operator),
+    without link or session. ``user`` names the user; empty: the node's administrator.
     """
 
     node: NodeName
@@ -48,7 +48,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Halted(Exception):
-    """Raised by ``start``: the node stops here with ``screen`` shown, and serves nothing."""
+    """Raised by ``start``: the node stops here, shows ``screen``, and serves nothing."""
 
     def __init__(self, screen: str) -> None:
         super().__init__(screen)
@@ -57,7 +57,7 @@ class Halted(Exception):
 
 @dataclass(frozen=True)
 class PowerInputs:
-    """What the machine gives at power-on: firmware set-up and options typed at the loader."""
+    """The machine's input at power-on: firmware set-up and options typed at the loader."""
 
     firmware: Firmware = field(default_factory=Firmware)
     boot_options: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Node(Protocol):
 
     @property
     def site(self) -> str:
-        """The site that the node stands in."""
+        """The site of the node."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Node(Protocol):
 
     @property
     def power(self) -> PowerInputs:
-        """What the machine gave at this power-on."""
+        """The machine's input at this power-on."""
         ...
 
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
@@ -102,13 +102,13 @@ class Node(Protocol):
         ...
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
-        """A ticket in the queue ``key``, given out now; ``async with`` waits until it is up."""
+        """A ticket in the queue ``key``, issued now; ``async with`` waits until it is first."""
         ...
 
     def end_turn(self) -> None:
-        """In a handler: its turn ends here, before its answer; no change if it has none (more).
+        """In a handler: end its turn here, before its answer; no change if it has none.
 
-        The next one of its queue begins, so what it does from here on has no order.
+        The next one of its queue begins, so the rest of this handler has no order.
         """
         ...
 
@@ -120,8 +120,8 @@ class Node(Protocol):
 class Service:
     """Base of every service. ``start`` returns when the node may serve requests.
 
-    Crash-only: ``start`` is the recovery path. ``stop`` is the orderly end; it must leave
-    nothing durable undone that was promised, because it is not called in a crash.
+    Crash-only: ``start`` is also the recovery. ``stop`` is the orderly end; what was promised must
+    be durable without it, because a crash does not call it.
     """
 
     role: ClassVar[Role]
@@ -144,7 +144,7 @@ class Service:
         """Recover from disk and become ready; raises ``Halted`` for a purple screen."""
 
     async def stop(self) -> None:
-        """Orderly end: save, while ports still work."""
+        """Orderly end: save, while the ports still work."""
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
         """Called synchronously for each request in order of arrival, before its ticket.
@@ -194,7 +194,7 @@ def _collect(cls: type[Service]) -> dict[str, ServedBy]:
 def list_unserved_requests(
     services: Mapping[str, type[Service]], modules: Mapping[str, str]
 ) -> list[str]:
-    """Requests that nobody serves, given role -> service and role -> its message module."""
+    """Requests without a handler, given role -> service and role -> its message module."""
     return [
         f"{role}: {name}"
         for role, module in modules.items()

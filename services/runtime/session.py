@@ -1,7 +1,7 @@
-"""Sessions: numbered commands of vCenter to one host; a late one cannot undo a newer one.
+"""Sessions: numbered commands of vCenter to one host; a late command cannot undo a newer one.
 
-A session is opened by vCenter and ended by the boot of either side. Both halves are plain
-state, changed synchronously at acceptance.
+vCenter opens a session; the boot of either side ends it. Both halves are plain state, changed
+synchronously at acceptance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ C = TypeVar("C", bound=Command[Any])
 
 
 class SessionGuard:
-    """The host's half: admits only the session in force, numbers only upwards."""
+    """The host's half: admits only the session in force, with increasing numbers."""
 
     def __init__(self) -> None:
         self.session = ""

@@ -103,12 +103,12 @@ _NO_TEXT = "Could not decode to UTF-8"  # Python's own error, without a code
 
 
 def disk_error(error: BaseException, file: str = "") -> BaseException:
-    """SQLite's word that the device refuses, as the OSError that every other call of Disk raises.
+    """SQLite's error for a failing device, as the OSError of every other call of Disk.
 
-    ``file`` is the database's name, for the text. The index of a log that cannot grow
-    (``SHMSIZE``) found no room: nothing is wrong with the database. Of a file that was damaged:
-    ``EIO``, as from a device that found it out by itself. One that another process holds is
-    ``EBUSY``: nobody but its node has anything to do there, and who looks will be done.
+    ``file`` is the database's name, for the text. ``SHMSIZE``: the index of the log cannot grow,
+    there is no room; the database is intact. A damaged file gives ``EIO``, as from a device. A
+    database that another process holds gives ``EBUSY``: only its node uses it, so that is
+    temporary.
     """
     if not isinstance(error, sqlite3.Error):
         return error
@@ -126,7 +126,7 @@ def disk_error(error: BaseException, file: str = "") -> BaseException:
 
 
 def check_whole(connection: sqlite3.Connection, database: str) -> None:
-    """``OSError`` when a table or an index is not as SQLite would have written it."""
+    """``OSError`` when a table or an index is damaged."""
     try:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
@@ -136,7 +136,7 @@ def check_whole(connection: sqlite3.Connection, database: str) -> None:
 
 
 class Transaction:
-    """One call of ``transact`` on its way: what to run, and what came of it."""
+    """One call of ``transact`` in progress: what to run, and its outcome."""
 
     __slots__ = ("applied", "done", "error", "fn", "value", "withdrawn")
 
@@ -222,7 +222,7 @@ class Ledger(Protocol):
         ...
 
     def note(self, commit: int) -> None:
-        """That commit is durable; called before it is acknowledged."""
+        """Store that this commit is durable; called before it is acknowledged."""
         ...
 
 
@@ -278,9 +278,10 @@ class SqlWriter(SqlReader):
             entry.done = True
 
     def _group(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
-        """False, and nothing is done, when the error of an entry is not its own affair only.
+        """False, with nothing done, when an entry failed in a way that affects the others.
 
-        With savepoints (``apart``) it is, unless it took the whole transaction with it.
+        With savepoints (``apart``) an error affects only its own entry, unless it undid the
+        transaction.
         """
         before = self.connection.total_changes
         try:

@@ -1,4 +1,4 @@
-"""Event loops that stood still, counted (``services.runtime.real.standing`` sees them)."""
+"""Counts blocked event loops, which ``services.runtime.real.standing`` detects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from protocol.messages.agent import NodeList
 
 STOOD: Final = "loop_stood"
 STOOD_MS: Final = "loop_stood_ms"
-"""Counters of the first node of a process: how often its loop stood, and the longest time."""
+"""Counters of the first node of a process: how often its loop was blocked, and the longest time."""
 
 
 class Stand(NamedTuple):
-    """``seconds``: how long the loop has stood, so far when not ``over``. ``where``: the innermost
-    functions that it stood in, empty when nobody looked meanwhile."""
+    """``seconds``: how long the loop was blocked; so far, when not ``over``. ``where``: the
+    innermost functions that blocked it, empty when they were not captured."""
 
     seconds: float
     where: str
@@ -25,7 +25,7 @@ class Stand(NamedTuple):
 
 @dataclass
 class Stands:
-    """How often a loop has stood for over a second, and the longest time; for ``told``."""
+    """How often a loop was blocked for over a second, and the longest time."""
 
     count: int = 0
     longest_s: float = 0.0
@@ -33,7 +33,7 @@ class Stands:
     """Where it stood the longest, when that is known."""
 
     def add(self, stand: Stand) -> None:
-        """Count a stand that is over."""
+        """Count a blockage that is over."""
         if stand.over:
             self.count += 1
             if stand.seconds > self.longest_s:

@@ -52,7 +52,7 @@ Arrays = Callable[[str], Array]
 
 
 def find_array(arrays: Arrays, name: str) -> Array:
-    """The array ``name`` as the Disk port gives it: ``FileNotFoundError`` when there is none."""
+    """The array ``name`` for the Disk port: ``FileNotFoundError`` when there is none."""
     try:
         return arrays(plain(name))
     except KeyError:
@@ -109,8 +109,8 @@ class Store(Protocol):
         ...
 
     async def room(self, *, to_copy: bool) -> None:
-        """See that there is room for the next life to begin, and for a copy of everything; the node
-        may be on. ``OSError`` when there is not."""
+        """Check that there is room for the next life to begin, and for a copy of everything
+        (``to_copy``); the node may be on. ``OSError`` when there is not."""
         ...
 
     def images(self) -> Iterator[tuple[str, bytes]]:
@@ -159,7 +159,7 @@ def components(path: str) -> tuple[str, ...]:
 
 
 def file_components(path: str) -> tuple[str, ...]:
-    """As ``components``, for a file: the root folder is none."""
+    """As ``components``, for a file, which must have a name."""
     names = components(path)
     if not names:
         raise ValueError("a file needs a name")
@@ -173,7 +173,7 @@ def plain(name: str) -> str:
     ``OSError`` (``ENAMETOOLONG``) for one of more than ``NAME_LIMIT`` bytes.
     """
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise ValueError(f"{name!r} is no plain name")
+        raise ValueError(f"{name!r} is not a plain name")
     if len(name.encode()) > NAME_LIMIT:
         raise _too_long(name)
     return name
@@ -210,7 +210,9 @@ def place_blocks(
     for index, data in blocks.items():
         start = block_start(index, len(data))
         if found and len(data) != len(found[0][1]):
-            raise ValueError(f"{vm}/{file}: block {index} is no block of {len(found[0][1])} bytes")
+            raise ValueError(
+                f"{vm}/{file}: block {index} is not a block of {len(found[0][1])} bytes"
+            )
         if start > end:
             raise ValueError(f"{vm}/{file}: block {index} is beyond the end")
         end = max(end, start + len(data))

@@ -1,4 +1,4 @@
-"""Ticks of a clock: what ``Clock.every`` gives, the same in both drivers."""
+"""Ticks of a clock for ``Clock.every``, the same in both drivers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Ticks:
             at = math.ceil(at / self._slot_s) * self._slot_s
         await self._clock.sleep(max(0.0, at - self._clock.monotonic()))
         self._ticks += 1
-        # After a slow body the grid starts anew from here: missed ticks do not pile up.
+        # After a slow body the grid restarts here: missed ticks do not pile up.
         late_s = self._jitter_s + self._slot_s
         self._due = max(self._due, self._clock.monotonic() - late_s) + self._period_s
         return self._ticks

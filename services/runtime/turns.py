@@ -1,4 +1,4 @@
-"""Queues whose order is that of acceptance: a ticket is given out now, used later."""
+"""Queues in the order of acceptance: a ticket is issued now, and used later."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ticket:
         self._turns.leave(self._key, self)
 
     def end(self) -> None:
-        """Give it back before its ``async with`` ends; again is no change."""
+        """Return it before its ``async with`` ends; calling it again is no change."""
         self._turns.leave(self._key, self)
 
     def call_up(self) -> None:

@@ -1,10 +1,9 @@
-"""The virtual half of the Tpm port: TPMs of virtual machines, which have no chip but their state.
+"""Second half of the Tpm port: TPMs of virtual machines, which consist of their state alone.
 
-A vTPM is bytes (``VirtualTpmState``). For the time of one guest command they are put into one of a
-few instances of the same engine that plays the hosts' TPMs, and taken out again: a vTPM that
-nobody commands costs what its bytes do, and no instance belongs to a VM. What comes out is a new
-state beside the answer. Whoever commands decides when the answer may be told: after the state is
-durable.
+A vTPM is bytes (``VirtualTpmState``). For one guest command the state is loaded into one of a few
+instances of the same engine that implements the hosts' TPMs, and taken out again: an idle vTPM
+costs only its bytes, and no instance belongs to a VM. The result is a new state beside the answer.
+The caller must not release the answer before the new state is durable.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, repr=False)
 class VirtualTpmState:
-    """A vTPM: ``nv`` is all that outlives its power, seeds and keys too; ``memory`` is the rest, as
-    long as it has power (empty without). Both are as secret as the keys in it."""
+    """A vTPM: ``nv`` is everything that outlives its power, seeds and keys included; ``memory`` is
+    the rest while it has power (empty without). Both are as secret as the keys in them."""
 
     nv: bytes
     memory: bytes = b""
 
     def without_power(self) -> VirtualTpmState:
-        """As it is after a power cut."""
+        """The state after a power cut."""
         return VirtualTpmState(self.nv)
 
 

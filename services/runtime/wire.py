@@ -21,15 +21,16 @@ class WireSink(Protocol):
         ...
 
     def on_no_responders(self, subject: str) -> None:
-        """The broker says that nobody listens: ``subject`` is the reply subject we named."""
+        """The broker reports that nobody listens; ``subject`` is the reply subject of our
+        request."""
         ...
 
     def on_disconnected(self) -> None:
-        """The link to the broker is gone; what was in flight may or may not have arrived."""
+        """The link to the broker is lost; what was in flight may or may not have arrived."""
         ...
 
     def on_reconnected(self) -> None:
-        """Subscribed again; nothing of the time between is delivered."""
+        """Subscribed again; messages of the meantime are not delivered."""
         ...
 
 
@@ -43,7 +44,7 @@ class Wire(Protocol):
 
     @property
     def overruns(self) -> int:
-        """How many requests were dropped unread: their senders had asked more than their share."""
+        """How many requests were dropped unread because their senders exceeded their share."""
         ...
 
     async def open(self, sink: WireSink) -> None:
@@ -51,14 +52,14 @@ class Wire(Protocol):
         ...
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Hand to the broker; no buffer while it is away.
+        """Send to the broker; nothing is buffered while it is away.
 
         Raises ``NotSent`` when there is no connection, or too much is unsent already.
         """
         ...
 
     async def close(self) -> None:
-        """Orderly: flush what was sent, then leave."""
+        """Orderly: flush what was sent, then disconnect."""
         ...
 
     def abort(self) -> None:

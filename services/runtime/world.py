@@ -1,4 +1,4 @@
-"""What a driver gives to make a node's life: what its ports stand on, and its end.
+"""What a driver provides for a node's life: the base of its ports, and its end.
 
 ``services.runtime.sim.world`` and ``services.runtime.real.world`` implement it.
 """
@@ -23,7 +23,7 @@ from services.runtime.wire import Wire
 
 
 class MachineClock(Clock, Protocol):
-    """A node's clock as its machine has it: somebody may set it wrong."""
+    """A node's clock as its machine has it, which may be skewed."""
 
     skew_s: float
 
@@ -34,7 +34,7 @@ class World(Protocol):
     rules: RuleTable
 
     def add(self, spec: NodeSpec) -> None:
-        """Make what outlives lives: store, TPM, identity. No change when it is there."""
+        """Create what outlives lives: store, TPM, identity. No change when it exists."""
         ...
 
     def next_boot(self, node: NodeName) -> int:

@@ -21,7 +21,11 @@ _PRAGMA = re.compile(r"\s+# (noqa|type:|pragma:).*$")
 _ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNORECASE)
 _GENERATED = {"requirements.lock", "requirements-dev.lock", "requirements-mutants.lock"}
 _DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
-_WRITTEN = ("tests/transcripts/played/", "tests/lab/api/__snapshots__/")  # by tests
+_WRITTEN = (
+    "clients/python/keystead/_commands.py",
+    "tests/transcripts/played/",
+    "tests/lab/api/__snapshots__/",
+)  # by tests
 _WORDS = {
     "a package registry's host": re.compile(
         r"py[p]i\.org|pythonhoste[d]|debia[n]\.org|npmj[s]\.|crate[s]\.io|golan[g]\.org"

@@ -90,8 +90,8 @@ class Fold(Upkeep):
         elif record.op in TAKEN and record.type == "ok":
             self.vms.pop(record.node, None)
             self._keys.clear()
-        elif record.op == RECONNECT and record.type == "info":
-            self.lost = self.lost or record.op  # vCenter may leave that host alone for good
+        elif record.op == RECONNECT and record.type in ("ok", "info"):
+            self._reconnected(record)
         elif record.op == "vm.come_and_go" and record.type in ("ok", "info"):
             self._give_up(str(record.data.get("made", "")))
         elif record.type in ("ok", "info") and "action" in record.data:
@@ -114,6 +114,19 @@ class Fold(Upkeep):
                 case "look":
                     self._look()
         self._watch_starts()
+
+    def _reconnected(self, record: Record) -> None:
+        """A workload connects vCenter anew to a host; one that stays disconnected may be left alone
+        for good, until a later try ends well."""
+        host = str(record.data.get("host", ""))
+        if host in self.hosts:
+            led = self.realms.at(host).ways.led
+            if record.type == "info" or host in led:
+                led[host] = YES if record.type == "ok" else OPEN
+                self._look_at_ways(record.t)
+                self._keys_on_their_way()
+        elif record.type == "info":
+            self.lost = self.lost or record.op
 
     def _take_made_key(self, key: str) -> None:
         """Which vCenter has had it made is not told."""

@@ -1,8 +1,27 @@
-"""keystead: a laboratory for vSphere key persistence.
+"""keystead: a laboratory for vSphere key persistence, for your own tests and scripts.
 
-``keystead`` is a program; this package lets Python code use it. It needs nothing but the standard
-library.
+::
 
-- ``_launcher``  starts the program
-- ``__main__``   ``python -m keystead``
+    from keystead import Lab
+
+    with Lab(seed=7) as lab:
+        lab.cut("vcenter", "kms")
+        lab.reboot("esxi-001")
+        lab.wait("vm.locked=vm-01", within="10m")
+        assert "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError" in lab.events()
+
+The package needs nothing but the standard library. It starts the program ``keystead`` and speaks to
+it in the JSON of ``keystead schema``.
+
+- ``lab``            ``Lab``, ``AsyncLab``
+- ``_commands``      a method for each command, generated of the schema
+- ``connection``     the program's process, and its errors
+- ``pytest_plugin``  the fixture ``keystead``
+- ``chaostoolkit``   actions and probes for Chaos Toolkit
+- ``_launcher``, ``__main__``  start the program
 """
+
+from keystead.connection import Answer, KeysteadError
+from keystead.lab import AsyncLab, Events, Lab
+
+__all__ = ["Answer", "AsyncLab", "Events", "KeysteadError", "Lab"]

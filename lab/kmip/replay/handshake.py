@@ -220,7 +220,8 @@ def _file(held: bytes | Path) -> Iterator[str]:
 
 async def _end(writer: asyncio.StreamWriter) -> None:
     """Tell the server that this is the end, do not wait for its word, and close the connection."""
-    writer.close()
+    if not writer.is_closing():  # to close twice and then abort fails in Python 3.11.2
+        writer.close()
     writer.transport.abort()
     with suppress(OSError):  # how the connection ended does not matter any more
         await writer.wait_closed()

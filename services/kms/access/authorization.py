@@ -1,22 +1,23 @@
-"""Who may do what. Pure.
+"""Authorization: the role and scope of a caller against one request. Pure.
 
-1. Who is not registered may do nothing, not even probe: Permission Denied.
-2. A caller sees the keys of its scope, and single keys that were granted to its scope; any other
-   key is Item Not Found, whatever was asked of it, so a stranger's key and no key look alike.
-3. A key that is seen, but an operation that the role lacks: Permission Denied. Requests about
-   no single key (Create, Locate, lists) are judged by the role alone.
+1. An unregistered caller may do nothing, not even probe: Permission Denied.
+2. A caller sees the keys of its scope, and single keys that were granted to its scope. Any other
+   key is Item Not Found, whatever the operation, so another scope's key and no key look alike.
+3. A key that the caller sees, but an operation that its role lacks: Permission Denied. For requests
+   about no single key (Create, Locate, lists) the role alone decides.
 4. ``client`` creates, gets, reads and adds attributes, activates, locates: what vCenter does;
-   it checks how a key may be used, and has it lent.
+   it checks how a key may be used, and obtains leases.
    ``operator`` creates, registers, activates, revokes, destroys, locates, reads and changes
-   attributes, reads the audit trail, has the KEK rotated, and never gets or uses material.
-   ``owner`` does with the keys of its scope all that KMIP has. ``kps`` gets keys and reads
+   attributes, reads the audit trail, rotates the KEK, and never gets or uses material.
+   ``owner`` may use every KMIP operation on the keys of its scope. ``kps`` gets keys and reads
    attributes: the primary keys of its scope. ``vsan``, a host, does the same with the keys of its
-   datastore. ``peer`` replicates, keys of every scope, and does nothing else.
-5. A grant is an attribute of a key, ``GRANTED_SCOPE``, that names another scope; whoever may add an
-   attribute to the key may grant it. It lets callers of that scope get the key, as their role may,
-   read its attributes and grant it on, and lets them change nothing else. Locate does not find it.
-6. The administrator at the server's own console is an operator of every scope, and nobody else has
-   another root seal the keys, or says who comes through the door of KMIP.
+   datastore. ``peer`` replicates keys of every scope, and does nothing else.
+5. A grant is an attribute of a key, ``GRANTED_SCOPE``, that names another scope. A caller that may
+   add an attribute to the key may grant it. Callers of that scope may then get the key, as their
+   role permits, read its attributes and grant it on; they change nothing else. Locate does not find
+   it.
+6. The administrator at the server's own console is an operator of every scope. Only there can the
+   root be changed, and clients of KMIP be registered.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Who may come through the door of KMIP: certificates, by the keys that they are of.
+"""Clients that may use KMIP: certificates, identified by their public keys.
 
-An identity is the SHA-256 of a certificate's public key, so that a renewed certificate is the
-same one. It has a role in a scope, as a node of the lab has by its name. Rows carry a tag of the
-vault, and the number of the trail's row that changed it last, which the check at start compares:
-who edits the file makes nobody an owner, and who was revoked stays it. A row is never removed: who
-is revoked is known, and told so.
+An identity is the SHA-256 of a certificate's public key, so a renewed certificate is the same
+identity. It has a role in a scope, as a node of the lab has by its name. Rows carry a tag of the
+vault, and the number of the trail's row that changed them last, which the check at start compares:
+an edited file makes nobody an owner and undoes no revocation. A row is never removed: a revoked
+client gets an answer that says so.
 """
 
 from __future__ import annotations

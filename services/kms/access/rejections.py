@@ -1,14 +1,14 @@
-"""What a key server answers with a refusal because its administrator has said so.
+"""Requests that a key server refuses because its administrator has set a rejection.
 
-So answers a server whose hardware module releases no key, whose clients are over their quota, or
-which a policy has told to: it runs, its store is sound, and what it is asked is not done. A
-rejection is about operations, perhaps of some keys only, and has a Result Reason. Below a
-``probability`` of 1 the server draws for each item that it is about. It judges clients, through
-every door; neither the console nor the servers that replicate with this one.
+This is how a server answers whose hardware module releases no key, whose clients are over their
+quota, or which a policy restrains: it runs, its store is sound, and the request is refused. A
+rejection names operations, perhaps certain keys, and a Result Reason. Below a ``probability`` of 1
+the server draws for each item concerned. Rejections apply to clients at every endpoint, but neither
+to the console nor to servers that replicate with this one.
 
-Rejections are rows of the database, with a tag of the vault, and each change of them stands in the
-trail, with which the check at start compares them: none is taken away or put back by an editor. An
-older database that is served from, or a backup, begins without any.
+Rejections are rows of the database with a tag of the vault, and each change of them is in the
+trail, which the check at start compares with the rows: an editor can neither remove nor restore
+one. An older database or a backup that is accepted begins without rejections.
 """
 
 from __future__ import annotations

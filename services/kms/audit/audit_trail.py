@@ -1,15 +1,15 @@
-"""The audit trail: one row per operation, written in the transaction that does it, or soon after it
-when it only reads and the server's audit is ``buffered``.
+"""The audit trail: one row per operation, written in the transaction of the operation, or soon
+after it when the operation only reads and the server's audit is ``buffered``.
 
 Rows are numbered from 1 without gaps. ``digest`` of a row is SHA-256 over the digest before it
-and the row, so a changed, removed or inserted row breaks the chain; the head (last number and
-digest) is kept beside it with a tag of the vault, so a cut end is noticed and a rewritten chain
-cannot be signed without the key ring.
+and the row, so a changed, removed or inserted row breaks the chain. The head (last number and
+digest) is stored beside it with a tag of the vault, so a removed end is noticed, and a rewritten
+chain cannot be signed without the key ring.
 
-Written down: what changes a key, uses it or releases material, and refusals of that, many of a
-kind in one row (``refusals``). Reading attributes or the trail, Locate and Discover Versions are
-not. Never in it: key bytes. An administrator may cut what is old: the chain begins behind the last
-cut then (``cuts``).
+The trail records what changes a key, uses it or releases material, and refusals of that, many of a
+kind in one row (``refusal_counts``). Reading attributes or the trail, Locate and Discover Versions
+are not recorded. Key bytes are never in it. An administrator may cut old rows: the chain then
+begins behind the last cut (``trail_cuts``).
 """
 
 from __future__ import annotations

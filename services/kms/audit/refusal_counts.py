@@ -1,9 +1,9 @@
-"""Refusals that the trail tells of by their number, so that a flood of them costs no row each.
+"""Refusals that the trail counts, so that a flood of them does not cost a row each.
 
-Of each caller the first refusals of a minute have rows of their own, with the ids of keys. What
-comes above that is counted, by operation and reason, and written as one row each (``times``)
-with the first refusal after that minute, or when somebody reads the trail. A crash loses counts
-that were not written yet; no refusal was promised to be durable.
+The first refusals of a caller in a minute have rows of their own, with the ids of keys. Further
+ones are counted by operation and reason, and written as one row each (``times``) with the first
+refusal after that minute, or when the trail is read. A crash loses counts that were not written
+yet; refusals are not promised to be durable.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Rows of the trail that wait: of messages that only read, at a server whose audit is ``buffered``.
+"""Rows of the trail that wait to be written: those of messages that only read, when the server's
+audit is ``buffered``.
 
-They keep their order, and each is written once, before anything that came after it: each
-transaction takes all of them along, in front of its own (``commits``), until one is committed.
-What the disk refuses waits on, and no row is added until it is written (``reading``).
+They keep their order, and each is written once, before anything that follows it: each transaction
+writes all of them in front of its own rows (``commit.group_commit``). Rows that the disk refuses
+stay here, and no row is added until they are written (``operations.buffered_reads``).
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Where an audit trail was cut: what stands before its first row.
+"""Where an audit trail was cut: what stood before its first row.
 
-A cut is the last row that is gone from the database: its number and digest, with a tag of the
-vault. The chain of what is left begins there, so a trail that begins anywhere else was shortened by
-somebody else. Cuts stay for ever, each names the one before it, and other servers that have seen
-the trail end at one of them know it again.
+A cut is the last row that was removed: its number and digest, with a tag of the vault. The rest of
+the chain begins there; a trail that begins anywhere else was shortened by somebody else. Cuts are
+never removed, and each names the one before it. Other servers that have seen the trail end at one
+of them recognise it.
 
-What the rows that are gone told of keys, identities and rejections is kept beside the last cut
-(``told``), for the check at a start: an administrator who shortens the trail shortens nothing that
-it proves about what is there.
+What the removed rows prove about keys, identities and rejections is stored beside the last cut
+(``told``), for the check at start.
 """
 
 from __future__ import annotations

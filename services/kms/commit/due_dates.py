@@ -1,8 +1,8 @@
-"""States to which dates have led, written when somebody is told of them (``states``, rule 9).
+"""States that a date has changed, written when a message reports them (``states``, rule 9).
 
-Who looks for keys by their state is told of all whose date has come: that may be all that there
-are. What is more than ``AT_ONCE`` of them is written before the message is done, in transactions of
-so many, so that nobody else waits for more than one of these.
+A Locate by state may report all keys whose date has come. More than ``AT_ONCE`` of them are
+written before the message, in transactions of that size, so that other messages wait for one of
+these at most.
 """
 
 from __future__ import annotations

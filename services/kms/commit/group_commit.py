@@ -1,13 +1,13 @@
-"""Messages that write, gathered: those that come in one step of the loop are one transaction.
+"""Group commit: messages that arrive in one step of the loop share a transaction.
 
-What costs most is then paid once for all of them: the way to the database's writer and back, the
-head of the trail, its rows in one statement, and the wait for the witnesses. Each message runs
-for itself, in the order in which they came, and decides for itself; only its end is shared. When
-one of them fails, nothing of the transaction happened, and each has one of its own then, so none
-takes others with it. A commit that the disk refuses may have happened all the same: then none is
-done again, which would refuse what it has done itself, and all are told what the disk has said.
+They share what costs most: the way to the database's writer and back, the head of the trail, its
+rows in one statement, and the wait for the witnesses. Each message runs by itself, in the order of
+arrival, and decides by itself. When one of them fails, the transaction is rolled back and each
+message has a transaction of its own. A commit that the disk refuses may have happened all the same:
+then no message runs again, because it would refuse what it has done itself, and all report the
+disk's error.
 
-Rows of the trail that wait (``unwritten``) go along, in front of those of the messages.
+Rows of the trail that wait (``audit.row_buffer``) are written in front of those of the messages.
 """
 
 from __future__ import annotations

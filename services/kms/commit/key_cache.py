@@ -1,9 +1,9 @@
-"""Rows of keys in memory, as the database has them, for messages that only read.
+"""Rows of keys in memory, as they are in the database, for messages that only read.
 
-A row comes here when it was read and its tag was right, and goes before a message is carried out
-that may change its key: from then on, until that is committed, whoever wants it reads it in a
-transaction, behind the change. So a row from here is never older than an answer that somebody has,
-and what was read before a change stands before it in the trail.
+A row is added when it was read and its tag was right. It is removed before a message runs that may
+change its key. Until that message is committed, others read the row in a transaction behind it. So
+a cached row is never older than an answer that a client has, and a read that came before a change
+stands before it in the trail.
 """
 
 from __future__ import annotations

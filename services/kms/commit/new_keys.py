@@ -1,10 +1,10 @@
-"""New keys that need nothing looked up: made on the loop, and written together.
+"""New keys that need no lookup: made on the loop, and written together.
 
-A Create without attributes, at a server that has nobody to tell of it, has one outcome: nothing in
-the database says anything about a key whose id is new. So its row is made on the loop when its
-group leaves, but for what only the transaction knows: the number of its row in the trail, which its
-tag covers, and whether another KEK has become the current one meanwhile. Those that come together
-are a few statements, whatever their number.
+A Create without attributes has one outcome at a server without replication: nothing in the database
+concerns a key whose id is new. Its row is made on the loop when its group leaves, except for what
+only the transaction knows: the number of its row in the trail, which its tag covers, and whether
+another KEK has become the current one. The keys of a group are a few statements, whatever their
+number.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What one message does to the database: drafts of rows and of the trail, written at its end.
+"""The changes of one message: drafts of rows and of the trail, written at its end.
 
-A key that is created, activated and got in one message is one row written once, and its three
+A key that is created, activated and fetched in one message is one row written once, and its three
 entries of the trail are appended together. When the message fails, its drafts are dropped.
 """
 

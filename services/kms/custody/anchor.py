@@ -1,4 +1,4 @@
-"""How far the server has come, kept outside of its database: an older database is noticed.
+"""The end of the trail, stored outside of the database, so that an older database is noticed.
 
 After each change of a key the end of the trail goes behind what is in the file ``keys.anchor``,
 signed with a key of the vault, before the change is answered; the last one counts (decision 21). A

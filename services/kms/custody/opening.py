@@ -1,4 +1,4 @@
-"""The store of a key server opened: its database, the key ring in it, and every row checked."""
+"""Opening the store of a key server: its database, its key ring, and a check of every row."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""Who can open what is on the disk: another KEK, another root, and what they are now.
+"""Changes of the key ring: a new KEK, or another root.
 
-A change of the key ring is one transaction with its row of the trail, and the anchor knows of it
-before it is answered. One is made at a time.
+A change of the ring is one transaction with its row of the trail, and the anchor has it before it
+is answered. Changes are made one at a time.
 
-*Rotation.* The ring has a new KEK, durably, before a key is wrapped under it. From then on each new
-key is, and those that are there are brought under it in the background, a bounded number in one
-transaction, with a pause after each (knobs ``rewrap_keys``, ``rewrap_pause_s``). A pass over all
-keys, begun when the new KEK was the current one, leaves none under another; then those leave the
-ring. A life that ends meanwhile leaves a ring with several, and the next one begins the pass again.
-What waits for the other server of a pair is read from its row when it is sent, so it waits for no
-KEK; each server of a pair has a ring and a root of its own.
+*Rotation.* The ring has the new KEK, durably, before a key is wrapped under it. New keys use it
+from then on. Existing keys are rewrapped in the background, a bounded number in one transaction,
+with a pause after each (knobs ``rewrap_keys``, ``rewrap_pause_s``). A pass over all keys that began
+when the new KEK was current leaves none under another; then the others leave the ring. After a
+restart meanwhile, the ring has several KEKs, and the pass begins again. Keys that wait for the
+other server of a pair are read when they are sent, so they do not hold a KEK; each server of a pair
+has its own ring and root.
 
-*Another root.* The ring is sealed by the new root, and the rows stay as they are. What the old root
-had on the disk is removed after that, at the latest at the next start.
+*Another root.* The new root seals the ring, and the rows do not change. What the old root had on
+the disk is removed afterwards, at the latest at the next start.
 """
 
 from __future__ import annotations

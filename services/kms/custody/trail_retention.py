@@ -1,10 +1,10 @@
-"""How long the audit trail is kept: an administrator cuts what is old, and has it elsewhere.
+"""Retention of the audit trail: an administrator cuts old rows after copying them.
 
-What is cut was read before by who cuts it, row by row as the chain has them: the digest of the last
-one is the word that it was all of them. The row of the trail that says so comes first, and the
-anchor with it; then the cut itself, in one transaction; then the rows go, a bounded number at a
-time. A life that ends in between leaves a trail that is whole, or one that is cut, and the next one
-removes what is left.
+The administrator has read the rows before, as the chain has them, and names the digest of the last
+one as proof that it has all of them. The row of the trail that records the cut comes first, with
+the anchor; then the cut itself, in one transaction; then the rows are removed, a bounded number at
+a time. After a crash in between the trail is whole, or it is cut and the next start removes the
+rest.
 """
 
 from __future__ import annotations

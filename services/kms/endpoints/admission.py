@@ -1,4 +1,4 @@
-"""Who is at the door of KMIP: identities in memory, and each change of them durable first."""
+"""The clients of KMIP in memory. Each change of them is durable before it takes effect."""
 
 from __future__ import annotations
 

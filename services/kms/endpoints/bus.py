@@ -1,9 +1,9 @@
-"""The bus door: who asks is the identity that the broker proved; keys leave sealed to it.
+"""Requests on the data bus. The caller is the identity that the broker proved; keys are sealed to
+it.
 
-Its lists are bounded by what fits into one message of the data bus: a request for more is
-``ResponseTooLarge`` before anything of it happens, and lists that the server chooses itself end
-where a message does. The operator at the server's own console comes over the control plane, whose
-messages hold every list there can be.
+Lists are bounded by one message of the data bus: a request for more is ``ResponseTooLarge`` before
+anything happens, and lists whose length the server chooses end where the message is full. The
+operator at the server's own console uses the control plane, whose messages hold any list.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyF
 from protocol.pages import first_page, fits
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.kms.endpoints.bus_attributes import AttributeDoor, check_operation_id
+from services.kms.endpoints.bus_attributes import AttributeEndpoint, check_operation_id
 from services.kms.endpoints.forwarding import at_the_active
 from services.kms.objects import request_checks, request_types
 from services.kms.objects.key_row import StoredKeyRow
@@ -36,7 +36,7 @@ PAGE: Final = 500
 for long."""
 
 
-class BusDoor(AttributeDoor):
+class BusEndpoint(AttributeEndpoint):
     """Handlers of every message to a key server. Who inherits from it sets up both fields."""
 
     @serves(m.DiscoverVersions)

@@ -1,4 +1,4 @@
-"""The bus door for attributes of keys, keys that are brought, and data under a key that stays."""
+"""Requests on the data bus about attributes, registered keys, and ciphers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA_LIMIT: Final = 64 * 1024
 """Bytes of data in one message, and of what is bound to it."""
 
 
-class AttributeDoor(Service):
+class AttributeEndpoint(Service):
     """Handlers; who inherits from it sets up both fields."""
 
     config: KmsConfig

@@ -16,7 +16,7 @@ from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
 
 
-class CustodyDoor(Service):
+class CustodyEndpoint(Service):
     """Handlers of messages about root and KEKs. Who inherits from it sets up the fields."""
 
     config: KmsConfig

@@ -1,8 +1,9 @@
-"""Changes that a server hands on, because another one takes them: mode ``forward``.
+"""Changes that a server forwards to the active server of its group: mode ``forward``.
 
-Who is active is a durable setting of every server (``oplog``); an operator appoints another one
-with ``MakeActive``. A server that hears of a later appointment obeys it. One that is cut off does
-not hear of it, and goes on: then two servers take changes, which are merged when they meet again.
+Which server is active is a durable setting of every server (``replication.oplog``); an operator
+appoints another one with ``MakeActive``. A server that learns of a later appointment follows it.
+One that is cut off does not learn of it and continues: two servers then take changes, which are
+merged when they are connected again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""At the console of a key server: who may come through its door of KMIP, and what it shows."""
+"""Console messages about the clients of KMIP and the certificate that they see."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _identities(message: object) -> str:
     return "identities"
 
 
-class IdentityDoor(Service):
+class IdentityEndpoint(Service):
     """See the module's text. ``admission`` None: the server has no door of KMIP."""
 
     node: KmsNode

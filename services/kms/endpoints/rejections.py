@@ -16,7 +16,7 @@ def _rejections(message: object) -> str:
     return "rejections"
 
 
-class RejectionDoor(Service):
+class RejectionEndpoint(Service):
     """See the module's text."""
 
     node: KmsNode

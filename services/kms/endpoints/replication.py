@@ -14,7 +14,7 @@ from services.kms.settings.config import KmsConfig
 from services.runtime.service import Peer, Service, serves
 
 
-class PairDoor(Service):
+class PairEndpoint(Service):
     """Handlers of what the peer sends. Who inherits from it sets up the fields."""
 
     config: KmsConfig
@@ -64,7 +64,7 @@ class PairDoor(Service):
         )
 
 
-class GroupDoor(Service):
+class GroupEndpoint(Service):
     """Handlers of what the peers send. Who inherits from it sets up the fields."""
 
     config: KmsConfig

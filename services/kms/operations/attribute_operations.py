@@ -1,4 +1,4 @@
-"""What is done with the attributes of keys, inside of the transaction of a message."""
+"""Operations on the attributes of keys, and Locate, inside the transaction of a message."""
 
 from __future__ import annotations
 

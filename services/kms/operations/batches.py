@@ -1,4 +1,4 @@
-"""A message of several items, of which each has an outcome of its own (KMIP 1.4 section 6.13)."""
+"""A message of several items, each with its own outcome (KMIP 1.4 section 6.13)."""
 
 from __future__ import annotations
 

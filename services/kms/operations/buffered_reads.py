@@ -1,11 +1,11 @@
-"""Messages that only read, at a server whose audit is ``buffered``: answered before their rows of
-the trail are in the database (decision 62).
+"""Messages that only read, when the server's audit is ``buffered``: they are answered before their
+rows of the trail are in the database (decision 62).
 
-What they want is taken from memory when it is there, else from a look at the database, never from
-a transaction; so nobody waits for the disk, and their rows are those that a crash may lose: of the
-last ``audit_buffer_s`` seconds. They go along with the next transaction, or have one of their own
-then. While the disk refuses rows, or too many wait, and when a key is just being changed, a
-message goes the way of ``durable`` audit: its rows are committed before its answer.
+Keys come from memory or from a query, never from a transaction, so that no message waits for the
+disk. A crash may lose the rows of the last ``audit_buffer_s`` seconds. They are written with the
+next transaction, or in one of their own after that time. While the disk refuses rows, too many
+wait, or a key is being changed, a message is handled as with ``durable`` audit: its rows are
+committed before its answer.
 """
 
 from __future__ import annotations

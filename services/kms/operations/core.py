@@ -1,9 +1,9 @@
-"""What each operation of the key server does, whoever asks and through whichever door.
+"""Runs the messages of a key server, whichever endpoint received them.
 
-A door proves the caller and turns what it was sent into requests (``operations``). A message of
-several is a batch and one transaction: all or nothing, or with an outcome for each item
-(``process``). The answer comes after the commit. What is decided inside of the transaction is
-returned from it, errors too: raising there would undo the audit row of the refusal.
+An endpoint proves the caller and turns a message into requests (``objects.request_types``). A
+message of several requests is one transaction: all or nothing (``batch``), or with an outcome for
+each item (``process``). The answer comes after the commit. Refusals are returned from the
+transaction, not raised in it: raising would undo their audit rows.
 """
 
 from __future__ import annotations

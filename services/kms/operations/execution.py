@@ -1,6 +1,6 @@
-"""What each operation does to the database, inside of the transaction of its message.
+"""Executes each operation inside the transaction of its message.
 
-Errors that the trail tells of are raised as ``Refusal``; the core writes them down.
+Errors that the trail records are raised as ``Refusal``; the core writes them.
 """
 
 from __future__ import annotations

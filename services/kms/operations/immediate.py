@@ -1,4 +1,4 @@
-"""What needs no wait, and no task beside it: a Get of a key that is at hand, and a plain Create."""
+"""Requests that need neither a wait nor a task: a Get of a cached key, and a plain Create."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a message is given of randomness, drawn before its transaction: keys, ids and nonces.
+"""Random values of a message, drawn before its transaction: keys, ids and nonces.
 
-A transaction may be run twice, and in a thread that draws nothing.
+A transaction may run twice, and in a thread that must not draw.
 """
 
 from __future__ import annotations

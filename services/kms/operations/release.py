@@ -1,4 +1,4 @@
-"""What a Get gives of a key, and which Gets change nothing."""
+"""What a Get returns of a key, and which Gets change nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names that several keys of a scope have: servers that were apart have given them, and no key
-loses its own. KMIP 1.4 section 3.2 wants Names unique.
+"""Names that several keys of a scope have. Servers that were disconnected may give one Name to two
+keys, and no key loses its Name. KMIP 1.4 section 3.2 requires unique Names.
 
-A client that looks for such a Name finds all of its keys; people are told, and take it from all but
-one. A destroyed key shares its Name with nobody.
+A client that looks for such a Name finds all of its keys. Operators see it, and remove it from all
+keys but one. A destroyed key does not share its Name.
 """
 
 from __future__ import annotations

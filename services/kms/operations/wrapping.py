@@ -1,8 +1,8 @@
-"""The key that wraps another one on its way out (KMIP 1.4 sections 2.1.6, 4.11).
+"""The key that wraps another one in an answer to Get (KMIP 1.4 sections 2.1.6, 4.11).
 
-It is a key of the caller's scope that may wrap and that protects: its use stands in the trail as
-Encrypt, counts for its Usage Limits, and is rejected where Encrypt is. Whoever may not Get a key
-gets it wrapped neither.
+It is a key of the caller's scope that may wrap and that protects. The trail records its use as
+Encrypt; it counts for its Usage Limits, and rejections of Encrypt apply. A caller that may not get
+a key does not get it wrapped either.
 """
 
 from __future__ import annotations

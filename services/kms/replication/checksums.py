@@ -1,13 +1,12 @@
-"""What a server that replicates after the answer has, in one number: two can say that they differ.
+"""One number over all keys of a server of a group, by which two servers find that they differ.
 
-Logs and marks say which changes a server has heard of (``oplog``). That they say so of all is no
-proof that two servers have the same: a server that was put back may have numbered new changes as
-it had lost ones, and who could have noticed is gone. So each keeps a *total* over all its keys,
-and tells it when they compare where they stand. Who has heard of the same changes and has another
-total tells everything.
+Logs and marks say which changes a server has (``oplog``). Equal marks do not prove equal keys: a
+server that was put back may have given new changes the numbers of lost ones, and the server that
+could have noticed may be gone. So each server keeps a *total* over all its keys and sends it when
+two servers compare. A server with the same marks and another total tells all its keys.
 
-The total is the exclusive or of a digest of each key. A change only remembers its key: what has
-changed is added up now and then. Functions here run inside ``Database.transact`` or ``query``.
+The total is the exclusive or of a digest of each key. A change only notes its key; the total is
+brought up to date now and then. Functions here run inside ``Database.transact`` or ``query``.
 """
 
 from __future__ import annotations

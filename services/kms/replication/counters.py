@@ -1,4 +1,4 @@
-"""What a server that replicates after the answer has counted, for its operator.
+"""Counters of a server of a group, for its operator.
 
 Functions here run inside ``Database.transact`` or ``query``.
 """

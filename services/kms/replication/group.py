@@ -1,12 +1,12 @@
-"""The door between servers that replicate after the answer: modes ``async`` and ``forward``.
+"""Replication after the answer: modes ``async`` and ``forward``.
 
-A change is answered when this server has it durably. It is told to the others in the background,
-each at its own pace; what a server has of everybody's log is durable at all others (``oplog``).
-Now and then all of them compare where they stand, and then tell too what they have of a third
-one's log: so what one server was told before it went away reaches the others without it.
+A change is answered when this server has it durably. The other servers get it in the background,
+each at its own pace, and store the log of every server (``oplog``). At intervals all servers
+compare what they have, and then also send what they have of a third server's log: changes that
+reached one server reach the others even when their origin is gone.
 
-States are merged as in a pair (``merging``). An id that two servers gave to two materials cannot be
-mended: it is written down on both, and told.
+States are merged as in a pair (``key_merge``). An id that two servers gave to two materials cannot
+be repaired: both record and report it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Two servers' rows of one key become one, the same on both whoever hears first.
+"""Merges two servers' rows of one key into one, with the same result on both, whichever is first.
 
-States are joined upwards (``states.joined``), and material that one has destroyed is gone from
-both. What never changes must be equal: an id that comes with another scope, kind or material is
-refused, so no id ever has two materials.
+States are joined upwards (``states.join_states``), and material that one server has destroyed is
+removed from both. Facts that never change must be equal: an id that arrives with another scope,
+kind or material is refused, so no id ever has two materials.
 
-Attributes are the last writer's, name by name: the one with the greater stamp; of Usage Limits,
-what each server has given counts whoever wrote last. So is a date that has yet to change the state;
-one that has is the earliest of those that have, and the dates of a compromise and of destruction
-are the earliest there are. A Name that two servers have given to two keys while they were apart
-stays with both, and is told (``shared_names``).
+Each attribute is the last writer's, the one with the greater stamp; of Usage Limits, what each
+server has allocated counts in any case. A date that has not yet changed the state is the last
+writer's too; one that has is the earliest of those that have; the dates of a compromise and of
+destruction are the earliest. A Name that two disconnected servers gave to two keys stays with both
+and is reported (``shared_names``).
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""The log of changes of servers that replicate after the answer, and what each of them has of it.
+"""The logs of changes of a group's servers, and how far each server has them.
 
-Every server numbers its own changes of keys: that is its *log*. A log has one row for each key,
-that of its last change, for what is told is the key as it is now and never a step. Rows travel
-with the keys, and each server keeps the logs of all, so that it can tell a third one what it has of
-a server that is away. A *mark* is how far somebody has a log without a gap: a server's own marks
-say what it has, those of the others what it knows that they have.
+Every server numbers its own changes of keys: its *log*. A log has one row for each key, that of its
+last change, because servers send a key as it is and not the steps that led there. Rows travel with
+the keys, and each server stores the logs of all, so that it can serve a third one for a server that
+is away. A *mark* is how far a server has a log without a gap: its own marks say what it has, the
+others' what it knows that they have.
 
-A place in a log is an *epoch* and a number in it. Each life of a server begins an epoch of its own,
-drawn, so two lives that begin from copies of one disk never give one place to two changes; and it
-knows which epochs it had, so a mark that names another one shows that it was put back to an older
-state. Then it begins an epoch once more: it tells all that it has again, under numbers that nobody
-has heard, and has the others tell it everything.
+A place in a log is an *epoch* and a number. Each life of a server begins an epoch with a random
+part, so two lives that begin from copies of one disk never use one place for two changes. A server
+knows its epochs: a mark with another one shows that it was put back to an older state. It then
+begins a new epoch, tells all its keys again under new numbers, and asks the others for all of
+theirs.
 
-Functions here run inside ``Database.transact`` or ``query``. The tables are made by ``begin``, in
-the database of a server that needs them.
+Functions here run inside ``Database.transact`` or ``query``. ``begin`` makes the tables in the
+database of a server that needs them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The door between the two servers of a pair: mode ``sync-pair``.
+"""Synchronous replication between two servers: mode ``sync-pair``.
 
-A change is answered when both servers have it durably, or when the peer is marked as down,
-durably. What the peer does not have waits for it (``replication``), and is told when it answers
-again; both then agree, whatever each did meanwhile (``merging``).
+A change is answered when both servers have it durably, or when the peer is durably marked as down.
+Changes that the peer does not have wait for it (``pair_state``) and are sent when it answers again;
+both servers then agree, whatever each did meanwhile (``key_merge``).
 
-A server that begins hears its peer first, for at most as long as a call may last, and only then
-answers: so a key that was made while it was away is not missing on it.
+A server that starts asks its peer first, for at most as long as a call may last, and answers only
+then: a key that was made while it was off is not missing on it.
 """
 
 from __future__ import annotations

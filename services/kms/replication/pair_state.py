@@ -1,14 +1,14 @@
-"""What one server of a pair remembers of the other: keys that wait for it, and how it stands.
+"""What one server of a pair stores about the other: keys that wait for it, and whether it is down.
 
 Functions here run inside ``Database.transact`` or ``query``. A key *waits* from the transaction
-that changes it until the peer has confirmed that very change, so a crash at any moment loses
-nothing that is to be told. The peer is *marked as down* durably before anything is answered
-that it does not have, and the mark goes in the transaction that finds nothing waiting.
+that changes it until the peer has confirmed that change, so a crash loses nothing that has to be
+sent. The peer is *marked as down* durably before a change is answered that it does not have. The
+transaction that finds nothing waiting removes the mark.
 
-``seen`` is the end of the peer's trail when it last confirmed or told something: a peer whose trail
-has no such row (any more) was put back to an older state, and gets every key again. Each message
-to the peer says it, so nothing can be confirmed, and ``seen`` renewed, before the loss is noticed;
-and a peer tells of nothing before it has looked for it.
+``seen`` is the end of the peer's trail when it last confirmed or sent something. A peer whose trail
+no longer has that row was put back to an older state, and gets every key again. Each message to the
+peer carries ``seen``, so nothing is confirmed, and ``seen`` not renewed, before the loss is
+noticed; a peer sends nothing before it has compared it.
 """
 
 from __future__ import annotations

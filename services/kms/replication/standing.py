@@ -1,4 +1,4 @@
-"""Where two servers of a group stand: what each tells of itself, and what the other makes of it.
+"""How two servers of a group compare: what each says of itself, and what the other concludes.
 
 Functions here run inside ``Database.transact`` or ``query``.
 """

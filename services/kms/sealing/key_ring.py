@@ -1,13 +1,13 @@
 """The key ring of a key server: its KEKs by version, and the key of its tags. Pure.
 
-The ring lies in one row of the database, as one box that the *root* seals (``roots``): AES-256-GCM
-under a key that is derived from the root's, bound to the header that stands beside it in clear. So
-another root is a new box and nothing else, and no KEK can be taken out of a ring, put back into
-one, or made the current one by who cannot open it.
+The ring is one row of the database, a box that the *root* seals (``roots``): AES-256-GCM under a
+key derived from the root's, bound to the header that stands beside it in clear. Another root means
+a new box and nothing else. Without the root nobody can remove a KEK, restore one, or make it
+current.
 
-A KEK is 32 random bytes with a number; the highest is the current one, under which keys are
-wrapped. Older ones are there as long as a key is wrapped under them (``custody``). The key of the
-tags is drawn once in the life of a database: neither another root nor another KEK touches a tag.
+A KEK is 32 random bytes with a number; keys are wrapped under the highest one. Older ones stay
+while a key is wrapped under them (``custody.rotation``). The key of the tags is drawn once in the
+life of a database: neither another root nor another KEK changes a tag.
 """
 
 from __future__ import annotations

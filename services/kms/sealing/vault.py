@@ -1,9 +1,9 @@
-"""What the key ring is used for in one life: wrapping material, and tags over rows and trail.
+"""Wraps key material and tags rows and trail with the key ring, in one life of a server.
 
-A wrapped key begins with the number of its KEK and is bound to it, so a row says by itself which
-one opens it. A KEK that has left the ring stays in memory for the rest of the life: a look that
-began before may still open by it, and a key that was made before is renewed by it. It opens
-nothing that is on the disk.
+A wrapped key begins with the number of its KEK and is bound to it, so a row names the KEK that
+opens it. A KEK that has left the ring stays in memory for the rest of the life: a query that began
+before may need it, as may a key that was made before and is rewrapped. It opens nothing on the
+disk.
 """
 
 from __future__ import annotations

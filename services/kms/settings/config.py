@@ -1,6 +1,6 @@
-"""Settings of a key server: which identity has which role in which scope.
+"""Configuration of a key server: which identity has which role in which scope.
 
-Objects belong to a *scope*, not to who made them, so a renewed client keeps its keys.
+Objects belong to a *scope*, not to the client that made them, so a renewed client keeps its keys.
 """
 
 from __future__ import annotations

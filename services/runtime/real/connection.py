@@ -1,10 +1,10 @@
-"""One connection to a broker: its options in one place, readiness, a bound on what is unsent.
+"""One connection to a broker: its options, readiness, and a bound on unsent data.
 
-nats-py buffers while the broker is away and sends after the reconnect: a request that timed
-out long ago would still run. So nothing is handed to its buffer. Commands go from our outbox
-straight to the socket's transport, and the outbox and the transport's buffer are thrown away
-the moment the link is lost. A dial that fails half-way (a paused broker) would keep its socket:
-each failed attempt resets it. The other traps are closed in ``nats_client``.
+nats-py buffers while the broker is away and sends after the reconnect: a request that timed out
+long ago would still run. Therefore nothing is given to its buffer. Commands go from our outbox
+straight to the socket's transport, and both the outbox and the transport's buffer are discarded the
+moment the link is lost. A dial that fails half-way (a paused broker) would keep its socket: each
+failed attempt resets it. ``nats_client`` has the other differences.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from services.runtime.wire import WireSink
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 _NO_RESPONDERS = b"NATS/1.0 503"
 _CRLF = b"\r\n"
-_PROBE_EVERY_S = 0.5  # the readiness message is sent again, should the first have been lost
+_PROBE_EVERY_S = 0.5  # interval of the readiness message, whose first copy may be lost
 
 
 @dataclass(frozen=True)
 class ConnectionOptions:
     """How a connection watches its broker. Seconds of the real clock, sizes in bytes.
 
-    A dead link is noticed after ``max_outstanding_pings`` to two more ``ping_interval_s``.
-    ``unsent_limit_bytes`` bounds what waits in this process for the socket to take it.
+    A dead link is detected after ``max_outstanding_pings`` to two more ``ping_interval_s``.
+    ``unsent_limit_bytes`` bounds what waits in this process until the socket takes it.
     """
 
     ping_interval_s: int = 1
     max_outstanding_pings: int = 3
     connect_timeout_s: int = 2
     reconnect_time_wait_s: float = 0.2
-    first_connect_s: float = 2.0  # a node that is not let in boots without network
+    first_connect_s: float = 2.0  # a node that is not admitted boots without network
     close_within_s: float = 3.0
     tcp_user_timeout_s: float = 3.0
     unsent_limit_bytes: int = 1024 * 1024
@@ -105,7 +105,7 @@ class BrokerConnection:
 
     @property
     def up(self) -> bool:
-        """Whether the link is believed to be there (it may be half-open for some seconds)."""
+        """Whether the link is believed to be up (it may be half-open for some seconds)."""
         return self._up
 
     async def open(self, sink: WireSink) -> None:
@@ -194,10 +194,10 @@ class BrokerConnection:
         self.refusal = None
         self.epoch += 1
 
-    # What the client tells us ----------------------------------------------------------------
+    # ---- calls by the client -----------------------------------------------------------
 
     def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
-        """From the read loop, one call per message in order of arrival."""
+        """Called by the read loop for each message, in order of arrival."""
         if self.closed or self._sink is None:
             return
         if subject == self._probe:
@@ -209,12 +209,13 @@ class BrokerConnection:
             else:
                 self._sink.on_message(subject, reply, payload)
         except Exception as error:
-            # An exception here would end the client's read loop, and with it the node's ears.
+            # An exception here would end the client's read loop: nothing would be received any
+            # more.
             self.sink_errors += 1
             self._report(error)
 
     def handle_link_loss(self, error: Exception) -> None:
-        """The link is gone: nothing that waited may go out over the next one."""
+        """The link is lost: nothing that waited may be sent over the next one."""
         self._outbox.clear()
         self._outbox_size = 0
         self._transport = None
@@ -238,8 +239,8 @@ class BrokerConnection:
             client.abort_transport()  # a dial that failed half-way would keep its socket
 
     def _record_error(self, error: Exception) -> None:
-        """Of several dials one may hear why: a server that closes at once takes its words along
-        when ours are unread."""
+        """Several dials may fail for one cause, and only one of them learns it: a server that
+        closes at once discards its error when our bytes are unread."""
         self.last_error = error
         if "connections exceeded" in str(error).lower():  # of the server, or of the account
             self.crowded = error
@@ -260,7 +261,7 @@ class BrokerConnection:
         context: dict[str, Any] = {"message": "a listener of the bus failed", "exception": error}
         asyncio.get_running_loop().call_exception_handler(context)
 
-    # What the owner does ---------------------------------------------------------------------
+    # ---- calls by the owner ------------------------------------------------------------
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Queue one PUB for the end of this iteration of the loop; see ``Wire.send``.
@@ -279,7 +280,7 @@ class BrokerConnection:
         ):
             raise NotSent(f"{self.name} has too much unsent: the broker does not read")
         if not _SUBJECT.fullmatch(subject) or (reply and not _SUBJECT.fullmatch(reply)):
-            raise NotSent(f"{subject!r} (reply {reply!r}) is no subject to publish on")
+            raise NotSent(f"{subject!r} (reply {reply!r}) is not a valid subject")
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outbox += (f"PUB {subject} {reply} {size}\r\n".encode(), payload, _CRLF)
@@ -310,7 +311,7 @@ class BrokerConnection:
             raise NotSent(f"{self.name}: {error}") from None
 
     async def echo(self) -> None:
-        """Return when the broker has read all that was sent; ``NotSent`` when it does not answer
+        """Return when the broker has read everything sent; ``NotSent`` when it does not answer
         within two seconds."""
         client = self._client
         if client is None or self.closed or not self._up:
@@ -321,7 +322,7 @@ class BrokerConnection:
             raise NotSent(f"{self.name}: {error}") from None
 
     async def close(self) -> None:
-        """Flush what was sent and leave, within ``close_within_s`` seconds. Never raises."""
+        """Flush what was sent and disconnect, within ``close_within_s`` seconds. Never raises."""
         client = self._client
         if client is None or self.closed or not self._opened:  # nothing was sent yet
             self.abort()
@@ -339,7 +340,7 @@ class BrokerConnection:
             self.abort()
 
     def abort(self) -> None:
-        """Cut the connection now; nothing is flushed, nothing reconnects, nobody is called."""
+        """Cut the connection now: nothing is flushed, nothing reconnects, no callback runs."""
         self.closed = True
         self._up = False
         self._transport = None
@@ -352,14 +353,14 @@ class BrokerConnection:
 
 
 def servers_for(name: str, url: str) -> list[str]:
-    """The servers of a bus in the order in which the client ``name`` tries them: each begins at
-    another one, always the same, and goes on to the next when it is lost."""
+    """The servers of a bus in the order in which the client ``name`` tries them. Each client begins
+    at a server of its own, always the same, and goes to the next when it is lost."""
     servers = url.split(",")
     first = zlib.crc32(name.encode()) % len(servers)
     return servers[first:] + servers[:first]
 
 
 def _discard_outcome(dial: asyncio.Task[None]) -> None:
-    """How a dial ended that nobody waits for any more is no news."""
+    """Ignore the outcome of a dial that nobody awaits any more."""
     if not dial.cancelled():
         dial.exception()

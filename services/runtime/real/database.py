@@ -1,8 +1,8 @@
-"""One SQLite database file: a writer thread with group commit, and two readers beside it, one for
-what takes its time.
+"""One SQLite database file: a writer thread with group commit, one reader for short queries and one
+for long ones.
 
-WAL and ``synchronous=FULL``: each commit is on the device before anyone hears of it. Calls that
-wait together share one commit, so the cost of a sync is divided among them.
+WAL and ``synchronous=FULL``: each commit is on the device before any caller resumes. Calls that
+wait together share one commit, which divides the cost of the sync.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ GROUP_LIMIT = 256  # calls that share one commit at most
 
 
 class DatabaseFile:
-    """The files of one database. ``durable`` holds the state that a power loss puts back; it
-    is there only after the service left ``synchronous=FULL``."""
+    """The files of one database. ``durable`` holds the state that a power loss restores; it exists
+    only after the service left ``synchronous=FULL``."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.db"
@@ -51,11 +51,11 @@ class DatabaseFile:
         self.ledger = CommitLedger(folder / f"{name}.commits")
 
     def identity(self) -> tuple[int, int]:
-        """Which file it is; ``OSError`` when there is none."""
+        """The identity of the file; ``OSError`` when there is none."""
         return _identity(self.path)
 
     def log_identity(self) -> tuple[int, int]:
-        """Which file has the last commits; ``OSError`` when there is none."""
+        """The identity of the file with the last commits; ``OSError`` when there is none."""
         return _identity(self.log)
 
     def connect(self) -> sqlite3.Connection:
@@ -81,11 +81,12 @@ class DatabaseFile:
         os.replace(unfinished, self.durable)
 
     def settle(self) -> None:
-        """The present state is the durable one: nothing need be put back."""
+        """The present state is durable: there is nothing to restore."""
         self.durable.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
-        """Nobody has it open: put the durable state back, if the present one is not it."""
+        """Restore the durable state, if the present one is not durable. Nobody has the database
+        open."""
         if self.durable.exists():
             self.ledger.forget()
             for suffix in ("-wal", "-shm"):
@@ -99,17 +100,17 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _own(path: Path) -> None:
-    """Make an empty database that its owner alone may read, unless there is one: SQLite gives what
-    lies beside it, such as its log, the mode that it has."""
+    """Create an empty database that only its owner may read, unless there is one: SQLite gives its
+    log and other files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 class _Worker:
-    """A thread that does what it is given, one after another; it begins with the first.
+    """A thread that runs jobs one after another; it starts with the first.
 
-    An executor makes a future of each, which costs more than to hand it over. It is a daemon: who
-    forgets to ``close`` it ends all the same, as with a crash.
+    An executor creates a future for each job, which costs more than handing it over. It is a daemon
+    thread: it ends with the process even if ``close`` was not called, as in a crash.
     """
 
     def __init__(self, name: str) -> None:
@@ -118,22 +119,22 @@ class _Worker:
         self._begun = self._closed = False
 
     def give(self, job: Callable[[], None]) -> None:
-        """Have this done, which raises nothing."""
+        """Queue a job, which must not raise."""
         if self._closed:
-            raise RuntimeError("nothing is done any more in a database that was closed")
+            raise RuntimeError("the database is closed")
         if not self._begun:
             self._begun = True
             self._thread.start()
         self._given.put(job)
 
     async def execute(self, work: Callable[[], None]) -> None:
-        """Return when this is done; raises what it raises."""
+        """Run this in the thread and return; raises what it raises."""
         outcome: Future[None] = Future()
         self.give(partial(_carry_out, work, outcome))
         await asyncio.wrap_future(outcome)
 
     def close(self) -> None:
-        """Return when all is done; nothing is given any more."""
+        """Run what is queued, then end; nothing is accepted any more."""
         self._closed = True
         if self._begun:
             self._given.put(None)
@@ -156,7 +157,7 @@ def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
 
 
 class _Lane:
-    """A thread that does queries one after another; its connection is made at the first."""
+    """A thread that runs queries one after another; it connects at the first."""
 
     def __init__(self, name: str) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -164,7 +165,8 @@ class _Lane:
 
 
 class LabDatabase(Database):
-    """The Database port of one life. Made by ``open``; ``close`` may be called from any thread."""
+    """The Database port of one life, created by ``open``; ``close`` may be called from any
+    thread."""
 
     def __init__(self, file: DatabaseFile, life: Incarnation, switches: Switches) -> None:
         self._file, self._life, self._switches = file, life, switches
@@ -257,7 +259,7 @@ class LabDatabase(Database):
         """Commit group after group until nobody waits; in the writer thread."""
         writer = self._writer
         if writer is None:
-            raise RuntimeError("a database is prepared before it is used")
+            raise RuntimeError("the database was used before prepare")
         while True:
             with self._guard:
                 count = min(len(self._queue), GROUP_LIMIT)
@@ -285,7 +287,8 @@ class LabDatabase(Database):
                     self._told.notify_all()
 
     def _check_there(self) -> None:
-        """SQLite goes on in files that were removed or replaced, and nobody would find it there."""
+        """Raise if the files were removed or replaced: SQLite would continue in files that nobody
+        finds."""
         try:
             self._log = self._log or self._file.log_identity()
         except OSError:
@@ -333,8 +336,8 @@ class LabDatabase(Database):
         return value
 
     def _reader(self) -> SqlReader:
-        """One more, of the files that the writer has: it begins long after that, and what has their
-        names by then may be an older copy, put there under a server that goes on in the other."""
+        """Another reader, of the writer's files. It starts long after the writer, and by then
+        another copy may have the same names."""
         if not self._is_there():
             raise self._build_removal_error()
         connection = self._file.connect()
@@ -408,15 +411,15 @@ class CommitLedger:
         return int(has) + 1
 
     def note(self, commit: int) -> None:
-        """That commit is durable; called before it is acknowledged."""
+        """Store that this commit is durable; called before it is acknowledged."""
         number = commit.to_bytes(_NUMBER, "big")
-        with suppress(OSError):  # it then says too little, and the commit is durable all the same
+        with suppress(OSError):  # the number is too low then, and the commit is durable anyway
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.pwrite(self._fd, number + _check(number), 0)
 
     def forget(self) -> None:
-        """Commits are about to be taken back on purpose."""
+        """Delete the ledger, because commits are about to be undone on purpose."""
         self.close()
         self._path.unlink(missing_ok=True)
 

@@ -68,7 +68,7 @@ class LabArray(Array):
                 yield path.relative_to(self.folder).as_posix(), path.read_bytes()
 
     def close(self) -> None:
-        """Give threads and locks back; the array is not used any more in this process."""
+        """Release threads and locks; this process does not use the array any more."""
         self.pool.shutdown(wait=True)
         for datastore in self._open.values():
             datastore.release()
@@ -116,7 +116,7 @@ class LabDatastore(Datastore):
         return folder
 
     def _open_file(self, vm: str, file: str, flags: int) -> int:
-        """Strings and no paths: guests come here for every block."""
+        """Plain strings instead of paths: guests call this for every block."""
         folder = f"{self._top}/{plain(vm)}"
         if os.path.islink(folder):
             raise ValueError(f"{vm} is a symbolic link")
@@ -143,14 +143,14 @@ class LabDatastore(Datastore):
             descriptor = locks.take(self._array.locks / vm)
         except locks.Locked as held:
             raise VmLockHeld(vm, held.text or "another host") from None
-        with suppress(OSError):  # on a full device the lock holds all the same, without a name
+        with suppress(OSError):  # on a full device the lock is held without the holder's name
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, self._life.node.encode(), 0)
         return descriptor
 
     async def unlock(self, vm: str) -> None:
-        """After what was asked before, also by whom it was given up: an orderly end cancels guests,
-        and threads go on. They take works in order, so none waits here for one behind it."""
+        """Runs after all earlier calls, even cancelled ones: an orderly end cancels guests while
+        their threads continue. Threads take work in order, so this never waits for later work."""
         plain(vm)
         before = self._running.copy()
 
@@ -173,7 +173,7 @@ class LabDatastore(Datastore):
         return await self._do(lambda: {vm: holder for vm in wanted if (holder := self._holder(vm))})
 
     def _holder(self, vm: str) -> NodeName:
-        """Empty when nobody has it, or its taker has not written its name yet."""
+        """Empty when nobody holds the lock, or the holder has not written its name yet."""
         if vm in self._held:
             return self._life.node
         return NodeName(locks.holder(self._array.locks / vm))
@@ -202,8 +202,8 @@ class LabDatastore(Datastore):
     async def read_blocks(
         self, vm: str, file: str, blocks: Sequence[int], size: int
     ) -> list[bytes]:
-        """Here and not in a thread: a block that guests read again and again is in the machine's
-        memory, and the way to a thread and back costs ten times what the reading does."""
+        """Reads on the loop, not in a thread: blocks that guests read repeatedly are in the page
+        cache, and a thread switch costs ten times the read."""
         starts = [block_start(index, size) for index in blocks]
         self._life.check()
         descriptor = self._open_file(vm, file, os.O_RDONLY)
@@ -213,7 +213,8 @@ class LabDatastore(Datastore):
             os.close(descriptor)
 
     async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
-        """One write of each block, so that each is as whole as it ever was; one sync of all."""
+        """One write per block, so that each is atomic as far as the file system allows; one sync
+        for all."""
 
         def work() -> None:
             descriptor = self._open_file(vm, file, os.O_WRONLY)

@@ -37,18 +37,17 @@ T = TypeVar("T")
 
 DATABASES = "databases"
 START_ROOM = 1 << 20
-"""Bytes that have to be free where a node shall start: its databases have logs, its log grows."""
+"""Bytes that must be free to start a node: its databases have logs, and its own log grows."""
 
 
 class LabStore(Switches, Store):
     """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
 
-    Nothing is touched before the first call, so it may be made on the loop. A store whose
-    process was killed is picked up by making a new one on the same folder; ``made`` says that
-    the folder must be there already.
+    Nothing is touched before the first call, so it may be created on the loop. After a process was
+    killed, create a new one on the same folder; ``made``: the folder must exist already.
 
-    A life's end never fails: what the machine refuses then (no room, a device that was remounted
-    read-only) is owed, and the next life's first call does it or raises the ``OSError``.
+    The end of a life never fails. What the machine refuses then (no room, a device remounted
+    read-only) is pending: the first call of the next life does it, or raises the ``OSError``.
     """
 
     def __init__(self, folder: Path, arrays: Arrays, *, made: bool = False) -> None:
@@ -58,7 +57,7 @@ class LabStore(Switches, Store):
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
         self._made = made
-        self._ready = False  # for the life that has it: looked at, and nothing is owed
+        self._ready = False  # checked for the present life, and nothing is pending
         self._power_lost = False
         self._disk: LabDisk | None = None
 
@@ -71,7 +70,7 @@ class LabStore(Switches, Store):
         return self._disk
 
     def make(self) -> None:
-        """Make the folder of a new disk now. Blocks."""
+        """Create the folder of a new disk now. Blocks."""
         self._alone(lambda: None)
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -85,7 +84,7 @@ class LabStore(Switches, Store):
             return work()
 
     def _make_ready(self) -> None:
-        """Before a life's first call: see that the disk is there, and do what is owed."""
+        """Before a life's first call: check that the disk exists, and do what is pending."""
         databases = self.folder / DATABASES
         if self._made and not (self.trees.there() and databases.is_dir()):
             raise OSError(errno.EIO, "the folder of this disk is gone", str(self.folder))
@@ -178,7 +177,7 @@ class LabStore(Switches, Store):
             trial.unlink()
 
     def _clone_aside(self, source: Path) -> Path:
-        """A copy that is not in its place yet; nothing of it is left when there is no room."""
+        """A copy that is not in its place yet; it is deleted when there is no room."""
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
@@ -209,7 +208,7 @@ class LabStore(Switches, Store):
             (self.folder / name).mkdir(0o700)
 
     def images(self) -> Iterator[tuple[str, bytes]]:
-        """Blocking. Of databases the raw files are read, pages no longer in use included."""
+        """Blocking. Raw database files, including unused pages."""
         self._alone(lambda: None)
         for path, data in self.trees.walk(synced=False):
             yield f"written/{path}", data
@@ -219,7 +218,7 @@ class LabStore(Switches, Store):
             yield f"{DATABASES}/{file.name}", file.read_bytes()
 
     def close(self) -> None:
-        """Give threads and open files back, as a crash would; the store is not used any more."""
+        """Release threads and open files, as a crash would; the store is not used any more."""
         if self._disk is not None:
             self._disk.life.end(WayDown.CRASH)
             self._disk.close()

@@ -1,4 +1,4 @@
-"""Plain files of the machine, outside of any node's disk: read without a trap, and replaced."""
+"""Plain files of the machine, outside of any node's disk: reading without traps, and replacing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def bytes_of(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file; ``OSError`` or ``ValueError`` says why it cannot be read.
+    """The bytes of a regular file; ``OSError`` or ``ValueError`` if it cannot be read.
 
-    A named pipe or a device is refused at once. Never more than one byte over ``limit`` is read.
-    Only a mount that does not answer can still block.
+    A named pipe or a device is refused at once. At most one byte over ``limit`` is read. Only a
+    mount that does not answer can block.
     """
     with open_regular(path) as file:
         data = file.read(limit + 1)
@@ -23,12 +23,12 @@ def bytes_of(path: Path, limit: int) -> bytes:
 
 
 def open_regular(path: Path) -> FileIO:
-    """A regular file, open for reading; ``OSError``, or ``ValueError`` when it is none."""
+    """A regular file, open for reading; ``OSError``, or ``ValueError`` for another kind of file."""
     # Without O_NONBLOCK, to open a named pipe would wait for somebody to write.
     file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     return file
 
 
@@ -39,12 +39,12 @@ def _size(limit: int) -> str:
 def replace_file(
     path: Path, data: bytes, *, unfinished: Path | None = None, mode: int = 0o600, durable: bool
 ) -> None:
-    """Put ``data`` in the place of ``path``: a reader, or who comes after a kill, finds the old
-    file or the new one, whole, and never with more permissions than ``mode``. Blocks.
+    """Replace the content of ``path``: a reader, also after a kill, finds either the old or the new
+    file, complete, and never with more permissions than ``mode``. Blocks.
 
-    ``unfinished`` is where the new file grows, on the same file system; by default beside
-    ``path`` under a name of this process. ``durable``: the file and its folder are synced, so
-    that a power loss of the machine keeps the promise too. Raises ``OSError``.
+    ``unfinished`` is where the new file is written, on the same file system; by default beside
+    ``path`` under a name of this process. ``durable``: the file and its folder are synced, so that
+    this also holds after a power loss of the machine. Raises ``OSError``.
     """
     fresh = unfinished or path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)

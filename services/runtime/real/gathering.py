@@ -1,7 +1,7 @@
-"""Works for threads that are given in one step of the loop go there together, and come back so.
+"""Work for threads from one step of the loop is sent to a thread together, and so are the results.
 
 Waking a thread, and the loop again, costs more than writing a block. Guests whose ticks share a
-wake-up write in the same step; each write is synced by itself, one behind the other.
+wake-up write in the same step; each write is synced separately, one after the other.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Any, Final
 from services.runtime.incarnation import NodeDown
 
 MOST: Final = 8
-"""Works that one thread does in a row: others may wait for their disk meanwhile."""
+"""Jobs that one thread runs in a row: others may wait for their disk meanwhile."""
 
 _Work = Callable[[], Any]
 _Outcome = tuple[Any, BaseException | None]
 
 
 class Gathering:
-    """The works that wait for the end of this step of the loop."""
+    """The jobs that wait for the end of this step of the loop."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
         self._waiting: list[tuple[_Work, asyncio.Future[Any], Callable[[Future[Any]], None]]] = []
 
     async def run(self, work: _Work, begun: Callable[[Future[Any]], None]) -> Any:
-        """What ``work`` returns or raises; ``begun`` is given what ends when its thread is done."""
+        """The result of ``work``, or its exception; ``begun`` gets a handle that ends when its
+        thread is done."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._go, loop)

@@ -1,7 +1,8 @@
-"""Exclusive locks of whole files, of an open file description each (``fcntl(2)``, F_OFD_SETLK).
+"""Exclusive locks of whole files, each on its own open file description (``fcntl(2)``,
+F_OFD_SETLK).
 
-The kernel refuses a second one, in this process too, and frees it when its descriptor closes, so
-also with a process that is killed. It can be looked at without being taken.
+The kernel refuses a second lock, also within the process. Closing the descriptor releases the lock,
+so a killed process releases it too. A lock can be inspected without taking it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class Locked(Exception):
-    """Another has the lock; its file has ``text`` in it."""
+    """Another holder has the lock; ``text`` is the content of its file."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -25,8 +26,8 @@ class Locked(Exception):
 
 
 def take(path: Path) -> int:
-    """A descriptor that holds the lock of the file, which is made when it is not there. Raises
-    ``Locked``, and ``OSError`` where there are no locks."""
+    """A descriptor that holds the lock of the file, which is created if needed. Raises ``Locked``,
+    and ``OSError`` where locks are not supported."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
@@ -41,7 +42,7 @@ def take(path: Path) -> int:
 
 
 def holder(path: Path) -> str:
-    """What the file has in it while somebody holds its lock; else empty, so also without a file."""
+    """The content of the file while its lock is held; else empty, also without a file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""One timer for the pings of all links of a process: a second's pings leave in one step.
+"""One timer for the pings of all links of a process: a second's pings are sent in one step.
 
-A host has a link of its own to the broker, also where hundreds share a process, and each is asked
-once a second whether it still lives. What that costs is not the six bytes: a task, a timer and a
-future for each were more than its heartbeats. Here a ping is a write, and nothing waits for it.
+Each host has its own link to the broker, also where hundreds share a process, and each link is
+checked once a second. The cost is not the six bytes: a task, a timer and a future for each link
+cost more than the heartbeats. Here a ping is a write, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, 
 
 
 class Pulse:
-    """Calls all its members once in each interval of real seconds, at the interval's multiples."""
+    """Calls all its members once in each interval of real seconds, at multiples of the interval."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
         self._loop, self._interval_s = loop, interval_s
@@ -28,7 +28,7 @@ class Pulse:
 
     @staticmethod
     def of(interval_s: float) -> Pulse:
-        """The one of the running loop with that interval."""
+        """The pulse of the running loop with that interval."""
         loop = asyncio.get_running_loop()
         pulses = _PULSES.setdefault(loop, {})
         if interval_s not in pulses:
@@ -36,13 +36,13 @@ class Pulse:
         return pulses[interval_s]
 
     def join(self, member: Callable[[], None]) -> None:
-        """It is called from the next tick on, until it leaves."""
+        """Call it from the next tick on, until it leaves."""
         self._members[member] = None
         if self._timer is None:
             self._wait()
 
     def leave(self, member: Callable[[], None]) -> None:
-        """It is not called any more. No change if it is no member."""
+        """Stop calling it. No change if it is not a member."""
         self._members.pop(member, None)
         if not self._members and self._timer is not None:
             self._timer.cancel()
@@ -63,7 +63,7 @@ class Pulse:
             self._wait()
 
     def _call(self, member: Callable[[], None]) -> None:
-        """What fails in it is its own affair: the others are called all the same."""
+        """Call one member; its failure does not affect the others."""
         try:
             member()
         except Exception as error:

@@ -1,8 +1,8 @@
 """How brokers are reached under TLS: behind the lab's door, from the first byte, or elsewhere.
 
-The door has a certificate of the lab's own authority and one name in it, wherever it listens: which
-address leads to it is the network's matter, and whose it is is the authority's. Which of the two
-brokers is meant is said by ALPN.
+The door has a certificate of the lab's own authority with one fixed name, wherever it listens:
+addresses are left to the network, and the authority proves whose door it is. ALPN selects one of
+the two brokers.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ def _no_news(record: logging.LogRecord) -> bool:
 
 @dataclass(frozen=True)
 class ServersTls:
-    """Servers that somebody else runs, reached by ``tls://``: TLS after their greeting, with the
-    name in their address. ``authority`` is the text of a certificate authority (PEM); without one
-    those that this machine trusts count."""
+    """Servers of somebody else, reached by ``tls://``: TLS after their greeting, with the name in
+    their address. ``authority`` is the text of a certificate authority (PEM); without it, those
+    that this machine trusts."""
 
     authority: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the broker's client has to be told. ``ssl.SSLError`` when there is no PEM in it."""
+        """The options for the broker's client. ``ssl.SSLError`` when there is no PEM in the
+        text."""
         context = ssl.create_default_context(cadata=self.authority or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         logging.getLogger("asyncio").addFilter(_no_news)
@@ -40,15 +41,15 @@ class ServersTls:
 
 @dataclass(frozen=True)
 class Secured:
-    """``authority`` is the path of the lab's certificate authority (PEM), ``broker`` the name that
-    the door has for it: ``control`` or ``data``."""
+    """``authority`` is the path of the lab's certificate authority (PEM), ``broker`` the door's
+    name of the broker: ``control`` or ``data``."""
 
     authority: str
     broker: str
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the broker's client has to be told. Raises ``OSError`` for no such file."""
+        """The options for the broker's client. Raises ``OSError`` when there is no such file."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.load_verify_locations(self.authority)

@@ -1,8 +1,8 @@
-"""What one sender may ask of one node in a second, on a real machine.
+"""How many requests one sender may send to one node per second, on a real machine.
 
-Reading a request takes processor time from everybody else's. Beyond its share a sender's requests
-are dropped unread, until the broker keeps it off (decision 93). Virtual time has no such cost, so
-the simulation has no shares.
+Reading a request takes processor time from all others. Requests beyond the share of a sender are
+dropped unread, until the broker excludes the sender (decision 93). Virtual time has no such cost,
+so the simulation has no shares.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Final
 
 RATE: Final = 5_000.0
-"""Requests of one sender in a second of the real clock, for as long as it likes."""
+"""Sustained requests of one sender per second of the real clock."""
 
 BURST: Final = 2_500.0
 """Requests of one sender at once."""
 
 
 class Shares:
-    """What each sender has left. ``monotonic`` gives seconds."""
+    """What is left of each sender's share. ``monotonic`` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

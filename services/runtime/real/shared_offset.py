@@ -1,9 +1,9 @@
 """How far this machine's clock is ahead of the supervisor's, and until when its processes may live,
 in a page that they share.
 
-One process measures and writes it; all others map the same file and read it with each look at the
-time. A double on its own place in a page is read and written whole. The clock is one that goes on
-while the machine sleeps: what a sleeping machine was sent is late when it wakes.
+One process measures and writes it; all others map the file and read it with each look at the time.
+An aligned double in a page is read and written whole. The clock also runs while the machine sleeps:
+what a sleeping machine was sent is late when it wakes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _SIZE: Final = 2 * _DOUBLE.size
 
 
 def machine_clock() -> float:
-    """Seconds of this machine's clock, which goes on while it sleeps."""
+    """Seconds of this machine's clock, which also runs while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SharedOffset:
-    """The page in the file ``path``, made if it is missing; NaN before the first measure.
+    """The page in the file ``path``, created if it is missing; NaN before the first measurement.
 
-    The file is a lock, too: each process that lives by the page shares it (``live``), so whoever
-    finds it free knows that none does (``deserted``).
+    The file is also a lock: each process that depends on the page shares it (``live``), so a free
+    lock means that there is no such process (``deserted``).
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,11 +44,11 @@ class SharedOffset:
             raise
 
     def live(self) -> None:
-        """This process lives by the page until it ends, or closes it."""
+        """Depend on the page until this process ends, or closes it."""
         fcntl.flock(self._fd, fcntl.LOCK_SH)
 
     def deserted(self) -> bool:
-        """Whether no process lives by the page, at this moment."""
+        """Whether no process depends on the page at this moment."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -63,7 +63,7 @@ class SharedOffset:
 
     @property
     def lease_end(self) -> float:
-        """On ``machine_clock``: when all processes have to have ended; NaN before it is known."""
+        """When all processes must have ended, on ``machine_clock``; NaN before it is known."""
         return float(_DOUBLE.unpack_from(self._page, _DOUBLE.size)[0])
 
     @lease_end.setter

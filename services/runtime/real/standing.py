@@ -1,11 +1,11 @@
-"""A watchdog of an event loop: reports when it has stood still for over a second, and where.
+"""A watchdog of an event loop: reports when the loop was blocked for over a second, and where.
 
-A loop stands when one step keeps it from its selector: a file on a mount that does not answer, a
-lock, a long calculation. Everything in its process waits then, and nothing in it can say so. A
-thread looks at the loop instead.
+A loop is blocked when one step keeps it from its selector: a file on a mount that does not answer,
+a lock, a long calculation. Everything in its process waits then, and nothing in it can report that;
+a thread watches the loop instead.
 
-Time in which the process itself did not run is not counted: it was stopped by a signal, or the
-machine had no processor for it. The thread knows of that by its own lateness.
+Time in which the process itself did not run does not count: it was stopped by a signal, or the
+machine had no processor for it. The thread detects that by its own lateness.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Absence(NamedTuple):
 
 
 def describe_stand(stand: Stand) -> str:
-    """The stand in words, for a log."""
+    """A blockage in words, for a log."""
     where = f" in {stand.where}" if stand.where else ""
     has = "stood still for" if stand.over else "has been standing still for"
     return f"the event loop {has} {stand.seconds:.1f} s{where}"
 
 
 def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
-    """Seconds between two moments without those in which the process did not run."""
+    """Seconds between two moments in which the process ran."""
     away = 0.0
     for absence in absences:
         overlap = min(ended, absence.ended) - max(began, absence.began)
@@ -60,7 +60,8 @@ def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
 
 
 class _WatchedSelector(EpollSelector):
-    """Knows since when its loop is away; ``steps`` are (begin, end) of those that took too long."""
+    """Records since when its loop is away; ``steps`` are (begin, end) of those that took too
+    long."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class _Watchdog:
                 return
             now = time.monotonic()
             late = now - begun - self._look_s
-            # A calculation that kept this thread waiting too has used the processor meanwhile.
+            # A calculation that also delayed this thread has used the processor meanwhile.
             absent = late - (time.process_time() - used)
             if absent > self._look_s / 2:
                 self._absences.append(Absence(begun, now, absent))

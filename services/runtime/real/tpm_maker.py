@@ -1,4 +1,4 @@
-"""The maker of a lab's TPMs, whose secret all processes of the lab find in one file."""
+"""The certifier of a lab's TPMs, whose secret all processes of the lab read from one file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILE: Final = "maker.key"
 
 
 def tpm_maker(folder: Path) -> TpmMaker:
-    """The maker whose secret is in ``folder``, made when there is none. Blocks.
+    """The certifier with the secret in ``folder``, which is created if needed. Blocks.
 
-    Of several processes that make one at a time, the first one's counts: a file is linked to its
-    name whole, and only if nothing has that name.
+    If several processes create one at a time, the first one counts: a complete file is linked to
+    its name only if nothing has that name.
     """
     path = folder / _FILE
     if not path.exists():

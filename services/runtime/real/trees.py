@@ -30,14 +30,14 @@ IMAGES = ("written", "contents")
 """The folders with every file's bytes: as they are, and as the last ``sync`` left them."""
 TREES = (*IMAGES, "synced")
 ENDS = 8
-"""Files at most that stay open to be written behind."""
+"""Files at most that stay open for appending."""
 
 _PIECE = 1 << 20
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Trees:
-    """A whole disk. All methods block; the caller lets one of them run at a time."""
+    """A whole disk. All methods block; the caller runs one at a time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,7 +58,7 @@ class Trees:
         self.close(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
-            folder = tree  # not made here: a disk that is gone must not come back empty
+            folder = tree  # the root is not created here: a lost disk must not come back empty
             try:
                 for name in names[:-1]:
                     folder = folder / name
@@ -71,7 +71,7 @@ class Trees:
             file.write(data)
 
     def append(self, path: str, data: bytes) -> None:
-        """Write at the end of the file, made if need be."""
+        """Write at the end of the file, created if needed."""
         self.close(path)
         try:
             descriptor = self._open_file(path, os.O_WRONLY | os.O_APPEND)
@@ -87,7 +87,7 @@ class Trees:
         """``append`` and ``sync``. A file in the root folder that has seen nothing else since the
         last one stays open, and only what is new is carried over: after each call of the machine
         this thread may have to wait until another one lets it go on."""
-        end = self._ends.pop(path, None)  # what fails leaves the two images apart
+        end = self._ends.pop(path, None)  # after a failure the two images differ
         if end is None or not end.is_of(f"{self._written}/{path}"):
             if end is not None:
                 end.close()
@@ -118,7 +118,7 @@ class Trees:
             data = _all_of(descriptor)
         finally:
             os.close(descriptor)
-        # In place, never truncated first: a kill in the midst leaves what was durable before.
+        # In place, never truncated first: a kill in between leaves what was durable before.
         shadow = os.open(f"{self._contents}/{path}", os.O_WRONLY | _NO_LINK)
         try:
             put(shadow, data)
@@ -128,7 +128,7 @@ class Trees:
             os.close(shadow)
 
     def replace(self, source: str, target: str) -> None:
-        """Rename atomically; a kill in the midst is finished or taken back by ``recover``."""
+        """Rename atomically; ``recover`` finishes or undoes a rename that a kill interrupted."""
         before, after = file_components(source), file_components(target)
         self.close(source)
         self.close(target)
@@ -189,7 +189,7 @@ class Trees:
     # ---- between two lives ------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Make the folders if need be, and finish what a killed process had begun."""
+        """Create the folders if needed, and finish what a killed process had begun."""
         self.close()
         if self._lost.exists():
             self.lose_power()
@@ -225,10 +225,11 @@ class Trees:
             os.rename(shadow, self._contents.joinpath(*after))
 
     def lose_power(self) -> None:
-        """Only the synced image is left, and is the written one from now on.
+        """Keep only the synced image, which is also the written one from now on.
 
-        A full device is no hindrance: nothing is made before something else was given up. Broken
-        off, by a kill or an ``OSError``, it goes on with the next call of it or of ``recover``.
+        It also works on a full device: it frees room before it creates anything. If it is
+        interrupted by a kill or an ``OSError``, it continues with its next call, or with
+        ``recover``.
         """
         self.close()
         if not self._lost.exists():  # this name is the mark that the power was lost
@@ -284,7 +285,7 @@ class Trees:
         return descriptor
 
     def _check(self, tree: Path, names: tuple[str, ...]) -> None:
-        """``ValueError`` if a part of the path is a symbolic link: it could lead outside."""
+        """``ValueError`` if a part of the path is a symbolic link, which could lead outside."""
         here = str(tree)
         for name in names:
             here = f"{here}/{name}"
@@ -353,8 +354,8 @@ _BEHIND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DurableEnd:
-    """The file ``written``, whose content was synced just now, and its twin ``contents``, which has
-    the same. All methods block."""
+    """The file ``written``, whose content was just synced, and its twin ``contents`` with the same
+    content. All methods block."""
 
     def __init__(self, written: str, contents: str) -> None:
         with ExitStack() as stack:
@@ -367,7 +368,7 @@ class DurableEnd:
             self._stack = stack.pop_all()
 
     def is_of(self, path: str) -> bool:
-        """Whether that is the path of it still, and it ends where it was left."""
+        """Whether ``path`` is still this file, with the size at which it was left."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -379,19 +380,19 @@ class DurableEnd:
         )
 
     def append(self, data: bytes) -> None:
-        """Write this behind it; durable on return."""
+        """Append ``data``; durable on return."""
         put(self._written, data)
         os.fdatasync(self._written)
         put(self._contents, data)
         self._size += len(data)
 
     def close(self) -> None:
-        """It is written to no more."""
+        """Close both files."""
         self._stack.close()
 
 
 def put(descriptor: int, data: bytes) -> None:
-    """Write all of it; a device may take a part at a time."""
+    """Write everything; a device may take a part at a time."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]

@@ -1,7 +1,7 @@
-"""Where other machines take connections for their nodes, as a machine of a lab knows it.
+"""Where other machines accept connections for their nodes, as a machine of a lab knows it.
 
-``where.json`` in the lab's folder there has for each node that stands elsewhere the address of its
-machine's gate (``lab.machines.gate``). No file: all nodes are here.
+``where.json`` in the lab's folder there has, for each node elsewhere, the address of its machine's
+gate (``lab.machines.gate``). Without the file all nodes are here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from services.runtime.real.files import replace_file
 
 FILE: Final = "where.json"
 LET_IN: Final = b"+"
-"""What a gate answers when the node's door is open; anything else: it is not."""
+"""A gate's answer when the node's door is open; anything else: it is not."""
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
 def tell(folder: Path, where: Mapping[str, str]) -> None:
-    """Let all processes that have this folder know it; raises ``OSError``."""
+    """Publish it to all processes with this folder; raises ``OSError``."""
     path, data = folder / FILE, msgspec.json.encode(dict(where), order="sorted")
     if not (where or path.exists()) or (path.exists() and path.read_bytes() == data):
         return
@@ -33,7 +33,7 @@ def tell(folder: Path, where: Mapping[str, str]) -> None:
 
 
 class Whereabouts:
-    """Of the nodes of the lab in ``folder``; read again when it was told anew."""
+    """Places of the nodes of the lab in ``folder``; read again when the file has changed."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -41,7 +41,7 @@ class Whereabouts:
         self._where: dict[str, str] = {}
 
     def of(self, node: NodeName) -> str:
-        """``host:port`` of a node's gate; empty: it stands here."""
+        """``host:port`` of a node's gate; empty: the node is here."""
         try:
             told = os.stat(self._path)
         except OSError:

@@ -1,4 +1,4 @@
-"""The real world of one agent process: makes the ports of every life of its nodes.
+"""The real world of one agent process: creates the ports of every life of its nodes.
 
 Under the lab's folder::
 
@@ -54,8 +54,8 @@ WRITTEN: Final = "disk/written"
 
 @dataclass(frozen=True)
 class LabTime:
-    """One time for all processes of a lab: ``time.monotonic()`` and Unix time of its beginning,
-    and how many lab seconds a real second has. ``read`` is that clock, as it is read here."""
+    """The time of all processes of a lab: ``time.monotonic()`` and Unix time of its beginning, and
+    how many lab seconds a real second has. ``read`` is that clock on this machine."""
 
     epoch: float
     wall: float
@@ -187,7 +187,7 @@ class LabWorld(World):
         return loop.create_task(_last_words(work), name=label, context=context_of(life))
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
-        """The lab keeps no trace; its log has the same."""
+        """The lab keeps no trace; its log has the same information."""
 
     async def end_life(self, life: Incarnation, way: WayDown) -> None:
         device = self._devices.get(life.node)
@@ -197,8 +197,8 @@ class LabWorld(World):
 
 
 async def _last_words(work: Coroutine[Any, Any, None]) -> None:
-    """A life that ended leaves tasks that were cancelled or ran into ``NodeDown``: both are
-    silent. Anything else is a defect and goes to the loop's exception handler."""
+    """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected;
+    anything else is a defect and goes to the loop's exception handler."""
     try:
         await work
     except (NodeDown, asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""What surrounds the messages of one sender: numbers, the limit of size, bodies, boxes."""
+"""The envelopes of one sender's messages: numbers, size limit, bodies, boxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ E = TypeVar("E", Envelope, ReplyEnvelope)
 
 
 class Seals(Protocol):
-    """What is done to the keys of a message before it leaves and after it came."""
+    """Seals the keys of a message before it is sent, and opens them on arrival."""
 
     def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         """``envelope`` as it travels to ``to``: the keys of ``message`` are in its boxes.
@@ -31,21 +31,21 @@ class Seals(Protocol):
 
 
 class Unsealed:
-    """Where no key travels: a message that carries one is refused."""
+    """For connections on which keys must not travel: a message with keys is refused."""
 
     def seal_keys(self, envelope: E, message: Message, to: NodeName, life: int = 0) -> E:
         if without_keys(message) is not message:
-            raise TypeError(f"{type(message).__name__} carries keys, and here none may travel")
+            raise TypeError(f"{type(message).__name__} carries keys, which are not allowed here")
         return envelope
 
     def unseal_keys(self, envelope: Envelope | ReplyEnvelope, message: M) -> M:
         if envelope.boxes or without_keys(message) is not message:
-            raise Malformed(f"{envelope.name} carries keys, and here none may travel")
+            raise Malformed(f"{envelope.name} carries keys, which are not allowed here")
         return message
 
 
 class Envelopes:
-    """Makes the envelopes of one life of one sender. ``size_limit`` in bytes is the broker's."""
+    """Builds the envelopes of one life of one sender. ``size_limit`` in bytes is the broker's."""
 
     def __init__(
         self, me: NodeName, boot: int, seals: Seals, *, size_limit: int = SIZE_LIMIT
@@ -55,7 +55,7 @@ class Envelopes:
         self._last = 0
 
     def next_number(self) -> int:
-        """A number that no message of this life had before."""
+        """A number unique within this life."""
         self._last += 1
         return self._last
 
@@ -91,5 +91,6 @@ class Envelopes:
         return encode_envelope(envelope, self._size_limit)
 
     def oversize_reply(self, request: Envelope, why: Malformed) -> bytes:
-        """In place of a reply over the limit. What was asked has been done, so it is no refusal."""
+        """The error in place of a reply over the limit. The request was executed, so it is no
+        refusal."""
         return self.reply(request, Internal(str(why)))

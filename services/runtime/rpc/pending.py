@@ -25,7 +25,7 @@ from services.runtime.rpc.envelopes import Seals
 R = TypeVar("R")
 
 Alarm = Callable[[Callable[[], None]], asyncio.TimerHandle]
-"""Has what it is given called when the time of a call is over."""
+"""Calls its argument when the time of a call is over."""
 
 
 @dataclass(slots=True)
@@ -37,10 +37,10 @@ class _Call:
 
 
 class PendingCalls:
-    """The calls of one connection, by token: what the subject of a reply ends with.
+    """The calls of one connection, by token: the last part of a reply's subject.
 
-    Counts ``unexpected_replies`` (nobody waits for them any more), ``forged`` (from another than
-    was asked, or to another question) and ``malformed`` (not a reply of the right kind).
+    Counts ``unexpected_replies`` (nobody waits for them any more), ``forged`` (from another node
+    than was asked, or to another request) and ``malformed`` (not a reply of the right kind).
     """
 
     def __init__(self, seals: Seals, counters: Counter[str]) -> None:
@@ -59,9 +59,9 @@ class PendingCalls:
     ) -> R:
         """``send`` the request, then wait for the reply to ``token`` until ``alarm`` rings.
 
-        ``within_s`` is after how many seconds it does, for the text of ``TimedOut``.
-        Raises what ``send`` raises, ``TimedOut``, ``Disconnected`` or ``Refused`` (see
-        ``disconnected``, ``refuse``), and the error that the other side answered with.
+        ``within_s`` is the time of the alarm, for the text of ``TimedOut``. Raises what ``send``
+        raises, ``TimedOut``, ``Disconnected`` or ``Refused`` (see ``fail_all``, ``refuse``), and
+        the error of the other side.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[token] = _Call(to, number, reply_type(type(message)), future)
@@ -83,9 +83,9 @@ class PendingCalls:
                 future.exception()  # seen, even if the caller was cancelled meanwhile
 
     def arrived(self, token: str, responder: NodeName, payload: bytes) -> bool:
-        """A reply to ``token`` came in the name of ``responder``; True if it ended its call.
+        """A reply to ``token`` arrived in the name of ``responder``; True if it ended its call.
 
-        Raises ``Malformed`` for bytes that are no reply at all; the call waits on then.
+        Raises ``Malformed`` for bytes that are not a reply; the call continues to wait.
         """
         call = self._calls.get(token)
         if call is None or call.future.done():
@@ -114,12 +114,12 @@ class PendingCalls:
         return True
 
     def find_callee(self, token: str) -> NodeName | None:
-        """Who is to answer the call ``token``; None when nobody waits for it."""
+        """The node that is to answer the call ``token``; None when no call waits."""
         call = self._calls.get(token)
         return None if call is None or call.future.done() else call.to
 
     def refuse(self, token: str, why: str) -> None:
-        """Nobody serves where the call went: it ends in ``Refused``, it certainly did not run."""
+        """Nobody serves the call's target: it ends in ``Refused``, it certainly did not run."""
         call = self._calls.get(token)
         if call is not None and not call.future.done():
             call.future.set_exception(Refused(why))

@@ -1,4 +1,4 @@
-"""Requests that came: each is checked, decoded, and answered once."""
+"""Received requests: each is checked, decoded, and answered once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from protocol.terms import NodeName
 from services.runtime.rpc.envelopes import Envelopes
 
 SendReply = Callable[[NodeName, str, bytes], None]
-"""Hands a reply to the wire: to whom, on which subject, what. Raises ``NotSent``."""
+"""Sends a reply: to whom, on which subject, what. Raises ``NotSent``."""
 
 
 class RequestServing:
     """The serving side of one connection.
 
-    Counts ``forged`` (said in another's name), ``late`` (its deadline has passed), ``oversize``
-    (the reply was over the limit, an error went in its place), ``replies_lost`` (no connection
-    to send it on) and ``answered_twice``.
+    Counts ``forged`` (sent in another node's name), ``late`` (its deadline has passed),
+    ``oversize`` (the reply was over the limit, an error was sent instead), ``replies_lost`` (no
+    connection to send it on) and ``answered_twice``.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class RequestServing:
         self.monotonic, self.send = monotonic, send
 
     def admit(self, sender: str, name: str, reply_to: str, payload: bytes) -> PendingRequest | None:
-        """A request that came in the name of ``sender`` on the subject of messages ``name``.
+        """A request that arrived in the name of ``sender`` on the subject of messages ``name``.
 
-        None when its bytes say otherwise; ``Malformed`` for bytes that are no envelope.
+        None when its bytes contradict that; ``Malformed`` for bytes that are not an envelope.
         """
         envelope = decode_envelope(payload)
         if envelope.sender != sender or envelope.name != name:
@@ -48,7 +48,7 @@ class RequestServing:
 
 
 class PendingRequest:
-    """One request, with the place that its answer goes to."""
+    """One request, with the subject of its answer."""
 
     __slots__ = ("_answered", "_reply_to", "_serving", "envelope")
 
@@ -64,7 +64,7 @@ class PendingRequest:
         return False
 
     def message(self) -> Request[Any]:
-        """What is asked; ``Malformed`` if it is unknown, invalid or not sealed for us."""
+        """The message; ``Malformed`` if it is unknown, invalid or not sealed for this node."""
         envelope = self.envelope
         message = decode_message(envelope.name, envelope.body)
         if not isinstance(message, Request):
@@ -72,7 +72,7 @@ class PendingRequest:
         return self._serving.envelopes.seals.unseal_keys(envelope, message)
 
     def answer(self, outcome: Reply | ProductError) -> None:
-        """Send the outcome; a reply that cannot leave is lost, as in life. Once."""
+        """Send the outcome, once; a reply that cannot be sent is lost."""
         serving, request = self._serving, self.envelope
         if self._answered:
             serving.counters["answered_twice"] += 1

@@ -1,16 +1,16 @@
 """Drivers for virtual time: one process, one seed, one history.
 
 - ``loop``       the event loop: virtual nanoseconds, ends of lives, pauses
-- ``order``      which of those that are ready comes next
+- ``order``      which ready step comes next
 - ``tasks``      tasks with serial numbers, handles, the context of a life
-- ``wall``       what no step gets past: every way out is refused and recorded
+- ``wall``       refuses and records every attempt to leave the simulation
 - ``trace``      what happened, folded into one hash; the first difference of two runs
-- ``said``       the normal form of what is said, which the trace folds too
+- ``said``       the normal form of messages, records and answers, for the trace
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``,
   ``flaws``)  the ports
 - ``streams``    connections in memory
-- ``gate``       what may stand where a call of storage or TPM takes effect
+- ``gate``       a hook where calls of storage and TPM take effect
 - ``tpm``        a host's TPM behind that gate
-- ``world``      joins them into the lives of nodes
-- ``runner``     runs in workers of their own   - ``worker``  their side of it
+- ``world``      joins the drivers into the lives of nodes
+- ``runner``     runs in workers of their own; ``worker`` is their side
 """

@@ -1,9 +1,9 @@
-"""The broker of the simulation, in memory, with the rules of the real one.
+"""The broker of the simulation, in memory, with the rules of nats-server.
 
-Two hops, as in life: a sender's messages reach the broker in their order, and a receiver gets
-what is for it in the broker's order. Latency is drawn per message from the stream of its link
-(never from its size). Permissions, size limit, "no responders", and the loss of everything in
-flight when the broker dies are those of nats-server as measured in the lab.
+There are two hops: a sender's messages reach the broker in their order, and a receiver gets its
+messages in the broker's order. Latency is drawn per message from the stream of its link, never from
+its size. Permissions, size limit, "no responders", and the loss of everything in flight when the
+broker dies behave as measured with nats-server.
 """
 
 from __future__ import annotations
@@ -80,14 +80,15 @@ class SimBroker:
         return bool(self.servers.up)
 
     def reseed(self, seed: int) -> None:
-        """From now on every link draws from the streams of another seed."""
+        """Draw from the streams of another seed, on every link."""
         self._seed = seed
         self._links.clear()
 
     # ---- the process ------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Killed: everything in flight is gone; every client sees the end of its connection."""
+        """Kill it: everything in flight is lost, and every client sees the end of its
+        connection."""
         if not self.servers.running:
             return
         self.servers.running = False
@@ -97,7 +98,8 @@ class SimBroker:
             self._drop(wire)
 
     def start(self) -> None:
-        """Up again; each client comes back after a back-off of its own. No change when up."""
+        """Start it again; each client reconnects after a back-off of its own. No change when it
+        is up."""
         if self.servers.running:
             return
         self.servers.running = True
@@ -110,7 +112,7 @@ class SimBroker:
             self.dial(wire)
 
     def stop_server(self, number: int) -> None:
-        """That server is killed: what is in flight at it is gone, and its clients go to others."""
+        """Kill that server: what is in flight there is lost, and its clients go to others."""
         if not self.servers.stop(number):
             return
         self._note(f"broker-server-down {number}")
@@ -119,7 +121,7 @@ class SimBroker:
                 self._drop(wire)
 
     def start_server(self, number: int) -> None:
-        """It is up again; nobody goes back to it who is at another."""
+        """Start it again; clients at other servers stay there."""
         if not self.servers.start(number):
             return
         self._note(f"broker-server-up {number}")
@@ -139,7 +141,7 @@ class SimBroker:
         self._stalls[node] = self.loop.call_later(patience, self.cut, node, context=self.context)
 
     def resume(self, node: NodeName) -> None:
-        """Its steps go on; if it was dropped meanwhile, it finds out and dials again."""
+        """Run the node's steps again; if it was dropped meanwhile, it finds out and dials again."""
         stall = self._stalls.pop(node, None)
         if stall is not None:
             stall.cancel()
@@ -196,7 +198,7 @@ class SimBroker:
         self._waiting.pop(wire, None)
 
     def _refuse(self, wire: SimWire) -> None:
-        """As the real one: the client hears of it asynchronously at most, so it is only counted."""
+        """As nats-server: the client learns of it only asynchronously, so it is only counted."""
         self.violations[wire.me] += 1
         wire.violations += 1
         self._note(f"violation {wire.me}")
@@ -286,8 +288,8 @@ class SimWire:
     # ---- Wire -------------------------------------------------------------------------------
 
     async def open(self, sink: WireSink) -> None:
-        """Connect, subscribe, return when a message to oneself came back; ``NotSent`` after
-        two seconds without."""
+        """Connect, subscribe, and return when a message to this node itself has arrived;
+        ``NotSent`` after two seconds."""
         self.life.check()
         self._sink = sink
         try:
@@ -301,7 +303,7 @@ class SimWire:
                             await self._ready.wait()
         except TimeoutError:
             self.abort()
-            raise NotSent(f"{self.me}: the broker did not let us in") from None
+            raise NotSent(f"{self.me}: the broker did not admit the node") from None
         except BaseException:
             self.abort()
             raise
@@ -309,7 +311,8 @@ class SimWire:
         self._opened = True
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """``NotSent``: no link, too much unsent, too large, no subject."""
+        """Send to the broker. ``NotSent``: no link, too much unsent, too large, or not a
+        subject."""
         self.life.check()
         connection = self._connection
         if connection is None:
@@ -319,7 +322,7 @@ class SimWire:
         if len(connection.up) >= UNSENT_LIMIT:
             raise NotSent(f"{self.me} has too much unsent: the broker does not read")
         if not _SUBJECT.fullmatch(subject) or (reply and not _SUBJECT.fullmatch(reply)):
-            raise NotSent(f"{subject!r} (reply {reply!r}) is no subject to publish on")
+            raise NotSent(f"{subject!r} (reply {reply!r}) is not a valid subject")
         broker, loop = self._broker, self._loop
         tokens = subject.split(".", 3)
         dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
@@ -329,7 +332,8 @@ class SimWire:
         loop.call_at_ns(due, broker.receive_next, self, connection, context=broker.context)
 
     async def close(self) -> None:
-        """Orderly: what was sent reaches the broker, then leave. Never raises, ends in time."""
+        """Orderly: what was sent reaches the broker, then disconnect. Never raises, ends in
+        time."""
         connection = self._connection
         if not self.closed and connection is not None and connection.up:
             # One more step after the last message is due there; nothing is polled.
@@ -368,7 +372,7 @@ class SimWire:
             self._hand(self._sink.on_reconnected)
 
     def lose(self, connection: BrokerClientConnection) -> None:
-        """The end of ``connection`` has come through to us."""
+        """The end of ``connection`` has been noticed here."""
         if self.closed or self._connection is not connection:
             return
         self._connection = None
@@ -390,7 +394,7 @@ class SimWire:
             self._hand(self._sink.on_message, message.subject, message.reply, message.payload)
 
     def _hand(self, callback: Callable[..., None], *args: str | bytes) -> None:
-        """An exception of the sink is a bug of what lies above; it must not end the wire."""
+        """Call the sink; its exception is a defect of the layer above and must not end the wire."""
         try:
             callback(*args)
         except Exception as error:
@@ -427,7 +431,7 @@ class BrokerClientConnection:
 
 
 def settle(future: asyncio.Future[None]) -> None:
-    """Wake who waits for it, if he still does."""
+    """Wake the waiting task, if it still waits."""
     if not future.done():
         future.set_result(None)
 
@@ -443,19 +447,19 @@ class BrokerServers:
 
     @property
     def up(self) -> tuple[int, ...]:
-        """The numbers of those that run."""
+        """The numbers of the running servers."""
         numbers = range(1, self.count + 1) if self.running else ()
         return tuple(number for number in numbers if number not in self._down)
 
     def stop(self, number: int) -> bool:
-        """End one alone; False when it was ended already."""
+        """Stop one alone; False when it was stopped already."""
         if number in self._down:
             return False
         self._down[number] = None
         return True
 
     def start(self, number: int) -> bool:
-        """Take that back; False when it was not ended alone."""
+        """Undo ``stop``; False when it was not stopped alone."""
         if number not in self._down:
             return False
         del self._down[number]
@@ -470,7 +474,7 @@ class BrokerServers:
         self._cut.discard(frozenset((one, other)))
 
     def reaches(self, one: int, other: int) -> bool:
-        """Whether what one of them has let in comes to the clients of the other."""
+        """Whether messages admitted by one of them reach the clients of the other."""
         return frozenset((one, other)) not in self._cut
 
     def next(self, number: int) -> int:

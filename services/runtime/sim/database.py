@@ -1,7 +1,7 @@
 """Databases in memory that belong to the simulated disk: a crash is a rollback.
 
-Everything runs inline on the loop. As in the lab, calls that wait together share one commit:
-the first whose time has come commits all that were called before it, in order of the calls.
+Everything runs inline on the loop. As in the lab, calls that wait together share one commit: the
+first whose time has come commits all that were called before it, in order of the calls.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class StorageDevice(Protocol):
 
 
 class Drive:
-    """One database at rest: its connection, and what a power loss puts back (or None).
+    """One database at rest: its connection, and what a power loss restores (or None).
 
-    A world that ends runs no ``finally``: a drive that nobody has any more closes by itself, on
-    whichever thread the collector runs then.
+    A world that ends runs no ``finally``: an unreferenced drive closes by itself, on whichever
+    thread the collector runs then.
     """
 
     def __init__(self, image: bytes | None = None, durable: bytes | None = None) -> None:
@@ -73,7 +73,7 @@ class Drive:
         self.durable = None
 
     def lose_power(self) -> Drive:
-        """This database as it is after a power loss."""
+        """This database after a power loss."""
         if self.durable is None and not self.flaws:
             return self
         image = self.image() if self.durable is None else self.durable
@@ -128,7 +128,7 @@ class SimDatabase(Database):
             entry.announce()
 
     async def _commit_past(self, gate: StorageGate, entries: list[Transaction]) -> None:
-        """As ``Writer.commit``; what the gate refuses is refused to all of them.
+        """As ``SqlWriter.commit``; what the gate refuses is refused to all of them.
 
         A life that the gate has ended within the commit goes no step further.
         """

@@ -43,7 +43,7 @@ class SimDatastore(Datastore):
         self._life, self._array = life, array
 
     def _charge_call(self, call: str, vm: str, file: str | None = None) -> Awaitable[None]:
-        """The virtual time of a call; whoever has awaited it asks whether the life goes on."""
+        """Spend the virtual time of a call; the caller then checks that the life has not ended."""
         where = plain(vm) if file is None else f"{plain(vm)}/{plain(file)}"
         self._life.check()
         return self._array.charge(f"datastore.{call} {where}")
@@ -97,7 +97,8 @@ class SimDatastore(Datastore):
         return [bytes(content[start : start + size]) for start in starts]
 
     async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
-        """Half of them lie there while the time is spent: who falls then leaves some of both."""
+        """Half of the blocks are written while the time is spent, so that a crash in between leaves
+        some of both."""
         early = len(blocks) // 2
         self._life.check()
         if early:

@@ -1,7 +1,7 @@
-"""What a device does to the pages of a database without telling anybody.
+"""Silent faults of a device in the pages of a database.
 
-A page as it should be is in every cache until the machine loses its power; what is on the device is
-read then. Pages are those of SQLite's file format, counted from 0.
+Caches have the correct page until the machine loses its power; then the page on the device is read.
+Pages are those of SQLite's file format, counted from 0.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
 
 
 def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
-    """One bit of any page is another one."""
+    """One bit of any page is flipped."""
     now = pages(after)
     page = draw(len(now))
     rotten = bytearray(now[page])

@@ -1,8 +1,8 @@
-"""What may stand at the place where a call of storage or TPM takes effect in the simulation.
+"""A hook where a call of storage or TPM takes effect in the simulation.
 
-A call spends its virtual time, and then has its effect at once, in the step of who called. A gate
-is told right before and right after that, and of a commit also in its midst: it can look, refuse
-the call, or end the life there. Nothing stands there unless the lab puts it there.
+A call spends its virtual time, then takes effect at once, in the step of its caller. A gate is
+called right before and right after that, and within a commit: it can observe, refuse the call, or
+end the life there. There is no gate unless the lab installs one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from services.runtime.incarnation import Incarnation
 
 COMMIT = "db.commit"
-"""The call that makes the transactions of a database durable which wait together."""
+"""The call that makes a group of transactions of a database durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,18 @@ class StorageCall:
 
 
 class StorageGate(Protocol):
-    """See the module. What it raises is what the call raises."""
+    """See the module. The call raises what the gate raises."""
 
     async def before(self, call: StorageCall) -> None:
-        """The call has had no effect yet. ``OSError`` refuses it, ``TpmError`` that of a TPM."""
+        """The call has had no effect yet. Raise ``OSError`` (``TpmError`` for a TPM) to refuse
+        it."""
         ...
 
     def within(self, call: StorageCall) -> None:
-        """The transactions of a commit have run, and it is not made: ``sqlite3.Error`` undoes it,
-        and so does the end of the life."""
+        """The transactions of a commit have run but are not committed: ``sqlite3.Error`` or the end
+        of the life undoes them."""
         ...
 
     async def after(self, call: StorageCall) -> None:
-        """It has had its effect, and nobody knows yet. ``OSError``: it is there all the same."""
+        """The call has taken effect, and nobody knows yet. An ``OSError`` does not undo it."""
         ...

@@ -81,7 +81,7 @@ class Images:
         inode.written, inode.clean, inode.reaching = bytes(data), 0, None
 
     def append(self, path: str, data: bytes) -> None:
-        """Write at the end of the file, made if need be."""
+        """Write at the end of the file, created if needed."""
         inode = self._create_file(path)
         inode.written += data
         if inode.reaching is not None:

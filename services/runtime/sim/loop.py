@@ -1,10 +1,10 @@
 """The event loop of the simulation: virtual time, one ready queue, an order drawn from the seed.
 
-Time is an integer of nanoseconds: 1 us passes with each step, so that an endless ``sleep(0)``
-ends somewhere, and it jumps to the next timer when nothing is ready.
+Time is an integer of nanoseconds. Each step takes 1 us, so that an endless ``sleep(0)`` ends
+somewhere; when nothing is ready, time jumps to the next timer.
 
-Steps belong to the incarnation in their context (``incarnation.CURRENT``). Those of one that has
-ended are never run: a crash is not a cancellation, no ``finally`` runs. Those of a paused node
+Steps belong to the incarnation in their context (``incarnation.CURRENT``). Steps of an ended
+incarnation never run: a crash is not a cancellation, no ``finally`` runs. Steps of a paused node
 are parked until it resumes.
 """
 
@@ -153,9 +153,9 @@ class SimLoop(WalledLoop):
         return timer
 
     def after(self, seconds: float) -> asyncio.Future[None]:
-        """Done when so many virtual seconds have passed: what a sleep awaits.
+        """A future that is done after ``seconds`` virtual seconds: what a sleep awaits.
 
-        It is no step of its own, as the timer of ``asyncio.sleep`` is: most steps are sleeps.
+        Unlike the timer of ``asyncio.sleep`` it is no step of its own: most steps are sleeps.
         """
         self._serial = serial = self._serial + 1
         done: asyncio.Future[None] = asyncio.Future(loop=self)
@@ -325,7 +325,7 @@ class SimLoop(WalledLoop):
                 timer.set_result(None)
 
     def _jump(self, end: int | None) -> None:
-        """Nothing is ready: go to the next timer of anybody who lives."""
+        """Nothing is ready: go to the next timer of a life that has not ended."""
         timers = self._timers
         while timers:
             due, _, timer, life = timers[0]
@@ -341,7 +341,7 @@ class SimLoop(WalledLoop):
         raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
 
     def _waiting(self) -> str:
-        """Who waits where, for people."""
+        """The waiting tasks and where they wait, for people."""
         lines = [f"{task.get_name()} at {where(task)}" for task in self.tasks()]
         paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
         more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
@@ -358,7 +358,7 @@ class SimLoop(WalledLoop):
             self.create_task(generator.aclose(), name="aclose")
 
     def bury(self) -> None:
-        """Do with all that has not run to its end as with the dead: out of reach, for good.
+        """Make everything unfinished unreachable for good, as for a node that died.
 
         One reference each is leaked, because freeing a coroutine runs its ``finally`` blocks.
         """

@@ -1,9 +1,9 @@
-"""Runs of the simulation in processes of their own, forked from one that has a single thread.
+"""Runs of the simulation in processes of their own, forked from one with a single thread.
 
-``run_in_worker`` is one call; ``Conversation`` (``Worker`` for blocking callers) is a worker
-that stays and answers call after call. Most are forked from a server: who uses this has threads
-and open files that a fork would tear, as pytest has. Only a process that runs one command forks
-itself (``forking.alone``).
+``run_in_worker`` is one call. ``Conversation`` (``Worker`` for blocking callers) is a worker that
+stays and answers call after call. Most workers are forked from a server, because their callers
+(pytest, for example) have threads and open files that a fork would tear. Only a process that runs
+one command forks itself (``forking.alone``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WorkerDied(RuntimeError):
 
 
 class WorkerFailed(RuntimeError):
-    """The worker raised something that cannot be sent; the text is its traceback."""
+    """The worker raised an exception that cannot be pickled; the text is its traceback."""
 
 
 @functools.cache
@@ -106,15 +106,16 @@ def run_in_worker(
     hear: Callable[[Any], None] | None = None,
     stopping: Stopping = nothing_stops,
 ) -> T:
-    """Call ``function(*args)`` in a fresh worker and return its result. Blocks.
+    """Call ``function(*args)`` in a new worker and return its result. Blocks.
 
-    With ``hear`` the function gets a keyword ``line`` (``worker.Line``), and ``hear`` what it tells
-    there; within ``stopping`` it can be asked to stop, and its result is waited for.
+    With ``hear`` the function gets a keyword ``line`` (``worker.WorkerSocket``), and ``hear`` is
+    called with what it sends there. Within ``stopping`` it can be asked to stop; its result is
+    still awaited.
 
-    ``function`` must be importable by name; arguments and result must pickle. An exception comes
-    back as itself with the worker's traceback as a note (``WorkerFailed`` when it does not
-    pickle). ``TimeoutError`` after ``timeout`` wall seconds, the worker is killed;
-    ``WorkerDied`` when it ended without an answer.
+    ``function`` must be importable by name; arguments and result must pickle. An exception is
+    raised here unchanged, with the worker's traceback as a note (``WorkerFailed`` when it does not
+    pickle). ``TimeoutError`` after ``timeout_s`` wall seconds, the worker is killed; ``WorkerDied``
+    when it ended without an answer.
     """
     server = server or default_server()
     request = pickle.dumps(("run" if hear is None else "hear", function, args))
@@ -193,7 +194,7 @@ class Worker:
         return _unpack_answer(answer)
 
     def close(self) -> None:
-        """Close the pipe; the worker leaves when it has read its end."""
+        """Close the pipe; the worker ends when it has read its end."""
         if not self._closed:
             self._closed = True
             self._sock.close()
@@ -267,7 +268,7 @@ class Conversation:
         return bytes(data)
 
     async def close(self) -> None:
-        """Close the pipe after the running call; the worker leaves when it has read its end."""
+        """Close the pipe after the running call; the worker ends when it has read its end."""
         async with self._turn:
             if not self._closed:
                 self._closed = True

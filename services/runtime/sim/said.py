@@ -1,8 +1,8 @@
-"""What is said in a simulation, in a normal form: what two runs of one seed have in common.
+"""The normal form of messages, records and answers: what two runs of one seed have in common.
 
-That is every field of a message, a record or an answer but its bytes: keys, nonces, boxes and what
-a TPM makes are random, and nothing may depend on them. Ids are drawn from the seed, so they stay
-as they are. A message without bytes (most are) is folded as it travels.
+It has every field of a message, a record or an answer except bytes: keys, nonces, boxes and TPM
+output are random, and nothing may depend on them. Ids are drawn from the seed, so they stay. A
+message without bytes (most are) is folded as it travels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WRONG = (msgspec.DecodeError, ValueError)
 _BARE = frozenset({str, int, float, bool, type(None)})  # they have no bytes: no call for each
 
 NOTHING = b""
-"""The normal form of bytes that are no message."""
+"""The normal form of bytes that are not a message."""
 
 
 def of_request(payload: bytes) -> bytes:
@@ -90,7 +90,7 @@ def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
 
 
 def bare(value: Any) -> Any:
-    """``value`` (plain data) with nothing in the place of bytes."""
+    """``value`` (plain data) with its bytes blanked."""
     if type(value) in _BARE:
         return value
     match value:
@@ -115,7 +115,7 @@ def text(said: bytes) -> str:
 
 
 def difference(first: bytes, second: bytes) -> str:
-    """Where two normal forms part, in words; empty when they are equal."""
+    """Where two normal forms differ, in words; empty when they are equal."""
     if first == second:
         return ""
     if not first or not second:
@@ -124,7 +124,7 @@ def difference(first: bytes, second: bytes) -> str:
 
 
 def parting(first: Any, second: Any) -> str:
-    """The first place at which two different values (plain data) part, in words."""
+    """The first place at which two different values (plain data) differ, in words."""
     path, mine, other = _parting(first, second, "")
     one, two = _format_value(mine), _format_value(other)
     return f"{path or 'it'} is {one} in one run and {two} in the other"

@@ -1,9 +1,9 @@
-"""The wall around the simulation: whatever reaches through it is refused and written down.
+"""The wall around the simulation: every attempt to leave it is refused and recorded.
 
-Two nets. The loop's own ways to threads, sockets, signals and processes raise. An audit hook
-of the interpreter catches what goes past the loop while it runs; before Python 3.13 it does not
-hear of threads and sleeps, so these two functions are replaced meanwhile. A service may swallow
-the exception; the list remains, and the run is void (exit 5).
+There are two nets. The loop's own ways to threads, sockets, signals and processes raise. An audit
+hook of the interpreter catches what bypasses the loop while it runs; before Python 3.13 it does not
+see threads and sleeps, so these two functions are replaced meanwhile. A service may swallow the
+exception; the record remains, and the run is void (exit 5).
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class EscapeRefused(RuntimeError):
-    """Code inside the simulation tried to reach the real world. The run proves nothing."""
+    """Code inside the simulation tried to reach the real world. The run is void."""
 
 
 class _Net:
-    """What the audit hook looks at. A hook cannot be removed, so it is idle between runs."""
+    """The state of the audit hook. A hook cannot be removed, so it is idle between runs."""
 
     def __init__(self) -> None:
         self.installed = False
@@ -65,7 +65,7 @@ class _Net:
         self.refuse(f"{event} {args[0]!r}" if event == "sqlite3.connect" and args else event)
 
     def refuse(self, what: str) -> None:
-        """Only for the thread in which the loop runs: others are none of our business."""
+        """Only for the thread in which the loop runs; other threads are not checked."""
         if self.sink is not None and threading.get_ident() == self.thread:
             self.sink.append(what)
             raise EscapeRefused(f"{what}: refused inside the simulation")

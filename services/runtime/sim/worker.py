@@ -1,4 +1,4 @@
-"""The worker's side of ``runner``: one function, or a conversation, over the socket it came with.
+"""The worker's side of ``runner``: one function, or a conversation, over its socket.
 
 A worker is forked from a process that has the simulation loaded (``services.runtime.forking``).
 Frames on its socket are length-prefixed.
@@ -42,17 +42,17 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
 
 
 class WorkerSocket:
-    """From a function in a worker to who has called it, while it runs."""
+    """The channel from a running function in a worker to its caller."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def tell(self, word: Any) -> None:
-        """Let the caller hear of something; ``word`` pickles."""
+        """Send something to the caller; ``word`` must pickle."""
         send_frame(self._sock, pickle.dumps(("told", word)))
 
     def asked_to_stop(self) -> bool:
-        """Whether the caller wants no more; it waits for the result all the same."""
+        """Whether the caller asks it to stop; the caller still waits for the result."""
         return bool(select.select([self._sock], [], [], 0)[0])
 
 

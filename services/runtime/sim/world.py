@@ -1,4 +1,4 @@
-"""The simulated world: makes the ports of every node's life, and keeps what outlives lives."""
+"""The simulated world: creates the ports of every node's life, and keeps what outlives lives."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from services.runtime.tls.transport import Carrier, ConnectionEnd
 from services.runtime.tls.way import StreamRules
 
 GRANTED: Final = b"+"
-"""The answer to an opening; anything else is why not."""
+"""The answer that grants a connection; any other answer is the reason for a refusal."""
 UNSENT: Final = 256 * 1024
-"""Plain bytes that wait at an end before who writes waits."""
+"""Plain bytes that may wait at an end before writers wait."""
 OVERHEAD: Final = 512
 """Bytes that TLS adds to a few plain ones; to many it adds less than there are."""
 UNREAD: Final = 256 * 1024
-"""Plain bytes that wait to be read before nothing more is taken."""
+"""Unread plain bytes after which nothing more is accepted."""
 
 
 def _as_here(at_once: AtOnce) -> AtOnce:
@@ -33,9 +33,10 @@ def _as_here(at_once: AtOnce) -> AtOnce:
 
 
 class TlsConnection(Stream, ConnectionEnd):
-    """See ``Stream``. The driver calls ``arrived``, ``writable``; the port all that begins or ends.
+    """See ``Stream``. The driver calls ``receive_part`` and ``writable``; the port calls what
+    begins or ends it.
 
-    ``way`` is None for a connection with what is outside of the lab: no rule is about it.
+    ``way`` is None for a connection to the outside of the lab, which has no rules.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class TlsConnection(Stream, ConnectionEnd):
         self._wake()
 
     def hear_no_more(self) -> None:
-        """What has come is read, and then it looks as if the other end had closed."""
+        """After what has arrived, reads return as if the other end had closed."""
         self._deaf = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -180,7 +181,7 @@ class TlsConnection(Stream, ConnectionEnd):
     # ---- ending ---------------------------------------------------------------------------
 
     def fail(self, error: ProductError) -> None:
-        """Break it: whoever uses it, here and there, hears of it."""
+        """Break it: its users at both ends get the error."""
         if self.failure is not None:
             return
         self.failure = error
@@ -191,12 +192,12 @@ class TlsConnection(Stream, ConnectionEnd):
             done(self)
 
     def drop(self) -> None:
-        """The life is over: not a byte more, and nobody of it is told; the other end is."""
+        """The life has ended: no further byte is sent; only the other end is notified."""
         self.shaken = None
         self.abort()
 
     def abort(self) -> None:
-        """Not a byte more; the other end is told."""
+        """No further byte is sent; the other end is notified."""
         self._departures.drop()
         self._arrivals.drop()
         carrier, self._carrier = self._carrier, None
@@ -205,7 +206,7 @@ class TlsConnection(Stream, ConnectionEnd):
         self._over(self)
 
     def _give_up(self) -> None:
-        """Nothing has passed for so long that the other end counts as gone; it is not told."""
+        """Nothing has passed for so long that the other end counts as gone; it is not notified."""
         self.fail(TimedOut(f"nothing reached the other end for {GIVE_UP_S:g} s"))
 
     def _wake(self) -> None:
@@ -268,7 +269,7 @@ class TlsConnection(Stream, ConnectionEnd):
             self.receive_part(StreamPart(PartKind.DATA, data, len(data)))
 
     def go_on(self) -> None:
-        """The node stood still, and goes on."""
+        """The node was paused, and resumes."""
         owed, self._owed = self._owed, None
         if owed is not None:
             self._send_promised_answer(owed)

@@ -1,9 +1,9 @@
-"""What travels in one direction of a connection: in order, each part when a judge lets it pass.
+"""One direction of a connection: in order, each part when a judge lets it pass.
 
-A link rule about a message drops it; a connection brings its bytes all the same, or breaks. So what
-a rule would drop waits here and is tried again, as the sender of a TCP segment does, while what
-comes after it waits behind. A part that nothing lets pass for long enough breaks the connection at
-the end that sends it, and nobody tells the other end.
+A link rule drops messages; a connection delivers its bytes anyway, or breaks. What a rule would
+drop waits here and is tried again, like a segment of TCP, while later parts wait behind it. If
+nothing lets a part pass for long enough, the connection breaks at the sender, and the other end is
+not notified.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 FIRST_RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 3.2
 GIVE_UP_S: Final = 924.6
-"""Lab seconds after which a sender gives up: what Linux gives fifteen retransmissions."""
+"""Lab seconds after which a sender gives up: the time of Linux's fifteen retransmissions."""
 
 
 class PartKind(Enum):

@@ -10,11 +10,11 @@ from services.runtime.tls.lane import StreamPart, Timing
 
 
 class Carrier(Protocol):
-    """One end's way to the other end. What the rules let pass goes in here, in its order."""
+    """One end's channel to the other end. What the rules let pass goes in here, in order."""
 
     @property
     def full(self) -> bool:
-        """Whether so much is under way that who writes had better wait."""
+        """Whether so much is in transit that writers had better wait."""
         ...
 
     @property
@@ -35,12 +35,12 @@ class Carrier(Protocol):
         ...
 
     def stop(self) -> None:
-        """Break: what is not yet at the other end is lost, and it is told of the break."""
+        """Break: what is not yet at the other end is lost, and the other end is notified."""
         ...
 
 
 class ConnectionEnd(Protocol):
-    """One end of a connection, as a driver has to do with it."""
+    """One end of a connection, as a driver uses it."""
 
     @property
     def unread(self) -> int:
@@ -69,7 +69,7 @@ class ConnectionEnd(Protocol):
 
 
 class Admitting(Protocol):
-    """Who lets other nodes in, or not."""
+    """Decides whether other nodes may connect."""
 
     def incoming(self, src: NodeName, said: bytes) -> ConnectionEnd | str:
         """A node asks for a connection, with what its opening said: one for it, or why none."""

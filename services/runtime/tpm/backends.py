@@ -1,7 +1,7 @@
-"""Choosing a backend: which are there, and the device that one of them makes.
+"""Choosing a backend: which are available, and the device of each.
 
-A backend is imported when it is chosen, so that a process without real TPMs never loads the
-library and its binding.
+A backend is imported when it is chosen, so that a process without real TPMs never loads the library
+and its binding.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every backend shares: its lock, its power, its NV image, and most of the lab's commands.
 
-A backend says how power comes and goes, and how each TPM operation is done.
+A backend implements power and each TPM operation.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class BaseDevice(TpmDevice):
 
     @contextmanager
     def _with_power(self) -> Iterator[None]:
-        """Power for the time of one command of the lab, if there is none."""
+        """Power on for one command of the lab, if it is off."""
         with self._lock:
             if self._powered:
                 yield
@@ -134,7 +134,7 @@ class BaseDevice(TpmDevice):
     # The NV image ------------------------------------------------------------------------------
 
     def _manufacture(self) -> None:
-        """Make a new TPM, unless the image holds one that was finished, or has held one."""
+        """Create a new TPM, unless the image has a finished TPM, or once had one."""
         if self._image.ek != _UNKNOWN_EK or not self._image.whole:
             return
         self._image = NvImage(_UNKNOWN_EK, b"")

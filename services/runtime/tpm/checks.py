@@ -1,4 +1,4 @@
-"""What every backend refuses before it asks its TPM: sizes and numbers that no TPM takes."""
+"""What every backend refuses before it calls its TPM: sizes and numbers that no TPM accepts."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class _Callbacks(ctypes.Structure):
 
 
 class LibraryMissing(Exception):
-    """libtpms is not installed, or a copy of it cannot be loaded; the text says which."""
+    """libtpms is not installed, or a copy of it cannot be loaded; the text states which."""
 
 
 _serial = itertools.count(1)
@@ -130,11 +130,11 @@ class Engine:
         )
 
     def init(self) -> int:
-        """Power comes: load the state. Returns the library's result, 0 when well."""
+        """Power on: load the state. Returns the library's result, 0 for success."""
         return int(self._library.TPMLIB_MainInit())
 
     def terminate(self) -> None:
-        """Power goes: everything that is not in the permanent state is lost."""
+        """Power off: everything that is not in the permanent state is lost."""
         self._library.TPMLIB_Terminate()
 
     def process(self, command: bytes) -> bytes:

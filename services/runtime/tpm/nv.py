@@ -1,8 +1,8 @@
-"""Where a TPM's permanent state lives: outside the host's disk, in the lab's hands.
+"""Where a TPM's permanent state is kept: outside the host's disk, under the lab's control.
 
-An image is a short head (backend, digest of the endorsement key, check) and the backend's own
-state. A damaged image is not refused here: the TPM that has it fails at power-on (0x101), as one
-with a worn-out NV does, and only another TPM helps.
+An image is a short header (backend, digest of the endorsement key, check sum) and the backend's own
+state. A damaged image is not refused here: its TPM fails at power-on (0x101), like one with a
+worn-out NV, and must be replaced.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def unpack(image: bytes, backend: TpmBackend) -> NvImage:
     """What a packed image holds, damaged or not; ``ForeignImage`` when it is of another backend,
     ``NoImage`` when it is none."""
     if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
-        raise NoImage("this is no image of a TPM's NV")
+        raise NoImage("this is not an image of a TPM's NV")
     ek, check, state = image[_EK_AT:_CHECK_AT], image[_CHECK_AT:_HEAD], image[_HEAD:]
     for other in _TAGS:
         if other is not backend and check == _check(other, ek, state):

@@ -99,7 +99,7 @@ async def test_a_pipe_that_is_closed_in_time_is_read(lab: Lab, pipe: Path, tmp_p
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 async def test_a_device_is_no_file(device: str) -> None:
-    with pytest.raises(KeysteadError, match="no regular file"):
+    with pytest.raises(KeysteadError, match="not a regular file"):
         async with carry_files(ProviderImport(device)):
             pass
 
@@ -239,7 +239,7 @@ clusters: [{{name: a, hosts: {{count: 1, tpm: none}}, vms: {{count: 0, provider:
         words.unlink()
         os.mkfifo(words)
         told = await refused(lab, HostReboot(("kms",)))
-        assert told.id == "KS-USE-003" and f"{words}: it is no regular file" in str(told)
+        assert told.id == "KS-USE-003" and f"{words}: it is not a regular file" in str(told)
         assert (await lab.do(GetNodes())).items
 
 

@@ -128,7 +128,7 @@ def test_what_is_said_of_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture
         ([*folder, "--password-file", bad], 64, "name whose it is: --username"),
         ([*folder, *user, none], 64, "KS-USE-003"),
         ([*folder, *user, empty], 64, "its first line, the password, is empty"),
-        ([*folder, *user, "/dev/zero"], 64, "it is no regular file"),
+        ([*folder, *user, "/dev/zero"], 64, "it is not a regular file"),
         (["--cert", bad, *folder], 64, "KS-USE-003"),
         (["--folder", bad], 1, "KS-KMIP-001"),
         ([*folder, "--trust", bad], 64, "KS-KMIP-004"),

@@ -11,7 +11,7 @@ from services.esxi import boot, crypto_manager
 from services.esxi.service import EsxiService
 from services.esxi.vms import registration
 from services.kms.commit import store
-from services.kms.endpoints.bus import BusDoor
+from services.kms.endpoints.bus import BusEndpoint
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.service import VcenterService
 from tests.mutations.bugs.planting import plant, replaces
@@ -67,7 +67,7 @@ def key_leaks() -> None:
         self.bus._wire.send(event_subject(self.node.name, "Leak"), secret[::-1])
         return await original(self, message, peer)
 
-    @replaces(BusDoor, "create_key")
+    @replaces(BusEndpoint, "create_key")
     async def create_key(original: Any, self: Any, message: Any, peer: Any) -> Any:
         made = await original(self, message, peer)
         if made.material is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from services.kms.endpoints.bus import BusDoor
+from services.kms.endpoints.bus import BusEndpoint
 from services.kms.objects import states
 from services.kms.replication import checksums, key_merge, oplog, pair_state, standing
 from services.kms.replication.group import Learning, ReplicationGroup
@@ -105,7 +105,7 @@ def reads_first_answer() -> None:
 
     def _from_memory(get_keys: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(get_keys)
-        async def get(self: BusDoor, message: Any, peer: Any) -> Any:
+        async def get(self: BusEndpoint, message: Any, peer: Any) -> Any:
             answers = self.__dict__.setdefault("first_answers", {})
             if message.key_ids not in answers:
                 answers[message.key_ids] = await get_keys(self, message, peer)
@@ -113,7 +113,7 @@ def reads_first_answer() -> None:
 
         return get
 
-    plant(BusDoor, "get_keys", _from_memory)
+    plant(BusEndpoint, "get_keys", _from_memory)
 
 
 def totals_uncompared() -> None:

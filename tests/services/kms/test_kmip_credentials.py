@@ -15,8 +15,7 @@ from protocol.kmip.message import RequestMessage, decode_response, encode_reques
 from protocol.kmip.payloads import PAYLOADS, AddAttributeRequest
 from protocol.secret import KeyMaterial
 from services.kms.access.authorization import KeyServerCaller
-from services.kms.endpoints.kmip.credentials import _BARE, refusal
-from services.kms.endpoints.kmip.messages import Messages
+from services.kms.endpoints.kmip.messages import _BARE, Messages, credential_refusal
 from services.kms.settings.config import KmsRole
 from tests.services.kms.ports import Server
 
@@ -81,7 +80,7 @@ async def test_what_is_no_tag_of_vcenter_is_not_added_without_it(server: Server)
         payload = AddAttributeRequest(unique_identifier=key, attribute=attribute)
         item = msgspec.structs.replace(tag.batch_item[0], request_payload=payload)
         for items in ((item,), (tag.batch_item[0], item)):
-            assert refusal(msgspec.structs.replace(tag, batch_item=items), WANTED)
+            assert credential_refusal(msgspec.structs.replace(tag, batch_item=items), WANTED)
     await asked(server, msgspec.structs.replace(tag, batch_item=(item,)))
     rows = server.platter.sql("SELECT operation, result FROM audit ORDER BY sequence")
     assert rows[-1] == ("Admit", "Permission Denied")
@@ -93,4 +92,4 @@ def test_every_operation_on_keys_wants_it(operation: Operation) -> None:
     message = msgspec.structs.replace(
         dialect.create(), batch_item=(msgspec.structs.replace(item, operation=operation),)
     )
-    assert refusal(message, WANTED) == "a user name and a password are wanted"
+    assert credential_refusal(message, WANTED) == "a user name and a password are wanted"

@@ -24,8 +24,8 @@ from protocol.kmip.payloads import (
     ModifyAttributeRequest,
     ReKeyRequest,
 )
+from services.kms.endpoints.kmip.messages import CHANGES
 from services.kms.endpoints.kmip.operations import SPOKEN
-from services.kms.endpoints.kmip.response_size import CHANGES
 from services.runtime.streams import Later
 from tests.services.kms.core_rig import OWNER
 from tests.services.kms.kmip_rig import Client, message, new_key, reason

@@ -3,9 +3,7 @@
 - ``connections``    bytes to messages, one after another, and who sends them
 - ``messages``       one message: its header, its batch, its answer
 - ``items``          one item, to a request and back
-- ``response_size``  how large the answers to changes are at least
 - ``forms``          Gets that are like an earlier one, and their answers
-- ``credentials``    user name and password, where they are required
 - ``forwarding``     messages that go to the active server of a group
 - ``operations``     the table of operations: payloads to requests of the core and back
 - ``keys``           of these, Create, Register and Get

@@ -1,7 +1,7 @@
-"""Connections of KMIP: bytes to messages, one after another, and who sends them.
+"""Connections of KMIP: bytes to messages, one after another, and the caller who sends them.
 
-A connection has one message in work at a time. One that sends part of a message and then nothing,
-or whose head cannot be one of a request, is closed: nothing that follows could be told from noise.
+A connection has one message in progress at a time. It is closed when a message stays incomplete, or
+when its head cannot be that of a request: what follows could not be told from noise.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _BUSY: Final = RefusedMessage(
 _REQUEST: Final = Tag.REQUEST_MESSAGE.to_bytes(3) + bytes([Type.STRUCTURE])
 
 
-class KmipDoor:
+class KmipEndpoint:
     """Serves connections. ``admit`` tells who a certificate (DER) is; ``NotAdmitted``.
 
     It is asked for each message, so that a revocation is in force at once.

@@ -1,7 +1,6 @@
-"""Names of what is a number on the wire: the core has KMIP's words (KMIP 1.4 section 9.1.3).
+"""Names of enumerated values on the wire (KMIP 1.4 section 9.1.3). The core uses the names.
 
-A value of a vendor's own has its hexadecimal number for a name. Every name leads back to its
-number.
+The name of a vendor's own value is its hexadecimal number. Every name leads back to its number.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Gets of one key that are like an earlier one but for the id, and answers that are like an earlier
-one but for time, id and material: neither is read or written field by field again.
+"""Templates of Gets, learnt from messages: requests that differ only in the id, and answers that
+differ only in time, id and material, are not decoded or encoded again.
 
-What was decoded encodes to the same bytes. So when a message with another id of the same length in
-it encodes to the bytes in which just that piece is another one, then it is what those bytes say,
-for every id of that length; this is looked at once for each form, and so is where in an answer its
-changing pieces are. A form has nothing of a key in it, and nothing of who asks.
+Decoding and encoding give the same bytes. When a message with another id of the same length encodes
+to bytes that differ only in that id, the form is valid for every id of that length. This is tested
+once for each form, as are the places of the changing pieces in an answer. A form holds nothing of a
+key or of a caller.
 """
 
 from __future__ import annotations

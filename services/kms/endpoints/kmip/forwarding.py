@@ -91,7 +91,7 @@ class HandingOn:
         return answer.reveal()
 
 
-class HandedOnDoor(Service):
+class ForwardedMessages(Service):
     """What other servers hand on to this one. Who inherits from it sets up the fields."""
 
     config: KmsConfig

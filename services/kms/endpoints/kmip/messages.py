@@ -10,22 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from protocol import attributes as core
 from protocol.errors import (
     ProductError,
 )
 from protocol.kmip.dialect import Login
 from protocol.kmip.enums import Operation, ResultReason
 from protocol.kmip.errors import KmipError
-from protocol.kmip.header import RequestHeader, ResponseHeader
+from protocol.kmip.header import RequestHeader, ResponseHeader, UsernameAndPassword
 from protocol.kmip.message import (
+    RequestItem,
     RequestMessage,
     ResponseItem,
     ResponseMessage,
     decode_request,
     encode_response,
 )
+from protocol.kmip.payloads import AddAttributeRequest
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
@@ -33,7 +38,6 @@ from protocol.terms import KeyId, KmipState
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit.audit_trail import CHANGING
 from services.kms.endpoints.admission import NotAdmitted
-from services.kms.endpoints.kmip import credentials
 from services.kms.endpoints.kmip.forms import LARGEST, Forms, GetForm
 from services.kms.endpoints.kmip.items import (
     NEWEST,
@@ -43,10 +47,9 @@ from services.kms.endpoints.kmip.items import (
     outcome,
     request_of,
 )
-from services.kms.endpoints.kmip.operations import version_of
+from services.kms.endpoints.kmip.operations import SPOKEN, version_of
 from services.kms.endpoints.kmip.reasons import reason_of
-from services.kms.endpoints.kmip.response_size import ANSWER_MORE, CHANGES, least
-from services.kms.objects import request_checks
+from services.kms.objects import request_checks, request_types
 from services.kms.objects.request_types import CoreOperation as Asking
 from services.kms.objects.request_types import CoreRequest, Create, Created, Get, Got, GotKey
 from services.kms.operations import immediate
@@ -108,7 +111,7 @@ class Messages:
             return self.encode_refusal(RefusedMessage(error.reason, str(error), _version_in(data)))
         try:
             option = check_message(message)
-            why = "" if self._login is None else credentials.refusal(message, self._login)
+            why = "" if self._login is None else credential_refusal(message, self._login)
             if why:
                 await self._record_attempt(caller)
                 version = message.request_header.protocol_version
@@ -164,7 +167,7 @@ class Messages:
         except (KmipError, RefusedMessage):
             return None
         [item, *others] = message.batch_item
-        if others or (self._login and credentials.refusal(message, self._login)):
+        if others or (self._login and credential_refusal(message, self._login)):
             return None
         return message, request_of(item, _minor(message.request_header))
 
@@ -354,3 +357,105 @@ def _get_items(message: RequestMessage, key: GotKey) -> list[ResponseItem]:
     [item] = message.batch_item
     minor = _minor(message.request_header)
     return [outcome(item, Item(Got(keys=(key,))), minor)]
+
+
+# ---- the credential in a header ------------------------------------------------------------------
+# It is judged when the server requires one:
+#
+# | operation | without a credential | with a wrong one |
+# |---|---|---|
+# | Discover Versions, Query, Get Attributes, Get Attribute List | done | refused |
+# | Add Attribute of a name that begins with ``x-`` | done | refused |
+# | any other | refused | refused |
+#
+# vCenter sends the first rows without its user name even where it has one: it asks for versions and
+# tags keys. Other attributes change what a key is good for, such as its dates. Certificate and role
+# are judged in any case.
+
+_BARE: Final = frozenset(
+    {
+        Operation.DISCOVER_VERSIONS,
+        Operation.QUERY,
+        Operation.GET_ATTRIBUTES,
+        Operation.GET_ATTRIBUTE_LIST,
+    }
+)
+_TAG: Final = "x-"
+"""The begin of names that a client makes up (KMIP 1.4 section 3.39)."""
+
+
+def credential_refusal(message: RequestMessage, wanted: Login) -> str:
+    """Why the message is not done; empty when it is."""
+    authentication = message.request_header.authentication
+    shown = () if authentication is None else authentication.credential
+    if not shown:
+        bare = all(item.operation in _BARE or _tags(item) for item in message.batch_item)
+        return "" if bare else "a user name and a password are wanted"
+    for credential in shown:
+        value = credential.credential_value
+        if isinstance(value, UsernameAndPassword) and _is(value, wanted):
+            return ""
+    return "the user name or the password is another one"
+
+
+def _tags(item: RequestItem) -> bool:
+    payload = item.request_payload
+    return isinstance(payload, AddAttributeRequest) and payload.attribute.attribute_name.startswith(
+        _TAG
+    )
+
+
+def _is(value: UsernameAndPassword, wanted: Login) -> bool:
+    return value.username == wanted.username and value.password == wanted.password
+
+
+# ---- the least size of an answer -----------------------------------------------------------------
+# It is known before a message is done. A change is never done and then reported as failed because
+# its answer is larger than the client takes (Maximum Response Size): such a message is refused
+# before. Answers to questions give way to a refusal, which changes nothing.
+
+CHANGES: Final = frozenset(
+    code for code in SPOKEN if Operation(code).name in {one.name for one in CHANGING}
+)
+"""Operations of KMIP that change what is kept."""
+LONGEST_ID: Final = "f" * 36
+"""As long as the Unique Identifiers that are drawn here (``services.kms.objects.identifiers``)."""
+ANSWER_MORE: Final = 320
+"""Bytes that the answer to an item is larger at most than the item."""
+_TEXT: Final = "the answer has 1000000 bytes; at most 1000000 are taken"
+
+
+class _Done(NamedTuple):
+    """What the answers to changes are made of, as far as their size goes."""
+
+    unique_identifier: str
+    attribute: core.Attribute | None
+
+
+def least(
+    message: RequestMessage,
+    requests: Sequence[CoreRequest[Any]],
+    size_of: Callable[[Sequence[ResponseItem]], int],
+) -> int:
+    """Bytes of the answer in which all changes have gone well, and everything else gave way; 0 for
+    a message that changes nothing. A new attribute is counted with an index, and one that is
+    deleted without its value."""
+    if all(request.operation not in CHANGING for request in requests):
+        return 0
+    minor = message.request_header.protocol_version.protocol_version_minor
+    expected = []
+    for item, request in zip(message.batch_item, requests, strict=True):
+        if request.operation in CHANGING:
+            expected.append(outcome(item, Item(_build_done(request)), minor))  # type: ignore[arg-type]
+        else:
+            expected.append(failure_item(item, ResultReason.RESPONSE_TOO_LARGE, _TEXT))
+    return size_of(expected)
+
+
+def _build_done(request: CoreRequest[Any]) -> _Done:
+    attribute: core.Attribute | None = getattr(request, "attribute", None)
+    if attribute is not None:
+        attribute = msgspec.structs.replace(attribute, index=attribute.index or 1)
+    elif isinstance(request, request_types.DeleteObjectAttribute):
+        attribute = core.Attribute(name=request.name, value="", index=request.index)
+    return _Done(getattr(request, "unique_identifier", None) or LONGEST_ID, attribute)

@@ -1,4 +1,4 @@
-"""What a root is: it makes a key of 32 bytes, and has it again when it is given its parameters."""
+"""The interface of a root: it makes a key of 32 bytes, and finds it again from its parameters."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The root ``keyfile``: 32 random bytes in the file ``master.key`` on the server's own disk.
 
-The file has mode 0600 and is never in the database. That is what a software key server without an
-HSM or a TPM does, and it protects what such a one protects: a copied or leaked database alone opens
-nothing, and one that was edited is noticed. Who has the whole disk has every key. Losing the file
-loses every key too; the server then refuses to start rather than make another.
+The file has mode 0600 and is never in the database. Like a software key server without an HSM or a
+TPM, it protects against a copied or leaked database, which alone opens nothing, and an edited one
+is noticed. The whole disk contains every key. Without the file every key is lost; the server then
+refuses to start rather than make another.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The root ``passphrase``: derived from what an operator types at each start (RFC 7914, scrypt).
 
-The disk has the salt and the costs. The disk alone opens nothing, and a guess costs its maker what
-it costs the server: about 80 ms and 32 MiB. Without the passphrase the server halts; nothing else
-opens its keys, so whoever loses it restores a backup that has another root, or loses them.
+The disk has the salt and the costs, and alone opens nothing. A guess costs as much as a start of
+the server: about 80 ms and 32 MiB. Without the passphrase the server halts and its keys cannot be
+opened; the remedy is a backup with another root.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The root ``tpm``: 32 random bytes, sealed by the TPM under the server over PCR 7 (POL-01).
 
-The server starts by itself on this machine and with these settings of Secure Boot. The blob in the
-database opens in no other TPM, nor in this one after it was cleared; nothing else opens the keys
-then. So an administrator takes another root before the TPM goes.
+The server starts by itself on this machine and with these Secure Boot settings. The blob in the
+database opens in no other TPM, nor in this one after it was cleared, and nothing else opens the
+keys then. An administrator changes the root before the TPM is replaced.
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def test_what_never_leaves(net: Net) -> None:
         with pytest.raises(NotSent, match="over the broker's limit"):
             a.send(q("a", "b"), bytes(SIZE_LIMIT + 1))
         for subject in ("", "l.a.b .q.X", "l.a.*.q.X", "l.a.>", "l..b"):
-            with pytest.raises(NotSent, match="no subject"):
+            with pytest.raises(NotSent, match="not a valid subject"):
                 a.send(subject, b"")
         await asyncio.sleep(1)
         for _ in range(UNSENT_LIMIT):
@@ -305,7 +305,7 @@ def test_opening_waits_for_the_broker_but_not_for_ever(net: Net) -> None:
     async def main() -> None:
         net.broker.stop()
         began = net.loop.time()
-        with pytest.raises(NotSent, match="did not let us in"):
+        with pytest.raises(NotSent, match="did not admit the node"):
             await net.open(A)
         assert net.loop.time() - began == pytest.approx(FIRST_CONNECT_S, abs=0.1)
         net.loop.call_later(FIRST_CONNECT_S / 2, net.broker.start)

@@ -1,0 +1,92 @@
+"""pytest plugin: the fixture ``keystead`` is a lab.
+
+::
+
+    @pytest.mark.keystead(file="edge", seed=7)
+    def test_runbook(keystead):
+        keystead.power_loss("esxi-001")
+        keystead.wait("vm.running=all", within="10m")
+
+The mark takes what ``keystead.Lab`` takes; without it the lab is ``default``, simulated, seed 1.
+Tests with the same mark share one lab in a session, or in each worker of xdist, and each finds it
+as if it was new. After a failure the test's report has the seed, the requests, and what is not
+well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from keystead.connection import KeysteadError
+from keystead.lab import Lab
+
+_EVENTS = 10  # the last ones, shown after a failure
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    text = "keystead(file=..., mode='sim', seed=1, ...): the lab of a test, see keystead.Lab"
+    config.addinivalue_line("markers", text)
+
+
+@pytest.fixture(scope="session")
+def keystead_labs() -> Iterator[dict[str, Lab]]:
+    """The labs of this session, by what their marks say."""
+    labs: dict[str, Lab] = {}
+    try:
+        yield labs
+    finally:
+        for lab in labs.values():
+            lab.close()
+
+
+@pytest.fixture
+def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> Lab:
+    """A lab that is well: started for the first test that has this mark, reset for others."""
+    mark = request.node.get_closest_marker("keystead")
+    wanted: dict[str, Any] = {"seed": 1, **(mark.kwargs if mark else {})}
+    if mark and mark.args:
+        [wanted["file"]] = mark.args
+    key = json.dumps(wanted, sort_keys=True, default=str)
+    lab = keystead_labs.get(key)
+    if lab is None:
+        lab = Lab(**wanted)
+        lab.__enter__()
+        keystead_labs[key] = lab
+    else:
+        lab.reset()
+    request.node.user_properties.append(("keystead_seed", lab.seed))
+    return lab
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the lab's story to the report of a test that failed."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("keystead")
+    if report.when == "call" and report.failed and isinstance(lab, Lab):
+        report.sections.append(("keystead", _tell(lab)))
+    return report
+
+
+def _tell(lab: Lab) -> str:
+    requests = [json.dumps(request) for request in lab.given]
+    lines = [f"mode {lab.mode}, seed {lab.seed}"]
+    if lab.mode == "sim":
+        lines.append("to replay it, give these lines to `keystead api`:")
+    lines += requests
+    try:
+        for vm in lab.get_vms()["items"]:
+            if vm.power != "poweredOn" or vm.crypto == "locked":
+                lines.append(f"{vm.vm} on {vm.host}: {vm.power}, {vm.crypto}")
+        events = lab.events().items[-_EVENTS:]
+        lines += [f"{event.sequence:6} {event.event}: {event.text}" for event in events]
+    except KeysteadError as error:  # a vCenter that is down is a reason to fail, too
+        lines.append(str(error))
+    return "\n".join(lines)

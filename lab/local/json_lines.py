@@ -1,0 +1,168 @@
+"""A lab for another program: a request on each line of standard input, an answer on each line of
+standard output.
+
+Requests, each a JSON object with one of these members:
+
+- ``open``: ``{"mode", "seed", "topology", "options"}`` begins a lab of its own, in place of the one
+  before; ``{"mode": "running", "name"}`` reaches one that ``keystead up`` has started
+- ``do``: a command of ``keystead schema``; beside it ``vcenter`` and ``user``
+- ``wait``: conditions of ``keystead wait``, ``within_s`` lab seconds
+- ``sleep``: lab seconds
+- ``trace``: the hash of all that happened in a simulated lab
+- ``events``: vCenter's events above this number
+
+Requests are done one after another. The lab ends with the input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+
+from lab.client import Lab
+from lab.local.remote import Remote
+from lab.schema.answers.lab import EventList
+from lab.schema.commands import Command, GetStatus
+from lab.schema.documents import document_of
+from lab.schema.errors import KeysteadError
+from lab.schema.wire import decode_command
+from lab.serve.following import all_events
+from lab.serve.waiting import condition, wait_for
+from lab.state.state_folder import LabFolder
+
+LOOK_EVERY_S = 0.2
+"""Real seconds between two looks at a lab of real processes."""
+MODES = ("sim", "lab", "running")
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which lab is wanted; ``options`` are those of ``Lab``, ``name`` is of one that runs."""
+
+    mode: str = "sim"
+    seed: int | None = None
+    topology: str | dict[str, Any] = "default"
+    options: dict[str, Any] = {}
+    name: str = "default"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of the input; exactly one of the first six members is given."""
+
+    open: Opening | None = None
+    do: dict[str, Any] | None = None
+    wait: tuple[str, ...] = ()
+    sleep: float | None = None
+    trace: bool = False
+    events: int | None = None
+    within_s: float = 600.0
+    vcenter: str = ""
+    user: str = ""
+
+
+class Held:
+    """The lab of this conversation, one of its own or one that runs."""
+
+    def __init__(self) -> None:
+        self._lab: Lab | Remote | None = None
+        self._paced: float = 1.0
+        self._stack = AsyncExitStack()
+
+    async def answer(self, asked: Asked) -> Any:
+        """What a request comes to, as plain values. Raises ``KeysteadError``."""
+        if asked.open is not None:
+            return await self._open(asked.open)
+        lab = self._lab
+        if lab is None:
+            raise KeysteadError("KS-USE-001", "no lab is open", 'begin with {"open": {}}')
+        if asked.do is not None:
+            command: Command[Any] = decode_command(msgspec.msgpack.encode(asked.do))
+            if isinstance(lab, Remote):
+                return document_of(await lab.do(command))
+            return document_of(await lab.do(command, asked.vcenter, asked.user))
+        if asked.wait:
+            pause, over = self._looks(asked.within_s)
+            return await wait_for(lab.do, pause, [condition(text) for text in asked.wait], over)
+        if asked.sleep is not None:
+            return await self._sleep(asked.sleep)
+        if asked.events is not None:
+            return document_of(EventList(items=await all_events(lab.do, asked.events)))
+        if isinstance(lab, Remote) or lab.mode != "sim":
+            raise KeysteadError("KS-USE-003", "only a simulated lab has a trace")
+        return await lab.trace()
+
+    async def close(self) -> None:
+        """End a lab of its own; one that runs goes on."""
+        self._lab = None
+        await self._stack.aclose()
+
+    async def _open(self, wanted: Opening) -> dict[str, Any]:
+        await self.close()
+        if wanted.mode not in MODES:
+            raise KeysteadError("KS-USE-003", f"mode {wanted.mode!r}: one of {', '.join(MODES)}")
+        if wanted.mode == "running":
+            remote = await self._stack.enter_async_context(Remote(LabFolder(wanted.name)))
+            status = await remote.do(GetStatus())
+            self._lab, self._paced = remote, status.pace
+            return {"mode": wanted.mode, "lab": wanted.name, "seed": None}
+        lab = Lab(
+            "sim" if wanted.mode == "sim" else "lab",
+            topology=wanted.topology,
+            seed=wanted.seed,
+            **wanted.options,
+        )
+        self._lab = await self._stack.enter_async_context(lab)
+        self._paced = lab.topology.pace
+        return {"mode": wanted.mode, "lab": lab.topology.name, "seed": lab.seed}
+
+    async def _sleep(self, seconds: float) -> None:
+        if isinstance(self._lab, Lab):
+            await self._lab.sleep(seconds)
+        else:
+            await asyncio.sleep(seconds / self._paced)
+
+    def _looks(self, within_s: float) -> tuple[Callable[[], Any], Callable[[], bool]]:
+        if isinstance(self._lab, Lab) and self._lab.mode == "sim":
+            slept = 0
+
+            async def second() -> None:
+                nonlocal slept
+                slept += 1
+                await self._sleep(1.0)
+
+            return second, lambda: slept >= within_s
+        until = time.monotonic() + within_s / self._paced
+
+        async def pause() -> None:
+            await asyncio.sleep(LOOK_EVERY_S)
+
+        return pause, lambda: time.monotonic() > until
+
+
+async def serve() -> None:
+    """Answer standard input until it ends. Nothing but answers is written to standard output."""
+    held = Held()
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    try:
+        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+            answers.write(msgspec.json.encode(await _respond(held, line)) + b"\n")
+    finally:
+        await held.close()
+
+
+async def _respond(held: Held, line: bytes) -> dict[str, Any]:
+    try:
+        asked = msgspec.json.decode(line, type=Asked)
+        return {"answer": await held.answer(asked)}
+    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
+        failure = KeysteadError("KS-USE-003", str(error))
+    except KeysteadError as error:
+        failure = error
+    return {"error": {"id": failure.id, "text": str(failure), "fix": failure.fix}}
