@@ -1,8 +1,8 @@
 """What was said on the data bus of a run: recorded as it is let in, read back message by message.
 
-The recording is a msgpack stream: ``[t, subject, payload]`` for each message in
-the broker's order (``t``: lab seconds since the run began), then an ``End``. Payloads are as they
-travelled, keys in sealed boxes; whoever reads them is shown fingerprints of bytes and no bytes.
+The recording is a msgpack stream: ``[t, subject, payload]`` for each message in the broker's order
+(``t``: lab seconds since the run began), then a ``ConversationEnd``. Payloads are as they
+travelled, keys in sealed boxes; who reads them sees fingerprints of bytes and no bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from protocol.subjects import parse_link
 _FINGERPRINT: Final = 4  # bytes
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The last value: how many messages stand before it, how many found no room, and how often
     the recorder lost its own link to the broker (what passed meanwhile is missing)."""
 
@@ -77,7 +77,7 @@ class BusRecording:
         if self._ended:
             return
         self._ended = True
-        end = End(messages=self._messages, dropped=self.dropped, gaps=gaps)
+        end = ConversationEnd(messages=self._messages, dropped=self.dropped, gaps=gaps)
         self._put(pack(msgspec.structs.asdict(end)))
         with suppress(OSError):  # what is missing at its end is told by whoever reads it
             self._file.close()
@@ -104,8 +104,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     wrong: str = ""
 
 
-def conversation(file: IO[bytes]) -> Iterator[Said | End]:
-    """Every message of the recording in ``file`` in its order, then its ``End``.
+def conversation(file: IO[bytes]) -> Iterator[Said | ConversationEnd]:
+    """Every message of the recording in ``file`` in its order, then its ``ConversationEnd``.
 
     ``ChaosError`` KS-CHAOS-204 where it is no recording, or was cut off.
     """
@@ -141,9 +141,9 @@ def _decode(number: int, raw: bytes) -> Any:
         raise broken_record(number, f"no record: {error}") from None
 
 
-def _end(number: int, value: Any) -> End:
+def _end(number: int, value: Any) -> ConversationEnd:
     try:
-        return msgspec.convert(value, End)
+        return msgspec.convert(value, ConversationEnd)
     except msgspec.ValidationError as error:
         raise broken_record(number, f"no end: {error}") from None
 

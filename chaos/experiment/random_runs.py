@@ -26,7 +26,7 @@ from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
 from chaos.experiment.unusual import CALLS, intruder, plus, unusual
 from chaos.faults import to_plain
 from chaos.faults.base import Drawn
-from chaos.faults.link_delay import LinkDelay
+from chaos.faults.link_delay import LinkDelayFault
 from chaos.faults.links import Direction
 from chaos.faults.point_crash import PointCrash
 from chaos.lab import Directory, NodeEntry
@@ -132,7 +132,7 @@ def _slow_links(mix: Mix, directory: Directory, seed: int) -> tuple[PlannedFault
     of = {role: [e.node for e in directory.nodes if e.role is role] for role in Role}
     if span is None or not (of[Role.VCENTER] and of[Role.ESXI]):
         return ()
-    fault = LinkDelay(
+    fault = LinkDelayFault(
         id="slow-links",
         a=tuple(of[Role.VCENTER][:1]),
         b=tuple(of[Role.ESXI]),

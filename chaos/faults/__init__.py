@@ -23,46 +23,46 @@ from chaos.faults.clock_skew import ClockSkew
 from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.host_exec_option import HostExecOption
 from chaos.faults.host_hostile import HostHostile
-from chaos.faults.host_power_loss import HostPowerLoss
-from chaos.faults.host_reboot import HostReboot
+from chaos.faults.host_power_loss import HostPowerLossFault
+from chaos.faults.host_reboot import HostRebootFault
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.kms_certificate import KmsCertificate
 from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.kms_reject import KmsReject
 from chaos.faults.kms_rollback import KmsRollback
-from chaos.faults.link_cut import LinkCut
-from chaos.faults.link_delay import LinkDelay
-from chaos.faults.link_dup import LinkDup
-from chaos.faults.link_loss import LinkLoss
-from chaos.faults.link_reset import LinkReset
-from chaos.faults.link_stall import LinkStall
+from chaos.faults.link_cut import LinkCutFault
+from chaos.faults.link_delay import LinkDelayFault
+from chaos.faults.link_dup import LinkDupFault
+from chaos.faults.link_loss import LinkLossFault
+from chaos.faults.link_reset import LinkResetFault
+from chaos.faults.link_stall import LinkStallFault
 from chaos.faults.point_crash import PointCrash
 from chaos.faults.point_fail import PointFail
 from chaos.faults.proc_kill import ProcKill
 from chaos.faults.proc_pause import ProcPause
-from chaos.faults.provider_delete import ProviderDelete
+from chaos.faults.provider_delete import ProviderDeleteFault
 from chaos.faults.site_power_loss import SitePowerLoss
-from chaos.faults.tpm_clear import TpmClear
+from chaos.faults.tpm_clear import TpmClearFault
 from chaos.faults.tpm_dead import TpmDead
-from chaos.faults.tpm_swap import TpmSwap
+from chaos.faults.tpm_swap import TpmSwapFault
 from chaos.faults.vcenter_down import VcenterDown
 from chaos.lab import Directory
 
 FAULTS: tuple[type[Fault], ...] = (
-    LinkCut,
-    LinkDelay,
-    LinkLoss,
-    LinkDup,
-    LinkReset,
-    LinkStall,
+    LinkCutFault,
+    LinkDelayFault,
+    LinkLossFault,
+    LinkDupFault,
+    LinkResetFault,
+    LinkStallFault,
     ProcKill,
     ProcPause,
-    HostReboot,
-    HostPowerLoss,
+    HostRebootFault,
+    HostPowerLossFault,
     SitePowerLoss,
-    TpmClear,
-    TpmSwap,
+    TpmClearFault,
+    TpmSwapFault,
     TpmDead,
     HostBootMeasure,
     HostTpmDisabled,
@@ -76,7 +76,7 @@ FAULTS: tuple[type[Fault], ...] = (
     KmsKeyState,
     KmsFailover,
     KmsRollback,
-    ProviderDelete,
+    ProviderDeleteFault,
     KmsCertificate,
     KmsReject,
     PointCrash,

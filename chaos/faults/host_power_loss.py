@@ -12,7 +12,7 @@ from chaos.lab import Directory
 from protocol.terms import Role
 
 
-class HostPowerLoss(PowerFault, frozen=True, kw_only=True):
+class HostPowerLossFault(PowerFault, frozen=True, kw_only=True):
     """Hosts lose their power: the TPM without TPM2_Shutdown, the disk what was not synced."""
 
     kind: ClassVar[str] = "host.power_loss"

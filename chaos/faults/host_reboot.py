@@ -13,7 +13,7 @@ from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import Role
 
 
-class HostReboot(PowerFault, frozen=True, kw_only=True):
+class HostRebootFault(PowerFault, frozen=True, kw_only=True):
     """Hosts reboot in order: the archive is saved, disks are synced, the TPM gets TPM2_Shutdown."""
 
     kind: ClassVar[str] = "host.reboot"

@@ -14,7 +14,7 @@ from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
 
 
-class LinkCut(LinkFault, frozen=True, kw_only=True):
+class LinkCutFault(LinkFault, frozen=True, kw_only=True):
     """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
 
     kind: ClassVar[str] = "link.cut"

@@ -46,7 +46,7 @@ class LinkDelayParams(LinkParams):
         return self
 
 
-class LinkDelay(LinkFault, frozen=True, kw_only=True):
+class LinkDelayFault(LinkFault, frozen=True, kw_only=True):
     """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``.
 
     One that would delay nothing (both 0) does not bite.

@@ -22,7 +22,7 @@ from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
 
 
-class LinkDup(ShareFault, frozen=True, kw_only=True):
+class LinkDupFault(ShareFault, frozen=True, kw_only=True):
     """On each of its links the share ``p`` of the messages, above 0, is sent twice."""
 
     kind: ClassVar[str] = "link.dup"

@@ -22,7 +22,7 @@ from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
 
 
-class LinkLoss(ShareFault, frozen=True, kw_only=True):
+class LinkLossFault(ShareFault, frozen=True, kw_only=True):
     """On each of its links the share ``p`` of the messages, above 0, is lost."""
 
     kind: ClassVar[str] = "link.loss"

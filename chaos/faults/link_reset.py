@@ -10,7 +10,7 @@ from protocol.messages.agent import ResetRule
 from protocol.terms import NodeName
 
 
-class LinkReset(ConnectionFault, frozen=True, kw_only=True):
+class LinkResetFault(ConnectionFault, frozen=True, kw_only=True):
     """Connections break as soon as they send something over the links, new ones too. Messages of
     the bus pass."""
 

@@ -10,7 +10,7 @@ from protocol.messages.agent import StallRule
 from protocol.terms import NodeName
 
 
-class LinkStall(ConnectionFault, frozen=True, kw_only=True):
+class LinkStallFault(ConnectionFault, frozen=True, kw_only=True):
     """Who connects is let in, and its handshake gets no further. Connections whose handshake was
     done go on, and messages of the bus pass."""
 

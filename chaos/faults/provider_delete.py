@@ -48,7 +48,7 @@ class ProviderParams(Params):
     vcenter: str | None = None
 
 
-class ProviderDelete(Fault, frozen=True, kw_only=True):
+class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
     """A key provider is removed from vCenter, with the passwords of its servers' entries.
 
     Hosts evict its keys after the grace period; its keys stay on the key servers. A native or

@@ -24,7 +24,7 @@ class TpmClearParams(NodesParams):
     latent: bool = False
 
 
-class TpmClear(TpmFault, frozen=True, kw_only=True):
+class TpmClearFault(TpmFault, frozen=True, kw_only=True):
     """TPMs are cleared as in the firmware's set-up; what was sealed under them is lost."""
 
     kind: ClassVar[str] = "tpm.clear"

@@ -24,7 +24,7 @@ class TpmSwapParams(NodesParams):
     accept: bool = True
 
 
-class TpmSwap(TpmFault, frozen=True, kw_only=True):
+class TpmSwapFault(TpmFault, frozen=True, kw_only=True):
     """Mainboards are replaced: what was sealed is lost, vCenter sees another endorsement key."""
 
     kind: ClassVar[str] = "tpm.swap"

@@ -12,7 +12,7 @@ from protocol.messages.agent import NodeRecord
 from protocol.terms import CryptoKeyId, NodeName
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class EventCourse(msgspec.Struct, frozen=True, kw_only=True):
     """When things happened in an event, in lab seconds, on the host that it is about.
 
     ``power_on``: of the boot that is judged, None when there is none. ``asked`` and ``ended``: of
@@ -57,7 +57,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     that of the course. ``trust``: the services of a Trust Authority.
     """
 
-    course: Course
+    course: EventCourse
     letter: str
     said: Sequence[Said]
     asked: Sequence[Asked]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.matrix import clock
 from chaos.matrix.beside import Beside
 from chaos.matrix.faults import StagedFault
@@ -28,7 +28,7 @@ class HostApart(Twist):
 class _FromHosts(VcenterAway):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._down = Held(scene, LinkCut(id="X13", a=(scene.vcenter,), b=scene.hosts()))
+        self._down = Held(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=scene.hosts()))
 
     async def begin(self) -> None:
         await super().begin()
@@ -54,7 +54,9 @@ class OthersGoOn(Twist):
     spare = 1
 
     def fault(self, scene: Scene) -> StagedFault | None:
-        return Beside(scene, Held(scene, LinkCut(id="X13", a=(scene.vcenter,), b=_spare(scene))))
+        return Beside(
+            scene, Held(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=_spare(scene)))
+        )
 
     async def find_deviation(self, scene: Scene) -> str:
         await scene.until(clock.SETTLED_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.backups import back_up
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.beside import Beside
@@ -63,7 +63,7 @@ class KeysOfTwo(_SecondDisk):
     in_order = False  # its host gets its own key of P, whoever is away
 
     def fault(self, scene: Scene) -> StagedFault | None:
-        cut = LinkCut(id="X16", a=scene.clients_of_servers, b=SERVERS_OF_Q)
+        cut = LinkCutFault(id="X16", a=scene.clients_of_servers, b=SERVERS_OF_Q)
         return Beside(scene, Held(scene, cut))
 
 

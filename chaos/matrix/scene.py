@@ -45,7 +45,7 @@ TA_VCENTER: Final = NodeName("ta-vcenter")
 """Where P is trusted: the vCenter that administers its Trust Authority, and does nothing else."""
 
 
-class Bench(Protocol):
+class StagingBench(Protocol):
     """What a staging needs besides the commands on a lab."""
 
     async def new_host(self, cluster: ClusterName) -> NodeName:
@@ -135,7 +135,7 @@ class Scene:
     booted under the fault, which events on healthy others wait for."""
 
     lab: Lab
-    bench: Bench
+    bench: StagingBench
     heard: Heard
     book: Book
     block: Block

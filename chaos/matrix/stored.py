@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.matrix import clock
 from chaos.matrix.faults.base import OFF_S, Held
 from chaos.matrix.looks import Looks
@@ -37,7 +37,7 @@ async def verify_removed_is_gone(scene: Scene, looks: Looks) -> tuple[bool, str]
     done = await scene.lab.ask(host, Esxcli(arguments=REMOVE))
     off, shown = await is_off(scene, host)
     stored = await scene.bench.read_archived_keys(host)
-    cut = Held(scene, LinkCut(id="removed", a=scene.clients_of_servers, b=SERVERS_OF_P))
+    cut = Held(scene, LinkCutFault(id="removed", a=scene.clients_of_servers, b=SERVERS_OF_P))
     await cut.survey()
     await cut.begin()
     await scene.lab.power_off(host, Boot.POWER_LOSS.way)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from chaos.faults.link_cut import LinkCut
-from chaos.faults.link_delay import LinkDelay
+from chaos.faults.link_cut import LinkCutFault
+from chaos.faults.link_delay import LinkDelayFault
 from chaos.faults.links import Direction
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.matrix import clock, trust
@@ -133,7 +133,7 @@ class SlowServers(Twist):
     """What key servers of P answer is late, by less than vCenter waits."""
 
     def fault(self, scene: Scene) -> StagedFault | None:
-        late = LinkDelay(
+        late = LinkDelayFault(
             id="X19", a=SERVERS_OF_P, b=(scene.vcenter,), dir=Direction.TO, base=SLOW_S
         )
         return Beside(scene, Held(scene, late))
@@ -203,7 +203,7 @@ class HostCutOff(Twist):
 
     def fault(self, scene: Scene) -> StagedFault | None:
         hosts = scene.vsan_hosts[:1] or scene.hosts()
-        return Beside(scene, Held(scene, LinkCut(id="X15", a=hosts, b=SERVERS_OF_P)))
+        return Beside(scene, Held(scene, LinkCutFault(id="X15", a=hosts, b=SERVERS_OF_P)))
 
     async def find_deviation(self, scene: Scene) -> str:
         return await _verify_connections(scene, vcenter=2, hosts=2, host_b=0)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from chaos.conversation import Said
-from chaos.matrix.account import Account, Course, Found, Witness, keys_to
+from chaos.matrix.account import Account, EventCourse, Found, Witness, keys_to
 from chaos.matrix.given import find_answering_server, not_mounted
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
@@ -115,7 +115,7 @@ def key_requested_by_host(about: Account) -> Found:
     return True, "it asked a key server itself, and mounted them before it spoke with vCenter"
 
 
-def _explain_unproved(course: Course, spoke: float | None) -> str:
+def _explain_unproved(course: EventCourse, spoke: float | None) -> str:
     """Empty when a host, which VM keys are not about, was seen to be safe and to decrypt its dump
     before it spoke, whatever it had written down."""
     if course.proved is None:

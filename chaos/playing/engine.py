@@ -34,7 +34,7 @@ from chaos.playing.intervals import Intervals
 from chaos.playing.measure import Hypotheses
 from chaos.playing.outcome import BEGUN, judge_load
 from chaos.playing.requirements import unmet
-from chaos.playing.watch import Watch
+from chaos.playing.watch import RunWatch
 from chaos.points import Strikes
 from chaos.progress import Phases, Progress, quiet
 from chaos.verdict import REQUIRES, WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
@@ -75,7 +75,7 @@ async def run(
     """
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
-    watch = Watch(lab, history, plan.seed, opened)
+    watch = RunWatch(lab, history, plan.seed, opened)
     playing = _Run(plan, lab, keeper, history, Phases(progress, lab.monotonic), watch, run_id)
     playing.scan, playing.cues.strikes, playing.door = scan, strikes, door
     interrupted = False
@@ -142,7 +142,7 @@ class _Run:
     keeper: Keeping
     history: History
     phases: Phases
-    watch: Watch
+    watch: RunWatch
     run_id: str
     scan: Scan | None = None
     door: Door = keep_closed
@@ -477,7 +477,7 @@ class Core:
     lab: Lab
     intervals: Intervals
     hypotheses: Hypotheses
-    watch: Watch
+    watch: RunWatch
     phases: Phases
 
     async def hold(self) -> tuple[list[CheckResult], list[str]]:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Watch:
+class RunWatch:
     """The looks of one run, which are records of its history. ``tpms`` are what was seen under
     each host, ``since`` is when they began, in lab seconds."""
 

@@ -53,10 +53,10 @@ def tap(
 
 def _whole(said: Iterator[Any]) -> Iterator[Said]:
     """The messages; what is missing among them is told on stderr."""
-    from chaos.conversation import End
+    from chaos.conversation import ConversationEnd
 
     for one in said:
-        if not isinstance(one, End):
+        if not isinstance(one, ConversationEnd):
             yield one
             continue
         if one.dropped:

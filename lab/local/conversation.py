@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chaos.conversation import End, Said, conversation
+from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.errors import ChaosError
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
@@ -25,7 +25,7 @@ class Wanted:
     until_s: float = float("inf")
 
 
-def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | End]:
+def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | ConversationEnd]:
     """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
 
     KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
@@ -41,7 +41,7 @@ def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | End]:
     return _filter_messages(folder, wanted)
 
 
-def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
+def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | ConversationEnd]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
     nodes: set[str] = set()
     try:
@@ -49,7 +49,7 @@ def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | End]:
             for one in conversation(file):
                 if isinstance(one, Said):
                     nodes |= {one.src, one.dst} - {""}
-                if isinstance(one, End) or _fits(one, wanted, asked):
+                if isinstance(one, ConversationEnd) or _fits(one, wanted, asked):
                     yield one
     except ChaosError as error:
         raise refusal(error) from None

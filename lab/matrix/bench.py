@@ -23,7 +23,7 @@ from chaos.oracle.terms import Event
 from lab.core import LabCore
 from lab.forensics.archives import archive_of
 from lab.matrix import spoil
-from lab.matrix.outcome import Outcome
+from lab.matrix.outcome import StagingOutcome
 from lab.matrix.topologies import casts_of
 from lab.simulation.scan import Scan
 from protocol.messages.agent import NodeRecord
@@ -79,7 +79,7 @@ class LabBench:
         await spoil.replace_vsan_dek(self._lab, host)
 
 
-async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -> Outcome:
+async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -> StagingOutcome:
     """Play what was staged, look with ``scan`` for every key that was ever made in its lab, and
     close its history."""
     history, played, seen = scene.book.history, tuple[Played, ...](), tuple[Control, ...]()
@@ -92,7 +92,7 @@ async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -
             found = no_plaintext_key(history.records)
             played = tuple(apply_finding(one, found) for one in played)
     history.close()
-    return Outcome(played, b"".join(map(as_written, history.records)), seen)
+    return StagingOutcome(played, b"".join(map(as_written, history.records)), seen)
 
 
 def apply_finding(played: Played, found: Finding) -> Played:

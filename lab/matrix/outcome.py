@@ -11,7 +11,7 @@ from chaos.matrix.grid import Staging
 from chaos.matrix.play import Played
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class StagingOutcome(msgspec.Struct, frozen=True):
     """Its events as played or the controls that it was made for, and its history as it stands in a
     file, empty when it was lost."""
 
@@ -20,7 +20,7 @@ class Outcome(msgspec.Struct, frozen=True):
     controls: tuple[Control, ...] = ()
 
     @classmethod
-    def of_lost_lab(cls, staging: Staging, why: str) -> Outcome:
+    def of_lost_lab(cls, staging: Staging, why: str) -> StagingOutcome:
         """Of a lab that did not come to its end: every event is void."""
         text = f"the lab of {staging.name} was lost: {why}"
         if staging.control:
@@ -29,5 +29,5 @@ class Outcome(msgspec.Struct, frozen=True):
         return cls(tuple(Played(event=event, void=text) for event in staging.events))
 
 
-Done = Callable[[Staging, Outcome], None]
+Done = Callable[[Staging, StagingOutcome], None]
 """Hears of a staging that has ended, from any thread."""

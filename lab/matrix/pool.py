@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from chaos.matrix.grid import Staging
-from lab.matrix.outcome import Done, Outcome
+from lab.matrix.outcome import Done, StagingOutcome
 
 
 def each(
     stagings: Sequence[Staging],
-    play: Callable[[Staging], Outcome],
+    play: Callable[[Staging], StagingOutcome],
     done: Done,
     *,
     jobs: int,
@@ -22,13 +22,13 @@ def each(
     Interrupted, it calls ``end``, which ends what is being played, and does not begin the rest.
     """
 
-    def one(staging: Staging) -> Outcome:
+    def one(staging: Staging) -> StagingOutcome:
         try:
             return play(staging)
         except Exception as error:
             # Its lab was lost or never came up, or the play itself has a defect: the other
             # stagings say what they say all the same.
-            return Outcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
+            return StagingOutcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
 
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(one, staging): staging for staging in stagings}

@@ -24,7 +24,7 @@ from chaos.matrix.play import stage
 from lab.building.course import unheard
 from lab.building.provision import provision
 from lab.matrix.bench import outcome_of, scene_of
-from lab.matrix.outcome import Done, Outcome
+from lab.matrix.outcome import Done, StagingOutcome
 from lab.matrix.pool import each
 from lab.matrix.sequence import in_sequence
 from lab.matrix.topologies import pack_processes, topology_of
@@ -88,7 +88,7 @@ class Processes:
             how = _How(self._tpm, self._seed, self._patch, pace, self._knobs, self._door, turns)
             each(in_sequence(stagings), partial(self._play, how), done, jobs=jobs, end=self.close)
 
-    def _play(self, how: _How, staging: Staging) -> Outcome:
+    def _play(self, how: _How, staging: Staging) -> StagingOutcome:
         return run_in_worker(supervise, staging, how, timeout_s=LIMIT_S, server=self._supervisors)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class _How(NamedTuple):
     turns: Path
 
 
-def supervise(staging: Staging, how: _How) -> Outcome:
+def supervise(staging: Staging, how: _How) -> StagingOutcome:
     """In a process of its own: make the lab, play, and take it away again.
 
     A core file of it would have what a lab keeps secret.
@@ -117,7 +117,9 @@ def supervise(staging: Staging, how: _How) -> Outcome:
         return asyncio.run(_in_a_lab(home, staging, how, server))
 
 
-async def _in_a_lab(home: Path, staging: Staging, how: _How, server: ForkServerSocket) -> Outcome:
+async def _in_a_lab(
+    home: Path, staging: Staging, how: _How, server: ForkServerSocket
+) -> StagingOutcome:
     made = topology_of(staging, how.tpm, how.knobs, how.door)
     clock = LabTime(time.monotonic(), time.time(), how.pace)
     topology = msgspec.structs.replace(pack_processes(made), pace=how.pace)
@@ -132,7 +134,7 @@ async def _in_a_lab(home: Path, staging: Staging, how: _How, server: ForkServerS
         await lab.close()
 
 
-async def _play_in(lab: ProcessLab, staging: Staging, seed: int) -> Outcome:
+async def _play_in(lab: ProcessLab, staging: Staging, seed: int) -> StagingOutcome:
     heard, records = Heard(lab.monotonic), list[NodeRecord]()
 
     def note(sender: str, event: Event) -> None:

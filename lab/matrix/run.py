@@ -29,7 +29,7 @@ from chaos.recording import read_packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
 from lab.building.course import Report
-from lab.matrix.outcome import Done, Outcome
+from lab.matrix.outcome import Done, StagingOutcome
 from lab.matrix.real import MOST_AT_ONCE, PER_CORE, Processes
 from lab.matrix.sim import Stages
 from lab.runs.store import (
@@ -233,7 +233,7 @@ class StagingRun:
         """Play them; ``what`` is what progress calls it. ``slowly``: with more time for all."""
         ended, began = count(1), time.monotonic()
 
-        def keep_outcome(staging: Staging, outcome: Outcome) -> None:
+        def keep_outcome(staging: Staging, outcome: StagingOutcome) -> None:
             self.played[staging.name] = outcome.played
             if staging.control:
                 self.controls[staging.name] = outcome.controls

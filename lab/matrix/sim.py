@@ -19,7 +19,7 @@ from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
 from chaos.matrix.scene import Scene
 from lab.matrix.bench import outcome_of, scene_of
-from lab.matrix.outcome import Done, Outcome
+from lab.matrix.outcome import Done, StagingOutcome
 from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
 from lab.serve.session import Session
@@ -47,7 +47,7 @@ def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
     _staged[:] = [(scene, scan)]
 
 
-def perform(lab: SimLab, session: Session, staging: Staging) -> Outcome:
+def perform(lab: SimLab, session: Session, staging: Staging) -> StagingOutcome:
     """In a fork: play it."""
     [(scene, scan)] = _staged
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
@@ -81,7 +81,7 @@ class Stages:
         """Play them all; ``done`` hears of each. Blocks. Virtual time is never too short."""
         each(stagings, self._play, done, jobs=self._jobs, end=self.close)
 
-    def _play(self, staging: Staging) -> Outcome:
+    def _play(self, staging: Staging) -> StagingOutcome:
         return self._of(staging).run(self._seed, perform, staging)
 
     def _of(self, staging: Staging) -> Snapshot:

@@ -26,7 +26,7 @@ from lab.fuzz.labs import draw_lab as lab_of
 from lab.fuzz.labs import number_of
 from lab.fuzz.play import Played, _play
 from lab.fuzz.world import World
-from lab.matrix.outcome import Outcome
+from lab.matrix.outcome import StagingOutcome
 from lab.matrix.sim import Stages, perform
 from lab.serve.session import Session
 from lab.simulation.sim_lab import SimLab
@@ -159,7 +159,7 @@ class Sweep:
             except ForkFailed:
                 raise
             except Exception as error:
-                outcome = Outcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
+                outcome = StagingOutcome.of_lost_lab(staging, f"{type(error).__name__}: {error}")
             wrong = _wrong_in(staging, outcome)
             new = [f"{name}: {why}" for name, why in wrong.items() if name not in right]
             if new:
@@ -191,7 +191,7 @@ class Sweep:
             self.seen(number, "fuzz", said, where)
 
 
-def _wrong_in(staging: Staging, outcome: Outcome) -> dict[str, str]:
+def _wrong_in(staging: Staging, outcome: StagingOutcome) -> dict[str, str]:
     """Events that disagree with the table, and controls that do not hold, each with the reason."""
     found = {one.what: one.seen for one in outcome.controls if not one.held}
     for played in outcome.played:
@@ -233,7 +233,7 @@ def stage_probed(lab: SimLab, session: Session, staging: Staging) -> Probed:
     return _probed(lambda: perform(lab, session, staging))
 
 
-def stage_broken(lab: SimLab, session: Session, bug: Bug, staging: Staging) -> Outcome:
+def stage_broken(lab: SimLab, session: Session, bug: Bug, staging: Staging) -> StagingOutcome:
     """The same with the bug."""
     plant(bug)
     return perform(lab, session, staging)

@@ -11,7 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from chaos.conversation import BusRecording, End, Said, conversation, fingerprint, read_payloads
+from chaos.conversation import (
+    BusRecording,
+    ConversationEnd,
+    Said,
+    conversation,
+    fingerprint,
+    read_payloads,
+)
 from chaos.errors import ChaosError
 from chaos.recording import pack
 from protocol.codec import encode_envelope, encode_message
@@ -60,7 +67,7 @@ def recorded(tmp_path: Path) -> Path:
 
 def test_it_is_read_back_with_fingerprints_in_the_place_of_bytes(recorded: Path) -> None:
     *said, end = conversation(BytesIO(recorded.read_bytes()))
-    assert end == End(messages=5, dropped=0, gaps=2)
+    assert end == ConversationEnd(messages=5, dropped=0, gaps=2)
     asked, answered, refused, told, wrong = (one for one in said if isinstance(one, Said))
     assert (asked.src, asked.dst, asked.kind, asked.name, asked.id) == (
         "vcenter",
@@ -110,7 +117,7 @@ def test_whatever_bit_is_turned_over_it_is_read_or_refused(recorded: Path) -> No
             spoilt = bytearray(whole)
             spoilt[place] ^= 1 << bit
             try:
-                assert isinstance(list(conversation(BytesIO(spoilt)))[-1], End)
+                assert isinstance(list(conversation(BytesIO(spoilt)))[-1], ConversationEnd)
             except ChaosError as error:
                 assert error.id == "KS-CHAOS-204"
                 refused += 1
@@ -145,7 +152,7 @@ def test_when_the_device_is_full_it_counts_what_it_leaves_out() -> None:
     recording.hear(*MESSAGES[0][:1], "", MESSAGES[0][1])
     recording.close()
     *said, end = conversation(BytesIO(file.left))
-    assert (len(said), end) == (3, End(messages=3, dropped=8, gaps=0))
+    assert (len(said), end) == (3, ConversationEnd(messages=3, dropped=8, gaps=0))
 
 
 def test_a_device_that_stays_full_ends_no_run() -> None:

@@ -17,7 +17,7 @@ from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_o
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell
 from chaos.oracle.terms import Block, Event, Fault
-from lab.matrix.outcome import Outcome
+from lab.matrix.outcome import StagingOutcome
 from lab.matrix.sim import Stages
 from protocol.messages.agent import TpmBackend
 from services.runtime.tpm.backends import available
@@ -45,9 +45,9 @@ def played(
 ) -> tuple[list[CellRow], list[Control]]:
     """These cells as they are with the patch, once; without cells the controls of ``block``."""
     stagings = stagings_of(cells, variants=variants) or controls_of([cell(block, Fault.F0, event)])
-    found: dict[str, Outcome] = {}
+    found: dict[str, StagingOutcome] = {}
 
-    def done(staging: Staging, outcome: Outcome) -> None:
+    def done(staging: Staging, outcome: StagingOutcome) -> None:
         found[staging.name] = outcome
 
     with closing(Stages(backend, 1, 2, patch=patch)) as stages:

@@ -11,7 +11,7 @@ import msgspec
 import nkeys
 import psutil
 
-from chaos.conversation import End, conversation
+from chaos.conversation import ConversationEnd, conversation
 from chaos.experiment.lint import read_experiment
 from chaos.experiment.resolve import plan as plan_experiment
 from chaos.keeper import FaultKeeper
@@ -98,7 +98,7 @@ class Life:
             assert tap.gaps == 0
             with self.run.bus.open("rb") as file:
                 *said, end = conversation(file)
-            assert end == End(messages=len(said), dropped=0, gaps=0), end
+            assert end == ConversationEnd(messages=len(said), dropped=0, gaps=0), end
             self._look_at_processes()
             self.files += files_of(self.folder)  # logs of databases are gone after an orderly end
         finally:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.evidence import Answered, Judged, VmSeen, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_three_looks
@@ -69,7 +69,7 @@ class EventPlay(ABC):
         self.looks = Looks(scene, self.trail)
         self.parts: dict[str, bool | int | str] = {}
         self.judged: Judged | None = None
-        self.went: Course | None = None
+        self.went: EventCourse | None = None
         self.power_on_at: float | None = None
         self.asked_at = self.ended_at = 0.0
         self.unmended = self.odd = ""
@@ -114,10 +114,10 @@ class EventPlay(ABC):
     async def play(self, begins_at: float) -> Judged:
         """Ask at ``begins_at`` (seconds after t0), look through the window, and judge."""
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         """When it happened, on which host, for which keys: what its witnesses are looked for in."""
         vm, host = self.subject
-        return Course(
+        return EventCourse(
             host=host,
             asked=self.asked_at,
             ended=self.ended_at,

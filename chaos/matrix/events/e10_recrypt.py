@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Answered, Judged, VmSeen, Wrapped
 from chaos.matrix.faults.base import StagedFault
@@ -49,7 +49,7 @@ class Recrypts(EventPlay):
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("run"), self.host(Actor.A)
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), makes_key=True)
 
     async def play(self, begins_at: float) -> Judged:

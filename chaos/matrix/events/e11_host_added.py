@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.lab import REFUSALS
 from chaos.matrix import clock, native
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import Added, Answered, Judged, Outcome
@@ -63,7 +63,7 @@ class HostAdded(EventPlay):
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("run"), self._new
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         keys = self._list_wanted_keys()
         return msgspec.structs.replace(super().course(), keys=keys, known=False)
 

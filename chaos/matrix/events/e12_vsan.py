@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from chaos.matrix import clock, vsan
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import GroupsSeen, Judged
 from chaos.matrix.faults.base import StagedFault
@@ -58,7 +58,7 @@ class Mounts(EventPlay):
         """Without VM: it is about keys that VMs do not name."""
         return VmName(""), self.host(Actor.B)
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         there = vsan.require_mark(self.scene)
         keys = (there.kek, there.host_key)
         return msgspec.structs.replace(super().course(), keys=keys, mounts=True)

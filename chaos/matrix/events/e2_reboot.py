@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.evidence import HostSeen, Judged
 from chaos.matrix.faults.base import StagedFault
@@ -34,7 +34,7 @@ class Reboots(EventPlay):
         super().__init__(scene, fault)
         self._proved: float | None = None
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), proved=self._proved)
 
     @property

@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
-from chaos.matrix.account import Course
+from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, Wanted
 from chaos.matrix.events.e9_vtpm import VtpmAdded
 from chaos.matrix.evidence import Answered, Judged, Left, Works
@@ -57,7 +57,7 @@ class Creates(EventPlay):
         """The VM that is to be made, and where."""
         return self.vm("new"), self.host(Actor.A)
 
-    def course(self) -> Course:
+    def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), makes_key=True)
 
     async def play(self, begins_at: float) -> Judged:

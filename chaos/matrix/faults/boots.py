@@ -11,9 +11,9 @@ from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.host_exec_option import EXEC_OPTION, HostExecOption, fetch_exec_option
 from chaos.faults.host_tpm_disabled import HostTpmDisabled
 from chaos.faults.power import restart
-from chaos.faults.tpm_clear import TpmClear
+from chaos.faults.tpm_clear import TpmClearFault
 from chaos.faults.tpm_dead import TpmDead
-from chaos.faults.tpm_swap import TpmSwap
+from chaos.faults.tpm_swap import TpmSwapFault
 from chaos.matrix import trust
 from chaos.matrix.faults.base import Held, StagedFault
 from chaos.matrix.scene import Scene, Void
@@ -168,8 +168,8 @@ class TpmGone(FaultOfHosts):
         if self.scene.variant is Variant.DEAD:
             return TpmDead(id=f"F6-{host}", nodes=(host,))
         if self.scene.variant is Variant.REPLACED and host not in self._latent:
-            return TpmSwap(id=f"F6-{host}", nodes=(host,))
-        return TpmClear(id=f"F6-{host}", nodes=(host,), latent=host in self._latent)
+            return TpmSwapFault(id=f"F6-{host}", nodes=(host,))
+        return TpmClearFault(id=f"F6-{host}", nodes=(host,), latent=host in self._latent)
 
     async def make_latent(self, host: NodeName) -> None:
         self._latent.append(host)

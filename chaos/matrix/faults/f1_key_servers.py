@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.lab import REFUSALS
 from chaos.matrix.faults.base import Held, StagedFault
@@ -33,7 +33,7 @@ class KeyServersAway(StagedFault):
         super().__init__(scene)
         self._off = scene.variant is Variant.SERVERS_OFF
         self._clients = self.clients(scene)
-        cut = LinkCut(id="F1", a=self._clients, b=SERVERS_OF_P)
+        cut = LinkCutFault(id="F1", a=self._clients, b=SERVERS_OF_P)
         off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
         self._cut = Held(scene, off if self._off else cut)
 

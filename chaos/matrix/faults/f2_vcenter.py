@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.vcenter_down import VcenterDown
 from chaos.matrix.faults.base import Held, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
@@ -25,9 +25,9 @@ class VcenterAway(ReturningVcenter):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._cut = scene.variant is Variant.LINKS_CUT
-        alone = LinkCut(id="F2", a=(scene.vcenter,), b=scene.hosts())
+        alone = LinkCutFault(id="F2", a=(scene.vcenter,), b=scene.hosts())
         down = VcenterDown(id="F2", nodes=(scene.vcenter,), clients=scene.hosts()[:2])
-        servers = LinkCut(id="F2-servers", a=(scene.vcenter,), b=scene.servers)
+        servers = LinkCutFault(id="F2-servers", a=(scene.vcenter,), b=scene.servers)
         self._down = Held(scene, alone if self._cut else down)
         self._servers = Held(scene, servers)
         self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else self._servers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from chaos.faults.provider_delete import ProviderDelete
+from chaos.faults.provider_delete import ProviderDeleteFault
 from chaos.kmip_trust import register
 from chaos.matrix import clock
 from chaos.matrix.faults.base import Held, StagedFault
@@ -36,7 +36,7 @@ class ProviderDeleted(StagedFault):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._deleted = Held(scene, ProviderDelete(id="F7", provider=P, vcenter=scene.vcenter))
+        self._deleted = Held(scene, ProviderDeleteFault(id="F7", provider=P, vcenter=scene.vcenter))
 
     async def begin(self) -> None:
         await self._deleted.survey()

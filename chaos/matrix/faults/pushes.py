@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from chaos.faults.base import Notes
-from chaos.faults.link_cut import LinkCut
+from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.links import Direction
 from chaos.lab import Lab
 from chaos.matrix.scene import Scene
@@ -22,7 +22,7 @@ _KINDS: Final = (AddKeys, ChangeHostKey, CryptoManagerHostEnable, SetProviders)
 PUSHES: Final = tuple(kind.__name__ for kind in _KINDS)
 
 
-class PushesCut(LinkCut, frozen=True, kw_only=True):
+class PushesCut(LinkCutFault, frozen=True, kw_only=True):
     """Providers and keys that vCenter would bring never leave it; it sees hosts and commands them
     as ever. Where hosts derive keys, this is its way to the keys."""
 

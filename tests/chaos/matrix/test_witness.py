@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chaos.conversation import Said
-from chaos.matrix.account import Account, Course
+from chaos.matrix.account import Account, EventCourse
 from chaos.matrix.given import Asked, requests_on_bus
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.witness import READERS, witnesses
@@ -49,7 +49,7 @@ UNSEALED = line(12, "boot.step", step="B2", way="TPM")
 
 def about(**more: Any) -> Account:
     """``asked``: messages of vCenter and key servers; those of the host are in ``said``."""
-    course = Course(
+    course = EventCourse(
         host=HOST, asked=30.0, ended=40.0, keys=(KEY,), power_on=more.pop("power_on", None)
     )
     by_host = [one for one in more.get("said", ()) if HOST in (one.src, one.dst)]

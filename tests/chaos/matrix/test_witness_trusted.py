@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.conversation import Said, fingerprint
-from chaos.matrix.account import Account, Course
+from chaos.matrix.account import Account, EventCourse
 from chaos.matrix.witness import witnesses
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 
@@ -52,7 +52,7 @@ def pushed(t: float) -> list[Said]:
 
 def holds(reason: int, heard: list[Said], letter: str = "OK", **course: Any) -> bool:
     about = Account(
-        course=Course(host=HOST, asked=30.0, ended=40.0, keys=(KEY,), **course),
+        course=EventCourse(host=HOST, asked=30.0, ended=40.0, keys=(KEY,), **course),
         letter=letter,
         said=tuple(heard),
         asked=(),

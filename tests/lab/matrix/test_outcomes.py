@@ -15,7 +15,7 @@ from chaos.matrix.terms import Boot
 from chaos.oracle.terms import Block, Event, Fault
 from chaos.verdict import Exit
 from lab.matrix.bench import apply_finding
-from lab.matrix.outcome import Outcome
+from lab.matrix.outcome import StagingOutcome
 from lab.matrix.pool import each
 from lab.matrix.run import Result, exit_of
 from services.runtime.sim.runner import WorkerDied
@@ -31,10 +31,10 @@ def staging(*events: Event, control: bool = False) -> Staging:
 def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail(
     error: type[Exception],
 ) -> None:
-    def lose(one: Staging) -> Outcome:
+    def lose(one: Staging) -> StagingOutcome:
         raise error("killed by signal 9")
 
-    heard: list[tuple[Staging, Outcome]] = []
+    heard: list[tuple[Staging, StagingOutcome]] = []
     wanted = [staging(Event.E3, Event.E4), staging(Event.E1, control=True)]
     each(wanted, lose, lambda *found: heard.append(found), jobs=2, end=lambda: None)
     found = {one.control: outcome for one, outcome in heard}
@@ -46,13 +46,13 @@ def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail(
 def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
     ended, began = threading.Event(), []
 
-    def play(one: Staging) -> Outcome:
+    def play(one: Staging) -> StagingOutcome:
         began.append(one)
         if len(began) > 1:
             ended.wait(30)
-        return Outcome((Played(event=Event.E3),))
+        return StagingOutcome((Played(event=Event.E3),))
 
-    def done(one: Staging, outcome: Outcome) -> None:
+    def done(one: Staging, outcome: StagingOutcome) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from chaos.oracle.terms import Block, Event, Fault
 from chaos.verdict import Exit
 from lab.local.matrix import matrix
 from lab.matrix import run as runs
-from lab.matrix.outcome import Done, Outcome
+from lab.matrix.outcome import Done, StagingOutcome
 from lab.matrix.run import Wanted, exit_of, play_matrix, result_of
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
@@ -40,7 +40,10 @@ class Player:
             self.played.append((staging.name, slowly))
             held = Control(block=staging.block, what="bit", held=True, seen="")
             played = tuple(self._one(staging, event, slowly) for event in staging.events)
-            done(staging, Outcome((), controls=(held,)) if staging.control else Outcome(played))
+            done(
+                staging,
+                StagingOutcome((), controls=(held,)) if staging.control else StagingOutcome(played),
+            )
 
     def _one(self, staging: Staging, event: Event, slowly: bool) -> Played:
         return msgspec.structs.replace(self.answer(staging, slowly), event=event)

@@ -7,7 +7,7 @@ from io import BytesIO
 import msgspec
 import pytest
 
-from chaos.conversation import End, Said, conversation
+from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.recording import pack
 from lab.cli.options import Format, Options
 from lab.cli.tap import tap
@@ -45,7 +45,7 @@ def said(run: RunFolder, wanted: Wanted) -> list[Said]:
 
 def test_all_that_was_said_is_there_and_its_end_counts_it(run: RunFolder) -> None:
     *whole, end = read_conversation(run.run, Wanted())
-    assert end == End(messages=len(whole), dropped=0, gaps=0)
+    assert end == ConversationEnd(messages=len(whole), dropped=0, gaps=0)
     assert len(whole) > 4
     assert {one.kind for one in whole if isinstance(one, Said)} >= {"request", "reply"}
     requests = {(m.src, m.dst, m.id) for m in said(run, Wanted()) if m.kind == "request"}
@@ -98,7 +98,7 @@ def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFix
     whole = run.bus.read_bytes()
     try:
         *_, end = conversation(BytesIO(whole))
-        assert isinstance(end, End)
+        assert isinstance(end, ConversationEnd)
         mine = pack(msgspec.structs.asdict(end))
         worse = pack({**msgspec.structs.asdict(end), "dropped": 3, "gaps": 2})
         run.bus.write_bytes(whole.removesuffix(mine) + worse)
