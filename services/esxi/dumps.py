@@ -9,7 +9,7 @@ encrypted VM is dumped under the VM's key instead.
 
 A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
 done before the change is saved, so that a crash in between leaves them under the newer key, which
-whoever changes the key has and brings again.
+the node that changes the key has it and sends it again.
 """
 
 from __future__ import annotations

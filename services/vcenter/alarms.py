@@ -1,8 +1,9 @@
-"""Alarms as functions of the state. Pure; the ids are ours, the product's documents name none.
+"""Alarms as functions of the state. Pure; the ids are keystead's, since the product's documents
+name none.
 
-An alarm stands as long as its cause; that of a new recovery key until it is acknowledged, which
-names the key (REC-03). Key servers' health shows in
-``ProviderInfo`` (status, servers that did not answer), so it has no entry of its own here.
+An alarm lasts as long as its cause. The alarm of a new recovery key lasts until it is acknowledged,
+and names the key (REC-03). The health of key servers is in ``ProviderInfo`` (status, servers that
+did not answer), so it has no entry here.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def host_alarms(
     *,
     recovery_key_new: bool = False,
 ) -> tuple[str, ...]:
-    """``wanted_safe``: it should be safe (HEM-02). ``attestation``: None of a TPM never seen.
-    ``recovery_key_new``: nobody has said that its present recovery key is kept elsewhere."""
+    """``wanted_safe``: the host should be safe (HEM-02). ``attestation``: None for a TPM never
+    seen. ``recovery_key_new``: nobody has acknowledged its present recovery key."""
     alarms: list[str] = []
     if connection is HostConnectionState.NOT_RESPONDING:  # disconnected is on purpose
         alarms.append(AlarmId.HOST_CONNECTION.value)
@@ -53,7 +54,7 @@ def host_alarms(
 
 
 UNKNOWN_STATUS: Final = "gray"
-"""Of a provider whose health vCenter has not from key servers (ManagedEntityStatus)."""
+"""Status of a provider whose health does not come from key servers (ManagedEntityStatus)."""
 
 
 def provider_status(servers: int, down: int, unknown: int) -> str:

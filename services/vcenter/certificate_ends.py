@@ -1,8 +1,8 @@
-"""Which certificates between KMIP servers and who asks them are near their end (STD-07).
+"""Certificates between KMIP servers and their clients that are near their end (STD-07).
 
-Of a standard provider they are what vCenter shows its servers, and what it trusts of theirs. Of a
-trusted provider they are between Key Provider Services and its servers: the vCenter of the Trust
-Authority tells of those.
+For a standard provider these are vCenter's certificate for its servers, and the server certificates
+that vCenter trusts. For a trusted provider they are between Key Provider Services and its servers;
+the vCenter of the Trust Authority reports those.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class _Certificate(NamedTuple):
 
 
 def near_their_end(row: ProviderRow, until: float) -> dict[str, EventDraft]:
-    """The events for those of a standard provider that end by ``until`` (Unix seconds) and of which
-    none has told, by the SHA-256 of the certificate in hex."""
+    """The events for certificates of a standard provider that end by ``until`` (Unix seconds) and
+    have had no event yet, by the SHA-256 of the certificate in hex."""
     own = () if row.client is None else row.client.chain[:1]
     found = [_Certificate(der, row.name, "vCenter") for der in own]
     found += [_Certificate(der, row.name) for der in row.trusted if der not in own]

@@ -1,4 +1,4 @@
-"""What clients are told of clusters, hosts, VMs, providers: rows and what was heard. Pure."""
+"""Answers for clients about clusters, hosts, VMs and providers, from rows and reports. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def host_info(
     *,
     wanted_safe: bool,
 ) -> HostInfo:
-    """``summary`` is the host's last word, None when it has not spoken in this life."""
+    """``summary`` is the host's last report, None when there was none in this life."""
     crypto = None if summary is None else summary.crypto_state
     seen = row.attestation
     alarms = host_alarms(
@@ -86,17 +86,17 @@ _USUAL: Final = MigrateEncryption.OPPORTUNISTIC
 
 
 def stream_policy(row: VmRow) -> MigrateEncryption:
-    """MOB-02: an encrypted VM always moves encrypted, whatever was said of it before."""
+    """MOB-02: an encrypted VM always moves encrypted, whatever was configured before."""
     return MigrateEncryption.REQUIRED if row.keys else row.migrate_encryption
 
 
 def vm_info(
     row: VmRow, *, host_connected: bool, listed: bool, not_granted: tuple[CryptoKeyId, ...] = ()
 ) -> VmInfo:
-    """Locked is what vCenter marked (LOCK-01), whatever the host thinks by itself.
+    """A VM is locked if vCenter marked it (LOCK-01), whatever the host reports.
 
-    A mark on a VM that runs is void (LOCK-04), also before a pass has taken it back. ``listed``:
-    its host has it registered; of one that it has not, nobody says that it is unlocked there.
+    A mark on a running VM is void (LOCK-04), even before a pass removes it. ``listed``: its host
+    has it registered; of a VM that its host does not list, the crypto state is unknown.
     """
     lock_event = None if row.power is PowerState.ON else row.lock_event
     missing = () if lock_event is None else row.missing

@@ -1,8 +1,8 @@
-"""Contact with key servers: who answered last, and what follows from a change.
+"""Contact with key servers: which answered last, and what follows from a change.
 
-Every call to a key server reports here, health probes like all others, so ``Unreachable`` is
-raised by the *first* failed contact, once (STD-09). When a provider that was down in all
-its servers answers again, ``recovered`` is called at once: it recovers with that answer.
+Every call to a key server reports here, health probes included, so ``Unreachable`` is raised by the
+*first* failed contact, once (STD-09). When a provider of which no server answered answers again,
+``recovered`` is called at once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Contact:
 
 
 class KeyServerContacts:
-    """What each call found, per (provider, server); none before the first."""
+    """The result of the last call, per (provider, server); none before the first."""
 
     def __init__(self, node: Node, clock: Clock, emit: Emit, recovered: Callable[[], None]) -> None:
         self._node, self._clock, self._emit, self._recovered = node, clock, emit, recovered
@@ -38,7 +38,7 @@ class KeyServerContacts:
         self._down_at: dict[ProviderId, float] = {}
 
     async def record_answer(self, provider: ProviderId, server: str) -> None:
-        """That server has just answered."""
+        """That server has answered."""
         before = self._found.get((provider, server))
         self._found[provider, server] = _Contact(True, self._clock.now())
         was_down = self._down_at.pop(provider, None) is not None
@@ -48,7 +48,7 @@ class KeyServerContacts:
             self._recovered()
 
     async def record_failure(self, provider: ProviderId, server: str, why: str) -> None:
-        """That server has just not answered; the first time since it did is an event."""
+        """That server has not answered; the first failure since its last answer is an event."""
         before = self._found.get((provider, server))
         at = None if before is None else before.at
         self._found[provider, server] = _Contact(False, at, why)

@@ -1,7 +1,7 @@
 """Events with the product's ids: drafts and their texts; ``inventory`` makes them durable.
 
-A draft becomes a ``VcEvent`` when its transaction gives it a sequence number. A change of state
-and the event that tells of it share one transaction, so a crash neither loses nor doubles one.
+A draft becomes a ``VcEvent`` when its transaction gives it a sequence number. A change of state and
+its event share one transaction, so a crash neither loses nor duplicates an event.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def send_error(
     keys: tuple[CryptoKeyId, ...],
     reason: KeyUnavailableReason,
 ) -> EventDraft:
-    """``SendKeyError.*``: nothing to send to this host (PT03)."""
+    """``SendKeyError.*``: there is no key to send to this host (PT03)."""
     missing = reason in (
         KeyUnavailableReason.MISSING_IN_KMS,
         KeyUnavailableReason.NOT_ACTIVE_OR_ENABLED,
@@ -216,7 +216,7 @@ def keys_unusable(
     reason: KeyUnavailableReason,
     users: Users,
 ) -> EventDraft:
-    """Keys in use were revoked, expired or destroyed: who has them goes on (STD-19)."""
+    """Keys in use were revoked, expired or destroyed; hosts that have them continue (STD-19)."""
     text = (
         f"Keys of {provider} cannot be had any more: {_cause(reason)} ({reason.value}). Hosts that "
         f"have them go on, no other gets them. Keys: {_ids(keys)}"

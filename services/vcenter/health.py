@@ -1,5 +1,5 @@
-"""The health of key providers: every key server is asked one harmless question per period (STD-09),
-and a provider that answers for the states of its keys in use (``key_watch``).
+"""The health of key providers: every key server gets one harmless request per period (STD-09), and
+a provider that answers also reports the states of its keys in use (``key_watch``).
 
 Only providers whose health comes from key servers are asked; see ``providers.capabilities``.
 """

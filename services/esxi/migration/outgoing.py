@@ -40,7 +40,7 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
     """See the module's text. In the VM's turn; once: a repeat is told how it went.
 
     Refused, the VM runs on here. ``InvalidState`` when it neither does nor runs on the target:
-    whoever starts it next has it.
+    the next host that starts it has it.
     """
     before = host.migrations.left.get(message.vm)
     if before is not None and before.migration == message.migration:

@@ -2,7 +2,7 @@
 
 A VM's configuration names the disk file in force. Whoever rewrites a disk writes a new file
 first and switches the configuration in one write; the other file is emptied afterwards, or, if
-the host fell in between, by whoever opens the VM next.
+the host fell in between, when the VM is opened next.
 """
 
 from __future__ import annotations

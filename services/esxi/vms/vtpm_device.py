@@ -3,7 +3,7 @@
 Added: 1. a new TPM is manufactured   2. its state is written   3. the configuration is switched in
 one write: it has the device, and the home is encrypted. A crash before 3 leaves the VM as it was, a
 crash after it the VM with its vTPM. Removed: the configuration is switched first, the state is
-emptied afterwards, or by whoever opens the VM next (``files.tidy``).
+emptied afterwards, or when the VM is opened next (``files.tidy``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The work of running guests: each reads, verifies and rewrites in its own rhythm.
 
-A guest that finds its data wrong faults, visibly, whoever is looking or not.
+A guest that finds wrong data faults visibly, whether or not it is observed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who may do what: users have a role, a role has privileges, a task needs some.
+"""Authorization: users have a role, a role has privileges, a task needs privileges.
 
-- ``roles``   roles that vCenter comes with, roles of its own, and what a user may do
-- ``needs``   the one table of which task needs which privileges
-- ``tasks``   tasks on roles and on who has them, ``handlers`` serves them
+- ``roles``   built-in roles, custom roles, and the privileges of a user
+- ``needs``   the table of the privileges that each task needs
+- ``tasks``   tasks on roles and permissions; ``handlers`` serves them
 """

@@ -1,4 +1,4 @@
-"""Roles, and what the user who gives a task may do. Pure."""
+"""Roles, and what the user of a task may do. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_CRYPTO_ADMIN: Final = "NoCryptoAdmin"
 READ_ONLY: Final = "ReadOnly"
 
 ALWAYS: Final = (Privilege.VIEW, Privilege.READ)
-"""What every role has."""
+"""Privileges that every role has."""
 
 _TRUSTED: Final = "TrustedAdmin"  # the group of privileges that members of TrustedAdmins have
 _CRYPTO: Final = "Cryptographer"
@@ -27,7 +27,7 @@ _NOT_WITHOUT_CRYPTO: Final = frozenset(
         Privilege.MANAGE_USER_GROUPS,
     }
 )
-"""What NoCryptoAdmin lacks beside all of ``Cryptographer``: ways around it."""
+"""Privileges that NoCryptoAdmin lacks besides all of ``Cryptographer``: ways around it."""
 
 _ADMIN: Final = tuple(one for one in Privilege if one.group != _TRUSTED)
 
@@ -38,12 +38,12 @@ SYSTEM_ROLES: Final[Mapping[str, tuple[Privilege, ...]]] = {
     ),
     READ_ONLY: ALWAYS,
 }
-"""Those that vCenter comes with. ``TrustedAdmin.*`` is for members of TrustedAdmins (TA-04)."""
+"""The built-in roles. ``TrustedAdmin.*`` is for members of TrustedAdmins (TA-04)."""
 
 
 @dataclass(frozen=True)
 class TaskCaller:
-    """Who gives a task, with what it may do."""
+    """The user of a task, with its privileges."""
 
     name: str
     privileges: frozenset[Privilege]
@@ -53,9 +53,10 @@ class TaskCaller:
         return privilege in self.privileges
 
     def check_gives(self, privileges: Iterable[Privilege], task: str) -> None:
-        """``NoPermission`` when others would get, or lose, what it does not have itself.
+        """``NoPermission`` when the task would grant or revoke privileges that the caller does not
+        have.
 
-        Who may name trusted administrators has what these have, to give it out.
+        A user that may name trusted administrators counts as having their privileges.
         """
         names_them = self.may(Privilege.MODIFY_PERMISSIONS)
         given = [one for one in privileges if one.group != _TRUSTED or not names_them]
@@ -73,7 +74,7 @@ class TaskCaller:
 
 
 SYSTEM: Final = TaskCaller("vCenter", frozenset(Privilege))
-"""vCenter itself, where a task of its own makes another: an evacuation moves VMs."""
+"""vCenter itself, as the user of a task that another task creates: an evacuation moves VMs."""
 
 
 def caller(

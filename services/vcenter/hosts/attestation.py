@@ -1,10 +1,10 @@
 """vCenter's own attestation of every host with a TPM: at each connection, and on request (ATT-09).
 
-Beside step B8 and never in its way: a session that was opened asks for a look at the host's TPM,
-workers take the asks in order. A look: ask for a quote over a fresh nonce; when the attestation
-key is not the recorded one, have the TPM open a credential, which proves that the key lies in the
-TPM with that endorsement key; judge (``tpm_judgement``, pure); commit record, status and event in
-one transaction.
+It runs beside step B8 and never delays it: an opened session requests an attestation, and workers
+process the requests in order. Each asks for a quote over a fresh nonce. If the attestation key is
+not the recorded one, the TPM must open a credential, which proves that the key is in the TPM with
+that endorsement key. ``tpm_judgement`` (pure) decides; record, status and event are one
+transaction.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""vSphere HA: hosts get the configuration of their cluster's agents, and tell what these did.
+"""vSphere HA: hosts get the configuration of their cluster's agents, and report what the agents
+did.
 
-A host is told when it is connected, and when its cluster's configuration is another one since. What
-it has been told in its session is kept in memory: telling it again changes nothing.
+A host gets it when it is connected, and when its cluster's configuration has changed since. What it
+got in its session is kept in memory: sending it again changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from services.vcenter.tables import ClusterRow
 
 
 class HaConfigurations:
-    """What each host was told of HA, in the session in force."""
+    """The HA configuration that each host got in the session in force."""
 
     def __init__(self, node: VcenterNode, inventory: Inventory) -> None:
         self._node, self._inventory = node, inventory

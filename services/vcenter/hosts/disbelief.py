@@ -1,6 +1,6 @@
-"""What vCenter does not believe of what a host says of its VMs. Pure (C28).
+"""Which reports of a host about its VMs vCenter does not believe. Pure (C28).
 
-A host says itself which VMs it has and which keys they need. What it says grants no key
+A host reports which VMs it has and which keys they need. The report grants no key
 (``services.vcenter.grants``), but it fills the inventory, where somebody may unlock the VM.
 
 | the host lists | believed |
@@ -9,8 +9,8 @@ A host says itself which VMs it has and which keys they need. What it says grant
 | the same, with a key that belongs to other VMs, or to hosts of another cluster | no |
 | a VM of another cluster | no: it moves between clusters by a task only |
 
-A VM that is believed with a key that its cluster was not given is in the inventory, and locked
-unless its host has the key.
+A believed VM with a key that its cluster was not given is in the inventory, and locked unless its
+host has the key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which hosts want a pass of step B8, in order of asking; remediation takes from here.
+"""Which hosts need a pass of step B8, in order of request; remediation takes from here.
 
-Sessions, tasks and the reconciliation ask; none of them knows who carries a pass out. Several
-asks before a pass begins are one; an ask during a pass is for another one after it.
+Sessions, tasks and the reconciliation request passes without knowing who carries them out. Several
+requests before a pass begins are one; a request during a pass leads to another pass.
 """
 
 from __future__ import annotations

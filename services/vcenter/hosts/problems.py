@@ -1,4 +1,4 @@
-"""What hosts tell of themselves, as events: each once, also over a restart of vCenter."""
+"""Problems that hosts report, as events: each once, also over a restart of vCenter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.vcenter.tables import HostRow
 
 
 def problems_untold(row: HostRow, summary: HostSummary) -> tuple[HostProblem, ...]:
-    """Those of the host's boot of which no event has told, in order."""
+    """The problems of the host's boot without an event so far, in order."""
     if summary.problems is msgspec.UNSET:
         return ()
     boot, number = row.problems_told

@@ -1,7 +1,7 @@
-"""Which hosts list which VMs, and when each of them said so last.
+"""Which hosts list which VMs, and when each of them last reported it.
 
-What a host says in a view replaces all it said before; the answer to a command replaces what it
-said of that VM. The moments are counted here, for all hosts together.
+A host's view replaces everything that it reported before; the answer to a command replaces its
+report of that VM. The moments are counted here, for all hosts together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.vcenter.hosts.whereabouts import Word
 
 
 class Registrations:
-    """The last word of every host about every VM that it lists."""
+    """The last report of every host about every VM that it lists."""
 
     def __init__(self) -> None:
         self._by_vm: dict[VmName, dict[NodeName, Word]] = {}

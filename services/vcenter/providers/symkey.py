@@ -1,7 +1,7 @@
 """The key of one vCenter, under which it keeps secrets of its own in the inventory.
 
-It is made from the file ``symkey.dat`` on vCenter's disk. Whoever has that disk, or a backup of its
-files, has both (NKP-08); the database alone is not enough.
+It is made from the file ``symkey.dat`` on vCenter's disk. Access to the disk, or to a backup of
+its files, gives both (NKP-08); the database alone is not enough.
 """
 
 from __future__ import annotations
