@@ -27,5 +27,6 @@
 - ``kmip``        a key server without a lab
 - ``load``        operations at a rate that no answer changes
 - ``logs``        records of nodes, written and read
+- ``vsphere``     the APIs of vSphere, for clients of the product
 - ``doctor``      probes that try what a lab needs
 """

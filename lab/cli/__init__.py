@@ -13,6 +13,7 @@ that need a terminal flow of their own, an argument that only a terminal has, or
 - ``listing``   what every ``get`` can do with its list   - ``waiting``   wait, completion
 - ``labs``      up, down, status, list, version           - ``journal``   events, logs
 - ``machines``  a lab on several machines: bundles        - ``agents``    join it, health
+- ``vsphere``   serve, env, exec: clients of vSphere
 - ``bus``       what servers of others have to know
 - ``hosts``     host power-on, whose boot options may be secrets
 - ``keys``      provider set, which takes a part of an entry away

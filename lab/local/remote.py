@@ -92,15 +92,16 @@ class Remote:
         """``callback`` for each event of the lab from now on: progress, records of nodes."""
         await self.client.subscribe_events(lambda _, event: callback(event))
 
-    async def do(self, command: Command[A]) -> A:
-        """Do a command; its answer. Every failure is a ``KeysteadError``.
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        """Do a command; its answer. Every failure is a ``KeysteadError``. ``vcenter`` and ``user``
+        stand in for those of this object.
 
         Besides those of the command: KS-LAB-007 when the lab goes away meanwhile, so that nobody
         knows what became of it.
         """
         try:
             async with carry_files(command) as files:
-                return await self._do(command, files)
+                return await self._do(command, files, vcenter, user)
         except (NotSent, Refused):
             raise self._unreachable_error() from None
         except (Disconnected, TimedOut) as error:
@@ -108,9 +109,11 @@ class Remote:
         except ProductError as error:
             raise KeysteadError("KS-INT-001", f"{name_of(command)}: {error}") from None
 
-    async def _do(self, command: Command[A], files: Carried) -> A:
+    async def _do(self, command: Command[A], files: Carried, vcenter: str, user: str) -> A:
         message = RunCommand(
-            command=encode_command(command), vcenter=self._vcenter, user=self._user
+            command=encode_command(command),
+            vcenter=vcenter or self._vcenter,
+            user=user or self._user,
         )
         mine: OneTimeKey | None = None
         if files:

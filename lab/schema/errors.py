@@ -96,6 +96,23 @@ EXPLANATIONS: dict[str, Explanation] = {
         " server was never cut there.",
         "take another copy of the file; give several in their order",
     ),
+    "KS-API-001": Explanation(
+        "No API server of this lab runs here",
+        "`keystead serve` was not started for it on this machine, or has ended.",
+        "`keystead serve --name NAME`, in a terminal of its own",
+        NOT_RUNNING,
+    ),
+    "KS-API-002": Explanation(
+        "The packages of the vSphere APIs are missing",
+        "pyVmomi, Starlette or uvicorn cannot be imported: they are an extra.",
+        "./keystead setup   (or pip install 'keystead[vsphere]')",
+        SETUP,
+    ),
+    "KS-API-003": Explanation(
+        "The API server cannot listen there",
+        "Something else has the port, or the address is none of this machine.",
+        "give another address or port with `--listen`; port 0 is any that is free",
+    ),
     "KS-OUT-001": Explanation(
         "What the command shows could not be written",
         "Standard output, or the file that was named, refused it: it has no room, its disk failed,"

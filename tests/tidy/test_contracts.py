@@ -17,6 +17,7 @@ BIN = Path(sys.executable).parent
 PLANTED = {
     "Dependencies point downwards": ("protocol/secret.py", "import services.runtime.ports"),
     "The folders of lab are layers": ("lab/topology/plan.py", "import lab.brokers.server"),
+    "The APIs of vSphere know typed": ("lab/vsphere/faults.py", "import services.knobs"),
     "The folders of chaos are layers": ("chaos/observe/look.py", "import chaos.faults.base"),
     "Services never import each other": (
         "services/kms/operations/core.py",

@@ -19,7 +19,8 @@ OF_LISTS = frozenset({"--watch", "--sort-by", "--no-headers"})
 NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
-        "": "api bench completion doctor down explain healthcheck list logs schema up version",
+        "": "api bench completion doctor down env exec explain healthcheck list logs schema serve "
+        "up version",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",

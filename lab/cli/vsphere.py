@@ -1,0 +1,95 @@
+"""``serve``, ``env``, ``exec``: clients of vSphere in front of a lab."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.output import plain, say
+from lab.schema.errors import KeysteadError
+
+if TYPE_CHECKING:
+    from lab.local.vsphere import Serving
+
+
+def serve(
+    *,
+    listen: Annotated[
+        str, Parameter(help="HOST:PORT; port 0 is any that is free.")
+    ] = "127.0.0.1:8989",
+    api_version: Annotated[
+        str, Parameter(help="The newest version of the API that is offered.")
+    ] = "8.0.3.0",
+    sim: Annotated[
+        str,
+        Parameter(help="A Lab file (or the name of a shipped one) to play in virtual time."),
+    ] = "",
+    seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """Serve the APIs of vSphere in front of a lab, for govc, pyVmomi, Ansible and others.
+
+    It runs until it is interrupted. The port is closed while vCenter is off. With --sim the time of
+    the lab passes only while a client waits.
+
+    keystead serve
+    keystead serve --sim default --seed 7 --name story
+    """
+    from lab.local import vsphere
+
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise KeysteadError("KS-USE-003", f"--listen {listen}: HOST:PORT is wanted")
+
+    def ready(where: Serving) -> None:
+        say(f"vSphere APIs of {options.name} at https://{where.host}:{where.port}/sdk")
+        say(f'next: eval "$(keystead env --name {shlex.quote(options.name)})"')
+
+    file = str(Path(sim).absolute()) if sim and os.path.exists(sim) else sim
+    work = vsphere.serve(
+        options.name, host.strip("[]"), int(port), options.vcenter, api_version, file, seed, ready
+    )
+    asyncio.run(work)
+
+
+def env(*, options: Options = DEFAULTS) -> None:
+    """Print what clients of vSphere need to reach a lab that is served, as lines for a shell.
+
+    eval "$(keystead env)"
+    keystead env -o json
+    """
+    from lab.local.vsphere import environment
+
+    found = environment(options.name)
+    if options.output is Format.JSON:
+        import json
+
+        plain(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        plain(f"export {key}={shlex.quote(value)}")
+
+
+def execute(
+    *command: Annotated[str, Parameter(help="A program with its arguments, after `--`.")],
+    options: Options = DEFAULTS,
+) -> int:
+    """Run a program with the variables of ``keystead env``; its exit code.
+
+    keystead exec -- govc ls
+    """
+    from lab.local.vsphere import environment
+
+    if not command:
+        raise KeysteadError("KS-USE-003", "exec: name a program after `--`")
+    variables = {**os.environ, **environment(options.name)}
+    try:
+        os.execvpe(command[0], list(command), variables)  # noqa: S606 - what the user named
+    except OSError as error:
+        raise KeysteadError("KS-USE-003", f"{command[0]}: {error.strerror}") from None

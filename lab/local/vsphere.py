@@ -1,0 +1,197 @@
+"""``serve``, ``env`` and ``exec``: an API server in front of a lab of this user, and its clients.
+
+What clients need lies in ``vsphere/`` of the lab's folder: the certificates, the password, and
+where the server listens (``serving.json``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.local.remote import Remote
+from lab.schema.commands import Command
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
+from protocol.authorization import ADMINISTRATOR
+
+FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
+EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Where an API server of a lab listens, and the process that does."""
+
+    host: str
+    port: int
+    pid: int
+    user: str
+    vcenter: str = ""
+
+
+class _OfRunningLab:
+    """An executor that gives commands to a running lab, and finds it again after a restart."""
+
+    virtual = False
+
+    def __init__(self, folder: LabFolder) -> None:
+        self._folder = folder
+        self._stack = contextlib.AsyncExitStack()
+        self._lab: Remote | None = None
+        self._lock = asyncio.Lock()
+
+    async def _reached(self) -> Remote:
+        async with self._lock:
+            if self._lab is None:
+                self._lab = await self._stack.enter_async_context(Remote(self._folder))
+            return self._lab
+
+    async def do(self, command: Command[Any], vcenter: str = "", user: str = "") -> Any:
+        """As ``Executor.do``. A lab that has gone is looked for again at the next command."""
+        lab = await self._reached()
+        try:
+            return await lab.do(command, vcenter, user)
+        except KeysteadError as error:
+            if error.id.startswith("KS-LAB-") or error.id.startswith("KS-AGENT-"):
+                await self.close()
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        """Real seconds."""
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        async with self._lock:
+            self._lab = None
+            await self._stack.aclose()
+
+
+class _OfSimulatedLab:
+    virtual = True
+
+    def __init__(self, lab: Any) -> None:
+        self.do, self.sleep = lab.do, lab.sleep
+
+
+def folder_of(name: str) -> Path:
+    """Where the API server of a lab keeps what its clients need."""
+    return LabFolder(name).path / FOLDER
+
+
+def password_of(folder: Path) -> str:
+    """The password of every user of the lab; made at the first start, and kept."""
+    path = folder / PASSWORD
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text("utf-8").strip()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = secrets.token_urlsafe(18)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as out:
+        out.write(made + "\n")
+    return made
+
+
+def serving(name: str) -> Serving:
+    """The API server of a lab that runs; KS-API-001 when there is none."""
+    try:
+        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=Serving)
+        os.kill(found.pid, 0)
+    except (OSError, msgspec.DecodeError):
+        raise KeysteadError("KS-API-001", f"no API server of the lab {name} runs here") from None
+    return found
+
+
+def environment(name: str) -> dict[str, str]:
+    """What clients read: govc, Ansible, libvirt and programs of pyVmomi."""
+    where = serving(name)
+    folder = folder_of(name)
+    authority, password = str(folder / "ca.pem"), password_of(folder)
+    host, port = where.host, str(where.port)
+    url = f"https://{host}:{port}"
+    return {
+        "GOVC_URL": f"{url}/sdk",
+        "GOVC_USERNAME": where.user,
+        "GOVC_PASSWORD": password,
+        "GOVC_TLS_CA_CERTS": authority,
+        "GOVC_PERSIST_SESSION": "false",
+        "VMWARE_HOST": host,
+        "VMWARE_PORT": port,
+        "VMWARE_USER": where.user,
+        "VMWARE_PASSWORD": password,
+        "VMWARE_VALIDATE_CERTS": "true",
+        "VI_SERVER": host,
+        "VI_PORTNUMBER": port,
+        "VI_USERNAME": where.user,
+        "VI_PASSWORD": password,
+        "KEYSTEAD_API_URL": url,
+        "KEYSTEAD_CA_FILE": authority,
+        "SSL_CERT_FILE": authority,
+        "REQUESTS_CA_BUNDLE": authority,
+    }
+
+
+@contextlib.asynccontextmanager
+async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any]:
+    from lab.vsphere.executor import Serial
+
+    if file:
+        from lab.client import Lab
+
+        async with Lab(mode="sim", topology=file, seed=seed) as lab:
+            yield Serial(_OfSimulatedLab(lab))
+        return
+    running = _OfRunningLab(LabFolder(name))
+    try:
+        yield running
+    finally:
+        await running.close()
+
+
+async def serve(
+    name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
+    seed: int | None, ready: Callable[[Serving], None],
+) -> None:  # fmt: skip
+    """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
+    virtual time by this process alone; empty: the lab ``name``, which runs.
+
+    Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
+    had, KS-LAB-001 when the lab does not run.
+    """
+    try:
+        from lab.vsphere.listening import listening
+        from lab.vsphere.service import Server
+        from lab.vsphere.soap import newest
+    except ImportError as error:
+        raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
+    try:
+        newest(version)
+    except ValueError as error:
+        raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
+    folder = folder_of(name)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with _executor(name, simulated, seed) as executor:
+        server = Server(executor, name, password_of(folder), vcenter, version)
+        await server.refresh()
+        try:
+            async with listening(server, folder, host, port) as listener:
+                where = Serving(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
+                (folder / RECORD).write_bytes(msgspec.json.encode(where))
+                ready(where)
+                await stopped.wait()
+        except OSError as error:
+            text = f"{host}:{port}: {error.strerror or error}"
+            raise KeysteadError("KS-API-003", text) from None
+        finally:
+            (folder / RECORD).unlink(missing_ok=True)

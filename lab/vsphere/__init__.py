@@ -1,0 +1,32 @@
+"""The APIs of vSphere in front of a lab, for clients of the real product (``docs/vsphere.md``).
+
+A process of its own, never a part of a service (ADR 99). It gives typed commands to an
+``Executor``, reads typed answers, and keeps sessions, views, filters and tasks only.
+
+======================  ===========================================================================
+``executor``            how commands reach a lab
+``snapshot``            what the lab answered last, and when it has to be asked again
+``soap``                vim25 over SOAP: envelopes to calls and back, on pyVmomi's type tables
+``faults``              refusals of the lab as faults of the product
+``managed``             what every managed object is: properties by path, operations by name
+``objects``             ids and UUIDs, which follow from names
+``request``             what an object is given with each call
+``places``              folders, data center, clusters, resource pools, datastores, network
+``inventory``           all of these by id and name, from one snapshot
+``virtual_machine``     ``VirtualMachine``
+``host``                ``HostSystem``
+``managers``            ``ServiceInstance``, sessions, roles, options, searches, alarms
+``crypto``              ``CryptoManagerKmip``
+``history``             tasks and events, and collectors of both
+``views``               container and list views
+``alarms``              alarms that are on, and their definitions
+``collector``           ``PropertyCollector``: selection, filters, updates
+``sessions``            who is logged in
+``rest``                vAPI: sessions, VMs, hosts, native key providers
+``service``             a call of a session, from its object to its result
+``web``                 HTTP: routes, cookies, limits
+``listening``           the listener, under TLS of a certificate authority of the lab
+======================  ===========================================================================
+
+Nothing of a lab imports this package, and it needs the extra ``vsphere``.
+"""

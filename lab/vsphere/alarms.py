@@ -1,0 +1,66 @@
+"""Alarms of vCenter: their definitions, and their states on objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from lab.schema import answers
+from lab.vsphere.faults import not_found
+from lab.vsphere.managed import Managed
+from lab.vsphere.objects import numbers, uuid_of
+
+_NAMES: dict[str, str] = {}
+"""Ids of definitions by the lab's name of the alarm, for those that were seen."""
+
+
+def alarm_ref(name: str) -> Any:
+    """The reference of an alarm's definition."""
+    number = next(iter(numbers([name]).values()))
+    _NAMES[f"alarm-{number}"] = name
+    return vim.alarm.Alarm(f"alarm-{number}")
+
+
+def state(entity: Any, alarm: answers.Alarm) -> Any:
+    """An alarm that is on, as ``AlarmState``. A lab's alarms are red, and not acknowledged."""
+    definition = alarm_ref(alarm.alarm)
+    return vim.alarm.AlarmState(
+        key=f"{definition._moId}.{entity.id}",
+        entity=entity.ref,
+        alarm=definition,
+        overallStatus="red",
+        time=entity.inventory.snapshot.now(),
+        acknowledged=False,
+    )
+
+
+class Alarm(Managed):
+    """The definition of an alarm."""
+
+    kind = vim.alarm.Alarm
+    properties = {
+        "info.key": lambda a: a.id,
+        "info.alarm": lambda a: a.ref,
+        "info.entity": lambda a: vim.Folder("group-d1"),
+        "info.lastModifiedTime": lambda a: 0.0,
+        "info.lastModifiedUser": lambda a: "",
+        "info.creationEventId": lambda a: 0,
+        "info.name": lambda a: a.name,
+        "info.systemName": lambda a: a.name,
+        "info.description": lambda a: a.name,
+        "info.enabled": lambda a: True,
+        "info.expression": lambda a: vim.alarm.OrAlarmExpression(
+            expression=[vim.alarm.EventAlarmExpression(eventType=vim.event.EventEx)]
+        ),
+        "info.setting": lambda a: vim.alarm.AlarmSetting(toleranceRange=0, reportingFrequency=0),
+    }
+
+    def __init__(self, object_id: str) -> None:
+        super().__init__(object_id)
+        if object_id not in _NAMES:
+            raise not_found(vim.alarm.Alarm, object_id)
+        self.name = _NAMES[object_id]
+
+
+__all__ = ["Alarm", "alarm_ref", "state", "uuid_of"]

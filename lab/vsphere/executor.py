@@ -1,0 +1,48 @@
+"""How commands reach a lab: the one thing that an API server has of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, TypeVar
+
+from lab.schema.commands import Command
+
+A = TypeVar("A")
+
+
+class Executor(Protocol):
+    """A lab of real processes, on one machine or several, or a simulated one."""
+
+    virtual: bool
+    """Time of this lab passes only inside a call."""
+
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        """Do a command at ``vcenter`` as ``user``; its answer, or ``KeysteadError``."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let this many seconds of the lab pass."""
+        ...
+
+
+class Serial:
+    """An executor that gives a lab one command at a time, in the order of arrival.
+
+    A simulated lab answers so; two clients of it are served in the order in which they came.
+    """
+
+    virtual = True
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self._lock = asyncio.Lock()
+
+    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
+        """As ``Executor.do``."""
+        async with self._lock:
+            return await self._inner.do(command, vcenter, user)
+
+    async def sleep(self, seconds: float) -> None:
+        """As ``Executor.sleep``."""
+        async with self._lock:
+            await self._inner.sleep(seconds)

@@ -1,0 +1,109 @@
+"""The inventory of one vCenter: its objects by id and by name, computed from one ``Snapshot``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from lab.schema import answers
+from lab.vsphere.faults import not_found
+from lab.vsphere.host import HostSystem
+from lab.vsphere.managed import Managed
+from lab.vsphere.objects import numbers
+from lab.vsphere.places import (
+    DATASTORE_FOLDER,
+    HOST_FOLDER,
+    NETWORK_FOLDER,
+    VM_FOLDER,
+    Cluster,
+    Datacenter,
+    Datastore,
+    Folder,
+    Network,
+    ResourcePool,
+    RootFolder,
+)
+from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.virtual_machine import VirtualMachine
+
+
+class Inventory:
+    """The objects of one snapshot, by id and by name."""
+
+    def __init__(self, snapshot: Snapshot, lab: str) -> None:
+        self.snapshot, self.lab = snapshot, lab
+        self.number = numbers(
+            [f"vm/{v.vm}" for v in snapshot.vms]
+            + [f"host/{h.host}" for h in snapshot.hosts]
+            + [f"cluster/{c.cluster}" for c in snapshot.clusters]
+        )
+        self.root, self.datacenter = RootFolder(self), Datacenter(self)
+        self.network = Network(self)
+        self.folders = [
+            Folder(self, VM_FOLDER, "vm", ["VirtualMachine", "Folder"]),
+            Folder(self, HOST_FOLDER, "host", ["ComputeResource", "Folder"]),
+            Folder(self, DATASTORE_FOLDER, "datastore", ["Datastore", "Folder"]),
+            Folder(self, NETWORK_FOLDER, "network", ["Network", "Folder"]),
+        ]
+        self.clusters = {str(row.cluster): Cluster(self, row) for row in snapshot.clusters}
+        self.pools = {n: ResourcePool(self, n) for n in self.clusters}
+        self.datastores = {n: Datastore(self, n) for n in self.clusters}
+        self.hosts = {str(row.host): HostSystem(self, row) for row in snapshot.hosts}
+        self.vms = {str(row.vm): VirtualMachine(self, row) for row in snapshot.vms}
+        self.hosts_of: dict[str, list[Any]] = defaultdict(list)
+        self.vms_of: dict[str, list[Any]] = defaultdict(list)
+        self.vms_on: dict[str, list[Any]] = defaultdict(list)
+        for host in self.hosts.values():
+            self.hosts_of[str(host.row.cluster)].append(host)
+        for vm in self.vms.values():
+            self.vms_of[str(vm.row.cluster)].append(vm)
+            self.vms_on[str(vm.row.host)].append(vm)
+        self.alarms: dict[str, list[answers.Alarm]] = defaultdict(list)
+        for alarm in snapshot.alarms:
+            self.alarms[alarm.of].append(alarm)
+        here: list[Managed] = [
+            self.root,
+            self.datacenter,
+            *self.folders,
+            *self.clusters.values(),
+            *self.pools.values(),
+            *self.datastores.values(),
+            self.network,
+            *self.hosts.values(),
+            *self.vms.values(),
+        ]
+        self.objects = {one.id: one for one in here}
+
+    def find(self, reference: Any) -> Managed:
+        """The object of a reference; ``ManagedObjectNotFound`` when there is none."""
+        found = self.objects.get(str(reference._moId))
+        if found is None or not issubclass(found.kind, type(reference)):
+            raise not_found(type(reference), str(reference._moId))
+        return found
+
+    def id_of(self, what: str, name: str, prefix: str) -> str:
+        """The id of a VM, host or cluster."""
+        return f"{prefix}{self.number[f'{what}/{name}']}"
+
+    def children(self, thing: Any) -> list[Any]:
+        """What lies below an object in the tree of the inventory."""
+        match thing.id:
+            case "group-d1":
+                return [self.datacenter]
+            case "datacenter-2":
+                return list(self.folders)
+            case "group-v3":
+                return list(self.vms.values())
+            case "group-h4":
+                return list(self.clusters.values())
+            case "group-s5":
+                return list(self.datastores.values())
+            case "group-n6":
+                return [self.network]
+        if isinstance(thing, Cluster):
+            return [self.pools[thing.name], *self.hosts_of[thing.name]]
+        return []
+
+    def named(self, what: str) -> Any:
+        """The VM, host, cluster or provider's place in the inventory of this name, or None."""
+        return self.vms.get(what) or self.hosts.get(what) or self.clusters.get(what)

@@ -1,0 +1,161 @@
+"""What every managed object is: properties by path, computed when they are asked for.
+
+A class names the type of the product (``kind``) and has ``properties``, a function for each path
+of a leaf. Data objects above the leaves, such as ``summary``, are put together of what lies below
+them, so that a new property is one line. Operations carry the names of the WSDL and the mark
+``@operation``; nothing else of a class can be called by a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
+
+from pyVmomi import VmomiSupport as support
+
+from lab.vsphere.faults import invalid_property
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "_vsphere_operation"
+TYPE_LIMIT = 20_000
+
+
+def operation(function: F) -> F:
+    """Mark a method as one that clients may call."""
+    setattr(function, _MARK, True)
+    return function
+
+
+class Managed:
+    """A managed object. ``shapes``: the type of a data object where it is a subtype of the one
+    that the property declares."""
+
+    kind: ClassVar[Any] = None
+    properties: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    shapes: ClassVar[Mapping[str, Any]] = {}
+    leaves: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    branches: ClassVar[dict[str, tuple[str, ...]]] = {}
+    operations: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, object_id: str) -> None:
+        self.id = object_id
+        self.texts: dict[tuple[str, str], str] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.leaves = {**cls.leaves, **cls.properties}
+        above: Any = cls.__bases__[0]
+        cls.shapes = {**above.shapes, **cls.shapes}
+        branches: dict[str, dict[str, None]] = {}
+        for path in cls.leaves:
+            while "." in path:
+                above, _, name = path.rpartition(".")
+                branches.setdefault(above, {})[name] = None
+                path = above
+        cls.branches = {above: tuple(names) for above, names in branches.items()}
+        marked = {n for n in dir(cls) if getattr(getattr(cls, n, None), _MARK, False)}
+        cls.operations = frozenset(marked)
+
+    @property
+    def ref(self) -> Any:
+        """The reference that clients get."""
+        return self.kind(self.id)
+
+    def names(self) -> tuple[str, ...]:
+        """The properties at the top that this object has: what ``all`` means."""
+        return tuple(dict.fromkeys(path.split(".")[0] for path in self.leaves))
+
+    def get(self, path: str) -> Any:
+        """The value at a path, None where there is none; ``InvalidProperty`` where there is no such
+        property in the product."""
+        compute = self.leaves.get(path)
+        if compute is not None:
+            return _fitted(compute(self), type_at(self.__class__, path))
+        names = self.branches.get(path)
+        if names is not None:
+            values = {name: self.get(f"{path}.{name}") for name in names}
+            if all(value is None for value in values.values()):
+                return None
+            return type_at(self.__class__, path)(**values)
+        above, _, name = path.rpartition(".")
+        if not above or "[" in path:
+            type_at(self.__class__, path)
+            return None
+        held = self.get(above)
+        if held is None:
+            type_at(self.__class__, path)
+            return None
+        try:
+            return getattr(held, name)
+        except AttributeError:
+            raise invalid_property(path) from None
+
+
+_types: dict[tuple[str, str], Any] = {}
+
+
+def type_at(cls: type[Managed], path: str) -> Any:
+    """The declared type at a path of properties; ``InvalidProperty`` where there is none."""
+    key = (cls.__qualname__, path)
+    if key not in _types:
+        found = _find_type(cls, path)
+        if len(_types) < TYPE_LIMIT:
+            _types[key] = found
+        return found
+    return _types[key]
+
+
+def _find_type(cls: type[Managed], path: str) -> Any:
+    shape = cls.shapes.get(path)
+    if shape is not None:
+        return shape
+    above, _, name = path.rpartition(".")
+    holder = type_at(cls, above) if above else cls.kind
+    try:
+        return holder._GetPropertyInfo(name).type
+    except AttributeError:
+        raise invalid_property(path) from None
+
+
+def _fitted(value: Any, kind: Any) -> Any:
+    """A plain value as pyVmomi's type, which its writers need."""
+    if value is None or kind is object:
+        return value
+    if issubclass(kind, list):
+        return kind([_fitted(one, kind.Item) for one in value])
+    if kind is support.datetime:
+        return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
+    if issubclass(kind, support.Enum):
+        return kind(str(value))
+    if kind is str and type(value) is not str:
+        return value.value if isinstance(value, StrEnum) else str(value)
+    if kind in (support.long, support.short, support.byte):
+        return kind(value)
+    return value
+
+
+class ObjectProperties:
+    """Some properties of one object, as an answer has them."""
+
+    def __init__(self, thing: Managed, paths: list[str], values: dict[str, Any]) -> None:
+        self.kind, self.id, self.paths = thing.kind, thing.id, paths
+        self.values = values
+        self._thing = thing
+
+    def text(self, path: str, version: str, write: Callable[[Any, str], str]) -> str:
+        """A value as ``write`` writes it, kept for as long as the object is."""
+        key = (path, version)
+        found = self._thing.texts.get(key)
+        if found is None:
+            found = self._thing.texts[key] = write(self.values[path], version)
+        return found
+
+
+@dataclass
+class Contents:
+    """Properties of many objects; ``token``: more of them can be asked for with it."""
+
+    objects: list[ObjectProperties] = field(default_factory=list)
+    token: str = ""

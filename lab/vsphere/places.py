@@ -1,0 +1,324 @@
+"""Named objects of the inventory: a data center, its four folders, clusters, and what is in them.
+
+Everything is computed from one ``Snapshot``. What a lab does not model (sizes, networks) has one
+value for all, named in ``docs/vsphere.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from lab.schema import answers
+from lab.vsphere.faults import key_id
+from lab.vsphere.managed import Managed
+from lab.vsphere.objects import uuid_of
+
+ROOT, DATACENTER, NETWORK = "group-d1", "datacenter-2", "network-7"
+VM_FOLDER, HOST_FOLDER, DATASTORE_FOLDER, NETWORK_FOLDER = (
+    "group-v3",
+    "group-h4",
+    "group-s5",
+    "group-n6",
+)
+DATACENTER_NAME, NETWORK_NAME = "dc", "VM Network"
+HOST_MHZ, HOST_CORES, HOST_MEMORY = 2400, 8, 64 << 30
+DATASTORE_BYTES = 1 << 40
+
+
+class Entity(Managed):
+    """A named object in the tree of the inventory."""
+
+    name = ""
+    kind = vim.ManagedEntity
+    properties = {
+        "name": lambda e: e.name,
+        "parent": lambda e: e.parent and e.parent.ref,
+        "overallStatus": lambda e: e.status,
+        "configStatus": lambda e: "green",
+        "configIssue": lambda e: [],
+        "effectiveRole": lambda e: [-1],
+        "permission": lambda e: [],
+        "disabledMethod": lambda e: [],
+        "recentTask": lambda e: [],
+        "declaredAlarmState": lambda e: e.alarm_states(),
+        "triggeredAlarmState": lambda e: e.alarm_states(),
+        "alarmActionsEnabled": lambda e: True,
+        "tag": lambda e: [],
+        "value": lambda e: [],
+        "customValue": lambda e: [],
+        "availableField": lambda e: [],
+    }
+
+    def __init__(self, inventory: Any, object_id: str) -> None:
+        super().__init__(object_id)
+        self.inventory = inventory
+
+    @property
+    def parent(self) -> Any:
+        """The object above it; None for the root."""
+        return None
+
+    @property
+    def status(self) -> str:
+        """``red`` while an alarm of it is on, else ``green``."""
+        return "red" if self.inventory.alarms.get(self.name) else "green"
+
+    def alarm_states(self) -> list[Any]:
+        """The alarms of this object that are on."""
+        from lab.vsphere.alarms import state
+
+        return [state(self, alarm) for alarm in self.inventory.alarms.get(self.name, ())]
+
+    def below(self) -> list[Any]:
+        """Alarms of everything below, as the root folder shows them."""
+        inventory = self.inventory
+        found: list[Any] = []
+        for name, alarms in inventory.alarms.items():
+            if (thing := inventory.named(name)) is not None:
+                found += thing.alarm_states() if alarms else []
+        return found
+
+
+class RootFolder(Entity):
+    """The folder above all data centers."""
+
+    kind = vim.Folder
+    name = "Datacenters"
+    properties = {
+        "childType": lambda f: [vim.Folder, vim.Datacenter],
+        "childEntity": lambda f: [c.ref for c in f.inventory.children(f)],
+        "triggeredAlarmState": lambda f: f.below(),
+    }
+
+    def __init__(self, inventory: Any) -> None:
+        super().__init__(inventory, ROOT)
+
+
+class Datacenter(Entity):
+    """The data center; a lab has one."""
+
+    kind = vim.Datacenter
+    name = DATACENTER_NAME
+    properties = {
+        "vmFolder": lambda d: vim.Folder(VM_FOLDER),
+        "hostFolder": lambda d: vim.Folder(HOST_FOLDER),
+        "datastoreFolder": lambda d: vim.Folder(DATASTORE_FOLDER),
+        "networkFolder": lambda d: vim.Folder(NETWORK_FOLDER),
+        "datastore": lambda d: [s.ref for s in d.inventory.datastores.values()],
+        "network": lambda d: [d.inventory.network.ref],
+        "configuration": lambda d: vim.Datacenter.ConfigInfo(),
+        "triggeredAlarmState": lambda d: d.below(),
+    }
+
+    def __init__(self, inventory: Any) -> None:
+        super().__init__(inventory, DATACENTER)
+
+    @property
+    def parent(self) -> Any:
+        """The root folder."""
+        return self.inventory.root
+
+
+class Folder(Entity):
+    """One of the four folders of the data center."""
+
+    kind = vim.Folder
+    properties = {
+        "childType": lambda f: [getattr(vim, name) for name in f.child_types],
+        "childEntity": lambda f: [c.ref for c in f.inventory.children(f)],
+    }
+
+    def __init__(self, inventory: Any, object_id: str, name: str, types: list[str]) -> None:
+        super().__init__(inventory, object_id)
+        self.name, self.child_types = name, types
+
+    @property
+    def parent(self) -> Any:
+        """The data center."""
+        return self.inventory.datacenter
+
+
+def _allocation() -> Any:
+    shares = vim.SharesInfo(shares=4000, level="normal")
+    return vim.ResourceAllocationInfo(
+        reservation=0, expandableReservation=True, limit=-1, shares=shares
+    )
+
+
+def _usage() -> Any:
+    return vim.ResourcePool.ResourceUsage(
+        reservationUsed=0, reservationUsedForVm=0, unreservedForPool=0,
+        unreservedForVm=0, overallUsage=0, maxUsage=0,
+    )  # fmt: skip
+
+
+def _crypto_config(cluster: Any) -> Any:
+    return vim.cluster.CryptoConfigInfo(cryptoMode=str(cluster.row.crypto_mode.value))
+
+
+def _das(cluster: Any) -> Any:
+    return vim.cluster.DasConfigInfo(
+        enabled=cluster.row.ha, hostMonitoring="enabled", admissionControlEnabled=False
+    )
+
+
+def _drs(cluster: Any) -> Any:
+    mode = cluster.row.drs if cluster.row.drs not in ("", "off") else None
+    return vim.cluster.DrsConfigInfo(
+        enabled=mode is not None, defaultVmBehavior=mode or "manual", vmotionRate=3
+    )
+
+
+class Cluster(Entity):
+    """A cluster with its hosts."""
+
+    kind = vim.ClusterComputeResource
+    shapes = {
+        "summary": vim.ClusterComputeResource.Summary,
+        "configurationEx": vim.cluster.ConfigInfoEx,
+    }
+    properties = {
+        "resourcePool": lambda c: c.inventory.pools[c.name].ref,
+        "host": lambda c: [h.ref for h in c.inventory.hosts_of[c.name]],
+        "datastore": lambda c: [c.inventory.datastores[c.name].ref],
+        "network": lambda c: [c.inventory.network.ref],
+        "summary.totalCpu": lambda c: c.count * HOST_MHZ * HOST_CORES,
+        "summary.totalMemory": lambda c: c.count * HOST_MEMORY,
+        "summary.numCpuCores": lambda c: c.count * HOST_CORES,
+        "summary.numCpuThreads": lambda c: c.count * HOST_CORES,
+        "summary.effectiveCpu": lambda c: c.usable * HOST_MHZ * HOST_CORES,
+        "summary.effectiveMemory": lambda c: c.usable * (HOST_MEMORY >> 20),
+        "summary.numHosts": lambda c: c.count,
+        "summary.numEffectiveHosts": lambda c: c.usable,
+        "summary.overallStatus": lambda c: c.status,
+        "summary.currentFailoverLevel": lambda c: 0,
+        "summary.numVmotions": lambda c: 0,
+        "summaryEx": lambda c: c.get("summary"),
+        "configurationEx.vmSwapPlacement": lambda c: "vmDirectory",
+        "configurationEx.dasConfig": _das,
+        "configurationEx.drsConfig": _drs,
+        "configurationEx.cryptoConfig": _crypto_config,
+        "configuration.dasConfig": _das,
+        "configuration.drsConfig": _drs,
+    }
+
+    def __init__(self, inventory: Any, row: answers.Cluster) -> None:
+        super().__init__(inventory, inventory.id_of("cluster", row.cluster, "domain-c"))
+        self.row, self.name = row, str(row.cluster)
+
+    @property
+    def parent(self) -> Any:
+        """The folder of hosts."""
+        return self.inventory.objects[HOST_FOLDER]
+
+    @property
+    def count(self) -> int:
+        """How many hosts it has."""
+        return len(self.inventory.hosts_of[self.name])
+
+    @property
+    def usable(self) -> int:
+        """How many of them can run VMs now."""
+        hosts = self.inventory.hosts_of[self.name]
+        return sum(h.connected and not h.row.in_maintenance_mode for h in hosts)
+
+
+class ResourcePool(Entity):
+    """The root resource pool of a cluster."""
+
+    kind = vim.ResourcePool
+    properties = {
+        "summary.name": lambda p: "Resources",
+        "summary.config": lambda p: p.get("config"),
+        "summary.runtime": lambda p: p.get("runtime"),
+        "runtime": lambda p: vim.ResourcePool.RuntimeInfo(
+            memory=_usage(), cpu=_usage(), overallStatus="green"
+        ),
+        "config": lambda p: vim.ResourceConfigSpec(
+            cpuAllocation=_allocation(), memoryAllocation=_allocation()
+        ),
+        "owner": lambda p: p.parent.ref,
+        "resourcePool": lambda p: [],
+        "vm": lambda p: [v.ref for v in p.inventory.vms_of[p.cluster]],
+    }
+
+    def __init__(self, inventory: Any, cluster: str) -> None:
+        super().__init__(inventory, inventory.id_of("cluster", cluster, "resgroup-"))
+        self.cluster, self.name = cluster, "Resources"
+
+    @property
+    def parent(self) -> Any:
+        """Its cluster."""
+        return self.inventory.clusters[self.cluster]
+
+
+class Datastore(Entity):
+    """The datastore that the hosts of a cluster share."""
+
+    kind = vim.Datastore
+    properties = {
+        "summary.datastore": lambda d: d.ref,
+        "summary.name": lambda d: d.name,
+        "summary.url": lambda d: d.url,
+        "summary.capacity": lambda d: DATASTORE_BYTES,
+        "summary.freeSpace": lambda d: DATASTORE_BYTES // 2,
+        "summary.accessible": lambda d: True,
+        "summary.multipleHostAccess": lambda d: True,
+        "summary.type": lambda d: "VMFS",
+        "summary.maintenanceMode": lambda d: "normal",
+        "info": lambda d: vim.Datastore.Info(
+            name=d.name, url=d.url, freeSpace=DATASTORE_BYTES // 2, maxFileSize=DATASTORE_BYTES
+        ),
+        "host": lambda d: [
+            vim.Datastore.HostMount(
+                key=h.ref, mountInfo=vim.host.MountInfo(accessMode="readWrite", accessible=True)
+            )
+            for h in d.inventory.hosts_of[d.cluster]
+        ],
+        "vm": lambda d: [v.ref for v in d.inventory.vms_of[d.cluster]],
+        "capability": lambda d: vim.Datastore.Capability(
+            directoryHierarchySupported=True,
+            rawDiskMappingsSupported=False,
+            perFileThinProvisioningSupported=True,
+        ),
+    }
+
+    def __init__(self, inventory: Any, cluster: str) -> None:
+        super().__init__(inventory, inventory.id_of("cluster", cluster, "datastore-"))
+        self.cluster, self.name = cluster, f"datastore-{cluster}"
+        self.url = f"ds:///vmfs/volumes/{uuid_of(inventory.lab, 'datastore', cluster)}/"
+
+    @property
+    def parent(self) -> Any:
+        """The folder of datastores."""
+        return self.inventory.objects[DATASTORE_FOLDER]
+
+
+class Network(Entity):
+    """The one network of all hosts."""
+
+    kind = vim.Network
+    properties = {
+        "summary.network": lambda n: n.ref,
+        "summary.name": lambda n: n.name,
+        "summary.accessible": lambda n: True,
+        "summary.ipPoolName": lambda n: "",
+        "host": lambda n: [h.ref for h in n.inventory.hosts.values()],
+        "vm": lambda n: [v.ref for v in n.inventory.vms.values()],
+    }
+
+    def __init__(self, inventory: Any) -> None:
+        super().__init__(inventory, NETWORK)
+        self.name = NETWORK_NAME
+
+    @property
+    def parent(self) -> Any:
+        """The folder of networks."""
+        return self.inventory.objects[NETWORK_FOLDER]
+
+
+def key_or_none(text: str | None) -> Any:
+    """A key's ``provider/id`` as a ``CryptoKeyId``, None for none."""
+    return key_id(text) if text else None

@@ -1,0 +1,337 @@
+"""A call of a session, from its object to its result. What codecs and routes stand upon."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pyVmomi import vim, vmodl
+
+from lab.schema import answers
+from lab.schema import commands as c
+from lab.schema.commands import Command
+from lab.schema.errors import KeysteadError
+from lab.vsphere.alarms import Alarm
+from lab.vsphere.collector import PropertyCollector
+from lab.vsphere.crypto import CryptoManagerKmip
+from lab.vsphere.executor import Executor
+from lab.vsphere.faults import fault_of, not_found, not_served
+from lab.vsphere.history import EventManager, PastTask, Task, TaskManager
+from lab.vsphere.inventory import Inventory
+from lab.vsphere.managed import Managed
+from lab.vsphere.managers import (
+    AlarmManager,
+    AuthorizationManager,
+    CustomFieldsManager,
+    ExtensionManager,
+    LicenseManager,
+    OptionManager,
+    SearchIndex,
+    ServiceInstance,
+    SessionManager,
+)
+from lab.vsphere.objects import uuid_of
+from lab.vsphere.request import Work
+from lab.vsphere.sessions import HELD_LIMIT, Session, Sessions
+from lab.vsphere.snapshot import Watch
+from lab.vsphere.views import ViewManager
+from protocol.authorization import ADMINISTRATOR, Privilege
+
+_log = logging.getLogger(__name__)
+_OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
+"""What a client may call before it has logged in."""
+_STILL = frozenset({"ServiceInstance", "SessionManager"})
+"""Objects that need nothing of the lab."""
+
+
+class Server:
+    """The API of one vCenter. It holds sessions; everything else comes from the lab's answers."""
+
+    def __init__(
+        self, executor: Executor, lab: str, password: str, vcenter: str = "",
+        api_version: str = "8.0.3.0",
+    ) -> None:  # fmt: skip
+        self.executor, self.lab, self.api_version = executor, lab, api_version
+        self.vcenter_name = vcenter or "vcenter"
+        self.watch = Watch(executor, vcenter)
+        self.sessions = Sessions()
+        self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
+        self.roles: tuple[answers.Role, ...] = ()
+        self.users: tuple[answers.User, ...] = ()
+        self._password = password
+        self._inventory: Inventory | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._boot = 0
+
+    @property
+    def inventory(self) -> Inventory:
+        """The inventory as it was answered last."""
+        if self._inventory is None:
+            raise RuntimeError("the lab has not been asked yet")
+        return self._inventory
+
+    async def refresh(self) -> Inventory:
+        """The inventory as it is now. A vCenter that has started again has no sessions."""
+        snapshot = await self.watch.now()
+        if self._inventory is None or self._inventory.snapshot is not snapshot:
+            self._inventory = Inventory(snapshot, self.lab)
+        if self._boot and snapshot.boot != self._boot:
+            self.sessions.end_all()
+        self._boot = snapshot.boot
+        return self._inventory
+
+    def clock(self) -> datetime:
+        """The time of the lab: a simulated lab has its own."""
+        if self.executor.virtual and self._inventory is not None:
+            return self._inventory.snapshot.now()
+        return datetime.now(UTC)
+
+    async def load_users(self) -> None:
+        """Learn users and roles from the lab."""
+        self.users = (await self.watch.ask(c.GetUsers())).items
+        self.roles = (await self.watch.ask(c.GetRoles())).items
+
+    async def log_in(self, user: str, password: str, agent: str, address: str) -> Session:
+        """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later."""
+        await self.load_users()
+        await self.refresh()
+        known = user == ADMINISTRATOR or any(u.user == user for u in self.users)
+        right = hmac.compare_digest(password.encode(), self._password.encode())
+        if not (known and right):
+            await asyncio.sleep(self.sessions.delay_after_failure(user))
+            raise vim.fault.InvalidLogin(msg="Cannot complete login: incorrect user or password")
+        session = self.sessions.open(user, agent, address)
+        if session is None:
+            raise vmodl.fault.SystemError(reason="sessions", msg="there are too many sessions")
+        return session
+
+    def keep(self, work: Awaitable[None]) -> None:
+        """Do something beside the requests; the server ends it when it ends."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End sessions and what runs beside."""
+        self.sessions.end_all()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Request:
+    """One call: by which session, of which object, with what."""
+
+    def __init__(
+        self, server: Server, session: Session | None, agent: str = "", address: str = ""
+    ) -> None:
+        self.server, self.session_or_none = server, session
+        self.agent, self.address = agent[:200], address
+        self.opened: Session | None = None
+        self.ended = False
+
+    @property
+    def session(self) -> Session:
+        """The session of the caller; ``NotAuthenticated`` without one."""
+        if self.session_or_none is None:
+            raise vim.fault.NotAuthenticated(
+                object=vim.Folder("group-d1"), privilegeId="System.View",
+                msg="The session is not authenticated.",
+            )  # fmt: skip
+        return self.session_or_none
+
+    @property
+    def inventory(self) -> Inventory:
+        """The inventory as of this call."""
+        return self.server.inventory
+
+    @property
+    def virtual(self) -> bool:
+        """Whether time passes only while somebody waits."""
+        return self.server.executor.virtual
+
+    # ---- the lab
+
+    async def refresh(self) -> None:
+        """Look at the lab again, if that is due."""
+        await self.server.refresh()
+        if (
+            self.session_or_none is not None
+            and self.server.sessions.find(self.session_or_none.token) is not self.session_or_none
+        ):
+            self.session_or_none = None
+        _ = self.session
+
+    def mark(self) -> int:
+        """Grows when something that a filter may show has changed."""
+        return hash((self.inventory.snapshot.revision, self._ended_tasks()))
+
+    def _ended_tasks(self) -> tuple[str, ...]:
+        held = self.session.held.values()
+        return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, Task))
+
+    async def pause(self, seconds: float, tries: int) -> None:
+        """Let some time pass for a client that waits."""
+        await self.server.watch.pause(seconds, tries)
+
+    async def do(self, command: Command[Any]) -> Any:
+        """Give a command to the lab as the user of this session."""
+        answer = await self.server.watch.do(command, self.session.user)
+        await self.server.refresh()
+        return answer
+
+    async def ask(self, command: Command[Any]) -> Any:
+        """Give a command that changes nothing."""
+        return await self.server.watch.ask(command, self.session.user)
+
+    async def privileges(self) -> frozenset[str]:
+        """What the user of this session may do."""
+        await self.server.load_users()
+        user = self.session.user
+        role = next((u.role for u in self.server.users if u.user == user), "")
+        found = next((r for r in self.server.roles if r.role == role), None)
+        if user == ADMINISTRATOR:
+            return frozenset(str(p.value) for p in Privilege)
+        return frozenset(str(p.value) for p in found.privileges) if found else frozenset()
+
+    async def require(self, privilege: Privilege, shown: str = "") -> None:
+        """``NoPermission`` unless the user of this session has a privilege."""
+        if str(privilege.value) not in await self.privileges():
+            raise vim.fault.NoPermission(
+                object=vim.Folder("group-d1"), privilegeId=shown or str(privilege.value),
+                msg="Permission to perform this operation was denied.",
+            )  # fmt: skip
+
+    # ---- objects
+
+    def hold(self, thing: Any) -> Any:
+        """Keep an object for as long as the session lives, and give it back."""
+        held = self.session.held
+        if len(held) >= HELD_LIMIT:
+            ended = next(
+                (k for k, t in held.items() if isinstance(t, Task) and t.info.state != "running"),
+                None,
+            )
+            if ended is None:
+                raise vmodl.fault.SystemError(
+                    reason="limit", msg=f"a session holds {HELD_LIMIT} objects at most"
+                )
+            del held[ended]
+        held[thing.id] = thing
+        return thing
+
+    def find(self, ref: Any) -> Managed:
+        """The object of a reference; ``ManagedObjectNotFound`` where there is none."""
+        found = self.look_up(ref)
+        if found is None:
+            raise not_found(type(ref), str(ref._moId))
+        return found
+
+    def look_up(self, ref: Any) -> Managed | None:
+        """The object of a reference, None where there is none of that id and type."""
+        found = self._by_id(str(ref._moId))
+        if found is None or not issubclass(found.kind, type(ref)):
+            return None
+        return found
+
+    def _by_id(self, object_id: str) -> Managed | None:
+        server = self.server
+        singleton = _SINGLETONS.get(object_id)
+        if singleton is not None:
+            return singleton(server, self.session_or_none)
+        session = self.session
+        if object_id == "propertyCollector":
+            if object_id not in session.held:
+                session.held[object_id] = PropertyCollector(object_id)
+            made: Managed = session.held[object_id]
+            return made
+        if object_id in session.held:
+            held: Managed = session.held[object_id]
+            return held
+        inventory = self.inventory
+        found = inventory.objects.get(object_id)
+        if found is not None:
+            return found
+        if object_id.startswith("task-"):
+            row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
+            return PastTask(inventory, row) if row else None
+        if object_id.startswith("alarm-"):
+            try:
+                return Alarm(object_id)
+            except vmodl.fault.ManagedObjectNotFound:
+                return None
+        return None
+
+    # ---- calls
+
+    async def call(self, ref: Any, name: str, arguments: dict[str, Any]) -> Any:
+        """Do a method of an object; every failure is a fault of the product."""
+        if name not in _OPEN and not (name == "Fetch" and ref._moId == "ServiceInstance"):
+            _ = self.session
+        try:
+            if ref._moId not in _STILL:
+                await self.server.refresh()
+                _ = self.session
+            thing = self.find(ref)
+            if name == "Fetch":
+                return thing.get(arguments["prop"])
+            if name not in thing.operations:
+                raise not_served(name, ref)
+            return await getattr(thing, name)(self, **arguments)
+        except KeysteadError as error:
+            raise fault_of(error, ref) from None
+
+    async def start(self, entity: Any, name: str, work: Work) -> Any:
+        """Do something as a task, and give its reference.
+
+        With a lab of real processes it runs beside; a simulated lab has done it when this returns,
+        since its time passes only while a request waits.
+        """
+        user, server = self.session.user, self.server
+        named = entity if hasattr(entity, "inventory") and hasattr(entity, "name") else None
+        task = Task(self.session.fresh_id("task"), named, name, user, server.clock())
+        self.hold(task)
+
+        async def do(command: Command[Any]) -> Any:
+            return await server.watch.do(command, user)
+
+        async def run() -> None:
+            result = error = None
+            try:
+                result = await work(do)
+            except KeysteadError as refused:
+                error = fault_of(refused, entity.ref)
+            except vmodl.MethodFault as fault:
+                error = fault
+            except Exception as defect:
+                _log.exception("task %s", name)
+                error = vmodl.fault.SystemError(reason=type(defect).__name__, msg=str(defect))
+            task.end(server.clock(), result, error)
+
+        if self.virtual:
+            await run()
+            await server.refresh()
+        else:
+            server.keep(run())
+        return task.ref
+
+
+_SINGLETONS: dict[str, Callable[[Server, Session | None], Managed]] = {
+    "ServiceInstance": lambda s, _: ServiceInstance(s),
+    "SessionManager": SessionManager,
+    "AuthorizationManager": lambda s, _: AuthorizationManager(s),
+    "VpxSettings": lambda s, _: OptionManager(s),
+    "SearchIndex": lambda s, _: SearchIndex("SearchIndex"),
+    "ViewManager": lambda s, _: ViewManager("ViewManager"),
+    "EventManager": lambda s, _: EventManager("EventManager"),
+    "TaskManager": lambda s, _: TaskManager("TaskManager", s.inventory),
+    "AlarmManager": lambda s, _: AlarmManager(s.inventory),
+    "CryptoManager": lambda s, _: CryptoManagerKmip("CryptoManager", s.inventory),
+    "CustomFieldsManager": lambda s, _: CustomFieldsManager("CustomFieldsManager"),
+    "LicenseManager": lambda s, _: LicenseManager("LicenseManager"),
+    "ExtensionManager": lambda s, _: ExtensionManager("ExtensionManager"),
+}

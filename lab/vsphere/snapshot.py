@@ -1,0 +1,158 @@
+"""What the lab answered last, and when it has to be asked again.
+
+A simulated lab stands still between two calls: what it answered holds until time passes or a
+command changes something. A lab of real processes is asked again after ``MAX_AGE_S``, by one
+question for all clients that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lab.schema import answers
+from lab.schema import commands as c
+from lab.schema.commands import Command
+from lab.vsphere.executor import Executor
+from protocol.terms import Role
+
+MAX_AGE_S = 0.2
+"""Real seconds for which an answer of a lab of real processes holds."""
+LONGEST_STEP_S = 30.0
+"""Virtual seconds after which a client that waits looks again, at most."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The lab's answers, taken together. ``revision`` grows when one of them differs from the
+    last one."""
+
+    revision: int
+    status: answers.LabStatus
+    hosts: tuple[answers.Host, ...] = ()
+    vms: tuple[answers.Vm, ...] = ()
+    clusters: tuple[answers.Cluster, ...] = ()
+    providers: tuple[answers.Provider, ...] = ()
+    alarms: tuple[answers.Alarm, ...] = ()
+    tasks: tuple[answers.Task, ...] = ()
+    events: int = 0
+    boot: int = 0
+    """The boot of vCenter: another one has no session of the one before."""
+
+    def now(self) -> datetime:
+        """The newest time of the lab that its answers show."""
+        times = [h.seen_at for h in self.hosts]
+        times += [t.complete_time or t.start_time for t in self.tasks[-1:]]
+        return datetime.fromtimestamp(max(times, default=0.0), UTC)
+
+
+class Watch:
+    """The lab as it was answered last, for every session of one vCenter."""
+
+    def __init__(self, executor: Executor, vcenter: str = "") -> None:
+        self.executor, self.vcenter = executor, vcenter
+        self._last: Snapshot | None = None
+        self._at = 0.0
+        self._lock = asyncio.Lock()
+        self._last_event = 0
+
+    async def do(self, command: Command[Any], user: str = "") -> Any:
+        """Give a command to the lab, at this vCenter; what was known before holds no longer."""
+        try:
+            return await self.executor.do(command, self.vcenter, user)
+        finally:
+            self._at = 0.0
+
+    async def ask(self, command: Command[Any], user: str = "") -> Any:
+        """Give a command that changes nothing."""
+        return await self.executor.do(command, self.vcenter, user)
+
+    def forget(self) -> None:
+        """What was known before holds no longer: the lab changed from elsewhere."""
+        self._at = 0.0
+
+    def _is_fresh(self) -> bool:
+        if self._last is None or not self._at:
+            return False
+        return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
+
+    async def now(self) -> Snapshot:
+        """What the lab is now. Raises ``KeysteadError`` while vCenter does not answer."""
+        if self._is_fresh() and self._last is not None:
+            return self._last
+        async with self._lock:
+            if not self._is_fresh() or self._last is None:
+                begun = time.monotonic()
+                self._last = await self._take()
+                self._at = begun
+            return self._last
+
+    async def _take(self) -> Snapshot:
+        status = await self.ask(c.GetStatus())
+        hosts = await self.ask(c.GetHosts())
+        vms = await self.ask(c.GetVms())
+        clusters = await self.ask(c.GetClusters())
+        providers = await self.ask(c.GetProviders())
+        alarms = await self.ask(c.GetAlarms())
+        tasks = await self.ask(c.GetTasks())
+        nodes = await self.ask(c.GetNodes())
+        await self._find_last_event()
+        boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
+        taken = Snapshot(
+            1,
+            status,
+            hosts.items,
+            vms.items,
+            clusters.items,
+            providers.items,
+            alarms.items,
+            tasks.items,
+            self._last_event,
+            boot,
+        )
+        before = self._last
+        if before is None:
+            return taken
+        if _compared(before) == _compared(taken):
+            return before
+        return replace(taken, revision=before.revision + 1)
+
+    def _node(self, nodes: answers.NodeList) -> str:
+        first = next((n.node for n in nodes.items if n.role is Role.VCENTER), "")
+        return self.vcenter or str(first)
+
+    async def _find_last_event(self) -> None:
+        while True:
+            more = (await self.ask(c.GetEvents(after=self._last_event))).items
+            if not more:
+                return
+            if more[0].sequence <= self._last_event:
+                return
+            self._last_event = more[-1].sequence
+
+    async def pause(self, seconds: float, tries: int) -> None:
+        """Let some of ``seconds`` pass for a client that waits; the more ``tries``, the more.
+
+        Time of a simulated lab passes here and in commands, and nowhere else.
+        """
+        if self.executor.virtual:
+            await self.executor.sleep(min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S))
+            self._at = 0.0
+        else:
+            await asyncio.sleep(min(seconds, MAX_AGE_S / 4))
+
+
+def _compared(one: Snapshot) -> tuple[Any, ...]:
+    """What makes a revision. The time of a host's last beat changes all the time and is no
+    property."""
+    hosts = [
+        (h.host, h.cluster, h.connection, h.crypto_state, h.crypto_key_id, h.version, h.boot,
+         h.attestation and h.attestation.status, h.in_maintenance_mode, h.alarms)
+        for h in one.hosts
+    ]  # fmt: skip
+    return (
+        hosts, one.vms, one.clusters, one.providers, one.alarms, one.tasks, one.events, one.boot,
+    )  # fmt: skip

@@ -1,0 +1,295 @@
+"""vim25 over SOAP: an envelope to a call, a result or a fault to an envelope.
+
+Types come from pyVmomi's tables. pyVmomi writes as a client does; where a server has to write
+otherwise, ``_Writer`` says how. Input is untrusted: no DTD, bounded in size, depth and elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from pyVmomi import SoapAdapter as adapter
+from pyVmomi import VmomiSupport as support
+from pyVmomi import vim, vmodl
+from pyVmomi.Iso8601 import ISO8601Format
+
+from lab.vsphere.managed import Contents, ObjectProperties
+
+BODY_LIMIT = 1 << 20
+DEPTH_LIMIT = 64
+ELEMENT_LIMIT = 50_000
+_NAMESPACE = "urn:vim25"
+_FETCH = support.Object(
+    name="Fetch",
+    wsdlName="Fetch",
+    version=support.BASE_VERSION,
+    result=object,
+    resultFlags=support.F_OPTIONAL,
+    params=(support.Object(name="prop", type=str, version=support.BASE_VERSION, flags=0),),
+)
+_UNREADABLE = (
+    ExpatError, KeyError, StopIteration, AttributeError, TypeError, ValueError, IndexError,
+    RecursionError, OverflowError, AssertionError,
+)  # fmt: skip
+
+
+@dataclass
+class Call:
+    """One request: the object that is asked, the method, its arguments by name."""
+
+    kind: str = ""
+    id: str = ""
+    info: Any = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """The method's name in the WSDL."""
+        return str(self.info.wsdlName)
+
+
+def newest(release: str) -> str:
+    """pyVmomi's name of an API version such as ``8.0.3.0``; ``ValueError`` for an unknown one."""
+    try:
+        return str(support.GetVersionFromVersionUri(f"{_NAMESPACE}/{release}"))
+    except (KeyError, IndexError):
+        raise ValueError(f"{release} is no version of the API that is known") from None
+
+
+def version_of(action: str, served: str) -> str:
+    """What a SOAPAction such as ``"urn:vim25/9.1.0.0"`` asks for, never newer than ``served``."""
+    try:
+        asked = str(support.GetVersionFromVersionUri(action.strip('"')))
+    except (KeyError, IndexError):
+        return served
+    return asked if support.IsChildVersion(served, asked) else served
+
+
+def _unreadable(text: str) -> Any:
+    return vmodl.fault.InvalidRequest(msg=f"the request cannot be read: {text}")
+
+
+def _check_shape(body: bytes) -> None:
+    """Refuse a body that is too deep, too large or has a DTD, before anything is made of it."""
+    depth = elements = 0
+    parser = ParserCreate()
+
+    def start(_name: str, _attributes: Any) -> None:
+        nonlocal depth, elements
+        depth += 1
+        elements += 1
+        if depth > DEPTH_LIMIT or elements > ELEMENT_LIMIT:
+            raise _unreadable("it has too many elements, or they lie too deep")
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def doctype(*_: Any) -> None:
+        raise _unreadable("it has a DTD")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartDoctypeDeclHandler = doctype
+    parser.Parse(body, True)
+
+
+class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
+    """Envelope, Body and method; each argument is read by pyVmomi's deserializer."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__()
+        self.call = Call(version=version)
+        self.depth, self.body = 0, False
+        self.parts: list[tuple[str, Any, Any]] = []
+        self.parser = ParserCreate(namespace_separator=adapter.NS_SEP)
+        self.parser.buffer_text = True
+        adapter.SetHandlers(self.parser, adapter.GetHandlers(self))
+
+    def StartElementHandler(self, tag: str, attr: Any) -> None:
+        namespace, _, name = tag.rpartition(adapter.NS_SEP)
+        if self.depth == 1:
+            self.body = name == "Body"
+        elif self.body and self.depth == 2:
+            self.call.info = _method(namespace, name)
+        elif self.body and self.depth == 3:
+            self._start_argument(name, tag, attr)
+            return  # its end is seen by the argument's own reader
+        self.depth += 1
+
+    def _start_argument(self, name: str, tag: str, attr: Any) -> None:
+        if name == "_this":
+            self.call.kind, kind = attr.get("type", ""), support.ManagedObject
+        else:
+            kind = next(p.type for p in self.call.info.params if p.name == name)
+        item = kind.Item if issubclass(kind, list) else kind
+        one = adapter.SoapDeserializer(version=self.call.version)
+        one.Deserialize(self.parser, item, nsMap=self.nsMap)
+        one.StartElementHandler(tag, attr)
+        self.parts.append((name, kind, one))
+
+    def EndElementHandler(self, _tag: str) -> None:
+        self.depth -= 1
+
+    def CharacterDataHandler(self, _data: str) -> None:
+        pass
+
+
+def _method(namespace: str, name: str) -> Any:
+    if name == "Fetch":
+        return _FETCH
+    try:
+        return support.GetWsdlMethod(namespace or _NAMESPACE, name).info
+    except KeyError:
+        from lab.vsphere.faults import not_served
+
+        raise not_served(name) from None
+
+
+def read_call(body: bytes, version: str) -> Call:
+    """The call in an envelope. Raises ``InvalidRequest`` or ``MethodNotFound``."""
+    reader = _Reader(version)
+    try:
+        _check_shape(body)
+        reader.parser.Parse(body, True)
+        call = reader.call
+        for name, kind, one in reader.parts:
+            result = one.GetResult()
+            if name == "_this":
+                call.id = str(result._moId)
+            elif issubclass(kind, list):
+                call.arguments.setdefault(name, kind()).append(result)
+            else:
+                call.arguments[name] = result
+    except _UNREADABLE as error:
+        raise _unreadable(f"{type(error).__name__}") from error
+    if call.info is None or not call.id:
+        raise _unreadable("it names no object or no method")
+    return call
+
+
+class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
+    """As a vCenter writes: references and items of lists inside an Any with their type, no version
+    on the answer, nothing for an empty list."""
+
+    def __init__(self, out: StringIO, version: str) -> None:
+        super().__init__(out, version, adapter.SOAP_NSMAP | {_NAMESPACE: ""})
+        self.outermostAttrs = ""
+
+    def _Serialize(self, val: Any, info: Any, defNS: str) -> None:
+        if isinstance(val, support.ManagedObject):
+            if support.IsChildVersion(self.version, info.version):
+                self._write_reference(val, info)
+        elif isinstance(val, Contents):
+            for content in val.objects:
+                self.writer.write(_content_text(content, info.name, self.version))
+        elif isinstance(val, list) and not val and info.type is not object:
+            return
+        else:
+            if isinstance(val, vmodl.DynamicData) and info.name == type(val)._wsdlName:
+                info = support.Object(
+                    name=info.name, type=object, version=info.version, flags=info.flags
+                )
+            super()._Serialize(val, info, defNS)
+
+    def write_fault_detail(self, error: Any, info: Any) -> None:
+        """A fault as the content of ``detail``."""
+        self._SerializeDataObject(error, info, f' xmlns="{_NAMESPACE}"', self.defaultNS)
+
+    def _write_reference(self, val: Any, info: Any) -> None:
+        any_of = info.type is object or info.name == "ManagedObjectReference"
+        typed = ' xsi:type="ManagedObjectReference"' if any_of else ""
+        kind = type(val)._wsdlName
+        self.writer.write(
+            f'<{info.name}{typed} type="{kind}">{adapter.XmlEscape(val._moId)}</{info.name}>'
+        )
+
+
+def _write(value: Any, info: Any, version: str) -> str:
+    out = StringIO()
+    _Writer(out, version).Serialize(value, info)
+    return out.getvalue()
+
+
+_ANY = support.Object(
+    name="val", type=object, version=support.BASE_VERSION, flags=support.F_OPTIONAL
+)
+_PLAIN = {str: "xsd:string", int: "xsd:int", support.long: "xsd:long", support.short: "xsd:short"}
+
+
+def value_text(value: Any, version: str) -> str:
+    """A property's value as ``<val>``, with its type."""
+    kind = type(value)
+    if kind is bool:
+        return f'<val xsi:type="xsd:boolean">{"true" if value else "false"}</val>'
+    if kind in _PLAIN:
+        text = adapter.XmlEscape(value) if kind is str else value
+        return f'<val xsi:type="{_PLAIN[kind]}">{text}</val>'
+    if isinstance(value, support.Enum):
+        return f'<val xsi:type="{kind._wsdlName}">{value}</val>'
+    if isinstance(value, support.datetime):
+        return f'<val xsi:type="xsd:dateTime">{ISO8601Format(value)}</val>'
+    return _write(value, _ANY, version)
+
+
+def _content_text(content: ObjectProperties, name: str, version: str) -> str:
+    """An ``ObjectContent``, written directly: thousands of them are one answer."""
+    properties = "".join(
+        f"<propSet><name>{path}</name>{content.text(path, version, value_text)}</propSet>"
+        for path in content.paths
+    )
+    kind = content.kind._wsdlName
+    return f'<{name}><obj type="{kind}">{content.id}</obj>{properties}</{name}>'
+
+
+def write_answer(call: Call, value: Any) -> bytes:
+    """The envelope of a result. ``Contents`` become the result of the collector's methods."""
+    name, text = call.name, ""
+    if isinstance(value, Contents):
+        text = _contents_text(call, value)
+    elif value is not None:
+        result = call.info.result
+        if isinstance(value, list) and issubclass(result, list):
+            value = result(value)
+        info = support.Object(
+            name="returnval", type=result, version=call.version, flags=call.info.resultFlags
+        )
+        text = _write(value, info, call.version)
+    return _envelope(f'<{name}Response xmlns="{_NAMESPACE}">{text}</{name}Response>')
+
+
+def _contents_text(call: Call, value: Contents) -> str:
+    if call.name == "RetrieveProperties":
+        return "".join(_content_text(one, "returnval", call.version) for one in value.objects)
+    if not value.objects:
+        return ""
+    token = f"<token>{value.token}</token>" if value.token else ""
+    objects = "".join(_content_text(one, "objects", call.version) for one in value.objects)
+    return f"<returnval>{token}{objects}</returnval>"
+
+
+def write_fault(error: Any, version: str) -> bytes:
+    """The envelope of a fault, in the two names that clients read: detail and text."""
+    info = support.Object(
+        name=type(error)._wsdlName + "Fault", type=object, version=version, flags=0
+    )
+    out = StringIO()
+    _Writer(out, version).write_fault_detail(error, info)
+    text = adapter.XmlEscape(error.msg or type(error).__name__)
+    tag = adapter.SOAP_FAULT_TAG
+    return _envelope(
+        f"<{tag}><faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring>"
+        f"<detail>{out.getvalue()}</detail></{tag}>"
+    )
+
+
+def _envelope(inner: str) -> bytes:
+    parts: Iterable[str] = (adapter.XML_HEADER, "\n", adapter.SOAP_START, inner, adapter.SOAP_END)
+    return "".join(parts).encode()
+
+
+__all__ = ["Call", "newest", "read_call", "value_text", "version_of", "vim", "write_answer"]

@@ -1,0 +1,355 @@
+"""``VirtualMachine``: what vCenter knows of a VM, and its tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from lab.schema import answers
+from lab.schema import commands as c
+from lab.vsphere.faults import invalid_argument, key_text
+from lab.vsphere.managed import operation
+from lab.vsphere.objects import uuid_of
+from lab.vsphere.places import VM_FOLDER, Entity, key_or_none
+from lab.vsphere.request import Request
+from protocol.terms import PowerState, VmCryptoState
+
+MEMORY_MB, CPUS, DISK_KB = 1024, 1, 256
+GUEST_ID, GUEST_NAME = "otherGuest64", "Other (64-bit)"
+
+
+def _devices(vm: Any) -> list[Any]:
+    key = key_or_none(vm.row.key)
+    controller = vim.vm.device.ParaVirtualSCSIController(
+        key=1000, busNumber=0, device=[2000], sharedBus="noSharing", scsiCtlrUnitNumber=7,
+        deviceInfo=vim.Description(label="SCSI controller 0", summary="VMware paravirtual SCSI"),
+    )  # fmt: skip
+    disk = vim.vm.device.VirtualDisk(
+        key=2000, controllerKey=1000, unitNumber=0, capacityInKB=DISK_KB,
+        capacityInBytes=DISK_KB * 1024,
+        deviceInfo=vim.Description(label="Hard disk 1", summary=f"{DISK_KB} KB"),
+        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+            fileName=f"{vm.folder_path}/{vm.name}.vmdk", datastore=vm.datastore.ref,
+            diskMode="persistent", thinProvisioned=True, keyId=key,
+            uuid=uuid_of(vm.inventory.lab, "disk", vm.name),
+        ),
+    )  # fmt: skip
+    tpm = [vim.vm.device.VirtualTPM(
+        key=11000, deviceInfo=vim.Description(label="Virtual TPM", summary="Trusted Platform"),
+    )] if vm.row.vtpm else []  # fmt: skip
+    return [controller, disk, *tpm]
+
+
+def _snapshots(vm: Any) -> Any:
+    tree: list[Any] = []
+    for number, name in reversed(list(enumerate(vm.row.snapshots, 1))):
+        tree = [
+            vim.vm.SnapshotTree(
+                snapshot=vim.vm.Snapshot(f"snapshot-{vm.id[3:]}-{number}"), vm=vm.ref, name=name,
+                description="", id=number, createTime=vm.inventory.snapshot.now(),
+                state="poweredOff", quiesced=False, childSnapshotList=tree,
+            )
+        ]  # fmt: skip
+    if not tree:
+        return None
+    last = vim.vm.Snapshot(f"snapshot-{vm.id[3:]}-{len(vm.row.snapshots)}")
+    return vim.vm.SnapshotInfo(currentSnapshot=last, rootSnapshotList=tree)
+
+
+class VirtualMachine(Entity):
+    """A VM."""
+
+    kind = vim.VirtualMachine
+    properties = {
+        "runtime.host": lambda v: v.host.ref if v.host else None,
+        "runtime.connectionState": lambda v: v.row.connection.value,
+        "runtime.powerState": lambda v: v.row.power.value,
+        "runtime.faultToleranceState": lambda v: "notConfigured",
+        "runtime.toolsInstallerMounted": lambda v: False,
+        "runtime.bootTime": lambda v: None,
+        "runtime.numMksConnections": lambda v: 0,
+        "runtime.recordReplayState": lambda v: "inactive",
+        "runtime.onlineStandby": lambda v: False,
+        "runtime.consolidationNeeded": lambda v: False,
+        "runtime.maxCpuUsage": lambda v: 2400,
+        "runtime.maxMemoryUsage": lambda v: MEMORY_MB,
+        "runtime.cryptoState": lambda v: v.row.crypto.value if v.row.crypto else None,
+        "config.changeVersion": lambda v: "1",
+        "config.modified": lambda v: 0.0,
+        "config.name": lambda v: v.name,
+        "config.guestFullName": lambda v: GUEST_NAME,
+        "config.version": lambda v: "vmx-21",
+        "config.uuid": lambda v: v.uuid,
+        "config.instanceUuid": lambda v: v.instance_uuid,
+        "config.template": lambda v: v.row.template,
+        "config.guestId": lambda v: GUEST_ID,
+        "config.alternateGuestName": lambda v: "",
+        "config.annotation": lambda v: "",
+        "config.files.vmPathName": lambda v: v.path,
+        "config.files.logDirectory": lambda v: v.folder_path,
+        "config.files.snapshotDirectory": lambda v: v.folder_path,
+        "config.files.suspendDirectory": lambda v: v.folder_path,
+        "config.flags": lambda v: vim.vm.FlagInfo(),
+        "config.defaultPowerOps": lambda v: vim.vm.DefaultPowerOpInfo(),
+        "config.hardware.numCPU": lambda v: CPUS,
+        "config.hardware.numCoresPerSocket": lambda v: CPUS,
+        "config.hardware.memoryMB": lambda v: MEMORY_MB,
+        "config.hardware.device": _devices,
+        "config.cpuAllocation": lambda v: None,
+        "config.memoryAllocation": lambda v: None,
+        "config.extraConfig": lambda v: [],
+        "config.bootOptions": lambda v: vim.vm.BootOptions(efiSecureBootEnabled=True),
+        "config.firmware": lambda v: "efi",
+        "config.keyId": lambda v: key_or_none(v.row.key),
+        "config.migrateEncryption": lambda v: (
+            v.row.migrate_encryption.value if v.row.migrate_encryption else None
+        ),
+        "guest.guestState": lambda v: "running" if v.is_on else "notRunning",
+        "guest.toolsStatus": lambda v: "toolsNotInstalled",
+        "guest.toolsRunningStatus": lambda v: "guestToolsNotRunning",
+        "guest.toolsVersionStatus": lambda v: "guestToolsNotInstalled",
+        "guest.toolsVersionStatus2": lambda v: "guestToolsNotInstalled",
+        "guest.net": lambda v: [],
+        "guest.disk": lambda v: [],
+        "guest.guestOperationsReady": lambda v: False,
+        "guestHeartbeatStatus": lambda v: "gray",
+        "summary.vm": lambda v: v.ref,
+        "summary.runtime": lambda v: v.get("runtime"),
+        "summary.guest.guestId": lambda v: GUEST_ID,
+        "summary.guest.guestFullName": lambda v: GUEST_NAME,
+        "summary.guest.toolsStatus": lambda v: "toolsNotInstalled",
+        "summary.guest.toolsRunningStatus": lambda v: "guestToolsNotRunning",
+        "summary.guest.toolsVersionStatus": lambda v: "guestToolsNotInstalled",
+        "summary.config.name": lambda v: v.name,
+        "summary.config.template": lambda v: v.row.template,
+        "summary.config.vmPathName": lambda v: v.path,
+        "summary.config.memorySizeMB": lambda v: MEMORY_MB,
+        "summary.config.numCpu": lambda v: CPUS,
+        "summary.config.numEthernetCards": lambda v: 0,
+        "summary.config.numVirtualDisks": lambda v: 1,
+        "summary.config.uuid": lambda v: v.uuid,
+        "summary.config.instanceUuid": lambda v: v.instance_uuid,
+        "summary.config.guestId": lambda v: GUEST_ID,
+        "summary.config.guestFullName": lambda v: GUEST_NAME,
+        "summary.config.annotation": lambda v: "",
+        "summary.config.tpmPresent": lambda v: v.row.vtpm,
+        "summary.storage.committed": lambda v: DISK_KB * 1024,
+        "summary.storage.uncommitted": lambda v: 0,
+        "summary.storage.unshared": lambda v: DISK_KB * 1024,
+        "summary.storage.timestamp": lambda v: v.inventory.snapshot.now(),
+        "summary.quickStats.guestHeartbeatStatus": lambda v: "gray",
+        "summary.quickStats.overallCpuUsage": lambda v: 0,
+        "summary.quickStats.guestMemoryUsage": lambda v: 0,
+        "summary.quickStats.hostMemoryUsage": lambda v: 0,
+        "summary.quickStats.uptimeSeconds": lambda v: 0,
+        "summary.overallStatus": lambda v: v.status,
+        "resourcePool": lambda v: v.inventory.pools[str(v.row.cluster)].ref,
+        "datastore": lambda v: [v.datastore.ref],
+        "network": lambda v: [v.inventory.network.ref],
+        "snapshot": _snapshots,
+        "capability": lambda v: None,
+        "layoutEx": lambda v: None,
+    }
+
+    def __init__(self, inventory: Any, row: answers.Vm) -> None:
+        super().__init__(inventory, inventory.id_of("vm", row.vm, "vm-"))
+        self.row, self.name = row, str(row.vm)
+
+    @property
+    def parent(self) -> Any:
+        """The folder of VMs."""
+        return self.inventory.objects[VM_FOLDER]
+
+    @property
+    def host(self) -> Any:
+        """The host that it is on."""
+        return self.inventory.hosts.get(str(self.row.host))
+
+    @property
+    def datastore(self) -> Any:
+        """The datastore of its cluster."""
+        return self.inventory.datastores[str(self.row.cluster)]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is powered on."""
+        return self.row.power is PowerState.ON
+
+    @property
+    def status(self) -> str:
+        """``red`` while it is locked or an alarm of it is on."""
+        return "red" if self.row.crypto is VmCryptoState.LOCKED else super().status
+
+    @property
+    def uuid(self) -> str:
+        """The BIOS UUID."""
+        return uuid_of(self.inventory.lab, "bios", self.name)
+
+    @property
+    def instance_uuid(self) -> str:
+        """The UUID in vCenter."""
+        return uuid_of(self.inventory.lab, "instance", self.name)
+
+    @property
+    def folder_path(self) -> str:
+        """Its folder on the datastore."""
+        return f"[{self.datastore.name}] {self.name}"
+
+    @property
+    def path(self) -> str:
+        """Its configuration file on the datastore."""
+        return f"{self.folder_path}/{self.name}.vmx"
+
+    # ---- operations
+
+    @operation
+    async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
+        """Power it on."""
+        work = _power(self, not self.is_on, c.VmOn((self.name,)))
+        return await request.start(self, "PowerOnVM_Task", work)
+
+    @operation
+    async def PowerOffVM_Task(self, request: Request) -> Any:
+        """Power it off."""
+        work = _power(self, self.is_on, c.VmOff((self.name,)))
+        return await request.start(self, "PowerOffVM_Task", work)
+
+    @operation
+    async def ResetVM_Task(self, request: Request) -> Any:
+        """Power it off and on."""
+        both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
+        return await request.start(self, "ResetVM_Task", both)
+
+    @operation
+    async def ShutdownGuest(self, request: Request) -> None:
+        """Refused: guests have no VMware Tools."""
+        raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running in this VM")
+
+    @operation
+    async def CryptoUnlock_Task(self, request: Request) -> Any:
+        """Let vCenter bring the keys of a locked VM now."""
+
+        async def work(do: Any) -> None:
+            await do(c.VmUnlock(self.name))
+
+        return await request.start(self, "CryptoUnlock_Task", work)
+
+    @operation
+    async def ReconfigVM_Task(self, request: Request, spec: Any) -> Any:
+        """Encrypt, decrypt, recrypt; add or remove a virtual TPM. Nothing else can be changed."""
+        commands = _reconfigure(self.name, spec)
+
+        async def work(do: Any) -> None:
+            for command in commands:
+                await do(command)
+
+        return await request.start(self, "ReconfigVM_Task", work)
+
+    @operation
+    async def MigrateVM_Task(
+        self, request: Request, pool: Any = None, host: Any = None, priority: Any = None,
+        state: Any = None,
+    ) -> Any:  # fmt: skip
+        """Move it to another host."""
+        if host is None:
+            raise invalid_argument("host", "a host is needed")
+        target = request.inventory.find(host).get("name")
+
+        async def work(do: Any) -> None:
+            await do(c.VmMigrate(self.name, target))
+
+        return await request.start(self, "MigrateVM_Task", work)
+
+    @operation
+    async def CreateSnapshot_Task(
+        self, request: Request, name: str, description: str | None = None, memory: bool = False,
+        quiesce: bool = False,
+    ) -> Any:  # fmt: skip
+        """Keep it as it is, under a name."""
+
+        async def work(do: Any) -> None:
+            await do(c.VmSnapshotCreate(self.name, name, memory=memory))
+
+        return await request.start(self, "CreateSnapshot_Task", work)
+
+    @operation
+    async def UnregisterVM(self, request: Request) -> None:
+        """Take it out of the inventory; its files stay."""
+        _check(await request.do(c.VmUnregister((self.name,))))
+
+    @operation
+    async def Destroy_Task(self, request: Request) -> Any:
+        """Remove it with its files."""
+
+        async def work(do: Any) -> None:
+            _check(await do(c.VmDestroy((self.name,))))
+
+        return await request.start(self, "Destroy_Task", work)
+
+
+def _check(answer: Any) -> None:
+    """Raise what was said of the one VM that a command named."""
+    from lab.schema.errors import KeysteadError
+
+    row = answer.items[0]
+    if row.error_id:
+        raise KeysteadError(row.error_id, row.error or "")
+
+
+def _power(vm: VirtualMachine, allowed: bool, *commands: Any) -> Any:
+    """Work that gives these commands; ``InvalidPowerState`` where the VM is not as it must be."""
+
+    async def work(do: Any) -> None:
+        if not allowed:
+            state = str(vm.row.power.value)
+            raise vim.fault.InvalidPowerState(existingState=state, msg=f"the VM is {state} already")
+        for command in commands:
+            _check(await do(command))
+
+    return work
+
+
+_CHANGEABLE = ("crypto", "deviceChange", "changeVersion")
+
+
+def _reconfigure(name: str, spec: Any) -> list[Any]:
+    """The commands of a ``ConfigSpec``; ``NotSupported`` for what a lab cannot change."""
+    from pyVmomi import vmodl
+
+    asked = [p.name for p in spec._GetPropertyList() if getattr(spec, p.name) not in (None, [])]
+    wrong = [p for p in asked if p not in _CHANGEABLE]
+    if wrong:
+        raise vmodl.fault.NotSupported(msg=f"keystead cannot change {', '.join(wrong)} of a VM")
+    found = _crypto_commands(name, spec.crypto) if spec.crypto is not None else []
+    for change in spec.deviceChange or ():
+        if isinstance(change.device, vim.vm.device.VirtualTPM):
+            provider = ""
+            if isinstance(spec.crypto, vim.encryption.CryptoSpecEncrypt):
+                provider = _provider(spec.crypto.cryptoKeyId)
+                found = []
+            adds = str(change.operation) == "add"
+            found.append(c.VmAddTpm(name, provider) if adds else c.VmRemoveTpm(name))
+        elif not isinstance(change.device, vim.vm.device.VirtualDisk) or change.operation:
+            raise vmodl.fault.NotSupported(msg="of devices, only a virtual TPM comes and goes")
+    return found
+
+
+def _provider(key: Any) -> str:
+    text = key_text(key)
+    if text:
+        return text.partition("/")[0] if "/" in text else ""
+    return str(key.providerId.id) if key is not None and key.providerId else ""
+
+
+def _crypto_commands(name: str, crypto: Any) -> list[Any]:
+    match crypto:
+        case vim.encryption.CryptoSpecEncrypt():
+            return [c.VmEncrypt(name, _provider(crypto.cryptoKeyId))]
+        case vim.encryption.CryptoSpecDecrypt():
+            return [c.VmDecrypt(name)]
+        case vim.encryption.CryptoSpecShallowRecrypt():
+            return [c.VmRecrypt(name, _provider(crypto.newKeyId))]
+        case vim.encryption.CryptoSpecDeepRecrypt():
+            return [c.VmRecrypt(name, _provider(crypto.newKeyId), deep=True)]
+    return []

@@ -1,0 +1,160 @@
+"""HTTP: SOAP at ``/sdk``, and the routes of vAPI. Cookies and limits are here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from pyVmomi import VmomiSupport as support
+from pyVmomi import vmodl
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as WebRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lab.vsphere import rest
+from lab.vsphere.service import Request, Server
+from lab.vsphere.sessions import Session
+from lab.vsphere.soap import (
+    BODY_LIMIT,
+    Call,
+    newest,
+    read_call,
+    version_of,
+    write_answer,
+    write_fault,
+)
+
+_log = logging.getLogger(__name__)
+COOKIE = "vmware_soap_session"
+_WAITS = frozenset({"WaitForUpdates", "WaitForUpdatesEx"})
+_PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0", "6.7")
+
+
+def versions_file(api_version: str) -> str:
+    """``vimServiceVersions.xml``: what clients choose their version from."""
+    prior = [v for v in _PRIOR if v < api_version]
+    lines = "".join(f"<version>{v}</version>" for v in prior)
+    return (
+        '<?xml version="1.0" encoding="UTF-8" ?><namespaces version="1.0"><namespace>'
+        f"<name>urn:vim25</name><version>{api_version}</version>"
+        f"<priorVersions>{lines}</priorVersions></namespace></namespaces>"
+    )
+
+
+def token_of(request: WebRequest) -> str:
+    """The token of a session: of the cookie, which some clients echo with its attributes."""
+    try:
+        cookie = SimpleCookie(request.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookie[COOKIE].value if COOKIE in cookie else ""
+
+
+async def read_body(request: WebRequest) -> bytes | None:
+    """The body; None when it is larger than ``BODY_LIMIT``."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_LIMIT:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+class Soap:
+    """The route ``/sdk``."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._newest = newest(server.api_version)
+
+    async def __call__(self, web: WebRequest) -> Response:
+        """Answer one envelope."""
+        version = version_of(web.headers.get("soapaction", ""), self._newest)
+        headers: dict[str, str] = {}
+        try:
+            body = await read_body(web)
+            if body is None:
+                raise vmodl.fault.InvalidRequest(msg=f"the request is over {BODY_LIMIT} bytes")
+            call = read_call(body, version)
+            session = self.server.sessions.find(token_of(web))
+            request = Request(
+                self.server, session, web.headers.get("user-agent", ""), _address(web)
+            )
+            answer = write_answer(call, await self._perform(web, request, call))
+            if request.opened is not None:
+                headers["set-cookie"] = _cookie(request.opened)
+            status = 200
+        except vmodl.MethodFault as fault:
+            answer, status = write_fault(fault, version), 500
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as defect:
+            _log.exception("a request that could not be answered")
+            unknown = vmodl.fault.SystemError(reason=type(defect).__name__, msg=str(defect))
+            answer, status = write_fault(unknown, version), 500
+        return Response(answer, status, headers, media_type="text/xml; charset=utf-8")
+
+    async def _perform(self, web: WebRequest, request: Request, call: Call) -> Any:
+        try:
+            kind = support.GetWsdlType("urn:vim25", call.kind) if call.kind else None
+        except KeyError:
+            kind = None
+        reference = (kind or support.ManagedObject)(call.id)
+        work = request.call(reference, call.name, call.arguments)
+        if call.name not in _WAITS:
+            return await work
+        return await _while_connected(web, work)
+
+
+async def _while_connected(web: WebRequest, work: Any) -> Any:
+    """The result of ``work``, which ends when its client goes away."""
+    doing = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_disconnected(web))
+    try:
+        await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        doing.cancel()
+        watching.cancel()
+
+
+async def _disconnected(web: WebRequest) -> None:
+    while (await web.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _address(web: WebRequest) -> str:
+    return web.client.host if web.client else ""
+
+
+def _cookie(session: Session) -> str:
+    return f'{COOKIE}="{session.token}"; Path=/; HttpOnly; Secure; SameSite=Lax'
+
+
+def application(server: Server) -> Starlette:
+    """The ASGI application of one vCenter."""
+    soap = Soap(server)
+    versions = versions_file(server.api_version)
+
+    async def show_versions(_: WebRequest) -> Response:
+        return Response(versions, media_type="text/xml")
+
+    async def show_health(_: WebRequest) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    routes = [
+        Route("/sdk", soap.__call__, methods=["POST"]),
+        Route("/sdk/", soap.__call__, methods=["POST"]),
+        Route("/sdk/webService", soap.__call__, methods=["POST"]),
+        Route("/sdk/vimServiceVersions.xml", show_versions),
+        Route("/health", show_health),
+        *rest.routes(server),
+    ]
+    return Starlette(routes=routes)

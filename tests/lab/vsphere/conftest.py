@@ -1,0 +1,119 @@
+"""A simulated lab behind its API server, in a thread; tests are clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from lab.client import Lab
+
+pytest.importorskip("pyVmomi")
+pytest.importorskip("uvicorn")
+
+from pyVmomi import SoapStubAdapter, vim
+
+from lab.vsphere.executor import Serial
+from lab.vsphere.listening import listening
+from lab.vsphere.service import Server
+from protocol.authorization import ADMINISTRATOR
+
+PASSWORD = "correct horse"
+T = TypeVar("T")
+
+
+class _Executor:
+    virtual = True
+
+    def __init__(self, lab: Lab) -> None:
+        self.do, self.sleep = lab.do, lab.sleep
+
+
+class Served:
+    """A lab that is served. ``run`` does something in the loop of lab and server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, 0
+        self.lab: Lab
+        self.server: Server
+        self.listener: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._ready, self._end = threading.Event(), asyncio.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, daemon=True)
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        async with Lab(mode="sim", topology="default", seed=7) as self.lab:
+            self.server = Server(Serial(_Executor(self.lab)), "default", PASSWORD)
+            async with listening(self.server, self.folder) as self.listener:
+                self.port = self.listener.port
+                self._ready.set()
+                await self._end.wait()
+
+    def start(self) -> None:
+        """Until it is served."""
+        self._thread.start()
+        self._ready.wait(90)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Until all of it has gone."""
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(30)
+        if self._error is not None:
+            raise self._error
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of a coroutine in the loop of the server."""
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
+
+    def do(self, command: Any, user: str = "") -> Any:
+        """Give a command to the lab from the side, as another terminal would."""
+        return self.run(lambda: self.server.watch.do(command, user))
+
+    @contextlib.contextmanager
+    def session(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Iterator[Any]:
+        """pyVmomi's ``ServiceInstance`` of a new session, with TLS verified by the lab's CA."""
+        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
+        stub = SoapStubAdapter("localhost", self.port, ns="vim25/8.0.3.0", sslContext=context)
+        found = vim.ServiceInstance("ServiceInstance", stub)
+        try:
+            found.content.sessionManager.Login(user, password)
+            yield found
+            with contextlib.suppress(vim.fault.NotAuthenticated):
+                found.content.sessionManager.Logout()
+        finally:
+            stub.DropConnections()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One lab for all tests; what a test changes, it changes back."""
+    made = Served(tmp_path_factory.mktemp("vsphere"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def si(served: Served) -> Iterator[Any]:
+    """A session of pyVmomi for one test."""
+    with served.session() as found:
+        yield found
