@@ -200,3 +200,13 @@ def test_a_key_server_is_judged(installed: Installed) -> None:
     finally:
         server.terminate()
         server.communicate(timeout=30)
+
+
+def test_the_sample_project_is_green(installed: Installed) -> None:
+    install = [_UV, "pip", "install", "--python", str(installed.python), "pytest"]
+    assert subprocess.run(install, **_QUIET).returncode == 0
+    project = installed.state / "sample"
+    shutil.copytree(ROOT / "examples" / "pytest", project)
+    command = [str(installed.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=project, env=installed.env, **_QUIET, **installed.user)
+    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr

@@ -51,6 +51,9 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
     wanted: dict[str, Any] = {"seed": 1, **(mark.kwargs if mark else {})}
     if mark and mark.args:
         [wanted["file"]] = mark.args
+    beside = request.path.parent / str(wanted.get("file"))
+    if beside.is_file():  # wherever pytest was started
+        wanted["file"] = beside
     key = json.dumps(wanted, sort_keys=True, default=str)
     lab = keystead_labs.get(key)
     if lab is None:
