@@ -1,14 +1,17 @@
-"""The Attestation Service of a Trust Authority host: which hosts booted what they should.
+"""The Attestation Service of a Trust Authority host: it verifies what hosts booted.
 
-- ``service``   one handler for each message          - ``config``, ``knobs``  its settings
-- ``access``    who may send what, pure               - ``challenge``  contexts of attestations
+- ``service``   one handler for each message
+- ``config``, ``knobs``  its settings
+- ``access``    who may send what, pure
+- ``challenge``  contexts of attestations
 - ``identities``  endorsement keys and their chains, pure
-- ``policy``    findings out of evidence, pure        - ``documents``  what an attested host gets
-- ``check``     whether a configuration makes sense, pure
+- ``policy``    findings from evidence, pure
+- ``documents``  the documents of an attested host
+- ``check``     checks of a configuration, pure
 - ``store``     configuration, and the counters of each TPM, durable
 
-Nothing is kept of an attestation that was only begun. What an attestation has shown of a TPM's
-counters is durable before its tokens are issued, so no restart makes it forget one.
+The service keeps no state of an unfinished attestation. A TPM's counters are durable before tokens
+are issued, so that no restart forgets them.
 
 Kinds of records: ``attestation.configured`` revision · ``attestation.warning`` text ·
 ``attestation.passed`` host, image · ``attestation.failed`` host, findings

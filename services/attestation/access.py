@@ -20,7 +20,7 @@ _FOR_ALL: Final = (BeginAttestation, FinishAttestation)
 
 
 def admit(message: Request[Any], sender: NodeName, vcenter: NodeName, *, local: bool) -> None:
-    """``NoPermission`` when the table says so."""
+    """``NoPermission`` when the table refuses the message."""
     if local or isinstance(message, _FOR_ALL) or (vcenter and sender == vcenter):
         return
     raise NoPermission(f"{sender} is not the vCenter of this Attestation Service")

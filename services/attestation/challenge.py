@@ -1,10 +1,10 @@
-"""Contexts of attestations: the service's memory of one that was begun, kept by the host.
+"""Contexts of attestations: the state of an attestation in progress, kept by the host.
 
-A context is closed under a key of this life of the service and bound to the host and its boot, so
-nobody reads or changes it, no other host or life can bring it, and it opens nothing after a
-restart. A context that was finished is remembered until its time is over: it serves once. So is,
-of each TPM, when the one was begun whose counters were taken last: what was begun before it and
-comes later has counters that are behind, and proves nothing of a TPM that was set back.
+A context is encrypted under a key of this life of the service and bound to the host and its boot:
+nobody can read or change it, no other host or life can use it, and it is void after a restart.
+Finished contexts are remembered until they expire, so that each serves once. For each TPM the
+service also remembers when the attestation began whose counters it took last: an attestation that
+began earlier and finishes later has older counters, which do not prove a rollback of the TPM.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from protocol.terms import NodeName
 from protocol.tpm.structures import PublicArea
 
 FINISHED_LIMIT: Final = 20_000
-"""Finished contexts that are remembered at a time; then the service is busy."""
+"""Finished contexts that are remembered at a time; beyond that the service is busy."""
 
 
 class BegunAttestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What is in a context. ``until``: lab seconds of the monotonic clock."""
+    """The content of a context. ``until``: lab seconds of the monotonic clock."""
 
     number: bytes
     ek: PublicArea
@@ -54,42 +54,44 @@ class Contexts:
     def seal_context(
         self, begun: BegunAttestation, host: NodeName, boot: int, nonce: bytes
     ) -> bytes:
-        """The context for that life of that host; ``nonce``: 12 bytes, never used before."""
+        """The context for that life of that host; ``nonce``: 12 bytes never used before."""
         return nonce + self._cipher.encrypt(nonce, _encode(begun), _aad(host, boot))
 
     def open_context(
         self, context: bytes, host: NodeName, boot: int, now: float
     ) -> BegunAttestation:
-        """What was begun; it counts as finished from here on. ``InvalidState``: see the module."""
+        """The attestation in the context, which counts as finished from now on. ``InvalidState``:
+        see the module."""
         if not NONCE_SIZE < len(context) <= CONTEXT_LIMIT:
-            raise InvalidState("context: it is none of this service; begin again")
+            raise InvalidState("context: not issued by this service; begin again")
         nonce, box = context[:NONCE_SIZE], context[NONCE_SIZE:]
         try:
             begun = _decoder.decode(self._cipher.decrypt(nonce, box, _aad(host, boot)))
         except (InvalidTag, msgspec.DecodeError, ValueError):
-            raise InvalidState("context: it is none of this service; begin again") from None
+            raise InvalidState("context: not issued by this service; begin again") from None
         if now > begun.until:
-            raise InvalidState("context: its time is over; begin again")
+            raise InvalidState("context: expired; begin again")
         self._forget(now)
         if begun.number in self._finished:
-            raise InvalidState("context: it was finished already; begin again")
+            raise InvalidState("context: finished already; begin again")
         if len(self._finished) >= FINISHED_LIMIT:
-            raise Busy("too many attestations are finished at a time")
+            raise Busy("too many attestations were finished in a short time")
         self._finished[begun.number] = begun.until
         return begun
 
     def take(self, ek: bytes, begun: BegunAttestation) -> None:
-        """The counters of the TPM with that endorsement key (its digest) are taken of ``begun``.
+        """Take the counters of the TPM with that endorsement key (digest) from ``begun``.
 
-        ``InvalidState`` when they were taken of one that was begun later. Only for keys that are
-        trusted: as many of them are remembered.
+        ``InvalidState`` when they were taken from an attestation that began later. Only for trusted
+        keys, which bounds the number of remembered ones.
         """
         if begun.until < self._taken.get(ek, begun.until):
-            raise InvalidState("context: a later one of this TPM was finished; begin again")
+            raise InvalidState("context: a later attestation of this TPM was finished; begin again")
         self._taken[ek] = begun.until
 
     def _forget(self, now: float) -> None:
-        """Those whose time is over are refused for that; they were finished in about its order."""
+        """Forget contexts that have expired; they were finished in about the order of their
+        expiry."""
         for number, until in list(self._finished.items()):
             if until >= now:
                 break

@@ -1,8 +1,8 @@
-"""Whether a configuration makes sense, before it is put in force. Pure.
+"""Checks of a configuration before it is put in force. Pure.
 
-A name, an image version or a principal that is there twice is ``AlreadyExists``; a name that could
-be misread is ``InvalidName``; what cannot be understood is ``InvalidArgument``, and so is an
-endorsement certificate of no imported CA while certificates are to be validated.
+A duplicate name, image version or principal is ``AlreadyExists``. A name that could be misread is
+``InvalidName``. What cannot be parsed is ``InvalidArgument``, and so is an endorsement certificate
+of no imported CA while certificates are to be validated.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from services.attestation.identities import (
 from services.attestation.policy import IMAGE_PCRS
 
 TEXT_LIMIT: Final = 256
-"""Characters of an issuer, a display name, a file's name or a revision."""
+"""Characters of an issuer, a display name, a file name or a revision."""
 
 
 def check(configuration: AttestationConfiguration) -> tuple[str, ...]:
-    """Warnings of a configuration that may be put in force.
+    """The warnings of a valid configuration.
 
-    Whether certificates are valid now is no part of it: one that ends would keep every later
-    change, and a service that is empty, from its configuration. It is judged when a host attests.
+    Expired certificates are accepted: otherwise one that expires would block every later change,
+    and an empty service could not be configured. Validity is checked when a host attests.
     """
     _text("group", configuration.group, GROUP_LIMIT)
     _text("revision", configuration.revision)
@@ -71,7 +71,7 @@ def _check_key(configuration: AttestationConfiguration, entry: TrustedEndorsemen
 def _check_principal(principal: TrustedPrincipal) -> None:
     _text(f"issuer of principal {principal.name}", principal.issuer)
     if not principal.certificates:
-        raise InvalidArgument(f"principal {principal.name}: it has no certificate")
+        raise InvalidArgument(f"principal {principal.name}: no certificate")
     for certificate in principal.certificates:
         check_certificate(certificate)
 
@@ -84,14 +84,14 @@ def _check_image(image: BaseImage) -> None:
     if not files or any(
         file.pcr not in IMAGE_PCRS or len(file.digest) != DIGEST_SIZE for file in files
     ):
-        raise InvalidArgument(f"base image {image.version}: it is none")
+        raise InvalidArgument(f"base image {image.version}: no measurements")
 
 
 def _unique(what: str, found: Iterable[str]) -> None:
     for name, times in Counter(found).items():
         names.TRUST_ITEM.check(name)
         if times > 1:
-            raise AlreadyExists(f"{what} {name} is there already")
+            raise AlreadyExists(f"{what} {name} exists already")
 
 
 def _text(what: str, text: str, longest: int = TEXT_LIMIT) -> None:

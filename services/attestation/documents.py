@@ -1,4 +1,4 @@
-"""The documents of an attested host (ATT-03): short-lived, of one group, one for each audience."""
+"""The documents of an attested host (ATT-03): short-lived, for one group, one per audience."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBER_SIZE: Final = 16
 
 @dataclass(frozen=True)
 class Subject:
-    """Who was attested, and with what."""
+    """The attested host, and the evidence."""
 
     host: NodeName
     ek: PublicArea
@@ -39,7 +39,7 @@ def issue(
     number: bytes,
 ) -> tuple[AttestationDocument, ...]:
     """Documents of these types, in order, each once. ``at`` and ``until`` in Unix seconds;
-    ``number`` is of this attestation."""
+    ``number`` identifies this attestation."""
     return tuple(
         AttestationDocument(
             type=kind,
@@ -66,7 +66,7 @@ def issue(
 
 
 def audience(kind: TokenType) -> str:
-    """Who is to take a document of that type."""
+    """The audience of a document of that type."""
     match kind:
         case TokenType.KMS_AUTH_JWT:
             return AUDIENCE

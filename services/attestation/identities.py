@@ -7,7 +7,7 @@
 | no | yes | one whose certificate chains to an imported CA |
 | yes | yes | one for which both hold |
 
-The path validator for web servers knows no endorsement certificates, so the chain is checked here
+The path validator for web servers rejects endorsement certificates, so the chain is checked here
 as the TCG's EK profile has it: issuer and signature, CA flag, validity, extended key usage.
 """
 
@@ -47,7 +47,7 @@ CERTIFICATE_LIMIT: Final = 8192  # bytes
 
 
 def ek_of(identity: TpmIdentity) -> PublicArea:
-    """The endorsement key of an identity; ``InvalidArgument`` when it is not exactly one."""
+    """The endorsement key of an identity; ``InvalidArgument`` unless there is exactly one."""
     if bool(identity.certificate) == (identity.public_area is not None):
         raise InvalidArgument("identity: exactly one of certificate and public area")
     if identity.public_area is None:
@@ -58,12 +58,12 @@ def ek_of(identity: TpmIdentity) -> PublicArea:
     except PublicError as error:
         raise InvalidArgument(f"identity: {error}") from None
     if not attributes & Attributes.DECRYPT or not attributes & Attributes.RESTRICTED:
-        raise InvalidArgument("identity: the public area is no endorsement key's")
+        raise InvalidArgument("identity: the public area is not an endorsement key's")
     return identity.public_area
 
 
 def key_of_certificate(certificate: bytes) -> PublicArea:
-    """The endorsement key that a certificate is of, by the TCG's template of its kind."""
+    """The endorsement key of a certificate, with the TCG's template for its kind."""
     try:
         key = read_certificate(certificate).public_key()
     except ValueError as error:
@@ -78,19 +78,19 @@ def key_of_certificate(certificate: bytes) -> PublicArea:
 
 
 def key_of_entry(entry: TrustedEndorsementKey) -> PublicArea:
-    """The key of a registered endorsement key; ``InvalidArgument`` as ``ek_of``."""
+    """The key of a registered endorsement key; ``InvalidArgument`` as in ``ek_of``."""
     return ek_of(TpmIdentity(certificate=entry.certificate, public_area=entry.public_area))
 
 
 def read_certificate(der: bytes) -> x509.Certificate:
     """The certificate; ``ValueError`` for anything else."""
     if len(der) > CERTIFICATE_LIMIT:
-        raise ValueError(f"a certificate of {len(der)} bytes is none")
+        raise ValueError(f"a certificate of {len(der)} bytes is too long")
     try:
         found = x509.load_der_x509_certificate(der)
         _ = found.extensions, found.subject, found.issuer, found.not_valid_after_utc
     except Exception:
-        raise ValueError("it is no certificate") from None
+        raise ValueError("not a certificate in DER") from None
     return found
 
 
@@ -118,9 +118,11 @@ def findings(
 def chain_fault(
     certificate: bytes, authorities: Iterable[TpmCaCertificate], at: float | None = None
 ) -> str:
-    """Why an endorsement certificate chains to none of these authorities; empty when it does.
+    """Why an endorsement certificate does not chain to any of these authorities; empty when it
+    does.
 
-    ``at``: when all of the chain must be valid, in Unix seconds; None: whenever it is or was."""
+    ``at``: when the whole chain must be valid, in Unix seconds; None: validity is not checked.
+    """
     if not certificate:
         return "its TPM shows no endorsement certificate"
     try:
@@ -137,7 +139,7 @@ def chain_fault(
 
 
 def authority_fault(chain: Sequence[bytes]) -> str:
-    """Why this is no chain of authorities, root to leaf; empty when it is one."""
+    """Why this is not a chain of authorities, root to leaf; empty when it is one."""
     if not chain:
         return "the chain is empty"
     try:

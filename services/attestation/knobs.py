@@ -9,7 +9,7 @@ from services.runtime.service import Node
 
 
 class AttestationKnobs(Knobs, frozen=True, kw_only=True):
-    """What is open about an Attestation Service."""
+    """Knobs of an Attestation Service."""
 
     token_lifetime_s: Annotated[
         float,

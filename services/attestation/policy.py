@@ -1,4 +1,4 @@
-"""What an Attestation Service makes of a host's evidence: all findings, not the first. Pure.
+"""How an Attestation Service judges a host's evidence: all findings, not only the first. Pure.
 
 | evidence | finding | rule |
 |---|---|---|
@@ -53,14 +53,14 @@ from protocol.trust import BaseImage, Finding, FindingCode, TrustedPrincipal
 
 SELECTION: Final = PCR_ATTESTED
 IMAGE_PCRS: Final = (4, 8)
-"""Where a boot measures its signed image: the loader, and the modules."""
+"""The PCRs of the signed image: the loader, and the modules."""
 _SEPARATOR: Final = (bytes(4), b"\xff" * 4)  # bodies of the one event that is no file of an image
 _SEPARATED: Final = range(8)  # PCRs that end with one (TCG PC client profile)
 
 
 @dataclass(frozen=True)
 class HostEvidence:
-    """What a host has brought; ``secret``: what its TPM found in the credential."""
+    """What a host has sent; ``secret``: what its TPM found in the credential."""
 
     host: NodeName
     voucher: bytes
@@ -73,7 +73,7 @@ class HostEvidence:
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the host was asked, and what is in the credential it was given."""
+    """What the host has to answer, and the secret in its credential."""
 
     nonce: bytes
     secret: bytes
@@ -82,8 +82,9 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Examined:
-    """``findings`` of the table but the last line. ``quoted``: what the TPM says, None when the
-    quote proves nothing of this TPM. ``image``: the imported base image, empty when none."""
+    """``findings`` of the table except its last two lines. ``quoted``: what the TPM reports, None
+    when the quote proves nothing about this TPM. ``image``: the imported base image, empty when
+    none."""
 
     findings: tuple[Finding, ...]
     quoted: Attested | None
@@ -92,8 +93,8 @@ class Examined:
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What was last seen of a TPM. ``set_back``: it went back once; ``host``: which one it is in,
-    the first that came with it. Only registering the endorsement key anew ends either."""
+    """The last known counters of a TPM. ``set_back``: they went back once. ``host``: the first host
+    that attested with it. Only a new registration of the endorsement key resets either."""
 
     reset_count: int
     clock: int
@@ -104,7 +105,8 @@ class Counters(msgspec.Struct, frozen=True):
 def examine(
     configuration: AttestationConfiguration, evidence: HostEvidence, asked: Challenge
 ) -> Examined:
-    """Everything but the endorsement key (``identities``) and the counters (``counted``)."""
+    """All findings except those of the endorsement key (``identities``) and the counters
+    (``update_counters``)."""
     found = voucher_findings(evidence, configuration.principals)
     quoted, more = _verify_quote(evidence, asked)
     found += more
@@ -124,7 +126,7 @@ def examine(
 def voucher_findings(
     evidence: HostEvidence, principals: Iterable[TrustedPrincipal]
 ) -> list[Finding]:
-    """Whether an imported principal says that the host is one of its own."""
+    """Whether an imported principal vouches for the host."""
     why = "it has no voucher"
     for principal in principals if evidence.voucher else ():
         try:
@@ -141,7 +143,7 @@ def voucher_findings(
 def _verify_quote(
     evidence: HostEvidence, asked: Challenge
 ) -> tuple[Attested | None, list[Finding]]:
-    """What the quote says; None unless key, signature, nonce and registers are as they must be."""
+    """The content of the quote; None unless key, signature, nonce and registers are right."""
     found = []
     proved = hmac.compare_digest(evidence.secret, asked.secret)
     if not proved:
@@ -159,7 +161,7 @@ def _verify_quote(
 def _log_findings(
     evidence: HostEvidence, quoted: Attested | None
 ) -> tuple[tuple[MeasuredEvent, ...] | None, list[Finding]]:
-    """The events of the log, None when it cannot be read; and what is wrong with them."""
+    """The events of the log, None when it cannot be read; and the findings about them."""
     if evidence.log_truncated:
         text = "the event log had no room for all entries"
         return None, [Finding(FindingCode.EVENT_LOG_OVERFLOW, text)]
@@ -182,7 +184,7 @@ def _log_findings(
 
 
 def _off(events: Sequence[MeasuredEvent], quoted: Attested) -> list[int]:
-    """The registers that the log does not lead to."""
+    """The registers to whose values the log does not lead."""
     measured = replay(events, PcrSelection.of(quoted.pcrs))
     return [pcr for pcr, value in sorted(quoted.pcrs.items()) if measured[pcr] != value]
 
@@ -201,7 +203,7 @@ def image_of(events: Iterable[MeasuredEvent], images: Iterable[BaseImage]) -> st
 
 
 def _is_file(event: MeasuredEvent) -> bool:
-    """All but the separators that the firmware puts there: a body of another length is a file."""
+    """Everything but the firmware's separators: a body of another length is a file."""
     is_separator = event.type is EventType.SEPARATOR and event.body in _SEPARATOR
     return not (is_separator and event.pcr in _SEPARATED)
 
@@ -211,8 +213,9 @@ def update_counters(
 ) -> tuple[Counters, list[Finding]]:
     """What is known of the TPM from now on, and whether it is another host's, or went back.
 
-    A quote is fresh and good whoever brings it: a TPM may be lent, and its state copied. What
-    another host brings is not counted, so it harms the one whose TPM it is in no way.
+    A quote can be fresh and valid although another host brings it: a TPM can be lent, and its state
+    copied. Counters that another host brings are not taken, so that they do not harm the host that
+    has the TPM.
     """
     if known is not None and known.host not in ("", host):
         text = f"the TPM with that endorsement key is that of {known.host}"
@@ -226,7 +229,8 @@ def update_counters(
 
 
 def _went_back(known: Counters, quoted: Attested) -> bool:
-    """After a power cut the clock itself may have gone back; each start counts resets, though."""
+    """Whether the counters went back. After a power cut the clock may go back, but each start
+    counts a reset."""
     if quoted.reset_count != known.reset_count:
         return quoted.reset_count < known.reset_count
     return quoted.safe and quoted.clock < known.clock

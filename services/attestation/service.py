@@ -55,7 +55,7 @@ class AttestationService(Service):
         self._registered: frozenset[bytes] = frozenset()
 
     async def start(self) -> None:
-        """Open what is kept; ``Halted`` when it is damaged."""
+        """Open the store; ``Halted`` when it is damaged."""
         try:
             self.signer = await load_signer(self.disk, self.rng, self.clock, self.node.name)
             self.store = AttestationStore(await self.disk.database(DATABASE, SCHEMA))
@@ -73,7 +73,8 @@ class AttestationService(Service):
 
     @serves(m.BeginAttestation)
     async def begin(self, message: m.BeginAttestation, peer: Peer) -> m.AttestationChallenge:
-        """Steps 1 and 2. An attestation key that could sign what its TPM did not make is none."""
+        """Steps 1 and 2. A key that could sign data from outside of its TPM is not accepted as
+        attestation key."""
         self._in_force()
         if len(message.voucher) > _VOUCHER_LIMIT:
             raise InvalidArgument(f"voucher: at most {_VOUCHER_LIMIT} bytes")
@@ -166,8 +167,8 @@ class AttestationService(Service):
         examined: Examined,
         at: float,
     ) -> tuple[Finding, ...]:
-        """With those of the endorsement key, and of the counters of a TPM that is trusted: what
-        a stranger's TPM says of itself is not kept."""
+        """Add the findings of the endorsement key, and of the counters if the TPM is trusted;
+        counters of unknown TPMs are not kept."""
         of_key = identities.findings(
             configuration, self._registered, begun.ek, begun.certificate, at
         )
@@ -185,9 +186,8 @@ class AttestationService(Service):
     async def configure(
         self, message: m.SetAttestationConfiguration, peer: Peer
     ) -> m.AttestationConfigured:
-        """The whole configuration. A TPM whose endorsement key is registered under a name, or by
-        a change, that was not there before begins anew: what was seen of its counters is
-        forgotten."""
+        """Replace the whole configuration. A TPM whose endorsement key has a new name or
+        registration starts again: its counters are forgotten."""
         new = message.configuration
         warnings = check(new)
         before = self.configuration
@@ -210,7 +210,7 @@ class AttestationService(Service):
     async def query_configuration(
         self, message: m.QueryAttestationConfiguration, peer: Peer
     ) -> m.AttestationConfigurationState:
-        """What is in force, as digests, and when each image was last used."""
+        """The configuration in force, as digests, and when each image was last used."""
         now = self.configuration
         if now is None:
             return m.AttestationConfigurationState(revision="", group="", items=(), images=())
@@ -230,7 +230,7 @@ class AttestationService(Service):
     async def query_service(
         self, message: m.QueryAttestationService, peer: Peer
     ) -> m.AttestationServiceInfo:
-        """Services information."""
+        """The service's information, for export."""
         return m.AttestationServiceInfo(
             service=self.node.name,
             certificate=self.signer.certificate,

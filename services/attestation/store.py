@@ -1,7 +1,7 @@
-"""What an Attestation Service keeps: its configuration, TPM counters, and when images were used.
+"""What an Attestation Service stores: its configuration, TPM counters, and the last use of images.
 
-Each row has a check over what it says, so that a flipped bit is an error and not another truth.
-Functions that are handed to the database take and give values.
+Each row has a check sum, so that a flipped bit is an error and not a wrong value. Functions run in
+the database take and return values only.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class AttestationStore:
-    """See the module. ``SaveFailed`` when the disk refuses: nothing of it is so then."""
+    """See the module. ``SaveFailed`` when the disk fails; nothing has changed then."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def configuration(self) -> AttestationConfiguration | None:
-        """The one in force; None before the first."""
+        """The configuration in force; None before the first."""
         return await self._database.query(_configuration)
 
     async def images(self) -> dict[str, float]:
@@ -57,7 +57,7 @@ class AttestationStore:
     async def configure(
         self, configuration: AttestationConfiguration, forget: tuple[bytes, ...]
     ) -> None:
-        """Put it in force, and forget what was seen of these TPMs (digests of their keys)."""
+        """Put it in force, and forget the counters of these TPMs (digests of their keys)."""
         body = _pack_row(b"configuration", configuration)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -69,8 +69,8 @@ class AttestationStore:
     async def count(
         self, ek: bytes, host: NodeName, quoted: Attested, image: str, at: float
     ) -> tuple[Finding, ...]:
-        """Compare the TPM of ``host`` with what was seen of it, and keep that; ``image`` (empty:
-        none) has served at ``at``, unless there is a finding."""
+        """Compare the TPM of ``host`` with its stored counters, and store the new ones. Without a
+        finding, also store that ``image`` (empty: none) was used ``at``."""
 
         def compare(connection: sqlite3.Connection) -> list[Finding]:
             row = connection.execute("SELECT body FROM tpms WHERE ek = ?", (ek,)).fetchone()

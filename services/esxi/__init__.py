@@ -3,30 +3,30 @@
 - ``service``         one handler for each message
 - ``config``          what a host is installed with
 - ``knobs``           what the product's documents leave open about it
-- ``host``            what all of these share in one life of the host
+- ``host``            the state of one life of the host, which all of these share
 - ``boot``            the boot in steps B0 to B9
-- ``first_boot``      what the first boot of an installation, or of a release, does besides
-- ``screens``         where a boot ends that cannot go on
+- ``first_boot``      additional steps of the first boot of an installation or of a release
+- ``screens``         the purple screens of a boot that cannot continue
 - ``measure``         what a boot measures into the TPM, pure
 - ``configuration/``  the encrypted configuration, its protection and its recovery key
 - ``keys/``           key cache, persisted store, and the order of looking for a key
 - ``providers/``      what a host does for each management type of key provider
 - ``crypto_manager``  keys, host key, mode and providers on command
 - ``crypto_mode``     host encryption mode, pure
-- ``dumps``          core dumps, encrypted under the host key
-- ``problems``        dumps and a failing TPM, as it tells vCenter of them
-- ``trust_door``      what a trusted host is told and asked
-- ``claims``          VMs that it lists to vCenter though it does not have them
+- ``dumps``           core dumps, encrypted under the host key
+- ``problems``        dumps and TPM failures, reported to vCenter
+- ``trust_door``      the handlers of a trusted host
+- ``claims``          VMs that a compromised host lists to vCenter without having them
 - ``vms/``            virtual machines: files, registration, encryption, power, guests
-- ``migration/``      vMotion: running VMs that leave, and that come
+- ``migration/``      vMotion of running VMs, outgoing and incoming
 - ``ha/``             the vSphere HA agent: restarts the VMs of hosts that failed
 - ``vsan/``           encrypted vSAN: disk groups, their keys, their change
-- ``uplink``          the doorbell at vCenter, and the session in which it commands
+- ``uplink``          notifications to vCenter, and vCenter's session
 - ``access``          who may send what to a host, pure
-- ``esxcli``, ``esxcli_output``  the words of the console, and how it prints, pure
+- ``esxcli``, ``esxcli_output``  the grammar and the output of the console, pure
 - ``console``         what the commands of the console do
 
-Decisions are in the files called pure; each opens with its table.
+Decisions are in the files marked as pure; each begins with its table.
 
 Kinds of records (ids and names only, never key bytes):
 ``boot.step`` step, text, ... · ``boot.stopped`` screen, reason · ``boot.no_archive`` boot ·

@@ -41,7 +41,7 @@ from services.runtime.nv_counter import read_counter
 
 
 async def boot(host: Host) -> None:
-    """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 follow beside it."""
+    """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 run afterwards."""
     await _other_bank(host)
     await _firmware(host)  # B0
     await _measure(host)  # B1
@@ -74,7 +74,7 @@ async def boot_while_serving(host: Host, ha: HaAgent) -> None:
 
 
 def start_loops(host: Host, ha: HaAgent) -> None:
-    """What runs for the rest of this life."""
+    """Start the loops that run for the rest of this life."""
     host.node.background("boot", boot_while_serving(host, ha))
     host.node.background("config.backup", _backup(host))
     host.node.background("workload", workload.run_workload(host))
@@ -85,7 +85,7 @@ def start_loops(host: Host, ha: HaAgent) -> None:
 
 
 async def shut_down_tpm(host: Host) -> None:
-    """The last act of an orderly stop; a dead TPM changes nothing."""
+    """The last step of an orderly stop; a failed TPM does not prevent it."""
     if host.tpm is not None:
         try:
             await host.tpm.power_off(orderly=True)
@@ -94,7 +94,8 @@ async def shut_down_tpm(host: Host) -> None:
 
 
 async def _other_bank(host: Host) -> None:
-    """Who was told to boots the other boot bank, and what was in the first one is gone (UPG-02)."""
+    """If it was told to, boot the other boot bank; the configuration of the first one is gone
+    (UPG-02)."""
     if host.node.power.firmware.banks.rolled_back:
         try:
             done = await boot_banks.take_back(host.disk, host.config.version)
@@ -123,7 +124,8 @@ async def _firmware(host: Host) -> None:
 
 
 async def _measure(host: Host) -> None:
-    """B1: measure firmware, loader, modules and options. A TPM that fails is left aside."""
+    """B1: measure firmware, loader, modules and options. A TPM that fails is not used in this
+    life."""
     events = measurements(host.node.power.firmware, host.config.version, host.build, host.options)
     if host.tpm is not None:
         try:
@@ -176,9 +178,10 @@ def _recover_config_key(host: Host, protection: ConfigurationProtection, typed: 
 
 
 async def _unseal_config_key(host: Host, protection: ConfigurationProtection) -> KeyMaterial:
-    """Policy not met, TPM cleared, replaced, locked out or dead: all end in message A."""
+    """The config key from the TPM. Policy not met, TPM cleared, replaced, locked out or failed:
+    message A."""
     if host.tpm is None:
-        raise record_halt(host, SCREEN_A, "the TPM that seals the configuration is not there")
+        raise record_halt(host, SCREEN_A, "there is no TPM, but the configuration is sealed by one")
     try:
         return await unseal(host.tpm, protection)
     except TpmError as error:
@@ -188,7 +191,7 @@ async def _unseal_config_key(host: Host, protection: ConfigurationProtection) ->
 def _configuration(
     host: Host, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
 ) -> int:
-    """B3: open the configuration as it was last saved; the number of that save (``rollback``)."""
+    """B3: open the last saved configuration, and the number of that save (``rollback``)."""
     try:
         found = unpack(image, config_key)
     except CryptographicFailure as failure:
@@ -209,7 +212,8 @@ def _configuration(
 async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
     """By the knob ``archive_counter``: stop at an archive that is not the last one.
 
-    Who types the recovery key takes the archive as it is; the next save counts it anew.
+    With the recovery key the administrator accepts the archive as it is; the next save counts it
+    again.
     """
     tpm = counter(host)
     if tpm is None or mode is ProtectionMode.NONE or RECOVERY_OPTION in host.options:
@@ -226,7 +230,7 @@ async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
 
 
 async def _keys(host: Host) -> None:
-    """B4: the cache is empty; load what is persisted, if persistence is enabled (KP-07)."""
+    """B4: the cache is empty; load the persisted keys, if persistence is enabled (KP-07)."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     entries = usable(host.archive.now)
     loaded = host.keys.load(entries)
@@ -236,7 +240,7 @@ async def _keys(host: Host) -> None:
 
 
 async def _encryption_mode(host: Host) -> None:
-    """B5: safe by itself if the host key is at hand, else prepared, or what it was."""
+    """B5: safe if the host key is available, else prepared or unchanged."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     if host.mode is HostCryptoState.PENDING_INCAPABLE:
         forget_host_key(host)
@@ -255,7 +259,7 @@ async def _encryption_mode(host: Host) -> None:
 def _host_key_at_hand(host: Host) -> KeyMaterial | None:
     """The host key of the configuration: loaded at B4, or derived now (NKP-11).
 
-    One that does not have its check value is not it: the KDK is another one (NKP-18).
+    A derived key with another check value is not the host key: the KDK is another one (NKP-18).
     """
     now = host.archive.now
     if now.host_key is None:
@@ -286,10 +290,10 @@ async def _pass_step(host: Host, step: str, text: str) -> None:
 
 
 async def _backup(host: Host) -> None:
-    """DUR-01: the scheduled backup; a disk that refuses is tried again next time.
+    """DUR-01: the scheduled backup; if the disk fails, it is repeated at the next interval.
 
-    What the life before has written and perhaps not synced is made durable at once: this one says
-    that it is stored, so nobody brings it again.
+    What the life before wrote without a sync is made durable at once: this life reports it as
+    stored, so nobody brings it again.
     """
     with suppress(SaveFailed):  # the next save does it
         await host.archive.save(ConfigurationSection.NOTHING)

@@ -1,6 +1,6 @@
-"""VMs that a host lists to vCenter though it does not have them, for keys of others (C28). Pure.
+"""VMs that a host lists to vCenter without having them, to get keys of others (C28). Pure.
 
-The laboratory plays an intruder with them. The host's own console shows the truth.
+The lab plays a compromised host with them. The host's own console shows the truth.
 """
 
 from __future__ import annotations

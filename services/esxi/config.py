@@ -1,4 +1,4 @@
-"""What a host is installed with; everything else vCenter says, or the host decides."""
+"""What a host is installed with; everything else comes from vCenter, or the host decides it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol.terms import NodeName
 
 
 class VsanClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The disks of a host that its cluster's vSAN has: so many groups of so many disks."""
+    """The disks of a host for its cluster's vSAN: so many groups of so many disks."""
 
     groups: int = 1
     disks: int = 2
@@ -40,7 +40,7 @@ class EsxiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return release_of(self.version)
 
     def has(self, feature: Feature) -> bool:
-        """Whether a host of this release can do it."""
+        """Whether a host of this release has the feature."""
         return has(self.release, feature)
 
 

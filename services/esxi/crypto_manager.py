@@ -83,7 +83,7 @@ async def disable(host: Host) -> None:
 
 
 def forget_host_key(host: Host) -> None:
-    """The host key leaves cache, store and configuration; saving is the caller's."""
+    """Remove the host key from cache, store and configuration; the caller saves."""
     key = host.archive.now.host_key
     if key is not None:
         host.keys.remove(key)
@@ -106,7 +106,7 @@ async def add_keys(
     if any(len(secret) != KEY_SIZE for secret in clear):
         raise InvalidArgument(f"keys: each has {KEY_SIZE} bytes")
     if host.mode not in (HostCryptoState.PREPARED, HostCryptoState.SAFE):
-        raise InvalidState(f"{host.node.name} is {host.mode.value}: it takes no keys")
+        raise InvalidState(f"{host.node.name} is {host.mode.value}: it accepts no keys")
     results, new, held = [], [], []
     for key, secret in zip(keys, clear, strict=True):
         added = host.keys.add(StoredKey(key, secret, kind))
@@ -182,11 +182,11 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
 async def set_providers(
     host: Host, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
 ) -> None:
-    """Take the whole list of providers, with KDKs of native ones; saved before it is answered.
+    """Replace the list of providers and the KDKs of native ones; saved before the answer.
 
-    What this host has of a provider that is not in the list any more is its KDK, which leaves it;
-    cached keys stay until they are evicted. ``InvalidArgument`` when there are more than
-    ``max_key_providers``; ``NotAvailable`` for a native one before 7.0 U2.
+    The KDKs of providers that are not in the list any more are removed; cached keys stay until they
+    are evicted. ``InvalidArgument`` when there are more than ``max_key_providers``;
+    ``NotAvailable`` for a native one before 7.0 U2.
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")

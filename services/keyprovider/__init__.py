@@ -1,13 +1,17 @@
-"""The Key Provider Service of a Trust Authority host: keys for attested hosts, and it keeps none.
+"""The Key Provider Service of a Trust Authority host: it makes keys for attested hosts, and stores
+none.
 
-- ``service``   one handler for each message       - ``config``, ``knobs``  its settings
-- ``access``    tokens, and who may send what, pure   - ``wrapping``  what is in a ciphertext, pure
+- ``service``   one handler for each message
+- ``config``, ``knobs``  its settings
+- ``access``    tokens, and who may send what, pure
+- ``wrapping``  the content of a ciphertext, pure
 - ``primary``   the primary key, from the provider's key servers
-- ``own``       its certificate at these, and how they are asked: by bus or by KMIP
-- ``check``     whether a configuration makes sense, pure   - ``store``  the configuration, durable
+- ``own``       its certificate for key servers, and how it asks them: by bus or by KMIP
+- ``check``     checks of a configuration, pure
+- ``store``     the configuration, durable
 
-A key that it has made leaves it in the answer, wrapped under the primary key and, sealed, in clear.
-The primary key is fetched for each operation and forgotten after it, unless the knob
+A new key is returned wrapped under the primary key and, sealed to the host, in clear. The primary
+key is fetched for each operation and forgotten afterwards, unless the knob
 ``kps_primary_key_cache`` says otherwise.
 
 Kinds of records: ``keyprovider.configured`` revision · ``keyprovider.generated`` host, provider ·

@@ -9,8 +9,8 @@
 | good, and for another audience: a reporting token | 403 ``NoPermission`` |
 | good | allowed |
 
-Configuration and services information are for the Trust Authority vCenter, and for who stands at
-the service's own console; the sender of a message is who the broker proved it to be.
+Configuration and services information are for the Trust Authority vCenter, and for an administrator
+at the service's own console. The broker authenticates the sender of a message.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FOR_HOSTS: Final = (GenerateWrappedKey, DecryptWrappedKey, QueryTrustedKeyProvi
 
 
 def admit(message: Request[Any], sender: NodeName, vcenter: NodeName, *, local: bool) -> None:
-    """``NoPermission`` when it is not for this sender; ``authorize`` judges tokens."""
+    """``NoPermission`` when the message is not for this sender; ``authorize`` judges tokens."""
     if local or isinstance(message, _FOR_HOSTS) or (vcenter and sender == vcenter):
         return
     raise NoPermission(f"{sender} is not the vCenter of this Key Provider Service")
@@ -48,7 +48,7 @@ def authorize(
     now: float,
     leeway_s: float,
 ) -> AttestationClaims:
-    """The claims of a token that lets ``host`` have keys; the table above says when.
+    """The claims of a token with which ``host`` may have keys, by the table above.
 
     ``now`` in Unix seconds of this service's clock.
     """
@@ -59,13 +59,13 @@ def authorize(
         token, [s for s in configuration.attestation_services if s.group == group]
     )
     if claims.group != group:
-        raise Unauthenticated("token: it is of another group")
+        raise Unauthenticated("token: of another group")
     if claims.sub != host:
-        raise Unauthenticated("token: it is of another host")
+        raise Unauthenticated("token: of another host")
     if now + leeway_s < claims.nbf or now + leeway_s < claims.iat:
-        raise Unauthenticated("token: it is not valid yet")
+        raise Unauthenticated("token: not valid yet")
     if now - leeway_s >= claims.exp:
-        raise Unauthenticated("token: it has expired")
+        raise Unauthenticated("token: expired")
     if claims.typ is not TokenType.KMS_AUTH_JWT or claims.aud != AUDIENCE:
         raise NoPermission("token: a document of that type authorizes nothing")
     return claims
@@ -74,7 +74,7 @@ def authorize(
 def _verify_issuer(
     token: bytes, accepted: Iterable[AcceptedAttestationService]
 ) -> AttestationClaims:
-    """The claims of a token that one of the accepted services has signed, in its own name."""
+    """The claims of a token that one of the accepted services has signed in its own name."""
     why = "its issuer is unknown"
     for service in accepted:
         try:

@@ -1,4 +1,4 @@
-"""Whether a configuration makes sense, before it is put in force. Pure."""
+"""Checks of a configuration before it is put in force. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from services.keyprovider.wrapping import ID_LIMIT
 
 
 def check(configuration: KeyProviderConfiguration) -> None:
-    """``AlreadyExists`` for a provider that is there twice, ``InvalidName`` and ``InvalidArgument``
-    for what cannot be understood."""
+    """``AlreadyExists`` for a duplicate provider, ``InvalidName`` and ``InvalidArgument`` for what
+    cannot be parsed."""
     groups = (configuration.group, *(each.group for each in configuration.attestation_services))
     if not all(is_text(group, GROUP_LIMIT) for group in groups):
         raise InvalidArgument(f"group: 1 to {GROUP_LIMIT} printable characters of ASCII")
@@ -27,13 +27,13 @@ def check(configuration: KeyProviderConfiguration) -> None:
     for provider in configuration.providers:
         names.PROVIDER.check(provider.provider)
         if provider.provider in seen:
-            raise AlreadyExists(f"key provider {provider.provider} is there already")
+            raise AlreadyExists(f"key provider {provider.provider} exists already")
         seen.add(provider.provider)
         key_id = provider.primary_key_id
         if not is_text(key_id, ID_LIMIT):
-            raise InvalidArgument(f"key provider {provider.provider}: it has no primary key id")
+            raise InvalidArgument(f"key provider {provider.provider}: no primary key id")
         if not provider.servers:
-            raise InvalidArgument(f"key provider {provider.provider}: it has no key server")
+            raise InvalidArgument(f"key provider {provider.provider}: no key server")
         for server in provider.servers:
             names.NODE.check(server.node)
         _once("key server", (server.node for server in provider.servers))
@@ -46,4 +46,4 @@ def check(configuration: KeyProviderConfiguration) -> None:
 def _once(what: str, nodes: Iterable[NodeName]) -> None:
     for node, times in Counter(nodes).items():
         if times > 1:
-            raise AlreadyExists(f"{what} {node} is there already")
+            raise AlreadyExists(f"{what} {node} exists already")

@@ -14,14 +14,14 @@ from protocol.terms import NodeName
 class KeyProviderServiceConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
-    """``vcenter``: the Trust Authority vCenter, which alone configures it; empty: nobody but who
-    stands at its console."""
+    """``vcenter``: the Trust Authority vCenter, the only node that configures the service; empty:
+    only an administrator at its console does."""
 
     vcenter: NodeName = NodeName("")
 
 
 def keyprovider_config(values: Mapping[str, Any]) -> KeyProviderServiceConfig:
-    """Settings from a node's ``config`` map; ``InvalidArgument`` says what is wrong."""
+    """Settings from a node's ``config`` map; ``InvalidArgument`` names what is wrong."""
     try:
         return msgspec.convert(dict(values), KeyProviderServiceConfig)
     except msgspec.ValidationError as error:

@@ -9,7 +9,7 @@ from services.runtime.service import Node
 
 
 class KeyProviderKnobs(CertificateKnobs, frozen=True, kw_only=True):
-    """What is open about a Key Provider Service."""
+    """Knobs of a Key Provider Service."""
 
     kps_primary_key_cache: Annotated[
         bool,

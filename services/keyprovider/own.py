@@ -1,6 +1,6 @@
-"""What a Key Provider Service shows key servers that it asks by KMIP, and how it asks them.
+"""The certificate of a Key Provider Service for KMIP servers, and how it asks them.
 
-Its certificate and private key are one file of its own disk, made when they are first needed.
+Its certificate and private key are one file of its own disk, created when they are first needed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class OwnIdentity:
 
     @property
     def certificate(self) -> bytes:
-        """The certificate (DER); empty when none was made yet."""
+        """The certificate (DER); empty when none was created yet."""
         return b"" if self._own is None else self._own.certificate
 
     async def ensure_certificate(self, *, renew: bool = False) -> OwnCertificate:
-        """The certificate; made, durable on return, when there is none or another one is wanted.
+        """The certificate, durable on return; created when there is none, or replaced (``renew``).
         ``SaveFailed``."""
         async with self._making:
             if self._own is None or renew:
@@ -60,7 +60,7 @@ class OwnIdentity:
         return own
 
     def asking(self, server: KeyServerRecord) -> KeyServers:
-        """How that server is asked: it is believed by its own certificates alone."""
+        """How that server is asked: only its own certificates are trusted."""
 
         def identity() -> TlsIdentity:
             if self._own is None:
@@ -71,7 +71,7 @@ class OwnIdentity:
         return KeyServers(ports.bus, ports.streams, ports.clock, identity, activates=False)
 
     async def peers(self, provider: TrustedKeyProvider) -> tuple[PeerCertificate, ...]:
-        """What its servers that are asked by KMIP show now."""
+        """The certificates that the provider's KMIP servers present now."""
         found = []
         for server in provider.servers:
             to = address_of(server.node, server.address)

@@ -4,10 +4,10 @@
 |---|---|
 | was not marked as trusted | it is not asked |
 | gives the key in a state that allows the use | used |
-| does not answer, is busy, or does not take this service | the next one is asked |
-| says that there is no such key, or gives it in another state | that is the answer |
+| does not answer, is busy, or does not accept this service | the next one is asked |
+| has no such key, or gives it in another state | that is the answer |
 
-A key that only wraps what is new must be Active; what was wrapped before is opened under a
+To wrap a new key, the primary key must be Active. Keys wrapped before are unwrapped under a
 Deactivated one too (NIST SP 800-57: such a key may still be used to process).
 """
 
@@ -53,23 +53,23 @@ NEXT: Final = (
     TlsFailure,
     CryptographicFailure,
 )
-"""Errors after which another key server may help."""
+"""Errors after which the next key server is asked."""
 TO_WRAP: Final = frozenset({KmipState.ACTIVE})
 TO_OPEN: Final = frozenset({KmipState.ACTIVE, KmipState.DEACTIVATED})
 
 
 class PrimaryKeys:
-    """Where this life of the service gets primary keys from."""
+    """Gets primary keys for this life of the service."""
 
     def __init__(self, node: KeyProviderNode, own: OwnIdentity) -> None:
         self._node, self._own = node, own
         self._kept: dict[tuple[str, KeyId], tuple[KeyMaterial, KmipState]] = {}
-        self._good: dict[str, NodeName] = {}  # by provider: who gave its key last
+        self._good: dict[str, NodeName] = {}  # by provider: the server that gave its key last
         self._configuration = 0  # how often it was changed in this life
 
     def forget(self) -> None:
-        """Nothing of what was kept or noticed holds under another configuration; nor does what a
-        server says to who asked it before."""
+        """Forget kept keys and servers: they belong to an earlier configuration, and so do answers
+        still to come."""
         self._configuration += 1
         self._kept.clear()
         self._good.clear()
@@ -79,8 +79,8 @@ class PrimaryKeys:
     ) -> KeyMaterial:
         """The key of that id, in a state in which it is ``usable``.
 
-        ``KeyProviderUnreachable`` when no trusted key server answers, ``ItemNotFound`` or
-        ``WrongKeyLifecycleState`` for what one says of the key.
+        ``KeyProviderUnreachable`` when no trusted key server answers; ``ItemNotFound`` or
+        ``WrongKeyLifecycleState`` when one answers so.
         """
         place = provider.provider, key_id
         kept = self._kept.get(place)
@@ -105,10 +105,12 @@ class PrimaryKeys:
             if self._node.knobs.kps_primary_key_cache:
                 self._kept[place] = found, state
             return found
-        raise KeyProviderUnreachable(f"the primary key of {provider.provider} cannot be had: {why}")
+        raise KeyProviderUnreachable(
+            f"the primary key of {provider.provider} is not available: {why}"
+        )
 
     async def health(self, provider: TrustedKeyProvider) -> TrustedKeyProviderHealth:
-        """What each key server says of the primary key now; nothing kept answers."""
+        """The answer of each key server about the primary key now; kept keys do not count."""
         servers = [
             await self._status(server, provider.primary_key_id) for server in provider.servers
         ]
@@ -122,7 +124,7 @@ class PrimaryKeys:
         )
 
     def _in_turn(self, provider: TrustedKeyProvider) -> list[KeyServerRecord]:
-        """The trusted ones in their order, who gave the key last before the others."""
+        """The trusted servers in their order, but the one that gave the key last comes first."""
         first = self._good.get(provider.provider)
         trusted = [server for server in provider.servers if server.trusted]
         return sorted(trusted, key=lambda server: server.node != first)

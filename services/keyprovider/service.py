@@ -1,7 +1,7 @@
 """The Key Provider Service's handlers: a key for a token.
 
-1. the token is judged   2. the provider is found   3. its primary key is fetched from a key server
-4. a key is made and wrapped, or unwrapped   5. the answer leaves, and nothing of it stays here.
+1. check the token   2. find the provider   3. fetch its primary key from a key server
+4. make and wrap a key, or unwrap one   5. answer; nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class KeyProviderService(Service):
         self.primary = PrimaryKeys(node, self.own)
 
     async def start(self) -> None:
-        """Read what is kept; ``Halted`` when it is damaged."""
+        """Read the store; ``Halted`` when it is damaged."""
         try:
             self.signer = await load_signer(self.disk, self.rng, self.clock, self.node.name)
             self.configuration = await store.load(self.disk)
@@ -78,7 +78,7 @@ class KeyProviderService(Service):
 
     @serves(m.GenerateWrappedKey)
     async def generate(self, message: m.GenerateWrappedKey, peer: Peer) -> m.WrappedKeyGenerated:
-        """A new key under the primary key of now, which must be Active."""
+        """A new key under the present primary key, which must be Active."""
         provider = self._authorize(message.token, message.provider, peer)
         if message.num_of_bytes != m.KEY_SIZE:
             raise self._record_refusal(
@@ -94,7 +94,7 @@ class KeyProviderService(Service):
 
     @serves(m.DecryptWrappedKey)
     async def decrypt(self, message: m.DecryptWrappedKey, peer: Peer) -> m.WrappedKeyDecrypted:
-        """The key in a ciphertext, under the primary key that it names."""
+        """The key in a ciphertext, under the primary key that the ciphertext names."""
         provider = self._authorize(message.token, message.provider, peer)
         try:
             found = wrapping.take_apart(message.ciphertext)
@@ -109,8 +109,8 @@ class KeyProviderService(Service):
         return m.WrappedKeyDecrypted(plaintext=Sealed.of(secret))
 
     def _authorize(self, token: bytes, name: ProviderId, peer: Peer) -> TrustedKeyProvider:
-        """The provider, for a host that may have keys of it. Tokens are judged first: who has none
-        does not learn which providers there are."""
+        """The provider, for a host that may have its keys. The token is checked first: a host
+        without one does not learn which providers exist."""
         try:
             now = self.configuration
             if now is None:
@@ -157,7 +157,7 @@ class KeyProviderService(Service):
     async def configure(
         self, message: m.SetKeyProviderConfiguration, peer: Peer
     ) -> m.KeyProviderConfigured:
-        """The whole configuration; what was kept of primary keys is forgotten."""
+        """Replace the whole configuration, and forget kept primary keys."""
         new = message.configuration
         check(new)
         await store.save(self.disk, new)
@@ -170,7 +170,7 @@ class KeyProviderService(Service):
     async def query_configuration(
         self, message: m.QueryKeyProviderConfiguration, peer: Peer
     ) -> m.KeyProviderConfigurationState:
-        """What is in force, as digests."""
+        """The configuration in force, as digests."""
         now = self.configuration
         if now is None:
             return m.KeyProviderConfigurationState(revision="", group="", items=())
@@ -182,7 +182,7 @@ class KeyProviderService(Service):
     async def query_service(
         self, message: m.QueryKeyProviderService, peer: Peer
     ) -> m.KeyProviderServiceInfo:
-        """Services information."""
+        """The service's information, for export."""
         return m.KeyProviderServiceInfo(
             service=self.node.name,
             certificate=self.signer.certificate,
@@ -210,7 +210,7 @@ class KeyProviderService(Service):
     async def health(
         self, message: m.QueryTrustedKeyProviderHealth, peer: Peer
     ) -> m.TrustedKeyProviderHealth:
-        """Whether the primary key can be used, by each key server; a host shows its token."""
+        """Whether the primary key can be used, by each key server; a host sends its token."""
         if peer.local or peer.node == self.config.vcenter:
             provider = self._provider(message.provider)
         else:

@@ -1,4 +1,4 @@
-"""The configuration of a Key Provider Service in one file, whole or not there after a crash."""
+"""The configuration of a Key Provider Service in one file: after a crash the old or the new."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _decoder = msgspec.msgpack.Decoder(KeyProviderConfiguration)
 
 
 async def load(disk: Disk) -> KeyProviderConfiguration | None:
-    """What is kept; None before the first. ``OSError`` when it was damaged."""
+    """The stored configuration; None before the first. ``OSError`` when it is damaged."""
     try:
         raw = await disk.read(FILE)
     except FileNotFoundError:
@@ -36,7 +36,7 @@ async def load(disk: Disk) -> KeyProviderConfiguration | None:
 
 
 async def save(disk: Disk, configuration: KeyProviderConfiguration) -> None:
-    """Durable on return; ``SaveFailed`` when the disk refuses."""
+    """Durable on return; ``SaveFailed`` when the disk fails."""
     body = _encode(configuration)
     try:
         await replace_durably(disk, FILE, zlib.crc32(body).to_bytes(_CHECK, "big") + body)

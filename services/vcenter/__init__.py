@@ -1,6 +1,6 @@
 """vCenter: inventory, key providers, keys for its hosts, and the marks on locked VMs.
 
-- ``service``      thin handlers: who may ask what, and in whose turn
+- ``service``      thin handlers: permission and order of requests
 - ``provider_handlers``  those for key providers and their keys
 - ``vsan``         vSAN encryption of a cluster
 - ``vmca``         the CA that certifies virtual TPMs
@@ -11,25 +11,25 @@
 - ``authorization``  users, roles, and which task needs which privileges
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``trust``        Trust Authority: administered, and used by trusted clusters
-- ``index``        what follows from its rows, kept up row by row
+- ``index``        values derived from its rows, updated row by row
 - ``grants``       which cluster was given which key, for which VM; pure
 - ``ordered``      names in order and in groups, while they come and go
-- ``removals``     what leaves hosts: keys nobody uses, deleted providers; pure
+- ``removals``     what is removed from hosts: unused keys, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
-- ``wrapped``      what is wrapped in its rows
+- ``wrapped``      the wrapped secrets in its rows
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
 - ``key_users``    who uses a key
-- ``key_status``   QueryCryptoKeyStatus       - ``client_info`` what clients are told; pure
+- ``key_status``   QueryCryptoKeyStatus       - ``client_info`` answers for clients; pure
 - ``key_watch``    keys in use that were revoked or destroyed
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``certificate_ends``  which certificates of KMIP are near their end
-- ``integrity``    whether what is kept encrypted opens, at each start
+- ``integrity``    checks at each start that stored secrets can be decrypted
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``cluster_events``  those of vSphere HA and DRS
 - ``placement``    the host on which the next VM is made, or started by DRS
 - ``task_log``     recent tasks
 - ``ticker``       a period that can be cut short      - ``beats`` one timer for all heartbeats
-- ``config``       settings of this node      - ``knobs`` what the documents leave open about it
+- ``config``       settings of this node      - ``knobs`` behaviour that the documents leave open
 
 Key values are never stored and never kept: they live in the local variables of one delivery. The
 key derivation keys of native providers are stored, wrapped (``providers.native``).

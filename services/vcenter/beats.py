@@ -1,9 +1,9 @@
-"""Few timers for many that are to tick equally often: the heartbeats of all hosts.
+"""A few timers for many tickers of one period: the heartbeats of all hosts.
 
-Whoever joins goes into the first slot that has room, and ticks once in each period with all others
-of its slot. So what a thousand hosts cost is the work, and not a timer, a task and a wake-up of
-every process each; and what is asked in one slot leaves in one write. Slots are spread over the
-period, so that the work of all hosts of a large lab does not fall together.
+A ticker joins the first slot that has room, and ticks once in each period with all others of its
+slot. A thousand hosts then cost the work, but not a timer, a task and a wake-up each; and the
+requests of one slot are sent in one write. Slots are spread over the period, so that the work of
+all hosts of a large lab does not coincide.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from services.runtime.service import Node
 
 SLOTS: Final = 8
 ROOM: Final = 128
-"""How many a slot takes before the next one is opened; when all are full, the emptiest is next."""
+"""Tickers of a slot before the next one is opened; when all are full, the emptiest is next."""
 
 
 class BeatTicks:
-    """The ticks of one who joins, or has none but its own so far. Several before the next ``next``
-    are one."""
+    """The ticks of one ticker. Several ticks before the next ``next`` count as one."""
 
     def __init__(self) -> None:
         self._tick = asyncio.Event()
 
     def tick_now(self) -> None:
-        """Do not wait for the slot."""
+        """Tick without waiting for the slot."""
         self._tick.set()
 
     async def next(self) -> None:
@@ -38,7 +37,7 @@ class BeatTicks:
 
 
 class Beats:
-    """All who tick every ``period_s`` lab seconds."""
+    """All tickers with a period of ``period_s`` lab seconds."""
 
     def __init__(self, clock: Clock, period_s: float) -> None:
         self._clock, self._period_s = clock, period_s
@@ -60,7 +59,7 @@ class Beats:
         slot[beat] = None
 
     def leave(self, beat: BeatTicks) -> None:
-        """It ticks one last time; its owner sees that it is over. No change if it never joined."""
+        """It ticks one last time, so that its owner notices. No change if it never joined."""
         for slot in self._slots:
             slot.pop(beat, None)
         beat.tick_now()

@@ -62,16 +62,18 @@ def summary(old: Outcomes, new: Outcomes) -> list[str]:
     return lines
 
 
-def play(tree: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """``tests.differential.tree`` with the code and the environment of ``tree``."""
+def play(tree: Path, arguments: Sequence[str], into: Path) -> subprocess.Popen[bytes]:
+    """``tests.differential.tree`` with the code and the environment of ``tree``; it prints into a
+    file, so that neither of two trees waits for the other one's lines to be read."""
     python = Path(sys.executable) if tree == HERE else tree / ".venv" / "bin" / "python"
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
-    return subprocess.Popen(
-        [python, "-m", "tests.differential.tree", *arguments],
-        cwd=tree,
-        env=environment,
-        stdout=subprocess.PIPE,
-    )
+    with into.open("wb") as out:
+        return subprocess.Popen(
+            [python, "-m", "tests.differential.tree", *arguments],
+            cwd=tree,
+            env=environment,
+            stdout=out,
+        )
 
 
 def read_outcomes(lines: Iterable[bytes]) -> dict[tuple[str, str], Outcome]:
@@ -82,11 +84,14 @@ def read_outcomes(lines: Iterable[bytes]) -> dict[tuple[str, str], Outcome]:
 def compare(other: Path, schedules: int, first: int, parts: Sequence[str]) -> list[str]:
     """The lines to print; the last says how many differences there are."""
     with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "schedules"
-        drawing = play(other, ("draw", str(schedules), str(first)))
-        drawn.write_bytes(drawing.communicate()[0])
-        playing = [play(tree, ("play", str(drawn), *parts)) for tree in (other, HERE)]
-        old, new = (read_outcomes(process.communicate()[0].splitlines()) for process in playing)
+        drawn, *played = (Path(folder) / name for name in ("schedules", "old", "new"))
+        drawing = play(other, ("draw", str(schedules), str(first)), drawn)
+        drawing.wait()
+        trees = zip((other, HERE), played, strict=True)
+        playing = [play(tree, ("play", str(drawn), *parts), into) for tree, into in trees]
+        for process in playing:
+            process.wait()
+        old, new = (read_outcomes(into.read_bytes().splitlines()) for into in played)
     ended = [process.returncode for process in (drawing, *playing)]
     if any(ended):
         return [f"a tree did not play to its end: exit codes {ended}", "not compared"]

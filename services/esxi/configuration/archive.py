@@ -1,13 +1,14 @@
 """The configuration archive of a host: the one writer of its file (``image``).
 
-A save writes what was added since the last one behind the file, and syncs it: two calls, whatever
-the store holds. The file is written anew when something must leave the disk or be protected in
-another way, when additions outweigh the rest, and at each save of everything: it goes to a new
-file, is synced, takes the old one's name, and the folder is synced. A crash at any moment leaves
-the old or the new, whole. What a life finds at its boot may have been written and not synced by
-the one before: it counts as durable once this life has synced it.
+A save appends what was added since the last one, and syncs it: two calls, whatever the size of the
+store. The file is rewritten when something must leave the disk or be protected in another way, when
+additions outweigh the rest, and at each save of everything: a new file is written, synced and
+renamed over the old one, and the folder is synced. A crash at any moment leaves the old or the new
+file, complete. A file found at boot may have been written but not synced by the life before: it
+counts as durable once this life has synced it.
 
-One write is in flight. Whoever saves meanwhile waits, and the next write covers all of them.
+One write is in progress at a time. Saves that arrive meanwhile wait, and the next write covers all
+of them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from services.runtime.ports import Disk, Rng, Tpm
 FOLDER: Final = "bootbank"
 FILE: Final = f"{FOLDER}/state.tgz"
 ROOM: Final = 64 * 1024
-"""Additions may weigh as much as the first piece of the file, and this many bytes in any case."""
+"""Additions may be as large as the first piece of the file, and this many bytes in any case."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Archive:
 
     @property
     def stored(self) -> StoredKeys:
-        """The persisted store as it lies on the disk: what a save has put there, or left there."""
+        """The persisted store as it is on the disk."""
         return StoredKeys() if self._saved is None else self._saved.store
 
     def change(self, **fields: Any) -> None:
@@ -124,12 +125,12 @@ class Archive:
         self.now = msgspec.structs.replace(self.now, **fields)
 
     def protect(self, protection: ConfigurationProtection, config_key: KeyMaterial) -> None:
-        """From the next write on, protect it so."""
+        """Change the protection from the next write on."""
         self.protection, self.config_key = protection, config_key
 
     @property
     def dirty(self) -> bool:
-        """Whether something is not on disk as it is here."""
+        """Whether the disk does not have the present configuration."""
         return (
             self._saved is None
             or self._file is None
@@ -138,11 +139,11 @@ class Archive:
         )
 
     async def save(self, sections: ConfigurationSection = ConfigurationSection.ALL) -> None:
-        """Return when these sections, as they are now or newer, are durable.
+        """Return when these sections, in their present or a newer state, are durable.
 
-        ``SaveFailed`` when the disk refuses, or the TPM that counts archives, for each whom the
-        write was to cover; what is on disk is then whole, the last archive or the one that was to
-        be, and the next save tries again.
+        ``SaveFailed`` for all callers of a write when the disk fails, or the TPM that counts
+        archives. The file on disk is then complete, the old one or the new one, and the next save
+        tries again.
         """
         self._asked += 1
         mine = self._asked
@@ -201,7 +202,7 @@ class Archive:
         self.writes += 1
 
     async def _grown(self, file: _File, config_key: KeyMaterial, more: Addition) -> _File:
-        """Put what came since the last write behind the file."""
+        """Append what came since the last write."""
         nonce = self._rng.token(NONCE_SIZE)
         piece = pack_addition(file.last_tag, config_key, more, nonce)
         await self._disk.append(FILE, piece)
@@ -214,15 +215,15 @@ class Archive:
     async def _replace_file(
         self, header: ConfigurationProtection, config_key: KeyMaterial, image: Configuration
     ) -> _File:
-        """The whole file, in the place of what is there."""
+        """Replace the whole file."""
         data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
         await replace_durably(self._disk, FILE, data, folder_is_new=not self._settled)
         self._settled = True
         return _File(len(data), len(data), tag_of(data))
 
     async def _settle(self) -> None:
-        """Sync what an earlier life may have left unsynced, and drop what it did not finish: there
-        may be keys in it that are removed from here. Once in a life."""
+        """Once in a life: sync what an earlier life may have left unsynced, and delete its
+        unfinished file, which may hold keys that have been removed here."""
         if not self._settled:
             await drop_unfinished(self._disk, FILE)
             await self._disk.sync(FILE)

@@ -1,8 +1,9 @@
-"""The other boot bank of a host: the release before an upgrade, with its configuration of then.
+"""The other boot bank of a host: the release before an upgrade, with its configuration at that
+time.
 
-The first boot of another release keeps the archive and the options of the one before as they lie
-there, each under the key that it was under. Who goes back has these in the place of the newer ones,
-which are gone: keys that came since are absent, and what was removed since is there (UPG-02).
+The first boot of another release keeps the archive and the options of the one before unchanged,
+each under its key. A rollback puts them in place of the newer ones, which are lost: keys that came
+since are absent, and what was removed since is back (UPG-02).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _decode = msgspec.msgpack.Decoder(_Bank).decode
 
 
 async def keep(disk: Disk, release: str, archive: bytes) -> None:
-    """What that release booted from is in the other bank, durably; ``OSError``."""
+    """Keep in the other bank what that release booted from, durably; ``OSError``."""
     try:
         options = await disk.read(BOOT_OPTIONS)
     except FileNotFoundError:
@@ -49,9 +50,10 @@ async def keep(disk: Disk, release: str, archive: bytes) -> None:
 
 
 async def take_back(disk: Disk, release: str) -> bool:
-    """Boot from the other bank, if it has that release; whether it does. It is empty afterwards.
+    """Boot from the other bank, if it has that release; whether it does. The bank is empty
+    afterwards.
 
-    Whoever falls in the midst does it again. ``BankDamaged``, and nothing is changed; ``OSError``.
+    After a crash in the middle, repeat it. ``BankDamaged``: nothing has changed; ``OSError``.
     """
     try:
         data = await disk.read(BANK)

@@ -1,7 +1,7 @@
 """The options that the boot loader passes to the kernel, in a file of their own.
 
-The file is in clear: whoever has the boot device can change it. That is why a boot measures the
-options that it was given (step B1), and why one of them can be required (POL-04).
+The file is in clear: everyone with access to the boot device can change it. Therefore a boot
+measures the options that it was given (step B1), and one of them can be required (POL-04).
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ async def save_options(disk: Disk, options: Mapping[str, str]) -> None:
 
 
 def _check(body: bytes) -> bytes:
-    """Against accidents only: who alters the file on purpose alters this too."""
+    """A check sum against accidents only: an attacker can change it together with the file."""
     return zlib.crc32(body).to_bytes(_CHECK, "big")

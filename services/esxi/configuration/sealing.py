@@ -1,7 +1,8 @@
-"""How the config key is protected: made, sealed again, opened (CFG, POL and REC rules).
+"""How the config key is protected: created, sealed again, opened (CFG, POL and REC rules).
 
-Mode TPM: sealed under PolicyPCR, and a second way by the recovery key. Mode NONE: derived from
-material that lies beside it, so whoever has the boot device has the configuration (CFG-03).
+Mode TPM: sealed under PolicyPCR, and a second time under the recovery key. Mode NONE: derived from
+material beside it, so that everyone with access to the boot device can read the configuration
+(CFG-03).
 """
 
 from __future__ import annotations

@@ -123,10 +123,11 @@ _NOT_ADDED: Final = frozenset(Configuration.__struct_fields__) - {"store", "vms"
 
 
 def addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
-    """What makes ``later`` out of ``earlier``; None when more than keys and VMs came.
+    """What turns ``earlier`` into ``later``; None when more than keys and VMs were added.
 
-    A key that is gone or was replaced must leave the disk, and so must a recovery key. Modes are
-    not added either: whoever cuts additions off takes keys and VMs away, and undoes nothing else.
+    A key that was removed or replaced must leave the disk, and so must a recovery key. Modes are
+    not added either: an attacker who truncates additions removes keys and VMs, and undoes nothing
+    else.
     """
     keys = later.store.since(earlier.store)
     if keys is None or any(getattr(later, f) is not getattr(earlier, f) for f in _NOT_ADDED):

@@ -83,7 +83,7 @@ class KeyCache:
         return len(self._keys)
 
     def announce(self) -> None:
-        """Wake whoever waits for keys or for encryption mode."""
+        """Wake the tasks that wait for keys or for encryption mode."""
         change, self._change = self._change, asyncio.Event()
         change.set()
 

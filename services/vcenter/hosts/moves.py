@@ -1,11 +1,11 @@
-"""VMs that go to another host of their cluster: how a move that was cut off comes to its end.
+"""VMs that move to another host of their cluster, and how an interrupted move is completed.
 
-Both hosts list such a VM for a while, and whoever falls in it leaves it so. The row names both
-hosts before the second of them is told (``VmRow.moving``), until one of them is known not to list
-it. What a task, or an earlier life, left open is settled when both hosts are connected: the VM
-stays where it is by what they say (``whereabouts``), and the other one drops it. So it is for
-those that run (``tasks.migrate``) and for those that are off, which are registered at the second
-host first, and then leave the registrations of theirs.
+Both hosts list such a VM for a while, and a crash of either leaves it so. The row names both hosts
+before the second of them gets a command (``VmRow.moving``), until one of them is known not to list
+the VM. A move that a task, or an earlier life, left open is settled when both hosts are connected:
+their reports decide where the VM stays (``whereabouts``), and the other host drops it. This applies
+to running VMs (``tasks.migrate``), and to VMs that are off, which are first registered at the
+second host and then unregistered at the first.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class VmMoves:
         self._following = False
 
     def start(self) -> None:
-        """Look after what an earlier life left open; nothing when there is nothing."""
+        """Settle what an earlier life left open."""
         self.follow()
 
     async def begin(self, row: VmRow, target: NodeName) -> None:
-        """A move of the VM is about to begin, in its turn; what was open of it is settled."""
+        """Record that a move of the VM begins, in its turn; an open move of it is settled first."""
         moving = dict.fromkeys((row.host, target, *self._find_removed_hosts(row.name)))
         await self._inventory.commit(change_vm(row.name, moving=tuple(moving)))
 
     async def end(self, name: VmName) -> None:
-        """One of both hosts is known not to list it. What is open with a host that has left the
-        inventory stays so: it may be added again."""
+        """One of both hosts is known not to list it. A move stays open while one of its hosts has
+        left the inventory, because that host may be added again."""
         await self._inventory.commit(change_vm(name, moving=self._find_removed_hosts(name)))
 
     def _find_removed_hosts(self, name: VmName) -> tuple[NodeName, ...]:
@@ -53,7 +53,8 @@ class VmMoves:
     async def cold(self, row: VmRow, target: HostSession) -> None:
         """Move a VM that is off, in its turn. ``InvalidState``: its host does not list it.
 
-        After any other error it is on one of both hosts, by what they say, and open until then.
+        After any other error it is on one of both hosts, by their reports, and the move is open
+        until then.
         """
         source = self._sessions.usable(row.host)
         if not self._sessions.lists(row.host, row.name):
@@ -70,8 +71,8 @@ class VmMoves:
             raise
 
     async def settle(self, name: VmName) -> None:
-        """End what is open about this VM, in its turn. ``HostUnreachable``: it cannot be known now;
-        ``InvalidPowerState``: the host that should drop it runs it, and has not said so yet."""
+        """Settle the open move of this VM, in its turn. ``HostUnreachable``: it cannot be known
+        now; ``InvalidPowerState``: the host that should drop it still runs it."""
         row = self._inventory.vms.get(name)
         if row is None or not self._is_open(row):
             return
@@ -89,7 +90,7 @@ class VmMoves:
         await self.end(name)
 
     def follow(self) -> None:
-        """Look after what is open from now on, until nothing is."""
+        """Settle open moves from now on, until there are none."""
         if not self._following and self._open():
             self._following = True
             self._node.background("moves", self._settle_all())

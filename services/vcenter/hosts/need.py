@@ -1,5 +1,5 @@
-"""Whether a host's view shows something that a pass of step B8 would change, and which keys it
-shows as such that the host cannot derive. Pure."""
+"""Whether a host's view shows something that a pass of step B8 would change, and which missing keys
+it shows that the host cannot derive. Pure."""
 
 from __future__ import annotations
 

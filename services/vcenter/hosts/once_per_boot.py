@@ -1,4 +1,5 @@
-"""Events about a host that are told once in each of its boots, however often they come true."""
+"""Events about a host that are raised once in each of its boots, however often their cause
+recurs."""
 
 from __future__ import annotations
 
@@ -6,13 +7,13 @@ from protocol.terms import NodeName
 
 
 class OncePerBoot:
-    """What was told of each host since its last boot; a new life of vCenter tells it again."""
+    """What was raised for each host in its present boot; a new life of vCenter raises it again."""
 
     def __init__(self) -> None:
         self._told: dict[NodeName, tuple[int, set[tuple[str, str]]]] = {}
 
     def first(self, host: NodeName, boot: int, topic: str, detail: str = "") -> bool:
-        """Whether this is told for the first time in that boot of the host; it counts as told."""
+        """Whether this is the first time in that boot of the host; from now on it is not."""
         known, told = self._told.get(host, (boot, set()))
         if known != boot:
             told = set()
@@ -23,8 +24,8 @@ class OncePerBoot:
         return True
 
     def over(self, host: NodeName, topic: str) -> bool:
-        """The trouble is gone: should it come back in the same boot, it is news. Whether it had
-        been told."""
+        """The trouble is over: if it comes back in the same boot, it is news. Whether it had been
+        raised."""
         boot, told = self._told.get(host, (0, set()))
         left = {entry for entry in told if entry[0] != topic}
         self._told[host] = (boot, left)

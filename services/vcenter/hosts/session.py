@@ -63,7 +63,7 @@ TRIES = 3  # sends of one command while its number was overtaken or its answer l
 
 
 class SessionOwner(Protocol):
-    """Whoever keeps the sessions of all hosts, as one session needs it."""
+    """The owner of the sessions of all hosts, as one session sees it."""
 
     @property
     def node(self) -> VcenterNode: ...
@@ -77,15 +77,15 @@ class SessionOwner(Protocol):
     def heartbeats(self) -> Beats: ...
 
     def next_session(self) -> str:
-        """A name for a new session that no session ever had."""
+        """A name for a new session, never used before."""
         ...
 
     def moment(self) -> int:
-        """A moment later than all before; to tell which of two words of hosts is the later."""
+        """A moment later than all before; it orders the reports of hosts."""
         ...
 
     async def took_view(self, session: HostSession) -> None:
-        """``session.view`` is what the host has just said of itself."""
+        """``session.view`` has just been received from the host."""
         ...
 
     def handle_vm_answer(self, session: HostSession, vm: VmSummary, asked: int) -> None:
@@ -160,9 +160,9 @@ class HostSession:
     # ---- life -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Keep connected from now on; the first try is made at once.
+        """Keep connected from now on; the first attempt is made at once.
 
-        Until it answers it is notResponding: only who asks for it gets a host disconnected.
+        Until it answers it is notResponding; a host is disconnected only on request.
         """
         if not self.connected and not self._let_alone:
             self._state = HostConnectionState.NOT_RESPONDING
@@ -170,13 +170,13 @@ class HostSession:
         self._node.background(f"{self.host}:connection", self._keep())
 
     def remove(self) -> None:
-        """The host left the inventory: no session, no heartbeat, never again."""
+        """The host left the inventory: its session ends for good."""
         self._removed = True
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
         self._owner.heartbeats.leave(self._heartbeat)
 
     def disconnect(self) -> None:
-        """No session and no try to connect until ``reconnect``, whoever rings."""
+        """No session and no attempt to connect until ``reconnect``, even when the host rings."""
         self._let_alone = True
         self._commands, self._state = None, HostConnectionState.DISCONNECTED
 

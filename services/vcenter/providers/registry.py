@@ -121,7 +121,7 @@ class ProviderRegistry:
             keyservers = self._keyservers(provider)
             made = _Made(row, keyservers, self._standard(row, keyservers))
         elif _credentials_of(made.row) != _credentials_of(row):
-            made.keyservers.close()  # whoever showed something else, or believed it, is over
+            made.keyservers.close()  # connections with the earlier identity or trust end
             made = made._replace(row=row)
         self._made[provider] = made
         return made.provider

@@ -216,7 +216,7 @@ def test_a_context_serves_once_and_one_host_and_one_life_and_a_while(up: TrustRi
 
     late = prover.finish(up, prover.begun(up))
     up.sleep(61)
-    assert "time is over" in str(up.refused(AS1, late, A))
+    assert "expired" in str(up.refused(AS1, late, A))
 
     before = prover.finish(up, prover.begun(up))
     up.power_off(AS1, "crash")

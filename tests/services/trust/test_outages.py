@@ -278,7 +278,7 @@ def test_a_context_of_the_life_before_is_begun_again_by_the_host(up: TrustRig) -
     async def another_life(message: Any, peer: Any) -> Any:
         if not told:
             told.append(message)
-            raise InvalidState("context: it is none of this service; begin again")
+            raise InvalidState("context: not issued by this service; begin again")
         return await finish(message, peer)
 
     service.finish = another_life
