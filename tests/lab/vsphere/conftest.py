@@ -58,7 +58,7 @@ class Served:
             self._loop.close()
 
     async def _serve(self) -> None:
-        sizes = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
+        sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
         async with Lab(mode=self.mode, topology="default", seed=7, **sizes) as self.lab:
             executor: Any = _Executor(self.lab)
             self.server = Server(
