@@ -57,6 +57,12 @@ def _packages(host: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+_ZERO = ":".join(["0000"] * 8)
+_LONG_MODE = [
+    vim.host.CpuIdInfo(level=-2147483647, eax=_ZERO, ebx=_ZERO, ecx=_ZERO, edx="0010" + _ZERO[4:])
+]
+
+
 class HostSystem(Entity):
     """A host."""
 
@@ -102,6 +108,7 @@ class HostSystem(Entity):
         "hardware.cpuInfo.numCpuThreads": lambda h: HOST_CORES,
         "hardware.cpuInfo.hz": lambda h: HOST_MHZ * 1_000_000,
         "hardware.cpuPkg": _packages,
+        "hardware.cpuFeature": lambda h: _LONG_MODE,  # libvirt asks whether hosts are 64-bit
         "hardware.memorySize": lambda h: HOST_MEMORY,
         "hardware.smcPresent": lambda h: False,
         "config.host": lambda h: h.ref,

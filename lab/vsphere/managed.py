@@ -88,7 +88,7 @@ class Managed:
             type_at(self.__class__, path)
             return None
         try:
-            return getattr(held, name)
+            return _fitted(getattr(held, name), type(held)._GetPropertyInfo(name).type)
         except AttributeError:
             raise invalid_property(path) from None
 

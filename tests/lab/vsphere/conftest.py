@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -29,17 +29,16 @@ T = TypeVar("T")
 
 
 class _Executor:
-    virtual = True
-
     def __init__(self, lab: Lab) -> None:
+        self.virtual = lab.mode == "sim"
         self.do, self.sleep = lab.do, lab.sleep
 
 
 class Served:
     """A lab that is served. ``run`` does something in the loop of lab and server."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, 0
+    def __init__(self, folder: Path, mode: Literal["sim", "lab"] = "sim") -> None:
+        self.folder, self.mode, self.port = folder, mode, 0
         self.lab: Lab
         self.server: Server
         self.listener: Any = None
@@ -59,8 +58,12 @@ class Served:
             self._loop.close()
 
     async def _serve(self) -> None:
-        async with Lab(mode="sim", topology="default", seed=7) as self.lab:
-            self.server = Server(Serial(_Executor(self.lab)), "default", PASSWORD)
+        sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
+        async with Lab(mode=self.mode, topology="default", seed=7, **sizes) as self.lab:
+            executor: Any = _Executor(self.lab)
+            self.server = Server(
+                Serial(executor) if executor.virtual else executor, "default", PASSWORD
+            )
             async with listening(self.server, self.folder) as self.listener:
                 self.port = self.listener.port
                 self._ready.set()

@@ -1,0 +1,63 @@
+"""A lab of real processes behind its API server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyVmomi")
+
+from pyVim.task import WaitForTask
+from pyVmomi import vim
+
+from lab.schema import commands as c
+from tests.lab.vsphere.conftest import Served
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path, "lab")
+    made.start()
+    yield made
+    made.stop()
+
+
+def _until_refused(read: Any) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            read()
+        except OSError:
+            return
+        except vim.fault.NotAuthenticated:
+            pass  # its sessions went first
+        time.sleep(0.05)
+    raise AssertionError("the port of a vCenter that is off is still open")
+
+
+def test_a_task_is_done_and_a_vcenter_that_is_off_has_a_closed_port(real: Served) -> None:
+    with real.session() as si:
+        vm = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-01")
+        assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
+        assert vm.runtime.powerState == "poweredOff"
+        folder = si.content.rootFolder
+        real.do(c.HostPowerOff(("vcenter",)))
+        _until_refused(lambda: folder.name)
+        real.do(c.HostPowerOn(("vcenter",)))
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with pytest.raises(vim.fault.NotAuthenticated):
+                    _ = folder.name
+                break
+            except OSError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+    with real.session() as again:
+        assert again.content.searchIndex.FindByInventoryPath("dc/vm/vm-01")._moId == vm._moId
