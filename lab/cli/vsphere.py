@@ -61,8 +61,10 @@ def serve(
 def env(*, options: Options = DEFAULTS) -> None:
     """Print what clients of vSphere need to reach a lab that is served, as lines for a shell.
 
-    eval "$(keystead env)"
+    keystead env
     keystead env -o json
+
+    A shell takes them over with eval "$(keystead env)".
     """
     from lab.local.vsphere import environment
 
@@ -80,9 +82,10 @@ def execute(
     *command: Annotated[str, Parameter(help="A program with its arguments, after `--`.")],
     options: Options = DEFAULTS,
 ) -> int:
-    """Run a program with the variables of ``keystead env``; its exit code.
+    """Run a program with the variables of `keystead env`; its exit code.
 
     keystead exec -- govc ls
+    keystead exec -- python runbook.py
     """
     from lab.local.vsphere import environment
 

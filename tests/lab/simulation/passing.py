@@ -83,7 +83,7 @@ def at_commit(lab: SimLab, session: Session, blow: Blow) -> dict[str, Any]:
     before = keys()
     after: list[int] = []
     with Points(lab, (KMS,), hear=lambda passage: after.append(keys())) as points:
-        struck = points.arm(blow, node=KMS, call="db.commit", function="commits.*")
+        struck = points.arm(blow, node=KMS, call="db.commit", function="group_commit.*")
         answered = story(lab, session)
         assert struck.passage is not None
         state = lab.run(lab.status(KMS)).state

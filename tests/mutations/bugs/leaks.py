@@ -10,7 +10,7 @@ from protocol.subjects import event_subject
 from services.esxi import boot, crypto_manager
 from services.esxi.service import EsxiService
 from services.esxi.vms import registration
-from services.kms.commit import store
+from services.kms.custody import opening
 from services.kms.endpoints.bus import BusEndpoint
 from services.vcenter.providers.standard import StandardProvider
 from services.vcenter.service import VcenterService
@@ -77,7 +77,7 @@ def key_leaks() -> None:
             )
         return made
 
-    plant(store, "SCHEMA", lambda schema: (*schema, _TABLE))
+    plant(opening, "SCHEMA", lambda schema: (*schema, _TABLE))
 
 
 def keys_in_the_log() -> None:

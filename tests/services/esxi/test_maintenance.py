@@ -89,7 +89,7 @@ def test_leaving_the_mode_soon_after_a_boot_starts_nothing(rig: Rig) -> None:
     rig.command(ENTER)
     rig.array.folders[VM]["power"] = bytearray(with_check(PowerState.ON.value.encode()))
     rig.reboot(way="power_loss")
-    rig.sleep(1)
+    rig.sleep(5)
     rig.connect()
     rig.command(LEAVE)
     rig.make_safe()

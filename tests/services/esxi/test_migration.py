@@ -333,6 +333,7 @@ def test_a_vm_that_came_under_another_key_meanwhile_goes_on_at_its_source(rig: R
 
 def test_a_target_that_has_the_lock_and_not_yet_the_vm_is_waited_for(rig: Rig) -> None:
     """The lock alone does not say that the guest goes on there: the offer does, once it is gone."""
+    rig.sleep(5)  # both hosts have looked through their VMs' disks
     before = run_of(rig, A)
     rig.command(prepare(), B)
     inside = rig.host(B).datastore
