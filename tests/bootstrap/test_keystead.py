@@ -13,7 +13,7 @@ import pytest
 
 from tests.bootstrap.machine import ROOT, Machine, Outcome, end, outcome_of
 
-ALL, AGAIN = "tests --all", "tests --again"
+ALL, AGAIN = "tests --share 400", "tests --again"
 """What the stand-in for ``tests.runner`` says when it runs."""
 
 ALL_PACKAGES = "libtpms0 libtss2-dev libc6-dev"
@@ -370,10 +370,12 @@ def test_the_runner_of_the_tests_gets_all_arguments_and_its_end_is_the_scripts(
     ("trouble", "calls", "code"),
     [
         pytest.param({}, [ALL], 0, id="none"),
-        pytest.param({"RED": " --all"}, [ALL, AGAIN], 0, id="flaky"),
-        pytest.param({"RED": " --all", "STILL": " --again"}, [ALL, AGAIN], 1, id="red"),
-        pytest.param({"RED": " --all", "FAILED": "mypy"}, [ALL], 1, id="types"),
-        pytest.param({"RED": " --all", "FAILED": "mypy pytest"}, [ALL], 1, id="types and tests"),
+        pytest.param({"RED": " --share 400"}, [ALL, AGAIN], 0, id="flaky"),
+        pytest.param({"RED": " --share 400", "STILL": " --again"}, [ALL, AGAIN], 1, id="red"),
+        pytest.param({"RED": " --share 400", "FAILED": "mypy"}, [ALL], 1, id="types"),
+        pytest.param(
+            {"RED": " --share 400", "FAILED": "mypy pytest"}, [ALL], 1, id="types and tests"
+        ),
     ],
 )
 def test_ci_builds_runs_all_tests_and_does_not_ask(

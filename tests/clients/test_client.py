@@ -123,7 +123,7 @@ def test_that_fails(keystead):
 @pytest.mark.slow
 def test_the_plugin_shares_a_lab_and_tells_how_to_replay_a_failure(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
-    words = ["-p", "keystead.pytest_plugin", "-p", "no:randomly", "--junit-xml=out.xml"]
+    words = ["-p", "no:randomly", "--junit-xml=out.xml"]
     code = (
         f"import sys, pytest; sys.path.insert(0, {str(CLIENT)!r}); sys.exit(pytest.main({words}))"
     )

@@ -55,7 +55,7 @@ def wrong(found: list[Struck]) -> list[str]:
         ("native", "*:1@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
         ("kms", "*:keys*:2@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
         ("kms-custody", "*custody*db.commit*:[2345]@", ENDS | REFUSALS | SILENT),
-        ("kms-pair", "kms-[12]:commits.*:db.commit:keys:2@", ENDS | REFUSALS | SILENT),
+        ("kms-pair", "kms-[12]:group_commit.*:db.commit:keys:2@", ENDS | REFUSALS | SILENT),
     ],
 )
 def test_each_store_is_old_or_new_and_nothing_acknowledged_is_lost(

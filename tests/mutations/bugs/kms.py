@@ -17,6 +17,7 @@ from services.kms.audit.refusal_counts import Refusals
 from services.kms.commit import new_keys, store
 from services.kms.commit.group_commit import Commits, DoneMessage, _NewKeys
 from services.kms.commit.unit_of_work import Refusal, Written
+from services.kms.custody import opening
 from services.kms.endpoints.admission import IdentityAdmission
 from services.kms.objects.identifiers import IdScheme
 from services.kms.objects.request_types import CoreOperation
@@ -77,7 +78,7 @@ def destroyed_key_served() -> None:
 def destroyed_stays_in_pages() -> None:
     """Destroyed is gone, broken: what the database frees stays in its pages as it was."""
 
-    plant(store, "SCHEMA", lambda schema: ("PRAGMA secure_delete = OFF", *schema[1:]))
+    plant(opening, "SCHEMA", lambda schema: ("PRAGMA secure_delete = OFF", *schema[1:]))
 
 
 def hsm_not_asked() -> None:
@@ -106,7 +107,7 @@ def kept_key_bound_to_nothing() -> None:
 def kms_answers_early() -> None:
     """Durable before acknowledged, broken: key servers commit without waiting for the disk."""
 
-    plant(store, "SCHEMA", lambda schema: ("PRAGMA synchronous = OFF", *schema))
+    plant(opening, "SCHEMA", lambda schema: ("PRAGMA synchronous = OFF", *schema))
 
 
 def kms_refusal_unsaid() -> None:
