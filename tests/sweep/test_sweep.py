@@ -54,7 +54,7 @@ def wrong(found: list[Struck]) -> list[str]:
         ("vcenter", "*:db.commit:vcenter:1[0-9]@", ENDS | REFUSALS | SILENT),
         ("native", "*:1@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
         ("kms", "*:keys*:2@", ENDS | REFUSALS | SILENT | {Happening.TORN}),
-        ("kms-custody", "*custody*db.commit*:[2345]@", ENDS | REFUSALS | SILENT),
+        ("kms-custody", "*rotation*db.commit*:[2345]@", ENDS | REFUSALS | SILENT),
         ("kms-pair", "kms-[12]:group_commit.*:db.commit:keys:2@", ENDS | REFUSALS | SILENT),
     ],
 )

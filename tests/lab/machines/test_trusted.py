@@ -226,7 +226,7 @@ def test_a_machine_of_services_that_is_replaced_is_trusted_when_its_services_are
     lab.ask(HostPowerOn(SERVICES))
     lab.ask(HostPowerLoss((HOST,)))
     assert until(lambda: lab.crypto() == "locked", 60), lab.ask(GetVms())
-    assert until(lambda: "its issuer is not known" in lab.here.ok(*TRUSTED_HOSTS).out, 60)
+    assert until(lambda: "its issuer is unknown" in lab.here.ok(*TRUSTED_HOSTS).out, 60)
     services = tmp_path / "services.json"
     lab.ask(TrustExport("services-information", str(services)))
     lab.ask(TrustImport(str(services)))

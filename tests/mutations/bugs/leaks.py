@@ -72,7 +72,7 @@ def key_leaks() -> None:
         made = await original(self, message, peer)
         if made.material is not None:
             text = repr(made.material.keys[0].reveal())
-            await self.core._database.transact(
+            await self.core.database.transact(
                 lambda connection: connection.execute("INSERT INTO leak VALUES (?)", (text,)) and 0
             )
         return made
