@@ -47,7 +47,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     lab.run(_lived(session, history, tpm=tpm != "none"))
     secrets = dict(ledger.seen)
     if leaky:
-        secret = next(raw for raw, kind in secrets.items() if "kms.mint" in kind)
+        secret = next(raw for raw, kind in secrets.items() if "kms.operations.key_creation" in kind)
         history = History(None, lab.monotonic)
         history.add("note", op="leak", text=secret.hex())
     # What a guest's data is made from is no less secret than a key.
