@@ -61,7 +61,9 @@ async def test_a_key_planted_in_each_kind_of_place_is_found(
     assert where >= {"bus", "disk", "database", "datastore", "log"}, where
     assert any("-wal" in find.name for find in leaks(found) if find.kind == "database")
     # Places that this process writes itself.
-    secret = next(raw for raw, kind in life.secrets().items() if "kms.mint" in kind)
+    secret = next(
+        raw for raw, kind in life.secrets().items() if "kms.operations.key_creation" in kind
+    )
     records = [msgspec.structs.replace(r, data={"x": secret}) for r in verify(life.run.history)]
     line = Place("history", "leak", msgspec.json.encode(records[0]))
     for place in (line, Place("process", "cmdline", secret.hex().encode())):
