@@ -7,7 +7,6 @@ def api() -> None:
     """Give a lab to another program: JSON, one request a line, one answer a line.
 
     keystead api
-    keystead schema
 
     This is what the Python package `keystead` starts. The first request opens a lab, which ends
     with the input:
