@@ -44,8 +44,10 @@ def test_help_names_every_lab_that_comes_with_keystead() -> None:
 
 @pytest.mark.parametrize(("words", "app"), ALL, ids=[" ".join(w) for w, _ in ALL])
 def test_help_opens_with_two_examples_that_parse(words: tuple[str, ...], app: App) -> None:
-    examples = EXAMPLE.findall(inspect.cleandoc(app.default_command.__doc__ or ""))
-    wanted = 2 if inspect.signature(app.default_command).parameters else 1
+    function = app.default_command
+    assert function is not None
+    examples = EXAMPLE.findall(inspect.cleandoc(function.__doc__ or ""))
+    wanted = 2 if inspect.signature(function).parameters else 1
     assert len(examples) >= wanted, f"{wanted} examples"
     for example in examples:
         tokens = shlex.split(example.strip().removeprefix("keystead "))
