@@ -106,6 +106,8 @@ class Runner:
         units = units_of(session.items, self._durations.expected)
         self._say_forecast(forecast(units, workers))
         self._prepare(session)
+        # Syrupy sees that tests ran, but which snapshots they used only their workers know.
+        option.disable_unused_snapshots = True
         mapped = self._map
         self._pool = Pool(session, units, workers, mapped)
         self._pool.run()

@@ -53,3 +53,10 @@ def test_what_failed_before_and_passes_now_is_named_as_flaky(tmp_path: Path) -> 
     again = suite.run("--lf", "--lfnf=none", "--name-flaky")
     assert again.named("FAILED") == {"test_bad"} and again.code == 1
     assert again.line("flaky") == "keystead: flaky: test_a.py::test_odd"
+
+
+def test_stored_snapshots_that_workers_used_fail_no_run(tmp_path: Path) -> None:
+    suite = Suite(tmp_path, test_it="def test_it(snapshot): assert [1] == snapshot")
+    assert suite.run("--snapshot-update").code == 0
+    ended = suite.run("--workers", "2")
+    assert (ended.code, ended.named("PASSED")) == (0, {"test_it"}), ended.out
