@@ -167,6 +167,29 @@ def test_a_vm_is_encrypted_and_decrypted(si: Any) -> None:
     WaitForTask(vm.PowerOnVM_Task(), si=si)
 
 
+def test_a_key_that_a_client_names_for_a_vm_is_not_supported(si: Any) -> None:
+    vm: Any = _vm(si)
+    key, enc, device = vm.config.keyId, vim.encryption, vim.vm.device
+    encrypt = enc.CryptoSpecEncrypt(cryptoKeyId=key)
+    disk = device.VirtualDeviceSpec(
+        device=vm.config.hardware.device[1],
+        backing=device.VirtualDeviceSpec.BackingSpec(crypto=encrypt),
+    )
+    tpm = device.VirtualDeviceSpec(operation="add", device=device.VirtualTPM(key=-1))
+    specs = [
+        vim.vm.ConfigSpec(crypto=encrypt),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecShallowRecrypt(newKeyId=key)),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecDeepRecrypt(newKeyId=key)),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecRegister(cryptoKeyId=key)),
+        vim.vm.ConfigSpec(crypto=encrypt, deviceChange=[tpm]),
+        vim.vm.ConfigSpec(deviceChange=[disk]),
+    ]
+    for spec in specs:
+        with pytest.raises(vmodl.fault.NotSupported):
+            vm.ReconfigVM_Task(spec)
+    assert vm.config.keyId.keyId == key.keyId
+
+
 def test_events_are_paged_both_ways(si: Any) -> None:
     collector = si.content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
     first = collector.ReadNextEvents(5)
