@@ -24,6 +24,7 @@ from starlette.routing import Route
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
+from lab.vsphere.body import read_body
 from lab.vsphere.faults import fault_of
 from protocol.terms import ManagementType
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 HEADER = "vmware-api-session-id"
 _PROVIDERS = "/api/vcenter/crypto-manager/kms/providers"
-_JSON_LIMIT = 1 << 20
 _TOKEN_S = 60.0
 _KINDS: tuple[tuple[Any, str, int], ...] = (
     (vim.fault.NoPermission, "unauthorized", 403),
@@ -45,6 +45,7 @@ _KINDS: tuple[tuple[Any, str, int], ...] = (
     (vim.fault.InvalidName, "invalid_argument", 400),
     (vim.fault.InvalidState, "not_allowed_in_current_state", 400),
     (vmodl.fault.NotSupported, "unsupported", 400),
+    (vmodl.fault.InvalidRequest, "invalid_argument", 400),
 )
 Handler = Callable[["Request", WebRequest], Awaitable[Any]]
 
@@ -420,13 +421,8 @@ def _time(seconds: float) -> str:
 
 
 async def _json(web: WebRequest) -> dict[str, Any]:
-    data = b""
-    async for part in web.stream():
-        data += part
-        if len(data) > _JSON_LIMIT:
-            raise Refusal("invalid_argument", "the body is too large", 400)
     try:
-        found = json.loads(data)
+        found = json.loads(await read_body(web))
     except (ValueError, RecursionError):
         raise Refusal("invalid_argument", "the body is no JSON", 400) from None
     if not isinstance(found, dict):
@@ -445,8 +441,8 @@ def _text(spec: dict[str, Any], name: str, default: str | None = None) -> str:
     found = spec.get(name, default)
     if found is None:
         found = default
-    if not isinstance(found, str):
-        raise Refusal("invalid_argument", f"{name} is needed, as a text", 400)
+    if not isinstance(found, str) or not found.isprintable():
+        raise Refusal("invalid_argument", f"{name} is needed, as a printable text", 400)
     return found
 
 
