@@ -86,9 +86,7 @@ class Server:
 
     def clock(self) -> datetime:
         """The time of the lab: a simulated lab has its own."""
-        if self.executor.virtual and self._inventory is not None:
-            return self._inventory.snapshot.now()
-        return datetime.now(UTC)
+        return self.watch.time if self.executor.virtual else datetime.now(UTC)
 
     async def load_users(self) -> None:
         """Learn users and roles from the lab."""

@@ -97,6 +97,15 @@ def test_a_wait_tells_what_changed_and_a_lost_answer_is_given_again(
     served.do(c.VmOn(("vm-02",)))
 
 
+def test_time_of_a_simulated_lab_passes_while_a_client_waits(si: Any) -> None:
+    before = si.CurrentTime()
+    options = PC.WaitOptions(maxWaitSeconds=600)
+    collector = si.content.propertyCollector.CreatePropertyCollector()
+    assert collector.WaitForUpdatesEx("", options) is None
+    passed = (si.CurrentTime() - before).total_seconds()
+    assert 540 <= passed <= 660
+
+
 def test_updates_and_retrievals_come_in_pieces(si: Any) -> None:
     content = si.content
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
