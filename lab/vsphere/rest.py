@@ -25,7 +25,6 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.vsphere.body import read_body
-from lab.vsphere.faults import fault_of
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Rest:
                 _ = request.session
                 answer = await handler(request, web)
             except KeysteadError as error:
-                return _problem(_refusal_of(fault_of(error)), old)
+                return _problem(_refusal_of(await self.server.refusal(error)), old)
             except vmodl.MethodFault as fault:
                 return _problem(_refusal_of(fault), old)
             except Refusal as refusal:
@@ -131,7 +130,7 @@ class Rest:
         except vmodl.MethodFault as fault:
             return _problem(_refusal_of(fault), old)
         except KeysteadError as error:
-            return _problem(_refusal_of(fault_of(error)), old)
+            return _problem(_refusal_of(await self.server.refusal(error)), old)
         body = {"value": session.token} if old else session.token
         cookie = f"{HEADER}={session.token}; Path=/; HttpOnly; Secure"
         return JSONResponse(
@@ -366,7 +365,7 @@ class Rest:
                 await self.server.watch.do(c.ProviderExport(name, str(file), secret), user)
                 data = file.read_bytes()
         except KeysteadError as error:
-            return _problem(_refusal_of(fault_of(error)), False)
+            return _problem(_refusal_of(await self.server.refusal(error)), False)
         return Response(
             data,
             media_type="application/octet-stream",
