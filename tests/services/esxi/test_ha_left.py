@@ -32,6 +32,7 @@ from tests.services.esxi.test_ha import (
     condition,
     isolate,
     listed,
+    primary,
     running,
     safe,
 )
@@ -94,6 +95,29 @@ def test_a_vm_whose_lock_outlasts_its_failed_host_is_restarted_when_it_falls(rig
     rig.power_off(A, "power_loss")
     rig.sleep(JUDGED_S)
     assert len(running(rig)) == 1
+
+
+@pytest.mark.parametrize("failed", ALL)
+@pytest.mark.parametrize("from_all", [True, False])
+def test_a_vm_of_a_host_that_was_taken_for_failed_runs_on_there_alone(
+    rig: Rig, failed: NodeName, from_all: bool
+) -> None:
+    """It is cut off, and its heartbeat on the datastore is lost, while it runs its VM: the VM's
+    lock keeps the others off, and nobody tells of a restart when the host is heard again."""
+    cluster(rig)
+    clear_vm(rig, failed)
+    others = [host for host in ALL if host != failed]
+    isolate(rig, failed, *(others if from_all or primary(rig) == failed else [primary(rig)]))
+    del rig.array.locks[f".vSphere-HA-{failed}"]
+    for moment in range(60):
+        if moment == 30:
+            rig.heal()
+        rig.sleep(5.0)
+        assert running(rig) == [failed]
+    rig.sleep(600.0)  # it was left to the host that is back for as long as one may boot
+    assert running(rig) == listed(rig) == [failed]
+    tries = [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused", "ha.left")]
+    assert len(tries) <= 1 and all(r.kind == "ha.left" for r in tries)
 
 
 @pytest.mark.parametrize("and_then", ["", "the primary fails"])
