@@ -26,7 +26,6 @@ from services.kms.objects.key_row import StoredKeyRow, as_at
 from services.kms.objects.request_types import CoreOperation, ObjectRequest
 from services.kms.sealing.vault import Vault
 
-NOBODY: Final = NodeName("")
 _OF_ALL: Final = (
     ResultReason.GENERAL_FAILURE,
     ResultReason.OPERATION_NOT_SUPPORTED,
@@ -143,8 +142,8 @@ class Work:
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
         *,
-        server: NodeName = NOBODY,
-        tell: Tell | None = None,
+        server: NodeName,
+        tell: Tell | None,
         kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> None:
