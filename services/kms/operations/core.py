@@ -117,8 +117,8 @@ class KeyServerCore:
         each that was begun.
 
         They are done in order whatever the Batch Order Option is. The refusal of one undoes nothing
-        of the others, but with *Undo*; a long message is done in ``portions``.
-        ``InvalidMessage`` for more than ``checking.ITEMS_LIMIT`` of them.
+        of the others, but with *Undo*; a long message is done in portions (``batches``).
+        ``InvalidMessage`` for more than ``request_checks.ITEMS_LIMIT`` of them.
         """
         if len(requests) > request_checks.ITEMS_LIMIT:
             raise InvalidMessage(
