@@ -24,6 +24,7 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``sessions``            who is logged in
 ``rest``                vAPI: sessions, VMs, hosts, native key providers
 ``service``             a call of a session, from its object to its result
+``body``                the body of a request, bounded in size and time
 ``web``                 HTTP: routes, cookies, limits
 ``listening``           the listener, under TLS of a certificate authority of the lab
 ======================  ===========================================================================

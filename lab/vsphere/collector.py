@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyVmomi import vmodl
+from pyVmomi.VmomiSupport import ManagedObject
 
-from lab.vsphere.faults import invalid_argument, not_found
+from lab.vsphere.faults import invalid_argument, invalid_property
 from lab.vsphere.managed import Contents, Managed, ObjectProperties, operation
 from lab.vsphere.request import Request
 from lab.vsphere.soap import value_text
@@ -52,6 +53,8 @@ def _walk(request: Request, spec: Any) -> Iterator[Managed]:
                 continue
             walked.add((thing.id, id(step)))
             for reference in reversed(_listed(thing.get(step.path))):
+                if not isinstance(reference, ManagedObject):
+                    raise invalid_property(step.path)
                 found = request.look_up(reference)
                 if found is not None:
                     waiting.append((found, list(step.selectSet or ()), bool(step.skip)))
@@ -309,4 +312,4 @@ def _update(content: ObjectProperties, texts: dict[str, str], before: Any) -> An
     )
 
 
-__all__ = ["PropertyCollector", "PropertyFilter", "collect", "not_found"]
+__all__ = ["PropertyCollector", "PropertyFilter", "collect"]

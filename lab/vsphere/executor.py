@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from lab.schema.commands import Command
 
@@ -28,7 +29,9 @@ class Executor(Protocol):
 class Serial:
     """An executor that gives a lab one command at a time, in the order of arrival.
 
-    A simulated lab answers so; two clients of it are served in the order in which they came.
+    A simulated lab answers so; two clients of it are served in the order in which they came. A
+    command that has begun is finished even when its client goes away: in the middle of it the lab
+    would be lost.
     """
 
     virtual = True
@@ -39,10 +42,14 @@ class Serial:
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         """As ``Executor.do``."""
-        async with self._lock:
-            return await self._inner.do(command, vcenter, user)
+        return await self._finish(lambda: self._inner.do(command, vcenter, user))
 
     async def sleep(self, seconds: float) -> None:
         """As ``Executor.sleep``."""
-        async with self._lock:
-            await self._inner.sleep(seconds)
+        await self._finish(lambda: self._inner.sleep(seconds))
+
+    async def _finish(self, work: Callable[[], Coroutine[Any, Any, A]]) -> A:
+        await self._lock.acquire()
+        doing = asyncio.ensure_future(work())
+        doing.add_done_callback(lambda _: self._lock.release())
+        return await asyncio.shield(doing)

@@ -18,9 +18,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.schema import commands as c
-from lab.schema.answers import MachineState
-from lab.schema.errors import KeysteadError
 from lab.vsphere.service import Server
 from lab.vsphere.web import application
 
@@ -136,6 +133,7 @@ class Listener:
         self._server, self._folder = server, folder
         self.host, self.port = host, port
         self._web: uvicorn.Server | None = None
+        server.when_off = self.close
 
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
@@ -155,13 +153,6 @@ class Listener:
             ssl_certfile=str(self._folder / CERTIFICATE),
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )
-
-    async def _is_on(self) -> bool:
-        try:
-            status = await self._server.watch.ask(c.GetStatus())
-        except KeysteadError:
-            return False
-        return bool(status.vcenter == MachineState.RUNNING)
 
     async def open(self) -> None:
         """Listen; ``OSError`` when the address cannot be had."""
@@ -191,7 +182,7 @@ class Listener:
     async def follow(self) -> None:
         """Open and close with vCenter, until this is cancelled."""
         while True:
-            is_on = await self._is_on()
+            is_on = await self._server.is_on()
             if is_on and self._web is None:
                 with contextlib.suppress(OSError):  # taken meanwhile: the next look tries again
                     await self.open()

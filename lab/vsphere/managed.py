@@ -21,6 +21,8 @@ from lab.vsphere.faults import invalid_property
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "_vsphere_operation"
 TYPE_LIMIT = 20_000
+PATH_LIMIT = 32
+"""Names in a path of properties."""
 
 
 def operation(function: F) -> F:
@@ -70,6 +72,8 @@ class Managed:
     def get(self, path: str) -> Any:
         """The value at a path, None where there is none; ``InvalidProperty`` where there is no such
         property in the product."""
+        if path.count(".") >= PATH_LIMIT:
+            raise invalid_property(path)
         compute = self.leaves.get(path)
         if compute is not None:
             return _fitted(compute(self), type_at(self.__class__, path))

@@ -85,6 +85,8 @@ class ServiceInstance(Managed):
     @operation
     async def CurrentTime(self, request: Request) -> Any:
         """The time of the lab."""
+        if request.virtual:
+            await self.server.refresh()
         return self.server.clock()
 
 

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
-from lab.vsphere.faults import fault_of
+from lab.vsphere.body import read_body
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 HEADER = "vmware-api-session-id"
 _PROVIDERS = "/api/vcenter/crypto-manager/kms/providers"
-_JSON_LIMIT = 1 << 20
 _TOKEN_S = 60.0
 _KINDS: tuple[tuple[Any, str, int], ...] = (
     (vim.fault.NoPermission, "unauthorized", 403),
@@ -45,6 +44,7 @@ _KINDS: tuple[tuple[Any, str, int], ...] = (
     (vim.fault.InvalidName, "invalid_argument", 400),
     (vim.fault.InvalidState, "not_allowed_in_current_state", 400),
     (vmodl.fault.NotSupported, "unsupported", 400),
+    (vmodl.fault.InvalidRequest, "invalid_argument", 400),
 )
 Handler = Callable[["Request", WebRequest], Awaitable[Any]]
 
@@ -100,7 +100,7 @@ class Rest:
                 _ = request.session
                 answer = await handler(request, web)
             except KeysteadError as error:
-                return _problem(_refusal_of(fault_of(error)), old)
+                return _problem(_refusal_of(await self.server.refusal(error)), old)
             except vmodl.MethodFault as fault:
                 return _problem(_refusal_of(fault), old)
             except Refusal as refusal:
@@ -130,7 +130,7 @@ class Rest:
         except vmodl.MethodFault as fault:
             return _problem(_refusal_of(fault), old)
         except KeysteadError as error:
-            return _problem(_refusal_of(fault_of(error)), old)
+            return _problem(_refusal_of(await self.server.refusal(error)), old)
         body = {"value": session.token} if old else session.token
         cookie = f"{HEADER}={session.token}; Path=/; HttpOnly; Secure"
         return JSONResponse(
@@ -365,7 +365,7 @@ class Rest:
                 await self.server.watch.do(c.ProviderExport(name, str(file), secret), user)
                 data = file.read_bytes()
         except KeysteadError as error:
-            return _problem(_refusal_of(fault_of(error)), False)
+            return _problem(_refusal_of(await self.server.refusal(error)), False)
         return Response(
             data,
             media_type="application/octet-stream",
@@ -420,13 +420,8 @@ def _time(seconds: float) -> str:
 
 
 async def _json(web: WebRequest) -> dict[str, Any]:
-    data = b""
-    async for part in web.stream():
-        data += part
-        if len(data) > _JSON_LIMIT:
-            raise Refusal("invalid_argument", "the body is too large", 400)
     try:
-        found = json.loads(data)
+        found = json.loads(await read_body(web))
     except (ValueError, RecursionError):
         raise Refusal("invalid_argument", "the body is no JSON", 400) from None
     if not isinstance(found, dict):
@@ -445,8 +440,8 @@ def _text(spec: dict[str, Any], name: str, default: str | None = None) -> str:
     found = spec.get(name, default)
     if found is None:
         found = default
-    if not isinstance(found, str):
-        raise Refusal("invalid_argument", f"{name} is needed, as a text", 400)
+    if not isinstance(found, str) or not found.isprintable():
+        raise Refusal("invalid_argument", f"{name} is needed, as a printable text", 400)
     return found
 
 

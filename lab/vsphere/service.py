@@ -13,6 +13,7 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
+from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.vsphere.alarms import Alarm
@@ -64,6 +65,8 @@ class Server:
         self.users: tuple[answers.User, ...] = ()
         self._password = password
         self._inventory: Inventory | None = None
+        self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
+        """What closes the port when a call finds that vCenter is off."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = 0
 
@@ -84,11 +87,26 @@ class Server:
         self._boot = snapshot.boot
         return self._inventory
 
+    async def is_on(self) -> bool:
+        """Whether vCenter runs; not while the lab does not answer."""
+        try:
+            status = await self.watch.ask(c.GetStatus())
+        except KeysteadError:
+            return False
+        return bool(status.vcenter == MachineState.RUNNING)
+
+    async def refusal(self, error: KeysteadError, entity: Any = None) -> Any:
+        """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""
+        if not await self.is_on():
+            await self.when_off()
+        return fault_of(error, entity)
+
+    async def _end_sessions(self) -> None:
+        self.sessions.end_all()
+
     def clock(self) -> datetime:
         """The time of the lab: a simulated lab has its own."""
-        if self.executor.virtual and self._inventory is not None:
-            return self._inventory.snapshot.now()
-        return datetime.now(UTC)
+        return self.watch.time if self.executor.virtual else datetime.now(UTC)
 
     async def load_users(self) -> None:
         """Learn users and roles from the lab."""
@@ -283,7 +301,7 @@ class Request:
                 raise not_served(name, ref)
             return await getattr(thing, name)(self, **arguments)
         except KeysteadError as error:
-            raise fault_of(error, ref) from None
+            raise await self.server.refusal(error, ref) from None
 
     async def start(self, entity: Any, name: str, work: Work) -> Any:
         """Do something as a task, and give its reference.

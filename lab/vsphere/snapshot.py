@@ -50,12 +50,15 @@ class Snapshot:
 
 
 class Watch:
-    """The lab as it was answered last, for every session of one vCenter."""
+    """The lab as it was answered last, for every session of one vCenter. ``time``: its time then,
+    also when nothing else has changed."""
 
     def __init__(self, executor: Executor, vcenter: str = "") -> None:
         self.executor, self.vcenter = executor, vcenter
+        self.time = datetime.fromtimestamp(0, UTC)
         self._last: Snapshot | None = None
         self._at = 0.0
+        self._changes, self._seen = 0, -1  # changes so far, and when the last answers began
         self._lock = asyncio.Lock()
         self._last_event = 0
 
@@ -64,7 +67,7 @@ class Watch:
         try:
             return await self.executor.do(command, self.vcenter, user)
         finally:
-            self._at = 0.0
+            self.forget()
 
     async def ask(self, command: Command[Any], user: str = "") -> Any:
         """Give a command that changes nothing."""
@@ -72,10 +75,10 @@ class Watch:
 
     def forget(self) -> None:
         """What was known before holds no longer: the lab changed from elsewhere."""
-        self._at = 0.0
+        self._changes += 1
 
     def _is_fresh(self) -> bool:
-        if self._last is None or not self._at:
+        if self._seen != self._changes:
             return False
         return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
 
@@ -85,9 +88,9 @@ class Watch:
             return self._last
         async with self._lock:
             if not self._is_fresh() or self._last is None:
-                begun = time.monotonic()
+                begun, seen = time.monotonic(), self._changes
                 self._last = await self._take()
-                self._at = begun
+                self._at, self._seen = begun, seen
             return self._last
 
     async def _take(self) -> Snapshot:
@@ -113,6 +116,7 @@ class Watch:
             self._last_event,
             boot,
         )
+        self.time = taken.now()
         before = self._last
         if before is None:
             return taken
@@ -140,7 +144,7 @@ class Watch:
         """
         if self.executor.virtual:
             await self.executor.sleep(min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S))
-            self._at = 0.0
+            self.forget()
         else:
             await asyncio.sleep(min(seconds, MAX_AGE_S / 4))
 

@@ -19,7 +19,6 @@ from pyVmomi.Iso8601 import ISO8601Format
 
 from lab.vsphere.managed import Contents, ObjectProperties
 
-BODY_LIMIT = 1 << 20
 DEPTH_LIMIT = 64
 ELEMENT_LIMIT = 50_000
 _NAMESPACE = "urn:vim25"
@@ -165,11 +164,26 @@ def read_call(body: bytes, version: str) -> Call:
                 call.arguments.setdefault(name, kind()).append(result)
             else:
                 call.arguments[name] = result
+            item = kind.Item if issubclass(kind, list) else kind
+            if issubclass(item, vmodl.DynamicData) and not isinstance(result, item):
+                raise _unreadable(f"{name} is no {item._wsdlName}")
     except _UNREADABLE as error:
         raise _unreadable(f"{type(error).__name__}") from error
     if call.info is None or not call.id:
         raise _unreadable("it names no object or no method")
+    _complete(call)
     return call
+
+
+def _complete(call: Call) -> None:
+    """Give empty lists, which nothing stands for in an envelope; ``InvalidRequest`` without a
+    required argument."""
+    for parameter in call.info.params:
+        if parameter.name in call.arguments or parameter.flags & support.F_OPTIONAL:
+            continue
+        if not issubclass(parameter.type, list):
+            raise _unreadable(f"{call.name} needs {parameter.name}")
+        call.arguments[parameter.name] = parameter.type()
 
 
 class _Writer(adapter.SoapSerializer):  # type: ignore[misc]

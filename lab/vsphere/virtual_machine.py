@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.vsphere.faults import invalid_argument, key_text
+from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.places import VM_FOLDER, Entity, key_or_none
@@ -315,13 +315,11 @@ _CHANGEABLE = ("crypto", "deviceChange", "changeVersion")
 
 def _reconfigure(name: str, spec: Any) -> list[Any]:
     """The commands of a ``ConfigSpec``; ``NotSupported`` for what a lab cannot change."""
-    from pyVmomi import vmodl
-
     asked = [p.name for p in spec._GetPropertyList() if getattr(spec, p.name) not in (None, [])]
     wrong = [p for p in asked if p not in _CHANGEABLE]
     if wrong:
         raise vmodl.fault.NotSupported(msg=f"keystead cannot change {', '.join(wrong)} of a VM")
-    found = _crypto_commands(name, spec.crypto) if spec.crypto is not None else []
+    found = _crypto_commands(name, spec.crypto)
     for change in spec.deviceChange or ():
         if isinstance(change.device, vim.vm.device.VirtualTPM):
             provider = ""
@@ -332,14 +330,18 @@ def _reconfigure(name: str, spec: Any) -> list[Any]:
             found.append(c.VmAddTpm(name, provider) if adds else c.VmRemoveTpm(name))
         elif not isinstance(change.device, vim.vm.device.VirtualDisk) or change.operation:
             raise vmodl.fault.NotSupported(msg="of devices, only a virtual TPM comes and goes")
+        elif change.backing is not None:
+            _crypto_commands(name, change.backing.crypto)  # disks follow their VM; checked only
     return found
 
 
 def _provider(key: Any) -> str:
-    text = key_text(key)
-    if text:
-        return text.partition("/")[0] if "/" in text else ""
-    return str(key.providerId.id) if key is not None and key.providerId else ""
+    """The provider of a ``CryptoKeyId``, empty for the default one; ``NotSupported`` for a key."""
+    if key is None:
+        return ""
+    if key.keyId:
+        raise vmodl.fault.NotSupported(msg="the lab makes the key: name its provider, and no keyId")
+    return str(key.providerId.id) if key.providerId else ""
 
 
 def _crypto_commands(name: str, crypto: Any) -> list[Any]:
@@ -352,4 +354,8 @@ def _crypto_commands(name: str, crypto: Any) -> list[Any]:
             return [c.VmRecrypt(name, _provider(crypto.newKeyId))]
         case vim.encryption.CryptoSpecDeepRecrypt():
             return [c.VmRecrypt(name, _provider(crypto.newKeyId), deep=True)]
-    return []
+        case None:
+            return []
+    if type(crypto) is vim.encryption.CryptoSpecNoOp:  # CryptoSpecRegister is a subtype of it
+        return []
+    raise vmodl.fault.NotSupported(msg=f"keystead does not have {type(crypto)._wsdlName}")

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lab.vsphere import rest
+from lab.vsphere.body import read_body
 from lab.vsphere.service import Request, Server
 from lab.vsphere.sessions import Session
 from lab.vsphere.soap import (
-    BODY_LIMIT,
     Call,
     newest,
     read_call,
@@ -54,17 +54,6 @@ def token_of(request: WebRequest) -> str:
     return cookie[COOKIE].value if COOKIE in cookie else ""
 
 
-async def read_body(request: WebRequest) -> bytes | None:
-    """The body; None when it is larger than ``BODY_LIMIT``."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_LIMIT:
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
 class Soap:
     """The route ``/sdk``."""
 
@@ -77,10 +66,7 @@ class Soap:
         version = version_of(web.headers.get("soapaction", ""), self._newest)
         headers: dict[str, str] = {}
         try:
-            body = await read_body(web)
-            if body is None:
-                raise vmodl.fault.InvalidRequest(msg=f"the request is over {BODY_LIMIT} bytes")
-            call = read_call(body, version)
+            call = read_call(await read_body(web), version)
             session = self.server.sessions.find(token_of(web))
             request = Request(
                 self.server, session, web.headers.get("user-agent", ""), _address(web)

@@ -97,6 +97,15 @@ def test_a_wait_tells_what_changed_and_a_lost_answer_is_given_again(
     served.do(c.VmOn(("vm-02",)))
 
 
+def test_time_of_a_simulated_lab_passes_while_a_client_waits(si: Any) -> None:
+    before = si.CurrentTime()
+    options = PC.WaitOptions(maxWaitSeconds=600)
+    collector = si.content.propertyCollector.CreatePropertyCollector()
+    assert collector.WaitForUpdatesEx("", options) is None
+    passed = (si.CurrentTime() - before).total_seconds()
+    assert 540 <= passed <= 660
+
+
 def test_updates_and_retrievals_come_in_pieces(si: Any) -> None:
     content = si.content
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
@@ -165,6 +174,29 @@ def test_a_vm_is_encrypted_and_decrypted(si: Any) -> None:
     with pytest.raises(vmodl.fault.NotSupported):
         vm.ReconfigVM_Task(vim.vm.ConfigSpec(memoryMB=4096))
     WaitForTask(vm.PowerOnVM_Task(), si=si)
+
+
+def test_a_key_that_a_client_names_for_a_vm_is_not_supported(si: Any) -> None:
+    vm: Any = _vm(si)
+    key, enc, device = vm.config.keyId, vim.encryption, vim.vm.device
+    encrypt = enc.CryptoSpecEncrypt(cryptoKeyId=key)
+    disk = device.VirtualDeviceSpec(
+        device=vm.config.hardware.device[1],
+        backing=device.VirtualDeviceSpec.BackingSpec(crypto=encrypt),
+    )
+    tpm = device.VirtualDeviceSpec(operation="add", device=device.VirtualTPM(key=-1))
+    specs = [
+        vim.vm.ConfigSpec(crypto=encrypt),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecShallowRecrypt(newKeyId=key)),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecDeepRecrypt(newKeyId=key)),
+        vim.vm.ConfigSpec(crypto=enc.CryptoSpecRegister(cryptoKeyId=key)),
+        vim.vm.ConfigSpec(crypto=encrypt, deviceChange=[tpm]),
+        vim.vm.ConfigSpec(deviceChange=[disk]),
+    ]
+    for spec in specs:
+        with pytest.raises(vmodl.fault.NotSupported):
+            vm.ReconfigVM_Task(spec)
+    assert vm.config.keyId.keyId == key.keyId
 
 
 def test_events_are_paged_both_ways(si: Any) -> None:

@@ -1,0 +1,96 @@
+"""Requests that no client library sends: malformed, forged, unfinished."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("pyVmomi")
+
+from lab.vsphere import body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.vsphere.conftest import Served
+
+pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]
+COLLECTOR = '<_this type="PropertyCollector">propertyCollector</_this>'
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+
+
+class Wire:
+    """A connection to the server, with the cookie of a session."""
+
+    def __init__(self, served: Served, token: str) -> None:
+        context = ssl.create_default_context(cafile=served.folder / "ca.pem")
+        self.http = http.client.HTTPSConnection(
+            "localhost", served.port, timeout=20, context=context
+        )
+        self.headers = {"Cookie": f"vmware_soap_session={token}"} if token else {}
+
+    def post(self, data: bytes) -> str:
+        """The name of the fault that a body gets; empty for an answer."""
+        self.http.request("POST", "/sdk", data, self.headers)
+        answer = self.http.getresponse().read().decode()
+        assert "Traceback" not in answer
+        found = re.search(r"<detail><(\w+)Fault", answer)
+        return found[1] if found else ""
+
+    def call(self, method: str, arguments: str = "", this: str = COLLECTOR) -> str:
+        """The name of the fault that a call gets."""
+        inner = f'<{method} xmlns="urn:vim25">{this}{arguments}</{method}>'
+        return self.post(f"<Envelope {XSI}><Body>{inner}</Body></Envelope>".encode())
+
+
+@pytest.fixture
+def wire(served: Served) -> Iterator[Wire]:
+    with served.session() as si:
+        made = Wire(served, si._stub.cookie.split('"')[1])
+        yield made
+        made.http.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"<a><b></a>", b'<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', b"<a>" * 65,
+        b"<a>" + b"<b/>" * 50_000 + b"</a>", b"x" * (body.BODY_LIMIT + 1),
+    ],
+    ids=["empty", "broken", "DTD", "deep", "wide", "large"],
+)  # fmt: skip
+def test_a_body_that_cannot_be_read_is_an_invalid_request(wire: Wire, data: bytes) -> None:
+    assert wire.post(data) == "InvalidRequest"
+    assert wire.call("CancelWaitForUpdates") == ""
+
+
+def test_arguments_that_are_missing_or_of_another_type_are_refused(wire: Wire) -> None:
+    instance = '<_this type="ServiceInstance">ServiceInstance</_this>'
+    root = "<obj type='Folder'>group-d1</obj>"
+    scalar = (
+        f"<spec><propSet><type>Folder</type><pathSet>name</pathSet></propSet><objectSet>{root}"
+        "<selectSet xsi:type='TraversalSpec'><type>Folder</type><path>name</path></selectSet>"
+        "</objectSet></spec><partialUpdates>true</partialUpdates>"
+    )
+    assert wire.call("RetrievePropertiesEx", "<specSet/>") == "InvalidRequest"
+    assert wire.call("RetrievePropertiesEx", "<options/>") == ""
+    assert wire.call("Fetch") == "InvalidRequest"
+    assert wire.call("Fetch", f"<prop>{'content.' * 5000}x</prop>", instance) == "InvalidProperty"
+    assert wire.call("CreateFilter", "<spec xsi:type='int'>5</spec>") == "InvalidRequest"
+    assert wire.call("CreateFilter", scalar) == "InvalidProperty"
+    assert wire.call("WaitForUpdatesEx", "<version>7</version>") == "InvalidCollectorVersion"
+
+
+def test_a_body_that_does_not_come_ends_after_a_time(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "BODY_TIMEOUT_S", 0.05)
+    wire.http.putrequest("POST", "/sdk")
+    wire.http.putheader("Content-Length", "100")
+    wire.http.endheaders(b"<a>")
+    answer = wire.http.getresponse()
+    assert answer.status == 500 and b"not complete" in answer.read()
