@@ -20,9 +20,10 @@ import asyncio
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -40,6 +41,8 @@ from lab.state.state_folder import LabFolder
 LOOK_EVERY_S = 0.2
 """Real seconds between two looks at a lab of real processes."""
 MODES = ("sim", "lab", "running")
+REQUESTS = ("open", "do", "wait", "sleep", "trace", "events")
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,19 +54,29 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     options: dict[str, Any] = {}
     name: str = "default"
 
+    def __post_init__(self) -> None:
+        for name in sorted(self.options.keys() & {"mode", "seed", "topology"}):
+            raise ValueError(f"{name} stands beside options, not among them")
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A line of the input; exactly one of the first six members is given."""
+    """A line of the input; exactly one of ``REQUESTS`` is given."""
 
     open: Opening | None = None
     do: dict[str, Any] | None = None
-    wait: tuple[str, ...] = ()
-    sleep: float | None = None
-    trace: bool = False
+    wait: tuple[str, ...] | None = None
+    sleep: Seconds | None = None
+    trace: bool | None = None
     events: int | None = None
-    within_s: float = 600.0
+    within_s: Seconds = 600.0
     vcenter: str = ""
     user: str = ""
+
+    def __post_init__(self) -> None:
+        given = [name for name in REQUESTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"a request has one of {', '.join(REQUESTS)}; this one has {found}")
 
 
 class Held:
@@ -83,10 +96,8 @@ class Held:
             raise KeysteadError("KS-USE-001", "no lab is open", 'begin with {"open": {}}')
         if asked.do is not None:
             command: Command[Any] = decode_command(msgspec.msgpack.encode(asked.do))
-            if isinstance(lab, Remote):
-                return document_of(await lab.do(command))
             return document_of(await lab.do(command, asked.vcenter, asked.user))
-        if asked.wait:
+        if asked.wait is not None:
             pause, over = self._looks(asked.within_s)
             return await wait_for(lab.do, pause, [condition(text) for text in asked.wait], over)
         if asked.sleep is not None:
@@ -158,11 +169,22 @@ async def serve() -> None:
 
 
 async def _respond(held: Held, line: bytes) -> dict[str, Any]:
+    """The answer to one line. Whatever a request comes to, the lab stays for the next one."""
     try:
-        asked = msgspec.json.decode(line, type=Asked)
-        return {"answer": await held.answer(asked)}
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
-        failure = KeysteadError("KS-USE-003", str(error))
+        return {"answer": await held.answer(_read(line))}
     except KeysteadError as error:
         failure = error
+    except Exception as error:
+        traceback.print_exc()
+        failure = KeysteadError("KS-INT-001", f"{type(error).__name__}: {error}")
     return {"error": {"id": failure.id, "text": str(failure), "fix": failure.fix}}
+
+
+def _read(line: bytes) -> Asked:
+    """The request on a line; KS-USE-003 for what is none."""
+    try:
+        return msgspec.json.decode(line, type=Asked)
+    except RecursionError:
+        raise KeysteadError("KS-USE-003", "the request is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise KeysteadError("KS-USE-003", str(error)) from None

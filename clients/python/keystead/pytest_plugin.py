@@ -25,6 +25,7 @@ from keystead.connection import KeysteadError
 from keystead.lab import Lab
 
 _EVENTS = 10  # the last ones, shown after a failure
+_LAB = pytest.StashKey[Lab]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,6 +51,8 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
     mark = request.node.get_closest_marker("keystead")
     wanted: dict[str, Any] = {"seed": 1, **(mark.kwargs if mark else {})}
     if mark and mark.args:
+        if len(mark.args) > 1 or "file" in mark.kwargs:
+            raise pytest.UsageError("pytest.mark.keystead has one argument without a name: file")
         [wanted["file"]] = mark.args
     beside = request.path.parent / str(wanted.get("file"))
     if beside.is_file():  # wherever pytest was started
@@ -62,6 +65,7 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
         keystead_labs[key] = lab
     else:
         lab.reset()
+    request.node.stash[_LAB] = lab
     request.node.user_properties.append(("keystead_seed", lab.seed))
     return lab
 
@@ -70,10 +74,10 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the lab's story to the report of a test that failed."""
+    """Attach the lab's story to the report of a test that failed, or of a fixture on the lab."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("keystead")
-    if report.when == "call" and report.failed and isinstance(lab, Lab):
+    lab = item.stash.get(_LAB, None)
+    if lab is not None and report.failed and report.when != "teardown":
         report.sections.append(("keystead", _tell(lab)))
     return report
 
@@ -85,7 +89,7 @@ def _tell(lab: Lab) -> str:
         lines.append("to replay it, give these lines to `keystead api`:")
     lines += requests
     try:
-        for vm in lab.get_vms()["items"]:
+        for vm in lab.get_vms().items:
             if vm.power != "poweredOn" or vm.crypto == "locked":
                 lines.append(f"{vm.vm} on {vm.host}: {vm.power}, {vm.crypto}")
         events = lab.events().items[-_EVENTS:]
