@@ -6,10 +6,10 @@ import textwrap
 
 from cyclopts import App
 
-from lab.cli.knobs import knob
+from lab.cli.lookup.knobs import knob
+from lab.cli.lookup.reference import REFERENCES, explain_named
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, plain, show
-from lab.cli.reference import REFERENCES, explain_named
 from lab.schema.tables import field
 
 WIDTH = 96  # characters of a line of a rule's text
