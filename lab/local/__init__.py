@@ -8,5 +8,5 @@
 - ``broker_config``, ``logs``  files for administrators, records of nodes
 - ``vsphere``  an API server in front of a lab, and what its clients need
 - ``schema``, ``explain``, ``search``  what there is
-- ``json_lines``  commands of another program
+- ``json_lines``  commands of another program; ``session_page``: its lab as an HTML file
 """

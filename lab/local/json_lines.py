@@ -11,6 +11,7 @@ Requests, each a JSON object with one of these members:
 - ``sleep``: lab seconds
 - ``trace``: the hash of all that happened in a simulated lab
 - ``events``: vCenter's events above this number
+- ``page``: the lab as it is now as one HTML file, under this title
 
 Requests are done one after another. The lab ends with the input.
 """
@@ -32,6 +33,7 @@ import msgspec
 
 from lab.client import Lab
 from lab.local.remote import Remote
+from lab.local.session_page import session_page
 from lab.local.vsphere import OfLab, served, variables_of
 from lab.schema.answers.lab import EventList
 from lab.schema.commands import Command, GetStatus
@@ -46,7 +48,7 @@ from lab.vsphere.executor import Serial
 LOOK_EVERY_S = 0.2
 """Real seconds between two looks at a lab of real processes."""
 MODES = ("sim", "lab", "running")
-REQUESTS = ("open", "do", "wait", "sleep", "trace", "events")
+REQUESTS = ("open", "do", "wait", "sleep", "trace", "events", "page")
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -75,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sleep: Seconds | None = None
     trace: bool | None = None
     events: int | None = None
+    page: str | None = None
     within_s: Seconds = 600.0
     vcenter: str = ""
     user: str = ""
@@ -94,12 +97,17 @@ class Held:
         self._to: Any = None  # an executor of it, see ``lab.vsphere.executor``
         self._changed: Callable[[], None] = _nobody_looks
         self._paced: float = 1.0
+        self._asked: list[str] = []  # since the lab began, for its page
+        self._seed: int | None = None
         self._stack = AsyncExitStack()
 
-    async def answer(self, asked: Asked) -> Any:
-        """What a request comes to, as plain values. Raises ``KeysteadError``."""
+    async def answer(self, asked: Asked, line: str) -> Any:
+        """What the request of a line comes to, as plain values. Raises ``KeysteadError``."""
         if asked.open is not None:
-            return await self._open(asked.open)
+            opened = await self._open(asked.open)
+            self._seed, self._asked = opened["seed"], [line]
+            return opened
+        self._asked.append(line)
         if self._lab is None:
             raise KeysteadError("KS-USE-001", "no lab is open", 'begin with {"open": {}}')
         try:
@@ -119,6 +127,8 @@ class Held:
             return await self._to.sleep(asked.sleep)
         if asked.events is not None:
             return document_of(EventList(items=await all_events(self._to.do, asked.events)))
+        if asked.page is not None:
+            return await session_page(self._to, asked.page, self._seed, self._asked[:-1])
         if isinstance(lab, Remote) or lab.mode != "sim":
             raise KeysteadError("KS-USE-003", "only a simulated lab has a trace")
         return await lab.trace()
@@ -210,7 +220,7 @@ async def serve() -> None:
 async def _respond(held: Held, line: bytes) -> dict[str, Any]:
     """The answer to one line. Whatever a request comes to, the lab stays for the next one."""
     try:
-        return {"answer": await held.answer(_read(line))}
+        return {"answer": await held.answer(_read(line), line.decode().strip())}
     except KeysteadError as error:
         failure = error
     except Exception as error:

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import inspect
 import json
+import os
 import pydoc
 import signal
 import ssl
@@ -274,10 +275,13 @@ def test_a_runbook_of_pyvmomi_works_against_a_simulated_lab() -> None:
 SUITE = """
 import pytest
 
+LABS = set()
+
 @pytest.mark.keystead("default", seed=7)
 @pytest.mark.parametrize("turn", [1, 2])
 def test_each_finds_a_lab_that_is_well(keystead, turn):
-    assert not keystead.get_faults().items
+    LABS.add(id(keystead))
+    assert len(LABS) == 1 and not keystead.get_faults().items
     keystead.cut("vcenter", "kms")
 
 @pytest.mark.keystead("default", seed=7)
@@ -297,21 +301,32 @@ def test_whose_fixture_fails(broken):
 
 
 @pytest.mark.slow
-def test_the_plugin_shares_a_lab_and_tells_how_to_replay_a_failure(tmp_path: Path) -> None:
+def test_workers_share_a_lab_each_and_a_failure_tells_how_to_replay_it(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
-    words = ["-p", "no:randomly", "--junit-xml=out.xml"]
-    code = (
-        f"import sys, pytest; sys.path.insert(0, {str(CLIENT)!r}); sys.exit(pytest.main({words}))"
-    )
+    words = ["-p", "keystead.pytest_plugin", "-p", "xdist", "-n", "2", "--dist", "each"]
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=110
+        [sys.executable, "-m", "pytest", *words, "--junit-xml=out/junit.xml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CLIENT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
     )
-    assert "1 failed, 2 passed, 1 error" in ran.stdout, ran.stdout
-    assert ran.stdout.count("mode sim, seed 7") == 2
+    assert "2 failed, 4 passed, 2 errors" in ran.stdout, ran.stdout
+    assert ran.stdout.count("mode sim, seed 7") == 4
     lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
     requests = [json.loads(line) for line in lines]
-    assert [request["open"]["seed"] for request in requests if "open" in request] == [7, 7]
+    assert [request["open"]["seed"] for request in requests if "open" in request] == [7] * 4
     for to in ("kms", "esxi-001"):
         cut = {"command": "link.cut", "a": "vcenter", "b": to, "one_way": False}
         assert {"do": cut} in requests
-    assert 'name="keystead_seed" value="7"' in (tmp_path / "out.xml").read_text()
+    folder = tmp_path / "out" / "keystead-report"
+    page = folder / "test-suite-py-test-that-fails.html"
+    assert sorted(folder.iterdir()) == [
+        page,
+        folder / "test-suite-py-test-whose-fixture-fails.html",
+    ]
+    assert "cut vcenter &lt;-&gt; kms" in page.read_text() and str(page) in ran.stdout
+    properties = (tmp_path / "out" / "junit.xml").read_text()
+    assert 'name="keystead_seed" value="7"' in properties
+    assert f'name="keystead_page" value="{page}"' in properties

@@ -183,6 +183,10 @@ class Lab(Commands):
         """The hash of all that happened; of a simulated lab only."""
         return str(self._ask(trace=True))
 
+    def page(self, title: str = "A lab of keystead") -> str:
+        """The lab as it is now and every request that led to it, as the text of an HTML file."""
+        return str(self._ask(page=title))
+
     @property
     def url(self) -> str:
         """Where clients of vSphere connect: ``https://HOST:PORT``. After ``restart``, or ``reset``
@@ -246,5 +250,6 @@ class AsyncLab(AsyncCommands):
     sleep = awaited(Lab.sleep)
     events = awaited(Lab.events)
     trace = awaited(Lab.trace)
+    page = awaited(Lab.page)
     reset = awaited(Lab.reset)
     restart = awaited(Lab.restart)
