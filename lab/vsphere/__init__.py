@@ -15,6 +15,8 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``inventory``           all of these by id and name, from one snapshot
 ``virtual_machine``     ``VirtualMachine``
 ``host``                ``HostSystem``
+``esxcli``              the commands of esxcli as data, and how one is carried out
+``reflect``             their types, which clients learn at run time, and the method executer
 ``managers``            ``ServiceInstance``, sessions, roles, options, searches, alarms
 ``crypto``              ``CryptoManagerKmip``
 ``history``             tasks and events, and collectors of both
