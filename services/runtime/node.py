@@ -25,13 +25,14 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.messages.agent import NodeRecord, NodeSpec
-from protocol.messages.base import Reply, Request
+from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import NodeName
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
+from services.runtime.service_queue import ServiceQueue
 from services.runtime.tls.port import StreamPort
 from services.runtime.turns import Ticket, TurnQueues
 
@@ -67,9 +68,10 @@ class NodeRunner(Node):
         observe: Callable[[NodeRecord], None],
         crashed: Callable[[str], None],
         streams: StreamPort | None = None,
+        queue: ServiceQueue | None = None,
     ) -> None:
         self.spec, self.life, self.bus, self.ports = spec, life, bus, ports
-        self.streams = streams
+        self.streams, self._queue = streams, queue
         self.internal_errors = 0
         self._power = power
         self._knobs = recipe.knobs
@@ -272,6 +274,7 @@ class NodeRunner(Node):
     ) -> Reply | ProductError:
         name = type(incoming.message).__name__
         try:
+            await self._work(incoming, name)
             if ticket is None:
                 return await self._run_handler(served, incoming, name)
             async with ticket:
@@ -287,6 +290,15 @@ class NodeRunner(Node):
             self.internal_errors += 1
             self.record("node.internal_error", level="error", request=name, **_story(error))
             return Internal(f"{self.name} failed at this; its log says where")
+
+    async def _work(self, incoming: IncomingRequest, name: str) -> None:
+        """Wait until a core has worked on the request. Reads at the console are the lab's own
+        looks at the node, and take no time."""
+        queue = self._queue
+        if queue is None or queue.idle:
+            return
+        if not incoming.peer.local or type(incoming.message).repeat is not Repeat.READ:
+            await queue.serve(name, incoming.message, incoming.deadline)
 
     async def _run_handler(
         self, served: ServedBy, incoming: IncomingRequest, name: str
