@@ -62,7 +62,7 @@ class ServiceTimeModel(_Model):
 
 
 def _in_short(value: object) -> object:
-    return {"mean": value} if isinstance(value, str) else value
+    return value if isinstance(value, Mapping | ServiceTimeModel) else {"mean": value}
 
 
 class NodeTimesModel(_Model):

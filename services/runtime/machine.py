@@ -97,6 +97,7 @@ class Machine:
                 tpm=self.spec.tpm,
                 skew_s=self._current_skew_s(),
                 slowdown=self.slowdown,
+                service=self.spec.service,
             )
         return last
 

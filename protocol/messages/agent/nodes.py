@@ -60,7 +60,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
     duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link
     rules on what the node sends. ``skew_s``: how far its wall clock is ahead, in lab seconds.
-    ``slowdown``: what slows its work down.
+    ``slowdown``: what slows its work down; ``service``: as in its specification.
     """
 
     node: NodeName
@@ -75,6 +75,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     tpm: TpmBackend = TpmBackend.NONE
     skew_s: float = 0.0
     slowdown: Slowdown | None = None
+    service: ServiceTimes | None = None
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
 
