@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -133,6 +133,7 @@ def up(
     """Start a lab, or go on with one that was stopped.
 
     keystead up
+    keystead up mylab.yaml
     keystead up edge --hosts 8 --pace 60 --name second
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
@@ -141,8 +142,10 @@ def up(
     keystead up far.yaml --listen 192.0.2.7:4333
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
-    from lab.local.labs import LONGEST_S, starting
+    from lab.local.labs import LONGEST_S, name_in_file, starting
 
+    if not options.named and (name := name_in_file(file)):
+        options = replace(options, name=name)
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
