@@ -11,7 +11,7 @@ from chaos.yaml_file import read_yaml
 from lab.local.schema import file_schema
 from lab.schema.answers.local import LintReport, NewLab
 from lab.schema.errors import KeysteadError
-from lab.topology.lab_file import SHIPPED, load, override, problems
+from lab.topology.lab_file import SHIPPED, load, override
 from lab.topology.plan import plan
 from lab.topology.written import SCHEMA_FILE, written
 from protocol import names
@@ -22,7 +22,12 @@ DEFAULT: Final = "default"
 
 def lint(file: str) -> LintReport:
     """All that is wrong with a Lab file, a shipped one by its name or one by its path."""
-    return LintReport(file=file, items=problems(file))
+    problems: list[str] = []
+    try:
+        plan(load(file))
+    except KeysteadError as error:
+        problems = str(error).splitlines()
+    return LintReport(file=file, items=tuple(problems))
 
 
 def new(name: str, folder: Path, source: str, changes: Mapping[str, Any]) -> NewLab:

@@ -128,17 +128,6 @@ def faults_of(data: Mapping[str, Any]) -> list[Misfit]:
     return find_misfits(data, LabFile.model_validate)
 
 
-def problems(path: str | Path) -> tuple[str, ...]:
-    """All that is wrong with the Lab file at ``path``, each with its line; nothing raises."""
-    from lab.topology.plan import plan
-
-    try:
-        plan(load(path))
-    except KeysteadError as error:
-        return tuple(str(error).splitlines())
-    return ()
-
-
 def _at(where: str, place: Place) -> str:
     return f"{where}:{place.line}:{place.column}"
 

@@ -142,10 +142,9 @@ def up(
     keystead up far.yaml --listen 192.0.2.7:4333
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
-    from lab.local.labs import LONGEST_S, name_in_file, starting
+    from lab.local.labs import LONGEST_S, starting
 
-    if not options.named and (name := name_in_file(file)):
-        options = replace(options, name=name)
+    options = _named(options, file)
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
@@ -167,6 +166,14 @@ def up(
         _stay(start, missing)
         return
     _whole(missing, options)
+
+
+def _named(options: Options, file: str) -> Options:
+    """With the name that the Lab file gives, unless the command line gives one."""
+    from lab.local.labs import name_in_file
+
+    name = "" if options.named else name_in_file(file)
+    return replace(options, name=name) if name else options
 
 
 def _stay(start: Start, missing: tuple[str, ...]) -> None:
