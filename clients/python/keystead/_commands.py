@@ -1192,12 +1192,15 @@ class Commands:
 
         keystead provider add kms-provider --server kms
         keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
+        keystead provider add outside --server east=kmip://127.0.0.1:5696
 
         A node of the lab is asked as the lab's file says. Trust with a server at an address is
         to be
-        made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone.
+        made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone. A
+        server
+        has its address as its name, unless another one stands before it.
 
-        servers: Key server, or kmip://HOST:PORT; repeat it.
+        servers: Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.
         default: Make it the default.
         The answer is a ``Provider``.
         """
@@ -3482,12 +3485,15 @@ class AsyncCommands:
 
         keystead provider add kms-provider --server kms
         keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
+        keystead provider add outside --server east=kmip://127.0.0.1:5696
 
         A node of the lab is asked as the lab's file says. Trust with a server at an address is
         to be
-        made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone.
+        made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone. A
+        server
+        has its address as its name, unless another one stands before it.
 
-        servers: Key server, or kmip://HOST:PORT; repeat it.
+        servers: Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.
         default: Make it the default.
         The answer is a ``Provider``.
         """
