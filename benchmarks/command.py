@@ -28,7 +28,7 @@ def bench(
     list_: bool,
     options: Options,
 ) -> int:
-    """See ``lab.cli.measure.bench``."""
+    """See ``lab.cli.running.measure.bench``."""
     if repeat is not None and not 1 <= repeat <= LONGEST:
         raise KeysteadError("KS-USE-003", f"--repeat {repeat}: 1 to {LONGEST}")
     wanted = select_benchmarks(names)

@@ -13,7 +13,7 @@ from lab.scan import ledger
 from lab.scan.watch import Watch
 from lab.schema.wire import RunCommand
 from lab.serve.table import carry_out
-from lab.simulation.sim_lab import make
+from lab.simulation.sim_lab import COMMAND_LIMIT_S, make
 from lab.state.checkout import apply_patch
 from lab.topology.plan import Topology
 from protocol.crypto.transfer import OneTimeKey
@@ -49,7 +49,8 @@ def serve(
             case "trace":
                 return msgspec.msgpack.encode(lab.loop.trace.hash())
             case "sleep":
-                lab.run(lab.sleep(msgspec.msgpack.decode(payload, type=float)))
+                wanted = msgspec.msgpack.decode(payload, type=float)
+                lab.run(lab.sleep(wanted), seconds=COMMAND_LIMIT_S + wanted)
                 return msgspec.msgpack.encode(lab.monotonic())
             case "command":
                 message = msgspec.msgpack.decode(payload, type=RunCommand)

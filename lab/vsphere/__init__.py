@@ -17,6 +17,8 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``vm_copies``           clones, templates and snapshots of VMs
 ``vm_folder``           where VMs are created and registered
 ``host``                ``HostSystem``
+``esxcli``              the commands of esxcli as data, and how one is carried out
+``reflect``             their types, which clients learn at run time, and the method executer
 ``managers``            ``ServiceInstance``, sessions, options, searches, alarms
 ``authorization``       ``AuthorizationManager``: roles, and who has them
 ``crypto``              ``CryptoManagerKmip``

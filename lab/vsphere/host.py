@@ -8,6 +8,7 @@ from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
+from lab.vsphere import reflect
 from lab.vsphere.faults import key_text
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
@@ -177,6 +178,16 @@ class HostSystem(Entity):
         return uuid_of(self.inventory.lab, "host", self.name)
 
     # ---- operations
+
+    @operation
+    async def RetrieveDynamicTypeManager(self, request: Request) -> Any:
+        """What tells the types of esxcli on this host."""
+        return reflect.DYNAMIC_TYPE_MANAGER(f"{reflect.TYPE_MANAGER}-{self.id}")
+
+    @operation
+    async def RetrieveManagedMethodExecuter(self, request: Request) -> Any:
+        """What carries out esxcli on this host."""
+        return reflect.METHOD_EXECUTER(f"{reflect.EXECUTER}-{self.id}")
 
     async def _start(self, request: Request, name: str, command: Any) -> Any:
         async def work(do: Any) -> None:

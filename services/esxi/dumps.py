@@ -8,8 +8,8 @@ host without a host key in memory, which is one that is not safe, dumps in clear
 encrypted VM is dumped under the VM's key instead.
 
 A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
-done before the change is saved, so that a crash in between leaves them under the newer key, which
-the node that changes the key has it and sends it again.
+done before the change is saved, so that a crash in between leaves them under the newer key; the
+node that changes the key has it, and sends it again.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,18 @@ def test_a_bill_of_materials_lists_debian_packages_and_python_distributions() ->
             "licenses": [{"expression": "Apache-2.0"}],
         },
     ]
+
+
+def test_the_image_is_given_all_that_is_installed() -> None:
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    given = {
+        line.removeprefix("!")
+        for line in (ROOT / "Containerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    missing = [
+        path
+        for path in hatch["targets"]["wheel"]["only-include"]
+        if not {path, *map(str, Path(path).parents)} & given
+    ]
+    assert missing == []

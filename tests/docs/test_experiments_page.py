@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.chaos import run
+from lab.cli.experiments.chaos import run
 from lab.play.prepare import problems
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiments.md"

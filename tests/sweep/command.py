@@ -98,7 +98,7 @@ def sweep_and_show(
     report: Report,
     options: Options,
 ) -> int:
-    """The command ``keystead chaos sweep``; see ``lab.cli.sweep``."""
+    """The command ``keystead chaos sweep``; see ``lab.cli.experiments.sweep``."""
     made = sweep(
         store,
         tpm=TpmBackend(tpm),

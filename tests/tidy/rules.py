@@ -22,7 +22,8 @@ _ONE_FILE_PER = re.compile(r"\b(file per|per file|each module here)\b", re.IGNOR
 _GENERATED = {"requirements.lock", "requirements-dev.lock", "requirements-mutants.lock"}
 _DATA = (".json", ".jsonl", ".svg", ".csv", ".hex", ".ambr", ".html")
 _WRITTEN = (
-    "clients/python/keystead/_commands.py",
+    "clients/python/keystead/_commands.pyi",
+    "clients/python/keystead/answers.pyi",
     "tests/transcripts/played/",
     "tests/lab/api/__snapshots__/",
 )  # by tests

@@ -64,11 +64,11 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(here)
     monkeypatch.setattr("lab.local.remote.Remote", made.way)
-    for module in ("journal", "listing", "waiting"):
+    for module in ("running.journal", "listing", "running.waiting"):
         monkeypatch.setattr(f"lab.cli.{module}.LOOK_EVERY_S", 0.0)
-    for module in ("chaos", "progress"):
+    for module in ("experiments.chaos", "progress"):
         monkeypatch.setattr(f"lab.cli.{module}.LINE_EVERY_S", inf)
-    monkeypatch.setattr("lab.cli.waiting.time", SimpleNamespace(monotonic=made.lab_time))
+    monkeypatch.setattr("lab.cli.running.waiting.time", SimpleNamespace(monotonic=made.lab_time))
     monkeypatch.setattr("lab.cli.program.build", built)
     yield made
     made.close()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
-from keystead.connection import KeysteadError
+from keystead.connection import KeysteadError, plain
 from keystead.lab import Lab
 
 T = TypeVar("T")
@@ -68,7 +68,8 @@ def after_experiment_control(**_: Any) -> None:
 @_activity
 def command(name: str, arguments: dict[str, Any], configuration: Any = None) -> dict[str, Any]:
     """Any command of ``keystead schema``."""
-    return _lab(configuration).do(name, arguments)
+    made: dict[str, Any] = plain(_lab(configuration).do(name, arguments))
+    return made
 
 
 @_activity

@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from keystead._commands import AsyncCommands, Commands
-from keystead.connection import Answer, Connection, KeysteadError
+from keystead.answers import LoggedEvent
+from keystead.awaiting import awaited
+from keystead.connection import Connection, KeysteadError, plain
 
 Mode = Literal["sim", "lab", "running"]
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -21,13 +23,13 @@ _UP = ("host.connected=all", "vm.locked=none", "vm.running=all", "fault.active=n
 class Events:
     """vCenter's events, oldest first; ``"com.vmware..." in events`` asks for a type."""
 
-    def __init__(self, items: list[Answer]) -> None:
+    def __init__(self, items: list[LoggedEvent]) -> None:
         self.items = items
 
     def __contains__(self, wanted: object) -> bool:
-        return wanted in self.items or any(event["event"] == wanted for event in self.items)
+        return wanted in self.items or any(event.event == wanted for event in self.items)
 
-    def __iter__(self) -> Iterator[Answer]:
+    def __iter__(self) -> Iterator[LoggedEvent]:
         return iter(self.items)
 
     def __len__(self) -> int:
@@ -52,7 +54,9 @@ class Lab(Commands):
     ``mode``: ``"sim"`` in virtual time, ``"lab"`` on real processes, ``"running"`` for the lab
     ``name`` that ``keystead up`` has started. ``file`` is a path, a shipped Lab file, or its
     content as a dictionary; other keyword arguments change it (``hosts=8``, ``tpm="none"``).
-    ``seed`` is drawn if left out. All times are lab time.
+    ``seed`` is drawn if left out. All times are lab time. ``serve``: clients of vSphere reach its
+    vCenter at ``url``; in virtual time they make time pass by waiting. It needs the extra
+    ``keystead[vsphere]``.
     """
 
     def __init__(
@@ -66,21 +70,23 @@ class Lab(Commands):
         environment: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> None:
-        if serve:
-            text = "serve=True is not available: this keystead has no vSphere API to connect to"
-            raise KeysteadError("KS-USE-003", text)
         topology = str(file.resolve()) if isinstance(file, Path) else file
         self._opening: dict[str, Any] = {"mode": mode, "name": name}
         if mode != "running":
             self._opening = {"mode": mode, "topology": topology, "options": changes, "seed": seed}
+        if serve:
+            self._opening["serve"] = True
         self._environment = environment
         self._connection: Connection | None = None
+        self._variables: dict[str, str] = {}
         self.mode = mode
         self.seed = seed
         self.given: list[dict[str, Any]] = []
         """Every request since the lab began: with the seed it replays a simulation."""
 
     def __enter__(self) -> Lab:
+        if self._connection is not None:
+            raise RuntimeError("this lab is open already")
         self._connection = Connection(self._environment)
         try:
             self.restart()
@@ -102,11 +108,16 @@ class Lab(Commands):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._variables = {}
 
     def restart(self) -> None:
-        """A fresh lab in the place of this one, of the same seed. A running lab is only reached
-        anew."""
+        """A fresh lab in the place of this one, of the same seed, although its process may have
+        ended. A running lab is only reached anew."""
+        if self._connection is not None and self._connection.ended:
+            self._connection.close()
+            self._connection = Connection(self._environment)
         opened = self._ask(open=self._opening)
+        self._variables = plain(opened.serving) if "serving" in opened else {}
         if opened.seed is not None:
             self.seed = self._opening["seed"] = opened.seed
         self.given = [{"open": self._opening}]
@@ -120,11 +131,11 @@ class Lab(Commands):
             return
         try:
             self.heal(all=True, with_cure=True)
-            off = [host.host for host in self.get_hosts()["items"] if host.machine == "off"]
+            off = [host.host for host in self.get_hosts().items if host.machine == "off"]
             if off:
                 self.host_power_on(off)
             self.wait("host.connected=all", "vm.locked=none", within="10m")
-            stopped = [vm.vm for vm in self.get_vms()["items"] if vm.power != "poweredOn"]
+            stopped = [vm.vm for vm in self.get_vms().items if vm.power != "poweredOn"]
             if stopped:
                 self.vm_on(vms=stopped)
             self.wait(*_UP, within="10m")
@@ -133,16 +144,15 @@ class Lab(Commands):
                 raise
             self.restart()
 
-    def do(self, command: str, arguments: Mapping[str, Any]) -> Answer:
-        """Give any command of ``keystead schema`` by its name. An argument that is None is left
-        out. Raises ``KeysteadError``."""
+    def do(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """Give any command of ``keystead schema`` by its name; an ``Answer``. An argument that is
+        None is left out. Raises ``KeysteadError``."""
         given = {key: value for key, value in arguments.items() if value is not None}
-        answer: Answer = self._record(do={"command": command, **given})
-        return answer
+        return self._ask(do={"command": command, **given})
 
     def cut(self, a: str, b: str, *, one_way: bool = False) -> str:
         """Cut the link between two nodes; the id of the fault."""
-        return str(self.link_cut(a, b, one_way=one_way)["fault"]["id"])
+        return str(self.link_cut(a, b, one_way=one_way).fault.id)
 
     def power_loss(self, *hosts: str) -> None:
         """Pull the power of hosts and give it back."""
@@ -152,42 +162,63 @@ class Lab(Commands):
         """Reboot hosts in order."""
         self.host_reboot(hosts)
 
-    def fault(self, kind: str, **values: Any) -> str:
+    def fault(self, kind: str, /, **values: Any) -> str:
         """Begin any fault of ``keystead explain fault``; its id."""
-        return str(self.fault_inject(kind, values=values)["fault"]["id"])
+        return str(self.fault_inject(kind, values=values).fault.id)
 
     def wait(self, *conditions: str, within: str | float = "10m") -> None:
         """Until all hold, as in ``keystead wait``: ``"vm.running=all"``. KS-WAIT-001 says what does
         not after ``within``, which is lab time: seconds, or a text such as ``"10m"``."""
-        self._record(wait=list(conditions), within_s=_seconds(within))
+        self._ask(wait=list(conditions), within_s=_seconds(within))
 
     def sleep(self, duration: str | float) -> None:
         """Let this much lab time pass."""
-        self._record(sleep=_seconds(duration))
+        self._ask(sleep=_seconds(duration))
 
     def events(self, after: int = 0) -> Events:
         """vCenter's events above a number, oldest first."""
-        return Events(self._ask(events=after)["items"])
+        return Events(self._ask(events=after).items)
 
     def trace(self) -> str:
         """The hash of all that happened; of a simulated lab only."""
         return str(self._ask(trace=True))
 
+    def page(self, title: str = "A lab of keystead") -> str:
+        """The lab as it is now and every request that led to it, as the text of an HTML file."""
+        return str(self._ask(page=title))
+
     @property
     def url(self) -> str:
-        """Where your automation connects; KS-USE-003 while there is no such server."""
-        raise KeysteadError("KS-USE-003", "this keystead has no vSphere API to connect to")
+        """Where clients of vSphere connect: ``https://HOST:PORT``. After ``restart``, or ``reset``
+        of a simulation, it is another one. KS-USE-003 without ``serve=True``."""
+        return self.variables["KEYSTEAD_API_URL"]
 
-    user = url
-    password = url
+    @property
+    def user(self) -> str:
+        """Who may do everything there."""
+        return self.variables["VMWARE_USER"]
 
-    def _record(self, **request: Any) -> Any:
-        self.given.append(request)
-        return self._ask(**request)
+    @property
+    def password(self) -> str:
+        """The password of every user of this lab."""
+        return self.variables["VMWARE_PASSWORD"]
+
+    @property
+    def ca_file(self) -> str:
+        """The certificate authority that signed the server's certificate, a PEM file."""
+        return self.variables["KEYSTEAD_CA_FILE"]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``keystead env`` prints, for the environment of govc, Ansible and others."""
+        if not self._variables:
+            raise KeysteadError("KS-USE-003", "no vSphere API is served", "Lab(serve=True)")
+        return self._variables
 
     def _ask(self, **request: Any) -> Any:
         if self._connection is None:
             raise RuntimeError("no lab is open: use `with Lab() as lab:`")
+        self.given.append(request)
         return self._connection.ask(**request)
 
 
@@ -210,34 +241,15 @@ class AsyncLab(AsyncCommands):
     ) -> None:
         await asyncio.to_thread(self.sync.close)
 
-    async def do(self, command: str, arguments: Mapping[str, Any]) -> Answer:
-        """``Lab.do``."""
-        return await asyncio.to_thread(self.sync.do, command, arguments)
-
-    async def cut(self, a: str, b: str, *, one_way: bool = False) -> str:
-        """``Lab.cut``."""
-        return await asyncio.to_thread(self.sync.cut, a, b, one_way=one_way)
-
-    async def power_loss(self, *hosts: str) -> None:
-        """``Lab.power_loss``."""
-        await asyncio.to_thread(self.sync.power_loss, *hosts)
-
-    async def reboot(self, *hosts: str) -> None:
-        """``Lab.reboot``."""
-        await asyncio.to_thread(self.sync.reboot, *hosts)
-
-    async def wait(self, *conditions: str, within: str | float = "10m") -> None:
-        """``Lab.wait``."""
-        await asyncio.to_thread(self.sync.wait, *conditions, within=within)
-
-    async def sleep(self, duration: str | float) -> None:
-        """``Lab.sleep``."""
-        await asyncio.to_thread(self.sync.sleep, duration)
-
-    async def events(self, after: int = 0) -> Events:
-        """``Lab.events``."""
-        return await asyncio.to_thread(self.sync.events, after)
-
-    async def reset(self) -> None:
-        """``Lab.reset``."""
-        await asyncio.to_thread(self.sync.reset)
+    do = awaited(Lab.do)
+    cut = awaited(Lab.cut)
+    fault = awaited(Lab.fault)
+    power_loss = awaited(Lab.power_loss)
+    reboot = awaited(Lab.reboot)
+    wait = awaited(Lab.wait)
+    sleep = awaited(Lab.sleep)
+    events = awaited(Lab.events)
+    trace = awaited(Lab.trace)
+    page = awaited(Lab.page)
+    reset = awaited(Lab.reset)
+    restart = awaited(Lab.restart)

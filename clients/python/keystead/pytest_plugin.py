@@ -9,14 +9,18 @@
 
 The mark takes what ``keystead.Lab`` takes; without it the lab is ``default``, simulated, seed 1.
 Tests with the same mark share one lab in a session, or in each worker of xdist, and each finds it
-as if it was new. After a failure the test's report has the seed, the requests, and what is not
-well.
+as if it was new. After a failure the test's report has the seed, the requests, what is not well,
+and the path of a page that shows it: in ``keystead-report`` beside the file of ``--junit-xml``, or
+in the root folder of the tests.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +29,7 @@ from keystead.connection import KeysteadError
 from keystead.lab import Lab
 
 _EVENTS = 10  # the last ones, shown after a failure
+_LAB = pytest.StashKey[Lab]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,6 +55,8 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
     mark = request.node.get_closest_marker("keystead")
     wanted: dict[str, Any] = {"seed": 1, **(mark.kwargs if mark else {})}
     if mark and mark.args:
+        if len(mark.args) > 1 or "file" in mark.kwargs:
+            raise pytest.UsageError("pytest.mark.keystead has one argument without a name: file")
         [wanted["file"]] = mark.args
     beside = request.path.parent / str(wanted.get("file"))
     if beside.is_file():  # wherever pytest was started
@@ -62,6 +69,7 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
         keystead_labs[key] = lab
     else:
         lab.reset()
+    request.node.stash[_LAB] = lab
     request.node.user_properties.append(("keystead_seed", lab.seed))
     return lab
 
@@ -70,22 +78,36 @@ def keystead(request: pytest.FixtureRequest, keystead_labs: dict[str, Lab]) -> L
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the lab's story to the report of a test that failed."""
+    """Attach the lab's story to the report of a test that failed, or of a fixture on the lab."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("keystead")
-    if report.when == "call" and report.failed and isinstance(lab, Lab):
-        report.sections.append(("keystead", _tell(lab)))
+    lab = item.stash.get(_LAB, None)
+    if lab is not None and report.failed and report.when != "teardown":
+        told = _tell(lab)
+        with suppress(KeysteadError, OSError):  # a lab that has gone has no page
+            page = _write_page(item, lab)
+            told = f"page: {page}\n{told}"
+            item.user_properties.append(("keystead_page", str(page)))
+        report.sections.append(("keystead", told))
     return report
 
 
+def _write_page(item: pytest.Item, lab: Lab) -> Path:
+    beside = getattr(item.config.option, "xmlpath", None)
+    folder = Path(beside).absolute().parent if beside else item.config.rootpath
+    page = folder / "keystead-report" / f"{re.sub(r'[^A-Za-z0-9]+', '-', item.nodeid)}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(lab.page(item.nodeid), "utf-8")
+    return page
+
+
 def _tell(lab: Lab) -> str:
-    requests = [json.dumps(request) for request in lab.given]
+    requests = [json.dumps(request) for request in lab.given]  # before those of this text
     lines = [f"mode {lab.mode}, seed {lab.seed}"]
     if lab.mode == "sim":
         lines.append("to replay it, give these lines to `keystead api`:")
     lines += requests
     try:
-        for vm in lab.get_vms()["items"]:
+        for vm in lab.get_vms().items:
             if vm.power != "poweredOn" or vm.crypto == "locked":
                 lines.append(f"{vm.vm} on {vm.host}: {vm.power}, {vm.crypto}")
         events = lab.events().items[-_EVENTS:]

@@ -12,6 +12,5 @@ No vCenter takes part: it has handed the list of hosts out before, and hears of 
 - ``handlers``    what vCenter and other agents ask
 - ``agent``       the agent: votes, heartbeats, and what follows
 - ``reports``     what vCenter is told of
-- ``reports``     what vCenter is told of
 - ``primary``     what the primary does besides: judges who is silent, and has VMs restarted
 """

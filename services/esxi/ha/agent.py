@@ -26,6 +26,7 @@ from services.esxi.ha.primary import MISSES, Primary
 from services.esxi.ha.reports import HaReports
 from services.esxi.host import Host
 from services.esxi.vms import power
+from services.runtime.each import for_each
 
 _TAKEN_EVERY: Final = 12
 """Beats between two looks for VMs that others have taken over."""
@@ -148,6 +149,10 @@ class HaAgent:
         self._primary, self._followed = None, primary
         self._heard_at = self._clock.monotonic()
 
+    @property
+    def _isolated(self) -> bool:
+        return self._primary is not None and self._primary.isolated
+
     # ---- each beat --------------------------------------------------------------------------
 
     async def _beat(self, configuration: HaConfiguration) -> None:
@@ -162,7 +167,7 @@ class HaAgent:
                 self._follow(leading.met)
             elif leading.isolated:
                 await self._isolation_response()
-        if self._let_go and not (self._primary is not None and self._primary.isolated):
+        if self._let_go and not self._isolated:
             names, self._let_go = self._let_go, ()
             self._node.background("ha.back", ownership.take_back(self._host, names))
         if self._beats % _TAKEN_EVERY == 0:
@@ -173,12 +178,16 @@ class HaAgent:
 
     async def _keep_list(self, *, orderly: bool = False) -> None:
         """The heartbeat on the datastore, and the list of this host's VMs."""
-        host, leading = self._host, self._primary
-        wanted = [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
-        isolated = leading is not None and leading.isolated
+        host = self._host
+
+        def wanted() -> list[VmName]:
+            return [vm.name for vm in host.vms.values() if vm.wanted is PowerState.ON]
+
         try:
             await host.protection.beat(host.datastore)
-            await host.protection.hold(host.datastore, wanted, isolated=isolated, orderly=orderly)
+            await host.protection.hold(
+                host.datastore, wanted, isolated=self._isolated, orderly=orderly
+            )
             self._datastore = True
         except ProductError as error:
             if self._datastore or self._beats <= 1:
@@ -214,8 +223,17 @@ class HaAgent:
     async def _isolation_response(self) -> None:
         """``ClusterDasVmSettings.isolationResponse``: VMs are left on, or powered off. Those that
         nobody has taken by the end of the isolation are started here again."""
-        if self._node.knobs.ha_isolation_response == "powerOff" and self._host.running():
+        names = [vm.name for vm in self._host.running() if vm.name not in self._let_go]
+        if self._node.knobs.ha_isolation_response == "powerOff" and names:
             self._node.record("ha.isolation_response", level="warning", response="powerOff")
             await self._keep_list()
-            self._let_go += tuple(vm.name for vm in self._host.running())
-            await power.stop_all(self._host)
+            self._let_go += tuple(names)
+            self._node.background("ha.isolation", self._stop(names))
+
+    async def _stop(self, names: list[VmName]) -> None:
+        """Each when its turn comes, if this host is isolated still."""
+
+        async def stop(name: VmName) -> None:
+            await power.stop(self._host, name, needed=lambda: self._isolated)
+
+        await for_each(names, stop, name="ha.stop")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -26,6 +27,7 @@ class ProtectedVms:
         self._me, self._epoch = me, epoch
         self._written: PoweronList | None = None
         self._writing = asyncio.Lock()
+        self._starting: list[VmName] = []
         self._beats = False
 
     async def beat(self, datastore: Datastore) -> None:
@@ -43,34 +45,40 @@ class ProtectedVms:
             await give_lock_back(datastore, VmName(heartbeat_lock(self._me)))
             self._beats, self._written = False, None
 
-    async def add(self, datastore: Datastore, vm: VmName) -> None:
-        """Durable on return: from now on it is started elsewhere when this host fails.
+    @asynccontextmanager
+    async def adding(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+        """The VM is about to run here: from now on it is started elsewhere when this host fails.
 
-        ``DatastoreFault`` when the list cannot be written. No change without HA.
+        It is in the list durably before the block begins, whatever ``hold`` is writing, and stays
+        there at least until the block has ended. ``DatastoreFault`` when the list cannot be
+        written. No change without HA.
         """
-        written = self._written
-        if self._epoch() is None or (written is not None and vm in written.vms):
-            return
-        async with self._writing:
-            there = () if self._written is None else self._written.vms
-            if vm not in there:
-                await self._write(datastore, vms=tuple(sorted({*there, vm})))
+        self._starting.append(vm)
+        try:
+            if self._epoch() is not None:
+                async with self._writing:
+                    written = self._written
+                    there = () if written is None else written.vms
+                    isolated = written is not None and written.isolated
+                    if vm not in there:
+                        names = tuple(sorted({*there, vm}))
+                        await self._write(datastore, vms=names, isolated=isolated)
+            yield
+        finally:
+            self._starting.remove(vm)
 
     async def hold(
-        self, datastore: Datastore, vms: Iterable[VmName], *, isolated: bool, orderly: bool = False
+        self,
+        datastore: Datastore,
+        vms: Callable[[], Iterable[VmName]],
+        *,
+        isolated: bool,
+        orderly: bool = False,
     ) -> None:
-        """Have the list say exactly this; ``DatastoreFault`` when it cannot be written.
-
-        What ``add`` put in meanwhile stays: its power-on is about to be answered.
-        """
-        before = self._written
+        """Have the list name ``vms``, and those that are about to run; ``DatastoreFault`` when it
+        cannot be written."""
         async with self._writing:
-            meanwhile = (
-                set()
-                if self._written is before or self._written is None
-                else {vm for vm in self._written.vms if before is None or vm not in before.vms}
-            )
-            names = tuple(sorted({*vms, *meanwhile}))
+            names = tuple(sorted({*vms(), *self._starting}))
             await self._write(datastore, vms=names, isolated=isolated, orderly=orderly)
 
     async def _write(

@@ -7,6 +7,9 @@ it recorded the move. With HA it drops the registration too; without HA, vCenter
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from protocol.errors import DatastoreFault, NotFound, ProductError, SaveFailed
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.host import Host
@@ -104,12 +107,13 @@ async def drop_taken(host: Host) -> None:
                 await _drop(host, vm)
 
 
-async def arrives(host: Host, vm: VmName) -> None:
+@asynccontextmanager
+async def arriving(host: Host, vm: VmName) -> AsyncIterator[None]:
     """A running VM is about to go on here, and its lock is held: it is this host's, and protected
     with HA. ``DatastoreFault``: that could not be written."""
-    if host.ha is not None:
-        await host.protection.add(host.datastore, vm)
-    await write_power(host.datastore, vm, host.power_record(PowerState.ON))
+    async with host.protection.adding(host.datastore, vm):
+        await write_power(host.datastore, vm, host.power_record(PowerState.ON))
+        yield
 
 
 async def claim(host: Host, vm: RegisteredVm) -> None:

@@ -122,11 +122,13 @@ class Primary:
 
     async def _judge(self, other: NodeName) -> None:
         datastore, epoch = self._host.datastore, self._configuration.epoch
-        if self._conditions.get(other) is HostCondition.FAILED:
-            return  # one that was shut down may have come back and failed, and was never heard
+        failed = self._conditions.get(other) is HostCondition.FAILED
         try:
+            alive = await lives(datastore, other)
+            if failed and not alive:
+                return  # its VMs are waiting, or others have them, or nobody could start them
             told = await read_list(datastore, other, epoch)
-            found = condition(Signs(False, await lives(datastore, other), told))
+            found = condition(Signs(False, alive, told))
             vms = () if told is None else told.vms
             if found is HostCondition.FAILED:
                 await self._take_over(other, vms)

@@ -109,9 +109,9 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
         config = await _read_offered_config(host, incoming)
         guest = RunningGuest.thaw(host.datastore, config, incoming.keys, incoming.memory)
         guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
-        await ownership.arrives(host, message.vm)
-        await write_config(host.datastore, config)
-    vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
+        async with ownership.arriving(host, message.vm):
+            await write_config(host.datastore, config)
+            vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
     del host.migrations.incoming[message.vm]
     host.migrations.arrived[message.vm] = message.migration
     host.node.record("vm.migrated_in", vm=message.vm, source=sender, migration=message.migration)

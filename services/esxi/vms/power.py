@@ -6,6 +6,8 @@ was wanted (step B9). A refused command is not accepted and leaves what was want
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from protocol.errors import (
@@ -33,7 +35,7 @@ from services.esxi.vms.files import (
 )
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import SECRET_SIZE, GuestMemory, Ram
-from services.esxi.vms.vm import RegisteredVm
+from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
 
@@ -51,8 +53,9 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
         host.check_takes_vms()
         async with lock_and_keep(host.datastore, name):
             guest = await _start_guest(host, vm, ask=ask)
-            await host.protection.add(host.datastore, name)
-            await write_power(host.datastore, name, host.power_record(PowerState.ON))
+            async with host.protection.adding(host.datastore, name):
+                await write_power(host.datastore, name, host.power_record(PowerState.ON))
+                vm.guest, vm.wanted = guest, PowerState.ON
     except ProductError as error:
         host.node.record(
             "vm.refused",
@@ -64,7 +67,6 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
             missing=[str(key) for key in error.keys],
         )
         raise
-    vm.guest, vm.wanted = guest, PowerState.ON
     _record_power(host, name, PowerState.ON)
     return vm
 
@@ -88,15 +90,26 @@ async def power_off(host: Host, name: VmName) -> RegisteredVm:
 
 
 async def stop_all(host: Host) -> None:
-    """The host shuts down orderly: running VMs stop, what was wanted of them stays.
-
-    A lock that the datastore does not take back now goes back when this life ends.
-    """
+    """The host shuts down orderly: see ``stop``."""
     for vm in host.running():
+        await stop(host, vm.name)
+
+
+async def stop(host: Host, name: VmName, *, needed: Callable[[], bool] = lambda: True) -> None:
+    """Stop the VM if it runs, in its turn; what was wanted of it stays.
+
+    Its lock goes back only after everything that this host does with its files has ended. One that
+    the datastore does not take back now goes back when this life ends. ``needed``: asked when the
+    turn has come.
+    """
+    async with host.node.turn(queue_of(name)):
+        vm = host.vms.get(name)
+        if vm is None or not needed():
+            return
         try:
             await _stop_guest(host, vm)
         except DatastoreFault as error:
-            host.node.record("vm.lock_kept", level="warning", vm=vm.name, reason=str(error))
+            host.node.record("vm.lock_kept", level="warning", vm=name, reason=str(error))
 
 
 async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> RunningGuest:

@@ -55,7 +55,7 @@ async def recrypt(host: Host, message: HostRecryptVm) -> RegisteredVm:
 
 
 async def _recrypt_vm(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> None:
-    config, running = await read_config(host.datastore, vm.name), vm.guest is not None
+    config = await read_config(host.datastore, vm.name)
     if not config.encrypted:
         raise InvalidState(f"{vm.name} is not encrypted")
     only = None if message.disk is None else _require_encrypted_disk(config, message.disk).key
@@ -71,8 +71,6 @@ async def _recrypt_vm(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> N
     opened = await _find_and_unwrap_deks(host, config)
     key = message.key or await making.new_key(host, message.provider)
     kek = usable_kek(host, vm.name, key)
-    if running and vm.guest is None:
-        raise InvalidPowerState(f"{vm.name} was stopped meanwhile, and its lock was given up")
     if message.deep:
         config = await _rewritten(host, config, opened, under=key, only=only)
     else:

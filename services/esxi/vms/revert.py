@@ -124,8 +124,9 @@ async def _resume_guest(host: Host, vm: RegisteredVm, config: VmConfig, kept: Vm
     if vm.guest is None:
         show(vm, made)
         try:
-            await host.protection.add(host.datastore, vm.name)
-            await write_power(host.datastore, vm.name, host.power_record(PowerState.ON))
+            async with host.protection.adding(host.datastore, vm.name):
+                await write_power(host.datastore, vm.name, host.power_record(PowerState.ON))
+                vm.guest, vm.wanted = guest, PowerState.ON
         except ProductError as error:
             raise SaveFailed(f"{vm.name} is as it was in {kept.name}, and off: {error}") from None
         host.node.record("vm.powered", vm=vm.name, power=PowerState.ON.value)

@@ -12,20 +12,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from protocol.terms import KeyId, NodeName
-from services.kms.access.authorization import KeyServerCaller
+from protocol.terms import KeyId
 from services.kms.audit.audit_trail import AuditTrail
 from services.kms.audit.refusal_counts import Allowance
 from services.kms.commit import store
 from services.kms.commit.group_commit import DoneMessage
 from services.kms.commit.key_cache import Touched
-from services.kms.commit.unit_of_work import Tell, Work
-from services.kms.sealing.vault import Vault
+from services.kms.commit.unit_of_work import Work
 from services.runtime.ports import Database
 
 _Run = Callable[[sqlite3.Connection, AuditTrail, Allowance], DoneMessage[None]]
-Commit = Callable[[KeyServerCaller, _Run, Touched], Awaitable[None]]
-"""Writes what a message of that caller does to those keys, as ``Core`` does."""
+Commit = Callable[[_Run, Touched], Awaitable[None]]
+"""Writes what a message does to those keys, as ``KeyServerCore.commit``."""
+BeginWork = Callable[[sqlite3.Connection, AuditTrail, Allowance], Work]
+"""Begins the changes of one message, as ``KeyServerCore.begin_work``."""
 
 AT_ONCE: Final = 200
 """Keys whose states one transaction writes."""
@@ -48,39 +48,21 @@ def reach(work: Work, scope: str | None) -> None:
         work.find(key_id)
 
 
-class Dates:
-    """Of one life of a key server."""
+async def write(
+    database: Database, begin_work: BeginWork, commit: Commit, scope: str | None, at: float
+) -> None:
+    """Have the row of each key of the scope say what dates have led to at the time ``at``."""
 
-    def __init__(self, server: NodeName, database: Database, vault: Vault, tell: Tell | None):
-        self._server, self._database, self._vault, self._tell = server, database, vault, tell
+    def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
+        return store.find_due_keys(connection, scope, at, AT_ONCE)
 
-    async def write(
-        self, commit: Commit, caller: KeyServerCaller, scope: str | None, at: float
-    ) -> None:
-        """Have the row of each key of the scope say what dates have led to at the time ``at``."""
+    def run(
+        reached: Sequence[KeyId], connection: sqlite3.Connection, trail: AuditTrail, due: Allowance
+    ) -> DoneMessage[None]:
+        work = begin_work(connection, trail, due)
+        for key_id in reached:
+            work.find(key_id)
+        return DoneMessage(None, work.write())
 
-        def look(connection: sqlite3.Connection) -> tuple[KeyId, ...]:
-            return store.find_due_keys(connection, scope, at, AT_ONCE)
-
-        def run(
-            reached: Sequence[KeyId],
-            connection: sqlite3.Connection,
-            trail: AuditTrail,
-            due: Allowance,
-        ) -> DoneMessage[None]:
-            work = Work(
-                connection,
-                self._vault,
-                caller,
-                at,
-                trail,
-                allowance=due,
-                server=self._server,
-                tell=self._tell,
-            )
-            for key_id in reached:
-                work.find(key_id)
-            return DoneMessage(None, work.write())
-
-        while reached := await self._database.query(look):
-            await commit(caller, partial(run, reached), reached)
+    while reached := await database.query(look):
+        await commit(partial(run, reached), reached)

@@ -36,7 +36,7 @@ class NewKeyOrder(msgspec.Struct, gc=False):
 
 class Making(msgspec.Struct, gc=False):
     """A new key on its way to the database: its row, which has no number yet, and what the trail
-    says of it. ``Mint.struck`` makes them."""
+    says of it. ``Mint.make_keys`` makes them."""
 
     row: StoredKeyRow
     entry: AuditEntry

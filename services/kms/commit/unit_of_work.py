@@ -26,7 +26,6 @@ from services.kms.objects.key_row import StoredKeyRow, as_at
 from services.kms.objects.request_types import CoreOperation, ObjectRequest
 from services.kms.sealing.vault import Vault
 
-NOBODY: Final = NodeName("")
 _OF_ALL: Final = (
     ResultReason.GENERAL_FAILURE,
     ResultReason.OPERATION_NOT_SUPPORTED,
@@ -125,9 +124,8 @@ class Work:
     ``trail`` is the transaction's. ``fresh`` are the keys that its Creates may take, in order.
     ``kept``: rows that are known already, and all that are looked up. ``allowance``: what it may
     write of refusals. ``tell``: what has changes wait for other servers, if there are any.
-    ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's
-    ID Placeholder;
-    ``repeated`` says that the Create which set it had made its key before.
+    ``server`` stamps attributes. ``judging``: what the server rejects. ``placeholder`` is KMIP's ID
+    Placeholder; ``repeated`` says that the Create which set it had made its key before.
 
     A key that is told of in a state to which a date has led is written in that state, whatever
     becomes of the message: no state leads back (KMIP 1.4 section 3.22), nor may a clock.
@@ -143,8 +141,8 @@ class Work:
         fresh: Iterable[FreshKey] = (),
         allowance: Allowance = OWN_ROWS,
         *,
-        server: NodeName = NOBODY,
-        tell: Tell | None = None,
+        server: NodeName,
+        tell: Tell | None,
         kept: dict[KeyId, StoredKeyRow] | None = None,
         judging: Judging | None = None,
     ) -> None:

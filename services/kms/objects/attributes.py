@@ -2,8 +2,8 @@
 
 Facts that never change and the dates of a state are columns of a row; every other attribute lies
 in its ``attributes``: per name the instances with their indices, and a stamp that says when and
-where they were written last, by which two servers agree (``merging``). A name whose instances are
-all gone keeps its stamp. Pure; refusals are KMIP's (KMIP 1.4 sections 3 and 11).
+where they were written last, by which two servers agree (``replication.key_merge``). A name whose
+instances are all gone keeps its stamp. Pure; refusals are KMIP's (KMIP 1.4 sections 3 and 11).
 
 1. What only a server sets, and a ``y-`` attribute, is Permission Denied to a client.
 2. An index never changes while its instance lives; a new one is above those that are there.

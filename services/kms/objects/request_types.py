@@ -1,10 +1,9 @@
-"""What a key server is asked and what it answers, through whichever door; named as in KMIP 1.4.
+"""What a key server is asked and what it answers, through whichever endpoint; named as in KMIP 1.4.
 
 A request of a batch that names no object means KMIP's ID Placeholder: the object that the last
 Create or Register of the batch has made, or the one that its last Locate has found. Get and Get
 Attributes name many objects here; a TTLV batch item names one. Dates are Unix seconds of the
-server's clock. Requests about attributes and ciphers are in ``attribute_operations`` and
-``cipher_operations``.
+server's clock. Each is executed in ``services.kms.operations``.
 """
 
 from __future__ import annotations
@@ -295,7 +294,7 @@ class LocatedObjects(Response, frozen=True, kw_only=True):
 
 
 class LocateObjects(CoreRequest[LocatedObjects], frozen=True, kw_only=True):
-    """Objects with all these ``attributes`` (see ``locating``), created after the object ``after``
+    """Objects with all these ``attributes`` (see ``search``), created after the object ``after``
     (empty: from the first), without the first ``offset_items`` of them, in order of creation, or
     the newest first. ``maximum_items`` is 1 to 10,000. ``destroyed``: destroyed objects too.
     """
@@ -521,7 +520,7 @@ class ReplacedKey(Response, frozen=True, kw_only=True):
 
 
 class ReKey(ObjectRequest[ReplacedKey], frozen=True, kw_only=True):
-    """Make the key that follows this one (KMIP 1.4 section 4.4; see ``rekeying``).
+    """Make the key that follows this one (KMIP 1.4 section 4.4; see ``operations.rekey``).
 
     ``offset``: seconds from now to its Activation Date; None: its dates are those of the old one.
     ``attributes`` of the new one that are not as those of the old one. ``new_id`` and ``drawn``

@@ -192,7 +192,7 @@ _CHANGED: Final = (
     "AND deactivation_date <= ? THEN deactivation_date "
     "WHEN state = 'Pre-Active' AND activation_date <= ? THEN activation_date ELSE 0 END)"
 )
-"""What ``keyrow.as_at`` says of the last change, in SQL."""
+"""What ``key_row.as_at`` says of the last change, in SQL."""
 
 
 def _date(name: str, asked: Sequence[Value], at: float) -> _Term:

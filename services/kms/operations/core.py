@@ -30,7 +30,8 @@ from services.kms.audit import audit_trail
 from services.kms.audit.audit_trail import Appending, AuditEntry, AuditTrail
 from services.kms.audit.refusal_counts import OWN_ROWS, Allowance, Refusals
 from services.kms.audit.row_buffer import Changes, TrailDraft
-from services.kms.commit.due_dates import Dates, DatesCome
+from services.kms.commit import due_dates
+from services.kms.commit.due_dates import DatesCome
 from services.kms.commit.group_commit import Commits, DoneMessage
 from services.kms.commit.key_cache import NONE, Touched, keys_touched_by
 from services.kms.commit.unit_of_work import FreshKey, Tell, Work
@@ -78,7 +79,6 @@ class KeyServerCore:
     ) -> None:
         self._name, self.database, self.vault, self.commits = name, database, vault, commits
         self._clock, self._tell = clock, tell
-        self._dates = Dates(name, database, vault, tell)
         self.now, self.alone = clock.now, tell is None
         self.mint = Mint(name, vault, rng, ids or Ids())
         commits.strike = partial(self.mint.make_keys, clock)
@@ -117,8 +117,8 @@ class KeyServerCore:
         each that was begun.
 
         They are done in order whatever the Batch Order Option is. The refusal of one undoes nothing
-        of the others, but with *Undo*; a long message is done in ``portions``.
-        ``InvalidMessage`` for more than ``checking.ITEMS_LIMIT`` of them.
+        of the others, but with *Undo*; a long message is done in portions (``batches``).
+        ``InvalidMessage`` for more than ``request_checks.ITEMS_LIMIT`` of them.
         """
         if len(requests) > request_checks.ITEMS_LIMIT:
             raise InvalidMessage(
@@ -211,8 +211,7 @@ class KeyServerCore:
                             return _reply(told.value)
                     return await self.commit(caller, run, keys_touched_by(drawn, placeholder))
                 except DatesCome as come:
-                    dated = self._dates.write(self.commit, caller, come.scope, at)
-                    await self._await_storage(dated)
+                    await self._await_storage(self._write_dates(caller, come.scope, at))
         finally:
             self.rejections.count(judging)
 
@@ -292,6 +291,17 @@ class KeyServerCore:
             kept=kept,
             judging=judging,
         )
+
+    def _write_dates(
+        self, caller: KeyServerCaller, scope: str | None, at: float
+    ) -> Awaitable[None]:
+        def begin_work(
+            connection: sqlite3.Connection, trail: AuditTrail, allowance: Allowance
+        ) -> Work:
+            return self.begin_work(connection, trail, caller, at, allowance=allowance)
+
+        commit = partial(self.commit, caller)
+        return due_dates.write(self.database, begin_work, commit, scope, at)
 
     async def admit(self, caller: KeyServerCaller, *asked: CoreOperation) -> None:
         """Raise the refusal of a role, after the trail has it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.chaos import new, plan, replay, run, worst
+from lab.cli.experiments.chaos import new, plan, replay, run, worst
 from lab.cli.options import Format, Options
 from lab.local.experiment_files import prepare_experiment
 from lab.play import play
@@ -141,7 +141,7 @@ def test_an_interrupt_ends_several(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.chaos.play_experiment", interrupted)
+    monkeypatch.setattr("lab.cli.experiments.chaos.play_experiment", interrupted)
     assert run(file, "second", "third", mode="sim", options=Options(output=Format.JSON)) == 130
     document = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in document["items"]] == ["interrupted"]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from cyclopts import App, CycloptsError
 
-from lab.cli.labs import SHIPPED
 from lab.cli.main import run
 from lab.cli.program import build
+from lab.cli.running.labs import SHIPPED
 from lab.schema.errors import all_ids
 from lab.topology.lab_file import SHIPPED as FOLDER
 

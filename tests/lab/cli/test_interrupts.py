@@ -16,7 +16,7 @@ from typing import IO
 import pytest
 
 from chaos.history import verify
-from lab.cli.chaos import stop_on_signals
+from lab.cli.experiments.chaos import stop_on_signals
 from lab.cli.interrupts import Interrupts
 from lab.supervise.launching import ROOT
 from tests.lab.cli.conftest import Cli, until

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
-from lab.cli import journal
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import as_typed, plain, say, table
+from lab.cli.running import journal
 from lab.schema.answers import LoggedEvent, LogLine
 from lab.schema.commands import (
     Command,
@@ -242,7 +242,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
     def call(options: Options, command: Command[Any]) -> Any:
         return ANSWERS[name_of(command)]
 
-    for module in ("results", "labs", "listing"):
+    for module in ("results", "running.labs", "listing"):
         monkeypatch.setattr(f"lab.cli.{module}.call", call)
 
 

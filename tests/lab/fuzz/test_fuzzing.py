@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from chaos.experiment.generate import Mix
-from lab.cli.fuzz import fuzz as fuzz_command
-from lab.cli.fuzz import shrink as shrink_command
+from lab.cli.experiments.fuzz import fuzz as fuzz_command
+from lab.cli.experiments.fuzz import shrink as shrink_command
 from lab.cli.options import Format, Options
 from lab.cli.progress import Style
 from lab.fuzz import files

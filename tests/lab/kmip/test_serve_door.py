@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lab.cli import kmip
+from lab.cli.keyservers import kmip
 from lab.cli.main import run
 from lab.cli.options import DEFAULTS
 from lab.kmip import certificates, serving

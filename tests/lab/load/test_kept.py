@@ -15,8 +15,8 @@ import pytest
 from junitparser import JUnitXml
 
 from chaos.load.histogram import decode_histogram, percentile_file, value_ms
-from lab.cli.load import _keep_report
-from lab.cli.load_files import Files
+from lab.cli.loads.files import Files
+from lab.cli.loads.load import _keep_report
 from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.load.junit import load_junit

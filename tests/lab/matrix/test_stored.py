@@ -13,8 +13,8 @@ from junitparser import JUnitXml
 from chaos.matrix.grid import cells_of
 from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, Event, Fault, Letter
-from lab.cli.checking import check as check_command
-from lab.cli.describe import describe_run
+from lab.cli.experiments.checking import check as check_command
+from lab.cli.experiments.describe import describe_run
 from lab.local.checking import check
 from lab.local.matrix import story
 from lab.local.reports import lines_of, page_of, write_drawings, write_reports

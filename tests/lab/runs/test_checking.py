@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from chaos.history import History, Record, verify
-from lab.cli.checking import check as check_command
-from lab.cli.describe import describe_run
+from lab.cli.experiments.checking import check as check_command
+from lab.cli.experiments.describe import describe_run
 from lab.cli.options import Format, Options
 from lab.cli.program import build
 from lab.local.checking import check, reproduce

@@ -9,8 +9,8 @@ import pytest
 
 from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.recording import pack
+from lab.cli.experiments.tap import tap
 from lab.cli.options import Format, Options
-from lab.cli.tap import tap
 from lab.local.conversation import Wanted, read_conversation
 from lab.play import play
 from lab.play.begin import begin

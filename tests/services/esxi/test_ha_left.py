@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import msgspec
 import pytest
@@ -10,10 +12,12 @@ import pytest
 from protocol.errors import DatastoreFault, InvalidState, NotFound
 from protocol.messages.host import (
     HaRestartVm,
+    HostCreateVm,
     HostEnterMaintenanceMode,
     HostExitMaintenanceMode,
     HostPowerOffVm,
     HostPowerOnVm,
+    HostRegisterVm,
     SetHaConfiguration,
 )
 from protocol.terms import NodeName, PowerState, VmName
@@ -32,6 +36,7 @@ from tests.services.esxi.test_ha import (
     condition,
     isolate,
     listed,
+    primary,
     running,
     safe,
 )
@@ -83,17 +88,55 @@ def test_what_its_host_has_started_after_all_is_no_restart(rig: Rig) -> None:
     assert not [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused")]
 
 
-def test_a_vm_whose_lock_outlasts_its_failed_host_is_restarted_when_it_falls(rig: Rig) -> None:
-    """The locks of a host that fails fall one after the other, its heartbeat's first."""
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_vm_whose_lock_outlasts_its_failed_host_is_restarted_when_it_falls(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, unseen: bool
+) -> None:
+    """The locks of a host that fails fall one after the other, its heartbeat's first; ``unseen``:
+    the datastore does not say at first who has the VM's, and a host tries in vain to take it."""
     cluster(rig)
     clear_vm(rig, A)
     isolate(rig, A, B, C)
     del rig.array.locks[f".vSphere-HA-{A}"]
+    real = SimDatastore.holders
+
+    async def broken_once(self: SimDatastore, vms: list[str]) -> dict[str, NodeName]:
+        if vms != [VM]:
+            return await real(self, vms)
+        monkeypatch.setattr(SimDatastore, "holders", real)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    if unseen:
+        monkeypatch.setattr(SimDatastore, "holders", broken_once)
     rig.sleep(JUDGED_S)
     assert condition(rig, A) == "hostDown" and running(rig) == [A]
+    assert SimDatastore.holders is real
     rig.power_off(A, "power_loss")
     rig.sleep(JUDGED_S)
     assert len(running(rig)) == 1
+
+
+@pytest.mark.parametrize("failed", ALL)
+@pytest.mark.parametrize("from_all", [True, False])
+def test_a_vm_of_a_host_that_was_taken_for_failed_runs_on_there_alone(
+    rig: Rig, failed: NodeName, from_all: bool
+) -> None:
+    """It is cut off, and its heartbeat on the datastore is lost, while it runs its VM: the VM's
+    lock keeps the others off, and nobody tells of a restart when the host is heard again."""
+    cluster(rig)
+    clear_vm(rig, failed)
+    others = [host for host in ALL if host != failed]
+    isolate(rig, failed, *(others if from_all or primary(rig) == failed else [primary(rig)]))
+    del rig.array.locks[f".vSphere-HA-{failed}"]
+    for moment in range(60):
+        if moment == 30:
+            rig.heal()
+        rig.sleep(5.0)
+        assert running(rig) == [failed]
+    rig.sleep(600.0)  # it was left to the host that is back for as long as one may boot
+    assert running(rig) == listed(rig) == [failed]
+    tries = [r for r in rig.records if r.kind in ("ha.restarted", "ha.refused", "ha.left")]
+    assert len(tries) <= 1 and all(r.kind == "ha.left" for r in tries)
 
 
 @pytest.mark.parametrize("and_then", ["", "the primary fails"])
@@ -200,3 +243,25 @@ def test_the_lock_of_a_vm_that_was_registered_anew_and_started_is_not_given_back
     monkeypatch.setattr(SimDatastore, "holders", meanwhile)
     rig.run(ownership.drop_taken(host))
     assert running(rig) == [A] and rig.array.locks[VM].node == A
+
+
+def test_a_vm_that_leaves_a_host_while_it_looks_for_lost_ones_is_not_dropped_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vCenter unregisters it while the host, which has booted, asks whose the VM before it is."""
+    cluster(rig)
+    host, other = rig.host(A), VmName("vm-02")
+    for vm in (VM, other):
+        rig.command(HostCreateVm(vm=vm, blocks=8), A)
+    rig.command(HostRegisterVm(vm=other), B)
+    real = SimDatastore.read
+
+    async def meanwhile(self: SimDatastore, vm: str, file: str) -> bytes:
+        monkeypatch.setattr(SimDatastore, "read", real)
+        await registration.unregister(host, other)
+        return await real(self, vm, file)
+
+    monkeypatch.setattr(SimDatastore, "read", meanwhile)
+    rig.run(ownership.drop_lost(host))
+    assert listed(rig, VM) == [A] and listed(rig, other) == [B]
+    assert not rig.kinds("ha.taken_over", A)

@@ -19,9 +19,10 @@ from protocol.kmip.message import ResponseItem, decode_response, encode_request
 from protocol.kmip.objects import EncryptionKeyInformation, KeyWrappingSpecification
 from protocol.kmip.structures import RevocationReason
 from protocol.messages import kms as m
+from protocol.messages.agent import SkewClock
 from protocol.messages.base import Sealed
 from protocol.secret import KeyMaterial
-from protocol.terms import KeyId, NodeName
+from protocol.terms import KeyId, KmipState, NodeName
 from protocol.terms import ResultReason as ResultReasonName
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.commit import due_dates
@@ -301,6 +302,30 @@ def test_whoever_looks_for_states_is_judged_however_many_dates_have_come(
     state = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
     items = ask(rig, B, APP, p.LocateRequest(attribute=(state,)), p.DestroyRequest())
     assert {item.result_message for item in items} == {"this key server rejects Destroy"}
+
+
+def test_a_date_that_a_rejected_message_met_is_told_to_the_other_servers(group: Rigs) -> None:
+    """Nothing is handed on, and still no server whose clock is behind calls the key Pre-Active
+    after another one has written that its date has come."""
+    rig = group()
+    soon = int(service(rig, B).clock.now()) + 5
+    date = Attribute(attribute_name="Activation Date", attribute_value=soon)
+    [made] = ask(rig, B, APP, new_key(date))
+    assert isinstance(made.response_payload, p.CreateResponse)
+    key = made.response_payload.unique_identifier
+    rig.sleep(1)
+    for server in (A, C):
+        rig.run(rig.agent.skew(SkewClock(node=server, skew_s=-3600)))
+    rig.sleep(10)
+    reject(rig, B, "Destroy")
+    state = Attribute(attribute_name="State", attribute_value=State.ACTIVE)
+    items = ask(rig, B, APP, p.LocateRequest(attribute=(state,)), p.DestroyRequest())
+    assert {item.result_message for item in items} == {"this key server rejects Destroy"}
+    assert rig.at_rest(B, "SELECT key_id FROM oplog WHERE node = 'kms-2'") == [(key,)]
+    rig.sleep(1)
+    told = [rig.attributes(server)[KeyId(key)].state for server in (A, B, C)]
+    assert told == [KmipState.ACTIVE] * 3
+    rig.healthy()
 
 
 @pytest.mark.parametrize("operation", ["Create", "Activate", "Get", "Add Attribute"])

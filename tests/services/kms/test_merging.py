@@ -176,7 +176,8 @@ def work() -> Iterator[Work]:
     vault = Vault(new_ring(0.0, bytes(32), bytes(range(32))))
     audit_trail.begin(database, vault)
     peer = KeyServerCaller("kms-2", KmsRole.PEER, "", every_scope=True)
-    yield Work(database, vault, peer, 9.0, AuditTrail(database, vault))
+    trail = AuditTrail(database, vault)
+    yield Work(database, vault, peer, 9.0, trail, server=NodeName("kms-1"), tell=None)
     database.close()
 
 
@@ -214,7 +215,15 @@ def test_the_peer_is_told_of_what_it_does_not_know_and_of_nothing_else(
     assert take(work, KeyReplica(other(state=mine), has), bytes(12))
     work.write()
     assert pair_state.view(work.connection).waiting == 0
-    later = Work(work.connection, work.vault, work.caller, 10.0, work.trail, tell=pair_state.tell)
+    later = Work(
+        work.connection,
+        work.vault,
+        work.caller,
+        10.0,
+        work.trail,
+        server=work.server,
+        tell=pair_state.tell,
+    )
     assert take(later, KeyReplica(other(state=theirs), secret), bytes(12))
     later.write()
     assert pair_state.view(work.connection).waiting == told

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from chaos.checks.result import CheckOutcome
-from lab.cli.chaos import Given, Pace, Seed, Tpm, play_experiment
-from lab.cli.load import check_seed
-from lab.cli.load_files import NO_FILES, Files
-from lab.cli.load_told import tell as told
+from lab.cli.experiments.chaos import Given, Pace, Seed, Tpm, play_experiment
+from lab.cli.loads.files import NO_FILES, Files
+from lab.cli.loads.load import check_seed
+from lab.cli.loads.results import tell as told
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
@@ -187,7 +187,7 @@ def _load(
     from chaos.load.planned import WORDS, check_mix
     from chaos.load.profile import read_profile
     from chaos.load.threshold import read_threshold
-    from lab.cli.load import read
+    from lab.cli.loads.load import read
     from lab.cli.values import duration as seconds_of
 
     before = seconds_of("--warmup", warmup)

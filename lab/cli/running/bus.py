@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from lab.cli.labs import Shape
 from lab.cli.output import plain, say
+from lab.cli.running.labs import Shape
 
 _AS_IT_IS: Final = Shape()
 

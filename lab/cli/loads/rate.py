@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.cli.load_told import tell_rate
+from lab.cli.loads.results import tell_rate
 from lab.cli.options import DEFAULTS, Options
 
 
@@ -17,7 +17,7 @@ def rate(rate: str, run: str = "", *, options: Options = DEFAULTS) -> None:
     changed: give it steps.
     """
     from chaos.load.profile import read_rate
-    from lab.cli.load import read
+    from lab.cli.loads.load import read
     from lab.runs.door import tell, the_one
     from lab.schema.answers.load import LoadRate
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from lab.cli.load_files import NO_FILES, Files
-from lab.cli.load_told import tell as told
-from lab.cli.load_told import tell_both as told_both
+from lab.cli.loads.files import NO_FILES, Files
+from lab.cli.loads.results import tell as told
+from lab.cli.loads.results import tell_both as told_both
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import say
 from lab.cli.progress import Style, telling

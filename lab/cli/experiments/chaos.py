@@ -134,7 +134,7 @@ def run(
     files = {"--report": report, "--junit": junit}
     if more:
         _of_one_run({**files, "--negative-control": negative_control})
-        from lab.cli.chaos import play_each
+        from lab.cli.experiments.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
             return play_experiment(

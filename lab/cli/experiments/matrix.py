@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lab.cli.knobs import as_written
+from lab.cli.lookup.knobs import as_written
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling

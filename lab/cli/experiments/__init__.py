@@ -1,0 +1,8 @@
+"""Commands that play experiments, and read what stored runs were.
+
+- ``chaos``     chaos list, lint, plan, run, replay; runs
+- ``describe``  describe run                              - ``report``    of a stored run
+- ``tap``       what was said on the bus of a run         - ``fuzz``      chaos fuzz, shrink
+- ``checking``  the checks of a stored run once more      - ``matrix``    the truth table, played
+- ``sweep``     stores struck at their storage calls      - ``conformance``  assertions, played
+"""
