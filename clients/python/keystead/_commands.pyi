@@ -1081,7 +1081,6 @@ class Commands:
 
         keystead provider add kms-provider --server kms
         keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
-        keystead provider add outside --server east=kmip://127.0.0.1:5696
 
         A node of the lab is asked as the lab's file says. Trust with a server at an address
         is to be made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP
