@@ -139,7 +139,6 @@ def up(
     keystead up --kms 3 --kms-mode async
     keystead up --kms 2 --kms-door kmip
     keystead up --bus 3
-    keystead up far.yaml --listen 192.0.2.7:4333
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
     from lab.local.labs import LONGEST_S, starting
