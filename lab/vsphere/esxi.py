@@ -84,7 +84,9 @@ def _vm(host: NodeName, cluster: ClusterName, vm: answers.VmOnHost) -> answers.V
 
 def _protection(host: Any) -> Any:
     view = host.inventory.snapshot.view
-    return vim.host.RuntimeInfo.StateEncryptionInfo(protectionMode=view.protection_mode.value.lower())
+    return vim.host.RuntimeInfo.StateEncryptionInfo(
+        protectionMode=view.protection_mode.value.lower()
+    )
 
 
 class OwnHost(HostSystem):

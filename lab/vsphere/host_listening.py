@@ -19,7 +19,7 @@ from protocol.terms import Role
 _log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
 """Real seconds between two looks at which hosts run."""
-Changed = Callable[[dict[str, int]], None]
+Changed = Callable[[dict[str, int]], object]
 
 
 class HostListeners:

@@ -132,6 +132,6 @@ def test_a_host_that_halts_at_its_recovery_key_has_no_api(
     served.do(c.HostPowerOn(("esxi-003",), options={"encryptionRecoveryKey": key}))
     served.run(hosts.look)
     assert is_open(port)
-    served.do(c.Esx("esxi-003", ("/sbin/auto-backup.sh",)))
+    served.do(c.Esx("esxi-003", ("system", "settings", "encryption", "set", "--mode=TPM")))
     served.run(lambda: served.lab.sleep(120.0))
     served.do(c.VmOn((), host="esxi-003"))
