@@ -20,10 +20,11 @@ from lab.vsphere.faults import fault_of, key_id, key_text
 from lab.vsphere.host import HostSystem
 from lab.vsphere.inventory import Inventory
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.places import ComputeResource, Ids
+from lab.vsphere.places import ComputeResource, Folder, Ids
 from lab.vsphere.request import Request
 from lab.vsphere.snapshot import Snapshot, Watch
 from lab.vsphere.virtual_machine import VirtualMachine, _power
+from lab.vsphere.vm_folder import VM_TYPES
 from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeName, Role
 
 ENC = vim.encryption
@@ -157,6 +158,10 @@ class HostInventory(Inventory):
         datacenter_name="ha-datacenter", root_name="ha-folder-root",
     )  # fmt: skip
     cluster_class, host_class, vm_class = ComputeResource, OwnHost, OwnVm
+
+    def make_vm_folder(self) -> Folder:
+        """A folder without vCenter's tasks."""
+        return Folder(self, self.ids.vm_folder, "vm", VM_TYPES)
 
     def id_of(self, what: str, name: str, prefix: str) -> str:
         """Of a VM its number, of everything else the one id that a host has for it."""

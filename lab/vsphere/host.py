@@ -51,6 +51,22 @@ def _attestation(host: Any) -> Any:
     )  # fmt: skip
 
 
+def _capability(host: Any) -> Any:
+    has = host.row.tpm_present
+    return vim.host.Capability(
+        rebootSupported=True, shutdownSupported=True, maintenanceModeSupported=True,
+        vmotionSupported=True, sanSupported=True, tpmSupported=has,
+        tpmVersion="2.0" if has else None, txtEnabled=has, cryptoSupported=True,
+        hostConfigEncryptionSupported=has,
+    )  # fmt: skip
+
+
+def _network(host: Any) -> Any:
+    """A name, and no interface: addresses of a lab's hosts are not modelled."""
+    dns = vim.host.DnsConfig(dhcp=False, hostName=host.name, domainName="")
+    return vim.host.NetworkInfo(dnsConfig=dns)
+
+
 def _packages(host: Any) -> list[Any]:
     return [
         vim.host.CpuPackage(
@@ -113,13 +129,17 @@ class HostSystem(Entity):
         "hardware.cpuPkg": _packages,
         "hardware.cpuFeature": lambda h: _LONG_MODE,  # libvirt asks whether hosts are 64-bit
         "hardware.memorySize": lambda h: HOST_MEMORY,
+        "hardware.biosInfo": lambda h: vim.host.BIOSInfo(
+            biosVersion="1", vendor="keystead", firmwareType="UEFI"
+        ),
         "hardware.smcPresent": lambda h: False,
         "config.host": lambda h: h.ref,
         "config.product": product,
+        "config.network": _network,
         "config.hyperThread": lambda h: vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo(
             available=False, active=False, config=False
         ),
-        "capability": lambda h: None,
+        "capability": _capability,
         "licensableResource": lambda h: vim.LicenseManager.LicensableResourceInfo(
             resource=[vim.KeyAnyValue(key="numCpuPackages", value=1)]
         ),
@@ -213,6 +233,11 @@ class HostSystem(Entity):
         """VMs may come again."""
         command = c.HostExitMaintenance((self.name,))
         return await self._start(request, "ExitMaintenanceMode_Task", command)
+
+    @operation
+    async def Destroy_Task(self, request: Request) -> Any:
+        """Take it and its VMs out of the inventory; the machine stays as it is."""
+        return await self._start(request, "Destroy_Task", c.HostRemove((self.name,)))
 
     @operation
     async def PrepareCrypto(self, request: Request) -> None:

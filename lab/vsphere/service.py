@@ -17,6 +17,7 @@ from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.vsphere.alarms import Alarm
+from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
 from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
@@ -27,7 +28,6 @@ from lab.vsphere.managed import Managed
 from lab.vsphere.managers import (
     REFERENCES,
     AlarmManager,
-    AuthorizationManager,
     CustomFieldsManager,
     ExtensionManager,
     LicenseManager,

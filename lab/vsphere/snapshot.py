@@ -40,6 +40,7 @@ class Snapshot:
     events: int = 0
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
+    nodes: frozenset[str] = frozenset()
     view: answers.HostView | None = None
     """Of a host that answers for itself: what it says."""
 
@@ -114,6 +115,7 @@ class Watch:
             tasks.items,
             self._last_event,
             boot,
+            frozenset(str(n.node) for n in nodes.items),
         )
         self.time = taken.now()
         return self._compare(taken)
