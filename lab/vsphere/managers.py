@@ -104,7 +104,7 @@ class SessionManager(Managed):
 
     kind = vim.SessionManager
     properties = {
-        "sessionList": lambda m: [user_session(s) for s in m.server.sessions.list()],
+        "sessionList": lambda m: [user_session(s) for s in m.visible()],
         "currentSession": lambda m: user_session(m.session) if m.session else None,
         "defaultLocale": lambda m: "en",
         "supportedLocaleList": lambda m: ["en"],
@@ -115,6 +115,16 @@ class SessionManager(Managed):
     def __init__(self, server: Any, session: Session | None) -> None:
         super().__init__("SessionManager")
         self.server, self.session = server, session
+
+    def visible(self) -> list[Session]:
+        """The sessions that this session may see: all with Sessions.TerminateSession, else its
+        own."""
+        if self.session is None:
+            return []
+        mine = self.server.privileges_of(self.session.user)
+        if Privilege.MODIFY_PERMISSIONS in mine:
+            return list(self.server.sessions.list())
+        return [self.session]
 
     @operation
     async def Login(

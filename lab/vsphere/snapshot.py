@@ -42,6 +42,8 @@ class Snapshot:
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
     nodes: frozenset[str] = frozenset()
+    users: tuple[answers.User, ...] = ()
+    roles: tuple[answers.Role, ...] = ()
 
     def now(self) -> datetime:
         """The newest time of the lab that its answers show."""
@@ -103,6 +105,7 @@ class Watch:
         alarms = await self.ask(c.GetAlarms())
         tasks = await self.ask(c.GetTasks())
         nodes = await self.ask(c.GetNodes())
+        users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
         boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
         taken = Snapshot(
@@ -117,6 +120,8 @@ class Watch:
             self._last_event,
             boot,
             frozenset(str(n.node) for n in nodes.items),
+            users.items,
+            roles.items,
         )
         self.time = taken.now()
         before = self._last
@@ -161,4 +166,5 @@ def _compared(one: Snapshot) -> tuple[Any, ...]:
     ]  # fmt: skip
     return (
         hosts, one.vms, one.clusters, one.providers, one.alarms, one.tasks, one.events, one.boot,
+        one.users, one.roles,
     )  # fmt: skip
