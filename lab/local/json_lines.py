@@ -59,7 +59,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"{name} stands beside options, not among them")
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InputLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A line of the input; exactly one of ``REQUESTS`` is given."""
 
     open: Opening | None = None
@@ -79,7 +79,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"a request has one of {', '.join(REQUESTS)}; this one has {found}")
 
 
-class Held:
+class HeldLab:
     """The lab of this conversation, one of its own or one that runs."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Held:
         self._paced: float = 1.0
         self._stack = AsyncExitStack()
 
-    async def answer(self, asked: Asked) -> Any:
+    async def answer(self, asked: InputLine) -> Any:
         """What a request comes to, as plain values. Raises ``KeysteadError``."""
         if asked.open is not None:
             return await self._open(asked.open)
@@ -158,7 +158,7 @@ class Held:
 
 async def serve() -> None:
     """Answer standard input until it ends. Nothing but answers is written to standard output."""
-    held = Held()
+    held = HeldLab()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     try:
@@ -168,7 +168,7 @@ async def serve() -> None:
         await held.close()
 
 
-async def _respond(held: Held, line: bytes) -> dict[str, Any]:
+async def _respond(held: HeldLab, line: bytes) -> dict[str, Any]:
     """The answer to one line. Whatever a request comes to, the lab stays for the next one."""
     try:
         return {"answer": await held.answer(_read(line))}
@@ -180,10 +180,10 @@ async def _respond(held: Held, line: bytes) -> dict[str, Any]:
     return {"error": {"id": failure.id, "text": str(failure), "fix": failure.fix}}
 
 
-def _read(line: bytes) -> Asked:
+def _read(line: bytes) -> InputLine:
     """The request on a line; KS-USE-003 for what is none."""
     try:
-        return msgspec.json.decode(line, type=Asked)
+        return msgspec.json.decode(line, type=InputLine)
     except RecursionError:
         raise KeysteadError("KS-USE-003", "the request is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -27,7 +27,7 @@ FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
 
 
-class Serving(msgspec.Struct, frozen=True):
+class ApiServing(msgspec.Struct, frozen=True):
     """Where an API server of a lab listens, and the process that does."""
 
     host: str
@@ -100,10 +100,10 @@ def password_of(folder: Path) -> str:
     return made
 
 
-def serving(name: str) -> Serving:
+def serving(name: str) -> ApiServing:
     """The API server of a lab that runs; KS-API-001 when there is none."""
     try:
-        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=Serving)
+        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=ApiServing)
         os.kill(found.pid, 0)
     except (OSError, msgspec.DecodeError):
         raise KeysteadError("KS-API-001", f"no API server of the lab {name} runs here") from None
@@ -158,7 +158,7 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any
 
 async def serve(
     name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
-    seed: int | None, ready: Callable[[Serving], None],
+    seed: int | None, ready: Callable[[ApiServing], None],
 ) -> None:  # fmt: skip
     """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
     virtual time by this process alone; empty: the lab ``name``, which runs.
@@ -168,7 +168,7 @@ async def serve(
     """
     try:
         from lab.vsphere.listening import listening
-        from lab.vsphere.service import Server
+        from lab.vsphere.service import ApiServer
         from lab.vsphere.soap import newest
     except ImportError as error:
         raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
@@ -182,11 +182,11 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with _executor(name, simulated, seed) as executor:
-        server = Server(executor, name, password_of(folder), vcenter, version)
+        server = ApiServer(executor, name, password_of(folder), vcenter, version)
         await server.refresh()
         try:
             async with listening(server, folder, host, port) as listener:
-                where = Serving(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
+                where = ApiServing(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
                 (folder / RECORD).write_bytes(msgspec.json.encode(where))
                 ready(where)
                 await stopped.wait()

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.text_file import text_of
-from chaos.yaml_file import Place, YamlFile, read_yaml
+from chaos.yaml_file import TextPlace, YamlFile, read_yaml
 from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
@@ -128,7 +128,7 @@ def _misfits_in(error: ValidationError) -> list[Misfit]:
     ]
 
 
-def _at(where: str, place: Place) -> str:
+def _at(where: str, place: TextPlace) -> str:
     return f"{where}:{place.line}:{place.column}"
 
 

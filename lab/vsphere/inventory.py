@@ -1,4 +1,5 @@
-"""The inventory of one vCenter: its objects by id and by name, computed from one ``Snapshot``."""
+"""The inventory of one vCenter: its objects by id and by name, computed from one
+``InventorySnapshot``."""
 
 from __future__ import annotations
 
@@ -15,22 +16,22 @@ from lab.vsphere.places import (
     HOST_FOLDER,
     NETWORK_FOLDER,
     VM_FOLDER,
-    Cluster,
+    ClusterEntity,
     Datacenter,
-    Datastore,
-    Folder,
+    DatastoreEntity,
+    FolderEntity,
     Network,
     ResourcePool,
     RootFolder,
 )
-from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.virtual_machine import VirtualMachine
 
 
-class Inventory:
+class ObjectInventory:
     """The objects of one snapshot, by id and by name."""
 
-    def __init__(self, snapshot: Snapshot, lab: str) -> None:
+    def __init__(self, snapshot: InventorySnapshot, lab: str) -> None:
         self.snapshot, self.lab = snapshot, lab
         self.number = numbers(
             [f"vm/{v.vm}" for v in snapshot.vms]
@@ -40,14 +41,14 @@ class Inventory:
         self.root, self.datacenter = RootFolder(self), Datacenter(self)
         self.network = Network(self)
         self.folders = [
-            Folder(self, VM_FOLDER, "vm", ["VirtualMachine", "Folder"]),
-            Folder(self, HOST_FOLDER, "host", ["ComputeResource", "Folder"]),
-            Folder(self, DATASTORE_FOLDER, "datastore", ["Datastore", "Folder"]),
-            Folder(self, NETWORK_FOLDER, "network", ["Network", "Folder"]),
+            FolderEntity(self, VM_FOLDER, "vm", ["VirtualMachine", "Folder"]),
+            FolderEntity(self, HOST_FOLDER, "host", ["ComputeResource", "Folder"]),
+            FolderEntity(self, DATASTORE_FOLDER, "datastore", ["Datastore", "Folder"]),
+            FolderEntity(self, NETWORK_FOLDER, "network", ["Network", "Folder"]),
         ]
-        self.clusters = {str(row.cluster): Cluster(self, row) for row in snapshot.clusters}
+        self.clusters = {str(row.cluster): ClusterEntity(self, row) for row in snapshot.clusters}
         self.pools = {n: ResourcePool(self, n) for n in self.clusters}
-        self.datastores = {n: Datastore(self, n) for n in self.clusters}
+        self.datastores = {n: DatastoreEntity(self, n) for n in self.clusters}
         self.hosts = {str(row.host): HostSystem(self, row) for row in snapshot.hosts}
         self.vms = {str(row.vm): VirtualMachine(self, row) for row in snapshot.vms}
         self.hosts_of: dict[str, list[Any]] = defaultdict(list)
@@ -100,7 +101,7 @@ class Inventory:
                 return list(self.datastores.values())
             case "group-n6":
                 return [self.network]
-        if isinstance(thing, Cluster):
+        if isinstance(thing, ClusterEntity):
             return [self.pools[thing.name], *self.hosts_of[thing.name]]
         return []
 

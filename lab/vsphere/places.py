@@ -1,7 +1,7 @@
 """Named objects of the inventory: a data center, its four folders, clusters, and what is in them.
 
-Everything is computed from one ``Snapshot``. What a lab does not model (sizes, networks) has one
-value for all, named in ``docs/vsphere.md``.
+Everything is computed from one ``InventorySnapshot``. What a lab does not model (sizes, networks)
+has one value for all, named in ``docs/vsphere.md``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Datacenter(Entity):
         return self.inventory.root
 
 
-class Folder(Entity):
+class FolderEntity(Entity):
     """One of the four folders of the data center."""
 
     kind = vim.Folder
@@ -171,7 +171,7 @@ def _drs(cluster: Any) -> Any:
     )
 
 
-class Cluster(Entity):
+class ClusterEntity(Entity):
     """A cluster with its hosts."""
 
     kind = vim.ClusterComputeResource
@@ -254,7 +254,7 @@ class ResourcePool(Entity):
         return self.inventory.clusters[self.cluster]
 
 
-class Datastore(Entity):
+class DatastoreEntity(Entity):
     """The datastore that the hosts of a cluster share."""
 
     kind = vim.Datastore

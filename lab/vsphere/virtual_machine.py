@@ -12,7 +12,7 @@ from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.places import VM_FOLDER, Entity, key_or_none
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.terms import PowerState, VmCryptoState
 
 MEMORY_MB, CPUS, DISK_KB = 1024, 1, 256
@@ -204,30 +204,30 @@ class VirtualMachine(Entity):
     # ---- operations
 
     @operation
-    async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
+    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
         """Power it on."""
         work = _power(self, not self.is_on, c.VmOn((self.name,)))
         return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
-    async def PowerOffVM_Task(self, request: Request) -> Any:
+    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
         """Power it off."""
         work = _power(self, self.is_on, c.VmOff((self.name,)))
         return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
-    async def ResetVM_Task(self, request: Request) -> Any:
+    async def ResetVM_Task(self, request: ApiRequest) -> Any:
         """Power it off and on."""
         both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
         return await request.start(self, "ResetVM_Task", both)
 
     @operation
-    async def ShutdownGuest(self, request: Request) -> None:
+    async def ShutdownGuest(self, request: ApiRequest) -> None:
         """Refused: guests have no VMware Tools."""
         raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running in this VM")
 
     @operation
-    async def CryptoUnlock_Task(self, request: Request) -> Any:
+    async def CryptoUnlock_Task(self, request: ApiRequest) -> Any:
         """Let vCenter bring the keys of a locked VM now."""
 
         async def work(do: Any) -> None:
@@ -236,7 +236,7 @@ class VirtualMachine(Entity):
         return await request.start(self, "CryptoUnlock_Task", work)
 
     @operation
-    async def ReconfigVM_Task(self, request: Request, spec: Any) -> Any:
+    async def ReconfigVM_Task(self, request: ApiRequest, spec: Any) -> Any:
         """Encrypt, decrypt, recrypt; add or remove a virtual TPM. Nothing else can be changed."""
         commands = _reconfigure(self.name, spec)
 
@@ -248,7 +248,7 @@ class VirtualMachine(Entity):
 
     @operation
     async def MigrateVM_Task(
-        self, request: Request, pool: Any = None, host: Any = None, priority: Any = None,
+        self, request: ApiRequest, pool: Any = None, host: Any = None, priority: Any = None,
         state: Any = None,
     ) -> Any:  # fmt: skip
         """Move it to another host."""
@@ -263,7 +263,7 @@ class VirtualMachine(Entity):
 
     @operation
     async def CreateSnapshot_Task(
-        self, request: Request, name: str, description: str | None = None, memory: bool = False,
+        self, request: ApiRequest, name: str, description: str | None = None, memory: bool = False,
         quiesce: bool = False,
     ) -> Any:  # fmt: skip
         """Keep it as it is, under a name."""
@@ -274,12 +274,12 @@ class VirtualMachine(Entity):
         return await request.start(self, "CreateSnapshot_Task", work)
 
     @operation
-    async def UnregisterVM(self, request: Request) -> None:
+    async def UnregisterVM(self, request: ApiRequest) -> None:
         """Take it out of the inventory; its files stay."""
         _check(await request.do(c.VmUnregister((self.name,))))
 
     @operation
-    async def Destroy_Task(self, request: Request) -> Any:
+    async def Destroy_Task(self, request: ApiRequest) -> Any:
         """Remove it with its files."""
 
         async def work(do: Any) -> None:
