@@ -4,12 +4,14 @@ standard output.
 Requests, each a JSON object with one of these members:
 
 - ``open``: ``{"mode", "seed", "topology", "options"}`` begins a lab of its own, in place of the one
-  before; ``{"mode": "running", "name"}`` reaches one that ``keystead up`` has started
+  before; ``{"mode": "running", "name"}`` reaches one that ``keystead up`` has started; with
+  ``"serve": true`` this process serves the APIs of vSphere in front of it
 - ``do``: a command of ``keystead schema``; beside it ``vcenter`` and ``user``
 - ``wait``: conditions of ``keystead wait``, ``within_s`` lab seconds
 - ``sleep``: lab seconds
 - ``trace``: the hash of all that happened in a simulated lab
 - ``events``: vCenter's events above this number
+- ``page``: the lab as it is now as one HTML file, under this title
 
 Requests are done one after another. The lab ends with the input.
 """
@@ -19,16 +21,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from lab.client import Lab
 from lab.local.remote import Remote
+from lab.local.session_page import session_page
+from lab.local.vsphere import OfLab, served, variables_of
 from lab.schema.answers.lab import EventList
 from lab.schema.commands import Command, GetStatus
 from lab.schema.documents import document_of
@@ -37,22 +43,25 @@ from lab.schema.wire import decode_command
 from lab.serve.following import all_events
 from lab.serve.waiting import condition, wait_for
 from lab.state.state_folder import LabFolder
+from lab.vsphere.executor import Serial
 
 LOOK_EVERY_S = 0.2
 """Real seconds between two looks at a lab of real processes."""
 MODES = ("sim", "lab", "running")
-REQUESTS = ("open", "do", "wait", "sleep", "trace", "events")
+REQUESTS = ("open", "do", "wait", "sleep", "trace", "events", "page")
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lab is wanted; ``options`` are those of ``Lab``, ``name`` is of one that runs."""
+    """Which lab is wanted; ``options`` are those of ``Lab``, ``name`` is of one that runs.
+    ``serve``: clients of vSphere shall reach it, by what the answer's ``serving`` has."""
 
     mode: str = "sim"
     seed: int | None = None
     topology: str | dict[str, Any] = "default"
     options: dict[str, Any] = {}
     name: str = "default"
+    serve: bool = False
 
     def __post_init__(self) -> None:
         for name in sorted(self.options.keys() & {"mode", "seed", "topology"}):
@@ -68,6 +77,7 @@ class InputLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sleep: Seconds | None = None
     trace: bool | None = None
     events: int | None = None
+    page: str | None = None
     within_s: Seconds = 600.0
     vcenter: str = ""
     user: str = ""
@@ -84,33 +94,48 @@ class HeldLab:
 
     def __init__(self) -> None:
         self._lab: Lab | Remote | None = None
+        self._to: Any = None  # an executor of it, see ``lab.vsphere.executor``
+        self._changed: Callable[[], None] = _nobody_looks
         self._paced: float = 1.0
+        self._asked: list[str] = []  # since the lab began, for its page
+        self._seed: int | None = None
         self._stack = AsyncExitStack()
 
-    async def answer(self, asked: InputLine) -> Any:
-        """What a request comes to, as plain values. Raises ``KeysteadError``."""
+    async def answer(self, asked: InputLine, line: str) -> Any:
+        """What the request of a line comes to, as plain values. Raises ``KeysteadError``."""
         if asked.open is not None:
-            return await self._open(asked.open)
-        lab = self._lab
-        if lab is None:
+            opened = await self._open(asked.open)
+            self._seed, self._asked = opened["seed"], [line]
+            return opened
+        self._asked.append(line)
+        if self._lab is None:
             raise KeysteadError("KS-USE-001", "no lab is open", 'begin with {"open": {}}')
+        try:
+            return await self._do(asked, self._lab)
+        finally:
+            self._changed()
+
+    async def _do(self, asked: InputLine, lab: Lab | Remote) -> Any:
         if asked.do is not None:
             command: Command[Any] = decode_command(msgspec.msgpack.encode(asked.do))
-            return document_of(await lab.do(command, asked.vcenter, asked.user))
+            return document_of(await self._to.do(command, asked.vcenter, asked.user))
         if asked.wait is not None:
             pause, over = self._looks(asked.within_s)
-            return await wait_for(lab.do, pause, [condition(text) for text in asked.wait], over)
+            wanted = [condition(text) for text in asked.wait]
+            return await wait_for(self._to.do, pause, wanted, over)
         if asked.sleep is not None:
-            return await self._sleep(asked.sleep)
+            return await self._to.sleep(asked.sleep)
         if asked.events is not None:
-            return document_of(EventList(items=await all_events(lab.do, asked.events)))
+            return document_of(EventList(items=await all_events(self._to.do, asked.events)))
+        if asked.page is not None:
+            return await session_page(self._to, asked.page, self._seed, self._asked[:-1])
         if isinstance(lab, Remote) or lab.mode != "sim":
             raise KeysteadError("KS-USE-003", "only a simulated lab has a trace")
         return await lab.trace()
 
     async def close(self) -> None:
         """End a lab of its own; one that runs goes on."""
-        self._lab = None
+        self._lab, self._changed = None, _nobody_looks
         await self._stack.aclose()
 
     async def _open(self, wanted: Opening) -> dict[str, Any]:
@@ -118,10 +143,25 @@ class HeldLab:
         if wanted.mode not in MODES:
             raise KeysteadError("KS-USE-003", f"mode {wanted.mode!r}: one of {', '.join(MODES)}")
         if wanted.mode == "running":
-            remote = await self._stack.enter_async_context(Remote(LabFolder(wanted.name)))
-            status = await remote.do(GetStatus())
-            self._lab, self._paced = remote, status.pace
-            return {"mode": wanted.mode, "lab": wanted.name, "seed": None}
+            opened = await self._reach(wanted.name)
+        else:
+            opened = await self._begin(wanted)
+        if wanted.serve:
+            opened["serving"] = await self._serve(opened["lab"])
+        return opened
+
+    async def _reach(self, name: str) -> dict[str, Any]:
+        remote = await self._stack.enter_async_context(Remote(LabFolder(name)))
+        status = await remote.do(GetStatus())
+        self._lab, self._paced = remote, status.pace
+
+        async def sleep(seconds: float) -> None:
+            await asyncio.sleep(seconds / status.pace)
+
+        self._to = OfLab(remote.do, sleep, virtual=False)
+        return {"mode": "running", "lab": name, "seed": None}
+
+    async def _begin(self, wanted: Opening) -> dict[str, Any]:
         lab = Lab(
             "sim" if wanted.mode == "sim" else "lab",
             topology=wanted.topology,
@@ -130,22 +170,27 @@ class HeldLab:
         )
         self._lab = await self._stack.enter_async_context(lab)
         self._paced = lab.topology.pace
+        self._to = OfLab(lab.do, lab.sleep, virtual=lab.mode == "sim")
         return {"mode": wanted.mode, "lab": lab.topology.name, "seed": lab.seed}
 
-    async def _sleep(self, seconds: float) -> None:
-        if isinstance(self._lab, Lab):
-            await self._lab.sleep(seconds)
-        else:
-            await asyncio.sleep(seconds / self._paced)
+    async def _serve(self, name: str) -> dict[str, str]:
+        """Serve the APIs of the lab; what clients read. In a simulation they and the requests of
+        this conversation are served in turn."""
+        if self._to.virtual:
+            self._to = Serial(self._to)
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-")))
+        server, where = await self._stack.enter_async_context(served(self._to, name, folder))
+        self._changed = server.watch.forget
+        return variables_of(where, folder)
 
     def _looks(self, within_s: float) -> tuple[Callable[[], Any], Callable[[], bool]]:
-        if isinstance(self._lab, Lab) and self._lab.mode == "sim":
+        if self._to.virtual:
             slept = 0
 
             async def second() -> None:
                 nonlocal slept
                 slept += 1
-                await self._sleep(1.0)
+                await self._to.sleep(1.0)
 
             return second, lambda: slept >= within_s
         until = time.monotonic() + within_s / self._paced
@@ -154,6 +199,10 @@ class HeldLab:
             await asyncio.sleep(LOOK_EVERY_S)
 
         return pause, lambda: time.monotonic() > until
+
+
+def _nobody_looks() -> None:
+    """No client of vSphere has seen what has changed."""
 
 
 async def serve() -> None:
@@ -171,7 +220,7 @@ async def serve() -> None:
 async def _respond(held: HeldLab, line: bytes) -> dict[str, Any]:
     """The answer to one line. Whatever a request comes to, the lab stays for the next one."""
     try:
-        return {"answer": await held.answer(_read(line))}
+        return {"answer": await held.answer(_read(line), line.decode().strip())}
     except KeysteadError as error:
         failure = error
     except Exception as error:

@@ -11,7 +11,8 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lab.state.state_folder import LabFolder
 from protocol.authorization import ADMINISTRATOR
 
 FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
+VERSION = "8.0.3.0"
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
 
 
@@ -75,11 +77,13 @@ class _OfRunningLab:
             await self._stack.aclose()
 
 
-class _OfSimulatedLab:
-    virtual = True
+@dataclass
+class OfLab:
+    """An executor of a lab that this process holds or has reached."""
 
-    def __init__(self, lab: Any) -> None:
-        self.do, self.sleep = lab.do, lab.sleep
+    do: Callable[..., Coroutine[Any, Any, Any]]
+    sleep: Callable[[float], Coroutine[Any, Any, None]]
+    virtual: bool
 
 
 def folder_of(name: str) -> Path:
@@ -111,9 +115,12 @@ def serving(name: str) -> ApiServing:
 
 
 def environment(name: str) -> dict[str, str]:
+    """What clients of a running API server read."""
+    return variables_of(serving(name), folder_of(name))
+
+
+def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
     """What clients read: govc, Ansible, libvirt and programs of pyVmomi."""
-    where = serving(name)
-    folder = folder_of(name)
     authority, password = str(folder / "ca.pem"), password_of(folder)
     host, port = where.host, str(where.port)
     url = f"https://{host}:{port}"
@@ -147,7 +154,7 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any
         from lab.client import Lab
 
         async with Lab(mode="sim", topology=file, seed=seed) as lab:
-            yield Serial(_OfSimulatedLab(lab))
+            yield Serial(OfLab(lab.do, lab.sleep, virtual=True))
         return
     running = _OfRunningLab(LabFolder(name))
     try:
@@ -166,6 +173,30 @@ async def serve(
     Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
     had, KS-LAB-001 when the lab does not run.
     """
+    folder = folder_of(name)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with (
+        _executor(name, simulated, seed) as executor,
+        served(executor, name, folder, host, port, vcenter, version) as (_, where),
+    ):
+        try:
+            (folder / RECORD).write_bytes(msgspec.json.encode(where))
+            ready(where)
+            await stopped.wait()
+        finally:
+            (folder / RECORD).unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def served(
+    executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
+    vcenter: str = "", version: str = VERSION,
+) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
+    """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and where
+    it listens. ``folder`` gets what clients need. Raises as ``serve``."""
     try:
         from lab.vsphere.listening import listening
         from lab.vsphere.service import ApiServer
@@ -176,22 +207,12 @@ async def serve(
         newest(version)
     except ValueError as error:
         raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
-    folder = folder_of(name)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with _executor(name, simulated, seed) as executor:
-        server = ApiServer(executor, name, password_of(folder), vcenter, version)
-        await server.refresh()
+    server = ApiServer(executor, name, password_of(folder), vcenter, version)
+    await server.refresh()
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            async with listening(server, folder, host, port) as listener:
-                where = ApiServing(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
-                (folder / RECORD).write_bytes(msgspec.json.encode(where))
-                ready(where)
-                await stopped.wait()
+            listener = await stack.enter_async_context(listening(server, folder, host, port))
         except OSError as error:
             text = f"{host}:{port}: {error.strerror or error}"
             raise KeysteadError("KS-API-003", text) from None
-        finally:
-            (folder / RECORD).unlink(missing_ok=True)
+        yield server, ApiServing(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)

@@ -9,7 +9,7 @@ from chaos.observe.listing import all_providers
 from lab.building.kmip_trust import list_kmip_servers, trust_each_other
 from lab.schema import commands
 from lab.schema.answers import Fault, Key, KeyAttribute, KeyBackup, Provider
-from lab.schema.commands.keys import BUS, KMIP
+from lab.schema.commands.keys import BUS, KMIP, split_server
 from lab.schema.errors import KeysteadError
 from lab.serve.entries import apply_entry, passwords
 from lab.serve.executing import executes
@@ -195,8 +195,9 @@ async def provider_add(session: LabSession, command: commands.ProviderAdd) -> Pr
     return provider_view(next(one for one in listed if one.provider == name))
 
 
-def _parse_server(session: LabSession, text: str) -> KmipServer:
+def _parse_server(session: LabSession, server: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
+    name, text = split_server(server)
     if not text.startswith(KMIP):
         node = session.node(text.removeprefix(BUS))
         if text.startswith(BUS) and list_kmip_servers(session.lab, (node,)):
@@ -205,7 +206,7 @@ def _parse_server(session: LabSession, text: str) -> KmipServer:
                 f"--server {text}: {node} takes clients by KMIP alone: --server {node}",
             )
         address = f"{KMIP}{node}" if list_kmip_servers(session.lab, (node,)) else ""
-        return KmipServer(name=node, node=node, address=address)
+        return KmipServer(name=name or node, node=node, address=address)
     try:
         to = parse(text)
     except InvalidArgument as error:
@@ -214,7 +215,7 @@ def _parse_server(session: LabSession, text: str) -> KmipServer:
         raise KeysteadError(
             "KS-USE-003", f"--server {text}: a server outside has a port: kmip://HOST:PORT"
         )
-    return KmipServer(name=text.removeprefix(KMIP).rstrip("/"), address=text)
+    return KmipServer(name=name or text.removeprefix(KMIP).rstrip("/"), address=text)
 
 
 @executes

@@ -251,6 +251,7 @@ async def _with(session: LabSession, provider: str, server: str) -> ServerTrust:
         fingerprint=found.certificate.fingerprint,
         digest=key_digest(found.certificate.certificate).hex(),
         end=found.certificate.end,
+        certificate=ssl.DER_cert_to_PEM_cert(found.certificate.certificate),
     )
 
 

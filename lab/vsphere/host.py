@@ -8,6 +8,7 @@ from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
+from lab.vsphere import reflect
 from lab.vsphere.faults import key_text
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
@@ -46,6 +47,22 @@ def _attestation(host: Any) -> Any:
         message=vim.LocalizableMessage(key="keystead", message=found.message)
         if found.message else None,
     )  # fmt: skip
+
+
+def _capability(host: Any) -> Any:
+    has = host.row.tpm_present
+    return vim.host.Capability(
+        rebootSupported=True, shutdownSupported=True, maintenanceModeSupported=True,
+        vmotionSupported=True, sanSupported=True, tpmSupported=has,
+        tpmVersion="2.0" if has else None, txtEnabled=has, cryptoSupported=True,
+        hostConfigEncryptionSupported=has,
+    )  # fmt: skip
+
+
+def _network(host: Any) -> Any:
+    """A name, and no interface: addresses of a lab's hosts are not modelled."""
+    dns = vim.host.DnsConfig(dhcp=False, hostName=host.name, domainName="")
+    return vim.host.NetworkInfo(dnsConfig=dns)
 
 
 def _packages(host: Any) -> list[Any]:
@@ -110,13 +127,17 @@ class HostSystem(Entity):
         "hardware.cpuPkg": _packages,
         "hardware.cpuFeature": lambda h: _LONG_MODE,  # libvirt asks whether hosts are 64-bit
         "hardware.memorySize": lambda h: HOST_MEMORY,
+        "hardware.biosInfo": lambda h: vim.host.BIOSInfo(
+            biosVersion="1", vendor="keystead", firmwareType="UEFI"
+        ),
         "hardware.smcPresent": lambda h: False,
         "config.host": lambda h: h.ref,
         "config.product": product,
+        "config.network": _network,
         "config.hyperThread": lambda h: vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo(
             available=False, active=False, config=False
         ),
-        "capability": lambda h: None,
+        "capability": _capability,
         "licensableResource": lambda h: vim.LicenseManager.LicensableResourceInfo(
             resource=[vim.KeyAnyValue(key="numCpuPackages", value=1)]
         ),
@@ -157,6 +178,16 @@ class HostSystem(Entity):
         return uuid_of(self.inventory.lab, "host", self.name)
 
     # ---- operations
+
+    @operation
+    async def RetrieveDynamicTypeManager(self, request: ApiRequest) -> Any:
+        """What tells the types of esxcli on this host."""
+        return reflect.DYNAMIC_TYPE_MANAGER(f"{reflect.TYPE_MANAGER}-{self.id}")
+
+    @operation
+    async def RetrieveManagedMethodExecuter(self, request: ApiRequest) -> Any:
+        """What carries out esxcli on this host."""
+        return reflect.METHOD_EXECUTER(f"{reflect.EXECUTER}-{self.id}")
 
     async def _start(self, request: ApiRequest, name: str, command: Any) -> Any:
         async def work(do: Any) -> None:
@@ -200,6 +231,11 @@ class HostSystem(Entity):
         """VMs may come again."""
         command = c.HostExitMaintenance((self.name,))
         return await self._start(request, "ExitMaintenanceMode_Task", command)
+
+    @operation
+    async def Destroy_Task(self, request: ApiRequest) -> Any:
+        """Take it and its VMs out of the inventory; the machine stays as it is."""
+        return await self._start(request, "Destroy_Task", c.HostRemove((self.name,)))
 
     @operation
     async def PrepareCrypto(self, request: ApiRequest) -> None:

@@ -1,9 +1,9 @@
-"""The inventory of one vCenter: its objects by id and by name, computed from one
-``InventorySnapshot``."""
+"""The inventory of one vCenter: its objects by id and by name, computed from one ``InventorySnapshot``."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from lab.schema import answers
@@ -15,7 +15,6 @@ from lab.vsphere.places import (
     DATASTORE_FOLDER,
     HOST_FOLDER,
     NETWORK_FOLDER,
-    VM_FOLDER,
     ClusterEntity,
     Datacenter,
     DatastoreEntity,
@@ -26,6 +25,8 @@ from lab.vsphere.places import (
 )
 from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.virtual_machine import VirtualMachine
+from lab.vsphere.vm_copies import VirtualMachineSnapshot
+from lab.vsphere.vm_folder import VmFolder
 
 
 class ObjectInventory:
@@ -37,11 +38,12 @@ class ObjectInventory:
             [f"vm/{v.vm}" for v in snapshot.vms]
             + [f"host/{h.host}" for h in snapshot.hosts]
             + [f"cluster/{c.cluster}" for c in snapshot.clusters]
+            + [f"snapshot/{v.vm}/{s}" for v in snapshot.vms for s in v.snapshots]
         )
         self.root, self.datacenter = RootFolder(self), Datacenter(self)
         self.network = Network(self)
         self.folders = [
-            FolderEntity(self, VM_FOLDER, "vm", ["VirtualMachine", "Folder"]),
+            VmFolder(self),
             FolderEntity(self, HOST_FOLDER, "host", ["ComputeResource", "Folder"]),
             FolderEntity(self, DATASTORE_FOLDER, "datastore", ["Datastore", "Folder"]),
             FolderEntity(self, NETWORK_FOLDER, "network", ["Network", "Folder"]),
@@ -62,6 +64,9 @@ class ObjectInventory:
         self.alarms: dict[str, list[answers.Alarm]] = defaultdict(list)
         for alarm in snapshot.alarms:
             self.alarms[alarm.of].append(alarm)
+        self.tasks_of: dict[str, list[answers.Task]] = defaultdict(list)
+        for task in snapshot.tasks:
+            self.tasks_of[task.entity].append(task)
         here: list[Managed] = [
             self.root,
             self.datacenter,
@@ -72,6 +77,7 @@ class ObjectInventory:
             self.network,
             *self.hosts.values(),
             *self.vms.values(),
+            *(VirtualMachineSnapshot(v, s) for v in self.vms.values() for s in v.row.snapshots),
         ]
         self.objects = {one.id: one for one in here}
 
@@ -106,5 +112,23 @@ class ObjectInventory:
         return []
 
     def named(self, what: str) -> Any:
-        """The VM, host, cluster or provider's place in the inventory of this name, or None."""
+        """The VM, host or cluster of this name, or None."""
         return self.vms.get(what) or self.hosts.get(what) or self.clusters.get(what)
+
+    def lies_in(self, things: Iterable[Any], entity: Any, recursion: str) -> bool:
+        """Whether what happened to ``things`` is asked for by an ``entity`` with its recursion:
+        self, children or all. What happened to nothing that has a place happened to the root."""
+        wanted = str(entity._moId)
+        direct = list(things) or [self.root]
+        if recursion != "children" and any(t.id == wanted for t in direct):
+            return True
+        if recursion == "self":
+            return False
+        above = [t.parent for t in direct]
+        while above:
+            thing = above.pop()
+            if thing is not None:
+                if thing.id == wanted:
+                    return True
+                above.append(thing.parent)
+        return False

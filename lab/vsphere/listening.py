@@ -154,6 +154,11 @@ class ApiListener:
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens now."""
+        return self._web is not None
+
     async def open(self) -> None:
         """Listen; ``OSError`` when the address cannot be had."""
         bound = bind(self.host, self.port)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
 from lab.vsphere.alarms import alarm_ref
-from lab.vsphere.faults import invalid_argument, not_found
+from lab.vsphere.faults import invalid_argument
 from lab.vsphere.history import when
 from lab.vsphere.managed import Managed, operation
 from lab.vsphere.request import ApiRequest
@@ -149,90 +148,6 @@ class SessionManager(Managed):
         """Whether a session is there."""
         sessions = self.server.sessions.list()
         return any(s.key == sessionID and s.user == userName for s in sessions)
-
-
-def _role_ids(server: Any) -> dict[str, int]:
-    fixed = {"Admin": -1, "ReadOnly": -2, "View": -3, "NoAccess": -5, "NoCryptoAdmin": -6}
-    names = [r.role for r in server.roles]
-    return {n: fixed.get(n, number) for number, n in enumerate(names, 1)}
-
-
-class AuthorizationManager(Managed):
-    """Roles of the lab, and who has them."""
-
-    kind = vim.AuthorizationManager
-    properties = {
-        "roleList": lambda m: [
-            vim.AuthorizationManager.Role(
-                roleId=m.ids[r.role], name=r.role, system=r.system,
-                info=vim.Description(label=r.role, summary=r.role),
-                privilege=[str(p.value) for p in r.privileges],
-            )
-            for r in m.server.roles
-        ],
-        "privilegeList": lambda m: [
-            vim.AuthorizationManager.Privilege(
-                privId=str(p.value), name=str(p.value).rpartition(".")[2], onParent=False,
-                privGroupName=str(p.value).rpartition(".")[0],
-            )
-            for p in Privilege
-        ],
-        "description": lambda m: None,
-    }  # fmt: skip
-
-    def __init__(self, server: Any) -> None:
-        super().__init__("AuthorizationManager")
-        self.server = server
-
-    @property
-    def ids(self) -> dict[str, int]:
-        """Numbers of roles by their names."""
-        return _role_ids(self.server)
-
-    def _permissions(self) -> list[Any]:
-        return [
-            vim.AuthorizationManager.Permission(
-                entity=vim.Folder("group-d1"), principal=user.user, group=False,
-                roleId=self.ids[user.role], propagate=True,
-            )
-            for user in self.server.users
-            if user.role in self.ids
-        ]  # fmt: skip
-
-    @operation
-    async def RetrieveAllPermissions(self, request: ApiRequest) -> list[Any]:
-        """Who has which role: all of them on the root folder."""
-        return self._permissions()
-
-    @operation
-    async def RetrieveEntityPermissions(
-        self, request: ApiRequest, entity: Any, inherited: bool
-    ) -> list[Any]:
-        """Who has which role on an object; roles of a lab come from the root folder."""
-        thing = request.inventory.find(entity)
-        return self._permissions() if inherited or thing.id == "group-d1" else []
-
-    @operation
-    async def RetrieveRolePermissions(self, request: ApiRequest, roleId: int) -> list[Any]:
-        """Who has a role."""
-        return [p for p in self._permissions() if p.roleId == roleId]
-
-    @operation
-    async def HasPrivilegeOnEntities(
-        self, request: ApiRequest, entity: Any, sessionId: str, privId: Any = ()
-    ) -> list[Any]:
-        """What a session may do with objects."""
-        mine = await request.privileges()
-        return [
-            vim.AuthorizationManager.EntityPrivilege(
-                entity=one,
-                privAvailability=[
-                    vim.AuthorizationManager.PrivilegeAvailability(privId=p, isGranted=p in mine)
-                    for p in privId or ()
-                ],
-            )
-            for one in entity
-        ]
 
 
 class OptionManager(Managed):
@@ -393,6 +308,3 @@ class ExtensionManager(Managed):
     async def FindExtension(self, request: ApiRequest, extensionKey: str) -> Any:
         """Nothing."""
         return None
-
-
-__all__ = ["ServiceInstance", "SessionManager", "asyncio", "not_found"]

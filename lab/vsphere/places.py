@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab.schema import answers
-from lab.vsphere.faults import key_id
-from lab.vsphere.managed import Managed
+from lab.schema import commands as c
+from lab.vsphere.alarms import color, state
+from lab.vsphere.faults import invalid_argument, key_id, key_text
+from lab.vsphere.managed import Managed, operation
 from lab.vsphere.objects import uuid_of
+from lab.vsphere.request import ApiRequest
+from protocol.terms import CryptoMode
 
 ROOT, DATACENTER, NETWORK = "group-d1", "datacenter-2", "network-7"
 VM_FOLDER, HOST_FOLDER, DATASTORE_FOLDER, NETWORK_FOLDER = (
@@ -25,6 +29,8 @@ VM_FOLDER, HOST_FOLDER, DATASTORE_FOLDER, NETWORK_FOLDER = (
 DATACENTER_NAME, NETWORK_NAME = "dc", "VM Network"
 HOST_MHZ, HOST_CORES, HOST_MEMORY = 2400, 8, 64 << 30
 DATASTORE_BYTES = 1 << 40
+RECENT_LIMIT = 20
+"""Tasks of one object that it names itself."""
 
 
 class Entity(Managed):
@@ -41,7 +47,9 @@ class Entity(Managed):
         "effectiveRole": lambda e: [-1],
         "permission": lambda e: [],
         "disabledMethod": lambda e: [],
-        "recentTask": lambda e: [],
+        "recentTask": lambda e: [
+            vim.Task(t.task) for t in e.inventory.tasks_of[e.name][-RECENT_LIMIT:]
+        ],
         "declaredAlarmState": lambda e: e.alarm_states(),
         "triggeredAlarmState": lambda e: e.alarm_states(),
         "alarmActionsEnabled": lambda e: True,
@@ -62,13 +70,12 @@ class Entity(Managed):
 
     @property
     def status(self) -> str:
-        """``red`` while an alarm of it is on, else ``green``."""
-        return "red" if self.inventory.alarms.get(self.name) else "green"
+        """That of the worst alarm that is on, else ``green``."""
+        colors = {color(a.alarm) for a in self.inventory.alarms.get(self.name, ())}
+        return max(colors, key=("yellow", "red").index, default="green")
 
     def alarm_states(self) -> list[Any]:
         """The alarms of this object that are on."""
-        from lab.vsphere.alarms import state
-
         return [state(self, alarm) for alarm in self.inventory.alarms.get(self.name, ())]
 
     def below(self) -> list[Any]:
@@ -200,6 +207,10 @@ class ClusterEntity(Entity):
         "configurationEx.dasConfig": _das,
         "configurationEx.drsConfig": _drs,
         "configurationEx.cryptoConfig": _crypto_config,
+        "configurationEx.vsanConfigInfo": lambda c: vim.vsan.cluster.ConfigInfo(
+            enabled=False,
+            defaultConfig=vim.vsan.cluster.ConfigInfo.HostDefaultInfo(autoClaimStorage=False),
+        ),
         "configuration.dasConfig": _das,
         "configuration.drsConfig": _drs,
     }
@@ -223,6 +234,61 @@ class ClusterEntity(Entity):
         """How many of them can run VMs now."""
         hosts = self.inventory.hosts_of[self.name]
         return sum(h.connected and not h.row.in_maintenance_mode for h in hosts)
+
+    # ---- operations
+
+    @operation
+    async def SetCryptoMode(self, request: ApiRequest, cryptoMode: str, policy: Any = None) -> None:
+        """Which of its hosts are kept safe, and with which host key or provider."""
+        mode = {m.value: m for m in CryptoMode}.get(cryptoMode)
+        if mode is None:
+            raise invalid_argument("cryptoMode", f"there is no encryption mode {cryptoMode}")
+        key = key_text(policy.keyId) if policy is not None else ""
+        provider = policy.providerId.id if policy is not None and policy.providerId else ""
+        await request.do(c.ClusterCryptoMode(self.name, mode, key, provider))
+
+    @operation
+    async def GetResourceUsage(self, request: ApiRequest) -> Any:
+        """What its hosts have; VMs of a lab use next to nothing of it."""
+        return vim.cluster.ResourceUsageSummary(
+            cpuUsedMHz=0, cpuCapacityMHz=self.count * HOST_MHZ * HOST_CORES,
+            memUsedMB=0, memCapacityMB=self.count * (HOST_MEMORY >> 20), pMemAvailableMB=0,
+            pMemCapacityMB=0, storageUsedMB=0, storageCapacityMB=DATASTORE_BYTES >> 20,
+        )  # fmt: skip
+
+    @operation
+    async def AddHost_Task(
+        self, request: ApiRequest, spec: Any, asConnected: bool, resourcePool: Any = None,
+        license: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Add a host: one that was removed, or a new machine, which is powered on."""
+
+        async def work(do: Any) -> Any:
+            host = await do(c.HostAdd(spec.hostName, self.name))
+            return (await request.server.refresh()).hosts[str(host.host)].ref
+
+        return await request.start(self, "AddHost_Task", work)
+
+    @operation
+    async def ReconfigureComputeResource_Task(
+        self, request: ApiRequest, spec: Any, modify: bool
+    ) -> Any:
+        """Turn HA on or off, and say what DRS does by itself."""
+        commands: list[Any] = []
+        das, drs = getattr(spec, "dasConfig", None), getattr(spec, "drsConfig", None)
+        if das is not None and das.enabled is not None:
+            commands.append(c.ClusterSetHa(self.name, "on" if das.enabled else "off"))
+        if drs is not None and drs.enabled is not None:
+            level = str(drs.defaultVmBehavior or "fullyAutomated") if drs.enabled else "off"
+            commands.append(c.ClusterSetDrs(self.name, level))  # type: ignore[arg-type]
+        if not commands:
+            raise vmodl.fault.NotSupported(msg="of a cluster, HA and DRS can be changed")
+
+        async def work(do: Any) -> None:
+            for command in commands:
+                await do(command)
+
+        return await request.start(self, "ReconfigureComputeResource_Task", work)
 
 
 class ResourcePool(Entity):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import secrets
 import tempfile
 import time
@@ -25,6 +24,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.vsphere.body import read_body
+from lab.vsphere.files import write_secret
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ class RestOperations:
             with tempfile.TemporaryDirectory(prefix="keystead-vsphere-") as folder:
                 file, secret = Path(folder, "backup.p12"), ""
                 if password:
-                    secret = str(_write_secret(Path(folder, "password"), password))
+                    secret = str(write_secret(Path(folder, "password"), password))
                 await self.server.watch.do(c.ProviderExport(name, str(file), secret), user)
                 data = file.read_bytes()
         except KeysteadError as error:
@@ -383,9 +383,9 @@ class RestOperations:
             raise RestError("invalid_argument", "config is no base64", 400) from None
         with tempfile.TemporaryDirectory(prefix="keystead-vsphere-") as folder:
             file, secret = Path(folder, "backup.p12"), ""
-            _write_secret(file, data)
+            write_secret(file, data)
             if password := _text(spec, "password", ""):
-                secret = str(_write_secret(Path(folder, "password"), password))
+                secret = str(write_secret(Path(folder, "password"), password))
             dry = bool(spec.get("dry_run"))
             done = await request.do(c.ProviderImport(str(file), secret, dry_run=dry))
         return {
@@ -395,14 +395,6 @@ class RestOperations:
             "export_time": _time(done.exported_at),
             "constraints": {"tpm_required": done.tpm_required},
         }
-
-
-def _write_secret(path: Path, content: str | bytes) -> Path:
-    data = content.encode() + b"\n" if isinstance(content, str) else content
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as out:
-        out.write(data)
-    return path
 
 
 _POWER = {"poweredOn": "POWERED_ON", "poweredOff": "POWERED_OFF", "suspended": "SUSPENDED"}

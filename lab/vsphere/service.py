@@ -17,6 +17,7 @@ from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.vsphere.alarms import AlarmDefinition
+from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
 from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
@@ -26,7 +27,6 @@ from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import (
     AlarmManager,
-    AuthorizationManager,
     CustomFieldsManager,
     ExtensionManager,
     LicenseManager,
@@ -36,6 +36,7 @@ from lab.vsphere.managers import (
     SessionManager,
 )
 from lab.vsphere.objects import uuid_of
+from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
 from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
 from lab.vsphere.snapshot import LabWatch
@@ -278,6 +279,9 @@ class ApiCall:
         found = inventory.objects.get(object_id)
         if found is not None:
             return found
+        reflected = find_for_vcenter(inventory, object_id)
+        if reflected is not None:
+            return reflected
         if object_id.startswith("task-"):
             row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
             return PastTask(inventory, row) if row else None

@@ -41,6 +41,7 @@ class InventorySnapshot:
     events: int = 0
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
+    nodes: frozenset[str] = frozenset()
 
     def now(self) -> datetime:
         """The newest time of the lab that its answers show."""
@@ -115,6 +116,7 @@ class LabWatch:
             tasks.items,
             self._last_event,
             boot,
+            frozenset(str(n.node) for n in nodes.items),
         )
         self.time = taken.now()
         before = self._last

@@ -141,12 +141,14 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
 def _method(namespace: str, name: str) -> Any:
     if name == "Fetch":
         return _FETCH
-    try:
-        return support.GetWsdlMethod(namespace or _NAMESPACE, name).info
-    except KeyError:
-        from lab.vsphere.faults import not_served
+    for place in (namespace or _NAMESPACE, _NAMESPACE):  # esxcli asks in a namespace of its own
+        try:
+            return support.GetWsdlMethod(place, name).info
+        except KeyError:
+            continue
+    from lab.vsphere.faults import not_served
 
-        raise not_served(name) from None
+    raise not_served(name)
 
 
 def read_call(body: bytes, version: str) -> Call:
@@ -184,6 +186,16 @@ def _complete(call: Call) -> None:
         if not issubclass(parameter.type, list):
             raise _unreadable(f"{call.name} needs {parameter.name}")
         call.arguments[parameter.name] = parameter.type()
+
+
+def read_text(text: str, kind: Any) -> Any:
+    """The value of one element that is carried as text; ``InvalidRequest`` if it is no ``kind``."""
+    data = text.encode()
+    try:
+        _check_shape(data)
+        return adapter.Deserialize(data, kind)
+    except _UNREADABLE as error:
+        raise _unreadable(f"{type(error).__name__}") from error
 
 
 class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
@@ -285,6 +297,24 @@ def _contents_text(call: Call, value: RetrievedProperties) -> str:
     token = f"<token>{value.token}</token>" if value.token else ""
     objects = "".join(_content_text(one, "objects", call.version) for one in value.objects)
     return f"<returnval>{token}{objects}</returnval>"
+
+
+def write_any(value: Any, version: str) -> str:
+    """A value as an element by itself, with its type. Items of a list are each a ``DataObject``."""
+    space, number = f' xmlns="{_NAMESPACE}"', support.versionIdMap[version]
+    attributes = f'{space} xmlns:xsd="{adapter.XMLNS_XSD}" xmlns:xsi="{adapter.XMLNS_XSI}"'
+    attributes += f' versionId="{number}"'
+    name = "DataObject" if isinstance(value, list) else "obj"
+    out = StringIO()
+    writer = _Writer(out, version)
+    info = support.Object(name=name, type=object, version=version, flags=support.F_OPTIONAL)
+    if not isinstance(value, list):
+        writer.outermostAttrs = attributes
+        writer.Serialize(value, info)
+        return out.getvalue()
+    for one in value:
+        writer.Serialize(one, info)
+    return f'<obj{attributes} xsi:type="ArrayOfDataObject">{out.getvalue()}</obj>'
 
 
 def write_fault(error: Any, version: str) -> bytes:

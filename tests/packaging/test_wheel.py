@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.tidy.tree import ROOT
 
@@ -77,6 +78,14 @@ class Installed:
         here = str(self.state)
         return {"PATH": "/usr/bin:/bin", "HOME": here, "KEYSTEAD_STATE_HOME": here, "TERM": "dumb"}
 
+    def install(self, *packages: str) -> None:
+        """More packages for this environment."""
+        install = [_UV, "pip", "install", "--python", str(self.python), *packages]
+        index = os.environ.get("PIP_INDEX_URL", "")
+        env = {**os.environ, **({"UV_DEFAULT_INDEX": index} if index else {})}
+        ran = subprocess.run(install, env=env, **_QUIET)
+        assert ran.returncode == 0, ran.stderr
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         program = str(self.python.with_name("keystead"))
         return subprocess.Popen(
@@ -117,15 +126,11 @@ def installed(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Installed
         made = [_UV, "venv", "--python", interpreter, str(folder / "env")]
         subprocess.run(made, check=True, capture_output=True)
         python = str(folder / "env" / "bin" / "python")
-        lock = str(ROOT / "requirements.lock")
-        install = [_UV, "pip", "install", "--compile-bytecode", "--constraint", lock, str(wheel)]
-        index = os.environ.get("PIP_INDEX_URL", "")
-        env = {**os.environ, **({"UV_DEFAULT_INDEX": index} if index else {})}
-        ran = subprocess.run(
-            [*install, "--python", python], env=env, capture_output=True, text=True
+        made_ready = Installed(folder, _unprivileged(python))
+        made_ready.install(
+            "--compile-bytecode", "--constraint", str(ROOT / "requirements.lock"), str(wheel)
         )
-        assert ran.returncode == 0, ran.stderr
-        yield Installed(folder, _unprivileged(python))
+        yield made_ready
 
 
 def test_the_environment_gets_one_name(installed: Installed) -> None:
@@ -202,11 +207,76 @@ def test_a_key_server_is_judged(installed: Installed) -> None:
         server.communicate(timeout=30)
 
 
-def test_the_sample_project_is_green(installed: Installed) -> None:
-    install = [_UV, "pip", "install", "--python", str(installed.python), "pytest"]
-    assert subprocess.run(install, **_QUIET).returncode == 0
+def test_the_sample_project_does_what_its_workflow_says(installed: Installed) -> None:
     project = installed.state / "sample"
     shutil.copytree(ROOT / "examples" / "pytest", project)
-    command = [str(installed.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    ran = subprocess.run(command, cwd=project, env=installed.env, **_QUIET, **installed.user)
+    workflow = yaml.safe_load((project / ".github" / "workflows" / "outages.yml").read_text())
+    steps = workflow["jobs"]["outages"]["steps"]
+    install, play = (step["run"] for step in steps if "run" in step)
+    installed.install(*(word for word in install.split()[2:] if word != "keystead"))
+    path = f"{installed.python.parent}:/usr/bin:/bin"
+    env = {**installed.env, "PATH": path, "GITHUB_ACTIONS": "true"}
+    if installed.user:
+        shutil.chown(project, installed.user["user"], installed.user["group"])
+    done = {"cwd": project, "env": env, **_QUIET, **installed.user}
+    ran = subprocess.run(play, shell=True, **done)  # noqa: S602 - as the forge does
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+    broken = (project / "test_outage.py").read_text().replace("LOCKED not in", "LOCKED in")
+    (project / "test_outage.py").write_text(broken)
+    ran = subprocess.run(play, shell=True, **done)  # noqa: S602
+    assert "1 failed, 1 passed" in ran.stdout and "::error file=" in ran.stdout + ran.stderr
+    kept = steps[-1]["with"]["path"].split()
+    assert all((project / name).exists() for name in kept), kept
+
+
+_EXPERIMENT = {
+    "title": "The key server is away",
+    "description": "A host that reboots without it has locked VMs",
+    "configuration": {"keystead_file": "default", "keystead_seed": 7},
+    "controls": [
+        {
+            "name": "keystead",
+            "provider": {"type": "python", "module": "keystead.chaostoolkit"},
+        }
+    ],
+    "method": [
+        {
+            "type": kind,
+            "name": func,
+            "provider": {
+                "type": "python",
+                "module": "keystead.chaostoolkit",
+                "func": func,
+                "arguments": arguments,
+            },
+        }
+        for kind, func, arguments in (
+            ("action", "cut", {"a": "vcenter", "b": "kms"}),
+            ("action", "reboot", {"hosts": ["esxi-001"]}),
+            ("probe", "wait", {"conditions": ["vm.locked=vm-01,vm-04"]}),
+            ("probe", "command", {"name": "get.vms", "arguments": {}}),
+            ("action", "reboot", {"hosts": ["nobody"]}),
+        )
+    ],
+}
+_PLAY = """
+import json, sys
+from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
+experiment = json.load(sys.stdin)
+ensure_experiment_is_valid(experiment)
+print("JOURNAL", json.dumps(run_experiment(experiment)["run"]))
+"""
+
+
+def test_chaos_toolkit_plays_an_experiment(installed: Installed) -> None:
+    installed.install("chaostoolkit-lib", "setuptools<81")
+    command = [str(installed.python), "-c", _PLAY]
+    ran = subprocess.run(
+        command, cwd="/", env=installed.env, input=json.dumps(_EXPERIMENT), **_QUIET
+    )
+    [line] = [one for one in ran.stdout.splitlines() if one.startswith("JOURNAL")] or [ran.stderr]
+    run = json.loads(line.removeprefix("JOURNAL "))
+    told = {(one["activity"]["name"], one["status"]) for one in run[:4]}
+    assert told == {(name, "succeeded") for name in ("cut", "reboot", "wait", "command")}
+    assert run[2]["output"] is True and run[3]["output"]["kind"] == "VmList"
+    assert run[4]["status"] == "failed" and "KS-USE-002" in str(run[4]["exception"])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from keystead._commands import AsyncCommands, Commands
 from keystead.answers import LoggedEvent
 from keystead.awaiting import awaited
-from keystead.connection import Connection, KeysteadError
+from keystead.connection import Connection, KeysteadError, plain
 
 Mode = Literal["sim", "lab", "running"]
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -54,7 +54,9 @@ class Lab(Commands):
     ``mode``: ``"sim"`` in virtual time, ``"lab"`` on real processes, ``"running"`` for the lab
     ``name`` that ``keystead up`` has started. ``file`` is a path, a shipped Lab file, or its
     content as a dictionary; other keyword arguments change it (``hosts=8``, ``tpm="none"``).
-    ``seed`` is drawn if left out. All times are lab time.
+    ``seed`` is drawn if left out. All times are lab time. ``serve``: clients of vSphere reach its
+    vCenter at ``url``; in virtual time they make time pass by waiting. It needs the extra
+    ``keystead[vsphere]``.
     """
 
     def __init__(
@@ -68,15 +70,15 @@ class Lab(Commands):
         environment: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> None:
-        if serve:
-            text = "serve=True is not available: this keystead has no vSphere API to connect to"
-            raise KeysteadError("KS-USE-003", text)
         topology = str(file.resolve()) if isinstance(file, Path) else file
         self._opening: dict[str, Any] = {"mode": mode, "name": name}
         if mode != "running":
             self._opening = {"mode": mode, "topology": topology, "options": changes, "seed": seed}
+        if serve:
+            self._opening["serve"] = True
         self._environment = environment
         self._connection: Connection | None = None
+        self._variables: dict[str, str] = {}
         self.mode = mode
         self.seed = seed
         self.given: list[dict[str, Any]] = []
@@ -106,6 +108,7 @@ class Lab(Commands):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._variables = {}
 
     def restart(self) -> None:
         """A fresh lab in the place of this one, of the same seed, although its process may have
@@ -114,6 +117,7 @@ class Lab(Commands):
             self._connection.close()
             self._connection = Connection(self._environment)
         opened = self._ask(open=self._opening)
+        self._variables = plain(opened.serving) if "serving" in opened else {}
         if opened.seed is not None:
             self.seed = self._opening["seed"] = opened.seed
         self.given = [{"open": self._opening}]
@@ -179,13 +183,37 @@ class Lab(Commands):
         """The hash of all that happened; of a simulated lab only."""
         return str(self._ask(trace=True))
 
+    def page(self, title: str = "A lab of keystead") -> str:
+        """The lab as it is now and every request that led to it, as the text of an HTML file."""
+        return str(self._ask(page=title))
+
     @property
     def url(self) -> str:
-        """Where your automation connects; KS-USE-003 while there is no such server."""
-        raise KeysteadError("KS-USE-003", "this keystead has no vSphere API to connect to")
+        """Where clients of vSphere connect: ``https://HOST:PORT``. After ``restart``, or ``reset``
+        of a simulation, it is another one. KS-USE-003 without ``serve=True``."""
+        return self.variables["KEYSTEAD_API_URL"]
 
-    user = url
-    password = url
+    @property
+    def user(self) -> str:
+        """Who may do everything there."""
+        return self.variables["VMWARE_USER"]
+
+    @property
+    def password(self) -> str:
+        """The password of every user of this lab."""
+        return self.variables["VMWARE_PASSWORD"]
+
+    @property
+    def ca_file(self) -> str:
+        """The certificate authority that signed the server's certificate, a PEM file."""
+        return self.variables["KEYSTEAD_CA_FILE"]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``keystead env`` prints, for the environment of govc, Ansible and others."""
+        if not self._variables:
+            raise KeysteadError("KS-USE-003", "no vSphere API is served", "Lab(serve=True)")
+        return self._variables
 
     def _ask(self, **request: Any) -> Any:
         if self._connection is None:
@@ -222,5 +250,6 @@ class AsyncLab(AsyncCommands):
     sleep = awaited(Lab.sleep)
     events = awaited(Lab.events)
     trace = awaited(Lab.trace)
+    page = awaited(Lab.page)
     reset = awaited(Lab.reset)
     restart = awaited(Lab.restart)

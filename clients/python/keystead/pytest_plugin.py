@@ -9,14 +9,18 @@
 
 The mark takes what ``keystead.Lab`` takes; without it the lab is ``default``, simulated, seed 1.
 Tests with the same mark share one lab in a session, or in each worker of xdist, and each finds it
-as if it was new. After a failure the test's report has the seed, the requests, and what is not
-well.
+as if it was new. After a failure the test's report has the seed, the requests, what is not well,
+and the path of a page that shows it: in ``keystead-report`` beside the file of ``--junit-xml``, or
+in the root folder of the tests.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,12 +82,26 @@ def pytest_runtest_makereport(
     report = yield
     lab = item.stash.get(_LAB, None)
     if lab is not None and report.failed and report.when != "teardown":
-        report.sections.append(("keystead", _tell(lab)))
+        told = _tell(lab)
+        with suppress(KeysteadError, OSError):  # a lab that has gone has no page
+            page = _write_page(item, lab)
+            told = f"page: {page}\n{told}"
+            item.user_properties.append(("keystead_page", str(page)))
+        report.sections.append(("keystead", told))
     return report
 
 
+def _write_page(item: pytest.Item, lab: Lab) -> Path:
+    beside = getattr(item.config.option, "xmlpath", None)
+    folder = Path(beside).absolute().parent if beside else item.config.rootpath
+    page = folder / "keystead-report" / f"{re.sub(r'[^A-Za-z0-9]+', '-', item.nodeid)}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(lab.page(item.nodeid), "utf-8")
+    return page
+
+
 def _tell(lab: Lab) -> str:
-    requests = [json.dumps(request) for request in lab.given]
+    requests = [json.dumps(request) for request in lab.given]  # before those of this text
     lines = [f"mode {lab.mode}, seed {lab.seed}"]
     if lab.mode == "sim":
         lines.append("to replay it, give these lines to `keystead api`:")

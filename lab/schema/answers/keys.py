@@ -27,6 +27,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     """A key provider of vCenter with the names of its servers.
 
     ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer last.
+    ``addresses``: the node that each of ``servers`` is, or HOST:PORT of one outside of the lab.
     ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a native one [NKP-01]:
     ``health`` with the ids of ``details``, ``key_id`` of its key derivation key, and whether hosts
     without a TPM are left out.
@@ -38,6 +39,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     default: bool
     status: str
     unreachable: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     default_of: tuple[ClusterName, ...] = ()
     health: ProviderHealth = ProviderHealth.NONE
     details: tuple[str, ...] = ()

@@ -52,9 +52,9 @@ class KmsIdentityList(Answer, frozen=True, kw_only=True):
 
 
 class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
-    """Trust between vCenter and a server; None: not known. ``fingerprint``: SHA-256 of what the
-    server shows, good until ``end`` (Unix seconds), and ``digest`` that of its public key; empty
-    when it does not answer, for ``reason``.
+    """Trust between vCenter and a server; None: not known. ``certificate`` (PEM) is what the server
+    shows, of this SHA-256 (``fingerprint``), good until ``end`` (Unix seconds), and ``digest`` that
+    of its public key; empty when it does not answer, for ``reason``.
     """
 
     server: str
@@ -64,6 +64,7 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     end: float | None = None
     reason: str = ""
+    certificate: str = ""
 
     table = ColumnTable(
         "server",

@@ -113,6 +113,23 @@ class ErrorList(Answer, frozen=True, kw_only=True):
     items: tuple[Error, ...]
 
 
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that has to do with a word: its kind (term, command, fault, ..., rule, error), and
+    the command that shows all of it (``see``; none for a term, whose ``text`` is all there is)."""
+
+    kind: str
+    name: str
+    text: str
+    see: str = ""
+
+
+class MatchList(Answer, frozen=True, kw_only=True):
+    """What ``keystead explain`` found, the closest first."""
+
+    query: str
+    items: tuple[Match, ...]
+
+
 class Rule(Answer, frozen=True, kw_only=True):
     """A rule of the product: what it says in a line and in a paragraph, and its group."""
 
@@ -377,6 +394,7 @@ LOCAL: tuple[type[Answer], ...] = (
     Version,
     Error,
     ErrorList,
+    MatchList,
     Rule,
     RuleList,
     Knob,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.errors import DatastoreFault, InvalidArgument, InvalidState, ProductError
+from protocol.errors import InvalidArgument, InvalidState, ProductError
 from protocol.messages.host import (
     CheckRelocate,
     HostEndMigration,
@@ -64,8 +64,9 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
         _tell_refused(host, name, error)
         raise
     vm = await registration.register(host, name)
+    registered = known is None or (incoming is not None and incoming.registered)
     host.migrations.incoming[name] = Incoming(
-        message.migration, message.source, cipher, config, keys, registered=known is None
+        message.migration, message.source, cipher, config, keys, registered=registered
     )
     host.node.background("migration.limit", _give_up_in_time(host, name, message.migration))
     host.node.record(
@@ -104,6 +105,7 @@ async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> 
     incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if incoming.memory is None:
         raise InvalidState(f"{message.vm}: its memory is not whole")
+    host.check_takes_vms()
     vm = host.require_vm(message.vm)
     async with lock_and_keep(host.datastore, message.vm):
         config = await _read_offered_config(host, incoming)
@@ -153,12 +155,12 @@ async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
     vm = host.vms.get(name)
     if not incoming.registered or vm is None or vm.guest is not None:
         return
-    holder = (await host.datastore.holders([name])).get(name)
-    if holder in (None, host.node.name):
-        return  # its source is gone: it must be registered on a host that can start it
     try:
+        holder = (await host.datastore.holders([name])).get(name)
+        if holder in (None, host.node.name):
+            return  # its source is gone: it must be registered on a host that can start it
         await registration.unregister(host, name)
-    except (ProductError, DatastoreFault) as error:
+    except (ProductError, OSError) as error:
         host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 

@@ -5,7 +5,7 @@ A guest that finds wrong data faults visibly, whether or not it is observed.
 
 from __future__ import annotations
 
-from protocol.errors import GuestFault
+from protocol.errors import GuestFault, ProductError
 from services.esxi.host import EsxiHost
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import queue_of
@@ -28,3 +28,5 @@ async def _work(host: EsxiHost, guest: RunningGuest) -> None:
         await guest.work()
     except GuestFault as fault:
         host.node.record("vm.guest_fault", level="error", vm=guest.config.vm, reason=str(fault))
+    except ProductError as error:  # the next step tries again
+        host.node.record("vm.work_failed", level="warning", vm=guest.config.vm, reason=str(error))

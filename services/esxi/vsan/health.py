@@ -13,9 +13,11 @@ _NONE = VsanEncryption()
 
 
 async def health(host: EsxiHost) -> VsanHostHealth:
-    """Each key server of the profile is asked now, by this host."""
+    """Each key server of the profile is asked now, by this host; the disks and keys are compared
+    when all have answered."""
+    profile = host.archive.now.vsan or _NONE
+    servers = [await _server(host, profile, server) for server in profile.servers]
     now = host.archive.now.vsan or _NONE
-    servers = [await _server(host, now, server) for server in now.servers]
     return VsanHostHealth(
         encryption=now,
         servers=tuple(servers),

@@ -155,7 +155,13 @@ def _cache_active_keys(
 
 
 async def take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
-    """Become safe with the host key of this configuration, which is in the key cache."""
+    """Become safe with the host key of this configuration, if that is in the key cache: a change of
+    the key store like vCenter's, in the queue of these."""
+    async with host.node.turn("keystore"):
+        await _take_host_key(host, encryption)
+
+
+async def _take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
     key = encryption.host_key_id
     if key is None:
         return

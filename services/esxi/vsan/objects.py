@@ -234,7 +234,7 @@ async def catch_up(host: EsxiHost, name: str) -> Votes:
 async def resync(host: EsxiHost) -> None:
     """For the rest of this life: bring together what is behind, here and on other hosts."""
     while True:
-        for name in await host.vsan.behind.names():
+        for name, note in (await host.vsan.behind.wait()).items():
             try:
                 done = await _brought_together(host, name)
             except NotFound:
@@ -242,7 +242,7 @@ async def resync(host: EsxiHost) -> None:
             except ProductError:
                 done = False
             if done:
-                host.vsan.behind.mark_settled(name)
+                host.vsan.behind.mark_settled(name, note)
         if host.vsan.behind:
             await host.clock.sleep(AGAIN_S)
 

@@ -343,7 +343,8 @@ def test_the_rate_of_a_load_that_runs_is_changed_by_a_command(
     assert errors <= {"Interrupted"}, "nobody lacked a key"
     assert run(["load", "rate", "10/s"]) == 69
     assert run(["load", "rate", "10/s", "load-kmip-1"]) == 69
-    assert "no load is offered there now" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "error KS-LOAD-004: " in err and "no load is offered there now" in err
 
 
 @pytest.mark.slow
