@@ -20,14 +20,16 @@ from lab.vsphere.places import (
     key_or_none,
 )
 from lab.vsphere.request import ApiRequest
+from protocol.releases import release_of
 from protocol.terms import HostConnectionState
 
-_RELEASES = {"7": ("7.0.3", "21930508"), "8": ("8.0.3", "24022510"), "9": ("9.0.0", "24755229")}
+_BUILDS = {"7.0.3": "21930508", "8.0.3": "24022510", "9.0.0": "24755229"}
 
 
 def product(host: Any) -> Any:
     """The ESXi release of a host as ``AboutInfo``."""
-    version, build = _RELEASES.get(host.row.version[:1], _RELEASES["8"])
+    version = ".".join(map(str, release_of(host.row.version)))
+    build = _BUILDS.get(version, "0")
     return vim.AboutInfo(
         name="VMware ESXi", fullName=f"VMware ESXi {version} build-{build}", vendor="VMware, Inc.",
         version=version, build=build, osType="vmnix-x86", productLineId="embeddedEsx",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -15,7 +16,7 @@ from lab.vsphere.request import ApiRequest
 from lab.vsphere.sessions import ApiSession
 from protocol.authorization import Privilege
 
-_REFERENCES = {
+REFERENCES: Mapping[str, tuple[Any, str]] = {
     "rootFolder": (vim.Folder, "group-d1"),
     "propertyCollector": (vmodl.query.PropertyCollector, "propertyCollector"),
     "viewManager": (vim.view.ViewManager, "ViewManager"),
@@ -33,12 +34,6 @@ _REFERENCES = {
 }
 
 
-def reference(name: str) -> Any:
-    """A reference of the service content."""
-    kind, object_id = _REFERENCES[name]
-    return kind(object_id)
-
-
 def about(server: Any) -> Any:
     """What this vCenter says of itself."""
     version = ".".join(server.api_version.split(".")[:3])
@@ -54,8 +49,8 @@ def about(server: Any) -> Any:
 
 def content(server: Any) -> Any:
     """The service content: where everything begins."""
-    references = {name: reference(name) for name in _REFERENCES}
-    return vim.ServiceInstanceContent(about=about(server), **references)
+    references = {name: kind(own) for name, (kind, own) in server.references.items()}
+    return vim.ServiceInstanceContent(about=server.about(), **references)
 
 
 class ServiceInstance(Managed):
@@ -113,7 +108,7 @@ class SessionManager(Managed):
     }
 
     def __init__(self, server: Any, session: ApiSession | None) -> None:
-        super().__init__("SessionManager")
+        super().__init__(server.references["sessionManager"][1])
         self.server, self.session = server, session
 
     @operation

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pyVmomi import vim, vmodl
 
@@ -26,6 +26,7 @@ from lab.vsphere.history import ApiTask, EventManager, PastTask, TaskManager
 from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import (
+    REFERENCES,
     AlarmManager,
     CustomFieldsManager,
     ExtensionManager,
@@ -34,24 +35,33 @@ from lab.vsphere.managers import (
     SearchIndex,
     ServiceInstance,
     SessionManager,
+    about,
 )
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
 from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
-from lab.vsphere.snapshot import LabWatch
+from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What a client may call before it has logged in."""
-_STILL = frozenset({"ServiceInstance", "SessionManager"})
+_STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
+
+
+Singleton = Callable[[Any, "Session | None"], Managed]
+"""Makes an object that a server has once, for a session."""
 
 
 class ApiServer:
     """The API of one vCenter. It holds sessions; everything else comes from the lab's answers."""
+
+    references: ClassVar[Mapping[str, tuple[Any, str]]] = REFERENCES
+    singletons: ClassVar[Mapping[str, Singleton]]
+    administrator = ADMINISTRATOR
 
     def __init__(
         self, executor: Executor, lab: str, password: str, vcenter: str = "",
@@ -72,6 +82,12 @@ class ApiServer:
         self._boot = 0
 
     @property
+    def root(self) -> Any:
+        """The folder above everything."""
+        kind, object_id = self.references["rootFolder"]
+        return kind(object_id)
+
+    @property
     def inventory(self) -> ObjectInventory:
         """The inventory as it was answered last."""
         if self._inventory is None:
@@ -82,11 +98,32 @@ class ApiServer:
         """The inventory as it is now. A vCenter that has started again has no sessions."""
         snapshot = await self.watch.now()
         if self._inventory is None or self._inventory.snapshot is not snapshot:
-            self._inventory = ObjectInventory(snapshot, self.lab)
+            self._inventory = self.make_inventory(snapshot)
         if self._boot and snapshot.boot != self._boot:
             self.sessions.end_all()
         self._boot = snapshot.boot
         return self._inventory
+
+    def make_inventory(self, snapshot: InventorySnapshot) -> ObjectInventory:
+        """The inventory of a snapshot."""
+        return ObjectInventory(snapshot, self.lab)
+
+    def about(self) -> Any:
+        """What this server says of itself."""
+        return about(self)
+
+    def find_more(self, object_id: str) -> Managed | None:
+        """An object that is neither of a session nor in the tree of the inventory."""
+        inventory = self.inventory
+        if object_id.startswith("task-"):
+            row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
+            return PastTask(inventory, row) if row else None
+        if object_id.startswith("alarm-"):
+            try:
+                return AlarmDefinition(object_id)
+            except vmodl.fault.ManagedObjectNotFound:
+                return None
+        return find_for_vcenter(inventory, object_id)
 
     async def is_on(self) -> bool:
         """Whether vCenter runs; not while the lab does not answer."""
@@ -118,7 +155,7 @@ class ApiServer:
         """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later."""
         await self.load_users()
         await self.refresh()
-        known = user == ADMINISTRATOR or any(u.user == user for u in self.users)
+        known = user == self.administrator or any(u.user == user for u in self.users)
         right = hmac.compare_digest(password.encode(), self._password.encode())
         if not (known and right):
             await asyncio.sleep(self.sessions.delay_after_failure(user))
@@ -158,7 +195,7 @@ class ApiCall:
         """The session of the caller; ``NotAuthenticated`` without one."""
         if self.session_or_none is None:
             raise vim.fault.NotAuthenticated(
-                object=vim.Folder("group-d1"), privilegeId="System.View",
+                object=self.server.root, privilegeId="System.View",
                 msg="The session is not authenticated.",
             )  # fmt: skip
         return self.session_or_none
@@ -213,7 +250,7 @@ class ApiCall:
         user = self.session.user
         role = next((u.role for u in self.server.users if u.user == user), "")
         found = next((r for r in self.server.roles if r.role == role), None)
-        if user == ADMINISTRATOR:
+        if user == self.server.administrator:
             return frozenset(str(p.value) for p in Privilege)
         return frozenset(str(p.value) for p in found.privileges) if found else frozenset()
 
@@ -221,7 +258,7 @@ class ApiCall:
         """``NoPermission`` unless the user of this session has a privilege."""
         if str(privilege.value) not in await self.privileges():
             raise vim.fault.NoPermission(
-                object=vim.Folder("group-d1"), privilegeId=shown or str(privilege.value),
+                object=self.server.root, privilegeId=shown or str(privilege.value),
                 msg="Permission to perform this operation was denied.",
             )  # fmt: skip
 
@@ -263,11 +300,11 @@ class ApiCall:
 
     def _by_id(self, object_id: str) -> Managed | None:
         server = self.server
-        singleton = _SINGLETONS.get(object_id)
+        singleton = server.singletons.get(object_id)
         if singleton is not None:
             return singleton(server, self.session_or_none)
         session = self.session
-        if object_id == "propertyCollector":
+        if object_id == server.references["propertyCollector"][1]:
             if object_id not in session.held:
                 session.held[object_id] = PropertyCollector(object_id)
             made: Managed = session.held[object_id]
@@ -279,18 +316,7 @@ class ApiCall:
         found = inventory.objects.get(object_id)
         if found is not None:
             return found
-        reflected = find_for_vcenter(inventory, object_id)
-        if reflected is not None:
-            return reflected
-        if object_id.startswith("task-"):
-            row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
-            return PastTask(inventory, row) if row else None
-        if object_id.startswith("alarm-"):
-            try:
-                return AlarmDefinition(object_id)
-            except vmodl.fault.ManagedObjectNotFound:
-                return None
-        return None
+        return server.find_more(object_id)
 
     # ---- calls
 
@@ -346,7 +372,7 @@ class ApiCall:
         return task.ref
 
 
-_SINGLETONS: dict[str, Callable[[ApiServer, ApiSession | None], Managed]] = {
+ApiServer.singletons = {
     "ServiceInstance": lambda s, _: ServiceInstance(s),
     "SessionManager": SessionManager,
     "AuthorizationManager": lambda s, _: AuthorizationManager(s),

@@ -31,7 +31,6 @@ class InventorySnapshot:
     last one."""
 
     revision: int
-    status: answers.LabStatus
     hosts: tuple[answers.Host, ...] = ()
     vms: tuple[answers.Vm, ...] = ()
     clusters: tuple[answers.Cluster, ...] = ()
@@ -42,6 +41,8 @@ class InventorySnapshot:
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
     nodes: frozenset[str] = frozenset()
+    view: answers.HostView | None = None
+    """Of a host that answers for itself: what it says."""
 
     def now(self) -> datetime:
         """The newest time of the lab that its answers show."""
@@ -95,7 +96,6 @@ class LabWatch:
             return self._last
 
     async def _take(self) -> InventorySnapshot:
-        status = await self.ask(c.GetStatus())
         hosts = await self.ask(c.GetHosts())
         vms = await self.ask(c.GetVms())
         clusters = await self.ask(c.GetClusters())
@@ -107,7 +107,6 @@ class LabWatch:
         boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
         taken = InventorySnapshot(
             1,
-            status,
             hosts.items,
             vms.items,
             clusters.items,
@@ -119,6 +118,10 @@ class LabWatch:
             frozenset(str(n.node) for n in nodes.items),
         )
         self.time = taken.now()
+        return self._compare(taken)
+
+    def _compare(self, taken: InventorySnapshot) -> InventorySnapshot:
+        """The last answers if these say the same, else these with the next revision."""
         before = self._last
         if before is None:
             return taken
@@ -161,4 +164,5 @@ def _compared(one: InventorySnapshot) -> tuple[Any, ...]:
     ]  # fmt: skip
     return (
         hosts, one.vms, one.clusters, one.providers, one.alarms, one.tasks, one.events, one.boot,
+        one.view,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.places import VM_FOLDER, key_or_none
+from lab.vsphere.places import key_or_none
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.vm_copies import VmCopies, check_row, snapshot_info, snapshot_ref
 from protocol.terms import PowerState, VmCryptoState
@@ -159,7 +159,7 @@ class VirtualMachine(VmCopies):
     @property
     def parent(self) -> Any:
         """The folder of VMs."""
-        return self.inventory.objects[VM_FOLDER]
+        return self.inventory.objects[self.inventory.ids.vm_folder]
 
     @property
     def host(self) -> Any:

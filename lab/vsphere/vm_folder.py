@@ -10,7 +10,7 @@ from pyVmomi import vim, vmodl
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
-from lab.vsphere.places import VM_FOLDER, FolderEntity
+from lab.vsphere.places import FolderEntity
 from lab.vsphere.request import ApiRequest
 
 _PATH = re.compile(r"^\[[^\]]+\] ?(?:[^/]+/)?(?P<name>[^/]+)\.vmt?x$")
@@ -23,11 +23,14 @@ _IGNORED = frozenset(
 """Of a new VM: sizes and devices are the same for all (``docs/vsphere.md``)."""
 
 
+VM_TYPES = ["VirtualMachine", "Folder"]
+
+
 class VmFolder(FolderEntity):
     """The folder of VMs."""
 
     def __init__(self, inventory: Any) -> None:
-        super().__init__(inventory, VM_FOLDER, "vm", ["VirtualMachine", "Folder"])
+        super().__init__(inventory, inventory.ids.vm_folder, "vm", VM_TYPES)
 
     @operation
     async def CreateVM_Task(

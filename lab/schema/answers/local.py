@@ -194,10 +194,18 @@ class ExperimentList(Answer, frozen=True, kw_only=True):
 
 
 class LintReport(Answer, frozen=True, kw_only=True):
-    """Every error of an experiment file, each with its place."""
+    """Every error of an experiment's or of a Lab file, each with its place."""
 
     file: str
     items: tuple[str, ...]
+
+
+class NewLab(Answer, frozen=True, kw_only=True):
+    """A Lab file that was written, to be changed; editors complete it by the file ``schema``."""
+
+    name: str
+    file: str
+    schema: str
 
 
 class NewExperiment(Answer, frozen=True, kw_only=True):
@@ -403,6 +411,7 @@ LOCAL: tuple[type[Answer], ...] = (
     ReferenceList,
     ExperimentList,
     NewExperiment,
+    NewLab,
     LintReport,
     RunList,
     RunDescription,

@@ -92,10 +92,14 @@ class Served:
         return self.run(lambda: self.server.watch.do(command, user))
 
     @contextlib.contextmanager
-    def session(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Iterator[Any]:
+    def session(
+        self, user: str = ADMINISTRATOR, password: str = PASSWORD, port: int = 0
+    ) -> Iterator[Any]:
         """pyVmomi's ``ServiceInstance`` of a new session, with TLS verified by the lab's CA."""
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        stub = SoapStubAdapter("localhost", self.port, ns="vim25/8.0.3.0", sslContext=context)
+        stub = SoapStubAdapter(
+            "localhost", port or self.port, ns="vim25/8.0.3.0", sslContext=context
+        )
         found = vim.ServiceInstance("ServiceInstance", stub)
         try:
             found.content.sessionManager.Login(user, password)
