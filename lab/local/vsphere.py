@@ -224,8 +224,8 @@ async def served(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
     vcenter: str = "", version: str = VERSION,
 ) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
-    """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and where
-    it listens. ``folder`` gets what clients need. Raises as ``serve``."""
+    """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
+    where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
     try:
         from lab.vsphere.listening import listening
         from lab.vsphere.service import ApiServer

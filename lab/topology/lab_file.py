@@ -114,7 +114,7 @@ def _validate(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
 def _lines(data: Mapping[str, Any], where: str, file: YamlFile) -> list[str]:
     """A line for all that is wrong, in the order of the file."""
     found = [
-        (file.place(wrong.path) if file.places else Place(0, 0), str(wrong))
+        (file.place(wrong.path) if file.places else TextPlace(0, 0), str(wrong))
         for wrong in faults_of(data)
     ]
     return [

@@ -30,7 +30,8 @@ class HostListeners:
     """
 
     def __init__(
-        self, server: ApiServer, password: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
+        self, server: ApiServer, password: str, folder: Path, host: str = "127.0.0.1",
+        port: int = 0,
         changed: Changed = lambda ports: None,
     ) -> None:  # fmt: skip
         self._vcenter, self._password, self._folder = server, password, folder

@@ -1,4 +1,5 @@
-"""The inventory of one vCenter: its objects by id and by name, computed from one ``InventorySnapshot``."""
+"""The inventory of one vCenter: its objects by id and by name, computed from one
+``InventorySnapshot``."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
 
 
-Singleton = Callable[[Any, "Session | None"], Managed]
+Singleton = Callable[[Any, "ApiSession | None"], Managed]
 """Makes an object that a server has once, for a session."""
 
 
