@@ -19,6 +19,9 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``host``                ``HostSystem``
 ``esxcli``              the commands of esxcli as data, and how one is carried out
 ``reflect``             their types, which clients learn at run time, and the method executer
+``esxi``                the inventory of a host that answers for itself
+``host_server``         the API of one host
+``host_listening``      a listener for each host, open while it runs
 ``managers``            ``ServiceInstance``, sessions, options, searches, alarms
 ``authorization``       ``AuthorizationManager``: roles, and who has them
 ``crypto``              ``CryptoManagerKmip``
