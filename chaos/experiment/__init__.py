@@ -6,7 +6,8 @@ entries of its schedule · ``skeleton`` a new file · ``control`` what a planted
 ``sections`` as models, the ``parameters`` put in, ``lint_schedule``
 the entries · ``plan`` what a run does, resolved · ``resolve`` makes it: ``timeline`` when and on
 whom entries are played, ``fits`` whether that is within limits ·
-``headings`` what a file says of itself, for lists · ``schema`` for editors ·
+``headings`` what a file says of itself, for lists · ``schema`` for editors, ``field_docs`` what
+fields mean ·
 ``generate`` random schedules · ``random_runs`` whole random runs · ``unusual`` faults of some ·
 ``shrink`` a failing plan to a small one · ``written`` a plan as a file
 """

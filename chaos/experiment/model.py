@@ -74,10 +74,14 @@ class Requires(Section):
 
 
 class TopologyUse(Section):
-    """A shipped Lab file by name, with changes that the lab understands."""
+    """A shipped Lab file by name, or one by its path, with changes that the lab understands."""
 
     use: str
+    """The name of a shipped Lab file, or a path; a relative one begins where `keystead chaos run`
+    is started."""
     with_: dict[str, Any] = Field(default={}, alias="with")
+    """What is different from the file: ``{hosts: 4, key_persistence: true}``, as options of
+    `keystead up` are named, with underscores."""
 
 
 _WHOLE: Final = {"type": "integer", "minimum": 0}

@@ -88,13 +88,19 @@ def knobs() -> KnobList:
     return KnobList(items=tuple(_knob(row) for row in table().values()))
 
 
+def find_knob(name: str) -> Knob | None:
+    """The knob of that name, whatever its case; None when there is none."""
+    row = table().get(name.lower().replace("-", "_"))
+    return _knob(row) if row is not None else None
+
+
 def knob(name: str) -> Knob:
     """The knob of that name; KS-USE-002 with a near one."""
-    row = table().get(name.lower().replace("-", "_"))
-    if row is None:
+    found = find_knob(name)
+    if found is None:
         text = f"there is no knob {quote_if_needed(name)}{near(name)}"
         raise KeysteadError("KS-USE-002", text, "`keystead explain knob` lists all")
-    return _knob(row)
+    return found
 
 
 def references(noun: str) -> ReferenceList:
@@ -124,13 +130,19 @@ def _knob(row: KnobRow) -> Knob:
     return Knob(**msgspec.structs.asdict(row))
 
 
-def explain_id(id: str) -> Error | Rule:
-    """The rule or the error of that id, whatever its case; KS-USE-002 with near ones."""
+def find_id(id: str) -> Error | Rule | None:
+    """The rule or the error of that id, whatever its case; None when there is none."""
     rule = rule_of(id)
     if rule is not None:
         return rule
-    if explanation_of(id.upper()) is not None:
-        return _error(id.upper())
+    return _error(id.upper()) if explanation_of(id.upper()) is not None else None
+
+
+def explain_id(id: str) -> Error | Rule:
+    """As ``find_id``; KS-USE-002 with near ones for none."""
+    found = find_id(id)
+    if found is not None:
+        return found
     others = difflib.get_close_matches(id.upper(), [*all_ids(), *all_rules()], n=3, cutoff=0.6)
     more = f"; did you mean {', '.join(others)}?" if others else ""
     raise KeysteadError(

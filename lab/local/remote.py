@@ -12,7 +12,6 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
-from lab.machines.access import away, client_of
 from lab.machines.attached import Access, find_access
 from lab.schema.commands import Command, name_of
 from lab.schema.errors import KeysteadError
@@ -65,6 +64,8 @@ class Remote:
         return self
 
     async def _reach(self, access: Access) -> None:
+        from lab.machines.access import away, client_of  # certificates: a lab beside needs none
+
         self._access, self._client = access, client_of(access)
         try:
             async with asyncio.timeout(OPEN_LIMIT_S):
@@ -75,6 +76,8 @@ class Remote:
     def _unreachable_error(self) -> KeysteadError:
         if self._access is None:
             return not_running(self._folder)
+        from lab.machines.access import away
+
         return away(self._access, self.client.trouble)
 
     async def __aexit__(self, *error: object) -> None:

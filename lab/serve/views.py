@@ -138,6 +138,10 @@ def provider_view(provider: ProviderInfo) -> Provider:
         provider,
         servers=tuple(server.name for server in provider.servers),
         unreachable=tuple(c.name for c in provider.contacts if c.status == "red"),
+        addresses=tuple(
+            server.node or server.address.removeprefix("kmip://").rstrip("/")
+            for server in provider.servers
+        ),
     )
 
 

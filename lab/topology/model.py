@@ -50,15 +50,23 @@ Version = Annotated[str, BeforeValidator(_as_text), AfterValidator(_a_release)]
 
 class _Named(_Model):
     name: NodeText
+    """The name of the node, by which commands, links and faults call it."""
     site: SiteName = "main"
+    """Where it stands: one of ``sites``. A site can be cut off as a whole."""
 
 
 class VcenterModel(_Named):
+    """A vCenter with its release."""
+
     version: Version = format_release(LATEST)
+    """Its release, such as ``"8.0U3"``; older ones lack features (docs/versions.md)."""
 
 
 class KmsModel(_Named):
+    """A key server."""
+
     tpm: TpmBackend = TpmBackend.NONE
+    """The TPM under the server, which can seal its keys (``root: tpm``)."""
     ids: Literal["random", "sequential"] = "random"
     """How it names new keys. Numbers are a flaw: servers that do not hear of each other give one to
     two keys."""
@@ -77,23 +85,33 @@ class KmsModel(_Named):
 
 
 class ProviderModel(_Model):
+    """A key provider of a vCenter, and the key servers behind it."""
+
     name: ProviderText
+    """Its name in vCenter; it is part of the id of each of its keys."""
     type: Literal["standard", "trusted", "native"] = "standard"
+    """Who brings a key to a host: vCenter (standard), the host itself after attestation (trusted),
+    or nobody, since hosts derive keys (native)."""
     vcenter: str = "vcenter"
+    """The vCenter that has it."""
     servers: tuple[str, ...] = ()
+    """Its key servers, by name; a native provider has none."""
     replication: Literal["none", "sync-pair", "async", "forward"] | None = None
     """When its servers learn of each other's changes: never; before the answer (two servers); after
-    it, where each takes changes or the active one does. None: before it, of two servers."""
+    it, where each takes changes or the active one does. Left out: before it, of two servers."""
     tpm_required: bool = False
     """Of a native provider: hosts without a TPM take no part in it."""
     default: bool | None = None
-    """None: the first provider of a vCenter is its default when no other says that it is."""
+    """Left out: the first provider of a vCenter is its default when no other says that it is."""
 
 
 class HostsModel(_Model):
+    """The hosts of a cluster, which are all alike."""
+
     count: Whole = Field(default=3, ge=0, le=2000)
+    """How many; they are called esxi-001, esxi-002 and so on, through all clusters."""
     version: Version | None = None
-    """Of all hosts. None: the latest release, unless ``versions`` says otherwise."""
+    """Of all hosts. Left out: the latest release, unless ``versions`` says otherwise."""
     versions: tuple[Version, ...] = Field(default=(), max_length=2000)
     """Of the first host, the second, and so on; the last one is that of all that follow."""
     tpm: TpmBackend = TpmBackend.LIBTPMS
@@ -103,8 +121,12 @@ class HostsModel(_Model):
     """So many hosts, the last ones, have no TPM, which a provider can require (NKP-12): no VM of
     the lab begins there, and key persistence stays off."""
     secure_boot: bool = True
+    """Whether UEFI Secure Boot is on, to whose measurements a TPM seals."""
     key_persistence: bool = False
+    """Whether key persistence is on from the start: hosts keep their keys over a reboot. It needs
+    a TPM."""
     pack: Whole = Field(default=1, ge=1, le=500)
+    """Hosts in one process: more of them save memory, one each can be killed alone."""
     aesni: bool = True
     """Whether their processors have AES instructions, of which vSAN health speaks."""
 
@@ -116,11 +138,18 @@ class HostsModel(_Model):
 
 
 class VmsModel(_Model):
+    """The VMs of a cluster, which are all alike."""
+
     count: Whole = Field(default=0, ge=0, le=10000)
+    """How many; they are called vm-01, vm-02 and so on, through all clusters."""
     encrypted: bool = True
+    """Whether their homes and disks are encrypted."""
     provider: str | None = None
+    """The key provider of their keys; needed for encrypted VMs and for a virtual TPM."""
     power: Literal["on", "off"] = "on"
+    """Whether they run when the lab is ready."""
     vtpm: Annotated[bool, Field(strict=True)] = False
+    """Whether each has a virtual TPM, which encrypts its home."""
 
     @field_validator("power", mode="before")
     @classmethod
@@ -133,25 +162,35 @@ class VsanModel(_Model):
     """A vSAN datastore of the cluster's hosts: each has ``groups`` disk groups of ``disks``."""
 
     groups: Whole = Field(default=1, ge=1, le=5)
+    """Disk groups of each host."""
     disks: Whole = Field(default=2, ge=1, le=7)
+    """Disks of each group."""
     encrypted: bool = True
+    """Whether data at rest is encrypted."""
     provider: str | None = None
     """The key provider, which is always named; needed for an encrypted one."""
     objects: Whole = Field(default=1, ge=0, le=20)
+    """Objects that lie on it, each with a component on three hosts."""
     erase_disks_before_use: bool = False
+    """Not available here: disks are not overwritten."""
 
 
 class ClusterModel(_Model):
+    """Hosts with a datastore and a host key of their own, and the VMs on them."""
+
     name: ClusterText
+    """Its name in vCenter."""
     vcenter: str = "vcenter"
+    """The vCenter that manages it."""
     site: SiteName = "main"
+    """Where it stands: one of ``sites``."""
     datastore: Annotated[str, name_validator(names.DATASTORE)] | None = None
     """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
-    can move between their vCenters. None: one of its own."""
+    can move between their vCenters. Left out: one of its own."""
     ha: bool = False
     """Its hosts restart the VMs of one that fails (vSphere HA)."""
     drs: DrsBehavior | None = None
-    """What DRS does by itself, from when the lab is built; None: it is disabled."""
+    """What DRS does by itself, from when the lab is built; left out: it is disabled."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
     vsan: VsanModel | None = None
@@ -175,6 +214,7 @@ class MachineModel(_Model):
     """
 
     name: Annotated[str, name_validator(names.MACHINE)]
+    """Its name, as `keystead lab bundle` takes it."""
     clusters: tuple[str, ...] = ()
     """Whole clusters, with the files of their VMs, or that of a Trust Authority; a lab in the
     simulation has all in one place."""
@@ -199,6 +239,7 @@ class DatastoreModel(_Model):
     """
 
     name: Annotated[str, name_validator(names.DATASTORE)]
+    """As clusters name it: ``datastore``."""
     folder: str
     """An absolute path, the same on all machines; ``agent join --arrays`` names another one."""
 
@@ -256,9 +297,13 @@ class TrustAuthorityModel(_Model):
     """
 
     vcenter: str = "ta-vcenter"
+    """The name of its vCenter."""
     cluster: ClusterText = "ta-cluster"
+    """The name of its cluster."""
     site: SiteName = "main"
+    """Where it stands: one of ``sites``."""
     hosts: Whole = Field(default=2, ge=1, le=16)
+    """How many hosts, each with both services."""
     clusters: tuple[str, ...] = ()
     """Trusted clusters: of the workload vCenter."""
     settings: Literal["endorsement-keys", "certificates"] = "endorsement-keys"
@@ -276,16 +321,26 @@ class LabFields(_Model):
     """Everything in a Lab file, each value checked for itself."""
 
     apiVersion: Literal["keystead/v1"]
+    """The version of this format."""
     kind: Literal["Lab"]
+    """What the file is."""
     name: LabName = "default"
+    """What the lab is called: `keystead up FILE` gives it this name, and other commands find it by
+    `--name`."""
     pace: float = Field(default=30, gt=0, le=1000, strict=True)
+    """Lab seconds that pass in one real second."""
     sites: tuple[SiteName, ...] = Field(default=("main",), max_length=GROUPS_LIMIT)
+    """Places that have a network each; the links between two of them can be cut."""
     vcenters: tuple[VcenterModel, ...] = Field(min_length=1, max_length=GROUPS_LIMIT)
     """The first one is that which commands go to that name none."""
     kms: tuple[KmsModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    """Key servers."""
     providers: tuple[ProviderModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
+    """Key providers of the vCenters."""
     clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=CLUSTERS_LIMIT)
+    """Clusters of hosts, with their VMs."""
     trust_authority: TrustAuthorityModel | None = None
+    """A Trust Authority cluster with its own vCenter, and the clusters that trust it."""
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Other machines; what none of them names stands where `keystead up` runs."""
     datastores: tuple[DatastoreModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
@@ -293,3 +348,4 @@ class LabFields(_Model):
     bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
     """What carries the messages of its nodes."""
     knobs: dict[str, Any] = {}
+    """How services behave: `keystead explain knob` lists all, `up --set NAME=VALUE` sets one."""

@@ -14,11 +14,19 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``places``              folders, data center, clusters, resource pools, datastores, network
 ``inventory``           all of these by id and name, from one snapshot
 ``virtual_machine``     ``VirtualMachine``
+``vm_copies``           clones, templates and snapshots of VMs
+``vm_folder``           where VMs are created and registered
 ``host``                ``HostSystem``
 ``esxcli``              the commands of esxcli as data, and how one is carried out
 ``reflect``             their types, which clients learn at run time, and the method executer
-``managers``            ``ServiceInstance``, sessions, roles, options, searches, alarms
+``esxi``                the inventory of a host that answers for itself
+``host_server``         the API of one host
+``host_listening``      a listener for each host, open while it runs
+``managers``            ``ServiceInstance``, sessions, options, searches, alarms
+``authorization``       ``AuthorizationManager``: roles, and who has them
 ``crypto``              ``CryptoManagerKmip``
+``kmip_trust``          its operations of trust between vCenter and key servers
+``files``               files with secrets that a command names
 ``history``             tasks and events, and collectors of both
 ``views``               container and list views
 ``alarms``              alarms that are on, and their definitions

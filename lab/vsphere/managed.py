@@ -82,7 +82,7 @@ class Managed:
             values = {name: self.get(f"{path}.{name}") for name in names}
             if all(value is None for value in values.values()):
                 return None
-            return type_at(self.__class__, path)(**values)
+            return build(type_at(self.__class__, path), **values)
         above, _, name = path.rpartition(".")
         if not above or "[" in path:
             type_at(self.__class__, path)
@@ -95,6 +95,17 @@ class Managed:
             return _fitted(getattr(held, name), type(held)._GetPropertyInfo(name).type)
         except AttributeError:
             raise invalid_property(path) from None
+
+
+def build(kind: Any, **values: Any) -> Any:
+    """A data object. pyVmomi refuses an empty list for a required one: it is left out here, and a
+    client reads an empty list."""
+    given = {
+        name: value
+        for name, value in values.items()
+        if value is not None and not (isinstance(value, list) and not value)
+    }
+    return kind(**given)
 
 
 _types: dict[tuple[str, str], Any] = {}
@@ -158,7 +169,7 @@ class ObjectProperties:
 
 
 @dataclass
-class Contents:
+class RetrievedProperties:
     """Properties of many objects; ``token``: more of them can be asked for with it."""
 
     objects: list[ObjectProperties] = field(default_factory=list)

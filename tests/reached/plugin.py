@@ -1,7 +1,7 @@
 """pytest's side: every process of a run notes what it reaches; the end of a whole run is judged.
 
-A whole run is ``./keystead test --all``: no path, no ``-k``, no ``--lf``, and no share of the slow
-tests.
+A whole run is ``./keystead test`` or ``./keystead test --all``: no path, no ``-k``, no ``--lf``.
+Without slow tests it is not told of what a slow test may reach: whatever the text of a test names.
 Of one in which tests have failed it is told all the same: what they would have reached stands there
 too.
 Workers of xdist are processes like any other and judge nothing.
@@ -17,7 +17,7 @@ import pytest
 
 from tests.reached import registries
 from tests.reached.site import sitecustomize
-from tests.runner.__main__ import ALL
+from tests.runner.__main__ import ALL, QUICK
 
 _SITE = Path(__file__).parent / "site"
 
@@ -40,12 +40,11 @@ def end(session: pytest.Session) -> list[str]:
     if hasattr(config, "workerinput") or not _whole(session):
         return []
     lines = Path(os.environ[sitecustomize.REACHED]).read_text().splitlines()
-    reached = [tuple(line.split(" ", 1)) for line in lines]
-    return registries.complaints(
-        registries.everything(),
-        [(thing[0], thing[1]) for thing in reached],
-        registries.OUT_OF_REACH,
-    )
+    reached = {(kind, name) for kind, _, name in (line.partition(" ") for line in lines)}
+    if _without_slow(config):
+        named = registries.named(Path(__file__).parent.parent)
+        reached |= named - registries.OUT_OF_REACH.keys()
+    return registries.complaints(registries.everything(), reached, registries.OUT_OF_REACH)
 
 
 def _whole(session: pytest.Session) -> bool:
@@ -53,8 +52,12 @@ def _whole(session: pytest.Session) -> bool:
     return (
         config.args_source is pytest.Config.ArgsSource.TESTPATHS
         and not config.option.keyword
-        and config.option.markexpr == ALL
-        and config.option.share is None
+        and config.option.markexpr in (QUICK, ALL)
         and not config.option.lf
         and not config.option.changed
     )
+
+
+def _without_slow(config: pytest.Config) -> bool:
+    """Whether slow tests, or a part of them, are left out."""
+    return config.option.markexpr == QUICK or config.option.share is not None

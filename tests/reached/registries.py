@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from chaos.checks import CHECKS
 from chaos.faults import FAULTS
@@ -34,6 +36,15 @@ def everything() -> set[Thing]:
         *(("fault", fault.kind) for fault in FAULTS),
         *(("check", name) for name in CHECKS),
     }
+
+
+def named(tests: Path) -> set[Thing]:
+    """Those that a test names, whether it is slow or not: an event by its member's name too."""
+    members = {event.value: event.name for event in EventTypeId}
+    text = "\n".join(path.read_text("utf-8") for path in tests.rglob("test_*.py"))
+    words = set(re.findall(r"[\w.:-]*\w", text))
+    words |= {word.rpartition(".")[2] for word in words}
+    return {thing for thing in everything() if {thing[1], members.get(thing[1])} & words}
 
 
 def complaints(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reached.registries import complaints
+from tests.reached.registries import complaints, named
 
 SITE = Path(__file__).parent / "site"
 PRODUCT = """
@@ -83,3 +83,11 @@ def test_what_is_missing_or_needless_is_named(
     reached: set[tuple[str, str]], out_of_reach: dict[tuple[str, str], str], said: list[str]
 ) -> None:
     assert complaints({("fault", "a"), ("error", "b")}, reached, out_of_reach) == said
+
+
+def test_what_the_text_of_a_test_names_is_left_to_slow_tests(tmp_path: Path) -> None:
+    lines = 'assert "error KS-LAB-001: " in err', "E.DRS_VM_MIGRATED", '"com.KS-LAB-0022"'
+    (tmp_path / "test_one.py").write_text("\n".join(lines))
+    (tmp_path / "one.py").write_text("KS-LAB-003")
+    wanted = {("error", "KS-LAB-001"), ("event", "vim.event.DrsVmMigratedEvent")}
+    assert named(tmp_path) == wanted

@@ -109,6 +109,7 @@ def test_what_is_built_holds_every_package() -> None:
         "clients/python/keystead",
         *PACKAGES,
         "docs/rules.md",
+        "docs/glossary.md",
     }
     assert "/tests/mutations" in targets["sdist"]["exclude"], "planted bugs ship with nobody"
     assert project["project"]["scripts"] == {"keystead": "keystead._launcher:main"}

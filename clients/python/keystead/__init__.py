@@ -23,7 +23,21 @@ it in the JSON of ``keystead schema``.
 - ``_launcher``, ``__main__``  start the program
 """
 
-from keystead.connection import Answer, KeysteadError, plain
-from keystead.lab import AsyncLab, Events, Lab
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keystead.connection import Answer, KeysteadError, plain
+    from keystead.lab import AsyncLab, Events, Lab
 
 __all__ = ["Answer", "AsyncLab", "Events", "KeysteadError", "Lab", "plain"]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of ``__all__``, imported at its first use: the program itself starts without them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from keystead import connection, lab
+
+    return getattr(lab, name, None) or getattr(connection, name)

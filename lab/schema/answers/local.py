@@ -8,7 +8,7 @@ import msgspec
 
 from chaos.checks.result import CheckOutcome
 from chaos.checks.scene import Scene
-from chaos.entries import Entry
+from chaos.entries import DescribedEntry
 from chaos.verdict import Verdict
 from lab.schema.answers.base import Answer
 from lab.schema.answers.conformance import Conformance
@@ -113,6 +113,23 @@ class ErrorList(Answer, frozen=True, kw_only=True):
     items: tuple[Error, ...]
 
 
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that has to do with a word: its kind (term, command, fault, ..., rule, error), and
+    the command that shows all of it (``see``; none for a term, whose ``text`` is all there is)."""
+
+    kind: str
+    name: str
+    text: str
+    see: str = ""
+
+
+class MatchList(Answer, frozen=True, kw_only=True):
+    """What ``keystead explain`` found, the closest first."""
+
+    query: str
+    items: tuple[Match, ...]
+
+
 class Rule(Answer, frozen=True, kw_only=True):
     """A rule of the product: what it says in a line and in a paragraph, and its group."""
 
@@ -152,14 +169,14 @@ class Reference(Answer, frozen=True, kw_only=True):
     """One thing that an experiment's file can name; ``noun`` is fault, probe, op and so on."""
 
     noun: str
-    entry: Entry
+    entry: DescribedEntry
 
 
 class ReferenceList(Answer, frozen=True, kw_only=True):
     """Everything of one noun that an experiment's file can name."""
 
     noun: str
-    items: tuple[Entry, ...]
+    items: tuple[DescribedEntry, ...]
 
 
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,10 +194,18 @@ class ExperimentList(Answer, frozen=True, kw_only=True):
 
 
 class LintReport(Answer, frozen=True, kw_only=True):
-    """Every error of an experiment file, each with its place."""
+    """Every error of an experiment's or of a Lab file, each with its place."""
 
     file: str
     items: tuple[str, ...]
+
+
+class NewLab(Answer, frozen=True, kw_only=True):
+    """A Lab file that was written, to be changed; editors complete it by the file ``schema``."""
+
+    name: str
+    file: str
+    schema: str
 
 
 class NewExperiment(Answer, frozen=True, kw_only=True):
@@ -377,6 +402,7 @@ LOCAL: tuple[type[Answer], ...] = (
     Version,
     Error,
     ErrorList,
+    MatchList,
     Rule,
     RuleList,
     Knob,
@@ -385,6 +411,7 @@ LOCAL: tuple[type[Answer], ...] = (
     ReferenceList,
     ExperimentList,
     NewExperiment,
+    NewLab,
     LintReport,
     RunList,
     RunDescription,
