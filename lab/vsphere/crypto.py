@@ -15,7 +15,7 @@ from lab.vsphere.faults import fault_of, invalid_argument, key_id, key_text
 from lab.vsphere.files import secret_file
 from lab.vsphere.kmip_trust import KmipTrust
 from lab.vsphere.managed import build, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.terms import ManagementType
 
 KMIP_PORT = 5696
@@ -139,14 +139,14 @@ class CryptoManagerKmip(KmipTrust):
     # ---- providers and servers
 
     @operation
-    async def ListKmipServers(self, request: Request, limit: int | None = None) -> list[Any]:
+    async def ListKmipServers(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """Key providers with their servers."""
         found = self.get("kmipServers")
         return list(found if limit is None else found[: max(limit, 0)])
 
     @operation
     async def ListKmsClusters(
-        self, request: Request, includeKmsServers: bool | None = None,
+        self, request: ApiRequest, includeKmsServers: bool | None = None,
         managementTypeFilter: int | None = None, statusFilter: int | None = None,
     ) -> list[Any]:  # fmt: skip
         """Key providers by type and state."""
@@ -165,14 +165,14 @@ class CryptoManagerKmip(KmipTrust):
         return found
 
     @operation
-    async def IsKmsClusterActive(self, request: Request, cluster: Any = None) -> bool:
+    async def IsKmsClusterActive(self, request: ApiRequest, cluster: Any = None) -> bool:
         """Whether a provider, or the default one, can be used now."""
         if cluster is not None:
             return self._row(cluster, "cluster").status == "green"
         return any(r.default and r.status == "green" for r in self.inventory.snapshot.providers)
 
     @operation
-    async def RegisterKmipServer(self, request: Request, server: Any) -> None:
+    async def RegisterKmipServer(self, request: ApiRequest, server: Any) -> None:
         """Add a key server; the first of a provider makes the provider. A node of the lab has its
         name as its address; any other server is asked by KMIP at its address and port."""
         provider, info = server.clusterId.id, server.info
@@ -189,7 +189,7 @@ class CryptoManagerKmip(KmipTrust):
         return str(info.address) if info.address in nodes else f"{info.address}:{info.port}"
 
     @operation
-    async def UpdateKmipServer(self, request: Request, server: Any) -> None:
+    async def UpdateKmipServer(self, request: ApiRequest, server: Any) -> None:
         """Change the time-out and the user of a key server; its address stays."""
         row, info = self._row(server.clusterId), server.info
         address = dict(_servers(row)).get(info.name)
@@ -199,13 +199,13 @@ class CryptoManagerKmip(KmipTrust):
             raise vmodl.fault.NotSupported(msg="remove the server, and register it elsewhere")
         await self._set_entry(request, row.provider, server)
 
-    async def _set_entry(self, request: Request, provider: str, server: Any) -> None:
+    async def _set_entry(self, request: ApiRequest, provider: str, server: Any) -> None:
         async with _entry(server.info, server.password) as entry:
             if entry != Entry():
                 await request.do(c.ProviderSet(provider, (server.info.name,), entry))
 
     @operation
-    async def RemoveKmipServer(self, request: Request, clusterId: Any, serverName: str) -> None:
+    async def RemoveKmipServer(self, request: ApiRequest, clusterId: Any, serverName: str) -> None:
         """Remove a key server; the last one of a provider removes the provider."""
         row = self._row(clusterId)
         if serverName not in row.servers:
@@ -218,7 +218,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def RegisterKmsCluster(
-        self, request: Request, clusterId: Any, managementType: str | None = None
+        self, request: ApiRequest, clusterId: Any, managementType: str | None = None
     ) -> None:
         """Register a trusted provider. A standard one comes with its first server, a native one by
         REST."""
@@ -227,18 +227,18 @@ class CryptoManagerKmip(KmipTrust):
         await request.do(c.TrustRegister(clusterId.id))
 
     @operation
-    async def UnregisterKmsCluster(self, request: Request, clusterId: Any) -> None:
+    async def UnregisterKmsCluster(self, request: ApiRequest, clusterId: Any) -> None:
         """Remove a key provider; its use does not keep it."""
         await request.do(c.ProviderDelete(self._row(clusterId).provider))
 
     @operation
-    async def MarkDefault(self, request: Request, clusterId: Any) -> None:
+    async def MarkDefault(self, request: ApiRequest, clusterId: Any) -> None:
         """Make a provider the default one for new keys."""
         await request.do(c.ProviderDefault(self._row(clusterId).provider))
 
     @operation
     async def SetDefaultKmsCluster(
-        self, request: Request, entity: Any = None, clusterId: Any = None
+        self, request: ApiRequest, entity: Any = None, clusterId: Any = None
     ) -> None:
         """Make a provider the default one of a cluster, or of vCenter."""
         name = self._row(clusterId).provider if clusterId is not None else ""
@@ -251,7 +251,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def GetDefaultKmsCluster(
-        self, request: Request, entity: Any = None, defaultsToParent: bool | None = None
+        self, request: ApiRequest, entity: Any = None, defaultsToParent: bool | None = None
     ) -> Any:
         """The default provider of a cluster, or of vCenter."""
         if entity is not None:
@@ -267,7 +267,7 @@ class CryptoManagerKmip(KmipTrust):
         return None
 
     @operation
-    async def RetrieveKmipServersStatus_Task(self, request: Request, clusters: Any = ()) -> Any:
+    async def RetrieveKmipServersStatus_Task(self, request: ApiRequest, clusters: Any = ()) -> Any:
         """The state of providers and servers."""
         wanted = {info.clusterId.id for info in clusters or ()}
 
@@ -282,7 +282,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def GenerateKey(
-        self, request: Request, keyProvider: Any = None, spec: Any = None, keySpec: Any = None
+        self, request: ApiRequest, keyProvider: Any = None, spec: Any = None, keySpec: Any = None
     ) -> Any:
         """Make a key at a standard provider. A failure is told in the result."""
         from lab.schema.errors import KeysteadError
@@ -305,18 +305,20 @@ class CryptoManagerKmip(KmipTrust):
         return ENC.CryptoKeyResult(keyId=key_id(known.key), success=True)
 
     @operation
-    async def ListKeys(self, request: Request, limit: int | None = None) -> list[Any]:
+    async def ListKeys(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """The keys that vCenter knows."""
         keys = [key_id(row.key) for row in (await request.ask(c.KeyIds())).items]
         return keys if limit is None else keys[: max(limit, 0)]
 
     @operation
-    async def RemoveKey(self, request: Request, key: Any, force: bool) -> None:
+    async def RemoveKey(self, request: ApiRequest, key: Any, force: bool) -> None:
         """Make vCenter forget a key; the key server keeps it."""
         await request.do(c.KeyRemove(key_text(key), force=bool(force)))
 
     @operation
-    async def RemoveKeys(self, request: Request, keys: Any = (), force: bool = False) -> list[Any]:
+    async def RemoveKeys(
+        self, request: ApiRequest, keys: Any = (), force: bool = False
+    ) -> list[Any]:
         """Make vCenter forget keys; what came of each."""
         from lab.schema.errors import KeysteadError
 
@@ -335,7 +337,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def QueryCryptoKeyStatus(
-        self, request: Request, keyIds: Any = (), checkKeyBitMap: int = 0
+        self, request: ApiRequest, keyIds: Any = (), checkKeyBitMap: int = 0
     ) -> list[Any]:
         """Whether keys are available, and who uses them."""
         rows = {str(r.key): r for r in (await request.ask(c.GetKeys())).items}

@@ -17,8 +17,8 @@ from lab.vsphere.host import product
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import LicenseManager, SearchIndex, ServiceInstance, SessionManager
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.service import Server
-from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.service import ApiServer
+from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.views import ViewManager
 from protocol.authorization import Privilege
 from protocol.releases import release_of
@@ -26,7 +26,7 @@ from protocol.releases import release_of
 ROOT_USER = "root"
 
 
-class HostServer(Server):
+class HostServer(ApiServer):
     """The API of one host. Its only user is ``root``, who may do everything there."""
 
     references = {
@@ -65,7 +65,7 @@ class HostServer(Server):
     async def load_users(self) -> None:
         """Nothing: a host knows its users by itself."""
 
-    def make_inventory(self, snapshot: Snapshot) -> HostInventory:
+    def make_inventory(self, snapshot: InventorySnapshot) -> HostInventory:
         """The inventory of what the host said of itself."""
         return HostInventory(snapshot, self.lab)
 

@@ -17,7 +17,7 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vmodl
 from pyVmomi.Iso8601 import ISO8601Format, ParseISO8601
 
-from lab.vsphere.managed import Contents
+from lab.vsphere.managed import RetrievedProperties
 from lab.vsphere.soap import DEPTH_LIMIT
 
 TYPE, VALUE = "_typeName", "_value"
@@ -110,7 +110,7 @@ def write_fault(fault: Any, version: str) -> dict[str, Any]:
     return {**found, "faultstring": fault.msg or type(fault).__name__}
 
 
-def write_contents(value: Contents, single: bool, version: str) -> str:
+def write_contents(value: RetrievedProperties, single: bool, version: str) -> str:
     """The properties of many objects as text; ``single``: as ``RetrieveProperties`` gives them."""
 
     def write(held: Any, _: str) -> str:

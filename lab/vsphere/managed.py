@@ -169,7 +169,7 @@ class ObjectProperties:
 
 
 @dataclass
-class Contents:
+class RetrievedProperties:
     """Properties of many objects; ``token``: more of them can be asked for with it."""
 
     objects: list[ObjectProperties] = field(default_factory=list)

@@ -16,14 +16,14 @@ from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
-from lab.vsphere.alarms import Alarm
+from lab.vsphere.alarms import AlarmDefinition
 from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
 from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, not_found, not_served
-from lab.vsphere.history import EventManager, PastTask, Task, TaskManager
-from lab.vsphere.inventory import Inventory
+from lab.vsphere.history import ApiTask, EventManager, PastTask, TaskManager
+from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import (
     REFERENCES,
@@ -40,8 +40,8 @@ from lab.vsphere.managers import (
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
-from lab.vsphere.sessions import HELD_LIMIT, Session, Sessions
-from lab.vsphere.snapshot import Snapshot, Watch
+from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
+from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 
@@ -52,11 +52,11 @@ _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
 
 
-Singleton = Callable[[Any, "Session | None"], Managed]
+Singleton = Callable[[Any, "ApiSession | None"], Managed]
 """Makes an object that a server has once, for a session."""
 
 
-class Server:
+class ApiServer:
     """The API of one vCenter. It holds sessions; everything else comes from the lab's answers."""
 
     references: ClassVar[Mapping[str, tuple[Any, str]]] = REFERENCES
@@ -69,13 +69,13 @@ class Server:
     ) -> None:  # fmt: skip
         self.executor, self.lab, self.api_version = executor, lab, api_version
         self.vcenter_name = vcenter or "vcenter"
-        self.watch = Watch(executor, vcenter)
-        self.sessions = Sessions()
+        self.watch = LabWatch(executor, vcenter)
+        self.sessions = ApiSessions()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
         self.roles: tuple[answers.Role, ...] = ()
         self.users: tuple[answers.User, ...] = ()
         self._password = password
-        self._inventory: Inventory | None = None
+        self._inventory: ObjectInventory | None = None
         self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
         """What closes the port when a call finds that vCenter is off."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,13 +88,13 @@ class Server:
         return kind(object_id)
 
     @property
-    def inventory(self) -> Inventory:
+    def inventory(self) -> ObjectInventory:
         """The inventory as it was answered last."""
         if self._inventory is None:
             raise RuntimeError("the lab has not been asked yet")
         return self._inventory
 
-    async def refresh(self) -> Inventory:
+    async def refresh(self) -> ObjectInventory:
         """The inventory as it is now. A vCenter that has started again has no sessions."""
         snapshot = await self.watch.now()
         if self._inventory is None or self._inventory.snapshot is not snapshot:
@@ -104,9 +104,9 @@ class Server:
         self._boot = snapshot.boot
         return self._inventory
 
-    def make_inventory(self, snapshot: Snapshot) -> Inventory:
+    def make_inventory(self, snapshot: InventorySnapshot) -> ObjectInventory:
         """The inventory of a snapshot."""
-        return Inventory(snapshot, self.lab)
+        return ObjectInventory(snapshot, self.lab)
 
     def about(self) -> Any:
         """What this server says of itself."""
@@ -120,7 +120,7 @@ class Server:
             return PastTask(inventory, row) if row else None
         if object_id.startswith("alarm-"):
             try:
-                return Alarm(object_id)
+                return AlarmDefinition(object_id)
             except vmodl.fault.ManagedObjectNotFound:
                 return None
         return find_for_vcenter(inventory, object_id)
@@ -151,7 +151,7 @@ class Server:
         self.users = (await self.watch.ask(c.GetUsers())).items
         self.roles = (await self.watch.ask(c.GetRoles())).items
 
-    async def log_in(self, user: str, password: str, agent: str, address: str) -> Session:
+    async def log_in(self, user: str, password: str, agent: str, address: str) -> ApiSession:
         """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later."""
         await self.load_users()
         await self.refresh()
@@ -179,19 +179,19 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class Request:
+class ApiCall:
     """One call: by which session, of which object, with what."""
 
     def __init__(
-        self, server: Server, session: Session | None, agent: str = "", address: str = ""
+        self, server: ApiServer, session: ApiSession | None, agent: str = "", address: str = ""
     ) -> None:
         self.server, self.session_or_none = server, session
         self.agent, self.address = agent[:200], address
-        self.opened: Session | None = None
+        self.opened: ApiSession | None = None
         self.ended = False
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ApiSession:
         """The session of the caller; ``NotAuthenticated`` without one."""
         if self.session_or_none is None:
             raise vim.fault.NotAuthenticated(
@@ -201,7 +201,7 @@ class Request:
         return self.session_or_none
 
     @property
-    def inventory(self) -> Inventory:
+    def inventory(self) -> ObjectInventory:
         """The inventory as of this call."""
         return self.server.inventory
 
@@ -228,7 +228,7 @@ class Request:
 
     def _ended_tasks(self) -> tuple[str, ...]:
         held = self.session.held.values()
-        return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, Task))
+        return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, ApiTask))
 
     async def pause(self, seconds: float, tries: int) -> None:
         """Let some time pass for a client that waits."""
@@ -269,7 +269,11 @@ class Request:
         held = self.session.held
         if len(held) >= HELD_LIMIT:
             ended = next(
-                (k for k, t in held.items() if isinstance(t, Task) and t.info.state != "running"),
+                (
+                    k
+                    for k, t in held.items()
+                    if isinstance(t, ApiTask) and t.info.state != "running"
+                ),
                 None,
             )
             if ended is None:
@@ -341,7 +345,7 @@ class Request:
         """
         user, server = self.session.user, self.server
         named = entity if hasattr(entity, "inventory") and hasattr(entity, "name") else None
-        task = Task(self.session.fresh_id("task"), named, name, user, server.clock())
+        task = ApiTask(self.session.fresh_id("task"), named, name, user, server.clock())
         self.hold(task)
 
         async def do(command: Command[Any]) -> Any:
@@ -368,7 +372,7 @@ class Request:
         return task.ref
 
 
-Server.singletons = {
+ApiServer.singletons = {
     "ServiceInstance": lambda s, _: ServiceInstance(s),
     "SessionManager": SessionManager,
     "AuthorizationManager": lambda s, _: AuthorizationManager(s),

@@ -17,7 +17,7 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 from pyVmomi.Iso8601 import ISO8601Format
 
-from lab.vsphere.managed import Contents, ObjectProperties
+from lab.vsphere.managed import ObjectProperties, RetrievedProperties
 
 DEPTH_LIMIT = 64
 ELEMENT_LIMIT = 50_000
@@ -211,7 +211,7 @@ class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
         if isinstance(val, support.ManagedObject):
             if support.IsChildVersion(self.version, info.version):
                 self._write_reference(val, info)
-        elif isinstance(val, Contents):
+        elif isinstance(val, RetrievedProperties):
             for content in val.objects:
                 self.writer.write(_content_text(content, info.name, self.version))
         elif isinstance(val, list) and not val and info.type is not object:
@@ -274,9 +274,10 @@ def _content_text(content: ObjectProperties, name: str, version: str) -> str:
 
 
 def write_answer(call: Call, value: Any) -> bytes:
-    """The envelope of a result. ``Contents`` become the result of the collector's methods."""
+    """The envelope of a result. ``RetrievedProperties`` become the result of the collector's
+    methods."""
     name, text = call.name, ""
-    if isinstance(value, Contents):
+    if isinstance(value, RetrievedProperties):
         text = _contents_text(call, value)
     elif value is not None:
         result = call.info.result
@@ -289,7 +290,7 @@ def write_answer(call: Call, value: Any) -> bytes:
     return _envelope(f'<{name}Response xmlns="{_NAMESPACE}">{text}</{name}Response>')
 
 
-def _contents_text(call: Call, value: Contents) -> str:
+def _contents_text(call: Call, value: RetrievedProperties) -> str:
     if call.name == "RetrieveProperties":
         return "".join(_content_text(one, "returnval", call.version) for one in value.objects)
     if not value.objects:

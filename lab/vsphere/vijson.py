@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from lab.vsphere.body import read_body, while_connected
 from lab.vsphere.json_codec import read_arguments, write_contents, write_fault, write_value
-from lab.vsphere.managed import Contents, type_at
-from lab.vsphere.service import Request, Server
+from lab.vsphere.managed import RetrievedProperties, type_at
+from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.soap import Call, complete, find_method, newest, version_of
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _NAMESPACE = "urn:vim25"
 class ViJson:
     """The route of one server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ApiServer) -> None:
         self.server = server
         self._newest = newest(server.api_version)
 
@@ -48,10 +48,10 @@ class ViJson:
             kind = support.ManagedObject
         return kind(object_id)
 
-    def _request(self, web: WebRequest) -> Request:
+    def _request(self, web: WebRequest) -> ApiCall:
         session = self.server.sessions.find(web.headers.get(HEADER, ""))
         address = web.client.host if web.client else ""
-        return Request(self.server, session, web.headers.get("user-agent", ""), address)
+        return ApiCall(self.server, session, web.headers.get("user-agent", ""), address)
 
     async def answer(self, web: WebRequest) -> Response:
         """Answer one call, or one question for a property."""
@@ -90,7 +90,7 @@ class ViJson:
         empty = isinstance(value, list) and not value and info.resultFlags & support.F_OPTIONAL
         if value is None or empty:
             return Response(status_code=204, headers=headers)
-        if isinstance(value, Contents):
+        if isinstance(value, RetrievedProperties):
             single = name == "RetrieveProperties"
             if not value.objects and not single:
                 return Response(status_code=204)
@@ -106,7 +106,7 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     return Response(json.dumps(value), status, headers or {}, media_type="application/json")
 
 
-def routes(server: Server) -> list[Route]:
+def routes(server: ApiServer) -> list[Route]:
     """The route, if this server's version of the API has it."""
     if not support.IsChildVersion(newest(server.api_version), newest(FIRST)):
         return []

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from lab.vsphere import rest, vijson
 from lab.vsphere.body import read_body, while_connected
-from lab.vsphere.service import Request, Server
-from lab.vsphere.sessions import Session
+from lab.vsphere.service import ApiCall, ApiServer
+from lab.vsphere.sessions import ApiSession
 from lab.vsphere.soap import (
     Call,
     newest,
@@ -56,7 +56,7 @@ def token_of(request: WebRequest) -> str:
 class Soap:
     """The route ``/sdk``."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ApiServer) -> None:
         self.server = server
         self._newest = newest(server.api_version)
 
@@ -67,7 +67,7 @@ class Soap:
         try:
             call = read_call(await read_body(web), version)
             session = self.server.sessions.find(token_of(web))
-            request = Request(
+            request = ApiCall(
                 self.server, session, web.headers.get("user-agent", ""), _address(web)
             )
             answer = write_answer(call, await self._perform(web, request, call))
@@ -84,7 +84,7 @@ class Soap:
             answer, status = write_fault(unknown, version), 500
         return Response(answer, status, headers, media_type="text/xml; charset=utf-8")
 
-    async def _perform(self, web: WebRequest, request: Request, call: Call) -> Any:
+    async def _perform(self, web: WebRequest, request: ApiCall, call: Call) -> Any:
         try:
             kind = support.GetWsdlType("urn:vim25", call.kind) if call.kind else None
         except KeyError:
@@ -100,11 +100,11 @@ def _address(web: WebRequest) -> str:
     return web.client.host if web.client else ""
 
 
-def _cookie(session: Session) -> str:
+def _cookie(session: ApiSession) -> str:
     return f'{COOKIE}="{session.token}"; Path=/; HttpOnly; Secure; SameSite=Lax'
 
 
-def application(server: Server) -> Starlette:
+def application(server: ApiServer) -> Starlette:
     """The ASGI application of one vCenter."""
     soap = Soap(server)
     versions = versions_file(server.api_version)
