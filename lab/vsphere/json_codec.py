@@ -1,4 +1,4 @@
-"""vim25 in JSON, as VI/JSON writes it (8.0 U1 and later), on pyVmomi's type tables.
+"""vim25 in JSON, as VI/JSON of 8.0 U1 and later writes it, on pyVmomi's type tables.
 
 A data object is an object with its type in ``_typeName``. Where a type does not follow from the
 place, as in an ``Any``, values that are no data objects are boxed: ``{"_typeName": "string",
