@@ -114,7 +114,7 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
         if self.depth == 1:
             self.body = name == "Body"
         elif self.body and self.depth == 2:
-            self.call.info = _method(namespace, name)
+            self.call.info = find_method(namespace, name)
         elif self.body and self.depth == 3:
             self._start_argument(name, tag, attr)
             return  # its end is seen by the argument's own reader
@@ -138,7 +138,8 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
         pass
 
 
-def _method(namespace: str, name: str) -> Any:
+def find_method(namespace: str, name: str) -> Any:
+    """A method by its name in the WSDL; ``MethodNotFound`` where there is none."""
     if name == "Fetch":
         return _FETCH
     for place in (namespace or _NAMESPACE, _NAMESPACE):  # esxcli asks in a namespace of its own
@@ -173,11 +174,11 @@ def read_call(body: bytes, version: str) -> Call:
         raise _unreadable(f"{type(error).__name__}") from error
     if call.info is None or not call.id:
         raise _unreadable("it names no object or no method")
-    _complete(call)
+    complete(call)
     return call
 
 
-def _complete(call: Call) -> None:
+def complete(call: Call) -> None:
     """Give empty lists, which nothing stands for in an envelope; ``InvalidRequest`` without a
     required argument."""
     for parameter in call.info.params:
