@@ -31,7 +31,7 @@ ROOT_USER = "root"
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
 
 
-class Serving(msgspec.Struct, frozen=True):
+class ApiServing(msgspec.Struct, frozen=True):
     """Where an API server of a lab listens, and the process that does. ``hosts``: ports of the
     API servers of ESXi hosts, at the same address."""
 
@@ -108,10 +108,10 @@ def password_of(folder: Path) -> str:
     return made
 
 
-def serving(name: str) -> Serving:
+def serving(name: str) -> ApiServing:
     """The API server of a lab that runs; KS-API-001 when there is none."""
     try:
-        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=Serving)
+        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=ApiServing)
         os.kill(found.pid, 0)
     except (OSError, msgspec.DecodeError):
         raise KeysteadError("KS-API-001", f"no API server of the lab {name} runs here") from None
@@ -132,7 +132,7 @@ def environment(name: str, host: str = "") -> dict[str, str]:
     return variables_of(where, folder_of(name))
 
 
-def variables_of(where: Serving, folder: Path) -> dict[str, str]:
+def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
     """What clients read: govc, Ansible, libvirt and programs of pyVmomi."""
     authority, password = str(folder / "ca.pem"), password_of(folder)
     host, port = where.host, str(where.port)
@@ -179,7 +179,7 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any
 
 async def serve(
     name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
-    seed: int | None, hosts: bool, ready: Callable[[Serving], None],
+    seed: int | None, hosts: bool, ready: Callable[[ApiServing], None],
 ) -> None:  # fmt: skip
     """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
     virtual time by this process alone; empty: the lab ``name``, which runs. ``hosts``: serve those
@@ -198,7 +198,7 @@ async def serve(
         served(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
 
-        def write_down(ports: dict[str, int]) -> Serving:
+        def write_down(ports: dict[str, int]) -> ApiServing:
             found = msgspec.structs.replace(where, hosts=dict(ports))
             (folder / RECORD).write_bytes(msgspec.json.encode(found))
             return found
@@ -223,12 +223,12 @@ async def serve(
 async def served(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
     vcenter: str = "", version: str = VERSION,
-) -> AsyncIterator[tuple[Any, Serving]]:  # fmt: skip
-    """The APIs of the lab behind ``executor`` for the length of a block: the ``Server``, and where
-    it listens. ``folder`` gets what clients need. Raises as ``serve``."""
+) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
+    """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
+    where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
     try:
         from lab.vsphere.listening import listening
-        from lab.vsphere.service import Server
+        from lab.vsphere.service import ApiServer
         from lab.vsphere.soap import newest
     except ImportError as error:
         raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
@@ -236,7 +236,7 @@ async def served(
         newest(version)
     except ValueError as error:
         raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
-    server = Server(executor, name, password_of(folder), vcenter, version)
+    server = ApiServer(executor, name, password_of(folder), vcenter, version)
     await server.refresh()
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -244,4 +244,4 @@ async def served(
         except OSError as error:
             text = f"{host}:{port}: {error.strerror or error}"
             raise KeysteadError("KS-API-003", text) from None
-        yield server, Serving(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
+        yield server, ApiServing(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)

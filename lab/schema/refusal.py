@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from chaos.errors import ChaosError
 from lab.schema.errors import OF_MANY_CAUSES, KeysteadError
@@ -47,6 +47,16 @@ _BY_KIND: Final[Mapping[type[ProductError], str]] = {
 always."""
 
 
+def refused_row(failure: KeysteadError) -> dict[str, Any]:
+    """What a row of an answer says of a refusal."""
+    return {
+        "error_id": failure.id,
+        "error": str(failure),
+        "fault": failure.fault,
+        "keys": failure.keys,
+    }
+
+
 def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     """The product's (or the harness's) no, in its own words; ``fix`` says what helps here."""
     if isinstance(error, ChaosError):
@@ -60,4 +70,5 @@ def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     words = str(error) or type(error).__name__
     text = f"{error.fault}: {words}" if error.fault else words
     fix = fix or _BY_KIND.get(type(error), "")
-    return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix)
+    concerned = tuple(map(str, error.keys))
+    return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix, error.fault, concerned)

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.text_file import text_of
-from chaos.yaml_file import Place, YamlFile, read_yaml
+from chaos.yaml_file import TextPlace, YamlFile, read_yaml
 from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
@@ -114,7 +114,7 @@ def _validate(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
 def _lines(data: Mapping[str, Any], where: str, file: YamlFile) -> list[str]:
     """A line for all that is wrong, in the order of the file."""
     found = [
-        (file.place(wrong.path) if file.places else Place(0, 0), str(wrong))
+        (file.place(wrong.path) if file.places else TextPlace(0, 0), str(wrong))
         for wrong in faults_of(data)
     ]
     return [
@@ -128,7 +128,7 @@ def faults_of(data: Mapping[str, Any]) -> list[Misfit]:
     return find_misfits(data, LabFile.model_validate)
 
 
-def _at(where: str, place: Place) -> str:
+def _at(where: str, place: TextPlace) -> str:
     return f"{where}:{place.line}:{place.column}"
 
 

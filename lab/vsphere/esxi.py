@@ -18,11 +18,11 @@ from lab.vsphere import reflect
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, key_id, key_text
 from lab.vsphere.host import HostSystem
-from lab.vsphere.inventory import Inventory
+from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.places import ComputeResource, Folder, Ids
-from lab.vsphere.request import Request
-from lab.vsphere.snapshot import Snapshot, Watch
+from lab.vsphere.places import ComputeResource, FolderEntity, Ids
+from lab.vsphere.request import ApiRequest
+from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.virtual_machine import VirtualMachine, _power
 from lab.vsphere.vm_folder import VM_TYPES
 from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeName, Role
@@ -30,7 +30,7 @@ from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeNam
 ENC = vim.encryption
 
 
-class HostWatch(Watch):
+class HostWatch(LabWatch):
     """One host as it said of itself last. ``epoch``: Unix seconds at which the time of a simulated
     lab began."""
 
@@ -39,11 +39,11 @@ class HostWatch(Watch):
         self.host, self._epoch = host, epoch
 
     async def do(self, command: Any, user: str = "") -> Any:
-        """As ``Watch.do``: a local user of the host is no user of vCenter."""
+        """As ``LabWatch.do``: a local user of the host is no user of vCenter."""
         return await super().do(command)
 
     async def ask(self, command: Any, user: str = "") -> Any:
-        """As ``Watch.ask``."""
+        """As ``LabWatch.ask``."""
         return await super().ask(command)
 
     async def node(self) -> answers.Node:
@@ -51,11 +51,11 @@ class HostWatch(Watch):
         nodes: tuple[answers.Node, ...] = (await self.ask(c.GetNodes())).items
         return next(n for n in nodes if n.role is Role.ESXI and n.node == self.host)
 
-    async def _take(self) -> Snapshot:
+    async def _take(self) -> InventorySnapshot:
         view: answers.HostView = await self.ask(c.GetHostView(self.host))
         node = await self.node()
         cluster = node.cluster or ClusterName("ha")
-        taken = Snapshot(
+        taken = InventorySnapshot(
             1, hosts=(_host(view, cluster, node.state),),
             vms=tuple(_vm(view.host, cluster, vm) for vm in view.vms),
             clusters=(answers.Cluster(cluster=cluster, crypto_mode=CryptoMode.ON_DEMAND),),
@@ -102,12 +102,12 @@ class OwnHost(HostSystem):
     }
 
     @operation
-    async def RetrieveDynamicTypeManager(self, request: Request) -> Any:
+    async def RetrieveDynamicTypeManager(self, request: ApiRequest) -> Any:
         """What tells the types of esxcli."""
         return reflect.DYNAMIC_TYPE_MANAGER(reflect.TYPE_MANAGER)
 
     @operation
-    async def RetrieveManagedMethodExecuter(self, request: Request) -> Any:
+    async def RetrieveManagedMethodExecuter(self, request: ApiRequest) -> Any:
         """What carries out esxcli."""
         return reflect.METHOD_EXECUTER(reflect.EXECUTER)
 
@@ -127,19 +127,19 @@ class OwnVm(VirtualMachine):
         return kind((self.name,), host=str(self.row.host), on_host=True)
 
     @operation
-    async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
+    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
         """Power it on."""
         work = _power(self, not self.is_on, self._own(c.VmOn))
         return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
-    async def PowerOffVM_Task(self, request: Request) -> Any:
+    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
         """Power it off."""
         work = _power(self, self.is_on, self._own(c.VmOff))
         return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
-    async def ResetVM_Task(self, request: Request) -> Any:
+    async def ResetVM_Task(self, request: ApiRequest) -> Any:
         """Power it off and on."""
         both = _power(self, self.is_on, self._own(c.VmOff), self._own(c.VmOn))
         return await request.start(self, "ResetVM_Task", both)
@@ -148,7 +148,7 @@ class OwnVm(VirtualMachine):
 OwnVm.operations = frozenset({"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ShutdownGuest"})
 
 
-class HostInventory(Inventory):
+class HostInventory(ObjectInventory):
     """One host, its VMs and its datastore, with the ids of a host."""
 
     ids = Ids(
@@ -159,9 +159,9 @@ class HostInventory(Inventory):
     )  # fmt: skip
     cluster_class, host_class, vm_class = ComputeResource, OwnHost, OwnVm
 
-    def make_vm_folder(self) -> Folder:
+    def make_vm_folder(self) -> FolderEntity:
         """A folder without vCenter's tasks."""
-        return Folder(self, self.ids.vm_folder, "vm", VM_TYPES)
+        return FolderEntity(self, self.ids.vm_folder, "vm", VM_TYPES)
 
     def id_of(self, what: str, name: str, prefix: str) -> str:
         """Of a VM its number, of everything else the one id that a host has for it."""
@@ -180,22 +180,22 @@ class HostCryptoManager(Managed):
     kind = ENC.CryptoManagerHostKMS
     properties = {"enabled": lambda m: True}
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: ObjectInventory) -> None:
         super().__init__(CRYPTO)
         self.host = next(iter(inventory.hosts))
 
-    async def _keys(self, request: Request) -> tuple[Any, ...]:
+    async def _keys(self, request: ApiRequest) -> tuple[Any, ...]:
         found: tuple[Any, ...] = (await request.ask(c.DescribeHost(self.host))).keys
         return found
 
     @operation
-    async def ListKeys(self, request: Request, limit: int | None = None) -> list[Any]:
+    async def ListKeys(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """The keys in the host's cache."""
         found = [key_id(row.key) for row in await self._keys(request) if row.cached]
         return found if limit is None else found[: max(limit, 0)]
 
     @operation
-    async def GetCryptoKeyStatus(self, request: Request, keys: Any = ()) -> list[Any]:
+    async def GetCryptoKeyStatus(self, request: ApiRequest, keys: Any = ()) -> list[Any]:
         """Whether keys are in the host's cache, and who manages them."""
         rows = {str(row.key): row for row in await self._keys(request)}
         wanted = [key_text(key) for key in keys or ()] or list(rows)
@@ -208,14 +208,16 @@ class HostCryptoManager(Managed):
         ]  # fmt: skip
 
     @operation
-    async def RemoveKey(self, request: Request, key: Any, force: bool) -> None:
+    async def RemoveKey(self, request: ApiRequest, key: Any, force: bool) -> None:
         """Remove a key from the host, used or not: it does not know what uses it."""
         found = (await request.do(c.HostRemoveKeys(self.host, (key_text(key),)))).items[0]
         if not found.removed:
             raise vim.fault.ResourceInUse(msg=found.reason)
 
     @operation
-    async def RemoveKeys(self, request: Request, keys: Any = (), force: bool = False) -> list[Any]:
+    async def RemoveKeys(
+        self, request: ApiRequest, keys: Any = (), force: bool = False
+    ) -> list[Any]:
         """Remove keys from the host; what came of each."""
         from lab.schema.errors import KeysteadError
 

@@ -12,8 +12,8 @@ from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.schema.errors import KeysteadError
 from lab.vsphere.host_server import HostServer
-from lab.vsphere.listening import Listener
-from lab.vsphere.service import Server
+from lab.vsphere.listening import ApiListener
+from lab.vsphere.service import ApiServer
 from protocol.terms import Role
 
 _log = logging.getLogger(__name__)
@@ -30,12 +30,13 @@ class HostListeners:
     """
 
     def __init__(
-        self, server: Server, password: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
+        self, server: ApiServer, password: str, folder: Path, host: str = "127.0.0.1",
+        port: int = 0,
         changed: Changed = lambda ports: None,
     ) -> None:  # fmt: skip
         self._vcenter, self._password, self._folder = server, password, folder
         self._host, self._port, self._changed = host, port, changed
-        self._listeners: dict[str, tuple[Listener, HostServer, int]] = {}
+        self._listeners: dict[str, tuple[ApiListener, HostServer, int]] = {}
         self._epoch: float | None = None
         self._taken: set[str] = set()
         self.ports: dict[str, int] = {}
@@ -69,7 +70,7 @@ class HostListeners:
         server = HostServer(
             self._vcenter.executor, self._vcenter.lab, name, self._password, await self._begin()
         )
-        listener = Listener(server, self._folder, self._host, self.ports[name])
+        listener = ApiListener(server, self._folder, self._host, self.ports[name])
         try:
             await server.find_version()
             await listener.open()

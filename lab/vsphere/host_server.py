@@ -17,8 +17,8 @@ from lab.vsphere.host import product
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import LicenseManager, SearchIndex, ServiceInstance, SessionManager
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.service import Server
-from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.service import ApiServer
+from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.views import ViewManager
 from protocol.authorization import Privilege
 from protocol.releases import release_of
@@ -26,7 +26,7 @@ from protocol.releases import release_of
 ROOT_USER = "root"
 
 
-class HostServer(Server):
+class HostServer(ApiServer):
     """The API of one host. Its only user is ``root``, who may do everything there."""
 
     references = {
@@ -57,15 +57,19 @@ class HostServer(Server):
         self.host = host
         self.watch: HostWatch = HostWatch(executor, host, epoch)
         self.instance_uuid = uuid_of(lab, "host", host)
-        self.roles = (
-            answers.Role(role="Admin", system=True, privileges=tuple(Privilege), without=()),
-        )
-        self.users = (answers.User(user=ROOT_USER, role="Admin"),)
 
-    async def load_users(self) -> None:
-        """Nothing: a host knows its users by itself."""
+    @property
+    def users(self) -> tuple[answers.User, ...]:
+        """Its own user."""
+        return (answers.User(user=ROOT_USER, role="Admin"),)
 
-    def make_inventory(self, snapshot: Snapshot) -> HostInventory:
+    @property
+    def roles(self) -> tuple[answers.Role, ...]:
+        """The role of its user."""
+        everything = tuple(Privilege)
+        return (answers.Role(role="Admin", system=True, privileges=everything, without=()),)
+
+    def make_inventory(self, snapshot: InventorySnapshot) -> HostInventory:
         """The inventory of what the host said of itself."""
         return HostInventory(snapshot, self.lab)
 

@@ -1,4 +1,5 @@
-"""The inventory of one vCenter: its objects by id and by name, computed from one ``Snapshot``."""
+"""The inventory of one vCenter: its objects by id and by name, computed from one
+``InventorySnapshot``."""
 
 from __future__ import annotations
 
@@ -12,31 +13,31 @@ from lab.vsphere.host import HostSystem
 from lab.vsphere.managed import Managed
 from lab.vsphere.objects import numbers
 from lab.vsphere.places import (
-    Cluster,
+    ClusterEntity,
     ComputeResource,
     Datacenter,
-    Datastore,
-    Folder,
+    DatastoreEntity,
+    FolderEntity,
     Ids,
     Network,
     ResourcePool,
     RootFolder,
 )
-from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.virtual_machine import VirtualMachine
 from lab.vsphere.vm_copies import VirtualMachineSnapshot
 from lab.vsphere.vm_folder import VmFolder
 
 
-class Inventory:
+class ObjectInventory:
     """The objects of one snapshot, by id and by name."""
 
     ids = Ids()
-    cluster_class: type[ComputeResource] = Cluster
+    cluster_class: type[ComputeResource] = ClusterEntity
     host_class: type[HostSystem] = HostSystem
     vm_class: type[VirtualMachine] = VirtualMachine
 
-    def __init__(self, snapshot: Snapshot, lab: str) -> None:
+    def __init__(self, snapshot: InventorySnapshot, lab: str) -> None:
         self.snapshot, self.lab = snapshot, lab
         self.number = numbers(
             [f"vm/{v.vm}" for v in snapshot.vms]
@@ -48,15 +49,15 @@ class Inventory:
         self.network = Network(self)
         self.folders = [
             self.make_vm_folder(),
-            Folder(self, self.ids.host_folder, "host", ["ComputeResource", "Folder"]),
-            Folder(self, self.ids.datastore_folder, "datastore", ["Datastore", "Folder"]),
-            Folder(self, self.ids.network_folder, "network", ["Network", "Folder"]),
+            FolderEntity(self, self.ids.host_folder, "host", ["ComputeResource", "Folder"]),
+            FolderEntity(self, self.ids.datastore_folder, "datastore", ["Datastore", "Folder"]),
+            FolderEntity(self, self.ids.network_folder, "network", ["Network", "Folder"]),
         ]
         self.clusters = {
             str(row.cluster): self.cluster_class(self, row) for row in snapshot.clusters
         }
         self.pools = {n: ResourcePool(self, n) for n in self.clusters}
-        self.datastores = {n: Datastore(self, n) for n in self.clusters}
+        self.datastores = {n: DatastoreEntity(self, n) for n in self.clusters}
         self.hosts = {str(row.host): self.host_class(self, row) for row in snapshot.hosts}
         self.vms = {str(row.vm): self.vm_class(self, row) for row in snapshot.vms}
         self.hosts_of: dict[str, list[Any]] = defaultdict(list)
@@ -87,7 +88,7 @@ class Inventory:
         ]
         self.objects = {one.id: one for one in here}
 
-    def make_vm_folder(self) -> Folder:
+    def make_vm_folder(self) -> FolderEntity:
         """The folder of VMs."""
         return VmFolder(self)
 

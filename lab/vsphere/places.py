@@ -17,7 +17,7 @@ from lab.vsphere.alarms import color, state
 from lab.vsphere.faults import invalid_argument, key_id, key_text
 from lab.vsphere.managed import Managed, operation
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.terms import CryptoMode
 
 NETWORK_NAME = "VM Network"
@@ -137,7 +137,7 @@ class Datacenter(Entity):
         return self.inventory.root
 
 
-class Folder(Entity):
+class FolderEntity(Entity):
     """One of the four folders of the data center."""
 
     kind = vim.Folder
@@ -229,7 +229,7 @@ class ComputeResource(Entity):
         return sum(h.connected and not h.row.in_maintenance_mode for h in hosts)
 
 
-class Cluster(ComputeResource):
+class ClusterEntity(ComputeResource):
     """A cluster of vCenter."""
 
     kind = vim.ClusterComputeResource
@@ -255,7 +255,7 @@ class Cluster(ComputeResource):
     # ---- operations
 
     @operation
-    async def SetCryptoMode(self, request: Request, cryptoMode: str, policy: Any = None) -> None:
+    async def SetCryptoMode(self, request: ApiRequest, cryptoMode: str, policy: Any = None) -> None:
         """Which of its hosts are kept safe, and with which host key or provider."""
         mode = {m.value: m for m in CryptoMode}.get(cryptoMode)
         if mode is None:
@@ -265,7 +265,7 @@ class Cluster(ComputeResource):
         await request.do(c.ClusterCryptoMode(self.name, mode, key, provider))
 
     @operation
-    async def GetResourceUsage(self, request: Request) -> Any:
+    async def GetResourceUsage(self, request: ApiRequest) -> Any:
         """What its hosts have; VMs of a lab use next to nothing of it."""
         return vim.cluster.ResourceUsageSummary(
             cpuUsedMHz=0, cpuCapacityMHz=self.count * HOST_MHZ * HOST_CORES,
@@ -275,7 +275,7 @@ class Cluster(ComputeResource):
 
     @operation
     async def AddHost_Task(
-        self, request: Request, spec: Any, asConnected: bool, resourcePool: Any = None,
+        self, request: ApiRequest, spec: Any, asConnected: bool, resourcePool: Any = None,
         license: str | None = None,
     ) -> Any:  # fmt: skip
         """Add a host: one that was removed, or a new machine, which is powered on."""
@@ -288,7 +288,7 @@ class Cluster(ComputeResource):
 
     @operation
     async def ReconfigureComputeResource_Task(
-        self, request: Request, spec: Any, modify: bool
+        self, request: ApiRequest, spec: Any, modify: bool
     ) -> Any:
         """Turn HA on or off, and say what DRS does by itself."""
         commands: list[Any] = []
@@ -337,7 +337,7 @@ class ResourcePool(Entity):
         return self.inventory.clusters[self.cluster]
 
 
-class Datastore(Entity):
+class DatastoreEntity(Entity):
     """The datastore that the hosts of a cluster share."""
 
     kind = vim.Datastore

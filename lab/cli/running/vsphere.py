@@ -15,7 +15,7 @@ from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.local.vsphere import Serving
+    from lab.local.vsphere import ApiServing
 
 
 def serve(
@@ -49,7 +49,7 @@ def serve(
     if not colon or not port.isdigit() or int(port) > 65535:
         raise KeysteadError("KS-USE-003", f"--listen {listen}: HOST:PORT is wanted")
 
-    def ready(where: Serving) -> None:
+    def ready(where: ApiServing) -> None:
         say(f"vSphere APIs of {options.name} at https://{where.host}:{where.port}/sdk")
         shown = list(where.hosts.items())
         for name, own in shown[:SHOWN]:

@@ -21,7 +21,7 @@ from pyVmomi import SoapStubAdapter, vim
 
 from lab.vsphere.executor import Serial
 from lab.vsphere.listening import listening
-from lab.vsphere.service import Server
+from lab.vsphere.service import ApiServer
 from protocol.authorization import ADMINISTRATOR
 
 PASSWORD = "correct horse"
@@ -40,7 +40,7 @@ class Served:
     def __init__(self, folder: Path, mode: Literal["sim", "lab"] = "sim") -> None:
         self.folder, self.mode, self.port = folder, mode, 0
         self.lab: Lab
-        self.server: Server
+        self.server: ApiServer
         self.listener: Any = None
         self._loop = asyncio.new_event_loop()
         self._ready, self._end = threading.Event(), asyncio.Event()
@@ -61,7 +61,7 @@ class Served:
         sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
         async with Lab(mode=self.mode, topology="default", seed=7, **sizes) as self.lab:
             executor: Any = _Executor(self.lab)
-            self.server = Server(
+            self.server = ApiServer(
                 Serial(executor) if executor.virtual else executor, "default", PASSWORD
             )
             async with listening(self.server, self.folder) as self.listener:
