@@ -58,7 +58,9 @@ class HostServer(ApiServer):
         self.watch: HostWatch = HostWatch(executor, host, epoch)
         self.instance_uuid = uuid_of(lab, "host", host)
         self.roles = (
-            answers.Role(role="Admin", system=True, privileges=tuple(Privilege), without=()),
+            answers.PermissionRole(
+                role="Admin", system=True, privileges=tuple(Privilege), without=()
+            ),
         )
         self.users = (answers.User(user=ROOT_USER, role="Admin"),)
 

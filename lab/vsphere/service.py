@@ -72,7 +72,7 @@ class ApiServer:
         self.watch = LabWatch(executor, vcenter)
         self.sessions = ApiSessions()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
-        self.roles: tuple[answers.Role, ...] = ()
+        self.roles: tuple[answers.PermissionRole, ...] = ()
         self.users: tuple[answers.User, ...] = ()
         self._password = password
         self._inventory: ObjectInventory | None = None
