@@ -349,9 +349,20 @@ def all_ids() -> list[str]:
 
 
 class KeysteadError(Exception):
-    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it."""
+    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it.
 
-    def __init__(self, error_id: str, message: str = "", fix: str = "") -> None:
+    Of a refusal of the product (KS-PRODUCT-001), ``fault`` is the name of its vim25 fault, empty
+    where it has none, and ``keys`` are the keys concerned, as ``provider/id``.
+    """
+
+    def __init__(
+        self,
+        error_id: str,
+        message: str = "",
+        fix: str = "",
+        fault: str = "",
+        keys: tuple[str, ...] = (),
+    ) -> None:
         found = explanation_of(error_id)
         if found is None:
             raise KeyError(error_id)
@@ -359,7 +370,8 @@ class KeysteadError(Exception):
         self.id = error_id
         self.fix = printable(fix or found.fix)
         self.exit_code = found.exit_code
+        self.fault, self.keys = fault, keys
 
-    def __reduce__(self) -> tuple[type[KeysteadError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[KeysteadError], tuple[object, ...]]:
         """It comes out of a worker process as it is."""
-        return type(self), (self.id, str(self), self.fix)
+        return type(self), (self.id, str(self), self.fix, self.fault, self.keys)

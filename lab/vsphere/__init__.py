@@ -7,6 +7,8 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``executor``            how commands reach a lab
 ``snapshot``            what the lab answered last, and when it has to be asked again
 ``soap``                vim25 over SOAP: envelopes to calls and back, on pyVmomi's type tables
+``vijson``              the same by VI/JSON
+``json_codec``          values of vim25 in JSON
 ``faults``              refusals of the lab as faults of the product
 ``managed``             what every managed object is: properties by path, operations by name
 ``objects``             ids and UUIDs, which follow from names

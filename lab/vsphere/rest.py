@@ -24,7 +24,9 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.vsphere.body import read_body
+from lab.vsphere.faults import no_permission
 from lab.vsphere.files import write_secret
+from protocol.authorization import Privilege
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class RestOperations:
                 _ = request.session
                 await self.server.refresh()
                 _ = request.session
+                await request.require(Privilege.READ)
                 answer = await handler(request, web)
             except KeysteadError as error:
                 return _problem(_refusal_of(await self.server.refusal(error)), old)
@@ -215,7 +218,7 @@ class RestOperations:
         for command in commands[verb]:
             row = (await request.do(command)).items[0]
             if row.error_id:
-                raise KeysteadError(row.error_id, row.error or "")
+                raise KeysteadError(row.error_id, row.error or "", fault=row.fault, keys=row.keys)
         return Response(status_code=200 if web.url.path.startswith("/rest") else 204)
 
     async def list_hosts(self, request: ApiCall, web: WebRequest) -> Any:
@@ -258,6 +261,8 @@ class RestOperations:
     # ---- native key providers
 
     def _native(self, request: ApiCall) -> dict[str, answers.Provider]:
+        if not request.may(Privilege.READ_KEY_SERVERS):
+            raise no_permission(request.server.root, Privilege.READ_KEY_SERVERS)
         rows = request.inventory.snapshot.providers
         return {
             str(r.provider): r for r in rows if r.management_type is ManagementType.NATIVE_PROVIDER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -15,8 +14,8 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.vsphere import rest
-from lab.vsphere.body import read_body
+from lab.vsphere import rest, vijson
+from lab.vsphere.body import read_body, while_connected
 from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.sessions import ApiSession
 from lab.vsphere.soap import (
@@ -94,26 +93,7 @@ class Soap:
         work = request.call(reference, call.name, call.arguments)
         if call.name not in _WAITS:
             return await work
-        return await _while_connected(web, work)
-
-
-async def _while_connected(web: WebRequest, work: Any) -> Any:
-    """The result of ``work``, which ends when its client goes away."""
-    doing = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_disconnected(web))
-    try:
-        await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            raise ClientDisconnect
-        return doing.result()
-    finally:
-        doing.cancel()
-        watching.cancel()
-
-
-async def _disconnected(web: WebRequest) -> None:
-    while (await web.receive())["type"] != "http.disconnect":
-        pass
+        return await while_connected(web, work)
 
 
 def _address(web: WebRequest) -> str:
@@ -142,5 +122,6 @@ def application(server: ApiServer) -> Starlette:
         Route("/sdk/vimServiceVersions.xml", show_versions),
         Route("/health", show_health),
         *rest.routes(server),
+        *vijson.routes(server),
     ]
     return Starlette(routes=routes)
