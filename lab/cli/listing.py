@@ -15,7 +15,7 @@ from lab.cli.options import Format, Options
 from lab.cli.output import is_document, json_line, plain, say, show
 from lab.cli.streams import flush
 from lab.schema.errors import KeysteadError
-from lab.schema.tables import Column, Row, Table, field, text, value_of
+from lab.schema.tables import Column, ColumnTable, Row, field, text, value_of
 from lab.state.state_folder import LabFolder
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ PLAIN = View()
 class Listing:
     """One kind of list, with its table."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: ColumnTable) -> None:
         self.table = table
 
     def get(

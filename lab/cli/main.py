@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from lab.cli.program import ready_for
-    from lab.cli.streams import NotWritten, Unread
+    from lab.cli.streams import NotWritten, OutputClosed
     from lab.schema.errors import KeysteadError
     from lab.state.scratch import collect
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
         return _complain(KeysteadError("KS-USE-001", _format_message(error)))
     except KeysteadError as error:
         return _complain(error)
-    except Unread:
+    except OutputClosed:
         return 0
     except NotWritten as error:
         return _complain(KeysteadError("KS-OUT-001", f"standard output: {error.strerror}"))

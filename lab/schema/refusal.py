@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chaos.errors import ChaosError
 from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidName, NoPermission, NotFound, ProductError
@@ -18,6 +20,16 @@ _WRONG_WORDS = {
 }
 
 
+def refused_row(failure: KeysteadError) -> dict[str, Any]:
+    """What a row of an answer says of a refusal."""
+    return {
+        "error_id": failure.id,
+        "error": str(failure),
+        "fault": failure.fault,
+        "keys": failure.keys,
+    }
+
+
 def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     """The product's (or the harness's) no, in its own words; ``fix`` says what helps here."""
     if isinstance(error, ChaosError):
@@ -31,4 +43,5 @@ def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     text = f"{error.fault}: {words}" if error.fault else words
     if isinstance(error, NoPermission):
         fix = fix or "`keystead get roles` says what each role lacks; `keystead user set` gives one"
-    return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix)
+    concerned = tuple(map(str, error.keys))
+    return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix, error.fault, concerned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.authorization import Privilege
 
 _FEW = 3  # privileges that a line of a table has room for
@@ -19,7 +19,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     privileges: tuple[Privilege, ...]
     without: tuple[Privilege, ...]
 
-    table = Table(
+    table = ColumnTable(
         "role",
         (
             field("role"),
@@ -56,7 +56,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     trusted_admin: bool = False
 
-    table = Table(
+    table = ColumnTable(
         "user",
         (field("user"), ("ROLE", lambda user: user.role or "none"), field("trusted_admin")),
     )

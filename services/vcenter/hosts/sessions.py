@@ -32,7 +32,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import Table
+from services.vcenter.tables import DatabaseTable
 from services.vcenter.trust.judgement import attestation_news, view_of
 
 
@@ -156,7 +156,9 @@ class HostSessions:
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )
         edits += came
-        self._note_other_keys(host, vms, {edit.name for edit in edits if edit.table is Table.VM})
+        self._note_other_keys(
+            host, vms, {edit.name for edit in edits if edit.table is DatabaseTable.VM}
+        )
         if edits or events:
             await self._inventory.commit(*edits, events=events)
 

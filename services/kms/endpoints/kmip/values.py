@@ -38,7 +38,7 @@ from protocol.kmip.enums import (
 )
 from protocol.kmip.fields import DateTime, Fields
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import RevocationReason
 from services.kms.endpoints.kmip.enumerations import code_of, word_of
 
@@ -141,7 +141,7 @@ def _read(name: str, value: Any) -> core.Value:
     raise FeatureNotSupported(f"{name[:64]}: no key here has it")
 
 
-def _custom(node: Node) -> core.Value:
+def _custom(node: TtlvItem) -> core.Value:
     if node.type is not Type.STRUCTURE:
         return _plain(node)
     if any(field.type is Type.STRUCTURE for field in node.items()):
@@ -150,7 +150,7 @@ def _custom(node: Node) -> core.Value:
     return core.Structure(fields=tuple(fields))
 
 
-def _plain(node: Node) -> str | int | bool | core.Typed:
+def _plain(node: TtlvItem) -> str | int | bool | core.Typed:
     if node.type in _TYPES:
         return core.Typed(type=_TYPES[node.type], value=node.value)
     value: str | int | bool = node.value
@@ -184,7 +184,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
     wire.RevocationReason: revocation,
     wire.UsageLimits: _limits,
     wire.CryptographicParameters: parameters,
-    Node: _custom,
+    TtlvItem: _custom,
 }
 
 
@@ -222,18 +222,20 @@ def _write(name: str, value: core.Value, minor: int) -> Any:
     return _own(value)
 
 
-def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> Node:
+def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> TtlvItem:
     """The value of a custom attribute that is no text, or of a field in one."""
     if isinstance(value, core.Structure):
-        return Node(tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields]))
+        return TtlvItem(
+            tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields])
+        )
     if isinstance(value, core.Typed):
         kind = next(kind for kind, named in _TYPES.items() if named is value.type)
-        return Node(tag, kind, value.value)
+        return TtlvItem(tag, kind, value.value)
     if isinstance(value, str):
-        return Node(tag, Type.TEXT_STRING, value)
+        return TtlvItem(tag, Type.TEXT_STRING, value)
     if isinstance(value, bool):
-        return Node(tag, Type.BOOLEAN, value)
-    return Node(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
+        return TtlvItem(tag, Type.BOOLEAN, value)
+    return TtlvItem(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
 
 
 def _write_fields(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
