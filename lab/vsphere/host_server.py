@@ -64,10 +64,12 @@ class HostServer(ApiServer):
         return (answers.User(user=ROOT_USER, role="Admin"),)
 
     @property
-    def roles(self) -> tuple[answers.Role, ...]:
+    def roles(self) -> tuple[answers.PermissionRole, ...]:
         """The role of its user."""
         everything = tuple(Privilege)
-        return (answers.Role(role="Admin", system=True, privileges=everything, without=()),)
+        return (
+            answers.PermissionRole(role="Admin", system=True, privileges=everything, without=()),
+        )
 
     def make_inventory(self, snapshot: InventorySnapshot) -> HostInventory:
         """The inventory of what the host said of itself."""

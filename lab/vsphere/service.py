@@ -157,7 +157,7 @@ class ApiServer:
         return self.inventory.snapshot.users
 
     @property
-    def roles(self) -> tuple[answers.Role, ...]:
+    def roles(self) -> tuple[answers.PermissionRole, ...]:
         """Roles of the lab."""
         return self.inventory.snapshot.roles
 

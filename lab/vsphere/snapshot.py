@@ -42,7 +42,7 @@ class InventorySnapshot:
     """The boot of vCenter: another one has no session of the one before."""
     nodes: frozenset[str] = frozenset()
     users: tuple[answers.User, ...] = ()
-    roles: tuple[answers.Role, ...] = ()
+    roles: tuple[answers.PermissionRole, ...] = ()
     view: answers.HostView | None = None
     """Of a host that answers for itself: what it says."""
 

@@ -31,7 +31,7 @@ from protocol.terms import (
 # Hosts -------------------------------------------------------------------------------------
 
 
-class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+class AttestationState(msgspec.Struct, frozen=True, kw_only=True):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -61,7 +61,7 @@ class Host(Answer, frozen=True, kw_only=True):
     boot: int = 0
     cached_keys: int = 0
     seen_at: float = 0.0
-    attestation: Attestation | None = None
+    attestation: AttestationState | None = None
     in_maintenance_mode: bool = False
     alarms: tuple[str, ...] = ()
     stale: bool = False
