@@ -70,7 +70,8 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-010": Explanation(
         "Nothing of that name",
         "A selector names a node, VM, role, site or cluster that is not in this lab.",
-        "Use a name from `keystead get hosts` or `keystead get vms`, role:…, site:…, cluster:….",
+        "Use a name from `keystead get hosts` or `keystead get vms`; `keystead explain selector`"
+        " has every form for nodes.",
     ),
     "KS-CHAOS-011": Explanation(
         "The selector cannot be read",
@@ -149,7 +150,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-102": Explanation(
         "The fault could not be injected",
         "The lab refused while the fault was being made. What was done of it was taken back.",
-        "See the message; `keystead status` shows whether the nodes are up.",
+        "The message says what refused it; `keystead explain fault` has the fault's conditions.",
     ),
     "KS-CHAOS-103": Explanation(
         "The fault is still there",

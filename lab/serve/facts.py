@@ -83,7 +83,7 @@ class LostMachine:
 
 
 @dataclass(frozen=True)
-class HostFacts:
+class HostStatus:
     """A host as its machine, itself and vCenter show it."""
 
     host: str
@@ -117,6 +117,7 @@ class HostFacts:
     kept_off: str = ""  # why the broker refuses it, as a sentence without its end
     lost: LostMachine | None = None
     vcenter_lost: LostMachine | None = None
+    vcenter_fault: bool = False  # a fault in force keeps vCenter down or paused
 
     @property
     def stores_keys(self) -> bool | None:
@@ -159,7 +160,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
-class VmFacts:
+class VmStatus:
     """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
     ``vcenter`` is the state of vCenter's machine; ``orphaned``: vCenter lists it on its host, which
     answers and does not. ``recorded``: the key that vCenter has for its home, when its host names

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_id
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 
 PAGE, PAGE_LIMIT = 100, 1000
 
@@ -22,7 +23,7 @@ def when(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class Task(Managed):
+class ApiTask(Managed):
     """A task that a client started here, and waits for."""
 
     kind = vim.Task
@@ -31,7 +32,8 @@ class Task(Managed):
     def __init__(self, object_id: str, entity: Any, name: str, user: str, at: datetime) -> None:
         super().__init__(object_id)
         self.info = vim.TaskInfo(
-            key=object_id, task=self.ref, name=vmodl_method(name), descriptionId=name,
+            key=object_id, task=self.ref, name=wsdl_method(name),
+            descriptionId=description_id(wsdl_method(name), entity, name),
             entity=entity.ref if entity is not None else None,
             entityName=getattr(entity, "name", None) or None, state="running", cancelled=False,
             cancelable=False, reason=vim.TaskReasonUser(userName=user), queueTime=at,
@@ -46,19 +48,42 @@ class Task(Managed):
         self.info.result, self.info.error = result, error
 
     @operation
-    async def CancelTask(self, request: Request) -> None:
+    async def CancelTask(self, request: ApiRequest) -> None:
         """Refused: what a lab does is not taken back in the middle."""
         raise vmodl.fault.NotSupported(msg="this task cannot be cancelled")
 
 
-def vmodl_method(name: str) -> Any:
+def wsdl_method(name: str) -> Any:
     """A method by its name in the WSDL, None when it is not one of the product's."""
-    from pyVmomi import VmomiSupport as support
-
     try:
         return support.GetWsdlMethod("urn:vim25", name)
     except KeyError:
         return None
+
+
+def description_id(method: Any, entity: Any, name: str) -> str:
+    """The id of a task's description, such as ``VirtualMachine.powerOn``."""
+    if method is None:
+        return name
+    kind = method.info.type
+    if kind is vim.ManagedEntity and entity is not None:  # Destroy_Task, which all of them have
+        kind = entity.kind
+    return f"{kind._wsdlName}.{method.info.name[0].lower()}{method.info.name[1:]}"
+
+
+_METHODS = {
+    "RemoveHost": "Destroy_Task", "DestroyVm": "Destroy_Task", "UnregisterVm": "UnregisterVM",
+    **{n: f"{n}_Task" for n in (
+        "AddHost", "DisconnectHost", "ReconnectHost", "EnterMaintenanceMode", "CryptoUnlock",
+        "ExitMaintenanceMode", "ReconfigureComputeResource", "CreateSnapshot", "RemoveSnapshot",
+        "RevertToSnapshot")},
+    **{f"{n}Vm": f"{n}VM_Task" for n in (
+        "Create", "Register", "Clone", "PowerOn", "PowerOff", "Migrate", "Relocate", "Reconfig")},
+    **dict.fromkeys(
+        ("EncryptVm", "RecryptVm", "DecryptVm", "AddDisk", "RemoveDisk", "AddVtpm", "RemoveVtpm"),
+        "ReconfigVM_Task"),
+}  # fmt: skip
+"""Methods of vCenter's own tasks, where they are not named alike."""
 
 
 def task_info(inventory: Any, row: answers.Task) -> Any:
@@ -68,8 +93,10 @@ def task_info(inventory: Any, row: answers.Task) -> Any:
     if row.error:
         kind = getattr(vim.fault, row.error, None) or getattr(vmodl.fault, row.error, None)
         error = (kind or vmodl.RuntimeFault)(msg=row.reason or row.error)
+    method = wsdl_method(_METHODS.get(row.name, row.name))
     return vim.TaskInfo(
-        key=row.task, task=vim.Task(row.task), descriptionId=row.name,
+        key=row.task, task=vim.Task(row.task), name=method,
+        descriptionId=description_id(method, entity, row.name),
         entity=entity.ref if entity else None, entityName=row.entity or None,
         state=str(row.state.value), cancelled=False, cancelable=False, error=error,
         reason=vim.TaskReasonUser(userName=row.user), queueTime=when(row.start_time),
@@ -124,7 +151,7 @@ def _is_bad(event: str) -> bool:
     return any(word in event for word in _BAD)
 
 
-async def read_events(request: Request) -> list[Any]:
+async def read_events(request: ApiRequest) -> list[Any]:
     """Every event of vCenter's log, oldest first."""
     found: list[Any] = []
     after = 0
@@ -136,23 +163,42 @@ async def read_events(request: Request) -> list[Any]:
         found += [event_of(request.inventory, row) for row in rows]
 
 
-def _chosen_events(events: Sequence[Any], filter_: Any) -> list[Any]:
+def _in_time(at: datetime | None, time: Any) -> bool:
+    """Whether a time lies within a filter's; what has no time yet does not."""
+    if time is None:
+        return True
+    if at is None:
+        return False
+    begin, end = time.beginTime, time.endTime
+    return (begin is None or at >= begin) and (end is None or at <= end)
+
+
+def _event_places(inventory: Any, event: Any) -> list[Any]:
+    """The objects that an event is about."""
+    found = []
+    if event.vm is not None:
+        found.append(inventory.objects.get(event.vm.vm._moId))
+    if event.host is not None:
+        found.append(inventory.objects.get(event.host.host._moId))
+    return [one for one in found if one is not None]
+
+
+def _chosen_events(inventory: Any, events: Sequence[Any], filter_: Any) -> list[Any]:
     found = list(events)
     types = list(filter_.eventTypeId or ())
     if types:
         found = [e for e in found if e.eventTypeId in types]
-    time = filter_.time
-    if time is not None:
+    if filter_.category:
+        found = [e for e in found if e.severity in filter_.category]
+    if filter_.userName is not None and filter_.userName.userList:
+        found = [e for e in found if e.userName in filter_.userName.userList]
+    found = [e for e in found if _in_time(e.createdTime, filter_.time)]
+    if (of := filter_.entity) is not None:
         found = [
             e
             for e in found
-            if (time.beginTime is None or e.createdTime >= time.beginTime)
-            and (time.endTime is None or e.createdTime <= time.endTime)
+            if inventory.lies_in(_event_places(inventory, e), of.entity, str(of.recursion))
         ]
-    if filter_.entity is not None and str(filter_.entity.recursion) == "self":
-        wanted = str(filter_.entity.entity._moId)
-        if not wanted.startswith(("group-", "datacenter-")):
-            found = [e for e in found if e.objectId == wanted]
     if filter_.maxCount:
         found = found[-int(filter_.maxCount) :]
     return found
@@ -168,7 +214,7 @@ class _Collector(Managed):
         self.rows: list[Any] = []
         self.position, self.page = 0, PAGE
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
         raise NotImplementedError
 
@@ -177,14 +223,14 @@ class _Collector(Managed):
             raise invalid_argument("maxCount", f"{count}: 1 to {PAGE_LIMIT} rows at once")
         return self.rows[max(start, 0) : max(start, 0) + count]
 
-    async def read_next(self, request: Request, count: int) -> list[Any]:
+    async def read_next(self, request: ApiRequest, count: int) -> list[Any]:
         """The next ``count`` rows, which may be fewer."""
         await self.refresh(request)
         found = self._take(self.position, count)
         self.position += len(found)
         return found
 
-    async def read_previous(self, request: Request, count: int) -> list[Any]:
+    async def read_previous(self, request: ApiRequest, count: int) -> list[Any]:
         """``count`` rows before the position, which may be fewer."""
         await self.refresh(request)
         start = max(self.position - count, 0)
@@ -193,7 +239,7 @@ class _Collector(Managed):
         return found
 
     @operation
-    async def SetCollectorPageSize(self, request: Request, maxCount: int) -> None:
+    async def SetCollectorPageSize(self, request: ApiRequest, maxCount: int) -> None:
         """How many rows ``latestPage`` has."""
         if not 0 < maxCount <= PAGE_LIMIT:
             raise invalid_argument("maxCount", f"{maxCount}: 1 to {PAGE_LIMIT}")
@@ -202,18 +248,18 @@ class _Collector(Managed):
         self.texts.clear()
 
     @operation
-    async def RewindCollector(self, request: Request) -> None:
+    async def RewindCollector(self, request: ApiRequest) -> None:
         """Stand at the oldest row."""
         self.position = 0
 
     @operation
-    async def ResetCollector(self, request: Request) -> None:
+    async def ResetCollector(self, request: ApiRequest) -> None:
         """Stand after the newest row."""
         await self.refresh(request)
         self.position = len(self.rows)
 
     @operation
-    async def DestroyCollector(self, request: Request) -> None:
+    async def DestroyCollector(self, request: ApiRequest) -> None:
         """It is gone."""
         request.session.held.pop(self.id, None)
 
@@ -228,20 +274,40 @@ class EventHistoryCollector(_Collector):
         "initialized": lambda e: True,
     }
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
-        self.rows = _chosen_events(await read_events(request), self.filter)
+        self.rows = _chosen_events(request.inventory, await read_events(request), self.filter)
         self.texts.clear()
 
     @operation
-    async def ReadNextEvents(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadNextEvents(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The next events."""
         return await self.read_next(request, maxCount)
 
     @operation
-    async def ReadPreviousEvents(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadPreviousEvents(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The events before."""
         return await self.read_previous(request, maxCount)
+
+
+_TIMES = {"queuedTime": "queueTime", "startedTime": "startTime", "completedTime": "completeTime"}
+
+
+def _is_asked_for(inventory: Any, info: Any, filter_: Any) -> bool:
+    """Whether a ``TaskFilterSpec`` selects a task."""
+    if filter_.state and str(info.state) not in filter_.state:
+        return False
+    if filter_.userName is not None and filter_.userName.userList:
+        if info.reason.userName not in filter_.userName.userList:
+            return False
+    if (time := filter_.time) is not None:
+        at = getattr(info, _TIMES[str(time.timeType)])
+        if not _in_time(at, time):
+            return False
+    if (of := filter_.entity) is not None:
+        place = inventory.objects.get(info.entity._moId) if info.entity is not None else None
+        return bool(inventory.lies_in([place] if place else [], of.entity, str(of.recursion)))
+    return True
 
 
 class TaskHistoryCollector(_Collector):
@@ -253,19 +319,20 @@ class TaskHistoryCollector(_Collector):
         "latestPage": lambda t: list(reversed(t.rows[-t.page :])),
     }
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
-        snapshot = request.inventory.snapshot
-        self.rows = [task_info(request.inventory, row) for row in snapshot.tasks]
+        inventory = request.inventory
+        found = [task_info(inventory, row) for row in inventory.snapshot.tasks]
+        self.rows = [info for info in found if _is_asked_for(inventory, info, self.filter)]
         self.texts.clear()
 
     @operation
-    async def ReadNextTasks(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadNextTasks(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The next tasks."""
         return await self.read_next(request, maxCount)
 
     @operation
-    async def ReadPreviousTasks(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadPreviousTasks(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The tasks before."""
         return await self.read_previous(request, maxCount)
 
@@ -298,17 +365,22 @@ class EventManager(Managed):
     }
 
     @operation
-    async def QueryEvents(self, request: Request, filter: Any) -> list[Any]:
+    async def QueryEvents(self, request: ApiRequest, filter: Any) -> list[Any]:
         """Events, oldest first."""
-        return _chosen_events(await read_events(request), filter)[-PAGE_LIMIT:]
+        return _chosen_events(request.inventory, await read_events(request), filter)[-PAGE_LIMIT:]
 
     @operation
-    async def CreateCollectorForEvents(self, request: Request, filter: Any) -> Any:
+    async def CreateCollectorForEvents(self, request: ApiRequest, filter: Any) -> Any:
         """A collector, which lives as long as the session."""
         made = EventHistoryCollector(request.session.fresh_id("events"), filter)
         request.hold(made)
         await made.refresh(request)
         return made.ref
+
+
+def _descriptions(inventory: Any) -> list[str]:
+    infos = (task_info(inventory, row) for row in inventory.snapshot.tasks)
+    return sorted({info.descriptionId for info in infos}) or ["Task"]
 
 
 class TaskManager(Managed):
@@ -318,7 +390,7 @@ class TaskManager(Managed):
     properties = {
         "recentTask": lambda t: [vim.Task(r.task) for r in t.inventory.snapshot.tasks[-50:]],
         "description": lambda t: vim.TaskDescription(
-            methodInfo=_elements(sorted({r.name for r in t.inventory.snapshot.tasks})),
+            methodInfo=_elements(_descriptions(t.inventory)),
             state=_elements(["queued", "running", "success", "error"]),
             reason=[vim.TypeDescription(key=vim.TaskReasonUser, label="user", summary="A user")],
         ),
@@ -330,7 +402,7 @@ class TaskManager(Managed):
         self.inventory = inventory
 
     @operation
-    async def CreateCollectorForTasks(self, request: Request, filter: Any) -> Any:
+    async def CreateCollectorForTasks(self, request: ApiRequest, filter: Any) -> Any:
         """A collector, which lives as long as the session."""
         made = TaskHistoryCollector(request.session.fresh_id("tasks"), filter)
         request.hold(made)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from pyVmomi import VmomiSupport as support
 
 from lab.vsphere.faults import invalid_property
+from protocol.authorization import Privilege
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "_vsphere_operation"
@@ -33,11 +34,13 @@ def operation(function: F) -> F:
 
 class Managed:
     """A managed object. ``shapes``: the type of a data object where it is a subtype of the one
-    that the property declares."""
+    that the property declares. ``guards``: what a user needs besides System.Read to read a property
+    at the top."""
 
     kind: ClassVar[Any] = None
     properties: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     shapes: ClassVar[Mapping[str, Any]] = {}
+    guards: ClassVar[Mapping[str, Privilege]] = {}
     leaves: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     branches: ClassVar[dict[str, tuple[str, ...]]] = {}
     operations: ClassVar[frozenset[str]] = frozenset()
@@ -69,6 +72,10 @@ class Managed:
         """The properties at the top that this object has: what ``all`` means."""
         return tuple(dict.fromkeys(path.split(".")[0] for path in self.leaves))
 
+    def guard(self, path: str) -> Privilege | None:
+        """What a user needs besides System.Read to read the value at a path."""
+        return self.guards.get(path.partition(".")[0])
+
     def get(self, path: str) -> Any:
         """The value at a path, None where there is none; ``InvalidProperty`` where there is no such
         property in the product."""
@@ -82,7 +89,7 @@ class Managed:
             values = {name: self.get(f"{path}.{name}") for name in names}
             if all(value is None for value in values.values()):
                 return None
-            return type_at(self.__class__, path)(**values)
+            return build(type_at(self.__class__, path), **values)
         above, _, name = path.rpartition(".")
         if not above or "[" in path:
             type_at(self.__class__, path)
@@ -95,6 +102,17 @@ class Managed:
             return _fitted(getattr(held, name), type(held)._GetPropertyInfo(name).type)
         except AttributeError:
             raise invalid_property(path) from None
+
+
+def build(kind: Any, **values: Any) -> Any:
+    """A data object. pyVmomi refuses an empty list for a required one: it is left out here, and a
+    client reads an empty list."""
+    given = {
+        name: value
+        for name, value in values.items()
+        if value is not None and not (isinstance(value, list) and not value)
+    }
+    return kind(**given)
 
 
 _types: dict[tuple[str, str], Any] = {}
@@ -146,6 +164,8 @@ class ObjectProperties:
     def __init__(self, thing: Managed, paths: list[str], values: dict[str, Any]) -> None:
         self.kind, self.id, self.paths = thing.kind, thing.id, paths
         self.values = values
+        self.missing: list[tuple[str, Any]] = []
+        """Paths that the user may not read, with the fault that says so."""
         self._thing = thing
 
     def text(self, path: str, version: str, write: Callable[[Any, str], str]) -> str:
@@ -158,7 +178,7 @@ class ObjectProperties:
 
 
 @dataclass
-class Contents:
+class RetrievedProperties:
     """Properties of many objects; ``token``: more of them can be asked for with it."""
 
     objects: list[ObjectProperties] = field(default_factory=list)

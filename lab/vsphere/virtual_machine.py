@@ -11,8 +11,9 @@ from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.places import VM_FOLDER, Entity, key_or_none
-from lab.vsphere.request import Request
+from lab.vsphere.places import key_or_none
+from lab.vsphere.request import ApiRequest
+from lab.vsphere.vm_copies import VmCopies, check_row, snapshot_info, snapshot_ref
 from protocol.terms import PowerState, VmCryptoState
 
 MEMORY_MB, CPUS, DISK_KB = 1024, 1, 256
@@ -41,23 +42,7 @@ def _devices(vm: Any) -> list[Any]:
     return [controller, disk, *tpm]
 
 
-def _snapshots(vm: Any) -> Any:
-    tree: list[Any] = []
-    for number, name in reversed(list(enumerate(vm.row.snapshots, 1))):
-        tree = [
-            vim.vm.SnapshotTree(
-                snapshot=vim.vm.Snapshot(f"snapshot-{vm.id[3:]}-{number}"), vm=vm.ref, name=name,
-                description="", id=number, createTime=vm.inventory.snapshot.now(),
-                state="poweredOff", quiesced=False, childSnapshotList=tree,
-            )
-        ]  # fmt: skip
-    if not tree:
-        return None
-    last = vim.vm.Snapshot(f"snapshot-{vm.id[3:]}-{len(vm.row.snapshots)}")
-    return vim.vm.SnapshotInfo(currentSnapshot=last, rootSnapshotList=tree)
-
-
-class VirtualMachine(Entity):
+class VirtualMachine(VmCopies):
     """A VM."""
 
     kind = vim.VirtualMachine
@@ -106,21 +91,26 @@ class VirtualMachine(Entity):
             v.row.migrate_encryption.value if v.row.migrate_encryption else None
         ),
         "guest.guestState": lambda v: "running" if v.is_on else "notRunning",
-        "guest.toolsStatus": lambda v: "toolsNotInstalled",
-        "guest.toolsRunningStatus": lambda v: "guestToolsNotRunning",
-        "guest.toolsVersionStatus": lambda v: "guestToolsNotInstalled",
-        "guest.toolsVersionStatus2": lambda v: "guestToolsNotInstalled",
+        "guest.guestId": lambda v: GUEST_ID if v.is_on else None,
+        "guest.guestFullName": lambda v: GUEST_NAME if v.is_on else None,
+        "guest.hostName": lambda v: v.name if v.is_on else None,
+        "guest.toolsStatus": lambda v: v.tools,
+        "guest.toolsRunningStatus": lambda v: v.tools_running,
+        "guest.toolsVersionStatus": lambda v: "guestToolsCurrent",
+        "guest.toolsVersionStatus2": lambda v: "guestToolsCurrent",
         "guest.net": lambda v: [],
         "guest.disk": lambda v: [],
         "guest.guestOperationsReady": lambda v: False,
-        "guestHeartbeatStatus": lambda v: "gray",
+        "guestHeartbeatStatus": lambda v: v.heartbeat,
         "summary.vm": lambda v: v.ref,
         "summary.runtime": lambda v: v.get("runtime"),
         "summary.guest.guestId": lambda v: GUEST_ID,
         "summary.guest.guestFullName": lambda v: GUEST_NAME,
-        "summary.guest.toolsStatus": lambda v: "toolsNotInstalled",
-        "summary.guest.toolsRunningStatus": lambda v: "guestToolsNotRunning",
-        "summary.guest.toolsVersionStatus": lambda v: "guestToolsNotInstalled",
+        "summary.guest.hostName": lambda v: v.name if v.is_on else None,
+        "summary.guest.toolsStatus": lambda v: v.tools,
+        "summary.guest.toolsRunningStatus": lambda v: v.tools_running,
+        "summary.guest.toolsVersionStatus": lambda v: "guestToolsCurrent",
+        "summary.guest.toolsVersionStatus2": lambda v: "guestToolsCurrent",
         "summary.config.name": lambda v: v.name,
         "summary.config.template": lambda v: v.row.template,
         "summary.config.vmPathName": lambda v: v.path,
@@ -138,7 +128,7 @@ class VirtualMachine(Entity):
         "summary.storage.uncommitted": lambda v: 0,
         "summary.storage.unshared": lambda v: DISK_KB * 1024,
         "summary.storage.timestamp": lambda v: v.inventory.snapshot.now(),
-        "summary.quickStats.guestHeartbeatStatus": lambda v: "gray",
+        "summary.quickStats.guestHeartbeatStatus": lambda v: v.heartbeat,
         "summary.quickStats.overallCpuUsage": lambda v: 0,
         "summary.quickStats.guestMemoryUsage": lambda v: 0,
         "summary.quickStats.hostMemoryUsage": lambda v: 0,
@@ -147,8 +137,18 @@ class VirtualMachine(Entity):
         "resourcePool": lambda v: v.inventory.pools[str(v.row.cluster)].ref,
         "datastore": lambda v: [v.datastore.ref],
         "network": lambda v: [v.inventory.network.ref],
-        "snapshot": _snapshots,
-        "capability": lambda v: None,
+        "snapshot": snapshot_info,
+        "rootSnapshot": lambda v: [
+            snapshot_ref(v.inventory, v.name, name) for name in v.row.snapshots[:1]
+        ],
+        "capability": lambda v: vim.vm.Capability(
+            snapshotOperationsSupported=True,
+            multipleSnapshotsSupported=True,
+            memorySnapshotsSupported=True,
+            revertToSnapshotSupported=True,
+            poweredOffSnapshotsSupported=True,
+            snapshotConfigSupported=True,
+        ),
         "layoutEx": lambda v: None,
     }
 
@@ -159,7 +159,7 @@ class VirtualMachine(Entity):
     @property
     def parent(self) -> Any:
         """The folder of VMs."""
-        return self.inventory.objects[VM_FOLDER]
+        return self.inventory.objects[self.inventory.ids.vm_folder]
 
     @property
     def host(self) -> Any:
@@ -175,6 +175,21 @@ class VirtualMachine(Entity):
     def is_on(self) -> bool:
         """Whether it is powered on."""
         return self.row.power is PowerState.ON
+
+    @property
+    def tools(self) -> str:
+        """Of VMware Tools, which every guest has."""
+        return "toolsOk" if self.is_on else "toolsNotRunning"
+
+    @property
+    def tools_running(self) -> str:
+        """The same, as newer clients read it."""
+        return "guestToolsRunning" if self.is_on else "guestToolsNotRunning"
+
+    @property
+    def heartbeat(self) -> str:
+        """Whether vCenter hears its guest."""
+        return "green" if self.is_on and self.host is not None and self.host.connected else "gray"
 
     @property
     def status(self) -> str:
@@ -204,30 +219,45 @@ class VirtualMachine(Entity):
     # ---- operations
 
     @operation
-    async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
+    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
         """Power it on."""
         work = _power(self, not self.is_on, c.VmOn((self.name,)))
         return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
-    async def PowerOffVM_Task(self, request: Request) -> Any:
+    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
         """Power it off."""
         work = _power(self, self.is_on, c.VmOff((self.name,)))
         return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
-    async def ResetVM_Task(self, request: Request) -> Any:
+    async def ResetVM_Task(self, request: ApiRequest) -> Any:
         """Power it off and on."""
         both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
         return await request.start(self, "ResetVM_Task", both)
 
     @operation
-    async def ShutdownGuest(self, request: Request) -> None:
-        """Refused: guests have no VMware Tools."""
-        raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running in this VM")
+    async def ShutdownGuest(self, request: ApiRequest) -> None:
+        """Have its guest shut down: a guest of a lab has done so when this returns."""
+        self._check_tools()
+        check_row(await request.do(c.VmOff((self.name,))))
 
     @operation
-    async def CryptoUnlock_Task(self, request: Request) -> Any:
+    async def RebootGuest(self, request: ApiRequest) -> None:
+        """Have its guest start again."""
+        self._check_tools()
+        check_row(await request.do(c.VmOff((self.name,))))
+        check_row(await request.do(c.VmOn((self.name,))))
+
+    def _check_tools(self) -> None:
+        if not self.is_on:
+            state = str(self.row.power.value)
+            raise vim.fault.InvalidPowerState(
+                requestedState="poweredOn", existingState=state, msg=f"the VM is {state}"
+            )
+
+    @operation
+    async def CryptoUnlock_Task(self, request: ApiRequest) -> Any:
         """Let vCenter bring the keys of a locked VM now."""
 
         async def work(do: Any) -> None:
@@ -236,7 +266,7 @@ class VirtualMachine(Entity):
         return await request.start(self, "CryptoUnlock_Task", work)
 
     @operation
-    async def ReconfigVM_Task(self, request: Request, spec: Any) -> Any:
+    async def ReconfigVM_Task(self, request: ApiRequest, spec: Any) -> Any:
         """Encrypt, decrypt, recrypt; add or remove a virtual TPM. Nothing else can be changed."""
         commands = _reconfigure(self.name, spec)
 
@@ -248,7 +278,7 @@ class VirtualMachine(Entity):
 
     @operation
     async def MigrateVM_Task(
-        self, request: Request, pool: Any = None, host: Any = None, priority: Any = None,
+        self, request: ApiRequest, pool: Any = None, host: Any = None, priority: Any = None,
         state: Any = None,
     ) -> Any:  # fmt: skip
         """Move it to another host."""
@@ -262,39 +292,29 @@ class VirtualMachine(Entity):
         return await request.start(self, "MigrateVM_Task", work)
 
     @operation
-    async def CreateSnapshot_Task(
-        self, request: Request, name: str, description: str | None = None, memory: bool = False,
-        quiesce: bool = False,
-    ) -> Any:  # fmt: skip
-        """Keep it as it is, under a name."""
-
-        async def work(do: Any) -> None:
-            await do(c.VmSnapshotCreate(self.name, name, memory=memory))
-
-        return await request.start(self, "CreateSnapshot_Task", work)
+    async def RelocateVM_Task(self, request: ApiRequest, spec: Any, priority: Any = None) -> Any:
+        """Move it to another host of its cluster. Its files stay where they are."""
+        asked = [p.name for p in spec._GetPropertyList() if getattr(spec, p.name)]
+        wrong = sorted(set(asked) - {"host", "pool", "datastore", "folder"})
+        elsewhere = spec.datastore is not None and spec.datastore._moId != self.datastore.id
+        if wrong or elsewhere:
+            what = ", ".join(wrong) or "datastore"
+            raise vmodl.fault.NotSupported(msg=f"a VM of a lab is moved to a host, not by {what}")
+        return await self.MigrateVM_Task(request, spec.pool, spec.host)
 
     @operation
-    async def UnregisterVM(self, request: Request) -> None:
+    async def UnregisterVM(self, request: ApiRequest) -> None:
         """Take it out of the inventory; its files stay."""
-        _check(await request.do(c.VmUnregister((self.name,))))
+        check_row(await request.do(c.VmUnregister((self.name,))))
 
     @operation
-    async def Destroy_Task(self, request: Request) -> Any:
+    async def Destroy_Task(self, request: ApiRequest) -> Any:
         """Remove it with its files."""
 
         async def work(do: Any) -> None:
-            _check(await do(c.VmDestroy((self.name,))))
+            check_row(await do(c.VmDestroy((self.name,))))
 
         return await request.start(self, "Destroy_Task", work)
-
-
-def _check(answer: Any) -> None:
-    """Raise what was said of the one VM that a command named."""
-    from lab.schema.errors import KeysteadError
-
-    row = answer.items[0]
-    if row.error_id:
-        raise KeysteadError(row.error_id, row.error or "")
 
 
 def _power(vm: VirtualMachine, allowed: bool, *commands: Any) -> Any:
@@ -305,7 +325,7 @@ def _power(vm: VirtualMachine, allowed: bool, *commands: Any) -> Any:
             state = str(vm.row.power.value)
             raise vim.fault.InvalidPowerState(existingState=state, msg=f"the VM is {state} already")
         for command in commands:
-            _check(await do(command))
+            check_row(await do(command))
 
     return work
 

@@ -11,7 +11,6 @@ import asyncio
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,18 +26,17 @@ from protocol.errors import (
 from protocol.messages.agent import NodeRecord, NodeSpec
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import NodeName
+from services.runtime import turns
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
-from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
+from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service, ServiceNode
 from services.runtime.service_queue import ServiceQueue
 from services.runtime.tls.port import StreamPort
 from services.runtime.turns import Ticket, TurnQueues
 
 STOP_LIMIT_S = 10.0  # lab seconds that running requests get at an orderly stop
-
-_TURN: ContextVar[Ticket | None] = ContextVar("keystead_turn", default=None)
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class Recipe:
     connects: bool = True
 
 
-class NodeRunner(Node):
-    """Runs one service for one life; also the ``Node`` that the service sees."""
+class NodeRunner(ServiceNode):
+    """Runs one service for one life; also the ``ServiceNode`` that the service sees."""
 
     def __init__(
         self,
@@ -113,7 +111,7 @@ class NodeRunner(Node):
         return self._turns.take(key)
 
     def end_turn(self) -> None:
-        ticket = _TURN.get()
+        ticket = turns.CURRENT.get()
         if ticket is not None:
             ticket.end()
 
@@ -148,6 +146,7 @@ class NodeRunner(Node):
     async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background loop; its failure is a crash of the node, so that no half-dead node
         continues."""
+        turns.CURRENT.set(None)  # the turn of the handler that began it is not its own
         try:
             await work
         except Exception as error:
@@ -278,7 +277,6 @@ class NodeRunner(Node):
             if ticket is None:
                 return await self._run_handler(served, incoming, name)
             async with ticket:
-                _TURN.set(ticket)
                 return await self._run_handler(served, incoming, name)
         except ProductError as error:
             return error

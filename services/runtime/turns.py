@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import ContextVar, Token
 from types import TracebackType
+
+CURRENT: ContextVar[Ticket | None] = ContextVar("keystead_turn", default=None)
+"""The ticket whose ``async with`` this task entered last, and has not left."""
 
 
 class Ticket:
-    """A place in one queue; ``async with`` waits until it is at the front, as most are at once."""
+    """A place in one queue; ``async with`` waits until it is at the front, as most are at once.
 
-    __slots__ = ("_front", "_key", "_turns", "_waiting")
+    Inside, it is ``CURRENT``."""
+
+    __slots__ = ("_before", "_front", "_key", "_turns", "_waiting")
 
     def __init__(self, turns: TurnQueues, key: str) -> None:
         self._turns, self._key = turns, key
         self._front = False
         self._waiting: asyncio.Event | None = None
+        self._before: Token[Ticket | None] | None = None
 
     async def __aenter__(self) -> None:
-        if self._front:
-            return
-        if self._waiting is None:
-            self._waiting = asyncio.Event()
-        try:
-            await self._waiting.wait()
-        except BaseException:
-            self._turns.leave(self._key, self)
-            raise
+        if not self._front:
+            if self._waiting is None:
+                self._waiting = asyncio.Event()
+            try:
+                await self._waiting.wait()
+            except BaseException:
+                self._turns.leave(self._key, self)
+                raise
+        self._before = CURRENT.set(self)
 
     async def __aexit__(
         self,
@@ -34,6 +41,8 @@ class Ticket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._before is not None:
+            CURRENT.reset(self._before)
         self._turns.leave(self._key, self)
 
     def end(self) -> None:

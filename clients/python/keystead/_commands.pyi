@@ -1084,9 +1084,9 @@ class Commands:
 
         A node of the lab is asked as the lab's file says. Trust with a server at an address
         is to be made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP
-        alone.
+        alone. A server has its address as its name, unless another one stands before it.
 
-        servers: Key server, or kmip://HOST:PORT; repeat it.
+        servers: Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.
         default: Make it the default.
         The answer is a ``Provider``.
         """

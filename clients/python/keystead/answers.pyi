@@ -543,9 +543,10 @@ class Provider(Answer):
     """A key provider of vCenter with the names of its servers.
 
     ``status`` is green, yellow or red [STD-03]; ``unreachable`` servers did not answer
-    last. ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a native one
-    [NKP-01]: ``health`` with the ids of ``details``, ``key_id`` of its key derivation
-    key, and whether hosts without a TPM are left out."""
+    last. ``addresses``: the node that each of ``servers`` is, or HOST:PORT of one outside
+    of the lab. ``default`` of vCenter, ``default_of`` these clusters [STD-02]. Of a
+    native one [NKP-01]: ``health`` with the ids of ``details``, ``key_id`` of its key
+    derivation key, and whether hosts without a TPM are left out."""
 
     apiVersion: str
     kind: str
@@ -555,6 +556,7 @@ class Provider(Answer):
     default: bool
     status: str
     unreachable: list[str]
+    addresses: list[str]
     default_of: list[str]
     health: Literal["ERROR", "NONE", "OK", "WARNING"]
     details: list[str]
@@ -1177,9 +1179,9 @@ class KeyAttribute(Answer):
     value: str
 
 class ServerTrust(Answer):
-    """Trust between vCenter and a server; None: not known. ``fingerprint``: SHA-256 of what
-    the server shows, good until ``end`` (Unix seconds), and ``digest`` that of its public
-    key; empty when it does not answer, for ``reason``."""
+    """Trust between vCenter and a server; None: not known. ``certificate`` (PEM) is what the
+    server shows, of this SHA-256 (``fingerprint``), good until ``end`` (Unix seconds),
+    and ``digest`` that of its public key; empty when it does not answer, for ``reason``."""
 
     server: str
     client_trust_server: bool | None
@@ -1188,6 +1190,7 @@ class ServerTrust(Answer):
     digest: str
     end: float | None
     reason: str
+    certificate: str
 
 class TrustAdmins(Answer):
     """The members of TrustedAdmins at one vCenter."""
@@ -1213,15 +1216,20 @@ class VmRemoval(Answer):
     host: str | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VmPower(Answer):
-    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+    """One VM after a power command; refused: ``power`` is None, and the error says why, with
+    the vim25 ``fault`` and the ``keys`` concerned."""
 
     vm: str
     host: str
     power: Literal["poweredOff", "poweredOn"] | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VsanGroupLine(Answer):
     """A disk group; ``why`` it is not mounted."""

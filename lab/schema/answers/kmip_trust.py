@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 
 
 def _day(end: float | None) -> str:
@@ -31,7 +31,7 @@ class KmsIdentity(msgspec.Struct, frozen=True, kw_only=True):
     end: float
     digest: str
 
-    table = Table(
+    table = ColumnTable(
         "client",
         (field("client"), field("role"), field("scope"), field("revoked"), _UNTIL, _DIGEST),
     )
@@ -52,9 +52,9 @@ class KmsIdentityList(Answer, frozen=True, kw_only=True):
 
 
 class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
-    """Trust between vCenter and a server; None: not known. ``fingerprint``: SHA-256 of what the
-    server shows, good until ``end`` (Unix seconds), and ``digest`` that of its public key; empty
-    when it does not answer, for ``reason``.
+    """Trust between vCenter and a server; None: not known. ``certificate`` (PEM) is what the server
+    shows, of this SHA-256 (``fingerprint``), good until ``end`` (Unix seconds), and ``digest`` that
+    of its public key; empty when it does not answer, for ``reason``.
     """
 
     server: str
@@ -64,8 +64,9 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     end: float | None = None
     reason: str = ""
+    certificate: str = ""
 
-    table = Table(
+    table = ColumnTable(
         "server",
         (
             field("server"),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from lab.schema.errors import KeysteadError
-from lab.schema.tables import Table
+from lab.schema.tables import ColumnTable
 from protocol.names import NameRule
 
 A = TypeVar("A", covariant=True)
@@ -35,7 +35,7 @@ class Command(
 
     words: ClassVar[str | None] = None
     """On the command line, where they are not those of the tag; empty: it is not given there."""
-    table: ClassVar[Table | None] = None
+    table: ClassVar[ColumnTable | None] = None
     """How its answer is printed, where that is not the answer's own table."""
     changes: ClassVar[bool] = True
     """Whether the lab may be another one afterwards."""

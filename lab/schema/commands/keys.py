@@ -11,7 +11,7 @@ import msgspec
 
 from lab.schema.commands.arguments import FilePath, doc
 from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol import names
 from protocol.terms import RootKind
 
@@ -200,7 +200,7 @@ class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
         return f"restored {answer.backup} to {', '.join(answer.kms)}"
 
 
-CUSTODY = Table(
+CUSTODY = ColumnTable(
     "kms",
     (
         field("kms"),
@@ -246,6 +246,12 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
         return (self.passphrase_file,)
 
 
+def split_server(text: str) -> tuple[str, str]:
+    """The name (empty: none is given) and the address of a server that is written NAME=ADDRESS."""
+    name, equals, address = text.partition("=")
+    return (name, address) if equals else ("", text)
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of the entry of a server [STD-01]; None and empty: nothing.
 
@@ -275,13 +281,14 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
     keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
 
     A node of the lab is asked as the lab's file says. Trust with a server at an address is to be
-    made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone.
+    made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone. A server
+    has its address as its name, unless another one stands before it.
     """
 
     provider: str
     servers: Annotated[
         tuple[str, ...],
-        doc("Key server, or kmip://HOST:PORT; repeat it.", name="--server"),
+        doc("Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.", name="--server"),
     ]
     default: Default = False
     entry: Entry = Entry()
@@ -290,9 +297,11 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
         if not self.provider:
             raise wrong("a key provider has a name")
         check_names(names.PROVIDER, self.provider)
-        check_names(
-            names.NODE, *(one.removeprefix(BUS) for one in self.servers if not one.startswith(KMIP))
-        )
+        for server in self.servers:
+            name, address = split_server(server)
+            check_names(names.PROVIDER, name)
+            if not address.startswith(KMIP):
+                check_names(names.NODE, address.removeprefix(BUS))
         if not all(self.servers) or not self.servers:
             raise wrong(f"provider {self.provider}: name its key servers: --server")
 
@@ -316,7 +325,7 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
         return (self.entry.password_file,)
 
 
-NATIVE = Table(
+NATIVE = ColumnTable(
     "provider",
     (
         field("provider"),

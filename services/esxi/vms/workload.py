@@ -5,13 +5,13 @@ A guest that finds wrong data faults visibly, whether or not it is observed.
 
 from __future__ import annotations
 
-from protocol.errors import GuestFault
-from services.esxi.host import Host
+from protocol.errors import GuestFault, ProductError
+from services.esxi.host import EsxiHost
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import queue_of
 
 
-async def run_workload(host: Host) -> None:
+async def run_workload(host: EsxiHost) -> None:
     """For the rest of this life, every ``workload_period_s`` lab seconds; never when it is 0."""
     period_s = host.node.knobs.workload_period_s
     if period_s <= 0:
@@ -23,8 +23,10 @@ async def run_workload(host: Host) -> None:
                     await _work(host, vm.guest)
 
 
-async def _work(host: Host, guest: RunningGuest) -> None:
+async def _work(host: EsxiHost, guest: RunningGuest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:
         host.node.record("vm.guest_fault", level="error", vm=guest.config.vm, reason=str(fault))
+    except ProductError as error:  # the next step tries again
+        host.node.record("vm.work_failed", level="warning", vm=guest.config.vm, reason=str(error))

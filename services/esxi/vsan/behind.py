@@ -7,28 +7,32 @@ from collections.abc import Iterable
 
 
 class Behind:
-    """Their names, in order of the first note."""
+    """Their names, in order of the first note, each with the number of its latest one."""
 
     def __init__(self) -> None:
-        self._names: dict[str, None] = {}
+        self._names: dict[str, int] = {}
+        self._notes = 0
         self._some = asyncio.Event()
 
     def note(self, names: Iterable[str]) -> None:
         """Somebody has to look at these."""
-        self._names.update(dict.fromkeys(names))
+        self._notes += 1
+        self._names.update(dict.fromkeys(names, self._notes))
         if self._names:
             self._some.set()
 
-    async def names(self) -> tuple[str, ...]:
-        """All of them; waits until there is one."""
+    async def wait(self) -> dict[str, int]:
+        """All of them, each with its latest note; waits until there is one."""
         await self._some.wait()
-        return tuple(self._names)
+        return dict(self._names)
 
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def mark_settled(self, name: str) -> None:
-        """All components of this one have seen the same write."""
-        self._names.pop(name, None)
+    def mark_settled(self, name: str, note: int) -> None:
+        """All components of this one had seen the same write after that note; no change if it was
+        noted again since."""
+        if self._names.get(name) == note:
+            del self._names[name]
         if not self._names:
             self._some.clear()

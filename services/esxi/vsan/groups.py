@@ -109,7 +109,7 @@ class DiskGroups:
         self.behind = Behind()
 
     def __iter__(self) -> Iterator[DiskGroup]:
-        return iter(self._groups.values())
+        return iter(tuple(self._groups.values()))  # who goes through them may wait in between
 
     def __bool__(self) -> bool:
         return bool(self._groups)

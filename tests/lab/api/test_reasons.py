@@ -12,11 +12,11 @@ from chaos.faults import FAULTS
 from lab.local.explain import all_rules
 from lab.schema.errors import EXPLANATIONS
 from lab.serve import reasons
-from lab.serve.facts import HostFacts, KeyFacts, LostMachine, VmFacts
+from lab.serve.facts import HostStatus, KeyFacts, LostMachine, VmStatus
 from lab.serve.reasons import of_host, of_vm
 from protocol.terms import ManagementType
 
-HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
+HOST = HostStatus("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
 STORES = replace(HOST, persistence=True, mode="TPM")
 HOURLY = replace(STORES, saves_hourly=True)
 DARK = replace(HOURLY, ended_before="power_loss")
@@ -40,9 +40,9 @@ TRUSTED, WRAPPED = replace(HOST, trusted=True), replace(KEY, kind=TRUST, servers
 REFUSED = replace(TRUSTED, unattested="it is not attested: no image")
 LOADED = replace(KEY, stored_on_host=True, loaded=True)
 EAST = LostMachine("east", lease_s=15, silent=False, pool=False)
-LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
-RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
-OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
+LOCKED = VmStatus("vm-01", "poweredOff", "locked", vcenter="running")
+RUNS = VmStatus("vm-01", "poweredOn", "unlocked", vcenter="running")
+OFF = VmStatus("vm-01", "poweredOff", "unlocked", vcenter="running")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, replace(HOST, machine="off"), KEY, ["BOOT-01"]),
     ],
 )
-def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> None:
+def test_a_vm(vm: VmStatus, host: HostStatus, key: KeyFacts, rules: list[str]) -> None:
     assert [reason.rule for reason in of_vm(vm, host, (key,))] == rules
 
 
@@ -170,7 +170,7 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
         ),
     ],
 )
-def test_a_host(host: HostFacts, rules: list[str]) -> None:
+def test_a_host(host: HostStatus, rules: list[str]) -> None:
     assert [reason.rule for reason in of_host(host, vcenter="running")] == rules
     assert [reason.rule for reason in of_host(host, vcenter="off")] == [*rules, "R7"]
 
@@ -184,6 +184,17 @@ def test_a_vcenter_that_does_not_answer_is_told_with_what_helps(state: str, cure
     assert cure in reason.cure and ("paused" in reason.why) is (state == "paused")
     second = of_host(replace(HOST, vcenter="vcenter-b"), vcenter=state)[-1]
     assert second.cure == reason.cure.replace("vcenter", "vcenter-b")
+
+
+def test_a_vcenter_that_a_fault_keeps_down_is_healed_and_not_powered_on() -> None:
+    for state in ("off", "paused"):
+        reason = of_host(replace(HOST, vcenter_fault=True), vcenter=state)[-1]
+        assert (reason.rule, reason.cure) == ("R7", "keystead heal --all")
+
+
+def test_a_trusted_host_does_not_miss_its_vcenter() -> None:
+    reason = of_host(replace(HOST, trusted=True), vcenter="off")[-1]
+    assert reason.rule == "R46" and "standard" not in reason.why
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -227,7 +238,7 @@ def test_a_cure_is_a_command_and_no_half_of_one() -> None:
 @pytest.mark.parametrize("vm", [LOCKED, RUNS])
 @pytest.mark.parametrize("host", [HOST, TRUSTED, REFUSED, DERIVES, STORES])
 def test_nobody_is_sent_to_a_key_server_that_has_no_part_in_the_key(
-    vm: VmFacts, host: HostFacts, key: KeyFacts, vcenter: str
+    vm: VmStatus, host: HostStatus, key: KeyFacts, vcenter: str
 ) -> None:
     """Keys of native and trusted providers come to a host past vCenter and what it asks."""
     host = replace(host, crypto_state="prepared", host_key=key)
