@@ -27,7 +27,6 @@ from lab.schema.answers import (
     KeyServerList,
     KeyStatus,
     LabStatus,
-    Link,
     LinkList,
     LinkState,
     LoopStood,
@@ -36,6 +35,7 @@ from lab.schema.answers import (
     NodeList,
     Process,
     ProviderList,
+    RuledLink,
     TaskList,
     Tpm,
     TpmList,
@@ -251,7 +251,7 @@ async def links(session: LabSession, command: commands.GetLinks) -> LinkList:
         on = tuple(r for r in rules if (r.src, r.dst) == (src, dst))
         views = tuple(rule_view(r) for r in on)
         link = f"{src}->{dst}"
-        items.append(Link(link=link, src=src, dst=dst, state=_state(on), rules=views))
+        items.append(RuledLink(link=link, src=src, dst=dst, state=_state(on), rules=views))
     return LinkList(items=tuple(items))
 
 

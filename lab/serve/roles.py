@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.schema import commands
-from lab.schema.answers import Role, RoleList, User, UserList
+from lab.schema.answers import PermissionRole, RoleList, User, UserList
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
@@ -26,7 +26,7 @@ async def _state(session: LabSession) -> AuthorizationState:
 def _roles(state: AuthorizationState) -> RoleList:
     return RoleList(
         items=tuple(
-            Role(
+            PermissionRole(
                 role=role.role,
                 system=role.system,
                 privileges=role.privileges,

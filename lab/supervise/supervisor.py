@@ -325,7 +325,13 @@ class Supervisor:
             return await carry_out(self.session, message, self._files_key)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
-            return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
+            return CommandDone(
+                error_id=error.id,
+                error=str(error),
+                fix=error.fix,
+                fault=error.fault,
+                keys=error.keys,
+            )
 
     async def _open_files(self, message: OpenFiles, sender: str) -> FilesOpen:
         return FilesOpen(public_key=self._files_key.public)

@@ -88,7 +88,7 @@ class AuthorizationManager(Managed):
         self, request: ApiRequest, entity: Any, sessionId: str, privId: Any = ()
     ) -> list[Any]:
         """What a session may do with objects."""
-        mine = await request.privileges()
+        mine = {str(p) for p in self.server.privileges_of(request.session.user)}
         return [
             vim.AuthorizationManager.EntityPrivilege(
                 entity=one,
@@ -115,7 +115,6 @@ class AuthorizationManager(Managed):
     ) -> int:
         """Make a role."""
         await request.do(c.RoleCreate(name, add=_privileges(privIds)))
-        await self.server.load_users()
         return self.ids[name]
 
     @operation
@@ -123,7 +122,6 @@ class AuthorizationManager(Managed):
         self, request: ApiRequest, roleId: int, newName: str, privIds: Iterable[str] = ()
     ) -> None:
         """Change what a role may do; its name stays."""
-        await self.server.load_users()
         role, wanted = self._role(roleId), _privileges(privIds)
         if newName != role:
             raise vmodl.fault.NotSupported(msg="a role of a lab keeps its name")
@@ -135,7 +133,6 @@ class AuthorizationManager(Managed):
         self, request: ApiRequest, roleId: int, failIfUsed: bool
     ) -> None:
         """Remove a role that nobody has."""
-        await self.server.load_users()
         await request.do(c.RoleDelete(self._role(roleId)))
 
     # ---- permissions
@@ -150,7 +147,6 @@ class AuthorizationManager(Managed):
     ) -> None:
         """Give users roles, on the root folder."""
         self._check_root(entity)
-        await self.server.load_users()
         for one in permission:
             if one.group:
                 raise vmodl.fault.NotSupported(msg="a lab has users, and no groups")

@@ -9,10 +9,10 @@ from typing import Any
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
-from lab.vsphere.faults import invalid_argument, invalid_property
+from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
 from lab.vsphere.managed import Managed, ObjectProperties, RetrievedProperties, operation
 from lab.vsphere.request import ApiRequest
-from lab.vsphere.soap import value_text
+from lab.vsphere.soap import missing_property, value_text
 
 PC = vmodl.query.PropertyCollector
 OBJECT_LIMIT = 20_000
@@ -68,11 +68,19 @@ def collect(request: ApiRequest, spec: Any) -> Iterator[ObjectProperties]:
             if not wanted:
                 continue
             values: dict[str, Any] = {}
+            missing: dict[str, Any] = {}
             for one in wanted:
                 for path in thing.names() if one.all else one.pathSet or ():
-                    if path not in values and (value := thing.get(path)) is not None:
+                    if path in values:
+                        continue
+                    guard = thing.guard(path) if thing.guards else None
+                    if guard is not None and not request.may(guard):
+                        missing[path] = no_permission(thing.ref, guard)
+                    elif (value := thing.get(path)) is not None:
                         values[path] = value
-            yield ObjectProperties(thing, list(values), values)
+            found = ObjectProperties(thing, list(values), values)
+            found.missing = list(missing.items())
+            yield found
 
 
 class PropertyCollector(Managed):
@@ -313,6 +321,7 @@ def _update(content: ObjectProperties, texts: dict[str, str], before: Any) -> An
     changes += [PC.Change(name=path, op="assign") for path in known if path not in texts]
     return PC.ObjectUpdate(
         kind="enter" if before is None else "modify",
+        missingSet=[missing_property(path, fault) for path, fault in content.missing],
         obj=content.kind(content.id),
         changeSet=changes,
     )

@@ -16,6 +16,7 @@ from lab.vsphere.files import secret_file
 from lab.vsphere.kmip_trust import KmipTrust
 from lab.vsphere.managed import build, operation
 from lab.vsphere.request import ApiRequest
+from protocol.authorization import Privilege
 from protocol.terms import ManagementType
 
 KMIP_PORT = 5696
@@ -124,6 +125,8 @@ class CryptoManagerKmip(KmipTrust):
         ],
     }
 
+    guards = {"kmipServers": Privilege.READ_KEY_SERVERS}
+
     def __init__(self, object_id: str, inventory: Any) -> None:
         super().__init__(object_id)
         self.inventory = inventory
@@ -141,6 +144,7 @@ class CryptoManagerKmip(KmipTrust):
     @operation
     async def ListKmipServers(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """Key providers with their servers."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         found = self.get("kmipServers")
         return list(found if limit is None else found[: max(limit, 0)])
 
@@ -150,6 +154,7 @@ class CryptoManagerKmip(KmipTrust):
         managementTypeFilter: int | None = None, statusFilter: int | None = None,
     ) -> list[Any]:  # fmt: skip
         """Key providers by type and state."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         found = []
         for row in self.inventory.snapshot.providers:
             if managementTypeFilter not in (None, -1) and not (
@@ -167,6 +172,7 @@ class CryptoManagerKmip(KmipTrust):
     @operation
     async def IsKmsClusterActive(self, request: ApiRequest, cluster: Any = None) -> bool:
         """Whether a provider, or the default one, can be used now."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         if cluster is not None:
             return self._row(cluster, "cluster").status == "green"
         return any(r.default and r.status == "green" for r in self.inventory.snapshot.providers)
@@ -254,6 +260,7 @@ class CryptoManagerKmip(KmipTrust):
         self, request: ApiRequest, entity: Any = None, defaultsToParent: bool | None = None
     ) -> Any:
         """The default provider of a cluster, or of vCenter."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         if entity is not None:
             name = request.inventory.find(entity).get("name")
             for row in self.inventory.snapshot.providers:
@@ -269,6 +276,7 @@ class CryptoManagerKmip(KmipTrust):
     @operation
     async def RetrieveKmipServersStatus_Task(self, request: ApiRequest, clusters: Any = ()) -> Any:
         """The state of providers and servers."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         wanted = {info.clusterId.id for info in clusters or ()}
 
         async def work(do: Any) -> Any:

@@ -20,7 +20,7 @@ from lab.vsphere.faults import fault_of, key_id, key_text
 from lab.vsphere.host import HostSystem
 from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.places import ComputeResource, FolderEntity, Ids
+from lab.vsphere.places import ComputeResource, EntityIds, FolderEntity
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.virtual_machine import VirtualMachine, _power
@@ -151,7 +151,7 @@ OwnVm.operations = frozenset({"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task
 class HostInventory(ObjectInventory):
     """One host, its VMs and its datastore, with the ids of a host."""
 
-    ids = Ids(
+    ids = EntityIds(
         root="ha-folder-root", datacenter="ha-datacenter", vm_folder="ha-folder-vm",
         host_folder="ha-folder-host", datastore_folder="ha-folder-datastore",
         network_folder="ha-folder-network", network="HaNetwork-VM Network",

@@ -58,13 +58,19 @@ class HostServer(ApiServer):
         self.host = host
         self.watch: HostWatch = HostWatch(executor, host, epoch)
         self.instance_uuid = uuid_of(lab, "host", host)
-        self.roles = (
-            answers.Role(role="Admin", system=True, privileges=tuple(Privilege), without=()),
-        )
-        self.users = (answers.User(user=ROOT_USER, role="Admin"),)
 
-    async def load_users(self) -> None:
-        """Nothing: a host knows its users by itself."""
+    @property
+    def users(self) -> tuple[answers.User, ...]:
+        """Its own user."""
+        return (answers.User(user=ROOT_USER, role="Admin"),)
+
+    @property
+    def roles(self) -> tuple[answers.PermissionRole, ...]:
+        """The role of its user."""
+        everything = tuple(Privilege)
+        return (
+            answers.PermissionRole(role="Admin", system=True, privileges=everything, without=()),
+        )
 
     def make_inventory(self, snapshot: InventorySnapshot) -> HostInventory:
         """The inventory of what the host said of itself."""

@@ -17,8 +17,8 @@ from lab.vsphere.places import (
     ComputeResource,
     Datacenter,
     DatastoreEntity,
+    EntityIds,
     FolderEntity,
-    Ids,
     Network,
     ResourcePool,
     RootFolder,
@@ -32,7 +32,7 @@ from lab.vsphere.vm_folder import VmFolder
 class ObjectInventory:
     """The objects of one snapshot, by id and by name."""
 
-    ids = Ids()
+    ids = EntityIds()
     cluster_class: type[ComputeResource] = ClusterEntity
     host_class: type[HostSystem] = HostSystem
     vm_class: type[VirtualMachine] = VirtualMachine

@@ -99,7 +99,7 @@ class SessionManager(Managed):
 
     kind = vim.SessionManager
     properties = {
-        "sessionList": lambda m: [user_session(s) for s in m.server.sessions.list()],
+        "sessionList": lambda m: [user_session(s) for s in m.visible()],
         "currentSession": lambda m: user_session(m.session) if m.session else None,
         "defaultLocale": lambda m: "en",
         "supportedLocaleList": lambda m: ["en"],
@@ -110,6 +110,16 @@ class SessionManager(Managed):
     def __init__(self, server: Any, session: ApiSession | None) -> None:
         super().__init__(server.references["sessionManager"][1])
         self.server, self.session = server, session
+
+    def visible(self) -> list[ApiSession]:
+        """The sessions that this session may see: all with Sessions.TerminateSession, else its
+        own."""
+        if self.session is None:
+            return []
+        mine = self.server.privileges_of(self.session.user)
+        if Privilege.MODIFY_PERMISSIONS in mine:
+            return list(self.server.sessions.list())
+        return [self.session]
 
     @operation
     async def Login(

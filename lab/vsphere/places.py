@@ -28,7 +28,7 @@ RECENT_LIMIT = 20
 
 
 @dataclass(frozen=True)
-class Ids:
+class EntityIds:
     """The ids of what every inventory has once, and the name of its data center."""
 
     root: str = "group-d1"

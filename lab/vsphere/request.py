@@ -59,12 +59,12 @@ class ApiRequest(Protocol):
         """Give a command that changes nothing."""
         ...
 
-    async def privileges(self) -> frozenset[str]:
-        """What the user of this session may do."""
+    def may(self, privilege: Privilege) -> bool:
+        """Whether the user of this session has a privilege."""
         ...
 
-    async def require(self, privilege: Privilege, shown: str = "") -> None:
-        """``NoPermission`` unless the user of this session has a privilege."""
+    async def require(self, privilege: Privilege, shown: str = "", ref: Any = None) -> None:
+        """``NoPermission`` on ``ref``, else the root folder, without a privilege."""
         ...
 
     def hold(self, thing: Any) -> Any:

@@ -22,6 +22,7 @@ from lab.schema.errors import KeysteadError
 from lab.vsphere import vapi_inventory, vapi_providers, vapi_trust
 from lab.vsphere.body import read_body
 from lab.vsphere.vapi import Operation, VapiCall, VapiError, error_of, message, time_text
+from protocol.authorization import Privilege
 
 if TYPE_CHECKING:
     from lab.vsphere.service import ApiCall, ApiServer
@@ -53,6 +54,7 @@ async def perform(server: ApiServer, call: ApiCall, operation: Operation, given:
         _ = call.session
         await server.refresh()
         _ = call.session
+        await call.require(Privilege.READ)
         return await operation.work(given)
     except KeysteadError as error:
         raise error_of(await server.refusal(error)) from None

@@ -21,7 +21,7 @@ from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
 from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
-from lab.vsphere.faults import fault_of, not_found, not_served
+from lab.vsphere.faults import fault_of, no_permission, not_found, not_served
 from lab.vsphere.history import ApiTask, EventManager, PastTask, TaskManager
 from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed
@@ -75,8 +75,6 @@ class ApiServer:
         self.sessions = ApiSessions()
         self.downloads = Downloads()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
-        self.roles: tuple[answers.Role, ...] = ()
-        self.users: tuple[answers.User, ...] = ()
         self._password = password
         self._inventory: ObjectInventory | None = None
         self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
@@ -140,7 +138,14 @@ class ApiServer:
         """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""
         if not await self.is_on():
             await self.when_off()
-        return fault_of(error, entity)
+        return self.fault_of(error, entity)
+
+    def fault_of(self, error: KeysteadError, entity: Any = None) -> Any:
+        """The fault of a refusal of something that was asked of ``entity``, a reference."""
+        known = self._inventory.objects.get(entity._moId) if entity and self._inventory else None
+        row = getattr(known, "row", None)
+        power = row.power.value if isinstance(row, answers.Vm) else ""
+        return fault_of(error, entity, power)
 
     async def _end_sessions(self) -> None:
         self.sessions.end_all()
@@ -149,20 +154,36 @@ class ApiServer:
         """The time of the lab: a simulated lab has its own."""
         return self.watch.time if self.executor.virtual else datetime.now(UTC)
 
-    async def load_users(self) -> None:
-        """Learn users and roles from the lab."""
-        self.users = (await self.watch.ask(c.GetUsers())).items
-        self.roles = (await self.watch.ask(c.GetRoles())).items
+    @property
+    def users(self) -> tuple[answers.User, ...]:
+        """Users of the lab, with their roles."""
+        return self.inventory.snapshot.users
+
+    @property
+    def roles(self) -> tuple[answers.PermissionRole, ...]:
+        """Roles of the lab."""
+        return self.inventory.snapshot.roles
+
+    def privileges_of(self, user: str) -> frozenset[Privilege]:
+        """What a user may do."""
+        if user == self.administrator:
+            return frozenset(Privilege)
+        role = next((u.role for u in self.users if u.user == user), "")
+        return frozenset(next((r.privileges for r in self.roles if r.role == role), ()))
 
     async def log_in(self, user: str, password: str, agent: str, address: str) -> ApiSession:
-        """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later."""
-        await self.load_users()
+        """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later.
+
+        ``NoPermission`` for a user without a role.
+        """
         await self.refresh()
         known = user == self.administrator or any(u.user == user for u in self.users)
         right = hmac.compare_digest(password.encode(), self._password.encode())
         if not (known and right):
             await asyncio.sleep(self.sessions.delay_after_failure(user))
             raise vim.fault.InvalidLogin(msg="Cannot complete login: incorrect user or password")
+        if Privilege.VIEW not in self.privileges_of(user):
+            raise no_permission(self.root, Privilege.VIEW)
         session = self.sessions.open(user, agent, address)
         if session is None:
             raise vmodl.fault.SystemError(reason="sessions", msg="there are too many sessions")
@@ -247,23 +268,14 @@ class ApiCall:
         """Give a command that changes nothing."""
         return await self.server.watch.ask(command, self.session.user)
 
-    async def privileges(self) -> frozenset[str]:
-        """What the user of this session may do."""
-        await self.server.load_users()
-        user = self.session.user
-        role = next((u.role for u in self.server.users if u.user == user), "")
-        found = next((r for r in self.server.roles if r.role == role), None)
-        if user == self.server.administrator:
-            return frozenset(str(p.value) for p in Privilege)
-        return frozenset(str(p.value) for p in found.privileges) if found else frozenset()
+    def may(self, privilege: Privilege) -> bool:
+        """Whether the user of this session has a privilege."""
+        return privilege in self.server.privileges_of(self.session.user)
 
-    async def require(self, privilege: Privilege, shown: str = "") -> None:
-        """``NoPermission`` unless the user of this session has a privilege."""
-        if str(privilege.value) not in await self.privileges():
-            raise vim.fault.NoPermission(
-                object=self.server.root, privilegeId=shown or str(privilege.value),
-                msg="Permission to perform this operation was denied.",
-            )  # fmt: skip
+    async def require(self, privilege: Privilege, shown: str = "", ref: Any = None) -> None:
+        """``NoPermission`` on ``ref``, else the root folder, without a privilege."""
+        if not self.may(privilege):
+            raise no_permission(ref or self.server.root, shown or privilege)
 
     # ---- objects
 
@@ -330,9 +342,11 @@ class ApiCall:
         try:
             if ref._moId not in _STILL:
                 await self.server.refresh()
-                _ = self.session
+                await self.require(Privilege.READ, ref=ref)
             thing = self.find(ref)
             if name == "Fetch":
+                if (guard := thing.guard(arguments["prop"])) is not None:
+                    await self.require(guard, ref=ref)
                 return thing.get(arguments["prop"])
             if name not in thing.operations:
                 raise not_served(name, ref)
@@ -359,7 +373,7 @@ class ApiCall:
             try:
                 result = await work(do)
             except KeysteadError as refused:
-                error = fault_of(refused, entity.ref)
+                error = server.fault_of(refused, entity.ref)
             except vmodl.MethodFault as fault:
                 error = fault
             except Exception as defect:

@@ -41,6 +41,8 @@ class InventorySnapshot:
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
     nodes: frozenset[str] = frozenset()
+    users: tuple[answers.User, ...] = ()
+    roles: tuple[answers.PermissionRole, ...] = ()
     view: answers.HostView | None = None
     """Of a host that answers for itself: what it says."""
 
@@ -103,6 +105,7 @@ class LabWatch:
         alarms = await self.ask(c.GetAlarms())
         tasks = await self.ask(c.GetTasks())
         nodes = await self.ask(c.GetNodes())
+        users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
         boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
         taken = InventorySnapshot(
@@ -116,6 +119,8 @@ class LabWatch:
             self._last_event,
             boot,
             frozenset(str(n.node) for n in nodes.items),
+            users.items,
+            roles.items,
         )
         self.time = taken.now()
         return self._compare(taken)
@@ -164,5 +169,5 @@ def _compared(one: InventorySnapshot) -> tuple[Any, ...]:
     ]  # fmt: skip
     return (
         hosts, one.vms, one.clusters, one.providers, one.alarms, one.tasks, one.events, one.boot,
-        one.view,
+        one.users, one.roles, one.view,
     )  # fmt: skip

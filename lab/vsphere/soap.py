@@ -75,6 +75,8 @@ def _unreadable(text: str) -> Any:
 
 def _check_shape(body: bytes) -> None:
     """Refuse a body that is too deep, too large or has a DTD, before anything is made of it."""
+    if body.count(b"<") <= DEPTH_LIMIT and b"!" not in body:
+        return  # too short for any of it
     depth = elements = 0
     parser = ParserCreate()
 
@@ -263,6 +265,18 @@ def value_text(value: Any, version: str) -> str:
     return _write(value, _ANY, version)
 
 
+_MISSING = support.Object(
+    name="missingSet", type=vmodl.query.PropertyCollector.MissingProperty,
+    version=support.BASE_VERSION, flags=0,
+)  # fmt: skip
+
+
+def missing_property(path: str, fault: Any) -> Any:
+    """A property that could not be read, and why."""
+    localized = vmodl.LocalizedMethodFault(fault=fault, localizedMessage=fault.msg)
+    return vmodl.query.PropertyCollector.MissingProperty(path=path, fault=localized)
+
+
 def _content_text(content: ObjectProperties, name: str, version: str) -> str:
     """An ``ObjectContent``, written directly: thousands of them are one answer."""
     properties = "".join(
@@ -270,7 +284,10 @@ def _content_text(content: ObjectProperties, name: str, version: str) -> str:
         for path in content.paths
     )
     kind = content.kind._wsdlName
-    return f'<{name}><obj type="{kind}">{content.id}</obj>{properties}</{name}>'
+    missing = "".join(
+        _write(missing_property(path, fault), _MISSING, version) for path, fault in content.missing
+    )
+    return f'<{name}><obj type="{kind}">{content.id}</obj>{properties}{missing}</{name}>'
 
 
 def write_answer(call: Call, value: Any) -> bytes:

@@ -89,7 +89,7 @@ def _set_power(verb: str) -> Any:
         for command in commands[verb]:
             row = (await call.call.do(command)).items[0]
             if row.error_id:
-                raise KeysteadError(row.error_id, row.error or "")
+                raise KeysteadError(row.error_id, row.error or "", fault=row.fault, keys=row.keys)
 
     return work
 

@@ -14,6 +14,7 @@ from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
+from lab.vsphere.faults import no_permission
 from lab.vsphere.files import write_secret
 from lab.vsphere.vapi import (
     MESSAGE,
@@ -41,6 +42,8 @@ _TYPES = {
 
 
 def _native(call: VapiCall) -> dict[str, answers.Provider]:
+    if not call.call.may(Privilege.READ_KEY_SERVERS):
+        raise no_permission(call.call.server.root, Privilege.READ_KEY_SERVERS)
     rows = call.inventory.snapshot.providers
     return {str(r.provider): r for r in rows if r.management_type is ManagementType.NATIVE_PROVIDER}
 
@@ -59,7 +62,6 @@ def _provider(call: VapiCall, name: str) -> answers.Provider:
 
 async def list_providers(call: VapiCall) -> Any:
     """Native key providers, by name or health."""
-    await call.call.require(Privilege.READ_KEY_SERVERS)
     wanted = call.filter("filter_spec")
     return [
         {"provider": name, "type": "NATIVE", "health": row.health.value}
@@ -70,7 +72,6 @@ async def list_providers(call: VapiCall) -> Any:
 
 async def show_provider(call: VapiCall) -> Any:
     """One native key provider."""
-    await call.call.require(Privilege.READ_KEY_SERVERS)
     row = _provider(call, call.id("provider"))
     return {
         "health": row.health.value,

@@ -147,7 +147,7 @@ def check_row(answer: Any) -> None:
 
     row = answer.items[0]
     if row.error_id:
-        raise KeysteadError(row.error_id, row.error or "")
+        raise KeysteadError(row.error_id, row.error or "", fault=row.fault, keys=row.keys)
 
 
 async def _start(request: ApiRequest, entity: Any, name: str, *commands: Any) -> Any:

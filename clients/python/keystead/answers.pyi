@@ -1216,15 +1216,20 @@ class VmRemoval(Answer):
     host: str | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VmPower(Answer):
-    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+    """One VM after a power command; refused: ``power`` is None, and the error says why, with
+    the vim25 ``fault`` and the ``keys`` concerned."""
 
     vm: str
     host: str
     power: Literal["poweredOff", "poweredOn"] | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VsanGroupLine(Answer):
     """A disk group; ``why`` it is not mounted."""

@@ -78,7 +78,7 @@ class Reached:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReplayOptions:
     """What is played."""
 
     vcenter: Annotated[
@@ -141,7 +141,7 @@ class Asked:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class ReplayFiles:
     """Files that the report is written to."""
 
     html: Annotated[Path | None, Parameter(help="The report as one HTML file.")] = None
@@ -168,15 +168,15 @@ class Files:
             say(f"written: {file}")
 
 
-USUAL: Final = Asked()
-NO_FILES: Final = Files()
+USUAL: Final = ReplayOptions()
+NO_FILES: Final = ReplayFiles()
 
 
 def replay(
     *,
     reached: Reached,
-    asked: Asked = USUAL,
-    files: Files = NO_FILES,
+    asked: ReplayOptions = USUAL,
+    files: ReplayFiles = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Printed = PRINTED,
 ) -> int:

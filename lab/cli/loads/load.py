@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from lab.cli.loads.files import NO_FILES, Files
+from lab.cli.loads.files import NO_FILES, LoadFiles
 from lab.cli.loads.results import tell as told
 from lab.cli.loads.results import tell_both as told_both
 from lab.cli.options import DEFAULTS, Options
@@ -135,7 +135,7 @@ def kmip(
     target: Target,
     offer: LoadOptions = USUAL,
     *,
-    files: Files = NO_FILES,
+    files: LoadFiles = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
@@ -201,7 +201,7 @@ def compare(
         say(f"written: {html}")
 
 
-def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: Files) -> None:
+def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: LoadFiles) -> None:
     """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
     the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep

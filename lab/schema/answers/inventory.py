@@ -31,7 +31,7 @@ from protocol.terms import (
 # Hosts -------------------------------------------------------------------------------------
 
 
-class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+class AttestationState(msgspec.Struct, frozen=True, kw_only=True):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -61,7 +61,7 @@ class Host(Answer, frozen=True, kw_only=True):
     boot: int = 0
     cached_keys: int = 0
     seen_at: float = 0.0
-    attestation: Attestation | None = None
+    attestation: AttestationState | None = None
     in_maintenance_mode: bool = False
     alarms: tuple[str, ...] = ()
     stale: bool = False
@@ -294,13 +294,16 @@ class VmList(Answer, frozen=True, kw_only=True):
 
 
 class VmPower(msgspec.Struct, frozen=True, kw_only=True):
-    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+    """One VM after a power command; refused: ``power`` is None, and the error says why, with the
+    vim25 ``fault`` and the ``keys`` concerned."""
 
     vm: VmName
     host: NodeName
     power: PowerState | None = None
     error_id: str | None = None
     error: str | None = None
+    fault: str = ""
+    keys: tuple[str, ...] = ()
 
     table = ColumnTable(
         "vm", (field("vm"), field("host"), field("power")), wide=(field("error", "REFUSED"),)
@@ -341,6 +344,8 @@ class VmRemoval(msgspec.Struct, frozen=True, kw_only=True):
     host: NodeName | None = None
     error_id: str | None = None
     error: str | None = None
+    fault: str = ""
+    keys: tuple[str, ...] = ()
 
     table = ColumnTable(
         "vm",

@@ -73,7 +73,7 @@ class RuleOnLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jitter_s: float = 0.0
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class RuledLink(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
 
     src: NodeName
@@ -90,7 +90,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 class LinkList(Answer, frozen=True, kw_only=True):
     """Each link twice: once in each direction."""
 
-    items: tuple[Link, ...]
+    items: tuple[RuledLink, ...]
 
 
 class LoggedEvent(Answer, frozen=True, kw_only=True):

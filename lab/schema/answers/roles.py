@@ -11,7 +11,7 @@ from protocol.authorization import Privilege
 _FEW = 3  # privileges that a line of a table has room for
 
 
-class Role(msgspec.Struct, frozen=True, kw_only=True):
+class PermissionRole(msgspec.Struct, frozen=True, kw_only=True):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""
 
     role: str
@@ -46,7 +46,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 class RoleList(Answer, frozen=True, kw_only=True):
     """Roles, those that vCenter came with first."""
 
-    items: tuple[Role, ...]
+    items: tuple[PermissionRole, ...]
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

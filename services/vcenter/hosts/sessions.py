@@ -124,7 +124,8 @@ class HostSessions:
         words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
         away = {host for host in holders if host and self.find_connected(host) is None}
-        return place_of(words, away)
+        row = self._inventory.vms.get(vm)
+        return place_of(words, away, None if row is None else row.host)
 
     async def take_in(
         self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[EventDraft] = ()

@@ -261,7 +261,7 @@ def _one_piece(payload: Any) -> Any:
     return payload
 
 
-def _parameters(payload: Any) -> core.CryptographicParameters | None:
+def _parameters(payload: Any) -> core.CryptographicParametersValue | None:
     given = payload.cryptographic_parameters
     return None if given is None else values.parameters(given)
 

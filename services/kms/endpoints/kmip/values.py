@@ -101,9 +101,9 @@ def read(attribute: Attribute) -> core.Attribute:
     return core.Attribute(name=name, index=attribute.attribute_index or 0, value=_read(name, value))
 
 
-def parameters(found: wire.CryptographicParameters) -> core.CryptographicParameters:
+def parameters(found: wire.CryptographicParameters) -> core.CryptographicParametersValue:
     """These parameters; ``FeatureNotSupported`` for those of other ciphers."""
-    return core.CryptographicParameters(**_read_fields(found, _PARAMETERS))
+    return core.CryptographicParametersValue(**_read_fields(found, _PARAMETERS))
 
 
 def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
@@ -157,11 +157,11 @@ def _plain(node: TtlvItem) -> str | int | bool | core.Typed:
     return value
 
 
-def _limits(found: wire.UsageLimits) -> core.UsageLimits:
+def _limits(found: wire.UsageLimits) -> core.UsageLimitsValue:
     if found.usage_limits_count not in (None, found.usage_limits_total):
         raise InvalidField("Usage Limits Count: the server counts it")
     unit = word_of(UsageLimitsUnit, found.usage_limits_unit)
-    return core.UsageLimits(total=found.usage_limits_total, unit=unit)
+    return core.UsageLimitsValue(total=found.usage_limits_total, unit=unit)
 
 
 _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
@@ -174,7 +174,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
         algorithm=word_of(HashingAlgorithm, v.hashing_algorithm),
         format=word_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
     ),
-    wire.AlternativeName: lambda v: core.AlternativeName(
+    wire.AlternativeName: lambda v: core.AlternativeNameValue(
         value=v.alternative_name_value, type=word_of(AlternativeNameType, v.alternative_name_type)
     ),
     wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_read_fields(v, _GENERATOR)),
@@ -264,15 +264,15 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
         revocation_reason_code=code_of(RevocationReasonCode, v.code),
         revocation_message=v.message or None,
     ),
-    core.UsageLimits: lambda v: wire.UsageLimits(
+    core.UsageLimitsValue: lambda v: wire.UsageLimits(
         usage_limits_total=v.total,
         usage_limits_count=v.left,
         usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
     ),
-    core.CryptographicParameters: lambda v: wire.CryptographicParameters(
+    core.CryptographicParametersValue: lambda v: wire.CryptographicParameters(
         **_write_fields(v, _PARAMETERS)
     ),
-    core.AlternativeName: lambda v: wire.AlternativeName(
+    core.AlternativeNameValue: lambda v: wire.AlternativeName(
         alternative_name_value=v.value,
         alternative_name_type=code_of(AlternativeNameType, v.type),
     ),
