@@ -11,12 +11,11 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
 
-if TYPE_CHECKING:
-    from lab.vsphere.service import ApiCall
+from lab.vsphere.request import ApiRequest
 
 
 class VapiError(Exception):
@@ -71,7 +70,7 @@ def details(texts: Iterable[str]) -> list[dict[str, Any]]:
 class VapiCall:
     """One call: by whom, with which arguments. ``base``: the address by which the client came."""
 
-    call: ApiCall
+    call: ApiRequest
     arguments: dict[str, Any]
     base: str
 
