@@ -30,7 +30,8 @@ from lab.vsphere.soap import (
 _log = logging.getLogger(__name__)
 COOKIE = "vmware_soap_session"
 _WAITS = frozenset({"WaitForUpdates", "WaitForUpdatesEx"})
-_PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0", "6.7")
+_PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0.1.0",
+          "7.0.0.0", "6.7")  # fmt: skip
 
 
 def versions_file(api_version: str) -> str:
