@@ -21,9 +21,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
     lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
     last life ended, and ``ended_before`` the one before this life, as far as that was seen.
-    ``screen``: why it halted; ``rules``: link rules on what it sends.
-    ``service``: how long it works on what; ``slowdown``: what the fault
-    ``kms.slow`` adds to it.
+    ``screen``: why it halted; ``rules``: link rules on what it sends; ``version``: of a vCenter,
+    its release. ``service``: how long it works on what; ``slowdown``: what the fault ``kms.slow``
+    adds to it.
     """
 
     node: NodeName
@@ -38,6 +38,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
+    version: str = ""
     service: ServiceTimes | None = None
     slowdown: Slowdown | None = None
 
