@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol.errors import ProductError
 from protocol.messages.agent import DiskAct, NodeRunState
 from protocol.terms import NodeName
@@ -20,7 +20,7 @@ RESTORED_OPTION = "restoredBackup"
 ACCEPT_OPTION = "acceptRollback"
 
 
-def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
+def together(lab: LabUnderTest, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
     """``servers`` and those that share a provider with one of them, in order of the directory."""
     entries = lab.directory().nodes
     wanted = set(servers)
@@ -32,12 +32,12 @@ def together(lab: Lab, servers: Iterable[NodeName]) -> tuple[NodeName, ...]:
         wanted = grown
 
 
-async def back_up(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+async def back_up(lab: LabUnderTest, servers: Iterable[NodeName], backup: str) -> None:
     """Take a backup of nodes; those that run are stopped for it, all before the first copy."""
     await _while_off(lab, tuple(servers), DiskAct.SAVE, backup)
 
 
-async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
+async def put_back(lab: LabUnderTest, nodes: Iterable[NodeName], backup: str) -> None:
     """Put a backup back; nodes that ran are started from it, those that were off stay off.
 
     ``NotFound`` when one of them has no backup of that name: then it is started as it was.
@@ -45,12 +45,12 @@ async def put_back(lab: Lab, nodes: Iterable[NodeName], backup: str) -> None:
     await _while_off(lab, tuple(nodes), DiskAct.RESTORE, backup)
 
 
-async def roll_back(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+async def roll_back(lab: LabUnderTest, servers: Iterable[NodeName], backup: str) -> None:
     """Put back the databases of a backup and nothing else, and tell nobody; who ran is started."""
     await _while_off(lab, tuple(servers), DiskAct.RESTORE_DATABASES, backup)
 
 
-async def accept(lab: Lab, servers: Iterable[NodeName]) -> None:
+async def accept(lab: LabUnderTest, servers: Iterable[NodeName]) -> None:
     """Have servers that stand at their screen serve from the database that they found."""
     for server in servers:
         if (await lab.status(server)).state is NodeRunState.HALTED:
@@ -58,7 +58,9 @@ async def accept(lab: Lab, servers: Iterable[NodeName]) -> None:
             await lab.power_on(server, {ACCEPT_OPTION: "true"})
 
 
-async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup: str) -> None:
+async def _while_off(
+    lab: LabUnderTest, nodes: tuple[NodeName, ...], act: DiskAct, backup: str
+) -> None:
     """Do it to the disk of each; those that ran are started again, whatever came of it."""
     ran = await _stop_nodes(lab, nodes)
     try:
@@ -68,7 +70,7 @@ async def _while_off(lab: Lab, nodes: tuple[NodeName, ...], act: DiskAct, backup
         await _start_nodes(lab, dict.fromkeys(ran))
 
 
-async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
+async def restore(lab: LabUnderTest, servers: Iterable[NodeName], backup: str) -> None:
     """Put a backup back, and start the servers from it.
 
     ``NotFound`` when one of them has no backup of that name: then those that ran are started
@@ -87,7 +89,7 @@ async def restore(lab: Lab, servers: Iterable[NodeName], backup: str) -> None:
         await _start_nodes(lab, {n: how for n, how in wanted.items() if how or n in ran})
 
 
-async def _start_nodes(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]) -> None:
+async def _start_nodes(lab: LabUnderTest, nodes: Mapping[NodeName, dict[str, str] | None]) -> None:
     """Power them on with these options, one after another. One that cannot be had again keeps no
     other off; the first error is raised when all have been tried."""
     errors: list[ProductError] = []
@@ -100,7 +102,7 @@ async def _start_nodes(lab: Lab, nodes: Mapping[NodeName, dict[str, str] | None]
         raise errors[0]
 
 
-async def _stop_nodes(lab: Lab, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+async def _stop_nodes(lab: LabUnderTest, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
     """Those that were not off, in order; all are off now."""
     ran = []
     for node in nodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
+class EntryField(msgspec.Struct, frozen=True, kw_only=True):
     """A field of an entry: which values it takes, in words with their unit.
 
     ``default`` is as a file has it; empty for none. ``required``: it cannot be left out.
@@ -17,10 +17,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class DescribedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Its name, what it does, its fields, and an example in YAML."""
 
     name: str
     text: str
     example: str
-    fields: tuple[Field, ...] = ()
+    fields: tuple[EntryField, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.backups import put_back
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.listing import all_providers
 from chaos.observe.look import nodes_of
 from protocol.errors import NotFound, ProductError
@@ -16,7 +16,7 @@ from protocol.messages.agent import DiskAct, NodeRunState, NodeStatus, TpmAct
 from protocol.terms import NodeName, ProviderId, Role
 
 
-async def install_anew(lab: Lab, node: NodeName, *, leftover: bool = False) -> NodeStatus:
+async def install_anew(lab: LabUnderTest, node: NodeName, *, leftover: bool = False) -> NodeStatus:
     """Power a node off, wipe its disk, and power it on; its TPM stays as it was.
 
     ``leftover``: a key of the old installation lies in the TPM where the new one keeps its storage
@@ -31,7 +31,7 @@ async def install_anew(lab: Lab, node: NodeName, *, leftover: bool = False) -> N
     return await lab.power_on(node)
 
 
-async def renew_services(lab: Lab, services: Sequence[NodeName]) -> None:
+async def renew_services(lab: LabUnderTest, services: Sequence[NodeName]) -> None:
     """Install services of a Trust Authority anew, one after another: each makes itself another
     certificate and group, and is given its configuration by its vCenter.
 
@@ -44,7 +44,9 @@ async def renew_services(lab: Lab, services: Sequence[NodeName]) -> None:
         await install_anew(lab, service)
 
 
-async def restore_vcenter(lab: Lab, vcenter: NodeName, backup: str) -> tuple[ProviderId, ...]:
+async def restore_vcenter(
+    lab: LabUnderTest, vcenter: NodeName, backup: str
+) -> tuple[ProviderId, ...]:
     """Put a backup of a vCenter back; the key providers that it does not know any more.
 
     A vCenter that was off stays off, and tells of none. ``NotFound`` without such a backup.
@@ -55,7 +57,7 @@ async def restore_vcenter(lab: Lab, vcenter: NodeName, backup: str) -> tuple[Pro
     return () if after is None else tuple(sorted((before or set()) - after))
 
 
-async def _providers(lab: Lab, vcenter: NodeName) -> set[ProviderId] | None:
+async def _providers(lab: LabUnderTest, vcenter: NodeName) -> set[ProviderId] | None:
     """Those that it knows; None when it does not answer."""
     try:
         return {one.provider for one in await all_providers(lab, vcenter)}

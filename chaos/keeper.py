@@ -17,7 +17,7 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.faults import from_plain, to_plain
 from chaos.faults.base import Fault, Notes, names
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from protocol.terms import NodeName
 
 # ---- kept ----------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ class FaultState(StrEnum):
     NOT_HEALED = "not healed"  # taken back, but not seen gone
 
 
-class Kept(msgspec.Struct):
+class ListedFault(msgspec.Struct):
     """A listed fault. ``until`` 0 = no lease; ``seen``: why it is not healed. ``ending``: it is
     taken back, and a lease that is carried on would bring it back."""
 
@@ -46,7 +46,7 @@ class Kept(msgspec.Struct):
     ending: bool = False
 
 
-def dump_faults(listed: Iterable[Kept]) -> bytes:
+def dump_faults(listed: Iterable[ListedFault]) -> bytes:
     """The list with all notes, as JSON.
 
     Notes of a TPM fault hold the hosts' recovery keys, as an administrator's safe would:
@@ -67,7 +67,7 @@ def dump_faults(listed: Iterable[Kept]) -> bytes:
     return msgspec.json.encode({"version": 1, "faults": faults})
 
 
-def load_faults(data: bytes) -> list[Kept]:
+def load_faults(data: bytes) -> list[ListedFault]:
     """The list that ``dumped`` wrote; KS-CHAOS-109 when it is none."""
     try:
         state: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
@@ -78,8 +78,8 @@ def load_faults(data: bytes) -> list[Kept]:
         raise ChaosError("KS-CHAOS-109", str(error)) from None
 
 
-def _load_fault(entry: dict[str, Any]) -> Kept:
-    return Kept(
+def _load_fault(entry: dict[str, Any]) -> ListedFault:
+    return ListedFault(
         fault=from_plain(entry["fault"]),
         since=float(entry["since"]),
         until=float(entry["until"]),
@@ -98,7 +98,7 @@ PAUSE_S = 1.0
 PASSES = 3
 
 
-class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
+class FaultInForce(msgspec.Struct, frozen=True, kw_only=True):
     """A fault of the list, without its notes. Times in lab seconds; ``until`` 0 = no lease.
     ``ending``: it is being taken back."""
 
@@ -124,7 +124,7 @@ class StillThere(msgspec.Struct, frozen=True, kw_only=True):
     cure: str
 
 
-class HealReport(msgspec.Struct, frozen=True, kw_only=True):
+class HealOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What was healed (ids, in order) and what is still listed."""
 
     healed: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 class Keeping(Protocol):
     """What the engine needs of a keeper; a supervisor may serve it over its own channel."""
 
-    async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:
+    async def inject(self, fault: Fault, lease_s: float | None = None) -> FaultInForce:
         """Make it so and see it bite; ``lease_s`` lab seconds until it heals itself.
 
         Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done), 102
@@ -147,19 +147,19 @@ class Keeping(Protocol):
         """
         ...
 
-    async def renew(self, id: str, lease_s: float) -> ActiveFault:
+    async def renew(self, id: str, lease_s: float) -> FaultInForce:
         """Let its lease last ``lease_s`` lab seconds from now; KS-CHAOS-104 when it is gone."""
         ...
 
-    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
+    async def heal(self, id: str, *, with_cure: bool = False) -> HealOutcome:
         """Take one fault back, with its cure if asked; KS-CHAOS-104 when there is none."""
         ...
 
-    async def heal_all(self, *, with_cure: bool = False) -> HealReport:
+    async def heal_all(self, *, with_cure: bool = False) -> HealOutcome:
         """Take everything back, newest first."""
         ...
 
-    def active(self) -> tuple[ActiveFault, ...]:
+    def active(self) -> tuple[FaultInForce, ...]:
         """All that is listed, oldest first."""
         ...
 
@@ -171,18 +171,20 @@ class FaultKeeper:
     (``dump``) before a fault begins and after each change.
     """
 
-    def __init__(self, lab: Lab, *, save: Callable[[bytes], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, lab: LabUnderTest, *, save: Callable[[bytes], Awaitable[None]] | None = None
+    ) -> None:
         self._lab = lab
         self._save = save
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, ListedFault] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def active(self) -> tuple[ActiveFault, ...]:
+    def active(self) -> tuple[FaultInForce, ...]:
         """All that is listed, oldest first."""
         return tuple(self._describe_fault(kept) for kept in self._kept.values())
 
-    def _describe_fault(self, kept: Kept) -> ActiveFault:
-        return ActiveFault(
+    def _describe_fault(self, kept: ListedFault) -> FaultInForce:
+        return FaultInForce(
             fault=kept.fault,
             kind=kept.fault.kind,
             summary=kept.fault.summary(),
@@ -195,7 +197,7 @@ class FaultKeeper:
             ending=kept.ending,
         )
 
-    async def inject(self, fault: Fault, lease_s: float | None = None) -> ActiveFault:
+    async def inject(self, fault: Fault, lease_s: float | None = None) -> FaultInForce:
         """Make it so and see it bite; ``lease_s`` lab seconds until it heals itself.
 
         Raises ``ChaosError``: 105 the id is taken, 106 it cannot act here (nothing was done),
@@ -216,7 +218,7 @@ class FaultKeeper:
                 raise ChaosError("KS-CHAOS-106", text)
         now = self._lab.monotonic()
         until = now + lease_s if lease_s else 0.0
-        kept = Kept(fault, now, until, FaultState.BEGINNING, {})
+        kept = ListedFault(fault, now, until, FaultState.BEGINNING, {})
         self._kept[fault.id] = kept
         async with self._lock(fault.id):
             try:
@@ -249,7 +251,7 @@ class FaultKeeper:
             return ()
         return tuple(node for node in fault.touches() if node in other.touches())
 
-    async def _undo(self, kept: Kept, id: str, seen: str) -> ChaosError:
+    async def _undo(self, kept: ListedFault, id: str, seen: str) -> ChaosError:
         """Undo a fault that did not come to be; an irreversible one leaves the list only if
         nothing of it is seen, since its cure may be worse (a reboot) than what was begun."""
         if kept.fault.reversible:
@@ -263,7 +265,7 @@ class FaultKeeper:
         left = f"; still listed: {kept.seen}" if kept.fault.id in self._kept else ""
         return ChaosError(id, f"{kept.fault.id} ({kept.fault.kind}): {seen}{left}")
 
-    async def renew(self, id: str, lease_s: float) -> ActiveFault:
+    async def renew(self, id: str, lease_s: float) -> FaultInForce:
         """Carry its lease on; KS-CHAOS-104 when it is gone. No change of one that is being taken
         back, or could not be."""
         kept = self._of(id)
@@ -278,7 +280,7 @@ class FaultKeeper:
         await self._keep()
         return self._describe_fault(kept)
 
-    async def heal(self, id: str, *, with_cure: bool = False) -> HealReport:
+    async def heal(self, id: str, *, with_cure: bool = False) -> HealOutcome:
         """Take one fault back (with its cure, if asked); KS-CHAOS-104 when there is none."""
         self._of(id)
         async with self._lock(id):
@@ -287,7 +289,7 @@ class FaultKeeper:
                 await self._heal(kept, with_cure=with_cure)
         return self._report([id])
 
-    async def heal_all(self, *, with_cure: bool = False) -> HealReport:
+    async def heal_all(self, *, with_cure: bool = False) -> HealOutcome:
         """Take everything back, newest first; a second pass for what waited for another."""
         before = list(self._kept)
         for later in range(PASSES):
@@ -301,7 +303,7 @@ class FaultKeeper:
                 break
         return self._report(before)
 
-    async def lapse(self) -> HealReport:
+    async def lapse(self) -> HealOutcome:
         """Heal what has outlived its lease, each fault beside the others: none waits for the slow
         end of another one.
 
@@ -335,7 +337,7 @@ class FaultKeeper:
                     if not self._lock(id).locked():
                         healing.create_task(self._lapse(id))
 
-    async def _heal(self, kept: Kept, *, with_cure: bool = False) -> None:
+    async def _heal(self, kept: ListedFault, *, with_cure: bool = False) -> None:
         """Heal (or cure), look, and take it out of the list only when it is seen gone."""
         lab, fault, notes = self._lab, kept.fault, kept.notes
         if not fault.reversible and not with_cure:
@@ -377,7 +379,7 @@ class FaultKeeper:
                 return seen
             await self._lab.sleep(pause_s)
 
-    def _report(self, ids: list[str]) -> HealReport:
+    def _report(self, ids: list[str]) -> HealOutcome:
         left = [
             StillThere(
                 id=id,
@@ -390,9 +392,9 @@ class FaultKeeper:
             if id in ids
         ]
         healed = tuple(id for id in ids if id not in self._kept)
-        return HealReport(healed=healed, left=tuple(left))
+        return HealOutcome(healed=healed, left=tuple(left))
 
-    def _of(self, id: str) -> Kept:
+    def _of(self, id: str) -> ListedFault:
         kept = self._kept.get(id)
         if kept is None:
             raise ChaosError("KS-CHAOS-104", f"no fault {id!r}")

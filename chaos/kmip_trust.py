@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol import scopes
 from protocol.crypto.certificates import key_digest
 from protocol.errors import NotFound
@@ -18,7 +18,7 @@ from protocol.messages.vcenter.kmip import (
 from protocol.terms import NodeName, ProviderId
 
 
-def as_asked(lab: Lab, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
+def as_asked(lab: LabUnderTest, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
     """These key servers of the lab as a provider lists them, each as its clients come to it."""
     doors = {entry.node: entry.by_kmip for entry in lab.directory().nodes}
     return tuple(
@@ -28,7 +28,7 @@ def as_asked(lab: Lab, servers: Iterable[NodeName]) -> tuple[KmipServer, ...]:
 
 
 async def register(
-    lab: Lab, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
+    lab: LabUnderTest, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
 ) -> None:
     """Register key servers of the lab as a standard provider, and have both ends trust each other
     where they are asked by KMIP."""
@@ -37,14 +37,14 @@ async def register(
     await trust_each_other(lab, vcenter, provider, by_kmip(lab, listed))
 
 
-def by_kmip(lab: Lab, servers: Iterable[KmipServer]) -> tuple[NodeName, ...]:
+def by_kmip(lab: LabUnderTest, servers: Iterable[KmipServer]) -> tuple[NodeName, ...]:
     """Those that are nodes of the lab and are asked by KMIP."""
     there = {entry.node for entry in lab.directory().nodes if entry.by_kmip}
     return tuple(one.node for one in servers if one.node in there and one.address)
 
 
 async def trust_each_other(
-    lab: Lab,
+    lab: LabUnderTest,
     vcenter: NodeName,
     provider: ProviderId,
     servers: Iterable[NodeName],

@@ -131,7 +131,7 @@ class OfBus(Protocol):
         ...
 
 
-class Lab(OfBus, Protocol):
+class LabUnderTest(OfBus, Protocol):
     """A lab under test.
 
     Every command returns when its effect is there, or raises ``ProductError``. A node that is not

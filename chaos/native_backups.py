@@ -10,7 +10,7 @@ import uuid
 
 from msgspec import UNSET
 
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.messages.vcenter import (
     DownloadExport,
@@ -25,7 +25,7 @@ from protocol.terms import NodeName, ProviderId
 
 
 async def take_backup(
-    lab: Lab,
+    lab: LabUnderTest,
     vcenter: NodeName,
     provider: ProviderId,
     password: str = "",
@@ -55,7 +55,7 @@ async def take_backup(
 
 
 async def import_backup(
-    lab: Lab,
+    lab: LabUnderTest,
     vcenter: NodeName,
     backup: KeyMaterial,
     password: str = "",

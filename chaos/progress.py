@@ -15,7 +15,7 @@ import msgspec
 from chaos.history import Record
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class ProgressStep(msgspec.Struct, frozen=True, kw_only=True):
     """``at`` lab seconds of ``phase`` are over, of ``length_s`` at most (None: nobody knows).
     ``text`` is a line for people; empty when only time went on."""
 
@@ -37,15 +37,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.phase} {self.at:.0f}/{self.length_s:.0f} s, {left_s:.0f} s left"
 
 
-Progress = Callable[[Step], None]
+Progress = Callable[[ProgressStep], None]
 
 
-def quiet(step: Step) -> None:
+def quiet(step: ProgressStep) -> None:
     """Show no progress: what a run does whose caller does not care."""
 
 
 @dataclass
-class Phases:
+class PhaseProgress:
     """Tells of the phases of one run; ``now`` is the lab's time."""
 
     show: Progress
@@ -62,7 +62,7 @@ class Phases:
     def tell(self, text: str) -> None:
         """A line about the phase."""
         at = self.now() - self._began
-        self.show(Step(phase=self._phase, text=text, at=at, length_s=self._length_s))
+        self.show(ProgressStep(phase=self._phase, text=text, at=at, length_s=self._length_s))
 
     def hear(self, record: Record) -> None:
         """Time has gone on; for the watchers of a history."""

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
-from chaos.entries import Entry, Field
+from chaos.entries import DescribedEntry, EntryField
 from chaos.experiment.model import ONLY_IN, Guards, Load, Probed
 from chaos.experiment.schedule_model import (
     OF_ACTIONS,
@@ -28,7 +28,7 @@ from chaos.experiment.schedule_model import (
     Random,
     Rolling,
     ScheduleEntry,
-    When,
+    WhenSection,
     read_gap,
 )
 from chaos.experiment.section import read_after
@@ -38,7 +38,7 @@ from chaos.hypotheses.probes import PROBES, Probe
 from chaos.hypotheses.tolerance import Unit, tolerance
 from chaos.selectors import FORMS
 from chaos.units import per_second, seconds, share
-from chaos.workload import OPERATIONS, Operation
+from chaos.workload import OPERATIONS, WorkloadOperation
 
 _READERS: Final[dict[Any, str]] = {
     seconds: "a time of the lab: 250ms, 30s, 5m, 1h",
@@ -68,18 +68,20 @@ _WORDS: Final = {
 _LIMITS: Final = {Unit.RATIO: '"== 100%"', Unit.SECONDS: '"<= 60s"', Unit.COUNT: '"== 0"'}
 
 
-def entries(noun: str) -> tuple[Entry, ...]:
+def entries(noun: str) -> tuple[DescribedEntry, ...]:
     """Everything of that noun, in the order of its registry; ``KeyError`` for no noun."""
     return tuple(NOUNS[noun]())
 
 
-def _faults() -> Iterator[Entry]:
+def _faults() -> Iterator[DescribedEntry]:
     for kind in FAULTS:
         entry = _of_every(OF_ACTIONS)
         own = _fields(kind.params)
         if kind.at_point:
             own = [field for field in own if field.name != "on"]
-            point = Field(name="point", values="a map: see `explain entry point`", required=True)
+            point = EntryField(
+                name="point", values="a map: see `explain entry point`", required=True
+            )
             ways = ("at", "after", "once", "when", "every", "times", "rolling")
             entry = [point, *(field for field in entry if field.name not in ways)]
         if kind.reversible:
@@ -89,21 +91,21 @@ def _faults() -> Iterator[Entry]:
             told += " It has no undo: `guards.blast_radius` must allow it, `cure` mends it."
         if kind.lasts_s is not None and not kind.at_point:
             told += f" Without `for` it lasts {kind.lasts_s:g} s."
-        yield Entry(
+        yield DescribedEntry(
             name=kind.kind, text=told, example=example_of(kind), fields=tuple([*own, *entry])
         )
 
 
-def _of_every(others: frozenset[str]) -> list[Field]:
+def _of_every(others: frozenset[str]) -> list[EntryField]:
     """The fields of every entry, without those of ``others``."""
     left_out = {name.rstrip("_") for name in others | _OF_ENTRY}
     return [field for field in _fields(ScheduleEntry) if field.name not in left_out]
 
 
-def _actions() -> Iterator[Entry]:
+def _actions() -> Iterator[DescribedEntry]:
     for action in ACTIONS.values():
         fields = (*_fields(action.params), *_of_every(OF_FAULTS))
-        yield Entry(
+        yield DescribedEntry(
             name=action.kind,
             text=_sentence(action.doc),
             example=example_of_action(action),
@@ -117,10 +119,10 @@ def example_of_action(action: Action) -> str:
     return f"schedule: [{{at: 30s, do: {action.kind}{more}}}]"
 
 
-def _entries_of_schedule() -> Iterator[Entry]:
+def _entries_of_schedule() -> Iterator[DescribedEntry]:
     """The ways to say when an entry is played, and how often."""
     models: dict[str, type[BaseModel]] = {
-        "when": When,
+        "when": WhenSection,
         "point": Point,
         "once": Once,
         "rolling": Rolling,
@@ -128,7 +130,7 @@ def _entries_of_schedule() -> Iterator[Entry]:
     }
     for name, example in _WAYS.items():
         model = models.get(name)
-        yield Entry(
+        yield DescribedEntry(
             name=name,
             text=_text(model) if model is not None else _WORDS[name],
             example=f"schedule: [{example}]",
@@ -144,12 +146,12 @@ def example_of(kind: type[Fault]) -> str:
     return f"schedule: [{{{begin}{lasts}, fault: {kind.kind}{more}}}]"
 
 
-def _probes() -> Iterator[Entry]:
+def _probes() -> Iterator[DescribedEntry]:
     for probe in PROBES.values():
         phase = "before, during or after" if probe.live else "after"
         limit = _LIMITS[probe.unit]
         text = f"{probe.doc}, as {_describe_unit(probe.unit)}; in hypothesis {phase}"
-        yield Entry(
+        yield DescribedEntry(
             name=probe.name,
             text=_sentence(text),
             example=f"hypothesis: {{after: [{{probe: {probe.name}, is: {limit}}}]}}",
@@ -157,12 +159,12 @@ def _probes() -> Iterator[Entry]:
         )
 
 
-def _of_unit(field: Field, limit: str) -> Field:
+def _of_unit(field: EntryField, limit: str) -> EntryField:
     """What the probe is held against is told in its own unit."""
     if field.name != "is":
         return field
     compares = "==, !=, <, <=, > or >= and a limit: "
-    return Field(name=field.name, values=f"{compares}{limit}", required=True)
+    return EntryField(name=field.name, values=f"{compares}{limit}", required=True)
 
 
 def _describe_unit(unit: Unit) -> str:
@@ -189,9 +191,9 @@ def _applies(name: str, probe: Probe) -> bool:
             return probe.live or name not in phases
 
 
-def _operations() -> Iterator[Entry]:
+def _operations() -> Iterator[DescribedEntry]:
     for operation in OPERATIONS.values():
-        yield Entry(
+        yield DescribedEntry(
             name=operation.name,
             text=_sentence(operation.doc),
             example=f"workload: [{{op: {operation.name}, rate: 0.2/s}}]",
@@ -199,30 +201,30 @@ def _operations() -> Iterator[Entry]:
         )
 
 
-def _takes(name: str, operation: Operation) -> bool:
+def _takes(name: str, operation: WorkloadOperation) -> bool:
     return name != "op" and (name != "on" or operation.about == "vms")
 
 
-def _checks() -> Iterator[Entry]:
+def _checks() -> Iterator[DescribedEntry]:
     for name, check in CHECKS.items():
         when = "It judges every run." if check.always else "A file adds it."
         number = f"{check.invariant}: " if check.invariant else ""
         text = f"{number}{check.statement} {when}"
-        yield Entry(name=name, text=text, example=f"checks: {{add: [{name}]}}")
+        yield DescribedEntry(name=name, text=text, example=f"checks: {{add: [{name}]}}")
 
 
-def _selectors() -> Iterator[Entry]:
+def _selectors() -> Iterator[DescribedEntry]:
     for form, text in FORMS:
         written = form if form[0] in "[{" else f'"{form}"'
         example = f'hypothesis: {{after: [{{probe: host.up, is: "== 1", on: {written}}}]}}'
-        yield Entry(name=form, text=_sentence(text), example=example)
+        yield DescribedEntry(name=form, text=_sentence(text), example=example)
 
 
-def _guards() -> Iterator[Entry]:
+def _guards() -> Iterator[DescribedEntry]:
     examples = {"blast_radius": "{hosts: 50%, kms: 1, tpm.clear: 1}"}
     for field, info in zip(_fields(Guards), Guards.model_fields.values(), strict=True):
         value = examples.get(field.name, field.default)
-        yield Entry(
+        yield DescribedEntry(
             name=field.name,
             text=info.description or "",
             example=f"guards: {{{field.name}: {value}}}",
@@ -230,7 +232,7 @@ def _guards() -> Iterator[Entry]:
         )
 
 
-NOUNS: Final[dict[str, Callable[[], Iterator[Entry]]]] = {
+NOUNS: Final[dict[str, Callable[[], Iterator[DescribedEntry]]]] = {
     "fault": _faults,
     "probe": _probes,
     "op": _operations,
@@ -246,9 +248,9 @@ NOUNS: Final[dict[str, Callable[[], Iterator[Entry]]]] = {
 # Fields of sections ----------------------------------------------------------------------------
 
 
-def _fields(model: type[BaseModel]) -> list[Field]:
+def _fields(model: type[BaseModel]) -> list[EntryField]:
     return [
-        Field(
+        EntryField(
             name=info.alias or name,
             values=_values(info),
             default="" if info.is_required() else _as_written(info.default, info),

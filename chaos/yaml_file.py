@@ -30,14 +30,14 @@ WHOLE_LIMIT: Final = 1 << 63
 """Whole numbers lie below it and not below its negative: what JSON, msgpack and SQLite all take."""
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """Line and column, from 1."""
 
     line: int
     column: int
 
 
-class Flaw(StrEnum):
+class YamlFlaw(StrEnum):
     """In what way a text is no YAML file for us."""
 
     UNREADABLE = "unreadable"
@@ -49,8 +49,8 @@ class Flaw(StrEnum):
 class YamlProblem(NamedTuple):
     """One thing that is wrong with a file, as YAML; what the values mean is for others."""
 
-    flaw: Flaw
-    place: Place
+    flaw: YamlFlaw
+    place: TextPlace
     text: str
 
 
@@ -63,14 +63,14 @@ class YamlFile:
 
     def __init__(self) -> None:
         self.data: Any = None
-        self.places: dict[Path, Place] = {}
+        self.places: dict[Path, TextPlace] = {}
         self.problems: list[YamlProblem] = []
 
-    def place(self, path: Path) -> Place:
+    def place(self, path: Path) -> TextPlace:
         """Where the value at ``path`` stands (the key, in a map), or the nearest around it."""
         while path and path not in self.places:
             path = path[:-1]
-        return self.places.get(path, Place(1, 1))
+        return self.places.get(path, TextPlace(1, 1))
 
 
 def read_yaml(text: str) -> YamlFile:
@@ -82,10 +82,10 @@ def read_yaml(text: str) -> YamlFile:
         root = _Composed(events).get_single_node()
         if root is not None:
             data = _value(file, root, ())
-            if not any(found.flaw is Flaw.UNREADABLE for found in file.problems):
+            if not any(found.flaw is YamlFlaw.UNREADABLE for found in file.problems):
                 file.data = data
             return file
-        problem = YamlProblem(Flaw.UNREADABLE, Place(1, 1), "the file is empty")
+        problem = YamlProblem(YamlFlaw.UNREADABLE, TextPlace(1, 1), "the file is empty")
     file.places[()] = problem.place
     file.problems.append(problem)
     return file
@@ -112,7 +112,7 @@ class _Composed(yaml.composer.Composer, yaml.resolver.Resolver):
 def _refusal(text: str, events: list[yaml.Event]) -> YamlProblem | None:
     """The first thing for which the text is not read at all; its ``events`` when there is none."""
     if len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
-        return YamlProblem(Flaw.TOO_LARGE, Place(1, 1), "larger than 1 MiB")
+        return YamlProblem(YamlFlaw.TOO_LARGE, TextPlace(1, 1), "larger than 1 MiB")
     depth = documents = values = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -123,30 +123,30 @@ def _refusal(text: str, events: list[yaml.Event]) -> YamlProblem | None:
             values += isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))
             place = _place(event.start_mark)
             if documents > 1:
-                return YamlProblem(Flaw.UNREADABLE, place, "a second document begins here")
+                return YamlProblem(YamlFlaw.UNREADABLE, place, "a second document begins here")
             if depth > DEPTH_LIMIT:
-                return YamlProblem(Flaw.UNREADABLE, place, "nested too deeply")
+                return YamlProblem(YamlFlaw.UNREADABLE, place, "nested too deeply")
             if values > VALUES_LIMIT:
-                return YamlProblem(Flaw.TOO_LARGE, place, f"more than {VALUES_LIMIT} values")
+                return YamlProblem(YamlFlaw.TOO_LARGE, place, f"more than {VALUES_LIMIT} values")
             if isinstance(event, yaml.AliasEvent):
-                return YamlProblem(Flaw.ALIAS, place, "aliases (*name) are not available")
+                return YamlProblem(YamlFlaw.ALIAS, place, "aliases (*name) are not available")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(1, 1) if mark is None else _place(mark)
-        return YamlProblem(Flaw.UNREADABLE, place, error.problem or str(error))
+        place = TextPlace(1, 1) if mark is None else _place(mark)
+        return YamlProblem(YamlFlaw.UNREADABLE, place, error.problem or str(error))
     except yaml.reader.ReaderError as error:
         what = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
-        return YamlProblem(Flaw.UNREADABLE, _place_at(text, error.position), what)
+        return YamlProblem(YamlFlaw.UNREADABLE, _place_at(text, error.position), what)
     return None
 
 
-def _place_at(text: str, position: int) -> Place:
+def _place_at(text: str, position: int) -> TextPlace:
     before = text[:position].replace("\r\n", "\n").replace("\r", "\n")
-    return Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return TextPlace(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def _place(mark: Any) -> TextPlace:
+    return TextPlace(mark.line + 1, mark.column + 1)
 
 
 def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
@@ -166,7 +166,7 @@ def _value(file: YamlFile, node: yaml.Node, path: Path) -> Any:
         text = f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}"
     else:
         return value
-    file.problems.append(YamlProblem(Flaw.UNREADABLE, file.place(path), text))
+    file.problems.append(YamlProblem(YamlFlaw.UNREADABLE, file.place(path), text))
     return None
 
 
@@ -186,12 +186,14 @@ def _mapping(file: YamlFile, node: yaml.MappingNode, path: Path) -> dict[str, An
     for key, value in node.value:
         place = _place(key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
-            file.problems.append(YamlProblem(Flaw.UNREADABLE, place, "a key is not a plain word"))
+            file.problems.append(
+                YamlProblem(YamlFlaw.UNREADABLE, place, "a key is not a plain word")
+            )
             continue
         name = str(key.value)
         if name in found:
             text = f"{name!r} is given twice in the same map"
-            file.problems.append(YamlProblem(Flaw.TWICE, place, text))
+            file.problems.append(YamlProblem(YamlFlaw.TWICE, place, text))
             continue
         below = (*path, name)
         file.places[below] = place

@@ -28,15 +28,15 @@ from chaos.keeper import FaultKeeper
 from lab.building.provision import provision
 from lab.processes.process_lab import ProcessLab
 from lab.scan.collector import collecting
-from lab.scan.watch import Watch
+from lab.scan.watch import SecretWatch
 from lab.schema import commands
 from lab.schema.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, decode_answer, encode_command
-from lab.serve.files import Files, carry_files
+from lab.serve.files import CommandFiles, carry_files
 from lab.serve.following import all_events
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.workers import simulations
 from lab.state.scratch import scratch
@@ -115,14 +115,14 @@ class Owned:
     """A lab of real processes that this process supervises itself; ``rest`` ends it, and all that
     was begun for it."""
 
-    def __init__(self, lab: ProcessLab, session: Session, rest: AsyncExitStack) -> None:
+    def __init__(self, lab: ProcessLab, session: LabSession, rest: AsyncExitStack) -> None:
         self.lab, self.session, self._rest = lab, session, rest
         leases = session.keeper.keep_leases(lab.lease_tick_s)
         self._leases = asyncio.get_running_loop().create_task(leases)
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         async with carry_files(command) as carrying:
-            files = Files(carrying.contents)
+            files = CommandFiles(carrying.contents)
             answer = await perform(self.session, command, vcenter, user, files)
             await carrying.fill(files.written)
             return answer
@@ -202,12 +202,12 @@ class Lab:
             lab = ProcessLab(folder, self.topology, clock, self.seed, patch=self._patch)
             if self._watched:
                 collector = await stack.enter_async_context(collecting())
-                lab.ledger, lab.watch = collector.name, Watch(collector.secrets)
+                lab.ledger, lab.watch = collector.name, SecretWatch(collector.secrets)
             stack.push_async_callback(lab.close)
             await lab.start()
             if lab.watch is not None:
                 await stack.enter_async_context(lab.tap(lab.watch.hear))
-            session = Session(lab, FaultKeeper(lab), folder=folder)
+            session = LabSession(lab, FaultKeeper(lab), folder=folder)
             await provision(lab, session.report)
             return Owned(lab, session, stack.pop_all())
         raise AssertionError("unreachable")

@@ -1,4 +1,5 @@
-"""What real and simulated labs share: everything of ``chaos.lab.Lab`` that goes to an agent.
+"""What real and simulated labs share: everything of ``chaos.lab.LabUnderTest`` that goes to an
+agent.
 
 A subclass says how a control message reaches the agent of a node, and does what is different:
 processes, the broker, and time.
@@ -15,7 +16,7 @@ import msgspec
 
 from chaos.lab import Directory, OfBus
 from lab.consoles.asking import Looking, decode_answer
-from lab.scan.watch import Watch
+from lab.scan.watch import SecretWatch
 from lab.topology.directory import directory_of
 from lab.topology.plan import Topology
 from lab.topology.secret_files import first_line
@@ -59,7 +60,7 @@ LOOK_LIMIT_S = 10.0  # lab seconds that it gets to say how its nodes are
 
 
 class LabCore(OfBus, ABC):
-    """The lab's own side of every node; implements ``chaos.lab.Lab`` with its subclass."""
+    """The lab's own side of every node; implements ``chaos.lab.LabUnderTest`` with its subclass."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -71,7 +72,7 @@ class LabCore(OfBus, ABC):
         self._known: dict[NodeName, NodeStatus] = {}
         self._directory: Directory | None = None
         self._looking = Looking(lambda *asked: self.tell(*asked))
-        self.watch: Watch | None = None  # of a lab that was made to be searched
+        self.watch: SecretWatch | None = None  # of a lab that was made to be searched
 
     def kept_off(self, node: NodeName) -> str:
         """Why the node may not use the bus now, as a sentence without its end; empty when it may.

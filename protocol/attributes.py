@@ -46,7 +46,7 @@ class ObjectName(_Value, frozen=True, tag="name"):
     type: str = "Uninterpreted Text String"
 
 
-class AlternativeName(_Value, frozen=True, tag="alternative"):
+class AlternativeNameValue(_Value, frozen=True, tag="alternative"):
     """A value of ``Alternative Name`` (KMIP 1.4 section 3.40), which need not be unique."""
 
     value: str
@@ -98,7 +98,7 @@ class Revocation(_Value, frozen=True, tag="revocation"):
     message: str = ""
 
 
-class UsageLimits(_Value, frozen=True, tag="limits"):
+class UsageLimitsValue(_Value, frozen=True, tag="limits"):
     """A value of ``Usage Limits`` (KMIP 1.4 section 3.21): ``total`` bytes or objects.
 
     ``spent``: how much each server has granted of it; only servers write it.
@@ -120,7 +120,7 @@ class UsageLimits(_Value, frozen=True, tag="limits"):
         return 0 < self.total in _LONG and self.unit in ("Byte", "Object") and not self.spent
 
 
-class CryptographicParameters(_Value, frozen=True, tag="parameters"):
+class CryptographicParametersValue(_Value, frozen=True, tag="parameters"):
     """How a key is used (KMIP 1.4 section 3.6). None: not specified. Tag lengths are in bytes, IV
     lengths in bits."""
 
@@ -207,9 +207,9 @@ Value = (
     | ObjectDigest
     | ApplicationData
     | Revocation
-    | CryptographicParameters
-    | UsageLimits
-    | AlternativeName
+    | CryptographicParametersValue
+    | UsageLimitsValue
+    | AlternativeNameValue
     | RandomNumberGenerator
     | Typed
     | Structure
@@ -239,7 +239,7 @@ class Stamped(msgspec.Struct, frozen=True, array_like=True):
 def format_value(value: Value) -> str:
     """The value as text for people; bytes in hex."""
     match value:
-        case ObjectName() | AlternativeName():
+        case ObjectName() | AlternativeNameValue():
             return value.value
         case ObjectLink():
             return f"{value.type} {value.linked}"
@@ -249,7 +249,7 @@ def format_value(value: Value) -> str:
             return f"{value.namespace}: {value.data}"
         case Revocation():
             return f"{value.code}: {value.message}" if value.message else str(value.code)
-        case CryptographicParameters() | RandomNumberGenerator():
+        case CryptographicParametersValue() | RandomNumberGenerator():
             given = msgspec.to_builtins(value)
             told = [f"{name}={given[name]}" for name in given if name != "kind"]
             return ", ".join(told) or RandomNumberGenerator().rng_algorithm
@@ -257,7 +257,7 @@ def format_value(value: Value) -> str:
             return ", ".join(
                 f"0x{field.tag:06X}={format_value(field.value)}" for field in value.fields
             )
-        case UsageLimits():
+        case UsageLimitsValue():
             return f"{value.left} of {value.total} ({value.unit})"
         case Typed():
             return value.value.hex() if isinstance(value.value, bytes) else str(value.value)

@@ -82,7 +82,7 @@ class Feature(StrEnum):
     KEY_REASONS = "the key status reason KeyStateManagedByNKP"
 
 
-class Side(StrEnum):
+class DecidingSide(StrEnum):
     """Which node's release decides."""
 
     HOST = "host"
@@ -93,7 +93,7 @@ class Since(NamedTuple):
     """``release`` is the first with the feature; ``before``: how an older one behaves."""
 
     release: Release
-    side: Side
+    side: DecidingSide
     before: str
     rule: str
 
@@ -104,63 +104,69 @@ _8, _8_U1, _8_U3 = RELEASES[4], RELEASES[5], RELEASES[7]
 FEATURES: Final[Mapping[Feature, Since]] = {
     Feature.TRUST_REMEDIATION: Since(
         _U1,
-        Side.VCENTER,
+        DecidingSide.VCENTER,
         "It is refused (NotSupported): a trusted cluster is removed and made again.",
         "HLT-02",
     ),
     Feature.CONFIGURATION_ENCRYPTION: Since(
         _U2,
-        Side.HOST,
+        DecidingSide.HOST,
         "esxcli has no namespace for it, nothing is sealed and there is no recovery key: no fault "
         "of a TPM, and no change of Secure Boot, stops a boot.",
         "CFG-01",
     ),
     Feature.KEY_PERSISTENCE: Since(
-        _U2, Side.HOST, "esxcli has no namespace for it; a lab file with it is refused.", "KP-01"
+        _U2,
+        DecidingSide.HOST,
+        "esxcli has no namespace for it; a lab file with it is refused.",
+        "KP-01",
     ),
     Feature.NATIVE_ON_HOST: Since(
         _U2,
-        Side.HOST,
+        DecidingSide.HOST,
         "vCenter does not list native providers there; a VM of one is neither encrypted, nor "
         "started, nor moved there.",
         "NKP-02",
     ),
     Feature.NATIVE_PROVIDER: Since(
-        _U2, Side.VCENTER, "Creation and import are refused (NotSupported).", "NKP-01"
+        _U2, DecidingSide.VCENTER, "Creation and import are refused (NotSupported).", "NKP-01"
     ),
     Feature.TRUST_PROVIDER_EVENTS: Since(
-        _U2, Side.VCENTER, "It is shown as the provider's health only.", "HLT-06"
+        _U2, DecidingSide.VCENTER, "It is shown as the provider's health only.", "HLT-06"
     ),
     Feature.VSAN_PERSISTENCE: Since(
-        _U3, Side.HOST, "KEKs of vSAN are not persisted; those of VMs are.", "KP-08"
+        _U3, DecidingSide.HOST, "KEKs of vSAN are not persisted; those of VMs are.", "KP-08"
     ),
     Feature.STS_EVENT: Since(
-        _8, Side.VCENTER, "The stale principal is shown, and no event tells of it.", "HLT-05"
+        _8,
+        DecidingSide.VCENTER,
+        "The stale principal is shown, and no event tells of it.",
+        "HLT-05",
     ),
     Feature.VTPM_REPLACE: Since(
         _8,
-        Side.VCENTER,
+        DecidingSide.VCENTER,
         "A clone has the same virtual TPM; another one is refused (NotSupported).",
         "VTPM-07",
     ),
     Feature.DEFAULT_PER_CLUSTER: Since(
-        _8_U1, Side.VCENTER, "It is refused (NotSupported): one default for all.", "STD-02"
+        _8_U1, DecidingSide.VCENTER, "It is refused (NotSupported): one default for all.", "STD-02"
     ),
     Feature.NATIVE_GENERATE_KEY: Since(
-        _8_U1, Side.VCENTER, "It is refused (NotSupported), and no id is made.", "SC-40"
+        _8_U1, DecidingSide.VCENTER, "It is refused (NotSupported), and no id is made.", "SC-40"
     ),
     Feature.KEY_MANAGEMENT: Since(
-        _8_U1, Side.HOST, "The status of a key on the host does not say it.", "HEM-08"
+        _8_U1, DecidingSide.HOST, "The status of a key on the host does not say it.", "HEM-08"
     ),
     Feature.CRYPTO_POLICY: Since(
         _8_U3,
-        Side.VCENTER,
+        DecidingSide.VCENTER,
         "It is refused (NotSupported): the default provider makes it.",
         "HEM-05",
     ),
     Feature.KEY_REASONS: Since(
         _8_U3,
-        Side.VCENTER,
+        DecidingSide.VCENTER,
         "A key of a native provider that is there counts as available, without a reason.",
         "STD-20",
     ),

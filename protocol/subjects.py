@@ -15,16 +15,16 @@ from protocol import names
 from protocol.terms import NodeName
 
 
-class Link(msgspec.Struct, frozen=True):
+class NodePair(msgspec.Struct, frozen=True):
     """An ordered pair of nodes."""
 
     src: NodeName
     dst: NodeName
 
     @property
-    def reverse(self) -> Link:
+    def reverse(self) -> NodePair:
         """The link on which replies travel."""
-        return Link(self.dst, self.src)
+        return NodePair(self.dst, self.src)
 
 
 def request_subject(src: str, dst: str, message: str) -> str:

@@ -59,7 +59,7 @@ class FindingCode(StrEnum):
     RESET_COUNTER = "resetCounter"  # the TPM's counters went back: cleared or rolled back
 
 
-class Finding(msgspec.Struct, frozen=True):
+class AttestationFinding(msgspec.Struct, frozen=True):
     """One reason why a host is not attested, with a sentence for people."""
 
     code: FindingCode

@@ -13,9 +13,9 @@ import psutil
 
 from benchmarks.benchmark import Bar, Benchmark, CannotRun, Figures, Report, Sense
 from benchmarks.scale.workers import LIMIT_S
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.sim_lab import BUILDS, SimLab
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.simulation.workers import PRELOAD
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -27,7 +27,7 @@ SEED = 1
 REAPED_S = 0.2  # seconds until a fork server has heard of its last child's end
 
 
-def idle(lab: SimLab, session: Session) -> str:
+def idle(lab: SimLab, session: LabSession) -> str:
     """The run: nobody wants anything. The hash of its trace."""
     lab.run(lab.sleep(IDLE_S))
     return lab.loop.trace.hash()
@@ -53,7 +53,7 @@ def _compare(fresh: int, forked: int) -> Figures:
     # Both kinds of run have loaded everything before they begin.
     with (
         closing(ForkServer((*PRELOAD, __name__))) as server,
-        Snapshot(origin, above=server) as snapshot,
+        BuiltLabs(origin, above=server) as snapshot,
     ):
         from_start = functools.partial(run_in_worker, origin.play, timeout_s=LIMIT_S, server=server)
         if snapshot.run(SEED, idle) != from_start(SEED, idle):

@@ -20,9 +20,9 @@ from chaos.faults import fault_type
 from chaos.lab import Directory
 from lab.play.play import simulate_plan
 from lab.play.prepare import topology_of
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.sim_lab import BUILDS, SimLab
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.simulation.workers import PRELOAD
 from protocol.messages.agent import TpmBackend
 from services.runtime.forking.blocking import ForkServer
@@ -60,7 +60,7 @@ def experiment() -> Experiment:
     return check_experiment(FAULTLESS, "random-schedule")
 
 
-def stage(lab: SimLab, session: Session) -> None:
+def stage(lab: SimLab, session: LabSession) -> None:
     """Runs begin when the experiment is read."""
     experiment()
 
@@ -93,7 +93,7 @@ def draw_plan(directory: Directory, seed: int) -> Plan:
     return plan(experiment().model_copy(update={"schedule": tuple(faults)}), directory, seed)
 
 
-def play(lab: SimLab, session: Session) -> tuple[str, float]:
+def play(lab: SimLab, session: LabSession) -> tuple[str, float]:
     """The run: its verdict, and how many lab seconds it took."""
     before = lab.monotonic()
     verdict, _ = simulate_plan(lab, draw_plan(lab.directory(), lab.seed), "bench")
@@ -120,7 +120,7 @@ def _runs(tpm: TpmBackend, count: int) -> Figures:
     seen: list[tuple[str, float]] = []
     with (
         closing(ForkServer((*PRELOAD, __name__))) as server,
-        Snapshot(origin, above=server) as snapshot,
+        BuiltLabs(origin, above=server) as snapshot,
     ):
         snapshot.run(SEED, play)  # builds the lab
         cost = cost_of(snapshot.pids[0], lambda seed: seen.append(snapshot.run(seed, play)), seeds)

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from chaos.faults.base import Params
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import vcenter_of
-from chaos.workload import WITHIN_S, Outcome
+from chaos.workload import WITHIN_S, OperationOutcome
 from protocol.errors import NotFound
 from protocol.messages.base import Request
 from protocol.secret import KeyMaterial
@@ -24,7 +24,7 @@ from protocol.terms import NodeName, ProviderId, Role
 Selected = str | list[str] | dict[str, str | int]
 
 
-class About(StrEnum):
+class ActionTarget(StrEnum):
     """What ``on`` of an action selects."""
 
     VMS = "VMs"
@@ -50,7 +50,7 @@ class Acting:
     ``guests``: what the run knows of them, None where nobody asks any.
     """
 
-    lab: Lab
+    lab: LabUnderTest
     name: str
     exports: dict[str, KeyMaterial] = field(default_factory=dict)
     guests: Guests | None = None
@@ -77,7 +77,7 @@ class Acting:
         return found
 
 
-Run = Callable[[Acting, str, Any], Awaitable[Outcome]]
+Run = Callable[[Acting, str, Any], Awaitable[OperationOutcome]]
 """Does it to one target (empty: to nothing); ``ProductError`` as the API refuses it."""
 
 
@@ -87,7 +87,7 @@ class Action:
     ``params`` reads them."""
 
     kind: str
-    about: About
+    about: ActionTarget
     doc: str
     run: Run
     params: type[Params] = On
@@ -97,8 +97,8 @@ class Action:
 def asks_vcenter(message: Callable[[str, Any], Request[Any]]) -> Run:
     """An action that is one request to vCenter, made of its target and its fields."""
 
-    async def run(acting: Acting, target: str, params: Any) -> Outcome:
+    async def run(acting: Acting, target: str, params: Any) -> OperationOutcome:
         await acting.ask(await acting.vcenter(target, params), message(target, params))
-        return Outcome("ok", {})
+        return OperationOutcome("ok", {})
 
     return run

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, On
+from chaos.actions.base import Acting, Action, ActionTarget, On
 from chaos.naming import name_validator
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.vcenter import CloneVm, CreateSnapshot, RevertToSnapshot
@@ -47,7 +47,7 @@ async def _leave_alone(acting: Acting, vm: VmName) -> AsyncIterator[None]:
         yield
 
 
-async def _clone(acting: Acting, target: str, params: Any) -> Outcome:
+async def _clone(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm, clone = VmName(target), VmName(params.name or acting.name)
     message = CloneVm(
         operation_id=acting.name,
@@ -63,20 +63,20 @@ async def _clone(acting: Acting, target: str, params: Any) -> Outcome:
     about = {"vm": str(made.vm)}
     if params.recrypt:
         about |= {"key": str(made.key.key_id), "provider": str(made.key.provider_id)}
-    return Outcome("ok", about)
+    return OperationOutcome("ok", about)
 
 
-async def _snapshot(acting: Acting, target: str, params: Any) -> Outcome:
+async def _snapshot(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm = VmName(target)
     message = CreateSnapshot(vm=vm, snapshot=params.name, memory=params.memory)
     async with _leave_alone(acting, vm):
         await acting.ask(await acting.vcenter(target), message)
         if acting.guests is not None:
             acting.guests.record_snapshot(vm, params.name)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
-async def _revert(acting: Acting, target: str, params: Any) -> Outcome:
+async def _revert(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm = VmName(target)
     message = RevertToSnapshot(
         vm=vm, snapshot=params.name, suppress_power_on=params.suppress_power_on
@@ -90,13 +90,13 @@ async def _revert(acting: Acting, target: str, params: Any) -> Outcome:
             raise
         if acting.guests is not None:
             acting.guests.went_back(vm, params.name)
-    return Outcome("ok", {"power": done.power.value})
+    return OperationOutcome("ok", {"power": done.power.value})
 
 
 ACTIONS: Final = (
     Action(
         "vm.clone",
-        About.VMS,
+        ActionTarget.VMS,
         "clone VMs, off or running; the clones are off",
         _clone,
         CloneParams,
@@ -104,7 +104,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.snapshot",
-        About.VMS,
+        ActionTarget.VMS,
         "keep VMs as they are, with the memory of those that run if it is asked for",
         _snapshot,
         SnapshotParams,
@@ -112,7 +112,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.revert",
-        About.VMS,
+        ActionTarget.VMS,
         "have VMs as they were; with memory in the snapshot they run then",
         _revert,
         RevertParams,

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from chaos.actions.base import About, Acting, Action, On, asks_vcenter
+from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter
 from chaos.naming import name_validator
-from chaos.observe.look import Look
-from chaos.workload import Outcome
+from chaos.observe.look import LabLook
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.host import HostAddDisk
@@ -37,28 +37,28 @@ class RemoveDiskParams(On):
     disk: Annotated[int, Field(ge=1, strict=True)]
 
 
-async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
     provider = ProviderId(params.provider) if params.provider else None
     message = AddDisk(operation_id=acting.name, vm=VmName(target), provider=provider)
     done = await acting.ask(await acting.vcenter(target), message)
-    return Outcome("ok", {"disk": done.disk})
+    return OperationOutcome("ok", {"disk": done.disk})
 
 
-async def _add_at_host(acting: Acting, target: str, params: Any) -> Outcome:
+async def _add_at_host(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """As a request for a first-class disk reaches the VM's host, with the reference as it is."""
-    seen = await Look(acting.lab).vms()
+    seen = await LabLook(acting.lab).vms()
     if VmName(target) not in seen:
         raise NotFound(f"no host has {target}")
     key = CryptoKeyId(KeyId(params.key), ProviderId(params.provider))
     message = HostAddDisk(vm=VmName(target), operation_id=acting.name, key=key)
     await acting.ask(seen[VmName(target)][0], message)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
 ACTIONS: Final = (
     Action(
         "vm.add-disk",
-        About.VMS,
+        ActionTarget.VMS,
         "give powered-off VMs one more disk",
         _add,
         AddDiskParams,
@@ -66,7 +66,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.add-disk-at-host",
-        About.VMS,
+        ActionTarget.VMS,
         "have the hosts of powered-off VMs add a disk under a reference to a key as it stands",
         _add_at_host,
         ReferenceParams,
@@ -74,7 +74,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.remove-disk",
-        About.VMS,
+        ActionTarget.VMS,
         "take a disk with its data away from powered-off VMs",
         asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
         RemoveDiskParams,

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import About, Acting, Action, On, Run, asks_vcenter
+from chaos.actions.base import Acting, Action, ActionTarget, On, Run, asks_vcenter
 from chaos.naming import name_validator
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import (
@@ -34,7 +34,7 @@ class EsxcliParams(On):
     command: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class AddParams(On):
+class AddHostParams(On):
     """To which cluster; to the one that it has in the lab file when that is left out."""
 
     cluster: Annotated[str, name_validator(names.CLUSTER)] | None = None
@@ -52,44 +52,44 @@ class DisableParams(On):
     remove_all_stored_keys: bool = False
 
 
-async def _console(acting: Acting, host: str, words: tuple[str, ...]) -> Outcome:
+async def _console(acting: Acting, host: str, words: tuple[str, ...]) -> OperationOutcome:
     """A command that the console refuses has certainly had no effect."""
     done = await acting.ask(NodeName(host), Esxcli(arguments=words))
     if done.exit_code == 0:
-        return Outcome("ok", {})
-    return Outcome("fail", {"error": done.output.strip(), "exit_code": done.exit_code})
+        return OperationOutcome("ok", {})
+    return OperationOutcome("fail", {"error": done.output.strip(), "exit_code": done.exit_code})
 
 
-async def _esxcli(acting: Acting, host: str, params: Any) -> Outcome:
+async def _esxcli(acting: Acting, host: str, params: Any) -> OperationOutcome:
     return await _console(acting, host, tuple(params.command.split()))
 
 
-async def _enable(acting: Acting, host: str, params: Any) -> Outcome:
+async def _enable(acting: Acting, host: str, params: Any) -> OperationOutcome:
     return await _console(acting, host, (*_PERSISTENCE, "enable"))
 
 
-async def _disable(acting: Acting, host: str, params: Any) -> Outcome:
+async def _disable(acting: Acting, host: str, params: Any) -> OperationOutcome:
     more = ("--remove-all-stored-keys",) if params.remove_all_stored_keys else ()
     return await _console(acting, host, (*_PERSISTENCE, "disable", *more))
 
 
-async def _add(acting: Acting, host: str, params: Any) -> Outcome:
+async def _add(acting: Acting, host: str, params: Any) -> OperationOutcome:
     entries = {entry.node: entry for entry in acting.lab.directory().nodes}
     own = entries[NodeName(host)].cluster
     message = AddHost(host=NodeName(host), cluster=ClusterName(params.cluster or own))
     await acting.ask(await acting.vcenter(host), message)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
 def _on_host(kind: str, doc: str, run: Run) -> Action:
-    return Action(kind, About.HOSTS, doc, run, example="on: esxi-001")
+    return Action(kind, ActionTarget.HOSTS, doc, run, example="on: esxi-001")
 
 
 ACTIONS: Final = (
     _on_host("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
     Action(
         "esx.persistence.disable",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "let hosts persist no more keys",
         _disable,
         DisableParams,
@@ -97,7 +97,7 @@ ACTIONS: Final = (
     ),
     Action(
         "esx.command",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "any command of esxcli at the console of hosts",
         _esxcli,
         EsxcliParams,
@@ -105,7 +105,7 @@ ACTIONS: Final = (
     ),
     Action(
         "host.enter-maintenance",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "hosts on which no VM runs, or that are evacuated, get no more VMs",
         asks_vcenter(
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
@@ -115,10 +115,10 @@ ACTIONS: Final = (
     ),
     Action(
         "host.add",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "add hosts to a cluster of their vCenter",
         _add,
-        AddParams,
+        AddHostParams,
         "on: esxi-001",
     ),
     _on_host(

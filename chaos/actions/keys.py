@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import About, Acting, Action, NoParams, On
+from chaos.actions.base import Acting, Action, ActionTarget, NoParams, On
 from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
 from chaos.faults.kms_key_state import attributes, locate_keys
@@ -14,7 +14,7 @@ from chaos.naming import name_validator
 from chaos.observe.listing import all_key_status, all_vms
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState, NotFound
 from protocol.messages.kms import Activate, Destroy, KeyAttributes, Revoke
@@ -37,7 +37,7 @@ class GenerateParams(Params):
     provider: str | None = None
 
 
-class AddParams(Params):
+class AddKeyParams(Params):
     """The key's id, and of which provider; when that is left out, of the default provider."""
 
     key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -50,20 +50,22 @@ class RevokeParams(On):
     compromised: bool = False
 
 
-async def _generate(acting: Acting, target: str, params: Any) -> Outcome:
+async def _generate(acting: Acting, target: str, params: Any) -> OperationOutcome:
     provider = ProviderId(params.provider) if params.provider else None
     message = GenerateKey(operation_id=acting.name, provider=provider)
     made = await acting.ask(await acting.vcenter(""), message)
     if made.success and made.key is not None:
-        return Outcome("ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)})
+        return OperationOutcome(
+            "ok", {"key": str(made.key.key_id), "provider": str(made.key.provider_id)}
+        )
     # vCenter's answer does not say whether the key server had made the key already.
-    return Outcome("info", {"error": made.reason})
+    return OperationOutcome("info", {"error": made.reason})
 
 
-async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
     key = CryptoKeyId(KeyId(params.key), acting.provider(params.provider))
     await acting.ask(await acting.vcenter(""), AddKey(key=key))
-    return Outcome("ok", {"added": str(key)})
+    return OperationOutcome("ok", {"added": str(key)})
 
 
 async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttributes]]:
@@ -80,18 +82,18 @@ async def _holders(acting: Acting, vm: str) -> list[tuple[NodeName, KeyAttribute
     return held
 
 
-def _build_outcome(held: list[tuple[NodeName, KeyAttributes]]) -> Outcome:
-    return Outcome("ok", {"keys": sorted({str(found.key_id) for _, found in held})})
+def _build_outcome(held: list[tuple[NodeName, KeyAttributes]]) -> OperationOutcome:
+    return OperationOutcome("ok", {"keys": sorted({str(found.key_id) for _, found in held})})
 
 
-async def _activate(acting: Acting, vm: str, params: Any) -> Outcome:
+async def _activate(acting: Acting, vm: str, params: Any) -> OperationOutcome:
     held = await _holders(acting, vm)
     for server, found in held:
         await acting.ask(server, Activate(key_id=found.key_id))
     return _build_outcome(held)
 
 
-async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
+async def _revoke(acting: Acting, vm: str, params: Any) -> OperationOutcome:
     hit = RevocationReason.KEY_COMPROMISE if params.compromised else RevocationReason.UNSPECIFIED
     held = await _holders(acting, vm)
     for server, found in held:
@@ -99,7 +101,7 @@ async def _revoke(acting: Acting, vm: str, params: Any) -> Outcome:
     return _build_outcome(held)
 
 
-async def _destroy(acting: Acting, vm: str, params: Any) -> Outcome:
+async def _destroy(acting: Acting, vm: str, params: Any) -> OperationOutcome:
     held = await _holders(acting, vm)
     for server, found in held:
         await _destroy_key(acting, server, found)
@@ -114,7 +116,7 @@ async def _destroy_key(acting: Acting, server: NodeName, found: KeyAttributes) -
     await acting.ask(server, Destroy(key_id=found.key_id))
 
 
-async def _destroy_unused(acting: Acting, target: str, params: Any) -> Outcome:
+async def _destroy_unused(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """All that key servers have, but what vCenters say that a VM or a host uses. ``InvalidState``
     beside a Trust Authority: no vCenter knows of its primary keys."""
     if nodes_of(acting.lab, Role.ATTESTATION):
@@ -131,7 +133,7 @@ async def _destroy_unused(acting: Acting, target: str, params: Any) -> Outcome:
         for found in await attributes(acting.lab, server, unused):
             await _destroy_key(acting, server, found)
             gone.add(str(found.key_id))
-    return Outcome("ok", {"keys": sorted(gone)})
+    return OperationOutcome("ok", {"keys": sorted(gone)})
 
 
 class BackupParams(Params):
@@ -151,48 +153,48 @@ def _servers(acting: Acting, params: Any) -> tuple[NodeName, ...]:
     return together(acting.lab, chosen)
 
 
-async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
+async def _back_up(acting: Acting, target: str, params: Any) -> OperationOutcome:
     servers = _servers(acting, params)
     await back_up(acting.lab, servers, params.backup)
-    return Outcome("ok", {"servers": list(map(str, servers))})
+    return OperationOutcome("ok", {"servers": list(map(str, servers))})
 
 
-async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
+async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """``keys`` of the outcome are those that are gone by it."""
     servers = _servers(acting, params)
     before = {key for server in servers for key in await locate_keys(acting.lab, server)}
     await restore(acting.lab, servers, params.backup)
     after = {key for server in servers for key in await locate_keys(acting.lab, server)}
     gone = sorted(map(str, before - after))
-    return Outcome("ok", {"servers": list(map(str, servers)), "keys": gone})
+    return OperationOutcome("ok", {"servers": list(map(str, servers)), "keys": gone})
 
 
 ACTIONS: Final = (
     Action(
         "key.generate",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a key of a provider that nothing uses yet",
         _generate,
         GenerateParams,
     ),
     Action(
         "key.add",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "have vCenter know a key that a provider has",
         _add,
-        AddParams,
+        AddKeyParams,
         "key: 00000000-0000-4000-8000-000000000000",
     ),
     Action(
         "kms.key.activate",
-        About.VMS,
+        ActionTarget.VMS,
         "activate the keys of VMs at their key servers",
         _activate,
         example="on: vm-01",
     ),
     Action(
         "kms.key.revoke",
-        About.VMS,
+        ActionTarget.VMS,
         "revoke the keys of VMs at their key servers",
         _revoke,
         RevokeParams,
@@ -200,21 +202,21 @@ ACTIONS: Final = (
     ),
     Action(
         "kms.key.destroy",
-        About.VMS,
+        ActionTarget.VMS,
         "destroy the keys of VMs at their key servers",
         _destroy,
         example="on: vm-01",
     ),
     Action(
         "kms.key.destroy-unused",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "destroy the keys of all key servers that no VM and no host uses any more",
         _destroy_unused,
         NoParams,
     ),
     Action(
         "kms.backup",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "take a backup of key servers; they are stopped for it",
         _back_up,
         BackupParams,
@@ -222,7 +224,7 @@ ACTIONS: Final = (
     ),
     Action(
         "kms.restore",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "put a backup of key servers back; the keys made since are gone",
         _restore,
         BackupParams,

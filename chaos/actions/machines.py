@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, On
+from chaos.actions.base import Acting, Action, ActionTarget, On
 from chaos.faults.base import Params
 from chaos.faults.tpms import RECOVERY_OPTION
 from chaos.installs import install_anew
 from chaos.naming import name_validator
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState, NodeStatus
@@ -39,7 +39,7 @@ class DumpParams(On):
     dump: Annotated[str, name_validator(names.NODE)]
 
 
-async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
+async def _type_wrong_key(acting: Acting, host: str, params: Any) -> OperationOutcome:
     """Its power button, and a wrong recovery key at the loader; ``screen`` is what it then shows.
     A host that is up is left alone."""
     node = NodeName(host)
@@ -51,44 +51,44 @@ async def _type_wrong_key(acting: Acting, host: str, params: Any) -> Outcome:
     return _build_outcome(await acting.lab.power_on(node, {RECOVERY_OPTION: NO_KEY}))
 
 
-async def _reinstall(acting: Acting, host: str, params: Any) -> Outcome:
+async def _reinstall(acting: Acting, host: str, params: Any) -> OperationOutcome:
     """A host's first boot makes a configuration anew."""
     return _build_outcome(await install_anew(acting.lab, NodeName(host), leftover=params.leftover))
 
 
-async def _rebuild(acting: Acting, target: str, params: Any) -> Outcome:
+async def _rebuild(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """A vCenter of the same name that knows nobody."""
     return _build_outcome(await install_anew(acting.lab, await acting.vcenter("", params)))
 
 
-def _build_outcome(status: NodeStatus) -> Outcome:
+def _build_outcome(status: NodeStatus) -> OperationOutcome:
     kind = "ok" if status.state is NodeRunState.RUNNING else "fail"
-    return Outcome(kind, {"screen": status.screen or ""})
+    return OperationOutcome(kind, {"screen": status.screen or ""})
 
 
-async def _dump(acting: Acting, host: str, params: Any) -> Outcome:
+async def _dump(acting: Acting, host: str, params: Any) -> OperationOutcome:
     written = await acting.ask(NodeName(host), WriteDump(dump=params.dump))
     under = written.dump.key
-    return Outcome("ok", {"under": str(under or "")})
+    return OperationOutcome("ok", {"under": str(under or "")})
 
 
-async def _read_dump(acting: Acting, host: str, params: Any) -> Outcome:
+async def _read_dump(acting: Acting, host: str, params: Any) -> OperationOutcome:
     """What was in it stays out of the history."""
     await acting.ask(NodeName(host), DecryptDump(dump=params.dump))
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
 ACTIONS: Final = (
     Action(
         "host.wrong-recovery-key",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "power hosts that stand at their screen on again, with a recovery key that is not theirs",
         _type_wrong_key,
         example="on: esxi-001",
     ),
     Action(
         "host.reinstall",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
         _reinstall,
         ReinstallParams,
@@ -96,7 +96,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vcenter.rebuild",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "install a vCenter anew: nothing of its database is left",
         _rebuild,
         VcenterParams,
@@ -104,7 +104,7 @@ ACTIONS: Final = (
     ),
     Action(
         "host.dump",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "have the agents of hosts write a core dump, encrypted under the host key",
         _dump,
         DumpParams,
@@ -112,7 +112,7 @@ ACTIONS: Final = (
     ),
     Action(
         "host.dump.read",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "decrypt a core dump of hosts, for which they need the host key that it is under",
         _read_dump,
         DumpParams,

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import About, Acting, Action
+from chaos.actions.base import Acting, Action, ActionTarget
 from chaos.faults.base import Params
 from chaos.naming import name_validator
 from chaos.native_backups import import_backup, take_backup, updating
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import CreateNativeProvider
@@ -58,43 +58,43 @@ class ImportParams(Params):
     vcenter: Vcenter | None = None
 
 
-async def _add(acting: Acting, target: str, params: Any) -> Outcome:
+async def _add(acting: Acting, target: str, params: Any) -> OperationOutcome:
     message = CreateNativeProvider(
         provider=ProviderId(params.provider),
         tpm_required=params.tpm_required,
         make_default=params.default,
     )
     await acting.ask(await acting.vcenter("", params), message)
-    return Outcome("ok", {"made": params.provider})
+    return OperationOutcome("ok", {"made": params.provider})
 
 
-async def _update(acting: Acting, target: str, params: Any) -> Outcome:
+async def _update(acting: Acting, target: str, params: Any) -> OperationOutcome:
     message = updating(params.provider, params.key_id or "", acting.name)
     await acting.ask(await acting.vcenter("", params), message)
-    return Outcome("ok", {"updated": params.provider})
+    return OperationOutcome("ok", {"updated": params.provider})
 
 
-async def _export(acting: Acting, target: str, params: Any) -> Outcome:
+async def _export(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vcenter = await acting.vcenter("", params)
     acting.exports[params.backup] = await take_backup(
         acting.lab, vcenter, ProviderId(params.provider), authority=params.authority
     )
-    return Outcome("ok", {"exported": params.provider})
+    return OperationOutcome("ok", {"exported": params.provider})
 
 
-async def _import(acting: Acting, target: str, params: Any) -> Outcome:
+async def _import(acting: Acting, target: str, params: Any) -> OperationOutcome:
     backup = acting.exports.get(params.backup)
     if backup is None:
         raise NotFound(f"nothing was exported as {params.backup} in this run")
     vcenter = await acting.vcenter("", params)
     done = await import_backup(acting.lab, vcenter, backup, make_default=params.default)
-    return Outcome("ok", {"imported": str(done.provider)})
+    return OperationOutcome("ok", {"imported": str(done.provider)})
 
 
 ACTIONS: Final = (
     Action(
         "provider.add-native",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a native key provider; it is of no use before it is exported once",
         _add,
         AddNativeParams,
@@ -102,7 +102,7 @@ ACTIONS: Final = (
     ),
     Action(
         "provider.update-native",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "give the key derivation key of a native key provider another id; a new backup is advised",
         _update,
         UpdateParams,
@@ -110,7 +110,7 @@ ACTIONS: Final = (
     ),
     Action(
         "provider.export",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "take a backup of a native key provider",
         _export,
         ExportParams,
@@ -118,7 +118,7 @@ ACTIONS: Final = (
     ),
     Action(
         "provider.import",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a native key provider of its backup",
         _import,
         ImportParams,

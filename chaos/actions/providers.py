@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, asks_vcenter
+from chaos.actions.base import Acting, Action, ActionTarget, asks_vcenter
 from chaos.faults.base import Params
 from chaos.kmip_trust import as_asked, by_kmip, trust_each_other
 from chaos.naming import name_validator
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -24,7 +24,7 @@ Provider = Annotated[str, name_validator(names.PROVIDER)]
 Vcenter = Annotated[str, name_validator(names.NODE)]
 
 
-class AddParams(Params):
+class AddProviderParams(Params):
     """``servers``: names of key servers of the lab; ``default``: make it vCenter's default.
 
     At which ``vcenter``; when it is left out, at the first.
@@ -70,7 +70,7 @@ def _cluster_default(_: str, params: Any) -> SetDefaultKmsCluster:
     return SetDefaultKmsCluster(entity=ClusterName(params.cluster), provider=provider)
 
 
-async def _register(acting: Acting, target: str, params: Any) -> Outcome:
+async def _register(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """Servers that are asked by KMIP and vCenter trust each other then; where that fails, the
     provider is there all the same, and is of no use to anybody yet."""
     vcenter, provider = await acting.vcenter(target, params), ProviderId(params.provider)
@@ -80,36 +80,36 @@ async def _register(acting: Acting, target: str, params: Any) -> Outcome:
     try:
         await trust_each_other(acting.lab, vcenter, provider, by_kmip(acting.lab, listed))
     except ProductError as error:
-        return Outcome("info", {"trusted": False, "error": type(error).__name__})
-    return Outcome("ok", {})
+        return OperationOutcome("info", {"trusted": False, "error": type(error).__name__})
+    return OperationOutcome("ok", {})
 
 
-async def _delete(acting: Acting, target: str, params: Any) -> Outcome:
+async def _delete(acting: Acting, target: str, params: Any) -> OperationOutcome:
     provider = acting.provider(params.provider)
     message = UnregisterKmsCluster(provider=provider)
     await acting.ask(await acting.vcenter("", params), message)
-    return Outcome("ok", {"deleted": str(provider)})
+    return OperationOutcome("ok", {"deleted": str(provider)})
 
 
 ACTIONS: Final = (
     Action(
         "provider.add",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "add a key provider, or change its servers",
         _register,
-        AddParams,
+        AddProviderParams,
         "provider: second, servers: [kms]",
     ),
     Action(
         "provider.delete",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "delete a key provider from vCenter; its keys stay on the key servers",
         _delete,
         DeleteParams,
     ),
     Action(
         "provider.default",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a key provider vCenter's default",
         asks_vcenter(lambda _, params: MarkDefault(provider=ProviderId(params.provider))),
         DefaultParams,
@@ -117,7 +117,7 @@ ACTIONS: Final = (
     ),
     Action(
         "cluster.default-provider",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a key provider the default of one cluster",
         asks_vcenter(_cluster_default),
         ClusterDefaultParams,
@@ -125,7 +125,7 @@ ACTIONS: Final = (
     ),
     Action(
         "cluster.crypto-mode",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "say which hosts of a cluster are kept safe",
         asks_vcenter(
             lambda _, params: SetCryptoMode(

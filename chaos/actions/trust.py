@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from chaos.actions.base import About, Acting, Action, NoParams
+from chaos.actions.base import Acting, Action, ActionTarget, NoParams
 from chaos.faults.base import Params
 from chaos.installs import renew_services
 from chaos.naming import name_validator
 from chaos.observe.look import nodes_of
 from chaos.observe.vcenters import leaders
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import AlreadyExists, NotFound
 from protocol.messages.host import ExportBaseImage, ExportTpmEndorsement
@@ -59,81 +59,81 @@ async def _replace(acting: Acting, kind: TrustItem, name: str, **item: Any) -> N
     await acting.ask(authority, ImportToTrustAuthority(**item))
 
 
-async def _endorsement_key(acting: Acting, host: str, params: Any) -> Outcome:
+async def _endorsement_key(acting: Acting, host: str, params: Any) -> OperationOutcome:
     told = await acting.ask(NodeName(host), ExportTpmEndorsement())
     key = TrustedEndorsementKey(name=host, public_area=told.public_area)
     await _replace(acting, TrustItem.ENDORSEMENT_KEY, host, endorsement_key=key)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
-async def _base_image(acting: Acting, host: str, params: Any) -> Outcome:
+async def _base_image(acting: Acting, host: str, params: Any) -> OperationOutcome:
     """``AlreadyExists``, an image of that build being there, is as good."""
     image = (await acting.ask(NodeName(host), ExportBaseImage())).image
     with suppress(AlreadyExists):
         await acting.ask(_authority(acting), ImportToTrustAuthority(base_image=image))
-    return Outcome("ok", {"image": image.version})
+    return OperationOutcome("ok", {"image": image.version})
 
 
-async def _principal(acting: Acting, target: str, params: Any) -> Outcome:
+async def _principal(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """Of the vCenter of the trusted cluster; and what it knows of the services anew."""
     workload = leaders(acting.lab)[0]
     principal = (await acting.ask(workload, ExportPrincipal())).principal
     await _replace(acting, TrustItem.PRINCIPAL, principal.name, principal=principal)
-    return Outcome("ok", {"principal": principal.name})
+    return OperationOutcome("ok", {"principal": principal.name})
 
 
-async def _renew(acting: Acting, target: str, params: Any) -> Outcome:
+async def _renew(acting: Acting, target: str, params: Any) -> OperationOutcome:
     await acting.ask(leaders(acting.lab)[0], RenewStsCertificate())
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
-async def _renew_services(acting: Acting, target: str, params: Any) -> Outcome:
+async def _renew_services(acting: Acting, target: str, params: Any) -> OperationOutcome:
     await renew_services(acting.lab, [NodeName(name) for name in params.services])
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
-async def _remediate(acting: Acting, target: str, params: Any) -> Outcome:
+async def _remediate(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """What the services say of themselves now is exported, imported, and applied to the hosts."""
     services = await acting.ask(_authority(acting), ExportServicesInformation())
     cluster = ClusterName(params.cluster)
     workload = await acting.vcenter("", params)
     await acting.ask(workload, ImportServicesInformation(services=services))
     await acting.ask(workload, RemediateTrustedCluster(cluster=cluster))
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
 ACTIONS: Final = (
     Action(
         "trust.import-endorsement-key",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "make the endorsement keys of hosts known to the Trust Authority, in the place of old ones",
         _endorsement_key,
         example="on: esxi-001",
     ),
     Action(
         "trust.import-base-image",
-        About.HOSTS,
+        ActionTarget.HOSTS,
         "make the builds that hosts run known to the Trust Authority",
         _base_image,
         example="on: esxi-001",
     ),
     Action(
         "trust.import-principal",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make the certificate of the workload vCenter known to the Trust Authority",
         _principal,
         NoParams,
     ),
     Action(
         "trust.renew-certificate",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "give the workload vCenter another certificate for vouching for its hosts",
         _renew,
         NoParams,
     ),
     Action(
         "trust.renew-services",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "install services of the Trust Authority anew, so that they have other certificates",
         _renew_services,
         ServicesParams,
@@ -141,7 +141,7 @@ ACTIONS: Final = (
     ),
     Action(
         "trust.remediate",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "bring the services information to the workload vCenter, and apply it to a trusted cluster",
         _remediate,
         ClusterParams,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, On
+from chaos.actions.base import Acting, Action, ActionTarget, On
 from chaos.backups import back_up
 from chaos.faults.base import Params
 from chaos.installs import restore_vcenter
 from chaos.naming import name_validator
 from chaos.observe.listing import all_vms
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol import names
 from protocol.errors import NotFound
 from protocol.messages.vcenter import AddKey, RemoveKey
@@ -39,11 +39,11 @@ async def _keys(acting: Acting, vcenter: NodeName, vm: str) -> tuple[CryptoKeyId
     return tuple(one.key for one in found if one.key is not None)
 
 
-def _build_outcome(keys: tuple[CryptoKeyId, ...]) -> Outcome:
-    return Outcome("ok", {"keys": sorted(str(key.key_id) for key in keys)})
+def _build_outcome(keys: tuple[CryptoKeyId, ...]) -> OperationOutcome:
+    return OperationOutcome("ok", {"keys": sorted(str(key.key_id) for key in keys)})
 
 
-async def _remove(acting: Acting, vm: str, params: Any) -> Outcome:
+async def _remove(acting: Acting, vm: str, params: Any) -> OperationOutcome:
     vcenter = await acting.vcenter(vm)
     keys = await _keys(acting, vcenter, vm)
     for key in keys:
@@ -51,7 +51,7 @@ async def _remove(acting: Acting, vm: str, params: Any) -> Outcome:
     return _build_outcome(keys)
 
 
-async def _add(acting: Acting, vm: str, params: Any) -> Outcome:
+async def _add(acting: Acting, vm: str, params: Any) -> OperationOutcome:
     vcenter = await acting.vcenter(vm)
     keys = await _keys(acting, vcenter, vm)
     for key in keys:
@@ -59,23 +59,23 @@ async def _add(acting: Acting, vm: str, params: Any) -> Outcome:
     return _build_outcome(keys)
 
 
-async def _back_up(acting: Acting, target: str, params: Any) -> Outcome:
+async def _back_up(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vcenter = await acting.vcenter("", params)
     await back_up(acting.lab, (vcenter,), params.backup)
-    return Outcome("ok", {"vcenter": str(vcenter)})
+    return OperationOutcome("ok", {"vcenter": str(vcenter)})
 
 
-async def _restore(acting: Acting, target: str, params: Any) -> Outcome:
+async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """``gone`` of the outcome are the providers that are gone by it."""
     vcenter = await acting.vcenter("", params)
     gone = await restore_vcenter(acting.lab, vcenter, params.backup)
-    return Outcome("ok", {"vcenter": str(vcenter), "gone": list(map(str, gone))})
+    return OperationOutcome("ok", {"vcenter": str(vcenter), "gone": list(map(str, gone))})
 
 
 ACTIONS: Final = (
     Action(
         "vcenter.key.remove",
-        About.VMS,
+        ActionTarget.VMS,
         "have vCenter forget the keys of VMs; by force, hosts lose them too",
         _remove,
         RemoveParams,
@@ -83,14 +83,14 @@ ACTIONS: Final = (
     ),
     Action(
         "vcenter.key.add",
-        About.VMS,
+        ActionTarget.VMS,
         "have vCenter know the keys of VMs again",
         _add,
         example="on: vm-01",
     ),
     Action(
         "vcenter.backup",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "take a file-based backup of a vCenter; it is stopped for it",
         _back_up,
         VcenterBackupParams,
@@ -98,7 +98,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vcenter.restore",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "put a backup of a vCenter back; it knows nothing of what came since",
         _restore,
         VcenterBackupParams,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import About, Acting, Action, On, asks_vcenter
+from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter
 from chaos.faults.base import Params
 from chaos.naming import name_validator
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from chaos.workload.moves import fetch_vm, hosts_of_vcenter, migration_outcome, other_hosts
 from protocol import names
 from protocol.errors import NotFound
@@ -72,12 +72,12 @@ def _provider(name: str | None) -> ProviderId | None:
     return ProviderId(name) if name else None
 
 
-def _build_outcome(vm: VmInfo, key: CryptoKeyId | None) -> Outcome:
+def _build_outcome(vm: VmInfo, key: CryptoKeyId | None) -> OperationOutcome:
     about = {} if key is None else {"key": str(key.key_id), "provider": str(key.provider_id)}
-    return Outcome("ok", {"vm": str(vm.vm), **about})
+    return OperationOutcome("ok", {"vm": str(vm.vm), **about})
 
 
-async def _create(acting: Acting, target: str, params: Any) -> Outcome:
+async def _create(acting: Acting, target: str, params: Any) -> OperationOutcome:
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     if not clusters:
         raise NotFound("the lab has no cluster")
@@ -92,23 +92,23 @@ async def _create(acting: Acting, target: str, params: Any) -> Outcome:
     return _build_outcome(made, made.key)
 
 
-async def _power_on(acting: Acting, target: str, params: Any) -> Outcome:
+async def _power_on(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """The outcome has its host, which DRS may have chosen."""
     done = await acting.ask(await acting.vcenter(target), PowerOnVm(vm=VmName(target)))
-    return Outcome("ok", {"host": str(done.vm.host)})
+    return OperationOutcome("ok", {"host": str(done.vm.host)})
 
 
-async def _register(acting: Acting, target: str, params: Any) -> Outcome:
+async def _register(acting: Acting, target: str, params: Any) -> OperationOutcome:
     """See ``RegisterParams``."""
     clusters = [entry.cluster for entry in acting.lab.directory().nodes if entry.cluster]
     cluster = ClusterName(params.cluster or next(iter(clusters), ""))
     host = NodeName(params.host) if params.host else None
     message = RegisterVm(vm=VmName(target), cluster=cluster, host=host)
     await acting.ask(await acting.vcenter(cluster), message)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
-async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
+async def _encrypt(acting: Acting, target: str, params: Any) -> OperationOutcome:
     message = EncryptVm(
         operation_id=acting.name, vm=VmName(target), provider=_provider(params.provider)
     )
@@ -116,7 +116,7 @@ async def _encrypt(acting: Acting, target: str, params: Any) -> Outcome:
     return _build_outcome(done.vm, done.key)
 
 
-async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
+async def _recrypt(acting: Acting, target: str, params: Any) -> OperationOutcome:
     message = RecryptVm(
         operation_id=acting.name,
         vm=VmName(target),
@@ -125,10 +125,10 @@ async def _recrypt(acting: Acting, target: str, params: Any) -> Outcome:
     )
     done = await acting.ask(await acting.vcenter(target), message)
     made = _build_outcome(done.vm, done.key)
-    return Outcome("ok", {**made.data, "old": sorted(str(key) for key in done.old)})
+    return OperationOutcome("ok", {**made.data, "old": sorted(str(key) for key in done.old)})
 
 
-async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:
+async def _migrate(acting: Acting, target: str, params: Any) -> OperationOutcome:
     vm = VmName(target)
     if params.to_vcenter is not None:
         other = NodeName(params.to_vcenter)
@@ -149,7 +149,7 @@ async def _migrate(acting: Acting, target: str, params: Any) -> Outcome:
 ACTIONS: Final = (
     Action(
         "vm.create",
-        About.NOTHING,
+        ActionTarget.NOTHING,
         "make a VM, powered off",
         _create,
         CreateParams,
@@ -157,7 +157,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.encrypt",
-        About.VMS,
+        ActionTarget.VMS,
         "encrypt powered-off VMs under new keys",
         _encrypt,
         EncryptParams,
@@ -165,21 +165,21 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.on",
-        About.VMS,
+        ActionTarget.VMS,
         "power VMs on",
         _power_on,
         example="on: vm-01",
     ),
     Action(
         "vm.off",
-        About.VMS,
+        ActionTarget.VMS,
         "power VMs off",
         asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm))),
         example="on: vm-01",
     ),
     Action(
         "vm.recrypt",
-        About.VMS,
+        ActionTarget.VMS,
         "put encrypted VMs under new keys",
         _recrypt,
         RecryptParams,
@@ -187,7 +187,7 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.migrate",
-        About.VMS,
+        ActionTarget.VMS,
         "move VMs to another host, of their cluster or another vCenter; those that run go on",
         _migrate,
         MigrateParams,
@@ -195,14 +195,14 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.unlock",
-        About.VMS,
+        ActionTarget.VMS,
         "unlock VMs whose keys can be had again",
         asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
         example="on: vm-01",
     ),
     Action(
         "vm.register",
-        About.VMS,
+        ActionTarget.VMS,
         "bring VMs whose files lie on the datastore back into the inventory",
         _register,
         RegisterParams,
@@ -210,14 +210,14 @@ ACTIONS: Final = (
     ),
     Action(
         "vm.unregister",
-        About.VMS,
+        ActionTarget.VMS,
         "take powered-off VMs out of the inventory; their files stay",
         asks_vcenter(lambda vm, _: UnregisterVm(vm=VmName(vm))),
         example="on: vm-01",
     ),
     Action(
         "vm.destroy",
-        About.VMS,
+        ActionTarget.VMS,
         "delete powered-off VMs with their files",
         asks_vcenter(lambda vm, _: DestroyVm(vm=VmName(vm))),
         example="on: vm-01",

@@ -44,7 +44,7 @@ from chaos.history import FULL, Record
 
 
 @dataclass(frozen=True)
-class Check:
+class RunCheck:
     """A check by the name of its function; ``invariant`` is its number among safety (S) and
     liveness (L) invariants, empty for one that has none.
 
@@ -70,35 +70,35 @@ class Check:
 
 
 _CHECKS: Final = (
-    Check(no_plaintext_key, "S1"),
-    Check(no_internal_error, "S10", shy=False),
-    Check(one_effect, "S10"),
-    Check(power_as_commanded, "S10"),
-    Check(one_host_per_vm),
-    Check(one_vcenter_per_vm),
-    Check(only_given_keys),
-    Check(no_fault_left, shy=False),
-    Check(acked_key_recoverable, "S4"),
-    Check(one_key_one_value, "S5"),
-    Check(replicas_agree, "S5"),
-    Check(nothing_left, "S6"),
-    Check(given_up_keys_gone),
-    Check(acked_vm_known),
-    Check(accepted_order_kept),
-    Check(lock_told),
-    Check(told_in_order),
-    Check(alarms_have_causes),
-    Check(shown_as_it_is),
-    Check(lock_given_back),
-    Check(session_in_force),
-    Check(guests_read_back),
-    Check(no_unseal_under_changed_pcr, "S3"),
-    Check(tpm_sane, "S11"),
-    Check(no_livelock, "L3"),
-    Check(truth_table, "L1"),
-    Check(recovery_bound, "L2"),
-    Check(no_needless_outage, "L5"),
-    Check(needs_no_kms, always=False, shy=False),
+    RunCheck(no_plaintext_key, "S1"),
+    RunCheck(no_internal_error, "S10", shy=False),
+    RunCheck(one_effect, "S10"),
+    RunCheck(power_as_commanded, "S10"),
+    RunCheck(one_host_per_vm),
+    RunCheck(one_vcenter_per_vm),
+    RunCheck(only_given_keys),
+    RunCheck(no_fault_left, shy=False),
+    RunCheck(acked_key_recoverable, "S4"),
+    RunCheck(one_key_one_value, "S5"),
+    RunCheck(replicas_agree, "S5"),
+    RunCheck(nothing_left, "S6"),
+    RunCheck(given_up_keys_gone),
+    RunCheck(acked_vm_known),
+    RunCheck(accepted_order_kept),
+    RunCheck(lock_told),
+    RunCheck(told_in_order),
+    RunCheck(alarms_have_causes),
+    RunCheck(shown_as_it_is),
+    RunCheck(lock_given_back),
+    RunCheck(session_in_force),
+    RunCheck(guests_read_back),
+    RunCheck(no_unseal_under_changed_pcr, "S3"),
+    RunCheck(tpm_sane, "S11"),
+    RunCheck(no_livelock, "L3"),
+    RunCheck(truth_table, "L1"),
+    RunCheck(recovery_bound, "L2"),
+    RunCheck(no_needless_outage, "L5"),
+    RunCheck(needs_no_kms, always=False, shy=False),
 )
 CHECKS: Final = {check.name: check for check in _CHECKS}
 ALWAYS: Final = tuple(check.name for check in _CHECKS if check.always)

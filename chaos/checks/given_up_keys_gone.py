@@ -11,7 +11,7 @@ from typing import Final
 
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
-from chaos.oracle.fold.settings import SLACK_S, Settings
+from chaos.oracle.fold.settings import SLACK_S, FoldSettings
 
 OP: Final = "held"
 """Of the ``state`` records at the end: which keys of those ``asked`` for a host has in its
@@ -25,7 +25,7 @@ def given_up_keys_gone(records: Sequence[Record]) -> Finding:
     ``ok`` records with ``gone`` tell of keys that were given up.
     """
     gone: dict[str, float] = {}
-    calm_since, wait_s = 0.0, Settings().remediation_interval_s + SLACK_S
+    calm_since, wait_s = 0.0, FoldSettings().remediation_interval_s + SLACK_S
     looked = 0
     bad: list[str] = []
     where: list[int] = []
@@ -33,7 +33,7 @@ def given_up_keys_gone(records: Sequence[Record]) -> Finding:
         if record.type == "ok" and "gone" in record.data:
             gone[str(record.data["gone"])] = record.t
         elif record.op == "staging":
-            knobs = Settings.of(record.data.get("knobs", {}))
+            knobs = FoldSettings.of(record.data.get("knobs", {}))
             wait_s = knobs.remediation_interval_s + SLACK_S
         elif (record.type, record.op) == ("state", OP):
             due = {key for key, t in gone.items() if record.t - max(t, calm_since) >= wait_s}

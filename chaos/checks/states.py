@@ -32,7 +32,7 @@ LACKS_KEY = "EncryptionKeyRequired"
 
 
 @dataclass(frozen=True)
-class Breach:
+class StateBreach:
     """A host or VM that was what no rule lets it be.
 
     ``seq`` of the first record that shows it; ``before`` what it was until then.
@@ -124,10 +124,10 @@ class _Mark:
 
 
 @dataclass
-class Judged:
+class JudgedRun:
     """All breaches of a run, and how much was looked at."""
 
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[StateBreach] = field(default_factory=list)
     looks: int = 0
     faults: int = 0
     acts: int = 0  # of administrators
@@ -138,11 +138,11 @@ class Judged:
     """The action after which nobody knows what is allowed: nothing was held against it since."""
 
 
-_last: tuple[Sequence[Record], int, Judged] | None = None
+_last: tuple[Sequence[Record], int, JudgedRun] | None = None
 """The history that was judged last: several checks ask for the same one."""
 
 
-def judge_states(records: Sequence[Record]) -> Judged:
+def judge_states(records: Sequence[Record]) -> JudgedRun:
     """The run of these records, held against the oracle look by look."""
     global _last
     if _last is None or _last[0] is not records or _last[1] != len(records):
@@ -155,8 +155,8 @@ def last_look(records: Sequence[Record]) -> int:
     return next((r.seq for r in reversed(records) if r.op == "look" and r.type == "state"), 0)
 
 
-def _judge_records(records: Sequence[Record]) -> Judged:
-    found, fold = Judged(), Fold(EFFECTS)
+def _judge_records(records: Sequence[Record]) -> JudgedRun:
+    found, fold = JudgedRun(), Fold(EFFECTS)
     watched: dict[str, _Watched] = {}
     marks: dict[str, _Mark] = {}
     began: dict[int, float] = {}  # operations under way
@@ -188,7 +188,9 @@ def _judge_records(records: Sequence[Record]) -> Judged:
     return found
 
 
-def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> Iterator[Breach]:
+def _look(
+    fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]
+) -> Iterator[StateBreach]:
     now = fold.now
     for name in fold.hosts:
         if name not in fold.nodes:
@@ -197,7 +199,7 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
         one = watched.get(name) or watched.setdefault(name, _Watched())
         if one.look(seen, allowed.states, fold.record_of_host(name), now):
             yield _breach(fold, name, one, seen, allowed)
-    marked: list[Breach] = []
+    marked: list[StateBreach] = []
     for name, vm in fold.vms.items():
         seen = fold.observe_vm(name)
         states = fold.vm_may_be(name) if seen else _NOTHING
@@ -206,7 +208,7 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
             yield _breach(fold, name, one, seen, fold.vm_allowance(name), vm=True)
         if one.lost(vm.lost_since, owed := fold.restart_due(name)):
             seq, allowed = fold.nodes[vm.host].seq, Allowed(RUNS, owed)
-            yield Breach(
+            yield StateBreach(
                 seq, vm.lost_since, name, True, LOST, RUNNING, allowed, fold.faults.tells()
             )
         free = bool(seen) and LOCKED not in states
@@ -214,18 +216,18 @@ def _look(fold: Fold, watched: dict[str, _Watched], marks: dict[str, _Mark]) -> 
         seq = mark.look(name in fold.marked, free, now, fold.marked_at)
         if seq:
             allowed, told = fold.vm_allowance(name), fold.faults.tells()
-            marked.append(Breach(seq, now, name, True, LOCKED, seen, allowed, told))
+            marked.append(StateBreach(seq, now, name, True, LOCKED, seen, allowed, told))
     yield from marked
 
 
 def _breach(
     fold: Fold, name: str, one: _Watched, seen: str, allowed: Allowed, *, vm: bool = False
-) -> Breach:
+) -> StateBreach:
     told = fold.faults.tells()
-    return Breach(one.seq, one.since, name, vm, seen, one.before, allowed, told)
+    return StateBreach(one.seq, one.since, name, vm, seen, one.before, allowed, told)
 
 
-def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[Breach]:
+def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[StateBreach]:
     """What a guest does is seen by its own answers, whatever its host says of it. One that has to
     run, and is said to, is there; that one answers which cannot run is for the next look. One that
     was asked for at another host than its own says nothing."""
@@ -241,7 +243,7 @@ def _guest(fold: Fold, answers: dict[str, Record], record: Record) -> Iterator[B
 
 def _check_answers(
     fold: Fold, watched: dict[str, _Watched], answers: dict[str, Record]
-) -> Iterator[Breach]:
+) -> Iterator[StateBreach]:
     """Guests that answered since the last look, and could not have run for the grace."""
     for name, record in answers.items():
         one, seen = watched[name], fold.observe_vm(name)
@@ -251,22 +253,24 @@ def _check_answers(
     answers.clear()
 
 
-def _of_guest(fold: Fold, record: Record, odd: str) -> Breach:
+def _of_guest(fold: Fold, record: Record, odd: str) -> StateBreach:
     allowed, told = fold.vm_allowance(record.node), fold.faults.tells()
     seen = fold.observe_vm(record.node)
-    return Breach(record.seq, record.t, record.node, True, odd, seen, allowed, told)
+    return StateBreach(record.seq, record.t, record.node, True, odd, seen, allowed, told)
 
 
-def _misplacement(fold: Fold, record: Record) -> Breach:
+def _misplacement(fold: Fold, record: Record) -> StateBreach:
     """A power-on: DRS chose a host that takes no VM, or none though one took it (HA-03)."""
     odd = f"{STARTED} on {record.data['host']}" if record.type == "ok" else NOT_PLACED
     allowed = Allowed(frozenset({fold.misplaced}))
-    return Breach(record.seq, record.t, record.node, True, odd, "", allowed, fold.faults.tells())
+    return StateBreach(
+        record.seq, record.t, record.node, True, odd, "", allowed, fold.faults.tells()
+    )
 
 
 def _operation(
     fold: Fold, marks: dict[str, _Mark], record: Record, since: float
-) -> Iterator[Breach]:
+) -> Iterator[StateBreach]:
     """A power-on that lacked a key which the host had for the grace before it began, or one that
     worked though no key could be there; a key that was made though nobody could be asked for one
     since then (R12, R13)."""
@@ -277,15 +281,15 @@ def _operation(
         free = free_since is not None and since - free_since >= GRACE_S
         if free and LOCKED not in fold.vm_may_be(name):
             allowed = fold.vm_allowance(name)
-            yield Breach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
+            yield StateBreach(record.seq, record.t, name, True, REFUSED, "", allowed, told)
     if fold.impossible:
         allowed = Allowed(lock_states(fold.impossible), fold.impossible)
-        yield Breach(record.seq, record.t, name, True, STARTED, "", allowed, told)
+        yield StateBreach(record.seq, record.t, name, True, STARTED, "", allowed, told)
     provider, key = str(record.data.get("provider", "")), str(record.data.get("key", ""))
     if record.type != "ok" or not key:
         return
     realms = fold.realms.all  # which vCenter it was that made it is not told
     if not any(realm.ways.could_make(provider, since) for realm in realms):
-        yield Breach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
+        yield StateBreach(record.seq, record.t, key, False, MADE, "", NO_KEY, told)
     elif not any(realm.could_use(provider, since) for realm in realms):
-        yield Breach(record.seq, record.t, key, False, MADE, "", UNUSABLE, told)
+        yield StateBreach(record.seq, record.t, key, False, MADE, "", UNUSABLE, told)

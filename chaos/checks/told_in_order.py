@@ -27,7 +27,7 @@ TAKES_PROVIDERS: Final = "provider."
 """How a fault or an operation is named that takes a provider away, or brings another one."""
 
 
-class Told(NamedTuple):
+class ReadEvent(NamedTuple):
     """One event as the end of a run has read it."""
 
     event: str
@@ -67,11 +67,11 @@ def told_in_order(records: Sequence[Record]) -> Finding:
     return Finding(CheckOutcome.PASS, f"{count} events, each after its cause")
 
 
-def _events(told: Sequence[Sequence[Any]]) -> Iterator[Told]:
-    return (Told(str(event), str(host), str(vm)) for event, host, vm in told)
+def _events(told: Sequence[Sequence[Any]]) -> Iterator[ReadEvent]:
+    return (ReadEvent(str(event), str(host), str(vm)) for event, host, vm in told)
 
 
-def _find_misplaced(told: Iterator[Told], *, taken: bool, trusted: bool) -> Iterator[str]:
+def _find_misplaced(told: Iterator[ReadEvent], *, taken: bool, trusted: bool) -> Iterator[str]:
     unreachable, owing = taken or trusted, False
     locked: set[str] = set()
     asking: set[str] = set()

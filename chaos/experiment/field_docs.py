@@ -54,7 +54,7 @@ def described_fields(model: type[BaseModel], above: str = "") -> Iterator[Descri
     docs = field_docs(model)
     for name, info in model.model_fields.items():
         path = above + (info.alias or name)
-        inner = list(dict.fromkeys(_models_in(info.annotation)))
+        inner = list(dict.fromkeys(models_in(info.annotation)))
         text = docs.get(name) or next(
             (_one_line(m.__doc__) for m in (*inner, model) if m.__doc__), ""
         )
@@ -63,11 +63,12 @@ def described_fields(model: type[BaseModel], above: str = "") -> Iterator[Descri
             yield from described_fields(one, f"{path}.")
 
 
-def _models_in(hint: Any) -> Iterator[type[BaseModel]]:
+def models_in(hint: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field of this type can hold."""
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         yield hint
     for inner in get_args(hint):
-        yield from _models_in(inner)
+        yield from models_in(inner)
 
 
 def _one_line(text: str) -> str:

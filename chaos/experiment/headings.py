@@ -13,7 +13,7 @@ from chaos.yaml_file import read_yaml
 _BODY: Final = re.compile(r"^(?:workload|hypothesis|guards|schedule):", re.MULTILINE)
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class FileHeading(msgspec.Struct, frozen=True, kw_only=True):
     """``comment`` is what stands before the first value."""
 
     title: str
@@ -24,14 +24,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return word.lower() in f"{self.title}\n{self.comment}".lower()
 
 
-def read_heading(text: str) -> Told:
+def read_heading(text: str) -> FileHeading:
     """The head of a file with this text; empty where it has none."""
     body = _BODY.search(text)
     head = text[: body.start()] if body else text
     data = read_yaml(head).data
     title = data.get("title", "") if isinstance(data, dict) else ""
     comment = " ".join(line.lstrip("# ") for line in takewhile(_is_comment, head.splitlines()))
-    return Told(title=str(title), comment=comment)
+    return FileHeading(title=str(title), comment=comment)
 
 
 def _is_comment(line: str) -> bool:

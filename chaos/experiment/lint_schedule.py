@@ -19,7 +19,7 @@ from chaos.experiment.schedule_model import (
     Scheduled,
     ScheduledSwarm,
     ScheduleEntry,
-    When,
+    WhenSection,
 )
 from chaos.experiment.sections import Sections
 from chaos.faults import FAULTS, fault_type
@@ -165,7 +165,7 @@ class ScheduleLinter(Sections):
             text = "what begins `at` a time cannot fail to begin"
             self.document.add((*path, "optional"), "KS-CHAOS-004", text)
 
-    def _condition(self, path: Path, when: When) -> None:
+    def _condition(self, path: Path, when: WhenSection) -> None:
         """The event is one that there can be."""
         kind, colon, name = when.event.partition(":")
         if not colon:

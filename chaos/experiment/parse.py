@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from chaos.errors import EXPLANATIONS
-from chaos.yaml_file import Flaw, Path, Place, YamlFile, read_yaml
+from chaos.yaml_file import Path, TextPlace, YamlFile, YamlFlaw, read_yaml
 
 _IDS: Final = {
-    Flaw.UNREADABLE: "KS-CHAOS-001",
-    Flaw.TWICE: "KS-CHAOS-007",
-    Flaw.ALIAS: "KS-CHAOS-006",
-    Flaw.TOO_LARGE: "KS-CHAOS-009",
+    YamlFlaw.UNREADABLE: "KS-CHAOS-001",
+    YamlFlaw.TWICE: "KS-CHAOS-007",
+    YamlFlaw.ALIAS: "KS-CHAOS-006",
+    YamlFlaw.TOO_LARGE: "KS-CHAOS-009",
 }
 
 
@@ -23,7 +23,7 @@ class Problem(NamedTuple):
     """One error of a file: where, which id, what, and what to do."""
 
     file: str
-    place: Place
+    place: TextPlace
     id: str
     text: str
     fix: str
@@ -53,7 +53,7 @@ class Document:
         """Note a problem of the value at ``path``; without a better one, with the id's fix."""
         self._note(self._yaml.place(path), id, text, fix)
 
-    def _note(self, place: Place, id: str, text: str, fix: str = "") -> None:
+    def _note(self, place: TextPlace, id: str, text: str, fix: str = "") -> None:
         if self.full:
             return
         self.problems.append(Problem(self.file, place, id, text, fix or EXPLANATIONS[id].fix))

@@ -25,8 +25,8 @@ FORMAT = 4
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
-    """The ``nth`` record or event of a kind (see ``When``); ``on``: of these names, of all when
-    there are none."""
+    """The ``nth`` record or event of a kind (see ``WhenSection``); ``on``: of these names, of all
+    when there are none."""
 
     event: str
     on: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ _AWAY: Final = 0.15  # share of the runs in which the controller is away for a w
 _AWAY_S: Final = 100.0
 
 
-class Stream(msgspec.Struct, frozen=True):
+class OperationStream(msgspec.Struct, frozen=True):
     """Operations ``op`` of a random run, ``rate`` of them in a lab second. ``kept``: how likely a
     run has any."""
 
@@ -60,20 +60,20 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 WORKLOAD: Final = (
-    Stream("guest.challenge", 0.2, kept=1.0),
-    Stream("key.create", 0.2),
-    Stream("vm.encrypt", 0.08),
-    Stream("vm.power_cycle", 0.05),
-    Stream("vm.off_on", 0.03),
-    Stream("esx.persistence.off_on", 0.006),
-    Stream("vm.move", 0.04),
-    Stream("vm.restart", 0.08, kept=0.4),
-    Stream("vm.come_and_go", 0.04),
-    Stream("host.reconnect", 0.05, kept=0.4),
-    Stream("vm.migrate", 0.06, kept=0.3),
-    Stream("vm.recrypt", 0.03, kept=0.25),
-    Stream("vm.recrypt_deep", 0.02, kept=0.15),
-    Stream("vm.unlock", 0.03, kept=0.25),
+    OperationStream("guest.challenge", 0.2, kept=1.0),
+    OperationStream("key.create", 0.2),
+    OperationStream("vm.encrypt", 0.08),
+    OperationStream("vm.power_cycle", 0.05),
+    OperationStream("vm.off_on", 0.03),
+    OperationStream("esx.persistence.off_on", 0.006),
+    OperationStream("vm.move", 0.04),
+    OperationStream("vm.restart", 0.08, kept=0.4),
+    OperationStream("vm.come_and_go", 0.04),
+    OperationStream("host.reconnect", 0.05, kept=0.4),
+    OperationStream("vm.migrate", 0.06, kept=0.3),
+    OperationStream("vm.recrypt", 0.03, kept=0.25),
+    OperationStream("vm.recrypt_deep", 0.02, kept=0.15),
+    OperationStream("vm.unlock", 0.03, kept=0.25),
 )
 """Of a lab of four hosts and eight VMs, beside the work that their guests do by themselves."""
 
@@ -83,7 +83,7 @@ def random_plan(
     seed: int,
     mix: Mix,
     *,
-    workload: Sequence[Stream] = WORKLOAD,
+    workload: Sequence[OperationStream] = WORKLOAD,
     settle_s: float = SETTLE_S,
     topology: Any = None,
 ) -> Plan:
@@ -246,7 +246,7 @@ def _draw_absence(mix: Mix, seed: int) -> tuple[tuple[float, float], ...]:
 
 
 def _arrivals(
-    workload: Sequence[Stream], until_s: float, directory: Directory, seed: int
+    workload: Sequence[OperationStream], until_s: float, directory: Directory, seed: int
 ) -> tuple[Arrival, ...]:
     drawn: list[tuple[float, int, str, str]] = []
     for place, load in enumerate(workload):

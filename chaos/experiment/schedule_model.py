@@ -28,7 +28,7 @@ _EXP = re.compile(r"exp\((?P<mean>.+)\)")
 Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
-class When(Section):
+class WhenSection(Section):
     """The entry begins when the ``nth`` record or event of this kind is seen.
 
     ``event`` is the id of an event of vCenter, or the type and name of a record of the history:
@@ -92,7 +92,7 @@ class ScheduleEntry(Section):
         Annotated[After, BeforeValidator(read_after), WithJsonSchema({"type": "string"})] | None
     ) = None
     once: Once | None = None
-    when: When | None = None
+    when: WhenSection | None = None
     point: Point | None = None
     every: Annotated[Seconds, AfterValidator(no_less_than(0.1))] | None = None
     times: Count | None = None

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from chaos.actions.base import About, Action
+from chaos.actions.base import Action, ActionTarget
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.experiment.generate import RANDOM, Mix, schedule
@@ -193,7 +193,7 @@ class Timeline:
         """One batch after another, each when the one before has ended and waited."""
         draws, lasts_s, waits = self._draws(made), _lasts_s(made), rolling.wait is not None
         nodes: tuple[NodeName, ...] = ()
-        if isinstance(made.what, Action) and made.what.about is About.VMS:
+        if isinstance(made.what, Action) and made.what.about is ActionTarget.VMS:
             chosen = tuple(map(str, select_vms(rolling.over, self._directory, draws)))
         else:
             nodes = select_nodes(rolling.over, self._directory, draws)
@@ -238,9 +238,9 @@ class Timeline:
     def _action(self, made: Scheduled, what: Action, slot: Slot, params: Any) -> PlannedAction:
         draws, chosen = Draws(self._seed, f"fault/{slot.id}"), getattr(params, "on", None)
         targets: tuple[str, ...] = ("",)
-        if what.about is About.VMS:
+        if what.about is ActionTarget.VMS:
             targets = tuple(map(str, vms_of(self._experiment, chosen, self._directory, draws)))
-        elif what.about is About.HOSTS:
+        elif what.about is ActionTarget.HOSTS:
             hosts = {entry.node for entry in self._directory.nodes if entry.role is Role.ESXI}
             nodes = select_nodes(chosen, self._directory, draws)
             targets = tuple(str(node) for node in nodes if node in hosts)

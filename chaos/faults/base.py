@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
-from chaos.lab import REFUSALS, Directory, Lab
+from chaos.lab import REFUSALS, Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect
 from chaos.selectors import select_nodes, select_vms
 from protocol.errors import NotFound
@@ -162,7 +162,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         therefore not change meanwhile: ``firmware of esxi-001``."""
         return ()
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """Look and change nothing: what heal and bite check must know of the time before.
 
         The keeper saves it before ``begin``, so that a controller that dies in the middle
@@ -172,32 +172,32 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         return {}
 
     @abstractmethod
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         """Make it so; link rules carry the lease ``until`` (0 = none). May add to ``notes``."""
 
     def history_fields(self, notes: Notes) -> dict[str, Any]:
         """For the history: what it acts on that was only found in the survey, as plain data."""
         return {}
 
-    async def renew(self, lab: Lab, until: float) -> None:
+    async def renew(self, lab: LabUnderTest, until: float) -> None:
         """Let the lease last until ``until`` (lab monotonic s); only link faults have one."""
 
     @abstractmethod
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Empty when it really happens; else what was seen instead."""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         """Take it back; again is no change. An irreversible one has nothing to do here."""
 
     @abstractmethod
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """Empty when it is really gone; else what was seen instead."""
 
     def cure_text(self) -> str:
         """For an irreversible one: what a person must do."""
         return ""
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         """For an irreversible one: do it; raises ``ChaosError`` KS-CHAOS-107."""
 
 
@@ -213,7 +213,7 @@ async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[None]]) -> Non
         raise NotFound("; ".join(errors))
 
 
-async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
+async def status_of(lab: LabUnderTest, node: NodeName) -> NodeStatus | None:
     """The node's status; None while its process is away."""
     try:
         return await lab.status(node)
@@ -221,7 +221,7 @@ async def status_of(lab: Lab, node: NodeName) -> NodeStatus | None:
         return None
 
 
-async def running(lab: Lab, node: NodeName) -> bool:
+async def running(lab: LabUnderTest, node: NodeName) -> bool:
     """Whether the node serves: it is up, and not paused."""
     status = await status_of(lab, node)
     if status is None or status.state is not NodeRunState.RUNNING:

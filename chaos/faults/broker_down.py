@@ -15,7 +15,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.faults.brokers import has_servers, verify_links
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
@@ -64,7 +64,7 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"server {self.on} of the bus is down"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``before``: what each node has counted so far of lost links and what went with them."""
         others = [n for n in range(1, lab.directory().bus_servers + 1) if n != self.on]
         if not await lab.server_up(self.on):
@@ -75,10 +75,10 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", f"{text}; without any: broker.restart")
         return {"before": await _fetch_counters(lab)}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.server_stop(self.on)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """It is down. Whoever was at it has some time to go to another; one that does not is told,
         and is no matter of this check: it is what the fault was made to find."""
         if await lab.server_up(self.on):
@@ -99,10 +99,10 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         ``parted``: who does not reach whom since then."""
         return {name: notes[name] for name in ("moved", "lost", "parted") if notes.get(name)}
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await lab.server_start(self.on)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """It is up and reaches the others, and every running node has its link."""
         if not await lab.broker_up():
             return "all servers of the bus are down; broker.restart has to be healed first"
@@ -111,7 +111,7 @@ class BrokerDown(Fault, frozen=True, kw_only=True):
         return await verify_links(lab)
 
 
-async def _fetch_counters(lab: Lab) -> dict[str, dict[str, int]]:
+async def _fetch_counters(lab: LabUnderTest) -> dict[str, dict[str, int]]:
     names = ("disconnects", *LOST)
     return {
         str(node): {name: status.counters.get(name, 0) for name in names}

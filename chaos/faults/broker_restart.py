@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets
 from chaos.faults.brokers import has_servers, verify_links
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
 
-class NoParams(Params):
+class NoFaultParams(Params):
     """There is nothing to choose."""
 
 
@@ -26,10 +26,10 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
     kind: ClassVar[str] = "broker.restart"
     example: ClassVar[str] = ""
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.BUS,), undone_with=())
-    params: ClassVar[type[Params]] = NoParams
+    params: ClassVar[type[Params]] = NoFaultParams
 
     @classmethod
-    def of(cls, id: str, params: NoParams, targets: Targets) -> Fault:
+    def of(cls, id: str, params: NoFaultParams, targets: Targets) -> Fault:
         has_servers(targets.directory, 1)
         return cls(id=id)
 
@@ -46,17 +46,17 @@ class BrokerRestart(Fault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return "the data broker is down"
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.broker_stop()
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         return "the broker is still up" if await lab.broker_up() else ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         if not await lab.broker_up():
             await lab.broker_start()
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """It is up, and every running node has its link again: a canary from each to the next."""
         if not await lab.broker_up():
             return "the broker is down"

@@ -16,7 +16,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, names
 from chaos.faults.brokers import has_servers, verify_links
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName
 
@@ -70,16 +70,16 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
         one, other = self.between_servers
         return f"servers {one} and {other} of the bus do not reach each other"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         for number in self.between_servers:
             if not await lab.server_up(number):
                 raise ChaosError("KS-CHAOS-106", f"server {number} of the bus {AWAY}")
         return {}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.route_cut(*self.between_servers)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         one, other = self.between_servers
         if await lab.routed(one, other):
             return f"servers {one} and {other} of the bus still reach each other"
@@ -92,10 +92,10 @@ class BrokerRouteCut(Fault, frozen=True, kw_only=True):
         """``apart``: which nodes were at one of them, and which at the other."""
         return {"apart": notes["apart"]} if notes.get("apart") else {}
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await lab.route_mend(*self.between_servers)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """They reach each other, and every running node has its link."""
         one, other = self.between_servers
         if not await lab.routed(one, other):

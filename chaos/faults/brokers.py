@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaos.errors import ChaosError
 from chaos.faults.base import running
 from chaos.faults.links import ping
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 
 WITHIN_S = 5.0  # lab seconds for one canary
 
@@ -21,7 +21,7 @@ def has_servers(directory: Directory, number: int) -> None:
         raise ChaosError("KS-CHAOS-106", f"{text}; `bus: {{servers: 3}}` in the Lab file")
 
 
-async def verify_links(lab: Lab) -> str:
+async def verify_links(lab: LabUnderTest) -> str:
     """Empty when a canary passes from each running node to the next, wherever no link rule is."""
     up = [e.node for e in lab.directory().nodes if await running(lab, e.node)]
     ruled = {(r.src, r.dst) for r in lab.rules()} | {(r.dst, r.src) for r in lab.rules()}

@@ -15,7 +15,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Seconds, format_s
 from protocol.terms import NodeName, Role
@@ -68,26 +68,26 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return tuple(f"clock of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         wrong = [node for node in self.nodes if (await lab.status(node)).skew_s]
         if wrong:
             raise ChaosError("KS-CHAOS-106", f"the clock of {names(tuple(wrong))} is wrong already")
         return {}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await self._set(lab, self.skew_s)
 
-    async def _set(self, lab: Lab, seconds: float) -> None:
+    async def _set(self, lab: LabUnderTest, seconds: float) -> None:
         async def one(node: NodeName) -> None:
             await lab.skew(node, seconds)
 
         await all_of(self.nodes, one)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each clock is so far off as it should be."""
         return await self._off_by(lab, self.skew_s)
 
-    async def _off_by(self, lab: Lab, seconds: float) -> str:
+    async def _off_by(self, lab: LabUnderTest, seconds: float) -> str:
         for node in self.nodes:
             status = await status_of(lab, node)
             if status is None:
@@ -96,9 +96,9 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
                 return f"the clock of {node} is off by {status.skew_s:g} s, not {seconds:g} s"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await self._set(lab, 0.0)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each clock is right again."""
         return await self._off_by(lab, 0.0)

@@ -18,13 +18,13 @@ from chaos.faults.links import (
     NOTHING_UP,
     Direction,
     Edge,
-    LinkFault,
     LinkParams,
+    LinkRulesFault,
     either_way,
     kept_away,
     ping,
 )
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
 from protocol.terms import NodeName, Role
@@ -32,7 +32,7 @@ from protocol.terms import NodeName, Role
 SEEN_WITHIN_S = 2.0
 
 
-class ConnectionFault(LinkFault, frozen=True, kw_only=True):
+class ConnectionFault(LinkRulesFault, frozen=True, kw_only=True):
     """Rules that befall connections. ``meets`` is how a handshake ends that meets one of them."""
 
     meets: ClassVar[str]
@@ -65,7 +65,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
     @abstractmethod
     def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule | StallRule: ...
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """On every edge a handshake ends as it does that meets our rules, and they struck.
 
         Where another fault keeps handshakes away, that our rules are in force is all that there is
@@ -89,7 +89,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
                 return f"a connection from {x} to {y} failed, and no rule of it struck"
         return ""
 
-    async def passes(self, lab: Lab, notes: Notes) -> str:
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
         """As for every link, and a connection comes about wherever nothing else stands in the
         way."""
         problem = await super().passes(lab, notes)
@@ -102,7 +102,7 @@ class ConnectionFault(LinkFault, frozen=True, kw_only=True):
                 return f"no connection comes about from {x} to {y}: {result.error}"
         return ""
 
-    def _kept_away(self, lab: Lab, edge: Edge) -> bool:
+    def _kept_away(self, lab: LabUnderTest, edge: Edge) -> bool:
         """Whether other faults may end a handshake, or make it late."""
         others = self.others(lab, edge)
         return kept_away(others) or any(isinstance(rule, BREAKING) for rule in others)

@@ -10,7 +10,7 @@ import msgspec
 from chaos.errors import ChaosError
 from chaos.faults.base import Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol.messages.agent import Firmware, NodeRunState, TpmAct, TpmActed, TpmBackend
 from protocol.terms import NodeName, Role
 
@@ -32,7 +32,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         """What is wrong with a boot under the changed set-up, of a host that has a TPM; empty when
         nothing is. ``was``: its PCRs before, by number, in hexadecimal."""
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         notes: Notes = {"firmware": {}, "boots": {}, "pcrs": {}}
         same: list[NodeName] = []
         for node in self.nodes:
@@ -61,13 +61,13 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
         mine = {field: value for field, value in was.items() if value != set_up[field]}
         return msgspec.structs.replace(now, **mine)
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         async def change(node: NodeName) -> None:
             await lab.firmware(node, self.change_firmware(await lab.firmware_of(node)))
 
         await all_of(self.nodes, change)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The setting reads back; after a boot, the TPM shows what it does."""
         for node in self.nodes:
             before = self._before(notes, node)
@@ -83,7 +83,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
                 return f"{node}: {wrong}"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         """The setting goes back; a host that stopped at its screen is booted again with it.
 
         A running host keeps what its boot made of it until its next one, as in life. What somebody
@@ -103,7 +103,7 @@ class FirmwareFault(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, undo)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """The setting reads back, and no host stands at the screen that the changed one gave."""
         for node in self.nodes:
             before = self._before(notes, node)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, status_of
 from chaos.faults.power import NodesFault, NodesParams, restart
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
@@ -45,7 +45,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return tuple(f"boot options of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         notes: Notes = {"boots": {}, "pcr": {}}
         for node in self.nodes:
             status = await lab.status(node)
@@ -57,13 +57,13 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
                 notes["pcr"][node] = await _pcr(lab, node)
         return notes
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         async def one(node: NodeName) -> None:
             await _set(lab, node, "FALSE")
 
         await all_of(self.nodes, one)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The console tells what is configured; after a boot, the option's PCR has another value
         (or the console of a host without a TPM tells what is in force)."""
         for node in self.nodes:
@@ -81,7 +81,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
                 return f"{node} has booted with the option"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         """A host that stopped at its screen is booted with the option typed at the loader; then
         the option is set again. One that is off is left for its next boot, and so unhealed."""
 
@@ -93,7 +93,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         for node in self.nodes:
             shown = await fetch_exec_option(lab, node)
             if shown != "TRUE":
@@ -102,7 +102,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
         return ""
 
 
-async def fetch_exec_option(lab: Lab, node: NodeName, column: str = "configured") -> str:
+async def fetch_exec_option(lab: LabUnderTest, node: NodeName, column: str = "configured") -> str:
     """What the console of a host says of the option (or, of its ``runtime``): TRUE, FALSE, or
     empty when it does not run."""
     if not await running(lab, node):
@@ -111,13 +111,13 @@ async def fetch_exec_option(lab: Lab, node: NodeName, column: str = "configured"
     return found[column] if found else ""
 
 
-async def _set(lab: Lab, node: NodeName, value: str) -> None:
+async def _set(lab: LabUnderTest, node: NodeName, value: str) -> None:
     line = ("system", "settings", "kernel", "set", "-s", EXEC_OPTION, "-v", value)
     done = await lab.ask(node, Esxcli(arguments=line))
     if done.exit_code != 0:
         raise InvalidState(f"{node}: esxcli {' '.join(line)}: {done.output.strip()}")
 
 
-async def _pcr(lab: Lab, node: NodeName) -> str:
+async def _pcr(lab: LabUnderTest, node: NodeName) -> str:
     pcrs = (await lab.tpm(node, TpmAct.INFO)).pcrs
     return pcrs.get(int(PCR_EXEC_INSTALLED), b"").hex()

@@ -15,7 +15,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Targets, names, running, status_of
 from chaos.faults.power import NodesFault, NodesParams, some_of
-from chaos.lab import Directory, Lab, NodeEntry
+from chaos.lab import Directory, LabUnderTest, NodeEntry
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from chaos.observe.vcenters import leaders
 from chaos.oracle.effects import NOTHING, FaultEffect
@@ -53,7 +53,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return tuple(f"claims of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         for node in self.nodes:
             if not await running(lab, node):
                 raise ChaosError("KS-CHAOS-106", f"{node} does not run")
@@ -62,13 +62,13 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", text)
         return {}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await self._claim(lab, again=False)
 
-    async def renew(self, lab: Lab, until: float) -> None:
+    async def renew(self, lab: LabUnderTest, until: float) -> None:
         await self._claim(lab, again=True)
 
-    async def _claim(self, lab: Lab, *, again: bool) -> None:
+    async def _claim(self, lab: LabUnderTest, *, again: bool) -> None:
         keys, vms = await known_keys(lab), await _known_vms(lab)
         there = {entry.node: entry for entry in lab.directory().nodes}
         for node in self.nodes:
@@ -84,19 +84,19 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
     def _prefix(self) -> str:
         return f"{INVENTED}{self.id}-"
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each host that runs claims a VM."""
         for node in self.nodes:
             if await running(lab, node) and not (await lab.ask(node, QueryHostClaims())).vms:
                 return f"{node} claims no VM"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         for node in self.nodes:
             if await _is_up(lab, node):
                 await lab.ask(node, HostClaim())
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """No host claims anything, and every vCenter has lost the invented VMs: whoever runs the
         lab unregisters them."""
         for node in self.nodes:
@@ -109,7 +109,7 @@ class HostHostile(NodesFault, frozen=True, kw_only=True):
         return ""
 
 
-async def _is_up(lab: Lab, node: NodeName) -> bool:
+async def _is_up(lab: LabUnderTest, node: NodeName) -> bool:
     """Whether the host has its memory, and the claims in it; paused or not."""
     status = await status_of(lab, node)
     return status is not None and status.state is NodeRunState.RUNNING
@@ -128,7 +128,7 @@ def _of_other_clusters(
     return [ClaimedVm(vm=vm.vm, keys=(vm.key,)) for vm in vms if vm.cluster in others and vm.key]
 
 
-async def known_keys(lab: Lab) -> tuple[CryptoKeyId, ...]:
+async def known_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
     """The keys of all clusters and VMs, and the newest ``MOST`` of those at key servers, in any
     state."""
     found: dict[CryptoKeyId, None] = {}
@@ -144,7 +144,7 @@ async def known_keys(lab: Lab) -> tuple[CryptoKeyId, ...]:
     return tuple(dict.fromkeys((*used, *[*found][-MOST:])))
 
 
-async def _located(lab: Lab, server: NodeName) -> list[KeyId]:
+async def _located(lab: LabUnderTest, server: NodeName) -> list[KeyId]:
     found: list[KeyId] = []
     while True:
         page = await lab.ask(server, Locate(after=found[-1] if found else KeyId("")))
@@ -153,11 +153,11 @@ async def _located(lab: Lab, server: NodeName) -> list[KeyId]:
             return found
 
 
-async def _answering(lab: Lab) -> list[NodeName]:
+async def _answering(lab: LabUnderTest) -> list[NodeName]:
     return [vcenter for vcenter in leaders(lab) if await running(lab, vcenter)]
 
 
-async def _known_vms(lab: Lab) -> list[VmInfo]:
+async def _known_vms(lab: LabUnderTest) -> list[VmInfo]:
     found: list[VmInfo] = []
     for vcenter in await _answering(lab):
         found += [vm for vm in await all_vms(lab, vcenter) if not vm.vm.startswith(INVENTED)]

@@ -16,7 +16,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, names
 from chaos.faults.firmware import FirmwareFault
 from chaos.faults.power import NodesParams, some_of
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import Firmware, TpmActed, TpmBackend
 from protocol.terms import Role
@@ -45,7 +45,7 @@ class HostTpmDisabled(FirmwareFault, frozen=True, kw_only=True):
         """See ``FirmwareFault``."""
         return msgspec.structs.replace(firmware, tpm_enabled=False)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         for node in self.nodes:
             if (await lab.status(node)).tpm is TpmBackend.NONE:
                 raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")

@@ -18,7 +18,7 @@ from pydantic import model_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, names
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.naming import name_validator
 from chaos.observe.listing import all_providers
 from chaos.oracle.effects import FaultEffect, Takes
@@ -49,7 +49,7 @@ PAST_S: Final = 2.0
 has its times in whole seconds."""
 
 
-class Side(StrEnum):
+class CertificateSide(StrEnum):
     """Whose certificate: the key servers', or that of vCenter, their client."""
 
     SERVER = "server"
@@ -77,7 +77,7 @@ class CertificateParams(Params):
     ``on``: those of its servers; all of them when it is left out.
     """
 
-    of: Side
+    of: CertificateSide
     becomes: Becomes
     on: str | list[str] | dict[str, str | int] | None = None
     provider: Annotated[str, name_validator(rules.PROVIDER)] | None = None
@@ -85,11 +85,15 @@ class CertificateParams(Params):
 
     @model_validator(mode="after")
     def _check_fields(self) -> CertificateParams:
-        if self.of is Side.SERVER and self.becomes is Becomes.KEY_LOST:
+        if self.of is CertificateSide.SERVER and self.becomes is Becomes.KEY_LOST:
             raise ValueError("a server without its key does not start: replaced or expired")
-        if self.of is Side.SERVER and self.becomes is Becomes.REVOKED:
+        if self.of is CertificateSide.SERVER and self.becomes is Becomes.REVOKED:
             raise ValueError("vCenter revokes no certificate of a server: replaced or expired")
-        if self.of is Side.CLIENT and self.becomes is not Becomes.REVOKED and self.on is not None:
+        if (
+            self.of is CertificateSide.CLIENT
+            and self.becomes is not Becomes.REVOKED
+            and self.on is not None
+        ):
             raise ValueError("vCenter shows all servers the same certificate: leave `on` out")
         return self
 
@@ -104,7 +108,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
     drawn: ClassVar[Drawn] = Drawn.KMIP
     params: ClassVar[type[Params]] = CertificateParams
     reversible: ClassVar[bool] = False
-    side: Side
+    side: CertificateSide
     becomes: Becomes
     provider: ProviderId
     vcenter: NodeName
@@ -138,12 +142,12 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         if not serving or not all(entry.by_kmip for entry in serving):
             return None
         drawn_ones = (Becomes.REPLACED, Becomes.EXPIRED, Becomes.REVOKED)  # SC-07 plays the other
-        ways = [(side, becomes) for side in Side for becomes in drawn_ones]
-        ways.remove((Side.SERVER, Becomes.REVOKED))
+        ways = [(side, becomes) for side in CertificateSide for becomes in drawn_ones]
+        ways.remove((CertificateSide.SERVER, Becomes.REVOKED))
         side, becomes = ways[draws.below(len(ways))]
         drawn = {"of": side.value, "becomes": becomes.value}
         some, which = draws.unit() < 0.5, serving[draws.below(len(serving))].node
-        of_one = side is Side.SERVER or becomes is Becomes.REVOKED
+        of_one = side is CertificateSide.SERVER or becomes is Becomes.REVOKED
         return {**drawn, "on": [str(which)]} if some and of_one else drawn
 
     def file_fields(self) -> dict[str, Any]:
@@ -154,13 +158,13 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
     @property
     def _is_one(self) -> bool:
         """Whether it is about the one certificate that vCenter shows all servers."""
-        return self.side is Side.CLIENT and self.becomes is not Becomes.REVOKED
+        return self.side is CertificateSide.CLIENT and self.becomes is not Becomes.REVOKED
 
     def touches(self) -> tuple[NodeName, ...]:
         return (self.vcenter,) if self._is_one else self.servers
 
     def summary(self) -> str:
-        whose = names(self.servers) if self.side is Side.SERVER else str(self.vcenter)
+        whose = names(self.servers) if self.side is CertificateSide.SERVER else str(self.vcenter)
         return f"certificate of {whose} for {self.provider} {self.becomes.value}"
 
     def holds(self) -> tuple[str, ...]:
@@ -168,7 +172,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     # ---- what happens ------------------------------------------------------------------------
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``client`` and ``shown`` (by server): SHA-256 of what each showed before; ``digest``: of
         vCenter's public key. All of them are asked by KMIP, and take each other."""
         known = {one.node: one for one in await self._fetch_servers(lab)}
@@ -189,7 +193,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             "shown": shown,
         }
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         good_for_s = GOOD_FOR_S if self.becomes is Becomes.EXPIRED else None
         if self.becomes is Becomes.REVOKED:
             for server in self.servers:
@@ -198,7 +202,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         if self.becomes is Becomes.KEY_LOST:
             await lab.ask(self.vcenter, LoseClientKey(provider=self.provider))
             return
-        if self.side is Side.CLIENT:
+        if self.side is CertificateSide.CLIENT:
             message = GenerateSelfSignedClientCert(provider=self.provider, good_for_s=good_for_s)
             await lab.ask(self.vcenter, message)
         else:
@@ -208,7 +212,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             await self._accept(lab, notes)
             await lab.sleep(good_for_s + PAST_S)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """By the word of who shows it, the certificate is another one, or has no key; one that
         expires has a validity whose end is past. By the word of each server, vCenter is revoked."""
         if self.becomes is Becomes.REVOKED:
@@ -219,7 +223,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         if self.becomes is Becomes.KEY_LOST:
             lost = await self._key_lost(lab)
             return "" if lost else f"{self.vcenter} has the key of its certificate"
-        if self.side is Side.CLIENT:
+        if self.side is CertificateSide.CLIENT:
             return self._is_other(self.vcenter, await self._client(lab), notes["client"])
         for server in self.servers:
             shown = (await lab.ask(server, QueryIdentities())).certificate
@@ -238,9 +242,9 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     # ---- the cure ----------------------------------------------------------------------------
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """By vCenter's word on a server's certificate, and a server's on vCenter's."""
-        if self.side is Side.SERVER:
+        if self.side is CertificateSide.SERVER:
             for one in await self._fetch_affected_servers(lab):
                 if not (await self._fetch_server_cert(lab, one)).client_trust_server:
                     return f"{self.vcenter} does not trust {one.node}"
@@ -258,7 +262,7 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     def cure_text(self) -> str:
         ended = self.becomes in _ENDS
-        if self.side is Side.SERVER:
+        if self.side is CertificateSide.SERVER:
             renew = [f"keystead kms renew-certificate {server}" for server in self.servers]
             accept = [f"keystead provider trust-servers {self.provider}"]
         else:
@@ -266,12 +270,12 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
             accept = [f"keystead kms trust {s} --provider {self.provider}" for s in self.servers]
         return "; ".join([*(renew if ended else ()), *accept])
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         """Another certificate for one that is of no use any more; then each end takes what is
         shown."""
         try:
             if self.becomes in _ENDS:
-                if self.side is Side.CLIENT:
+                if self.side is CertificateSide.CLIENT:
                     message = GenerateSelfSignedClientCert(provider=self.provider)
                     await lab.ask(self.vcenter, message)
                 else:
@@ -281,9 +285,9 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
-    async def _accept(self, lab: Lab, notes: Notes) -> None:
+    async def _accept(self, lab: LabUnderTest, notes: Notes) -> None:
         """The other end takes what is shown now, vCenter in the role and scope that it had."""
-        if self.side is Side.CLIENT:
+        if self.side is CertificateSide.CLIENT:
             client = await self._client(lab)
             for server in self.servers:
                 await lab.ask(server, TrustIdentity(certificate=client, like=notes["digest"]))
@@ -295,32 +299,32 @@ class KmsCertificate(Fault, frozen=True, kw_only=True):
 
     # ---- looking -----------------------------------------------------------------------------
 
-    async def _fetch_servers(self, lab: Lab) -> tuple[KmipServer, ...]:
+    async def _fetch_servers(self, lab: LabUnderTest) -> tuple[KmipServer, ...]:
         providers = await all_providers(lab, self.vcenter)
         listed = next((one for one in providers if one.provider == self.provider), None)
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
         return listed.servers
 
-    async def _fetch_affected_servers(self, lab: Lab) -> list[KmipServer]:
+    async def _fetch_affected_servers(self, lab: LabUnderTest) -> list[KmipServer]:
         return [one for one in await self._fetch_servers(lab) if one.node in self.servers]
 
-    async def _fetch_server_cert(self, lab: Lab, server: KmipServer) -> ServerCert:
+    async def _fetch_server_cert(self, lab: LabUnderTest, server: KmipServer) -> ServerCert:
         asked = RetrieveKmipServerCert(provider=self.provider, server=server.name)
         return await lab.ask(self.vcenter, asked)
 
-    async def _client(self, lab: Lab) -> bytes:
+    async def _client(self, lab: LabUnderTest) -> bytes:
         """What vCenter shows the servers (DER)."""
         found = await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))
         if found.certificate is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} shows nothing for {self.provider}")
         return found.certificate.certificate
 
-    async def _key_lost(self, lab: Lab) -> bool:
+    async def _key_lost(self, lab: LabUnderTest) -> bool:
         return (await lab.ask(self.vcenter, RetrieveClientCert(provider=self.provider))).key_lost
 
 
-async def _fetch_accepted_clients(lab: Lab, server: NodeName) -> set[str]:
+async def _fetch_accepted_clients(lab: LabUnderTest, server: NodeName) -> set[str]:
     """Digests of the clients that the server does not refuse."""
     return {
         one.digest for one in (await lab.ask(server, QueryIdentities())).clients if not one.revoked

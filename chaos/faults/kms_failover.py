@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, running
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.kms import MakeActive, QueryGroup
 from protocol.terms import NodeName, Role
@@ -58,7 +58,7 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return ("which key server is active",)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``before``: who took the changes."""
         active = (await lab.ask(self.to, QueryGroup())).active
         if active is None:
@@ -68,20 +68,20 @@ class KmsFailover(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", f"{self.to} is active already")
         return {"before": str(active)}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.ask(self.to, MakeActive())
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """By its own word, it takes the changes."""
         active = (await lab.ask(self.to, QueryGroup())).active
         return "" if active == self.to else f"{self.to} has {active} as active"
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         before = NodeName(notes["before"])
         if await running(lab, before):
             await lab.ask(before, MakeActive())
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """The earlier one takes the changes by its own word, and that of the other."""
         before = NodeName(notes["before"])
         for server in (before, self.to):

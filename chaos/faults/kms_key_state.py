@@ -18,7 +18,7 @@ from chaos.backups import back_up, restore, together
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.naming import name_validator
 from chaos.observe.listing import all_hosts, all_vms
 from chaos.oracle.effects import FaultEffect, Takes
@@ -129,7 +129,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         whose = ", ".join(self.vms) if self.vms else ", ".join(self.keys)
         return f"{self.state.value} the keys of {whose}"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``states``: server -> key -> state before; ``count``: keys on that server then;
         ``restores``: the servers that the cure would put an older backup on."""
         wanted = list(self.keys)
@@ -160,7 +160,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         """The name of the backup from which the cure puts keys back."""
         return self.backup or f"fault-{self.id}"
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         if not self.backup:
             await back_up(lab, _hit(lab, notes), self.label())
         servers = [NodeName(server) for server in notes["states"]]
@@ -172,7 +172,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             while lab.monotonic() < until and await self.bites(lab, notes):
                 await lab.sleep(LOOK_S)
 
-    async def _act(self, lab: Lab, server: NodeName, key: KeyId) -> None:
+    async def _act(self, lab: LabUnderTest, server: NodeName, key: KeyId) -> None:
         compromise = self.state is KeyAct.COMPROMISE
         reason = RevocationReason.KEY_COMPROMISE if compromise else RevocationReason.UNSPECIFIED
         now = (await attributes(lab, server, (key,)))[0].state
@@ -181,7 +181,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         if self.state is KeyAct.DESTROY:
             await lab.ask(server, Destroy(key_id=key))
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The key server's administrator reads the new state of each of these keys."""
         for server, keys in notes["states"].items():
             for key in await attributes(lab, NodeName(server), tuple(map(KeyId, keys))):
@@ -189,7 +189,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
                     return f"{key.key_id} at {server} is {key.state.value}"
         return ""
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         for server, keys in notes.get("states", {}).items():
             found = await attributes(lab, NodeName(server), tuple(map(KeyId, keys)))
             now = {str(key.key_id): key.state.value for key in found}
@@ -204,7 +204,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             "them; keys made since the backup are lost, so nothing may use them"
         )
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         try:
             if self.backup:
                 await self._restore_earlier(lab, _hit(lab, notes))
@@ -215,7 +215,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
-    async def _restore_earlier(self, lab: Lab, servers: tuple[NodeName, ...]) -> None:
+    async def _restore_earlier(self, lab: LabUnderTest, servers: tuple[NodeName, ...]) -> None:
         """Restore a backup of some earlier time. When keys that VMs or hosts use were made since,
         what was there comes back instead, and that is told."""
         now = f"fault-{self.id}"
@@ -232,7 +232,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             await restore(lab, servers, now)
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(lost))}")
 
-    async def _fetch_used_keys(self, lab: Lab) -> list[CryptoKeyId]:
+    async def _fetch_used_keys(self, lab: LabUnderTest) -> list[CryptoKeyId]:
         """The keys of all VMs and hosts, each once."""
         found: dict[CryptoKeyId, None] = {}
         for vcenter in self.vcenters:
@@ -241,7 +241,7 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             found |= dict.fromkeys(key for key in wanted if key is not None)
         return list(found)
 
-    async def _keep_newer(self, lab: Lab, server: NodeName, notes: Notes) -> None:
+    async def _keep_newer(self, lab: LabUnderTest, server: NodeName, notes: Notes) -> None:
         """Refuse to throw away keys that VMs or hosts have come to use since."""
         newer = (await locate_keys(lab, server))[notes["count"][server] :]
         all_used = await self._fetch_used_keys(lab) if newer else []
@@ -250,13 +250,13 @@ class KmsKeyState(Fault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-108", f"in use now: {', '.join(dict.fromkeys(used))}")
 
 
-def _forwarding(lab: Lab, servers: Sequence[NodeName]) -> list[NodeName]:
+def _forwarding(lab: LabUnderTest, servers: Sequence[NodeName]) -> list[NodeName]:
     """Those of which one takes the changes, and the others hand them on."""
     modes = {entry.node: entry.replication for entry in lab.directory().nodes}
     return [server for server in servers if modes.get(server) == "forward"]
 
 
-async def _hand_on(lab: Lab, servers: Sequence[NodeName]) -> None:
+async def _hand_on(lab: LabUnderTest, servers: Sequence[NodeName]) -> None:
     """Where a server cannot hand on, its refusal comes here, before anything is done at another,
     for there is no way back. What it is asked changes nothing."""
     for server in _forwarding(lab, servers):
@@ -264,7 +264,7 @@ async def _hand_on(lab: Lab, servers: Sequence[NodeName]) -> None:
             await lab.ask(server, Activate(key_id=NOBODYS))
 
 
-async def _taking(lab: Lab, servers: Sequence[NodeName]) -> tuple[NodeName, ...]:
+async def _taking(lab: LabUnderTest, servers: Sequence[NodeName]) -> tuple[NodeName, ...]:
     """Those at which something is to be done for it to be so at all of ``servers``: one that hands
     on would have done again what it has not heard of yet."""
     forwarding, taking = _forwarding(lab, servers), dict[NodeName, None]()
@@ -274,12 +274,12 @@ async def _taking(lab: Lab, servers: Sequence[NodeName]) -> tuple[NodeName, ...]
     return tuple(taking)
 
 
-def _hit(lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
+def _hit(lab: LabUnderTest, notes: Notes) -> tuple[NodeName, ...]:
     """The servers that had the keys, and those that replicate with them."""
     return together(lab, [NodeName(server) for server in notes.get("states", {})])
 
 
-async def locate_keys(lab: Lab, server: NodeName) -> tuple[KeyId, ...]:
+async def locate_keys(lab: LabUnderTest, server: NodeName) -> tuple[KeyId, ...]:
     """The ids of all keys that a server has, in order of creation."""
     found: list[KeyId] = []
     while True:
@@ -290,7 +290,7 @@ async def locate_keys(lab: Lab, server: NodeName) -> tuple[KeyId, ...]:
 
 
 async def attributes(
-    lab: Lab, server: NodeName, keys: tuple[KeyId, ...]
+    lab: LabUnderTest, server: NodeName, keys: tuple[KeyId, ...]
 ) -> tuple[KeyAttributes, ...]:
     """The attributes of those of ``keys`` that the server has, asked by its administrator."""
     return (await lab.ask(server, GetAttributes(key_ids=keys))).keys if keys else ()

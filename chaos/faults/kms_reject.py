@@ -18,7 +18,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, all_of, names, running
 from chaos.faults.kms_key_state import attributes
 from chaos.faults.power import NodesFault, NodesParams, some_of
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.observe.listing import all_vms
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Share
@@ -142,7 +142,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             f"{names(self.nodes)} rejects{often} {', '.join(self.operations)}{about}: {self.reason}"
         )
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``keys``: those that it is about; none for any. All its servers run."""
         for server in self.nodes:
             if not await running(lab, server):
@@ -158,7 +158,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-106", f"{', '.join(self.vms)} have no key")
         return {"keys": list(wanted)}
 
-    async def _check_keys_exist(self, lab: Lab) -> None:
+    async def _check_keys_exist(self, lab: LabUnderTest) -> None:
         """``ChaosError`` when one of ``keys`` is at none of these servers."""
         there = {
             key.key_id for server in self.nodes for key in await attributes(lab, server, self.keys)
@@ -171,7 +171,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
                 "those there are, and `unknown_keys: true` rejects keys that are still to come",
             )
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         message = RejectRequests(
             name=self.id,
             reason=self.reason,
@@ -185,7 +185,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """By its own word, each server rejects what it was told to, and as often."""
         for server in self.nodes:
             found = await self._find_rejection(lab, server)
@@ -196,7 +196,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
                 return f"{server} rejects {', '.join(found.operations)}: {found.reason}"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         """One that is off is left as it is, and so unhealed: its database remembers."""
 
         async def one(server: NodeName) -> None:
@@ -205,7 +205,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         for server in self.nodes:
             if not await running(lab, server):
                 return f"{server} does not run, so it cannot be asked what it rejects"
@@ -213,6 +213,6 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
                 return f"{server} rejects it still"
         return ""
 
-    async def _find_rejection(self, lab: Lab, server: NodeName) -> Rejected | None:
+    async def _find_rejection(self, lab: LabUnderTest, server: NodeName) -> Rejected | None:
         items = (await lab.ask(server, QueryRejections())).items
         return next((one for one in items if one.name == self.id), None)

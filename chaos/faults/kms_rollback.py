@@ -14,7 +14,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Targets, names, status_of
 from chaos.faults.kms_key_state import OLDER_DATABASE
 from chaos.faults.power import NodesFault, NodesParams
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.naming import name_validator
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol import names as rules
@@ -56,7 +56,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return tuple(f"database of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """``keys``: how many each server has."""
         counts: dict[str, int] = {}
         for node in self.nodes:
@@ -70,10 +70,10 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
         """``restores``: whose newer keys may be lost."""
         return {"restores": list(map(str, self.nodes))}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await roll_back(lab, self.nodes, self.backup)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each has halted, or serves and lacks keys that it had."""
         for node in self.nodes:
             status = await status_of(lab, node)
@@ -85,7 +85,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
                 return f"{node} serves, and has all the keys that it had"
         return ""
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         for node in self.nodes:
             status = await status_of(lab, node)
             if status is None or status.state is not NodeRunState.RUNNING:
@@ -98,7 +98,7 @@ class KmsRollback(NodesFault, frozen=True, kw_only=True):
             "database: host power-on with --accept-rollback"
         )
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         try:
             await accept(lab, map(NodeName, self.nodes))
         except ProductError as error:

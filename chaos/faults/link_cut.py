@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets
-from chaos.faults.links import NOTHING_UP, LinkFault, LinkParams, ping, sum_counter
-from chaos.lab import Directory, Lab
+from chaos.faults.links import NOTHING_UP, LinkParams, LinkRulesFault, ping, sum_counter
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import CutRule, LinkRule
 from protocol.terms import NodeName
 
 
-class LinkCutFault(LinkFault, frozen=True, kw_only=True):
+class LinkCutFault(LinkRulesFault, frozen=True, kw_only=True):
     """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
 
     kind: ClassVar[str] = "link.cut"
@@ -36,7 +36,7 @@ class LinkCutFault(LinkFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return CutRule(id=self.id, src=src, dst=dst, until=until)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """No canary comes back on any edge, and it is the senders of cut links that drop.
 
         A cut of one direction also silences a ping of the other, whose reply it drops; that the

@@ -14,15 +14,15 @@ from chaos.faults.links import (
     NOTHING_UP,
     Direction,
     Edge,
-    LinkFault,
     LinkParams,
+    LinkRulesFault,
     delay_range_s,
     either_way,
     kept_away,
     on_edge,
     ping,
 )
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.units import Seconds, format_s
 from protocol.messages.agent import DelayRule, LinkRule
 from protocol.terms import NodeName
@@ -46,7 +46,7 @@ class LinkDelayParams(LinkParams):
         return self
 
 
-class LinkDelayFault(LinkFault, frozen=True, kw_only=True):
+class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
     """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``.
 
     One that would delay nothing (both 0) does not bite.
@@ -96,16 +96,16 @@ class LinkDelayFault(LinkFault, frozen=True, kw_only=True):
         """By how much a ping may be slower than before without being taken for a delayed one."""
         return (self.base + self.jitter / 4) * self._ways / 2
 
-    async def _fastest(self, lab: Lab) -> dict[str, float]:
+    async def _fastest(self, lab: LabUnderTest) -> dict[str, float]:
         results = await ping(
             lab, await self.find_live_edges(lab), within_s=PATIENCE_S, count=SAMPLES
         )
         return {f"{x} {y}": min(r.seconds) for (x, y), r in results.items() if r.seconds}
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         return {"before": await self._fastest(lab)}
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Our rules held a message on every edge, and the fastest canary of each is as late as
         this fault and others make it.
 
@@ -129,7 +129,9 @@ class LinkDelayFault(LinkFault, frozen=True, kw_only=True):
                 return f"its rules held no canary over {edge[0]} {edge[1]}"
         return ""
 
-    def _held(self, lab: Lab, edge: Edge, before: Counter[Edge], after: Counter[Edge]) -> bool:
+    def _held(
+        self, lab: LabUnderTest, edge: Edge, before: Counter[Edge], after: Counter[Edge]
+    ) -> bool:
         """Whether each of our links of the edge held a message, or need not (see ``bites``)."""
         if self.unreached(lab, edge, after):
             return True
@@ -138,7 +140,7 @@ class LinkDelayFault(LinkFault, frozen=True, kw_only=True):
         ours = [link for link in self.links() if {*link} == {*edge}]
         return all(after[link] > before[link] for link in ours)
 
-    async def passes(self, lab: Lab, notes: Notes) -> str:
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
         """As for every link, and the fastest canary of three is as fast as before."""
         problem = await super().passes(lab, notes)
         if problem:

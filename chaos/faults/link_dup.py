@@ -16,7 +16,7 @@ from chaos.faults.links import (
     ping,
     sum_counter,
 )
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import DuplicateRule, LinkRule
 from protocol.terms import NodeName
@@ -40,7 +40,7 @@ class LinkDupFault(ShareFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
-    async def passes(self, lab: Lab, notes: Notes) -> str:
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
         """As for every link, and no receiver counts a duplicate of a canary: where no other rule
         doubles what it is sent, or keeps the canaries away."""
         edges = await self.find_live_edges(lab)
@@ -62,7 +62,7 @@ class LinkDupFault(ShareFault, frozen=True, kw_only=True):
                 return f"{node} still counts duplicates"
         return ""
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each receiver that can be pinged counts a duplicate it dropped.
 
         Where another fault loses messages, that our rules doubled one is enough; where nothing

@@ -16,7 +16,7 @@ from chaos.faults.links import (
     either_way,
     ping,
 )
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import DuplicateRule, LinkRule, LossRule
 from protocol.terms import NodeName
@@ -40,7 +40,7 @@ class LinkLossFault(ShareFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Our rules lose a message on every edge, and a canary does not come back.
 
         It is tried with as many canaries as make a miss one in a million. Where another fault
@@ -71,7 +71,12 @@ class LinkLossFault(ShareFault, frozen=True, kw_only=True):
         return ""
 
     def _loses(
-        self, lab: Lab, edge: Edge, before: Counter[Edge], after: Counter[Edge], silent: bool
+        self,
+        lab: LabUnderTest,
+        edge: Edge,
+        before: Counter[Edge],
+        after: Counter[Edge],
+        silent: bool,
     ) -> bool:
         if self.unreached(lab, edge, after):
             return silent

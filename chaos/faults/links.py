@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Share
 from protocol.errors import ProductError
@@ -71,7 +71,7 @@ def enough(share: float) -> int:
     return math.ceil(math.log(MISSED_SHARE) / math.log(1 - share)) if share < 1 else 1
 
 
-class LinkFault(Fault, frozen=True, kw_only=True):
+class LinkRulesFault(Fault, frozen=True, kw_only=True):
     """Rules on every link between the nodes of ``a`` and those of ``b``."""
 
     params: ClassVar[type[Params]] = LinkParams
@@ -138,16 +138,16 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         arrow = {Direction.TO: "->", Direction.FROM: "<-", Direction.BOTH: "<->"}[self.dir]
         return f"{names(self.a)} {arrow} {names(self.b)}"
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.put_rules([self.rule(src, dst, until) for src, dst in self.links()])
 
-    async def renew(self, lab: Lab, until: float) -> None:
+    async def renew(self, lab: LabUnderTest, until: float) -> None:
         await lab.put_rules([self.rule(src, dst, until) for src, dst in self.links()])
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await lab.drop_rules(self.id)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """No rule of ours is wanted, none is in force at a node, and links pass what they did."""
         left = [rule for rule in lab.rules() if rule.id == self.id]
         if left:
@@ -161,7 +161,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
             return f"its rule is still in force at {src} for what goes to {dst}"
         return ""
 
-    async def passes(self, lab: Lab, notes: Notes) -> str:
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
         """Empty when canaries pass wherever nothing else stands in the way: all of as many as it
         takes to see the fault (``canaries``)."""
         free = [
@@ -183,14 +183,14 @@ class LinkFault(Fault, frozen=True, kw_only=True):
         """How many canaries over one link it takes to see this fault, but for one in a million."""
         return 1
 
-    async def find_live_edges(self, lab: Lab) -> tuple[Edge, ...]:
+    async def find_live_edges(self, lab: LabUnderTest) -> tuple[Edge, ...]:
         """The edges whose ends are both up; canaries elsewhere would tell nothing."""
         if not await lab.broker_up():
             return ()
         up = {node: await running(lab, node) for node in self.touches()}
         return tuple((x, y) for x, y in self.edges() if up[x] and up[y])
 
-    async def count_struck(self, lab: Lab, edges: Iterable[Edge]) -> Counter[Edge]:
+    async def count_struck(self, lab: LabUnderTest, edges: Iterable[Edge]) -> Counter[Edge]:
         """How many messages our own rules struck, by link (sender, receiver), among ``edges``.
 
         Several faults may be on one link. Silence and lateness may then be another's doing; what
@@ -204,11 +204,11 @@ class LinkFault(Fault, frozen=True, kw_only=True):
                     found[node, count.dst] = count.struck
         return found
 
-    def others(self, lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
+    def others(self, lab: LabUnderTest, edge: Edge) -> tuple[LinkRule, ...]:
         """Rules of other faults on this edge, in either direction."""
         return tuple(rule for rule in on_edge(lab, edge) if rule.id != self.id)
 
-    def unreached(self, lab: Lab, edge: Edge, struck: Counter[Edge]) -> bool:
+    def unreached(self, lab: LabUnderTest, edge: Edge, struck: Counter[Edge]) -> bool:
         """Whether our rules are in force on an edge that another fault silences altogether.
 
         Nothing need reach them there, so that they are in force is all that there is to see.
@@ -224,7 +224,7 @@ class LinkFault(Fault, frozen=True, kw_only=True):
 NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
 
 
-class ShareFault(LinkFault, frozen=True, kw_only=True):
+class ShareFault(LinkRulesFault, frozen=True, kw_only=True):
     """A fault that strikes the share ``p`` of the messages of its links, above 0 and at most 1."""
 
     params: ClassVar[type[Params]] = ShareParams
@@ -242,7 +242,7 @@ class ShareFault(LinkFault, frozen=True, kw_only=True):
         return enough(self.p)
 
 
-def on_edge(lab: Lab, edge: Edge) -> tuple[LinkRule, ...]:
+def on_edge(lab: LabUnderTest, edge: Edge) -> tuple[LinkRule, ...]:
     """The rules on this edge, in either direction."""
     ends = (edge, (edge[1], edge[0]))
     return tuple(rule for rule in lab.rules() if (rule.src, rule.dst) in ends)
@@ -267,7 +267,7 @@ def kept_away(rules: Iterable[LinkRule]) -> bool:
 
 
 async def ping(
-    lab: Lab,
+    lab: LabUnderTest,
     edges: list[Edge] | tuple[Edge, ...],
     *,
     within_s: float,
@@ -295,7 +295,7 @@ async def ping(
     }
 
 
-async def sum_counter(lab: Lab, nodes: list[NodeName], counter: str) -> int:
+async def sum_counter(lab: LabUnderTest, nodes: list[NodeName], counter: str) -> int:
     """The sum of a counter over those of ``nodes`` that can be asked."""
     total = 0
     for node in nodes:

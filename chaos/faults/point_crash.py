@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets, status_of
 from chaos.faults.points import PointFault, PointParams
 from chaos.faults.power import is_back
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.points import Happening
 from protocol.messages.agent import NodeRunState
@@ -44,14 +44,14 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
     def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "way": self.happening.value, "moment": self.moment.value}
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         """Its boot of now is that in which it went down: nothing else powers it on."""
         return {"boots": {str(self.node): (await lab.status(self.node)).boot}}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         """The blow has fallen within the call."""
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """It is off, and its last life ended so; or it has booted since."""
         status = await status_of(lab, self.node)
         if status is None:
@@ -64,8 +64,8 @@ class PointCrash(PointFault, frozen=True, kw_only=True):
         ended = f", last ended by {status.ended}" if status.ended else ""
         return f"{self.node} is {status.state.value}{ended}"
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await lab.power_on(self.node)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         return await is_back(lab, (self.node,), notes)

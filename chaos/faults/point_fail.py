@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.faults.points import PointFault, PointParams
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.oracle.effects import FaultEffect
 from chaos.points import Happening
 
@@ -41,13 +41,13 @@ class PointFail(PointFault, frozen=True, kw_only=True):
     def file_fields(self) -> dict[str, Any]:
         return {"on": str(self.node), "error": self.happening.value, "moment": self.moment.value}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         """The call has been refused."""
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The refused call is known by its name."""
         return "" if self.passage else f"no call of {self.node} was refused"
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """It is over with the call."""
         return ""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
@@ -67,16 +67,16 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"{self.verb} {names(self.nodes)}"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         return await boots_of(lab, self.nodes)
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         async def off(node: NodeName) -> None:
             await lab.power_off(node, self.way)
 
         await all_of(was_on(notes, self.nodes), off)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each node that was on is off, and its last life ended this way; or it is on again."""
         seen = await lab.statuses(counters=False)
         for node in was_on(notes, self.nodes):
@@ -90,7 +90,7 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
                 return f"{node} is {status.state.value}{ended}"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         async def on(node: NodeName) -> None:
             await lab.sleep(self.stagger_of(node))
             await lab.power_on(node)
@@ -101,11 +101,11 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
         """Lab seconds this node waits before it is powered on."""
         return 0.0
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         return await is_back(lab, was_on(notes, self.nodes), notes)
 
 
-async def boots_of(lab: Lab, nodes: tuple[NodeName, ...]) -> Notes:
+async def boots_of(lab: LabUnderTest, nodes: tuple[NodeName, ...]) -> Notes:
     """``boots``: the boot counter of each node that is on; KS-CHAOS-106 when none is
     (a paused one cannot be asked)."""
     seen = await lab.statuses(counters=False)
@@ -125,7 +125,7 @@ def was_on(notes: Notes, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
     return nodes if boots is None else tuple(node for node in nodes if node in boots)
 
 
-async def is_back(lab: Lab, nodes: tuple[NodeName, ...], notes: Notes) -> str:
+async def is_back(lab: LabUnderTest, nodes: tuple[NodeName, ...], notes: Notes) -> str:
     """Each node has booted again. A host that stops at its screen has: why it stops there is
     another fault's doing, or the product's."""
     boots, seen = notes.get("boots", {}), await lab.statuses(counters=False)
@@ -140,7 +140,7 @@ async def is_back(lab: Lab, nodes: tuple[NodeName, ...], notes: Notes) -> str:
     return ""
 
 
-async def restart(lab: Lab, node: NodeName, options: dict[str, str] | None = None) -> None:
+async def restart(lab: LabUnderTest, node: NodeName, options: dict[str, str] | None = None) -> None:
     """Off (orderly when it runs, else by its power button) and on; raises ``InvalidState``
     when it then does not run."""
     status = await lab.status(node)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams, boots_of, is_back, some_of, was_on
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
@@ -41,16 +41,16 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"kill the process of {names(self.nodes)}"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         notes = await boots_of(lab, self.nodes)
         every = tuple(entry.node for entry in lab.directory().nodes)
         return notes | {"all": (await boots_of(lab, every))["boots"]}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await all_of(was_on(notes, self.nodes), lab.kill)
         notes["fell"] = await self._fell(lab, notes)
 
-    async def _fell(self, lab: Lab, notes: Notes) -> list[str]:
+    async def _fell(self, lab: LabUnderTest, notes: Notes) -> list[str]:
         """The other nodes that do not run any more: of those that go down later, another fault or
         they themselves are the cause."""
         seen = await lab.statuses(counters=False)
@@ -59,7 +59,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
         } | set(self.nodes)
         return [name for name in notes.get("all", {}) if name not in alive]
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         for node in was_on(notes, self.nodes):
             status = await status_of(lab, node)
             if status is None or status.boot > notes["boots"][node]:
@@ -68,7 +68,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
                 return f"{node} is {status.state.value} in the same boot"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         async def back(node: NodeName) -> None:
             waited_s = 0.0
             while not await lab.respawned(node):
@@ -81,7 +81,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
         await all_of(was_on(notes, self.nodes), back)
         await all_of(await self._find_dragged_nodes(lab, notes), back)
 
-    async def _find_dragged_nodes(self, lab: Lab, notes: Notes) -> tuple[NodeName, ...]:
+    async def _find_dragged_nodes(self, lab: LabUnderTest, notes: Notes) -> tuple[NodeName, ...]:
         """Nodes that went down with the process: off in their boot of before, and not by a stop
         or a loss of power (a fresh process may not know how its nodes' last lives ended)."""
         found: list[NodeName] = []
@@ -98,7 +98,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
                 found.append(NodeName(name))
         return tuple(found)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         dragged = await self._find_dragged_nodes(lab, notes)
         if dragged:
             return f"{names(dragged)} went down with it and is still off"

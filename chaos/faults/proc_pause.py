@@ -10,7 +10,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, running, status_of
 from chaos.faults.links import HEAL_WITHIN_S, Edge, kept_away, on_edge, ping
 from chaos.faults.power import NodesFault, NodesParams, some_of
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.terms import NodeName, Role
 
@@ -38,7 +38,7 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
         """The first of two to end would let the node go on."""
         return tuple(f"process of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         up = [node for node in self.nodes if await running(lab, node)]
         if not up:
             raise ChaosError("KS-CHAOS-106", f"{names(self.nodes)}: not running")
@@ -47,10 +47,10 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
     def _up(self, notes: Notes) -> tuple[NodeName, ...]:
         return tuple(NodeName(node) for node in notes.get("up", self.nodes))
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await all_of(self._up(notes), lab.pause)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Its process is stopped, and another node's canary to it stays unanswered."""
         nodes = self._up(notes)
         for node in nodes:
@@ -62,16 +62,18 @@ class ProcPause(NodesFault, frozen=True, kw_only=True):
                 return f"{node} answers {witness}"
         return ""
 
-    async def _list_witness_edges(self, lab: Lab, nodes: tuple[NodeName, ...]) -> list[Edge]:
+    async def _list_witness_edges(
+        self, lab: LabUnderTest, nodes: tuple[NodeName, ...]
+    ) -> list[Edge]:
         """From the first other node that runs, to each of ``nodes``."""
         others = [entry.node for entry in lab.directory().nodes if entry.node not in nodes]
         witnesses = [node for node in others if await running(lab, node)][:1]
         return [(witness, node) for witness in witnesses for node in nodes]
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         await all_of(self._up(notes), lab.resume)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """Its process goes on, and those that run answer another node's canary."""
         for node in self._up(notes):
             if await lab.paused(node):

@@ -12,7 +12,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Params, Targets
 from chaos.kmip_trust import by_kmip, trust_each_other
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
 from chaos.oracle.effects import FaultEffect, Takes
@@ -88,11 +88,11 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"key provider {self.provider} deleted at {self.vcenter}"
 
-    async def _find_provider(self, lab: Lab) -> ProviderInfo | None:
+    async def _find_provider(self, lab: LabUnderTest) -> ProviderInfo | None:
         providers = await all_providers(lab, self.vcenter)
         return next((p for p in providers if p.provider == self.provider), None)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         listed = await self._find_provider(lab)
         if listed is None:
             raise ChaosError("KS-CHAOS-106", f"{self.vcenter} has no provider {self.provider}")
@@ -108,7 +108,7 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
             notes["backup"] = b64encode(backup.reveal()).decode()
         return notes
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         deleted = await lab.ask(self.vcenter, UnregisterKmsCluster(provider=self.provider))
         notes[NOT_CONFIRMED_BY] = list(deleted.hosts)
 
@@ -117,10 +117,10 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
         hosts = notes.get(NOT_CONFIRMED_BY)
         return {NOT_CONFIRMED_BY: hosts} if hosts else {}
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         return "it is still listed" if await self._find_provider(lab) is not None else ""
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         listed = await self._find_provider(lab)
         if listed is None:
             return f"{self.vcenter} lists no provider {self.provider}"
@@ -139,7 +139,7 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
             "encryption mode where it is lost"
         )
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         before = msgspec.convert(notes["provider"], ProviderInfo)
         users = [one.name for one in before.servers if one.user_name]
         if users and await self._find_provider(lab) is None:
@@ -169,7 +169,7 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
         except ProductError as error:
             raise ChaosError("KS-CHAOS-107", f"{type(error).__name__}: {error}") from error
 
-    async def _import(self, lab: Lab, before: ProviderInfo, notes: Notes) -> None:
+    async def _import(self, lab: LabUnderTest, before: ProviderInfo, notes: Notes) -> None:
         if "backup" not in notes:
             text = f"{self.provider} was not backed up before it was deleted: its keys are lost"
             raise ChaosError("KS-CHAOS-107", text)

@@ -13,7 +13,7 @@ from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
 from chaos.faults.power import NodesParams, some_of
 from chaos.faults.tpms import TpmFault
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from protocol.messages.agent import TpmAct
 from protocol.terms import NodeName, Role
 
@@ -48,7 +48,7 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
         how = ", not booted since" if self.latent else ""
         return f"TPM of {names(self.nodes)} cleared{how}"
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         notes = await super().survey(lab)
         dark = [node for node in self.nodes if not notes["srk"][node]]
         if dark:
@@ -60,7 +60,7 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
                 raise ChaosError("KS-CHAOS-106", text)
         return notes
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         if not self.latent:
             return await super().begin(lab, until, notes)
 
@@ -69,7 +69,7 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
 
         return await all_of(self.nodes, clear)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The storage root key is another one or none, so what was sealed under it does not load;
         and unless it is latent, the host has booted since."""
         for node in self.nodes:

@@ -13,7 +13,7 @@ from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Targets, all_of, names, status_of
 from chaos.faults.power import NodesFault, NodesParams
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.terms import NodeName, Role
@@ -43,7 +43,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
     def holds(self) -> tuple[str, ...]:
         return tuple(f"TPM of {node}" for node in self.nodes)
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         for node in self.nodes:
             if (await lab.status(node)).tpm is TpmBackend.NONE:
                 raise ChaosError("KS-CHAOS-106", f"{node} has no TPM")
@@ -52,13 +52,13 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
                 raise ChaosError("KS-CHAOS-106", f"the TPM of {node} is off, or failed already")
         return {}
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         async def fail(node: NodeName) -> None:
             await lab.tpm(node, TpmAct.FAIL)
 
         await all_of(self.nodes, fail)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each TPM that has power tells that it failed, and nothing else."""
         for node in self.nodes:
             status = await status_of(lab, node)
@@ -70,7 +70,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
                 return f"the TPM of {node} answers"
         return ""
 
-    async def heal(self, lab: Lab, notes: Notes) -> None:
+    async def heal(self, lab: LabUnderTest, notes: Notes) -> None:
         """It leaves failure mode at a power cycle only, so a host that is on is booted again."""
 
         async def mend(node: NodeName) -> None:
@@ -86,7 +86,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, mend)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each answers; one without power cannot show that it does."""
         for node in self.nodes:
             info = (await lab.tpm(node, TpmAct.INFO)).info

@@ -13,7 +13,7 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets, names
 from chaos.faults.power import NodesParams, some_of
 from chaos.faults.tpms import TpmFault
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from protocol.messages.agent import TpmAct
 from protocol.terms import Role
 
@@ -46,7 +46,7 @@ class TpmSwapFault(TpmFault, frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"mainboard of {names(self.nodes)} replaced"
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         for node in self.nodes:
             acted = await lab.tpm(node, TpmAct.INFO)
             if acted.ek == notes["ek"][node]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Notes, all_of, names, status_of
 from chaos.faults.power import NodesFault, restart
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.listing import all_hosts
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import InvalidState, ProductError
@@ -43,7 +43,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
     act: ClassVar[TpmAct]
     accept: bool = True
 
-    async def survey(self, lab: Lab) -> Notes:
+    async def survey(self, lab: LabUnderTest) -> Notes:
         notes: Notes = {"boots": {}, "ek": {}, "mode": {}, "on": {}, "recovery": {}, "srk": {}}
         for node in self.nodes:
             status = await lab.status(node)
@@ -63,7 +63,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
                     notes["recovery"][node] = found[0]
         return notes
 
-    async def begin(self, lab: Lab, until: float, notes: Notes) -> None:
+    async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         async def one(node: NodeName) -> None:
             state = (await lab.status(node)).state
             if state is not NodeRunState.OFF:
@@ -75,7 +75,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
 
         await all_of(self.nodes, one)
 
-    async def verify_heal(self, lab: Lab, notes: Notes) -> str:
+    async def verify_heal(self, lab: LabUnderTest, notes: Notes) -> str:
         """The host runs again, in the mode it had, and has booted once more than the fault and a
         boot with the recovery key account for: it boots by itself."""
         for node in self.nodes:
@@ -110,7 +110,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
             "that it recorded: keystead host clear-tpm <host>"
         )
 
-    async def cure(self, lab: Lab, notes: Notes) -> None:
+    async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
         async def one(node: NodeName) -> None:
             await recover(lab, node, notes)
 
@@ -122,7 +122,7 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
             raise ChaosError("KS-CHAOS-107", str(error)) from error
 
 
-async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
+async def recover(lab: LabUnderTest, node: NodeName, notes: Notes) -> None:
     """Boot with the recovery key, set mode TPM, save, and boot once more, which proves it.
 
     A host in mode NONE has nothing sealed: it only boots.
@@ -144,7 +144,7 @@ async def recover(lab: Lab, node: NodeName, notes: Notes) -> None:
     await restart(lab, node)
 
 
-async def accept_tpms(lab: Lab, nodes: tuple[NodeName, ...]) -> None:
+async def accept_tpms(lab: LabUnderTest, nodes: tuple[NodeName, ...]) -> None:
     """Clear the records of these TPMs at each vCenter that runs and has their hosts; its alarm
     gates nothing (ATT-09)."""
     for entry in lab.directory().nodes:

@@ -9,11 +9,11 @@ from chaos.draws import Draws
 from chaos.faults.base import Fault, Notes, Params, Targets, running
 from chaos.faults.links import ping
 from chaos.faults.power import NodesParams, PowerFault
-from chaos.lab import Directory, Lab
+from chaos.lab import Directory, LabUnderTest
 from protocol.terms import NodeName, Role
 
 
-class VcenterParams(NodesParams):
+class VcenterDownParams(NodesParams):
     """Which vCenter; when it is left out, every one of the lab."""
 
     on: str | list[str] | dict[str, str | int] = "role:vcenter"
@@ -25,14 +25,14 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
     kind: ClassVar[str] = "vcenter.down"
     example: ClassVar[str] = ""
     inside: ClassVar[tuple[str, ...]] = ("host.power_loss", "host.reboot")
-    params: ClassVar[type[Params]] = VcenterParams
+    params: ClassVar[type[Params]] = VcenterDownParams
     role: ClassVar[Role | None] = Role.VCENTER
     way: ClassVar[str] = "crash"
     verb: ClassVar[str] = "crash of"
     clients: tuple[NodeName, ...] = ()
 
     @classmethod
-    def of(cls, id: str, params: VcenterParams, targets: Targets) -> Fault:
+    def of(cls, id: str, params: VcenterDownParams, targets: Targets) -> Fault:
         clients = targets.of_role(Role.ESXI)[:2]
         return cls(id=id, clients=clients, **cls.select_targets(params, targets))
 
@@ -40,7 +40,7 @@ class VcenterDown(PowerFault, frozen=True, kw_only=True):
     def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
         return {}
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         problem = await super().bites(lab, notes)
         if problem:
             return problem

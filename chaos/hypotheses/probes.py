@@ -15,9 +15,9 @@ from chaos.hypotheses.tolerance import Unit
 from chaos.lab import REFUSALS
 from chaos.observe import vsan
 from chaos.observe.guests import Guests
-from chaos.observe.look import WITHIN_S, Look
+from chaos.observe.look import WITHIN_S, LabLook
 from chaos.observe.recoveries import Recoveries
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import DecryptDump, ListDumps
 from protocol.terms import (
@@ -60,10 +60,10 @@ class Sources:
 
     guests: Guests
     recoveries: Recoveries
-    operations: Operations
+    operations: OperationCounts
 
 
-Measure = Callable[[Look, Scope, Sources], Awaitable[Measured]]
+Measure = Callable[[LabLook, Scope, Sources], Awaitable[Measured]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _split(names: Sequence[str], good: Callable[[str], bool]) -> Measured:
     return _ratio([n for n in names if good(n)], [n for n in names if not good(n)])
 
 
-async def _vm_running(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _vm_running(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     if scope.view == "vcenter":
         listed = await look.vcenter_vms()
         on = {
@@ -106,7 +106,7 @@ async def _vm_running(look: Look, scope: Scope, sources: Sources) -> Measured:
     return _split(scope.vms, on.__contains__)
 
 
-async def _vm_locked(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _vm_locked(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     if scope.view == "vcenter":
         listed = await look.vcenter_vms()
         states = {str(name): info.crypto for name, info in listed.items()}
@@ -122,7 +122,7 @@ async def _vm_locked(look: Look, scope: Scope, sources: Sources) -> Measured:
     return Measured(len(locked) / len(encrypted), detail)
 
 
-async def _vm_works(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _vm_works(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     seen = await look.vms()
     right: list[str] = []
     other: list[str] = []
@@ -138,24 +138,24 @@ async def _vm_works(look: Look, scope: Scope, sources: Sources) -> Measured:
     return _ratio(right, other)
 
 
-async def _host_safe(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _host_safe(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     seen = await look.hosts()
     safe = {str(h) for h, s in seen.items() if s.crypto_state is HostCryptoState.SAFE}
     return _split(scope.hosts, safe.__contains__)
 
 
-async def _host_sealed(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _host_sealed(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     seen = await look.hosts()
     sealed = {str(h) for h, s in seen.items() if s.protection_mode is ProtectionMode.TPM}
     return _split(scope.hosts, sealed.__contains__)
 
 
-async def _host_persists(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _host_persists(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     seen = await look.hosts()
     return _split(scope.hosts, {str(h) for h, s in seen.items() if s.key_persistence}.__contains__)
 
 
-async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _host_connected(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     listed = await look.vcenter_hosts()
     good = {
         str(host)
@@ -165,12 +165,12 @@ async def _host_connected(look: Look, scope: Scope, sources: Sources) -> Measure
     return _split(scope.hosts, good.__contains__)
 
 
-async def _in_state(state: NodeRunState, look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _in_state(state: NodeRunState, look: LabLook, scope: Scope, sources: Sources) -> Measured:
     good = {str(node) for node, seen in (await look.status()).items() if seen.state is state}
     return _split(scope.hosts, good.__contains__)
 
 
-async def _dump_readable(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _dump_readable(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     """Each dump is really decrypted: what its host says of it is not asked."""
     right: list[str] = []
     other: list[str] = []
@@ -190,7 +190,7 @@ async def _dump_readable(look: Look, scope: Scope, sources: Sources) -> Measured
     return _ratio(right, other)
 
 
-async def _vsan_mounted(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _vsan_mounted(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     found = await vsan.states(look.lab)
     if not found:
         return Measured(math.nan, "no host that answers has a disk group")
@@ -198,12 +198,12 @@ async def _vsan_mounted(look: Look, scope: Scope, sources: Sources) -> Measured:
     return _split(scope.hosts, good.__contains__)
 
 
-async def _vsan_readable(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _vsan_readable(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     found = await vsan.read(look.lab, await vsan.states(look.lab))
     return _split(list(found), found.__getitem__)
 
 
-async def _security_violation(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _security_violation(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     """Message A of B2: whatever keeps the TPM from opening the configuration ends in it."""
     seen = {
         str(node)
@@ -213,7 +213,7 @@ async def _security_violation(look: Look, scope: Scope, sources: Sources) -> Mea
     return _split(scope.hosts, seen.__contains__)
 
 
-async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _key_available(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     vms = await look.vcenter_vms()
     keys = tuple(dict.fromkeys(v.key for n, v in vms.items() if n in scope.vms and v.key))
     found = await look.key_status(keys)
@@ -223,7 +223,7 @@ async def _key_available(look: Look, scope: Scope, sources: Sources) -> Measured
     return _split([str(key) for key in keys], good.__contains__)
 
 
-async def _provider_green(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _provider_green(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     providers = await look.providers()
     if providers is None:
         return Measured(0.0, "vCenter does not answer")
@@ -233,13 +233,13 @@ async def _provider_green(look: Look, scope: Scope, sources: Sources) -> Measure
     return _split([str(p.provider) for p in providers], good.__contains__)
 
 
-async def _internal_errors(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _internal_errors(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     counts = {n: s.counters.get("internal_errors", 0) for n, s in (await look.status()).items()}
     bad = [f"{node}: {count}" for node, count in counts.items() if count]
     return Measured(float(sum(counts.values())), ", ".join(bad))
 
 
-async def _back_within(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _back_within(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     done = [r for r in sources.recoveries.done if r.host in scope.hosts]
     if not done:
         return Measured(math.nan, "no host with running VMs booted")
@@ -250,7 +250,7 @@ async def _back_within(look: Look, scope: Scope, sources: Sources) -> Measured:
     return Measured(worst.seconds, f"worst: {detail}")
 
 
-async def _kms_calls(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _kms_calls(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     done = [r for r in sources.recoveries.done if r.host in scope.hosts]
     counted = [r.kms_calls for r in done]
     if not done or None in counted:
@@ -258,14 +258,14 @@ async def _kms_calls(look: Look, scope: Scope, sources: Sources) -> Measured:
     return Measured(float(sum(c for c in counted if c is not None)), f"{len(done)} recoveries")
 
 
-async def _busiest_second(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _busiest_second(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     given = await sources.recoveries.busiest_second()
     if given is None:
         return Measured(math.nan, "no host booted, or a key server could not be asked")
     return Measured(float(given), "keys in a second")
 
 
-async def _op_ok(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _op_ok(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     ok, other = sources.operations.ok, sources.operations.other
     ops = [scope.op] if scope.op else sorted({*ok, *other})
     good, bad = sum(ok.get(op, 0) for op in ops), sum(other.get(op, 0) for op in ops)
@@ -274,7 +274,7 @@ async def _op_ok(look: Look, scope: Scope, sources: Sources) -> Measured:
     return Measured(good / (good + bad), f"{good} ok, {bad} not")
 
 
-async def _op_p99(look: Look, scope: Scope, sources: Sources) -> Measured:
+async def _op_p99(look: LabLook, scope: Scope, sources: Sources) -> Measured:
     taken = sources.operations.seconds
     ops = [scope.op] if scope.op else sorted(taken)
     values = sorted(value for op in ops for value in taken.get(op, []))

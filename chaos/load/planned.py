@@ -8,7 +8,7 @@ import msgspec
 
 from chaos.draws import Draws
 from chaos.load.arrivals import Spread, draw
-from chaos.load.profile import Profile, Step, length, read_profile, with_warmup
+from chaos.load.profile import LoadStep, Profile, length, read_profile, with_warmup
 from chaos.load.threshold import Threshold, read_threshold
 from chaos.units import format_s
 from chaos.workload import OPERATIONS, Arrival
@@ -73,7 +73,7 @@ class PlannedLoad(msgspec.Struct, frozen=True, kw_only=True):
         """As ``drawn`` for the rest of it from ``at`` on, which the ``nth`` change had come at so
         many a second."""
         begin = max(at, self.from_s)
-        profile = (Step(rate, rate, self.until_s - begin),) if rate else ()
+        profile = (LoadStep(rate, rate, self.until_s - begin),) if rate else ()
         return self._draw_profile(profile, seed, f"load/{nth}", begin)
 
     def _draw_profile(

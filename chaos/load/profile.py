@@ -26,7 +26,7 @@ _TOO_FAST: Final = f"one generator offers at most {FASTEST:g}/s; run several bes
 _NOTHING: Final = re.compile(r"\s*0+(\.0+)?\s*/\s*(s|m|h)\s*")
 
 
-class Step(NamedTuple):
+class LoadStep(NamedTuple):
     """A part of a load: ``seconds`` in which the rate goes evenly from ``begin`` to ``end``."""
 
     begin: float
@@ -48,7 +48,7 @@ class Step(NamedTuple):
         return min(2 * count / (self.begin + root), self.seconds)
 
 
-Profile = tuple[Step, ...]
+Profile = tuple[LoadStep, ...]
 
 
 def read_profile(rate: str, duration: str, warmup: float = 0.0) -> Profile:
@@ -108,10 +108,10 @@ def length(profile: Profile) -> float:
 def with_warmup(profile: Profile, warmup: float) -> Profile:
     """The profile after so many seconds of its first rate."""
     first = profile[0].begin
-    return (Step(first, first, warmup), *profile) if warmup else profile
+    return (LoadStep(first, first, warmup), *profile) if warmup else profile
 
 
-def _step(rate: str, words: str, time: str) -> Step:
+def _step(rate: str, words: str, time: str) -> LoadStep:
     begin, dots, end = words.partition("..")
     try:
         first = _rate(begin)
@@ -127,7 +127,7 @@ def _step(rate: str, words: str, time: str) -> Step:
         raise ValueError(f"{rate}: {_TOO_FAST}")
     if not long:
         raise ValueError(f"{where}: a step lasts longer than 0s")
-    return Step(first, last, long)
+    return LoadStep(first, last, long)
 
 
 def _rate(text: str) -> float:

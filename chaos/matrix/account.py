@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from chaos.conversation import Said
-from chaos.matrix.given import Asked
+from chaos.matrix.given import KeyRequest
 from protocol.messages.agent import NodeRecord
 from protocol.terms import CryptoKeyId, NodeName
 
@@ -60,10 +60,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     course: EventCourse
     letter: str
     said: Sequence[Said]
-    asked: Sequence[Asked]
+    asked: Sequence[KeyRequest]
     records: Sequence[NodeRecord]
     servers: frozenset[NodeName]
-    asked_by_host: Sequence[Asked] = ()
+    asked_by_host: Sequence[KeyRequest] = ()
     unread: Sequence[NodeName] = ()
     alarmed: bool = False
     earlier: Sequence[Said] = ()

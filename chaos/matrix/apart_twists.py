@@ -6,9 +6,9 @@ from chaos.faults.link_cut import LinkCutFault
 from chaos.matrix import clock
 from chaos.matrix.beside import Beside
 from chaos.matrix.faults import StagedFault
-from chaos.matrix.faults.base import Held
+from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.f2_vcenter import VcenterAway
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 from chaos.matrix.setup import running_hosts
 from chaos.matrix.twist import Twist
 from chaos.observe.listing import all_hosts
@@ -21,14 +21,14 @@ class HostApart(Twist):
     """The hosts that reboot are cut off from vCenter, which goes on and reaches its key servers: to
     them it is as if it were down. When it reaches them again, its way to the keys is shut first."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         return _FromHosts(scene)
 
 
 class _FromHosts(VcenterAway):
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self._down = Held(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=scene.hosts()))
+        self._down = DrivenFault(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=scene.hosts()))
 
     async def begin(self) -> None:
         await super().begin()
@@ -53,19 +53,19 @@ class OthersGoOn(Twist):
 
     spare = 1
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         return Beside(
-            scene, Held(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=_spare(scene)))
+            scene, DrivenFault(scene, LinkCutFault(id="X13", a=(scene.vcenter,), b=_spare(scene)))
         )
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         await scene.until(clock.SETTLED_S)
         listed = {one.host: one.connection for one in await all_hosts(scene.lab, scene.vcenter)}
         heard = [host for host in _spare(scene) if listed[host] is _CONNECTED]
         return f"vCenter shows {', '.join(heard)} as connected" if heard else ""
 
 
-def _spare(scene: Scene) -> tuple[NodeName, ...]:
+def _spare(scene: StagingScene) -> tuple[NodeName, ...]:
     """Hosts that play nobody."""
     cast = {host for of in scene.casts.values() for host in of.values()}
     return tuple(host for host in scene.hosts() if host not in cast)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from chaos.matrix.faults.base import Held
+from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.f0_none import NothingWrong
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 
 
 class Beside(NothingWrong):
     """A lab in which one fault of ``chaos.faults`` holds, and nothing of the table's."""
 
-    def __init__(self, scene: Scene, held: Held) -> None:
+    def __init__(self, scene: StagingScene, held: DrivenFault) -> None:
         super().__init__(scene)
         self._held = held
 

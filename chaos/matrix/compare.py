@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.matrix.account import Witness
 from chaos.matrix.grid import Staging
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.oracle.table import Cell, parts
 from chaos.oracle.terms import Letter
@@ -20,7 +20,7 @@ _OVERRIDES: Final = ("persist_overrides_attestation", "unreachable_only")
 """The knob that decides when tokens have expired, and its own value."""
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class EvidencePlace(msgspec.Struct, frozen=True, kw_only=True):
     """Where it stands: the staging's history in the run's folder, and the ``seq`` of records."""
 
     run: str
@@ -47,12 +47,12 @@ class CellRow(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[int, ...]
     parts: dict[str, Part] = {}
     witness: tuple[Witness, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[EvidencePlace, ...] = ()
     why: str = ""
     finding: str = ""
 
 
-def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> CellRow:
+def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, PlayedEvent]]) -> CellRow:
     """One cell from all of its plays."""
     observed, why, seen = letter_of(plays)
     void = "; ".join(dict.fromkeys(played.void for _, played in plays if played.void))
@@ -85,14 +85,14 @@ def row_of(cell: Cell, run: str, plays: Sequence[tuple[Staging, Played]]) -> Cel
         parts=seen if wanted is not None else {},
         witness=tuple(dict.fromkeys(w for _, played in plays for w in played.witnesses)),
         evidence=tuple(
-            Evidence(run=run, staging=staging.name, records=played.records)
+            EvidencePlace(run=run, staging=staging.name, records=played.records)
             for staging, played in plays
         ),
         why=void or wrong or why,
     )
 
 
-def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[str, Part]]:
+def letter_of(plays: Sequence[tuple[Staging, PlayedEvent]]) -> tuple[str, str, dict[str, Part]]:
     """The letter of a cell that was played in several ways, why, and its parts.
 
     Kinds of boot must not differ, nor the ways in which a fault is made. Cases may
@@ -113,7 +113,7 @@ def letter_of(plays: Sequence[tuple[Staging, Played]]) -> tuple[str, str, dict[s
     return UNCLEAR if UNCLEAR in whole else Letter.PARTLY, why, seen
 
 
-def _late(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
+def _late(plays: Sequence[tuple[Staging, PlayedEvent]]) -> dict[str, Part]:
     """Where a cell is played at several times, its letter at each."""
     names = {"evicted": "in_grace", "expired": "token_alive"}
     times = [time for time in names if any(getattr(staging, time) for staging, _ in plays)]
@@ -130,7 +130,7 @@ def _late(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
     return found
 
 
-def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
+def _parts(plays: Sequence[tuple[Staging, PlayedEvent]]) -> dict[str, Part]:
     """Each part as every play showed it; where they differ, all that was shown."""
     shown: dict[str, list[Part]] = {}
     for _, played in plays:
@@ -143,7 +143,7 @@ def _parts(plays: Sequence[tuple[Staging, Played]]) -> dict[str, Part]:
     }
 
 
-def _each(plays: Sequence[tuple[Staging, Played]]) -> str:
+def _each(plays: Sequence[tuple[Staging, PlayedEvent]]) -> str:
     """What each play came to."""
     return ", ".join(f"{staging.way} {played.letter}" for staging, played in plays)
 

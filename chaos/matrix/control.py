@@ -14,18 +14,18 @@ import msgspec
 
 from chaos.matrix import clock, native, vsan
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import P, Scene, cluster_of, vm_of
+from chaos.matrix.scene import P, StagingScene, cluster_of, vm_of
 from chaos.matrix.setup import settled
 from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
 from chaos.native_backups import take_backup
-from chaos.oracle.terms import Block, Event
+from chaos.oracle.terms import Block, TableEvent
 from protocol.crypto.provider_backup import read_backup
 from protocol.messages.host import HostPowerOnVm
 from protocol.messages.vcenter import CreateNativeProvider, CreateVm, PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
 
-EVENTS: Final = (Event.E1, Event.E3, Event.E5)
+EVENTS: Final = (TableEvent.E1, TableEvent.E3, TableEvent.E5)
 """Whose hosts and VMs are used: one VM that runs, one that is off, a cluster of two hosts."""
 NEEDS_TPM: Final = "a host without a TPM refuses to persist keys"
 REMOVED: Final = "stored keys that are removed are gone"
@@ -45,7 +45,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     seen: str
 
 
-async def controls(scene: Scene) -> tuple[Control, ...]:
+async def controls(scene: StagingScene) -> tuple[Control, ...]:
     """One after another, in a lab that was staged for ``EVENTS``, or for E12; damage comes last."""
     looks = Looks(scene, scene.book.trail("control"))
     if scene.vsan_hosts:
@@ -63,13 +63,13 @@ async def controls(scene: Scene) -> tuple[Control, ...]:
     return _record_controls(scene, found)
 
 
-def _record_controls(scene: Scene, found: list[Control]) -> tuple[Control, ...]:
+def _record_controls(scene: StagingScene, found: list[Control]) -> tuple[Control, ...]:
     for control in found:
         scene.book.write("probe", "", "control", **plain(control))
     return tuple(found)
 
 
-async def _of_vsan(scene: Scene) -> list[Control]:
+async def _of_vsan(scene: StagingScene) -> list[Control]:
     """What lies on an encrypted vSAN, spoilt on the disks of two of its hosts."""
     each = {VSAN_BIT: await vsan.try_flipped_bit(scene), VSAN_DEK: await vsan.other_dek(scene)}
     return [
@@ -78,7 +78,7 @@ async def _of_vsan(scene: Scene) -> list[Control]:
     ]
 
 
-async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:
+async def _of_persistence(scene: StagingScene, looks: Looks) -> list[Control]:
     """Where nothing protects what would be stored, and where something is stored."""
     if scene.persistent:
         what, found = REMOVED, await verify_removed_is_gone(scene, looks)
@@ -89,9 +89,9 @@ async def _of_persistence(scene: Scene, looks: Looks) -> list[Control]:
     return [Control(block=scene.block, what=what, held=found[0], seen=found[1])]
 
 
-async def _try_key_push(scene: Scene, looks: Looks) -> Control:
+async def _try_key_push(scene: StagingScene, looks: Looks) -> Control:
     """A VM is encrypted just after a reconcile pass: its key is everywhere before the next one."""
-    vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
+    vm, hosts = vm_of(TableEvent.E5, "new"), tuple(scene.casts[TableEvent.E5].values())
     key = await _new_vm(scene, vm, hosts[0])
     await scene.give(AT_ONCE_S)
     keys = () if key is None else (key,)
@@ -102,10 +102,10 @@ async def _try_key_push(scene: Scene, looks: Looks) -> Control:
     return Control(block=scene.block, what=what, held=bool(keys) and not lack, seen=seen)
 
 
-async def _not_pushed(scene: Scene, looks: Looks) -> Control:
+async def _not_pushed(scene: StagingScene, looks: Looks) -> Control:
     """A new key of a Trust Authority: the host that asked has it, and nobody brings it to another,
     also in the next pass (KPS-02)."""
-    vm, hosts = vm_of(Event.E5, "new"), tuple(scene.casts[Event.E5].values())
+    vm, hosts = vm_of(TableEvent.E5, "new"), tuple(scene.casts[TableEvent.E5].values())
     key = await _new_vm(scene, vm, hosts[0])
     await scene.give(clock.SETTLED_S)
     keys = () if key is None else (key,)
@@ -116,7 +116,7 @@ async def _not_pushed(scene: Scene, looks: Looks) -> Control:
     return Control(block=scene.block, what=what, held=held, seen=f"on {', '.join(have) or 'none'}")
 
 
-async def _kdk_at_once(scene: Scene) -> Control:
+async def _kdk_at_once(scene: StagingScene) -> Control:
     """A native provider is made just after a reconcile pass: its KDK is everywhere before the next
     one (NKP-02)."""
     await scene.lab.ask(scene.vcenter, CreateNativeProvider(provider=NEW))
@@ -129,11 +129,11 @@ async def _kdk_at_once(scene: Scene) -> Control:
     return Control(block=scene.block, what=what, held=not lack, seen=seen)
 
 
-async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
+async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
     """vCenter down, a host reboots and refuses; vCenter returns, its way to the keys open. A host
     that derives keys refuses when its administrator took the provider from it, and one that has
     them unwrapped when no service of the Trust Authority is up."""
-    vm, host = vm_of(Event.E3, "off"), scene.host(Event.E3, Actor.A)
+    vm, host = vm_of(TableEvent.E3, "off"), scene.host(TableEvent.E3, Actor.A)
     services = (*scene.attesters, *scene.key_services)
     scene.t0 = scene.lab.monotonic()
     await scene.lab.power_off(scene.vcenter, "crash")
@@ -160,12 +160,12 @@ async def _marks_nobody(scene: Scene, looks: Looks) -> Control:
     return Control(block=scene.block, what=what, held=held, seen=seen)
 
 
-async def _new_vm(scene: Scene, vm: VmName, host: NodeName) -> CryptoKeyId | None:
+async def _new_vm(scene: StagingScene, vm: VmName, host: NodeName) -> CryptoKeyId | None:
     """An encrypted VM, and its key."""
     message = CreateVm(
         operation_id=f"matrix/{vm}",
         vm=vm,
-        cluster=cluster_of(Event.E5),
+        cluster=cluster_of(TableEvent.E5),
         host=host,
         encrypted=True,
         provider=P,
@@ -173,28 +173,30 @@ async def _new_vm(scene: Scene, vm: VmName, host: NodeName) -> CryptoKeyId | Non
     return (await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)).vm.key
 
 
-async def _until_settled(scene: Scene, host: NodeName) -> None:
+async def _until_settled(scene: StagingScene, host: NodeName) -> None:
     until = scene.lab.monotonic() + clock.SETTLED_S
     while scene.lab.monotonic() < until and not await settled(scene, (host,)):
         await scene.lab.sleep(clock.AGAIN_S)
 
 
-async def _try_flipped_bit(scene: Scene) -> Control:
-    vm, host = vm_of(Event.E1, "run"), scene.host(Event.E1, Actor.A)
-    await scene.bench.flip_bit(Event.E1, vm)
+async def _try_flipped_bit(scene: StagingScene) -> Control:
+    vm, host = vm_of(TableEvent.E1, "run"), scene.host(TableEvent.E1, Actor.A)
+    await scene.bench.flip_bit(TableEvent.E1, vm)
     asked = await scene.guests.read_back(vm, host)
     seen = asked.detail or "every block was read back right"
     what = "a flipped bit of a disk's ciphertext is noticed"
     return Control(block=scene.block, what=what, held=asked.right is not True, seen=seen)
 
 
-async def _other_dek(scene: Scene, looks: Looks) -> Control:
+async def _other_dek(scene: StagingScene, looks: Looks) -> Control:
     """Of a VM that was never started: nothing of it is in memory."""
-    vm = vm_of(Event.E5, "new")
-    host = scene.host(Event.E5, Actor.SOURCE)
+    vm = vm_of(TableEvent.E5, "new")
+    host = scene.host(TableEvent.E5, Actor.SOURCE)
     if scene.native:
         await _new_vm(scene, vm, host)
-    await scene.bench.replace_dek(Event.E5, vm, of=(Event.E1, vm_of(Event.E1, "run")))
+    await scene.bench.replace_dek(
+        TableEvent.E5, vm, of=(TableEvent.E1, vm_of(TableEvent.E1, "run"))
+    )
     asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
     after = await looks.vm(vm, host)
     runs = after.own is not None and after.own.on

@@ -14,9 +14,9 @@ from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.beside import Beside
 from chaos.matrix.faults import StagedFault
-from chaos.matrix.faults.base import Held
+from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.f8_key import KeyDestroyed
-from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Q, Scene
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, SERVERS_OF_Q, Q, StagingScene
 from chaos.matrix.twist import Twist
 from chaos.observe.listing import all_vms
 from protocol.messages.vcenter import AddDisk, PowerOffVm, PowerOnVm, RemoveDisk
@@ -31,7 +31,7 @@ class _SecondDisk(Twist):
 
     provider: ProviderId | None = None
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         for info in await all_vms(scene.lab, scene.vcenter):
             if info.vm in scene.judged:
                 runs = info.power is PowerState.ON
@@ -40,7 +40,7 @@ class _SecondDisk(Twist):
         scene.locked_as = VmConnectionState.CONNECTED
         return ""
 
-    async def _add_disk(self, scene: Scene, vm: VmName, *, runs: bool) -> str:
+    async def _add_disk(self, scene: StagingScene, vm: VmName, *, runs: bool) -> str:
         lab, vcenter, limit_s = scene.lab, scene.vcenter, clock.TASK_S
         if runs:
             await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=limit_s)
@@ -62,24 +62,24 @@ class KeysOfTwo(_SecondDisk):
     provider = Q
     in_order = False  # its host gets its own key of P, whoever is away
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         cut = LinkCutFault(id="X16", a=scene.clients_of_servers, b=SERVERS_OF_Q)
-        return Beside(scene, Held(scene, cut))
+        return Beside(scene, DrivenFault(scene, cut))
 
 
 class DiskKeyDestroyed(_SecondDisk):
     """The key of the second disk is destroyed at its key servers, and that of the home is not: a
     start is refused with the disk's name, and done when it is taken away."""
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         wrong = await super().prepare(scene)
         await back_up(scene.lab, SERVERS_OF_P, BACKUP)  # with the new key
         return wrong
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         return _OfDisk(scene)
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         for vm in sorted(scene.judged):
             if wrong := await _starts_without(scene, vm):
                 return f"{vm}: {wrong}"
@@ -94,7 +94,7 @@ class _OfDisk(KeyDestroyed):
         await super().begin()
 
 
-async def _starts_without(scene: Scene, vm: VmName) -> str:
+async def _starts_without(scene: StagingScene, vm: VmName) -> str:
     """Empty when a start is refused for the second disk by name, and done without it."""
     lab, vcenter, limit_s = scene.lab, scene.vcenter, clock.TASK_S
     try:

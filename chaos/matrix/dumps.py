@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chaos.matrix.scene import DUMP, Scene
+from chaos.matrix.scene import DUMP, StagingScene
 from protocol.messages.host.dumps import Dump, WriteDump
 from protocol.terms import NodeName
 
 
-async def write_dump(scene: Scene, host: NodeName) -> Dump:
+async def write_dump(scene: StagingScene, host: NodeName) -> Dump:
     """A dump with a marker that only we keep."""
     marker = scene.dumped[host] = scene.draws.token(32)
     written = await scene.lab.ask(host, WriteDump(dump=DUMP, marker=marker))

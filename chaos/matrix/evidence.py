@@ -21,11 +21,11 @@ from protocol.terms import (
 from protocol.vsan import ComponentState, VsanEncryptionIssue
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """Base of everything that was seen."""
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """How a request ended for who asked."""
 
     DONE = "done"
@@ -33,10 +33,10 @@ class Outcome(StrEnum):
     SILENT = "silent"  # nobody answered: it cannot be reached, or is too late
 
 
-class Answered(Seen, frozen=True, kw_only=True):
+class Answered(Sighting, frozen=True, kw_only=True):
     """A request and its end. ``error`` is the fault's name, ``keys`` what it names."""
 
-    outcome: Outcome
+    outcome: RequestOutcome
     error: str = ""
     text: str = ""
     keys: tuple[CryptoKeyId, ...] = ()
@@ -44,22 +44,22 @@ class Answered(Seen, frozen=True, kw_only=True):
     @property
     def done(self) -> bool:
         """Whether it was done."""
-        return self.outcome is Outcome.DONE
+        return self.outcome is RequestOutcome.DONE
 
     @property
     def key_required(self) -> bool:
         """Whether it was refused for lack of keys."""
-        return self.outcome is Outcome.REFUSED and self.error == "EncryptionKeyRequired"
+        return self.outcome is RequestOutcome.REFUSED and self.error == "EncryptionKeyRequired"
 
 
-class Works(Seen, frozen=True, kw_only=True):
+class Works(Sighting, frozen=True, kw_only=True):
     """What a guest answered: ``right`` None: nobody answered."""
 
     right: bool | None
     detail: str = ""
 
 
-class VmView(Seen, frozen=True, kw_only=True):
+class VmView(Sighting, frozen=True, kw_only=True):
     """A VM as one party shows it."""
 
     host: NodeName
@@ -79,7 +79,7 @@ class VmView(Seen, frozen=True, kw_only=True):
         return self.crypto is VmCryptoState.LOCKED
 
 
-class EventSeen(Seen, frozen=True, kw_only=True):
+class EventSeen(Sighting, frozen=True, kw_only=True):
     """An entry of vCenter's log, without its text. ``at``: Unix time of the lab."""
 
     sequence: int
@@ -96,7 +96,7 @@ class EventSeen(Seen, frozen=True, kw_only=True):
         return ".VMLocked." in self.event
 
 
-class VmSeen(Seen, frozen=True, kw_only=True):
+class VmSeen(Sighting, frozen=True, kw_only=True):
     """A VM at one moment: by its host, by vCenter (None: it does not answer), and by its guest.
 
     ``vcenter_up``: whether vCenter answers at all. ``locks``: events that it is locked, since the
@@ -116,7 +116,7 @@ class VmSeen(Seen, frozen=True, kw_only=True):
         return self.vcenter if self.vcenter_up else self.own
 
 
-class HostSeen(Seen, frozen=True, kw_only=True):
+class HostSeen(Sighting, frozen=True, kw_only=True):
     """A host at one moment.
 
     ``screen`` is what it stands at. ``crypto`` is its own word, ``connection`` and
@@ -135,7 +135,7 @@ class HostSeen(Seen, frozen=True, kw_only=True):
     dump: bool | None = None
 
 
-class GroupsSeen(Seen, frozen=True, kw_only=True):
+class GroupsSeen(Sighting, frozen=True, kw_only=True):
     """A host with an encrypted vSAN, and a component on its disk groups, at one moment.
 
     ``mounted``: whether all of its groups are, by its own word; None: nobody answers. ``read``:
@@ -157,14 +157,14 @@ class GroupsSeen(Seen, frozen=True, kw_only=True):
     handed: bool = False
 
 
-class Left(Seen, frozen=True, kw_only=True):
+class Left(Sighting, frozen=True, kw_only=True):
     """What a refused creation has left: files on the datastore, and how many keys at P."""
 
     files: bool = False
     keys: int = 0
 
 
-class Kept(Seen, frozen=True, kw_only=True):
+class ClearContent(Sighting, frozen=True, kw_only=True):
     """What the files of a VM hold that was in clear, and how many more keys P has than before."""
 
     vtpm: bool
@@ -173,7 +173,7 @@ class Kept(Seen, frozen=True, kw_only=True):
     keys: int = 0
 
 
-class Added(Seen, frozen=True, kw_only=True):
+class Added(Sighting, frozen=True, kw_only=True):
     """A host that was to be added.
 
     ``listed``: it is in vCenter's inventory. ``wanted`` keys are those of its cluster's VMs,
@@ -208,7 +208,7 @@ class Added(Seen, frozen=True, kw_only=True):
         return connected and safe and self.dump is True and set(self.present) == set(self.wanted)
 
 
-class Moved(Seen, frozen=True, kw_only=True):
+class MovedVm(Sighting, frozen=True, kw_only=True):
     """A VM that was to move: at the host that it was on, and at the one that it was to go to.
 
     ``same_run``: its guest is the one that ran before. ``gap_s``: from the first part of its memory
@@ -222,7 +222,7 @@ class Moved(Seen, frozen=True, kw_only=True):
     gap_s: float | None
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class JudgedLetter(msgspec.Struct, frozen=True, kw_only=True):
     """The letter that evidence gives, and what of the evidence decided on it."""
 
     letter: str

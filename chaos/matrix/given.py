@@ -19,7 +19,7 @@ from protocol.messages.kms import AuditRow
 from protocol.terms import NodeName
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A key server was asked for a key; ``t``: when, in lab seconds.
 
     ``usable``: whether it gave a value that may be used (STD-19); None: no answer about that was
@@ -47,7 +47,7 @@ _ENDS: Final = ("Revoke", "Destroy")
 """Operations after which a key is not to be used any more, whatever else is done to it."""
 
 
-def requests_on_bus(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterator[Asked]:
+def requests_on_bus(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterator[KeyRequest]:
     """What these servers were asked over the bus."""
     asked = frozenset(servers)
     replies = {(one.src, one.id): one for one in said if one.kind == "reply"}
@@ -58,7 +58,7 @@ def requests_on_bus(said: Sequence[Said], servers: Iterable[NodeName]) -> Iterat
         for key in one.body.get("key_ids", ()):
             found = [_usable(value) for value in values if value.get("key_id") == key]
             usable = found[0] if found else None
-            yield Asked(t=one.t, server=NodeName(one.dst), by=one.src, key=key, usable=usable)
+            yield KeyRequest(t=one.t, server=NodeName(one.dst), by=one.src, key=key, usable=usable)
 
 
 def _values(reply: Said | None) -> Sequence[Mapping[str, Any]]:
@@ -69,7 +69,7 @@ def _usable(value: Mapping[str, Any]) -> bool:
     return value.get("index") is not None and value.get("state") in ("Active", "Pre-Active")
 
 
-def requests_in_trail(trail: Sequence[Audited]) -> Iterator[Asked]:
+def requests_in_trail(trail: Sequence[Audited]) -> Iterator[KeyRequest]:
     """What the servers of this trail, which is that of all servers from their beginning, gave or
     refused by their own rows. A key that is revoked is still given, and may not be used."""
     ended: dict[str, float] = {}
@@ -81,10 +81,12 @@ def requests_in_trail(trail: Sequence[Audited]) -> Iterator[Asked]:
         if row.operation != _GET or not row.key_id:
             continue
         usable = row.result == _SUCCESS and not ended.get(row.key_id, one.t + 1.0) <= one.t
-        yield Asked(t=one.t, server=one.server, by=asker(row), key=row.key_id, usable=usable)
+        yield KeyRequest(t=one.t, server=one.server, by=asker(row), key=row.key_id, usable=usable)
 
 
-def find_answering_server(asked: Iterable[Asked], key: str, *, usable: bool) -> NodeName | None:
+def find_answering_server(
+    asked: Iterable[KeyRequest], key: str, *, usable: bool
+) -> NodeName | None:
     """Who was asked for this key, and gave a value that may be used, or none that may (STD-19)."""
     return next((one.server for one in asked if one.key == key and one.usable is usable), None)
 

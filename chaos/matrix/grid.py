@@ -10,9 +10,9 @@ import msgspec
 from chaos.matrix.control import EVENTS as CONTROLLED
 from chaos.matrix.events import EVENTS
 from chaos.matrix.faults import FAULTS, variants_of
-from chaos.matrix.terms import Boot, Knobs, Place, Variant, is_trusted
+from chaos.matrix.terms import Boot, CellPlace, Knobs, Variant, is_trusted
 from chaos.oracle.table import Cell, cell
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 
 BLOCKS: Final[tuple[Block, ...]] = (
     Block.S00,
@@ -25,8 +25,8 @@ BLOCKS: Final[tuple[Block, ...]] = (
 )
 """Those whose kind of provider is built."""
 EXPIRING: Final = {
-    Fault.F3: (Event.E3, Event.E5, Event.E7),
-    Fault.F4: (Event.E3, Event.E5),
+    TableFault.F3: (TableEvent.E3, TableEvent.E5, TableEvent.E7),
+    TableFault.F4: (TableEvent.E3, TableEvent.E5),
 }
 """What is played again in trusted blocks when tokens have expired: what a key in a cache is enough
 for, and no vCenter is needed (C6)."""
@@ -46,9 +46,9 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     block: Block
-    fault: Fault
+    fault: TableFault
     boot: Boot
-    events: tuple[Event, ...]
+    events: tuple[TableEvent, ...]
     evicted: bool = False
     expired: bool = False
     alone: bool = False
@@ -56,12 +56,12 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = Variant.USUAL
     outside: str = ""
     twist: str = ""
-    seen_as: Place | None = None
+    seen_as: CellPlace | None = None
     knobs: Knobs = ()
 
-    def cell_of(self, event: Event) -> Cell:
+    def cell_of(self, event: TableEvent) -> Cell:
         """The cell that this event of it is compared with."""
-        return (self.seen_as or Place(self.block, self.fault)).cell(event)
+        return (self.seen_as or CellPlace(self.block, self.fault)).cell(event)
 
     @property
     def case(self) -> tuple[bool, bool, Knobs]:
@@ -93,7 +93,7 @@ class Staging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cells_of(
-    blocks: Sequence[Block], faults: Sequence[Fault], events: Sequence[Event]
+    blocks: Sequence[Block], faults: Sequence[TableFault], events: Sequence[TableEvent]
 ) -> tuple[Cell, ...]:
     """The cells that can be played: they apply, and block, fault and event are built."""
     return tuple(
@@ -113,7 +113,7 @@ def stagings_of(
 ) -> tuple[Staging, ...]:
     """The stagings in which these cells are played; with ``isolate`` each event in its own, with
     ``variants`` for each way in which a fault is made."""
-    groups: dict[tuple[Block, Fault], list[Event]] = {}
+    groups: dict[tuple[Block, TableFault], list[TableEvent]] = {}
     for one in cells:
         groups.setdefault((one.block, one.fault), []).append(one.event)
     found: list[Staging] = []
@@ -128,20 +128,20 @@ def stagings_of(
 def controls_of(cells: Iterable[Cell]) -> tuple[Staging, ...]:
     """The controls of each block of which a cell is played, and those of its vSAN, if one is about
     that."""
-    played: dict[Block, list[tuple[Event, ...]]] = {}
+    played: dict[Block, list[tuple[TableEvent, ...]]] = {}
     for one in cells:
         found = played.setdefault(one.block, [CONTROLLED])
         if EVENTS[one.event].vsan and (one.event,) not in found:
             found.append((one.event,))
     return tuple(
-        Staging(block=block, fault=Fault.F0, boot=Boot.ORDERLY, events=events, control=True)
+        Staging(block=block, fault=TableFault.F0, boot=Boot.ORDERLY, events=events, control=True)
         for block, of in played.items()
         for events in of
     )
 
 
 def stagings_together(
-    block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
+    block: Block, fault: TableFault, events: tuple[TableEvent, ...], *, alone: bool
 ) -> list[Staging]:
     """One for each kind of boot that these events tell apart, one after an eviction or when tokens
     have expired, and one for each setting of knobs that makes a difference. What is about a vSAN is
@@ -152,23 +152,23 @@ def stagings_together(
 
 
 def _stagings_of(
-    block: Block, fault: Fault, events: tuple[Event, ...], *, alone: bool
+    block: Block, fault: TableFault, events: tuple[TableEvent, ...], *, alone: bool
 ) -> list[Staging]:
-    def staging(boot: Boot, of: tuple[Event, ...], **more: Any) -> Staging:
+    def staging(boot: Boot, of: tuple[TableEvent, ...], **more: Any) -> Staging:
         return Staging(block=block, fault=fault, boot=boot, events=of, alone=alone, **more)
 
     found = [staging(Boot.ORDERLY, events)]
     if booted := tuple(event for event in events if EVENTS[event].boots):
         found.append(staging(Boot.POWER_LOSS, booted))
     graced = tuple(event for event in events if EVENTS[event].graced)
-    if fault is Fault.F7 and graced:
+    if fault is TableFault.F7 and graced:
         found.append(staging(Boot.ORDERLY, graced, evicted=True))
     expiring = tuple(event for event in events if event in EXPIRING.get(fault, ()))
     if is_trusted(block) and expiring:
         found += [
             staging(Boot.ORDERLY, expiring, expired=True, knobs=knobs) for knobs in ((), NEVER)
         ]
-    forks: dict[Knobs, list[Event]] = {}
+    forks: dict[Knobs, list[TableEvent]] = {}
     for event in events:
         for knobs in EVENTS[event].forks(block, fault):
             forks.setdefault(knobs, []).append(event)
@@ -179,11 +179,11 @@ def _stagings_of(
     return found
 
 
-def events_of_staging(staging: Staging) -> tuple[Event, ...]:
+def events_of_staging(staging: Staging) -> tuple[TableEvent, ...]:
     """The events for which there are hosts: also the reboot of a host that an event waits for."""
     block, fault = staging.block, staging.fault
     if staging.expired and not staging.alone and not staging.outside:
-        return EXPIRING[Fault.F3]  # one lab for all of these
+        return EXPIRING[TableFault.F3]  # one lab for all of these
     waits = any(EVENTS[event].waits_for_b(block, fault) for event in staging.events)
-    more = waits and Event.E2 not in staging.events
-    return (Event.E2, *staging.events) if more else staging.events
+    more = waits and TableEvent.E2 not in staging.events
+    return (TableEvent.E2, *staging.events) if more else staging.events

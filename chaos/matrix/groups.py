@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.matrix.evidence import GroupsSeen, Judged, Works
+from chaos.matrix.evidence import GroupsSeen, JudgedLetter, Works
 from chaos.matrix.letters import of_stopped, unclear
 from chaos.oracle.terms import Letter
 from protocol.vsan import ComponentState, VsanEncryptionIssue
@@ -14,7 +14,9 @@ _LACKS: Final = frozenset(
 )
 
 
-def of_groups(now: GroupsSeen, later: GroupsSeen, clear: Works, *, clear_runs: bool) -> Judged:
+def of_groups(
+    now: GroupsSeen, later: GroupsSeen, clear: Works, *, clear_runs: bool
+) -> JudgedLetter:
     """E12: a minute after the boot, and still when things had time to settle. ``clear``: a VM
     without encryption, powered on at that host.
 
@@ -37,17 +39,17 @@ def of_groups(now: GroupsSeen, later: GroupsSeen, clear: Works, *, clear_runs: b
     return _judge_mounted(now, later) if now.mounted else _judge_unmounted(now, later, clear)
 
 
-def _judge_mounted(now: GroupsSeen, later: GroupsSeen) -> Judged:
+def _judge_mounted(now: GroupsSeen, later: GroupsSeen) -> JudgedLetter:
     for seen in (now, later):
         if seen.read.right is not True:
             return unclear(f"mounted, and its component does not read right: {seen.read.detail}")
         if seen.shown not in (None, ComponentState.ACTIVE):
             return unclear(f"mounted, and vCenter shows its component as {seen.shown}")
     why = "its disk groups are mounted, and its component reads right"
-    return Judged(letter=Letter.OK, why=why)
+    return JudgedLetter(letter=Letter.OK, why=why)
 
 
-def _judge_unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> Judged:
+def _judge_unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> JudgedLetter:
     for seen in (now, later):
         if seen.read.right is not None:
             return unclear(f"not mounted, and its component is read: {seen.read.detail or 'right'}")
@@ -58,17 +60,17 @@ def _judge_unmounted(now: GroupsSeen, later: GroupsSeen, clear: Works) -> Judged
     if clear.right is not True:
         return unclear(f"not mounted, and a VM without encryption does not run: {clear.detail}")
     why = f"up, its disk groups are not mounted ({_names(now)}); others serve the object"
-    return Judged(letter=Letter.NO, why=why)
+    return JudgedLetter(letter=Letter.NO, why=why)
 
 
-def _judge_stopped(now: GroupsSeen, later: GroupsSeen, *, clear_runs: bool) -> Judged:
+def _judge_stopped(now: GroupsSeen, later: GroupsSeen, *, clear_runs: bool) -> JudgedLetter:
     judged = of_stopped(now.host, later.host, clear_runs=clear_runs)
     if judged.letter != Letter.PURPLE_SCREEN:
         return judged
     for seen in (now, later):
         if seen.shown not in (None, ComponentState.ABSENT):
             return unclear(f"it stands at its screen, and its component is {seen.shown}")
-    return Judged(letter=Letter.NO, why=f"{judged.why}; others serve the object")
+    return JudgedLetter(letter=Letter.NO, why=f"{judged.why}; others serve the object")
 
 
 def _names(seen: GroupsSeen) -> str:

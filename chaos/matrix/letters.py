@@ -12,13 +12,13 @@ import msgspec
 from chaos.matrix.evidence import (
     Added,
     Answered,
+    ClearContent,
     EventSeen,
     HostSeen,
-    Judged,
-    Kept,
+    JudgedLetter,
     Left,
-    Moved,
-    Outcome,
+    MovedVm,
+    RequestOutcome,
     VmSeen,
     VmView,
     Works,
@@ -37,9 +37,9 @@ from protocol.terms import (
 SCREEN_A = "Unable to restore the system configuration. A security violation was detected."
 
 
-def unclear(why: str) -> Judged:
+def unclear(why: str) -> JudgedLetter:
     """Evidence that fits no letter."""
-    return Judged(letter=UNCLEAR, why=why)
+    return JudgedLetter(letter=UNCLEAR, why=why)
 
 
 def of_power_on(
@@ -50,7 +50,7 @@ def of_power_on(
     *,
     host: str,
     locked_as: VmConnectionState = VmConnectionState.INVALID,
-) -> Judged:
+) -> JudgedLetter:
     """A power-on that was asked for on ``host``; ``later`` is a look at what must last.
 
     ``keys`` are those that the judged VM needs and the fault keeps away, when it does;
@@ -73,7 +73,7 @@ def of_restart(
     host: str,
     took: float,
     window: float,
-) -> Judged:
+) -> JudgedLetter:
     """E5, E6: HA's tries on ``host``, in order; ``seen`` after the last one, which ended ``took``
     seconds after the failure: by then, a VM that is started must run in ``window``."""
     if not tries:
@@ -86,7 +86,7 @@ def of_restart(
     return of_power_on(last, seen, seen, keys, host=host)
 
 
-def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
+def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> JudgedLetter:
     """Done, on the right host, the guest answers right, and nobody says that it is locked."""
     encrypted = encrypted and not seen.clear
     for view in (seen.own, seen.shown):
@@ -98,7 +98,7 @@ def _ok(seen: VmSeen, host: str, *, encrypted: bool = True) -> Judged:
         return unclear(f"it runs, but its guest is not right: {seen.works.detail}")
     if seen.locks:
         return unclear(f"it runs, but {seen.locks[0].event} was told of it")
-    return Judged(letter=Letter.OK, why=f"it runs on {host}, and its guest answers right")
+    return JudgedLetter(letter=Letter.OK, why=f"it runs on {host}, and its guest answers right")
 
 
 def _judge_locked(
@@ -107,7 +107,7 @@ def _judge_locked(
     later: VmSeen,
     keys: Sequence[CryptoKeyId],
     locked_as: VmConnectionState = VmConnectionState.INVALID,
-) -> Judged | None:
+) -> JudgedLetter | None:
     """LK: refused for exactly these keys, and locked; None when it is not locked.
 
     While vCenter is down the host's own word is the first of three looks (``of_three_looks``).
@@ -119,31 +119,31 @@ def _judge_locked(
     if not (later.shown is not None and later.shown.locked):
         return unclear("it was locked, and is not any more, with the fault still there")
     if not seen.vcenter_up:
-        return Judged(
+        return JudgedLetter(
             letter=Letter.LOCKED, why="the host refuses for lack of its key, and locks it"
         )
     if seen.vcenter is None or seen.vcenter.connection is not locked_as:
         return unclear(f"locked, and not {locked_as.value}: {_describe_view(seen.vcenter)}")
     if not _named_by(seen.locks, keys):
         return unclear("locked, and no event names its keys and their provider")
-    return Judged(
+    return JudgedLetter(
         letter=Letter.LOCKED, why=f"refused for {_names(keys)}; locked and {locked_as.value}"
     )
 
 
-def _judge_refused(asked: Answered, seen: VmSeen) -> Judged:
+def _judge_refused(asked: Answered, seen: VmSeen) -> JudgedLetter:
     """NO: refused or nobody there, the VM as before, not locked, and no event of a lock."""
     if any(view is not None and view.locked for view in (seen.own, seen.vcenter)):
         return unclear(f"{asked.error}, and it shows as locked")
     if seen.locks:
         return unclear(f"{asked.error}, and {seen.locks[0].event}")
-    why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
-    return Judged(letter=Letter.NO, why=f"{why}; not locked")
+    why = asked.text or asked.error if asked.outcome is RequestOutcome.REFUSED else "nobody answers"
+    return JudgedLetter(letter=Letter.NO, why=f"{why}; not locked")
 
 
 def of_move(
-    moved: Moved, *, source: str, target: str, limit_s: float, encrypted: bool = True
-) -> Judged:
+    moved: MovedVm, *, source: str, target: str, limit_s: float, encrypted: bool = True
+) -> JudgedLetter:
     """E7, E8: on the target, the same guest, and not for long at a standstill; or where it was, as
     it was, and not locked."""
     if moved.here.own is not None and moved.here.own.on and moved.there.own is not None:
@@ -164,8 +164,8 @@ def of_move(
 
 
 def of_three_looks(
-    during: Judged, sight: VmSeen, keys: Sequence[CryptoKeyId], relief: str
-) -> Judged:
+    during: JudgedLetter, sight: VmSeen, keys: Sequence[CryptoKeyId], relief: str
+) -> JudgedLetter:
     """LK while vCenter was down: its host said so; vCenter says so at first sight, while it
     cannot supply the key; and takes it back when it can (``relief`` empty, else what was seen).
     """
@@ -176,42 +176,42 @@ def of_three_looks(
     if not marked or not _named_by(sight.locks, keys):
         shown = _describe_view(view)
         why = f"{during.why}; a vCenter that cannot supply the key does not mark it: {shown}"
-        return Judged(letter=Letter.NO, why=why)
+        return JudgedLetter(letter=Letter.NO, why=why)
     if relief:
         return unclear(f"{during.why}; marked by vCenter at first sight, and then {relief}")
-    return Judged(
+    return JudgedLetter(
         letter=Letter.LOCKED,
         why=f"{during.why}; vCenter marks it at first sight, and unlocks it when it can",
     )
 
 
-def of_both(used: Judged, cold: Judged) -> Judged:
+def of_both(used: JudgedLetter, cold: JudgedLetter) -> JudgedLetter:
     """Where hosts derive keys and a KDK is another one: of a VM whose key its host has used, and of
     one whose key it has to derive. Partly, when these differ."""
     if UNCLEAR in (used.letter, cold.letter):
         return used if used.letter == UNCLEAR else cold
     if used.letter == cold.letter:
         return used
-    return Judged(
+    return JudgedLetter(
         letter=Letter.PARTLY,
         why=f"key used before: {used.letter}, {used.why}; not used: {cold.letter}, {cold.why}",
     )
 
 
-def of_creation_at_host(through_vcenter: Judged, at_host: Works) -> Judged:
+def of_creation_at_host(through_vcenter: JudgedLetter, at_host: Works) -> JudgedLetter:
     """E9 without vCenter, where hosts derive keys: the task, and an object that the host's own
     administrator has it encrypt."""
     if through_vcenter.letter != Letter.NO:
         return through_vcenter
     if at_host.right is not True:
         return unclear(f"nothing can be encrypted at the host either: {at_host.detail}")
-    return Judged(
+    return JudgedLetter(
         letter=Letter.PARTLY,
         why=f"through vCenter: {through_vcenter.why}; at the host: encrypted, and read back",
     )
 
 
-def of_running(looks: Sequence[VmSeen], host: str) -> Judged:
+def of_running(looks: Sequence[VmSeen], host: str) -> JudgedLetter:
     """E1: a VM that runs all the time, at each of these looks."""
     for number, seen in enumerate(looks, 1):
         judged = _ok(seen, host)
@@ -219,7 +219,9 @@ def of_running(looks: Sequence[VmSeen], host: str) -> Judged:
             return unclear(f"look {number} of {len(looks)}: {judged.why}")
     if not looks:
         return unclear("nobody looked")
-    return Judged(letter=Letter.OK, why=f"its guest answered right at each of {len(looks)} looks")
+    return JudgedLetter(
+        letter=Letter.OK, why=f"its guest answered right at each of {len(looks)} looks"
+    )
 
 
 def of_host(
@@ -229,7 +231,7 @@ def of_host(
     *,
     clear_runs: bool,
     soon: HostSeen | None = None,
-) -> Judged:
+) -> JudgedLetter:
     """E2: what the boot of a host gave. ``clear``: a VM without encryption, powered on there.
     ``soon``: a look just after its boot, which must show the same host."""
     if soon is not None and (soon.crypto, soon.dump) != (now.crypto, now.dump):
@@ -245,7 +247,7 @@ def of_host(
             return unclear("it says that it is safe, and does not decrypt its dump")
         if later.crypto is not HostCryptoState.SAFE or later.dump is not True:
             return unclear("it was safe, and is not any more")
-        return Judged(letter=Letter.SAFE, why="safe, and it decrypts its dump of before")
+        return JudgedLetter(letter=Letter.SAFE, why="safe, and it decrypts its dump of before")
     if now.crypto is not HostCryptoState.PREPARED:
         return unclear(f"it answers, and is {now.crypto}")
     if clear.right is not True:
@@ -254,7 +256,9 @@ def of_host(
         return unclear("it says that it is not safe, and does not refuse its dump")
     if later.crypto is not HostCryptoState.PREPARED or later.dump is not False:
         return unclear(f"it was not safe, and is {later.crypto} with the fault still there")
-    return Judged(letter=Letter.UNSAFE, why="not safe, cannot decrypt its dump, runs what is clear")
+    return JudgedLetter(
+        letter=Letter.UNSAFE, why="not safe, cannot decrypt its dump, runs what is clear"
+    )
 
 
 def _compare_crypto_state(seen: HostSeen) -> str:
@@ -264,7 +268,7 @@ def _compare_crypto_state(seen: HostSeen) -> str:
     return f"it is {seen.crypto}, and vCenter shows it as {seen.vcenter_crypto or 'unknown'}"
 
 
-def of_stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
+def of_stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> JudgedLetter:
     """PS: it stands at its screen, silent, and runs nothing."""
     for seen in (now, later):
         if seen.answers or seen.screen != SCREEN_A:
@@ -275,10 +279,10 @@ def of_stopped(now: HostSeen, later: HostSeen, *, clear_runs: bool) -> Judged:
             return unclear(f"it stands at its screen, and vCenter has it {seen.connection}")
     if clear_runs:
         return unclear("it stands at its screen, and runs a VM")
-    return Judged(letter=Letter.PURPLE_SCREEN, why="it stands at its screen, and is silent")
+    return JudgedLetter(letter=Letter.PURPLE_SCREEN, why="it stands at its screen, and is silent")
 
 
-def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judged:
+def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> JudgedLetter:
     """E9: ``asked`` is the end of creating and, when that was done, of starting the new VM."""
     if asked.done:
         return _ok(seen, host)
@@ -292,7 +296,7 @@ def of_creation(asked: Answered, seen: VmSeen, left: Left, *, host: str) -> Judg
     return _judge_refused(asked, seen)
 
 
-def of_vtpm(asked: Answered, seen: VmSeen, kept: Kept, *, host: str) -> Judged:
+def of_vtpm(asked: Answered, seen: VmSeen, kept: ClearContent, *, host: str) -> JudgedLetter:
     """E9: ``asked`` is the end of adding a virtual TPM to a VM in clear and, when that was done, of
     starting the VM; ``kept`` is what its files hold then."""
     if asked.done:
@@ -304,7 +308,7 @@ def of_vtpm(asked: Answered, seen: VmSeen, kept: Kept, *, host: str) -> Judged:
     return _judge_refused(asked, seen)
 
 
-def of_parts_of_one(first: Judged, second: Judged) -> Judged:
+def of_parts_of_one(first: JudgedLetter, second: JudgedLetter) -> JudgedLetter:
     """Two things that one letter is for: they must not differ."""
     if UNCLEAR in (first.letter, second.letter):
         return first if first.letter == UNCLEAR else second
@@ -322,7 +326,7 @@ def of_recrypt(
     *,
     host: str,
     running: bool,
-) -> Judged:
+) -> JudgedLetter:
     """E10: what the VM's files hold before and after, the VM then, and the VM after it was off and
     on without the old keys (None: the task was not done). ``running``: it ran before."""
     if not asked.done:
@@ -344,20 +348,24 @@ def of_recrypt(
     for when, look in (("then", seen), ("after a power cycle without the old keys", cycled)):
         if look is not None and (judged := _ok(look, host)).letter != Letter.OK:
             return unclear(f"{when}: {judged.why}")
-    return Judged(
+    return JudgedLetter(
         letter=Letter.OK,
         why=f"under {_names(after.keys)}, and it starts without {_names(before.keys)}",
     )
 
 
-def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
+def of_addition(asked: Answered, now: Added, later: Added) -> JudgedLetter:
     """E11: the new host a minute after it was to be added, and when things had time to settle."""
     if not now.listed and not later.listed:
         if asked.done:
             return unclear("done, and it is not in the inventory")
-        why = asked.text or asked.error if asked.outcome is Outcome.REFUSED else "nobody answers"
-        return Judged(letter=Letter.NO, why=f"{why}; it is not in the inventory")
-    if asked.outcome is Outcome.REFUSED:
+        why = (
+            asked.text or asked.error
+            if asked.outcome is RequestOutcome.REFUSED
+            else "nobody answers"
+        )
+        return JudgedLetter(letter=Letter.NO, why=f"{why}; it is not in the inventory")
+    if asked.outcome is RequestOutcome.REFUSED:
         return unclear(f"{asked.error}, and yet it is in the inventory")
     if now.vcenter_crypto is not now.crypto:
         return unclear(f"it is {now.crypto}, and vCenter shows it as {now.vcenter_crypto}")
@@ -365,14 +373,18 @@ def of_addition(asked: Answered, now: Added, later: Added) -> Judged:
         odd = sorted(set(now.claimed) ^ set(now.present))
         return unclear(f"what it says of {_names(odd)} is not what it shows")
     if now.whole:
-        return Judged(letter=Letter.OK, why="connected, safe, and it has every key of the cluster")
+        return JudgedLetter(
+            letter=Letter.OK, why="connected, safe, and it has every key of the cluster"
+        )
     if msgspec.structs.replace(later, events=()) != msgspec.structs.replace(now, events=()):
         return unclear(f"it changed with the fault still there: {later.crypto}")
     lacks = set(now.wanted) - set(now.present)
     if now.crypto is HostCryptoState.PREPARED and not now.host_key and not now.present:
-        return Judged(letter=Letter.PARTLY, why="in the inventory, not safe, with no key at all")
+        return JudgedLetter(
+            letter=Letter.PARTLY, why="in the inventory, not safe, with no key at all"
+        )
     if now.crypto is HostCryptoState.SAFE and now.dump is True and lacks == set(now.hit):
-        return Judged(letter=Letter.PARTLY, why=f"safe, with every key but {_names(now.hit)}")
+        return JudgedLetter(letter=Letter.PARTLY, why=f"safe, with every key but {_names(now.hit)}")
     return unclear(f"in the inventory, {now.crypto}, it lacks {_names(sorted(lacks))}")
 
 

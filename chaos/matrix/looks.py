@@ -14,8 +14,16 @@ import msgspec
 from chaos.faults.base import status_of
 from chaos.lab import REFUSALS
 from chaos.matrix.book import Trail
-from chaos.matrix.evidence import Answered, EventSeen, HostSeen, Outcome, VmSeen, VmView, Works
-from chaos.matrix.scene import DUMP, Scene, event_of
+from chaos.matrix.evidence import (
+    Answered,
+    EventSeen,
+    HostSeen,
+    RequestOutcome,
+    VmSeen,
+    VmView,
+    Works,
+)
+from chaos.matrix.scene import DUMP, StagingScene, event_of
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from protocol.errors import (
     Disconnected,
@@ -48,7 +56,7 @@ def plain(value: object) -> Any:
 class Looks:
     """Asks and looks for one event."""
 
-    def __init__(self, scene: Scene, trail: Trail) -> None:
+    def __init__(self, scene: StagingScene, trail: Trail) -> None:
         self.scene, self.trail = scene, trail
 
     # ---- asking ---------------------------------------------------------------------------------
@@ -60,7 +68,9 @@ class Looks:
         op = type(message).__name__
         self.trail.write("invoke", node, op, request=plain(message))
         if node == self.scene.vcenter and self.scene.vcenter_cut:
-            found = Answered(outcome=Outcome.SILENT, error="TimedOut", text="its links are cut")
+            found = Answered(
+                outcome=RequestOutcome.SILENT, error="TimedOut", text="its links are cut"
+            )
             self.trail.write("info", node, op, **plain(found))
             return found
         try:
@@ -72,13 +82,13 @@ class Looks:
             self.trail.write(kind, node, op, **plain(found))
             return found
         self.trail.write("ok", node, op)
-        return Answered(outcome=Outcome.DONE)
+        return Answered(outcome=RequestOutcome.DONE)
 
     @staticmethod
     def _refusal(error: Exception) -> Answered:
         silent = isinstance(error, _NOBODY)
         return Answered(
-            outcome=Outcome.SILENT if silent else Outcome.REFUSED,
+            outcome=RequestOutcome.SILENT if silent else RequestOutcome.REFUSED,
             error=type(error).__name__,
             text=str(error),
             keys=error.keys if isinstance(error, ProductError) else (),

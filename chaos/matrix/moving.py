@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.matrix import clock
-from chaos.matrix.evidence import Answered, Judged, Moved
+from chaos.matrix.evidence import Answered, JudgedLetter, MovedVm
 from chaos.matrix.letters import of_move
 from chaos.matrix.looks import Looks, plain
 from chaos.oracle.terms import Letter
@@ -26,14 +26,14 @@ class Moving:
 
     async def move_and_judge(
         self, vm: VmName, source: NodeName, target: NodeName, *, patient: bool = False
-    ) -> Judged:
+    ) -> JudgedLetter:
         """The task of vCenter; then the letter. ``patient``: see ``until_answered``."""
         looks = self._looks
         before = await looks.vm(vm, source)
         run = self._scene.guests.run_of(vm)
         asked = await (self.until_answered(vm, target) if patient else self.ask(vm, target))
         here, there = await looks.vm(vm, source), await looks.vm(vm, target)
-        moved = Moved(
+        moved = MovedVm(
             asked=asked,
             here=here,
             there=there,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.matrix.scene import P, Q, Scene, Void, cluster_of
+from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_vms
-from chaos.oracle.terms import Event, Fault
+from chaos.oracle.terms import TableEvent, TableFault
 from protocol.crypto.provider_backup import read_backup
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys
@@ -31,7 +31,7 @@ PRESENT, ABSENT, OTHER = "present", "absent", "the new one"
 """What a host has of the KDK of before the fault."""
 
 
-async def keep_kdks(scene: Scene) -> None:
+async def keep_kdks(scene: StagingScene) -> None:
     """The backups of P and Q: what derives every key that the judged VMs were made with."""
     for provider in (P, Q):
         file = await take_backup(scene.lab, scene.vcenter, provider)
@@ -39,7 +39,7 @@ async def keep_kdks(scene: Scene) -> None:
 
 
 async def use_key_on(
-    scene: Scene, event: Event, vm: VmName, host: NodeName, home: NodeName
+    scene: StagingScene, event: TableEvent, vm: VmName, host: NodeName, home: NodeName
 ) -> None:
     """``host`` uses the key of a VM that is off on ``home``: the VM is on there for a moment.
 
@@ -54,7 +54,7 @@ async def use_key_on(
 
 
 async def _there_and_back(
-    scene: Scene, event: Event, vm: VmName, host: NodeName, home: NodeName
+    scene: StagingScene, event: TableEvent, vm: VmName, host: NodeName, home: NodeName
 ) -> None:
     there = RegisterVm(vm=vm, cluster=cluster_of(event), host=host)
     back = RegisterVm(vm=vm, cluster=cluster_of(event), host=home)
@@ -66,7 +66,7 @@ async def _there_and_back(
         await scene.lab.ask(scene.vcenter, step, within_s=TASK_LIMIT_S + scene.patience)
 
 
-async def lacks_a_key(scene: Scene, vm: VmName, host: NodeName) -> bool:
+async def lacks_a_key(scene: StagingScene, vm: VmName, host: NodeName) -> bool:
     """Whether the host lacks the key of the VM now."""
     info = next(one for one in await all_vms(scene.lab, scene.vcenter) if one.vm == vm)
     keys = () if info.key is None else (info.key,)
@@ -74,14 +74,14 @@ async def lacks_a_key(scene: Scene, vm: VmName, host: NodeName) -> bool:
     return not all(key.present for key in found.keys)
 
 
-async def chill(scene: Scene) -> None:
+async def chill(scene: StagingScene) -> None:
     """Hosts forget the keys of cold VMs, as a boot makes them; they have the KDK still."""
     for vm, host in scene.cold.items():
         await scene.lab.ask(host, RemoveKeys(keys=scene.keys[vm]))
         scene.book.write("note", host, "key unused", vm=vm)
 
 
-async def check_cold(scene: Scene) -> None:
+async def check_cold(scene: StagingScene) -> None:
     """``Void`` when a host has the key of a cold VM in its cache."""
     for vm, host in scene.cold.items():
         found = await scene.lab.ask(host, GetCryptoKeyStatus(keys=scene.keys[vm]))
@@ -89,30 +89,30 @@ async def check_cold(scene: Scene) -> None:
             raise Void(f"{host} has used the key of {vm}")
 
 
-async def take_provider(scene: Scene, host: NodeName) -> None:
+async def take_provider(scene: StagingScene, host: NodeName) -> None:
     """By the host's own administrator; vCenter is not told. The host stays safe until its boot."""
     await scene.lab.ask(host, RemoveProvider(provider=P))
     scene.book.write("note", host, "provider removed", provider=P)
 
 
-async def check_lacks_provider(scene: Scene, host: NodeName) -> None:
+async def check_lacks_provider(scene: StagingScene, host: NodeName) -> None:
     """``Void`` when the host has a KDK of P: but for one that was made anew, which has come to
     it."""
     view = (await scene.lab.ask(host, QueryHost())).summary
     if view.crypto_state is not HostCryptoState.SAFE:
         raise Void(f"{host}, which lost its provider, is {view.crypto_state}")
-    if P in view.kdks and scene.fault is not Fault.F8:
+    if P in view.kdks and scene.fault is not TableFault.F8:
         raise Void(f"{host} has the key derivation key of {P} again")
 
 
-async def check_has_kdks(scene: Scene, host: NodeName) -> None:
+async def check_has_kdks(scene: StagingScene, host: NodeName) -> None:
     """``Void`` when a host lacks a KDK before the fault, or has another one."""
     for provider in (P, Q):
         if (shown := await kdk_at(scene, host, provider)) != PRESENT:
             raise Void(f"the key derivation key of {provider} on {host}: {shown}")
 
 
-async def kdk_at(scene: Scene, host: NodeName, provider: ProviderId) -> str:
+async def kdk_at(scene: StagingScene, host: NodeName, provider: ProviderId) -> str:
     """Whether the host has the KDK of before the fault, or another one, or none: by its fingerprint
     under a fresh secret, whatever its view says."""
     secret = scene.draws.token(32)

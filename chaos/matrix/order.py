@@ -12,14 +12,14 @@ from typing import Final
 
 from chaos.matrix.evidence import EventSeen
 from chaos.matrix.terms import is_native, is_trusted
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
 
 _WITHOUT: Final = (Block.S00, Block.S10)
-_ORDERS: Final[dict[tuple[Block, Fault, Event], tuple[Id, ...]]] = {
+_ORDERS: Final[dict[tuple[Block, TableFault, TableEvent], tuple[Id, ...]]] = {
     **{
-        (block, Fault.F1, Event.E4): (
+        (block, TableFault.F1, TableEvent.E4): (
             Id.KMS_UNREACHABLE,
             Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
             Id.VM_LOCKED_KMS_CLUSTER_ERROR,
@@ -29,40 +29,48 @@ _ORDERS: Final[dict[tuple[Block, Fault, Event], tuple[Id, ...]]] = {
         for block in _WITHOUT
     },
     **{
-        (block, Fault.F8, Event.E4): (Id.HOST_CRYPTO_ENABLED, Id.VM_LOCKED_KEY_MISSING_ON_KMS)
+        (block, TableFault.F8, TableEvent.E4): (
+            Id.HOST_CRYPTO_ENABLED,
+            Id.VM_LOCKED_KEY_MISSING_ON_KMS,
+        )
         for block in _WITHOUT
     },
 }
-_SILENT: Final = ((Block.S11, Fault.F1, Event.E4),)
+_SILENT: Final = ((Block.S11, TableFault.F1, TableEvent.E4),)
 _LOCKS: Final = {
-    Fault.F1: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
-    Fault.F2: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
-    Fault.F4: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
-    Fault.F7: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
-    Fault.F8: Id.VM_LOCKED_KEY_MISSING_ON_KMS,
+    TableFault.F1: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    TableFault.F2: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    TableFault.F4: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    TableFault.F7: Id.VM_LOCKED_KMS_CLUSTER_ERROR,
+    TableFault.F8: Id.VM_LOCKED_KEY_MISSING_ON_KMS,
 }
 """With what a lock is told under each fault: nobody could be asked, or who was asked has no key."""
 _TRUST_AWAY: Final = frozenset({Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE})
 _OF_TRUST: Final = frozenset(id for id in Id if ".VMLocked.TA" in id)
 _UNSAFE: Final = {
-    Fault.F1: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
-    Fault.F7: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+    TableFault.F1: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
+    TableFault.F7: Id.HOST_REQ_ENABLE_KMS_CLUSTER_ERROR,
 }
 """With what a vCenter that is up tells of a host that is not safe."""
 
 
-def _locks_of(block: Block, fault: Fault) -> frozenset[Id]:
+def _locks_of(block: Block, fault: TableFault) -> frozenset[Id]:
     """With what a lock is told: where keys are derived, no key server could be asked; where they
     are a Trust Authority's, by one of its own causes, and when it is away by that."""
     if is_native(block):
         return frozenset({Id.VM_LOCKED_KEY_MISSING_ON_HOST})
     if is_trusted(block):
-        return _OF_TRUST if fault not in (Fault.F3, Fault.F4) else _TRUST_AWAY
+        return _OF_TRUST if fault not in (TableFault.F3, TableFault.F4) else _TRUST_AWAY
     return frozenset({_LOCKS[fault]} if fault in _LOCKS else ())
 
 
 def wrongly_told(
-    block: Block, fault: Fault, letter: str, told: Sequence[EventSeen], vm: VmName, host: NodeName
+    block: Block,
+    fault: TableFault,
+    letter: str,
+    told: Sequence[EventSeen],
+    vm: VmName,
+    host: NodeName,
 ) -> str:
     """Empty when vCenter told what this letter needs, and nothing that it excludes. ``told``: its
     log from the beginning of the fault to the end of the aftermath."""
@@ -82,7 +90,10 @@ def wrongly_told(
 
 
 def wrong_order(
-    place: tuple[Block, Fault, Event], told: Sequence[EventSeen], vm: VmName, host: NodeName
+    place: tuple[Block, TableFault, TableEvent],
+    told: Sequence[EventSeen],
+    vm: VmName,
+    host: NodeName,
 ) -> str:
     """Empty when vCenter told in the order that is fixed for this cell, or none is. ``told``: its
     log from the beginning of the fault to the end of the aftermath."""

@@ -14,17 +14,31 @@ import msgspec
 from chaos.matrix.compare import CellRow
 from chaos.matrix.events import EVENTS
 from chaos.matrix.grid import BLOCKS, Staging, stagings_together
-from chaos.matrix.terms import Agreement, Boot, Place, is_native, is_sealed, is_trusted
+from chaos.matrix.terms import Agreement, Boot, CellPlace, is_native, is_sealed, is_trusted
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 
 ALL: Final = tuple(EVENTS)
-AFTER_BOOT: Final = (Event.E2, Event.E4)
-SERVED: Final = (Event.E2, Event.E3, Event.E4, Event.E6, Event.E8, Event.E9)
+AFTER_BOOT: Final = (TableEvent.E2, TableEvent.E4)
+SERVED: Final = (
+    TableEvent.E2,
+    TableEvent.E3,
+    TableEvent.E4,
+    TableEvent.E6,
+    TableEvent.E8,
+    TableEvent.E9,
+)
 """What a Key Provider Service is needed for, or a key in a cache is enough for."""
 
 
-TAKES_PART: Final = (Event.E2, Event.E3, Event.E4, Event.E7, Event.E9, Event.E10)
+TAKES_PART: Final = (
+    TableEvent.E2,
+    TableEvent.E3,
+    TableEvent.E4,
+    TableEvent.E7,
+    TableEvent.E9,
+    TableEvent.E10,
+)
 """What hosts of a cluster do of which another is left out."""
 
 
@@ -34,20 +48,20 @@ class OutsidePlay(msgspec.Struct, frozen=True, kw_only=True):
     tokens of before the fault have expired. ``boot``: hosts go down in that way only."""
 
     block: Block
-    fault: Fault
-    events: tuple[Event, ...]
+    fault: TableFault
+    events: tuple[TableEvent, ...]
     twist: str = ""
     as_block: Block
-    as_fault: Fault
+    as_fault: TableFault
     expired: bool = False
     boot: Boot | None = None
     letter: Letter | None = None
     reasons: tuple[int, ...] = ()
 
     @property
-    def seen_as(self) -> Place:
+    def seen_as(self) -> CellPlace:
         """Where the cells that it is compared with stand."""
-        return Place(self.as_block, self.as_fault, self.letter, self.reasons)
+        return CellPlace(self.as_block, self.as_fault, self.letter, self.reasons)
 
     def cells(self) -> tuple[Cell, ...]:
         """What it is compared with: cells that apply, of events that are built."""
@@ -95,14 +109,16 @@ class Rows(msgspec.Struct, frozen=True):
     rows: tuple[RowPlayed, ...]
 
 
-def _same(block: Block, fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
+def _same(
+    block: Block, fault: TableFault, events: tuple[TableEvent, ...], twist: str
+) -> OutsidePlay:
     return OutsidePlay(
         block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=fault
     )
 
 
 def _like(
-    block: Block, fault: Fault, events: tuple[Event, ...], twist: str, as_block: Block
+    block: Block, fault: TableFault, events: tuple[TableEvent, ...], twist: str, as_block: Block
 ) -> OutsidePlay:
     return OutsidePlay(
         block=block, fault=fault, events=events, twist=twist, as_block=as_block, as_fault=fault
@@ -110,21 +126,32 @@ def _like(
 
 
 def _as_under(
-    block: Block, fault: Fault, events: tuple[Event, ...], twist: str, as_fault: Fault
+    block: Block,
+    fault: TableFault,
+    events: tuple[TableEvent, ...],
+    twist: str,
+    as_fault: TableFault,
 ) -> OutsidePlay:
     return OutsidePlay(
         block=block, fault=fault, events=events, twist=twist, as_block=block, as_fault=as_fault
     )
 
 
-def _expect_refusal(fault: Fault, events: tuple[Event, ...], twist: str) -> OutsidePlay:
+def _expect_refusal(fault: TableFault, events: tuple[TableEvent, ...], twist: str) -> OutsidePlay:
     """By a host that takes no part in its provider."""
     play = _same(Block.N1X, fault, events, twist)
     return msgspec.structs.replace(play, letter=Letter.NO, reasons=(57,))
 
 
-_IN_CLEAR: Final = (Event.E1, Event.E3, Event.E4, Event.E5)
-_OF_KEYS: Final = (Fault.F1, Fault.F2, Fault.F3, Fault.F4, Fault.F7, Fault.F8)
+_IN_CLEAR: Final = (TableEvent.E1, TableEvent.E3, TableEvent.E4, TableEvent.E5)
+_OF_KEYS: Final = (
+    TableFault.F1,
+    TableFault.F2,
+    TableFault.F3,
+    TableFault.F4,
+    TableFault.F7,
+    TableFault.F8,
+)
 
 
 def _in_clear() -> Iterator[OutsidePlay]:
@@ -132,78 +159,79 @@ def _in_clear() -> Iterator[OutsidePlay]:
     what stops a host; and on one that is refused for its image."""
     for block in BLOCKS:
         for fault in _OF_KEYS:
-            told_apart = is_native(block) and fault is Fault.F8  # of two VMs, one never used
-            if (fault is not Fault.F3 or is_trusted(block)) and not told_apart:
-                yield _as_under(block, fault, _IN_CLEAR, "in-clear", Fault.F0)
-        for fault in (Fault.F5A, Fault.F6) if is_sealed(block) else ():
-            yield _same(block, fault, (Event.E5,), "in-clear")
+            told_apart = is_native(block) and fault is TableFault.F8  # of two VMs, one never used
+            if (fault is not TableFault.F3 or is_trusted(block)) and not told_apart:
+                yield _as_under(block, fault, _IN_CLEAR, "in-clear", TableFault.F0)
+        for fault in (TableFault.F5A, TableFault.F6) if is_sealed(block) else ():
+            yield _same(block, fault, (TableEvent.E5,), "in-clear")
         if is_trusted(block):
-            yield _as_under(block, Fault.F5B, (Event.E4,), "in-clear", Fault.F0)
+            yield _as_under(block, TableFault.F5B, (TableEvent.E4,), "in-clear", TableFault.F0)
 
 
 ROWS: Final = (
     OutsideRow(
         id="X01",
         title="key persistence is asked for on a host without a TPM",
-        plays=(_same(Block.S00, Fault.F1, AFTER_BOOT, "enable-refused"),),
+        plays=(_same(Block.S00, TableFault.F1, AFTER_BOOT, "enable-refused"),),
     ),
     OutsideRow(
         id="X02",
         title="keys that came after the last hourly save",
         plays=(
-            _same(Block.S11, Fault.F1, AFTER_BOOT, "hourly-saves"),
+            _same(Block.S11, TableFault.F1, AFTER_BOOT, "hourly-saves"),
             msgspec.structs.replace(
-                _like(Block.S11, Fault.F1, (Event.E4,), "late-key", Block.S10), boot=Boot.POWER_LOSS
+                _like(Block.S11, TableFault.F1, (TableEvent.E4,), "late-key", Block.S10),
+                boot=Boot.POWER_LOSS,
             ),
-            _same(Block.S11, Fault.F1, (Event.E4,), "immediate-saves"),
+            _same(Block.S11, TableFault.F1, (TableEvent.E4,), "immediate-saves"),
         ),
     ),
     OutsideRow(
         id="X03",
         title="a host was off while a VM was made",
         plays=tuple(
-            _same(Block.S11, fault, (Event.E5, Event.E6), "target-was-off")
-            for fault in (Fault.F4, Fault.F1)
+            _same(Block.S11, fault, (TableEvent.E5, TableEvent.E6), "target-was-off")
+            for fault in (TableFault.F4, TableFault.F1)
         ),
     ),
     OutsideRow(
         id="X04",
         title="persistence of 7.0 U2 and encrypted vSAN",
         plays=(
-            _like(Block.S11, Fault.F1, (Event.E12,), "hosts-7.0U2", Block.S10),
-            _like(Block.S11, Fault.F4, (Event.E12,), "hosts-7.0U2", Block.S10),
-            _same(Block.S11, Fault.F1, (Event.E4,), "hosts-7.0U2"),
-            _same(Block.S11, Fault.F1, (Event.E12,), "hosts-7.0U3"),
-            _same(Block.S11, Fault.F4, (Event.E12,), "hosts-7.0U3"),
+            _like(Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U2", Block.S10),
+            _like(Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U2", Block.S10),
+            _same(Block.S11, TableFault.F1, (TableEvent.E4,), "hosts-7.0U2"),
+            _same(Block.S11, TableFault.F1, (TableEvent.E12,), "hosts-7.0U3"),
+            _same(Block.S11, TableFault.F4, (TableEvent.E12,), "hosts-7.0U3"),
         ),
     ),
     OutsideRow(
         id="X05",
         title="persistence is disabled, stored keys removed",
         plays=(
-            _like(Block.S11, Fault.F1, AFTER_BOOT, "store-removed", Block.S10),
-            _like(Block.T11, Fault.F3, AFTER_BOOT, "store-removed", Block.T10),
+            _like(Block.S11, TableFault.F1, AFTER_BOOT, "store-removed", Block.S10),
+            _like(Block.T11, TableFault.F3, AFTER_BOOT, "store-removed", Block.T10),
         ),
     ),
     OutsideRow(
         id="X06",
         title="persistence is disabled, stored keys kept; then enabled again",
         plays=(
-            _like(Block.S11, Fault.F1, AFTER_BOOT, "store-unused", Block.S10),
-            _same(Block.S11, Fault.F1, AFTER_BOOT, "store-used-again"),
-            _like(Block.T11, Fault.F3, AFTER_BOOT, "store-unused", Block.T10),
-            _same(Block.T11, Fault.F3, AFTER_BOOT, "store-used-again"),
+            _like(Block.S11, TableFault.F1, AFTER_BOOT, "store-unused", Block.S10),
+            _same(Block.S11, TableFault.F1, AFTER_BOOT, "store-used-again"),
+            _like(Block.T11, TableFault.F3, AFTER_BOOT, "store-unused", Block.T10),
+            _same(Block.T11, TableFault.F3, AFTER_BOOT, "store-used-again"),
         ),
     ),
     OutsideRow(
         id="X07",
         title="a provider that requires a TPM, and a host without",
         plays=(
-            _expect_refusal(Fault.F0, (Event.E6, Event.E8), "target-left-out"),
-            _expect_refusal(Fault.F4, (Event.E6,), "target-left-out"),
-            _expect_refusal(Fault.F0, (Event.E9,), "host-left-out"),
-            _same(Block.N1X, Fault.F0, (Event.E3,), "clear-on-left-out"),
-            _same(Block.N1X, Fault.F0, TAKES_PART, "others-take-part"),
+            _expect_refusal(TableFault.F0, (TableEvent.E6, TableEvent.E8), "target-left-out"),
+            _expect_refusal(TableFault.F4, (TableEvent.E6,), "target-left-out"),
+            _expect_refusal(TableFault.F0, (TableEvent.E9,), "host-left-out"),
+            _same(Block.N1X, TableFault.F0, (TableEvent.E3,), "clear-on-left-out"),
+            _same(Block.N1X, TableFault.F0, TAKES_PART, "others-take-part"),
         ),
     ),
     OutsideRow(
@@ -212,11 +240,11 @@ ROWS: Final = (
         plays=(
             OutsidePlay(
                 block=Block.N1X,
-                fault=Fault.F0,
-                events=(Event.E9,),
+                fault=TableFault.F0,
+                events=(TableEvent.E9,),
                 twist="not-backed-up",
                 as_block=Block.N1X,
-                as_fault=Fault.F7,
+                as_fault=TableFault.F7,
             ),
         ),
     ),
@@ -224,29 +252,31 @@ ROWS: Final = (
         id="X09",
         title="one of two key servers is off",
         plays=tuple(
-            _same(block, Fault.F0, ALL, "one-server-off") for block in (Block.S10, Block.S11)
+            _same(block, TableFault.F0, ALL, "one-server-off") for block in (Block.S10, Block.S11)
         ),
     ),
     OutsideRow(
         id="X10",
         title="one of two Trust Authority hosts is off",
-        plays=(_same(Block.T10, Fault.F0, ALL, "one-authority-host-off"),),
+        plays=(_same(Block.T10, TableFault.F0, ALL, "one-authority-host-off"),),
     ),
     OutsideRow(
         id="X11",
         title="every Key Provider Service is down",
         plays=tuple(
-            _same(block, Fault.F1, SERVED, "no-key-provider") for block in (Block.T10, Block.T11)
+            _same(block, TableFault.F1, SERVED, "no-key-provider")
+            for block in (Block.T10, Block.T11)
         ),
     ),
     OutsideRow(
         id="X12",
         title="every Attestation Service is down",
         plays=(
-            _same(Block.T10, Fault.F0, (Event.E6, Event.E9), "no-attestation"),
-            _same(Block.T10, Fault.F3, (Event.E2,), "no-attestation"),
+            _same(Block.T10, TableFault.F0, (TableEvent.E6, TableEvent.E9), "no-attestation"),
+            _same(Block.T10, TableFault.F3, (TableEvent.E2,), "no-attestation"),
             msgspec.structs.replace(
-                _same(Block.T10, Fault.F3, (Event.E6, Event.E9), "no-attestation"), expired=True
+                _same(Block.T10, TableFault.F3, (TableEvent.E6, TableEvent.E9), "no-attestation"),
+                expired=True,
             ),
         ),
     ),
@@ -257,8 +287,8 @@ ROWS: Final = (
             play
             for block in (Block.S10, Block.S11)
             for play in (
-                _same(block, Fault.F2, AFTER_BOOT, "host-apart"),
-                _same(block, Fault.F0, (Event.E7, Event.E9), "others-go-on"),
+                _same(block, TableFault.F2, AFTER_BOOT, "host-apart"),
+                _same(block, TableFault.F0, (TableEvent.E7, TableEvent.E9), "others-go-on"),
             )
         ),
     ),
@@ -266,39 +296,53 @@ ROWS: Final = (
         id="X14",
         title="vCenter reaches no key server, hosts do",
         plays=(
-            _same(Block.S10, Fault.F1, (Event.E2, Event.E4, Event.E9), "vcenter-cut-off"),
-            _as_under(Block.S10, Fault.F1, (Event.E12,), "vcenter-cut-off", Fault.F2),
+            _same(
+                Block.S10,
+                TableFault.F1,
+                (TableEvent.E2, TableEvent.E4, TableEvent.E9),
+                "vcenter-cut-off",
+            ),
+            _as_under(
+                Block.S10, TableFault.F1, (TableEvent.E12,), "vcenter-cut-off", TableFault.F2
+            ),
         ),
     ),
     OutsideRow(
         id="X15",
         title="a vSAN host reaches no key server",
         plays=(
-            _same(Block.S10, Fault.F0, (Event.E4, Event.E9), "host-cut-off"),
-            _as_under(Block.S10, Fault.F0, (Event.E12,), "host-cut-off", Fault.F1),
+            _same(Block.S10, TableFault.F0, (TableEvent.E4, TableEvent.E9), "host-cut-off"),
+            _as_under(Block.S10, TableFault.F0, (TableEvent.E12,), "host-cut-off", TableFault.F1),
         ),
     ),
     OutsideRow(
         id="X16",
         title="keys of two providers in one VM",
-        plays=(_same(Block.S10, Fault.F1, (Event.E1, Event.E3, Event.E4), "keys-of-two"),),
+        plays=(
+            _same(
+                Block.S10,
+                TableFault.F1,
+                (TableEvent.E1, TableEvent.E3, TableEvent.E4),
+                "keys-of-two",
+            ),
+        ),
     ),
     OutsideRow(
         id="X17",
         title="a disk's key is missing",
-        plays=(_same(Block.S10, Fault.F8, (Event.E4,), "disk-key-destroyed"),),
+        plays=(_same(Block.S10, TableFault.F8, (TableEvent.E4,), "disk-key-destroyed"),),
     ),
     OutsideRow(id="X18", title="VMs that are not encrypted", plays=tuple(_in_clear())),
     OutsideRow(
         id="X19",
         title="every answer of a key server is two seconds late",
-        plays=(_same(Block.S10, Fault.F0, ALL, "slow-servers"),),
+        plays=(_same(Block.S10, TableFault.F0, ALL, "slow-servers"),),
     ),
     OutsideRow(
         id="X20",
         title="a host is patched; what seals its configuration is as before",
         plays=tuple(
-            _same(block, Fault.F5B, (*AFTER_BOOT, Event.E6, Event.E8), "")
+            _same(block, TableFault.F5B, (*AFTER_BOOT, TableEvent.E6, TableEvent.E8), "")
             for block in (Block.S10, Block.S11, Block.N1X, Block.T10, Block.T11)
         ),
     ),

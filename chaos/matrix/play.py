@@ -14,15 +14,15 @@ from chaos.matrix import clock, native, setup
 from chaos.matrix.account import Account, Witness
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
-from chaos.matrix.given import Asked, requests_on_bus
+from chaos.matrix.given import KeyRequest, requests_on_bus
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scan import find_exposed
-from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene, Void
 from chaos.matrix.twists import TWISTS
 from chaos.matrix.witness import witnesses
 from chaos.observe.listing import all_events
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from protocol.errors import ProductError
 from protocol.events import EventTypeId
 from protocol.terms import NodeName
@@ -33,7 +33,7 @@ LETTERS: Final = "letters"
 when the fault is."""
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True):
+class PlayedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was played: its letter, and the records that show it.
 
     ``void``: why it says nothing. ``unhealed``: why nothing is known of its aftermath, when its
@@ -43,7 +43,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     row outside of the grid says.
     """
 
-    event: Event
+    event: TableEvent
     letter: str = ""
     why: str = ""
     void: str = ""
@@ -57,7 +57,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[int, ...] = ()
 
 
-async def stage(scene: Scene, events: Sequence[Event]) -> None:
+async def stage(scene: StagingScene, events: Sequence[TableEvent]) -> None:
     """Everything before the fault; the lab stands just after a reconcile pass then."""
     kinds = [EVENTS[event] for event in events]
     await setup.make_vms(scene, kinds)
@@ -71,12 +71,12 @@ async def stage(scene: Scene, events: Sequence[Event]) -> None:
     await setup.wait_until_healthy(scene, kinds)
 
 
-async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
+async def play(scene: StagingScene, events: Sequence[TableEvent]) -> tuple[PlayedEvent, ...]:
     """Play these events under the scene's fault, from a lab that was staged."""
     twist = TWISTS[scene.twist]
     fault = twist.fault(scene) or fault_of(scene)
     plays = [play_of(event, scene, fault) for event in events]
-    voids: dict[Event, str] = {}
+    voids: dict[TableEvent, str] = {}
     try:
         if await fault.prepare():
             await setup.hosts_settle(scene, scene.hosts(), clock.SETTLED_S)
@@ -125,7 +125,7 @@ async def play(scene: Scene, events: Sequence[Event]) -> tuple[Played, ...]:
     )
 
 
-async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
+async def _begin(scene: StagingScene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
     """From the end of a pass to just before the events: the key taken, the fault made and seen."""
     lab = scene.lab
     passed = lab.monotonic()
@@ -153,22 +153,22 @@ async def _begin(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -
     await native.check_cold(scene)
 
 
-async def _one(one: EventPlay, voids: dict[Event, str]) -> None:
+async def _one(one: EventPlay, voids: dict[TableEvent, str]) -> None:
     try:
         if one.waits_for_b(one.scene.block, one.scene.fault):
             await one.scene.b_is_up.wait()
-            if failed := voids.get(Event.E2):
+            if failed := voids.get(TableEvent.E2):
                 raise Void(f"no host has booted under the fault: {failed}")
         one.judged = await one.play(one.scene.begins_at)
         one.went = one.course()
     except (Void, ChaosError, *REFUSALS) as error:
         voids[one.event] = _why(error)
     finally:
-        if one.event is Event.E2:
+        if one.event is TableEvent.E2:
             one.scene.b_is_up.set()  # who waits for it must not wait for ever
 
 
-def _write_letters(scene: Scene, plays: Sequence[EventPlay]) -> None:
+def _write_letters(scene: StagingScene, plays: Sequence[EventPlay]) -> None:
     letters = {one.event.value: one.judged.letter for one in plays if one.judged is not None}
     scene.book.write("note", "", LETTERS, **letters)
 
@@ -178,7 +178,7 @@ def _why(error: Exception) -> str:
 
 
 async def _end_fault(
-    scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]
+    scene: StagingScene, fault: StagedFault, plays: Sequence[EventPlay]
 ) -> dict[str, str]:
     """End the fault; empty when it is seen to be over. What the product refused of an
     administrator's steps is ``disturbed``, its own doing; all else that failed is ``unhealed``."""
@@ -193,7 +193,7 @@ async def _end_fault(
     return {}
 
 
-async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
+async def _end(scene: StagingScene, fault: StagedFault, plays: Sequence[EventPlay]) -> None:
     """All letters are fixed, but those of VMs that only vCenter can say to be locked."""
     for one in plays:
         one.unmended = await one.administer()
@@ -217,7 +217,7 @@ async def _end(scene: Scene, fault: StagedFault, plays: Sequence[EventPlay]) -> 
     await setup.hosts_settle(scene, await setup.running_hosts(scene), clock.SETTLED_S)
 
 
-async def _fetch_alarmed_hosts(scene: Scene) -> frozenset[NodeName]:
+async def _fetch_alarmed_hosts(scene: StagingScene) -> frozenset[NodeName]:
     """Hosts of which vCenter has told, since the fault began, that their TPM tells otherwise."""
     events = await all_events(scene.lab, scene.vcenter, after=scene.first_event)
     return frozenset(
@@ -280,7 +280,9 @@ def find_witnesses(one: EventPlay) -> tuple[Witness, ...]:
     return found
 
 
-def _requests_by(scene: Scene, node: NodeName, since: float, until: float) -> tuple[Asked, ...]:
+def _requests_by(
+    scene: StagingScene, node: NodeName, since: float, until: float
+) -> tuple[KeyRequest, ...]:
     """What the node has asked key servers for in this time, through whichever door."""
     said = [
         one for one in scene.heard.of(node, since, until) if {one.src, one.dst} & {*scene.servers}
@@ -296,9 +298,9 @@ def _of(one: EventPlay, found: Mapping[str, str]) -> str:
     return ", ".join(places)
 
 
-def _build_played(one: EventPlay, void: str) -> Played:
+def _build_played(one: EventPlay, void: str) -> PlayedEvent:
     judged = one.judged
-    return Played(
+    return PlayedEvent(
         event=one.event,
         letter="" if judged is None else judged.letter,
         why="" if judged is None else judged.why,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 
 
-async def find_exposed(scene: Scene) -> dict[str, str]:
+async def find_exposed(scene: StagingScene) -> dict[str, str]:
     """Where what of encrypted VMs and dumps was found in clear: by the VM or host that it is of.
 
     What guests wrote and sealed in their virtual TPMs, and what is in dumps of safe hosts; every

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from chaos.draws import Draws
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.matrix import clock
 from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
-from chaos.matrix.terms import Actor, Boot, Place, Variant, is_native, is_trusted
+from chaos.matrix.terms import Actor, Boot, CellPlace, Variant, is_native, is_trusted
 from chaos.matrix.trails import Trails
 from chaos.observe.guests import Guests
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault
-from protocol.crypto.provider_backup import ProviderBackup
+from chaos.oracle.terms import Block, TableEvent, TableFault
+from protocol.crypto.provider_backup import BackupContent
 from protocol.messages.agent import NodeRecord
 from protocol.terms import (
     ClusterName,
@@ -68,19 +68,21 @@ class StagingBench(Protocol):
         """(path, bytes) of everything that lies on a disk or a datastore now."""
         ...
 
-    async def disk_of(self, event: Event, vm: VmName) -> bytes:
+    async def disk_of(self, event: TableEvent, vm: VmName) -> bytes:
         """The VM's disk as it lies on the datastore now."""
         ...
 
-    async def read_wrapped(self, event: Event, vm: VmName) -> Wrapped:
+    async def read_wrapped(self, event: TableEvent, vm: VmName) -> Wrapped:
         """The keys that the VM's files name, and its DEKs as they lie there."""
         ...
 
-    async def flip_bit(self, event: Event, vm: VmName) -> None:
+    async def flip_bit(self, event: TableEvent, vm: VmName) -> None:
         """Flip a bit of the ciphertext of the VM's first block."""
         ...
 
-    async def replace_dek(self, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+    async def replace_dek(
+        self, event: TableEvent, vm: VmName, of: tuple[TableEvent, VmName]
+    ) -> None:
         """Put the wrapped DEK of another VM in the place of this one's."""
         ...
 
@@ -110,7 +112,7 @@ class OnVsan:
 
 
 @dataclass
-class Scene:
+class StagingScene:
     """See the module. ``casts``: who plays what in each event. ``keys``: of each encrypted VM, as
     vCenter had them before the fault; ``judged`` are the VMs that cells are about,
     ``clear`` those that are not encrypted.
@@ -134,22 +136,22 @@ class Scene:
     names. ``on_vsan``: what lies on the encrypted vSAN, where there is one. ``b_is_up``: a host has
     booted under the fault, which events on healthy others wait for."""
 
-    lab: Lab
+    lab: LabUnderTest
     bench: StagingBench
     heard: Heard
     book: Book
     block: Block
-    fault: Fault
+    fault: TableFault
     boot: Boot
     draws: Draws
-    casts: dict[Event, dict[Actor, NodeName]]
+    casts: dict[TableEvent, dict[Actor, NodeName]]
     guests: Guests = field(init=False)
     trails: Trails = field(init=False)
     keys: dict[VmName, tuple[CryptoKeyId, ...]] = field(default_factory=dict)
     judged: set[VmName] = field(default_factory=set)
     clear: set[VmName] = field(default_factory=set)
     dumped: dict[NodeName, bytes] = field(default_factory=dict)
-    kdks: dict[ProviderId, ProviderBackup] = field(default_factory=dict)
+    kdks: dict[ProviderId, BackupContent] = field(default_factory=dict)
     cold: dict[VmName, NodeName] = field(default_factory=dict)
     began_at: float = 0.0
     t0: float = 0.0
@@ -163,7 +165,7 @@ class Scene:
     late: float = 0.0
     alarmed: frozenset[NodeName] = frozenset()
     twist: str = ""
-    seen_as: Place | None = None
+    seen_as: CellPlace | None = None
     provider_of_new: ProviderId | None = None
     odd: str = ""
     asleep: frozenset[NodeName] = frozenset()
@@ -190,9 +192,9 @@ class Scene:
         planned = clock.EVICTED_S if self.evicted else clock.EVENT_S
         return planned + self.patience + self.late
 
-    def cell_of(self, event: Event) -> Cell:
+    def cell_of(self, event: TableEvent) -> Cell:
         """The cell that this event is compared with."""
-        return (self.seen_as or Place(self.block, self.fault)).cell(event)
+        return (self.seen_as or CellPlace(self.block, self.fault)).cell(event)
 
     def hosts(self) -> tuple[NodeName, ...]:
         """Every host that is there now."""
@@ -202,7 +204,7 @@ class Scene:
         """A host that nothing happens to at the beginning."""
         return self.hosts()[0]
 
-    def host(self, event: Event, actor: Actor) -> NodeName:
+    def host(self, event: TableEvent, actor: Actor) -> NodeName:
         """Who plays this in the event."""
         return self.casts[event][actor]
 
@@ -239,7 +241,7 @@ class Scene:
     @property
     def vsan_hosts(self) -> tuple[NodeName, ...]:
         """The hosts that have an encrypted vSAN together, in their order."""
-        return tuple(self.casts.get(Event.E12, {}).values())
+        return tuple(self.casts.get(TableEvent.E12, {}).values())
 
     def knob(self, name: str) -> object:
         """What the lab's file sets a knob to; None when it leaves it alone."""
@@ -271,16 +273,16 @@ class Scene:
         await self.lab.sleep(seconds + self.patience)
 
 
-def cluster_of(event: Event) -> ClusterName:
+def cluster_of(event: TableEvent) -> ClusterName:
     """The cluster in which an event is played: no other event has a host there."""
     return ClusterName(event.value.lower())
 
 
-def vm_of(event: Event, what: str) -> VmName:
+def vm_of(event: TableEvent, what: str) -> VmName:
     """A VM of an event, by what it is there for."""
     return VmName(f"{event.value.lower()}-{what}")
 
 
-def event_of(vm: VmName) -> Event:
+def event_of(vm: VmName) -> TableEvent:
     """The event that a VM of ``vm_of`` is there for."""
-    return Event(vm.partition("-")[0].upper())
+    return TableEvent(vm.partition("-")[0].upper())

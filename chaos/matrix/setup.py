@@ -8,13 +8,13 @@ from chaos.lab import REFUSALS
 from chaos.matrix import native
 from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.dumps import write_dump
-from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import P, Scene, Void, cluster_of, vm_of
-from chaos.matrix.terms import Kind
+from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
+from chaos.matrix.terms import VmKind
 from chaos.observe.listing import all_events, all_hosts, all_vms
-from chaos.observe.look import Look
-from chaos.oracle.terms import Event
+from chaos.observe.look import LabLook
+from chaos.oracle.terms import TableEvent
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import AddVtpm, CreateVm, DestroyVm, PowerOffVm, PowerOnVm
@@ -24,7 +24,7 @@ from services.runtime.each import for_each
 TASK_LIMIT_S = 120.0
 
 
-async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def make_vms(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """Every VM of these events: encrypted ones under P, with a disk and a virtual TPM that
     only we can check."""
     await for_each(plays, lambda play: _make_of(scene, play))
@@ -33,11 +33,11 @@ async def make_vms(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
         scene.judged |= {
             vm_of(play.event, wanted.what)
             for wanted in play.list_needed_vms(scene.block)
-            if wanted.judged and wanted.kind is not Kind.CLEAR
+            if wanted.judged and wanted.kind is not VmKind.CLEAR
         }
 
 
-async def make_again(scene: Scene, play: type[EventPlay], *, clear: bool = False) -> None:
+async def make_again(scene: StagingScene, play: type[EventPlay], *, clear: bool = False) -> None:
     """The VMs of the event go, and are made anew: under other keys, and nothing is as before.
     ``clear``: those that cells are about without encryption."""
     lab, vcenter, event = scene.lab, scene.vcenter, play.event
@@ -54,7 +54,7 @@ async def make_again(scene: Scene, play: type[EventPlay], *, clear: bool = False
 
 
 async def make_in_clear(
-    scene: Scene, play: type[EventPlay], wanted: Wanted, host: NodeName
+    scene: StagingScene, play: type[EventPlay], wanted: WantedVm, host: NodeName
 ) -> None:
     """This VM of the event goes, and is made anew on that host, without encryption."""
     vm = vm_of(play.event, wanted.what)
@@ -66,35 +66,35 @@ async def make_in_clear(
     await _log_so_far(scene)
 
 
-async def _learn_keys(scene: Scene) -> None:
+async def _learn_keys(scene: StagingScene) -> None:
     for info in await all_vms(scene.lab, scene.vcenter):
         if info.key is not None:
             scene.keys[info.vm] = (info.key,)
 
 
-async def write_dumps(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def write_dumps(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """An encrypted dump on each host whose key is judged: who reads it back has that key."""
     for play in plays:
         if play.dumps is not None:
             await write_dump(scene, scene.host(play.event, play.dumps))
 
 
-async def _make_of(scene: Scene, play: type[EventPlay]) -> None:
+async def _make_of(scene: StagingScene, play: type[EventPlay]) -> None:
     for wanted in play.list_needed_vms(scene.block):
         await _make(scene, play.event, wanted)
 
 
 async def _make(
-    scene: Scene,
-    event: Event,
-    wanted: Wanted,
+    scene: StagingScene,
+    event: TableEvent,
+    wanted: WantedVm,
     *,
     operation: str = "made",
     encrypted: bool = True,
     on: NodeName | None = None,
 ) -> None:
     vm, host = vm_of(event, wanted.what), on or scene.host(event, wanted.actor)
-    encrypted = encrypted and wanted.kind is not Kind.CLEAR
+    encrypted = encrypted and wanted.kind is not VmKind.CLEAR
     made = CreateVm(
         operation_id=f"matrix/{vm}/{operation}",
         vm=vm,
@@ -110,20 +110,20 @@ async def _make(
         await lab.ask(vcenter, vtpm, within_s=TASK_LIMIT_S + scene.patience)
     else:
         scene.clear.add(vm)
-    if wanted.kind is not Kind.CLEAR:
+    if wanted.kind is not VmKind.CLEAR:
         await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
         if wrong := await scene.guests.plant(vm, host, vtpm=encrypted):
             raise Void(f"the disk of {vm} could not be filled: {wrong}")
-    if wanted.kind is Kind.OFF:
+    if wanted.kind is VmKind.OFF:
         await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
     if scene.keyed_by_use and encrypted:
         await _use_elsewhere(scene, event, wanted)
-    if wanted.cold and wanted.kind is Kind.OFF:
+    if wanted.cold and wanted.kind is VmKind.OFF:
         scene.cold[vm] = scene.host(event, wanted.actor)
     scene.book.write("note", host, "made", vm=vm, kind=wanted.kind.value)
 
 
-async def _use_elsewhere(scene: Scene, event: Event, wanted: Wanted) -> None:
+async def _use_elsewhere(scene: StagingScene, event: TableEvent, wanted: WantedVm) -> None:
     """The other host that has used the key of a VM that runs uses it."""
     if wanted.used_on is None:
         return
@@ -134,16 +134,16 @@ async def _use_elsewhere(scene: Scene, event: Event, wanted: Wanted) -> None:
     await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
 
 
-async def use_keys(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def use_keys(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """Hosts that have booted use again the keys that they had used: of VMs that are off."""
     for play in plays:
         for wanted in play.list_needed_vms(scene.block):
             await _use(scene, play.event, wanted)
 
 
-async def _use(scene: Scene, event: Event, wanted: Wanted) -> None:
+async def _use(scene: StagingScene, event: TableEvent, wanted: WantedVm) -> None:
     vm = vm_of(event, wanted.what)
-    if wanted.kind is Kind.OFF:
+    if wanted.kind is VmKind.OFF:
         await scene.lab.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
         await scene.lab.ask(
             scene.vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience
@@ -151,7 +151,7 @@ async def _use(scene: Scene, event: Event, wanted: Wanted) -> None:
     await _use_elsewhere(scene, event, wanted)
 
 
-async def wait_until_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def wait_until_healthy(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """``wait_for_pass`` and ``check_healthy``. Where messages take real time, what a busy machine
     is late with is waited for, pass by pass; and a pass that was under way while a VM was between
     two hosts may have taken its key away only now: its hosts use it once more then."""
@@ -168,14 +168,14 @@ async def wait_until_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> 
             await _use_what_is_lacking(scene, plays)
 
 
-async def _use_what_is_lacking(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def _use_what_is_lacking(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     for play in plays:
         for wanted in play.list_needed_vms(scene.block):
-            if wanted.kind is not Kind.CLEAR and await _is_lacking(scene, play.event, wanted):
+            if wanted.kind is not VmKind.CLEAR and await _is_lacking(scene, play.event, wanted):
                 await _use(scene, play.event, wanted)
 
 
-async def _is_lacking(scene: Scene, event: Event, wanted: Wanted) -> bool:
+async def _is_lacking(scene: StagingScene, event: TableEvent, wanted: WantedVm) -> bool:
     """Whether a host that has used the VM's key has it no longer."""
     actors = (wanted.actor, wanted.used_on)
     users = [scene.host(event, actor) for actor in actors if actor is not None]
@@ -187,7 +187,7 @@ async def _is_lacking(scene: Scene, event: Event, wanted: Wanted) -> bool:
     return any(lacks)
 
 
-async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
+async def check_healthy(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
     """``Void`` unless everybody can be reached, every host is connected and safe and has the keys
     of its cluster's VMs, and every VM that runs works."""
     if wrong := await find_unreachable(scene):
@@ -203,27 +203,29 @@ async def check_healthy(scene: Scene, plays: Sequence[type[EventPlay]]) -> None:
         for wanted in play.list_needed_vms(scene.block):
             vm, host = vm_of(play.event, wanted.what), scene.host(play.event, wanted.actor)
             seen = await looks.vm(vm, host)
-            if wanted.kind is Kind.RUN and seen.works.right is not True:
+            if wanted.kind is VmKind.RUN and seen.works.right is not True:
                 raise Void(f"{vm} does not work before the fault: {seen.works.detail}")
-            if wanted.kind is not Kind.CLEAR:
+            if wanted.kind is not VmKind.CLEAR:
                 await _has_keys(scene, play, wanted, vm)
     for play in plays:
         await play.check_ready(scene)
     await _log_so_far(scene)
 
 
-def _whole(scene: Scene, host: NodeName) -> HostCryptoState:
+def _whole(scene: StagingScene, host: NodeName) -> HostCryptoState:
     """What a host is to which nothing is done: safe, unless P leaves it out."""
     return HostCryptoState.PREPARED if host in scene.left_out else HostCryptoState.SAFE
 
 
-async def _log_so_far(scene: Scene) -> None:
+async def _log_so_far(scene: StagingScene) -> None:
     """What vCenter has told by now is of before the fault."""
     events = await all_events(scene.lab, scene.vcenter)
     scene.first_event = max((event.sequence for event in events), default=0)
 
 
-async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmName) -> None:
+async def _has_keys(
+    scene: StagingScene, play: type[EventPlay], wanted: WantedVm, vm: VmName
+) -> None:
     keys, hosts = scene.keys[vm], tuple(scene.casts[play.event].values())
     if scene.native:
         for host in hosts:
@@ -238,7 +240,7 @@ async def _has_keys(scene: Scene, play: type[EventPlay], wanted: Wanted, vm: VmN
             raise Void(f"{host} lacks the key of {vm} before the fault")
 
 
-async def take_key(scene: Scene, play: EventPlay) -> None:
+async def take_key(scene: StagingScene, play: EventPlay) -> None:
     """The host that must lack the key loses it by its own administrator; vCenter is not told."""
     if play.without_key is None or scene.trusted:
         return  # a host that never asked for a trusted key has it not (KPS-02)
@@ -252,7 +254,7 @@ async def take_key(scene: Scene, play: EventPlay) -> None:
     play.trail.write("note", host, "keys removed", keys=[str(key) for key in keys])
 
 
-async def lacks_key(scene: Scene, play: EventPlay) -> None:
+async def lacks_key(scene: StagingScene, play: EventPlay) -> None:
     """``Void`` unless the host still lacks the key just before the event, on its disk too. Where
     nobody has taken it away, because hosts get keys by asking for them, it is ``odd`` instead."""
     if play.without_key is None:
@@ -274,12 +276,12 @@ async def lacks_key(scene: Scene, play: EventPlay) -> None:
         play.odd = play.odd or wrong
 
 
-def _vms(scene: Scene, play: EventPlay) -> tuple[VmName, ...]:
+def _vms(scene: StagingScene, play: EventPlay) -> tuple[VmName, ...]:
     """Every VM of the event."""
     return tuple(play.vm(wanted.what) for wanted in play.list_needed_vms(scene.block))
 
 
-async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:
+async def wait_for_pass(scene: StagingScene, *, limit_s: float = 700.0) -> None:
     """Return when a reconcile pass of vCenter has ended and its work on hosts is done."""
     before = _passes(scene)
     for _ in range(int(limit_s)):
@@ -293,18 +295,18 @@ async def wait_for_pass(scene: Scene, *, limit_s: float = 700.0) -> None:
 PASS_TAKES_S = 5.0
 
 
-def _passes(scene: Scene) -> int:
+def _passes(scene: StagingScene) -> int:
     return sum(1 for r in scene.bench.records() if r.kind == "reconcile.pass")
 
 
-async def running_hosts(scene: Scene) -> tuple[NodeName, ...]:
+async def running_hosts(scene: StagingScene) -> tuple[NodeName, ...]:
     """Hosts that are up: those that lost their power in an event stay off."""
     seen = await scene.lab.statuses(counters=False)
     hosts = scene.hosts()
     return tuple(h for h in hosts if h in seen and seen[h].state is NodeRunState.RUNNING)
 
 
-async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) -> None:
+async def hosts_settle(scene: StagingScene, nodes: Sequence[NodeName], limit_s: float) -> None:
     """Return when all of them are connected and safe, by their own word and by vCenter's, and no
     VM is locked; at the latest after ``limit_s`` seconds."""
     until = scene.lab.monotonic() + limit_s
@@ -314,7 +316,7 @@ async def hosts_settle(scene: Scene, nodes: Sequence[NodeName], limit_s: float) 
         await scene.lab.sleep(10.0)
 
 
-async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
+async def settled(scene: StagingScene, nodes: Sequence[NodeName]) -> bool:
     """Whether all of them are connected, and safe if they can be, for themselves and for vCenter,
     which has seen their last boot, and no VM is locked."""
     try:
@@ -323,7 +325,7 @@ async def settled(scene: Scene, nodes: Sequence[NodeName]) -> bool:
     except REFUSALS:
         return False
     shown = {one.host: one for one in hosts}
-    own = await Look(scene.lab).hosts()
+    own = await LabLook(scene.lab).hosts()
     well = all(
         node in shown
         and node in own

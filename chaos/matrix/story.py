@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from chaos.history import Record
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 
 Data = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     record: int
 
 
-def lines_of(records: Iterable[Record], event: Event) -> Iterator[Line]:
+def lines_of(records: Iterable[Record], event: TableEvent) -> Iterator[Line]:
     """What happened in a staging as far as it is about this event, in order."""
     records = list(records)
     t0 = next((one.t for one in records if one.op == "t0"), 0.0)
@@ -36,7 +36,7 @@ def lines_of(records: Iterable[Record], event: Event) -> Iterator[Line]:
         yield Line(at=round(one.t - t0, 3), text=sentence(one), record=one.seq)
 
 
-def _is_about(record: Record, event: Event, mine: set[str]) -> bool:
+def _is_about(record: Record, event: TableEvent, mine: set[str]) -> bool:
     """Of this event; or of the lab as a whole, or of a host that plays in it."""
     if "event" in record.data:
         return bool(record.data["event"] == event)

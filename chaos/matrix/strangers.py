@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from chaos.matrix.heard import Heard
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 from protocol.codec import decode_envelope, decode_message
 from protocol.errors import (
     Disconnected,
@@ -29,7 +29,7 @@ from protocol.terms import CryptoKeyId, KeyId
 _SILENCE: Final = (NotConnected, NotSent, Refused, TimedOut, Disconnected)
 
 
-async def verify_strangers_refused(scene: Scene, key: CryptoKeyId) -> str:
+async def verify_strangers_refused(scene: StagingScene, key: CryptoKeyId) -> str:
     """Empty when every service that answers refuses them for their token, whatever else is in its
     way; else which one did not, and for whom. A console passes no key on, so that a service which
     would give one says something else than that."""

@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from chaos.oracle.table import Cell, cell
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 
 UNCLEAR: Final = "??"
 """The letter of evidence that fits none: it never agrees."""
 
 
-OF_HOSTS: Final = frozenset({Fault.F5A, Fault.F5B, Fault.F6})
+OF_HOSTS: Final = frozenset({TableFault.F5A, TableFault.F5B, TableFault.F6})
 """Faults of single hosts, which their next boot meets."""
 
 
@@ -37,16 +37,16 @@ Knobs = tuple[tuple[str, str], ...]
 """Knobs of a lab that are not as usual, each with its value."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class CellPlace(msgspec.Struct, frozen=True):
     """Where in the table cells stand; ``letter`` with its ``reasons``: what they come to there in a
     lab outside of the grid, where no cell of the table is of these reasons."""
 
     block: Block
-    fault: Fault
+    fault: TableFault
     letter: Letter | None = None
     reasons: tuple[int, ...] = ()
 
-    def cell(self, event: Event) -> Cell:
+    def cell(self, event: TableEvent) -> Cell:
         """What this event is compared with."""
         found = cell(self.block, self.fault, event)
         if self.letter is None:
@@ -75,7 +75,7 @@ class Boot(StrEnum):
 
     @property
     def way(self) -> str:
-        """The same as ``chaos.lab.Lab.power_off`` calls it."""
+        """The same as ``chaos.lab.LabUnderTest.power_off`` calls it."""
         return "stop" if self is Boot.ORDERLY else self.value
 
 
@@ -94,7 +94,7 @@ class Variant(StrEnum):
     COMPROMISED = "compromised"
 
 
-class Kind(StrEnum):
+class VmKind(StrEnum):
     """What a VM of a staging is."""
 
     RUN = "run"  # encrypted, running

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from chaos.matrix import native, setup
 from chaos.matrix.events import EVENTS
-from chaos.matrix.scene import P, Scene, cluster_of
-from chaos.matrix.terms import Actor, Kind
+from chaos.matrix.scene import P, StagingScene, cluster_of
+from chaos.matrix.terms import Actor, VmKind
 from chaos.matrix.twist import Twist
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from protocol.messages.host import QueryHost
 from protocol.terms import HostCryptoState, NodeName, VmCryptoState
 
@@ -32,7 +32,7 @@ class OthersTakePart(Twist):
     tpm_required: ClassVar[bool] = True
     hosts: Mapping[str, object] = MappingProxyType({"without_tpm": 1})
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         """Every host without a TPM is left out, by what lies on it and by what it says."""
         for host in sorted(scene.left_out):
             if wrong := await _takes_part(scene, host):
@@ -57,12 +57,12 @@ class HostLeftOut(TargetLeftOut):
 
     spare = 1
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         for event in scene.casts:
             await self.recast(scene, event)
         return ""
 
-    async def recast(self, scene: Scene, event: Event) -> None:
+    async def recast(self, scene: StagingScene, event: TableEvent) -> None:
         """The host that is left out plays A, which the event is about."""
         play, host = EVENTS[event], _host_without_tpm(scene, event)
         for wanted in play.list_needed_vms(scene.block):
@@ -71,30 +71,30 @@ class HostLeftOut(TargetLeftOut):
         scene.casts[event] = {**scene.casts[event], Actor.A: host}
 
     @staticmethod
-    def moves(kind: Kind, *, judged: bool) -> bool:
+    def moves(kind: VmKind, *, judged: bool) -> bool:
         """Whether a VM of A is made anew on the other host."""
-        return kind is Kind.CLEAR
+        return kind is VmKind.CLEAR
 
 
 class ClearOnLeftOut(HostLeftOut):
     """What is judged is made anew there without encryption: it misses nothing (BOOT-01)."""
 
     @staticmethod
-    def moves(kind: Kind, *, judged: bool) -> bool:
+    def moves(kind: VmKind, *, judged: bool) -> bool:
         return judged
 
     def over(self, found: str) -> str:
         return found
 
 
-def _host_without_tpm(scene: Scene, event: Event) -> NodeName:
+def _host_without_tpm(scene: StagingScene, event: TableEvent) -> NodeName:
     """The host of the event's cluster that has no TPM."""
     nodes = scene.lab.directory().nodes
     mine = (one.node for one in nodes if one.cluster == cluster_of(event))
     return next(host for host in mine if host in scene.left_out)
 
 
-async def _takes_part(scene: Scene, host: NodeName) -> str:
+async def _takes_part(scene: StagingScene, host: NodeName) -> str:
     """Empty when the host is not safe, has no KDK of P in its memory or on its disk, locks no VM,
     and has told of the TPM that it lacks."""
     view = (await scene.lab.ask(host, QueryHost())).summary

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.lab import Lab
-from chaos.matrix.given import Asked, Audited, requests_in_trail
+from chaos.lab import LabUnderTest
+from chaos.matrix.given import Audited, KeyRequest, requests_in_trail
 from chaos.observe.audit import AuditTail
 from chaos.observe.look import WITHIN_S
 from protocol.terms import NodeName
@@ -25,7 +25,7 @@ class Trails:
     ``began_at``: Unix time of the lab's beginning, by the clocks of nodes.
     """
 
-    def __init__(self, lab: Lab, began_at: float) -> None:
+    def __init__(self, lab: LabUnderTest, began_at: float) -> None:
         self._lab, self._began_at = lab, began_at
         self._tail = AuditTail(lab, within_s=WITHIN_S + lab.in_lab_s(PATIENCE_REAL_S))
 
@@ -39,7 +39,7 @@ class Trails:
         """Servers of whose trails a part could not be read."""
         return tuple(self._tail.unread)
 
-    def requests_by(self, by: NodeName, since: float, until: float) -> tuple[Asked, ...]:
+    def requests_by(self, by: NodeName, since: float, until: float) -> tuple[KeyRequest, ...]:
         """What this node has asked for in this time, by the servers' trails."""
         rows = zip(self._tail.of, self._tail.rows, strict=True)
         trail = [Audited(t=row.at - self._began_at, server=of, row=row) for of, row in rows]

@@ -6,7 +6,7 @@ Steps of tasks that a play takes; each raises what it is refused with.
 from __future__ import annotations
 
 from chaos.matrix import clock
-from chaos.matrix.scene import TA_VCENTER, Scene
+from chaos.matrix.scene import TA_VCENTER, StagingScene
 from protocol.messages.host import (
     AttestHost,
     ExportBaseImage,
@@ -30,7 +30,7 @@ from protocol.trust import (
 )
 
 
-async def register(scene: Scene, host: NodeName) -> None:
+async def register(scene: StagingScene, host: NodeName) -> None:
     """The host's endorsement key comes into the list of those that are trusted (TA-07)."""
     found = await scene.lab.ask(host, ExportTpmEndorsement())
     key = TrustedEndorsementKey(name=host, public_area=found.public_area)
@@ -38,13 +38,13 @@ async def register(scene: Scene, host: NodeName) -> None:
     scene.book.write("note", TA_VCENTER, "endorsement key registered", host=host)
 
 
-async def forget(scene: Scene, host: NodeName) -> None:
+async def forget(scene: StagingScene, host: NodeName) -> None:
     """It leaves that list."""
     await _change(scene, RemoveFromTrustAuthority(kind=TrustItem.ENDORSEMENT_KEY, name=host))
     scene.book.write("note", TA_VCENTER, "endorsement key removed", host=host)
 
 
-async def import_image(scene: Scene, host: NodeName) -> str:
+async def import_image(scene: StagingScene, host: NodeName) -> str:
     """The base image of what the host has booted is imported; its version."""
     image = (await scene.lab.ask(host, ExportBaseImage())).image
     await _change(scene, ImportToTrustAuthority(base_image=image))
@@ -52,34 +52,36 @@ async def import_image(scene: Scene, host: NodeName) -> str:
     return image.version
 
 
-async def withdraw_image(scene: Scene, version: str) -> None:
+async def withdraw_image(scene: StagingScene, version: str) -> None:
     """That base image is none of the trusted ones any more."""
     await _change(scene, RemoveFromTrustAuthority(kind=TrustItem.BASE_IMAGE, name=version))
     scene.book.write("note", TA_VCENTER, "base image withdrawn", version=version)
 
 
-async def _change(scene: Scene, message: ImportToTrustAuthority | RemoveFromTrustAuthority) -> None:
+async def _change(
+    scene: StagingScene, message: ImportToTrustAuthority | RemoveFromTrustAuthority
+) -> None:
     await scene.lab.ask(TA_VCENTER, message, within_s=clock.TASK_S + scene.patience)
 
 
-async def remediate(scene: Scene, cluster: ClusterName) -> None:
+async def remediate(scene: StagingScene, cluster: ClusterName) -> None:
     """What is desired of the cluster's hosts is applied to them (HLT-02)."""
     message = RemediateTrustedCluster(cluster=cluster)
     await scene.lab.ask(scene.vcenter, message, within_s=clock.TASK_S + scene.patience)
 
 
-async def attest(scene: Scene, host: NodeName) -> TrustAttestationStatus:
+async def attest(scene: StagingScene, host: NodeName) -> TrustAttestationStatus:
     """The host attests now, asked by its own administrator."""
     found = await scene.lab.ask(host, AttestHost(), within_s=clock.TASK_S + scene.patience)
     return status_of(found.reports)
 
 
-async def fetch_applied(scene: Scene, host: NodeName) -> TrustedConfigurationState:
+async def fetch_applied(scene: StagingScene, host: NodeName) -> TrustedConfigurationState:
     """What the host has applied, and what services made of it, by its own word."""
     return await scene.lab.ask(host, QueryTrustedConfiguration())
 
 
-async def find_trusted_host(scene: Scene, host: NodeName) -> TrustedHost | None:
+async def find_trusted_host(scene: StagingScene, host: NodeName) -> TrustedHost | None:
     """The host as vCenter shows it among trusted ones; None when it does not."""
     found = await scene.lab.ask(scene.vcenter, QueryTrustedClusters())
     return next((one for one in found.hosts if one.host == host), None)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from chaos.matrix.faults import StagedFault
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 
 
 class Twist:
@@ -22,15 +22,15 @@ class Twist:
     hosts: Mapping[str, object] = MappingProxyType({})
     knobs: Mapping[str, str] = MappingProxyType({})
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         """Before the fault, in a healthy lab: empty, or what was not as the row says."""
         return ""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         """What is made in the place of the row's fault; None: that itself."""
         return None
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         """While the fault holds, when letters are fixed: empty, or what is not as the row says."""
         return ""
 

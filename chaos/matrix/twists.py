@@ -20,11 +20,11 @@ from chaos.matrix.beside import Beside
 from chaos.matrix.clear_twists import InClear
 from chaos.matrix.disk_twists import DiskKeyDestroyed, KeysOfTwo
 from chaos.matrix.faults import StagedFault
-from chaos.matrix.faults.base import Held
+from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.f0_none import NothingWrong
 from chaos.matrix.faults.f1_key_servers import KeyServersAway
 from chaos.matrix.late_twists import HourlySaves, ImmediateSaves, LateKey, TargetWasOff
-from chaos.matrix.scene import SERVERS_OF_P, P, Scene
+from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
 from chaos.matrix.tpm_twists import (
@@ -37,7 +37,7 @@ from chaos.matrix.twist import Twist
 from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_events, all_providers
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from protocol.events import EventTypeId
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import CreateNativeProvider, ProviderInfo
@@ -52,21 +52,21 @@ SLOW_S: Final = 2.0
 class _OnHosts(Twist, ABC):
     """Something that the administrator of each host does."""
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         for host in scene.hosts():
             if wrong := await self.on(scene, host):
                 return f"{host}: {wrong}"
         return ""
 
     @abstractmethod
-    async def on(self, scene: Scene, host: NodeName) -> str:
+    async def on(self, scene: StagingScene, host: NodeName) -> str:
         """Do it: empty, or what was not as the row says."""
 
 
 class EnableRefused(_OnHosts):
     """Key persistence is asked for, and refused for lack of a TPM."""
 
-    async def on(self, scene: Scene, host: NodeName) -> str:
+    async def on(self, scene: StagingScene, host: NodeName) -> str:
         done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
         off, shown = await is_off(scene, host)
         if done.exit_code and "TPM" in done.output and off:
@@ -77,7 +77,7 @@ class EnableRefused(_OnHosts):
 class StoreRemoved(_OnHosts):
     """Key persistence is disabled, and stored keys are removed: none is in the archive."""
 
-    async def on(self, scene: Scene, host: NodeName) -> str:
+    async def on(self, scene: StagingScene, host: NodeName) -> str:
         return await _disable_persistence(scene, host, REMOVE) or await _verify_stored(
             scene, host, False
         )
@@ -86,7 +86,7 @@ class StoreRemoved(_OnHosts):
 class StoreUnused(_OnHosts):
     """Key persistence is disabled; stored keys stay in the archive, also while the fault holds."""
 
-    async def on(self, scene: Scene, host: NodeName) -> str:
+    async def on(self, scene: StagingScene, host: NodeName) -> str:
         return await _disable_persistence(scene, host, DISABLE) or await _verify_stored(
             scene, host, True
         )
@@ -95,20 +95,20 @@ class StoreUnused(_OnHosts):
 class StoreUsedAgain(StoreUnused):
     """The same, and then it is enabled again: what is in the store is used."""
 
-    async def on(self, scene: Scene, host: NodeName) -> str:
+    async def on(self, scene: StagingScene, host: NodeName) -> str:
         if wrong := await super().on(scene, host):
             return wrong
         done = await scene.lab.ask(host, Esxcli(arguments=ENABLE))
         return done.output.strip() if done.exit_code else ""
 
 
-async def _disable_persistence(scene: Scene, host: NodeName, line: tuple[str, ...]) -> str:
+async def _disable_persistence(scene: StagingScene, host: NodeName, line: tuple[str, ...]) -> str:
     done = await scene.lab.ask(host, Esxcli(arguments=line))
     off, shown = await is_off(scene, host)
     return "" if not done.exit_code and off else f"{done.output.strip()}; {shown}"
 
 
-async def _verify_stored(scene: Scene, host: NodeName, wanted: bool) -> str:
+async def _verify_stored(scene: StagingScene, host: NodeName, wanted: bool) -> str:
     found = len(await scene.bench.read_archived_keys(host))
     return "" if bool(found) is wanted else f"{found} keys are in its archive"
 
@@ -116,11 +116,11 @@ async def _verify_stored(scene: Scene, host: NodeName, wanted: bool) -> str:
 class OneServerOff(Twist):
     """One of two key servers loses its power: vCenter says which, and P is not red (STD-08)."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         off = SitePowerLoss(id="X09", nodes=SERVERS_OF_P[:1], sites=("k1",))
-        return Beside(scene, Held(scene, off))
+        return Beside(scene, DrivenFault(scene, off))
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         await scene.until(clock.SETTLED_S)
         found = await _provider(scene, P)
         if found is None or found.status != "yellow":
@@ -132,17 +132,17 @@ class OneServerOff(Twist):
 class SlowServers(Twist):
     """What key servers of P answer is late, by less than vCenter waits."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         late = LinkDelayFault(
             id="X19", a=SERVERS_OF_P, b=(scene.vcenter,), dir=Direction.TO, base=SLOW_S
         )
-        return Beside(scene, Held(scene, late))
+        return Beside(scene, DrivenFault(scene, late))
 
 
 class NotBackedUp(Twist):
     """A native provider that was never exported, which a new VM names (NKP-05)."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         scene.provider_of_new = UNBACKED
         return _Unbacked(scene)
 
@@ -183,16 +183,16 @@ class HostsOf(Twist):
 class VcenterCutOff(Twist):
     """vCenter reaches no key server, and hosts that ask one themselves do."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         return _OfVcenterOnly(scene)
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         return await _verify_connections(scene, vcenter=0, hosts=2, host_b=2)
 
 
 class _OfVcenterOnly(KeyServersAway):
     @staticmethod
-    def clients(scene: Scene) -> tuple[NodeName, ...]:
+    def clients(scene: StagingScene) -> tuple[NodeName, ...]:
         return (scene.vcenter,)
 
 
@@ -201,15 +201,15 @@ class HostCutOff(Twist):
     the firewall rule that was forgotten. Without a vSAN, no host reaches one, and misses nothing.
     """
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         hosts = scene.vsan_hosts[:1] or scene.hosts()
-        return Beside(scene, Held(scene, LinkCutFault(id="X15", a=hosts, b=SERVERS_OF_P)))
+        return Beside(scene, DrivenFault(scene, LinkCutFault(id="X15", a=hosts, b=SERVERS_OF_P)))
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         return await _verify_connections(scene, vcenter=2, hosts=2, host_b=0)
 
 
-async def _verify_connections(scene: Scene, *, vcenter: int, hosts: int, host_b: int) -> str:
+async def _verify_connections(scene: StagingScene, *, vcenter: int, hosts: int, host_b: int) -> str:
     """Empty when ``kmsconnection`` of vSAN health shows these numbers of key servers, if there is a
     vSAN: of vCenter, of B, of the other hosts."""
     if not scene.vsan_hosts:
@@ -224,21 +224,25 @@ async def _verify_connections(scene: Scene, *, vcenter: int, hosts: int, host_b:
 class OneAuthorityHostOff(Twist):
     """Of two hosts of the Trust Authority one loses its power: the other serves (TA-09, KPS-06)."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = (scene.attesters[0], scene.key_services[0])
-        return Beside(scene, Held(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",))))
+        return Beside(
+            scene, DrivenFault(scene, SitePowerLoss(id="X10", nodes=gone, sites=("one",)))
+        )
 
 
 class NoKeyProviderService(Twist):
     """Every Key Provider Service is off, and hosts are attested all the same."""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = scene.key_services
-        return Beside(scene, Held(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",))))
+        return Beside(
+            scene, DrivenFault(scene, SitePowerLoss(id="X11", nodes=gone, sites=("kps",)))
+        )
 
-    async def find_deviation(self, scene: Scene) -> str:
+    async def find_deviation(self, scene: StagingScene) -> str:
         """The host that has booted is attested, for vCenter too."""
-        host = scene.host(Event.E4, Actor.B)
+        host = scene.host(TableEvent.E4, Actor.B)
         found = await trust.find_trusted_host(scene, host)
         status = None if found is None else trust.status_of(found.reports)
         return "" if status is Status.ATTESTED else f"{host} shows as {status}"
@@ -247,18 +251,18 @@ class NoKeyProviderService(Twist):
 class NoAttestationService(Twist):
     """Every Attestation Service is off; every host has attested shortly before."""
 
-    async def prepare(self, scene: Scene) -> str:
+    async def prepare(self, scene: StagingScene) -> str:
         for host in scene.hosts():
             if (status := await trust.attest(scene, host)) is not Status.ATTESTED:
                 return f"{host} is {status.value}"
         return ""
 
-    def fault(self, scene: Scene) -> StagedFault | None:
+    def fault(self, scene: StagingScene) -> StagedFault | None:
         gone = scene.attesters
-        return Beside(scene, Held(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
+        return Beside(scene, DrivenFault(scene, SitePowerLoss(id="X12", nodes=gone, sites=("as",))))
 
 
-async def _provider(scene: Scene, name: ProviderId) -> ProviderInfo | None:
+async def _provider(scene: StagingScene, name: ProviderId) -> ProviderInfo | None:
     listed = await all_providers(scene.lab, scene.vcenter)
     return next((one for one in listed if one.provider == name), None)
 

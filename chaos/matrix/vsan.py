@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from chaos.lab import REFUSALS
 from chaos.matrix.evidence import GroupsSeen, Works
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import OnVsan, Scene, Void, cluster_of
+from chaos.matrix.scene import OnVsan, StagingScene, Void, cluster_of
 from chaos.matrix.terms import Actor, Boot
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from protocol.errors import GuestFault
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host.vsan import (
@@ -33,14 +33,14 @@ OFF_S = 2.0
 HEALTH_S = 120.0  # each host waits for each of its key servers
 
 
-async def mark(scene: Scene) -> None:
+async def mark(scene: StagingScene) -> None:
     """Fill the object's replicas with blocks that only we can tell. ``Void`` when B and V2 do not
     have them, or nothing says which keys the disks are under."""
     found = await _cluster(scene)
     item, config = found.objects[0], found.config
     hosts = [str(part.host) for part in item.components if part.kind == ComponentKind.REPLICA]
-    wanted = [str(scene.host(Event.E12, actor)) for actor in (Actor.B, Actor.V2)]
-    kek = _kek_on(found, scene.host(Event.E12, Actor.B))
+    wanted = [str(scene.host(TableEvent.E12, actor)) for actor in (Actor.B, Actor.V2)]
+    kek = _kek_on(found, scene.host(TableEvent.E12, Actor.B))
     if sorted(hosts) != sorted(wanted) or kek is None or config.host_key_id is None:
         raise Void(f"the replicas of {item.object} lie on {', '.join(hosts)}")
     marker = scene.draws.token(32)
@@ -58,36 +58,36 @@ def _kek_on(found: VsanCluster, host: NodeName) -> CryptoKeyId | None:
     return keks.pop() if len(keks) == 1 else None
 
 
-async def check_healthy(scene: Scene) -> None:
+async def check_healthy(scene: StagingScene) -> None:
     """``Void`` unless every disk group is mounted and both replicas read right."""
     for host in (*(await _cluster(scene)).hosts,):
         if not host.answers or not all(group.mounted for group in host.groups):
             raise Void(f"the disk groups of {host.host} are not mounted before the fault")
     for actor in (Actor.B, Actor.V2):
-        read = await read_on(scene, scene.host(Event.E12, actor))
+        read = await read_on(scene, scene.host(TableEvent.E12, actor))
         if read.right is not True:
             raise Void(f"a replica does not read right before the fault: {read.detail}")
 
 
-async def try_flipped_bit(scene: Scene) -> tuple[bool, str]:
+async def try_flipped_bit(scene: StagingScene) -> tuple[bool, str]:
     """Whether a bit that is flipped on a disk of V2, while it is off, is noticed; what was seen."""
-    host = scene.host(Event.E12, Actor.V2)
+    host = scene.host(TableEvent.E12, Actor.V2)
     await _while_off(scene, host, scene.bench.flip_vsan_bit)
     found = await read_on(scene, host, asked=BLOCKS)
     return found.right is False, found.detail or "every block was read back right"
 
 
-async def other_dek(scene: Scene) -> tuple[bool, str]:
+async def other_dek(scene: StagingScene) -> tuple[bool, str]:
     """Whether the wrapped DEK of another disk, put on one of B while it is off, is noticed: its
     groups are not mounted."""
-    host = scene.host(Event.E12, Actor.B)
+    host = scene.host(TableEvent.E12, Actor.B)
     await _while_off(scene, host, scene.bench.replace_vsan_dek)
     mounted, found = await _are_groups_mounted(scene, host), await read_on(scene, host)
     return mounted is False and found.right is None, f"mounted: {mounted}; {found.detail}"
 
 
 async def _while_off(
-    scene: Scene, host: NodeName, spoil: Callable[[NodeName], Awaitable[None]]
+    scene: StagingScene, host: NodeName, spoil: Callable[[NodeName], Awaitable[None]]
 ) -> None:
     await scene.lab.power_off(host, Boot.ORDERLY.way)
     await scene.lab.sleep(OFF_S)
@@ -95,7 +95,7 @@ async def _while_off(
     await scene.lab.power_on(host)
 
 
-async def read_on(scene: Scene, host: NodeName, *, asked: int = ASKED) -> Works:
+async def read_on(scene: StagingScene, host: NodeName, *, asked: int = ASKED) -> Works:
     """What comes of the object's replica when so many blocks are read on this host, at its
     console."""
     there = require_mark(scene)
@@ -123,7 +123,7 @@ async def look_at_groups(looks: Looks, host: NodeName, *, since: float) -> Group
         host=shown,
         mounted=await _are_groups_mounted(scene, host) if shown.answers else None,
         read=await read_on(scene, host),
-        neighbour=await read_on(scene, scene.host(Event.E12, Actor.V2)),
+        neighbour=await read_on(scene, scene.host(TableEvent.E12, Actor.V2)),
         shown=state,
         accessible=accessible,
         reached=None if told is None or not told.servers else _count_reached(told),
@@ -134,14 +134,14 @@ async def look_at_groups(looks: Looks, host: NodeName, *, since: float) -> Group
     return found
 
 
-def require_mark(scene: Scene) -> OnVsan:
+def require_mark(scene: StagingScene) -> OnVsan:
     """What lies on the vSAN; ``Void`` when nothing was written there."""
     if scene.on_vsan is None:
         raise Void("nothing was written on the vSAN")
     return scene.on_vsan
 
 
-async def servers_of(scene: Scene, hosts: Sequence[NodeName]) -> dict[NodeName, int]:
+async def servers_of(scene: StagingScene, hosts: Sequence[NodeName]) -> dict[NodeName, int]:
     """How many key servers each of these hosts has in its profile now."""
     found = {}
     for host in hosts:
@@ -150,24 +150,24 @@ async def servers_of(scene: Scene, hosts: Sequence[NodeName]) -> dict[NodeName, 
     return found
 
 
-async def kms_connection(scene: Scene) -> tuple[str, ...]:
+async def kms_connection(scene: StagingScene) -> tuple[str, ...]:
     """What vSAN health says of everybody's way to the key servers now."""
-    message = QueryVsanHealth(cluster=cluster_of(Event.E12))
+    message = QueryVsanHealth(cluster=cluster_of(TableEvent.E12))
     found = await scene.lab.ask(scene.vcenter, message, within_s=HEALTH_S)
     return next((test.details for test in found.tests if test.test == "kmsconnection"), ())
 
 
-async def find_unmounted_hosts(scene: Scene) -> list[NodeName]:
+async def find_unmounted_hosts(scene: StagingScene) -> list[NodeName]:
     """Hosts that are up without their disk groups; none where there is no vSAN."""
     return [host for host in scene.vsan_hosts if await _are_groups_mounted(scene, host) is False]
 
 
-async def _cluster(scene: Scene) -> VsanCluster:
-    message = QueryVsanCluster(cluster=cluster_of(Event.E12))
+async def _cluster(scene: StagingScene) -> VsanCluster:
+    message = QueryVsanCluster(cluster=cluster_of(TableEvent.E12))
     return await scene.lab.ask(scene.vcenter, message, within_s=WITHIN_S)
 
 
-async def _are_groups_mounted(scene: Scene, host: NodeName) -> bool | None:
+async def _are_groups_mounted(scene: StagingScene, host: NodeName) -> bool | None:
     try:
         groups = (await scene.lab.ask(host, QueryVsan(), within_s=WITHIN_S)).groups
     except REFUSALS:
@@ -175,7 +175,7 @@ async def _are_groups_mounted(scene: Scene, host: NodeName) -> bool | None:
     return bool(groups) and all(group.mounted for group in groups)
 
 
-async def _health(scene: Scene, host: NodeName) -> VsanHostHealth | None:
+async def _health(scene: StagingScene, host: NodeName) -> VsanHostHealth | None:
     try:
         return await scene.lab.ask(host, QueryVsanEncryptionHealth(), within_s=WITHIN_S)
     except REFUSALS:
@@ -200,7 +200,7 @@ async def _in_vcenter(looks: Looks, host: NodeName) -> tuple[ComponentState | No
     return state, item.accessible
 
 
-def _handed(scene: Scene, host: NodeName) -> bool:
+def _handed(scene: StagingScene, host: NodeName) -> bool:
     """Whether vCenter has sent this host the value of the KEK since the fault began."""
     kek = str(require_mark(scene).kek.key_id)
     return any(

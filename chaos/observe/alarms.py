@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.history import History
-from chaos.lab import Lab
-from chaos.observe.look import Look
+from chaos.lab import LabUnderTest
+from chaos.observe.look import LabLook
 from protocol.messages.host import HostSummary
 from protocol.messages.vcenter import HostInfo, VmInfo
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
@@ -24,13 +24,13 @@ def may_have_rung(history: History) -> bool:
     )
 
 
-async def look_at_alarms(lab: Lab, history: History) -> None:
+async def look_at_alarms(lab: LabUnderTest, history: History) -> None:
     """Of every host and VM: alarms, and what the host that vCenter names says of it. What vCenter
     shows otherwise just after the hosts were asked is left out, and so is what does not answer."""
-    before = Look(lab)
+    before = LabLook(lab)
     hosts, vms = await before.vcenter_hosts(), await before.vcenter_vms()
     own = await before.hosts()
-    after = Look(lab)
+    after = LabLook(lab)
     hosts_then, vms_then = await after.vcenter_hosts(), await after.vcenter_vms()
     told = {(host, vm.vm): vm for host, summary in own.items() for vm in summary.vms}
     history.add(

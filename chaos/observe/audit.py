@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Final
 
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.kms import AuditRow, AuditRows, QueryAudit
 from protocol.terms import NodeName, Role
@@ -33,7 +33,7 @@ class AuditTail:
     its end since, or whose trail began anew meanwhile (an older database serves).
     """
 
-    def __init__(self, lab: Lab, *, within_s: float = WITHIN_S) -> None:
+    def __init__(self, lab: LabUnderTest, *, within_s: float = WITHIN_S) -> None:
         self._lab, self._within_s = lab, within_s
         self._lock = asyncio.Lock()
         self._last: dict[NodeName, AuditRow] = {}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol.messages.kms import KeyDigests, QueryDigests
 from protocol.terms import KeyId, NodeName
 
@@ -21,9 +21,9 @@ LISTED: Final = 100
 
 
 @dataclass
-class Contents:
+class ServerContents:
     """Of one server: how many ``keys`` it has, SHA-256 over all of them, and the digests of those
-    of ``Compared.differ`` that it has."""
+    of ``ComparedServers.differ`` that it has."""
 
     keys: int = 0
     whole: bytes = bytes(32)
@@ -36,11 +36,11 @@ class Contents:
 
 
 @dataclass
-class Compared:
+class ComparedServers:
     """Servers that shall have the same: those that answered to the end, how many ids there are on
     any of them, how many are not the same on all, and the first of these."""
 
-    servers: dict[NodeName, Contents]
+    servers: dict[NodeName, ServerContents]
     ids: int = 0
     differing: int = 0
     differ: list[KeyId] = field(default_factory=list)
@@ -59,24 +59,26 @@ class Compared:
                 self.servers[server].differ[key_id] = digest
 
 
-async def compare(lab: Lab, servers: Sequence[NodeName], *, to_the_end: bool = True) -> Compared:
+async def compare(
+    lab: LabUnderTest, servers: Sequence[NodeName], *, to_the_end: bool = True
+) -> ComparedServers:
     """Compare these; without ``to_the_end`` only up to the first page on which they differ.
 
-    Who does not answer on the way is not among ``Compared.servers``; the others are compared from
-    the start then.
+    Who does not answer on the way is not among ``ComparedServers.servers``; the others are compared
+    from the start then.
     """
     while True:
         done = await _compare(lab, servers, to_the_end=to_the_end)
-        if isinstance(done, Compared):
+        if isinstance(done, ComparedServers):
             return done
         servers = done
 
 
 async def _compare(
-    lab: Lab, servers: Sequence[NodeName], *, to_the_end: bool
-) -> Compared | Sequence[NodeName]:
+    lab: LabUnderTest, servers: Sequence[NodeName], *, to_the_end: bool
+) -> ComparedServers | Sequence[NodeName]:
     """As ``compare``; those that answered, when one of them has not."""
-    found = Compared({server: Contents() for server in servers})
+    found = ComparedServers({server: ServerContents() for server in servers})
     after, more = KeyId(""), bool(servers)
     while more and (to_the_end or not found.differing):
         answers = await lab.ask_each(servers, QueryDigests(after=after), within_s=WITHIN_S)

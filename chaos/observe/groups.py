@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from chaos.history import History
-from chaos.lab import Lab, NodeEntry
-from chaos.observe.contents import LISTED, Compared, compare
+from chaos.lab import LabUnderTest, NodeEntry
+from chaos.observe.contents import LISTED, ComparedServers, compare
 from protocol.messages.kms import GroupStatus, PairStatus, QueryGroup, QueryPair
 from protocol.terms import NodeName, Role
 
@@ -39,7 +39,7 @@ POLL_S: Final = 10.0
 class Groups:
     """The groups of one run; ``look`` each time that the lab is looked at."""
 
-    def __init__(self, lab: Lab, history: History) -> None:
+    def __init__(self, lab: LabUnderTest, history: History) -> None:
         self._lab, self._history = lab, history
         self._last: dict[NodeName, dict[str, Any]] = {}
         self._numbers: dict[bytes, int] = {}
@@ -72,7 +72,7 @@ class Groups:
                 found = await compare(self._lab, servers)
             self._write(group, found)
 
-    def _write(self, group: tuple[NodeName, ...], found: Compared) -> None:
+    def _write(self, group: tuple[NodeName, ...], found: ComparedServers) -> None:
         for server, has in found.servers.items():
             self._history.add(
                 "state",

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
 from chaos.draws import Draws
-from chaos.lab import REFUSALS, Lab
-from chaos.observe.look import Look
+from chaos.lab import REFUSALS, LabUnderTest
+from chaos.observe.look import LabLook
 from chaos.observe.vtpms import GuestTpm, GuestTpms
 from protocol.errors import NotConnected, NotFound, ProductError
 from protocol.guest import challenge_digest, guest_block, guest_seed
@@ -29,7 +29,7 @@ WITHIN_S = 30.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class GuestReply:
     """How a question ended: right, wrong, or (None) no answer that tells; ``definite`` when it
     certainly did nothing, ``away`` when the host has no such VM, or is not to be asked. ``host``:
     which one was asked, where that was not given."""
@@ -69,7 +69,7 @@ class _Copy:
 class Guests:
     """The disks of one run's guests; markers and nonces come from a stream of the run's seed."""
 
-    def __init__(self, lab: Lab, draws: Draws) -> None:
+    def __init__(self, lab: LabUnderTest, draws: Draws) -> None:
         self._lab = lab
         self._draws = draws
         self._disks: dict[VmName, _Disk] = {}
@@ -145,39 +145,39 @@ class Guests:
         disk.seed, disk.generations, disk.open = copy.seed, dict(copy.generations), copy.open
         self.vtpms.put(vm, copy.vtpm)
 
-    async def challenge_found(self, vm: VmName) -> Asked | None:
+    async def challenge_found(self, vm: VmName) -> GuestReply | None:
         """``challenge`` at the host that has the VM: where it was seen last, else wherever it is
         seen now; None when no host that answers has it."""
         if vm in self._seen_on:
             asked = await self.challenge(vm, self._seen_on[vm])
             if not asked.away:
                 return replace(asked, host=str(self._seen_on[vm]))
-        seen = await Look(self._lab).vms()
+        seen = await LabLook(self._lab).vms()
         if vm not in seen:
             return None
         host = self._seen_on[vm] = seen[vm][0]
         return replace(await self.challenge(vm, host), host=str(host))
 
-    async def challenge(self, vm: VmName, host: NodeName) -> Asked:
+    async def challenge(self, vm: VmName, host: NodeName) -> GuestReply:
         """Ask eight blocks (one while many answers are open) with a fresh nonce, and the vTPM."""
         disk = self._disks.get(vm)
         if disk is None:
-            return Asked(None, f"{vm}: its disk was never filled")
+            return GuestReply(None, f"{vm}: its disk was never filled")
         async with disk.lock:
             asked = await self._ask(
                 vm, host, disk, self._draws.pick(range(BLOCKS), disk.at_once(ASKED))
             )
             return await self._ask_vtpm(vm, host) if asked.right else asked
 
-    async def read_back(self, vm: VmName, host: NodeName) -> Asked:
+    async def read_back(self, vm: VmName, host: NodeName) -> GuestReply:
         """Ask every block of the disk; the first answer that is not right, or the last one.
 
         A rewrite that was acknowledged and is gone shows here, wherever it was.
         """
         disk = self._disks.get(vm)
         if disk is None:
-            return Asked(None, f"{vm}: its disk was never filled")
-        asked = Asked(True)
+            return GuestReply(None, f"{vm}: its disk was never filled")
+        asked = GuestReply(True)
         async with disk.lock:
             left = tuple(range(BLOCKS))
             while left and asked.right:
@@ -186,19 +186,21 @@ class Guests:
                 asked = await self._ask(vm, host, disk, blocks)
             return await self._ask_vtpm(vm, host) if asked.right else asked
 
-    async def _ask_vtpm(self, vm: VmName, host: NodeName) -> Asked:
+    async def _ask_vtpm(self, vm: VmName, host: NodeName) -> GuestReply:
         """Right at once of a guest without a vTPM."""
         if not self.vtpms.knows(vm):
-            return Asked(True)
+            return GuestReply(True)
         try:
             wrong = await self.vtpms.flaw(vm, host)
         except ProductError as error:
             away = isinstance(error, NotFound | NotConnected)
             text = f"{vm}: its virtual TPM: {type(error).__name__}: {error}"
-            return Asked(None, text, error.definite, away)
-        return Asked(not wrong, wrong)
+            return GuestReply(None, text, error.definite, away)
+        return GuestReply(not wrong, wrong)
 
-    async def _ask(self, vm: VmName, host: NodeName, disk: _Disk, blocks: tuple[int, ...]) -> Asked:
+    async def _ask(
+        self, vm: VmName, host: NodeName, disk: _Disk, blocks: tuple[int, ...]
+    ) -> GuestReply:
         nonce = self._draws.token(16)
         question = GuestChallenge(vm=vm, nonce=nonce, blocks=blocks)
         try:
@@ -207,13 +209,13 @@ class Guests:
             if not error.definite:
                 disk.open += 1
             away = isinstance(error, NotFound | NotConnected)
-            return Asked(None, f"{vm}: {type(error).__name__}: {error}", error.definite, away)
+            return GuestReply(None, f"{vm}: {type(error).__name__}: {error}", error.definite, away)
         return _judge(vm, disk, nonce, blocks, answer)
 
 
 def _judge(
     vm: VmName, disk: _Disk, nonce: bytes, blocks: tuple[int, ...], answer: GuestAnswer
-) -> Asked:
+) -> GuestReply:
     for guess in _worlds(disk, blocks):
         contents = [guest_block(disk.seed, block, guess[block]) for block in blocks]
         if challenge_digest(nonce, contents) != answer.digest:
@@ -222,11 +224,11 @@ def _judge(
         disk.open = max(0, disk.open - moved)
         disk.generations.update(guess)
         if answer.rewritten not in guess or answer.generation != guess[answer.rewritten] + 1:
-            return Asked(False, f"{vm}: block {answer.rewritten} has another generation")
+            return GuestReply(False, f"{vm}: block {answer.rewritten} has another generation")
         disk.generations[answer.rewritten] = answer.generation
         disk.run = answer.run
-        return Asked(True)
-    return Asked(False, f"{vm}: the digest is not that of its blocks")
+        return GuestReply(True)
+    return GuestReply(False, f"{vm}: the digest is not that of its blocks")
 
 
 def _worlds(disk: _Disk, blocks: tuple[int, ...]) -> Iterator[dict[int, int]]:

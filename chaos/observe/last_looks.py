@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
 from chaos.history import History
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.alarms import look_at_alarms, may_have_rung
 from chaos.observe.guests import Guests
 from chaos.observe.listing import all_vms
-from chaos.observe.look import Look, is_there
+from chaos.observe.look import LabLook, is_there
 from chaos.observe.vcenters import leaders
 from protocol.events import EventTypeId
 from protocol.messages.vcenter import VcEvent, VmInfo
@@ -48,11 +48,11 @@ NOT_ITS_KEYS = (
 """vCenter says so of keys that only hosts can have: whether they can is not to be asked of it."""
 
 
-async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
+async def last_looks(lab: LabUnderTest, guests: Guests, history: History) -> None:
     """Each planted guest that runs reads its whole disk; acknowledged keys are asked for at their
     providers, and acknowledged VMs in vCenter's inventory; the events of VMs that were locked are
     read, and alarms where some have rung."""
-    look = Look(lab)
+    look = LabLook(lab)
     await _guests(look, guests, history)
     acked = {
         r.data["key"]: CryptoKeyId(KeyId(r.data["key"]), ProviderId(r.data["provider"]))
@@ -76,7 +76,7 @@ async def last_looks(lab: Lab, guests: Guests, history: History) -> None:
         await look_at_alarms(lab, history)
 
 
-async def _inventories(lab: Lab, history: History) -> None:
+async def _inventories(lab: LabUnderTest, history: History) -> None:
     """What each vCenter has, where several lead hosts, and all of them answer."""
     if len(leaders(lab)) < 2:
         return
@@ -90,7 +90,7 @@ async def _inventories(lab: Lab, history: History) -> None:
         history.add("state", str(vcenter), op="inventory", vms=vms)
 
 
-async def _events(look: Look, history: History) -> None:
+async def _events(look: LabLook, history: History) -> None:
     """What vCenter told in a run in which VMs were locked: of each one that it had marked, and the
     order in which it told of everything whose order is fixed, from its whole log."""
     states = [r for r in history.records if r.type == "state"]
@@ -148,7 +148,7 @@ def _is_ordered(event: EventTypeId) -> bool:
     return event in _ORDERED or _locking(event) is not None
 
 
-async def _guests(look: Look, guests: Guests, history: History) -> None:
+async def _guests(look: LabLook, guests: Guests, history: History) -> None:
     seen = await look.vms()
     for vm in guests.list_planted():
         if vm not in seen or seen[vm][1].power is not PowerState.ON:

@@ -35,7 +35,7 @@ R = TypeVar("R", bound=Reply)
 T = TypeVar("T")
 
 
-class Asks(Protocol):
+class NodeAsker(Protocol):
     """Whoever can put a question to a node and get its answer."""
 
     async def ask(self, node: NodeName, message: Request[R], *, within_s: float = ...) -> R:
@@ -56,7 +56,7 @@ async def _whole(page: Callable[[T | None], Awaitable[tuple[Sequence[T], bool]]]
 
 
 async def all_hosts(
-    lab: Asks, vcenter: NodeName, *, within_s: float = 30.0
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[HostInfo, ...]:
     """Every host that vCenter knows, by name; ``within_s`` lab seconds for each page."""
 
@@ -68,7 +68,9 @@ async def all_hosts(
     return await _whole(page)
 
 
-async def all_vms(lab: Asks, vcenter: NodeName, *, within_s: float = 30.0) -> tuple[VmInfo, ...]:
+async def all_vms(
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
+) -> tuple[VmInfo, ...]:
     """Every VM that vCenter knows, by name; ``within_s`` lab seconds for each page."""
 
     async def page(last: VmInfo | None) -> tuple[Sequence[VmInfo], bool]:
@@ -80,7 +82,7 @@ async def all_vms(lab: Asks, vcenter: NodeName, *, within_s: float = 30.0) -> tu
 
 
 async def all_providers(
-    lab: Asks, vcenter: NodeName, *, within_s: float = 30.0
+    lab: NodeAsker, vcenter: NodeName, *, within_s: float = 30.0
 ) -> tuple[ProviderInfo, ...]:
     """Every key provider of vCenter, by name; ``within_s`` lab seconds for each page."""
 
@@ -92,7 +94,7 @@ async def all_providers(
     return await _whole(page)
 
 
-async def all_clusters(lab: Asks, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
+async def all_clusters(lab: NodeAsker, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
     """Every cluster of vCenter, by name."""
 
     async def page(last: ClusterInfo | None) -> tuple[Sequence[ClusterInfo], bool]:
@@ -103,7 +105,7 @@ async def all_clusters(lab: Asks, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
     return await _whole(page)
 
 
-async def all_tasks(lab: Asks, vcenter: NodeName) -> tuple[TaskInfo, ...]:
+async def all_tasks(lab: NodeAsker, vcenter: NodeName) -> tuple[TaskInfo, ...]:
     """Every task that vCenter remembers, in the order in which they began."""
 
     async def page(last: TaskInfo | None) -> tuple[Sequence[TaskInfo], bool]:
@@ -113,7 +115,7 @@ async def all_tasks(lab: Asks, vcenter: NodeName) -> tuple[TaskInfo, ...]:
     return await _whole(page)
 
 
-async def all_known_keys(lab: Asks, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
+async def all_known_keys(lab: NodeAsker, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
     """Every key id that vCenter knows, by provider and id."""
 
     async def page(last: CryptoKeyId | None) -> tuple[Sequence[CryptoKeyId], bool]:
@@ -124,7 +126,7 @@ async def all_known_keys(lab: Asks, vcenter: NodeName) -> tuple[CryptoKeyId, ...
 
 
 async def all_events(
-    lab: Asks,
+    lab: NodeAsker,
     vcenter: NodeName,
     *,
     after: int = 0,
@@ -144,7 +146,7 @@ async def all_events(
 
 
 async def all_key_status(
-    lab: Asks,
+    lab: NodeAsker,
     vcenter: NodeName,
     keys: tuple[CryptoKeyId, ...] = (),
     *,

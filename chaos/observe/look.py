@@ -1,12 +1,12 @@
 """What is seen of a lab at one moment, by questions at local consoles only.
 
-A ``Look`` asks each thing once, however many probes read it. What does not answer is
+A ``LabLook`` asks each thing once, however many probes read it. What does not answer is
 absent, never guessed.
 """
 
 from __future__ import annotations
 
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
 from protocol.messages.agent import NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
@@ -23,15 +23,15 @@ from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerSta
 WITHIN_S = 10.0
 
 
-def nodes_of(lab: Lab, role: Role) -> tuple[NodeName, ...]:
+def nodes_of(lab: LabUnderTest, role: Role) -> tuple[NodeName, ...]:
     """The nodes of ``role``, in order of the lab's directory."""
     return tuple(entry.node for entry in lab.directory().nodes if entry.role is role)
 
 
-class Look:
+class LabLook:
     """One look at a lab, made new for each moment."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: LabUnderTest) -> None:
         self.lab = lab
         self._hosts: dict[NodeName, HostSummary] | None = None
         self._status: dict[NodeName, NodeStatus] | None = None

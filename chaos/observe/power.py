@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 
 OP: Final = "power"
 """Of the ``state`` record: ``changes``, oldest first, each with ``t`` (seconds of the run), ``vm``,
@@ -14,7 +14,7 @@ LINE: Final = "vm.powered"
 """Of the log lines that hosts write when a guest has started or ended."""
 
 
-async def power_changes(lab: Lab, history: History, since: float) -> None:
+async def power_changes(lab: LabUnderTest, history: History, since: float) -> None:
     """Write down what hosts logged since then, in lab seconds."""
     here = history.add("note", op="logs")
     if here is None:

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.audit import AuditTail
 from chaos.observe.calls import GET, Calls
-from chaos.observe.look import WITHIN_S, Look
+from chaos.observe.look import WITHIN_S, LabLook
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, QueryHost
 from protocol.terms import NodeName, PowerState, VmName
@@ -48,7 +48,7 @@ class Recoveries:
     ``begin`` takes note of what runs; ``look`` is called every second of the run.
     """
 
-    lab: Lab
+    lab: LabUnderTest
     history: History
     done: list[Recovery] = field(default_factory=list)
     _hosts: dict[NodeName, _Host] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Recoveries:
 
     async def begin(self) -> None:
         """Note which VMs run where, and which keys they and the hosts use."""
-        look = Look(self.lab)
+        look = LabLook(self.lab)
         self._tail, self._calls = AuditTail(self.lab), Calls()
         for host, summary in (await look.hosts()).items():
             keys = {str(key.key_id) for vm in summary.vms for key in vm.keys}

@@ -39,7 +39,7 @@ class _Session(msgspec.Struct):
 
 
 @dataclass
-class Sessions:
+class UnansweredRequests:
     """What was asked of hosts and is not answered, by the subject of the answer: the host, the
     message, its session, and whether that was over when the broker let it in.
 

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from chaos.history import History
-from chaos.lab import Lab
-from chaos.observe.look import Look
+from chaos.lab import LabUnderTest
+from chaos.observe.look import LabLook
 from protocol.messages.host import HostSummary, VmSummary
 from protocol.messages.vcenter import HostInfo, VmInfo
 from protocol.terms import (
@@ -31,7 +31,7 @@ AGAIN_S: Final = 5.0
 _OF_HOSTS: Final = ("boot", "crypto_state", "key_persistence", "tpm_present", "in_maintenance_mode")
 
 
-class Seen(msgspec.Struct):
+class ShownDifferences(msgspec.Struct):
     """``differ``: a sentence for each host or VM that is not as vCenter shows it. ``refused``:
     hosts whose TPM vCenter does not accept."""
 
@@ -41,7 +41,7 @@ class Seen(msgspec.Struct):
     refused: list[str] = []
 
 
-async def look_at_what_is_shown(lab: Lab, history: History) -> None:
+async def look_at_what_is_shown(lab: LabUnderTest, history: History) -> None:
     """Of the hosts that answer and are connected, and of their VMs."""
     seen, left = await _look(lab), SETTLE_S
     while left > 0 and (seen.differ or seen.refused):
@@ -52,8 +52,8 @@ async def look_at_what_is_shown(lab: Lab, history: History) -> None:
     history.add("state", op="shown", **msgspec.to_builtins(seen))
 
 
-async def _look(lab: Lab) -> Seen:
-    look = Look(lab)
+async def _look(lab: LabUnderTest) -> ShownDifferences:
+    look = LabLook(lab)
     own = await look.hosts()
     shown = {
         host: info
@@ -65,7 +65,7 @@ async def _look(lab: Lab) -> Seen:
         for name, info in (await look.vcenter_vms()).items()
         if info.host in shown and info.connection is not VmConnectionState.ORPHANED
     }
-    found = Seen(hosts=len(shown), vms=len(vms))
+    found = ShownDifferences(hosts=len(shown), vms=len(vms))
     for host, info in shown.items():
         if text := "; ".join(_of_host(info, own[host])):
             found.differ[str(host)] = text

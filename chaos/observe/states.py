@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaos.history import History
-from chaos.lab import REFUSALS, Directory, Lab
+from chaos.lab import REFUSALS, Directory, LabUnderTest
 from chaos.observe.listing import INVENTED, all_providers
-from chaos.observe.look import Look, nodes_of
+from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.vcenters import leaders
 from protocol.messages.agent import NodeRunState, NodeStatus
 from protocol.messages.host import HostState, HostSummary, QueryHost, VmSummary
@@ -33,7 +33,7 @@ class States:
     """The states of one run; ``look`` every ``EVERY_S`` lab seconds, ``saw`` with each look at
     the agents."""
 
-    def __init__(self, lab: Lab, history: History) -> None:
+    def __init__(self, lab: LabUnderTest, history: History) -> None:
         self._lab = lab
         self._history = history
         self._last: dict[tuple[str, str], dict[str, Any]] = {}
@@ -78,7 +78,7 @@ class States:
     async def _providers(self) -> list[dict[str, Any]]:
         """What each vCenter lists; which one it is, where several lead hosts."""
         if len(leaders(self._lab)) < 2:
-            return [_provider_fields(found) for found in await Look(self._lab).providers() or ()]
+            return [_provider_fields(found) for found in await LabLook(self._lab).providers() or ()]
         told: list[dict[str, Any]] = []
         for vcenter in leaders(self._lab):
             try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chaos.history import History
-from chaos.lab import REFUSALS, Lab
-from chaos.observe.look import Look
+from chaos.lab import REFUSALS, LabUnderTest
+from chaos.observe.look import LabLook
 from protocol.messages.agent import NodeRunState, NodeStatus, TpmAct, TpmActed, TpmBackend
 from protocol.terms import NodeName, ProtectionMode, Role
 from services.runtime.each import try_each
@@ -26,14 +26,14 @@ _SETTLED = (NodeRunState.RUNNING, NodeRunState.HALTED)
 class Tpms:
     """``look`` is given what the agents say each second; ``boots`` have been written down."""
 
-    lab: Lab
+    lab: LabUnderTest
     history: History
     boots: dict[NodeName, int] = field(default_factory=dict)
     _seen: dict[str, int] = field(default_factory=dict)
 
     async def begin(self) -> None:
         """Write down which hosts' configurations are sealed by their TPMs, and each TPM."""
-        for host, summary in (await Look(self.lab).hosts()).items():
+        for host, summary in (await LabLook(self.lab).hosts()).items():
             sealed = summary.protection_mode is ProtectionMode.TPM
             self.history.add("state", host, op=SEALED, sealed=sealed)
         await self.look(await self.lab.statuses(counters=False))

@@ -14,7 +14,7 @@ import msgspec
 from chaos.active_faults import fault_id
 from chaos.draws import Draws
 from chaos.history import History, Record
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyFingerprints
 from protocol.terms import KeyId, NodeName, Role
@@ -36,7 +36,7 @@ class Values:
     """The values of one run, looked at no more often than each ``EVERY_S`` lab seconds, and in
     every look while an intruder controls a host: it may lose again what it obtains."""
 
-    def __init__(self, lab: Lab, history: History, draws: Draws) -> None:
+    def __init__(self, lab: LabUnderTest, history: History, draws: Draws) -> None:
         self._lab, self._history = lab, history
         self._question = FingerprintKeys(secret=draws.token(32))
         self._numbers: dict[str, int] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.listing import all_vms
 from chaos.observe.look import nodes_of
 from protocol.errors import NotFound
 from protocol.terms import NodeName, Role
 
 
-async def vcenter_of(lab: Lab, subject: str = "", *, within_s: float = 30.0) -> NodeName:
+async def vcenter_of(lab: LabUnderTest, subject: str = "", *, within_s: float = 30.0) -> NodeName:
     """The vCenter that has the host, the VM or the cluster ``subject``, asked of each while the
     lab has more than one; the lab's first for anything else. ``NotFound`` when it has none."""
     vcenters = nodes_of(lab, Role.VCENTER)
@@ -30,7 +30,7 @@ async def vcenter_of(lab: Lab, subject: str = "", *, within_s: float = 30.0) -> 
     return vcenters[0]
 
 
-def leaders(lab: Lab) -> tuple[NodeName, ...]:
+def leaders(lab: LabUnderTest) -> tuple[NodeName, ...]:
     """The vCenters that have hosts, in order of the lab's directory."""
     found = {entry.vcenter for entry in lab.directory().nodes}
     return tuple(vcenter for vcenter in nodes_of(lab, Role.VCENTER) if vcenter in found)

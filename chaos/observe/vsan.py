@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.look import WITHIN_S, nodes_of
 from protocol.errors import GuestFault
 from protocol.messages.host.vsan import QueryVsan, ReadVsanObject, VsanObjectAnswer, VsanState
@@ -12,7 +12,7 @@ from protocol.vsan import ComponentKind
 NONCE, BLOCK = b"keystead vsan probe", 0
 
 
-async def states(lab: Lab) -> dict[NodeName, VsanState]:
+async def states(lab: LabUnderTest) -> dict[NodeName, VsanState]:
     """The vSAN of each host that answers and has a disk group."""
     hosts = nodes_of(lab, Role.ESXI)
     answers = await lab.ask_each(hosts, QueryVsan(), within_s=WITHIN_S)
@@ -24,7 +24,7 @@ def mounted(state: VsanState) -> bool:
     return all(group.mounted for group in state.groups)
 
 
-async def read(lab: Lab, found: dict[NodeName, VsanState]) -> dict[str, bool]:
+async def read(lab: LabUnderTest, found: dict[NodeName, VsanState]) -> dict[str, bool]:
     """Of each object that lies on these hosts: whether a replica of it is read from the disk now,
     and no other one says otherwise. A host reads only what is as it was written (VSAN-04)."""
     places: dict[str, list[NodeName]] = {}

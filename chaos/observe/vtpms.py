@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chaos.draws import Draws
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from protocol.guest_tpm import SECRET_SIZE, flaw_of, secret_of
 from protocol.messages.host import GuestTpmChallenge, GuestTpmSeal
 from protocol.secret import KeyMaterial
@@ -32,7 +32,7 @@ class GuestTpm:
 class GuestTpms:
     """The vTPMs of one run's guests; secrets and nonces come from a stream of the run's seed."""
 
-    def __init__(self, lab: Lab, draws: Draws) -> None:
+    def __init__(self, lab: LabUnderTest, draws: Draws) -> None:
         self._lab, self._draws = lab, draws
         self._known: dict[VmName, GuestTpm] = {}
 

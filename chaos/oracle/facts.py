@@ -15,7 +15,7 @@ import msgspec
 from protocol.terms import ManagementType
 
 
-class Ask(StrEnum):
+class Question(StrEnum):
     """What is asked."""
 
     RUN = "run"  # does a VM that runs go on?
@@ -29,7 +29,7 @@ class Ask(StrEnum):
     MOUNT = "mount"  # encrypted disk groups of a host that booted
 
 
-class Kind(StrEnum):
+class KeyProviderKind(StrEnum):
     """The kind of key provider."""
 
     STANDARD = "standard"
@@ -37,10 +37,10 @@ class Kind(StrEnum):
     NATIVE = "native"
 
 
-KIND_OF: Final[Mapping[str, Kind]] = {
-    ManagementType.VCENTER.value: Kind.STANDARD,
-    ManagementType.TRUST_AUTHORITY.value: Kind.TRUSTED,
-    ManagementType.NATIVE_PROVIDER.value: Kind.NATIVE,
+KIND_OF: Final[Mapping[str, KeyProviderKind]] = {
+    ManagementType.VCENTER.value: KeyProviderKind.STANDARD,
+    ManagementType.TRUST_AUTHORITY.value: KeyProviderKind.TRUSTED,
+    ManagementType.NATIVE_PROVIDER.value: KeyProviderKind.NATIVE,
 }
 """The oracle's own table of the management types that it knows."""
 
@@ -62,7 +62,7 @@ class Change(StrEnum):
     TPM = "tpm"  # cleared, replaced or dead
 
 
-class Held(StrEnum):
+class KeyInMemory(StrEnum):
     """Whether the host has the key in memory, and where it is from."""
 
     NO = "no"
@@ -79,7 +79,7 @@ class Kdk(StrEnum):
     OTHER = "other"  # of a provider that was made again under the same name
 
 
-class Attestation(StrEnum):
+class AttestationVerdict(StrEnum):
     """What the Attestation Service says of a trusted host."""
 
     ATTESTED = "attested"  # with a token that is alive
@@ -95,32 +95,34 @@ class Overrides(StrEnum):
     NEVER = "never"
 
 
-class Place(msgspec.Struct, frozen=True):
+class KeyPlace(msgspec.Struct, frozen=True):
     """Where a host has one key: in memory, in its persisted store."""
 
-    held: Held = Held.NO
+    held: KeyInMemory = KeyInMemory.NO
     stored: bool = False
 
-    def after_receipt(self, *, persistence: bool, how: Held = Held.CACHED) -> Place:
+    def after_receipt(
+        self, *, persistence: bool, how: KeyInMemory = KeyInMemory.CACHED
+    ) -> KeyPlace:
         """A key that comes is cached, and written while persistence is on (KP-09); one that is
         there already changes nothing (KP-17)."""
-        held = how if self.held is Held.NO else self.held
-        return Place(held, self.stored or persistence)
+        held = how if self.held is KeyInMemory.NO else self.held
+        return KeyPlace(held, self.stored or persistence)
 
-    def after_boot(self, *, persistence: bool) -> Place:
+    def after_boot(self, *, persistence: bool) -> KeyPlace:
         """A boot empties the cache (STD-13) and loads what is stored, while persistence is on."""
         loaded = persistence and self.stored
-        return Place(Held.LOADED if loaded else Held.NO, self.stored)
+        return KeyPlace(KeyInMemory.LOADED if loaded else KeyInMemory.NO, self.stored)
 
-    def after_removal(self) -> Place:
+    def after_removal(self) -> KeyPlace:
         """A key that is taken away leaves cache and store (C10)."""
-        return Place()
+        return KeyPlace()
 
 
-def may_persist(*, sealed: bool, kinds: Collection[Kind]) -> bool:
+def may_persist(*, sealed: bool, kinds: Collection[KeyProviderKind]) -> bool:
     """Whether key persistence can be enabled: it needs a TPM that seals the configuration (KP-01),
     but for hosts that know native providers only (KP-06)."""
-    return sealed or (bool(kinds) and all(kind is Kind.NATIVE for kind in kinds))
+    return sealed or (bool(kinds) and all(kind is KeyProviderKind.NATIVE for kind in kinds))
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +132,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     groups; for ``CREATE`` and ``JOIN`` none that is there yet.
     """
 
-    ask: Ask
-    kind: Kind = Kind.STANDARD
+    ask: Question
+    kind: KeyProviderKind = KeyProviderKind.STANDARD
     encrypted: bool = True
 
     # The host in question: where the VM is or would be, which booted, or joins.
@@ -139,7 +141,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bool = True  # mode TPM: the configuration opens under the sealing policy only
     change: Change = Change.NOTHING
     booted: bool = False  # since the change, or at all when nothing changed
-    held: Held = Held.NO
+    held: KeyInMemory = KeyInMemory.NO
     evicted: bool = False  # taken away after its provider was deleted
     another_stopped: bool = False  # another host stands at its screen, or is refused attestation
 
@@ -160,7 +162,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     # Trust Authority
     attestation_service: bool = True
     key_provider_service: bool = True
-    attestation: Attestation = Attestation.UNKNOWN
+    attestation: AttestationVerdict = AttestationVerdict.UNKNOWN
     enrolled: bool = True  # endorsement key known, configuration applied
     image_known: bool = True
     primary_key_cached: bool = False  # by the KPS (C14)
@@ -179,23 +181,26 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def starts(self) -> bool:
         """A VM is to be started: what lacks its key is locked then (LOCK-01)."""
-        return self.ask in (Ask.START, Ask.RESTART)
+        return self.ask in (Question.START, Question.RESTART)
 
     @property
     def goes_ahead(self) -> bool:
         """The host is up, and vCenter too where it leads the operation: keys decide the rest."""
-        led = self.ask in (Ask.MOVE, Ask.CREATE, Ask.RECRYPT, Ask.JOIN) and not self.on_host
+        led = (
+            self.ask in (Question.MOVE, Question.CREATE, Question.RECRYPT, Question.JOIN)
+            and not self.on_host
+        )
         return self.life is Life.UP and (self.vcenter_here or not led)
 
     @property
     def mounts_from_store(self) -> bool:
         """The keys of the disk groups were loaded, by a version that does so (VSAN-07)."""
-        return self.held is Held.LOADED and self.vsan_persists
+        return self.held is KeyInMemory.LOADED and self.vsan_persists
 
     @property
     def has_key(self) -> bool:
         """The host has the key in memory."""
-        return self.held is not Held.NO
+        return self.held is not KeyInMemory.NO
 
     @property
     def vcenter_here(self) -> bool:
@@ -220,10 +225,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def would_be_attested(self) -> bool:
         """A host that is asked about now would get a token, or has one (ATT-02)."""
-        if self.attestation is Attestation.ATTESTED:
+        if self.attestation is AttestationVerdict.ATTESTED:
             return True
         return (
-            self.attestation is not Attestation.REFUSED
+            self.attestation is not AttestationVerdict.REFUSED
             and self.attestation_service
             and self.enrolled
             and self.image_known
@@ -232,9 +237,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def refused_attestation(self) -> bool:
         """The Attestation Service has refused the host, or would when asked now."""
-        if self.attestation is Attestation.REFUSED:
+        if self.attestation is AttestationVerdict.REFUSED:
             return True
-        asked = self.attestation is Attestation.UNKNOWN and self.attestation_service
+        asked = self.attestation is AttestationVerdict.UNKNOWN and self.attestation_service
         return asked and not self.image_known
 
     @property
@@ -252,12 +257,12 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host_key_renewed(self) -> bool:
         """vCenter makes another host key in the place of one that cannot be had (HEM-07)."""
-        return self.ask is Ask.BOOT and self.renewable and self.vcenter_here
+        return self.ask is Question.BOOT and self.renewable and self.vcenter_here
 
     @property
     def attestation_blocks(self) -> bool:
         """A trusted host with the key at hand must not use it (C6)."""
-        if self.kind is not Kind.TRUSTED or self.overrides is Overrides.ALWAYS:
+        if self.kind is not KeyProviderKind.TRUSTED or self.overrides is Overrides.ALWAYS:
             return False
         if self.refused_attestation:
             return True

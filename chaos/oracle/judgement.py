@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from chaos.oracle.facts import Ask, Life, Situation
+from chaos.oracle.facts import Life, Question, Situation
 from chaos.oracle.reasons import REASONS
 from chaos.oracle.terms import Letter
 
@@ -63,7 +63,7 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _clear(s: Situation) -> Outcome:
     """A VM that is not encrypted needs a host, and vCenter where it leads (BOOT-01, C7)."""
-    led = s.ask in (Ask.MOVE, Ask.CREATE, Ask.JOIN)
-    if s.ask is Ask.RUN or (s.life is Life.UP and (s.vcenter_here or not led)):
+    led = s.ask in (Question.MOVE, Question.CREATE, Question.JOIN)
+    if s.ask is Question.RUN or (s.life is Life.UP and (s.vcenter_here or not led)):
         return Outcome(Letter.OK)
     return Outcome(Letter.NO, (13,) if s.life is Life.UP else (20,))

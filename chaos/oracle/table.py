@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from chaos.oracle.terms import Block, Event, Fault, Letter, Tag
+from chaos.oracle.terms import Block, CellTag, Letter, TableEvent, TableFault
 
 TRUTH: Final = Path(__file__).with_name("truth.txt")
 PARTS: Final = Path(__file__).with_name("parts.toml")
@@ -26,23 +26,23 @@ class Cell(msgspec.Struct, frozen=True):
     """
 
     block: Block
-    fault: Fault
-    event: Event
+    fault: TableFault
+    event: TableEvent
     letter: Letter
-    tag: Tag | None = None
+    tag: CellTag | None = None
     reasons: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.block} {self.fault} {self.event}"
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class CellParts(msgspec.Struct, frozen=True, kw_only=True):
     """What cells with the letter ``PT`` must show: every part, in this order, with this value."""
 
     group: str
     blocks: tuple[Block, ...]
-    faults: tuple[Fault, ...]
-    event: Event
+    faults: tuple[TableFault, ...]
+    event: TableEvent
     parts: dict[str, bool | int | str]
 
 
@@ -52,7 +52,7 @@ def cells() -> tuple[Cell, ...]:
     return read_cells(TRUTH.read_text(encoding="utf-8"))
 
 
-def cell(block: Block, fault: Fault, event: Event) -> Cell:
+def cell(block: Block, fault: TableFault, event: TableEvent) -> Cell:
     """The cell of this block, fault and event."""
     return _by_place()[block, fault, event]
 
@@ -62,17 +62,17 @@ def title(block: Block) -> str:
     return _titles(TRUTH.read_text(encoding="utf-8"))[block]
 
 
-def parts(block: Block, fault: Fault, event: Event) -> Parts | None:
+def parts(block: Block, fault: TableFault, event: TableEvent) -> CellParts | None:
     """The parts of this cell; None where its letter is not ``PT``."""
     return _parts_by_place().get((block, fault, event))
 
 
 @cache
-def all_parts() -> tuple[Parts, ...]:
+def all_parts() -> tuple[CellParts, ...]:
     """The groups of cells that share their parts, by name of the group."""
     groups = tomllib.loads(PARTS.read_text(encoding="utf-8"))
     return tuple(
-        msgspec.convert({"group": name, **values}, Parts) for name, values in groups.items()
+        msgspec.convert({"group": name, **values}, CellParts) for name, values in groups.items()
     )
 
 
@@ -87,19 +87,19 @@ def read_cells(text: str) -> tuple[Cell, ...]:
         fault, *row = (entry.strip() for entry in line.split("|"))
         if block is None or not fault:
             continue  # the heads of the columns
-        for event, entry in zip(Event, row, strict=True):
-            found.append(_cell(block, Fault(fault), event, entry.split()))
+        for event, entry in zip(TableEvent, row, strict=True):
+            found.append(_cell(block, TableFault(fault), event, entry.split()))
     return tuple(found)
 
 
-def _cell(block: Block, fault: Fault, event: Event, words: list[str]) -> Cell:
+def _cell(block: Block, fault: TableFault, event: TableEvent, words: list[str]) -> Cell:
     letter, tag, reasons = (*words, "", "")[:3]
     return Cell(
         block,
         fault,
         event,
         Letter(letter),
-        Tag(tag) if tag else None,
+        CellTag(tag) if tag else None,
         tuple(int(reason) for reason in reasons.split(",") if reason),
     )
 
@@ -114,12 +114,12 @@ def _titles(text: str) -> dict[Block, str]:
 
 
 @cache
-def _by_place() -> dict[tuple[Block, Fault, Event], Cell]:
+def _by_place() -> dict[tuple[Block, TableFault, TableEvent], Cell]:
     return {(cell.block, cell.fault, cell.event): cell for cell in cells()}
 
 
 @cache
-def _parts_by_place() -> dict[tuple[Block, Fault, Event], Parts]:
+def _parts_by_place() -> dict[tuple[Block, TableFault, TableEvent], CellParts]:
     return {
         (block, fault, group.event): group
         for group in all_parts()

@@ -17,7 +17,7 @@ class Block(StrEnum):
     N1X = "N1x"
 
 
-class Fault(StrEnum):
+class TableFault(StrEnum):
     """What is wrong while the event happens; ``keystead explain F1`` tells each."""
 
     F0 = "F0"  # nothing
@@ -32,7 +32,7 @@ class Fault(StrEnum):
     F8 = "F8"  # the key is gone at its source
 
 
-class Event(StrEnum):
+class TableEvent(StrEnum):
     """What is tried while the fault holds; ``keystead explain E4`` tells each."""
 
     E1 = "E1"  # nothing: VMs run
@@ -62,7 +62,7 @@ class Letter(StrEnum):
     NONE = "--"  # does not apply
 
 
-class Tag(StrEnum):
+class CellTag(StrEnum):
     """How a cell is known."""
 
     DOCUMENTED = "d"

@@ -12,9 +12,9 @@ from typing import Final
 
 from chaos.experiment.plan import Begun, Cue, Ended, Plan, Planned, Seen
 from chaos.history import History, Record
-from chaos.lab import REFUSALS, Lab
+from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.listing import all_events
-from chaos.observe.look import Look, nodes_of
+from chaos.observe.look import LabLook, nodes_of
 from chaos.points import Strike, Strikes
 from protocol.messages.agent import NodeRunState
 from protocol.messages.vcenter import VcEvent
@@ -60,7 +60,7 @@ class Cues:
     something has fallen."""
 
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     history: History
     sleep_to: Callable[[float], Awaitable[None]]
     now: Callable[[], float]
@@ -172,7 +172,7 @@ class Cues:
         if wait == "running":
             states = await self.lab.statuses(counters=False)
             return {node for node, seen in states.items() if seen.state is NodeRunState.RUNNING}
-        listed = await Look(self.lab).vcenter_hosts()
+        listed = await LabLook(self.lab).vcenter_hosts()
         return {
             host
             for host, info in listed.items()

@@ -2,8 +2,8 @@
 
 Phases: requires and plant -> before -> fault phase -> (heal the core, see it work ->) heal all,
 verified -> settle -> recover -> after -> checks. Whatever happens, interruption too, everything is
-healed before the run ends. All waiting is in lab seconds through ``Lab.sleep``, so the same engine
-runs in virtual time.
+healed before the run ends. All waiting is in lab seconds through ``LabUnderTest.sleep``, so the
+same engine runs in virtual time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from chaos.faults.base import Fault
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Sources
 from chaos.keeper import Keeping
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look, nodes_of
+from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.remains import Opened
 from chaos.playing.coming import Coming, Door, keep_closed
 from chaos.playing.cues import Cues
@@ -36,10 +36,10 @@ from chaos.playing.outcome import BEGUN, judge_load
 from chaos.playing.requirements import unmet
 from chaos.playing.watch import RunWatch
 from chaos.points import Strikes
-from chaos.progress import Phases, Progress, quiet
+from chaos.progress import PhaseProgress, Progress, quiet
 from chaos.verdict import REQUIRES, WORDS, Verdict, exit_of, hosts_by_tpm, reasons_of
-from chaos.workload import Means, Outcome, load_name, perform
-from chaos.workload.base import Operations
+from chaos.workload import Means, OperationOutcome, load_name, perform
+from chaos.workload.base import OperationCounts
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, Role, VmName
@@ -50,7 +50,7 @@ Scan = Callable[[History], Awaitable[None]]
 
 async def run(
     plan: Plan,
-    lab: Lab,
+    lab: LabUnderTest,
     keeper: Keeping,
     history: History,
     progress: Progress = quiet,
@@ -76,7 +76,9 @@ async def run(
     if plan.strikes() and strikes is None:
         raise ChaosError("KS-CHAOS-021", plan.strikes()[0].text())
     watch = RunWatch(lab, history, plan.seed, opened)
-    playing = _Run(plan, lab, keeper, history, Phases(progress, lab.monotonic), watch, run_id)
+    playing = _Run(
+        plan, lab, keeper, history, PhaseProgress(progress, lab.monotonic), watch, run_id
+    )
     playing.scan, playing.cues.strikes, playing.door = scan, strikes, door
     interrupted = False
     try:
@@ -138,10 +140,10 @@ def _clear_cancellation() -> None:
 @dataclass
 class _Run:
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     keeper: Keeping
     history: History
-    phases: Phases
+    phases: PhaseProgress
     watch: RunWatch
     run_id: str
     scan: Scan | None = None
@@ -155,7 +157,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.began = self.lab.monotonic()
-        self.operations = Operations()
+        self.operations = OperationCounts()
         self.cues = Cues(self.plan, self.lab, self.history, self._sleep_to, self._now)
         self.intervals = Intervals(
             self.plan,
@@ -330,7 +332,7 @@ class _Run:
         if not self.harness:
             for probe in after:
                 if not PROBES[probe.probe].live:
-                    found = await self.hypotheses.measure(probe, Look(self.lab))
+                    found = await self.hypotheses.measure(probe, LabLook(self.lab))
                     self.judged.append(self.hypotheses.judge(probe, found))
         self.phases.begin("checks", f"{len(self.plan.checks)} checks")
         await self.watch.last()
@@ -398,10 +400,10 @@ class Acts:
     lives on."""
 
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     history: History
     cues: Cues
-    phases: Phases
+    phases: PhaseProgress
     name: str
     guests: Guests
     _number: int = field(default=0, init=False)
@@ -430,7 +432,7 @@ class Acts:
                 text += f" must end {planned.must}, and ended {outcome.kind}{why}"
                 raise ChaosError("KS-CHAOS-110", text)
 
-    async def _give(self, planned: PlannedAction, action: Action, place: int) -> Outcome:
+    async def _give(self, planned: PlannedAction, action: Action, place: int) -> OperationOutcome:
         self._number += 1
         number, target = len(self.plan.arrivals) + self._number, planned.targets[place]
         about = {"n": number, "action": planned.id}
@@ -442,7 +444,7 @@ class Acts:
             outcome = await action.run(acting, target, params)
         except ProductError as error:
             kind = "fail" if error.definite else "info"
-            outcome = Outcome(kind, {"error": type(error).__name__})
+            outcome = OperationOutcome(kind, {"error": type(error).__name__})
         self.history.add(outcome.kind, target, op=planned.do, **about, **outcome.data)
         return outcome
 
@@ -474,11 +476,11 @@ class Core:
     """The phase of the core of one plan."""
 
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     intervals: Intervals
     hypotheses: Hypotheses
     watch: RunWatch
-    phases: Phases
+    phases: PhaseProgress
 
     async def hold(self) -> tuple[list[CheckResult], list[str]]:
         """Heal the core and wait until it works; what was measured, and what was not seen to be
@@ -537,7 +539,7 @@ class Core:
 
     async def _vms(self, core: frozenset[NodeName]) -> tuple[VmName, ...]:
         """The VMs on hosts of the core, as vCenter or their host has them."""
-        look = Look(self.lab)
+        look = LabLook(self.lab)
         places = {vm: info.host for vm, info in (await look.vcenter_vms()).items()}
         places |= {vm: host for vm, (host, _) in (await look.vms()).items()}
         return tuple(vm for vm in self.lab.directory().vms if places.get(vm) in core)

@@ -14,10 +14,10 @@ from chaos.faults import to_plain
 from chaos.faults.base import Fault
 from chaos.faults.points import PointFault
 from chaos.history import History
-from chaos.keeper import ActiveFault, HealReport, Keeping, StillThere
-from chaos.lab import Lab
+from chaos.keeper import FaultInForce, HealOutcome, Keeping, StillThere
+from chaos.lab import LabUnderTest
 from chaos.playing.cues import Cues
-from chaos.progress import Phases
+from chaos.progress import PhaseProgress
 
 GONE: Final = "KS-CHAOS-104"
 MISSED: Final = ("KS-CHAOS-101", "KS-CHAOS-102", "KS-CHAOS-106")
@@ -34,10 +34,10 @@ class Intervals:
     is taken back already, ``open`` of those whose begin is written down, and not their end."""
 
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     keeper: Keeping
     history: History
-    phases: Phases
+    phases: PhaseProgress
     cues: Cues
     sleep_to: Callable[[float], Awaitable[None]]
     now: Callable[[], float]
@@ -92,13 +92,13 @@ class Intervals:
             self.history.add("fault", op=fault.kind, **about, error=str(error))
             self.open.add(planned.id)
             if taken_back:
-                self._write(HealReport(healed=(planned.id,)))
+                self._write(HealOutcome(healed=(planned.id,)))
             raise
         self._record_begin(active, about)
         self.phases.tell(f"{planned.id}: {fault.summary()}")
         return True
 
-    def _record_begin(self, active: ActiveFault, about: dict[str, Any]) -> None:
+    def _record_begin(self, active: FaultInForce, about: dict[str, Any]) -> None:
         """The fault is in force from now on, all of it or a part."""
         fault = active.fault
         about = about | {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
@@ -126,14 +126,14 @@ class Intervals:
         if problems:
             raise problems[0]
 
-    async def _heal(self, planned: PlannedFault) -> HealReport:
+    async def _heal(self, planned: PlannedFault) -> HealOutcome:
         try:
             return await self.keeper.heal(planned.id, with_cure=planned.cure)
         except ChaosError as error:
             if error.id != GONE:
                 raise
             if planned.drawn or self.plan.unattended:  # its lease has run out: it was seen gone
-                return HealReport(healed=(planned.id,), left=())
+                return HealOutcome(healed=(planned.id,), left=())
             raise ChaosError("KS-CHAOS-202", f"{planned.id} was gone before its end") from None
 
     def _check_lease(self, planned: PlannedFault) -> None:
@@ -191,7 +191,7 @@ class Intervals:
         self._write(msgspec.structs.replace(report, healed=(*report.healed, *sorted(unwritten))))
         return [str(problem) for problem in _problems(report, cured=False)]
 
-    async def _heal_begun(self, which: Callable[[Fault], bool]) -> HealReport:
+    async def _heal_begun(self, which: Callable[[Fault], bool]) -> HealOutcome:
         """Newest first; then once more what may have waited for another to be healed."""
         healed: list[str] = []
         left: dict[str, StillThere] = {}
@@ -214,9 +214,9 @@ class Intervals:
                 healed += report.healed
                 left.pop(id, None)
                 left |= {fault.id: fault for fault in report.left}
-        return HealReport(healed=tuple(healed), left=tuple(left.values()))
+        return HealOutcome(healed=tuple(healed), left=tuple(left.values()))
 
-    def _write(self, report: HealReport, *, cured: bool = False) -> None:
+    def _write(self, report: HealOutcome, *, cured: bool = False) -> None:
         for id in report.healed:
             self.open.discard(id)
             self.history.add("heal", op="heal", id=id, verified=True, cured=cured)
@@ -231,7 +231,7 @@ class Intervals:
             )
 
 
-def _problems(report: HealReport, *, cured: bool) -> list[ChaosError]:
+def _problems(report: HealOutcome, *, cured: bool) -> list[ChaosError]:
     """A heal that was not seen to work is an error of the harness, as is a failed cure."""
     return [
         ChaosError("KS-CHAOS-103", f"{fault.id}: {fault.seen}")

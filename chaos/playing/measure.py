@@ -9,8 +9,8 @@ from chaos.checks.result import CheckOutcome, CheckResult
 from chaos.experiment.plan import Plan, PlannedProbe
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Sources
-from chaos.lab import Lab
-from chaos.observe.look import Look
+from chaos.lab import LabUnderTest
+from chaos.observe.look import LabLook
 
 AGAIN_S = 1.0  # lab seconds from one try to the next
 
@@ -20,7 +20,7 @@ class Hypotheses:
     """The probes of one plan, measured on one lab."""
 
     plan: Plan
-    lab: Lab
+    lab: LabUnderTest
     history: History
     sources: Sources
 
@@ -28,7 +28,7 @@ class Hypotheses:
         """The probes of one phase: ``before``, ``during`` or ``after``."""
         return [probe for probe in self.plan.probes if probe.when == when]
 
-    async def measure(self, probe: PlannedProbe, look: Look) -> Measured:
+    async def measure(self, probe: PlannedProbe, look: LabLook) -> Measured:
         """Measure once, on what ``look`` sees, and write it into the history."""
         found = await PROBES[probe.probe].measure(look, probe.scope(), self.sources)
         self.history.add(
@@ -77,7 +77,7 @@ class Hypotheses:
 
         One that failed ``before`` is asked first, and one that makes guests work last.
         """
-        look = Look(self.lab)
+        look = LabLook(self.lab)
         results: dict[int, CheckResult] = {}
         held = {place for place, r in before.items() if r.result is CheckOutcome.PASS}
         failed = set(before) - held
@@ -97,7 +97,7 @@ class Hypotheses:
         since: float | None = None
         while True:
             began = self.lab.monotonic()
-            result = self.judge(probe, await self.measure(probe, Look(self.lab)))
+            result = self.judge(probe, await self.measure(probe, LabLook(self.lab)))
             since = (since or began) if result.result is CheckOutcome.PASS else None
             if since is not None and self.lab.monotonic() - since >= probe.grace_s:
                 about = f"for {probe.grace_s:g} s" if probe.grace_s else "at once"
@@ -122,7 +122,7 @@ class Hypotheses:
         seen = blind = total = 0
         while self.lab.monotonic() <= start + until:
             began = self.lab.monotonic()
-            result = self.judge(probe, await self.measure(probe, Look(self.lab)))
+            result = self.judge(probe, await self.measure(probe, LabLook(self.lab)))
             now = self.lab.monotonic()
             total += 1
             if result.result is CheckOutcome.PASS:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chaos.experiment.plan import Needs
-from chaos.lab import Lab
-from chaos.observe.look import Look, nodes_of
+from chaos.lab import LabUnderTest
+from chaos.observe.look import LabLook, nodes_of
 from chaos.providers import KIND_BY_WORD
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
@@ -18,9 +18,9 @@ TPMS = {
 SHOWN = 3
 
 
-async def unmet(needs: Needs, lab: Lab) -> list[str]:
+async def unmet(needs: Needs, lab: LabUnderTest) -> list[str]:
     """What ``requires`` asks for and this lab is not; empty when it fits."""
-    look = Look(lab)
+    look = LabLook(lab)
     hosts = nodes_of(lab, Role.ESXI)
     missing: list[str] = []
     if needs.hosts is not None and len(hosts) < needs.hosts:

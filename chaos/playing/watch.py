@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from chaos.draws import Draws
 from chaos.history import History
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.groups import Groups
 from chaos.observe.guests import Guests
 from chaos.observe.last_looks import last_looks
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.observe.power import power_changes
 from chaos.observe.recoveries import EVERY_S, Recoveries
 from chaos.observe.remains import Opened, Remains
@@ -33,7 +33,7 @@ class RunWatch:
     """The looks of one run, which are records of its history. ``tpms`` are what was seen under
     each host, ``since`` is when they began, in lab seconds."""
 
-    lab: Lab
+    lab: LabUnderTest
     history: History
     seed: int
     opened: Opened | None
@@ -51,7 +51,7 @@ class RunWatch:
 
     async def plant(self) -> None:
         """Have every running guest fill its disk from a marker of ours."""
-        for vm, (host, summary) in (await Look(self.lab).vms()).items():
+        for vm, (host, summary) in (await LabLook(self.lab).vms()).items():
             if summary.power is PowerState.ON:
                 problem = await self.guests.plant(vm, host, vtpm=summary.vtpm is True)
                 if problem:
@@ -59,7 +59,7 @@ class RunWatch:
 
     async def counters(self) -> None:
         """What each node has counted."""
-        for node, status in (await Look(self.lab).status()).items():
+        for node, status in (await LabLook(self.lab).status()).items():
             about = {"boot": status.boot, "role": status.role.value}
             self.history.add("state", node, op="counters", **about, **status.counters)
             if status.role is Role.ESXI:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from chaos.history import Record
 from chaos.report.axis import moment
 from chaos.report.lanes import DOWN, Lane, Segment
-from chaos.report.phases import Phase, Phases, phases
+from chaos.report.phases import RunPhase, RunPhases, phases
 from chaos.report.story import Story
 
 RUNNING, LOCKED = "running", "locked"
@@ -30,7 +30,7 @@ class Row:
 
     vm: str
     host: str
-    shares: Mapping[Phase, float | None]
+    shares: Mapping[RunPhase, float | None]
     whole: float
     last: Segment
     back: bool
@@ -54,7 +54,7 @@ def _down(lane: Lane) -> list[Segment]:
     return [segment for segment in lane.actual if segment.states != (RUNNING,)]
 
 
-def _row(lane: Lane, found: Phases, story: Story, seen: _Seen) -> Row:
+def _row(lane: Lane, found: RunPhases, story: Story, seen: _Seen) -> Row:
     down = _down(lane)
     last = down[-1]
     back = lane.actual[-1].states == (RUNNING,)
@@ -72,7 +72,7 @@ def _row(lane: Lane, found: Phases, story: Story, seen: _Seen) -> Row:
     return Row(
         vm=lane.name,
         host=lane.host,
-        shares={phase: _share(lane, *_between(phase, found, story.seconds)) for phase in Phase},
+        shares={phase: _share(lane, *_between(phase, found, story.seconds)) for phase in RunPhase},
         whole=_share(lane, 0.0, story.seconds) or 0.0,
         last=last,
         back=back,
@@ -89,12 +89,12 @@ def _when(segment: Segment) -> str:
     return f"from {moment(round(segment.begin, 1))} to {moment(round(segment.end, 1))}"
 
 
-def _between(phase: Phase, found: Phases, seconds: float) -> tuple[float, float]:
+def _between(phase: RunPhase, found: RunPhases, seconds: float) -> tuple[float, float]:
     begins = {
-        Phase.BEFORE: (0.0, found.fault),
-        Phase.FAULT: (found.fault, found.heal),
-        Phase.HEAL: (found.heal, found.after),
-        Phase.AFTER: (found.after, seconds),
+        RunPhase.BEFORE: (0.0, found.fault),
+        RunPhase.FAULT: (found.fault, found.heal),
+        RunPhase.HEAL: (found.heal, found.after),
+        RunPhase.AFTER: (found.after, seconds),
     }
     begin, end = begins[phase]
     return min(begin, seconds), min(end, seconds)

@@ -11,35 +11,35 @@ import msgspec
 from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell, title
-from chaos.oracle.terms import Block, Event, Fault, Letter
-from chaos.report.shapes import Line, Picture, Rect, Text
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
+from chaos.report.shapes import Picture, Rect, ShapeLine, Text
 
 FAULTS: Final = {
-    Fault.F0: "nothing",
-    Fault.F1: "key servers away",
-    Fault.F2: "vCenter down",
-    Fault.F3: "trusted side down",
-    Fault.F4: "all of these down",
-    Fault.F5A: "sealing policy broken",
-    Fault.F5B: "another build booted",
-    Fault.F6: "TPM cleared or gone",
-    Fault.F7: "provider deleted",
-    Fault.F8: "key gone at its source",
+    TableFault.F0: "nothing",
+    TableFault.F1: "key servers away",
+    TableFault.F2: "vCenter down",
+    TableFault.F3: "trusted side down",
+    TableFault.F4: "all of these down",
+    TableFault.F5A: "sealing policy broken",
+    TableFault.F5B: "another build booted",
+    TableFault.F6: "TPM cleared or gone",
+    TableFault.F7: "provider deleted",
+    TableFault.F8: "key gone at its source",
 }
 """Each fault in the few words that fit beside its row."""
 EVENTS: Final = {
-    Event.E1: ("VM", "runs on"),
-    Event.E2: ("host", "reboots"),
-    Event.E3: ("power-on,", "no reboot"),
-    Event.E4: ("power-on,", "rebooted"),
-    Event.E5: ("HA, host", "has key"),
-    Event.E6: ("HA, host", "lacks key"),
-    Event.E7: ("vMotion,", "has key"),
-    Event.E8: ("vMotion,", "lacks key"),
-    Event.E9: ("new VM", "or vTPM"),
-    Event.E10: ("shallow", "recrypt"),
-    Event.E11: ("host", "added"),
-    Event.E12: ("vSAN,", "rebooted"),
+    TableEvent.E1: ("VM", "runs on"),
+    TableEvent.E2: ("host", "reboots"),
+    TableEvent.E3: ("power-on,", "no reboot"),
+    TableEvent.E4: ("power-on,", "rebooted"),
+    TableEvent.E5: ("HA, host", "has key"),
+    TableEvent.E6: ("HA, host", "lacks key"),
+    TableEvent.E7: ("vMotion,", "has key"),
+    TableEvent.E8: ("vMotion,", "lacks key"),
+    TableEvent.E9: ("new VM", "or vTPM"),
+    TableEvent.E10: ("shallow", "recrypt"),
+    TableEvent.E11: ("host", "added"),
+    TableEvent.E12: ("vSAN,", "rebooted"),
 }
 """Each event in two lines that fit above its column."""
 
@@ -61,20 +61,20 @@ class Square(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, tip="", href="")
 
 
-Squares = Mapping[tuple[Fault, Event], Square]
+Squares = Mapping[tuple[TableFault, TableEvent], Square]
 
 
 def squares_of(rows: Sequence[CellRow]) -> dict[Block, Squares]:
     """The squares of each block that a run has played, in the run's order."""
     return {
-        Block(block): {(Fault(row.fault), Event(row.event)): _square(row) for row in of}
+        Block(block): {(TableFault(row.fault), TableEvent(row.event)): _square(row) for row in of}
         for block, of in groupby(rows, key=lambda row: row.block)
     }
 
 
 def squares_of_table(block: Block) -> Squares:
     """What a run draws in which every cell of the block agrees."""
-    found = (cell(block, fault, event) for fault in Fault for event in Event)
+    found = (cell(block, fault, event) for fault in TableFault for event in TableEvent)
     return {
         (one.fault, one.event): _expected_square(one)
         for one in found
@@ -90,22 +90,22 @@ def anchor(row: CellRow) -> str:
 def block_picture(block: Block, squares: Squares) -> Picture:
     """The picture of one block. A square that is not in ``squares`` was not played, or does not
     apply: then it has a dash."""
-    width = _LEFT + len(Event) * (_W + _GAP)
-    height = _TOP + len(Fault) * (_H + _GAP)
+    width = _LEFT + len(TableEvent) * (_W + _GAP)
+    height = _TOP + len(TableFault) * (_H + _GAP)
     told = f"{block}, {title(block)}: what each event comes to under each fault"
     picture = Picture(width, height, told)
-    for column, event in enumerate(Event):
+    for column, event in enumerate(TableEvent):
         middle = _LEFT + column * (_W + _GAP) + _W / 2
         picture.add(Text(x=middle, y=11.0, text=event.value, look="head", anchor="middle"))
         for line, words in enumerate(EVENTS[event]):
             y = 23.0 + line * 12.0
             picture.add(Text(x=middle, y=y, text=words, look="tick", anchor="middle"))
-    for row, fault in enumerate(Fault):
+    for row, fault in enumerate(TableFault):
         y = _TOP + row * (_H + _GAP)
         base = y + _H / 2 + 3.5
         picture.add(Text(x=0.0, y=base, text=fault.value, look="head"))
         picture.add(Text(x=28.0, y=base, text=FAULTS[fault], look="label"))
-        for column, event in enumerate(Event):
+        for column, event in enumerate(TableEvent):
             x = _LEFT + column * (_W + _GAP)
             _draw(picture, x, y, cell(block, fault, event), squares.get((fault, event)))
     return picture
@@ -125,7 +125,7 @@ def _draw(picture: Picture, x: float, y: float, place: Cell, square: Square | No
     if square.agreement is Agreement.DISAGREE:
         picture.add(Rect(x=x + 1, y=y + 1, w=_W - 2, h=_H - 2, look="odd"))
     elif square.agreement is Agreement.VOID:
-        picture.add(Line(x=x + 4, y=y + _H - 4, x2=x + _W - 4, y2=y + 4, look="void"))
+        picture.add(ShapeLine(x=x + 4, y=y + _H - 4, x2=x + _W - 4, y2=y + 4, look="void"))
 
 
 def _square(row: CellRow) -> Square:

@@ -11,8 +11,8 @@ import msgspec
 
 from chaos.history import Record
 from chaos.report.lanes import DOWN, UNKNOWN, Lane, Segment
-from chaos.report.latency import Figures, figures, samples
-from chaos.report.outcomes import Outcome, outcomes
+from chaos.report.latency import LatencyFigures, figures, samples
+from chaos.report.outcomes import ReportedOutcome, outcomes
 from chaos.report.story import Story, schedule_digest
 
 AROUND: Final = 5  # records before the first difference, and as many after it
@@ -23,8 +23,8 @@ class Both:
     """A check or hypothesis of two runs; None where one of them had none of that name."""
 
     name: str
-    a: Outcome | None
-    b: Outcome | None
+    a: ReportedOutcome | None
+    b: ReportedOutcome | None
 
     @property
     def differs(self) -> bool:
@@ -38,8 +38,8 @@ class Timed:
 
     op: str
     phase: str
-    a: Figures | None
-    b: Figures | None
+    a: LatencyFigures | None
+    b: LatencyFigures | None
 
     @property
     def ratio(self) -> float | None:
@@ -74,7 +74,7 @@ class Apart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedRuns:
     """``conditions`` are what was not the same to begin with: name, of the first, of the second.
 
     ``apart`` is in order of time. ``parting`` is None when the histories are equal, for runs of
@@ -88,13 +88,13 @@ class Compared:
     parting: Parting | None
 
 
-def compare_runs(a: Story, b: Story) -> Compared:
+def compare_runs(a: Story, b: Story) -> ComparedRuns:
     """The first run beside the second."""
     mine = {outcome.name: outcome for outcome in outcomes(a)}
     other = {outcome.name: outcome for outcome in outcomes(b)}
     names = dict.fromkeys((*mine, *other))
     checks = [Both(name=name, a=mine.get(name), b=other.get(name)) for name in names]
-    return Compared(
+    return ComparedRuns(
         conditions=_conditions(a, b),
         apart=apart(a.lanes, b.lanes),
         checks=tuple(sorted(checks, key=lambda both: not both.differs)),

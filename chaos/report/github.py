@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chaos.checks.result import CheckOutcome
-from chaos.report.outcomes import Outcome, outcomes
+from chaos.report.outcomes import ReportedOutcome, outcomes
 from chaos.report.story import Story
 
 _LINE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
@@ -32,7 +32,7 @@ def workflow_lines(story: Story, *, file: str = "", strict: bool = False) -> Ite
     yield _line(level, story.plan.name, "\n".join((head, *reasons, story.reproduce)), file)
 
 
-def _failure(outcome: Outcome) -> str:
+def _failure(outcome: ReportedOutcome) -> str:
     lines = [outcome.text]
     if outcome.scene is not None:
         faults = "; ".join(outcome.scene.faults) or "none"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from chaos.checks.result import CheckOutcome
-from chaos.report.outcomes import Outcome, outcomes
+from chaos.report.outcomes import ReportedOutcome, outcomes
 from chaos.report.story import Story, schedule_digest
 from protocol.printable import printable
 
@@ -51,7 +51,7 @@ def _properties(story: Story) -> dict[str, str]:
     }
 
 
-def _case(outcome: Outcome, story: Story, strict: bool) -> TestCase:
+def _case(outcome: ReportedOutcome, story: Story, strict: bool) -> TestCase:
     kind = "hypothesis" if outcome.hypothesis else "check"
     case = TestCase(printable(outcome.name), f"{printable(story.plan.name)}.{kind}", 0)
     said = printable(outcome.text)
@@ -69,7 +69,7 @@ def _case(outcome: Outcome, story: Story, strict: bool) -> TestCase:
     return case
 
 
-def _describe_failure(outcome: Outcome) -> list[str]:
+def _describe_failure(outcome: ReportedOutcome) -> list[str]:
     lines = [outcome.text]
     if outcome.statement:
         lines.append(f"holds a run to: {outcome.statement}")

@@ -16,7 +16,7 @@ from hdrh.histogram import HdrHistogram
 
 from chaos.history import Record
 from chaos.load.histogram import value_us
-from chaos.report.phases import Phase, Phases, phases
+from chaos.report.phases import RunPhase, RunPhases, phases
 
 ENDS: Final = ("ok", "fail", "info")
 PERCENTILES: Final = (50.0, 90.0, 99.0)
@@ -25,21 +25,21 @@ _DIGITS: Final = 3  # a figure is within a thousandth of what was measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class OperationSample:
     """One operation, begun at ``t`` in ``phase``; ``end`` is how it ended, empty when nothing tells
     (``seconds`` is None then)."""
 
     op: str
     node: str
     t: float
-    phase: Phase
+    phase: RunPhase
     seq: int
     end: str = ""
     seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class LatencyFigures:
     """The operations of one kind that began in one phase.
 
     ``ends`` counts them by how they ended (the empty word: unknown); seconds are of those that
@@ -47,7 +47,7 @@ class Figures:
     """
 
     op: str
-    phase: Phase
+    phase: RunPhase
     ends: dict[str, int]
     p50: float | None = None
     p90: float | None = None
@@ -60,7 +60,7 @@ class Figures:
         return sum(self.ends.values())
 
 
-def samples(records: Sequence[Record]) -> tuple[Sample, ...]:
+def samples(records: Sequence[Record]) -> tuple[OperationSample, ...]:
     """Every operation that was invoked, in order; answers to what nobody invoked are left out."""
     when = phases(records)
     open_: dict[tuple[str, str, int], Record] = {}
@@ -78,8 +78,8 @@ def samples(records: Sequence[Record]) -> tuple[Sample, ...]:
     )
 
 
-def _sample(invoke: Record, end: Record | None, when: Phases) -> Sample:
-    return Sample(
+def _sample(invoke: Record, end: Record | None, when: RunPhases) -> OperationSample:
+    return OperationSample(
         op=invoke.op,
         node=invoke.node,
         t=invoke.t,
@@ -90,24 +90,24 @@ def _sample(invoke: Record, end: Record | None, when: Phases) -> Sample:
     )
 
 
-def figures(taken: Iterable[Sample]) -> tuple[Figures, ...]:
+def figures(taken: Iterable[OperationSample]) -> tuple[LatencyFigures, ...]:
     """Figures by operation, then by phase in the order of a run; only what there was."""
-    groups: dict[tuple[str, Phase], list[Sample]] = {}
+    groups: dict[tuple[str, RunPhase], list[OperationSample]] = {}
     for sample in taken:
         groups.setdefault((sample.op, sample.phase), []).append(sample)
-    order = list(Phase)
+    order = list(RunPhase)
     keys = sorted(groups, key=lambda key: (key[0], order.index(key[1])))
     return tuple(_figures(op, phase, groups[op, phase]) for op, phase in keys)
 
 
-def _figures(op: str, phase: Phase, taken: Sequence[Sample]) -> Figures:
+def _figures(op: str, phase: RunPhase, taken: Sequence[OperationSample]) -> LatencyFigures:
     ends = dict(Counter(sample.end for sample in taken))
     good = [s.seconds for s in taken if s.end == "ok" and s.seconds is not None]
     if not good:
-        return Figures(op=op, phase=phase, ends=ends)
+        return LatencyFigures(op=op, phase=phase, ends=ends)
     histogram = _histogram(good)
     p50, p90, p99 = (value_us(histogram, p) / 1e6 for p in PERCENTILES)
-    return Figures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))
+    return LatencyFigures(op=op, phase=phase, ends=ends, p50=p50, p90=p90, p99=p99, max=max(good))
 
 
 def _histogram(seconds: Iterable[float]) -> HdrHistogram:
@@ -117,10 +117,10 @@ def _histogram(seconds: Iterable[float]) -> HdrHistogram:
     return histogram
 
 
-def percentile_files(taken: Iterable[Sample]) -> dict[tuple[str, Phase], bytes]:
+def percentile_files(taken: Iterable[OperationSample]) -> dict[tuple[str, RunPhase], bytes]:
     """HdrHistogram's percentile text (``.hgrm``) of each operation and phase, in microseconds;
     none where no operation ended ok."""
-    groups: dict[tuple[str, Phase], list[float]] = {}
+    groups: dict[tuple[str, RunPhase], list[float]] = {}
     for sample in taken:
         if sample.end == "ok" and sample.seconds is not None:
             groups.setdefault((sample.op, sample.phase), []).append(sample.seconds)

@@ -15,7 +15,7 @@ from chaos.report.story import Story
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class ReportedOutcome:
     """``hypothesis`` or check; ``invariant`` and ``statement`` are empty for a hypothesis.
 
     ``records`` it rests on, by number; ``scene`` and ``reproduce`` (a command) for one that failed.
@@ -34,7 +34,7 @@ class Outcome:
     excused: bool = False
 
 
-def outcomes(story: Story) -> tuple[Outcome, ...]:
+def outcomes(story: Story) -> tuple[ReportedOutcome, ...]:
     """Checks, then hypotheses, each in the order of the verdict; none without a verdict."""
     results = () if story.verdict is None else story.verdict.checks
     found = [_outcome(_add_records(result, story.records), story) for result in results]
@@ -58,9 +58,9 @@ def _add_records(result: CheckResult, records: Sequence[Record]) -> CheckResult:
     return msgspec.structs.replace(result, records=seqs if when == "during" else seqs[-1:])
 
 
-def _outcome(result: CheckResult, story: Story) -> Outcome:
+def _outcome(result: CheckResult, story: Story) -> ReportedOutcome:
     check = CHECKS.get(result.name)
-    return Outcome(
+    return ReportedOutcome(
         name=result.name,
         hypothesis=check is None,
         result=result.result,

@@ -15,8 +15,8 @@ from chaos.report.bands import Band, bands
 from chaos.report.compare import compare_runs
 from chaos.report.filling import fill_template
 from chaos.report.latency import figures, samples
-from chaos.report.outcomes import Outcome, outcomes
-from chaos.report.phases import Phases, phases
+from chaos.report.outcomes import ReportedOutcome, outcomes
+from chaos.report.phases import RunPhases, phases
 from chaos.report.plots import hypotheses_plot, latency_plot
 from chaos.report.story import Story, schedule_digest
 from chaos.report.timeline import timeline
@@ -71,7 +71,7 @@ def _parts(story: Story) -> dict[str, Any]:
     }
 
 
-def _rank(outcome: Outcome) -> tuple[bool, int]:
+def _rank(outcome: ReportedOutcome) -> tuple[bool, int]:
     """Failed ones first; what is unknown because it was not tried comes last."""
     unknown = outcome.result is CheckOutcome.UNKNOWN
     return unknown and outcome.excused, _ORDER.index(outcome.result)
@@ -105,7 +105,7 @@ def _states(story: Story) -> list[str]:
     return told + (["halted"] if "halted" in seen else [])
 
 
-def _phases(found: Phases, seconds: float) -> list[tuple[str, str]]:
+def _phases(found: RunPhases, seconds: float) -> list[tuple[str, str]]:
     """Names of the phases that there were, with when each was."""
     begins = [("before", 0.0), ("fault", found.fault), ("heal", found.heal), ("after", found.after)]
     there = [(name, t) for name, t in begins if t <= seconds]
@@ -140,7 +140,7 @@ def _interval(at: float, until: float | None) -> str:
 
 
 def select_records(
-    records: Sequence[Record], found: Sequence[Outcome]
+    records: Sequence[Record], found: Sequence[ReportedOutcome]
 ) -> tuple[tuple[Record, ...], int]:
     """The records that a page shows, in order, and how many it leaves out."""
     if len(records) <= MOST_RECORDS:

@@ -10,7 +10,7 @@ from chaos.history import Record
 from chaos.report.bands import bands
 
 
-class Phase(StrEnum):
+class RunPhase(StrEnum):
     """``fault``: from when the first fault was being made until the last one was seen
     gone, gaps between them too; ``heal``: from then on until the last thing that was still
     otherwise had come right."""
@@ -22,7 +22,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Phases:
+class RunPhases:
     """Seconds of the run at which ``fault``, ``heal`` and ``after`` begin; infinite for one that
     never came."""
 
@@ -30,19 +30,19 @@ class Phases:
     heal: float
     after: float
 
-    def of(self, t: float) -> Phase:
+    def of(self, t: float) -> RunPhase:
         """The phase of a moment."""
         if t < self.fault:
-            return Phase.BEFORE
+            return RunPhase.BEFORE
         if t < self.heal:
-            return Phase.FAULT
-        return Phase.HEAL if t < self.after else Phase.AFTER
+            return RunPhase.FAULT
+        return RunPhase.HEAL if t < self.after else RunPhase.AFTER
 
 
 NEVER = float("inf")
 
 
-def phases(records: Sequence[Record]) -> Phases:
+def phases(records: Sequence[Record]) -> RunPhases:
     """The phases of a history.
 
     Healing is over with the last node that came up again, host whose VMs ran again, or hypothesis
@@ -50,14 +50,14 @@ def phases(records: Sequence[Record]) -> Phases:
     """
     found = [band for band in bands(records) if not band.error]
     if not found:
-        return Phases(NEVER, NEVER, NEVER)
+        return RunPhases(NEVER, NEVER, NEVER)
     ids = {band.id for band in found}
     made = (r.t for r in records if r.type == "note" and r.op == "inject" and r.data["id"] in ids)
     begin = min((*made, *(band.began for band in found)))
     if any(band.ended is None for band in found):
-        return Phases(begin, NEVER, NEVER)
+        return RunPhases(begin, NEVER, NEVER)
     healed = max(band.ended for band in found if band.ended is not None)
-    return Phases(begin, healed, _end_of_recovery(records, healed))
+    return RunPhases(begin, healed, _end_of_recovery(records, healed))
 
 
 def _end_of_recovery(records: Sequence[Record], healed: float) -> float:

@@ -9,8 +9,8 @@ from typing import Final
 from chaos.history import Record
 from chaos.report.axis import Axis, moment, span
 from chaos.report.bands import bands
-from chaos.report.latency import Sample, samples
-from chaos.report.shapes import Dot, Line, Picture, Rect, Text, shorten
+from chaos.report.latency import OperationSample, samples
+from chaos.report.shapes import Dot, Picture, Rect, ShapeLine, Text, shorten
 from chaos.report.story import Story
 from chaos.report.timeline import LEFT, WIDTH, axis_of
 
@@ -38,7 +38,7 @@ def latency_plot(story: Story) -> Picture | None:
         y = _TOP + _HEIGHT * (1 - n / decades)
         name = span(_FLOOR_S * 10**n)
         picture.add(
-            Line(x=LEFT, y=y, x2=axis.right, y2=y, look="grid"),
+            ShapeLine(x=LEFT, y=y, x2=axis.right, y2=y, look="grid"),
             Text(
                 x=LEFT - 6.0,
                 y=y + 3.5,
@@ -56,7 +56,7 @@ def latency_plot(story: Story) -> Picture | None:
     return picture
 
 
-def _dot(picture: Picture, x: float, y: float, sample: Sample, number: int) -> None:
+def _dot(picture: Picture, x: float, y: float, sample: OperationSample, number: int) -> None:
     tip = f"{sample.op} {sample.node}\n{sample.end} after {span(sample.seconds or 0.0)}"
     tip += f", begun at {moment(sample.t)}"
     href = f"#r{sample.seq}"
@@ -69,10 +69,10 @@ def _dot(picture: Picture, x: float, y: float, sample: Sample, number: int) -> N
     picture.add(Dot(x=x, y=y, r=2.4, look=look, tip=tip, href=href))
 
 
-def _thin_out(taken: Sequence[Sample], axis: Axis) -> list[Sample]:
+def _thin_out(taken: Sequence[OperationSample], axis: Axis) -> list[OperationSample]:
     if len(taken) <= MOST_DOTS:
         return list(taken)
-    kept: dict[tuple[str, int], Sample] = {}
+    kept: dict[tuple[str, int], OperationSample] = {}
     for sample in taken:
         key = (sample.op, int(axis.x(sample.t)))
         if key not in kept or (sample.seconds or 0.0) > (kept[key].seconds or 0.0):
@@ -91,7 +91,7 @@ def _under(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
     for t, name in axis.ticks():
         x = axis.x(t)
         picture.add(
-            Line(x=x, y=_TOP, x2=x, y2=bottom, look="grid"),
+            ShapeLine(x=x, y=_TOP, x2=x, y2=bottom, look="grid"),
             Text(x=x, y=bottom + 13.0, text=name, look="tick", anchor="middle"),
         )
 

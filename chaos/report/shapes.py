@@ -24,7 +24,7 @@ class Rect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ShapeLine:
     """A line between two points."""
 
     x: float
@@ -76,7 +76,7 @@ class Pin:
     kind: str = "pin"
 
 
-Shape = Rect | Line | Text | Dot | Pin
+Shape = Rect | ShapeLine | Text | Dot | Pin
 
 
 @dataclass

@@ -13,10 +13,10 @@ from typing import Final
 from chaos.report.axis import Axis, moment, span
 from chaos.report.bands import Band, bands, rows
 from chaos.report.lanes import Lane, Segment
-from chaos.report.outcomes import Outcome
+from chaos.report.outcomes import ReportedOutcome
 from chaos.report.phases import NEVER, phases
 from chaos.report.select import select
-from chaos.report.shapes import Line, Picture, Pin, Rect, Text, shorten, width_of
+from chaos.report.shapes import Picture, Pin, Rect, ShapeLine, Text, shorten, width_of
 from chaos.report.story import Story
 
 WIDTH: Final = 1200.0
@@ -41,7 +41,7 @@ _HOST, _VM = 20.0, 14.0  # and from one lane to the next
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownViolation:
     """Record ``seq`` at ``t`` shows a violation of ``name``; ``node`` it is about, if any."""
 
     seq: int
@@ -50,13 +50,13 @@ class Shown:
     node: str
 
 
-def violations(found: Sequence[Outcome], story: Story) -> tuple[Shown, ...]:
+def violations(found: Sequence[ReportedOutcome], story: Story) -> tuple[ShownViolation, ...]:
     """The first record of each failed check or hypothesis, in order of time."""
     shown = []
     for outcome in found:
         if outcome.scene is not None:
             record = story.records[outcome.scene.first - 1]
-            shown.append(Shown(record.seq, record.t, outcome.name, record.node))
+            shown.append(ShownViolation(record.seq, record.t, outcome.name, record.node))
     return tuple(sorted(shown, key=lambda one: one.t))
 
 
@@ -65,7 +65,9 @@ def axis_of(seconds: float) -> Axis:
     return Axis(max(seconds, 1e-3), LEFT, RIGHT)
 
 
-def timeline(story: Story, found: Sequence[Outcome], seconds: float | None = None) -> Picture:
+def timeline(
+    story: Story, found: Sequence[ReportedOutcome], seconds: float | None = None
+) -> Picture:
     """The picture; ``seconds`` is how long its axis is (``story.drawn`` otherwise)."""
     axis = axis_of(seconds or story.drawn)
     chosen = select(story.lanes, {pin.node for pin in violations(found, story)}, axis)
@@ -98,7 +100,7 @@ def _moments(picture: Picture, axis: Axis, bottom: float) -> None:
     for t, name in axis.ticks():
         x = axis.x(t)
         picture.add(
-            Line(x=x, y=18.0, x2=x, y2=bottom, look="grid"),
+            ShapeLine(x=x, y=18.0, x2=x, y2=bottom, look="grid"),
             Text(x=x, y=12.0, text=name, look="tick", anchor="middle"),
         )
 
@@ -170,7 +172,7 @@ def _phases(picture: Picture, axis: Axis, story: Story, bottom: float) -> None:
 
 def _upright(picture: Picture, x: float, bottom: float, look: str, tip: str, row: int) -> None:
     picture.add(
-        Line(x=x, y=18.0, x2=x, y2=bottom + 4.0, look=look, tip=tip),
+        ShapeLine(x=x, y=18.0, x2=x, y2=bottom + 4.0, look=look, tip=tip),
         Text(x=x + 2.0, y=bottom + 13.0 + 11.0 * row, text=tip, look=f"{look}-label", anchor="end"),
     )
 
@@ -255,7 +257,7 @@ def _odd(picture: Picture, axis: Axis, lane: Lane, y: float, thick: float) -> No
 def _pins(
     picture: Picture,
     axis: Axis,
-    pins: Sequence[Shown],
+    pins: Sequence[ShownViolation],
     places: dict[str, float],
     between: tuple[float, float],
 ) -> None:
@@ -270,7 +272,7 @@ def _pins(
         tip = f"{pin.name}\nfirst seen at {moment(pin.t)}, record {pin.seq}"
         href = f"#r{pin.seq}"
         picture.add(
-            Line(x=x, y=y, x2=x, y2=bottom, look="pin-line"),
+            ShapeLine(x=x, y=y, x2=x, y2=bottom, look="pin-line"),
             Pin(x=min(x + 11.0 * beside, axis.right - 4.0), y=y, tip=tip, href=href),
         )
         if pin.node in places:

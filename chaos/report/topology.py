@@ -12,7 +12,7 @@ from typing import Final
 
 from chaos.lab import NodeEntry
 from chaos.report.bands import Band, bands
-from chaos.report.shapes import Line, Picture, Rect, Text, shorten
+from chaos.report.shapes import Picture, Rect, ShapeLine, Text, shorten
 from chaos.report.story import Story
 from protocol.terms import Role
 
@@ -25,7 +25,7 @@ _IN_ROW: Final = 4  # hosts of a cluster beside each other
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerBox:
     """The box of a server, or of a cluster with its ``hosts``."""
 
     name: str
@@ -80,7 +80,7 @@ def topology(story: Story) -> Picture:
     return picture
 
 
-def _site(entries: Sequence[NodeEntry], x: float) -> tuple[list[Place], float, float]:
+def _site(entries: Sequence[NodeEntry], x: float) -> tuple[list[ServerBox], float, float]:
     """The boxes of one site from ``x`` on, and the size of its frame."""
     servers = [entry for entry in entries if entry.role is not Role.ESXI]
     clusters: dict[str, list[NodeEntry]] = {}
@@ -89,13 +89,13 @@ def _site(entries: Sequence[NodeEntry], x: float) -> tuple[list[Place], float, f
             clusters.setdefault(str(entry.cluster), []).append(entry)
     places, at, y = [], x + _PAD, 32.0
     for entry in servers:
-        places.append(Place(str(entry.node), at, y, _SERVER_W, _SERVER_H, server=entry))
+        places.append(ServerBox(str(entry.node), at, y, _SERVER_W, _SERVER_H, server=entry))
         y += _SERVER_H + 26.0
     bottom = y - 26.0 if servers else 32.0
     at += _SERVER_W + _GAP if servers else 0.0
     for name, hosts in clusters.items():
         w, h = _size(len(hosts))
-        places.append(Place(name, at, 32.0, w, h, hosts=tuple(hosts)))
+        places.append(ServerBox(name, at, 32.0, w, h, hosts=tuple(hosts)))
         at += w + 22.0
         bottom = max(bottom, 32.0 + h)
     right = at - 22.0 if clusters else at - _GAP
@@ -109,14 +109,14 @@ def _size(hosts: int) -> tuple[float, float]:
     return max(across * (_HOST_W + 6.0) + 10.0, 150.0), down * (_HOST_H + 6.0) + 26.0
 
 
-def _links(picture: Picture, places: Sequence[Place], faults: Sequence[Band]) -> None:
+def _links(picture: Picture, places: Sequence[ServerBox], faults: Sequence[Band]) -> None:
     for a, b in _pairs(places):
         broken = [band for band in faults if _between(band, a, b)]
         (x, y), (x2, y2) = a.middle, b.middle
         names = "; ".join(f"{band.id}: {band.summary or band.kind}" for band in broken)
         tip = f"{a.name} – {b.name}" + (f"\n{names}" if names else "")
         look = "link-broken" if broken else "link"
-        picture.add(Line(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip))
+        picture.add(ShapeLine(x=x, y=y, x2=x2, y2=y2, look=look, tip=tip))
         if broken:
             across, down = _gap(a, b)
             picture.add(
@@ -124,7 +124,7 @@ def _links(picture: Picture, places: Sequence[Place], faults: Sequence[Band]) ->
             )
 
 
-def _gap(a: Place, b: Place) -> tuple[float, float]:
+def _gap(a: ServerBox, b: ServerBox) -> tuple[float, float]:
     """The point of the line between two boxes that is as far from one as from the other."""
     (x, y), (x2, y2) = a.middle, b.middle
     left, right = sorted((a, b), key=lambda place: place.x)
@@ -136,7 +136,7 @@ def _gap(a: Place, b: Place) -> tuple[float, float]:
     return (x + (x2 - x) * (down - y) / (y2 - y) if y != y2 else x), down
 
 
-def _pairs(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
+def _pairs(places: Sequence[ServerBox]) -> Iterator[tuple[ServerBox, ServerBox]]:
     """Who talks to whom: vCenter with all, hosts and key servers, key servers with each other."""
     for number, a in enumerate(places):
         for b in places[number + 1 :]:
@@ -145,12 +145,12 @@ def _pairs(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
                 yield a, b
 
 
-def _between(band: Band, a: Place, b: Place) -> bool:
+def _between(band: Band, a: ServerBox, b: ServerBox) -> bool:
     one, other = band.sides
     return any(bool(one & x.nodes) and bool(other & y.nodes) for x, y in ((a, b), (b, a)))
 
 
-def _place(picture: Picture, place: Place, struck: Counter[str]) -> None:
+def _place(picture: Picture, place: ServerBox, struck: Counter[str]) -> None:
     if place.server is not None:
         look = "server struck" if struck[place.name] else "server"
         role = "key server" if place.role is Role.KMS else "vCenter"

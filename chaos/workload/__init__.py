@@ -17,9 +17,9 @@ from chaos.workload.base import (
     WITHIN_S,
     Arrival,
     Means,
-    Operation,
-    Operations,
-    Outcome,
+    OperationCounts,
+    OperationOutcome,
+    WorkloadOperation,
     draw_arrivals,
     load_name,
 )
@@ -31,14 +31,14 @@ __all__ = [
     "WITHIN_S",
     "Arrival",
     "Means",
-    "Operation",
-    "Outcome",
+    "OperationOutcome",
+    "WorkloadOperation",
     "draw_arrivals",
     "load_name",
     "perform",
 ]
 
-OPERATIONS: Final[dict[str, Operation]] = {
+OPERATIONS: Final[dict[str, WorkloadOperation]] = {
     operation.name: operation
     for operation in (
         *power.OPERATIONS,
@@ -50,7 +50,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
 }
 
 
-async def perform(means: Means, arrival: Arrival, history: History, operations: Operations) -> None:
+async def perform(
+    means: Means, arrival: Arrival, history: History, operations: OperationCounts
+) -> None:
     """Do what one arrival says; write it and its outcome down, and count for the probes."""
     began = means.lab.monotonic()
     history.add("invoke", arrival.target, op=arrival.op, n=arrival.number)
@@ -58,7 +60,7 @@ async def perform(means: Means, arrival: Arrival, history: History, operations: 
         outcome = await OPERATIONS[arrival.op].run(means, arrival)
     except ProductError as error:
         kind = "fail" if error.definite else "info"
-        outcome = Outcome(kind, {"error": type(error).__name__})
+        outcome = OperationOutcome(kind, {"error": type(error).__name__})
     history.add(outcome.kind, arrival.target, op=arrival.op, n=arrival.number, **outcome.data)
     if outcome.kind == "ok":
         operations.ok[arrival.op] = operations.ok.get(arrival.op, 0) + 1

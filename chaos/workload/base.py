@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from chaos.draws import Draws
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.observe.remains import Remains
 from chaos.observe.vcenters import vcenter_of
 from protocol.errors import NotFound
@@ -27,7 +27,7 @@ ARRIVALS_LIMIT: Final = 100_000
 """So many operations of a run are planned, on average over seeds."""
 
 
-def load_name(lab: Lab, run: str) -> str:
+def load_name(lab: LabUnderTest, run: str) -> str:
     """What the run's own VMs and operation ids begin with: unique in a lab that lives on,
     the same in every replay of a simulation."""
     if lab.mode == "sim":
@@ -65,7 +65,7 @@ def draw_arrivals(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OperationOutcome:
     """How an operation ended: ``ok``, ``fail`` or ``info``, with plain values for the history."""
 
     kind: str
@@ -76,7 +76,7 @@ class Outcome:
 class Means:
     """What operations act with; ``name`` begins the names of what they make."""
 
-    lab: Lab
+    lab: LabUnderTest
     guests: Guests
     name: str = "load"
     clusters: dict[VmName, ClusterName] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Means:
     async def cluster_of(self, vm: VmName) -> ClusterName:
         """The cluster of a VM; ``NotFound`` when vCenter has no such VM."""
         if vm not in self.clusters:
-            listed = await Look(self.lab).vcenter_vms()
+            listed = await LabLook(self.lab).vcenter_vms()
             self.clusters.update({name: info.cluster for name, info in listed.items()})
         if vm not in self.clusters:
             raise NotFound(f"vCenter has no {vm}")
@@ -106,17 +106,17 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Operation:
+class WorkloadOperation:
     """Something that the workload does; ``about`` says what it aims at: VMs, or nothing."""
 
     name: str
     about: str
     doc: str
-    run: Callable[[Means, Arrival], Awaitable[Outcome]]
+    run: Callable[[Means, Arrival], Awaitable[OperationOutcome]]
 
 
 @dataclass
-class Operations:
+class OperationCounts:
     """Outcomes of the workload by operation: ok, fail, info, and seconds of the ok ones."""
 
     ok: dict[str, int] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.observe.look import Look
-from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
+from chaos.observe.look import LabLook
+from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.host import Esxcli
 from protocol.messages.vcenter import DisconnectHost, ReconnectHost
@@ -18,14 +18,14 @@ RECONNECT_WITHIN_S: Final = 300.0
 """Lab seconds from one try to connect a host anew to the next, and in which it is tried."""
 
 
-async def _persistence_off_on(means: Means, arrival: Arrival) -> Outcome:
+async def _persistence_off_on(means: Means, arrival: Arrival) -> OperationOutcome:
     """At the console of the VM's host; the host has no stored keys for a while."""
-    seen = await Look(means.lab).vms()
+    seen = await LabLook(means.lab).vms()
     if arrival.target not in seen:
-        return Outcome("fail", {"error": "no host answers for it"})
+        return OperationOutcome("fail", {"error": "no host answers for it"})
     host, remains = seen[VmName(arrival.target)][0], means.remains
     if remains is None or host in remains.bare:
-        return Outcome("fail", {"error": "the host has no stored keys already"})
+        return OperationOutcome("fail", {"error": "the host has no stored keys already"})
     await remains.look(host, "before")
     remains.bare[host] = None
     try:
@@ -33,7 +33,7 @@ async def _persistence_off_on(means: Means, arrival: Arrival) -> Outcome:
     except ProductError as error:
         del remains.bare[host]
         kind = "fail" if error.definite else "info"
-        return Outcome(kind, {"host": str(host), "error": type(error).__name__})
+        return OperationOutcome(kind, {"host": str(host), "error": type(error).__name__})
     await remains.look(host, "answered")
     await means.lab.sleep(BARE_S)
     await remains.look(host, "held")
@@ -41,8 +41,8 @@ async def _persistence_off_on(means: Means, arrival: Arrival) -> Outcome:
     try:
         await _persistence(means, host, "enable")
     except ProductError as error:
-        return Outcome("info", {"host": str(host), "error": type(error).__name__})
-    return Outcome("ok", {"host": str(host)})
+        return OperationOutcome("info", {"host": str(host), "error": type(error).__name__})
+    return OperationOutcome("ok", {"host": str(host)})
 
 
 async def _persistence(means: Means, host: NodeName, *words: str) -> None:
@@ -55,21 +55,21 @@ async def _persistence(means: Means, host: NodeName, *words: str) -> None:
         await means.look()
 
 
-async def _reconnect(means: Means, arrival: Arrival) -> Outcome:
+async def _reconnect(means: Means, arrival: Arrival) -> OperationOutcome:
     """vCenter ends its session with the VM's host, whatever is under way in it, and opens another.
 
     It would leave the host alone for good, so that it is asked until it has done it.
     """
-    listed = await Look(means.lab).vcenter_vms()
+    listed = await LabLook(means.lab).vcenter_vms()
     if arrival.target not in listed:
-        return Outcome("fail", {"error": "vCenter does not tell its host"})
+        return OperationOutcome("fail", {"error": "vCenter does not tell its host"})
     host = listed[VmName(arrival.target)].host
     vcenter = await means.vcenter(host)
     try:
         await means.lab.ask(vcenter, DisconnectHost(host=host), within_s=WITHIN_S)
     except ProductError as error:
         kind = "fail" if error.definite else "info"
-        return Outcome(kind, {"host": str(host), "error": type(error).__name__})
+        return OperationOutcome(kind, {"host": str(host), "error": type(error).__name__})
     tries, until = 0, means.lab.monotonic() + RECONNECT_WITHIN_S
     while means.lab.monotonic() < until:
         tries += 1
@@ -78,16 +78,18 @@ async def _reconnect(means: Means, arrival: Arrival) -> Outcome:
         except ProductError:
             await means.lab.sleep(RECONNECT_S)
         else:
-            return Outcome("ok", {"host": str(host), "tries": tries})
-    return Outcome("info", {"host": str(host), "error": "it stays disconnected"})
+            return OperationOutcome("ok", {"host": str(host), "tries": tries})
+    return OperationOutcome("info", {"host": str(host), "error": "it stays disconnected"})
 
 
 OPERATIONS: Final = (
-    Operation(
+    WorkloadOperation(
         "esx.persistence.off_on",
         "vms",
         "remove all stored keys at the console of a VM's host, and enable persistence again",
         _persistence_off_on,
     ),
-    Operation("host.reconnect", "vms", "connect vCenter anew to the host of a VM", _reconnect),
+    WorkloadOperation(
+        "host.reconnect", "vms", "connect vCenter anew to the host of a VM", _reconnect
+    ),
 )

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chaos.draws import Draws
-from chaos.lab import Lab
-from chaos.observe.look import Look, nodes_of
+from chaos.lab import LabUnderTest
+from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.vcenters import leaders
-from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
+from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
 from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.base import Request
 from protocol.messages.vcenter import (
@@ -37,20 +37,20 @@ async def _ask(means: Means, about: str, message: Request[Any]) -> Any:
     return await means.lab.ask(await means.vcenter(about), message, within_s=WITHIN_S)
 
 
-async def fetch_vm(lab: Lab, vm: VmName) -> VmInfo:
+async def fetch_vm(lab: LabUnderTest, vm: VmName) -> VmInfo:
     """What vCenter says of it; ``NotFound`` when it does not say."""
-    found = (await Look(lab).vcenter_vms()).get(vm)
+    found = (await LabLook(lab).vcenter_vms()).get(vm)
     if found is None:
         raise NotFound(f"vCenter has no {vm}")
     return found
 
 
-async def other_hosts(lab: Lab, info: VmInfo) -> tuple[NodeName, ...]:
+async def other_hosts(lab: LabUnderTest, info: VmInfo) -> tuple[NodeName, ...]:
     """Hosts of its cluster that are connected, and not its own, by name; ``NotFound``: none is."""
     of_cluster = {entry.node for entry in lab.directory().nodes if entry.cluster == info.cluster}
     hosts = [
         host
-        for host, seen in (await Look(lab).vcenter_hosts()).items()
+        for host, seen in (await LabLook(lab).vcenter_hosts()).items()
         if host in of_cluster
         and host != info.host
         and seen.connection is HostConnectionState.CONNECTED
@@ -60,10 +60,10 @@ async def other_hosts(lab: Lab, info: VmInfo) -> tuple[NodeName, ...]:
     return tuple(sorted(hosts))
 
 
-async def hosts_of_vcenter(lab: Lab, vcenter: NodeName) -> tuple[NodeName, ...]:
+async def hosts_of_vcenter(lab: LabUnderTest, vcenter: NodeName) -> tuple[NodeName, ...]:
     """Hosts of that vCenter that are connected to it, by name; ``NotFound``: none is."""
     of_it = {entry.node for entry in lab.directory().nodes if entry.vcenter == vcenter}
-    seen = await Look(lab).vcenter_hosts()
+    seen = await LabLook(lab).vcenter_hosts()
     connected = HostConnectionState.CONNECTED
     hosts = [host for host in sorted(of_it & set(seen)) if seen[host].connection is connected]
     if not hosts:
@@ -76,12 +76,14 @@ async def _elsewhere(means: Means, info: VmInfo, arrival: Arrival) -> NodeName:
     return hosts[Draws(arrival.number, f"move/{arrival.target}").below(len(hosts))]
 
 
-def migration_outcome(done: VmRelocated) -> Outcome:
+def migration_outcome(done: VmRelocated) -> OperationOutcome:
     """Where a VM is by the answer to a migration, and whether its guest went along."""
-    return Outcome("ok", {"host": str(done.vm.host), "ran": done.vm.power is PowerState.ON})
+    return OperationOutcome(
+        "ok", {"host": str(done.vm.host), "ran": done.vm.power is PowerState.ON}
+    )
 
 
-async def _migrate(means: Means, arrival: Arrival) -> Outcome:
+async def _migrate(means: Means, arrival: Arrival) -> OperationOutcome:
     """vMotion of one that runs; one that is off is registered elsewhere. Where the lab has several
     vCenters, every other one goes to a host of another (MOB-07)."""
     vm = VmName(arrival.target)
@@ -93,7 +95,7 @@ async def _migrate(means: Means, arrival: Arrival) -> Outcome:
     return migration_outcome(await _ask(means, host, MigrateVm(vm=vm, host=host)))
 
 
-async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -> Outcome:
+async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -> OperationOutcome:
     hosts = await hosts_of_vcenter(means.lab, vcenter)
     message = RelocateVm(
         vm=vm, service=ServiceLocator(vcenter=vcenter), host=hosts[draws.below(len(hosts))]
@@ -103,7 +105,7 @@ async def _relocate(means: Means, vm: VmName, vcenter: NodeName, draws: Draws) -
     )
 
 
-async def _move(means: Means, arrival: Arrival) -> Outcome:
+async def _move(means: Means, arrival: Arrival) -> OperationOutcome:
     """Off, out of the inventory, into it on another host, and on."""
     vm = VmName(arrival.target)
     info = await fetch_vm(means.lab, vm)
@@ -113,24 +115,24 @@ async def _move(means: Means, arrival: Arrival) -> Outcome:
         await _ask(means, host, UnregisterVm(vm=vm))
         await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
     except ProductError as error:
-        return Outcome("info", {"off": True, "error": type(error).__name__})
+        return OperationOutcome("info", {"off": True, "error": type(error).__name__})
     return await _start_vm(means, vm, host)
 
 
-async def _restart(means: Means, arrival: Arrival) -> Outcome:
+async def _restart(means: Means, arrival: Arrival) -> OperationOutcome:
     """What high availability does: the VM of a host that vCenter has lost runs elsewhere."""
     vm = VmName(arrival.target)
     info = await fetch_vm(means.lab, vm)
-    hosts = await Look(means.lab).vcenter_hosts()
+    hosts = await LabLook(means.lab).vcenter_hosts()
     there = hosts.get(info.host)
     if there is None or there.connection is HostConnectionState.CONNECTED:
-        return Outcome("fail", {"error": "its host is connected"})
+        return OperationOutcome("fail", {"error": "its host is connected"})
     host = await _elsewhere(means, info, arrival)
     await _ask(means, host, RegisterVm(vm=vm, cluster=info.cluster, host=host))
     return await _start_vm(means, vm, host)
 
 
-async def _start_vm(means: Means, vm: VmName, host: NodeName) -> Outcome:
+async def _start_vm(means: Means, vm: VmName, host: NodeName) -> OperationOutcome:
     """Power it on; where its lock is in the way, a while later once more."""
     about: dict[str, Any] = {"host": str(host)}
     for attempt in range(2):
@@ -139,19 +141,19 @@ async def _start_vm(means: Means, vm: VmName, host: NodeName) -> Outcome:
             await _ask(means, host, PowerOnVm(vm=vm))
         except DatastoreFault as error:
             if attempt and idle and await _runs_nowhere(means, vm):
-                return Outcome("info", {**about, "off": True, "kept": str(error)})
+                return OperationOutcome("info", {**about, "off": True, "kept": str(error)})
             about["error"] = type(error).__name__
             await means.lab.sleep(0 if attempt else LOCK_PATIENCE_S)
         except ProductError as error:
-            return Outcome("info", {**about, "off": True, "error": type(error).__name__})
+            return OperationOutcome("info", {**about, "off": True, "error": type(error).__name__})
         else:
-            return Outcome("ok", {"host": str(host)})
-    return Outcome("info", {**about, "off": True})
+            return OperationOutcome("ok", {"host": str(host)})
+    return OperationOutcome("info", {**about, "off": True})
 
 
 async def _runs_nowhere(means: Means, vm: VmName) -> bool:
     """Whether every host there is answers, and none of them runs it."""
-    hosts = await Look(means.lab).hosts()
+    hosts = await LabLook(means.lab).hosts()
     running = [
         seen
         for summary in hosts.values()
@@ -162,9 +164,11 @@ async def _runs_nowhere(means: Means, vm: VmName) -> bool:
 
 
 OPERATIONS: Final = (
-    Operation("vm.migrate", "vms", "move a VM to another host, where it goes on", _migrate),
-    Operation("vm.move", "vms", "power a VM off, register it on another host, power it on", _move),
-    Operation(
+    WorkloadOperation("vm.migrate", "vms", "move a VM to another host, where it goes on", _migrate),
+    WorkloadOperation(
+        "vm.move", "vms", "power a VM off, register it on another host, power it on", _move
+    ),
+    WorkloadOperation(
         "vm.restart",
         "vms",
         "register a VM whose host is not connected on another one, and power it on",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.observe.look import Look
-from chaos.workload.base import WITHIN_S, Arrival, Means, Operation, Outcome
+from chaos.observe.look import LabLook
+from chaos.workload.base import WITHIN_S, Arrival, Means, OperationOutcome, WorkloadOperation
 from protocol.errors import ProductError
 from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPowered
 from protocol.terms import PowerState, VmName
@@ -15,7 +15,7 @@ PAIR_GAP_S: Final = 0.001
 """Lab seconds: enough that the first is accepted first, and is not done yet."""
 
 
-async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
+async def _power_cycle(means: Means, arrival: Arrival) -> OperationOutcome:
     vm = VmName(arrival.target)
     vcenter = await means.vcenter(vm)
     await means.lab.ask(vcenter, PowerOffVm(vm=vm), within_s=WITHIN_S)
@@ -23,11 +23,11 @@ async def _power_cycle(means: Means, arrival: Arrival) -> Outcome:
         await means.lab.ask(vcenter, PowerOnVm(vm=vm), within_s=WITHIN_S)
     except ProductError as error:
         # The first half had its effect, so this is no clean failure.
-        return Outcome("info", {"off": True, "error": type(error).__name__})
-    return Outcome("ok", {})
+        return OperationOutcome("info", {"off": True, "error": type(error).__name__})
+    return OperationOutcome("ok", {})
 
 
-async def _off_on(means: Means, arrival: Arrival) -> Outcome:
+async def _off_on(means: Means, arrival: Arrival) -> OperationOutcome:
     """Both commands are accepted before the first is done: the second one has the last word."""
     vm = VmName(arrival.target)
     vcenter = await means.vcenter(vm)
@@ -42,22 +42,24 @@ async def _off_on(means: Means, arrival: Arrival) -> Outcome:
     powered = [end for end in ends if isinstance(end, VmPowered)]
     if errors:
         neither = len(errors) == 2 and all(error.definite for error in errors)
-        return Outcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
-    seen = await Look(means.lab).vm(vm, powered[-1].vm.host)
+        return OperationOutcome("fail" if neither else "info", {"error": type(errors[0]).__name__})
+    seen = await LabLook(means.lab).vm(vm, powered[-1].vm.host)
     if seen is None:
-        return Outcome("info", {"error": "no host answers for it"})
-    return Outcome("ok", {"wanted": PowerState.ON.value, "left": seen[1].power.value})
+        return OperationOutcome("info", {"error": "no host answers for it"})
+    return OperationOutcome("ok", {"wanted": PowerState.ON.value, "left": seen[1].power.value})
 
 
-async def _unlock(means: Means, arrival: Arrival) -> Outcome:
+async def _unlock(means: Means, arrival: Arrival) -> OperationOutcome:
     """CryptoUnlock_Task, whether the VM is locked or not (LOCK-05)."""
     vm = VmName(arrival.target)
     await means.lab.ask(await means.vcenter(vm), CryptoUnlock(vm=vm), within_s=WITHIN_S)
-    return Outcome("ok", {})
+    return OperationOutcome("ok", {})
 
 
 OPERATIONS: Final = (
-    Operation("vm.power_cycle", "vms", "power a VM off and on through vCenter", _power_cycle),
-    Operation("vm.off_on", "vms", "power a VM off and on, sent back to back", _off_on),
-    Operation("vm.unlock", "vms", "have vCenter bring the keys of a VM", _unlock),
+    WorkloadOperation(
+        "vm.power_cycle", "vms", "power a VM off and on through vCenter", _power_cycle
+    ),
+    WorkloadOperation("vm.off_on", "vms", "power a VM off and on, sent back to back", _off_on),
+    WorkloadOperation("vm.unlock", "vms", "have vCenter bring the keys of a VM", _unlock),
 )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from lab.arrays.place import Place
+from lab.arrays.place import SharedDatastore
 from lab.brokers.control_plane import Handler
 from lab.schema.errors import KeysteadError
 from lab.state.in_thread import in_thread
@@ -25,7 +25,7 @@ _WAY_S: Final = 2.0  # real seconds for question and answer
 HERE: Final = "_here"  # no machine has such a name
 
 
-class Asks(Protocol):
+class MachineAsker(Protocol):
     """Whom the supervisor asks about the datastores of a machine."""
 
     name: str
@@ -47,7 +47,7 @@ class Guest:
         self, machine: str, folders: Mapping[str, Path], meant: Callable[[str], None]
     ) -> None:
         self.name, self._meant = machine, meant
-        self._places = {name: Place(at, name, machine) for name, at in folders.items()}
+        self._places = {name: SharedDatastore(at, name, machine) for name, at in folders.items()}
         self.handlers: Mapping[type[Request[Any]], Handler] = {
             ShowArray: self._show,
             LookAtArray: self._look,
@@ -69,7 +69,7 @@ class Guest:
     async def show(self, message: ShowArray) -> ArrayTold:
         """Try the folder of a datastore, and leave a sign there."""
 
-        def work(place: Place) -> str:
+        def work(place: SharedDatastore) -> str:
             return place.show(message.lab, message.id, message.fresh)
 
         return await self._answer(message.array, work)
@@ -77,13 +77,13 @@ class Guest:
     async def look(self, message: LookAtArray) -> ArrayTold:
         """See that another machine's sign is there."""
 
-        def work(place: Place) -> str:
+        def work(place: SharedDatastore) -> str:
             place.look(message.sign)
             return ""
 
         return await self._answer(message.array, work)
 
-    async def _answer(self, array: str, work: Callable[[Place], str]) -> ArrayTold:
+    async def _answer(self, array: str, work: Callable[[SharedDatastore], str]) -> ArrayTold:
         place = self._places.get(array)
         try:
             if place is None:

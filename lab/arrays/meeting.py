@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from lab.arrays.guest import Asks
+from lab.arrays.guest import MachineAsker
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
@@ -24,7 +24,7 @@ from services.runtime.real.files import replace_file
 _ID_BYTES: Final = 12
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownDatastore(msgspec.Struct, frozen=True):
     """What a lab remembers of a shared datastore: its id, and whether a machine has made it."""
 
     id: str
@@ -36,10 +36,10 @@ class Meeting:
 
     def __init__(self, folder: Path, lab: str) -> None:
         self._folder, self._lab = folder / "shared", lab
-        self._there: dict[str, dict[str, tuple[Asks, str, str]]] = {}
+        self._there: dict[str, dict[str, tuple[MachineAsker, str, str]]] = {}
         self._making: dict[str, asyncio.Lock] = {}
 
-    async def come(self, guest: Asks, run: str, arrays: tuple[str, ...]) -> None:
+    async def come(self, guest: MachineAsker, run: str, arrays: tuple[str, ...]) -> None:
         """See that the folders of ``guest`` fit. KS-ARRAY-001 to KS-ARRAY-007; ``ProductError``
         when it does not answer, ``OSError`` when the lab cannot remember."""
         for array in arrays:
@@ -51,7 +51,7 @@ class Meeting:
                     await turn.enter_async_context(making)
                 await self._comes(guest, run, array)
 
-    async def _comes(self, guest: Asks, run: str, array: str) -> None:
+    async def _comes(self, guest: MachineAsker, run: str, array: str) -> None:
         there = self._there.setdefault(array, {})
         there.pop(guest.name, None)
         known = self.read_known(array)
@@ -67,10 +67,13 @@ class Meeting:
             there.pop(guest.name, None)
             raise
         if not known.made:
-            self._keep(array, Known(known.id, made=True))
+            self._keep(array, KnownDatastore(known.id, made=True))
 
     async def _compare(
-        self, array: str, one: tuple[Asks, str, str], others: list[tuple[Asks, str, str]]
+        self,
+        array: str,
+        one: tuple[MachineAsker, str, str],
+        others: list[tuple[MachineAsker, str, str]],
     ) -> None:
         """With the first that answers; one that does not is away, or will be soon."""
         guest, run, sign = one
@@ -84,24 +87,26 @@ class Meeting:
             _fits(guest, back)
             return
 
-    def read_known(self, array: str) -> Known:
+    def read_known(self, array: str) -> KnownDatastore:
         """What is remembered of a datastore, which gets its id when it has none."""
         try:
-            return msgspec.json.decode((self._folder / f"{array}.json").read_bytes(), type=Known)
+            return msgspec.json.decode(
+                (self._folder / f"{array}.json").read_bytes(), type=KnownDatastore
+            )
         except FileNotFoundError:
-            known = Known(os.urandom(_ID_BYTES).hex())
+            known = KnownDatastore(os.urandom(_ID_BYTES).hex())
         except msgspec.DecodeError:
             text = f"what the lab {self._lab} knows of its datastore {array} is damaged"
             raise KeysteadError("KS-ARRAY-006", text) from None
         self._keep(array, known)
         return known
 
-    def _keep(self, array: str, known: Known) -> None:
+    def _keep(self, array: str, known: KnownDatastore) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         replace_file(self._folder / f"{array}.json", msgspec.json.encode(known), durable=True)
 
 
-def _fits(guest: Asks, told: ArrayTold) -> None:
+def _fits(guest: MachineAsker, told: ArrayTold) -> None:
     if told.error_id:
         where = "here" if guest.name.startswith("_") else f"on machine {guest.name}"
         raise KeysteadError(told.error_id, f"{where}: {told.text}", told.fix)

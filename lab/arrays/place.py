@@ -43,7 +43,7 @@ class _Owner(msgspec.Struct, frozen=True):
     id: str
 
 
-class Place:
+class SharedDatastore:
     """The datastore ``name`` in ``folder``, for the machine ``machine``. All of it blocks."""
 
     def __init__(self, folder: Path, name: str, machine: str) -> None:

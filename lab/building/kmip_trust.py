@@ -42,7 +42,7 @@ def vsan_hosts(lab: LabCore, vcenter: NodeName) -> tuple[NodeName, ...]:
     )
 
 
-class Shown(NamedTuple):
+class NodeCertificate(NamedTuple):
     """What a node shows key servers, and the role and scope there that it is for; no scope: that of
     all who say nothing of it."""
 
@@ -51,7 +51,9 @@ class Shown(NamedTuple):
     scope: str = ""
 
 
-async def fetch_certificate(lab: LabCore, node: NodeName, *, renew: bool = False) -> Shown:
+async def fetch_certificate(
+    lab: LabCore, node: NodeName, *, renew: bool = False
+) -> NodeCertificate:
     """Of a node that asks by itself; it makes a certificate when it has none, or if ``renew``.
 
     KS-USE-002 for a node of another kind.
@@ -61,10 +63,10 @@ async def fetch_certificate(lab: LabCore, node: NodeName, *, renew: bool = False
             host = await lab.ask(node, GenerateVsanClientCert(renew=renew))
             cluster = ClusterName(lab.spec(node).cluster)
             scope = scopes.of_vsan(lab.vcenter_of(node), cluster)
-            return Shown(host.certificate, "vsan", scope)
+            return NodeCertificate(host.certificate, "vsan", scope)
         case Role.KEYPROVIDER:
             service = await lab.ask(node, GenerateServiceClientCert(renew=renew))
-            return Shown(service.certificate, "kps")
+            return NodeCertificate(service.certificate, "kps")
     text = f"{node} asks no key server by itself: a host of vSAN or a Key Provider Service does"
     raise KeysteadError("KS-USE-002", text)
 

@@ -8,6 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+_NOT_GIVEN = str(b"default", "ascii")
+"""The name of a lab when none is given: an object of its own, which no argument is."""
+
 
 class Format(StrEnum):
     TABLE = "table"
@@ -47,7 +50,7 @@ class Options(Printed):
 
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
-    ] = "default"
+    ] = _NOT_GIVEN
     vcenter: Annotated[
         str,
         Parameter(
@@ -64,6 +67,11 @@ class Options(Printed):
             help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
         ),
     ] = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether a name was given."""
+        return self.name is not _NOT_GIVEN
 
 
 PRINTED = Printed()

@@ -11,7 +11,7 @@ from lab.cli.listing import Listing, View
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, is_document, say, show, show_one
 from lab.schema.commands import Command, answer_type
-from lab.schema.tables import Table, table_of
+from lab.schema.tables import ColumnTable, table_of
 
 
 def run(command: Command[Any], options: Options) -> int:
@@ -32,7 +32,7 @@ def print_answer(command: Command[Any], answer: Any, options: Options) -> int:
     return _report(answer, options)
 
 
-def table_for(command: type[Command[Any]]) -> Table:
+def table_for(command: type[Command[Any]]) -> ColumnTable:
     """The table of a command's answer; ``TypeError`` when it has none."""
     answer = answer_type(command)
     if (table := command.table or table_of(answer)) is None:

@@ -23,7 +23,7 @@ class NotWritten(OSError):
     """Standard output refused what was written, not because its reader has gone."""
 
 
-class Unread(Exception):
+class OutputClosed(Exception):
     """Nobody reads standard output any more, and news for ever is all that the command shows."""
 
 
@@ -78,8 +78,8 @@ def _stream(number: int, was: object, *, tells: bool) -> io.TextIOWrapper:
 
 
 def flush() -> None:
-    """Show what was written, now; ``Unread`` when nobody reads it any more."""
+    """Show what was written, now; ``OutputClosed`` when nobody reads it any more."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, _Output) and raw.unread:
-        raise Unread
+        raise OutputClosed

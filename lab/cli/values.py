@@ -134,7 +134,7 @@ def privileges(texts: Iterable[str]) -> tuple[Privilege, ...]:
     return tuple(Privilege(text) for text in given)
 
 
-class Reader(NamedTuple):
+class FieldReader(NamedTuple):
     """How a field is given that is no text, number or choice: ``hint`` is its type on the command
     line, ``default`` what stands for the field's own, ``read`` makes the field's value; its first
     argument names the option in an error."""
@@ -145,16 +145,18 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "duration": Reader(str, "", lambda what, text: duration(what, text)),
-    "lease": Reader(str, "", lambda what, text: duration(what, text) if text else None),
-    "share": Reader(str, "", lambda what, text: share(what, text)),
-    "path": Reader(Path | None, None, lambda what, file: str(file.absolute()) if file else ""),
-    "certificate": Reader(Path | None, None, lambda what, file: certificate(file)),
-    "certificates": Reader(Path, None, lambda what, file: certificates(file)),
-    "bytes": Reader(str, "", lambda what, text: text.encode()),
-    "kind": Reader(str, "", lambda what, text: text.replace("-", "_")),
-    "words": Reader(tuple[str, ...], (), lambda what, words: tuple(words)),
-    "privileges": Reader(tuple[str, ...], (), lambda what, texts: privileges(texts)),
-    "assignments": Reader(tuple[str, ...], (), lambda what, texts: assignments("value", texts)),
+    "duration": FieldReader(str, "", lambda what, text: duration(what, text)),
+    "lease": FieldReader(str, "", lambda what, text: duration(what, text) if text else None),
+    "share": FieldReader(str, "", lambda what, text: share(what, text)),
+    "path": FieldReader(Path | None, None, lambda what, file: str(file.absolute()) if file else ""),
+    "certificate": FieldReader(Path | None, None, lambda what, file: certificate(file)),
+    "certificates": FieldReader(Path, None, lambda what, file: certificates(file)),
+    "bytes": FieldReader(str, "", lambda what, text: text.encode()),
+    "kind": FieldReader(str, "", lambda what, text: text.replace("-", "_")),
+    "words": FieldReader(tuple[str, ...], (), lambda what, words: tuple(words)),
+    "privileges": FieldReader(tuple[str, ...], (), lambda what, texts: privileges(texts)),
+    "assignments": FieldReader(
+        tuple[str, ...], (), lambda what, texts: assignments("value", texts)
+    ),
 }
 """By the name that ``lab.schema.commands.arguments.doc`` gives a field."""

@@ -46,7 +46,7 @@ _OF_THE_CONSOLE: Final = (FindingCode.PRINCIPAL, FindingCode.ENDORSEMENT_KEY)
 """Nobody vouches for who asks there, and the TPM is another host's than theirs."""
 
 
-class Evidence(StrEnum):
+class BroughtEvidence(StrEnum):
     """What is brought to the service, in the place of fresh evidence."""
 
     FRESH = "fresh"
@@ -55,35 +55,35 @@ class Evidence(StrEnum):
     FINISHED = "finished"
 
 
-class Judged(msgspec.Struct, frozen=True):
+class AttestationAnswer(msgspec.Struct, frozen=True):
     """The word of the services that were asked: whether any attests, and all that they say."""
 
     attested: bool
     said: tuple[str, ...]
 
 
-async def attest(lab: LabCore, host: str) -> Judged:
+async def attest(lab: LabCore, host: str) -> AttestationAnswer:
     """The host attests now, as its administrator has it do."""
     done = await lab.ask(NodeName(host), AttestHost(), within_s=60.0)
     statuses = [report.status.value for report in done.reports]
     said = [text for report in done.reports for text in report.messages]
-    return Judged("attested" in statuses, tuple(dict.fromkeys(said)))
+    return AttestationAnswer("attested" in statuses, tuple(dict.fromkeys(said)))
 
 
 async def findings(lab: LabCore, host: str, service: str, evidence: str) -> list[str]:
     """The codes of what ``service`` finds in that evidence of the host's TPM, but what it
     finds in who asks; for a context that was finished already: ``refused``."""
-    kind = Evidence(evidence)
+    kind = BroughtEvidence(evidence)
     asked, report = await _begin_attestation(lab, host, service)
-    if kind is Evidence.OTHER_NONCE:
+    if kind is BroughtEvidence.OTHER_NONCE:
         report = await _fetch_quote(lab, host, bytes(len(asked.nonce)))
     first = await _finish_attestation(lab, host, service, asked, report)
-    if kind is Evidence.FINISHED:
+    if kind is BroughtEvidence.FINISHED:
         try:
             return await _finish_attestation(lab, host, service, asked, report)
         except InvalidState:
             return ["refused"]
-    if kind is Evidence.REPLAYED:
+    if kind is BroughtEvidence.REPLAYED:
         again, _ = await _begin_attestation(lab, host, service)
         return await _finish_attestation(lab, host, service, again, report)
     return first

@@ -10,8 +10,8 @@ import msgspec
 from lab.core import LabCore
 from lab.forensics.forensics import Forensics
 from lab.scan.files import place_of
-from lab.scan.search import Place, search
-from lab.scan.watch import Found, Watch
+from lab.scan.search import SearchedPlace, search
+from lab.scan.watch import Found, SecretWatch
 from protocol.subjects import parse_link
 from protocol.terms import NodeName
 from services.esxi.configuration.archive import FILE
@@ -92,25 +92,25 @@ async def now_s(lab: LabCore) -> float:
     return lab.monotonic()
 
 
-def _watch(lab: LabCore) -> Watch:
+def _watch(lab: LabCore) -> SecretWatch:
     if lab.watch is None:
         raise ValueError("this lab was not made to be searched")
     return lab.watch
 
 
-async def _disk(lab: LabCore, node: str) -> list[Place]:
+async def _disk(lab: LabCore, node: str) -> list[SearchedPlace]:
     """Everything of that node's disk, by the sorts of places that exemptions know."""
     found = []
     for path, data in await lab.at_rest():
         real = path.startswith("nodes/")
         kind = "database" if "/databases/" in path else "disk"
-        place = place_of(Path(path), data) if real else Place(kind, path, data)
+        place = place_of(Path(path), data) if real else SearchedPlace(kind, path, data)
         if place.name.startswith(f"{node}/"):
             found.append(place)
     return found
 
 
-def _find_texts(texts: list[str], places: list[Place]) -> list[str]:
+def _find_texts(texts: list[str], places: list[SearchedPlace]) -> list[str]:
     wanted = {text.encode(): text for text in texts}
     met = {find.secret for find in search(wanted, places)}
     return [text for text in texts if text in met]

@@ -9,12 +9,12 @@ from chaos.matrix.faults import FAULTS
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cells
-from chaos.oracle.terms import Block, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableFault
 from lab.conformance.bench import Bench, holds
-from lab.matrix.run import Wanted, at_once, play_matrix
+from lab.matrix.run import MatrixOrder, at_once, play_matrix
 from protocol.messages.agent import TpmBackend
 
-QUICK: Final = ((Block.S10, Block.S11), (Fault.F1, Fault.F2))
+QUICK: Final = ((Block.S10, Block.S11), (TableFault.F1, TableFault.F2))
 """Blocks and faults of the part that is played where it is to be quick."""
 _SHOWN: Final = 5
 
@@ -23,7 +23,7 @@ def truth_table(bench: Bench) -> str:
     """A23: every cell is as it is observed, by a play of its own. It blocks, and says how
     many cells it has played of how many that there are."""
     blocks, faults = QUICK if bench.quick else (BLOCKS, tuple(FAULTS))
-    wanted = Wanted(
+    wanted = MatrixOrder(
         cells=cells_of(blocks, faults, tuple(EVENTS)),
         mode="sim",
         tpm=TpmBackend.MODEL,

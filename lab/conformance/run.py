@@ -11,7 +11,7 @@ import msgspec
 from lab.building.course import Report
 from lab.conformance.assertions import Assertion
 from lab.conformance.bench import Bench, Violated
-from lab.schema.answers.conformance import Asserted, Standing
+from lab.schema.answers.conformance import Asserted, AssertionStanding
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 
@@ -39,18 +39,18 @@ def _reporting(bench: Bench, one: Assertion, report: Report) -> Bench:
 def _play_assertion(one: Assertion, bench: Bench) -> Asserted:
     if bench.mode == "lab" and one.sim_only:
         return Asserted(
-            id=one.id, title=one.title, standing=Standing.NOT_AVAILABLE, needs=one.sim_only
+            id=one.id, title=one.title, standing=AssertionStanding.NOT_AVAILABLE, needs=one.sim_only
         )
-    began, standing = time.monotonic(), Standing.PASS
+    began, standing = time.monotonic(), AssertionStanding.PASS
     try:
         playing = one.play(bench)
         seen = playing if isinstance(playing, str) else asyncio.run(_wait_for(playing))
     except Violated as error:
-        standing, seen = Standing.FAIL, str(error)
+        standing, seen = AssertionStanding.FAIL, str(error)
     except KeysteadError as error:
-        standing, seen = Standing.FAIL, f"{error.id}: {error}"
+        standing, seen = AssertionStanding.FAIL, f"{error.id}: {error}"
     except ProductError as error:
-        standing, seen = Standing.FAIL, f"{type(error).__name__}: {error}"
+        standing, seen = AssertionStanding.FAIL, f"{type(error).__name__}: {error}"
     seconds = round(time.monotonic() - began, 1)
     return Asserted(id=one.id, title=one.title, standing=standing, seen=seen, seconds=seconds)
 

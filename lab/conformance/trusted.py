@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.client import Lab
 from lab.conformance import attesting, behind
-from lab.conformance.attesting import Evidence
+from lab.conformance.attesting import BroughtEvidence
 from lab.conformance.bench import (
     Bench,
     all_run,
@@ -134,10 +134,10 @@ async def evidence_refused(bench: Bench) -> str:
     async with bench.lab(LAB) as lab:
         await _attests(lab, host, "")
         for evidence, wanted in (
-            (Evidence.FRESH, []),
-            (Evidence.OTHER_NONCE, ["quote"]),
-            (Evidence.REPLAYED, ["quote"]),
-            (Evidence.FINISHED, ["refused"]),
+            (BroughtEvidence.FRESH, []),
+            (BroughtEvidence.OTHER_NONCE, ["quote"]),
+            (BroughtEvidence.REPLAYED, ["quote"]),
+            (BroughtEvidence.FINISHED, ["refused"]),
         ):
             found = await lab.beside(attesting.findings, host, ATTESTERS[0], evidence.value)
             holds(found == wanted, f"{evidence.value} evidence is answered with {found}")

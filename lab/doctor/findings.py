@@ -6,16 +6,16 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Health(StrEnum):
+class DoctorHealth(StrEnum):
     OK = "ok"
     NOTE = "note"  # worth knowing; a lab runs
     PROBLEM = "problem"
 
 
-class Finding(NamedTuple):
+class DoctorFinding(NamedTuple):
     """One line about one thing; ``fix`` is empty when there is nothing to do."""
 
     probe: str
-    health: Health
+    health: DoctorHealth
     text: str
     fix: str = ""

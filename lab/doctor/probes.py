@@ -1,6 +1,6 @@
 """Probes that do what a lab does, each with one line and one fix.
 
-A probe is a function that gives a ``Finding``. ``examine`` runs all: nothing is started that
+A probe is a function that gives a ``DoctorFinding``. ``examine`` runs all: nothing is started that
 outlives its probe, nothing is written outside a temporary folder and the state folder.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.doctor.findings import Finding, Health
+from lab.doctor.findings import DoctorFinding, DoctorHealth
 from lab.doctor.size import memory, open_files, processes, processors
 from lab.machines.attached import find_access
 from lab.schema.errors import KeysteadError, explanation_of
@@ -39,27 +39,31 @@ def _fix(error: KeysteadError) -> str:
     return error.fix or (found.fix if found else "")
 
 
-def nats_server() -> Finding:
+def nats_server() -> DoctorFinding:
     """Which nats-server, and whether it is new enough."""
     from lab.brokers.program import find_server
 
     try:
-        return Finding("nats-server", Health.OK, str(find_server()))
+        return DoctorFinding("nats-server", DoctorHealth.OK, str(find_server()))
     except KeysteadError as error:
-        return Finding("nats-server", Health.PROBLEM, str(error), _fix(error))
+        return DoctorFinding("nats-server", DoctorHealth.PROBLEM, str(error), _fix(error))
 
 
-def broker() -> Finding:
+def broker() -> DoctorFinding:
     """Start a data broker with two identities, and send a message from one to the other."""
     try:
         with _scratch() as folder:
             seconds = asyncio.run(_round_trip(folder))
     except KeysteadError as error:
-        return Finding("broker", Health.PROBLEM, str(error), _fix(error))
+        return DoctorFinding("broker", DoctorHealth.PROBLEM, str(error), _fix(error))
     except (OSError, TimeoutError, RuntimeError) as error:
         text = f"no message came through a new broker: {type(error).__name__}: {error}"
-        return Finding("broker", Health.PROBLEM, text, "allow programs to use 127.0.0.1")
-    return Finding("broker", Health.OK, f"a message came back in {1000 * seconds:.1f} ms")
+        return DoctorFinding(
+            "broker", DoctorHealth.PROBLEM, text, "allow programs to use 127.0.0.1"
+        )
+    return DoctorFinding(
+        "broker", DoctorHealth.OK, f"a message came back in {1000 * seconds:.1f} ms"
+    )
 
 
 async def _round_trip(folder: Path) -> float:
@@ -95,7 +99,7 @@ class _Deaf:
     def on_reconnected(self) -> None: ...
 
 
-def tpm() -> Finding:
+def tpm() -> DoctorFinding:
     """Open two real TPMs in process and get random bytes of one."""
     from protocol.tpm.errors import TpmError
     from services.runtime.tpm import backends
@@ -105,13 +109,13 @@ def tpm() -> Finding:
     try:
         got = backends.probe()
     except LibraryMissing as error:
-        return Finding("tpm", Health.PROBLEM, str(error), fix)
+        return DoctorFinding("tpm", DoctorHealth.PROBLEM, str(error), fix)
     except (TpmError, RuntimeError, OSError) as error:
-        return Finding("tpm", Health.PROBLEM, f"a TPM does not work: {error}", fix)
-    return Finding("tpm", Health.OK, f"libtpms answers; {len(got)} random bytes")
+        return DoctorFinding("tpm", DoctorHealth.PROBLEM, f"a TPM does not work: {error}", fix)
+    return DoctorFinding("tpm", DoctorHealth.OK, f"libtpms answers; {len(got)} random bytes")
 
 
-def headers() -> Finding:
+def headers() -> DoctorFinding:
     """Compile a file against the headers that tpm2-pytss is built with."""
     from services.runtime.tpm import backends
 
@@ -119,19 +123,19 @@ def headers() -> Finding:
     compiler = shutil.which("gcc") or shutil.which("cc")
     fix = f"apt-get install {BUILD_PACKAGES}"
     # Once tpm2-pytss is built, what builds it is needed for a new environment only.
-    bad = Health.NOTE if not backends.available() else Health.PROBLEM
+    bad = DoctorHealth.NOTE if not backends.available() else DoctorHealth.PROBLEM
     if compiler is None:
-        return Finding("headers", bad, "there is no C compiler", fix)
+        return DoctorFinding("headers", bad, "there is no C compiler", fix)
     command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]
     ran = subprocess.run(command, input=source, capture_output=True, timeout=60)
     if ran.returncode != 0:
         said = ran.stderr.decode(errors="replace").strip().splitlines()
         text = next((line for line in said if "error" in line), "the compiler failed")
-        return Finding("headers", bad, text, fix)
-    return Finding("headers", Health.OK, "Python.h and tss2_esys.h compile")
+        return DoctorFinding("headers", bad, text, fix)
+    return DoctorFinding("headers", DoctorHealth.OK, "Python.h and tss2_esys.h compile")
 
 
-def port() -> Finding:
+def port() -> DoctorFinding:
     """Bind a port of the loopback address, and connect to it."""
     try:
         with socket.socket() as server, socket.socket() as client:
@@ -143,17 +147,17 @@ def port() -> Finding:
         text = f"no port of 127.0.0.1 can be used: {error.strerror or error}"
         few = error.errno in (errno.EMFILE, errno.ENFILE)
         fix = "close programs, or `ulimit -n 1024`" if few else "ip link set lo up"
-        return Finding("port", Health.PROBLEM, text, fix)
-    return Finding("port", Health.OK, "127.0.0.1 can be bound and reached")
+        return DoctorFinding("port", DoctorHealth.PROBLEM, text, fix)
+    return DoctorFinding("port", DoctorHealth.OK, "127.0.0.1 can be bound and reached")
 
 
-def state_folder() -> Finding:
+def state_folder() -> DoctorFinding:
     """Write, sync and lock a file in the folder where labs are kept."""
     fix = "free space or permissions there, or another folder with KEYSTEAD_STATE_HOME"
     try:
         home = state_home()
     except KeysteadError as error:
-        return Finding("state folder", Health.PROBLEM, str(error), error.fix)
+        return DoctorFinding("state folder", DoctorHealth.PROBLEM, str(error), error.fix)
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=home, prefix=".doctor-") as file:
@@ -161,44 +165,54 @@ def state_folder() -> Finding:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return Finding("state folder", Health.PROBLEM, f"{home}: {error.strerror}", fix)
+        return DoctorFinding("state folder", DoctorHealth.PROBLEM, f"{home}: {error.strerror}", fix)
     free = shutil.disk_usage(home).free >> 20
     if free < 200:
-        return Finding("state folder", Health.PROBLEM, f"{home}: only {free} MiB are free", fix)
-    return Finding("state folder", Health.OK, f"{home} can be written, {free} MiB free")
+        return DoctorFinding(
+            "state folder", DoctorHealth.PROBLEM, f"{home}: only {free} MiB are free", fix
+        )
+    return DoctorFinding("state folder", DoctorHealth.OK, f"{home} can be written, {free} MiB free")
 
 
-def same_name(name: str) -> Finding:
+def same_name(name: str) -> DoctorFinding:
     """Whether a lab of that name is there already."""
     try:
         folder = LabFolder(name)
         folder.record()
     except KeysteadError as error:
-        return Finding("lab", Health.PROBLEM, str(error), error.fix)
+        return DoctorFinding("lab", DoctorHealth.PROBLEM, str(error), error.fix)
     match state_of(folder):
         case LabState.RUNNING | LabState.BUSY | LabState.SILENT:
-            return Finding("lab", Health.OK, f"the lab {name} runs", "")
+            return DoctorFinding("lab", DoctorHealth.OK, f"the lab {name} runs", "")
         case LabState.KILLED:
             text = f"the supervisor of the lab {name} was killed"
-            return Finding("lab", Health.NOTE, text, f"keystead up --name {name}   (it goes on)")
+            return DoctorFinding(
+                "lab", DoctorHealth.NOTE, text, f"keystead up --name {name}   (it goes on)"
+            )
         case LabState.STOPPED:
-            return Finding("lab", Health.OK, f"the lab {name} is stopped; `up` goes on with it")
+            return DoctorFinding(
+                "lab", DoctorHealth.OK, f"the lab {name} is stopped; `up` goes on with it"
+            )
         case None if find_access(name) is not None:
-            return Finding("lab", Health.OK, f"the lab {name} is attached: it runs elsewhere")
+            return DoctorFinding(
+                "lab", DoctorHealth.OK, f"the lab {name} is attached: it runs elsewhere"
+            )
         case None:
-            return Finding("lab", Health.OK, f"the name {name} is free")
+            return DoctorFinding("lab", DoctorHealth.OK, f"the name {name} is free")
 
 
-def stale_processes() -> Finding:
+def stale_processes() -> DoctorFinding:
     """Processes of labs whose supervisor has gone: there should be none, ever."""
     try:
         stale = sorted(_stale())
     except KeysteadError as error:  # there is no state folder
-        return Finding("processes", Health.PROBLEM, str(error), error.fix)
+        return DoctorFinding("processes", DoctorHealth.PROBLEM, str(error), error.fix)
     if not stale:
-        return Finding("processes", Health.OK, "no process is left behind by a lab")
+        return DoctorFinding("processes", DoctorHealth.OK, "no process is left behind by a lab")
     pids = " ".join(map(str, stale))
-    return Finding("processes", Health.PROBLEM, f"left behind by a lab: {pids}", f"kill {pids}")
+    return DoctorFinding(
+        "processes", DoctorHealth.PROBLEM, f"left behind by a lab: {pids}", f"kill {pids}"
+    )
 
 
 def _stale() -> Iterator[int]:
@@ -233,15 +247,18 @@ def _words(pid: int) -> list[str]:
         return []
 
 
-def python() -> Finding:
+def python() -> DoctorFinding:
     """The interpreter and the packages that the lock names."""
     version = ".".join(map(str, sys.version_info[:3]))
     missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not version_of(p)]
     if missing:
-        return Finding(
-            "python", Health.PROBLEM, f"not installed: {', '.join(missing)}", "./keystead setup"
+        return DoctorFinding(
+            "python",
+            DoctorHealth.PROBLEM,
+            f"not installed: {', '.join(missing)}",
+            "./keystead setup",
         )
-    return Finding("python", Health.OK, version)
+    return DoctorFinding("python", DoctorHealth.OK, version)
 
 
 @contextmanager
@@ -253,10 +270,10 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def examine(name: str, hosts: int, pack: int = 1, pace: float = 30) -> list[Finding]:
+def examine(name: str, hosts: int, pack: int = 1, pace: float = 30) -> list[DoctorFinding]:
     """All probes, in the order in which a lab needs what they try; ``hosts``, as many VMs."""
     demand = demand_of(hosts, hosts, pack, pace)
-    probes: tuple[Callable[[], Finding], ...] = (
+    probes: tuple[Callable[[], DoctorFinding], ...] = (
         python,
         state_folder,
         nats_server,

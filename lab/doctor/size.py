@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.doctor.findings import Finding, Health
+from lab.doctor.findings import DoctorFinding, DoctorHealth
 from lab.topology.demand import BUSY_PROCESS, demand_of, hint, usable_cpus
 
 TAKE_LIMIT_S = 60
@@ -67,17 +67,17 @@ def _take(code: str, count: int) -> tuple[int, str]:
     return int(got or 0), why or (ran.stderr.strip().splitlines() or [""])[-1]
 
 
-def open_files(count: int) -> Finding:
+def open_files(count: int) -> DoctorFinding:
     """Open as many files as the broker or the fullest agent has open."""
     got, why = _take(_OPEN, count)
     if got < count:
         text = f"only {got} files could be opened ({why}); such a lab needs {count} in one process"
         how = f"fewer hosts, or `* hard nofile {count}` in /etc/security/limits.conf"
-        return Finding("open files", Health.PROBLEM, text, how)
-    return Finding("open files", Health.OK, f"{count} could be opened")
+        return DoctorFinding("open files", DoctorHealth.PROBLEM, text, how)
+    return DoctorFinding("open files", DoctorHealth.OK, f"{count} could be opened")
 
 
-def processes(count: int) -> Finding:
+def processes(count: int) -> DoctorFinding:
     """Have as many tasks as the lab has processes and threads, all at once."""
     tried = min(count, TASKS_TRIED)
     got, why = _take(_START, tried)
@@ -87,11 +87,11 @@ def processes(count: int) -> Finding:
     if got < tried or most < count:
         text = f"only {got} tasks could be started ({why}); such a lab needs {count}"
         how = "more hosts in one process (--pack 50), or raise `ulimit -u` or the container's limit"
-        return Finding("tasks", Health.PROBLEM, text, how)
+        return DoctorFinding("tasks", DoctorHealth.PROBLEM, text, how)
     if tried < count:
         text = f"{tried} could be started, and no limit below {count} is known"
-        return Finding("tasks", Health.OK, text)
-    return Finding("tasks", Health.OK, f"{count} could be started")
+        return DoctorFinding("tasks", DoctorHealth.OK, text)
+    return DoctorFinding("tasks", DoctorHealth.OK, f"{count} could be started")
 
 
 def most_tasks() -> int:
@@ -108,14 +108,16 @@ def most_tasks() -> int:
     return min(limits)
 
 
-def memory(mib: int, hosts: int) -> Finding:
+def memory(mib: int, hosts: int) -> DoctorFinding:
     """Free memory, of the machine and of the container, against what the lab needs."""
     free = free_mib()
     if free < mib:
         text = f"{free} MiB are free; {hosts} hosts need {mib} MiB"
         how = f"fewer hosts, or more in one process: `keystead up --hosts {hosts} --pack 50`"
-        return Finding("memory", Health.PROBLEM, text, how)
-    return Finding("memory", Health.OK, f"{free} MiB free; {hosts} hosts need {mib} MiB")
+        return DoctorFinding("memory", DoctorHealth.PROBLEM, text, how)
+    return DoctorFinding(
+        "memory", DoctorHealth.OK, f"{free} MiB free; {hosts} hosts need {mib} MiB"
+    )
 
 
 def free_mib(root: Path = Path("/sys/fs/cgroup")) -> int:
@@ -135,7 +137,7 @@ def free_mib(root: Path = Path("/sys/fs/cgroup")) -> int:
     return max(free, 0) >> 20
 
 
-def processors(hosts: int, pack: int, pace: float) -> Finding:
+def processors(hosts: int, pack: int, pace: float) -> DoctorFinding:
     """Processors against what such a lab, with a VM on each host, keeps busy; and the one that a
     process can use against what the hosts in it do."""
     demand, cpus = demand_of(hosts, hosts, pack, pace), usable_cpus()
@@ -143,4 +145,4 @@ def processors(hosts: int, pack: int, pace: float) -> Finding:
     if demand.fullest > BUSY_PROCESS:
         text += f", and the {min(pack, hosts)} in one process {demand.fullest:.1f} of its one"
     limit = hint(hosts, hosts, pack, pace)
-    return Finding("processors", Health.NOTE if limit else Health.OK, text, limit)
+    return DoctorFinding("processors", DoctorHealth.NOTE if limit else DoctorHealth.OK, text, limit)

@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.core import LabCore
 from lab.forensics.archives import recovery_key_of, values_in
-from lab.scan.search import Place, search
+from lab.scan.search import SearchedPlace, search
 from protocol.errors import CryptographicFailure, ProductError
 from protocol.terms import NodeName
 from services.esxi.configuration.archive import FOLDER
@@ -45,8 +45,8 @@ class Forensics:
                 here = _values(data, tuple(ways))
                 found[path] = None if here is None else tuple(here.values())
                 values |= here or {}
-        places = [Place("disk", path, data) for path, data in images]
-        places.append(Place(TPM, TPM, await self._lab.tpm_nv(host)))
+        places = [SearchedPlace("disk", path, data) for path, data in images]
+        places.append(SearchedPlace(TPM, TPM, await self._lab.tpm_nv(host)))
         for find in search(values, places):
             ids = found.get(find.name) or ()
             found[find.name] = tuple(dict.fromkeys((*ids, find.secret)))

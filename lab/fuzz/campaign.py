@@ -30,11 +30,11 @@ from chaos.recording import pack, read_packed
 from lab.fuzz.coverage import Coverage
 from lab.fuzz.finding import LEAK, Failure, failures, of_exception
 from lab.fuzz.labs import by_lab, draw_lab, number_of
-from lab.fuzz.play import Played, play
-from lab.fuzz.world import World
+from lab.fuzz.play import PlayedRun, play
+from lab.fuzz.world import CampaignWorld
 from lab.runs.store import code_version
 from lab.schema.errors import KeysteadError
-from lab.simulation.snapshot import Snapshot
+from lab.simulation.snapshot import BuiltLabs
 from lab.state.scratch import hold, no_room
 from services.runtime.forking.connection import ForkFailed
 
@@ -45,7 +45,7 @@ VOIDS_IN_A_ROW: Final = 3
 """So many seeds one after the other for which no process could be had end the campaign."""
 
 Tell = Callable[[str, int, int], None]
-Twice = tuple[Snapshot, Snapshot]
+Twice = tuple[BuiltLabs, BuiltLabs]
 """In which a seed is played, and in which it is played again."""
 
 
@@ -62,10 +62,10 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage = msgspec.field(default_factory=Coverage)
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class CampaignFacts(msgspec.Struct, frozen=True, kw_only=True):
     """``campaign.json``: what a campaign plays; another one may not go on in its folder."""
 
-    world: World
+    world: CampaignWorld
     code: str
 
 
@@ -76,7 +76,7 @@ class Campaign:
     could be had, each with why: they are not written down, and are played the next time."""
 
     folder: Path
-    world: World
+    world: CampaignWorld
     jobs: int = 1
     played: dict[int, Seed] = field(default_factory=dict)
     void: dict[int, str] = field(default_factory=dict, init=False)
@@ -112,7 +112,7 @@ class Campaign:
 
     def _agree(self) -> None:
         """What is played in the folder, written down by the first that plays in it."""
-        about = About(world=self.world, code=code_version())
+        about = CampaignFacts(world=self.world, code=code_version())
         path = self.folder / "campaign.json"
         if not path.exists():
             half = path.with_suffix(".new")
@@ -120,7 +120,7 @@ class Campaign:
             half.replace(path)
             return
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=About)
+            found = msgspec.json.decode(path.read_bytes(), type=CampaignFacts)
         except msgspec.DecodeError:
             raise KeysteadError("KS-RUN-005", f"{path} cannot be read") from None
         if found != about:
@@ -150,11 +150,11 @@ class Campaign:
                     tell(self._line(), done, len(wanted))
                     yield seed
 
-    def world_of(self, seed: int) -> World:
+    def world_of(self, seed: int) -> CampaignWorld:
         """The lab of a seed, and what its faults are drawn from."""
         return draw_lab(self.world, number_of(seed)) if self.world.drawn else self.world
 
-    def _worlds(self, wanted: list[int]) -> Iterator[tuple[World, list[int]]]:
+    def _worlds(self, wanted: list[int]) -> Iterator[tuple[CampaignWorld, list[int]]]:
         """The seeds by their labs."""
         if not self.world.drawn:
             yield self.world, wanted
@@ -162,15 +162,15 @@ class Campaign:
         for number, some in by_lab(wanted):
             yield draw_lab(self.world, number), some
 
-    def _in_one_lab(self, world: World, wanted: list[int], until: float) -> Iterator[Seed]:
+    def _in_one_lab(self, world: CampaignWorld, wanted: list[int], until: float) -> Iterator[Seed]:
         with (
-            Snapshot(world.origin()) as snapshot,
-            Snapshot(world.origin(ledger=True)) as again,
+            BuiltLabs(world.origin()) as snapshot,
+            BuiltLabs(world.origin(ledger=True)) as again,
         ):
             yield from self._play_seeds((snapshot, again), world, wanted, until)
 
     def _play_seeds(
-        self, snapshots: Twice, world: World, wanted: list[int], until: float
+        self, snapshots: Twice, world: CampaignWorld, wanted: list[int], until: float
     ) -> Iterator[Seed]:
         """As many at once as there are jobs, none begun after ``until``."""
         directory = world.directory()
@@ -203,7 +203,9 @@ class Campaign:
     def _over(self, until: float) -> bool:
         return self.enough or self.stop.is_set() or time.monotonic() >= until
 
-    def _one(self, snapshots: Twice, world: World, directory: Directory, number: int) -> Seed:
+    def _one(
+        self, snapshots: Twice, world: CampaignWorld, directory: Directory, number: int
+    ) -> Seed:
         plan = random_plan(directory, number, world.mix, topology=world.use)
         snapshot, again = snapshots
         try:
@@ -262,7 +264,7 @@ def _write(log: RawIOBase, line: bytes) -> None:
 
 
 def differs(
-    snapshot: Snapshot, plan: Plan, first: Played
+    snapshot: BuiltLabs, plan: Plan, first: PlayedRun
 ) -> tuple[tuple[Failure, ...], dict[str, int]]:
     """Whether the same run once more is another one: then determinism is broken. What only the
     second one found is told too, and what its search for keys came to, as coverage has it."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from chaos.draws import Draws
-from lab.fuzz.world import Flavour, World
+from lab.fuzz.world import CampaignWorld, Flavour
 
 LABS: Final = 48
 CHUNK: Final = 512  # seeds that are put in order by their labs
@@ -37,7 +37,7 @@ def number_of(seed: int) -> int:
     return Draws(seed, "campaign/lab").below(LABS)
 
 
-def draw_lab(world: World, number: int) -> World:
+def draw_lab(world: CampaignWorld, number: int) -> CampaignWorld:
     """The lab of that number, with the faults, TPM, knobs and patch of ``world``."""
     draws = Draws(number, "lab")
 

@@ -14,15 +14,15 @@ from lab.fuzz.coverage import Coverage, collect_coverage
 from lab.fuzz.finding import Failure, failures, of_exception
 from lab.play.play import simulate_plan
 from lab.scan import ledger
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.sim_lab import SimLab
-from lab.simulation.snapshot import Snapshot
+from lab.simulation.snapshot import BuiltLabs
 from services.runtime.forking.connection import ForkFailed
 
 RUN = "fuzz"  # what runs are called in their histories, whatever folder they end in
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True):
+class PlayedRun(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one run: its verdict, what it covered, its history when that was asked for,
     and the seconds of processor time that it took."""
 
@@ -32,17 +32,17 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
 
 
-def play(snapshot: Snapshot, plan: Plan, *, history: bool = False) -> Played:
+def play(snapshot: BuiltLabs, plan: Plan, *, history: bool = False) -> PlayedRun:
     """Play ``plan`` from the snapshot's lab, as a run from the start would (decision 30). With a
     lab that keeps the ledger of keys the run ends with a search for them.
 
-    Raises as ``Snapshot.run`` does.
+    Raises as ``BuiltLabs.run`` does.
     """
     answer = snapshot.run(plan.seed, _play, dump_plan(plan), history)
-    return msgspec.msgpack.decode(answer, type=Played)
+    return msgspec.msgpack.decode(answer, type=PlayedRun)
 
 
-def failures_of(snapshot: Snapshot, plan: Plan) -> tuple[Failure, ...]:
+def failures_of(snapshot: BuiltLabs, plan: Plan) -> tuple[Failure, ...]:
     """In which ways ``plan`` fails when it is played; an exception of whatever kind that ends the
     run is one. ``ForkFailed`` when there is no lab to play in."""
     try:
@@ -53,11 +53,11 @@ def failures_of(snapshot: Snapshot, plan: Plan) -> tuple[Failure, ...]:
         return (of_exception(error),)
 
 
-def _play(lab: SimLab, session: Session, plan: bytes, history: bool) -> bytes:
+def _play(lab: SimLab, session: LabSession, plan: bytes, history: bool) -> bytes:
     begun = time.process_time()
     verdict, log = simulate_plan(lab, load_plan(plan), RUN, scan=ledger.kept())
     kept: Any = tuple(map(as_written, log.records)) if history else ()
-    played = Played(
+    played = PlayedRun(
         verdict=verdict,
         coverage=collect_coverage(log.records, verdict),
         history=kept,

@@ -12,8 +12,8 @@ from chaos.experiment.shrink import Shrinker, size
 from chaos.lab import Directory
 from lab.fuzz.finding import LEAK, Failure
 from lab.fuzz.play import failures_of
-from lab.fuzz.world import World
-from lab.simulation.snapshot import Snapshot
+from lab.fuzz.world import CampaignWorld
+from lab.simulation.snapshot import BuiltLabs
 
 
 class Small(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
 
     failure: Failure
     plan: Plan
-    world: World
+    world: CampaignWorld
     runs: int
 
     def shape(self) -> str:
@@ -35,7 +35,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
 class Shrinking:
     """Makes runs of one world small. ``stop`` is asked between runs: True ends it early."""
 
-    world: World
+    world: CampaignWorld
     budget: int = 200
     tell: Callable[[str], None] = lambda text: None
     stop: Callable[[], bool] = lambda: False
@@ -50,7 +50,7 @@ class Shrinking:
             moved = msgspec.structs.replace(best, topology=smaller.use)
             if self._runs_left() <= 0 or not fits(moved, smaller.directory()):
                 continue
-            with Snapshot(smaller.origin(ledger=failure == LEAK)) as snapshot:
+            with BuiltLabs(smaller.origin(ledger=failure == LEAK)) as snapshot:
                 if self._fails(snapshot, moved, failure):
                     self.tell(f"in a lab of {hosts} hosts too")
                     best, world = moved, smaller
@@ -59,8 +59,8 @@ class Shrinking:
             best = self._in(world, best, failure)
         return Small(failure=failure, plan=best, world=world, runs=self._runs)
 
-    def _in(self, world: World, plan: Plan, failure: Failure) -> Plan:
-        with Snapshot(world.origin(ledger=failure == LEAK)) as snapshot:
+    def _in(self, world: CampaignWorld, plan: Plan, failure: Failure) -> Plan:
+        with BuiltLabs(world.origin(ledger=failure == LEAK)) as snapshot:
             shrinker = Shrinker(
                 lambda candidate: self._fails(snapshot, candidate, failure),
                 world.directory(),
@@ -72,7 +72,7 @@ class Shrinking:
     def _runs_left(self) -> int:
         return 0 if self.stop() else self.budget - self._runs
 
-    def _fails(self, snapshot: Snapshot, plan: Plan, failure: Failure) -> bool:
+    def _fails(self, snapshot: BuiltLabs, plan: Plan, failure: Failure) -> bool:
         if self.stop():
             return False
         self._runs += 1

@@ -20,7 +20,7 @@ QUICK: Final = {"remediation_interval_s": 60.0, "provider_delete_grace_s": 30.0}
 Flavour = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", "kmip"]
 
 
-class World(msgspec.Struct, frozen=True, kw_only=True):
+class CampaignWorld(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign draws: a lab (as ``topology`` of an experiment has it), a mix of faults, and
     ``patch``, a module that is imported before any node is made (empty: none). ``lab`` is a shipped
     one: with a native key provider there is no key server, whatever ``kms`` says; ``kmip`` has one

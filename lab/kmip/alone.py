@@ -57,7 +57,7 @@ class AloneNode:
         self._turns = TurnQueues()
 
     def background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
-        """See ``Node``."""
+        """See ``ServiceNode``."""
         task = asyncio.get_running_loop().create_task(work, name=label)
         self._works.add(task)
         task.add_done_callback(self._finish_work)
@@ -73,14 +73,15 @@ class AloneNode:
             self.record("node.internal_error", level="error", request=label, text=repr(error))
 
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
-        """See ``Node``."""
+        """See ``ServiceNode``."""
         return self._turns.take(key)
 
     def end_turn(self) -> None:
-        """See ``Node``: no message is handed to a handler here, so none has a turn to end."""
+        """See ``ServiceNode``: no message is handed to a handler here, so none has a turn to
+        end."""
 
     def record(self, kind: str, *, level: str = "info", **fields: Any) -> None:
-        """See ``Node``."""
+        """See ``ServiceNode``."""
         self._record(kind, {"level": level, **fields})
 
     async def end(self) -> None:

@@ -15,14 +15,14 @@ from typing import Final
 
 from lab.building.course import Report
 from lab.kmip.alone import Alone
-from lab.kmip.compared import Differs, Known, compare
+from lab.kmip.compared import ConversationState, Differs, compare
 from lab.schema.answers.kmip import PlayedCase
 from protocol.kmip.algorithms import KeyFormatType
 from protocol.kmip.cases import NOW, CaseError, CaseMessage, Exchange, read_case
 from protocol.kmip.code import Code
 from protocol.kmip.enums import ObjectGroupMember, ObjectType, Operation
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, encode, parse
+from protocol.kmip.ttlv import TtlvItem, encode, parse
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip.messages import Messages
 from services.kms.endpoints.kmip.operations import SPOKEN
@@ -110,7 +110,7 @@ async def converse(exchanges: tuple[Exchange, ...]) -> None:
 
 async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: LabClock) -> None:
     """Who asks the very same again waits meanwhile: for the next date that it has named."""
-    known, before = Known(), b""
+    known, before = ConversationState(), b""
     for number, exchange in enumerate(exchanges, 1):
         known.at(clock.now())
         request = encode(known.request(exchange.request))
@@ -127,13 +127,13 @@ async def _converse(exchanges: tuple[Exchange, ...], messages: Messages, clock: 
             raise Differs(f"message {number}, {difference}{_reason(answer)}") from None
 
 
-def _reason(answer: Node) -> str:
+def _reason(answer: TtlvItem) -> str:
     """What the server says of it, when it has refused."""
     said = [node.value for node in _walk(answer) if node.tag == Tag.RESULT_MESSAGE]
     return f" ({'; '.join(said)})" if said else ""
 
 
-def _walk(node: Node) -> Iterator[Node]:
+def _walk(node: TtlvItem) -> Iterator[TtlvItem]:
     yield node
     for child in node.items():
         yield from _walk(child)
@@ -163,11 +163,11 @@ def _not_built(exchanges: tuple[Exchange, ...]) -> str:
     return ""
 
 
-def _mark_variables(message: CaseMessage) -> Node:
+def _mark_variables(message: CaseMessage) -> TtlvItem:
     return message.readable({name: "00" for name in message.variables()} | {NOW: "0"})
 
 
-def _missing(node: Node) -> str:
+def _missing(node: TtlvItem) -> str:
     match node.tag:
         case Tag.OPERATION if node.value not in SPOKEN:
             return f"operation {_label(Operation, node.value)}"
@@ -196,7 +196,7 @@ def _missing(node: Node) -> str:
     return ""
 
 
-def _arrives_wrapped(node: Node) -> str:
+def _arrives_wrapped(node: TtlvItem) -> str:
     wrapped = any(one.tag == Tag.KEY_WRAPPING_DATA for one in node.items())
     return "keys that arrive wrapped" if node.tag == Tag.KEY_BLOCK and wrapped else ""
 

@@ -21,7 +21,7 @@ from typing import Final
 from protocol.kmip.cases import NOW, CaseMessage
 from protocol.kmip.enums import Operation
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, tag_name
+from protocol.kmip.ttlv import TtlvItem, Type, tag_name
 
 OF_ANY_VALUE: Final = frozenset(
     {
@@ -80,7 +80,7 @@ class Differs(Exception):
     """The answer is not the one that is expected; the text says where."""
 
 
-class Known:
+class ConversationState:
     """What a run knows of a conversation: values of variables, and what the client has sent."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Known:
         ]
         return min(dates, default=None)
 
-    def request(self, message: CaseMessage) -> Node:
+    def request(self, message: CaseMessage) -> TtlvItem:
         """The request with its variables; ``CaseError`` for one that no answer has given."""
         for name in message.variables():
             if name not in self.variables and (value := self._earlier(name)) is not None:
@@ -118,21 +118,21 @@ class Known:
         self._record_sent(node)
         return node
 
-    def record_drawn(self, expected: Node, found: Node) -> None:
+    def record_drawn(self, expected: TtlvItem, found: TtlvItem) -> None:
         """The server has drawn these bytes in place of those in the file, which later requests
         may name."""
         self._in_place_of[expected.value] = found.value
 
-    def _replace_drawn(self, node: Node) -> Node:
+    def _replace_drawn(self, node: TtlvItem) -> TtlvItem:
         if node.type is Type.STRUCTURE:
-            return Node(
+            return TtlvItem(
                 node.tag, node.type, tuple([self._replace_drawn(one) for one in node.items()])
             )
         if node.type is Type.BYTE_STRING:
-            return Node(node.tag, node.type, self._in_place_of.get(node.value, node.value))
+            return TtlvItem(node.tag, node.type, self._in_place_of.get(node.value, node.value))
         return node
 
-    def record_answer(self, answer: Node) -> None:
+    def record_answer(self, answer: TtlvItem) -> None:
         """Keep the byte strings of an answer for requests that name them by their fields."""
         for child in answer.items():
             self.record_answer(child)
@@ -147,7 +147,7 @@ class Known:
         found = self._answered.get(field, [])
         return found[int(number)] if number.isdecimal() and int(number) < len(found) else None
 
-    def build_expected(self, message: CaseMessage) -> Node:
+    def build_expected(self, message: CaseMessage) -> TtlvItem:
         """The response with its variables, and marks where one has no value yet."""
         for name in message.variables():
             if name not in self.variables:
@@ -159,7 +159,7 @@ class Known:
         )
         return node
 
-    def bind(self, expected: Node, found: Node) -> bool:
+    def bind(self, expected: TtlvItem, found: TtlvItem) -> bool:
         """Give the variable that is expected its value; False when none is."""
         raw = isinstance(expected.value, bytes)
         mark = expected.value.hex() if raw else expected.value
@@ -169,7 +169,7 @@ class Known:
         value: str = found.value.hex() if raw else found.value
         return self.variables.setdefault(name, value) == value
 
-    def is_drawn(self, node: Node) -> bool:
+    def is_drawn(self, node: TtlvItem) -> bool:
         """Whether these bytes may follow from what the server has drawn.
 
         The plaintext of what it has encrypted itself does not.
@@ -178,19 +178,19 @@ class Known:
             return False
         return self._drawn and node.value not in self._bytes
 
-    def is_own(self, node: Node) -> bool:
+    def is_own(self, node: TtlvItem) -> bool:
         """Whether it is an attribute whose value is the server's own."""
         name = node.items()[0].value if node.tag == Tag.ATTRIBUTE and node.items() else None
         return name == GENERATOR and GENERATOR not in self._attributes
 
-    def is_moment(self, node: Node) -> bool:
+    def is_moment(self, node: TtlvItem) -> bool:
         """Whether the client has named this date, or it is meant from the present on.
 
         Other dates are those of the day on which somebody wrote the conversation down.
         """
         return node.value in self._dates or abs(node.value - self._now) < _YEARS_S
 
-    def _record_sent(self, node: Node) -> None:
+    def _record_sent(self, node: TtlvItem) -> None:
         for child in node.items():
             self._record_sent(child)
         if node.type is Type.BYTE_STRING:
@@ -203,13 +203,13 @@ class Known:
             self._drawn = True
 
 
-def _walk(node: Node) -> Iterator[Node]:
+def _walk(node: TtlvItem) -> Iterator[TtlvItem]:
     yield node
     for child in node.items():
         yield from _walk(child)
 
 
-def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
+def compare(expected: TtlvItem, found: TtlvItem, known: ConversationState, where: str = "") -> None:
     """``Differs`` at the first difference."""
     where = f"{where}/{tag_name(expected.tag)}" if where else tag_name(expected.tag)
     if expected.type is not found.type:
@@ -232,7 +232,7 @@ def compare(expected: Node, found: Node, known: Known, where: str = "") -> None:
             raise Differs(f"{where}: {expected!r} is expected, {found!r} is there")
 
 
-def _structure(expected: Node, found: Node, known: Known, where: str) -> None:
+def _structure(expected: TtlvItem, found: TtlvItem, known: ConversationState, where: str) -> None:
     if expected.tag == Tag.RESPONSE_MESSAGE:
         _same_number(expected.items(), found.items(), where)
     left, taken = list(_skip_zero_index(found.items())), set[int]()
@@ -242,20 +242,20 @@ def _structure(expected: Node, found: Node, known: Known, where: str) -> None:
         taken.add(child.tag)
 
 
-def _same_number(expected: Sequence[Node], found: Sequence[Node], where: str) -> None:
+def _same_number(expected: Sequence[TtlvItem], found: Sequence[TtlvItem], where: str) -> None:
     if len(expected) != len(found):
         text = f"{where}: {len(expected) - 1} items are expected, {len(found) - 1} are there"
         raise Differs(text)
 
 
-def _skip_zero_index(items: Sequence[Node]) -> Iterator[Node]:
+def _skip_zero_index(items: Sequence[TtlvItem]) -> Iterator[TtlvItem]:
     """Without an Attribute Index of 0, which says no more than none."""
     for item in items:
         if not (item.tag == Tag.ATTRIBUTE_INDEX and item.value == 0):
             yield item
 
 
-def _take(child: Node, left: list[Node], known: Known, where: str) -> None:
+def _take(child: TtlvItem, left: list[TtlvItem], known: ConversationState, where: str) -> None:
     """Take the item that is expected out of those that are left; ``Differs`` when none is it."""
     alike = [one for one in left if one.tag == child.tag]
     if child.tag not in UNORDERED:

@@ -43,7 +43,7 @@ SPARE_FILES: Final = 640
 
 
 @dataclass(frozen=True)
-class Settings:
+class KmipServerSettings:
     """What a server is started with. ``files`` None: certificates are made.
 
     ``trust`` and ``revoke`` are PEM files of clients; the first get ``role`` in ``scope``.
@@ -67,7 +67,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingNotice:
     """What is told when it serves."""
 
     address: str
@@ -79,7 +79,9 @@ class Serving:
 Record = Callable[[str, dict[str, Any]], None]
 
 
-async def serve(settings: Settings, ready: Callable[[Serving], None], record: Record) -> None:
+async def serve(
+    settings: KmipServerSettings, ready: Callable[[ServingNotice], None], record: Record
+) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called when it does.
 
     KS-KMIP-001 when the folder is in use or cannot be written, KS-KMIP-002 when it cannot listen
@@ -105,11 +107,11 @@ async def serve(settings: Settings, ready: Callable[[Serving], None], record: Re
             clients = tuple([_client(one) for one in admission.all()])
             address = _address(settings.host, listener.port or 0)
             with _catch_end_signals() as asked:
-                ready(Serving(address, settings.folder, files, clients))
+                ready(ServingNotice(address, settings.folder, files, clients))
                 await _wait_for_end(server, asked)
 
 
-def _ensure_files(settings: Settings) -> ServerFiles:
+def _ensure_files(settings: KmipServerSettings) -> ServerFiles:
     try:
         return certificates.ensure_certificates(settings.folder / "tls", settings.host)
     except InvalidArgument as error:
@@ -118,7 +120,7 @@ def _ensure_files(settings: Settings) -> ServerFiles:
 
 
 async def _open_listener(
-    server: Alone, admission: IdentityAdmission, settings: Settings, files: ServerFiles
+    server: Alone, admission: IdentityAdmission, settings: KmipServerSettings, files: ServerFiles
 ) -> Listener:
     where = _address(settings.host, settings.port)
     try:
@@ -166,7 +168,7 @@ def _room() -> int:
 
 
 async def _apply_trust(
-    server: Alone, admission: IdentityAdmission, settings: Settings, files: ServerFiles
+    server: Alone, admission: IdentityAdmission, settings: KmipServerSettings, files: ServerFiles
 ) -> None:
     """What was asked for is in the table before the first client is answered."""
     local = caller_at(server.service.config, server.node.name, local=True)

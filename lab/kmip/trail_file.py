@@ -51,7 +51,7 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class TrailPart(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a trail: its first row and its last one, with the times of both (Unix seconds)."""
 
     first: int
@@ -142,7 +142,7 @@ def _new(place: Path) -> int:
     return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
-def read(file: Path) -> Part:
+def read(file: Path) -> TrailPart:
     """The part in a file, each row of it checked; KS-USE-003 for a file that cannot be read or is
     none, KS-KMIP-005 for one that is not as it was written."""
     with _convert_errors(file), BufferedReader(_regular(file)) as opened:
@@ -156,7 +156,7 @@ def _regular(file: Path) -> FileIO:
         raise _file_error(file, str(error)) from None
 
 
-def _part(file: Path, lines: Iterator[bytes]) -> Part:
+def _part(file: Path, lines: Iterator[bytes]) -> TrailPart:
     try:
         begin = _begin(next(lines, b""))
     except msgspec.DecodeError:
@@ -179,7 +179,7 @@ def _part(file: Path, lines: Iterator[bytes]) -> Part:
             raise _tamper_error(file, f"it does not end at row {end.sequence}")
     except (msgspec.DecodeError, ValueError):
         raise _tamper_error(file, f"what follows row {end.sequence} is no row of it") from None
-    return Part(
+    return TrailPart(
         first=begin.after + 1,
         last=end.sequence,
         since=since,
@@ -195,7 +195,7 @@ def _check_link(end: TrailEnd, row: Sequence[Any], digest: bytes, wrong: Keystea
     return TrailEnd(row[0], digest)
 
 
-def check_follows(file: Path, part: Part, before: Part) -> None:
+def check_follows(file: Path, part: TrailPart, before: TrailPart) -> None:
     """KS-KMIP-005 unless the part in ``file`` begins where ``before`` ends."""
     if (part.first, part.before) != (before.last + 1, before.digest):
         raise _tamper_error(
@@ -203,7 +203,7 @@ def check_follows(file: Path, part: Part, before: Part) -> None:
         )
 
 
-def check_cut(file: Path, part: Part, ends: Collection[TrailEnd]) -> None:
+def check_cut(file: Path, part: TrailPart, ends: Collection[TrailEnd]) -> None:
     """KS-KMIP-005 unless the part in ``file`` is from one of these ends of a trail to another."""
     after = TrailEnd(part.first - 1, bytes.fromhex(part.before))
     end = TrailEnd(part.last, bytes.fromhex(part.digest))

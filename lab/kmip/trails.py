@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lab.kmip.alone import Alone
 from lab.kmip.offline import open_server
-from lab.kmip.trail_file import Part, Writer, check_cut, check_follows, read
+from lab.kmip.trail_file import TrailPart, Writer, check_cut, check_follows, read
 from lab.schema.errors import KeysteadError
 from protocol.errors import ProductError
 from services.kms.access.authorization import caller_at
@@ -33,7 +33,7 @@ class Cutting:
     passphrase_file: Path | None = None
 
 
-async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) -> Part | None:
+async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) -> TrailPart | None:
     """What is in the file and no more at the server; None, and no file, when no row is so old.
 
     The file is durable, and was read again, before a row goes. KS-USE-003 for words that do not
@@ -47,7 +47,7 @@ async def cut(wanted: Cutting, record: Callable[[str, dict[str, Any]], None]) ->
             raise KeysteadError("KS-KMIP-001", str(error)) from None
 
 
-async def _cut(server: Alone, wanted: Cutting) -> Part | None:
+async def _cut(server: Alone, wanted: Cutting) -> TrailPart | None:
     service = server.service
     last = await service.retention.older(wanted.before)
     if last is None:
@@ -94,7 +94,7 @@ class Verifying:
     passphrase_file: Path | None = None
 
 
-async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None]) -> Part:
+async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None]) -> TrailPart:
     """What the files have together, each a part that begins where the one before it ends.
 
     KS-KMIP-005 when they do not, a row is not as it was written, or the server was never cut there;
@@ -110,7 +110,7 @@ async def verify(wanted: Verifying, record: Callable[[str, dict[str, Any]], None
         for file, part in parts:
             check_cut(file, part, ends)
     (_, first), (_, last) = parts[0], parts[-1]
-    return Part(
+    return TrailPart(
         first=first.first,
         last=last.last,
         since=first.since,

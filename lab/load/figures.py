@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from chaos.load.arrivals import Arrivals
 from chaos.load.histogram import histogram, value_ms
 from chaos.load.threshold import ALL, Threshold
-from lab.load.record import OK, Record
+from lab.load.record import OK, LoadRecord
 from lab.schema.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
 
 LATE_S: Final = 0.01
@@ -35,10 +35,10 @@ class Span(NamedTuple):
     last: float
 
 
-class Figures:
+class LoadFigures:
     """Of one load; operations count by when they were due."""
 
-    def __init__(self, arrivals: Arrivals, record: Record, begun: int, span: Span) -> None:
+    def __init__(self, arrivals: Arrivals, record: LoadRecord, begun: int, span: Span) -> None:
         self._arrivals, self._record, self._span = arrivals, record, span
         self._due = [n for n, at in enumerate(arrivals.at) if span.warmup <= at < span.until]
         self._begun = begun

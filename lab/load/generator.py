@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from chaos.load.arrivals import Arrivals
-from lab.load.record import INTERRUPTED, UNSENT, Record
+from lab.load.record import INTERRUPTED, UNSENT, LoadRecord
 
 SOON_S: Final = 0.05
 """Seconds from the begin of ``run`` to that of the load, in which nothing is due."""
@@ -82,7 +82,7 @@ class Generator:
         """``outstanding``: so many operations are under way at most; ``drain_s``: so long is waited
         after the last arrival for those that are. Until ``until_s`` seconds after its begin other
         arrivals may come (``anew``)."""
-        self.record = Record(len(arrivals))
+        self.record = LoadRecord(len(arrivals))
         self.begun = 0
         self.begin_at = self.offered_s = 0.0
         self._arrivals, self._act = arrivals, act

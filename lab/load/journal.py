@@ -22,12 +22,12 @@ from typing import Final
 import msgspec
 
 from chaos.load.arrivals import Arrivals, Spread, draw
-from chaos.load.profile import Step, read_rate
+from chaos.load.profile import LoadStep, read_rate
 from chaos.load.threshold import read_threshold
 from chaos.recording import read_packed
 from lab.load.generator import Generator
-from lab.load.record import INTERRUPTED, UNSENT, Record
-from lab.load.report import Asked, build_report
+from lab.load.record import INTERRUPTED, UNSENT, LoadRecord
+from lab.load.report import LoadTerms, build_report
 from lab.runs.store import RunFolder
 from lab.schema.answers.load import LoadChange, LoadReport
 
@@ -35,9 +35,9 @@ FILE: Final = "load.msgpack"
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a load was asked to be; see ``Asked``. ``steps`` are of its profile, the warm-up with
-    them; ``facts`` what else is known of it."""
+class LoadBegin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a load was asked to be; see ``LoadTerms``. ``steps`` are of its profile, the warm-up
+    with them; ``facts`` what else is known of it."""
 
     target: str
     rate: str
@@ -54,13 +54,13 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
     def arrivals(self) -> Arrivals:
         """Those that were drawn before it began."""
-        profile = tuple(Step(*step) for step in self.steps)
+        profile = tuple(LoadStep(*step) for step in self.steps)
         return draw(
             profile, self.mix, askers=self.askers, seed=self.seed, spread=Spread(self.spread)
         )
 
-    def to_request(self) -> Asked:
-        return Asked(
+    def to_request(self) -> LoadTerms:
+        return LoadTerms(
             target=self.target,
             rate=self.rate,
             mix=self.mix,
@@ -105,12 +105,12 @@ def _file(path: Path) -> io.FileIO:
     return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-class Journal:
+class LoadJournal:
     """Of one load. Where it finds no room it says so once, and writes all of it when there is some
     again; the load goes on."""
 
     def __init__(
-        self, folder: RunFolder, begun: Begun, tell: Callable[[str], None] = lambda text: None
+        self, folder: RunFolder, begun: LoadBegin, tell: Callable[[str], None] = lambda text: None
     ) -> None:
         """``OSError`` where there is no room for it to begin with."""
         self._file: io.FileIO | None = _file(folder.path / FILE)
@@ -175,11 +175,11 @@ class Journal:
 
 
 class _Again:
-    """A load as far as its journal has it; see ``Offer``."""
+    """A load as far as its journal has it; see ``LoadProgress``."""
 
-    def __init__(self, begun: Begun) -> None:
+    def __init__(self, begun: LoadBegin) -> None:
         self.asked, self.arrivals = begun.to_request(), begun.arrivals()
-        self.record = Record(len(self.arrivals))
+        self.record = LoadRecord(len(self.arrivals))
         self.begun = 0
         self.offered_s = self.at = self.cpu_s = 0.0
         self.changes: list[LoadChange] = []
@@ -208,10 +208,10 @@ class _Again:
                 self.record.end(number, self.at - at, error)
 
 
-def rest_of(begun: Begun, nth: int, rate: float, seconds: float) -> Arrivals:
+def rest_of(begun: LoadBegin, nth: int, rate: float, seconds: float) -> Arrivals:
     """What is offered from the ``nth`` change of the rate on, which is drawn from the seed too."""
     return draw(
-        (Step(rate, rate, seconds),) if rate else (),
+        (LoadStep(rate, rate, seconds),) if rate else (),
         begun.mix,
         askers=begun.askers,
         seed=begun.seed,
@@ -220,7 +220,9 @@ def rest_of(begun: Begun, nth: int, rate: float, seconds: float) -> Arrivals:
     )
 
 
-def redraw(begun: Begun, arrivals: Arrivals, nth: int, rate: str, place: tuple[float, int]) -> None:
+def redraw(
+    begun: LoadBegin, arrivals: Arrivals, nth: int, rate: str, place: tuple[float, int]
+) -> None:
     """Have ``arrivals`` be as the ``nth`` change made them, at this time and from this number."""
     at, first = place
     until = begun.warmup + begun.length
@@ -255,7 +257,7 @@ def _read(data: bytes) -> _Again | None:
     begun = next(frames, None)
     if begun is None:
         return None
-    again = _Again(msgspec.msgpack.decode(begun, type=Begun))
+    again = _Again(msgspec.msgpack.decode(begun, type=LoadBegin))
     for frame in frames:
         again.add(msgspec.msgpack.decode(frame, type=Piece))
     return again

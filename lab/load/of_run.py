@@ -13,24 +13,24 @@ from chaos.playing.coming import changes
 from chaos.playing.outcome import BEGUN, Came, came
 from chaos.verdict import Verdict
 from lab.load.figures import LATE_S
-from lab.load.record import Record
-from lab.load.report import Asked, build_report
+from lab.load.record import LoadRecord
+from lab.load.report import LoadTerms, build_report
 from lab.runs.store import RunRecord
 from lab.schema.answers.load import LoadChange, LoadReport
 
 
 @dataclass
 class _Offered:
-    """See ``Offer``."""
+    """See ``LoadProgress``."""
 
-    record: Record
+    record: LoadRecord
     begun: int = 0
     offered_s: float = 0.0
 
 
 def _build_offer(found: Sequence[Came], arrivals: Arrivals) -> tuple[_Offered, float]:
     """What came of each, and when the last one had ended."""
-    offer = _Offered(Record(len(found)))
+    offer = _Offered(LoadRecord(len(found)))
     ended = 0.0
     for number, one in enumerate(found):
         if one.late is None:  # the run was over before its turn came
@@ -74,7 +74,7 @@ def load_report(
         array("H", bytes(2 * len(found))),
     )
     offer, ended = _build_offer(found, arrivals)
-    asked = Asked(
+    asked = LoadTerms(
         target=f"{plan.name}, {run.mode}",
         rate=f"{load.rate} for {load.for_}" if load.for_ else load.rate,
         mix=load.mix,

@@ -15,8 +15,8 @@ from chaos.load.arrivals import Arrivals
 from chaos.load.profile import MOST_ARRIVALS, Profile, read_rate, with_warmup
 from lab.kmip.standalone import check, standalone
 from lab.load.generator import SOON_S, Generator
-from lab.load.journal import Begun, Journal, rest_of
-from lab.load.report import Asked, build_report
+from lab.load.journal import LoadBegin, LoadJournal, rest_of
+from lab.load.report import LoadTerms, build_report
 from lab.load.vcenters import Vcenters
 from lab.runs.door import Changed, door
 from lab.runs.store import RunFolder
@@ -40,7 +40,7 @@ TRIES: Final = 8
 Tell = Callable[[str, int, int], None]
 
 
-class Server(NamedTuple):
+class LoadedServer(NamedTuple):
     """A key server, and how vCenters come to it: ``within_s`` for each handshake and answer."""
 
     address: str
@@ -52,8 +52,8 @@ class Server(NamedTuple):
 
 
 def offer_load(
-    server: Server,
-    asked: Asked,
+    server: LoadedServer,
+    asked: LoadTerms,
     profile: Profile,
     folder: RunFolder,
     *,
@@ -69,7 +69,7 @@ def offer_load(
     withhold_memory()
     begun = _build_begun(server, asked, with_warmup(profile, asked.warmup))
     try:
-        journal = Journal(folder, begun, lambda text: tell(text, 0, 0))
+        journal = LoadJournal(folder, begun, lambda text: tell(text, 0, 0))
     except OSError as error:
         folder.remove()
         raise no_room(error) from None
@@ -87,8 +87,8 @@ def offer_load(
     return load.report()
 
 
-def _build_begun(server: Server, asked: Asked, profile: Profile) -> Begun:
-    return Begun(
+def _build_begun(server: LoadedServer, asked: LoadTerms, profile: Profile) -> LoadBegin:
+    return LoadBegin(
         target=asked.target,
         rate=asked.rate,
         mix=dict(asked.mix),
@@ -107,7 +107,7 @@ def _build_begun(server: Server, asked: Asked, profile: Profile) -> Begun:
     )
 
 
-def fits(server: Server, asked: Asked) -> None:
+def fits(server: LoadedServer, asked: LoadTerms) -> None:
     """KS-KMIP-004 for an identity that cannot be shown, KS-USE-003 for more under way than this
     process may have connections."""
     check(server.identity)
@@ -146,7 +146,12 @@ class _Load:
     """One load under way."""
 
     def __init__(
-        self, server: Server, asked: Asked, begun: Begun, journal: Journal, tell: Tell
+        self,
+        server: LoadedServer,
+        asked: LoadTerms,
+        begun: LoadBegin,
+        journal: LoadJournal,
+        tell: Tell,
     ) -> None:
         self._server, self._asked, self._begun, self._tell = server, asked, begun, tell
         self._arrivals, self._journal = begun.arrivals(), journal

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from chaos.load.histogram import decode_histogram, value_us
 from chaos.load.threshold import ALL
 from chaos.report.axis import Axis, moment, span
-from chaos.report.shapes import Dot, Line, Picture, Rect, Text
+from chaos.report.shapes import Dot, Picture, Rect, ShapeLine, Text
 from lab.schema.answers.load import LoadMoment, LoadReport
 
 LEFT: Final = 70.0
@@ -119,21 +119,21 @@ def _over_time(report: LoadReport, told: str) -> tuple[Picture, Axis]:
         _moment(picture, axis.x(t), name)
     for change in report.changes:
         x, tip = axis.x(change.at), f"the rate is {change.rate} from {moment(change.at)} on"
-        picture.add(Line(x=x, y=TOP, x2=x, y2=TOP + HEIGHT, look="changed", tip=tip))
+        picture.add(ShapeLine(x=x, y=TOP, x2=x, y2=TOP + HEIGHT, look="changed", tip=tip))
     return picture, axis
 
 
 def _moment(picture: Picture, x: float, name: str) -> None:
     bottom = TOP + HEIGHT
     picture.add(
-        Line(x=x, y=TOP, x2=x, y2=bottom, look="grid"),
+        ShapeLine(x=x, y=TOP, x2=x, y2=bottom, look="grid"),
         Text(x=x, y=bottom + 13.0, text=name, look="tick", anchor="middle"),
     )
 
 
 def _level(picture: Picture, y: float, name: str) -> None:
     picture.add(
-        Line(x=LEFT, y=y, x2=WIDTH - 12.0, y2=y, look="grid"),
+        ShapeLine(x=LEFT, y=y, x2=WIDTH - 12.0, y2=y, look="grid"),
         Text(x=LEFT - 6.0, y=y + 3.5, text=name, look="tick-end", anchor="end"),
     )
 
@@ -169,7 +169,7 @@ def _draw(
         tip = f"{curve.name}: {told(at, value)}"
         if before is not None:
             x1, y1 = before
-            picture.add(Line(x=x1, y=y1, x2=here[0], y2=here[1], look=curve.look, tip=tip))
+            picture.add(ShapeLine(x=x1, y=y1, x2=here[0], y2=here[1], look=curve.look, tip=tip))
         else:
             picture.add(Dot(x=here[0], y=here[1], r=1.6, look=curve.look, tip=tip))
         before = here

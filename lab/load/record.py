@@ -17,7 +17,7 @@ NO_ANSWER: Final = outcome.NO_ANSWER | {UNSENT, INTERRUPTED}
 """Outcomes without an answer: how long they were waited for belongs to the latency."""
 
 
-class Record:
+class LoadRecord:
     """A place for each arrival, by its number, filled when it has ended.
 
     ``late``     seconds by which the generator itself came to it late: after it was due, and after

@@ -7,12 +7,12 @@ from typing import NamedTuple, Protocol
 
 from chaos.load.arrivals import Arrivals, Spread
 from chaos.load.threshold import Threshold
-from lab.load.figures import LATE_S, Figures, Span
-from lab.load.record import Record
+from lab.load.figures import LATE_S, LoadFigures, Span
+from lab.load.record import LoadRecord
 from lab.schema.answers.load import LoadChange, LoadReport, LoadThreshold
 
 
-class Asked(NamedTuple):
+class LoadTerms(NamedTuple):
     """What a load was asked to be; ``late_s``: what its generator begins so much later is late."""
 
     target: str
@@ -27,18 +27,18 @@ class Asked(NamedTuple):
     late_s: float = LATE_S
 
 
-class Offer(Protocol):
+class LoadProgress(Protocol):
     """How far a load got: see ``Generator``."""
 
-    record: Record
+    record: LoadRecord
     begun: int
     offered_s: float
 
 
 def build_report(
-    asked: Asked,
+    asked: LoadTerms,
     arrivals: Arrivals,
-    offer: Offer,
+    offer: LoadProgress,
     *,
     ended_s: float,
     cpu_s: float | None,
@@ -53,7 +53,7 @@ def build_report(
     whole = asked.warmup + asked.length
     until = min(whole, ended_s) if interrupted else whole
     span = Span(min(asked.warmup, ended_s), until, offer.offered_s, ended_s)
-    figures = Figures(arrivals, offer.record, offer.begun, span)
+    figures = LoadFigures(arrivals, offer.record, offer.begun, span)
     items = figures.operations()
     thresholds = figures.judge_thresholds(asked.thresholds, items)
     own = figures.generator(outstanding=asked.outstanding, cpu_s=cpu_s, late_s=asked.late_s)

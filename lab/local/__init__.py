@@ -1,6 +1,6 @@
 """Commands of this machine: they need no lab, or start one of their own.
 
-- ``labs``, ``lab_list``, ``remote``  labs that run here or elsewhere
+- ``labs``, ``lab_list``, ``remote``  labs that run here or elsewhere · ``lab_files``  their files
 - ``experiment_files``, ``runs``, ``run_description``, ``checking``, ``reports``, ``conversation``
   experiments and their stored runs
 - ``matrix``, ``matrix_runs``, ``outside``  the truth table

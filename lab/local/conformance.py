@@ -9,7 +9,7 @@ from lab.building.course import Report
 from lab.conformance.assertions import ASSERTIONS
 from lab.conformance.bench import Bench, Mode
 from lab.conformance.run import play_assertions
-from lab.schema.answers.conformance import Conformance, Standing
+from lab.schema.answers.conformance import AssertionStanding, Conformance
 from lab.schema.errors import KeysteadError
 from protocol.printable import quote_if_needed
 
@@ -40,16 +40,16 @@ def conformance(
     bench = Bench(mode=mode, seed=seed, patch=patch, quick=quick)
     items = play_assertions(chosen, bench, report)
 
-    def count(standing: Standing) -> int:
+    def count(standing: AssertionStanding) -> int:
         return sum(one.standing is standing for one in items)
 
     return Conformance(
         mode=mode,
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
-        passed=count(Standing.PASS),
-        failed=count(Standing.FAIL),
-        not_available=count(Standing.NOT_AVAILABLE),
-        exit_code=1 if count(Standing.FAIL) else 0,
+        passed=count(AssertionStanding.PASS),
+        failed=count(AssertionStanding.FAIL),
+        not_available=count(AssertionStanding.NOT_AVAILABLE),
+        exit_code=1 if count(AssertionStanding.FAIL) else 0,
         items=items,
     )

@@ -16,7 +16,7 @@ from protocol.printable import quote_if_needed
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MessageFilter:
     """Which messages: of a node, of a request and its replies, of a time (seconds of the run)."""
 
     node: str = ""
@@ -25,7 +25,7 @@ class Wanted:
     until_s: float = float("inf")
 
 
-def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | ConversationEnd]:
+def read_conversation(run: str, wanted: MessageFilter) -> Iterator[Said | ConversationEnd]:
     """The messages of ``run`` that are wanted, in the broker's order, then the recording's end.
 
     KS-RUN-001 for a run that is not there, or has no recording; KS-USE-002 for a message that
@@ -41,7 +41,7 @@ def read_conversation(run: str, wanted: Wanted) -> Iterator[Said | ConversationE
     return _filter_messages(folder, wanted)
 
 
-def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | ConversationEnd]:
+def _filter_messages(folder: RunFolder, wanted: MessageFilter) -> Iterator[Said | ConversationEnd]:
     asked: set[tuple[str, str, int]] = set()  # of requests whose replies are wanted
     nodes: set[str] = set()
     try:
@@ -60,7 +60,7 @@ def _filter_messages(folder: RunFolder, wanted: Wanted) -> Iterator[Said | Conve
         raise KeysteadError("KS-USE-002", text)
 
 
-def _fits(one: Said, wanted: Wanted, asked: set[tuple[str, str, int]]) -> bool:
+def _fits(one: Said, wanted: MessageFilter, asked: set[tuple[str, str, int]]) -> bool:
     if not wanted.after_s <= one.t <= wanted.until_s:
         return False
     if wanted.node and wanted.node not in (one.src, one.dst):

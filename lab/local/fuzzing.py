@@ -19,11 +19,11 @@ from lab.fuzz.campaign import Campaign, Seed
 from lab.fuzz.finding import Failure
 from lab.fuzz.play import failures_of
 from lab.fuzz.shrinking import Shrinking, Small, describe_finding
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 from lab.play.prepare import Prepared
 from lab.schema.answers.fuzz import FoundFailure, FuzzReport, ShrunkRun
 from lab.schema.errors import KeysteadError
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.state.scratch import state_home
 from protocol import names
 from protocol.terms import Role
@@ -38,7 +38,7 @@ class Fuzzing:
     """One campaign from its first seed to its report. ``stop`` ends it early, from any thread."""
 
     name: str
-    world: World
+    world: CampaignWorld
     jobs: int
     budget: int = 200
     enough: int = 0  # findings after which no further seed begins; 0: never enough
@@ -170,7 +170,7 @@ def shrink(made: Prepared, budget: int, target: Path, say: Say) -> ShrunkRun:
 
 
 def _failure_of(made: Prepared) -> Failure:
-    with Snapshot(Origin(made.topology, ledger=True)) as snapshot:
+    with BuiltLabs(Origin(made.topology, ledger=True)) as snapshot:
         found = failures_of(snapshot, made.plan)
     if not found:
         raise KeysteadError("KS-RUN-006", f"{made.plan.name} passes with seed {made.plan.seed}")
@@ -183,11 +183,11 @@ def _knobs(topology: Any) -> dict[str, Any]:
     return dict(changes.get("knobs", {}))
 
 
-def _world_of(made: Prepared) -> World:
+def _world_of(made: Prepared) -> CampaignWorld:
     """The world whose lab is this experiment's; KS-RUN-006 when a campaign has no such lab."""
     hosts = [spec for spec in made.topology.nodes if spec.role is Role.ESXI]
     servers = sum(spec.role is Role.KMS for spec in made.topology.nodes)
-    world = World(
+    world = CampaignWorld(
         lab=("ha" if made.topology.ha else "default") if servers else "native",
         hosts=len(hosts),
         vms=len(made.topology.vms),

@@ -68,7 +68,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"{name} stands beside options, not among them")
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InputLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A line of the input; exactly one of ``REQUESTS`` is given."""
 
     open: Opening | None = None
@@ -89,7 +89,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"a request has one of {', '.join(REQUESTS)}; this one has {found}")
 
 
-class Held:
+class HeldLab:
     """The lab of this conversation, one of its own or one that runs."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Held:
         self._seed: int | None = None
         self._stack = AsyncExitStack()
 
-    async def answer(self, asked: Asked, line: str) -> Any:
+    async def answer(self, asked: InputLine, line: str) -> Any:
         """What the request of a line comes to, as plain values. Raises ``KeysteadError``."""
         if asked.open is not None:
             opened = await self._open(asked.open)
@@ -115,7 +115,7 @@ class Held:
         finally:
             self._changed()
 
-    async def _do(self, asked: Asked, lab: Lab | Remote) -> Any:
+    async def _do(self, asked: InputLine, lab: Lab | Remote) -> Any:
         if asked.do is not None:
             command: Command[Any] = decode_command(msgspec.msgpack.encode(asked.do))
             return document_of(await self._to.do(command, asked.vcenter, asked.user))
@@ -207,7 +207,7 @@ def _nobody_looks() -> None:
 
 async def serve() -> None:
     """Answer standard input until it ends. Nothing but answers is written to standard output."""
-    held = Held()
+    held = HeldLab()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     try:
@@ -217,7 +217,7 @@ async def serve() -> None:
         await held.close()
 
 
-async def _respond(held: Held, line: bytes) -> dict[str, Any]:
+async def _respond(held: HeldLab, line: bytes) -> dict[str, Any]:
     """The answer to one line. Whatever a request comes to, the lab stays for the next one."""
     try:
         return {"answer": await held.answer(_read(line), line.decode().strip())}
@@ -229,10 +229,10 @@ async def _respond(held: Held, line: bytes) -> dict[str, Any]:
     return {"error": {"id": failure.id, "text": str(failure), "fix": failure.fix}}
 
 
-def _read(line: bytes) -> Asked:
+def _read(line: bytes) -> InputLine:
     """The request on a line; KS-USE-003 for what is none."""
     try:
-        return msgspec.json.decode(line, type=Asked)
+        return msgspec.json.decode(line, type=InputLine)
     except RecursionError:
         raise KeysteadError("KS-USE-003", "the request is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

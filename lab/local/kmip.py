@@ -12,9 +12,9 @@ from lab.building.course import Report
 from lab.kmip import trails
 from lab.kmip.cases import play
 from lab.kmip.resealing import Reseal, reseal
-from lab.kmip.serving import Serving, Settings
+from lab.kmip.serving import KmipServerSettings, ServingNotice
 from lab.kmip.serving import serve as run
-from lab.kmip.trail_file import Part
+from lab.kmip.trail_file import TrailPart
 from lab.kmip.trails import Cutting, Verifying
 from lab.schema.answers.kmip import KmipCases, KmipRoot, KmipServer, KmipTrail
 from lab.schema.errors import KeysteadError
@@ -37,7 +37,7 @@ def cases(folder: Path, report: Report) -> KmipCases:
 
 
 def serve(
-    settings: Settings,
+    settings: KmipServerSettings,
     ready: Callable[[KmipServer], None],
     record: Callable[[str, dict[str, Any]], None],
 ) -> None:
@@ -61,7 +61,7 @@ def verify_trail(wanted: Verifying, record: Callable[[str, dict[str, Any]], None
     return _trail(asyncio.run(trails.verify(wanted, record)))
 
 
-def _trail(part: Part | None) -> KmipTrail:
+def _trail(part: TrailPart | None) -> KmipTrail:
     if part is None:
         return KmipTrail(rows=0, first=0, last=0, since=0.0, until=0.0, digest="")
     return KmipTrail(
@@ -74,7 +74,7 @@ def _trail(part: Part | None) -> KmipTrail:
     )
 
 
-def _server(serving: Serving) -> KmipServer:
+def _server(serving: ServingNotice) -> KmipServer:
     files = serving.files
     return KmipServer(
         address=serving.address,

@@ -89,6 +89,16 @@ def lab_file(source: str, changes: dict[str, Any], name: str) -> dict[str, Any]:
     return made.model_dump(mode="json")
 
 
+def name_in_file(file: str) -> str:
+    """The name that the Lab file at this path gives its lab; empty for a shipped one, and for none.
+
+    KS-TOPO-001 for a bad file.
+    """
+    from lab.topology.lab_file import is_shipped, load
+
+    return load(file).name if file and not is_shipped(file) else ""
+
+
 def _listens(folder: LabFolder, listen: str) -> None:
     """KS-LAB-006 for a lab that runs and listens elsewhere."""
     from lab.machines.listening import address, find_address

@@ -16,11 +16,11 @@ from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.matrix.story import lines_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import title
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.building.course import Report
 from lab.local.explain import explain_id
 from lab.matrix.moved import list_moved
-from lab.matrix.run import ROWS, Wanted, at_once, exit_of, play_matrix, records_in, row_in
+from lab.matrix.run import ROWS, MatrixOrder, at_once, exit_of, play_matrix, records_in, row_in
 from lab.runs.store import RunFolder, all_runs
 from lab.schema.answers.matrix import CellStory, Matrix
 from lab.schema.errors import KeysteadError
@@ -57,11 +57,11 @@ def matrix(
     """
     _check(jobs, knobs or {})
     began = time.monotonic()
-    chosen = (_members(Block, blocks), _members(Fault, faults), _members(Event, events))
+    chosen = (_members(Block, blocks), _members(TableFault, faults), _members(TableEvent, events))
     cells = cells_of(chosen[0] or BLOCKS, chosen[1] or tuple(FAULTS), chosen[2] or tuple(EVENTS))
     if not cells:
         raise KeysteadError("KS-USE-004", "the table says that none of these cells applies")
-    wanted = Wanted(
+    wanted = MatrixOrder(
         cells=cells,
         mode=mode,
         tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),
@@ -108,7 +108,11 @@ def story(block: str, fault: str, event: str, *, run: str, report: Report) -> Ce
 
     KS-USE-002 for a name that the table has not; KS-RUN-001 when ``run`` has no such cell.
     """
-    places = (_members(Block, [block])[0], _members(Fault, [fault])[0], _members(Event, [event])[0])
+    places = (
+        _members(Block, [block])[0],
+        _members(TableFault, [fault])[0],
+        _members(TableEvent, [event])[0],
+    )
     found = _load_cell(places, run) if run else _latest(places)
     if found is None:
         one = [[str(place)] for place in places]
@@ -137,7 +141,7 @@ def _format_explanation(id: str) -> str:
     return f"{id}: {found.title}"
 
 
-def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | None:
+def _latest(places: tuple[Block, TableFault, TableEvent]) -> tuple[RunFolder, CellRow] | None:
     """The last run of the matrix, at the defaults of all knobs and of the door, that has this cell;
     what cannot be read is passed over."""
     for folder in reversed(all_runs()):
@@ -152,7 +156,7 @@ def _latest(places: tuple[Block, Fault, Event]) -> tuple[RunFolder, CellRow] | N
     return None
 
 
-def _load_cell(places: tuple[Block, Fault, Event], run: str) -> tuple[RunFolder, CellRow]:
+def _load_cell(places: tuple[Block, TableFault, TableEvent], run: str) -> tuple[RunFolder, CellRow]:
     folder = RunFolder(run)
     row = row_in(folder, *places)
     if row is None:

@@ -14,10 +14,10 @@ from chaos.history import Record
 from chaos.matrix.compare import CellRow, letter_of
 from chaos.matrix.grid import stagings_of
 from chaos.matrix.outside import all_stagings
-from chaos.matrix.play import LETTERS, Played
+from chaos.matrix.play import LETTERS, PlayedEvent
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cell
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.local.run_description import description
 from lab.matrix.run import Result, records_in, result_of, stagings_in
 from lab.runs.store import RunFolder, RunRecord
@@ -126,7 +126,7 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
     for row in found.cells:
         if row.verdict is Agreement.VOID:
             continue
-        place = Block(row.block), Fault(row.fault), Event(row.event)
+        place = Block(row.block), TableFault(row.fault), TableEvent(row.event)
         expected = cell(*place)
         named = {one.staging for one in row.evidence}
         together = (*stagings_of([expected]), *stagings_of([expected], isolate=True))
@@ -145,9 +145,9 @@ def _otherwise(found: Result, histories: Histories) -> Iterator[str]:
             yield f"{_name(row)}: {letter} agrees, and the table says {expected.letter}"
 
 
-def _read_letters(records: Sequence[Record], event: Event) -> Played:
+def _read_letters(records: Sequence[Record], event: TableEvent) -> PlayedEvent:
     letters = next((one.data for one in reversed(records) if one.op == LETTERS), {})
-    return Played(event=event, letter=str(letters.get(event, "")))
+    return PlayedEvent(event=event, letter=str(letters.get(event, "")))
 
 
 def _name(row: CellRow) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from chaos.matrix.outside import ROWS
 from lab.building.course import Report
 from lab.matrix.outside import play_outside
-from lab.matrix.run import Wanted, at_once, exit_of
+from lab.matrix.run import MatrixOrder, at_once, exit_of
 from lab.schema.answers.matrix import Outside
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
@@ -38,7 +38,7 @@ def outside(
             text = f"there is no row {quote_if_needed(name)}; there are {there}"
             raise KeysteadError("KS-USE-002", text, "give one of these, in capitals or not")
     chosen = [row for key, row in known.items() if not rows or key in {n.lower() for n in rows}]
-    wanted = Wanted(
+    wanted = MatrixOrder(
         cells=(),
         mode=mode,
         tpm=tpm or (TpmBackend.MODEL if mode == "sim" else TpmBackend.LIBTPMS),

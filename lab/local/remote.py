@@ -127,7 +127,7 @@ class Remote:
             )
         done = await self._while_it_runs(ask(self.client, message))
         if done.error_id:
-            raise KeysteadError(done.error_id, done.error, done.fix)
+            raise KeysteadError(done.error_id, done.error, done.fix, done.fault, done.keys)
         if mine is not None:
             await files.fill(files.open_boxes(mine, done.files))
         return decode_answer(command, done.answer)

@@ -26,17 +26,21 @@ from protocol.authorization import ADMINISTRATOR
 
 FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
 VERSION = "8.0.3.0"
+ROOT_USER = "root"
+"""The local user of an ESXi host."""
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
 
 
-class Serving(msgspec.Struct, frozen=True):
-    """Where an API server of a lab listens, and the process that does."""
+class ApiServing(msgspec.Struct, frozen=True):
+    """Where an API server of a lab listens, and the process that does. ``hosts``: ports of the
+    API servers of ESXi hosts, at the same address."""
 
     host: str
     port: int
     pid: int
     user: str
     vcenter: str = ""
+    hosts: dict[str, int] = {}
 
 
 class _OfRunningLab:
@@ -104,22 +108,31 @@ def password_of(folder: Path) -> str:
     return made
 
 
-def serving(name: str) -> Serving:
+def serving(name: str) -> ApiServing:
     """The API server of a lab that runs; KS-API-001 when there is none."""
     try:
-        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=Serving)
+        found = msgspec.json.decode((folder_of(name) / RECORD).read_bytes(), type=ApiServing)
         os.kill(found.pid, 0)
     except (OSError, msgspec.DecodeError):
         raise KeysteadError("KS-API-001", f"no API server of the lab {name} runs here") from None
     return found
 
 
-def environment(name: str) -> dict[str, str]:
-    """What clients of a running API server read."""
-    return variables_of(serving(name), folder_of(name))
+def environment(name: str, host: str = "") -> dict[str, str]:
+    """What clients of a running API server read: of vCenter, or of one host.
+
+    Raises ``KeysteadError``: KS-API-001 when none runs, KS-USE-002 for another host.
+    """
+    where = serving(name)
+    if host:
+        if host not in where.hosts:
+            known = ", ".join(sorted(where.hosts)) or "no hosts are served"
+            raise KeysteadError("KS-USE-002", f"no API server of a host {host}: {known}")
+        where = msgspec.structs.replace(where, port=where.hosts[host], user=ROOT_USER)
+    return variables_of(where, folder_of(name))
 
 
-def variables_of(where: Serving, folder: Path) -> dict[str, str]:
+def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
     """What clients read: govc, Ansible, libvirt and programs of pyVmomi."""
     authority, password = str(folder / "ca.pem"), password_of(folder)
     host, port = where.host, str(where.port)
@@ -139,6 +152,7 @@ def variables_of(where: Serving, folder: Path) -> dict[str, str]:
         "VI_PORTNUMBER": port,
         "VI_USERNAME": where.user,
         "VI_PASSWORD": password,
+        "VI_CACERTFILE": authority,
         "KEYSTEAD_API_URL": url,
         "KEYSTEAD_CA_FILE": authority,
         "SSL_CERT_FILE": authority,
@@ -165,10 +179,11 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any
 
 async def serve(
     name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
-    seed: int | None, ready: Callable[[Serving], None],
+    seed: int | None, hosts: bool, ready: Callable[[ApiServing], None],
 ) -> None:  # fmt: skip
     """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
-    virtual time by this process alone; empty: the lab ``name``, which runs.
+    virtual time by this process alone; empty: the lab ``name``, which runs. ``hosts``: serve those
+    of its ESXi hosts too, each at a port of its own.
 
     Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
     had, KS-LAB-001 when the lab does not run.
@@ -180,26 +195,40 @@ async def serve(
         loop.add_signal_handler(number, stopped.set)
     async with (
         _executor(name, simulated, seed) as executor,
-        served(executor, name, folder, host, port, vcenter, version) as (_, where),
+        served(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
-        try:
-            (folder / RECORD).write_bytes(msgspec.json.encode(where))
-            ready(where)
+
+        def write_down(ports: dict[str, int]) -> ApiServing:
+            found = msgspec.structs.replace(where, hosts=dict(ports))
+            (folder / RECORD).write_bytes(msgspec.json.encode(found))
+            return found
+
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback((folder / RECORD).unlink, missing_ok=True)
+            ports: dict[str, int] = {}
+            if hosts:
+                from lab.vsphere.host_listening import HostListeners, hosts_listening
+
+                first = where.port if port else 0
+                listeners = HostListeners(
+                    server, password_of(folder), folder, host, first, write_down
+                )
+                await stack.enter_async_context(hosts_listening(listeners))
+                ports = listeners.ports
+            ready(write_down(ports))
             await stopped.wait()
-        finally:
-            (folder / RECORD).unlink(missing_ok=True)
 
 
 @contextlib.asynccontextmanager
 async def served(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
     vcenter: str = "", version: str = VERSION,
-) -> AsyncIterator[tuple[Any, Serving]]:  # fmt: skip
-    """The APIs of the lab behind ``executor`` for the length of a block: the ``Server``, and where
-    it listens. ``folder`` gets what clients need. Raises as ``serve``."""
+) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
+    """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
+    where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
     try:
         from lab.vsphere.listening import listening
-        from lab.vsphere.service import Server
+        from lab.vsphere.service import ApiServer
         from lab.vsphere.soap import newest
     except ImportError as error:
         raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
@@ -207,7 +236,7 @@ async def served(
         newest(version)
     except ValueError as error:
         raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
-    server = Server(executor, name, password_of(folder), vcenter, version)
+    server = ApiServer(executor, name, password_of(folder), vcenter, version)
     await server.refresh()
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -215,4 +244,4 @@ async def served(
         except OSError as error:
             text = f"{host}:{port}: {error.strerror or error}"
             raise KeysteadError("KS-API-003", text) from None
-        yield server, Serving(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)
+        yield server, ApiServing(host, listener.port, os.getpid(), ADMINISTRATOR, vcenter)

@@ -25,8 +25,8 @@ LONGEST_ADDRESS: Final = 100  # bytes; the kernel takes 107
 _LONGEST: Final = 1 << 16
 
 
-class Told(NamedTuple):
-    """``lab.machines.health.Health`` as it was heard."""
+class HealthReport(NamedTuple):
+    """``lab.machines.health.MachineHealth`` as it was heard."""
 
     well: bool
     text: str
@@ -39,7 +39,7 @@ def address_file(folder: str, name: str) -> str:
     return os.path.join(folder, f"{name}.health")
 
 
-def ask_health(folder: str, name: str) -> Told:
+def ask_health(folder: str, name: str) -> HealthReport:
     """What is said there; not well when nobody answers, or somebody else than the owner of the
     address file: every user may take a name of the abstract space that is free."""
     try:
@@ -49,14 +49,14 @@ def ask_health(folder: str, name: str) -> Told:
             line.connect(b"\0" + address)
             if not (peer := peer_of(line)).is_of(owner):
                 text = f"user {peer.user} answers in the place of {name}"
-                return Told(well=False, text=text)
+                return HealthReport(well=False, text=text)
             data = b""
             while part := line.recv(_LONGEST):
                 data += part
         told = json.loads(data)
-        return Told(told["well"], told["text"], tuple(told["processes"]))
+        return HealthReport(told["well"], told["text"], tuple(told["processes"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Told(well=False, text=f"{name} does not answer")
+        return HealthReport(well=False, text=f"{name} does not answer")
 
 
 def _address(path: str) -> tuple[bytes, int]:
@@ -70,7 +70,7 @@ def _address(path: str) -> tuple[bytes, int]:
     return address, status.st_uid
 
 
-def look(machine: str) -> list[Told]:
+def look(machine: str) -> list[HealthReport]:
     """How everything is that shall run here: labs of this user, and agents, those of ``machine``
     alone where it has a folder of its own. Nothing at all is not well."""
     home = str(state_home())
@@ -83,7 +83,7 @@ def look(machine: str) -> list[Told]:
             ask_health(folder, SUPERVISOR)
             for folder in _list_locked_folders(os.path.join(home, "labs"))
         ]
-    return found or [Told(well=False, text=f"nothing of a lab runs here, as {home} tells")]
+    return found or [HealthReport(well=False, text=f"nothing of a lab runs here, as {home} tells")]
 
 
 def main(machine: str = "") -> int:
@@ -99,11 +99,11 @@ def own_name() -> str:
     return socket.gethostname().partition(".")[0].lower()
 
 
-def _agent(folder: str) -> Told:
+def _agent(folder: str) -> HealthReport:
     """An agent and its processes: all have to be well."""
     agent = ask_health(folder, AGENT)
     parts = [agent, *(ask_health(folder, process) for process in agent.processes)]
-    return Told(all(part.well for part in parts), "; ".join(part.text for part in parts))
+    return HealthReport(all(part.well for part in parts), "; ".join(part.text for part in parts))
 
 
 def _list_locked_folders(above: str) -> list[str]:

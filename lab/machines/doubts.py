@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from lab.machines.machine import Machine
+from lab.machines.machine import MachineProcesses
 
 CLOCK_BOUND_S: Final = 0.25  # real seconds: an eighth of the shortest time limit of a node
 
 
-def doubts(machines: Iterable[Machine]) -> Callable[[], list[str]]:
+def doubts(machines: Iterable[MachineProcesses]) -> Callable[[], list[str]]:
     """Tells why nothing counts of what was measured since this was called: a clock that was not
     known within ``CLOCK_BOUND_S``, or jumped, or a machine that was lost."""
     begun = [(machine, machine.losses, machine.watch_clock_error()) for machine in machines]

@@ -23,7 +23,7 @@ from lab.state.peer import peer_is_ours
 from services.runtime.real.files import replace_file
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class MachineHealth(msgspec.Struct, frozen=True, kw_only=True):
     """``well``: whether it does what it is for; ``text`` says what was seen; ``processes``: the
     names of those that an agent holds."""
 
@@ -32,7 +32,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[str, ...] = ()
 
 
-async def serve(folder: Path, name: str, tell: Callable[[], Awaitable[Health]]) -> asyncio.Server:
+async def serve(
+    folder: Path, name: str, tell: Callable[[], Awaitable[MachineHealth]]
+) -> asyncio.Server:
     """Answer for ``folder`` under ``name``, to this user and root alone. Raises ``OSError``."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,4 +59,4 @@ async def serve(folder: Path, name: str, tell: Callable[[], Awaitable[Health]]) 
 class HealthList(msgspec.Struct, frozen=True):
     """Of everything that shall run on a machine."""
 
-    items: tuple[Health, ...]
+    items: tuple[MachineHealth, ...]

@@ -80,7 +80,7 @@ def authority(folder: Path) -> Path:
     return folder / "door" / AUTHORITY
 
 
-class Door:
+class LabDoor:
     """The door of one lab; ``wanted`` is where it shall listen, and at another port, ``gate_port``,
     the ``gate`` to nodes that stand here, where the lab has one."""
 

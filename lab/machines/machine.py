@@ -12,7 +12,7 @@ from lab.brokers.agent_config import AgentConfig
 from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import machine_agent
 from lab.machines.offset import Offset, sample_of
-from lab.machines.part import Part, seal_part
+from lab.machines.part import MachinePart, seal_part
 from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.errors import HostUnreachable, ProductError
@@ -45,9 +45,9 @@ BUS_FROM_THERE: Final = (
 
 
 class RemoteProcess:
-    """A process there, killed and signalled as a ``ChildProcess`` here; see ``Forked``."""
+    """A process there, killed and signalled as a ``ChildProcess`` here; see ``ForkedProcess``."""
 
-    def __init__(self, machine: Machine, name: str, life: int) -> None:
+    def __init__(self, machine: MachineProcesses, name: str, life: int) -> None:
         self.name, self.life = name, life
         self.since = time.monotonic()
         self.gone = asyncio.Event()
@@ -63,7 +63,7 @@ class RemoteProcess:
         self._machine.do(self._machine.stop(self, number is signal.SIGSTOP))
 
 
-class Machine:
+class MachineProcesses:
     """``on_end`` hears of each process that ended, ``warn`` of what a person should know.
 
     ``run`` is the life of the agent that was taken, empty before; ``ended_by_s``: on our clock,
@@ -81,7 +81,7 @@ class Machine:
         self.plan, self.name = plan, plan.machine
         self._client, self._on_end, self._warn = client, on_end, warn
         self.run, self.ended_by_s, self.losses = "", 0.0, 0
-        self.parts: dict[str, Callable[[], Part]] = {}  # by agent: of hosts that came later
+        self.parts: dict[str, Callable[[], MachinePart]] = {}  # by agent: of hosts that came later
         self._key = b""  # of this run
         self.gate = ""  # where it takes connections for its nodes
         self.joined = asyncio.Event()

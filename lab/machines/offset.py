@@ -16,17 +16,17 @@ BEST: Final = 4  # one in so many: those that were least long on the way
 CONTRADICTIONS: Final = 3  # in a row, until the clock is believed to have jumped
 
 
-class Sample(NamedTuple):
+class OffsetSample(NamedTuple):
     """How far ahead, and by how much that may be wrong; seconds."""
 
     offset_s: float
     error_s: float
 
 
-def sample_of(sent: float, received: float, answered: float, back: float) -> Sample:
+def sample_of(sent: float, received: float, answered: float, back: float) -> OffsetSample:
     """From two times of our clock around two of the other's."""
     way_s = (back - sent) - (answered - received)
-    return Sample(((received - sent) + (answered - back)) / 2, max(way_s, 0.0) / 2)
+    return OffsetSample(((received - sent) + (answered - back)) / 2, max(way_s, 0.0) / 2)
 
 
 class Offset:
@@ -36,12 +36,12 @@ class Offset:
     """
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque(maxlen=WINDOW)
-        self._against: list[Sample] = []
-        self.known: Sample | None = None
+        self._samples: deque[OffsetSample] = deque(maxlen=WINDOW)
+        self._against: list[OffsetSample] = []
+        self.known: OffsetSample | None = None
         self.jumps = 0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: OffsetSample) -> None:
         """One more. One that contradicts what is known counts only when others agree with it."""
         known = self.known
         if known is not None and _contradicts(sample, known):
@@ -57,14 +57,14 @@ class Offset:
         self.known = _estimate(list(self._samples))
 
 
-def _contradicts(one: Sample, other: Sample) -> bool:
+def _contradicts(one: OffsetSample, other: OffsetSample) -> bool:
     return abs(one.offset_s - other.offset_s) > one.error_s + other.error_s
 
 
-def _estimate(samples: list[Sample]) -> Sample:
+def _estimate(samples: list[OffsetSample]) -> OffsetSample:
     """The median of the best, with its error: theirs, and how far they lie apart."""
     by_error = sorted(samples, key=lambda sample: sample.error_s)
     best = by_error[: max(1, len(by_error) // BEST)]
     offsets = [sample.offset_s for sample in best]
     apart_s = max(offsets) - min(offsets)
-    return Sample(median(offsets), max(sample.error_s for sample in best) + apart_s)
+    return OffsetSample(median(offsets), max(sample.error_s for sample in best) + apart_s)

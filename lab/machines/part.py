@@ -16,7 +16,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class MachinePart(msgspec.Struct, frozen=True, kw_only=True):
     """For ``machine`` of ``lab``: the private identities of ``nodes`` and of the ``agent`` of their
     process, by the path that they have in a lab's folder."""
 
@@ -29,26 +29,26 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 def part_of(
     identities: Identities, lab: str, machine: str, agent: str, nodes: tuple[NodeName, ...]
-) -> Part:
+) -> MachinePart:
     """The part for the process ``agent``, with what is private of these and nothing else."""
     found = identities.files(nodes, (agent,)).items()
     files = {f"identity/{path}": data for path, data in found if not path.startswith("public/")}
-    return Part(lab=lab, machine=machine, agent=agent, nodes=nodes, files=files)
+    return MachinePart(lab=lab, machine=machine, agent=agent, nodes=nodes, files=files)
 
 
-def seal_part(part: Part, run: str, key: bytes) -> bytes:
+def seal_part(part: MachinePart, run: str, key: bytes) -> bytes:
     """The box for the agent of that ``run``, whose public key it is; ``InvalidArgument`` when it is
     none."""
     return seal_secret(key, KeyMaterial(msgspec.msgpack.encode(part)), _purpose(run))
 
 
-def unseal_part(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> Part:
+def unseal_part(box: bytes, run: str, key: OneTimeKey, lab: str, machine: str) -> MachinePart:
     """What is in it, when it is for that machine and names nothing but what it is for.
 
     ``CryptographicFailure`` for a box of another run, ``Malformed`` for any other.
     """
     try:
-        part = msgspec.msgpack.decode(key.open_box(box, _purpose(run)).reveal(), type=Part)
+        part = msgspec.msgpack.decode(key.open_box(box, _purpose(run)).reveal(), type=MachinePart)
         wanted = {f"identity/node/{node}.json" for node in part.nodes}
         wanted.add(f"identity/control/{control_name(part.agent)}.json")
     except (msgspec.DecodeError, ValueError) as error:

@@ -20,8 +20,8 @@ from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
 from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, read_issued, use
-from lab.machines.listening import Door, address, find_address
-from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, Machine, RemoteProcess
+from lab.machines.listening import LabDoor, address, find_address
+from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, MachineProcesses, RemoteProcess
 from lab.machines.part import part_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
@@ -63,9 +63,9 @@ class _Superseded(Exception):
 
 
 class Roster:
-    """See ``Machine`` and ``Replaced`` for the callbacks; ``epoch`` is that of the lab's time.
-    ``patience_s``: how long a start waits for machines that were there before; None: until they
-    join."""
+    """See ``MachineProcesses`` and ``Replaced`` for the callbacks; ``epoch`` is that of the lab's
+    time. ``patience_s``: how long a start waits for machines that were there before; None: until
+    they join."""
 
     def __init__(
         self,
@@ -81,15 +81,15 @@ class Roster:
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
         self._gates = topology.gates
-        self.door = Door(folder, topology.name, address("--listen", listen), gate=topology.gates)
-        self.machines: dict[str, Machine] = {}
+        self.door = LabDoor(folder, topology.name, address("--listen", listen), gate=topology.gates)
+        self.machines: dict[str, MachineProcesses] = {}
         self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
         self._epoch = epoch
         self._begun = time.monotonic()
         self._client = client
-        self._of_process: dict[int, Machine] = {}
-        self._of_node: dict[NodeName, Machine] = {}
+        self._of_process: dict[int, MachineProcesses] = {}
+        self._of_node: dict[NodeName, MachineProcesses] = {}
         self.arrays = _elsewhere(topology)
         self._replaced = Replaced(folder, self.machines, reload, warn)
         self._watching: asyncio.Task[None] | None = None
@@ -103,17 +103,17 @@ class Roster:
         for plan in topology.machines:
             self.add(plan, [topology.groups[number - 1] for number in plan.processes])
 
-    def add(self, plan: MachinePlan, groups: Sequence[tuple[NodeName, ...]]) -> Machine:
+    def add(self, plan: MachinePlan, groups: Sequence[tuple[NodeName, ...]]) -> MachineProcesses:
         """One more machine may join; ``groups`` are the nodes of each of its processes. The brokers
         hear of its agents from who calls."""
-        machine = Machine(plan, self._client, self._on_end, self._warn)
+        machine = MachineProcesses(plan, self._client, self._on_end, self._warn)
         self.machines[plan.machine] = machine
         self._identities.add_machine(plan.machine)
         for number, nodes in zip(plan.processes, groups, strict=True):
             self._process(machine, number, nodes)
         return machine
 
-    def _process(self, machine: Machine, number: int, nodes: tuple[NodeName, ...]) -> None:
+    def _process(self, machine: MachineProcesses, number: int, nodes: tuple[NodeName, ...]) -> None:
         agent = agent_name(number)
         self._of_process[number] = machine
         self._of_node.update(dict.fromkeys(nodes, machine))
@@ -123,7 +123,7 @@ class Roster:
                 part_of, self._identities, self._lab, machine.name, agent, nodes
             )
 
-    def grow(self, machine: Machine, number: int, node: NodeName) -> None:
+    def grow(self, machine: MachineProcesses, number: int, node: NodeName) -> None:
         """A host is added there, in the process of that number."""
         machine.plan = with_later(machine.plan, number, node)
         self._process(machine, number, (node,))
@@ -142,18 +142,18 @@ class Roster:
         )
         del self._of_node[node], self._speaks_of[agent], machine.parts[agent]
 
-    def of_cluster(self, cluster: ClusterName) -> Machine | None:
+    def of_cluster(self, cluster: ClusterName) -> MachineProcesses | None:
         """Where hosts of a cluster are added; None: here."""
         for machine in self.machines.values():
             if cluster in machine.plan.clusters:
                 return machine
         return None
 
-    def of_process(self, number: int) -> Machine | None:
+    def of_process(self, number: int) -> MachineProcesses | None:
         """Where process ``number`` (from 1) of the topology stands; None: here."""
         return self._of_process.get(number)
 
-    def of_node(self, node: NodeName) -> Machine | None:
+    def of_node(self, node: NodeName) -> MachineProcesses | None:
         """Where a node stands; None: here."""
         return self._of_node.get(node)
 
@@ -215,7 +215,7 @@ class Roster:
     def _said_by(self, sender: str, machine: str) -> bool:
         return machine in self.machines and sender == machine_agent(machine)
 
-    async def _admit(self, machine: Machine, seeks: MachineSeeks) -> None:
+    async def _admit(self, machine: MachineProcesses, seeks: MachineSeeks) -> None:
         try:
             try:
                 refusal = await self._refusal(machine, seeks)
@@ -235,7 +235,9 @@ class Roster:
         finally:
             self._admitting.discard(machine.name)
 
-    async def _refusal(self, machine: Machine, seeks: MachineSeeks) -> RefuseMachine | None:
+    async def _refusal(
+        self, machine: MachineProcesses, seeks: MachineSeeks
+    ) -> RefuseMachine | None:
         """Why it is not taken, now or for good; a disk that refuses is waited for."""
         wait = False
         try:
@@ -263,7 +265,7 @@ class Roster:
             run=seeks.run, error_id=error.id, text=str(error), fix=error.fix, wait=wait
         )
 
-    async def _come(self, machine: Machine, run: str) -> None:
+    async def _come(self, machine: MachineProcesses, run: str) -> None:
         """See that its folders fit, unless another run of its agent comes meanwhile."""
         arrays = tuple(one.name for one in machine.plan.shared)
         come = self._meeting.come(self._guest(machine), run, arrays)
@@ -287,7 +289,7 @@ class Roster:
                 use(self._folder, seeks, time.time())
                 coming.cancel()
 
-    def _guest(self, machine: Machine) -> RemoteGuest:
+    def _guest(self, machine: MachineProcesses) -> RemoteGuest:
         """``machine`` when it comes, and later, as one whose folders others are compared with."""
 
         def there() -> bool:
@@ -296,7 +298,7 @@ class Roster:
 
         return RemoteGuest(machine.name, machine.ask, there)
 
-    def _believe(self, machine: Machine, ended: str) -> None:
+    def _believe(self, machine: MachineProcesses, ended: str) -> None:
         """Of a run that has ended, as who has its folder says, nothing is alive any more."""
         if ended and ended == machine.run:
             machine.lose("has ended its nodes", ended=True)
@@ -304,14 +306,14 @@ class Roster:
             note_run(self._folder, machine.name, "")
             machine.ended_by_s = 0.0
 
-    def _sought_since(self, machine: Machine, run: str) -> float:
+    def _sought_since(self, machine: MachineProcesses, run: str) -> float:
         """When this run of an agent was first heard of: who has answered since then is another
         one; an answer before it may be the last of an agent that was killed."""
         if self._seeking.get(machine.name, ("", 0.0))[0] != run:
             self._seeking[machine.name] = run, time.monotonic()
         return self._seeking[machine.name][1]
 
-    def _end_time_s(self, machine: Machine, run: str) -> float:
+    def _end_time_s(self, machine: MachineProcesses, run: str) -> float:
         """When nothing of an earlier run can be alive, also of one that a supervisor took which was
         killed: it has sent no beat since this one began."""
         last = last_run(self._folder, machine.name)
@@ -325,7 +327,7 @@ class Roster:
         files = self._identities.files((), ())
         return {Path(path).stem: data for path, data in files.items()}
 
-    def _where(self, machine: Machine | None) -> dict[str, str]:
+    def _where(self, machine: MachineProcesses | None) -> dict[str, str]:
         """The gates of nodes that do not stand on ``machine``; None: that do not stand here."""
         if not self._gates:
             return {}
@@ -337,14 +339,14 @@ class Roster:
                 found[node] = at
         return found
 
-    def _tell_where(self, moved: Machine) -> None:
+    def _tell_where(self, moved: MachineProcesses) -> None:
         """Its gate is another one: let all others know."""
         tell(self._folder, self._where(None))
         for machine in self.machines.values():
             if machine is not moved:
                 machine.do(self._tell_machine(machine))
 
-    async def _tell_machine(self, machine: Machine) -> None:
+    async def _tell_machine(self, machine: MachineProcesses) -> None:
         """As often as it takes; one that joins later hears it as it is taken."""
         while machine.joined.is_set():
             try:
@@ -368,7 +370,7 @@ class Roster:
         for good, so is what they keep of it, and what lies in shared folders."""
         purged = is_purged(self._folder)
 
-        async def one(machine: Machine) -> None:
+        async def one(machine: MachineProcesses) -> None:
             with suppress(ProductError):
                 release = ReleaseMachine(run=machine.run, purged=purged)
                 await machine.ask(release, RELEASE_LIMIT_S)
@@ -408,7 +410,7 @@ class Replaced:
     def __init__(
         self,
         folder: Path,
-        machines: Mapping[str, Machine],
+        machines: Mapping[str, MachineProcesses],
         reload: Callable[[], Awaitable[None]],
         warn: Callable[[str], None],
     ) -> None:

@@ -16,10 +16,10 @@ from chaos.matrix.control import Control, controls
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
-from chaos.matrix.play import Played, play
-from chaos.matrix.scene import Scene
+from chaos.matrix.play import PlayedEvent, play
+from chaos.matrix.scene import StagingScene
 from chaos.matrix.twists import TWISTS
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from lab.core import LabCore
 from lab.forensics.archives import archive_of
 from lab.matrix import spoil
@@ -60,16 +60,18 @@ class LabBench:
     async def at_rest(self) -> list[tuple[str, bytes]]:
         return await self._lab.at_rest()
 
-    async def disk_of(self, event: Event, vm: VmName) -> bytes:
+    async def disk_of(self, event: TableEvent, vm: VmName) -> bytes:
         return await spoil.disk_of(self._lab, event, vm)
 
-    async def read_wrapped(self, event: Event, vm: VmName) -> Wrapped:
+    async def read_wrapped(self, event: TableEvent, vm: VmName) -> Wrapped:
         return await spoil.read_wrapped(self._lab, event, vm)
 
-    async def flip_bit(self, event: Event, vm: VmName) -> None:
+    async def flip_bit(self, event: TableEvent, vm: VmName) -> None:
         await spoil.flip_bit(self._lab, event, vm)
 
-    async def replace_dek(self, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+    async def replace_dek(
+        self, event: TableEvent, vm: VmName, of: tuple[TableEvent, VmName]
+    ) -> None:
         await spoil.replace_dek(self._lab, event, vm, of)
 
     async def flip_vsan_bit(self, host: NodeName) -> None:
@@ -79,10 +81,12 @@ class LabBench:
         await spoil.replace_vsan_dek(self._lab, host)
 
 
-async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -> StagingOutcome:
+async def outcome_of(
+    scene: StagingScene, staging: Staging, scan: Scan | None = None
+) -> StagingOutcome:
     """Play what was staged, look with ``scan`` for every key that was ever made in its lab, and
     close its history."""
-    history, played, seen = scene.book.history, tuple[Played, ...](), tuple[Control, ...]()
+    history, played, seen = scene.book.history, tuple[PlayedEvent, ...](), tuple[Control, ...]()
     if staging.control:
         seen = await controls(scene)
     else:
@@ -95,7 +99,7 @@ async def outcome_of(scene: Scene, staging: Staging, scan: Scan | None = None) -
     return StagingOutcome(played, b"".join(map(as_written, history.records)), seen)
 
 
-def apply_finding(played: Played, found: Finding) -> Played:
+def apply_finding(played: PlayedEvent, found: Finding) -> PlayedEvent:
     """A key in clear anywhere is a matter of every event in this lab; so is that nobody looked."""
     match found.result:
         case CheckOutcome.PASS:
@@ -124,11 +128,11 @@ def scene_of(
     history: History,
     seed: int,
     began_at: float,
-) -> Scene:
+) -> StagingScene:
     """The scene of a staging in a lab that was made for it, at this Unix time by its clocks."""
     roles = [spec.role for spec in lab.topology.nodes]
     services = roles.count(Role.ATTESTATION) + roles.count(Role.KEYPROVIDER)
-    return Scene(
+    return StagingScene(
         lab=lab,
         bench=LabBench(lab, records),
         heard=heard,

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from chaos.matrix.compare import CellRow
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.oracle.table import parts
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.schema.answers.matrix import Moved
 
 
@@ -31,7 +31,7 @@ def _build_moved(row: CellRow) -> Moved:
 
 def _parts(row: CellRow) -> tuple[str, str]:
     """The parts that differ, as the table has them and as they were seen."""
-    wanted = parts(Block(row.block), Fault(row.fault), Event(row.event))
+    wanted = parts(Block(row.block), TableFault(row.fault), TableEvent(row.event))
     expected = {} if wanted is None else wanted.parts
     differ = [name for name, value in expected.items() if row.parts.get(name) != value]
     was = ", ".join(f"{name}: {expected[name]}" for name in differ)

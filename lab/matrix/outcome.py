@@ -8,14 +8,14 @@ import msgspec
 
 from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 
 
 class StagingOutcome(msgspec.Struct, frozen=True):
     """Its events as played or the controls that it was made for, and its history as it stands in a
     file, empty when it was lost."""
 
-    played: tuple[Played, ...]
+    played: tuple[PlayedEvent, ...]
     history: bytes = b""
     controls: tuple[Control, ...] = ()
 
@@ -26,7 +26,7 @@ class StagingOutcome(msgspec.Struct, frozen=True):
         if staging.control:
             lost = Control(block=staging.block, what="anything", held=False, seen=text)
             return cls((), controls=(lost,))
-        return cls(tuple(Played(event=event, void=text) for event in staging.events))
+        return cls(tuple(PlayedEvent(event=event, void=text) for event in staging.events))
 
 
 Done = Callable[[Staging, StagingOutcome], None]

@@ -15,7 +15,7 @@ from chaos.matrix.compare import CellRow
 from chaos.matrix.outside import OutsideRow, RowPlayed, Rows
 from chaos.matrix.terms import Agreement
 from lab.building.course import Report
-from lab.matrix.run import Result, StagingRun, Wanted, play_run
+from lab.matrix.run import MatrixOrder, Result, StagingRun, play_run
 from lab.runs.store import RunFolder
 
 OUTSIDE: Final = "matrix-outside"
@@ -24,7 +24,7 @@ FILE: Final = "outside.json"
 
 
 def play_outside(
-    rows: Sequence[OutsideRow], wanted: Wanted, report: Report
+    rows: Sequence[OutsideRow], wanted: MatrixOrder, report: Report
 ) -> tuple[RunFolder, Result, tuple[RowPlayed, ...]]:
     """Play them; blocks. Interrupted, it ends every lab; rows that were not played whole are left
     out of the answer."""

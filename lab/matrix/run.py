@@ -21,10 +21,10 @@ from chaos.history import Record, records_of
 from chaos.matrix.compare import CellRow, row_of
 from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging, controls_of, stagings_of
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.recording import read_packed
 from chaos.verdict import WORDS, Exit
 from chaos.verdict import Verdict as RunVerdict
@@ -51,7 +51,7 @@ ROWS: Final = "matrix.json"
 STAGINGS: Final = "stagings"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class MatrixOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be played: ``jobs`` stagings at once; with ``isolate`` each event alone, with
     ``variants`` each fault in every way in which it can be made. ``knobs``: those of its labs that
     are not at their defaults. ``door``: that of every key server."""
@@ -77,7 +77,7 @@ class Result(msgspec.Struct, frozen=True):
     not_played: int = 0
 
 
-def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
+def play_matrix(wanted: MatrixOrder, report: Report) -> tuple[RunFolder, Result]:
     """Play it all; blocks. Interrupted (Ctrl-C), it ends every lab and gives what was played."""
 
     def play(run: StagingRun) -> Result:
@@ -90,7 +90,7 @@ def play_matrix(wanted: Wanted, report: Report) -> tuple[RunFolder, Result]:
 
 
 def play_run(
-    wanted: Wanted, what: str, report: Report, play: Callable[[StagingRun], Result]
+    wanted: MatrixOrder, what: str, report: Report, play: Callable[[StagingRun], Result]
 ) -> tuple[RunFolder, Result]:
     """A run that is called ``what``: ``play`` plays its stagings and says what came of them, which
     is kept in the run's folder. Every lab is ended in any case."""
@@ -116,7 +116,7 @@ class Player(Protocol):
         ...
 
 
-def player_of(wanted: Wanted) -> Player:
+def player_of(wanted: MatrixOrder) -> Player:
     """Who plays stagings in this mode."""
     kind = Stages if wanted.mode == "sim" else Processes
     return kind(
@@ -129,7 +129,7 @@ def player_of(wanted: Wanted) -> Player:
     )
 
 
-def _begin(wanted: Wanted, what: str) -> RunFolder:
+def _begin(wanted: MatrixOrder, what: str) -> RunFolder:
     """The folder of a run that is called ``what``."""
     folder = new_run(what, wanted.mode, wanted.seed)
     record = RunRecord(
@@ -156,7 +156,7 @@ def result_of(folder: RunFolder) -> Result:
     return folder.read_decoded(ROWS, msgspec.json.Decoder(Result).decode)
 
 
-def row_in(folder: RunFolder, block: Block, fault: Fault, event: Event) -> CellRow | None:
+def row_in(folder: RunFolder, block: Block, fault: TableFault, event: TableEvent) -> CellRow | None:
     """The cell as it was played in that run; None when it was not."""
     place = (block, fault, event)
     return next((r for r in result_of(folder).cells if (r.block, r.fault, r.event) == place), None)
@@ -188,7 +188,7 @@ def exit_of(result: Result) -> Exit:
     return Exit.UNKNOWN if Agreement.VOID in verdicts else Exit.PASS
 
 
-def verdict_of(result: Result, run: str, wanted: Wanted, seconds: float) -> RunVerdict:
+def verdict_of(result: Result, run: str, wanted: MatrixOrder, seconds: float) -> RunVerdict:
     """How the run as a whole ended."""
     code = exit_of(result)
     wrong = [row for row in result.cells if row.verdict is not Agreement.AGREE]
@@ -215,10 +215,12 @@ class StagingRun:
     ``played`` and ``controls``: what came of them, by the staging's name.
     """
 
-    def __init__(self, wanted: Wanted, folder: RunFolder, player: Player, report: Report) -> None:
+    def __init__(
+        self, wanted: MatrixOrder, folder: RunFolder, player: Player, report: Report
+    ) -> None:
         self.folder = folder
         self._wanted, self._player, self._report = wanted, player, report
-        self.played: dict[str, tuple[Played, ...]] = {}
+        self.played: dict[str, tuple[PlayedEvent, ...]] = {}
         self.controls: dict[str, tuple[Control, ...]] = {}
 
     def play(self, stagings: Sequence[Staging]) -> None:
@@ -271,7 +273,7 @@ class StagingRun:
 class _Cells:
     """The cells of the table that one run is about."""
 
-    def __init__(self, wanted: Wanted, run: StagingRun) -> None:
+    def __init__(self, wanted: MatrixOrder, run: StagingRun) -> None:
         self._wanted, self._run = wanted, run
         self._stagings = stagings_of(wanted.cells, isolate=wanted.isolate, variants=wanted.variants)
         self._alone: tuple[Staging, ...] = ()

@@ -17,25 +17,25 @@ from chaos.history import History
 from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import stage
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 from lab.matrix.bench import outcome_of, scene_of
 from lab.matrix.outcome import Done, StagingOutcome
 from lab.matrix.pool import each
 from lab.matrix.topologies import topology_of
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.scan import Scan
 from lab.simulation.sim_lab import SimLab
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from protocol.messages.agent import TpmBackend
 from services.kms.settings.config import ClientDoor
 
 LIMIT_S: Final = 300.0  # real seconds that a staging may take
 
 
-_staged: list[tuple[Scene, Scan]] = []  # of the lab that this process holds, for its forks
+_staged: list[tuple[StagingScene, Scan]] = []  # of the lab that this process holds, for its forks
 
 
-def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
+def prepare(staging: Staging, seed: int, lab: SimLab, session: LabSession) -> None:
     """The stage of an origin: everything before the fault."""
     heard = Heard(lab.monotonic)
     lab.broker.tap = heard.hear
@@ -47,7 +47,7 @@ def prepare(staging: Staging, seed: int, lab: SimLab, session: Session) -> None:
     _staged[:] = [(scene, scan)]
 
 
-def perform(lab: SimLab, session: Session, staging: Staging) -> StagingOutcome:
+def perform(lab: SimLab, session: LabSession, staging: Staging) -> StagingOutcome:
     """In a fork: play it."""
     [(scene, scan)] = _staged
     scene.fault, scene.boot, scene.evicted = staging.fault, staging.boot, staging.evicted
@@ -75,7 +75,7 @@ class Stages:
         self._tpm, self._seed, self._jobs, self._patch = tpm, seed, jobs, patch
         self._knobs, self._door = dict(knobs or {}), door
         self._lock = threading.Lock()
-        self._snapshots: dict[bytes, Snapshot] = {}
+        self._snapshots: dict[bytes, BuiltLabs] = {}
 
     def play_each(self, stagings: Sequence[Staging], done: Done, *, slowly: bool = False) -> None:
         """Play them all; ``done`` hears of each. Blocks. Virtual time is never too short."""
@@ -84,7 +84,7 @@ class Stages:
     def _play(self, staging: Staging) -> StagingOutcome:
         return self._of(staging).run(self._seed, perform, staging)
 
-    def _of(self, staging: Staging) -> Snapshot:
+    def _of(self, staging: Staging) -> BuiltLabs:
         topology = topology_of(staging, self._tpm, self._knobs, self._door)
         with self._lock:
             key = msgspec.msgpack.encode(topology)
@@ -95,7 +95,7 @@ class Stages:
                     self._patch,
                     ledger=True,
                 )
-                self._snapshots[key] = Snapshot(origin, limit_s=LIMIT_S)
+                self._snapshots[key] = BuiltLabs(origin, limit_s=LIMIT_S)
             return self._snapshots[key]
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.scene import cluster_of
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from lab.core import LabCore
 from protocol.terms import NodeName, VmName
 from services.esxi.vms.files import verify_checksum, with_check
@@ -15,20 +15,20 @@ from services.esxi.vsan.groups import path_of
 from services.esxi.vsan.label import DiskImage, unpack_disk
 
 
-async def disk_of(lab: LabCore, event: Event, vm: VmName) -> bytes:
+async def disk_of(lab: LabCore, event: TableEvent, vm: VmName) -> bytes:
     """The VM's disk file as the datastore has it."""
     file = (await _config(lab, event, vm)).disks[0].file
     return await lab.datastore_file(_store(event), vm, file)
 
 
-async def read_wrapped(lab: LabCore, event: Event, vm: VmName) -> Wrapped:
+async def read_wrapped(lab: LabCore, event: TableEvent, vm: VmName) -> Wrapped:
     """Keys and wrapped DEKs of the VM, as its configuration on the datastore has them."""
     config = await _config(lab, event, vm)
     parts = (config.home, *(disk.dek for disk in config.disks))
     return Wrapped(keys=config.keys, deks=tuple(part.wrapped for part in parts if part is not None))
 
 
-async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:
+async def flip_bit(lab: LabCore, event: TableEvent, vm: VmName) -> None:
     """Flip one bit in the middle of the VM's first block on the datastore."""
     file = (await _config(lab, event, vm)).disks[0].file
     data = bytearray(await lab.datastore_file(_store(event), vm, file))
@@ -36,7 +36,9 @@ async def flip_bit(lab: LabCore, event: Event, vm: VmName) -> None:
     await lab.spoil(_store(event), vm, file, bytes(data))
 
 
-async def replace_dek(lab: LabCore, event: Event, vm: VmName, of: tuple[Event, VmName]) -> None:
+async def replace_dek(
+    lab: LabCore, event: TableEvent, vm: VmName, of: tuple[TableEvent, VmName]
+) -> None:
     """Put the wrapped DEK of another VM's disk in the place of this one's; the key id stays."""
     config, other = await _config(lab, event, vm), await _config(lab, *of)
     disk, theirs = config.disks[0], other.disks[0]
@@ -80,12 +82,12 @@ async def _put(lab: LabCore, host: NodeName, image: DiskImage) -> None:
     await lab.put_disk_file(host, path, image.pack())
 
 
-async def _config(lab: LabCore, event: Event, vm: VmName) -> VmConfig:
+async def _config(lab: LabCore, event: TableEvent, vm: VmName) -> VmConfig:
     body = verify_checksum(await lab.datastore_file(_store(event), vm, vmx_file(vm)))
     if body is None:
         raise ValueError(f"{vmx_file(vm)} is damaged")
     return msgspec.msgpack.decode(body, type=VmConfig)
 
 
-def _store(event: Event) -> str:
+def _store(event: TableEvent) -> str:
     return f"datastore-{cluster_of(event)}"

@@ -13,7 +13,7 @@ from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, SERVERS_OF_Q, TA_VCENTER, P, Q, cluster_of
 from chaos.matrix.terms import Actor, is_native, is_sealed, is_trusted
 from chaos.matrix.twists import TWISTS
-from chaos.oracle.terms import Block, Event
+from chaos.oracle.terms import Block, TableEvent
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from protocol.messages.agent import TpmBackend
@@ -93,7 +93,7 @@ def _vcenters(block: Block) -> tuple[str, ...]:
     return ("vcenter", str(TA_VCENTER)) if is_trusted(block) else ("vcenter",)
 
 
-def _trust_authority(block: Block, events: Iterable[Event]) -> dict[str, Any]:
+def _trust_authority(block: Block, events: Iterable[TableEvent]) -> dict[str, Any]:
     """Two hosts of it, each with both services; they know endorsement keys by a list."""
     if not is_trusted(block):
         return {}
@@ -110,7 +110,7 @@ def _knobs(block: Block) -> dict[str, Any]:
     return {"token_lifetime_s": clock.TOKEN_S} if is_trusted(block) else {}
 
 
-def _vsan(event: Event) -> dict[str, Any]:
+def _vsan(event: TableEvent) -> dict[str, Any]:
     """One disk group on each host, and one object, whose first replica is B's."""
     if not EVENTS[event].vsan:
         return {}
@@ -146,7 +146,9 @@ def pack_processes(topology: Topology) -> Topology:
     return msgspec.structs.replace(topology, groups=(*others, *made))
 
 
-def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Actor, NodeName]]:
+def casts_of(
+    topology: Topology, events: Iterable[TableEvent]
+) -> dict[TableEvent, dict[Actor, NodeName]]:
     """Who plays what: the first hosts of an event's cluster, in their order."""
     return {
         event: dict(
@@ -160,6 +162,6 @@ def casts_of(topology: Topology, events: Iterable[Event]) -> dict[Event, dict[Ac
     }
 
 
-def _initial_hosts(event: Event) -> tuple[Actor, ...]:
+def _initial_hosts(event: TableEvent) -> tuple[Actor, ...]:
     """Its hosts that are there from the beginning."""
     return tuple(actor for actor in EVENTS[event].cast if actor is not Actor.N)

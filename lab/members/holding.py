@@ -18,7 +18,7 @@ from typing import Any, Final
 from lab.brokers.agent_config import AgentConfig
 from lab.brokers.control_plane import Handler, NoAnswer
 from lab.brokers.looks import NoServer, fetch_greeting
-from lab.machines.health import Health
+from lab.machines.health import MachineHealth
 from lab.machines.part import unseal_part
 from lab.members.joined import JoinedFolder
 from lab.processes.agents import Agents
@@ -119,14 +119,14 @@ class Holding:
         if self._before and self.page.deserted():
             self.ended, self._before = self._before, ""
 
-    async def health(self) -> Health:
+    async def health(self) -> MachineHealth:
         """Whether the supervisor holds this machine, and what runs."""
         if not self.taken:
-            return Health(well=False, text="not taken by the lab")
+            return MachineHealth(well=False, text="not taken by the lab")
         names = tuple(self._held)
         well = bool(names) and self.silent_s <= self._lease_s
         text = f"{len(names)} processes; the supervisor was heard {self.silent_s:.1f} s ago"
-        return Health(well=well, text=text, processes=names)
+        return MachineHealth(well=well, text=text, processes=names)
 
     async def watch(self) -> None:
         """End everything when the lease is over; until cancelled."""

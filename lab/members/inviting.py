@@ -30,7 +30,7 @@ from lab.machines.admission import stands
 from lab.machines.bundle import LARGEST
 from lab.machines.issuing import issue, write_new
 from lab.machines.listening import find_address
-from lab.machines.machine import Machine
+from lab.machines.machine import MachineProcesses
 from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
 from lab.schema.errors import KeysteadError
@@ -204,7 +204,7 @@ class Inviter:
 
     # ---- nodes ----------------------------------------------------------------------------------
 
-    async def _keep_up(self, machine: Machine) -> None:
+    async def _keep_up(self, machine: MachineProcesses) -> None:
         """Boot its nodes each time that it has joined, and build the host of a new place."""
         seen = ""
         while True:

@@ -21,7 +21,7 @@ import msgspec
 
 from lab.arrays.place import link
 from lab.machines.bundle import AUTHORITY, Bundle, identity_files
-from lab.machines.part import Part
+from lab.machines.part import MachinePart
 from lab.machines.trust import digest_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import hold, no_room, state_home
@@ -118,7 +118,7 @@ class JoinedFolder:
             if not path.exists() or path.read_bytes() != data:
                 replace_file(path, data, mode=0o644, durable=False)
 
-    def keep(self, part: Part) -> None:
+    def keep(self, part: MachinePart) -> None:
         """Have what is private of a host that came later, durably; raises ``OSError``."""
         for name, data in part.files.items():
             path = self.path / name

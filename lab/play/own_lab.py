@@ -13,7 +13,7 @@ import msgspec
 
 from chaos.conversation import BusRecording
 from chaos.keeper import FaultKeeper
-from chaos.progress import Progress, Step
+from chaos.progress import Progress, ProgressStep
 from chaos.report.story import Story
 from chaos.verdict import Verdict
 from lab.building.provision import provision
@@ -50,10 +50,12 @@ async def _play_in(
     lab = ProcessLab(home, topology, clock, prepared.plan.seed)
     lab.ledger = "" if collector is None else collector.name
     try:
-        show(Step(phase="lab", text=f"start {len(topology.nodes)} nodes"))
+        show(ProgressStep(phase="lab", text=f"start {len(topology.nodes)} nodes"))
         await lab.start()
         async with record_build(lab) if collector is not None else nullcontext():
-            await provision(lab, lambda text, step, total: show(Step(phase="lab", text=text)))
+            await provision(
+                lab, lambda text, step, total: show(ProgressStep(phase="lab", text=text))
+            )
         keeper = FaultKeeper(lab)
         scan = None if collector is None else searching(lab, keeper, prepared, folder, collector)
         leases = asyncio.get_running_loop().create_task(keeper.keep_leases(lab.lease_tick_s))

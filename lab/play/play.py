@@ -16,9 +16,9 @@ from chaos.errors import ChaosError
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.history import History, Record, as_written
 from chaos.keeper import FaultKeeper
-from chaos.observe.sessions import Sessions
+from chaos.observe.sessions import UnansweredRequests
 from chaos.playing.engine import run as play_plan
-from chaos.progress import Progress, Step
+from chaos.progress import Progress, ProgressStep
 from chaos.recording import read_packed
 from chaos.verdict import Exit, Verdict
 from lab.forensics.forensics import Forensics
@@ -118,7 +118,7 @@ def simulate_plan(
         lab.loop.reseed(lab.seed, Order(made.order))
     keeper = FaultKeeper(lab)
     history = History(None, lab.monotonic)
-    lab.broker.tap = _both(lab.broker.tap, Sessions(history).hear)
+    lab.broker.tap = _both(lab.broker.tap, UnansweredRequests(history).hear)
     lab.world.spawn(None, "leases", keeper.keep_leases(lab.lease_tick_s))
     telling = Telling(line)
     work = play_plan(
@@ -151,7 +151,7 @@ class Telling:
     _told_at: float = 0.0
     _stopped: bool = False
 
-    def show(self, step: Step) -> None:
+    def show(self, step: ProgressStep) -> None:
         """For the engine."""
         now = time.monotonic()
         if self.line is None or (not step.text and now - self._told_at < TELL_EVERY_S):

@@ -11,7 +11,7 @@ import msgspec
 import lab.play.play
 import lab.simulation.worker  # noqa: F401 - what its children run
 from chaos.faults import FAULTS
-from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.settings import FoldSettings
 from protocol.codec import decoder_of
 from protocol.messages.base import fields_with_keys, registry
 from services.runtime.sim import said
@@ -19,7 +19,7 @@ from services.runtime.sim import said
 
 def simulations() -> None:
     """Load and warm what every simulation uses."""
-    for made in (*FAULTS, Settings):
+    for made in (*FAULTS, FoldSettings):
         msgspec.msgpack.Decoder(made)
     for name, message in registry().items():
         decoder_of(message)

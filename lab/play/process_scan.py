@@ -31,7 +31,7 @@ from lab.runs.store import RunFolder
 from lab.scan.collector import Collector
 from lab.scan.files import files_of
 from lab.scan.outcome import CANARY, search_and_count, write
-from lab.scan.search import Find, Place
+from lab.scan.search import Find, SearchedPlace
 from protocol.errors import ProductError
 from protocol.terms import CryptoKeyId, KeyId, ProviderId, Role
 from services.runtime.seeded import derive
@@ -91,19 +91,21 @@ class LabScan:
                 found[secret] = "identity"
         return found
 
-    def _places(self, canary: bytes, records: Sequence[Record], pid: int) -> Iterator[Place]:
+    def _places(
+        self, canary: bytes, records: Sequence[Record], pid: int
+    ) -> Iterator[SearchedPlace]:
         self._plant(canary)
         yield from files_of(self.lab.folder)
         with self.folder.bus.open("rb") as file:
             for subject, payload in read_payloads(file):
-                yield Place("bus", subject, f"{subject} ".encode() + payload)
+                yield SearchedPlace("bus", subject, f"{subject} ".encode() + payload)
         yield from _of_run(self.folder)
         for record in (*records, _canary_record(canary)):
             data = msgspec.json.encode(record)
-            yield Place("history", f"{record.type}:{record.op}", data)
-        yield Place("faults", "notes", self.keeper.dump())
-        yield Place("faults", CANARY, canary)
-        yield Place("report", "page", self._page(records, canary))
+            yield SearchedPlace("history", f"{record.type}:{record.op}", data)
+        yield SearchedPlace("faults", "notes", self.keeper.dump())
+        yield SearchedPlace("faults", CANARY, canary)
+        yield SearchedPlace("report", "page", self._page(records, canary))
         for other in (*self.lab.agents.pids, pid):
             yield from _read_public_files(other)
 
@@ -122,11 +124,11 @@ class LabScan:
         return page(made).encode()
 
 
-def _of_run(folder: RunFolder) -> Iterator[Place]:
+def _of_run(folder: RunFolder) -> Iterator[SearchedPlace]:
     """The files of the run's folder that are whole by now."""
     for path in sorted(folder.path.rglob("*")):
         if path.is_file() and path not in (folder.bus, folder.history):
-            yield Place("history", path.name, path.read_bytes())
+            yield SearchedPlace("history", path.name, path.read_bytes())
 
 
 def _canary_record(canary: bytes) -> Record:
@@ -134,11 +136,13 @@ def _canary_record(canary: bytes) -> Record:
     return Record(seq=0, t=0.0, node="", type="note", op=CANARY, data={"text": repr(canary)})
 
 
-def _read_public_files(pid: int) -> Iterator[Place]:
+def _read_public_files(pid: int) -> Iterator[SearchedPlace]:
     """What everybody on the machine may see of a process."""
     for file in ("cmdline", "environ"):
         try:
-            yield Place("process", f"{pid} {file}", Path(f"/proc/{pid}/{file}").read_bytes())
+            yield SearchedPlace(
+                "process", f"{pid} {file}", Path(f"/proc/{pid}/{file}").read_bytes()
+            )
         except OSError:  # it has ended
             continue
 

@@ -1,6 +1,6 @@
 """A lab of real processes.
 
-- ``process_lab``      the lab: brokers, agents, signals; implements ``chaos.lab.Lab``
+- ``process_lab``      the lab: brokers, agents, signals; implements ``chaos.lab.LabUnderTest``
 - ``strikes``          what faults do to its processes and its data broker
 - ``agents``           starts agent processes, forked from one that has everything loaded
 - ``growth``             identities and processes for nodes that come later

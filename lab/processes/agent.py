@@ -20,7 +20,7 @@ from lab.brokers.configuration import BrokerKind
 from lab.brokers.control_plane import ControlClient, ControlServer
 from lab.brokers.identities import Identities
 from lab.logs.write import RecordLog
-from lab.machines.health import Health, serve
+from lab.machines.health import MachineHealth, serve
 from lab.state.checkout import apply_patch
 from protocol.crypto.seal import Keyring
 from protocol.messages.agent import ListNodes, NodeList, NodeRecord, NodeRunState
@@ -128,11 +128,11 @@ async def _lease_over(page: SharedOffset) -> bytes:
 async def _serve_health(settings: AgentConfig, agent: Agent) -> asyncio.Server:
     """Let ``keystead healthcheck`` on this machine ask how the nodes are."""
 
-    async def tell() -> Health:
+    async def tell() -> MachineHealth:
         listed = await agent.handle(ListNodes(counters=False))
         nodes = listed.nodes if isinstance(listed, NodeList) else ()
         states = ", ".join(f"{status.node}: {status.state.value}" for status in nodes)
         well = bool(nodes) and all(status.state is NodeRunState.RUNNING for status in nodes)
-        return Health(well=well, text=states or f"{settings.name} has no node yet")
+        return MachineHealth(well=well, text=states or f"{settings.name} has no node yet")
 
     return await serve(Path(settings.folder), settings.name, tell)

@@ -64,7 +64,7 @@ def begin(server: CopiedServer, folder: Path) -> None:
         raise KeysteadError("KS-INT-001", f"the fork server did not start ({error})") from None
 
 
-class Forked(Protocol):
+class ForkedProcess(Protocol):
     """A process that was forked, here or on another machine; see ``ChildProcess``."""
 
     gone: asyncio.Event
@@ -81,7 +81,7 @@ class Elsewhere(Protocol):
     name: str
     joined: asyncio.Event
 
-    async def spawn(self, label: str, config: AgentConfig) -> Forked: ...
+    async def spawn(self, label: str, config: AgentConfig) -> ForkedProcess: ...
 
 
 @dataclass
@@ -94,7 +94,7 @@ class AgentProcess:
 
     name: str
     nodes: list[NodeName]
-    child: Forked | None = None
+    child: ForkedProcess | None = None
     up: asyncio.Event = field(default_factory=asyncio.Event)
     killed: bool = False  # it was asked for
     held: set[NodeName] = field(default_factory=set)

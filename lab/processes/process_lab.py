@@ -1,4 +1,4 @@
-"""A lab of real processes: brokers, agents, signals. Implements ``chaos.lab.Lab``.
+"""A lab of real processes: brokers, agents, signals. Implements ``chaos.lab.LabUnderTest``.
 
 It lives in one process, the supervisor: that of ``up``, or the command ``chaos run``. All it starts
 dies with it. What dies by itself is started again: a broker at once, on its port; the fork server
@@ -27,7 +27,7 @@ from lab.brokers.tap import open_tap
 from lab.building.course import Course, Report, unheard
 from lab.logs.read import NodeLogs
 from lab.machines.roster import Roster
-from lab.processes.agents import AgentProcess, Agents, Forked, log_of, own_records
+from lab.processes.agents import AgentProcess, Agents, ForkedProcess, log_of, own_records
 from lab.processes.growth import LabGrowth
 from lab.processes.revival import PAUSES_S, Part, Revival
 from lab.processes.strikes import CONTROL_FLOOR_S
@@ -315,7 +315,7 @@ class ProcessLab(LabFiles, LabGrowth):
         data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
         return {BrokerKind.CONTROL.value: self.control.url, **data}
 
-    def _child_ended(self, child: Forked) -> None:
+    def _child_ended(self, child: ForkedProcess) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""
         process = next((w for w in self._processes if w.child is child), None)
         if process is None or self._closing:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from lab.brokers.data_bus import DataBus
 from lab.core import LabCore
-from lab.processes.agents import AgentProcess, Forked
+from lab.processes.agents import AgentProcess, ForkedProcess
 from lab.schema.errors import KeysteadError
 from protocol.errors import InvalidState, NotConnected, ProductError
 from protocol.messages.agent import HoldNode, SetRules
@@ -67,7 +67,7 @@ class LabStrikes(LabCore):
             else:
                 return
 
-    def _child(self, node: NodeName) -> Forked:
+    def _child(self, node: NodeName) -> ForkedProcess:
         self.spec(node)
         child = self._of[node].child
         if child is None:

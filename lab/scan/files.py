@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from lab.scan.search import Place
+from lab.scan.search import SearchedPlace
 
 BUILD: Final = "build-bus.msgpack"
 """The file with what was said on the bus while the lab was built."""
@@ -15,7 +15,7 @@ TPM: Final = "tpm"
 """The folder that is not looked at: a TPM's own memory, which the lab cannot encrypt for it."""
 
 
-def files_of(folder: Path) -> Iterator[Place]:
+def files_of(folder: Path) -> Iterator[SearchedPlace]:
     """Every file of a lab's folder that is still there when it is read."""
     for path in sorted(folder.rglob("*")):
         where = path.relative_to(folder)
@@ -24,24 +24,24 @@ def files_of(folder: Path) -> Iterator[Place]:
                 yield place_of(where, path.read_bytes())
 
 
-def place_of(where: Path, data: bytes) -> Place:
+def place_of(where: Path, data: bytes) -> SearchedPlace:
     """A file of a lab's folder by its sort of place; ``where`` it lies in that folder."""
     match where.parts:
         case ("nodes", node, "disk", "databases", *rest):
-            return Place("database", "/".join((node, *rest)), data)
+            return SearchedPlace("database", "/".join((node, *rest)), data)
         case ("nodes", node, "disk", "copies", *rest):
-            return Place("disk", "/".join(("copies", node, *rest)), data)
+            return SearchedPlace("disk", "/".join(("copies", node, *rest)), data)
         case ("nodes", node, *rest):
-            return Place("disk", "/".join((node, *rest)), data)
+            return SearchedPlace("disk", "/".join((node, *rest)), data)
         case ("arrays", *rest):
-            return Place("datastore", "/".join(rest), data)
+            return SearchedPlace("datastore", "/".join(rest), data)
         case ("logs", *rest):
-            return Place("log", "/".join(rest), data)
+            return SearchedPlace("log", "/".join(rest), data)
         case (("broker-data" | "broker-control") as broker, *rest):
-            return Place("broker", "/".join((broker, *rest)), data)
+            return SearchedPlace("broker", "/".join((broker, *rest)), data)
         case (file,) if file == BUILD:
-            return Place("bus", file, data)
+            return SearchedPlace("bus", file, data)
         case ("identity", *rest):
-            return Place("identity", "/".join(rest), data)
+            return SearchedPlace("identity", "/".join(rest), data)
         case _:
-            return Place("other", str(where), data)
+            return SearchedPlace("other", str(where), data)

@@ -10,7 +10,7 @@ import msgspec
 
 from chaos.history import History
 from lab.scan.exempt import leaks
-from lab.scan.search import Find, Place, search
+from lab.scan.search import Find, SearchedPlace, search
 
 OP: Final = "scan"
 """Of its ``state`` record: how many ``places`` of each sort were searched for how many ``keys``,
@@ -20,7 +20,7 @@ _MOST: Final = 10  # findings of each sort of place that a history has in full
 
 
 def search_and_count(
-    secrets: Mapping[bytes, str], canary: bytes, places: Sequence[Place]
+    secrets: Mapping[bytes, str], canary: bytes, places: Sequence[SearchedPlace]
 ) -> tuple[list[Find], dict[str, int]]:
     """All that is found of ``secrets`` and the canary; how many places there are of each sort."""
     found = search({**secrets, canary: CANARY}, places)

@@ -28,7 +28,7 @@ PIECE = 16
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchedPlace:
     """Bytes of one place; ``kind`` is the sort of place, ``name`` tells it from its like."""
 
     kind: str
@@ -138,7 +138,7 @@ class Needles:
         """How many forms of pieces are looked for."""
         return len(self._all)
 
-    def find(self, place: Place) -> Iterator[Find]:
+    def find(self, place: SearchedPlace) -> Iterator[Find]:
         """What stands in the place."""
         data = place.data + bytes(-len(place.data) % 8)
         there = self._words.keys() & set(memoryview(data).cast("Q"))
@@ -152,7 +152,7 @@ class Needles:
                     yield Find(place.kind, place.name, secret, form, offset)
 
 
-def search(secrets: Mapping[bytes, str], places: Iterable[Place]) -> list[Find]:
+def search(secrets: Mapping[bytes, str], places: Iterable[SearchedPlace]) -> list[Find]:
     """Every secret that is found anywhere; ``secrets`` maps bytes to who made them."""
     needles = Needles(secrets)
     return [found for place in places for found in needles.find(place)]

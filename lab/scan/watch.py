@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from lab.scan.exempt import leaks
-from lab.scan.search import Find, Place, search
+from lab.scan.search import Find, SearchedPlace, search
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -20,18 +20,18 @@ class Found(msgspec.Struct, frozen=True):
     leaks: tuple[str, ...] = ()
 
 
-class Watch:
+class SecretWatch:
     """``secrets``: bytes -> who made them, as they are known at each moment."""
 
     def __init__(self, secrets: Mapping[bytes, str]) -> None:
         self.secrets = secrets
-        self.wire: list[Place] = []
+        self.wire: list[SearchedPlace] = []
 
     def hear(self, subject: str, reply: str, payload: bytes) -> None:
         """A message as the broker lets it in (``services.runtime.wire.TapCallback``)."""
-        self.wire.append(Place("bus", subject, f"{subject} {reply} ".encode() + payload))
+        self.wire.append(SearchedPlace("bus", subject, f"{subject} {reply} ".encode() + payload))
 
-    def search_places(self, places: Iterable[Place]) -> Found:
+    def search_places(self, places: Iterable[SearchedPlace]) -> Found:
         """Where any secret lies in these."""
         looked = tuple(places)
         finds = search(dict(self.secrets), looked)

@@ -15,7 +15,7 @@ Row = Any
 Column = tuple[str, Callable[[Row], Any]]
 
 
-class Table(NamedTuple):
+class ColumnTable(NamedTuple):
     """The columns of one kind of row.
 
     ``key`` is the field that names a row; ``wide`` columns are added by ``-o wide``, ``rare`` ones
@@ -28,9 +28,9 @@ class Table(NamedTuple):
     rare: tuple[Column, ...] = ()
 
 
-def table_of(kind: type) -> Table | None:
+def table_of(kind: type) -> ColumnTable | None:
     """The table of an answer: its own, or that of the rows in its ``items``."""
-    own: Table | None = getattr(kind, "table", None)
+    own: ColumnTable | None = getattr(kind, "table", None)
     if own is not None or "items" not in kind.__annotations__:
         return own
     row = get_args(get_type_hints(kind)["items"])[0]

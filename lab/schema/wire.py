@@ -36,14 +36,17 @@ class RunCommand(Request["CommandDone"], frozen=True, kw_only=True):
 
 
 class CommandDone(Reply, frozen=True, kw_only=True):
-    """The answer, encoded; or the failure: an error id, what happened, what to do. ``files``: what
-    is to be written, by path, each sealed to the ``recipient`` of the command."""
+    """The answer, encoded; or the failure: an error id, what happened, what to do, and of a refusal
+    of the product its ``fault`` and ``keys``. ``files``: what is to be written, by path, each
+    sealed to the ``recipient`` of the command."""
 
     answer: msgspec.Raw = NIL
     files: dict[str, bytes] = {}  # noqa: RUF012 - msgspec gives each struct a copy
     error_id: str = ""
     error: str = ""
     fix: str = ""
+    fault: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class OpenFiles(Request["FilesOpen"], frozen=True, kw_only=True):

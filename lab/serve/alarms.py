@@ -12,7 +12,7 @@ from lab.schema import commands
 from lab.schema.answers import Alarm, AlarmList, Host
 from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import host_view
 from protocol.messages.vcenter import AcknowledgeAlarm, HostInfo, ProviderInfo
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName
@@ -25,7 +25,7 @@ _NOT_BACKED_UP: Final = "NotBackedUp"
 
 
 @executes
-async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
+async def alarms(session: LabSession, command: commands.GetAlarms) -> AlarmList:
     """See ``GetAlarms``."""
     found = [
         replace(alarm, vcenter=session.vcenter_to_show(vcenter))
@@ -35,7 +35,7 @@ async def alarms(session: Session, command: commands.GetAlarms) -> AlarmList:
     return AlarmList(items=tuple(found))
 
 
-async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
+async def _alarms_at(session: LabSession, vcenter: NodeName) -> list[Alarm]:
     found: list[Alarm] = []
     for host in await all_hosts(session, vcenter):
         found += [Alarm(of=host.host, alarm=a, why=_why(host, a)) for a in host.alarms]
@@ -51,7 +51,7 @@ async def _alarms_at(session: Session, vcenter: NodeName) -> list[Alarm]:
 
 
 @executes
-async def acknowledge(session: Session, command: commands.AlarmAcknowledge) -> Host:
+async def acknowledge(session: LabSession, command: commands.AlarmAcknowledge) -> Host:
     """See ``AlarmAcknowledge``."""
     host = session.host(command.host)
     vcenter = session.vcenter_of(host)

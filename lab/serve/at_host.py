@@ -15,7 +15,7 @@ from lab.schema.errors import KeysteadError
 from lab.serve.crypto import key_id
 from lab.serve.executing import executes
 from lab.serve.look import host_own_view
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import key_ref, view
 from protocol.messages.host import (
     DecryptDump,
@@ -33,7 +33,7 @@ from protocol.terms import NodeName, ProviderId, VmName
 
 
 @executes
-async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> RemovedKeyList:
+async def remove_keys(session: LabSession, command: commands.HostRemoveKeys) -> RemovedKeyList:
     """See ``HostRemoveKeys``."""
     host = session.host(command.host)
     keys = tuple(key_id(key) for key in command.keys)
@@ -54,7 +54,7 @@ async def remove_keys(session: Session, command: commands.HostRemoveKeys) -> Rem
 
 
 @executes
-async def remove_provider(session: Session, command: commands.HostRemoveProvider) -> HostView:
+async def remove_provider(session: LabSession, command: commands.HostRemoveProvider) -> HostView:
     """See ``HostRemoveProvider``."""
     host = session.host(command.host)
     listed = (await session.ask(host, QueryHost(vms=False))).summary.providers
@@ -71,7 +71,7 @@ async def remove_provider(session: Session, command: commands.HostRemoveProvider
 
 
 @executes
-async def write_dump(session: Session, command: commands.HostDumpWrite) -> Dump:
+async def write_dump(session: LabSession, command: commands.HostDumpWrite) -> Dump:
     """See ``HostDumpWrite``."""
     host = session.host(command.host)
     vm = VmName(command.vm) if command.vm else None
@@ -91,18 +91,18 @@ _NAMED, _PROCESS = "hostd-zdump", "vmx-zdump"
 
 
 @executes
-async def dumps(session: Session, command: commands.HostDumpList) -> DumpList:
+async def dumps(session: LabSession, command: commands.HostDumpList) -> DumpList:
     """See ``HostDumpList``."""
     host = session.host(command.host)
     return DumpList(items=tuple(_view(host, dump) for dump in await _list_dumps(session, host)))
 
 
-async def _list_dumps(session: Session, host: NodeName) -> tuple[DumpOnHost, ...]:
+async def _list_dumps(session: LabSession, host: NodeName) -> tuple[DumpOnHost, ...]:
     return (await session.ask(host, ListDumps())).dumps
 
 
 @executes
-async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> DumpContent:
+async def decrypt_dump(session: LabSession, command: commands.HostDumpDecrypt) -> DumpContent:
     """See ``HostDumpDecrypt``."""
     host = session.host(command.host)
     read = await session.ask(host, DecryptDump(dump=command.dump))
@@ -115,7 +115,7 @@ async def decrypt_dump(session: Session, command: commands.HostDumpDecrypt) -> D
 
 
 @executes
-async def remove_dump(session: Session, command: commands.HostDumpRemove) -> DumpList:
+async def remove_dump(session: LabSession, command: commands.HostDumpRemove) -> DumpList:
     """See ``HostDumpRemove``; KS-USE-002 when there is no such dump."""
     host = session.host(command.host)
     if command.dump not in [dump.dump for dump in await _list_dumps(session, host)]:

@@ -6,7 +6,7 @@ from lab.schema import commands
 from lab.schema.answers import Vm
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import vm_view
 from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.messages.host import TpmProvisionPolicy
@@ -24,7 +24,7 @@ TASK_S = 120.0  # lab seconds for a task that copies disks
 
 
 @executes
-async def clone(session: Session, command: commands.VmClone) -> Vm:
+async def clone(session: LabSession, command: commands.VmClone) -> Vm:
     """See ``VmClone``."""
     lab, source = session.lab, session.vm(command.vm)
     message = CloneVm(
@@ -44,7 +44,7 @@ async def clone(session: Session, command: commands.VmClone) -> Vm:
 
 
 @executes
-async def template(session: Session, command: commands.VmTemplate) -> Vm:
+async def template(session: LabSession, command: commands.VmTemplate) -> Vm:
     """See ``VmTemplate``."""
     vm = session.vm(command.vm)
     message = MarkAsVirtualMachine(vm=vm) if command.off else MarkAsTemplate(vm=vm)
@@ -53,7 +53,7 @@ async def template(session: Session, command: commands.VmTemplate) -> Vm:
 
 
 @executes
-async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) -> Vm:
+async def create_snapshot(session: LabSession, command: commands.VmSnapshotCreate) -> Vm:
     """See ``VmSnapshotCreate``."""
     vm = session.vm(command.vm)
     if command.snapshot in (await _snapshots(session, vm) or ()):
@@ -65,7 +65,7 @@ async def create_snapshot(session: Session, command: commands.VmSnapshotCreate) 
 
 
 @executes
-async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) -> Vm:
+async def remove_snapshot(session: LabSession, command: commands.VmSnapshotRemove) -> Vm:
     """See ``VmSnapshotRemove``; KS-USE-002 when the VM has none of that name."""
     vm = session.vm(command.vm)
     there = await _snapshots(session, vm)
@@ -76,7 +76,7 @@ async def remove_snapshot(session: Session, command: commands.VmSnapshotRemove) 
 
 
 @executes
-async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
+async def revert(session: LabSession, command: commands.VmSnapshotRevert) -> Vm:
     """See ``VmSnapshotRevert``."""
     vm = session.vm(command.vm)
     message = RevertToSnapshot(
@@ -85,14 +85,14 @@ async def revert(session: Session, command: commands.VmSnapshotRevert) -> Vm:
     return await _snapshot(session, message)
 
 
-async def _snapshots(session: Session, vm: VmName) -> tuple[str, ...] | None:
+async def _snapshots(session: LabSession, vm: VmName) -> tuple[str, ...] | None:
     """The names of those that it has; None when no vCenter lists it."""
     found = next((one for _, one in await list_all_vms(session) if one.vm == vm), None)
     return None if found is None else tuple(found.snapshots or ())
 
 
 async def _snapshot(
-    session: Session, message: CreateSnapshot | RemoveSnapshot | RevertToSnapshot
+    session: LabSession, message: CreateSnapshot | RemoveSnapshot | RevertToSnapshot
 ) -> Vm:
     vcenter = (await at_vm(session, message.vm)).vcenter
     return vm_view((await session.ask(vcenter, message, within_s=TASK_S)).vm)

@@ -20,7 +20,7 @@ from lab.schema.answers import (
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import cluster_view, host_view, key_ref
 from protocol.messages.base import Request
 from protocol.messages.host import Done
@@ -51,14 +51,14 @@ TASK_S = 60.0  # lab seconds for a task that may have to wait for a key server
 
 
 @executes
-async def prepare(session: Session, command: commands.HostPrepareCrypto) -> Host:
+async def prepare(session: LabSession, command: commands.HostPrepareCrypto) -> Host:
     """See ``HostPrepareCrypto``."""
     host = session.host(command.host)
     return await _after(session, host, PrepareCrypto(host=host))
 
 
 @executes
-async def enable(session: Session, command: commands.HostEnableCrypto) -> Host:
+async def enable(session: LabSession, command: commands.HostEnableCrypto) -> Host:
     """See ``HostEnableCrypto``."""
     host = session.host(command.host)
     key = key_id(command.key) if command.key else None
@@ -66,13 +66,13 @@ async def enable(session: Session, command: commands.HostEnableCrypto) -> Host:
 
 
 @executes
-async def disable(session: Session, command: commands.HostDisableCrypto) -> Host:
+async def disable(session: LabSession, command: commands.HostDisableCrypto) -> Host:
     """See ``HostDisableCrypto``."""
     host = session.host(command.host)
     return await _after(session, host, DisableCrypto(host=host))
 
 
-async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
+async def _after(session: LabSession, host: NodeName, task: Request[Done]) -> Host:
     """The host as vCenter sees it after the task."""
     vcenter = session.vcenter_of(host)
     await session.ask(vcenter, task, within_s=TASK_S)
@@ -81,7 +81,7 @@ async def _after(session: Session, host: NodeName, task: Request[Done]) -> Host:
 
 
 @executes
-async def clusters(session: Session, command: commands.GetClusters) -> ClusterList:
+async def clusters(session: LabSession, command: commands.GetClusters) -> ClusterList:
     """See ``GetClusters``."""
     found = [
         replace(cluster_view(cluster), vcenter=session.vcenter_to_show(vcenter))
@@ -92,7 +92,7 @@ async def clusters(session: Session, command: commands.GetClusters) -> ClusterLi
 
 
 @executes
-async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> Cluster:
+async def crypto_mode(session: LabSession, command: commands.ClusterCryptoMode) -> Cluster:
     """See ``ClusterCryptoMode``."""
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
@@ -110,7 +110,7 @@ async def crypto_mode(session: Session, command: commands.ClusterCryptoMode) -> 
 
 
 @executes
-async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
+async def set_ha(session: LabSession, command: commands.ClusterSetHa) -> Cluster:
     """See ``ClusterSetHa``."""
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
@@ -120,7 +120,7 @@ async def set_ha(session: Session, command: commands.ClusterSetHa) -> Cluster:
 
 
 @executes
-async def set_drs(session: Session, command: commands.ClusterSetDrs) -> Cluster:
+async def set_drs(session: LabSession, command: commands.ClusterSetDrs) -> Cluster:
     """See ``ClusterSetDrs``."""
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
@@ -130,7 +130,9 @@ async def set_drs(session: Session, command: commands.ClusterSetDrs) -> Cluster:
 
 
 @executes
-async def default_provider(session: Session, command: commands.ClusterDefaultProvider) -> Cluster:
+async def default_provider(
+    session: LabSession, command: commands.ClusterDefaultProvider
+) -> Cluster:
     """See ``ClusterDefaultProvider``."""
     session = session.at_cluster(command.cluster)
     name = await _cluster(session, command.cluster)
@@ -140,7 +142,7 @@ async def default_provider(session: Session, command: commands.ClusterDefaultPro
     return await _cluster_now(session, name)
 
 
-async def _cluster(session: Session, name: str) -> ClusterName:
+async def _cluster(session: LabSession, name: str) -> ClusterName:
     """KS-USE-002 when vCenter has no cluster of that name."""
     known = [c.cluster for c in await all_clusters(session, session.vcenter)]
     if name not in known:
@@ -149,7 +151,7 @@ async def _cluster(session: Session, name: str) -> ClusterName:
     return ClusterName(name)
 
 
-async def _cluster_now(session: Session, name: ClusterName) -> Cluster:
+async def _cluster_now(session: LabSession, name: ClusterName) -> Cluster:
     listed = await all_clusters(session, session.vcenter)
     return cluster_view(next(c for c in listed if c.cluster == name))
 
@@ -164,14 +166,14 @@ def key_id(text: str) -> CryptoKeyId:
 
 
 @executes
-async def list_known_keys(session: Session, command: commands.KeyIds) -> KnownKeyList:
+async def list_known_keys(session: LabSession, command: commands.KeyIds) -> KnownKeyList:
     """See ``KeyIds``."""
     keys = await all_known_keys(session, session.vcenter)
     return KnownKeyList(items=tuple(KnownKey(key=key_ref(key), known=True) for key in keys))
 
 
 @executes
-async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
+async def generate(session: LabSession, command: commands.KeyGenerate) -> KnownKey:
     """See ``KeyGenerate``; KS-PRODUCT-001 with the provider's reason when it makes none."""
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
@@ -183,7 +185,7 @@ async def generate(session: Session, command: commands.KeyGenerate) -> KnownKey:
 
 
 @executes
-async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
+async def add_key(session: LabSession, command: commands.KeyAdd) -> KnownKey:
     """See ``KeyAdd``."""
     key = key_id(command.key)
     await session.ask(session.vcenter, AddKey(key=key), within_s=TASK_S)
@@ -191,7 +193,7 @@ async def add_key(session: Session, command: commands.KeyAdd) -> KnownKey:
 
 
 @executes
-async def remove_key(session: Session, command: commands.KeyRemove) -> KnownKey:
+async def remove_key(session: LabSession, command: commands.KeyRemove) -> KnownKey:
     """See ``KeyRemove``."""
     key = key_id(command.key)
     message = RemoveKey(key=key, force=command.force)

@@ -7,7 +7,7 @@ from lab.schema.answers import KeyServer
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.look import key_server
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages.kms import ChangeRoot, OpenRootTransfer, QueryCustody, RotateKek
@@ -16,7 +16,7 @@ from protocol.terms import NodeName, RootKind
 
 
 @executes
-async def rotate(session: Session, command: commands.KmsRotateKek) -> KeyServer:
+async def rotate(session: LabSession, command: commands.KmsRotateKek) -> KeyServer:
     """See ``KmsRotateKek``."""
     server = _server(session, command.kms)
     now = await session.ask(server, QueryCustody())
@@ -25,7 +25,7 @@ async def rotate(session: Session, command: commands.KmsRotateKek) -> KeyServer:
 
 
 @executes
-async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
+async def set_root(session: LabSession, command: commands.KmsSetRoot) -> KeyServer:
     """See ``KmsSetRoot``."""
     server, box = _server(session, command.kms), b""
     if command.root is RootKind.PASSPHRASE:
@@ -43,7 +43,7 @@ async def set_root(session: Session, command: commands.KmsSetRoot) -> KeyServer:
     return await key_server(session, server)
 
 
-def _server(session: Session, name: str) -> NodeName:
+def _server(session: LabSession, name: str) -> NodeName:
     """KS-USE-002 when it is no key server."""
     server = session.node(name)
     if server not in session.key_servers():

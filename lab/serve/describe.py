@@ -20,7 +20,7 @@ from lab.schema.answers import (
     VmDescription,
 )
 from lab.serve.executing import executes
-from lab.serve.facts import VmFacts
+from lab.serve.facts import VmStatus
 from lab.serve.look import list_connected_hosts, tpm_of, vcenter_up
 from lab.serve.machines import cure_of, fetch_node
 from lab.serve.observed import (
@@ -34,7 +34,7 @@ from lab.serve.observed import (
 )
 from lab.serve.reasons import of_host, of_provider, of_vm
 from lab.serve.replication import peers_text
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import (
     event_line,
     host_view,
@@ -73,7 +73,7 @@ LAST_EVENTS = 10
 
 
 @executes
-async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
+async def vm(session: LabSession, command: commands.DescribeVm) -> VmDescription:
     """See ``DescribeVm``."""
     name = session.vm(command.vm)
     session = await at_vm(session, name)
@@ -87,7 +87,7 @@ async def vm(session: Session, command: commands.DescribeVm) -> VmDescription:
     keys = mine.keys if mine else (listed.key,) if listed and listed.key else ()
     of_keys = tuple([await key_facts(session, k, host, own, of=listed) for k in keys])
     crypto = mine.crypto if mine else listed.crypto if listed else None
-    facts = VmFacts(
+    facts = VmStatus(
         vm=name,
         power=mine.power.value if mine else None,
         crypto=crypto.value if crypto else None,
@@ -129,7 +129,7 @@ def _other_key(listed: VmInfo | None, mine: VmSummary | None) -> str:
 
 
 @executes
-async def host(session: Session, command: commands.DescribeHost) -> HostDescription:
+async def host(session: LabSession, command: commands.DescribeHost) -> HostDescription:
     """See ``DescribeHost``."""
     name = session.host(command.host)
     session = session.at_host(name)
@@ -156,7 +156,7 @@ async def host(session: Session, command: commands.DescribeHost) -> HostDescript
 
 
 @executes
-async def provider(session: Session, command: commands.DescribeProvider) -> ProviderDescription:
+async def provider(session: LabSession, command: commands.DescribeProvider) -> ProviderDescription:
     """See ``DescribeProvider``."""
     listed = await provider_in_vcenter(session, command.provider)
     reasons: list[Reason] = []
@@ -209,12 +209,12 @@ def _row(
 # ---- who is asked ------------------------------------------------------------------------
 
 
-async def _vm_in_vcenter(session: Session, vm: VmName) -> VmInfo | None:
+async def _vm_in_vcenter(session: LabSession, vm: VmName) -> VmInfo | None:
     listed = await all_vms(session.lab, session.vcenter)
     return next((v for v in listed if v.vm == vm), None)
 
 
-async def _config(session: Session, host: NodeName, vm: VmName) -> VmConfigState | None:
+async def _config(session: LabSession, host: NodeName, vm: VmName) -> VmConfigState | None:
     """What the VM's files say, by its host; None when that does not answer or cannot read them."""
     try:
         return await session.lab.ask(host, QueryVmConfig(vm=vm))
@@ -222,7 +222,7 @@ async def _config(session: Session, host: NodeName, vm: VmName) -> VmConfigState
         return None
 
 
-async def _virtual_tpm(session: Session, config: VmConfigState | None) -> VirtualTpm | None:
+async def _virtual_tpm(session: LabSession, config: VmConfigState | None) -> VirtualTpm | None:
     if config is None or not config.vtpm:
         return None
     ek = hashlib.sha256(config.ek).hexdigest()
@@ -236,12 +236,12 @@ async def _virtual_tpm(session: Session, config: VmConfigState | None) -> Virtua
     return VirtualTpm(ek=ek, certificate_flaw=flaw)
 
 
-async def _vcenter(session: Session) -> str:
+async def _vcenter(session: LabSession) -> str:
     """The state of vCenter's machine."""
     return (await fetch_node(session, session.vcenter)).state.value
 
 
-async def _holder(session: Session, name: VmName) -> NodeName:
+async def _holder(session: LabSession, name: VmName) -> NodeName:
     """The host that has it registered, asked host by host; where the lab put it otherwise."""
     for host in session.lab.hosts():
         own = await fetch_host_summary(session, host)
@@ -250,7 +250,9 @@ async def _holder(session: Session, name: VmName) -> NodeName:
     return next((v.host for v in session.lab.topology.vms if v.vm == name), session.lab.hosts()[0])
 
 
-async def _last_events(session: Session, *, vm: str = "", host: str = "") -> tuple[EventLine, ...]:
+async def _last_events(
+    session: LabSession, *, vm: str = "", host: str = ""
+) -> tuple[EventLine, ...]:
     """The last events about it, oldest first; none while vCenter is down."""
     if not await vcenter_up(session):
         return ()
@@ -259,5 +261,5 @@ async def _last_events(session: Session, *, vm: str = "", host: str = "") -> tup
     return tuple(event_line(e) for e in found[-LAST_EVENTS:])
 
 
-def _faults(session: Session) -> tuple[str, ...]:
+def _faults(session: LabSession) -> tuple[str, ...]:
     return tuple(f.summary for f in session.keeper.active())

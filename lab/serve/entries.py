@@ -13,7 +13,7 @@ from lab.schema.answers import Provider
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import provider_view
 from protocol.crypto.transfer import seal_secret
 from protocol.messages.vcenter import (
@@ -39,7 +39,7 @@ def apply_entry(server: KmipServer, entry: Entry) -> KmipServer:
 
 
 async def passwords(
-    session: Session, servers: Iterable[KmipServer], entry: Entry
+    session: LabSession, servers: Iterable[KmipServer], entry: Entry
 ) -> KmipPasswords | UnsetType:
     """The password of the entry's file for these servers, sealed to vCenter; nothing without one.
     KS-USE-003 for a file without a password."""
@@ -53,7 +53,7 @@ async def passwords(
     )
 
 
-async def fetch_provider(session: Session, provider: str) -> ProviderInfo:
+async def fetch_provider(session: LabSession, provider: str) -> ProviderInfo:
     """The provider as vCenter has it; KS-USE-002 when it has none of that name."""
     found = await all_providers(session, session.vcenter)
     for one in found:
@@ -64,7 +64,7 @@ async def fetch_provider(session: Session, provider: str) -> ProviderInfo:
 
 
 @executes
-async def provider_set(session: Session, command: commands.ProviderSet) -> Provider:
+async def provider_set(session: LabSession, command: commands.ProviderSet) -> Provider:
     """See ``ProviderSet``."""
     known = await fetch_provider(session, command.provider)
     names = [server.name for server in known.servers]

@@ -10,9 +10,9 @@ import msgspec
 
 from lab.schema import commands
 from lab.schema.commands import Command, answer_type, name_of
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 
-Function = Callable[[Session, Any], Awaitable[msgspec.Struct]]
+Function = Callable[[LabSession, Any], Awaitable[msgspec.Struct]]
 F = TypeVar("F", bound=Function)
 
 

@@ -7,7 +7,7 @@ import asyncio
 from chaos.errors import ChaosError
 from chaos.experiment.plan import load_plan
 from chaos.lab import Directory
-from chaos.progress import Step
+from chaos.progress import ProgressStep
 from chaos.verdict import Verdict
 from lab.machines.doubts import doubts as doubts_of
 from lab.runs.live import play_on
@@ -16,17 +16,17 @@ from lab.schema import commands
 from lab.schema.answers import RunStopped
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 
 
 @executes
-async def directory(session: Session, command: commands.GetDirectory) -> Directory:
+async def directory(session: LabSession, command: commands.GetDirectory) -> Directory:
     """See ``GetDirectory``."""
     return session.lab.directory()
 
 
 @executes
-async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
+async def play(session: LabSession, command: commands.ChaosPlay) -> Verdict:
     """See ``ChaosPlay``."""
     if session.playing:
         running = ", ".join(session.playing)
@@ -34,7 +34,7 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
     folder = RunFolder(command.run)
     plan = load_plan(folder.read("plan.json"))
 
-    def show(step: Step) -> None:
+    def show(step: ProgressStep) -> None:
         session.report(f"{step.phase}: {step.text}", round(step.at), round(step.length_s or 0))
 
     machines = () if session.roster is None else session.roster.machines.values()
@@ -49,7 +49,7 @@ async def play(session: Session, command: commands.ChaosPlay) -> Verdict:
 
 
 @executes
-async def stop(session: Session, command: commands.ChaosStop) -> RunStopped:
+async def stop(session: LabSession, command: commands.ChaosStop) -> RunStopped:
     """See ``ChaosStop``."""
     run = command.run or next(iter(session.playing), "")
     task = session.playing.get(run)

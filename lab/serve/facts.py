@@ -83,7 +83,7 @@ class LostMachine:
 
 
 @dataclass(frozen=True)
-class HostFacts:
+class HostStatus:
     """A host as its machine, itself and vCenter show it."""
 
     host: str
@@ -159,7 +159,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
-class VmFacts:
+class VmStatus:
     """What is known of a VM. ``wanted_on``: its last accepted power command, None = unknown;
     ``vcenter`` is the state of vCenter's machine; ``orphaned``: vCenter lists it on its host, which
     answers and does not. ``recorded``: the key that vCenter has for its home, when its host names

@@ -15,13 +15,13 @@ from lab.schema.answers import ActiveFault, Fault, FaultLeft, FaultList, HealRep
 from lab.schema.commands import name_of
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 
 # ---- beginning ---------------------------------------------------------------------------
 
 
 async def begin(
-    session: Session,
+    session: LabSession,
     kind: str,
     values: dict[str, Any],
     *,
@@ -40,14 +40,14 @@ async def begin(
     return Fault(fault=_active(await session.keeper.inject(made, lease_s)))
 
 
-def _free_id(session: Session, kind: str) -> str:
+def _free_id(session: LabSession, kind: str) -> str:
     """``link-cut-1``, or the next number that is free."""
     taken = {f.fault.id for f in session.keeper.active()}
     stem = kind.replace(".", "-").replace("_", "-")
     return next(i for i in (f"{stem}-{n}" for n in range(1, 10_000)) if i not in taken)
 
 
-def _active(fault: keeper.ActiveFault) -> ActiveFault:
+def _active(fault: keeper.FaultInForce) -> ActiveFault:
     return ActiveFault(
         id=fault.fault.id,
         kind=fault.kind,
@@ -62,7 +62,7 @@ def _active(fault: keeper.ActiveFault) -> ActiveFault:
 
 
 @executes
-async def inject(session: Session, command: commands.FaultInject) -> Fault:
+async def inject(session: LabSession, command: commands.FaultInject) -> Fault:
     """See ``FaultInject``."""
     return await begin(
         session,
@@ -75,19 +75,19 @@ async def inject(session: Session, command: commands.FaultInject) -> Fault:
 
 
 @executes
-async def begin_on_link(session: Session, command: commands.LinkFault) -> Fault:
+async def begin_on_link(session: LabSession, command: commands.LinkFault) -> Fault:
     """See ``LinkFault``: every fault of a link is begun by this."""
     return await begin(session, name_of(command), command.values(), lease_s=command.lease_s)
 
 
 @executes
-async def tpm_clear(session: Session, command: commands.TpmClear) -> Fault:
+async def tpm_clear(session: LabSession, command: commands.TpmClear) -> Fault:
     """See ``TpmClear``."""
     return await begin(session, "tpm.clear", {"on": session.host(command.host)})
 
 
 @executes
-async def tpm_swap(session: Session, command: commands.TpmSwap) -> Fault:
+async def tpm_swap(session: LabSession, command: commands.TpmSwap) -> Fault:
     """See ``TpmSwap``."""
     return await begin(session, "tpm.swap", {"on": session.host(command.host)})
 
@@ -96,13 +96,13 @@ async def tpm_swap(session: Session, command: commands.TpmSwap) -> Fault:
 
 
 @executes
-async def faults(session: Session, command: commands.GetFaults) -> FaultList:
+async def faults(session: LabSession, command: commands.GetFaults) -> FaultList:
     """See ``GetFaults``."""
     return FaultList(items=tuple(_active(f) for f in session.keeper.active()))
 
 
 @executes
-async def heal(session: Session, command: commands.Heal) -> HealReport:
+async def heal(session: LabSession, command: commands.Heal) -> HealReport:
     """See ``Heal``."""
     if command.all:
         healed = await session.keeper.heal_all(with_cure=command.with_cure)
@@ -111,7 +111,7 @@ async def heal(session: Session, command: commands.Heal) -> HealReport:
 
 
 @executes
-async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
+async def link_heal(session: LabSession, command: commands.LinkHeal) -> HealReport:
     """See ``LinkHeal``."""
     ends = {session.node(command.a), session.node(command.b)}
     ids = tuple(
@@ -125,12 +125,12 @@ async def link_heal(session: Session, command: commands.LinkHeal) -> HealReport:
     return await _heal(session, ids, False)
 
 
-async def _heal(session: Session, ids: tuple[str, ...], with_cure: bool) -> HealReport:
+async def _heal(session: LabSession, ids: tuple[str, ...], with_cure: bool) -> HealReport:
     healed = [await session.keeper.heal(id, with_cure=with_cure) for id in ids]
     return _report(healed, with_cure)
 
 
-def _report(reports: list[keeper.HealReport], with_cure: bool) -> HealReport:
+def _report(reports: list[keeper.HealOutcome], with_cure: bool) -> HealReport:
     return HealReport(
         with_cure=with_cure,
         healed=tuple(fault for report in reports for fault in report.healed),

@@ -26,7 +26,7 @@ _ROOM: Final = 16 * 1024  # bytes that are kept free for a file that is written
 _GRACE_S: Final = 1.0
 
 
-class Files:
+class CommandFiles:
     """What a lab has of the files of one command: ``contents`` came with it, by path."""
 
     def __init__(self, contents: Mapping[str, KeyMaterial] | None = None) -> None:

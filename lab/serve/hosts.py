@@ -23,7 +23,7 @@ from lab.schema.answers import (
 from lab.serve.executing import executes
 from lab.serve.look import tpm_of, vcenter_up
 from lab.serve.machines import fetch_node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import host_view, power_view
 from protocol.errors import InvalidState, ProductError
 from protocol.messages.agent import NodeStatus, TpmAct
@@ -40,13 +40,13 @@ ATTEST_S = 15.0  # lab seconds for vCenter to look at a TPM
 
 
 @executes
-async def power_on(session: Session, command: commands.HostPowerOn) -> HostPowerList:
+async def power_on(session: LabSession, command: commands.HostPowerOn) -> HostPowerList:
     """See ``HostPowerOn``."""
     return await _power_on_in_waves(session, command.hosts, command.options)
 
 
 @executes
-async def reboot(session: Session, command: commands.HostReboot) -> HostPowerList:
+async def reboot(session: LabSession, command: commands.HostReboot) -> HostPowerList:
     """See ``HostReboot``."""
 
     async def again(node: NodeName) -> NodeStatus:
@@ -61,14 +61,14 @@ async def reboot(session: Session, command: commands.HostReboot) -> HostPowerLis
 
 
 @executes
-async def power_off(session: Session, command: commands.HostPowerOff) -> HostPowerList:
+async def power_off(session: LabSession, command: commands.HostPowerOff) -> HostPowerList:
     """See ``HostPowerOff``."""
     nodes = session.nodes(command.hosts)
     return await one_by_one(session, nodes, "shut down", _by(session, "stop"))
 
 
 @executes
-async def reinstall(session: Session, command: commands.HostReinstall) -> HostPowerList:
+async def reinstall(session: LabSession, command: commands.HostReinstall) -> HostPowerList:
     """See ``HostReinstall``."""
     hosts = tuple(session.host(node) for node in session.nodes(command.hosts))
     done = await one_by_one(
@@ -82,13 +82,13 @@ async def reinstall(session: Session, command: commands.HostReinstall) -> HostPo
 
 
 @executes
-async def crash(session: Session, command: commands.HostCrash) -> HostPowerList:
+async def crash(session: LabSession, command: commands.HostCrash) -> HostPowerList:
     """See ``HostCrash``."""
     return await _at_once(session, session.nodes(command.hosts), "crash", _by(session, "crash"))
 
 
 @executes
-async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostPowerList:
+async def power_loss(session: LabSession, command: commands.HostPowerLoss) -> HostPowerList:
     """See ``HostPowerLoss``."""
     nodes, cut = session.nodes(command.hosts), _by(session, "power_loss")
     lost = await _at_once(session, nodes, "cut the power of", cut)
@@ -100,7 +100,7 @@ async def power_loss(session: Session, command: commands.HostPowerLoss) -> HostP
 
 
 async def _power_on_in_waves(
-    session: Session, hosts: tuple[str, ...], options: dict[str, str]
+    session: LabSession, hosts: tuple[str, ...], options: dict[str, str]
 ) -> HostPowerList:
     """Nodes of one role that follow each other together, as a storm; roles in the order given,
     which is that in which nodes need each other when they are selected at once."""
@@ -119,7 +119,7 @@ async def _power_on_in_waves(
     return HostPowerList(items=tuple(items))
 
 
-async def _at_its_loader(session: Session, node: NodeName) -> None:
+async def _at_its_loader(session: LabSession, node: NodeName) -> None:
     """Boot options are typed before a boot: a machine that has halted is restarted for them, and
     one that boots or runs is not (``InvalidState``)."""
     state = (await fetch_node(session, node)).state
@@ -132,12 +132,12 @@ async def _at_its_loader(session: Session, node: NodeName) -> None:
         )
 
 
-def _by(session: Session, way: str) -> Act:
+def _by(session: LabSession, way: str) -> Act:
     return lambda node: session.lab.power_off(node, way)
 
 
 async def _at_once(
-    session: Session, nodes: tuple[NodeName, ...], text: str, act: Act
+    session: LabSession, nodes: tuple[NodeName, ...], text: str, act: Act
 ) -> HostPowerList:
     """All of them together, as a feed takes all that hangs on it; the first refusal is raised
     when all have been tried."""
@@ -151,7 +151,7 @@ async def _at_once(
 
 
 async def one_by_one(
-    session: Session,
+    session: LabSession,
     nodes: tuple[NodeName, ...],
     text: str,
     act: Act,
@@ -164,7 +164,7 @@ async def one_by_one(
     return HostPowerList(items=tuple(items))
 
 
-async def wait_for_inventory(session: Session, nodes: tuple[NodeName, ...]) -> None:
+async def wait_for_inventory(session: LabSession, nodes: tuple[NodeName, ...]) -> None:
     """Wait until vCenter sees these hosts' VMs as the hosts do, so that a look after a reboot
     is no look at the past. Not for a host that vCenter cannot hear; ``SETTLE_S`` lab seconds at
     most, since a look may always be a moment old."""
@@ -176,7 +176,7 @@ async def wait_for_inventory(session: Session, nodes: tuple[NodeName, ...]) -> N
 
 
 async def _wait_for_inventory_of(
-    session: Session, vcenter: NodeName, hosts: list[NodeName]
+    session: LabSession, vcenter: NodeName, hosts: list[NodeName]
 ) -> None:
     lab = session.lab
     away = {n for r in lab.rules() if vcenter in (r.src, r.dst) for n in (r.src, r.dst)}
@@ -214,7 +214,7 @@ async def _wait_for_inventory_of(
 
 
 @executes
-async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
+async def pause(session: LabSession, command: commands.HostPause) -> HostPauseList:
     """See ``HostPause``."""
     nodes = session.nodes(command.hosts)
     for node in nodes:
@@ -223,7 +223,7 @@ async def pause(session: Session, command: commands.HostPause) -> HostPauseList:
 
 
 @executes
-async def resume(session: Session, command: commands.HostResume) -> HostPauseList:
+async def resume(session: LabSession, command: commands.HostResume) -> HostPauseList:
     """See ``HostResume``."""
     nodes = session.nodes(command.hosts)
     for node in nodes:
@@ -231,13 +231,13 @@ async def resume(session: Session, command: commands.HostResume) -> HostPauseLis
     return await _list_paused(session, nodes)
 
 
-async def _list_paused(session: Session, nodes: tuple[NodeName, ...]) -> HostPauseList:
+async def _list_paused(session: LabSession, nodes: tuple[NodeName, ...]) -> HostPauseList:
     items = [HostPaused(host=node, paused=await session.lab.paused(node)) for node in nodes]
     return HostPauseList(items=tuple(items))
 
 
 @executes
-async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
+async def clear_tpm(session: LabSession, command: commands.HostClearTpm) -> Host:
     """See ``HostClearTpm``; returns when vCenter has looked at the TPM, or cannot."""
     lab, name = session.lab, session.host(command.host)
     vcenter = session.vcenter_of(name)
@@ -254,7 +254,7 @@ async def clear_tpm(session: Session, command: commands.HostClearTpm) -> Host:
 
 
 @executes
-async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
+async def esx(session: LabSession, command: commands.Esx) -> EsxcliResult:
     """See ``Esx``."""
     host = session.host(command.host)
     result = await session.ask(host, Esxcli(arguments=command.arguments))
@@ -262,20 +262,20 @@ async def esx(session: Session, command: commands.Esx) -> EsxcliResult:
 
 
 @executes
-async def tpm_inspect(session: Session, command: commands.TpmInspect) -> Tpm:
+async def tpm_inspect(session: LabSession, command: commands.TpmInspect) -> Tpm:
     """See ``TpmInspect``."""
     return await tpm_of(session, session.host(command.host))
 
 
 @executes
-async def tpm_pcrs(session: Session, command: commands.TpmPcrs) -> Pcrs:
+async def tpm_pcrs(session: LabSession, command: commands.TpmPcrs) -> Pcrs:
     """See ``TpmPcrs``."""
     tpm = await tpm_of(session, session.host(command.host))
     return Pcrs(host=tpm.host, pcrs=tpm.pcrs)
 
 
 @executes
-async def tpm_lockout(session: Session, command: commands.TpmLockout) -> Tpm:
+async def tpm_lockout(session: LabSession, command: commands.TpmLockout) -> Tpm:
     """See ``TpmLockout``."""
     host = session.host(command.host)
     await session.lab.tpm(host, TpmAct.LOCKOUT)

@@ -19,10 +19,10 @@ from lab.schema.answers import (
     VmRemovalList,
 )
 from lab.schema.errors import KeysteadError
-from lab.schema.refusal import refusal
+from lab.schema.refusal import refusal, refused_row
 from lab.serve.executing import executes
 from lab.serve.machines import fetch_node, node_view
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import host_view, vm_at, vm_view
 from lab.serve.whereabouts import list_all_vms
 from protocol.errors import NotFound, ProductError
@@ -48,7 +48,7 @@ TASK_S = 60.0  # lab seconds for a task of vCenter
 
 
 @executes
-async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
+async def register_vm(session: LabSession, command: commands.VmRegister) -> Vm:
     """See ``VmRegister``."""
     lab = session.lab
     host = session.host(command.host) if command.host else None
@@ -65,7 +65,7 @@ async def register_vm(session: Session, command: commands.VmRegister) -> Vm:
 
 
 @executes
-async def unregister_vms(session: Session, command: commands.VmUnregister) -> VmRemovalList:
+async def unregister_vms(session: LabSession, command: commands.VmUnregister) -> VmRemovalList:
     """See ``VmUnregister``."""
     if command.on_host:
         return await _unregister_at(session, command.vms, session.host(command.host))
@@ -73,7 +73,7 @@ async def unregister_vms(session: Session, command: commands.VmUnregister) -> Vm
 
 
 async def _unregister_at(
-    session: Session, selectors: tuple[str, ...], host: NodeName
+    session: LabSession, selectors: tuple[str, ...], host: NodeName
 ) -> VmRemovalList:
     """The lab still knows these VMs: they may be registered elsewhere, and their files stay."""
     items: list[VmRemoval] = []
@@ -82,20 +82,20 @@ async def _unregister_at(
             await session.ask(host, HostUnregisterVm(vm=vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+            items.append(VmRemoval(vm=vm, host=host, **refused_row(failure)))
         else:
             items.append(VmRemoval(vm=vm, host=host))
     return VmRemovalList(items=tuple(items))
 
 
 @executes
-async def destroy_vms(session: Session, command: commands.VmDestroy) -> VmRemovalList:
+async def destroy_vms(session: LabSession, command: commands.VmDestroy) -> VmRemovalList:
     """See ``VmDestroy``."""
     return await _remove_vms(session, command.vms, lambda vm: DestroyVm(vm=vm), with_files=True)
 
 
 async def _remove_vms(
-    session: Session, selectors: tuple[str, ...], message: Any, *, with_files: bool = False
+    session: LabSession, selectors: tuple[str, ...], message: Any, *, with_files: bool = False
 ) -> VmRemovalList:
     """``with_files``: a VM that vCenter does not have is refused, for its files may lie there."""
     lab = session.lab
@@ -109,7 +109,7 @@ async def _remove_vms(
             await session.ask(vcenter, message(vm), within_s=TASK_S)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmRemoval(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+            items.append(VmRemoval(vm=vm, host=host, **refused_row(failure)))
         else:
             lab.forget_vm(vm)
             items.append(VmRemoval(vm=vm, host=host))
@@ -120,7 +120,7 @@ async def _remove_vms(
 
 
 @executes
-async def add_host(session: Session, command: commands.HostAdd) -> Host:
+async def add_host(session: LabSession, command: commands.HostAdd) -> Host:
     """See ``HostAdd``."""
     lab = session.lab
     async with session.growing:  # or two commands would give their hosts one name
@@ -143,7 +143,7 @@ async def add_host(session: Session, command: commands.HostAdd) -> Host:
     return host_view(added.host, node_view(status))
 
 
-def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
+def _new_host(session: LabSession, command: commands.HostAdd) -> NodeSpec:
     lab = session.lab
     like = next(
         (lab.spec(h) for h in lab.hosts() if command.cluster in ("", lab.spec(h).cluster)), None
@@ -158,7 +158,7 @@ def _new_host(session: Session, command: commands.HostAdd) -> NodeSpec:
 
 
 @executes
-async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRemovalList:
+async def remove_hosts(session: LabSession, command: commands.HostRemove) -> HostRemovalList:
     """See ``HostRemove``."""
     items: list[HostRemoval] = []
     for host in _hosts(session, command.hosts):
@@ -170,19 +170,21 @@ async def remove_hosts(session: Session, command: commands.HostRemove) -> HostRe
 
 
 @executes
-async def disconnect_hosts(session: Session, command: commands.HostDisconnect) -> HostList:
+async def disconnect_hosts(session: LabSession, command: commands.HostDisconnect) -> HostList:
     """See ``HostDisconnect``."""
     return await _each(session, command.hosts, lambda host: DisconnectHost(host=host))
 
 
 @executes
-async def reconnect_hosts(session: Session, command: commands.HostReconnect) -> HostList:
+async def reconnect_hosts(session: LabSession, command: commands.HostReconnect) -> HostList:
     """See ``HostReconnect``."""
     return await _each(session, command.hosts, lambda host: ReconnectHost(host=host))
 
 
 @executes
-async def enter_maintenance(session: Session, command: commands.HostEnterMaintenance) -> HostList:
+async def enter_maintenance(
+    session: LabSession, command: commands.HostEnterMaintenance
+) -> HostList:
     """See ``HostEnterMaintenance``."""
     evacuate = command.evacuate
     return await _each(
@@ -191,12 +193,12 @@ async def enter_maintenance(session: Session, command: commands.HostEnterMainten
 
 
 @executes
-async def exit_maintenance(session: Session, command: commands.HostExitMaintenance) -> HostList:
+async def exit_maintenance(session: LabSession, command: commands.HostExitMaintenance) -> HostList:
     """See ``HostExitMaintenance``."""
     return await _each(session, command.hosts, lambda host: ExitMaintenanceMode(host=host))
 
 
-async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> HostList:
+async def _each(session: LabSession, selectors: tuple[str, ...], message: Any) -> HostList:
     """Ask for one after another; the hosts as vCenter has them then."""
     hosts = _hosts(session, selectors)
     for host in hosts:
@@ -211,6 +213,6 @@ async def _each(session: Session, selectors: tuple[str, ...], message: Any) -> H
     )
 
 
-def _hosts(session: Session, selectors: tuple[str, ...]) -> tuple[NodeName, ...]:
+def _hosts(session: LabSession, selectors: tuple[str, ...]) -> tuple[NodeName, ...]:
     """The hosts meant; KS-USE-002 for a node that is none."""
     return tuple(session.host(node) for node in session.nodes(selectors))

@@ -14,7 +14,7 @@ from lab.schema.errors import KeysteadError
 from lab.serve.entries import apply_entry, passwords
 from lab.serve.executing import executes
 from lab.serve.faults import begin
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import provider_view, view
 from protocol.attributes import GRANTED_SCOPE, ObjectName, format_value
 from protocol.errors import InvalidArgument
@@ -34,13 +34,13 @@ from services.keyservers.address import Kmip, parse
 
 
 @executes
-async def show(session: Session, command: commands.KmsKeyShow) -> Key:
+async def show(session: LabSession, command: commands.KmsKeyShow) -> Key:
     """See ``KmsKeyShow``."""
     return await _key(session, *await _find(session, command.key, command.kms))
 
 
 @executes
-async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
+async def activate(session: LabSession, command: commands.KmsKeyActivate) -> Key:
     """See ``KmsKeyActivate``."""
     server, found = await _find(session, command.key, command.kms)
     await session.ask(server, Activate(key_id=found.key_id))
@@ -48,7 +48,7 @@ async def activate(session: Session, command: commands.KmsKeyActivate) -> Key:
 
 
 @executes
-async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
+async def grant(session: LabSession, command: commands.KmsKeyGrant) -> Key:
     """See ``KmsKeyGrant``."""
     having = await _having(session, command.key, command.kms)
     for server, found in having:
@@ -58,7 +58,7 @@ async def grant(session: Session, command: commands.KmsKeyGrant) -> Key:
 
 
 @executes
-async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
+async def ungrant(session: LabSession, command: commands.KmsKeyUngrant) -> Key:
     """See ``KmsKeyUngrant``."""
     having = await _having(session, command.key, command.kms)
     for server, found in having:
@@ -71,19 +71,19 @@ async def ungrant(session: Session, command: commands.KmsKeyUngrant) -> Key:
 
 
 @executes
-async def revoke(session: Session, command: commands.KmsKeyRevoke) -> Fault:
+async def revoke(session: LabSession, command: commands.KmsKeyRevoke) -> Fault:
     """See ``KmsKeyRevoke``."""
     state = "compromise" if command.compromised else "deactivate"
     return await _begin_key_state(session, command.key, state)
 
 
 @executes
-async def destroy(session: Session, command: commands.KmsKeyDestroy) -> Fault:
+async def destroy(session: LabSession, command: commands.KmsKeyDestroy) -> Fault:
     """See ``KmsKeyDestroy``."""
     return await _begin_key_state(session, command.key, "destroy")
 
 
-async def _begin_key_state(session: Session, key: str, state: str) -> Fault:
+async def _begin_key_state(session: LabSession, key: str, state: str) -> Fault:
     """A key that is unknown is a wrong name, not a fault that could not act."""
     _, found = await _find(session, key, "")
     return await begin(session, "kms.key_state", {"keys": [found.key_id], "state": state})
@@ -106,7 +106,7 @@ _FIELDS: Final = (
 """Attributes that have a field of their own in ``Key``."""
 
 
-async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttributes]:
+async def _find(session: LabSession, key: str, kms: str) -> tuple[NodeName, KeyAttributes]:
     """The server that has the key, and its attributes there; KS-USE-002 when none has it."""
     key_id = KeyId(key.rsplit("/", 1)[-1])
     for server in (session.node(kms),) if kms else session.key_servers():
@@ -116,7 +116,7 @@ async def _find(session: Session, key: str, kms: str) -> tuple[NodeName, KeyAttr
     raise KeysteadError("KS-USE-002", f"no key server has the key {key_id}")
 
 
-async def _having(session: Session, key: str, kms: str) -> list[tuple[NodeName, KeyAttributes]]:
+async def _having(session: LabSession, key: str, kms: str) -> list[tuple[NodeName, KeyAttributes]]:
     """All servers that have the key, or ``kms`` alone; KS-USE-002 when none has it."""
     first = await _find(session, key, kms)
     others = [] if kms else [server for server in session.key_servers() if server != first[0]]
@@ -127,7 +127,7 @@ async def _having(session: Session, key: str, kms: str) -> list[tuple[NodeName, 
     return having
 
 
-async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
+async def _key(session: LabSession, server: NodeName, found: KeyAttributes) -> Key:
     told = await session.ask(server, GetKeyAttributes(key_id=found.key_id))
     names = [one.value.value for one in told.attributes if isinstance(one.value, ObjectName)]
     others = [one for one in told.attributes if one.name not in _FIELDS]
@@ -139,7 +139,7 @@ async def _key(session: Session, server: NodeName, found: KeyAttributes) -> Key:
 
 
 @executes
-async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
+async def backup(session: LabSession, command: commands.KmsBackup) -> KeyBackup:
     """See ``KmsBackup``."""
     servers = _servers(session, command.kms)
     for server in servers:
@@ -149,7 +149,7 @@ async def backup(session: Session, command: commands.KmsBackup) -> KeyBackup:
 
 
 @executes
-async def restore(session: Session, command: commands.KmsRestore) -> KeyBackup:
+async def restore(session: LabSession, command: commands.KmsRestore) -> KeyBackup:
     """See ``KmsRestore``."""
     servers = _servers(session, command.kms)
     for server in servers:
@@ -158,7 +158,7 @@ async def restore(session: Session, command: commands.KmsRestore) -> KeyBackup:
     return KeyBackup(backup=command.backup, kms=servers)
 
 
-def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
+def _servers(session: LabSession, names: tuple[str, ...]) -> tuple[NodeName, ...]:
     """The key servers meant, with those that replicate with them; KS-USE-002 when there is none,
     or a node is no key server."""
     known = session.key_servers()
@@ -174,7 +174,7 @@ def _servers(session: Session, names: tuple[str, ...]) -> tuple[NodeName, ...]:
 
 
 @executes
-async def provider_add(session: Session, command: commands.ProviderAdd) -> Provider:
+async def provider_add(session: LabSession, command: commands.ProviderAdd) -> Provider:
     """See ``ProviderAdd``."""
     name = ProviderId(command.provider)
     servers = tuple(
@@ -195,7 +195,7 @@ async def provider_add(session: Session, command: commands.ProviderAdd) -> Provi
     return provider_view(next(one for one in listed if one.provider == name))
 
 
-def _parse_server(session: Session, server: str) -> KmipServer:
+def _parse_server(session: LabSession, server: str) -> KmipServer:
     """A server as vCenter is to ask it; KS-USE-002 for an unknown node, KS-USE-003."""
     name, text = split_server(server)
     if not text.startswith(KMIP):
@@ -219,14 +219,14 @@ def _parse_server(session: Session, server: str) -> KmipServer:
 
 
 @executes
-async def provider_default(session: Session, command: commands.ProviderDefault) -> Provider:
+async def provider_default(session: LabSession, command: commands.ProviderDefault) -> Provider:
     """See ``ProviderDefault``."""
     message = MarkDefault(provider=ProviderId(command.provider))
     return provider_view((await session.ask(session.vcenter, message)).provider)
 
 
 @executes
-async def provider_delete(session: Session, command: commands.ProviderDelete) -> Fault:
+async def provider_delete(session: LabSession, command: commands.ProviderDelete) -> Fault:
     """See ``ProviderDelete``."""
     listed = await all_providers(session, session.vcenter)
     known = [str(p.provider) for p in listed]

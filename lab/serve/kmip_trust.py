@@ -18,7 +18,7 @@ from lab.schema.answers.kmip_trust import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
@@ -41,14 +41,14 @@ from protocol.terms import NodeName, ProviderId
 
 
 @executes
-async def identities(session: Session, command: commands.KmsIdentities) -> KmsIdentityList:
+async def identities(session: LabSession, command: commands.KmsIdentities) -> KmsIdentityList:
     """See ``KmsIdentities``."""
     server = _server(session, command.kms)
     return _build_identity_list(server, await session.ask(server, m.QueryIdentities()))
 
 
 @executes
-async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList:
+async def trust(session: LabSession, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
     server = _server(session, command.kms)
     certificate, role, scope = command.certificate, command.role, command.scope
@@ -67,7 +67,7 @@ async def trust(session: Session, command: commands.KmsTrust) -> KmsIdentityList
     return _build_identity_list(server, await session.ask(server, message))
 
 
-async def _if_new(session: Session, server: NodeName, certificate: bytes, scope: str) -> str:
+async def _if_new(session: LabSession, server: NodeName, certificate: bytes, scope: str) -> str:
     """The scope of a client that the server does not know; empty for one that it knows."""
     known = (await session.ask(server, m.QueryIdentities())).clients
     digest = key_digest(certificate).hex()
@@ -75,7 +75,7 @@ async def _if_new(session: Session, server: NodeName, certificate: bytes, scope:
 
 
 @executes
-async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityList:
+async def revoke(session: LabSession, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
     server = _server(session, command.kms)
     digest = await _find_client_digest(session, server, command.client)
@@ -83,7 +83,7 @@ async def revoke(session: Session, command: commands.KmsRevoke) -> KmsIdentityLi
 
 
 @executes
-async def scope(session: Session, command: commands.KmsScope) -> KmsIdentityList:
+async def scope(session: LabSession, command: commands.KmsScope) -> KmsIdentityList:
     """See ``KmsScope``."""
     server = _server(session, command.kms)
     digest = await _find_client_digest(session, server, command.client)
@@ -91,7 +91,7 @@ async def scope(session: Session, command: commands.KmsScope) -> KmsIdentityList
     return _build_identity_list(server, await session.ask(server, message))
 
 
-async def _find_client_digest(session: Session, server: NodeName, client: str) -> str:
+async def _find_client_digest(session: LabSession, server: NodeName, client: str) -> str:
     """The digest of a client that is named, or whose digest begins so; KS-USE-002."""
     known = (await session.ask(server, m.QueryIdentities())).clients
     meant = [one.digest for one in known if one.name == client or one.digest.startswith(client)]
@@ -103,13 +103,15 @@ async def _find_client_digest(session: Session, server: NodeName, client: str) -
 
 
 @executes
-async def renew_server(session: Session, command: commands.KmsRenewCertificate) -> KmsIdentityList:
+async def renew_server(
+    session: LabSession, command: commands.KmsRenewCertificate
+) -> KmsIdentityList:
     """See ``KmsRenewCertificate``."""
     server = _server(session, command.kms)
     return _build_identity_list(server, await session.ask(server, m.RenewServerCertificate()))
 
 
-def _server(session: Session, name: str) -> NodeName:
+def _server(session: LabSession, name: str) -> NodeName:
     node = session.node(name)
     if node not in session.key_servers():
         raise KeysteadError("KS-USE-002", f"{node} is no key server")
@@ -140,14 +142,14 @@ def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdenti
 
 
 @executes
-async def list_trust(session: Session, command: commands.ProviderTrust) -> ProviderTrustList:
+async def list_trust(session: LabSession, command: commands.ProviderTrust) -> ProviderTrustList:
     """See ``ProviderTrust``."""
     return await _trust(session, command.provider)
 
 
 @executes
 async def trust_servers(
-    session: Session, command: commands.ProviderTrustServers
+    session: LabSession, command: commands.ProviderTrustServers
 ) -> ProviderTrustList:
     """See ``ProviderTrustServers``."""
     provider = ProviderId(command.provider)
@@ -162,7 +164,7 @@ async def trust_servers(
     return await _trust(session, command.provider)
 
 
-async def _fetch_certificates(session: Session, provider: ProviderId) -> list[bytes]:
+async def _fetch_certificates(session: LabSession, provider: ProviderId) -> list[bytes]:
     """What the servers show that answer; the error of the first one when none does."""
     found: list[bytes] = []
     errors: list[ProductError | KeysteadError] = []
@@ -179,7 +181,7 @@ async def _fetch_certificates(session: Session, provider: ProviderId) -> list[by
 
 @executes
 async def renew_client(
-    session: Session, command: commands.ProviderRenewCertificate
+    session: LabSession, command: commands.ProviderRenewCertificate
 ) -> ProviderTrustList:
     """See ``ProviderRenewCertificate``."""
     message = GenerateSelfSignedClientCert(provider=ProviderId(command.provider))
@@ -189,7 +191,7 @@ async def renew_client(
 
 @executes
 async def signing_request(
-    session: Session, command: commands.ProviderSigningRequest
+    session: LabSession, command: commands.ProviderSigningRequest
 ) -> SigningRequest:
     """See ``ProviderSigningRequest``."""
     provider = ProviderId(command.provider)
@@ -202,7 +204,7 @@ async def signing_request(
 
 @executes
 async def upload_certificate(
-    session: Session, command: commands.ProviderUploadCertificate
+    session: LabSession, command: commands.ProviderUploadCertificate
 ) -> ProviderTrustList:
     """See ``ProviderUploadCertificate``."""
     provider = ProviderId(command.provider)
@@ -222,7 +224,7 @@ async def upload_certificate(
     return await _trust(session, command.provider)
 
 
-async def _trust(session: Session, provider: str) -> ProviderTrustList:
+async def _trust(session: LabSession, provider: str) -> ProviderTrustList:
     client, key_lost = await _client_and_key(session, provider)
     servers = await _kmip_servers(session, provider)
     return ProviderTrustList(
@@ -236,7 +238,7 @@ async def _trust(session: Session, provider: str) -> ProviderTrustList:
     )
 
 
-async def _with(session: Session, provider: str, server: str) -> ServerTrust:
+async def _with(session: LabSession, provider: str, server: str) -> ServerTrust:
     asked = RetrieveKmipServerCert(provider=ProviderId(provider), server=server)
     try:
         found = await session.ask(session.vcenter, asked)
@@ -253,11 +255,11 @@ async def _with(session: Session, provider: str, server: str) -> ServerTrust:
     )
 
 
-async def _client(session: Session, provider: str) -> CertificateInfo:
+async def _client(session: LabSession, provider: str) -> CertificateInfo:
     return (await _client_and_key(session, provider))[0]
 
 
-async def _client_and_key(session: Session, provider: str) -> tuple[CertificateInfo, bool]:
+async def _client_and_key(session: LabSession, provider: str) -> tuple[CertificateInfo, bool]:
     """What vCenter shows for the provider, and whether its key is lost; KS-USE-002 when it shows
     nothing."""
     message = RetrieveClientCert(provider=ProviderId(provider))
@@ -267,7 +269,7 @@ async def _client_and_key(session: Session, provider: str) -> tuple[CertificateI
     return found.certificate, found.key_lost
 
 
-async def _kmip_servers(session: Session, provider: str) -> tuple[KmipServer, ...]:
+async def _kmip_servers(session: LabSession, provider: str) -> tuple[KmipServer, ...]:
     listed = await all_providers(session, session.vcenter)
     return tuple(
         server

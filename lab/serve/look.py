@@ -27,7 +27,6 @@ from lab.schema.answers import (
     KeyServerList,
     KeyStatus,
     LabStatus,
-    Link,
     LinkList,
     LinkState,
     LoopStood,
@@ -36,6 +35,7 @@ from lab.schema.answers import (
     NodeList,
     Process,
     ProviderList,
+    RuledLink,
     TaskList,
     Tpm,
     TpmList,
@@ -47,7 +47,7 @@ from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.machines import all_seen, fetch_node, missing_of
 from lab.serve.replication import peers_text
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import (
     event_view,
     host_view,
@@ -76,13 +76,13 @@ from services.runtime.stands import STOOD, STOOD_MS
 ASK_ALL_S = 60.0  # lab seconds for a question that makes vCenter ask key servers
 
 
-async def vcenter_up(session: Session, vcenter: NodeName | None = None) -> bool:
+async def vcenter_up(session: LabSession, vcenter: NodeName | None = None) -> bool:
     """Whether a vCenter's node (that of the command) runs, and can be asked."""
     return (await fetch_node(session, vcenter or session.vcenter)).state is MachineState.RUNNING
 
 
 @executes
-async def hosts(session: Session, command: commands.GetHosts) -> HostList:
+async def hosts(session: LabSession, command: commands.GetHosts) -> HostList:
     """See ``GetHosts``."""
     machines = {node.node: node for node in await all_seen(session)}
     found = [
@@ -94,7 +94,7 @@ async def hosts(session: Session, command: commands.GetHosts) -> HostList:
 
 
 @executes
-async def vms(session: Session, command: commands.GetVms) -> VmList:
+async def vms(session: LabSession, command: commands.GetVms) -> VmList:
     """See ``GetVms``."""
     found = []
     for vcenter in session.vcenters():
@@ -109,7 +109,7 @@ async def vms(session: Session, command: commands.GetVms) -> VmList:
     return VmList(items=tuple(sorted(found, key=lambda vm: vm.vm)))
 
 
-async def list_connected_hosts(session: Session, vcenter: NodeName) -> frozenset[NodeName]:
+async def list_connected_hosts(session: LabSession, vcenter: NodeName) -> frozenset[NodeName]:
     """The hosts that this vCenter hears now: it says so, and their machines run."""
     listed = await all_hosts(session, vcenter)
     up = {n.node for n in await all_seen(session) if n.state is MachineState.RUNNING}
@@ -118,7 +118,7 @@ async def list_connected_hosts(session: Session, vcenter: NodeName) -> frozenset
 
 
 @executes
-async def providers(session: Session, command: commands.GetProviders) -> ProviderList:
+async def providers(session: LabSession, command: commands.GetProviders) -> ProviderList:
     """See ``GetProviders``."""
     found = [
         replace(provider_view(provider), vcenter=session.vcenter_to_show(vcenter))
@@ -129,7 +129,7 @@ async def providers(session: Session, command: commands.GetProviders) -> Provide
 
 
 @executes
-async def keys(session: Session, command: commands.GetKeys) -> KeyList:
+async def keys(session: LabSession, command: commands.GetKeys) -> KeyList:
     """See ``GetKeys``."""
     listed = [
         (vcenter, key)
@@ -150,13 +150,13 @@ async def keys(session: Session, command: commands.GetKeys) -> KeyList:
 
 
 @executes
-async def key_servers(session: Session, command: commands.GetKms) -> KeyServerList:
+async def key_servers(session: LabSession, command: commands.GetKms) -> KeyServerList:
     """See ``GetKms``."""
     servers = [await key_server(session, node) for node in session.key_servers()]
     return KeyServerList(items=tuple(servers))
 
 
-async def key_server(session: Session, node: NodeName) -> KeyServer:
+async def key_server(session: LabSession, node: NodeName) -> KeyServer:
     """What a key server tells of itself."""
     machine = (await fetch_node(session, node)).state
     if machine is not MachineState.RUNNING:
@@ -179,7 +179,7 @@ async def key_server(session: Session, node: NodeName) -> KeyServer:
 
 
 @executes
-async def audit(session: Session, command: commands.GetAudit) -> AuditList:
+async def audit(session: LabSession, command: commands.GetAudit) -> AuditList:
     """See ``GetAudit``."""
     servers = session.key_servers()
     if command.kms:
@@ -199,12 +199,12 @@ async def audit(session: Session, command: commands.GetAudit) -> AuditList:
 
 
 @executes
-async def tpms(session: Session, command: commands.GetTpm) -> TpmList:
+async def tpms(session: LabSession, command: commands.GetTpm) -> TpmList:
     """See ``GetTpm``."""
     return TpmList(items=tuple([await tpm_of(session, host) for host in session.lab.hosts()]))
 
 
-async def tpm_of(session: Session, host: NodeName) -> Tpm:
+async def tpm_of(session: LabSession, host: NodeName) -> Tpm:
     """What the TPM under a host tells of itself."""
     backend = session.lab.spec(host).tpm
     if backend is TpmBackend.NONE:
@@ -237,7 +237,7 @@ async def tpm_of(session: Session, host: NodeName) -> Tpm:
 
 
 @executes
-async def links(session: Session, command: commands.GetLinks) -> LinkList:
+async def links(session: LabSession, command: commands.GetLinks) -> LinkList:
     """See ``GetLinks``."""
     lab = session.lab
     clients = session.vcenters()
@@ -251,7 +251,7 @@ async def links(session: Session, command: commands.GetLinks) -> LinkList:
         on = tuple(r for r in rules if (r.src, r.dst) == (src, dst))
         views = tuple(rule_view(r) for r in on)
         link = f"{src}->{dst}"
-        items.append(Link(link=link, src=src, dst=dst, state=_state(on), rules=views))
+        items.append(RuledLink(link=link, src=src, dst=dst, state=_state(on), rules=views))
     return LinkList(items=tuple(items))
 
 
@@ -262,20 +262,20 @@ def _state(rules: tuple[LinkRule, ...]) -> LinkState:
 
 
 @executes
-async def nodes(session: Session, command: commands.GetNodes) -> NodeList:
+async def nodes(session: LabSession, command: commands.GetNodes) -> NodeList:
     """See ``GetNodes``."""
     return NodeList(items=await all_seen(session))
 
 
 @executes
-async def events(session: Session, command: commands.GetEvents) -> EventList:
+async def events(session: LabSession, command: commands.GetEvents) -> EventList:
     """See ``GetEvents``."""
     found = await all_events(session, session.vcenter, after=command.after, limit=command.limit)
     return EventList(items=tuple(event_view(event) for event in found))
 
 
 @executes
-async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
+async def tasks(session: LabSession, command: commands.GetTasks) -> TaskList:
     """See ``GetTasks``."""
     found = await all_tasks(session, session.vcenter)
     wanted = (t for t in found if not command.running or t.complete_time is None)
@@ -283,13 +283,13 @@ async def tasks(session: Session, command: commands.GetTasks) -> TaskList:
 
 
 @executes
-async def host_own_view(session: Session, command: commands.GetHostView) -> HostView:
+async def host_own_view(session: LabSession, command: commands.GetHostView) -> HostView:
     """See ``GetHostView``."""
     return own_view((await session.ask(session.host(command.host), QueryHost())).summary)
 
 
 @executes
-async def status(session: Session, command: commands.GetStatus) -> LabStatus:
+async def status(session: LabSession, command: commands.GetStatus) -> LabStatus:
     """See ``GetStatus``."""
     lab = session.lab
     found = await all_seen(session)
@@ -316,7 +316,7 @@ async def status(session: Session, command: commands.GetStatus) -> LabStatus:
     )
 
 
-def _list_stalls(session: Session, nodes: Iterable[Node]) -> tuple[LoopStood, ...]:
+def _list_stalls(session: LabSession, nodes: Iterable[Node]) -> tuple[LoopStood, ...]:
     own = session.stands
     here = LoopStood(
         process="supervisor", times=own.count, longest_s=round(own.longest_s, 3), where=own.where
@@ -333,7 +333,7 @@ def _list_stalls(session: Session, nodes: Iterable[Node]) -> tuple[LoopStood, ..
     return tuple(one for one in (here, *found) if one.times)
 
 
-async def _counts(session: Session) -> VmCounts:
+async def _counts(session: LabSession) -> VmCounts:
     listed = [vm for v in session.vcenters() for vm in await all_vms(session, v)]
     return VmCounts(
         on=sum(v.power is PowerState.ON for v in listed),

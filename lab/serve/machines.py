@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lab.schema.answers import MachineState, Node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.several_machines import find_lost_machine
 from lab.serve.views import view
 from protocol.errors import NotConnected, ProductError
@@ -24,13 +24,13 @@ CURES = {
 """What helps when a node that is asked something is in this state (``cure_of``)."""
 
 
-def cure_of(session: Session, node: NodeName, state: MachineState) -> str:
+def cure_of(session: LabSession, node: NodeName, state: MachineState) -> str:
     """What helps when ``node``, which is in this state, is asked something; else empty."""
     lost = find_lost_machine(session, node) if state is MachineState.GONE else None
     return CURES.get(state, "").format(node=node) if lost is None else lost.cure(node)
 
 
-async def fetch_node(session: Session, node: NodeName) -> Node:
+async def fetch_node(session: LabSession, node: NodeName) -> Node:
     """A node as its agent tells, or as it told last; ``NotFound`` for one that is not there."""
     lab = session.lab
     paused = await lab.paused(node)
@@ -42,7 +42,7 @@ async def fetch_node(session: Session, node: NodeName) -> Node:
     return node_view(lab.last_status(node), MachineState.PAUSED if paused else MachineState.GONE)
 
 
-async def all_seen(session: Session) -> tuple[Node, ...]:
+async def all_seen(session: LabSession) -> tuple[Node, ...]:
     """Every node in order of the topology, as ``seen``."""
     lab = session.lab
     heard = {status.node: status for status in await lab.nodes()}
@@ -89,7 +89,7 @@ def node_view(status: NodeStatus, state: MachineState | None = None) -> Node:
     return view(Node, status, state=own)
 
 
-async def way_out(session: Session, error: ProductError) -> str:
+async def way_out(session: LabSession, error: ProductError) -> str:
     """What helps against ``error`` when it says that a node cannot be asked; else empty."""
     first = str(error).split(" ", 1)[0]
     known = [entry.node for entry in session.lab.directory().nodes]

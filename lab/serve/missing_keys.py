@@ -7,12 +7,12 @@ its key derivation key (native), the host itself from a Trust Authority (trusted
 from __future__ import annotations
 
 from lab.schema.answers import Reason
-from lab.serve.facts import HostFacts, KeyFacts
+from lab.serve.facts import HostStatus, KeyFacts
 
 RESTORE = "keystead heal --all, or start what is down: keystead get nodes"
 
 
-def of_keys(keys: tuple[KeyFacts, ...], vcenter_up: bool, host: HostFacts) -> list[Reason]:
+def of_keys(keys: tuple[KeyFacts, ...], vcenter_up: bool, host: HostStatus) -> list[Reason]:
     """Why the keys of a locked VM are not in its host's cache: how they went, why none came."""
     found: list[Reason] = []
     if not all(key.native or key.stored_on_host for key in keys):
@@ -22,7 +22,7 @@ def of_keys(keys: tuple[KeyFacts, ...], vcenter_up: bool, host: HostFacts) -> li
     return list(dict.fromkeys(found))
 
 
-def of_key(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
+def of_key(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list[Reason]:
     """Why nobody has brought this key."""
     if key.native:
         return [_why_not_derived(key, host)]
@@ -31,7 +31,7 @@ def of_key(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
     return _why_not_supplied(key, vcenter_up, host)
 
 
-def _why_gone(host: HostFacts) -> Reason:
+def _why_gone(host: HostStatus) -> Reason:
     if host.lost_unsaved_keys:
         return Reason(
             "The key is neither in the host's key cache nor in its sealed store. Keys are saved "
@@ -52,7 +52,7 @@ def _why_gone(host: HostFacts) -> Reason:
     )
 
 
-def _why_not_derived(key: KeyFacts, host: HostFacts) -> Reason:
+def _why_not_derived(key: KeyFacts, host: HostStatus) -> Reason:
     """Of a native provider: it was deleted, its KDK is not on the host, or is another one."""
     if key.provider_listed is False and key.provider not in host.derives:
         return Reason(
@@ -76,7 +76,7 @@ def _why_not_derived(key: KeyFacts, host: HostFacts) -> Reason:
     )
 
 
-def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> Reason:
+def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> Reason:
     """Of a trusted provider: no vCenter and no key server is on the host's way to it."""
     if not host.trusted:
         remediate = f"keystead trust remediate {host.cluster or 'CLUSTER'}"
@@ -107,7 +107,7 @@ def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> Reason
     )
 
 
-def cure_for_unattested(host: HostFacts) -> str:
+def cure_for_unattested(host: HostStatus) -> str:
     """What tells, and then mends, why a host is not attested."""
     return (
         f"keystead get trusted-hosts; then have what it measures imported: keystead trust export "
@@ -115,7 +115,7 @@ def cure_for_unattested(host: HostFacts) -> str:
     )
 
 
-def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostFacts) -> list[Reason]:
+def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list[Reason]:
     """LOCK-01 (b): why vCenter cannot bring this key; the first cause that stands in the way."""
     if not vcenter_up:
         return []

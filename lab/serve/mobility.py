@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.schema import commands
 from lab.schema.answers import Migration, Vm
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import vm_view
 from lab.serve.whereabouts import at_vm
 from protocol.messages.vcenter import (
@@ -20,7 +20,7 @@ TASK_S = 120.0  # lab seconds for a task that has two hosts in it
 
 
 @executes
-async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
+async def migrate(session: LabSession, command: commands.VmMigrate) -> Migration:
     """See ``VmMigrate``."""
     vm, host = session.vm(command.vm), session.host(command.host)
     message: MigrateVm | RelocateVm = MigrateVm(vm=vm, host=host)
@@ -37,7 +37,7 @@ async def migrate(session: Session, command: commands.VmMigrate) -> Migration:
 
 
 @executes
-async def set_stream(session: Session, command: commands.VmSetMigrateEncryption) -> Vm:
+async def set_stream(session: LabSession, command: commands.VmSetMigrateEncryption) -> Vm:
     """See ``VmSetMigrateEncryption``."""
     vm = session.vm(command.vm)
     message = ReconfigVm(vm=vm, migrate_encryption=command.policy)

@@ -10,7 +10,7 @@ from lab.schema import commands
 from lab.schema.answers import Provider, ProviderBackup
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import provider_view
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import InvalidArgument
@@ -28,7 +28,7 @@ def _suggest_fix(fix: str) -> Iterator[None]:
 
 
 @executes
-async def create(session: Session, command: commands.ProviderCreate) -> Provider:
+async def create(session: LabSession, command: commands.ProviderCreate) -> Provider:
     """See ``ProviderCreate``."""
     message = CreateNativeProvider(
         provider=ProviderId(command.provider),
@@ -41,7 +41,7 @@ async def create(session: Session, command: commands.ProviderCreate) -> Provider
 
 
 @executes
-async def update(session: Session, command: commands.ProviderUpdate) -> Provider:
+async def update(session: LabSession, command: commands.ProviderUpdate) -> Provider:
     """See ``ProviderUpdate``."""
     message = updating(command.provider, command.key_id, session.lab.operation_id())
     with _suggest_fix("name a native key provider, and a UUID that is not all zeros"):
@@ -49,7 +49,7 @@ async def update(session: Session, command: commands.ProviderUpdate) -> Provider
 
 
 @executes
-async def export(session: Session, command: commands.ProviderExport) -> ProviderBackup:
+async def export(session: LabSession, command: commands.ProviderExport) -> ProviderBackup:
     """See ``ProviderExport``. Whoever gives the command has made the file, with room for the
     backup, before: a download counts as a backup."""
     password = _password(session, command.password_file)
@@ -67,7 +67,7 @@ async def export(session: Session, command: commands.ProviderExport) -> Provider
 
 
 @executes
-async def import_(session: Session, command: commands.ProviderImport) -> ProviderBackup:
+async def import_(session: LabSession, command: commands.ProviderImport) -> ProviderBackup:
     """See ``ProviderImport``."""
     password = _password(session, command.password_file)
     backup = session.files.content(command.file)
@@ -92,7 +92,7 @@ async def import_(session: Session, command: commands.ProviderImport) -> Provide
     )
 
 
-def _password(session: Session, path: str) -> str:
+def _password(session: LabSession, path: str) -> str:
     """Empty without a file. A file has a password, or the backup would be in clear against what
     was asked for."""
     return session.files.secret(path) if path else ""

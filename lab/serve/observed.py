@@ -7,10 +7,10 @@ import msgspec
 from chaos.observe.listing import all_hosts, all_providers
 from chaos.providers import KIND_BY_WORD, STANDARD, kind_of
 from lab.schema.answers import KeyOnHost, MachineState
-from lab.serve.facts import HostFacts, KeyFacts
+from lab.serve.facts import HostStatus, KeyFacts
 from lab.serve.look import vcenter_up
 from lab.serve.machines import fetch_node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.several_machines import find_lost_machine
 from lab.serve.upgrade import newest_of
 from lab.serve.views import key_ref
@@ -33,7 +33,9 @@ from protocol.terms import (
 from protocol.trust import TrustAttestationStatus
 
 
-async def keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tuple[KeyOnHost, ...]:
+async def keys_on(
+    session: LabSession, host: NodeName, *named: CryptoKeyId
+) -> tuple[KeyOnHost, ...]:
     """Every key in the host's cache or store, or those named, of which it is asked itself."""
     try:
         listed = await session.lab.ask(host, GetCryptoKeyStatus(keys=named, managed=True))
@@ -51,19 +53,19 @@ async def keys_on(session: Session, host: NodeName, *named: CryptoKeyId) -> tupl
     )
 
 
-async def host_in_vcenter(session: Session, host: NodeName) -> HostInfo | None:
+async def host_in_vcenter(session: LabSession, host: NodeName) -> HostInfo | None:
     """The host as vCenter lists it; None: not in its inventory."""
     listed = await all_hosts(session.lab, session.vcenter)
     return next((h for h in listed if h.host == host), None)
 
 
-async def provider_in_vcenter(session: Session, provider: str) -> ProviderInfo | None:
+async def provider_in_vcenter(session: LabSession, provider: str) -> ProviderInfo | None:
     """The key provider as vCenter lists it; None: it has none of that name."""
     listed = await all_providers(session.lab, session.vcenter)
     return next((p for p in listed if p.provider == provider), None)
 
 
-async def fetch_host_summary(session: Session, host: NodeName) -> HostSummary | None:
+async def fetch_host_summary(session: LabSession, host: NodeName) -> HostSummary | None:
     """The host's own view, or None when there is nobody to ask."""
     try:
         return (await session.lab.ask(host, QueryHost())).summary
@@ -71,12 +73,12 @@ async def fetch_host_summary(session: Session, host: NodeName) -> HostSummary | 
         return None
 
 
-def is_cut(session: Session, a: NodeName, b: NodeName) -> bool:
+def is_cut(session: LabSession, a: NodeName, b: NodeName) -> bool:
     """Whether a rule in force cuts the link of two nodes, in either direction."""
     return any(isinstance(r, CutRule) and {r.src, r.dst} == {a, b} for r in session.lab.rules())
 
 
-async def host_facts(session: Session, host: NodeName, own: HostSummary | None) -> HostFacts:
+async def host_facts(session: LabSession, host: NodeName, own: HostSummary | None) -> HostStatus:
     """What is seen of a host; ``own`` is its own view, None where nobody can be asked."""
     machine = await fetch_node(session, host)
     connected: bool | None = None
@@ -89,7 +91,7 @@ async def host_facts(session: Session, host: NodeName, own: HostSummary | None) 
         if listed is not None and listed.attestation is not None:
             attestation = listed.attestation.message
     trust = own.trusted if own is not None and isinstance(own.trusted, TrustView) else None
-    return HostFacts(
+    return HostStatus(
         host=host,
         machine=machine.state.value,
         screen=machine.screen,
@@ -128,7 +130,9 @@ def _only_native(own: HostSummary) -> bool:
     return bool(own.providers) and all(kind_of(p.management_type).derived for p in own.providers)
 
 
-async def _fetch_unmounted_groups(session: Session, host: NodeName) -> tuple[tuple[str, str], ...]:
+async def _fetch_unmounted_groups(
+    session: LabSession, host: NodeName
+) -> tuple[tuple[str, str], ...]:
     try:
         groups = (await session.lab.ask(host, QueryVsan())).groups
     except ProductError:
@@ -146,14 +150,16 @@ def _describe_refusal(trust: TrustView | None) -> str:
     return f"it is not attested: {'; '.join(said)}" if refused else ""
 
 
-def _upgrade(session: Session, host: NodeName) -> str:
+def _upgrade(session: LabSession, host: NodeName) -> str:
     """The command that brings a release with key persistence; empty if vCenter has none of it."""
     wanted = FEATURES[Feature.KEY_PERSISTENCE].release
     to = f"keystead host upgrade {host} --to {format_release(wanted)}"
     return to if newest_of(session, host) >= wanted else ""
 
 
-async def _host_key(session: Session, host: NodeName, own: HostSummary | None) -> KeyFacts | None:
+async def _host_key(
+    session: LabSession, host: NodeName, own: HostSummary | None
+) -> KeyFacts | None:
     """Its configured host key, of a host that lacks it."""
     lacks = own is not None and own.crypto_state is HostCryptoState.PREPARED
     if own is None or own.crypto_key_id is None or not lacks:
@@ -162,7 +168,7 @@ async def _host_key(session: Session, host: NodeName, own: HostSummary | None) -
 
 
 async def key_facts(
-    session: Session,
+    session: LabSession,
     key: CryptoKeyId,
     host: NodeName,
     own: HostSummary | None,
@@ -206,7 +212,7 @@ async def key_facts(
     )
 
 
-async def _is_not_served(session: Session, key: CryptoKeyId, of: VmInfo | None) -> bool:
+async def _is_not_served(session: LabSession, key: CryptoKeyId, of: VmInfo | None) -> bool:
     """Whether key servers tell vCenter that they do not have the key of this locked VM."""
     if of is None or of.lock_event is None:
         return False
@@ -218,7 +224,7 @@ async def _is_not_served(session: Session, key: CryptoKeyId, of: VmInfo | None) 
     return told.reason is KeyUnavailableReason.MISSING_IN_KMS
 
 
-def _kind(session: Session, provider: ProviderId, own: HostSummary | None) -> ManagementType:
+def _kind(session: LabSession, provider: ProviderId, own: HostSummary | None) -> ManagementType:
     """Of a provider that vCenter does not list, or cannot be asked of: as its host was told of it,
     else as the lab was planned; a standard one where neither knows the name."""
     for ref in own.providers if own else ():

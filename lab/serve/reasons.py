@@ -10,13 +10,13 @@ from typing import Final
 
 from chaos.providers import kind_of
 from lab.schema.answers import Reason
-from lab.serve.facts import ADD_TPM, HostFacts, KeyFacts, VmFacts
+from lab.serve.facts import ADD_TPM, HostStatus, KeyFacts, VmStatus
 from lab.serve.missing_keys import cure_for_unattested, not_granted, of_key, of_keys
 from protocol.messages.vcenter import ProviderInfo
 from protocol.terms import ProviderHealth
 
 
-def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
+def of_vm(vm: VmStatus, host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     """Reasons for the state of a VM, headline first."""
     if host.machine != "running":
         return [_machine(host), *_vcenter(vm.vcenter, host)]
@@ -41,7 +41,7 @@ def of_vm(vm: VmFacts, host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reas
     return [*found, *_vcenter(vm.vcenter, host)]
 
 
-def _other_key(vm: VmFacts, host: HostFacts) -> Reason:
+def _other_key(vm: VmStatus, host: HostStatus) -> Reason:
     """vCenter takes over what a host says of a VM's keys, unless they belong to others."""
     return Reason(
         f"{host.host} names another key for it than vCenter has on record, {vm.recorded}. vCenter "
@@ -52,7 +52,7 @@ def _other_key(vm: VmFacts, host: HostFacts) -> Reason:
     )
 
 
-def _runs(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
+def _runs(host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     """Why it runs, how its keys came to this life of its host, and what the next boot needs."""
     found = [
         Reason(
@@ -102,7 +102,7 @@ def _without_provider(keys: tuple[KeyFacts, ...]) -> list[Reason]:
     ]
 
 
-def _came(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
+def _came(host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     """How the keys came to a host that has booted since it began with an empty cache."""
     if all(key.loaded for key in keys):
         text = f"Boot {host.boot} of {host.host} took the key out of its own sealed store: nobody"
@@ -115,7 +115,7 @@ def _came(host: HostFacts, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     return [Reason(f"After boot {host.boot} of {host.host} vCenter brought the key.", "STD-14")]
 
 
-def _explain_derived_keys(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason:
+def _explain_derived_keys(host: HostStatus, keys: tuple[KeyFacts, ...]) -> Reason:
     """What a boot does to the keys of native providers."""
     gone = sorted({key.provider for key in keys} - {*host.derives})
     if gone:
@@ -132,8 +132,8 @@ def _explain_derived_keys(host: HostFacts, keys: tuple[KeyFacts, ...]) -> Reason
     )
 
 
-def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
-    """Reasons for the state of a host, headline first; ``vcenter`` as in ``VmFacts``."""
+def of_host(host: HostStatus, vcenter: str) -> list[Reason]:
+    """Reasons for the state of a host, headline first; ``vcenter`` as in ``VmStatus``."""
     if host.machine != "running":
         return [_machine(host), *_vcenter(vcenter, host)]
     found: list[Reason] = []
@@ -162,7 +162,7 @@ def of_host(host: HostFacts, vcenter: str) -> list[Reason]:
     return [*found, *_explain_unmounted_groups(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
 
 
-def _persistence(host: HostFacts) -> list[Reason]:
+def _persistence(host: HostStatus) -> list[Reason]:
     """What key persistence does for a host, or why nothing."""
     if host.stores_keys:
         text = (
@@ -184,7 +184,7 @@ def _persistence(host: HostFacts) -> list[Reason]:
     return []
 
 
-def _explain_unmounted_groups(host: HostFacts) -> list[Reason]:
+def _explain_unmounted_groups(host: HostStatus) -> list[Reason]:
     """Disk groups that stayed behind; what lies on them is absent for the whole cluster."""
     return [
         Reason(
@@ -196,7 +196,7 @@ def _explain_unmounted_groups(host: HostFacts) -> list[Reason]:
     ]
 
 
-def _in_vcenter(host: HostFacts) -> list[Reason]:
+def _in_vcenter(host: HostStatus) -> list[Reason]:
     """What vCenter has of a host that runs: let alone, not heard, or no place for VMs."""
     found: list[Reason] = []
     if host.maintenance:
@@ -261,12 +261,12 @@ def of_provider(provider: ProviderInfo) -> list[Reason]:
     ]
 
 
-def _derives(host: HostFacts) -> bool:
+def _derives(host: HostStatus) -> bool:
     """Whether key persistence would add nothing to its keys (KP-05)."""
     return bool(host.derives) or (host.host_key is not None and host.host_key.native)
 
 
-def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
+def _mode(host: HostStatus, vcenter_up: bool) -> list[Reason]:
     """Its encryption mode; nothing of a host that was not asked."""
     match host.crypto_state:
         case "safe":
@@ -297,7 +297,7 @@ def _mode(host: HostFacts, vcenter_up: bool) -> list[Reason]:
             return []
 
 
-def _vcenter(state: str, host: HostFacts) -> list[Reason]:
+def _vcenter(state: str, host: HostStatus) -> list[Reason]:
     if state == "running":
         return []
     if state == "gone" and (lost := host.vcenter_lost) is not None:
@@ -317,7 +317,7 @@ def _vcenter(state: str, host: HostFacts) -> list[Reason]:
     ]
 
 
-def _machine(host: HostFacts) -> Reason:
+def _machine(host: HostStatus) -> Reason:
     if host.machine == "halted" and "security violation" in host.screen:
         return Reason(
             f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",

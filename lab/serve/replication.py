@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import group_text, pair_text
 from protocol.messages.kms import QueryGroup, QueryPair
 from protocol.terms import NodeName
 
 
-async def peers_text(session: Session, server: NodeName) -> str:
+async def peers_text(session: LabSession, server: NodeName) -> str:
     """Empty for a server that replicates with nobody. It runs."""
     entries = session.lab.directory().nodes
     if any(entry.node == server and entry.replication for entry in entries):

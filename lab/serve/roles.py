@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab.schema import commands
-from lab.schema.answers import Role, RoleList, User, UserList
+from lab.schema.answers import PermissionRole, RoleList, User, UserList
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.authorization import Privilege
 from protocol.messages.vcenter import (
     AddAuthorizationRole,
@@ -19,14 +19,14 @@ from protocol.messages.vcenter import (
 )
 
 
-async def _state(session: Session) -> AuthorizationState:
+async def _state(session: LabSession) -> AuthorizationState:
     return await session.ask(session.vcenter, QueryAuthorization())
 
 
 def _roles(state: AuthorizationState) -> RoleList:
     return RoleList(
         items=tuple(
-            Role(
+            PermissionRole(
                 role=role.role,
                 system=role.system,
                 privileges=role.privileges,
@@ -47,19 +47,19 @@ def _users(state: AuthorizationState) -> UserList:
 
 
 @executes
-async def roles(session: Session, command: commands.GetRoles) -> RoleList:
+async def roles(session: LabSession, command: commands.GetRoles) -> RoleList:
     """See ``GetRoles``."""
     return _roles(await _state(session))
 
 
 @executes
-async def users(session: Session, command: commands.GetUsers) -> UserList:
+async def users(session: LabSession, command: commands.GetUsers) -> UserList:
     """See ``GetUsers``."""
     return _users(await _state(session))
 
 
 @executes
-async def create(session: Session, command: commands.RoleCreate) -> RoleList:
+async def create(session: LabSession, command: commands.RoleCreate) -> RoleList:
     """See ``RoleCreate``."""
     privileges = await _privileges(session, command, command.like)
     message = AddAuthorizationRole(role=command.role, privileges=privileges)
@@ -68,7 +68,7 @@ async def create(session: Session, command: commands.RoleCreate) -> RoleList:
 
 
 @executes
-async def update(session: Session, command: commands.RoleUpdate) -> RoleList:
+async def update(session: LabSession, command: commands.RoleUpdate) -> RoleList:
     """See ``RoleUpdate``."""
     privileges = await _privileges(session, command, command.like or command.role)
     message = UpdateAuthorizationRole(role=command.role, privileges=privileges)
@@ -77,7 +77,7 @@ async def update(session: Session, command: commands.RoleUpdate) -> RoleList:
 
 
 async def _privileges(
-    session: Session, command: commands.RoleCreate | commands.RoleUpdate, like: str
+    session: LabSession, command: commands.RoleCreate | commands.RoleUpdate, like: str
 ) -> tuple[Privilege, ...]:
     """What the role shall have; KS-USE-002 when there is none of the name ``like``."""
     there = {role.role: role.privileges for role in (await _state(session)).roles}
@@ -88,14 +88,14 @@ async def _privileges(
 
 
 @executes
-async def delete(session: Session, command: commands.RoleDelete) -> RoleList:
+async def delete(session: LabSession, command: commands.RoleDelete) -> RoleList:
     """See ``RoleDelete``."""
     await session.ask(session.vcenter, RemoveAuthorizationRole(role=command.role))
     return _roles(await _state(session))
 
 
 @executes
-async def set_user(session: Session, command: commands.UserSet) -> UserList:
+async def set_user(session: LabSession, command: commands.UserSet) -> UserList:
     """See ``UserSet``."""
     message = SetEntityPermissions(principal=command.user, role=command.role)
     await session.ask(session.vcenter, message)
@@ -103,7 +103,7 @@ async def set_user(session: Session, command: commands.UserSet) -> UserList:
 
 
 @executes
-async def delete_user(session: Session, command: commands.UserDelete) -> UserList:
+async def delete_user(session: LabSession, command: commands.UserDelete) -> UserList:
     """See ``UserDelete``."""
     await session.ask(session.vcenter, RemoveEntityPermission(principal=command.user))
     return _users(await _state(session))

@@ -17,7 +17,7 @@ from chaos.selectors import select_nodes, select_vms
 from lab.building.course import Report
 from lab.core import LabCore
 from lab.schema.errors import KeysteadError
-from lab.serve.files import Files
+from lab.serve.files import CommandFiles
 from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
@@ -50,7 +50,7 @@ def _not_noted(node: NodeName, banks: BootBanks) -> None:
 
 
 @dataclass
-class Session:
+class LabSession:
     """A lab, its faults, and who hears of both.
 
     ``chosen`` is the vCenter that one command names, ``user`` who gives it there (empty: its
@@ -78,13 +78,13 @@ class Session:
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None
     user: str = ""
-    files: Files = field(default_factory=Files)
+    files: CommandFiles = field(default_factory=CommandFiles)
 
-    def beside(self, files: Files | None) -> Session:
+    def beside(self, files: CommandFiles | None) -> LabSession:
         """This session for one command, with the ``files`` that it names; itself without any."""
         return self if files is None else replace(self, files=files)
 
-    def by(self, user: str) -> Session:
+    def by(self, user: str) -> LabSession:
         """This session for one command that ``user`` gives; itself when it names nobody."""
         if not user:
             return self
@@ -98,7 +98,7 @@ class Session:
         user = self.user if node in self.lab.topology.vcenters else ""
         return await self.lab.ask(node, message, within_s=within_s, user=user)
 
-    def at(self, vcenter: str) -> Session:
+    def at(self, vcenter: str) -> LabSession:
         """This session for one command that is to go to ``vcenter``; itself when it names none."""
         if not vcenter:
             return self
@@ -120,11 +120,11 @@ class Session:
         """What an item of a list says of its vCenter: nothing where there is no choice."""
         return vcenter if len(self.vcenters()) > 1 else None
 
-    def at_host(self, host: NodeName | None) -> Session:
+    def at_host(self, host: NodeName | None) -> LabSession:
         """This session for a command about ``host``."""
         return replace(self, chosen=self.vcenter_of(host))
 
-    def at_cluster(self, cluster: str) -> Session:
+    def at_cluster(self, cluster: str) -> LabSession:
         """This session for a command about a cluster: at the vCenter that has it."""
         hosts = self.lab.hosts()
         first = next((host for host in hosts if self.lab.spec(host).cluster == cluster), None)

@@ -12,15 +12,15 @@ from lab.schema import commands
 from lab.schema.answers import LabMachine, MachineList, MachineStanding
 from lab.serve.executing import executes
 from lab.serve.facts import LostMachine
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.terms import NodeName
 
 if TYPE_CHECKING:
-    from lab.machines.machine import Machine
+    from lab.machines.machine import MachineProcesses
 
 
 @executes
-async def machines(session: Session, command: commands.GetMachines) -> MachineList:
+async def machines(session: LabSession, command: commands.GetMachines) -> MachineList:
     """See ``GetMachines``."""
     roster, nodes = session.roster, session.lab.directory().nodes
     topology = session.lab.topology
@@ -45,7 +45,7 @@ async def machines(session: Session, command: commands.GetMachines) -> MachineLi
     return MachineList(listens=listens, items=(here, *others))
 
 
-def _view(machine: Machine) -> LabMachine:
+def _view(machine: MachineProcesses) -> LabMachine:
     plan, now = machine.plan, time.monotonic()
     joined, known = machine.joined.is_set(), machine.offset.known
     away = LabMachine(
@@ -76,7 +76,7 @@ def _view(machine: Machine) -> LabMachine:
     )
 
 
-def find_lost_machine(session: Session, node: NodeName) -> LostMachine | None:
+def find_lost_machine(session: LabSession, node: NodeName) -> LostMachine | None:
     """The machine that ``node`` stands on, if it is another one and not heard; else None."""
     stands_on = None if session.roster is None else session.roster.of_node(node)
     if stands_on is None:

@@ -38,9 +38,9 @@ from lab.serve import (  # noqa: F401 - their functions are found by what they e
     vsan,
 )
 from lab.serve.executing import COMMANDS, Served
-from lab.serve.files import Files, open_contents, seal_contents
+from lab.serve.files import CommandFiles, open_contents, seal_contents
 from lab.serve.machines import way_out
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 
@@ -50,11 +50,11 @@ __all__ = ["COMMANDS", "Served", "carry_out", "perform"]
 
 
 async def perform(
-    session: Session,
+    session: LabSession,
     command: Command[B],
     vcenter: str = "",
     user: str = "",
-    files: Files | None = None,
+    files: CommandFiles | None = None,
 ) -> B:
     """Do a command at ``vcenter`` (empty: its own choice) as ``user`` (empty: the administrator),
     with the ``files`` that came along; its answer. Every failure becomes a ``KeysteadError``."""
@@ -69,11 +69,11 @@ async def perform(
     return done
 
 
-async def carry_out(session: Session, message: RunCommand, key: OneTimeKey) -> CommandDone:
+async def carry_out(session: LabSession, message: RunCommand, key: OneTimeKey) -> CommandDone:
     """Do a command that came from elsewhere, its files sealed to ``key``. Raises
     ``KeysteadError``, ``OSError``, and ``CryptographicFailure`` for files that do not open."""
     command = decode_command(message.command)
-    files = Files(open_contents(name_of(command), key, message.files))
+    files = CommandFiles(open_contents(name_of(command), key, message.files))
     answer = await perform(session, command, message.vcenter, message.user, files)
     written: dict[str, bytes] = {}
     if files.written:

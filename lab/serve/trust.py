@@ -23,7 +23,7 @@ from lab.schema.answers import (
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.keys import show
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import provider_view
 from lab.topology.plan import TrustPlan
 from protocol.errors import ProductError
@@ -54,23 +54,23 @@ class TrustItemFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     services: m.ServicesInformation | None = None
 
 
-def _plan(session: Session) -> TrustPlan:
+def _plan(session: LabSession) -> TrustPlan:
     found = session.lab.topology.trust
     if found is None:
         raise KeysteadError("KS-USE-002", "the lab file has no section trust_authority")
     return found
 
 
-def _authority(session: Session) -> NodeName:
+def _authority(session: LabSession) -> NodeName:
     return session.chosen or _plan(session).vcenter
 
 
-def _workload(session: Session) -> NodeName:
+def _workload(session: LabSession) -> NodeName:
     return session.chosen or _plan(session).workload
 
 
 async def _ask_authority(
-    session: Session, message: Request[m.TrustAuthorityState]
+    session: LabSession, message: Request[m.TrustAuthorityState]
 ) -> TrustAuthority:
     state = await session.ask(_authority(session), message, within_s=TASK_S)
     return TrustAuthority(
@@ -84,7 +84,9 @@ async def _ask_authority(
     )
 
 
-async def _ask_workload(session: Session, message: Request[m.TrustedClusters]) -> TrustedHostList:
+async def _ask_workload(
+    session: LabSession, message: Request[m.TrustedClusters]
+) -> TrustedHostList:
     state = await session.ask(_workload(session), message, within_s=TASK_S)
     return TrustedHostList(
         clusters=state.clusters,
@@ -116,7 +118,7 @@ def _attestation(host: m.TrustedHost) -> str:
 
 
 @executes
-async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminList:
+async def admin(session: LabSession, command: commands.TrustAdmin) -> TrustAdminList:
     """See ``TrustAdmin``."""
     plan = _plan(session)
     vcenters = (session.chosen,) if session.chosen else (plan.vcenter, plan.workload)
@@ -129,13 +131,13 @@ async def admin(session: Session, command: commands.TrustAdmin) -> TrustAdminLis
 
 
 @executes
-async def enable(session: Session, command: commands.TrustEnable) -> TrustAuthority:
+async def enable(session: LabSession, command: commands.TrustEnable) -> TrustAuthority:
     """See ``TrustEnable``."""
     return await _ask_authority(session, enabling(_plan(session)))
 
 
 @executes
-async def export(session: Session, command: commands.TrustExport) -> TrustFile:
+async def export(session: LabSession, command: commands.TrustExport) -> TrustFile:
     """See ``TrustExport``."""
     found, of = await _export_item(session, command)
     session.files.write(command.file, KeyMaterial(msgspec.json.encode(found)))
@@ -143,7 +145,7 @@ async def export(session: Session, command: commands.TrustExport) -> TrustFile:
 
 
 async def _export_item(
-    session: Session, command: commands.TrustExport
+    session: LabSession, command: commands.TrustExport
 ) -> tuple[TrustItemFile, str]:
     lab = session.lab
     match command.item:
@@ -164,7 +166,7 @@ async def _export_item(
 
 
 async def _endorsement(
-    session: Session, command: commands.TrustExport
+    session: LabSession, command: commands.TrustExport
 ) -> tuple[TrustItemFile, str]:
     host = session.host(command.host)
     found = await session.ask(host, ExportTpmEndorsement())
@@ -181,7 +183,7 @@ async def _endorsement(
 
 
 @executes
-async def import_(session: Session, command: commands.TrustImport) -> TrustFile:
+async def import_(session: LabSession, command: commands.TrustImport) -> TrustFile:
     """See ``TrustImport``."""
     found = _read(command.file, session.files.content(command.file).reveal())
     if found.services is not None:
@@ -207,7 +209,7 @@ def _read(path: str, raw: bytes) -> TrustItemFile:
 
 
 @executes
-async def settings(session: Session, command: commands.TrustSettings) -> TrustAuthority:
+async def settings(session: LabSession, command: commands.TrustSettings) -> TrustAuthority:
     """See ``TrustSettings``."""
     wanted = TpmSettings(
         require_endorsement_keys=command.require_endorsement_keys,
@@ -217,7 +219,7 @@ async def settings(session: Session, command: commands.TrustSettings) -> TrustAu
 
 
 @executes
-async def key_provider(session: Session, command: commands.TrustKeyProvider) -> TrustAuthority:
+async def key_provider(session: LabSession, command: commands.TrustKeyProvider) -> TrustAuthority:
     """See ``TrustKeyProvider``."""
     servers = tuple(session.node(server) for server in command.servers)
     message = m.CreateTrustedKeyProvider(
@@ -233,21 +235,21 @@ async def key_provider(session: Session, command: commands.TrustKeyProvider) -> 
 
 
 @executes
-async def key_servers(session: Session, command: commands.TrustServers) -> TrustAuthority:
+async def key_servers(session: LabSession, command: commands.TrustServers) -> TrustAuthority:
     """See ``TrustServers``."""
     provider = ProviderId(command.provider)
     return await _ask_authority(session, m.TrustKeyServers(provider=provider))
 
 
 @executes
-async def cluster(session: Session, command: commands.TrustCluster) -> TrustedHostList:
+async def cluster(session: LabSession, command: commands.TrustCluster) -> TrustedHostList:
     """See ``TrustCluster``."""
     message = m.SetTrustedState(cluster=ClusterName(command.cluster), trusted=not command.off)
     return await _ask_workload(session, message)
 
 
 @executes
-async def register(session: Session, command: commands.TrustRegister) -> Provider:
+async def register(session: LabSession, command: commands.TrustRegister) -> Provider:
     """See ``TrustRegister``."""
     await _check_made(session, command.provider)
     message = m.RegisterKmsCluster(
@@ -260,7 +262,7 @@ async def register(session: Session, command: commands.TrustRegister) -> Provide
     return provider_view(state.provider)
 
 
-async def _check_made(session: Session, provider: str) -> None:
+async def _check_made(session: LabSession, provider: str) -> None:
     """KS-USE-002 for a provider that the Trust Authority does not have. The two vCenters do not ask
     each other: nothing is checked while the Trust Authority's does not answer, or answers this
     user nothing."""
@@ -278,7 +280,7 @@ async def _check_made(session: Session, provider: str) -> None:
 
 
 @executes
-async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostList:
+async def setup(session: LabSession, command: commands.TrustSetup) -> TrustedHostList:
     """See ``TrustSetup``."""
     topology = session.lab.topology
     await set_up(session.lab, _plan(session), topology.providers, session.report)
@@ -289,21 +291,21 @@ async def setup(session: Session, command: commands.TrustSetup) -> TrustedHostLi
 
 
 @executes
-async def remove(session: Session, command: commands.TrustRemove) -> TrustAuthority:
+async def remove(session: LabSession, command: commands.TrustRemove) -> TrustAuthority:
     """See ``TrustRemove``."""
     message = m.RemoveFromTrustAuthority(kind=command.kind, name=command.item)
     return await _ask_authority(session, message)
 
 
 @executes
-async def remediate(session: Session, command: commands.TrustRemediate) -> TrustedHostList:
+async def remediate(session: LabSession, command: commands.TrustRemediate) -> TrustedHostList:
     """See ``TrustRemediate``."""
     message = m.RemediateTrustedCluster(cluster=ClusterName(command.cluster), delete=command.delete)
     return await _ask_workload(session, message)
 
 
 @executes
-async def renew(session: Session, command: commands.TrustRenewCertificate) -> TrustedHostList:
+async def renew(session: LabSession, command: commands.TrustRenewCertificate) -> TrustedHostList:
     """See ``TrustRenewCertificate``."""
     message = m.RenewStsCertificate()
     await session.ask(_workload(session), message, within_s=TASK_S)
@@ -311,28 +313,30 @@ async def renew(session: Session, command: commands.TrustRenewCertificate) -> Tr
 
 
 @executes
-async def renew_services(session: Session, command: commands.TrustRenewServices) -> TrustAuthority:
+async def renew_services(
+    session: LabSession, command: commands.TrustRenewServices
+) -> TrustAuthority:
     """See ``TrustRenewServices``."""
     await installs.renew_services(session.lab, session.nodes(command.services))
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
 @executes
-async def authority(session: Session, command: commands.GetTrustAuthority) -> TrustAuthority:
+async def authority(session: LabSession, command: commands.GetTrustAuthority) -> TrustAuthority:
     """See ``GetTrustAuthority``."""
     return await _ask_authority(session, m.QueryTrustAuthority())
 
 
 @executes
 async def list_trusted_hosts(
-    session: Session, command: commands.GetTrustedHosts
+    session: LabSession, command: commands.GetTrustedHosts
 ) -> TrustedHostList:
     """See ``GetTrustedHosts``."""
     return await _ask_workload(session, m.QueryTrustedClusters())
 
 
 @executes
-async def key_create(session: Session, command: commands.KmsKeyCreate) -> Key:
+async def key_create(session: LabSession, command: commands.KmsKeyCreate) -> Key:
     """See ``KmsKeyCreate``."""
     server = session.node(command.kms)
     if server not in session.key_servers():

@@ -12,7 +12,7 @@ from lab.schema.answers import HostPowerList
 from lab.schema.answers.base import MachineState
 from lab.serve.executing import executes
 from lab.serve.hosts import one_by_one, wait_for_inventory
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.whereabouts import list_all_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
@@ -22,7 +22,7 @@ from protocol.terms import NodeName, Role
 
 
 @executes
-async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerList:
+async def upgrade(session: LabSession, command: commands.HostUpgrade) -> HostPowerList:
     """See ``HostUpgrade``; every host is looked at before the first one is changed."""
     release = release_of(command.release)
     nodes = session.nodes(command.hosts)
@@ -43,7 +43,7 @@ async def upgrade(session: Session, command: commands.HostUpgrade) -> HostPowerL
 
 
 @executes
-async def rollback(session: Session, command: commands.HostRollback) -> HostPowerList:
+async def rollback(session: LabSession, command: commands.HostRollback) -> HostPowerList:
     """See ``HostRollback``; every host is looked at before the first one is changed."""
     nodes = session.nodes(command.hosts)
     for node in nodes:
@@ -65,7 +65,7 @@ async def rollback(session: Session, command: commands.HostRollback) -> HostPowe
 
 
 async def _each(
-    session: Session,
+    session: LabSession,
     nodes: tuple[NodeName, ...],
     text: str,
     act: Callable[[NodeName], Awaitable[NodeStatus]],
@@ -76,7 +76,9 @@ async def _each(
     return done
 
 
-async def _install_and_boot(session: Session, status: NodeStatus, banks: BootBanks) -> NodeStatus:
+async def _install_and_boot(
+    session: LabSession, status: NodeStatus, banks: BootBanks
+) -> NodeStatus:
     """The host with these images; booted, unless it was off.
 
     What is installed is written down first: it is on the host, whatever ends the lab.
@@ -90,7 +92,7 @@ async def _install_and_boot(session: Session, status: NodeStatus, banks: BootBan
     return await lab.power_on(node, {})
 
 
-async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
+async def _has_it(session: LabSession, node: NodeName, release: Release) -> bool:
     """Whether nothing is left to do on this host; raises when it cannot have that release."""
     lab = session.lab
     _check_is_host(session, node)
@@ -120,23 +122,23 @@ async def _has_it(session: Session, node: NodeName, release: Release) -> bool:
     return False
 
 
-def _check_is_host(session: Session, node: NodeName) -> None:
+def _check_is_host(session: LabSession, node: NodeName) -> None:
     if session.lab.spec(node).role is not Role.ESXI:
         raise NotAvailable(f"{node} is no host: only hosts are upgraded here")
 
 
-async def _check_maintenance(session: Session, node: NodeName) -> None:
+async def _check_maintenance(session: LabSession, node: NodeName) -> None:
     if not (await session.ask(node, QueryHost(vms=False))).summary.in_maintenance_mode:
         raise InvalidState(f"{node} is not in maintenance mode")
 
 
-async def _release(session: Session, node: NodeName) -> Release:
+async def _release(session: LabSession, node: NodeName) -> Release:
     """What its boot bank has: that of its installation, or what a command has put there."""
     banks = (await session.lab.firmware_of(node)).banks
     return release_of(banks.release or _version(session.lab.spec(node).config))
 
 
-def newest_of(session: Session, host: NodeName) -> Release:
+def newest_of(session: LabSession, host: NodeName) -> Release:
     """The newest release that this host may be of: that of its vCenter."""
     return release_of(_version(session.lab.spec(session.lab.vcenter_of(host)).config))
 

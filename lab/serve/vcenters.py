@@ -8,13 +8,13 @@ from lab.schema import commands
 from lab.schema.answers import HostPowerList, VcenterCopy
 from lab.serve.executing import executes
 from lab.serve.machines import fetch_node
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import power_view
 from protocol.terms import ProviderId
 
 
 @executes
-async def backup(session: Session, command: commands.VcenterBackup) -> VcenterCopy:
+async def backup(session: LabSession, command: commands.VcenterBackup) -> VcenterCopy:
     """See ``VcenterBackup``."""
     await session.lab.check_room(session.vcenter, to_copy=True)
     await back_up(session.lab, (session.vcenter,), command.backup)
@@ -22,18 +22,18 @@ async def backup(session: Session, command: commands.VcenterBackup) -> VcenterCo
 
 
 @executes
-async def restore(session: Session, command: commands.VcenterRestore) -> VcenterCopy:
+async def restore(session: LabSession, command: commands.VcenterRestore) -> VcenterCopy:
     """See ``VcenterRestore``."""
     gone = await restore_vcenter(session.lab, session.vcenter, command.backup)
     return await _copy(session, command.backup, gone)
 
 
-async def _copy(session: Session, backup: str, gone: tuple[ProviderId, ...] = ()) -> VcenterCopy:
+async def _copy(session: LabSession, backup: str, gone: tuple[ProviderId, ...] = ()) -> VcenterCopy:
     machine = (await fetch_node(session, session.vcenter)).state
     return VcenterCopy(vcenter=session.vcenter, backup=backup, machine=machine, gone=gone)
 
 
 @executes
-async def rebuild(session: Session, command: commands.VcenterRebuild) -> HostPowerList:
+async def rebuild(session: LabSession, command: commands.VcenterRebuild) -> HostPowerList:
     """See ``VcenterRebuild``."""
     return HostPowerList(items=(power_view(await install_anew(session.lab, session.vcenter)),))

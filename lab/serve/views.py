@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lab.schema.answers import (
-    Attestation,
+    AttestationState,
     Cluster,
     EventLine,
     Host,
@@ -94,7 +94,7 @@ def host_view(host: HostInfo, machine: Node) -> Host:
     return view(
         Host,
         host,
-        attestation=None if seen is None else view(Attestation, seen),
+        attestation=None if seen is None else view(AttestationState, seen),
         stale=not connected or machine.state is not MachineState.RUNNING,
         machine=machine.state,
         screen=machine.screen,

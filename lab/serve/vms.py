@@ -7,9 +7,9 @@ from msgspec import UNSET
 from lab.schema import commands
 from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmPower, VmPowerList
 from lab.schema.errors import KeysteadError
-from lab.schema.refusal import refusal
+from lab.schema.refusal import refusal, refused_row
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import disk_views, view, vm_view
 from lab.serve.whereabouts import at_vm, list_all_vms
 from protocol.errors import ProductError
@@ -36,19 +36,19 @@ TASK_S = 60.0  # lab seconds for a VM task
 
 
 @executes
-async def power_on(session: Session, command: commands.VmOn) -> VmPowerList:
+async def power_on(session: LabSession, command: commands.VmOn) -> VmPowerList:
     """See ``VmOn``."""
     return await _power(session, command, PowerState.ON)
 
 
 @executes
-async def power_off(session: Session, command: commands.VmOff) -> VmPowerList:
+async def power_off(session: LabSession, command: commands.VmOff) -> VmPowerList:
     """See ``VmOff``."""
     return await _power(session, command, PowerState.OFF)
 
 
 async def _power(
-    session: Session, command: commands.VmOn | commands.VmOff, wanted: PowerState
+    session: LabSession, command: commands.VmOn | commands.VmOff, wanted: PowerState
 ) -> VmPowerList:
     """Ask for each; one refusal does not keep the others from being asked."""
     items: list[VmPower] = []
@@ -58,14 +58,14 @@ async def _power(
             power, at = await _set_power(there, vm, host if command.on_host else None, wanted)
         except ProductError as error:
             failure = refusal(error)
-            items.append(VmPower(vm=vm, host=host, error_id=failure.id, error=str(failure)))
+            items.append(VmPower(vm=vm, host=host, **refused_row(failure)))
         else:
             items.append(VmPower(vm=vm, host=at, power=power))
     return VmPowerList(wanted=wanted, items=tuple(items))
 
 
 async def _select_vms(
-    session: Session, command: commands.VmOn | commands.VmOff
+    session: LabSession, command: commands.VmOn | commands.VmOff
 ) -> list[tuple[NodeName, VmName, NodeName]]:
     """The VMs meant, each with its vCenter and its host, in the inventory's order."""
     host = session.host(command.host) if command.host else None
@@ -85,7 +85,7 @@ async def _select_vms(
 
 
 async def _set_power(
-    session: Session, vm: VmName, on_host: NodeName | None, wanted: PowerState
+    session: LabSession, vm: VmName, on_host: NodeName | None, wanted: PowerState
 ) -> tuple[PowerState, NodeName]:
     """The VM's power afterwards, and its host, which DRS may have chosen; as the host says when it
     is asked itself, else vCenter."""
@@ -102,7 +102,7 @@ async def _set_power(
 
 
 @executes
-async def create(session: Session, command: commands.VmCreate) -> Vm:
+async def create(session: LabSession, command: commands.VmCreate) -> Vm:
     """See ``VmCreate``."""
     lab = session.lab
     host = session.host(command.host) if command.host else None
@@ -126,7 +126,7 @@ async def create(session: Session, command: commands.VmCreate) -> Vm:
 
 
 @executes
-async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
+async def encrypt(session: LabSession, command: commands.VmEncrypt) -> Vm:
     """See ``VmEncrypt``."""
     lab = session.lab
     provider = ProviderId(command.provider) if command.provider else None
@@ -144,7 +144,7 @@ async def encrypt(session: Session, command: commands.VmEncrypt) -> Vm:
 
 
 @executes
-async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
+async def recrypt(session: LabSession, command: commands.VmRecrypt) -> Vm:
     """See ``VmRecrypt``."""
     lab, vm = session.lab, session.vm(command.vm)
     done = await session.ask(
@@ -162,7 +162,7 @@ async def recrypt(session: Session, command: commands.VmRecrypt) -> Vm:
 
 
 @executes
-async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
+async def decrypt(session: LabSession, command: commands.VmDecrypt) -> Vm:
     """See ``VmDecrypt``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
@@ -171,7 +171,7 @@ async def decrypt(session: Session, command: commands.VmDecrypt) -> Vm:
 
 
 @executes
-async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
+async def add_disk(session: LabSession, command: commands.VmAddDisk) -> VmDisks:
     """See ``VmAddDisk``."""
     lab, vm = session.lab, session.vm(command.vm)
     message = AddDisk(
@@ -186,7 +186,7 @@ async def add_disk(session: Session, command: commands.VmAddDisk) -> VmDisks:
 
 
 @executes
-async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDisks:
+async def remove_disk(session: LabSession, command: commands.VmRemoveDisk) -> VmDisks:
     """See ``VmRemoveDisk``."""
     vm = session.vm(command.vm)
     message = RemoveDisk(vm=vm, disk=command.disk)
@@ -195,7 +195,7 @@ async def remove_disk(session: Session, command: commands.VmRemoveDisk) -> VmDis
 
 
 @executes
-async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
+async def add_tpm(session: LabSession, command: commands.VmAddTpm) -> Vm:
     """See ``VmAddTpm``."""
     lab = session.lab
     message = AddVtpm(
@@ -209,7 +209,7 @@ async def add_tpm(session: Session, command: commands.VmAddTpm) -> Vm:
 
 
 @executes
-async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
+async def remove_tpm(session: LabSession, command: commands.VmRemoveTpm) -> Vm:
     """See ``VmRemoveTpm``."""
     message = RemoveVtpm(vm=session.vm(command.vm))
     return vm_view(
@@ -218,7 +218,7 @@ async def remove_tpm(session: Session, command: commands.VmRemoveTpm) -> Vm:
 
 
 @executes
-async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
+async def unlock(session: LabSession, command: commands.VmUnlock) -> Vm:
     """See ``VmUnlock``."""
     vm = session.vm(command.vm)
     vcenter = (await at_vm(session, vm)).vcenter
@@ -229,19 +229,19 @@ async def unlock(session: Session, command: commands.VmUnlock) -> Vm:
 
 
 @executes
-async def guest_write(session: Session, command: commands.VmGuestWrite) -> GuestAnswer:
+async def guest_write(session: LabSession, command: commands.VmGuestWrite) -> GuestAnswer:
     """See ``VmGuestWrite``."""
     return await _guest(session, GuestWrite(vm=VmName(command.vm), marker=command.marker))
 
 
 @executes
-async def guest_challenge(session: Session, command: commands.VmGuestChallenge) -> GuestAnswer:
+async def guest_challenge(session: LabSession, command: commands.VmGuestChallenge) -> GuestAnswer:
     """See ``VmGuestChallenge``."""
     vm = VmName(command.vm)
     return await _guest(session, GuestChallenge(vm=vm, nonce=command.nonce, blocks=command.blocks))
 
 
-async def _guest(session: Session, message: GuestWrite | GuestChallenge) -> GuestAnswer:
+async def _guest(session: LabSession, message: GuestWrite | GuestChallenge) -> GuestAnswer:
     """Asked of the host that vCenter says it is on."""
     vm = session.vm(message.vm)
     host = next(v.host for _, v in await list_all_vms(session) if v.vm == vm)

@@ -14,7 +14,7 @@ from lab.schema.answers.vsan import (
     VsanTestLine,
 )
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.views import key_ref, view
 from protocol.messages.base import Request
 from protocol.messages.host.vsan import ReadVsanObject, WriteVsanObject
@@ -37,13 +37,13 @@ CHANGE_S = 3600.0  # lab seconds: every disk of every host is read and written
 
 
 @executes
-async def describe(session: Session, command: commands.VsanDescribe) -> Vsan:
+async def describe(session: LabSession, command: commands.VsanDescribe) -> Vsan:
     """See ``VsanDescribe``."""
     return await _ask(session, QueryVsanCluster(cluster=ClusterName(command.cluster)))
 
 
 @executes
-async def enable(session: Session, command: commands.VsanEnable) -> Vsan:
+async def enable(session: LabSession, command: commands.VsanEnable) -> Vsan:
     """See ``VsanEnable``."""
     wish = DataEncryptionConfig(
         encryption_enabled=True,
@@ -54,13 +54,13 @@ async def enable(session: Session, command: commands.VsanEnable) -> Vsan:
 
 
 @executes
-async def disable(session: Session, command: commands.VsanDisable) -> Vsan:
+async def disable(session: LabSession, command: commands.VsanDisable) -> Vsan:
     """See ``VsanDisable``."""
     wish = DataEncryptionConfig(encryption_enabled=False)
     return await _reconfigure(session, command.cluster, wish)
 
 
-async def _reconfigure(session: Session, cluster: str, wish: DataEncryptionConfig) -> Vsan:
+async def _reconfigure(session: LabSession, cluster: str, wish: DataEncryptionConfig) -> Vsan:
     message = VsanClusterReconfig(
         operation_id=session.lab.operation_id(),
         cluster=ClusterName(cluster),
@@ -70,7 +70,7 @@ async def _reconfigure(session: Session, cluster: str, wish: DataEncryptionConfi
 
 
 @executes
-async def rekey(session: Session, command: commands.VsanRekey) -> Vsan:
+async def rekey(session: LabSession, command: commands.VsanRekey) -> Vsan:
     """See ``VsanRekey``."""
     message = RekeyEncryptedCluster(
         operation_id=session.lab.operation_id(),
@@ -82,7 +82,7 @@ async def rekey(session: Session, command: commands.VsanRekey) -> Vsan:
 
 
 @executes
-async def create_object(session: Session, command: commands.VsanObjectCreate) -> Vsan:
+async def create_object(session: LabSession, command: commands.VsanObjectCreate) -> Vsan:
     """See ``VsanObjectCreate``."""
     message = CreateVsanObject(
         operation_id=session.lab.operation_id(),
@@ -94,14 +94,14 @@ async def create_object(session: Session, command: commands.VsanObjectCreate) ->
 
 
 @executes
-async def add_disk(session: Session, command: commands.VsanDiskAdd) -> Vsan:
+async def add_disk(session: LabSession, command: commands.VsanDiskAdd) -> Vsan:
     """See ``VsanDiskAdd``."""
     host = session.host(command.host)
     return await _ask(session, ChangeVsanDisk(host=host, group=command.group, disk=command.disk))
 
 
 @executes
-async def remove_disk(session: Session, command: commands.VsanDiskRemove) -> Vsan:
+async def remove_disk(session: LabSession, command: commands.VsanDiskRemove) -> Vsan:
     """See ``VsanDiskRemove``."""
     host = session.host(command.host)
     message = ChangeVsanDisk(host=host, group=command.group, disk=command.disk, remove=True)
@@ -109,13 +109,13 @@ async def remove_disk(session: Session, command: commands.VsanDiskRemove) -> Vsa
 
 
 @executes
-async def mount(session: Session, command: commands.VsanMount) -> Vsan:
+async def mount(session: LabSession, command: commands.VsanMount) -> Vsan:
     """See ``VsanMount``."""
     return await _ask(session, MountVsanDisks(host=session.host(command.host)))
 
 
 @executes
-async def write_object(session: Session, command: commands.VsanObjectWrite) -> VsanObjectContent:
+async def write_object(session: LabSession, command: commands.VsanObjectWrite) -> VsanObjectContent:
     """See ``VsanObjectWrite``."""
     host = session.host(command.host)
     message = WriteVsanObject(object=command.object, marker=command.marker)
@@ -124,7 +124,7 @@ async def write_object(session: Session, command: commands.VsanObjectWrite) -> V
 
 
 @executes
-async def read_object(session: Session, command: commands.VsanObjectRead) -> VsanObjectContent:
+async def read_object(session: LabSession, command: commands.VsanObjectRead) -> VsanObjectContent:
     """See ``VsanObjectRead``."""
     host = session.host(command.host)
     message = ReadVsanObject(object=command.object, nonce=command.nonce, blocks=command.blocks)
@@ -133,7 +133,7 @@ async def read_object(session: Session, command: commands.VsanObjectRead) -> Vsa
 
 
 @executes
-async def health(session: Session, command: commands.VsanHealth) -> VsanHealthReport:
+async def health(session: LabSession, command: commands.VsanHealth) -> VsanHealthReport:
     """See ``VsanHealth``."""
     cluster = ClusterName(command.cluster)
     found = await session.ask(session.vcenter, QueryVsanHealth(cluster=cluster), within_s=CHANGE_S)
@@ -148,7 +148,7 @@ async def health(session: Session, command: commands.VsanHealth) -> VsanHealthRe
 # ---- views --------------------------------------------------------------------------------------
 
 
-async def _ask(session: Session, message: Request[VsanCluster]) -> Vsan:
+async def _ask(session: LabSession, message: Request[VsanCluster]) -> Vsan:
     return _view(await session.ask(session.vcenter, message, within_s=CHANGE_S))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from chaos.observe.listing import all_vms
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from protocol.errors import ProductError
 from protocol.messages.vcenter import VmInfo
 from protocol.terms import NodeName, VmName
 
 
-async def at_vm(session: Session, vm: VmName) -> Session:
+async def at_vm(session: LabSession, vm: VmName) -> LabSession:
     """The session at the vCenter that has ``vm``; the session as it is when there is no choice,
     or none of those that answer has it."""
     vcenters = session.vcenters()
@@ -25,7 +25,7 @@ async def at_vm(session: Session, vm: VmName) -> Session:
     return session
 
 
-async def list_all_vms(session: Session) -> list[tuple[NodeName, VmInfo]]:
+async def list_all_vms(session: LabSession) -> list[tuple[NodeName, VmInfo]]:
     """Every VM with the vCenter that has it, by name.
 
     The lab knows them from then on: some came by no command, as after ``HostRollback``.

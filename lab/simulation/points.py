@@ -39,7 +39,7 @@ from services.runtime.sim import flaws
 from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 
 
-class Point(msgspec.Struct, frozen=True, order=True):
+class CallPlace(msgspec.Struct, frozen=True, order=True):
     """A place in a service that calls its storage, on one node.
 
     ``function`` is the service's own (``archive.Archive._grown``), whatever of the runtime lies
@@ -58,7 +58,7 @@ class Point(msgspec.Struct, frozen=True, order=True):
 class Passage(msgspec.Struct, frozen=True):
     """The ``nth`` time (from 1) that a point was passed, ``at`` lab seconds in life ``boot``."""
 
-    point: Point
+    point: CallPlace
     nth: int
     at: float
     boot: int
@@ -100,7 +100,7 @@ class Points(StorageGate):
     ) -> None:
         self._lab, self._nodes = lab, tuple(nodes)
         self._hear, self._decide = hear, decide
-        self._counts: Counter[Point] = Counter()
+        self._counts: Counter[CallPlace] = Counter()
         self._armed: list[Struck] = []
         self._image = b""  # of the database, before the commit that is passed
         self._passage: Passage | None = None  # from its ``before`` to its ``after`` nobody else's
@@ -146,7 +146,7 @@ class Points(StorageGate):
 
     async def before(self, call: StorageCall) -> None:
         """Name the passage, and see what happens before the call has its effect."""
-        point = Point(call.life.node, _caller(), call.name, call.path)
+        point = CallPlace(call.life.node, _caller(), call.name, call.path)
         self._counts[point] += 1
         at = self._lab.monotonic()
         passage = self._passage = Passage(point, self._counts[point], at, call.life.boot)

@@ -17,7 +17,7 @@ from chaos.draws import Draws
 from chaos.history import History
 from lab.scan import ledger
 from lab.scan.outcome import CANARY, search_and_count, write
-from lab.scan.search import Place
+from lab.scan.search import SearchedPlace
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import NodeRecord
 from services.runtime.seeded import derive
@@ -28,7 +28,7 @@ class Scan:
 
     def __init__(self, lab: SimLab) -> None:
         self._lab = lab
-        self._wire: list[Place] = []
+        self._wire: list[SearchedPlace] = []
         before = lab.broker.tap
 
         def hear(subject: str, reply: str, payload: bytes) -> None:
@@ -47,7 +47,7 @@ class Scan:
             *at_rest(self._lab),
             *log_places(logs),
             *history_places(history),
-            Place("history", CANARY, msgspec.json.encode({"data": repr(canary)})),
+            SearchedPlace("history", CANARY, msgspec.json.encode({"data": repr(canary)})),
         ]
         secrets = {**ledger.seen, **self._lab.world.identities()}
         found, sorts = search_and_count(secrets, canary, places)
@@ -69,38 +69,38 @@ class Scan:
         return [*self._lab.records, line]
 
 
-def bus_place(subject: str, reply: str, payload: bytes) -> Place:
+def bus_place(subject: str, reply: str, payload: bytes) -> SearchedPlace:
     """A message as the broker lets it in."""
-    return Place("bus", subject, f"{subject} {reply} ".encode() + payload)
+    return SearchedPlace("bus", subject, f"{subject} {reply} ".encode() + payload)
 
 
-def at_rest(lab: SimLab) -> Iterator[Place]:
+def at_rest(lab: SimLab) -> Iterator[SearchedPlace]:
     """Every byte on disks, their copies, databases and datastores."""
     for node, store in lab.world.stores.items():
         for path, data in store.images():
             kind = "database" if path.startswith("databases/") else "disk"
-            yield Place(kind, f"{node}/{path}", data)
+            yield SearchedPlace(kind, f"{node}/{path}", data)
         for label, database, path, data in store.walk_copies():
             kind = "database" if database else "disk"
-            yield Place(kind, f"copies/{node}/{label}/{path}", data)
+            yield SearchedPlace(kind, f"copies/{node}/{label}/{path}", data)
     for name, array in lab.world.arrays.items():
         for path, data in array.images():
-            yield Place("datastore", f"{name}/{path}", data)
+            yield SearchedPlace("datastore", f"{name}/{path}", data)
 
 
-def log_places(records: Sequence[NodeRecord]) -> Iterator[Place]:
+def log_places(records: Sequence[NodeRecord]) -> Iterator[SearchedPlace]:
     """The lines of all nodes' logs."""
     for record in records:
-        yield Place("log", f"{record.node}:{record.kind}", msgspec.json.encode(record))
+        yield SearchedPlace("log", f"{record.node}:{record.kind}", msgspec.json.encode(record))
 
 
-def history_places(history: History) -> Iterator[Place]:
+def history_places(history: History) -> Iterator[SearchedPlace]:
     """The records of a run's history."""
     for line in history.records:
-        yield Place("history", f"{line.type}:{line.op}", msgspec.json.encode(line))
+        yield SearchedPlace("history", f"{line.type}:{line.op}", msgspec.json.encode(line))
 
 
-def summary(places: Sequence[Place]) -> dict[str, Any]:
+def summary(places: Sequence[SearchedPlace]) -> dict[str, Any]:
     """Bytes looked at by sort of place."""
     looked: Counter[str] = Counter()
     for place in places:

@@ -1,7 +1,7 @@
 """A lab in virtual time: every node in one process, replayable from a seed.
 
-It runs in a process of its own (``worker``, or a test's). Implements ``chaos.lab.Lab`` with
-``LabCore``.
+It runs in a process of its own (``worker``, or a test's). Implements ``chaos.lab.LabUnderTest``
+with ``LabCore``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chaos.keeper import FaultKeeper
 from lab.building.provision import provision
 from lab.core import LabCore
 from lab.schema.errors import KeysteadError
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.topology.plan import Topology
 from lab.topology.secret_files import read_regular
 from protocol.errors import NotConnected, ProductError, TimedOut
@@ -294,12 +294,12 @@ def build_of(seed: int) -> int:
     return seed % BUILDS
 
 
-def build(topology: Topology, number: int, **options: Any) -> tuple[SimLab, Session]:
+def build(topology: Topology, number: int, **options: Any) -> tuple[SimLab, LabSession]:
     """A simulated lab with its keeper, provisioned and ready, not yet of any run: ``number``
     (``build_of``) fixes in what order things happened on the way there."""
     # No user's seed is as large, so that no token of the build comes again in a run.
     lab = SimLab(topology, derive(number, "build"), **options)
-    session = Session(lab, FaultKeeper(lab))
+    session = LabSession(lab, FaultKeeper(lab))
 
     async def begin() -> None:
         await lab.start()
@@ -309,7 +309,7 @@ def build(topology: Topology, number: int, **options: Any) -> tuple[SimLab, Sess
     return lab, session
 
 
-def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, Session]:
+def make(topology: Topology, seed: int, **options: Any) -> tuple[SimLab, LabSession]:
     """A simulated lab, provisioned and ready, at the beginning of the run of ``seed``.
 
     The seed chooses one of a few builds, and fixes all that happens after it (decision 30): a

@@ -6,7 +6,7 @@ Such a run is the run that a lab made from the start would be, hash of its trace
 (decision 30). What happens in a run reaches neither the snapshot nor another run.
 
     origin = Origin(plan(load("default", hosts=4)))
-    with Snapshot(origin) as snapshot:
+    with BuiltLabs(origin) as snapshot:
         verdicts = [snapshot.run(seed, play, schedule) for seed in range(1000)]
 
 where ``play(lab, session, schedule)`` can be imported by its name. Calls block, and may be made
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lab.scan.ledger import keep
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.sim_lab import SimLab, build, build_of
 from lab.simulation.workers import simulations
 from lab.state.checkout import apply_patch
@@ -40,7 +40,7 @@ BUILD_LIMIT_S: Final = 600.0  # seconds that building and staging may take
 RUN_LIMIT_S: Final = 120.0  # seconds after which a run that does not end is killed
 MEMORY_LIMIT: Final = 2 << 30  # bytes that a run may take on top of what the built lab has
 
-Stage = Callable[[SimLab, Session], None]
+Stage = Callable[[SimLab, LabSession], None]
 """Brings a lab that is ready to where runs begin: tasks, faults, time that passes."""
 
 
@@ -55,7 +55,7 @@ class Origin:
     patch: str = ""
     ledger: bool = False
 
-    def build_lab(self, seed: int, **options: Any) -> tuple[SimLab, Session]:
+    def build_lab(self, seed: int, **options: Any) -> tuple[SimLab, LabSession]:
         """The lab with which the run of ``seed`` begins; ``options`` are those of ``SimLab``."""
         if self.ledger:
             keep()
@@ -69,17 +69,17 @@ class Origin:
     def play(
         self,
         seed: int,
-        function: Callable[Concatenate[SimLab, Session, P], T],
+        function: Callable[Concatenate[SimLab, LabSession, P], T],
         *args: P.args,
         **named: P.kwargs,
     ) -> T:
-        """One run from the start, in this process; from a ``Snapshot`` it is the same run."""
+        """One run from the start, in this process; from a ``BuiltLabs`` it is the same run."""
         lab, session = self.build_lab(seed)
         lab.reseed(seed)
         return function(lab, session, *args, **named)
 
 
-class Snapshot:
+class BuiltLabs:
     """The builds of one origin (``sim_lab.build_of``), each made when the first run needs it.
 
     A run that takes longer than ``limit_s`` seconds is killed, one that takes more than
@@ -104,7 +104,7 @@ class Snapshot:
     def run(
         self,
         seed: int,
-        function: Callable[Concatenate[SimLab, Session, P], T],
+        function: Callable[Concatenate[SimLab, LabSession, P], T],
         *args: P.args,
         **named: P.kwargs,
     ) -> T:
@@ -152,7 +152,7 @@ class Snapshot:
                 server.close()
             self._builds.clear()
 
-    def __enter__(self) -> Snapshot:
+    def __enter__(self) -> BuiltLabs:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -161,7 +161,7 @@ class Snapshot:
 
 # ---- in the process of a build, and in the runs that are its children ----------------------------
 
-_held: list[tuple[SimLab, Session]] = []
+_held: list[tuple[SimLab, LabSession]] = []
 
 
 def hold(argument: bytes) -> None:

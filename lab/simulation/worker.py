@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from lab.scan import ledger
-from lab.scan.watch import Watch
+from lab.scan.watch import SecretWatch
 from lab.schema.wire import RunCommand
 from lab.serve.table import carry_out
 from lab.simulation.sim_lab import COMMAND_LIMIT_S, make
@@ -33,7 +33,7 @@ def serve(
     conversation carries exceptions.
     """
     apply_patch(patch)
-    watch = Watch(ledger.seen) if watched else None
+    watch = SecretWatch(ledger.seen) if watched else None
     if watched:
         ledger.keep()
     made = msgspec.msgpack.decode(topology, type=Topology)

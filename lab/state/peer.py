@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-class Peer(NamedTuple):
+class SocketPeer(NamedTuple):
     """Ids of a process, its user and its group. At the end that connected they are of the process
     that listens."""
 
@@ -27,10 +27,10 @@ class Peer(NamedTuple):
         return self.user in (0, user)
 
 
-def peer_of(line: socket.socket) -> Peer:
+def peer_of(line: socket.socket) -> SocketPeer:
     """Raises ``OSError`` for a socket that is not connected."""
     found = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return Peer(*_CREDENTIALS.unpack(found))
+    return SocketPeer(*_CREDENTIALS.unpack(found))
 
 
 def peer_is_ours(line: socket.socket) -> bool:

@@ -31,7 +31,7 @@ from lab.building.course import Course
 from lab.building.provision import provision, start_nodes, wait_ready
 from lab.machines.checkup import SUPERVISOR
 from lab.machines.epoch import going_on, remove_clock
-from lab.machines.health import Health, serve
+from lab.machines.health import MachineHealth, serve
 from lab.machines.listening import DEFAULT
 from lab.members.inviting import Inviter
 from lab.processes.notebook import Notebook
@@ -39,7 +39,7 @@ from lab.processes.process_lab import ProcessLab
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, FilesOpen, OpenFiles, Progress, RunCommand
 from lab.serve.machines import all_seen, missing_of
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import carry_out
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, LabRecord, put_aside
@@ -113,7 +113,7 @@ class Supervisor:
         self.lab.notice = self.notice
         self._notices: list[str] = []
         self._files_key = OneTimeKey()  # for the files of commands, as long as this process lives
-        self.session = Session(
+        self.session = LabSession(
             self.lab,
             self.keeper,
             report=self._report,
@@ -325,7 +325,13 @@ class Supervisor:
             return await carry_out(self.session, message, self._files_key)
         except (KeysteadError, OSError) as failure:
             error = no_room(failure) if isinstance(failure, OSError) else failure
-            return CommandDone(error_id=error.id, error=str(error), fix=error.fix)
+            return CommandDone(
+                error_id=error.id,
+                error=str(error),
+                fix=error.fix,
+                fault=error.fault,
+                keys=error.keys,
+            )
 
     async def _open_files(self, message: OpenFiles, sender: str) -> FilesOpen:
         return FilesOpen(public_key=self._files_key.public)
@@ -381,23 +387,23 @@ def main() -> None:
 async def serve_health(folder: LabFolder, lab: ProcessLab, ready: asyncio.Event) -> asyncio.Server:
     """Answer for the lab, from before it is built. Raises ``OSError``."""
 
-    async def tell() -> Health:
+    async def tell() -> MachineHealth:
         if not ready.is_set():
             return await _being_built(folder.name, lab)
         try:
             await lab.client.echo()
         except ProductError as error:
-            return Health(well=False, text=f"the lab {folder.name} does not answer: {error}")
-        return Health(well=True, text=f"the lab {folder.name} answers")
+            return MachineHealth(well=False, text=f"the lab {folder.name} does not answer: {error}")
+        return MachineHealth(well=True, text=f"the lab {folder.name} answers")
 
     return await serve(folder.path, SUPERVISOR, tell)
 
 
-async def _being_built(name: str, lab: ProcessLab) -> Health:
+async def _being_built(name: str, lab: ProcessLab) -> MachineHealth:
     """It is well when machines can join: it cannot be built before they have."""
     joins = lab.roster is not None and await lab.roster.door.lets_in()
     told = "is being built, and lets machines join" if joins else "lets nobody join yet"
-    return Health(well=joins, text=f"the lab {name} {told}")
+    return MachineHealth(well=joins, text=f"the lab {name} {told}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 - ``places``     hosts that come with machines which ask for a place
 - ``directory``  who is there, for plans and selectors
 - ``secret_files``  secrets that people keep in a file of their own and name
+- ``wrong_fields``  all that is wrong with a file · ``written``  one as text with comments
 - ``demand``     what a lab of a size asks of the machine
 - ``shipped``    the Lab files that come with keystead
 """

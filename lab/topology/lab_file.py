@@ -18,14 +18,14 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaos.text_file import text_of
-from chaos.yaml_file import Place, YamlFile, read_yaml
+from chaos.yaml_file import TextPlace, YamlFile, read_yaml
 from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
 from lab.topology.tpms import with_option
+from lab.topology.wrong_fields import find_misfits
 from services import knobs
 
-FAULTS_SHOWN = 100  # of a file; nobody reads more
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -67,9 +67,7 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     if isinstance(source, Mapping):
         _validate(source, "lab", YamlFile())
         return _validate(override(dict(source), changes), "lab", YamlFile())
-    path = SHIPPED / f"{source}.yaml"
-    if not _is_there(path):
-        path = Path(source)
+    path = SHIPPED / f"{source}.yaml" if is_shipped(source) else Path(source)
     if not _is_there(path):
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise KeysteadError("KS-TOPO-001", f"no lab file {source}; shipped ones: {names}")
@@ -77,6 +75,11 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     file = _read(path, where)
     _validate(file.data, where, file)  # the file alone: changes expect its shape
     return _validate(override(dict(file.data), changes), where, file)
+
+
+def is_shipped(source: str | Path) -> bool:
+    """Whether ``source`` is the name of a Lab file that comes with keystead."""
+    return _is_there(SHIPPED / f"{source}.yaml")
 
 
 def _is_there(path: Path) -> bool:
@@ -104,31 +107,28 @@ def _read(path: Path, where: str) -> YamlFile:
 def _validate(data: Mapping[str, Any], where: str, file: YamlFile) -> LabFile:
     try:
         return LabFile.model_validate(data)
-    except ValidationError as error:
-        lines = [
-            f"{_at(where, file.place(wrong.path)) if file.places else where}: {wrong}"
-            for wrong in _misfits_in(error)
-        ]
-        raise KeysteadError("KS-TOPO-001", "\n".join(lines)) from None
+    except ValidationError:
+        raise KeysteadError("KS-TOPO-001", "\n".join(_lines(data, where, file))) from None
+
+
+def _lines(data: Mapping[str, Any], where: str, file: YamlFile) -> list[str]:
+    """A line for all that is wrong, in the order of the file."""
+    found = [
+        (file.place(wrong.path) if file.places else TextPlace(0, 0), str(wrong))
+        for wrong in faults_of(data)
+    ]
+    return [
+        f"{_at(where, place)}: {text}" if file.places else f"{where}: {text}"
+        for place, text in sorted(found, key=lambda one: one[0])
+    ]
 
 
 def faults_of(data: Mapping[str, Any]) -> list[Misfit]:
     """All that is wrong with the content of a Lab file, each with its place in it."""
-    try:
-        LabFile.model_validate(data)
-    except ValidationError as error:
-        return _misfits_in(error)
-    return []
+    return find_misfits(data, LabFile.model_validate)
 
 
-def _misfits_in(error: ValidationError) -> list[Misfit]:
-    return [
-        Misfit(detail["loc"], detail["msg"])
-        for detail in error.errors(include_url=False)[:FAULTS_SHOWN]
-    ]
-
-
-def _at(where: str, place: Place) -> str:
+def _at(where: str, place: TextPlace) -> str:
     return f"{where}:{place.line}:{place.column}"
 
 

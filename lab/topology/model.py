@@ -98,11 +98,11 @@ class ProviderModel(_Model):
     """Its key servers, by name; a native provider has none."""
     replication: Literal["none", "sync-pair", "async", "forward"] | None = None
     """When its servers learn of each other's changes: never; before the answer (two servers); after
-    it, where each takes changes or the active one does. None: before it, of two servers."""
+    it, where each takes changes or the active one does. Left out: before it, of two servers."""
     tpm_required: bool = False
     """Of a native provider: hosts without a TPM take no part in it."""
     default: bool | None = None
-    """None: the first provider of a vCenter is its default when no other says that it is."""
+    """Left out: the first provider of a vCenter is its default when no other says that it is."""
 
 
 class HostsModel(_Model):
@@ -111,7 +111,7 @@ class HostsModel(_Model):
     count: Whole = Field(default=3, ge=0, le=2000)
     """How many; they are called esxi-001, esxi-002 and so on, through all clusters."""
     version: Version | None = None
-    """Of all hosts. None: the latest release, unless ``versions`` says otherwise."""
+    """Of all hosts. Left out: the latest release, unless ``versions`` says otherwise."""
     versions: tuple[Version, ...] = Field(default=(), max_length=2000)
     """Of the first host, the second, and so on; the last one is that of all that follow."""
     tpm: TpmBackend = TpmBackend.LIBTPMS
@@ -186,11 +186,11 @@ class ClusterModel(_Model):
     """Where it stands: one of ``sites``."""
     datastore: Annotated[str, name_validator(names.DATASTORE)] | None = None
     """Where the files of its VMs lie. Clusters that name the same one share it, so that VMs
-    can move between their vCenters. None: one of its own."""
+    can move between their vCenters. Left out: one of its own."""
     ha: bool = False
     """Its hosts restart the VMs of one that fails (vSphere HA)."""
     drs: DrsBehavior | None = None
-    """What DRS does by itself, from when the lab is built; None: it is disabled."""
+    """What DRS does by itself, from when the lab is built; left out: it is disabled."""
     hosts: HostsModel = HostsModel()
     vms: VmsModel = VmsModel()
     vsan: VsanModel | None = None
@@ -340,6 +340,7 @@ class LabFields(_Model):
     clusters: tuple[ClusterModel, ...] = Field(default=(), max_length=CLUSTERS_LIMIT)
     """Clusters of hosts, with their VMs."""
     trust_authority: TrustAuthorityModel | None = None
+    """A Trust Authority cluster with its own vCenter, and the clusters that trust it."""
     machines: tuple[MachineModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)
     """Other machines; what none of them names stands where `keystead up` runs."""
     datastores: tuple[DatastoreModel, ...] = Field(default=(), max_length=GROUPS_LIMIT)

@@ -5,6 +5,7 @@ Every finding has its own place in the file, so that one reading tells all of th
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
@@ -34,6 +35,12 @@ class Misfit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.path))}: {self.text}" if self.path else self.text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` with what is nearest to ``name``, or nothing."""
+    found = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def misfits(file: LabFields) -> Iterator[Misfit]:
@@ -126,6 +133,7 @@ def _sites(file: LabFields) -> Iterator[Misfit]:
         for place, item in enumerate(getattr(file, section)):
             if item.site not in file.sites:
                 text = f"{item.name}: site {item.site} is not in sites"
+                text += did_you_mean(item.site, file.sites)
                 yield Misfit((section, place, "site"), text)
 
 
@@ -134,7 +142,8 @@ def _provider(file: LabFields, provider: ProviderModel) -> Iterator[Misfit]:
     yield from _in_a_vcenter(file, provider.vcenter)
     for place, server in enumerate(provider.servers):
         if server not in servers:
-            yield Misfit(("servers", place), f"no key server {server}")
+            near = did_you_mean(server, servers)
+            yield Misfit(("servers", place), f"no key server {server}{near}")
         elif server in provider.servers[:place]:
             yield Misfit(("servers", place), f"the key server {server} is named twice")
     if provider.type == "trusted" and file.trust_authority is None:
@@ -164,8 +173,10 @@ def _root(server: KmsModel) -> Iterator[Misfit]:
 
 
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
-    if vcenter not in {one.name for one in file.vcenters}:
-        yield Misfit(("vcenter",), f"there is no vCenter {vcenter}")
+    known = [one.name for one in file.vcenters]
+    if vcenter not in known:
+        near = did_you_mean(vcenter, known)
+        yield Misfit(("vcenter",), f"there is no vCenter {vcenter}{near}")
 
 
 def _how_many(provider: ProviderModel) -> Iterator[Misfit]:
@@ -222,7 +233,9 @@ def _cluster(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     vms = cluster.vms
     yield from _in_a_vcenter(file, cluster.vcenter)
     if vms.provider is not None and vms.provider not in providers:
-        yield Misfit(("vms", "provider"), f"there is no provider {vms.provider} of {providers}")
+        near = did_you_mean(vms.provider, providers)
+        text = f"there is no provider {vms.provider} of {providers}{near}"
+        yield Misfit(("vms", "provider"), text)
     elif vms.count and (vms.encrypted or vms.vtpm) and vms.provider is None:
         yield Misfit(("vms",), f"its VMs need a provider of {providers}")
     yield from _vsan(file, cluster)
@@ -246,7 +259,8 @@ def _vsan(file: LabFields, cluster: ClusterModel) -> Iterator[Misfit]:
     if vsan.provider is None and vsan.encrypted:
         yield Misfit(("vsan",), f"its encryption names a provider of {sorted(types)}")
     elif vsan.provider is not None and vsan.provider not in types:
-        text = f"there is no provider {vsan.provider} of {sorted(types)}"
+        near = did_you_mean(vsan.provider, types)
+        text = f"there is no provider {vsan.provider} of {sorted(types)}{near}"
         yield Misfit(("vsan", "provider"), text)
     elif vsan.provider is not None and types[vsan.provider] == "trusted":
         text = (

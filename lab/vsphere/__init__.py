@@ -7,6 +7,8 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``executor``            how commands reach a lab
 ``snapshot``            what the lab answered last, and when it has to be asked again
 ``soap``                vim25 over SOAP: envelopes to calls and back, on pyVmomi's type tables
+``vijson``              the same by VI/JSON
+``json_codec``          values of vim25 in JSON
 ``faults``              refusals of the lab as faults of the product
 ``managed``             what every managed object is: properties by path, operations by name
 ``objects``             ids and UUIDs, which follow from names
@@ -19,6 +21,9 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``host``                ``HostSystem``
 ``esxcli``              the commands of esxcli as data, and how one is carried out
 ``reflect``             their types, which clients learn at run time, and the method executer
+``esxi``                the inventory of a host that answers for itself
+``host_server``         the API of one host
+``host_listening``      a listener for each host, open while it runs
 ``managers``            ``ServiceInstance``, sessions, options, searches, alarms
 ``authorization``       ``AuthorizationManager``: roles, and who has them
 ``crypto``              ``CryptoManagerKmip``
@@ -34,6 +39,7 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``body``                the body of a request, bounded in size and time
 ``web``                 HTTP: routes, cookies, limits
 ``listening``           the listener, under TLS of a certificate authority of the lab
+``single_write``        HTTP whose small answers leave in one write
 ======================  ===========================================================================
 
 Nothing of a lab imports this package, and it needs the extra ``vsphere``.

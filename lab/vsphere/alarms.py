@@ -44,7 +44,7 @@ def state(entity: Any, alarm: answers.Alarm) -> Any:
     )
 
 
-class Alarm(Managed):
+class AlarmDefinition(Managed):
     """The definition of an alarm."""
 
     kind = vim.alarm.Alarm
@@ -72,4 +72,4 @@ class Alarm(Managed):
         self.name = _NAMES[object_id]
 
 
-__all__ = ["Alarm", "alarm_ref", "state", "uuid_of"]
+__all__ = ["AlarmDefinition", "alarm_ref", "state", "uuid_of"]

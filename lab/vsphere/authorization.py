@@ -11,7 +11,7 @@ from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import Managed, build, operation
 from lab.vsphere.objects import numbers
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.authorization import Privilege
 
 _FIXED = {"Admin": -1, "ReadOnly": -2, "NoAccess": -5, "NoCryptoAdmin": -6}
@@ -66,29 +66,29 @@ class AuthorizationManager(Managed):
         ]  # fmt: skip
 
     @operation
-    async def RetrieveAllPermissions(self, request: Request) -> list[Any]:
+    async def RetrieveAllPermissions(self, request: ApiRequest) -> list[Any]:
         """Who has which role: all of them on the root folder."""
         return self._permissions()
 
     @operation
     async def RetrieveEntityPermissions(
-        self, request: Request, entity: Any, inherited: bool
+        self, request: ApiRequest, entity: Any, inherited: bool
     ) -> list[Any]:
         """Who has which role on an object; roles of a lab come from the root folder."""
         thing = request.inventory.find(entity)
         return self._permissions() if inherited or thing.id == "group-d1" else []
 
     @operation
-    async def RetrieveRolePermissions(self, request: Request, roleId: int) -> list[Any]:
+    async def RetrieveRolePermissions(self, request: ApiRequest, roleId: int) -> list[Any]:
         """Who has a role."""
         return [p for p in self._permissions() if p.roleId == roleId]
 
     @operation
     async def HasPrivilegeOnEntities(
-        self, request: Request, entity: Any, sessionId: str, privId: Any = ()
+        self, request: ApiRequest, entity: Any, sessionId: str, privId: Any = ()
     ) -> list[Any]:
         """What a session may do with objects."""
-        mine = await request.privileges()
+        mine = {str(p) for p in self.server.privileges_of(request.session.user)}
         return [
             vim.AuthorizationManager.EntityPrivilege(
                 entity=one,
@@ -111,19 +111,17 @@ class AuthorizationManager(Managed):
 
     @operation
     async def AddAuthorizationRole(
-        self, request: Request, name: str, privIds: Iterable[str] = ()
+        self, request: ApiRequest, name: str, privIds: Iterable[str] = ()
     ) -> int:
         """Make a role."""
         await request.do(c.RoleCreate(name, add=_privileges(privIds)))
-        await self.server.load_users()
         return self.ids[name]
 
     @operation
     async def UpdateAuthorizationRole(
-        self, request: Request, roleId: int, newName: str, privIds: Iterable[str] = ()
+        self, request: ApiRequest, roleId: int, newName: str, privIds: Iterable[str] = ()
     ) -> None:
         """Change what a role may do; its name stays."""
-        await self.server.load_users()
         role, wanted = self._role(roleId), _privileges(privIds)
         if newName != role:
             raise vmodl.fault.NotSupported(msg="a role of a lab keeps its name")
@@ -132,10 +130,9 @@ class AuthorizationManager(Managed):
 
     @operation
     async def RemoveAuthorizationRole(
-        self, request: Request, roleId: int, failIfUsed: bool
+        self, request: ApiRequest, roleId: int, failIfUsed: bool
     ) -> None:
         """Remove a role that nobody has."""
-        await self.server.load_users()
         await request.do(c.RoleDelete(self._role(roleId)))
 
     # ---- permissions
@@ -146,11 +143,10 @@ class AuthorizationManager(Managed):
 
     @operation
     async def SetEntityPermissions(
-        self, request: Request, entity: Any, permission: Iterable[Any] = ()
+        self, request: ApiRequest, entity: Any, permission: Iterable[Any] = ()
     ) -> None:
         """Give users roles, on the root folder."""
         self._check_root(entity)
-        await self.server.load_users()
         for one in permission:
             if one.group:
                 raise vmodl.fault.NotSupported(msg="a lab has users, and no groups")
@@ -158,7 +154,7 @@ class AuthorizationManager(Managed):
 
     @operation
     async def RemoveEntityPermission(
-        self, request: Request, entity: Any, user: str, isGroup: bool
+        self, request: ApiRequest, entity: Any, user: str, isGroup: bool
     ) -> None:
         """Take a user's role away."""
         self._check_root(entity)

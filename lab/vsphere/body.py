@@ -1,11 +1,12 @@
-"""The body of a request, bounded in size and in time."""
+"""The body of a request, bounded in size and in time, and clients that go away."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from pyVmomi import vmodl
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 BODY_LIMIT = 1 << 20
 BODY_TIMEOUT_S = 30.0
@@ -26,3 +27,22 @@ async def read_body(web: Request) -> bytes:
         text = f"the request was not complete after {BODY_TIMEOUT_S:g} seconds"
         raise vmodl.fault.InvalidRequest(msg=text) from None
     return b"".join(parts)
+
+
+async def while_connected(web: Request, work: Any) -> Any:
+    """The result of ``work``, which ends when its client goes away."""
+    doing = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_disconnected(web))
+    try:
+        await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        doing.cancel()
+        watching.cancel()
+
+
+async def _disconnected(web: Request) -> None:
+    while (await web.receive())["type"] != "http.disconnect":
+        pass

@@ -9,10 +9,10 @@ from typing import Any
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
-from lab.vsphere.faults import invalid_argument, invalid_property
-from lab.vsphere.managed import Contents, Managed, ObjectProperties, operation
-from lab.vsphere.request import Request
-from lab.vsphere.soap import value_text
+from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
+from lab.vsphere.managed import Managed, ObjectProperties, RetrievedProperties, operation
+from lab.vsphere.request import ApiRequest
+from lab.vsphere.soap import missing_property, value_text
 
 PC = vmodl.query.PropertyCollector
 OBJECT_LIMIT = 20_000
@@ -25,7 +25,7 @@ def _listed(found: Any) -> list[Any]:
     return [] if found is None else list(found) if isinstance(found, list) else [found]
 
 
-def _walk(request: Request, spec: Any) -> Iterator[Managed]:
+def _walk(request: ApiRequest, spec: Any) -> Iterator[Managed]:
     """The objects that an ``ObjectSpec`` selects, each once."""
     named: dict[str, Any] = {}
     pending = list(spec.selectSet or ())
@@ -60,7 +60,7 @@ def _walk(request: Request, spec: Any) -> Iterator[Managed]:
                     waiting.append((found, list(step.selectSet or ()), bool(step.skip)))
 
 
-def collect(request: Request, spec: Any) -> Iterator[ObjectProperties]:
+def collect(request: ApiRequest, spec: Any) -> Iterator[ObjectProperties]:
     """What a ``FilterSpec`` selects, with the properties that it names."""
     for objects in spec.objectSet:
         for thing in _walk(request, objects):
@@ -68,11 +68,19 @@ def collect(request: Request, spec: Any) -> Iterator[ObjectProperties]:
             if not wanted:
                 continue
             values: dict[str, Any] = {}
+            missing: dict[str, Any] = {}
             for one in wanted:
                 for path in thing.names() if one.all else one.pathSet or ():
-                    if path not in values and (value := thing.get(path)) is not None:
+                    if path in values:
+                        continue
+                    guard = thing.guard(path) if thing.guards else None
+                    if guard is not None and not request.may(guard):
+                        missing[path] = no_permission(thing.ref, guard)
+                    elif (value := thing.get(path)) is not None:
                         values[path] = value
-            yield ObjectProperties(thing, list(values), values)
+            found = ObjectProperties(thing, list(values), values)
+            found.missing = list(missing.items())
+            yield found
 
 
 class PropertyCollector(Managed):
@@ -92,31 +100,37 @@ class PropertyCollector(Managed):
     # ---- at once
 
     @operation
-    async def RetrieveProperties(self, request: Request, specSet: Any) -> Contents:
+    async def RetrieveProperties(self, request: ApiRequest, specSet: Any) -> RetrievedProperties:
         """Everything that these specifications select."""
-        return Contents([one for spec in specSet for one in collect(request, spec)])
+        return RetrievedProperties([one for spec in specSet for one in collect(request, spec)])
 
     @operation
-    async def RetrievePropertiesEx(self, request: Request, specSet: Any, options: Any) -> Contents:
+    async def RetrievePropertiesEx(
+        self, request: ApiRequest, specSet: Any, options: Any
+    ) -> RetrievedProperties:
         """The same in pieces of ``maxObjects``."""
         found = [one for spec in specSet for one in collect(request, spec)]
         return self._cut(request, found, options.maxObjects if options else None)
 
-    def _cut(self, request: Request, found: list[ObjectProperties], limit: Any) -> Contents:
+    def _cut(
+        self, request: ApiRequest, found: list[ObjectProperties], limit: Any
+    ) -> RetrievedProperties:
         if limit is not None and limit < 1:
             raise invalid_argument("maxObjects", f"{limit}: at least 1")
         if limit is None or len(found) <= limit:
-            return Contents(found)
+            return RetrievedProperties(found)
         token = request.session.fresh_id("token")
         if len(self.tokens) >= 16:
             self.tokens.pop(next(iter(self.tokens)))
         self.tokens[token] = found[limit:]
-        rest = Contents(found[:limit], token)
+        rest = RetrievedProperties(found[:limit], token)
         self.page = limit
         return rest
 
     @operation
-    async def ContinueRetrievePropertiesEx(self, request: Request, token: str) -> Contents:
+    async def ContinueRetrievePropertiesEx(
+        self, request: ApiRequest, token: str
+    ) -> RetrievedProperties:
         """The next piece."""
         rest = self.tokens.pop(token, None)
         if rest is None:
@@ -124,7 +138,7 @@ class PropertyCollector(Managed):
         return self._cut(request, rest, self.page)
 
     @operation
-    async def CancelRetrievePropertiesEx(self, request: Request, token: str) -> None:
+    async def CancelRetrievePropertiesEx(self, request: ApiRequest, token: str) -> None:
         """The rest is not wanted."""
         if self.tokens.pop(token, None) is None:
             raise vmodl.fault.InvalidArgument(invalidProperty="token", msg="no such token")
@@ -132,12 +146,12 @@ class PropertyCollector(Managed):
     # ---- over time
 
     @operation
-    async def CreatePropertyCollector(self, request: Request) -> Any:
+    async def CreatePropertyCollector(self, request: ApiRequest) -> Any:
         """Another collector of this session, with filters of its own."""
         return request.hold(PropertyCollector(request.session.fresh_id("collector"))).ref
 
     @operation
-    async def DestroyPropertyCollector(self, request: Request) -> None:
+    async def DestroyPropertyCollector(self, request: ApiRequest) -> None:
         """It is gone with its filters."""
         for one in self.filters:
             request.session.held.pop(one, None)
@@ -145,7 +159,7 @@ class PropertyCollector(Managed):
         request.session.held.pop(self.id, None)
 
     @operation
-    async def CreateFilter(self, request: Request, spec: Any, partialUpdates: bool) -> Any:
+    async def CreateFilter(self, request: ApiRequest, spec: Any, partialUpdates: bool) -> Any:
         """Watch what a specification selects. It is checked now."""
         for _ in collect(request, spec):
             pass
@@ -155,18 +169,18 @@ class PropertyCollector(Managed):
         return made.ref
 
     @operation
-    async def CheckForUpdates(self, request: Request, version: str | None = None) -> Any:
+    async def CheckForUpdates(self, request: ApiRequest, version: str | None = None) -> Any:
         """What has changed, now."""
         return await self._wait(request, version, 0.0, None)
 
     @operation
-    async def WaitForUpdates(self, request: Request, version: str | None = None) -> Any:
+    async def WaitForUpdates(self, request: ApiRequest, version: str | None = None) -> Any:
         """What has changed, when something has."""
         return await self._wait(request, version, WAIT_LIMIT_S, None)
 
     @operation
     async def WaitForUpdatesEx(
-        self, request: Request, version: str | None = None, options: Any = None
+        self, request: ApiRequest, version: str | None = None, options: Any = None
     ) -> Any:
         """What has changed, when something has; nothing after ``maxWaitSeconds``."""
         limit = WAIT_LIMIT_S
@@ -180,7 +194,7 @@ class PropertyCollector(Managed):
         return await self._wait(request, version, limit, most)
 
     @operation
-    async def CancelWaitForUpdates(self, request: Request) -> None:
+    async def CancelWaitForUpdates(self, request: ApiRequest) -> None:
         """Whoever waits gets ``RequestCanceled``."""
         self.cancelled += 1
 
@@ -197,7 +211,7 @@ class PropertyCollector(Managed):
             return self.last
         raise vmodl.query.InvalidCollectorVersion(msg=f"{version} is no version that was given")
 
-    async def _wait(self, request: Request, version: str | None, limit: float, most: Any) -> Any:
+    async def _wait(self, request: ApiRequest, version: str | None, limit: float, most: Any) -> Any:
         again = self._accept(version)
         if again is not None:
             return again
@@ -225,7 +239,7 @@ class PropertyCollector(Managed):
             waited += step
             tries += 1
 
-    def _updates(self, request: Request, most: int | None) -> Any:
+    def _updates(self, request: ApiRequest, most: int | None) -> Any:
         """The next update set, with ``most`` objects; None when nothing has changed."""
         sets, left, truncated = [], most, False
         for one in self.filters.values():
@@ -257,20 +271,20 @@ class PropertyFilter(Managed):
         """Its client begins anew."""
         self.known.clear()
 
-    def _now(self, request: Request) -> dict[str, ObjectProperties]:
+    def _now(self, request: ApiRequest) -> dict[str, ObjectProperties]:
         try:
             return {one.id: one for one in collect(request, self.spec)}
         except vmodl.fault.ManagedObjectNotFound:
             return {}  # the object where it began has gone, and so has all that was found there
 
-    def has_changes(self, request: Request) -> bool:
+    def has_changes(self, request: ApiRequest) -> bool:
         """Whether its client does not know all yet."""
         known = dict(self.known)
         updates, _ = self.changes(request, 1)
         self.known = known
         return bool(updates)
 
-    def changes(self, request: Request, most: int | None) -> tuple[list[Any], bool]:
+    def changes(self, request: ApiRequest, most: int | None) -> tuple[list[Any], bool]:
         """What its client does not know, of ``most`` objects; whether there is more."""
         now = self._now(request)
         updates: list[Any] = []
@@ -291,7 +305,7 @@ class PropertyFilter(Managed):
         return updates, False
 
     @operation
-    async def DestroyPropertyFilter(self, request: Request) -> None:
+    async def DestroyPropertyFilter(self, request: ApiRequest) -> None:
         """It is gone."""
         self.owner.filters.pop(self.id, None)
         request.session.held.pop(self.id, None)
@@ -307,6 +321,7 @@ def _update(content: ObjectProperties, texts: dict[str, str], before: Any) -> An
     changes += [PC.Change(name=path, op="assign") for path in known if path not in texts]
     return PC.ObjectUpdate(
         kind="enter" if before is None else "modify",
+        missingSet=[missing_property(path, fault) for path, fault in content.missing],
         obj=content.kind(content.id),
         changeSet=changes,
     )

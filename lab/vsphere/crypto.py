@@ -15,7 +15,8 @@ from lab.vsphere.faults import fault_of, invalid_argument, key_id, key_text
 from lab.vsphere.files import secret_file
 from lab.vsphere.kmip_trust import KmipTrust
 from lab.vsphere.managed import build, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
+from protocol.authorization import Privilege
 from protocol.terms import ManagementType
 
 KMIP_PORT = 5696
@@ -124,6 +125,8 @@ class CryptoManagerKmip(KmipTrust):
         ],
     }
 
+    guards = {"kmipServers": Privilege.READ_KEY_SERVERS}
+
     def __init__(self, object_id: str, inventory: Any) -> None:
         super().__init__(object_id)
         self.inventory = inventory
@@ -139,17 +142,19 @@ class CryptoManagerKmip(KmipTrust):
     # ---- providers and servers
 
     @operation
-    async def ListKmipServers(self, request: Request, limit: int | None = None) -> list[Any]:
+    async def ListKmipServers(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """Key providers with their servers."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         found = self.get("kmipServers")
         return list(found if limit is None else found[: max(limit, 0)])
 
     @operation
     async def ListKmsClusters(
-        self, request: Request, includeKmsServers: bool | None = None,
+        self, request: ApiRequest, includeKmsServers: bool | None = None,
         managementTypeFilter: int | None = None, statusFilter: int | None = None,
     ) -> list[Any]:  # fmt: skip
         """Key providers by type and state."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         found = []
         for row in self.inventory.snapshot.providers:
             if managementTypeFilter not in (None, -1) and not (
@@ -165,14 +170,15 @@ class CryptoManagerKmip(KmipTrust):
         return found
 
     @operation
-    async def IsKmsClusterActive(self, request: Request, cluster: Any = None) -> bool:
+    async def IsKmsClusterActive(self, request: ApiRequest, cluster: Any = None) -> bool:
         """Whether a provider, or the default one, can be used now."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         if cluster is not None:
             return self._row(cluster, "cluster").status == "green"
         return any(r.default and r.status == "green" for r in self.inventory.snapshot.providers)
 
     @operation
-    async def RegisterKmipServer(self, request: Request, server: Any) -> None:
+    async def RegisterKmipServer(self, request: ApiRequest, server: Any) -> None:
         """Add a key server; the first of a provider makes the provider. A node of the lab has its
         name as its address; any other server is asked by KMIP at its address and port."""
         provider, info = server.clusterId.id, server.info
@@ -189,7 +195,7 @@ class CryptoManagerKmip(KmipTrust):
         return str(info.address) if info.address in nodes else f"{info.address}:{info.port}"
 
     @operation
-    async def UpdateKmipServer(self, request: Request, server: Any) -> None:
+    async def UpdateKmipServer(self, request: ApiRequest, server: Any) -> None:
         """Change the time-out and the user of a key server; its address stays."""
         row, info = self._row(server.clusterId), server.info
         address = dict(_servers(row)).get(info.name)
@@ -199,13 +205,13 @@ class CryptoManagerKmip(KmipTrust):
             raise vmodl.fault.NotSupported(msg="remove the server, and register it elsewhere")
         await self._set_entry(request, row.provider, server)
 
-    async def _set_entry(self, request: Request, provider: str, server: Any) -> None:
+    async def _set_entry(self, request: ApiRequest, provider: str, server: Any) -> None:
         async with _entry(server.info, server.password) as entry:
             if entry != Entry():
                 await request.do(c.ProviderSet(provider, (server.info.name,), entry))
 
     @operation
-    async def RemoveKmipServer(self, request: Request, clusterId: Any, serverName: str) -> None:
+    async def RemoveKmipServer(self, request: ApiRequest, clusterId: Any, serverName: str) -> None:
         """Remove a key server; the last one of a provider removes the provider."""
         row = self._row(clusterId)
         if serverName not in row.servers:
@@ -218,7 +224,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def RegisterKmsCluster(
-        self, request: Request, clusterId: Any, managementType: str | None = None
+        self, request: ApiRequest, clusterId: Any, managementType: str | None = None
     ) -> None:
         """Register a trusted provider. A standard one comes with its first server, a native one by
         REST."""
@@ -227,18 +233,18 @@ class CryptoManagerKmip(KmipTrust):
         await request.do(c.TrustRegister(clusterId.id))
 
     @operation
-    async def UnregisterKmsCluster(self, request: Request, clusterId: Any) -> None:
+    async def UnregisterKmsCluster(self, request: ApiRequest, clusterId: Any) -> None:
         """Remove a key provider; its use does not keep it."""
         await request.do(c.ProviderDelete(self._row(clusterId).provider))
 
     @operation
-    async def MarkDefault(self, request: Request, clusterId: Any) -> None:
+    async def MarkDefault(self, request: ApiRequest, clusterId: Any) -> None:
         """Make a provider the default one for new keys."""
         await request.do(c.ProviderDefault(self._row(clusterId).provider))
 
     @operation
     async def SetDefaultKmsCluster(
-        self, request: Request, entity: Any = None, clusterId: Any = None
+        self, request: ApiRequest, entity: Any = None, clusterId: Any = None
     ) -> None:
         """Make a provider the default one of a cluster, or of vCenter."""
         name = self._row(clusterId).provider if clusterId is not None else ""
@@ -251,9 +257,10 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def GetDefaultKmsCluster(
-        self, request: Request, entity: Any = None, defaultsToParent: bool | None = None
+        self, request: ApiRequest, entity: Any = None, defaultsToParent: bool | None = None
     ) -> Any:
         """The default provider of a cluster, or of vCenter."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         if entity is not None:
             name = request.inventory.find(entity).get("name")
             for row in self.inventory.snapshot.providers:
@@ -267,8 +274,9 @@ class CryptoManagerKmip(KmipTrust):
         return None
 
     @operation
-    async def RetrieveKmipServersStatus_Task(self, request: Request, clusters: Any = ()) -> Any:
+    async def RetrieveKmipServersStatus_Task(self, request: ApiRequest, clusters: Any = ()) -> Any:
         """The state of providers and servers."""
+        await request.require(Privilege.READ_KEY_SERVERS, ref=self.ref)
         wanted = {info.clusterId.id for info in clusters or ()}
 
         async def work(do: Any) -> Any:
@@ -282,7 +290,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def GenerateKey(
-        self, request: Request, keyProvider: Any = None, spec: Any = None, keySpec: Any = None
+        self, request: ApiRequest, keyProvider: Any = None, spec: Any = None, keySpec: Any = None
     ) -> Any:
         """Make a key at a standard provider. A failure is told in the result."""
         from lab.schema.errors import KeysteadError
@@ -305,18 +313,20 @@ class CryptoManagerKmip(KmipTrust):
         return ENC.CryptoKeyResult(keyId=key_id(known.key), success=True)
 
     @operation
-    async def ListKeys(self, request: Request, limit: int | None = None) -> list[Any]:
+    async def ListKeys(self, request: ApiRequest, limit: int | None = None) -> list[Any]:
         """The keys that vCenter knows."""
         keys = [key_id(row.key) for row in (await request.ask(c.KeyIds())).items]
         return keys if limit is None else keys[: max(limit, 0)]
 
     @operation
-    async def RemoveKey(self, request: Request, key: Any, force: bool) -> None:
+    async def RemoveKey(self, request: ApiRequest, key: Any, force: bool) -> None:
         """Make vCenter forget a key; the key server keeps it."""
         await request.do(c.KeyRemove(key_text(key), force=bool(force)))
 
     @operation
-    async def RemoveKeys(self, request: Request, keys: Any = (), force: bool = False) -> list[Any]:
+    async def RemoveKeys(
+        self, request: ApiRequest, keys: Any = (), force: bool = False
+    ) -> list[Any]:
         """Make vCenter forget keys; what came of each."""
         from lab.schema.errors import KeysteadError
 
@@ -335,7 +345,7 @@ class CryptoManagerKmip(KmipTrust):
 
     @operation
     async def QueryCryptoKeyStatus(
-        self, request: Request, keyIds: Any = (), checkKeyBitMap: int = 0
+        self, request: ApiRequest, keyIds: Any = (), checkKeyBitMap: int = 0
     ) -> list[Any]:
         """Whether keys are available, and who uses them."""
         rows = {str(r.key): r for r in (await request.ask(c.GetKeys())).items}

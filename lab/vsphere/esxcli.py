@@ -13,7 +13,7 @@ from typing import Any
 from pyVmomi import VmomiSupport as support
 
 from lab.schema import commands as c
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.authorization import Privilege
 from protocol.releases import Feature, has, release_of
 
@@ -218,7 +218,7 @@ def cli_fault(text: str) -> Any:
 
 
 async def run(
-    request: Request, host: str, command: EsxcliCommand, arguments: dict[str, Any]
+    request: ApiRequest, host: str, command: EsxcliCommand, arguments: dict[str, Any]
 ) -> Any:
     """The result of a command on a host: its structure, a list of them, or True.
 

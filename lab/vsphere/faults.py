@@ -5,24 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 
 from lab.schema.errors import KeysteadError
 
 _REFUSED = "KS-PRODUCT-001"
-_FAULT = re.compile(r"^([A-Z][A-Za-z]+): (.*)$", re.DOTALL)
-_KEYS = re.compile(r"\(keys: ([^)]*)\)$")
 _PRIVILEGE = re.compile(r"[A-Z]\w+\.[A-Z]\w+(?:\.[A-Z]\w+)?")
 _ABSENT = "KS-USE-002"
 _WRONG = "KS-USE-003"
 
 
-def fault_of(error: KeysteadError, entity: Any = None) -> Any:
-    """The fault that a client gets for a refusal. ``entity``: the object of the call.
-
-    A refusal of the product begins with the name of its fault. A lab that does not answer is
-    ``HostCommunication``.
-    """
+def fault_of(error: KeysteadError, entity: Any = None, power: str = "") -> Any:
+    """The fault that a client gets for a refusal. ``entity``: the object of the call; ``power``:
+    the state of a VM. ``RuntimeFault`` where the product has no fault of that name."""
     text = str(error)
     if error.id == _ABSENT:
         return vim.fault.NotFound(msg=text)
@@ -30,25 +26,34 @@ def fault_of(error: KeysteadError, entity: Any = None) -> Any:
         return vmodl.fault.InvalidArgument(msg=text)
     if error.id != _REFUSED:
         return vmodl.fault.SystemError(reason=error.id, msg=f"{text} ({error.id})")
-    found = _FAULT.match(text)
-    name, words = (found[1], found[2]) if found else ("", text)
-    match name:
+    words = text.removeprefix(f"{error.fault}: ")
+    match error.fault:
         case "NoPermission":
             privilege = _PRIVILEGE.search(words)
             return vim.fault.NoPermission(
                 object=entity, privilegeId=privilege[0] if privilege else "", msg=words
             )
         case "EncryptionKeyRequired":
-            keys = _KEYS.search(words)
-            needed = [key_id(one) for one in keys[1].split(", ")] if keys else []
+            needed = [key_id(one) for one in error.keys]
             return vim.fault.EncryptionKeyRequired(requiredKey=needed, msg=words)
         case "InvalidPowerState":
-            return vim.fault.InvalidPowerState(existingState="poweredOff", msg=words)
+            return vim.fault.InvalidPowerState(existingState=power or "poweredOff", msg=words)
     for place in (vim.fault, vmodl.fault):
-        kind = getattr(place, name, None) if name else None
-        if kind is not None:
-            return kind(msg=words)
+        kind = getattr(place, error.fault, None) if error.fault else None
+        if kind is not None and (found := _complete(kind(msg=words), entity)) is not None:
+            return found
     return vmodl.RuntimeFault(msg=text)
+
+
+def _complete(fault: Any, entity: Any) -> Any:
+    """The fault with the objects that it has to name; None when ``entity`` is no such object."""
+    for known in fault._GetPropertyList():
+        if known.flags & support.F_OPTIONAL or getattr(fault, known.name) is not None:
+            continue
+        if not isinstance(entity, known.type):
+            return None
+        setattr(fault, known.name, entity)
+    return fault
 
 
 def key_id(text: str) -> Any:
@@ -75,6 +80,12 @@ def invalid_argument(name: str, text: str) -> Any:
 def invalid_property(path: str) -> Any:
     """A property that a type does not have."""
     return vmodl.query.InvalidProperty(name=path, msg=f"there is no property {path}")
+
+
+def no_permission(ref: Any, privilege: str) -> Any:
+    """A privilege that the user does not have on an object."""
+    text = "Permission to perform this operation was denied."
+    return vim.fault.NoPermission(object=ref, privilegeId=str(privilege), msg=text)
 
 
 def not_found(kind: Any, object_id: str) -> Any:

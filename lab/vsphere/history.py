@@ -13,7 +13,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_id
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 
 PAGE, PAGE_LIMIT = 100, 1000
 
@@ -23,7 +23,7 @@ def when(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class Task(Managed):
+class ApiTask(Managed):
     """A task that a client started here, and waits for."""
 
     kind = vim.Task
@@ -48,7 +48,7 @@ class Task(Managed):
         self.info.result, self.info.error = result, error
 
     @operation
-    async def CancelTask(self, request: Request) -> None:
+    async def CancelTask(self, request: ApiRequest) -> None:
         """Refused: what a lab does is not taken back in the middle."""
         raise vmodl.fault.NotSupported(msg="this task cannot be cancelled")
 
@@ -151,7 +151,7 @@ def _is_bad(event: str) -> bool:
     return any(word in event for word in _BAD)
 
 
-async def read_events(request: Request) -> list[Any]:
+async def read_events(request: ApiRequest) -> list[Any]:
     """Every event of vCenter's log, oldest first."""
     found: list[Any] = []
     after = 0
@@ -214,7 +214,7 @@ class _Collector(Managed):
         self.rows: list[Any] = []
         self.position, self.page = 0, PAGE
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
         raise NotImplementedError
 
@@ -223,14 +223,14 @@ class _Collector(Managed):
             raise invalid_argument("maxCount", f"{count}: 1 to {PAGE_LIMIT} rows at once")
         return self.rows[max(start, 0) : max(start, 0) + count]
 
-    async def read_next(self, request: Request, count: int) -> list[Any]:
+    async def read_next(self, request: ApiRequest, count: int) -> list[Any]:
         """The next ``count`` rows, which may be fewer."""
         await self.refresh(request)
         found = self._take(self.position, count)
         self.position += len(found)
         return found
 
-    async def read_previous(self, request: Request, count: int) -> list[Any]:
+    async def read_previous(self, request: ApiRequest, count: int) -> list[Any]:
         """``count`` rows before the position, which may be fewer."""
         await self.refresh(request)
         start = max(self.position - count, 0)
@@ -239,7 +239,7 @@ class _Collector(Managed):
         return found
 
     @operation
-    async def SetCollectorPageSize(self, request: Request, maxCount: int) -> None:
+    async def SetCollectorPageSize(self, request: ApiRequest, maxCount: int) -> None:
         """How many rows ``latestPage`` has."""
         if not 0 < maxCount <= PAGE_LIMIT:
             raise invalid_argument("maxCount", f"{maxCount}: 1 to {PAGE_LIMIT}")
@@ -248,18 +248,18 @@ class _Collector(Managed):
         self.texts.clear()
 
     @operation
-    async def RewindCollector(self, request: Request) -> None:
+    async def RewindCollector(self, request: ApiRequest) -> None:
         """Stand at the oldest row."""
         self.position = 0
 
     @operation
-    async def ResetCollector(self, request: Request) -> None:
+    async def ResetCollector(self, request: ApiRequest) -> None:
         """Stand after the newest row."""
         await self.refresh(request)
         self.position = len(self.rows)
 
     @operation
-    async def DestroyCollector(self, request: Request) -> None:
+    async def DestroyCollector(self, request: ApiRequest) -> None:
         """It is gone."""
         request.session.held.pop(self.id, None)
 
@@ -274,18 +274,18 @@ class EventHistoryCollector(_Collector):
         "initialized": lambda e: True,
     }
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
         self.rows = _chosen_events(request.inventory, await read_events(request), self.filter)
         self.texts.clear()
 
     @operation
-    async def ReadNextEvents(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadNextEvents(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The next events."""
         return await self.read_next(request, maxCount)
 
     @operation
-    async def ReadPreviousEvents(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadPreviousEvents(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The events before."""
         return await self.read_previous(request, maxCount)
 
@@ -319,7 +319,7 @@ class TaskHistoryCollector(_Collector):
         "latestPage": lambda t: list(reversed(t.rows[-t.page :])),
     }
 
-    async def refresh(self, request: Request) -> None:
+    async def refresh(self, request: ApiRequest) -> None:
         """Read what is new."""
         inventory = request.inventory
         found = [task_info(inventory, row) for row in inventory.snapshot.tasks]
@@ -327,12 +327,12 @@ class TaskHistoryCollector(_Collector):
         self.texts.clear()
 
     @operation
-    async def ReadNextTasks(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadNextTasks(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The next tasks."""
         return await self.read_next(request, maxCount)
 
     @operation
-    async def ReadPreviousTasks(self, request: Request, maxCount: int) -> list[Any]:
+    async def ReadPreviousTasks(self, request: ApiRequest, maxCount: int) -> list[Any]:
         """The tasks before."""
         return await self.read_previous(request, maxCount)
 
@@ -365,12 +365,12 @@ class EventManager(Managed):
     }
 
     @operation
-    async def QueryEvents(self, request: Request, filter: Any) -> list[Any]:
+    async def QueryEvents(self, request: ApiRequest, filter: Any) -> list[Any]:
         """Events, oldest first."""
         return _chosen_events(request.inventory, await read_events(request), filter)[-PAGE_LIMIT:]
 
     @operation
-    async def CreateCollectorForEvents(self, request: Request, filter: Any) -> Any:
+    async def CreateCollectorForEvents(self, request: ApiRequest, filter: Any) -> Any:
         """A collector, which lives as long as the session."""
         made = EventHistoryCollector(request.session.fresh_id("events"), filter)
         request.hold(made)
@@ -402,7 +402,7 @@ class TaskManager(Managed):
         self.inventory = inventory
 
     @operation
-    async def CreateCollectorForTasks(self, request: Request, filter: Any) -> Any:
+    async def CreateCollectorForTasks(self, request: ApiRequest, filter: Any) -> Any:
         """A collector, which lives as long as the session."""
         made = TaskHistoryCollector(request.session.fresh_id("tasks"), filter)
         request.hold(made)

@@ -19,15 +19,17 @@ from lab.vsphere.places import (
     Entity,
     key_or_none,
 )
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
+from protocol.releases import release_of
 from protocol.terms import HostConnectionState
 
-_RELEASES = {"7": ("7.0.3", "21930508"), "8": ("8.0.3", "24022510"), "9": ("9.0.0", "24755229")}
+_BUILDS = {"7.0.3": "21930508", "8.0.3": "24022510", "9.0.0": "24755229"}
 
 
 def product(host: Any) -> Any:
     """The ESXi release of a host as ``AboutInfo``."""
-    version, build = _RELEASES.get(host.row.version[:1], _RELEASES["8"])
+    version = ".".join(map(str, release_of(host.row.version)))
+    build = _BUILDS.get(version, "0")
     return vim.AboutInfo(
         name="VMware ESXi", fullName=f"VMware ESXi {version} build-{build}", vendor="VMware, Inc.",
         version=version, build=build, osType="vmnix-x86", productLineId="embeddedEsx",
@@ -180,46 +182,46 @@ class HostSystem(Entity):
     # ---- operations
 
     @operation
-    async def RetrieveDynamicTypeManager(self, request: Request) -> Any:
+    async def RetrieveDynamicTypeManager(self, request: ApiRequest) -> Any:
         """What tells the types of esxcli on this host."""
         return reflect.DYNAMIC_TYPE_MANAGER(f"{reflect.TYPE_MANAGER}-{self.id}")
 
     @operation
-    async def RetrieveManagedMethodExecuter(self, request: Request) -> Any:
+    async def RetrieveManagedMethodExecuter(self, request: ApiRequest) -> Any:
         """What carries out esxcli on this host."""
         return reflect.METHOD_EXECUTER(f"{reflect.EXECUTER}-{self.id}")
 
-    async def _start(self, request: Request, name: str, command: Any) -> Any:
+    async def _start(self, request: ApiRequest, name: str, command: Any) -> Any:
         async def work(do: Any) -> None:
             await do(command)
 
         return await request.start(self, name, work)
 
     @operation
-    async def RebootHost_Task(self, request: Request, force: bool = False) -> Any:
+    async def RebootHost_Task(self, request: ApiRequest, force: bool = False) -> Any:
         """Reboot it."""
         return await self._start(request, "RebootHost_Task", c.HostReboot((self.name,)))
 
     @operation
-    async def ShutdownHost_Task(self, request: Request, force: bool = False) -> Any:
+    async def ShutdownHost_Task(self, request: ApiRequest, force: bool = False) -> Any:
         """Power it off."""
         return await self._start(request, "ShutdownHost_Task", c.HostPowerOff((self.name,)))
 
     @operation
-    async def DisconnectHost_Task(self, request: Request) -> Any:
+    async def DisconnectHost_Task(self, request: ApiRequest) -> Any:
         """Let it alone until it is reconnected."""
         return await self._start(request, "DisconnectHost_Task", c.HostDisconnect((self.name,)))
 
     @operation
     async def ReconnectHost_Task(
-        self, request: Request, cnxSpec: Any = None, reconnectSpec: Any = None
+        self, request: ApiRequest, cnxSpec: Any = None, reconnectSpec: Any = None
     ) -> Any:
         """Connect it now."""
         return await self._start(request, "ReconnectHost_Task", c.HostReconnect((self.name,)))
 
     @operation
     async def EnterMaintenanceMode_Task(
-        self, request: Request, timeout: int = 0, evacuatePoweredOffVms: bool | None = None,
+        self, request: ApiRequest, timeout: int = 0, evacuatePoweredOffVms: bool | None = None,
         maintenanceSpec: Any = None,
     ) -> Any:  # fmt: skip
         """No VM comes to it or starts there until it leaves the mode."""
@@ -227,22 +229,22 @@ class HostSystem(Entity):
         return await self._start(request, "EnterMaintenanceMode_Task", command)
 
     @operation
-    async def ExitMaintenanceMode_Task(self, request: Request, timeout: int = 0) -> Any:
+    async def ExitMaintenanceMode_Task(self, request: ApiRequest, timeout: int = 0) -> Any:
         """VMs may come again."""
         command = c.HostExitMaintenance((self.name,))
         return await self._start(request, "ExitMaintenanceMode_Task", command)
 
     @operation
-    async def Destroy_Task(self, request: Request) -> Any:
+    async def Destroy_Task(self, request: ApiRequest) -> Any:
         """Take it and its VMs out of the inventory; the machine stays as it is."""
         return await self._start(request, "Destroy_Task", c.HostRemove((self.name,)))
 
     @operation
-    async def PrepareCrypto(self, request: Request) -> None:
+    async def PrepareCrypto(self, request: ApiRequest) -> None:
         """It may receive keys from now on."""
         await request.do(c.HostPrepareCrypto(self.name))
 
     @operation
-    async def ConfigureCryptoKey(self, request: Request, keyId: Any = None) -> None:
+    async def ConfigureCryptoKey(self, request: ApiRequest, keyId: Any = None) -> None:
         """Make it safe: push keys, unlock its VMs."""
         await request.do(c.HostEnableCrypto(self.name, key_text(keyId)))

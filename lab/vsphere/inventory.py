@@ -1,4 +1,5 @@
-"""The inventory of one vCenter: its objects by id and by name, computed from one ``Snapshot``."""
+"""The inventory of one vCenter: its objects by id and by name, computed from one
+``InventorySnapshot``."""
 
 from __future__ import annotations
 
@@ -12,27 +13,31 @@ from lab.vsphere.host import HostSystem
 from lab.vsphere.managed import Managed
 from lab.vsphere.objects import numbers
 from lab.vsphere.places import (
-    DATASTORE_FOLDER,
-    HOST_FOLDER,
-    NETWORK_FOLDER,
-    Cluster,
+    ClusterEntity,
+    ComputeResource,
     Datacenter,
-    Datastore,
-    Folder,
+    DatastoreEntity,
+    EntityIds,
+    FolderEntity,
     Network,
     ResourcePool,
     RootFolder,
 )
-from lab.vsphere.snapshot import Snapshot
+from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.virtual_machine import VirtualMachine
 from lab.vsphere.vm_copies import VirtualMachineSnapshot
 from lab.vsphere.vm_folder import VmFolder
 
 
-class Inventory:
+class ObjectInventory:
     """The objects of one snapshot, by id and by name."""
 
-    def __init__(self, snapshot: Snapshot, lab: str) -> None:
+    ids = EntityIds()
+    cluster_class: type[ComputeResource] = ClusterEntity
+    host_class: type[HostSystem] = HostSystem
+    vm_class: type[VirtualMachine] = VirtualMachine
+
+    def __init__(self, snapshot: InventorySnapshot, lab: str) -> None:
         self.snapshot, self.lab = snapshot, lab
         self.number = numbers(
             [f"vm/{v.vm}" for v in snapshot.vms]
@@ -43,16 +48,18 @@ class Inventory:
         self.root, self.datacenter = RootFolder(self), Datacenter(self)
         self.network = Network(self)
         self.folders = [
-            VmFolder(self),
-            Folder(self, HOST_FOLDER, "host", ["ComputeResource", "Folder"]),
-            Folder(self, DATASTORE_FOLDER, "datastore", ["Datastore", "Folder"]),
-            Folder(self, NETWORK_FOLDER, "network", ["Network", "Folder"]),
+            self.make_vm_folder(),
+            FolderEntity(self, self.ids.host_folder, "host", ["ComputeResource", "Folder"]),
+            FolderEntity(self, self.ids.datastore_folder, "datastore", ["Datastore", "Folder"]),
+            FolderEntity(self, self.ids.network_folder, "network", ["Network", "Folder"]),
         ]
-        self.clusters = {str(row.cluster): Cluster(self, row) for row in snapshot.clusters}
+        self.clusters = {
+            str(row.cluster): self.cluster_class(self, row) for row in snapshot.clusters
+        }
         self.pools = {n: ResourcePool(self, n) for n in self.clusters}
-        self.datastores = {n: Datastore(self, n) for n in self.clusters}
-        self.hosts = {str(row.host): HostSystem(self, row) for row in snapshot.hosts}
-        self.vms = {str(row.vm): VirtualMachine(self, row) for row in snapshot.vms}
+        self.datastores = {n: DatastoreEntity(self, n) for n in self.clusters}
+        self.hosts = {str(row.host): self.host_class(self, row) for row in snapshot.hosts}
+        self.vms = {str(row.vm): self.vm_class(self, row) for row in snapshot.vms}
         self.hosts_of: dict[str, list[Any]] = defaultdict(list)
         self.vms_of: dict[str, list[Any]] = defaultdict(list)
         self.vms_on: dict[str, list[Any]] = defaultdict(list)
@@ -81,6 +88,10 @@ class Inventory:
         ]
         self.objects = {one.id: one for one in here}
 
+    def make_vm_folder(self) -> FolderEntity:
+        """The folder of VMs."""
+        return VmFolder(self)
+
     def find(self, reference: Any) -> Managed:
         """The object of a reference; ``ManagedObjectNotFound`` when there is none."""
         found = self.objects.get(str(reference._moId))
@@ -94,20 +105,18 @@ class Inventory:
 
     def children(self, thing: Any) -> list[Any]:
         """What lies below an object in the tree of the inventory."""
-        match thing.id:
-            case "group-d1":
-                return [self.datacenter]
-            case "datacenter-2":
-                return list(self.folders)
-            case "group-v3":
-                return list(self.vms.values())
-            case "group-h4":
-                return list(self.clusters.values())
-            case "group-s5":
-                return list(self.datastores.values())
-            case "group-n6":
-                return [self.network]
-        if isinstance(thing, Cluster):
+        if thing is self.root:
+            return [self.datacenter]
+        if thing is self.datacenter:
+            return list(self.folders)
+        below: list[list[Any]] = [
+            list(self.vms.values()), list(self.clusters.values()),
+            list(self.datastores.values()), [self.network],
+        ]  # fmt: skip
+        for folder, things in zip(self.folders, below, strict=True):
+            if thing is folder:
+                return things
+        if isinstance(thing, ComputeResource):
             return [self.pools[thing.name], *self.hosts_of[thing.name]]
         return []
 

@@ -19,7 +19,7 @@ from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.files import secret_file
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 
 KMIP = vim.encryption.CryptoManagerKmip
 
@@ -60,12 +60,14 @@ class KmipTrust(Managed):
 
     kind = KMIP
 
-    async def _trust(self, request: Request, cluster: Any) -> answers.ProviderTrustList:
+    async def _trust(self, request: ApiRequest, cluster: Any) -> answers.ProviderTrustList:
         found: answers.ProviderTrustList = await request.ask(c.ProviderTrust(cluster.id))
         return found
 
     @operation
-    async def RetrieveKmipServerCert(self, request: Request, keyProvider: Any, server: Any) -> Any:
+    async def RetrieveKmipServerCert(
+        self, request: ApiRequest, keyProvider: Any, server: Any
+    ) -> Any:
         """What a key server shows, and whether both sides trust each other."""
         rows = (await self._trust(request, keyProvider)).items
         row = next((r for r in rows if r.server == server.name), None)
@@ -82,27 +84,29 @@ class KmipTrust(Managed):
         )
 
     @operation
-    async def UploadKmipServerCert(self, request: Request, cluster: Any, certificate: str) -> None:
+    async def UploadKmipServerCert(
+        self, request: ApiRequest, cluster: Any, certificate: str
+    ) -> None:
         """Have vCenter trust a key server that shows this certificate, or one that it signed."""
         for one in read_certificates(certificate):
             await request.do(c.ProviderTrustServers(cluster.id, one))
 
     @operation
     async def GenerateSelfSignedClientCert(
-        self, caller: Request, /, cluster: Any, request: Any = None
+        self, caller: ApiRequest, /, cluster: Any, request: Any = None
     ) -> str:
         """Have vCenter show another certificate, which it has signed itself, at once."""
         done = await caller.do(c.ProviderRenewCertificate(cluster.id))
         return str(done.certificate)
 
     @operation
-    async def RetrieveSelfSignedClientCert(self, request: Request, cluster: Any) -> str:
+    async def RetrieveSelfSignedClientCert(self, request: ApiRequest, cluster: Any) -> str:
         """The certificate that vCenter shows."""
         return (await self._trust(request, cluster)).certificate
 
     @operation
     async def UpdateSelfSignedClientCert(
-        self, request: Request, cluster: Any, certificate: str
+        self, request: ApiRequest, cluster: Any, certificate: str
     ) -> None:
         """Nothing is left to do: a certificate is shown as soon as it is made."""
         shown = (await self._trust(request, cluster)).certificate
@@ -110,30 +114,32 @@ class KmipTrust(Managed):
             raise invalid_argument("certificate", "vCenter did not make this certificate last")
 
     @operation
-    async def GenerateClientCsr(self, caller: Request, /, cluster: Any, request: Any = None) -> str:
+    async def GenerateClientCsr(
+        self, caller: ApiRequest, /, cluster: Any, request: Any = None
+    ) -> str:
         """A request for a certificate, of another key."""
         return str((await caller.do(c.ProviderSigningRequest(cluster.id, new=True))).request)
 
     @operation
-    async def RetrieveClientCsr(self, request: Request, cluster: Any) -> str:
+    async def RetrieveClientCsr(self, request: ApiRequest, cluster: Any) -> str:
         """The request that was made last."""
         return str((await request.ask(c.ProviderSigningRequest(cluster.id))).request)
 
     @operation
     async def UpdateKmsSignedCsrClientCert(
-        self, request: Request, cluster: Any, certificate: str
+        self, request: ApiRequest, cluster: Any, certificate: str
     ) -> None:
         """Have vCenter show the certificate that was issued for its request."""
         await request.do(c.ProviderUploadCertificate(cluster.id, read_certificates(certificate)))
 
     @operation
-    async def RetrieveClientCert(self, request: Request, cluster: Any) -> str:
+    async def RetrieveClientCert(self, request: ApiRequest, cluster: Any) -> str:
         """The certificate that vCenter shows."""
         return (await self._trust(request, cluster)).certificate
 
     @operation
     async def UploadClientCert(
-        self, request: Request, cluster: Any, certificate: str, privateKey: str
+        self, request: ApiRequest, cluster: Any, certificate: str, privateKey: str
     ) -> None:
         """Have vCenter show this certificate, with this private key."""
         chain = read_certificates(certificate)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.vsphere.service import Server
+from lab.vsphere.service import ApiServer
+from lab.vsphere.single_write import SingleWriteProtocol
 from lab.vsphere.web import application
 
 AUTHORITY, CERTIFICATE = "ca.pem", "server.pem"
@@ -122,14 +123,14 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-class Listener:
-    """Serves a ``Server`` at an address for as long as its vCenter is on.
+class ApiListener:
+    """Serves an ``ApiServer`` at an address for as long as its vCenter is on.
 
     While vCenter is off the port is closed and its sessions are gone. A lab that does not answer
     closes it too.
     """
 
-    def __init__(self, server: Server, folder: Path, host: str, port: int) -> None:
+    def __init__(self, server: ApiServer, folder: Path, host: str, port: int) -> None:
         self._server, self._folder = server, folder
         self.host, self.port = host, port
         self._web: uvicorn.Server | None = None
@@ -138,7 +139,7 @@ class Listener:
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
             application(self._server),
-            http="h11",
+            http=SingleWriteProtocol,
             ws="none",
             lifespan="off",
             loop="none",
@@ -198,11 +199,11 @@ class Listener:
 
 @contextlib.asynccontextmanager
 async def listening(
-    server: Server, folder: Path, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[Listener]:
+    server: ApiServer, folder: Path, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[ApiListener]:
     """A listener for the length of a block, which follows its vCenter."""
     make_certificates(folder, ("localhost", "127.0.0.1", "::1", server.vcenter_name))
-    listener = Listener(server, folder, host, port)
+    listener = ApiListener(server, folder, host, port)
     await listener.open()
     following = asyncio.get_running_loop().create_task(listener.follow())
     try:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from pyVmomi import VmomiSupport as support
 
 from lab.vsphere.faults import invalid_property
+from protocol.authorization import Privilege
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "_vsphere_operation"
@@ -33,11 +34,13 @@ def operation(function: F) -> F:
 
 class Managed:
     """A managed object. ``shapes``: the type of a data object where it is a subtype of the one
-    that the property declares."""
+    that the property declares. ``guards``: what a user needs besides System.Read to read a property
+    at the top."""
 
     kind: ClassVar[Any] = None
     properties: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     shapes: ClassVar[Mapping[str, Any]] = {}
+    guards: ClassVar[Mapping[str, Privilege]] = {}
     leaves: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     branches: ClassVar[dict[str, tuple[str, ...]]] = {}
     operations: ClassVar[frozenset[str]] = frozenset()
@@ -68,6 +71,10 @@ class Managed:
     def names(self) -> tuple[str, ...]:
         """The properties at the top that this object has: what ``all`` means."""
         return tuple(dict.fromkeys(path.split(".")[0] for path in self.leaves))
+
+    def guard(self, path: str) -> Privilege | None:
+        """What a user needs besides System.Read to read the value at a path."""
+        return self.guards.get(path.partition(".")[0])
 
     def get(self, path: str) -> Any:
         """The value at a path, None where there is none; ``InvalidProperty`` where there is no such
@@ -157,6 +164,8 @@ class ObjectProperties:
     def __init__(self, thing: Managed, paths: list[str], values: dict[str, Any]) -> None:
         self.kind, self.id, self.paths = thing.kind, thing.id, paths
         self.values = values
+        self.missing: list[tuple[str, Any]] = []
+        """Paths that the user may not read, with the fault that says so."""
         self._thing = thing
 
     def text(self, path: str, version: str, write: Callable[[Any, str], str]) -> str:
@@ -169,7 +178,7 @@ class ObjectProperties:
 
 
 @dataclass
-class Contents:
+class RetrievedProperties:
     """Properties of many objects; ``token``: more of them can be asked for with it."""
 
     objects: list[ObjectProperties] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -11,11 +12,11 @@ from lab.vsphere.alarms import alarm_ref
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.history import when
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
-from lab.vsphere.sessions import Session
+from lab.vsphere.request import ApiRequest
+from lab.vsphere.sessions import ApiSession
 from protocol.authorization import Privilege
 
-_REFERENCES = {
+REFERENCES: Mapping[str, tuple[Any, str]] = {
     "rootFolder": (vim.Folder, "group-d1"),
     "propertyCollector": (vmodl.query.PropertyCollector, "propertyCollector"),
     "viewManager": (vim.view.ViewManager, "ViewManager"),
@@ -33,12 +34,6 @@ _REFERENCES = {
 }
 
 
-def reference(name: str) -> Any:
-    """A reference of the service content."""
-    kind, object_id = _REFERENCES[name]
-    return kind(object_id)
-
-
 def about(server: Any) -> Any:
     """What this vCenter says of itself."""
     version = ".".join(server.api_version.split(".")[:3])
@@ -54,8 +49,8 @@ def about(server: Any) -> Any:
 
 def content(server: Any) -> Any:
     """The service content: where everything begins."""
-    references = {name: reference(name) for name in _REFERENCES}
-    return vim.ServiceInstanceContent(about=about(server), **references)
+    references = {name: kind(own) for name, (kind, own) in server.references.items()}
+    return vim.ServiceInstanceContent(about=server.about(), **references)
 
 
 class ServiceInstance(Managed):
@@ -77,19 +72,19 @@ class ServiceInstance(Managed):
         self.server = server
 
     @operation
-    async def RetrieveServiceContent(self, request: Request) -> Any:
+    async def RetrieveServiceContent(self, request: ApiRequest) -> Any:
         """The service content."""
         return content(self.server)
 
     @operation
-    async def CurrentTime(self, request: Request) -> Any:
+    async def CurrentTime(self, request: ApiRequest) -> Any:
         """The time of the lab."""
         if request.virtual:
             await self.server.refresh()
         return self.server.clock()
 
 
-def user_session(session: Session) -> Any:
+def user_session(session: ApiSession) -> Any:
     """A session as the product shows it."""
     return vim.UserSession(
         key=session.key, userName=session.user, fullName=session.user,
@@ -104,7 +99,7 @@ class SessionManager(Managed):
 
     kind = vim.SessionManager
     properties = {
-        "sessionList": lambda m: [user_session(s) for s in m.server.sessions.list()],
+        "sessionList": lambda m: [user_session(s) for s in m.visible()],
         "currentSession": lambda m: user_session(m.session) if m.session else None,
         "defaultLocale": lambda m: "en",
         "supportedLocaleList": lambda m: ["en"],
@@ -112,13 +107,23 @@ class SessionManager(Managed):
         "message": lambda m: "",
     }
 
-    def __init__(self, server: Any, session: Session | None) -> None:
-        super().__init__("SessionManager")
+    def __init__(self, server: Any, session: ApiSession | None) -> None:
+        super().__init__(server.references["sessionManager"][1])
         self.server, self.session = server, session
+
+    def visible(self) -> list[ApiSession]:
+        """The sessions that this session may see: all with Sessions.TerminateSession, else its
+        own."""
+        if self.session is None:
+            return []
+        mine = self.server.privileges_of(self.session.user)
+        if Privilege.MODIFY_PERMISSIONS in mine:
+            return list(self.server.sessions.list())
+        return [self.session]
 
     @operation
     async def Login(
-        self, request: Request, userName: str, password: str, locale: str | None = None
+        self, request: ApiRequest, userName: str, password: str, locale: str | None = None
     ) -> Any:
         """Open a session. A failure is answered late."""
         if request.session_or_none is not None:
@@ -128,13 +133,13 @@ class SessionManager(Managed):
         return user_session(session)
 
     @operation
-    async def Logout(self, request: Request) -> None:
+    async def Logout(self, request: ApiRequest) -> None:
         """End this session."""
         self.server.sessions.end(request.session)
         request.ended = True
 
     @operation
-    async def TerminateSession(self, request: Request, sessionId: list[str]) -> None:
+    async def TerminateSession(self, request: ApiRequest, sessionId: list[str]) -> None:
         """End other sessions by their keys."""
         await request.require(Privilege.MODIFY_PERMISSIONS, "Sessions.TerminateSession")
         for key in sessionId:
@@ -144,7 +149,7 @@ class SessionManager(Managed):
             self.server.sessions.end(found)
 
     @operation
-    async def SessionIsActive(self, request: Request, sessionID: str, userName: str) -> bool:
+    async def SessionIsActive(self, request: ApiRequest, sessionID: str, userName: str) -> bool:
         """Whether a session is there."""
         sessions = self.server.sessions.list()
         return any(s.key == sessionID and s.user == userName for s in sessions)
@@ -171,7 +176,7 @@ class OptionManager(Managed):
         return [vim.option.OptionValue(key=k, value=v) for k, v in values.items()]
 
     @operation
-    async def QueryOptions(self, request: Request, name: str | None = None) -> list[Any]:
+    async def QueryOptions(self, request: ApiRequest, name: str | None = None) -> list[Any]:
         """Settings of this name, or below it when it ends with a dot."""
         wanted = name or ""
         found = [
@@ -190,7 +195,7 @@ class SearchIndex(Managed):
     kind = vim.SearchIndex
 
     @operation
-    async def FindByInventoryPath(self, request: Request, inventoryPath: str) -> Any:
+    async def FindByInventoryPath(self, request: ApiRequest, inventoryPath: str) -> Any:
         """The object at a path such as ``dc/vm/vm-01``."""
         inventory = request.inventory
         found: Any = inventory.root
@@ -203,13 +208,13 @@ class SearchIndex(Managed):
         return found.ref
 
     @operation
-    async def FindChild(self, request: Request, entity: Any, name: str) -> Any:
+    async def FindChild(self, request: ApiRequest, entity: Any, name: str) -> Any:
         """The child of this name."""
         inventory = request.inventory
         below = inventory.children(inventory.find(entity))
         return next((t.ref for t in below if t.name == name), None)
 
-    def _by_uuid(self, request: Request, uuid: str, of_vms: bool, instance: Any) -> list[Any]:
+    def _by_uuid(self, request: ApiRequest, uuid: str, of_vms: bool, instance: Any) -> list[Any]:
         inventory = request.inventory
         if not of_vms:
             return [h.ref for h in inventory.hosts.values() if h.uuid == uuid.lower()]
@@ -218,7 +223,7 @@ class SearchIndex(Managed):
 
     @operation
     async def FindByUuid(
-        self, request: Request, uuid: str, vmSearch: bool, datacenter: Any = None,
+        self, request: ApiRequest, uuid: str, vmSearch: bool, datacenter: Any = None,
         instanceUuid: bool | None = None,
     ) -> Any:  # fmt: skip
         """The VM or host with a UUID."""
@@ -226,7 +231,7 @@ class SearchIndex(Managed):
 
     @operation
     async def FindAllByUuid(
-        self, request: Request, uuid: str, vmSearch: bool, datacenter: Any = None,
+        self, request: ApiRequest, uuid: str, vmSearch: bool, datacenter: Any = None,
         instanceUuid: bool | None = None,
     ) -> list[Any]:  # fmt: skip
         """All VMs or hosts with a UUID."""
@@ -234,7 +239,7 @@ class SearchIndex(Managed):
 
     @operation
     async def FindByDnsName(
-        self, request: Request, dnsName: str, vmSearch: bool, datacenter: Any = None
+        self, request: ApiRequest, dnsName: str, vmSearch: bool, datacenter: Any = None
     ) -> Any:
         """The host of a name. Guests of a lab have none."""
         found = None if vmSearch else request.inventory.hosts.get(dnsName)
@@ -242,7 +247,7 @@ class SearchIndex(Managed):
 
     @operation
     async def FindByIp(
-        self, request: Request, ip: str, vmSearch: bool, datacenter: Any = None
+        self, request: ApiRequest, ip: str, vmSearch: bool, datacenter: Any = None
     ) -> Any:
         """Nothing: neither guests nor hosts of a lab have addresses."""
         return None
@@ -261,17 +266,17 @@ class AlarmManager(Managed):
         self.inventory = inventory
 
     @operation
-    async def GetAlarm(self, request: Request, entity: Any = None) -> list[Any]:
+    async def GetAlarm(self, request: ApiRequest, entity: Any = None) -> list[Any]:
         """The definitions of alarms that are on."""
         return [alarm_ref(n) for n in sorted({a.alarm for a in self.inventory.snapshot.alarms})]
 
     @operation
-    async def GetAlarmState(self, request: Request, entity: Any) -> list[Any]:
+    async def GetAlarmState(self, request: ApiRequest, entity: Any) -> list[Any]:
         """The alarms of an object."""
         return list(request.inventory.find(entity).get("triggeredAlarmState"))
 
     @operation
-    async def AcknowledgeAlarm(self, request: Request, alarm: Any, entity: Any) -> None:
+    async def AcknowledgeAlarm(self, request: ApiRequest, alarm: Any, entity: Any) -> None:
         """Acknowledge an alarm of a host."""
         thing: Any = request.inventory.find(entity)
         names = [
@@ -305,6 +310,6 @@ class ExtensionManager(Managed):
     properties = {"extensionList": lambda m: []}
 
     @operation
-    async def FindExtension(self, request: Request, extensionKey: str) -> Any:
+    async def FindExtension(self, request: ApiRequest, extensionKey: str) -> Any:
         """Nothing."""
         return None

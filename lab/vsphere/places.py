@@ -6,6 +6,7 @@ value for all, named in ``docs/vsphere.md``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -16,21 +17,29 @@ from lab.vsphere.alarms import color, state
 from lab.vsphere.faults import invalid_argument, key_id, key_text
 from lab.vsphere.managed import Managed, operation
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from protocol.terms import CryptoMode
 
-ROOT, DATACENTER, NETWORK = "group-d1", "datacenter-2", "network-7"
-VM_FOLDER, HOST_FOLDER, DATASTORE_FOLDER, NETWORK_FOLDER = (
-    "group-v3",
-    "group-h4",
-    "group-s5",
-    "group-n6",
-)
-DATACENTER_NAME, NETWORK_NAME = "dc", "VM Network"
+NETWORK_NAME = "VM Network"
 HOST_MHZ, HOST_CORES, HOST_MEMORY = 2400, 8, 64 << 30
 DATASTORE_BYTES = 1 << 40
 RECENT_LIMIT = 20
 """Tasks of one object that it names itself."""
+
+
+@dataclass(frozen=True)
+class EntityIds:
+    """The ids of what every inventory has once, and the name of its data center."""
+
+    root: str = "group-d1"
+    datacenter: str = "datacenter-2"
+    vm_folder: str = "group-v3"
+    host_folder: str = "group-h4"
+    datastore_folder: str = "group-s5"
+    network_folder: str = "group-n6"
+    network: str = "network-7"
+    datacenter_name: str = "dc"
+    root_name: str = "Datacenters"
 
 
 class Entity(Managed):
@@ -92,7 +101,6 @@ class RootFolder(Entity):
     """The folder above all data centers."""
 
     kind = vim.Folder
-    name = "Datacenters"
     properties = {
         "childType": lambda f: [vim.Folder, vim.Datacenter],
         "childEntity": lambda f: [c.ref for c in f.inventory.children(f)],
@@ -100,19 +108,19 @@ class RootFolder(Entity):
     }
 
     def __init__(self, inventory: Any) -> None:
-        super().__init__(inventory, ROOT)
+        super().__init__(inventory, inventory.ids.root)
+        self.name = inventory.ids.root_name
 
 
 class Datacenter(Entity):
     """The data center; a lab has one."""
 
     kind = vim.Datacenter
-    name = DATACENTER_NAME
     properties = {
-        "vmFolder": lambda d: vim.Folder(VM_FOLDER),
-        "hostFolder": lambda d: vim.Folder(HOST_FOLDER),
-        "datastoreFolder": lambda d: vim.Folder(DATASTORE_FOLDER),
-        "networkFolder": lambda d: vim.Folder(NETWORK_FOLDER),
+        "vmFolder": lambda d: vim.Folder(d.inventory.ids.vm_folder),
+        "hostFolder": lambda d: vim.Folder(d.inventory.ids.host_folder),
+        "datastoreFolder": lambda d: vim.Folder(d.inventory.ids.datastore_folder),
+        "networkFolder": lambda d: vim.Folder(d.inventory.ids.network_folder),
         "datastore": lambda d: [s.ref for s in d.inventory.datastores.values()],
         "network": lambda d: [d.inventory.network.ref],
         "configuration": lambda d: vim.Datacenter.ConfigInfo(),
@@ -120,7 +128,8 @@ class Datacenter(Entity):
     }
 
     def __init__(self, inventory: Any) -> None:
-        super().__init__(inventory, DATACENTER)
+        super().__init__(inventory, inventory.ids.datacenter)
+        self.name = inventory.ids.datacenter_name
 
     @property
     def parent(self) -> Any:
@@ -128,7 +137,7 @@ class Datacenter(Entity):
         return self.inventory.root
 
 
-class Folder(Entity):
+class FolderEntity(Entity):
     """One of the four folders of the data center."""
 
     kind = vim.Folder
@@ -178,14 +187,10 @@ def _drs(cluster: Any) -> Any:
     )
 
 
-class Cluster(Entity):
-    """A cluster with its hosts."""
+class ComputeResource(Entity):
+    """What VMs run on: hosts with their resources."""
 
-    kind = vim.ClusterComputeResource
-    shapes = {
-        "summary": vim.ClusterComputeResource.Summary,
-        "configurationEx": vim.cluster.ConfigInfoEx,
-    }
+    kind = vim.ComputeResource
     properties = {
         "resourcePool": lambda c: c.inventory.pools[c.name].ref,
         "host": lambda c: [h.ref for h in c.inventory.hosts_of[c.name]],
@@ -200,19 +205,7 @@ class Cluster(Entity):
         "summary.numHosts": lambda c: c.count,
         "summary.numEffectiveHosts": lambda c: c.usable,
         "summary.overallStatus": lambda c: c.status,
-        "summary.currentFailoverLevel": lambda c: 0,
-        "summary.numVmotions": lambda c: 0,
-        "summaryEx": lambda c: c.get("summary"),
         "configurationEx.vmSwapPlacement": lambda c: "vmDirectory",
-        "configurationEx.dasConfig": _das,
-        "configurationEx.drsConfig": _drs,
-        "configurationEx.cryptoConfig": _crypto_config,
-        "configurationEx.vsanConfigInfo": lambda c: vim.vsan.cluster.ConfigInfo(
-            enabled=False,
-            defaultConfig=vim.vsan.cluster.ConfigInfo.HostDefaultInfo(autoClaimStorage=False),
-        ),
-        "configuration.dasConfig": _das,
-        "configuration.drsConfig": _drs,
     }
 
     def __init__(self, inventory: Any, row: answers.Cluster) -> None:
@@ -222,7 +215,7 @@ class Cluster(Entity):
     @property
     def parent(self) -> Any:
         """The folder of hosts."""
-        return self.inventory.objects[HOST_FOLDER]
+        return self.inventory.objects[self.inventory.ids.host_folder]
 
     @property
     def count(self) -> int:
@@ -235,10 +228,34 @@ class Cluster(Entity):
         hosts = self.inventory.hosts_of[self.name]
         return sum(h.connected and not h.row.in_maintenance_mode for h in hosts)
 
+
+class ClusterEntity(ComputeResource):
+    """A cluster of vCenter."""
+
+    kind = vim.ClusterComputeResource
+    shapes = {
+        "summary": vim.ClusterComputeResource.Summary,
+        "configurationEx": vim.cluster.ConfigInfoEx,
+    }
+    properties = {
+        "summary.currentFailoverLevel": lambda c: 0,
+        "summary.numVmotions": lambda c: 0,
+        "summaryEx": lambda c: c.get("summary"),
+        "configurationEx.dasConfig": _das,
+        "configurationEx.drsConfig": _drs,
+        "configurationEx.cryptoConfig": _crypto_config,
+        "configurationEx.vsanConfigInfo": lambda c: vim.vsan.cluster.ConfigInfo(
+            enabled=False,
+            defaultConfig=vim.vsan.cluster.ConfigInfo.HostDefaultInfo(autoClaimStorage=False),
+        ),
+        "configuration.dasConfig": _das,
+        "configuration.drsConfig": _drs,
+    }
+
     # ---- operations
 
     @operation
-    async def SetCryptoMode(self, request: Request, cryptoMode: str, policy: Any = None) -> None:
+    async def SetCryptoMode(self, request: ApiRequest, cryptoMode: str, policy: Any = None) -> None:
         """Which of its hosts are kept safe, and with which host key or provider."""
         mode = {m.value: m for m in CryptoMode}.get(cryptoMode)
         if mode is None:
@@ -248,7 +265,7 @@ class Cluster(Entity):
         await request.do(c.ClusterCryptoMode(self.name, mode, key, provider))
 
     @operation
-    async def GetResourceUsage(self, request: Request) -> Any:
+    async def GetResourceUsage(self, request: ApiRequest) -> Any:
         """What its hosts have; VMs of a lab use next to nothing of it."""
         return vim.cluster.ResourceUsageSummary(
             cpuUsedMHz=0, cpuCapacityMHz=self.count * HOST_MHZ * HOST_CORES,
@@ -258,7 +275,7 @@ class Cluster(Entity):
 
     @operation
     async def AddHost_Task(
-        self, request: Request, spec: Any, asConnected: bool, resourcePool: Any = None,
+        self, request: ApiRequest, spec: Any, asConnected: bool, resourcePool: Any = None,
         license: str | None = None,
     ) -> Any:  # fmt: skip
         """Add a host: one that was removed, or a new machine, which is powered on."""
@@ -271,7 +288,7 @@ class Cluster(Entity):
 
     @operation
     async def ReconfigureComputeResource_Task(
-        self, request: Request, spec: Any, modify: bool
+        self, request: ApiRequest, spec: Any, modify: bool
     ) -> Any:
         """Turn HA on or off, and say what DRS does by itself."""
         commands: list[Any] = []
@@ -320,7 +337,7 @@ class ResourcePool(Entity):
         return self.inventory.clusters[self.cluster]
 
 
-class Datastore(Entity):
+class DatastoreEntity(Entity):
     """The datastore that the hosts of a cluster share."""
 
     kind = vim.Datastore
@@ -359,7 +376,7 @@ class Datastore(Entity):
     @property
     def parent(self) -> Any:
         """The folder of datastores."""
-        return self.inventory.objects[DATASTORE_FOLDER]
+        return self.inventory.objects[self.inventory.ids.datastore_folder]
 
 
 class Network(Entity):
@@ -376,13 +393,13 @@ class Network(Entity):
     }
 
     def __init__(self, inventory: Any) -> None:
-        super().__init__(inventory, NETWORK)
+        super().__init__(inventory, inventory.ids.network)
         self.name = NETWORK_NAME
 
     @property
     def parent(self) -> Any:
         """The folder of networks."""
-        return self.inventory.objects[NETWORK_FOLDER]
+        return self.inventory.objects[self.inventory.ids.network_folder]
 
 
 def key_or_none(text: str | None) -> Any:

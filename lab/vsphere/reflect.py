@@ -15,7 +15,7 @@ from pyVmomi import vim, vmodl
 
 from lab.vsphere.esxcli import COMMANDS, NAMESPACES, ROOT, VERSION, EsxcliCommand, commands_of, run
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 from lab.vsphere.soap import read_text, write_any
 
 TYPE_MANAGER, EXECUTER = "ha-dynamic-type-manager", "ha-managed-method-executer"
@@ -269,13 +269,13 @@ class DynamicTypeManager(_OfHost):
     kind = DYNAMIC_TYPE_MANAGER
 
     @operation
-    async def DynamicTypeMgrQueryTypeInfo(self, request: Request, filterSpec: Any = None) -> Any:
+    async def DynamicTypeMgrQueryTypeInfo(self, request: ApiRequest, filterSpec: Any = None) -> Any:
         """Types, by a part of their names."""
         return type_info(self.host.row.version, getattr(filterSpec, "typeSubstr", None) or "")
 
     @operation
     async def DynamicTypeMgrQueryMoInstances(
-        self, request: Request, filterSpec: Any = None
+        self, request: ApiRequest, filterSpec: Any = None
     ) -> list[Any]:
         """Objects, by id or by a part of their types' names."""
         wanted = getattr(filterSpec, "typeSubstr", None) or ""
@@ -295,7 +295,7 @@ class CliInfo(_OfHost):
     kind = CLI_INFO_TYPE
 
     @operation
-    async def VimCLIInfoFetchCLIInfo(self, request: Request, typeName: str) -> Any:
+    async def VimCLIInfoFetchCLIInfo(self, request: ApiRequest, typeName: str) -> Any:
         """The commands of a namespace."""
         return command_info(self.host.row.version, typeName)
 
@@ -306,7 +306,7 @@ class _Handler(_OfHost):
 
 def _handler_class(namespace: str) -> type[_Handler]:
     def make(command: EsxcliCommand) -> Any:
-        async def call(self: _Handler, request: Request, **arguments: Any) -> Any:
+        async def call(self: _Handler, request: ApiRequest, **arguments: Any) -> Any:
             if command not in commands_of(self.host.row.version):
                 raise vmodl.fault.MethodNotFound(receiver=self.ref, method=command.words[-1])
             return await run(request, self.host.name, command, arguments)
@@ -332,7 +332,7 @@ class MethodExecuter(_OfHost):
 
     @operation
     async def ExecuteSoap(
-        self, request: Request, moid: str, version: str, method: str, argument: Any = ()
+        self, request: ApiRequest, moid: str, version: str, method: str, argument: Any = ()
     ) -> Any:
         """The result of a method as text, or its fault."""
         result, fault = _type(f"{_MME}.SoapResult"), _type(f"{_MME}.SoapFault")

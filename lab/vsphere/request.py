@@ -7,25 +7,25 @@ from typing import Any, Protocol
 
 from lab.schema.commands import Command
 from lab.vsphere.managed import Managed
-from lab.vsphere.sessions import Session
+from lab.vsphere.sessions import ApiSession
 from protocol.authorization import Privilege
 
 Work = Callable[[Callable[[Command[Any]], Awaitable[Any]]], Awaitable[Any]]
 """What a task does, given a function that gives a command to the lab."""
 
 
-class Request(Protocol):
+class ApiRequest(Protocol):
     """One call. ``lab.vsphere.service`` has the only implementation."""
 
     server: Any
-    session_or_none: Session | None
+    session_or_none: ApiSession | None
     agent: str
     address: str
-    opened: Session | None
+    opened: ApiSession | None
     ended: bool
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ApiSession:
         """The session of the caller; ``NotAuthenticated`` without one."""
         ...
 
@@ -59,12 +59,12 @@ class Request(Protocol):
         """Give a command that changes nothing."""
         ...
 
-    async def privileges(self) -> frozenset[str]:
-        """What the user of this session may do."""
+    def may(self, privilege: Privilege) -> bool:
+        """Whether the user of this session has a privilege."""
         ...
 
-    async def require(self, privilege: Privilege, shown: str = "") -> None:
-        """``NoPermission`` unless the user of this session has a privilege."""
+    async def require(self, privilege: Privilege, shown: str = "", ref: Any = None) -> None:
+        """``NoPermission`` on ``ref``, else the root folder, without a privilege."""
         ...
 
     def hold(self, thing: Any) -> Any:

@@ -24,11 +24,13 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.vsphere.body import read_body
+from lab.vsphere.faults import no_permission
 from lab.vsphere.files import write_secret
+from protocol.authorization import Privilege
 from protocol.terms import ManagementType
 
 if TYPE_CHECKING:
-    from lab.vsphere.service import Request, Server
+    from lab.vsphere.service import ApiCall, ApiServer
 
 HEADER = "vmware-api-session-id"
 _PROVIDERS = "/api/vcenter/crypto-manager/kms/providers"
@@ -46,10 +48,10 @@ _KINDS: tuple[tuple[Any, str, int], ...] = (
     (vmodl.fault.NotSupported, "unsupported", 400),
     (vmodl.fault.InvalidRequest, "invalid_argument", 400),
 )
-Handler = Callable[["Request", WebRequest], Awaitable[Any]]
+Handler = Callable[["ApiCall", WebRequest], Awaitable[Any]]
 
 
-class Refusal(Exception):
+class RestError(Exception):
     """An error of vAPI: its name, and what happened."""
 
     def __init__(self, name: str, text: str, status: int) -> None:
@@ -57,14 +59,14 @@ class Refusal(Exception):
         self.name, self.status = name, status
 
 
-def _refusal_of(fault: Any) -> Refusal:
+def _refusal_of(fault: Any) -> RestError:
     for kind, name, status in _KINDS:
         if isinstance(fault, kind):
-            return Refusal(name, fault.msg or name, status)
-    return Refusal("error", fault.msg or type(fault).__name__, 500)
+            return RestError(name, fault.msg or name, status)
+    return RestError("error", fault.msg or type(fault).__name__, 500)
 
 
-def _problem(error: Refusal, old: bool) -> Response:
+def _problem(error: RestError, old: bool) -> Response:
     message = {"id": f"com.keystead.{error.name}", "default_message": str(error), "args": []}
     if old:
         body: dict[str, Any] = {
@@ -77,10 +79,10 @@ def _problem(error: Refusal, old: bool) -> Response:
     return JSONResponse(body, error.status, headers)
 
 
-class Rest:
+class RestOperations:
     """The operations, each of which gets a session."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ApiServer) -> None:
         self.server = server
         self._downloads: dict[str, tuple[str, str, str, float]] = {}
 
@@ -88,22 +90,23 @@ class Rest:
         """A route that answers what ``handler`` returns, with ``made`` as its status."""
 
         async def route(web: WebRequest) -> Response:
-            from lab.vsphere.service import Request
+            from lab.vsphere.service import ApiCall
 
             old = web.url.path.startswith("/rest")
             token = web.headers.get(HEADER) or web.cookies.get(HEADER, "")
             session = self.server.sessions.find(token)
-            request = Request(self.server, session, web.headers.get("user-agent", ""))
+            request = ApiCall(self.server, session, web.headers.get("user-agent", ""))
             try:
                 _ = request.session
                 await self.server.refresh()
                 _ = request.session
+                await request.require(Privilege.READ)
                 answer = await handler(request, web)
             except KeysteadError as error:
                 return _problem(_refusal_of(await self.server.refusal(error)), old)
             except vmodl.MethodFault as fault:
                 return _problem(_refusal_of(fault), old)
-            except Refusal as refusal:
+            except RestError as refusal:
                 return _problem(refusal, old)
             if isinstance(answer, Response):
                 return answer
@@ -126,7 +129,9 @@ class Rest:
             agent = web.headers.get("user-agent", "")
             session = await self.server.log_in(user, password, agent, "")
         except (ValueError, binascii.Error):
-            return _problem(Refusal("unauthenticated", "Basic authentication is needed", 401), old)
+            return _problem(
+                RestError("unauthenticated", "Basic authentication is needed", 401), old
+            )
         except vmodl.MethodFault as fault:
             return _problem(_refusal_of(fault), old)
         except KeysteadError as error:
@@ -137,7 +142,7 @@ class Rest:
             body, 200 if old else 201, {HEADER: session.token, "set-cookie": cookie}
         )
 
-    async def show_session(self, request: Request, _: WebRequest) -> Any:
+    async def show_session(self, request: ApiCall, _: WebRequest) -> Any:
         """Who is logged in."""
         session = request.session
         return {
@@ -146,14 +151,14 @@ class Rest:
             "last_accessed_time": _time(session.last_active),
         }
 
-    async def end_session(self, request: Request, web: WebRequest) -> Any:
+    async def end_session(self, request: ApiCall, web: WebRequest) -> Any:
         """Log out."""
         self.server.sessions.end(request.session)
         return Response(status_code=200 if web.url.path.startswith("/rest") else 204)
 
     # ---- inventory
 
-    async def list_vms(self, request: Request, web: WebRequest) -> Any:
+    async def list_vms(self, request: ApiCall, web: WebRequest) -> Any:
         """VMs, by name, host, cluster or power state."""
         wanted = _filters(web)
         return [
@@ -172,10 +177,10 @@ class Rest:
             and _fits(wanted.get("clusters"), vm.host.parent.id if vm.host else "")
         ]
 
-    def _vm(self, request: Request, web: WebRequest) -> Any:
+    def _vm(self, request: ApiCall, web: WebRequest) -> Any:
         return request.inventory.find(vim.VirtualMachine(web.path_params["vm"]))
 
-    async def show_vm(self, request: Request, web: WebRequest) -> Any:
+    async def show_vm(self, request: ApiCall, web: WebRequest) -> Any:
         """One VM."""
         vm = self._vm(request, web)
         return {
@@ -191,11 +196,11 @@ class Rest:
             "memory": {"size_MiB": vm.get("config.hardware.memoryMB")},
         }
 
-    async def show_power(self, request: Request, web: WebRequest) -> Any:
+    async def show_power(self, request: ApiCall, web: WebRequest) -> Any:
         """The power of a VM."""
         return {"state": _POWER[self._vm(request, web).row.power.value]}
 
-    async def set_power(self, request: Request, web: WebRequest) -> Any:
+    async def set_power(self, request: ApiCall, web: WebRequest) -> Any:
         """Start, stop or reset a VM."""
         vm = self._vm(request, web)
         verb = web.path_params.get("verb") or web.query_params.get("action")
@@ -205,18 +210,18 @@ class Rest:
             "reset": [c.VmOff((vm.name,)), c.VmOn((vm.name,))],
         }
         if verb not in commands:
-            raise Refusal("unsupported", f"a lab cannot {verb} a VM", 400)
+            raise RestError("unsupported", f"a lab cannot {verb} a VM", 400)
         running = vm.row.power.value == "poweredOn"
         if (verb == "start") is running and verb != "reset":
             state = "on" if running else "off"
-            raise Refusal("already_in_desired_state", f"the VM is powered {state} already", 400)
+            raise RestError("already_in_desired_state", f"the VM is powered {state} already", 400)
         for command in commands[verb]:
             row = (await request.do(command)).items[0]
             if row.error_id:
-                raise KeysteadError(row.error_id, row.error or "")
+                raise KeysteadError(row.error_id, row.error or "", fault=row.fault, keys=row.keys)
         return Response(status_code=200 if web.url.path.startswith("/rest") else 204)
 
-    async def list_hosts(self, request: Request, web: WebRequest) -> Any:
+    async def list_hosts(self, request: ApiCall, web: WebRequest) -> Any:
         """Hosts."""
         wanted = _filters(web)
         states = {
@@ -235,7 +240,7 @@ class Rest:
             if _fits(wanted.get("names"), host.name) and _fits(wanted.get("hosts"), host.id)
         ]
 
-    async def list_clusters(self, request: Request, web: WebRequest) -> Any:
+    async def list_clusters(self, request: ApiCall, web: WebRequest) -> Any:
         """Clusters."""
         return [
             {
@@ -248,29 +253,31 @@ class Rest:
             if _fits(_filters(web).get("names"), one.name)
         ]
 
-    async def list_datacenters(self, request: Request, web: WebRequest) -> Any:
+    async def list_datacenters(self, request: ApiCall, web: WebRequest) -> Any:
         """The data center."""
         one = request.inventory.datacenter
         return [{"datacenter": one.id, "name": one.name}]
 
     # ---- native key providers
 
-    def _native(self, request: Request) -> dict[str, answers.Provider]:
+    def _native(self, request: ApiCall) -> dict[str, answers.Provider]:
+        if not request.may(Privilege.READ_KEY_SERVERS):
+            raise no_permission(request.server.root, Privilege.READ_KEY_SERVERS)
         rows = request.inventory.snapshot.providers
         return {
             str(r.provider): r for r in rows if r.management_type is ManagementType.NATIVE_PROVIDER
         }
 
-    def _provider(self, request: Request, name: str) -> answers.Provider:
+    def _provider(self, request: ApiCall, name: str) -> answers.Provider:
         found = self._native(request).get(name)
         if found is None:
             known = {str(r.provider) for r in request.inventory.snapshot.providers}
             if name in known:
-                raise Refusal("unsupported", f"{name} is no native key provider", 400)
-            raise Refusal("not_found", f"there is no key provider {name}", 404)
+                raise RestError("unsupported", f"{name} is no native key provider", 400)
+            raise RestError("not_found", f"there is no key provider {name}", 404)
         return found
 
-    async def list_providers(self, request: Request, web: WebRequest) -> Any:
+    async def list_providers(self, request: ApiCall, web: WebRequest) -> Any:
         """Native key providers, by name or health."""
         wanted = _filters(web)
         return [
@@ -280,7 +287,7 @@ class Rest:
             and _fits(wanted.get("health"), row.health.value)
         ]
 
-    async def show_provider(self, request: Request, web: WebRequest) -> Any:
+    async def show_provider(self, request: ApiCall, web: WebRequest) -> Any:
         """One native key provider."""
         row = self._provider(request, web.path_params["provider"])
         return {
@@ -294,7 +301,7 @@ class Rest:
             "native_info": {"key_id": row.key_id},
         }
 
-    async def post_provider(self, request: Request, web: WebRequest) -> Any:
+    async def post_provider(self, request: ApiCall, web: WebRequest) -> Any:
         """Make a native key provider, or export or import one."""
         spec = await _json(web)
         match web.query_params.get("action"):
@@ -305,10 +312,10 @@ class Rest:
             case None:
                 pass
             case other:
-                raise Refusal("invalid_argument", f"there is no action {other}", 400)
+                raise RestError("invalid_argument", f"there is no action {other}", 400)
         native = _part(spec, "native_spec")
         if native.get("key_derivation_key"):
-            raise Refusal("unsupported", "a lab makes the key derivation key itself", 400)
+            raise RestError("unsupported", "a lab makes the key derivation key itself", 400)
         command = c.ProviderCreate(
             _text(spec, "provider"),
             _text(native, "key_id", ""),
@@ -317,7 +324,7 @@ class Rest:
         await request.do(command)
         return Response(status_code=204)
 
-    async def update_provider(self, request: Request, web: WebRequest) -> Any:
+    async def update_provider(self, request: ApiCall, web: WebRequest) -> Any:
         """Give the key derivation key another id."""
         row = self._provider(request, web.path_params["provider"])
         spec = await _json(web)
@@ -325,19 +332,19 @@ class Rest:
         await request.do(c.ProviderUpdate(str(row.provider), key_id))
         return Response(status_code=204)
 
-    async def delete_provider(self, request: Request, web: WebRequest) -> Any:
+    async def delete_provider(self, request: ApiCall, web: WebRequest) -> Any:
         """Delete a native key provider; its use does not keep it."""
         row = self._provider(request, web.path_params["provider"])
         await request.do(c.ProviderDelete(str(row.provider)))
         return Response(status_code=204)
 
-    async def _export(self, request: Request, web: WebRequest, spec: Any) -> Any:
+    async def _export(self, request: ApiCall, web: WebRequest, spec: Any) -> Any:
         name = _text(spec, "provider")
         self._provider(request, name)
         now = time.time()
         self._downloads = {t: d for t, d in self._downloads.items() if d[3] > now}
         if len(self._downloads) >= 100:
-            raise Refusal("error", "too many exports wait for their download", 500)
+            raise RestError("error", "too many exports wait for their download", 500)
         token = secrets.token_urlsafe(32)
         user = request.session.user
         self._downloads[token] = (name, _text(spec, "password", ""), user, now + _TOKEN_S)
@@ -355,7 +362,9 @@ class Rest:
         token = web.headers.get("authorization", "").removeprefix("Bearer ")
         found = self._downloads.pop(token, None)
         if found is None or found[3] < time.time() or found[0] != web.path_params["provider"]:
-            return _problem(Refusal("unauthenticated", "the token is unknown or spent", 401), False)
+            return _problem(
+                RestError("unauthenticated", "the token is unknown or spent", 401), False
+            )
         name, password, user, _ = found
         try:
             with tempfile.TemporaryDirectory(prefix="keystead-vsphere-") as folder:
@@ -372,11 +381,11 @@ class Rest:
             headers={"content-disposition": f'attachment; filename="{name}.p12"'},
         )
 
-    async def _import(self, request: Request, spec: Any) -> Any:
+    async def _import(self, request: ApiCall, spec: Any) -> Any:
         try:
             data = base64.b64decode(_text(spec, "config"), validate=True)
         except (ValueError, binascii.Error):
-            raise Refusal("invalid_argument", "config is no base64", 400) from None
+            raise RestError("invalid_argument", "config is no base64", 400) from None
         with tempfile.TemporaryDirectory(prefix="keystead-vsphere-") as folder:
             file, secret = Path(folder, "backup.p12"), ""
             write_secret(file, data)
@@ -415,16 +424,16 @@ async def _json(web: WebRequest) -> dict[str, Any]:
     try:
         found = json.loads(await read_body(web))
     except (ValueError, RecursionError):
-        raise Refusal("invalid_argument", "the body is no JSON", 400) from None
+        raise RestError("invalid_argument", "the body is no JSON", 400) from None
     if not isinstance(found, dict):
-        raise Refusal("invalid_argument", "the body is no JSON object", 400)
+        raise RestError("invalid_argument", "the body is no JSON object", 400)
     return found.get("spec", found) if isinstance(found.get("spec", found), dict) else found
 
 
 def _part(spec: dict[str, Any], name: str) -> dict[str, Any]:
     found = spec.get(name) or {}
     if not isinstance(found, dict):
-        raise Refusal("invalid_argument", f"{name} is no object", 400)
+        raise RestError("invalid_argument", f"{name} is no object", 400)
     return found
 
 
@@ -433,13 +442,13 @@ def _text(spec: dict[str, Any], name: str, default: str | None = None) -> str:
     if found is None:
         found = default
     if not isinstance(found, str) or not found.isprintable():
-        raise Refusal("invalid_argument", f"{name} is needed, as a printable text", 400)
+        raise RestError("invalid_argument", f"{name} is needed, as a printable text", 400)
     return found
 
 
-def routes(server: Server) -> list[Route]:
+def routes(server: ApiServer) -> list[Route]:
     """All routes of vAPI."""
-    it = Rest(server)
+    it = RestOperations(server)
     found = []
     for path in ("/rest/com/vmware/cis/session", "/api/session"):
         found += [

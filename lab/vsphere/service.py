@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pyVmomi import vim, vmodl
 
@@ -16,16 +16,17 @@ from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
-from lab.vsphere.alarms import Alarm
+from lab.vsphere.alarms import AlarmDefinition
 from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
 from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
-from lab.vsphere.faults import fault_of, not_found, not_served
-from lab.vsphere.history import EventManager, PastTask, Task, TaskManager
-from lab.vsphere.inventory import Inventory
+from lab.vsphere.faults import fault_of, no_permission, not_found, not_served
+from lab.vsphere.history import ApiTask, EventManager, PastTask, TaskManager
+from lab.vsphere.inventory import ObjectInventory
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import (
+    REFERENCES,
     AlarmManager,
     CustomFieldsManager,
     ExtensionManager,
@@ -34,24 +35,33 @@ from lab.vsphere.managers import (
     SearchIndex,
     ServiceInstance,
     SessionManager,
+    about,
 )
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
-from lab.vsphere.sessions import HELD_LIMIT, Session, Sessions
-from lab.vsphere.snapshot import Watch
+from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
+from lab.vsphere.snapshot import InventorySnapshot, LabWatch
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What a client may call before it has logged in."""
-_STILL = frozenset({"ServiceInstance", "SessionManager"})
+_STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 """Objects that need nothing of the lab."""
 
 
-class Server:
+Singleton = Callable[[Any, "ApiSession | None"], Managed]
+"""Makes an object that a server has once, for a session."""
+
+
+class ApiServer:
     """The API of one vCenter. It holds sessions; everything else comes from the lab's answers."""
+
+    references: ClassVar[Mapping[str, tuple[Any, str]]] = REFERENCES
+    singletons: ClassVar[Mapping[str, Singleton]]
+    administrator = ADMINISTRATOR
 
     def __init__(
         self, executor: Executor, lab: str, password: str, vcenter: str = "",
@@ -59,34 +69,59 @@ class Server:
     ) -> None:  # fmt: skip
         self.executor, self.lab, self.api_version = executor, lab, api_version
         self.vcenter_name = vcenter or "vcenter"
-        self.watch = Watch(executor, vcenter)
-        self.sessions = Sessions()
+        self.watch = LabWatch(executor, vcenter)
+        self.sessions = ApiSessions()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
-        self.roles: tuple[answers.Role, ...] = ()
-        self.users: tuple[answers.User, ...] = ()
         self._password = password
-        self._inventory: Inventory | None = None
+        self._inventory: ObjectInventory | None = None
         self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
         """What closes the port when a call finds that vCenter is off."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = 0
 
     @property
-    def inventory(self) -> Inventory:
+    def root(self) -> Any:
+        """The folder above everything."""
+        kind, object_id = self.references["rootFolder"]
+        return kind(object_id)
+
+    @property
+    def inventory(self) -> ObjectInventory:
         """The inventory as it was answered last."""
         if self._inventory is None:
             raise RuntimeError("the lab has not been asked yet")
         return self._inventory
 
-    async def refresh(self) -> Inventory:
+    async def refresh(self) -> ObjectInventory:
         """The inventory as it is now. A vCenter that has started again has no sessions."""
         snapshot = await self.watch.now()
         if self._inventory is None or self._inventory.snapshot is not snapshot:
-            self._inventory = Inventory(snapshot, self.lab)
+            self._inventory = self.make_inventory(snapshot)
         if self._boot and snapshot.boot != self._boot:
             self.sessions.end_all()
         self._boot = snapshot.boot
         return self._inventory
+
+    def make_inventory(self, snapshot: InventorySnapshot) -> ObjectInventory:
+        """The inventory of a snapshot."""
+        return ObjectInventory(snapshot, self.lab)
+
+    def about(self) -> Any:
+        """What this server says of itself."""
+        return about(self)
+
+    def find_more(self, object_id: str) -> Managed | None:
+        """An object that is neither of a session nor in the tree of the inventory."""
+        inventory = self.inventory
+        if object_id.startswith("task-"):
+            row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
+            return PastTask(inventory, row) if row else None
+        if object_id.startswith("alarm-"):
+            try:
+                return AlarmDefinition(object_id)
+            except vmodl.fault.ManagedObjectNotFound:
+                return None
+        return find_for_vcenter(inventory, object_id)
 
     async def is_on(self) -> bool:
         """Whether vCenter runs; not while the lab does not answer."""
@@ -100,7 +135,14 @@ class Server:
         """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""
         if not await self.is_on():
             await self.when_off()
-        return fault_of(error, entity)
+        return self.fault_of(error, entity)
+
+    def fault_of(self, error: KeysteadError, entity: Any = None) -> Any:
+        """The fault of a refusal of something that was asked of ``entity``, a reference."""
+        known = self._inventory.objects.get(entity._moId) if entity and self._inventory else None
+        row = getattr(known, "row", None)
+        power = row.power.value if isinstance(row, answers.Vm) else ""
+        return fault_of(error, entity, power)
 
     async def _end_sessions(self) -> None:
         self.sessions.end_all()
@@ -109,20 +151,36 @@ class Server:
         """The time of the lab: a simulated lab has its own."""
         return self.watch.time if self.executor.virtual else datetime.now(UTC)
 
-    async def load_users(self) -> None:
-        """Learn users and roles from the lab."""
-        self.users = (await self.watch.ask(c.GetUsers())).items
-        self.roles = (await self.watch.ask(c.GetRoles())).items
+    @property
+    def users(self) -> tuple[answers.User, ...]:
+        """Users of the lab, with their roles."""
+        return self.inventory.snapshot.users
 
-    async def log_in(self, user: str, password: str, agent: str, address: str) -> Session:
-        """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later."""
-        await self.load_users()
+    @property
+    def roles(self) -> tuple[answers.PermissionRole, ...]:
+        """Roles of the lab."""
+        return self.inventory.snapshot.roles
+
+    def privileges_of(self, user: str) -> frozenset[Privilege]:
+        """What a user may do."""
+        if user == self.administrator:
+            return frozenset(Privilege)
+        role = next((u.role for u in self.users if u.user == user), "")
+        return frozenset(next((r.privileges for r in self.roles if r.role == role), ()))
+
+    async def log_in(self, user: str, password: str, agent: str, address: str) -> ApiSession:
+        """Open a session for a user of the lab; ``InvalidLogin`` comes late, ever later.
+
+        ``NoPermission`` for a user without a role.
+        """
         await self.refresh()
-        known = user == ADMINISTRATOR or any(u.user == user for u in self.users)
+        known = user == self.administrator or any(u.user == user for u in self.users)
         right = hmac.compare_digest(password.encode(), self._password.encode())
         if not (known and right):
             await asyncio.sleep(self.sessions.delay_after_failure(user))
             raise vim.fault.InvalidLogin(msg="Cannot complete login: incorrect user or password")
+        if Privilege.VIEW not in self.privileges_of(user):
+            raise no_permission(self.root, Privilege.VIEW)
         session = self.sessions.open(user, agent, address)
         if session is None:
             raise vmodl.fault.SystemError(reason="sessions", msg="there are too many sessions")
@@ -142,29 +200,29 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class Request:
+class ApiCall:
     """One call: by which session, of which object, with what."""
 
     def __init__(
-        self, server: Server, session: Session | None, agent: str = "", address: str = ""
+        self, server: ApiServer, session: ApiSession | None, agent: str = "", address: str = ""
     ) -> None:
         self.server, self.session_or_none = server, session
         self.agent, self.address = agent[:200], address
-        self.opened: Session | None = None
+        self.opened: ApiSession | None = None
         self.ended = False
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ApiSession:
         """The session of the caller; ``NotAuthenticated`` without one."""
         if self.session_or_none is None:
             raise vim.fault.NotAuthenticated(
-                object=vim.Folder("group-d1"), privilegeId="System.View",
+                object=self.server.root, privilegeId="System.View",
                 msg="The session is not authenticated.",
             )  # fmt: skip
         return self.session_or_none
 
     @property
-    def inventory(self) -> Inventory:
+    def inventory(self) -> ObjectInventory:
         """The inventory as of this call."""
         return self.server.inventory
 
@@ -191,7 +249,7 @@ class Request:
 
     def _ended_tasks(self) -> tuple[str, ...]:
         held = self.session.held.values()
-        return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, Task))
+        return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, ApiTask))
 
     async def pause(self, seconds: float, tries: int) -> None:
         """Let some time pass for a client that waits."""
@@ -207,23 +265,14 @@ class Request:
         """Give a command that changes nothing."""
         return await self.server.watch.ask(command, self.session.user)
 
-    async def privileges(self) -> frozenset[str]:
-        """What the user of this session may do."""
-        await self.server.load_users()
-        user = self.session.user
-        role = next((u.role for u in self.server.users if u.user == user), "")
-        found = next((r for r in self.server.roles if r.role == role), None)
-        if user == ADMINISTRATOR:
-            return frozenset(str(p.value) for p in Privilege)
-        return frozenset(str(p.value) for p in found.privileges) if found else frozenset()
+    def may(self, privilege: Privilege) -> bool:
+        """Whether the user of this session has a privilege."""
+        return privilege in self.server.privileges_of(self.session.user)
 
-    async def require(self, privilege: Privilege, shown: str = "") -> None:
-        """``NoPermission`` unless the user of this session has a privilege."""
-        if str(privilege.value) not in await self.privileges():
-            raise vim.fault.NoPermission(
-                object=vim.Folder("group-d1"), privilegeId=shown or str(privilege.value),
-                msg="Permission to perform this operation was denied.",
-            )  # fmt: skip
+    async def require(self, privilege: Privilege, shown: str = "", ref: Any = None) -> None:
+        """``NoPermission`` on ``ref``, else the root folder, without a privilege."""
+        if not self.may(privilege):
+            raise no_permission(ref or self.server.root, shown or privilege)
 
     # ---- objects
 
@@ -232,7 +281,11 @@ class Request:
         held = self.session.held
         if len(held) >= HELD_LIMIT:
             ended = next(
-                (k for k, t in held.items() if isinstance(t, Task) and t.info.state != "running"),
+                (
+                    k
+                    for k, t in held.items()
+                    if isinstance(t, ApiTask) and t.info.state != "running"
+                ),
                 None,
             )
             if ended is None:
@@ -259,11 +312,11 @@ class Request:
 
     def _by_id(self, object_id: str) -> Managed | None:
         server = self.server
-        singleton = _SINGLETONS.get(object_id)
+        singleton = server.singletons.get(object_id)
         if singleton is not None:
             return singleton(server, self.session_or_none)
         session = self.session
-        if object_id == "propertyCollector":
+        if object_id == server.references["propertyCollector"][1]:
             if object_id not in session.held:
                 session.held[object_id] = PropertyCollector(object_id)
             made: Managed = session.held[object_id]
@@ -275,18 +328,7 @@ class Request:
         found = inventory.objects.get(object_id)
         if found is not None:
             return found
-        reflected = find_for_vcenter(inventory, object_id)
-        if reflected is not None:
-            return reflected
-        if object_id.startswith("task-"):
-            row = next((t for t in inventory.snapshot.tasks if t.task == object_id), None)
-            return PastTask(inventory, row) if row else None
-        if object_id.startswith("alarm-"):
-            try:
-                return Alarm(object_id)
-            except vmodl.fault.ManagedObjectNotFound:
-                return None
-        return None
+        return server.find_more(object_id)
 
     # ---- calls
 
@@ -297,9 +339,11 @@ class Request:
         try:
             if ref._moId not in _STILL:
                 await self.server.refresh()
-                _ = self.session
+                await self.require(Privilege.READ, ref=ref)
             thing = self.find(ref)
             if name == "Fetch":
+                if (guard := thing.guard(arguments["prop"])) is not None:
+                    await self.require(guard, ref=ref)
                 return thing.get(arguments["prop"])
             if name not in thing.operations:
                 raise not_served(name, ref)
@@ -315,7 +359,7 @@ class Request:
         """
         user, server = self.session.user, self.server
         named = entity if hasattr(entity, "inventory") and hasattr(entity, "name") else None
-        task = Task(self.session.fresh_id("task"), named, name, user, server.clock())
+        task = ApiTask(self.session.fresh_id("task"), named, name, user, server.clock())
         self.hold(task)
 
         async def do(command: Command[Any]) -> Any:
@@ -326,7 +370,7 @@ class Request:
             try:
                 result = await work(do)
             except KeysteadError as refused:
-                error = fault_of(refused, entity.ref)
+                error = server.fault_of(refused, entity.ref)
             except vmodl.MethodFault as fault:
                 error = fault
             except Exception as defect:
@@ -342,7 +386,7 @@ class Request:
         return task.ref
 
 
-_SINGLETONS: dict[str, Callable[[Server, Session | None], Managed]] = {
+ApiServer.singletons = {
     "ServiceInstance": lambda s, _: ServiceInstance(s),
     "SessionManager": SessionManager,
     "AuthorizationManager": lambda s, _: AuthorizationManager(s),

@@ -18,7 +18,7 @@ FAILURE_DELAY_MAX_S = 8.0
 
 
 @dataclass
-class Session:
+class ApiSession:
     """One login. ``held``: objects that live as long as it: views, filters, collectors, tasks."""
 
     token: str
@@ -38,26 +38,28 @@ class Session:
         return f"session[{self.key}]{prefix}{self.counter}"
 
 
-class Sessions:
+class ApiSessions:
     """All sessions of one vCenter."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._by_token: dict[str, Session] = {}
+        self._by_token: dict[str, ApiSession] = {}
         self._failures: dict[str, int] = {}
 
-    def open(self, user: str, agent: str = "", address: str = "") -> Session | None:
+    def open(self, user: str, agent: str = "", address: str = "") -> ApiSession | None:
         """A new session; None when there are ``SESSION_LIMIT`` of them."""
         self.list()
         if len(self._by_token) >= SESSION_LIMIT:
             return None
         now = self._clock()
-        made = Session(secrets.token_hex(20), secrets.token_hex(16), user, agent, address, now, now)
+        made = ApiSession(
+            secrets.token_hex(20), secrets.token_hex(16), user, agent, address, now, now
+        )
         self._by_token[made.token] = made
         self._failures.pop(user, None)
         return made
 
-    def find(self, token: str) -> Session | None:
+    def find(self, token: str) -> ApiSession | None:
         """The session of a token that has not expired; it is in use from now on."""
         found = self._by_token.get(token)
         if found is None:
@@ -70,7 +72,7 @@ class Sessions:
         found.calls += 1
         return found
 
-    def list(self) -> list[Session]:
+    def list(self) -> list[ApiSession]:
         """Sessions that have not expired, oldest first."""
         now = self._clock()
         for one in list(self._by_token.values()):
@@ -78,7 +80,7 @@ class Sessions:
                 self.end(one)
         return list(self._by_token.values())
 
-    def end(self, session: Session) -> None:
+    def end(self, session: ApiSession) -> None:
         """End a session and everything that it holds."""
         self._by_token.pop(session.token, None)
         session.held.clear()

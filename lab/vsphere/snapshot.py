@@ -26,12 +26,11 @@ LONGEST_STEP_S = 30.0
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class InventorySnapshot:
     """The lab's answers, taken together. ``revision`` grows when one of them differs from the
     last one."""
 
     revision: int
-    status: answers.LabStatus
     hosts: tuple[answers.Host, ...] = ()
     vms: tuple[answers.Vm, ...] = ()
     clusters: tuple[answers.Cluster, ...] = ()
@@ -42,6 +41,10 @@ class Snapshot:
     boot: int = 0
     """The boot of vCenter: another one has no session of the one before."""
     nodes: frozenset[str] = frozenset()
+    users: tuple[answers.User, ...] = ()
+    roles: tuple[answers.PermissionRole, ...] = ()
+    view: answers.HostView | None = None
+    """Of a host that answers for itself: what it says."""
 
     def now(self) -> datetime:
         """The newest time of the lab that its answers show."""
@@ -50,14 +53,14 @@ class Snapshot:
         return datetime.fromtimestamp(max(times, default=0.0), UTC)
 
 
-class Watch:
+class LabWatch:
     """The lab as it was answered last, for every session of one vCenter. ``time``: its time then,
     also when nothing else has changed."""
 
     def __init__(self, executor: Executor, vcenter: str = "") -> None:
         self.executor, self.vcenter = executor, vcenter
         self.time = datetime.fromtimestamp(0, UTC)
-        self._last: Snapshot | None = None
+        self._last: InventorySnapshot | None = None
         self._at = 0.0
         self._changes, self._seen = 0, -1  # changes so far, and when the last answers began
         self._lock = asyncio.Lock()
@@ -83,7 +86,7 @@ class Watch:
             return False
         return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
 
-    async def now(self) -> Snapshot:
+    async def now(self) -> InventorySnapshot:
         """What the lab is now. Raises ``KeysteadError`` while vCenter does not answer."""
         if self._is_fresh() and self._last is not None:
             return self._last
@@ -94,8 +97,7 @@ class Watch:
                 self._at, self._seen = begun, seen
             return self._last
 
-    async def _take(self) -> Snapshot:
-        status = await self.ask(c.GetStatus())
+    async def _take(self) -> InventorySnapshot:
         hosts = await self.ask(c.GetHosts())
         vms = await self.ask(c.GetVms())
         clusters = await self.ask(c.GetClusters())
@@ -103,11 +105,11 @@ class Watch:
         alarms = await self.ask(c.GetAlarms())
         tasks = await self.ask(c.GetTasks())
         nodes = await self.ask(c.GetNodes())
+        users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
         boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
-        taken = Snapshot(
+        taken = InventorySnapshot(
             1,
-            status,
             hosts.items,
             vms.items,
             clusters.items,
@@ -117,8 +119,14 @@ class Watch:
             self._last_event,
             boot,
             frozenset(str(n.node) for n in nodes.items),
+            users.items,
+            roles.items,
         )
         self.time = taken.now()
+        return self._compare(taken)
+
+    def _compare(self, taken: InventorySnapshot) -> InventorySnapshot:
+        """The last answers if these say the same, else these with the next revision."""
         before = self._last
         if before is None:
             return taken
@@ -151,7 +159,7 @@ class Watch:
             await asyncio.sleep(min(seconds, MAX_AGE_S / 4))
 
 
-def _compared(one: Snapshot) -> tuple[Any, ...]:
+def _compared(one: InventorySnapshot) -> tuple[Any, ...]:
     """What makes a revision. The time of a host's last beat changes all the time and is no
     property."""
     hosts = [
@@ -161,4 +169,5 @@ def _compared(one: Snapshot) -> tuple[Any, ...]:
     ]  # fmt: skip
     return (
         hosts, one.vms, one.clusters, one.providers, one.alarms, one.tasks, one.events, one.boot,
+        one.users, one.roles, one.view,
     )  # fmt: skip

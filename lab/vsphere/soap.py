@@ -17,7 +17,7 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 from pyVmomi.Iso8601 import ISO8601Format
 
-from lab.vsphere.managed import Contents, ObjectProperties
+from lab.vsphere.managed import ObjectProperties, RetrievedProperties
 
 DEPTH_LIMIT = 64
 ELEMENT_LIMIT = 50_000
@@ -75,6 +75,8 @@ def _unreadable(text: str) -> Any:
 
 def _check_shape(body: bytes) -> None:
     """Refuse a body that is too deep, too large or has a DTD, before anything is made of it."""
+    if body.count(b"<") <= DEPTH_LIMIT and b"!" not in body:
+        return  # too short for any of it
     depth = elements = 0
     parser = ParserCreate()
 
@@ -114,7 +116,7 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
         if self.depth == 1:
             self.body = name == "Body"
         elif self.body and self.depth == 2:
-            self.call.info = _method(namespace, name)
+            self.call.info = find_method(namespace, name)
         elif self.body and self.depth == 3:
             self._start_argument(name, tag, attr)
             return  # its end is seen by the argument's own reader
@@ -138,7 +140,8 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
         pass
 
 
-def _method(namespace: str, name: str) -> Any:
+def find_method(namespace: str, name: str) -> Any:
+    """A method by its name in the WSDL; ``MethodNotFound`` where there is none."""
     if name == "Fetch":
         return _FETCH
     for place in (namespace or _NAMESPACE, _NAMESPACE):  # esxcli asks in a namespace of its own
@@ -173,11 +176,11 @@ def read_call(body: bytes, version: str) -> Call:
         raise _unreadable(f"{type(error).__name__}") from error
     if call.info is None or not call.id:
         raise _unreadable("it names no object or no method")
-    _complete(call)
+    complete(call)
     return call
 
 
-def _complete(call: Call) -> None:
+def complete(call: Call) -> None:
     """Give empty lists, which nothing stands for in an envelope; ``InvalidRequest`` without a
     required argument."""
     for parameter in call.info.params:
@@ -210,7 +213,7 @@ class _Writer(adapter.SoapSerializer):  # type: ignore[misc]
         if isinstance(val, support.ManagedObject):
             if support.IsChildVersion(self.version, info.version):
                 self._write_reference(val, info)
-        elif isinstance(val, Contents):
+        elif isinstance(val, RetrievedProperties):
             for content in val.objects:
                 self.writer.write(_content_text(content, info.name, self.version))
         elif isinstance(val, list) and not val and info.type is not object:
@@ -262,6 +265,18 @@ def value_text(value: Any, version: str) -> str:
     return _write(value, _ANY, version)
 
 
+_MISSING = support.Object(
+    name="missingSet", type=vmodl.query.PropertyCollector.MissingProperty,
+    version=support.BASE_VERSION, flags=0,
+)  # fmt: skip
+
+
+def missing_property(path: str, fault: Any) -> Any:
+    """A property that could not be read, and why."""
+    localized = vmodl.LocalizedMethodFault(fault=fault, localizedMessage=fault.msg)
+    return vmodl.query.PropertyCollector.MissingProperty(path=path, fault=localized)
+
+
 def _content_text(content: ObjectProperties, name: str, version: str) -> str:
     """An ``ObjectContent``, written directly: thousands of them are one answer."""
     properties = "".join(
@@ -269,13 +284,17 @@ def _content_text(content: ObjectProperties, name: str, version: str) -> str:
         for path in content.paths
     )
     kind = content.kind._wsdlName
-    return f'<{name}><obj type="{kind}">{content.id}</obj>{properties}</{name}>'
+    missing = "".join(
+        _write(missing_property(path, fault), _MISSING, version) for path, fault in content.missing
+    )
+    return f'<{name}><obj type="{kind}">{content.id}</obj>{properties}{missing}</{name}>'
 
 
 def write_answer(call: Call, value: Any) -> bytes:
-    """The envelope of a result. ``Contents`` become the result of the collector's methods."""
+    """The envelope of a result. ``RetrievedProperties`` become the result of the collector's
+    methods."""
     name, text = call.name, ""
-    if isinstance(value, Contents):
+    if isinstance(value, RetrievedProperties):
         text = _contents_text(call, value)
     elif value is not None:
         result = call.info.result
@@ -288,7 +307,7 @@ def write_answer(call: Call, value: Any) -> bytes:
     return _envelope(f'<{name}Response xmlns="{_NAMESPACE}">{text}</{name}Response>')
 
 
-def _contents_text(call: Call, value: Contents) -> str:
+def _contents_text(call: Call, value: RetrievedProperties) -> str:
     if call.name == "RetrieveProperties":
         return "".join(_content_text(one, "returnval", call.version) for one in value.objects)
     if not value.objects:

@@ -7,14 +7,14 @@ from typing import Any
 from pyVmomi import vim
 
 from lab.vsphere.managed import Managed, operation
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 
 LIST_LIMIT = 20_000
 
 
 class _View(Managed):
     @operation
-    async def DestroyView(self, request: Request) -> None:
+    async def DestroyView(self, request: ApiRequest) -> None:
         """It is gone."""
         request.session.held.pop(self.id, None)
 
@@ -64,7 +64,9 @@ class ListView(_View):
         self.objects = objects[:LIST_LIMIT]
 
     @operation
-    async def ModifyListView(self, request: Request, add: Any = (), remove: Any = ()) -> list[Any]:
+    async def ModifyListView(
+        self, request: ApiRequest, add: Any = (), remove: Any = ()
+    ) -> list[Any]:
         """Add objects and remove some; those that could not be found."""
         gone = {r._moId for r in remove or ()}
         kept = [o for o in self.objects if o._moId not in gone]
@@ -73,7 +75,7 @@ class ListView(_View):
         return []
 
     @operation
-    async def ResetListView(self, request: Request, obj: Any = ()) -> list[Any]:
+    async def ResetListView(self, request: ApiRequest, obj: Any = ()) -> list[Any]:
         """Other objects instead."""
         self.objects = list(obj or ())[:LIST_LIMIT]
         self.texts.clear()
@@ -88,7 +90,7 @@ class ViewManager(Managed):
 
     @operation
     async def CreateContainerView(
-        self, request: Request, container: Any, type: Any = (), recursive: bool = False
+        self, request: ApiRequest, container: Any, type: Any = (), recursive: bool = False
     ) -> Any:
         """A view of what lies in a container."""
         request.inventory.find(container)
@@ -99,7 +101,7 @@ class ViewManager(Managed):
         return request.hold(made).ref
 
     @operation
-    async def CreateListView(self, request: Request, obj: Any = ()) -> Any:
+    async def CreateListView(self, request: ApiRequest, obj: Any = ()) -> Any:
         """A view of these objects."""
         made = ListView(request.session.fresh_id("view"), list(obj or ()))
         return request.hold(made).ref

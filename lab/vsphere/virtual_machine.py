@@ -11,8 +11,8 @@ from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.places import VM_FOLDER, key_or_none
-from lab.vsphere.request import Request
+from lab.vsphere.places import key_or_none
+from lab.vsphere.request import ApiRequest
 from lab.vsphere.vm_copies import VmCopies, check_row, snapshot_info, snapshot_ref
 from protocol.terms import PowerState, VmCryptoState
 
@@ -159,7 +159,7 @@ class VirtualMachine(VmCopies):
     @property
     def parent(self) -> Any:
         """The folder of VMs."""
-        return self.inventory.objects[VM_FOLDER]
+        return self.inventory.objects[self.inventory.ids.vm_folder]
 
     @property
     def host(self) -> Any:
@@ -219,31 +219,31 @@ class VirtualMachine(VmCopies):
     # ---- operations
 
     @operation
-    async def PowerOnVM_Task(self, request: Request, host: Any = None) -> Any:
+    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
         """Power it on."""
         work = _power(self, not self.is_on, c.VmOn((self.name,)))
         return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
-    async def PowerOffVM_Task(self, request: Request) -> Any:
+    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
         """Power it off."""
         work = _power(self, self.is_on, c.VmOff((self.name,)))
         return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
-    async def ResetVM_Task(self, request: Request) -> Any:
+    async def ResetVM_Task(self, request: ApiRequest) -> Any:
         """Power it off and on."""
         both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
         return await request.start(self, "ResetVM_Task", both)
 
     @operation
-    async def ShutdownGuest(self, request: Request) -> None:
+    async def ShutdownGuest(self, request: ApiRequest) -> None:
         """Have its guest shut down: a guest of a lab has done so when this returns."""
         self._check_tools()
         check_row(await request.do(c.VmOff((self.name,))))
 
     @operation
-    async def RebootGuest(self, request: Request) -> None:
+    async def RebootGuest(self, request: ApiRequest) -> None:
         """Have its guest start again."""
         self._check_tools()
         check_row(await request.do(c.VmOff((self.name,))))
@@ -257,7 +257,7 @@ class VirtualMachine(VmCopies):
             )
 
     @operation
-    async def CryptoUnlock_Task(self, request: Request) -> Any:
+    async def CryptoUnlock_Task(self, request: ApiRequest) -> Any:
         """Let vCenter bring the keys of a locked VM now."""
 
         async def work(do: Any) -> None:
@@ -266,7 +266,7 @@ class VirtualMachine(VmCopies):
         return await request.start(self, "CryptoUnlock_Task", work)
 
     @operation
-    async def ReconfigVM_Task(self, request: Request, spec: Any) -> Any:
+    async def ReconfigVM_Task(self, request: ApiRequest, spec: Any) -> Any:
         """Encrypt, decrypt, recrypt; add or remove a virtual TPM. Nothing else can be changed."""
         commands = _reconfigure(self.name, spec)
 
@@ -278,7 +278,7 @@ class VirtualMachine(VmCopies):
 
     @operation
     async def MigrateVM_Task(
-        self, request: Request, pool: Any = None, host: Any = None, priority: Any = None,
+        self, request: ApiRequest, pool: Any = None, host: Any = None, priority: Any = None,
         state: Any = None,
     ) -> Any:  # fmt: skip
         """Move it to another host."""
@@ -292,7 +292,7 @@ class VirtualMachine(VmCopies):
         return await request.start(self, "MigrateVM_Task", work)
 
     @operation
-    async def RelocateVM_Task(self, request: Request, spec: Any, priority: Any = None) -> Any:
+    async def RelocateVM_Task(self, request: ApiRequest, spec: Any, priority: Any = None) -> Any:
         """Move it to another host of its cluster. Its files stay where they are."""
         asked = [p.name for p in spec._GetPropertyList() if getattr(spec, p.name)]
         wrong = sorted(set(asked) - {"host", "pool", "datastore", "folder"})
@@ -303,12 +303,12 @@ class VirtualMachine(VmCopies):
         return await self.MigrateVM_Task(request, spec.pool, spec.host)
 
     @operation
-    async def UnregisterVM(self, request: Request) -> None:
+    async def UnregisterVM(self, request: ApiRequest) -> None:
         """Take it out of the inventory; its files stay."""
         check_row(await request.do(c.VmUnregister((self.name,))))
 
     @operation
-    async def Destroy_Task(self, request: Request) -> Any:
+    async def Destroy_Task(self, request: ApiRequest) -> Any:
         """Remove it with its files."""
 
         async def work(do: Any) -> None:

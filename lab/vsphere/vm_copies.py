@@ -9,7 +9,7 @@ from pyVmomi import vim, vmodl
 from lab.schema import commands as c
 from lab.vsphere.managed import Managed, operation
 from lab.vsphere.places import Entity
-from lab.vsphere.request import Request
+from lab.vsphere.request import ApiRequest
 
 
 def snapshot_ref(inventory: Any, vm: str, snapshot: str) -> Any:
@@ -60,7 +60,7 @@ class VirtualMachineSnapshot(Managed):
 
     @operation
     async def RemoveSnapshot_Task(
-        self, request: Request, removeChildren: bool = False, consolidate: bool | None = None
+        self, request: ApiRequest, removeChildren: bool = False, consolidate: bool | None = None
     ) -> Any:
         """Forget it; the VM stays as it is."""
         names = (*reversed(self.after), self.name) if removeChildren else (self.name,)
@@ -69,7 +69,7 @@ class VirtualMachineSnapshot(Managed):
 
     @operation
     async def RevertToSnapshot_Task(
-        self, request: Request, host: Any = None, suppressPowerOn: bool | None = None
+        self, request: ApiRequest, host: Any = None, suppressPowerOn: bool | None = None
     ) -> Any:
         """Have the VM as it was."""
         command = c.VmSnapshotRevert(self.vm.name, self.name, bool(suppressPowerOn))
@@ -84,7 +84,7 @@ class VmCopies(Entity):
 
     @operation
     async def CreateSnapshot_Task(
-        self, request: Request, name: str, description: str | None = None, memory: bool = False,
+        self, request: ApiRequest, name: str, description: str | None = None, memory: bool = False,
         quiesce: bool = False,
     ) -> Any:  # fmt: skip
         """Keep it as it is, under a name; its memory too when it runs."""
@@ -100,7 +100,7 @@ class VmCopies(Entity):
 
     @operation
     async def RemoveAllSnapshots_Task(
-        self, request: Request, consolidate: bool | None = None, spec: Any = None
+        self, request: ApiRequest, consolidate: bool | None = None, spec: Any = None
     ) -> Any:
         """Forget all its snapshots."""
         names = reversed(self.row.snapshots)
@@ -109,7 +109,7 @@ class VmCopies(Entity):
 
     @operation
     async def RevertToCurrentSnapshot_Task(
-        self, request: Request, host: Any = None, suppressPowerOn: bool | None = None
+        self, request: ApiRequest, host: Any = None, suppressPowerOn: bool | None = None
     ) -> Any:
         """Have it as it was at its last snapshot."""
         if not self.row.snapshots:
@@ -118,7 +118,7 @@ class VmCopies(Entity):
         return await _start(request, self, "RevertToCurrentSnapshot_Task", command)
 
     @operation
-    async def CloneVM_Task(self, request: Request, folder: Any, name: str, spec: Any) -> Any:
+    async def CloneVM_Task(self, request: ApiRequest, folder: Any, name: str, spec: Any) -> Any:
         """A whole copy, off or powered on."""
         command = _clone(request, self.name, name, spec)
 
@@ -131,12 +131,12 @@ class VmCopies(Entity):
         return await request.start(self, "CloneVM_Task", work)
 
     @operation
-    async def MarkAsTemplate(self, request: Request) -> None:
+    async def MarkAsTemplate(self, request: ApiRequest) -> None:
         """Make a template of it."""
         await request.do(c.VmTemplate(self.name))
 
     @operation
-    async def MarkAsVirtualMachine(self, request: Request, pool: Any, host: Any = None) -> None:
+    async def MarkAsVirtualMachine(self, request: ApiRequest, pool: Any, host: Any = None) -> None:
         """Make a VM of the template."""
         await request.do(c.VmTemplate(self.name, off=True))
 
@@ -147,10 +147,10 @@ def check_row(answer: Any) -> None:
 
     row = answer.items[0]
     if row.error_id:
-        raise KeysteadError(row.error_id, row.error or "")
+        raise KeysteadError(row.error_id, row.error or "", fault=row.fault, keys=row.keys)
 
 
-async def _start(request: Request, entity: Any, name: str, *commands: Any) -> Any:
+async def _start(request: ApiRequest, entity: Any, name: str, *commands: Any) -> Any:
     async def work(do: Any) -> None:
         for command in commands:
             await do(command)
@@ -161,7 +161,7 @@ async def _start(request: Request, entity: Any, name: str, *commands: Any) -> An
 _TPM = {"copy": "copy", "replace": "replace"}
 
 
-def _clone(request: Request, vm: str, name: str, spec: Any) -> c.VmClone:
+def _clone(request: ApiRequest, vm: str, name: str, spec: Any) -> c.VmClone:
     """The command of a ``CloneSpec``; ``NotSupported`` for what a lab cannot do with a clone."""
     if spec.customization is not None or spec.snapshot is not None:
         raise vmodl.fault.NotSupported(msg="a lab clones a VM as it is now, without customization")

@@ -10,8 +10,8 @@ from pyVmomi import vim, vmodl
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.managed import operation
-from lab.vsphere.places import VM_FOLDER, Folder
-from lab.vsphere.request import Request
+from lab.vsphere.places import FolderEntity
+from lab.vsphere.request import ApiRequest
 
 _PATH = re.compile(r"^\[[^\]]+\] ?(?:[^/]+/)?(?P<name>[^/]+)\.vmt?x$")
 _KEPT = frozenset({"name", "crypto", "version", "firmware"})
@@ -23,15 +23,18 @@ _IGNORED = frozenset(
 """Of a new VM: sizes and devices are the same for all (``docs/vsphere.md``)."""
 
 
-class VmFolder(Folder):
+VM_TYPES = ["VirtualMachine", "Folder"]
+
+
+class VmFolder(FolderEntity):
     """The folder of VMs."""
 
     def __init__(self, inventory: Any) -> None:
-        super().__init__(inventory, VM_FOLDER, "vm", ["VirtualMachine", "Folder"])
+        super().__init__(inventory, inventory.ids.vm_folder, "vm", VM_TYPES)
 
     @operation
     async def CreateVM_Task(
-        self, request: Request, config: Any, pool: Any, host: Any = None
+        self, request: ApiRequest, config: Any, pool: Any, host: Any = None
     ) -> Any:
         """Create a VM, powered off; with ``CryptoSpecEncrypt`` it is encrypted."""
         asked = {p.name for p in config._GetPropertyList() if getattr(config, p.name)}
@@ -55,7 +58,7 @@ class VmFolder(Folder):
 
     @operation
     async def RegisterVM_Task(
-        self, request: Request, path: str, name: str | None = None, asTemplate: bool = False,
+        self, request: ApiRequest, path: str, name: str | None = None, asTemplate: bool = False,
         pool: Any = None, host: Any = None,
     ) -> Any:  # fmt: skip
         """Register a VM whose files lie on the datastore; it keeps its name."""
@@ -68,7 +71,7 @@ class VmFolder(Folder):
         command = c.VmRegister(found["name"], cluster, on_host)
         return await self._start(request, "RegisterVM_Task", found["name"], command)
 
-    async def _start(self, request: Request, method: str, vm: str, command: Any) -> Any:
+    async def _start(self, request: ApiRequest, method: str, vm: str, command: Any) -> Any:
         async def work(do: Any) -> Any:
             await do(command)
             return (await request.server.refresh()).vms[vm].ref
@@ -76,7 +79,7 @@ class VmFolder(Folder):
         return await request.start(self, method, work)
 
 
-def _where(request: Request, pool: Any, host: Any) -> tuple[str, str]:
+def _where(request: ApiRequest, pool: Any, host: Any) -> tuple[str, str]:
     """The names of the cluster and of the host of a new VM, empty where the lab chooses."""
     cluster = request.inventory.find(pool).parent.name if pool is not None else ""
     return cluster, request.inventory.find(host).name if host is not None else ""

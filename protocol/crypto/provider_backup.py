@@ -72,7 +72,7 @@ _YEARS: Final = timedelta(days=36_500)
 
 
 @dataclass(frozen=True)
-class ProviderBackup:
+class BackupContent:
     """The content of a backup file. ``key_id`` is a UUID, ``exported_at`` Unix seconds."""
 
     provider: ProviderId
@@ -82,7 +82,7 @@ class ProviderBackup:
     exported_at: float
 
 
-def write_backup(backup: ProviderBackup, password: str) -> bytes:
+def write_backup(backup: BackupContent, password: str) -> bytes:
     """The backup file; with an empty ``password`` it is in clear."""
     key = Ed25519PrivateKey.from_private_bytes(backup.kdk.reveal())
     subject = _subject(backup.provider)
@@ -152,7 +152,7 @@ def _encryption(password: str) -> KeySerializationEncryption:
     )
 
 
-def read_backup(data: bytes, password: str) -> ProviderBackup:
+def read_backup(data: bytes, password: str) -> BackupContent:
     """The content of the file; ``InvalidArgument`` for a wrong password or another kind of file."""
     secret = password.encode() if password else None
     try:
@@ -173,7 +173,7 @@ def read_backup(data: bytes, password: str) -> ProviderBackup:
             *certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME),
         ]
         required = certificate.extensions.get_extension_for_oid(_TPM_REQUIRED).value
-        return ProviderBackup(
+        return BackupContent(
             provider=ProviderId(str(names[0].value)),
             key_id=str(uuid.UUID(int=certificate.serial_number)),
             kdk=KeyMaterial(key.private_bytes_raw()),

@@ -109,7 +109,7 @@ class Attribute(Fields, frozen=True, kw_only=True):
     """One instance of an attribute; ``attribute_index`` None is the first.
 
     The value of a custom attribute (``x-`` of a client, ``y-`` of a server) is ``str``, and a
-    ``Node`` when it is of another type.
+    ``TtlvItem`` when it is of another type.
     """
 
     attribute_name: str

@@ -20,7 +20,7 @@ import msgspec
 from protocol.kmip import algorithms, enums
 from protocol.kmip.code import Code
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 
 NOW: Final = "NOW"
 """The variable of the present, Unix seconds; a text may add to it."""
@@ -51,11 +51,11 @@ class CaseMessage:
     def __init__(self, element: ElementTree.Element) -> None:
         self._element = element
 
-    def node(self, variables: Mapping[str, str]) -> Node:
+    def node(self, variables: Mapping[str, str]) -> TtlvItem:
         """The message with these values, given as XML has them; ``CaseError``."""
         return _node(self._element, "", variables)
 
-    def readable(self, variables: Mapping[str, str]) -> Node:
+    def readable(self, variables: Mapping[str, str]) -> TtlvItem:
         """The message without what cannot be read; 0 stands for an unknown word."""
         return _node(self._element, "", variables, strict=False)
 
@@ -105,13 +105,13 @@ def _node(
     variables: Mapping[str, str],
     *,
     strict: bool = True,
-) -> Node:
+) -> TtlvItem:
     """``attribute``: the name in front of it, when it is an Attribute Value."""
     tag, kind = _tag(element), _TYPES.get(element.get("type", "Structure"))
     if kind is None:
         raise CaseError(f"{element.tag}: {element.get('type')} is no type")
     if kind is Type.STRUCTURE:
-        return Node(tag, kind, tuple(_children(element, variables, strict)))
+        return TtlvItem(tag, kind, tuple(_children(element, variables, strict)))
     text = _text(element, kind, variables)
     meaning = attribute.replace(" ", "").replace(".", "") if attribute else element.tag
     try:
@@ -122,12 +122,12 @@ def _node(
         value = 0
     if value is None:
         raise CaseError(f"{element.tag}: {text!r} is no {kind.label} of {meaning}")
-    return Node(tag, kind, value)
+    return TtlvItem(tag, kind, value)
 
 
 def _children(
     element: ElementTree.Element, variables: Mapping[str, str], strict: bool
-) -> Iterator[Node]:
+) -> Iterator[TtlvItem]:
     name = ""
     for child in element:
         attribute = name if child.tag == "AttributeValue" else ""

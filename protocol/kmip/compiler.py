@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from protocol.kmip import parts
-from protocol.kmip.fields import Chosen, Field, Fields, Form, Named, Unread, fields_of, forms_of
+from protocol.kmip.fields import Chosen, Fields, Form, KmipField, Named, Unread, fields_of, forms_of
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, encode, parse_item
+from protocol.kmip.ttlv import TtlvItem, Type, encode, parse_item
 from protocol.secret import KeyMaterial
 
 Decode = Callable[[bytes, int, int, int], Any]
@@ -50,7 +50,7 @@ def source_of(cls: type[Fields]) -> str:
     return "\n".join("\n".join(w.function(fields_of(cls), cls)) for w in writers)
 
 
-def _compile_function(writer: _Writer, fields: tuple[Field, ...], cls: type | None) -> Any:
+def _compile_function(writer: _Writer, fields: tuple[KmipField, ...], cls: type | None) -> Any:
     source = "\n".join(writer.function(fields, cls))
     exec(compile(source, f"<KMIP {writer.where}>", "exec"), writer.names)  # noqa: S102 - our text
     return writer.names["function"]
@@ -67,9 +67,9 @@ def _variable(name: str) -> str:
     return f"f_{name}"
 
 
-def _one(hint: Any, tag: Tag | None) -> tuple[Field, ...]:
+def _one(hint: Any, tag: Tag | None) -> tuple[KmipField, ...]:
     """A value alone, with the annotation of an attribute."""
-    return (Field("value", forms_of(hint, tag), optional=False, many=False),)
+    return (KmipField("value", forms_of(hint, tag), optional=False, many=False),)
 
 
 def _indent(lines: Iterable[str]) -> Iterator[str]:
@@ -88,7 +88,7 @@ class _Writer(ABC):
             "parse_item": parse_item,
             "encode": encode,
             "Unread": Unread,
-            "Node": Node,
+            "Node": TtlvItem,
             "KeyMaterial": KeyMaterial,
         }
 
@@ -99,18 +99,18 @@ class _Writer(ABC):
         return name
 
     @abstractmethod
-    def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def function(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         """The lines of the function."""
 
 
 class _Decoder(_Writer):
     STEP: Final = ("if pos < end: t, n = head(data, pos)", "else: t = 0")
 
-    def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def function(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         yield "def function(data, pos, end, depth):"
         yield from _indent(self._body(fields, cls))
 
-    def _body(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def _body(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         yield from self.STEP
         absent = [_variable(field.name) for field in fields if field.optional]
         if absent:
@@ -134,7 +134,7 @@ class _Decoder(_Writer):
         arguments = ", ".join(f"{field.name}={_variable(field.name)}" for field in fields)
         yield f"return {self.bind(cls)}({arguments})"
 
-    def _nearly(self, following: Field | None) -> str:
+    def _nearly(self, following: KmipField | None) -> str:
         if following is None:
             return "if t:"
         return " and ".join(f"not {self._is(form)}" for form in following.forms).join(("if ", ":"))
@@ -144,7 +144,7 @@ class _Decoder(_Writer):
             return f"(t and t & 255 == {Type.STRUCTURE:d})"
         return f"(t == {_key(form):#x})" if form.type else f"(t >> 8 == {form.tag:#x})"
 
-    def _field(self, field: Field) -> Iterator[str]:
+    def _field(self, field: KmipField) -> Iterator[str]:
         ways = [(self._is(form), list(self.value(form, field))) for form in field.forms]
         if field.many:
             [(there, lines)] = ways
@@ -161,7 +161,7 @@ class _Decoder(_Writer):
         if not field.optional:
             yield f"else: raise misfit({self.where!r}, {field.label!r}, t, pos)"
 
-    def value(self, form: Form, field: Field) -> Iterator[str]:
+    def value(self, form: Form, field: KmipField) -> Iterator[str]:
         """Lines that read the item at ``pos`` and leave ``pos`` behind it."""
         to = _variable(field.name)
         bad = f"raise wrong_length({self.where!r}, {field.label!r}, pos)"
@@ -224,7 +224,7 @@ class _Decoder(_Writer):
         yield f"if {to} is None: {to} = unread(data, pos, end, depth + 1, why, {otherwise})"
         yield "pos = stop"
 
-    def _emit_by_name(self, form: Form, field: Field) -> Iterator[str]:
+    def _emit_by_name(self, form: Form, field: KmipField) -> Iterator[str]:
         """By an earlier text: its annotation; of names that have none text, or a tree."""
         assert isinstance(form.rule, Named) and form.tag is not None  # noqa: S101
         known: dict[str, Any] = {}
@@ -252,7 +252,7 @@ class _Decoder(_Writer):
 class _Reader(_Decoder):
     """Reads one value whose type another field has said."""
 
-    def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def function(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         [field] = fields
         [form] = field.forms
         yield "def function(data, pos, end, depth, t, n):"
@@ -262,7 +262,7 @@ class _Reader(_Decoder):
 
 
 class _Encoder(_Writer):
-    def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def function(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         yield "def function(given):"
         yield " items = []"
         yield " add = items.append"
@@ -279,7 +279,7 @@ class _Encoder(_Writer):
             yield from _indent(lines)
         yield ' return b"".join(items)'
 
-    def _forms(self, field: Field) -> Iterator[str]:
+    def _forms(self, field: KmipField) -> Iterator[str]:
         if len(field.forms) == 1:
             yield from _indent(self.value(field.forms[0]))
             return
@@ -341,7 +341,7 @@ class _Encoder(_Writer):
 class _Adder(_Encoder):
     """Writes one value whose type another field has said."""
 
-    def function(self, fields: tuple[Field, ...], cls: type | None) -> Iterator[str]:
+    def function(self, fields: tuple[KmipField, ...], cls: type | None) -> Iterator[str]:
         yield "def function(value):"
         yield " items = []"
         yield " add = items.append"

@@ -10,7 +10,7 @@ wire, and its annotation says the rest:
 ``KeyMaterial``, ``Password``   Byte String and Text String that nobody is shown
 a ``Code | int``                Enumeration; a vendor's own value is a plain ``int``
 another ``Fields``              Structure
-``Node``                        any type, as a tree; in a union, whatever is not another member
+``TtlvItem``                    any type, as a tree; in a union, whatever is not another member
 ``A | B``                       one or the other: by type, and in a ``ManagedObject`` by tag
 ``... | None = None``           may be absent
 ``tuple[..., ...] = ()``        any number, zero too
@@ -33,7 +33,7 @@ import msgspec
 from protocol.kmip.code import Code
 from protocol.kmip.enums import ResultReason
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.secret import KeyMaterial
 
 
@@ -47,7 +47,7 @@ class Unread(msgspec.Struct, frozen=True, gc=False):
     ``reason`` and ``text`` are what a server answers about it; ``node`` encodes to its bytes.
     """
 
-    node: Node
+    node: TtlvItem
     reason: ResultReason
     text: str
 
@@ -102,7 +102,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Field:
+class KmipField:
     """A field of a class: ``name`` as in Python, its ``forms``, how often it may be there."""
 
     name: str
@@ -121,7 +121,7 @@ class ManagedObject:
     """Marks a field whose tag is that of its class, as an object's in Register and Get."""
 
 
-def fields_of(cls: type[Fields]) -> tuple[Field, ...]:
+def fields_of(cls: type[Fields]) -> tuple[KmipField, ...]:
     """The fields of ``cls`` in the order of the wire; ``TypeError`` for what has no place there."""
     hints = get_type_hints(cls, include_extras=True)
     return tuple(_field(name, hints[name]) for name in cls.__struct_fields__)
@@ -145,8 +145,8 @@ def forms_of(hint: Any, tag: Tag | None) -> tuple[Form, ...]:
         return tuple(form for one in members for form in forms_of(one, tag))
     if given is not None or hint in _PLAIN:
         return (Form(hint, tag, given or _PLAIN[hint]),)
-    if hint is Node:
-        return (Form(Node, tag, None),)
+    if hint is TtlvItem:
+        return (Form(TtlvItem, tag, None),)
     if isinstance(hint, type) and issubclass(hint, Code):
         return (Form(hint, tag, Type.ENUMERATION),)
     if isinstance(hint, type) and issubclass(hint, Fields):
@@ -155,10 +155,10 @@ def forms_of(hint: Any, tag: Tag | None) -> tuple[Form, ...]:
 
 
 def _own_tag(cls: Any) -> Tag | None:
-    return None if cls is Node else next(tag for tag in Tag if tag.label == cls.__name__)
+    return None if cls is TtlvItem else next(tag for tag in Tag if tag.label == cls.__name__)
 
 
-def _field(name: str, hint: Any) -> Field:
+def _field(name: str, hint: Any) -> KmipField:
     optional = many = False
     tag = Tag.__members__.get(name.upper())
     if get_origin(hint) is tuple:
@@ -167,4 +167,4 @@ def _field(name: str, hint: Any) -> Field:
         optional = True
         left = [one for one in get_args(hint) if one is not type(None)]
         hint = left[0] if len(left) == 1 else Union[tuple(left)]  # noqa: UP007 - made of a list
-    return Field(name, forms_of(hint, tag), optional, many)
+    return KmipField(name, forms_of(hint, tag), optional, many)

@@ -12,7 +12,7 @@ from protocol.kmip.enums import (
 )
 from protocol.kmip.fields import Chosen, DateTime, Fields, Integer, Password, Unread
 from protocol.kmip.structures import Nonce, ProtocolVersion
-from protocol.kmip.ttlv import Node
+from protocol.kmip.ttlv import TtlvItem
 
 
 class UsernameAndPassword(Fields, frozen=True, kw_only=True):
@@ -99,4 +99,4 @@ class MessageExtension(Fields, frozen=True, kw_only=True):
 
     vendor_identification: str
     criticality_indicator: bool
-    vendor_extension: Node
+    vendor_extension: TtlvItem

@@ -16,14 +16,14 @@ from protocol.kmip.attributes import Attribute
 from protocol.kmip.enums import CertificateType, SecretDataType
 from protocol.kmip.fields import Fields, Integer, ManagedObject
 from protocol.kmip.structures import CryptographicParameters
-from protocol.kmip.ttlv import Node
+from protocol.kmip.ttlv import TtlvItem
 from protocol.secret import KeyMaterial
 
 
 class KeyValue(Fields, frozen=True, kw_only=True):
     """Material in clear; a transparent format has a tree."""
 
-    key_material: KeyMaterial | Node
+    key_material: KeyMaterial | TtlvItem
     attribute: tuple[Attribute, ...] = ()
 
 
@@ -80,7 +80,7 @@ class SymmetricKey(Fields, frozen=True, kw_only=True):
     structure of that tag there.
     """
 
-    object_type: Node | None = None
+    object_type: TtlvItem | None = None
     key_block: KeyBlock
 
 
@@ -103,7 +103,7 @@ class SplitKey(Fields, frozen=True, kw_only=True):
     key_part_identifier: Integer
     split_key_threshold: Integer
     split_key_method: SplitKeyMethod | int
-    prime_field_size: Node | None = None
+    prime_field_size: TtlvItem | None = None
     key_block: KeyBlock
 
 
@@ -128,7 +128,14 @@ class Certificate(Fields, frozen=True, kw_only=True):
 
 
 AnyObject = Annotated[
-    SymmetricKey | PublicKey | PrivateKey | SplitKey | Template | SecretData | Certificate | Node,
+    SymmetricKey
+    | PublicKey
+    | PrivateKey
+    | SplitKey
+    | Template
+    | SecretData
+    | Certificate
+    | TtlvItem,
     ManagedObject,
 ]
 """An object in Register and Get: its tag is its class; opaque objects and PGP keys are trees."""

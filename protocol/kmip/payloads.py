@@ -26,7 +26,7 @@ from protocol.kmip.structures import (
     RevocationReason,
     RNGParameters,
 )
-from protocol.kmip.ttlv import Node
+from protocol.kmip.ttlv import TtlvItem
 from protocol.secret import KeyMaterial
 
 
@@ -82,7 +82,7 @@ class GetRequest(Fields, frozen=True, kw_only=True):
 
     unique_identifier: str | None = None
     key_format_type: KeyFormatType | int | None = None
-    key_wrap_type: Node | None = None
+    key_wrap_type: TtlvItem | None = None
     key_compression_type: KeyCompressionType | int | None = None
     key_wrapping_specification: KeyWrappingSpecification | None = None
 
@@ -275,15 +275,15 @@ class QueryResponse(Fields, frozen=True, kw_only=True):
     operation: tuple[Operation | int, ...] = ()
     object_type: tuple[ObjectType | int, ...] = ()
     vendor_identification: str | None = None
-    server_information: Node | None = None
+    server_information: TtlvItem | None = None
     application_namespace: tuple[str, ...] = ()
-    extension_information: tuple[Node, ...] = ()
+    extension_information: tuple[TtlvItem, ...] = ()
     attestation_type: tuple[AttestationType | int, ...] = ()
     rng_parameters: tuple[RNGParameters, ...] = ()
-    profile_information: tuple[Node, ...] = ()
-    validation_information: tuple[Node, ...] = ()
-    capability_information: tuple[Node, ...] = ()
-    client_registration_method: tuple[Node, ...] = ()
+    profile_information: tuple[TtlvItem, ...] = ()
+    validation_information: tuple[TtlvItem, ...] = ()
+    capability_information: tuple[TtlvItem, ...] = ()
+    client_registration_method: tuple[TtlvItem, ...] = ()
 
 
 class DiscoverVersionsRequest(Fields, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class Type(Code):
     INTERVAL = 10
 
 
-class Node(msgspec.Struct, frozen=True, gc=False):
+class TtlvItem(msgspec.Struct, frozen=True, gc=False):
     """One item. ``value`` by ``type``:
 
     a tuple of nodes (Structure), ``str`` (Text String), ``bytes`` (Byte String, and Big Integer:
@@ -61,7 +61,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
             return f"{name}({len(self.value)} characters)"
         return f"{name}({', '.join(map(repr, self.value)) if self.items() else repr(self.value)})"
 
-    def items(self) -> tuple[Node, ...]:
+    def items(self) -> tuple[TtlvItem, ...]:
         """Its children; none when it is no Structure."""
         return self.value if isinstance(self.value, tuple) else ()
 
@@ -109,7 +109,7 @@ def message_size(head: bytes) -> int:
     return int(length) + HEAD
 
 
-def parse(data: bytes) -> Node:
+def parse(data: bytes) -> TtlvItem:
     """The one item that ``data`` is."""
     if len(data) > SIZE_LIMIT:
         raise KmipError(f"a message of {len(data)} bytes: at most {SIZE_LIMIT}")
@@ -119,7 +119,7 @@ def parse(data: bytes) -> Node:
     return node
 
 
-def parse_item(data: bytes, at: int, end: int, depth: int) -> tuple[Node, int]:
+def parse_item(data: bytes, at: int, end: int, depth: int) -> tuple[TtlvItem, int]:
     """The item at ``at`` that lies before ``end``, and where it ends, its padding included.
 
     ``depth``: how deep it is, should it be a structure; the message has 1.
@@ -139,14 +139,14 @@ def parse_item(data: bytes, at: int, end: int, depth: int) -> tuple[Node, int]:
     if after > end:
         raise KmipError(f"{where}: {length} bytes, where {end - begin} are left")
     if kind is Type.STRUCTURE:
-        return Node(tag, kind, _children(data, begin, stop, depth, where)), after
+        return TtlvItem(tag, kind, _children(data, begin, stop, depth, where)), after
     value = _value(data, begin, stop, kind, where)
     if data[stop:after].strip(b"\0"):
         raise KmipError(f"{where}: its padding is not zero")
-    return Node(tag, kind, value), after
+    return TtlvItem(tag, kind, value), after
 
 
-def _children(data: bytes, at: int, end: int, depth: int, where: str) -> tuple[Node, ...]:
+def _children(data: bytes, at: int, end: int, depth: int, where: str) -> tuple[TtlvItem, ...]:
     if depth > DEPTH_LIMIT:
         raise KmipError(f"{where}: deeper than {DEPTH_LIMIT} structures")
     if end - at & 7:
@@ -190,7 +190,7 @@ def _text(raw: bytes) -> str | None:
         return None
 
 
-def encode(node: Node) -> bytes:
+def encode(node: TtlvItem) -> bytes:
     """The bytes of ``node``; ``KmipError`` when there are none that would parse."""
     data = _encode(node, 1)
     if len(data) > SIZE_LIMIT:
@@ -198,7 +198,7 @@ def encode(node: Node) -> bytes:
     return data
 
 
-def _encode(node: Node, depth: int) -> bytes:
+def _encode(node: TtlvItem, depth: int) -> bytes:
     name = tag_name(node.tag)
     if node.tag >> 16 not in _PREFIXES:
         raise KmipError(f"{name} is no tag")
@@ -212,7 +212,7 @@ def _encode(node: Node, depth: int) -> bytes:
     return _HEAD.pack(node.tag << 8 | node.type, length) + body
 
 
-def _encode_value(node: Node, name: str) -> tuple[bytes, int]:
+def _encode_value(node: TtlvItem, name: str) -> tuple[bytes, int]:
     """The value with its padding, and its length without."""
     packer = _VALUES.get(node.type)
     if packer is not None:

@@ -14,10 +14,10 @@ import msgspec
 
 from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import NodeName
-from protocol.tpm.structures import Credential, PcrSelection, PublicArea, Quote
+from protocol.tpm.structures import PcrSelection, PublicArea, Quote, TpmCredential
 from protocol.trust import (
+    AttestationFinding,
     BaseImage,
-    Finding,
     ItemDigest,
     TokenType,
     TpmCaCertificate,
@@ -50,7 +50,7 @@ class AttestationChallenge(Reply, frozen=True, kw_only=True):
     context: bytes
     nonce: bytes
     selection: PcrSelection
-    credential: Credential
+    credential: TpmCredential
     within_s: float
 
 
@@ -88,7 +88,7 @@ class AttestationReport(Reply, frozen=True, kw_only=True):
 
     attested: bool
     documents: tuple[AttestationDocument, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[AttestationFinding, ...] = ()
     attested_at: float
     attested_until: float | None = None
     base_image: str = ""

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from protocol.tpm.public import EccPoint, PublicError, point_of, public_key
-from protocol.tpm.structures import Credential, PublicArea, TpmName
-from protocol.tpm.wire import Reader, Truncated, tpm2b, u32
+from protocol.tpm.structures import PublicArea, TpmCredential, TpmName
+from protocol.tpm.wire import TpmReader, Truncated, tpm2b, u32
 
 _LABEL: Final = b"IDENTITY\0"
 SECRET_LIMIT: Final = 32
@@ -47,7 +47,7 @@ def kdf_e(shared: bytes, party_u: bytes, party_v: bytes) -> bytes:
     return hashlib.sha256(u32(1) + shared + _LABEL + party_u + party_v).digest()
 
 
-def make_credential(ek: PublicArea, secret: bytes, ak_name: TpmName) -> Credential:
+def make_credential(ek: PublicArea, secret: bytes, ak_name: TpmName) -> TpmCredential:
     """``secret`` (1..32 bytes) for the TPM that holds ``ek`` and a key named ``ak_name``.
 
     ``PublicError`` when ``ek`` is no key, or one that encrypts nothing; ``ValueError`` when the
@@ -61,7 +61,7 @@ def make_credential(ek: PublicArea, secret: bytes, ak_name: TpmName) -> Credenti
     else:
         seed, encrypted = _rsa_seed(key)
     identity = _cfb(_storage_key(seed, ak_name)).encryptor().update(tpm2b(secret))
-    return Credential(tpm2b(_integrity(seed, identity, ak_name)) + identity, encrypted)
+    return TpmCredential(tpm2b(_integrity(seed, identity, ak_name)) + identity, encrypted)
 
 
 def open_credential(seed: bytes, id_object: bytes, name: TpmName) -> bytes:
@@ -69,14 +69,14 @@ def open_credential(seed: bytes, id_object: bytes, name: TpmName) -> bytes:
 
     ``CredentialForeign`` when the integrity check fails.
     """
-    reader = Reader(id_object)
+    reader = TpmReader(id_object)
     try:
         mac, identity = reader.tpm2b(), reader.rest()
     except Truncated as error:
         raise CredentialForeign(str(error)) from None
     if not hmac.compare_digest(mac, _integrity(seed, identity, name)):
         raise CredentialForeign("integrity check failed")
-    clear = Reader(_cfb(_storage_key(seed, name)).decryptor().update(identity))
+    clear = TpmReader(_cfb(_storage_key(seed, name)).decryptor().update(identity))
     return clear.tpm2b()
 
 
@@ -92,7 +92,7 @@ def encode_point(point: EccPoint) -> bytes:
 
 def decode_point(data: bytes) -> EccPoint:
     """A TPMS_ECC_POINT; ``Truncated`` when it is not exactly one."""
-    reader = Reader(data)
+    reader = TpmReader(data)
     point = EccPoint(reader.tpm2b(), reader.tpm2b())
     reader.end()
     return point

@@ -26,7 +26,7 @@ from protocol.tpm.wire import (
     ALG_RSASSA,
     ALG_SHA256,
     CURVE_P256,
-    Reader,
+    TpmReader,
     Truncated,
     tpm2b,
     u16,
@@ -167,7 +167,7 @@ def qualified_name(name: TpmName, hierarchy: int = RH_ENDORSEMENT) -> TpmName:
 
 def parse_public(public: PublicArea) -> Public:
     """Parse it; ``PublicError`` for what is malformed or of a kind not used here."""
-    reader = Reader(public.raw)
+    reader = TpmReader(public.raw)
     try:
         parsed = _parse(reader)
         reader.end()
@@ -176,7 +176,7 @@ def parse_public(public: PublicArea) -> Public:
     return parsed
 
 
-def _parse(reader: Reader) -> Public:
+def _parse(reader: TpmReader) -> Public:
     type_ = reader.u16()
     if reader.u16() != ALG_SHA256:
         raise PublicError("name algorithm is not SHA-256")

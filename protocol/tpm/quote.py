@@ -29,7 +29,7 @@ from protocol.tpm.wire import (
     ALG_ECDSA,
     ALG_RSASSA,
     ALG_SHA256,
-    Reader,
+    TpmReader,
     Truncated,
     pcr_select,
     tpm2b,
@@ -111,7 +111,7 @@ def encode_attest(body: QuoteBody) -> bytes:
 
 def parse_attest(attest: bytes) -> QuoteBody:
     """The fields of ``attest``; ``QuoteRefused`` when it is not exactly one quote."""
-    reader = Reader(attest)
+    reader = TpmReader(attest)
     try:
         if (reader.u32(), reader.u16()) != (MAGIC, ST_ATTEST_QUOTE):
             raise QuoteRefused(QuoteFlaw.MALFORMED, "not made by a TPM as a quote")
@@ -168,7 +168,7 @@ def _values(quote: Quote) -> dict[int, bytes]:
 def _check_signature(ak: PublicArea, quote: Quote) -> None:
     """ECDSA P-256 or RSASSA 2048, SHA-256; every other algorithm is refused."""
     key = public_key(ak)
-    reader = Reader(quote.signature)
+    reader = TpmReader(quote.signature)
     try:
         algorithm, digest = reader.u16(), reader.u16()
         if digest != ALG_SHA256:

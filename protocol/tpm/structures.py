@@ -90,7 +90,7 @@ class Quote(msgspec.Struct, frozen=True):
     pcr_values: tuple[bytes, ...]
 
 
-class Credential(msgspec.Struct, frozen=True):
+class TpmCredential(msgspec.Struct, frozen=True):
     """What make-credential yields: contents of TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET."""
 
     id_object: bytes

@@ -1,6 +1,6 @@
 """Packing of TPM 2.0 structures: big-endian integers and sized buffers (TPM2B).
 
-``Reader`` refuses to read past the end and can insist on having read everything, so that
+``TpmReader`` refuses to read past the end and can insist on having read everything, so that
 nothing that somebody appended is ever taken for part of a structure.
 """
 
@@ -50,7 +50,7 @@ def pcr_select(pcrs: Sequence[int]) -> bytes:
     return u32(1) + u16(ALG_SHA256) + b"\x03" + bits.to_bytes(3, "little")
 
 
-class Reader:
+class TpmReader:
     """Reads a structure from the front; ``Truncated`` when it ends too early."""
 
     __slots__ = ("_at", "_data")

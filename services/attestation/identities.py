@@ -34,7 +34,7 @@ from protocol.tpm.public import (
 )
 from protocol.tpm.structures import PublicArea
 from protocol.trust import (
-    Finding,
+    AttestationFinding,
     FindingCode,
     TpmCaCertificate,
     TpmIdentity,
@@ -100,18 +100,18 @@ def findings(
     ek: PublicArea,
     certificate: bytes,
     at: float,
-) -> list[Finding]:
+) -> list[AttestationFinding]:
     """Why this endorsement key is not trusted. ``registered``: public areas of the list;
     ``at``: Unix seconds, for validity."""
     found = []
     settings = settings_of.settings
     if settings.require_endorsement_keys and ek.raw not in registered:
         text = "the endorsement key of its TPM is not registered"
-        found.append(Finding(FindingCode.ENDORSEMENT_KEY, text))
+        found.append(AttestationFinding(FindingCode.ENDORSEMENT_KEY, text))
     if settings.require_certificate_validation:
         why = chain_fault(certificate, settings_of.ca_certificates, at)
         if why:
-            found.append(Finding(FindingCode.CERTIFICATE, why))
+            found.append(AttestationFinding(FindingCode.CERTIFICATE, why))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from services.runtime.knobs import LONGEST_S, SECONDS, Knobs, knob
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 
 class AttestationKnobs(Knobs, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class AttestationKnobs(Knobs, frozen=True, kw_only=True):
     ] = 60.0
 
 
-class AttestationNode(Node, Protocol):
+class AttestationNode(ServiceNode, Protocol):
     """The node that drives an Attestation Service."""
 
     @property

@@ -49,7 +49,7 @@ from protocol.tpm.structures import (
     PublicArea,
     Quote,
 )
-from protocol.trust import BaseImage, Finding, FindingCode, TrustedPrincipal
+from protocol.trust import AttestationFinding, BaseImage, FindingCode, TrustedPrincipal
 
 SELECTION: Final = PCR_ATTESTED
 IMAGE_PCRS: Final = (4, 8)
@@ -86,7 +86,7 @@ class Examined:
     when the quote proves nothing about this TPM. ``image``: the imported base image, empty when
     none."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AttestationFinding, ...]
     quoted: Attested | None
     image: str
     secure_boot: bool
@@ -116,16 +116,18 @@ def examine(
     if log is not None:
         image, on = image_of(log, configuration.base_images), secure_boot_on(log)
         if not on:
-            found.append(Finding(FindingCode.SECURE_BOOT, "it booted without Secure Boot"))
+            found.append(
+                AttestationFinding(FindingCode.SECURE_BOOT, "it booted without Secure Boot")
+            )
         if not image:
             text = "what it booted is no imported base image"
-            found.append(Finding(FindingCode.BASE_IMAGE, text))
+            found.append(AttestationFinding(FindingCode.BASE_IMAGE, text))
     return Examined(tuple(found), quoted, image, on)
 
 
 def voucher_findings(
     evidence: HostEvidence, principals: Iterable[TrustedPrincipal]
-) -> list[Finding]:
+) -> list[AttestationFinding]:
     """Whether an imported principal vouches for the host."""
     why = "it has no voucher"
     for principal in principals if evidence.voucher else ():
@@ -137,49 +139,53 @@ def voucher_findings(
         if (claims.sub, claims.iss) == (evidence.host, principal.issuer):
             return []
         why = "its voucher is of another host or issuer"
-    return [Finding(FindingCode.PRINCIPAL, f"no imported principal vouches for it: {why}")]
+    return [
+        AttestationFinding(FindingCode.PRINCIPAL, f"no imported principal vouches for it: {why}")
+    ]
 
 
 def _verify_quote(
     evidence: HostEvidence, asked: Challenge
-) -> tuple[Attested | None, list[Finding]]:
+) -> tuple[Attested | None, list[AttestationFinding]]:
     """The content of the quote; None unless key, signature, nonce and registers are right."""
     found = []
     proved = hmac.compare_digest(evidence.secret, asked.secret)
     if not proved:
         text = "its attestation key is not of the TPM with that endorsement key"
-        found.append(Finding(FindingCode.ATTESTATION_KEY, text))
+        found.append(AttestationFinding(FindingCode.ATTESTATION_KEY, text))
     try:
         quoted = verify_quote(evidence.ak, evidence.quote, asked.nonce, asked.selection)
     except QuoteRefused as refusal:
         is_key = refusal.flaw is QuoteFlaw.KEY
         code = FindingCode.ATTESTATION_KEY if is_key else FindingCode.QUOTE
-        return None, [*found, Finding(code, f"the quote is refused: {refusal}")]
+        return None, [*found, AttestationFinding(code, f"the quote is refused: {refusal}")]
     return (quoted if proved else None), found
 
 
 def _log_findings(
     evidence: HostEvidence, quoted: Attested | None
-) -> tuple[tuple[MeasuredEvent, ...] | None, list[Finding]]:
+) -> tuple[tuple[MeasuredEvent, ...] | None, list[AttestationFinding]]:
     """The events of the log, None when it cannot be read; and the findings about them."""
     if evidence.log_truncated:
         text = "the event log had no room for all entries"
-        return None, [Finding(FindingCode.EVENT_LOG_OVERFLOW, text)]
+        return None, [AttestationFinding(FindingCode.EVENT_LOG_OVERFLOW, text)]
     try:
         events = parse_log(evidence.event_log)
     except (EventLogError, ValueError) as error:
-        return None, [Finding(FindingCode.EVENT_LOG, f"the event log is malformed: {error}")]
+        return None, [
+            AttestationFinding(FindingCode.EVENT_LOG, f"the event log is malformed: {error}")
+        ]
     found = []
     if len(events) > LOG_LIMIT:
         text = f"the event log has {len(events)} entries, more than the {LOG_LIMIT} of a TPM's"
-        found.append(Finding(FindingCode.EVENT_LOG_OVERFLOW, text))
+        found.append(AttestationFinding(FindingCode.EVENT_LOG_OVERFLOW, text))
     if quoted is not None and (off := _off(events, quoted)):
         pcrs = ", ".join(str(pcr) for pcr in off)
         text = f"the event log does not lead to PCR {pcrs} as quoted"
-        found.append(Finding(FindingCode.EVENT_LOG, text))
+        found.append(AttestationFinding(FindingCode.EVENT_LOG, text))
     if body_mismatches(events):
         text = "the event log tells of other things than were measured"
-        found.append(Finding(FindingCode.EVENT_BODY, text))
+        found.append(AttestationFinding(FindingCode.EVENT_BODY, text))
     return events, found
 
 
@@ -210,7 +216,7 @@ def _is_file(event: MeasuredEvent) -> bool:
 
 def update_counters(
     known: Counters | None, quoted: Attested, host: NodeName
-) -> tuple[Counters, list[Finding]]:
+) -> tuple[Counters, list[AttestationFinding]]:
     """What is known of the TPM from now on, and whether it is another host's, or went back.
 
     A quote can be fresh and valid although another host brings it: a TPM can be lent, and its state
@@ -219,13 +225,13 @@ def update_counters(
     """
     if known is not None and known.host not in ("", host):
         text = f"the TPM with that endorsement key is that of {known.host}"
-        return known, [Finding(FindingCode.ENDORSEMENT_KEY, text)]
+        return known, [AttestationFinding(FindingCode.ENDORSEMENT_KEY, text)]
     back = known is not None and (known.set_back or _went_back(known, quoted))
     after = Counters(quoted.reset_count, quoted.clock, back, host)
     if not back:
         return after, []
     text = "the counters of its TPM went back: it was cleared, or an older state was put back"
-    return after, [Finding(FindingCode.RESET_COUNTER, text)]
+    return after, [AttestationFinding(FindingCode.RESET_COUNTER, text)]
 
 
 def _went_back(known: Counters, quoted: Attested) -> bool:

@@ -18,7 +18,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName, Role
 from protocol.tpm.credential import make_credential
 from protocol.tpm.public import PublicError, check_attestation_key, public_name
-from protocol.trust import Finding, ItemDigest, TrustedEndorsementKey, item
+from protocol.trust import AttestationFinding, ItemDigest, TrustedEndorsementKey, item
 from services.attestation import identities
 from services.attestation.access import admit
 from services.attestation.challenge import BegunAttestation, Contexts
@@ -166,7 +166,7 @@ class AttestationService(Service):
         begun: BegunAttestation,
         examined: Examined,
         at: float,
-    ) -> tuple[Finding, ...]:
+    ) -> tuple[AttestationFinding, ...]:
         """Add the findings of the endorsement key, and of the counters if the TPM is trusted;
         counters of unknown TPMs are not kept."""
         of_key = identities.findings(

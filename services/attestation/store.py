@@ -18,7 +18,7 @@ from protocol.errors import SaveFailed
 from protocol.messages.attestation import AttestationConfiguration
 from protocol.terms import NodeName
 from protocol.tpm.quote import Attested
-from protocol.trust import Finding
+from protocol.trust import AttestationFinding
 from services.attestation.policy import Counters, update_counters
 from services.runtime.ports import Database
 
@@ -68,11 +68,11 @@ class AttestationStore:
 
     async def count(
         self, ek: bytes, host: NodeName, quoted: Attested, image: str, at: float
-    ) -> tuple[Finding, ...]:
+    ) -> tuple[AttestationFinding, ...]:
         """Compare the TPM of ``host`` with its stored counters, and store the new ones. Without a
         finding, also store that ``image`` (empty: none) was used ``at``."""
 
-        def compare(connection: sqlite3.Connection) -> list[Finding]:
+        def compare(connection: sqlite3.Connection) -> list[AttestationFinding]:
             row = connection.execute("SELECT body FROM tpms WHERE ek = ?", (ek,)).fetchone()
             known = None if row is None else _unpack_row(ek, row[0], Counters)
             after, findings = update_counters(known, quoted, host)

@@ -29,7 +29,7 @@ from services.esxi.crypto_manager import forget_host_key
 from services.esxi.crypto_mode import after_boot
 from services.esxi.first_boot import counter, first_boot, upgrade
 from services.esxi.ha.agent import HaAgent
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
@@ -40,7 +40,7 @@ from services.esxi.vsan import mounting, objects
 from services.runtime.nv_counter import read_counter
 
 
-async def boot(host: Host) -> None:
+async def boot(host: EsxiHost) -> None:
     """B0 to B7; ``Halted`` with one of the three screens. B8 and B9 run afterwards."""
     await _other_bank(host)
     await _firmware(host)  # B0
@@ -63,7 +63,7 @@ async def boot(host: Host) -> None:
     await _regain_host_key(host)  # B7
 
 
-async def boot_while_serving(host: Host, ha: HaAgent) -> None:
+async def boot_while_serving(host: EsxiHost, ha: HaAgent) -> None:
     """B8 and B9, while the host serves. vCenter may be down: B9 does not wait for it."""
     await _pass_step(host, "B8", f"announce to {host.config.vcenter or 'nobody'}")
     host.node.background("uplink", host.uplink.keep_connected())
@@ -73,7 +73,7 @@ async def boot_while_serving(host: Host, ha: HaAgent) -> None:
     await autostart.start_wanted_vms(host)
 
 
-def start_loops(host: Host, ha: HaAgent) -> None:
+def start_loops(host: EsxiHost, ha: HaAgent) -> None:
     """Start the loops that run for the rest of this life."""
     host.node.background("boot", boot_while_serving(host, ha))
     host.node.background("config.backup", _backup(host))
@@ -84,7 +84,7 @@ def start_loops(host: Host, ha: HaAgent) -> None:
         retrying.begin(host)
 
 
-async def shut_down_tpm(host: Host) -> None:
+async def shut_down_tpm(host: EsxiHost) -> None:
     """The last step of an orderly stop; a failed TPM does not prevent it."""
     if host.tpm is not None:
         try:
@@ -93,7 +93,7 @@ async def shut_down_tpm(host: Host) -> None:
             host.node.record("tpm.unusable", level="warning", reason=str(error))
 
 
-async def _other_bank(host: Host) -> None:
+async def _other_bank(host: EsxiHost) -> None:
     """If it was told to, boot the other boot bank; the configuration of the first one is gone
     (UPG-02)."""
     if host.node.power.firmware.banks.rolled_back:
@@ -105,7 +105,7 @@ async def _other_bank(host: Host) -> None:
             host.node.record("boot.step", step="B0", text="other boot bank")
 
 
-async def _firmware(host: Host) -> None:
+async def _firmware(host: EsxiHost) -> None:
     """B0: power, firmware set-up, options kept by the loader and typed at it."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     kept = await load_options(host.disk)
@@ -123,7 +123,7 @@ async def _firmware(host: Host) -> None:
     )
 
 
-async def _measure(host: Host) -> None:
+async def _measure(host: EsxiHost) -> None:
     """B1: measure firmware, loader, modules and options. A TPM that fails is not used in this
     life."""
     events = measurements(host.node.power.firmware, host.config.version, host.build, host.options)
@@ -138,7 +138,7 @@ async def _measure(host: Host) -> None:
     host.node.record("boot.step", step="B1", text="measured", events=len(events))
 
 
-async def _read_archive(host: Host) -> bytes | None:
+async def _read_archive(host: EsxiHost) -> bytes | None:
     try:
         return await host.disk.read(FILE)
     except FileNotFoundError:
@@ -149,7 +149,7 @@ async def _read_archive(host: Host) -> bytes | None:
         ) from None
 
 
-async def _config_key(host: Host, image: bytes) -> tuple[ConfigurationProtection, KeyMaterial]:
+async def _config_key(host: EsxiHost, image: bytes) -> tuple[ConfigurationProtection, KeyMaterial]:
     """B2: the recovery key when one was typed, else the TPM, else the material on disk."""
     try:
         protection = read_protection(image)
@@ -167,7 +167,9 @@ async def _config_key(host: Host, image: bytes) -> tuple[ConfigurationProtection
     return protection, config_key
 
 
-def _recover_config_key(host: Host, protection: ConfigurationProtection, typed: str) -> KeyMaterial:
+def _recover_config_key(
+    host: EsxiHost, protection: ConfigurationProtection, typed: str
+) -> KeyMaterial:
     digits = parse_digits(typed)
     if digits is None or not protection.recovery_wrapped:
         raise record_halt(host, SCREEN_C, "the recovery key cannot be used")
@@ -177,7 +179,7 @@ def _recover_config_key(host: Host, protection: ConfigurationProtection, typed: 
         raise record_halt(host, SCREEN_B, "the recovery key is not the one in force") from None
 
 
-async def _unseal_config_key(host: Host, protection: ConfigurationProtection) -> KeyMaterial:
+async def _unseal_config_key(host: EsxiHost, protection: ConfigurationProtection) -> KeyMaterial:
     """The config key from the TPM. Policy not met, TPM cleared, replaced, locked out or failed:
     message A."""
     if host.tpm is None:
@@ -189,7 +191,7 @@ async def _unseal_config_key(host: Host, protection: ConfigurationProtection) ->
 
 
 def _configuration(
-    host: Host, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
+    host: EsxiHost, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
 ) -> int:
     """B3: open the last saved configuration, and the number of that save (``rollback``)."""
     try:
@@ -209,7 +211,7 @@ def _configuration(
     return found.count
 
 
-async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
+async def _last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> None:
     """By the knob ``archive_counter``: stop at an archive that is not the last one.
 
     With the recovery key the administrator accepts the archive as it is; the next save counts it
@@ -229,7 +231,7 @@ async def _last_archive(host: Host, mode: ProtectionMode, count: int) -> None:
         raise record_halt(host, SCREEN_B, why)
 
 
-async def _keys(host: Host) -> None:
+async def _keys(host: EsxiHost) -> None:
     """B4: the cache is empty; load the persisted keys, if persistence is enabled (KP-07)."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     entries = usable(host.archive.now)
@@ -239,7 +241,7 @@ async def _keys(host: Host) -> None:
     host.node.record("boot.step", step="B4", text="keys", loaded=loaded)
 
 
-async def _encryption_mode(host: Host) -> None:
+async def _encryption_mode(host: EsxiHost) -> None:
     """B5: safe if the host key is available, else prepared or unchanged."""
     await host.clock.sleep(host.node.knobs.boot_step_s)
     if host.mode is HostCryptoState.PENDING_INCAPABLE:
@@ -256,7 +258,7 @@ async def _encryption_mode(host: Host) -> None:
     host.node.record("boot.step", step="B5", text="encryption mode", crypto_state=mode.value)
 
 
-def _host_key_at_hand(host: Host) -> KeyMaterial | None:
+def _host_key_at_hand(host: EsxiHost) -> KeyMaterial | None:
     """The host key of the configuration: loaded at B4, or derived now (NKP-11).
 
     A derived key with another check value is not the host key: the KDK is another one (NKP-18).
@@ -275,7 +277,7 @@ def _host_key_at_hand(host: Host) -> KeyMaterial | None:
     return value
 
 
-async def _regain_host_key(host: Host) -> None:
+async def _regain_host_key(host: EsxiHost) -> None:
     """B7: a trusted host that needs its host key attests, and has a service unwrap it."""
     if host.archive.now.trusted is None:
         await _pass_step(host, "B7", "no trusted key provider on this host")
@@ -284,12 +286,12 @@ async def _regain_host_key(host: Host) -> None:
     await _pass_step(host, "B7", "host key at hand" if safe else "no host key")
 
 
-async def _pass_step(host: Host, step: str, text: str) -> None:
+async def _pass_step(host: EsxiHost, step: str, text: str) -> None:
     await host.clock.sleep(host.node.knobs.boot_step_s)
     host.node.record("boot.step", step=step, text=text)
 
 
-async def _backup(host: Host) -> None:
+async def _backup(host: EsxiHost) -> None:
     """DUR-01: the scheduled backup; if the disk fails, it is repeated at the next interval.
 
     What the life before wrote without a sync is made durable at once: this life reports it as

@@ -42,7 +42,7 @@ from services.esxi.esxcli import (
     parse,
 )
 from services.esxi.esxcli_output import Output, OutputRecord, one, render
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.measure import EXEC_OPTION, exec_installed_only
 
@@ -54,7 +54,7 @@ class CommandRefused(Exception):
     """The command is understood and refused; the text is what the console shows."""
 
 
-async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
+async def run(host: EsxiHost, arguments: Sequence[str]) -> EsxcliResult:
     """Execute one command line; exit code 1 with the text of what is wrong."""
     try:
         line = parse(arguments, host.config.release)
@@ -70,7 +70,7 @@ async def run(host: Host, arguments: Sequence[str]) -> EsxcliResult:
     return EsxcliResult(exit_code=0, output=text)
 
 
-async def _execute(host: Host, command: Command) -> Output | str:
+async def _execute(host: EsxiHost, command: Command) -> Output | str:
     """What it gives; a text of its own, often none, where ``esxcli`` has no structure."""
     match command:
         case PersistenceEnable():
@@ -93,7 +93,7 @@ async def _execute(host: Host, command: Command) -> Output | str:
 
 
 def _answer_query(
-    host: Host,
+    host: EsxiHost,
     command: PersistenceGet
     | EncryptionGet
     | RecoveryList
@@ -137,7 +137,7 @@ def _encryption(protection: ConfigurationProtection) -> Output:
     )
 
 
-def _version(host: Host) -> Output:
+def _version(host: EsxiHost) -> Output:
     major, minor, update = host.config.release
     return one(
         "VersionInfo",
@@ -149,7 +149,7 @@ def _version(host: Host) -> Output:
     )
 
 
-def _processes(host: Host) -> Output:
+def _processes(host: EsxiHost) -> Output:
     """The running VMs. World ids are the lab's own: by order of registration."""
     records = tuple(
         OutputRecord(
@@ -168,7 +168,7 @@ def _processes(host: Host) -> Output:
     return Output("VirtualMachine", records, listed=True)
 
 
-async def _kernel_settings(host: Host, name: str) -> Output:
+async def _kernel_settings(host: EsxiHost, name: str) -> Output:
     """The settings that a boot can be given here: now, and for the next one."""
     if name not in ("", EXEC_OPTION):
         raise CommandRefused(f"Error: There is no kernel setting {name} on this host.")
@@ -184,14 +184,14 @@ async def _kernel_settings(host: Host, name: str) -> Output:
     return Output("KernelSetting", (OutputRecord(fields),), listed=True, table=True)
 
 
-async def back_up(host: Host) -> str:
+async def back_up(host: EsxiHost) -> str:
     """Save the configuration, all of it, now."""
     await host.archive.save()
     host.node.record("config.saved", why="command")
     return f"Saving current state in /{FOLDER}"
 
 
-async def _enable(host: Host) -> str:
+async def _enable(host: EsxiHost) -> str:
     """KP-02. Prints a warning where no TPM seals the configuration (KP-06), else nothing.
 
     ``config_save: hourly`` concerns keys only: that persistence is enabled is saved at once.
@@ -216,7 +216,7 @@ async def _enable(host: Host) -> str:
     return "" if host.sealed_by_tpm else persistence.UNSEALED_WARNING
 
 
-def _persistable(host: Host) -> persistence.Storable:
+def _persistable(host: EsxiHost) -> persistence.Storable:
     """What the store may hold of the cache, and the host key if only memory has it."""
     now, held = host.archive.now, list(host.keys.entries())
     if now.host_key is not None and host.host_key is not None and now.host_key not in host.keys:
@@ -225,7 +225,7 @@ def _persistable(host: Host) -> persistence.Storable:
     return host.storable(held)
 
 
-async def _disable(host: Host, *, remove_all: bool) -> None:
+async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
     """KP-03. A store that is emptied leaves the disk before the console answers."""
     was = host.archive.now
     host.archive.now = persistence.disable_persistence(
@@ -244,7 +244,7 @@ async def _disable(host: Host, *, remove_all: bool) -> None:
         )
 
 
-async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
+async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
     """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy.
 
     Leaving mode NONE while key persistence is on stores what is cached, as enabling does (C5).
@@ -282,7 +282,7 @@ async def _set_encryption(host: Host, wish: EncryptionSet) -> None:
     host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))
 
 
-def _policy(host: Host, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
+def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
     """The two requirements as wished, or as they are; ``CommandRefused`` where POL-* forbids it."""
     if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
         raise CommandRefused("Error: Mode TPM cannot be undone.")
@@ -317,14 +317,14 @@ def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[s
     return records
 
 
-def _recovery_key(host: Host) -> RecoveryKey:
+def _recovery_key(host: EsxiHost) -> RecoveryKey:
     recovery = host.archive.now.recovery
     if recovery is None or host.archive.protection.mode is ProtectionMode.NONE:
         raise CommandRefused(NOT_TPM)
     return recovery
 
 
-async def _rotate(host: Host, wish: RecoveryRotate) -> None:
+async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
     """REC-02: a new recovery key; the old one opens nothing any more."""
     old = _recovery_key(host)
     if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
@@ -340,7 +340,7 @@ async def _rotate(host: Host, wish: RecoveryRotate) -> None:
 
 
 async def _put(
-    host: Host, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
+    host: EsxiHost, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
 ) -> None:
     """Save under the new protection; if the disk refuses, the old one stays in force."""
     archive = host.archive
@@ -356,7 +356,7 @@ async def _put(
         raise
 
 
-async def _set_kernel_option(host: Host, name: str, value: str) -> None:
+async def _set_kernel_option(host: EsxiHost, name: str, value: str) -> None:
     """An option the loader passes to the kernel at the next boots; measured then."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise CommandRefused(

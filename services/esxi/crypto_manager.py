@@ -1,7 +1,7 @@
 """CryptoManagerHost: mode, host key and key cache of a host, and what of it is stored.
 
 Every change is made in one step without waiting, then saved, then answered. The queue of such
-changes does not wait for the disk (``Host.save``): one save covers what arrives meanwhile.
+changes does not wait for the disk (``EsxiHost.save``): one save covers what arrives meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.esxi import dumps
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import Trigger, step
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import CacheAddition
 from services.esxi.providers import native
@@ -33,12 +33,14 @@ from services.esxi.providers.trusted import keys as trusted
 KEY_SIZE: Final = 32  # bytes
 
 
-async def prepare(host: Host) -> None:
+async def prepare(host: EsxiHost) -> None:
     """incapable -> prepared: the host may receive keys, and has no host key."""
     await _enter(host, step(host.mode, Trigger.PREPARE))
 
 
-async def enable(host: Host, key: CryptoKeyId, material: Sealed | None, check: str = "") -> None:
+async def enable(
+    host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
+) -> None:
     """Become safe with this host key; it is persisted with the keys (KP-07), unless it is derived.
 
     Without ``material`` this host derives it, and it must have that check value; of a trusted
@@ -51,7 +53,7 @@ async def enable(host: Host, key: CryptoKeyId, material: Sealed | None, check: s
 
 
 async def change_host_key(
-    host: Host, key: CryptoKeyId, material: Sealed | None, check: str = ""
+    host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
     """Safe with a new host key; the old one leaves cache and store."""
     key, clear = await _host_key(host, key, material, check)
@@ -59,7 +61,7 @@ async def change_host_key(
 
 
 async def _host_key(
-    host: Host, key: CryptoKeyId, material: Sealed | None, check: str
+    host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     if material is not None:
         return key, _one(material)
@@ -68,7 +70,7 @@ async def _host_key(
     return key, native.host_key(host, key, check)
 
 
-async def disable(host: Host) -> None:
+async def disable(host: EsxiHost) -> None:
     """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03).
 
     A host that was only prepared is incapable at once, and has no host key any more.
@@ -82,7 +84,7 @@ async def disable(host: Host) -> None:
     await _enter(host, mode)
 
 
-def forget_host_key(host: Host) -> None:
+def forget_host_key(host: EsxiHost) -> None:
     """Remove the host key from cache, store and configuration; the caller saves."""
     key = host.archive.now.host_key
     if key is not None:
@@ -93,7 +95,7 @@ def forget_host_key(host: Host) -> None:
 
 
 async def add_keys(
-    host: Host, keys: tuple[CryptoKeyId, ...], material: Sealed, kind: KeyKind
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], material: Sealed, kind: KeyKind
 ) -> tuple[CryptoKeyResult, ...]:
     """Put keys of one kind into the cache, and into the store while persistence is on.
 
@@ -125,7 +127,7 @@ async def add_keys(
 
 
 async def remove_keys(
-    host: Host, keys: tuple[CryptoKeyId, ...], *, withhold: bool = False
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, withhold: bool = False
 ) -> tuple[CryptoKeyResult, ...]:
     """Drop keys from the cache, used or not, and by the knob from the store.
 
@@ -156,7 +158,7 @@ async def remove_keys(
     return tuple(results)
 
 
-async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
+async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
     """All that this host has of a deleted provider leaves; how much left cache and store.
 
     The one place that says what an eviction takes: every key in the cache and, by the knob, every
@@ -180,7 +182,7 @@ async def evict(host: Host, provider: ProviderId) -> tuple[int, int]:
 
 
 async def set_providers(
-    host: Host, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
+    host: EsxiHost, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
 ) -> None:
     """Replace the list of providers and the KDKs of native ones; saved before the answer.
 
@@ -204,7 +206,7 @@ async def set_providers(
     await native.save_providers(host, now)
 
 
-async def _enter(host: Host, mode: HostCryptoState) -> None:
+async def _enter(host: EsxiHost, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
@@ -214,7 +216,7 @@ async def _enter(host: Host, mode: HostCryptoState) -> None:
 
 
 async def _take_host_key(
-    host: Host, key: CryptoKeyId, clear: KeyMaterial, check: str, trigger: Trigger
+    host: EsxiHost, key: CryptoKeyId, clear: KeyMaterial, check: str, trigger: Trigger
 ) -> None:
     mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
     entry = StoredKey(key, clear, KeyKind.HOST)

@@ -33,7 +33,7 @@ from protocol.errors import (
 from protocol.messages.host import DUMPS_LIMIT, MARKER_LIMIT, Dump, WriteDump
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, NodeName, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import native
 from services.runtime.durable import replace_durably
 
@@ -56,7 +56,7 @@ class DumpFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _decode = msgspec.msgpack.Decoder(DumpFile).decode
 
 
-async def write(host: Host, message: WriteDump) -> Dump:
+async def write(host: EsxiHost, message: WriteDump) -> Dump:
     """Write a dump, durably; the one that is there when the name is taken. See ``WriteDump``."""
     dump, marker, vm = message.dump, message.marker, message.vm
     names.DUMP.check(dump)
@@ -79,7 +79,7 @@ async def write(host: Host, message: WriteDump) -> Dump:
     return _summarize(host, made)
 
 
-async def all_dumps(host: Host) -> tuple[Dump, ...]:
+async def all_dumps(host: EsxiHost) -> tuple[Dump, ...]:
     """Every dump by name; one that is damaged says so."""
     found: list[Dump] = []
     for file in await host.disk.list(FOLDER):
@@ -94,7 +94,7 @@ async def all_dumps(host: Host) -> tuple[Dump, ...]:
     return tuple(found)
 
 
-async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
+async def decrypt(host: EsxiHost, dump: str) -> tuple[Dump, bytes]:
     """The dump and what is in it; see ``DecryptDump``."""
     names.DUMP.check(dump)
     found = await _read(host, dump)
@@ -114,7 +114,7 @@ async def decrypt(host: Host, dump: str) -> tuple[Dump, bytes]:
     return _summarize(host, found), content
 
 
-async def remove(host: Host, dump: str) -> None:
+async def remove(host: EsxiHost, dump: str) -> None:
     """Remove a dump, durably."""
     names.DUMP.check(dump)
     if _file(dump) not in await host.disk.list(FOLDER):
@@ -124,7 +124,9 @@ async def remove(host: Host, dump: str) -> None:
     host.node.record("dump.removed", dump=dump)
 
 
-async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyMaterial) -> None:
+async def take_along(
+    host: EsxiHost, old: CryptoKeyId, new: CryptoKeyId, clear: KeyMaterial
+) -> None:
     """Wrap the keys of dumps under ``old`` anew under ``new``, as far as that goes (C27).
 
     What cannot be taken along is recorded, and keeps nothing from going on.
@@ -148,13 +150,13 @@ async def take_along(host: Host, old: CryptoKeyId, new: CryptoKeyId, clear: KeyM
             host.node.record("dump.rewrapped", dump=dump, key=str(new))
 
 
-def _host_key(host: Host) -> tuple[CryptoKeyId, KeyMaterial] | None:
+def _host_key(host: EsxiHost) -> tuple[CryptoKeyId, KeyMaterial] | None:
     """The host key in memory; None on a host that is not safe."""
     key = host.archive.now.host_key
     return None if key is None or host.host_key is None else (key, host.host_key)
 
 
-def _key_of(host: Host, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
+def _key_of(host: EsxiHost, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
     """The key of a running VM's home; None when it is not encrypted."""
     config = host.require_vm(vm).config
     if config is None or not config.keys:
@@ -166,7 +168,7 @@ def _key_of(host: Host, vm: VmName) -> tuple[CryptoKeyId, KeyMaterial] | None:
 
 
 def _build_dump(
-    host: Host, dump: str, content: bytes, under: tuple[CryptoKeyId, KeyMaterial] | None
+    host: EsxiHost, dump: str, content: bytes, under: tuple[CryptoKeyId, KeyMaterial] | None
 ) -> DumpFile:
     clear = DumpFile(dump=dump, boot=host.node.boot, at=host.clock.now(), data=content)
     if under is None:
@@ -183,7 +185,7 @@ def _build_dump(
 
 
 async def _rewrap(
-    host: Host, dump: str, old: KeyMaterial, new: CryptoKeyId, clear: KeyMaterial
+    host: EsxiHost, dump: str, old: KeyMaterial, new: CryptoKeyId, clear: KeyMaterial
 ) -> str:
     """Why the key of the dump could not be wrapped anew; empty when it was."""
     aad = _aad(host.node.name, dump, "key")
@@ -202,21 +204,21 @@ def _describe_refusal(error: OSError) -> str:
     return f"the disk refused: {error.strerror or error}"
 
 
-def _content(host: Host, marker: bytes) -> bytes:
+def _content(host: EsxiHost, marker: bytes) -> bytes:
     """The memory of the agent as text: what it knows of VMs, never a key (DUMP-04)."""
     lines = [f"hostd of {host.node.name}, boot {host.node.boot}, {host.mode.value}"]
     lines += [f"{name} {host.vms[name].power.value}" for name in sorted(host.vms)]
     return "\n".join([*lines, ""]).encode() + marker
 
 
-def _process(host: Host, vm: VmName, marker: bytes) -> bytes:
+def _process(host: EsxiHost, vm: VmName, marker: bytes) -> bytes:
     """The memory of a running VM's process as text, never a key (DUMP-04)."""
     if host.require_vm(vm).guest is None:
         raise InvalidPowerState(f"{vm} does not run on {host.node.name}: it has no process")
     return f"vmx of {vm} on {host.node.name}, boot {host.node.boot}\n".encode() + marker
 
 
-def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+def _in_memory(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
     """A key by id: the host key in force, or one that is in the cache, as any key is; or that
     this host derives, which leaves it where it was."""
     if key == host.archive.now.host_key and host.host_key is not None:
@@ -225,7 +227,7 @@ def _in_memory(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     return cached if cached is not None or key in host.disproved else _derive_current_key(host, key)
 
 
-def _derive_current_key(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+def _derive_current_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
     """A key that this host derives; not the host key of a KDK that is another one now."""
     value, now = native.derive_key(host, key), host.archive.now
     if value is None or key != now.host_key or check_value(value) == now.host_key_check:
@@ -233,12 +235,12 @@ def _derive_current_key(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
     return None
 
 
-def _summarize(host: Host, found: DumpFile) -> Dump:
+def _summarize(host: EsxiHost, found: DumpFile) -> Dump:
     readable = found.key is None or _in_memory(host, found.key) is not None
     return Dump(dump=found.dump, boot=found.boot, at=found.at, key=found.key, readable=readable)
 
 
-async def _read(host: Host, dump: str) -> DumpFile:
+async def _read(host: EsxiHost, dump: str) -> DumpFile:
     """``NotFound`` when it is not there, ``InvalidState`` when it is damaged."""
     try:
         raw = await host.disk.read(f"{FOLDER}/{_file(dump)}")
@@ -255,7 +257,7 @@ async def _read(host: Host, dump: str) -> DumpFile:
     return found
 
 
-async def _put(host: Host, made: DumpFile) -> None:
+async def _put(host: EsxiHost, made: DumpFile) -> None:
     data = msgspec.msgpack.encode(made)
     await replace_durably(host.disk, f"{FOLDER}/{_file(made.dump)}", data, folder_is_new=True)
 

@@ -16,12 +16,12 @@ from services.esxi.configuration.image import CONFIG_KEY_SIZE, ConfigurationProt
 from services.esxi.configuration.recovery import RecoveryKey, new_recovery_key
 from services.esxi.configuration.sealing import create_unprotected_key, seal_config_key
 from services.esxi.configuration.sections import Configuration
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.screens import SCREEN_B, record_halt
 from services.runtime.ports import Tpm
 
 
-async def first_boot(host: Host) -> None:
+async def first_boot(host: EsxiHost) -> None:
     """No archive yet (CFG-01): a config key, sealed if the TPM can, and an empty configuration.
 
     A boot that the TPM could not measure seals nothing, nor does a release before 7.0 U2.
@@ -39,7 +39,7 @@ async def first_boot(host: Host) -> None:
     host.node.record("boot.step", step="B3", text="empty configuration")
 
 
-async def upgrade(host: Host, image: bytes) -> None:
+async def upgrade(host: EsxiHost, image: bytes) -> None:
     """The first boot of another release: what the one before booted from goes into the other boot
     bank, and a release that encrypts the configuration does so by itself (UPG-01).
 
@@ -69,13 +69,13 @@ async def upgrade(host: Host, image: bytes) -> None:
         host.node.record("boot.step", step="B3", text="upgraded", mode=archive.protection.mode)
 
 
-def counter(host: Host) -> Tpm | None:
+def counter(host: EsxiHost) -> Tpm | None:
     """The TPM that counts archives, by the knob."""
     return host.tpm if host.node.knobs.archive_counter else None
 
 
 async def _seal_new_key(
-    host: Host,
+    host: EsxiHost,
 ) -> tuple[ConfigurationProtection, KeyMaterial, RecoveryKey] | None:
     """A new config key, sealed, with its recovery key; None where nothing can be sealed (CFG-01).
 

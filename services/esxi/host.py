@@ -1,6 +1,6 @@
 """What all flows of a host share: its ports, configuration, key cache, mode and VMs.
 
-State is changed in sections without ``await``; flows live in the modules that take a ``Host``.
+State is changed in sections without ``await``; flows live in the modules that take an ``EsxiHost``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from services.runtime.ports import Datastore, Ports
 from services.runtime.virtual_tpm import VirtualTpms
 
 
-class Host:
+class EsxiHost:
     """One life of one host. ``archive`` and ``datastore`` are there from step B3 on.
 
     ``host_key`` is the host key in memory: it outlives its removal from cache and store until

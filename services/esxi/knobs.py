@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Protocol
 
 from services.runtime.knobs import LONGEST_S, SECONDS, SharedKnobs, knob
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 Pcr = Annotated[int, knob("The number of a platform configuration register.", least=0, most=23)]
 
@@ -204,7 +204,7 @@ class EsxiKnobs(SharedKnobs, frozen=True, kw_only=True):
     ] = 30.0
 
 
-class EsxiNode(Node, Protocol):
+class EsxiNode(ServiceNode, Protocol):
     """The node that drives a host."""
 
     @property

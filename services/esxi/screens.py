@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.runtime.service import Halted
 
 SCREEN_A: Final = "Unable to restore the system configuration. A security violation was detected."
@@ -12,7 +12,7 @@ SCREEN_B: Final = "Failed to decrypt system configuration"
 SCREEN_C: Final = "Unable to recover the system configuration"
 
 
-def record_halt(host: Host, screen: str, reason: str) -> Halted:
+def record_halt(host: EsxiHost, screen: str, reason: str) -> Halted:
     """Leave the reason in the record, and only the product's text on the screen."""
     host.node.record("boot.stopped", level="error", screen=screen, reason=reason)
     return Halted(screen)

@@ -26,14 +26,14 @@ from protocol.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.event_log import EventLogError, parse_log
-from protocol.tpm.structures import Credential, EkKind, PcrSelection
+from protocol.tpm.structures import EkKind, PcrSelection, TpmCredential
 from services.esxi import boot, console, crypto_manager, dumps
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.ha import ownership
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
-from services.esxi.host import Host, page
+from services.esxi.host import EsxiHost, page
 from services.esxi.keys import status
 from services.esxi.keys.fingerprints import fingerprints
 from services.esxi.knobs import EsxiNode
@@ -66,7 +66,7 @@ from services.runtime.service import Peer, Service, serves
 class IntruderDoor(Service):
     """Handlers of ``protocol.messages.host.intruder``; a subclass sets ``host``."""
 
-    host: Host
+    host: EsxiHost
 
     @serves(m.HostClaim)
     async def claim(self, message: m.HostClaim, peer: Peer) -> m.HostClaims:
@@ -96,7 +96,7 @@ def _vm(message: Any) -> str:
 class VtpmDoor(Service):
     """Handlers of ``protocol.messages.host.vtpm``. Who inherits from it sets up ``host``."""
 
-    host: Host
+    host: EsxiHost
 
     @serves(m.HostAddVtpm, turn=_vm)
     async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
@@ -172,7 +172,7 @@ def _clones(message: Any) -> str:
 class CopiesDoor(Service):
     """Handlers of ``protocol.messages.host.copies``. Who inherits from it sets up ``host``."""
 
-    host: Host
+    host: EsxiHost
 
     @serves(m.HostCloneVm, turn=_clones)
     async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
@@ -241,7 +241,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     def __init__(self, node: EsxiNode, ports: Ports, config: EsxiConfig) -> None:
         super().__init__(node, ports)
-        self.host = Host(node, ports, config)
+        self.host = EsxiHost(node, ports, config)
         self.ha = HaAgent(self.host)
         self._was_opened = False  # a session, in this life
 
@@ -586,7 +586,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 _NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 
 
-async def report(host: Host, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
+async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
     """A quote over ``nonce`` (64 bytes at most), the keys behind it, and the log of this boot.
 
     ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM gives no quote.
@@ -605,7 +605,7 @@ async def report(host: Host, nonce: bytes, selection: PcrSelection) -> TpmAttest
     return TpmAttestationReport(ek=ek, ak=ak, quote=quote, event_log=log, log_reliable=reliable)
 
 
-async def activate(host: Host, credential: Credential) -> bytes:
+async def activate(host: EsxiHost, credential: TpmCredential) -> bytes:
     """The secret in a credential; ``InvalidState`` when it was made for another TPM or key."""
     try:
         return await _tpm(host).activate(credential.id_object, credential.encrypted_seed)
@@ -613,7 +613,7 @@ async def activate(host: Host, credential: Credential) -> bytes:
         raise InvalidState(f"the TPM of {host.node.name} opens no credential: {error}") from None
 
 
-def _tpm(host: Host) -> Tpm:
+def _tpm(host: EsxiHost) -> Tpm:
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
     return host.tpm
@@ -633,7 +633,7 @@ def _has_room(log: bytes) -> bool:
 # other host.
 
 
-async def enter(host: Host) -> None:
+async def enter(host: EsxiHost) -> None:
     """``InvalidState`` names the VMs that run here.
 
     First nothing new is started, then whatever was being started meanwhile is waited for, each
@@ -653,7 +653,7 @@ async def enter(host: Host) -> None:
         host.node.record("host.maintenance", on=True)
 
 
-async def leave(host: Host) -> None:
+async def leave(host: EsxiHost) -> None:
     """No change when it is not in the mode."""
     was = host.archive.now.maintenance
     host.archive.change(maintenance=False)

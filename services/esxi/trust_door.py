@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.errors import InvalidState
 from protocol.messages import host as m
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import (
     attesting,
     configuration,
@@ -19,7 +19,7 @@ from services.runtime.service import Peer, Service, serves
 class TrustDoor(Service):
     """Handlers of ``protocol.messages.host.trust``. Who inherits from it sets up ``host``."""
 
-    host: Host
+    host: EsxiHost
 
     @serves(m.SetTrustedConfiguration, turn=lambda _: "keystore")
     async def set_trusted_configuration(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from services.runtime.knobs import SECONDS, CertificateKnobs, knob
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 
 class KeyProviderKnobs(CertificateKnobs, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class KeyProviderKnobs(CertificateKnobs, frozen=True, kw_only=True):
     ] = 1.5
 
 
-class KeyProviderNode(Node, Protocol):
+class KeyProviderNode(ServiceNode, Protocol):
     """The node that drives a Key Provider Service."""
 
     @property

@@ -20,8 +20,8 @@ from protocol.envelope import Envelope
 from protocol.errors import Malformed, NotSent, ProductError
 from protocol.messages.base import Event, Ping, Pong, Reply, Request
 from protocol.subjects import (
-    Link,
     LinkSubject,
+    NodePair,
     event_subject,
     parse_link,
     reply_prefix,
@@ -185,7 +185,7 @@ class BusPort(Bus, WireSink):
             self._waiting.append(lambda: self._depart(to, subject, payload, reply))
             return
         nth = self._sent[to] = self._sent[to] + 1
-        delays = self._rules.egress(Link(self._me, to), self._life.boot, nth, subject)
+        delays = self._rules.egress(NodePair(self._me, to), self._life.boot, nth, subject)
         if len(delays) != 1:
             self.counters["duplicated" if delays else "dropped_egress"] += 1
         for delay_s in delays:
@@ -215,7 +215,7 @@ class BusPort(Bus, WireSink):
         if parsed is None or parsed.dst != self._me:
             self.counters["malformed"] += 1
             return
-        if not self._rules.passes(Link(parsed.src, self._me)):
+        if not self._rules.passes(NodePair(parsed.src, self._me)):
             self.counters["dropped_ingress"] += 1
             return
         try:
@@ -287,7 +287,7 @@ class BusPort(Bus, WireSink):
         to = self._calls.find_callee(parsed.rest)
         if to is None or to != parsed.src:
             return
-        if self._rules.refuses(to) and self._rules.passes(Link(to, self._me)):
+        if self._rules.refuses(to) and self._rules.passes(NodePair(to, self._me)):
             self._calls.refuse(parsed.rest, f"{to} refuses connections")
 
     def on_disconnected(self) -> None:

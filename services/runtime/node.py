@@ -31,7 +31,7 @@ from services.runtime.bus import CAUSE, BusPort, IncomingRequest
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
-from services.runtime.service import Halted, Node, Peer, PowerInputs, ServedBy, Service
+from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service, ServiceNode
 from services.runtime.tls.port import StreamPort
 from services.runtime.turns import Ticket, TurnQueues
 
@@ -51,8 +51,8 @@ class Recipe:
     connects: bool = True
 
 
-class NodeRunner(Node):
-    """Runs one service for one life; also the ``Node`` that the service sees."""
+class NodeRunner(ServiceNode):
+    """Runs one service for one life; also the ``ServiceNode`` that the service sees."""
 
     def __init__(
         self,

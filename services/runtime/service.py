@@ -8,7 +8,7 @@ A handler is an async method marked with the message it serves::
 ``turn`` names the queue whose order of *acceptance* the handler must keep: tickets are given
 out synchronously, in the order in which the bus accepts messages; a lock taken inside the
 handler would be too late. A handler whose change is made, and that only waits until it is
-durable, lets the next one begin (``Node.end_turn``).
+durable, lets the next one begin (``ServiceNode.end_turn``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PowerInputs:
     boot_options: Mapping[str, str] = field(default_factory=dict)
 
 
-class Node(Protocol):
+class ServiceNode(Protocol):
     """What a service sees of the node that drives it.
 
     Each service narrows it to a node with knobs of its own (``VcenterNode``, ``EsxiNode``).
@@ -127,7 +127,7 @@ class Service:
     role: ClassVar[Role]
     handlers: ClassVar[dict[str, ServedBy]] = {}
 
-    def __init__(self, node: Node, ports: Ports) -> None:
+    def __init__(self, node: ServiceNode, ports: Ports) -> None:
         self.node = node
         self.bus = ports.bus
         self.clock = ports.clock

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.runtime.ports import Clock
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 SLOTS: Final = 8
 ROOM: Final = 128
@@ -43,7 +43,7 @@ class Beats:
         self._clock, self._period_s = clock, period_s
         self._slots: list[dict[BeatTicks, None]] = []
 
-    def join(self, beat: BeatTicks, node: Node) -> None:
+    def join(self, beat: BeatTicks, node: ServiceNode) -> None:
         """``beat`` ticks within one period, and then in each.
 
         ``node`` runs the timers, for the rest of its life.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from protocol.messages.vcenter import KmipServer, KmipServerStatus
 from protocol.terms import ProviderId
 from services.runtime.ports import Clock
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 from services.vcenter import events
 from services.vcenter.alarms import UNKNOWN_STATUS, provider_status
 
@@ -32,7 +32,9 @@ class _Contact:
 class KeyServerContacts:
     """The result of the last call, per (provider, server); none before the first."""
 
-    def __init__(self, node: Node, clock: Clock, emit: Emit, recovered: Callable[[], None]) -> None:
+    def __init__(
+        self, node: ServiceNode, clock: Clock, emit: Emit, recovered: Callable[[], None]
+    ) -> None:
         self._node, self._clock, self._emit, self._recovered = node, clock, emit, recovered
         self._found: dict[tuple[ProviderId, str], _Contact] = {}
         self._down_at: dict[ProviderId, float] = {}

@@ -28,18 +28,18 @@ import msgspec
 from protocol.terms import ClusterName, CryptoKeyId, ManagementType, ProviderId, VmName
 from services.vcenter.inventory import Edit, put
 from services.vcenter.providers.capabilities import of_provider
-from services.vcenter.tables import GrantRow, Table
+from services.vcenter.tables import DatabaseTable, GrantRow
 
 
 def grant_keys(vm: VmName, cluster: ClusterName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """Record that ``keys`` are given to ``cluster`` for ``vm``, which is in one cluster only."""
     rows = (GrantRow.of(vm, cluster, key) for key in keys)
-    return tuple(put(Table.GRANT, row.name, row) for row in rows)
+    return tuple(put(DatabaseTable.GRANT, row.name, row) for row in rows)
 
 
 def end_grants(vm: VmName, keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """End the grants of ``keys`` for ``vm``; no change where there is none."""
-    return tuple(Edit(Table.GRANT, GrantRow.name_of(vm, key), _end) for key in keys)
+    return tuple(Edit(DatabaseTable.GRANT, GrantRow.name_of(vm, key), _end) for key in keys)
 
 
 def keys_from_vcenter(

@@ -24,11 +24,11 @@ from services.vcenter.ordered import OrderedGroups, Sorted
 from services.vcenter.tables import (
     ClusterRow,
     CryptoKeyRow,
+    DatabaseTable,
     GrantRow,
     HostRow,
     ProviderRow,
     ReleasedRow,
-    Table,
     TableRow,
     VmRow,
 )
@@ -102,26 +102,26 @@ class Index:
             lambda row: () if row.vsan is None else row.vsan.list_keys()
         )
         self.grants_of = OrderedGroups[CryptoKeyId, str, GrantRow](lambda row: (row.key,))
-        self._groups: dict[Table, tuple[OrderedGroups[Any, Any, Any], ...]] = {
-            Table.CLUSTER: (self.clusters_with, self.vsans_with),
-            Table.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
-            Table.VM: (
+        self._groups: dict[DatabaseTable, tuple[OrderedGroups[Any, Any, Any], ...]] = {
+            DatabaseTable.CLUSTER: (self.clusters_with, self.vsans_with),
+            DatabaseTable.HOST: (self.hosts_of, self.kept_off_in, self.hosts_with),
+            DatabaseTable.VM: (
                 self.vms_on,
                 self.running_on,
                 self.vms_of,
                 self.encrypted_vms_of,
                 self.vms_with,
             ),
-            Table.RELEASED: (self.released_on,),
-            Table.GRANT: (self.grants_of,),
+            DatabaseTable.RELEASED: (self.released_on,),
+            DatabaseTable.GRANT: (self.grants_of,),
         }
-        self._names: dict[Table, Sorted[Any]] = {
-            Table.CLUSTER: self.clusters,
-            Table.HOST: self.hosts,
-            Table.VM: self.vms,
-            Table.PROVIDER: self.providers,
+        self._names: dict[DatabaseTable, Sorted[Any]] = {
+            DatabaseTable.CLUSTER: self.clusters,
+            DatabaseTable.HOST: self.hosts,
+            DatabaseTable.VM: self.vms,
+            DatabaseTable.PROVIDER: self.providers,
         }
-        self._places: dict[tuple[Table, str], int] = {}
+        self._places: dict[tuple[DatabaseTable, str], int] = {}
         self._next_place = count()
 
     def keys_in_use(self, provider: ProviderId) -> tuple[CryptoKeyId, ...]:
@@ -139,10 +139,10 @@ class Index:
 
     def in_order(self, hosts: Iterable[NodeName]) -> list[NodeName]:
         """These hosts in order of the table."""
-        return sorted(hosts, key=lambda name: self._places[Table.HOST, name])
+        return sorted(hosts, key=lambda name: self._places[DatabaseTable.HOST, name])
 
     def apply_change(
-        self, table: Table, name: str, before: TableRow | None, after: TableRow | None
+        self, table: DatabaseTable, name: str, before: TableRow | None, after: TableRow | None
     ) -> None:
         """The row of that name was ``before`` and is ``after``; None: there was, or is, none."""
         if before is None and after is None:
@@ -156,16 +156,16 @@ class Index:
             self._names[table].put(name, present=after is not None)
         if after is None:
             del self._places[table, name]
-        if table is Table.CRYPTO_KEY:
+        if table is DatabaseTable.CRYPTO_KEY:
             self._note(before or after, after)  # type: ignore[arg-type]
-        if table is Table.PROVIDER:
+        if table is DatabaseTable.PROVIDER:
             self._type(ProviderId(name), after)  # type: ignore[arg-type]
-        if table is Table.VM and _keys_by_cluster(before) != _keys_by_cluster(after):
+        if table is DatabaseTable.VM and _keys_by_cluster(before) != _keys_by_cluster(after):
             for row in (before, after):
                 if isinstance(row, VmRow):
                     self._keys_of.pop(row.cluster, None)
         left, joined = _keys_in(before), _keys_in(after)
-        if left != joined or table is Table.CRYPTO_KEY:
+        if left != joined or table is DatabaseTable.CRYPTO_KEY:
             self._weigh((*left, *joined))
 
     def _type(self, name: ProviderId, row: ProviderRow | None) -> None:

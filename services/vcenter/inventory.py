@@ -40,6 +40,7 @@ from services.vcenter.tables import (
     AuthorityRow,
     ClusterRow,
     CryptoKeyRow,
+    DatabaseTable,
     DeletedRow,
     GrantRow,
     HostRow,
@@ -49,7 +50,6 @@ from services.vcenter.tables import (
     ReleasedRow,
     RelocationRow,
     RoleRow,
-    Table,
     TableRow,
     TrustRow,
     VmRow,
@@ -67,7 +67,7 @@ class Edit:
     ``of_host``: no change when that host is not in the inventory (any more).
     """
 
-    table: Table
+    table: DatabaseTable
     name: str
     change: Callable[[Any], TableRow | None]
     of_host: NodeName | None = None
@@ -80,37 +80,37 @@ class DropVmsOf:
     host: NodeName
 
 
-def put(table: Table, name: str, row: TableRow) -> Edit:
+def put(table: DatabaseTable, name: str, row: TableRow) -> Edit:
     return Edit(table, name, lambda _: row)
 
 
-def drop(table: Table, name: str) -> Edit:
+def drop(table: DatabaseTable, name: str) -> Edit:
     return Edit(table, name, lambda _: None)
 
 
 def new_vm(row: VmRow) -> Edit:
     """A VM that comes into the inventory, if it is not there and its host is."""
-    return Edit(Table.VM, row.name, lambda there: there or row, of_host=row.host)
+    return Edit(DatabaseTable.VM, row.name, lambda there: there or row, of_host=row.host)
 
 
 def change_vm(name: VmName, **fields: Any) -> Edit:
     """Set these fields of a VM that is there; a VM removed meanwhile stays removed."""
-    return _amend(Table.VM, name, fields)
+    return _amend(DatabaseTable.VM, name, fields)
 
 
 def change_host(name: NodeName, **fields: Any) -> Edit:
-    return _amend(Table.HOST, name, fields)
+    return _amend(DatabaseTable.HOST, name, fields)
 
 
 def change_cluster(name: ClusterName, **fields: Any) -> Edit:
-    return _amend(Table.CLUSTER, name, fields)
+    return _amend(DatabaseTable.CLUSTER, name, fields)
 
 
 def change_provider(name: ProviderId, **fields: Any) -> Edit:
-    return _amend(Table.PROVIDER, name, fields)
+    return _amend(DatabaseTable.PROVIDER, name, fields)
 
 
-def _amend(table: Table, name: str, fields: dict[str, Any]) -> Edit:
+def _amend(table: DatabaseTable, name: str, fields: dict[str, Any]) -> Edit:
     def change(row: TableRow | None) -> TableRow | None:
         return None if row is None else msgspec.structs.replace(row, **fields)
 
@@ -118,7 +118,7 @@ def _amend(table: Table, name: str, fields: dict[str, Any]) -> Edit:
 
 
 def ensure_cluster(name: ClusterName) -> Edit:
-    return Edit(Table.CLUSTER, name, lambda row: row or ClusterRow(name=name))
+    return Edit(DatabaseTable.CLUSTER, name, lambda row: row or ClusterRow(name=name))
 
 
 class Inventory:
@@ -174,7 +174,7 @@ class Inventory:
         for event in events:
             self._bus.publish(event)
 
-    def _show(self, table: Table, name: str, row: TableRow | None) -> None:
+    def _show(self, table: DatabaseTable, name: str, row: TableRow | None) -> None:
         view = self._view(table)
         if view is None:
             return
@@ -185,36 +185,36 @@ class Inventory:
             view[name] = row
         self.index.apply_change(table, name, before, row)
 
-    def _view(self, table: Table) -> dict[str, TableRow] | None:
+    def _view(self, table: DatabaseTable) -> dict[str, TableRow] | None:
         view: object
         match table:
-            case Table.CLUSTER:
+            case DatabaseTable.CLUSTER:
                 view = self.clusters
-            case Table.HOST:
+            case DatabaseTable.HOST:
                 view = self.hosts
-            case Table.VM:
+            case DatabaseTable.VM:
                 view = self.vms
-            case Table.PROVIDER:
+            case DatabaseTable.PROVIDER:
                 view = self.providers
-            case Table.DELETED:
+            case DatabaseTable.DELETED:
                 view = self.deleted
-            case Table.RELEASED:
+            case DatabaseTable.RELEASED:
                 view = self.released
-            case Table.CRYPTO_KEY:
+            case DatabaseTable.CRYPTO_KEY:
                 view = self.keys
-            case Table.AUTHORITY:
+            case DatabaseTable.AUTHORITY:
                 view = self.authority
-            case Table.TRUST:
+            case DatabaseTable.TRUST:
                 view = self.trust
-            case Table.ROLE:
+            case DatabaseTable.ROLE:
                 view = self.roles
-            case Table.PERMISSION:
+            case DatabaseTable.PERMISSION:
                 view = self.permissions
-            case Table.RELOCATION:
+            case DatabaseTable.RELOCATION:
                 view = self.relocations
-            case Table.GRANT:
+            case DatabaseTable.GRANT:
                 view = self.grants
-            case Table.OPERATION:
+            case DatabaseTable.OPERATION:
                 return None
         return cast("dict[str, TableRow]", view)
 
@@ -223,7 +223,9 @@ class Inventory:
     async def operation(self, operation_id: str) -> OperationRow | None:
         """The operation of that id; asked of the database, they are not kept in the view."""
         return await self._database.query(
-            lambda connection: _read(connection, Table.OPERATION, operation_id, OperationRow)
+            lambda connection: _read(
+                connection, DatabaseTable.OPERATION, operation_id, OperationRow
+            )
         )
 
     async def events_after(self, after: int, limit: int) -> tuple[tuple[VcEvent, ...], bool]:
@@ -333,15 +335,15 @@ class Inventory:
         return [self.grants[name] for name in self.index.grants_of.names(key)]
 
 
-_Outcome = tuple[Table, str, TableRow | None]
+_Outcome = tuple[DatabaseTable, str, TableRow | None]
 
 
 def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outcome]:
     if isinstance(edit, DropVmsOf):
         names = _vms_on(connection, edit.host)
-        return [_write(connection, Table.VM, name, None) for name in names]
+        return [_write(connection, DatabaseTable.VM, name, None) for name in names]
     if edit.of_host is not None:
-        host = _read(connection, Table.HOST, edit.of_host, HostRow)
+        host = _read(connection, DatabaseTable.HOST, edit.of_host, HostRow)
         if host is None:
             return []
     row = edit.change(_read(connection, edit.table, edit.name, ROW_OF[edit.table]))
@@ -349,7 +351,7 @@ def _apply(connection: sqlite3.Connection, edit: Edit | DropVmsOf) -> list[_Outc
 
 
 def _write(
-    connection: sqlite3.Connection, table: Table, name: str, row: TableRow | None
+    connection: sqlite3.Connection, table: DatabaseTable, name: str, row: TableRow | None
 ) -> _Outcome:
     # Table names come from an enumeration, never from outside.
     select = f"SELECT body FROM {table} WHERE name = ?"  # noqa: S608
@@ -380,7 +382,9 @@ def _draft(at: float, body: str) -> EventDraft:
     return decode_row(f"event/{at!r}", body, EventDraft)
 
 
-def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]) -> X | None:
+def _read(
+    connection: sqlite3.Connection, table: DatabaseTable, name: str, kind: type[X]
+) -> X | None:
     found = connection.execute(
         f"SELECT body FROM {table} WHERE name = ?",  # noqa: S608
         (name,),
@@ -388,7 +392,7 @@ def _read(connection: sqlite3.Connection, table: Table, name: str, kind: type[X]
     return None if found is None else decode_row(f"{table}/{name}", found[0], kind)
 
 
-def _read_table(connection: sqlite3.Connection, table: Table) -> list[TableRow]:
+def _read_table(connection: sqlite3.Connection, table: DatabaseTable) -> list[TableRow]:
     select = f"SELECT name, body FROM {table} ORDER BY position"  # noqa: S608
     rows = connection.execute(select)
     return [decode_row(f"{table}/{name}", body, ROW_OF[table]) for name, body in rows]
@@ -398,15 +402,15 @@ def _vms_on(connection: sqlite3.Connection, host: NodeName) -> list[VmName]:
     """The VMs of that host. The database passes over rows that do not have its name in them, so
     that few of many rows are decoded."""
     named = '"host":' + msgspec.json.encode(host).decode()
-    select = f"SELECT name, body FROM {Table.VM} WHERE instr(body, ?) ORDER BY position"  # noqa: S608
+    select = f"SELECT name, body FROM {DatabaseTable.VM} WHERE instr(body, ?) ORDER BY position"  # noqa: S608
     rows = [
-        decode_row(f"{Table.VM}/{name}", body, VmRow)
+        decode_row(f"{DatabaseTable.VM}/{name}", body, VmRow)
         for name, body in connection.execute(select, (named,))
     ]
     return [row.name for row in rows if row.host == host]
 
 
-def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, TableRow]]:
+def _read_all(connection: sqlite3.Connection) -> list[tuple[DatabaseTable, TableRow]]:
     """All rows of the view; ``OSError`` when they are not those that were written last."""
     sealed, total = _sealed(connection), _total(connection)
     if sealed is not None and sealed != total:
@@ -414,8 +418,8 @@ def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, TableRow]]:
         raise OSError(errno.EIO, text)
     return [
         (table, row)
-        for table in Table
-        if table is not Table.OPERATION
+        for table in DatabaseTable
+        if table is not DatabaseTable.OPERATION
         for row in _read_table(connection, table)
     ]
 
@@ -427,7 +431,7 @@ def _read_all(connection: sqlite3.Connection) -> list[tuple[Table, TableRow]]:
 _SEAL_BYTES: Final = 16
 
 
-def _digest(table: Table, name: str, text: str) -> int:
+def _digest(table: DatabaseTable, name: str, text: str) -> int:
     said = f"{table}/{name}|{text}".encode()
     return int.from_bytes(hashlib.blake2b(said, digest_size=_SEAL_BYTES).digest())
 
@@ -448,7 +452,7 @@ def _reseal(connection: sqlite3.Connection, changed: int) -> None:
 def _total(connection: sqlite3.Connection) -> int:
     """What the seal has to be, of the rows that are there."""
     total = 0
-    for table in Table:
+    for table in DatabaseTable:
         for name, text in connection.execute(f"SELECT name, body FROM {table}"):  # noqa: S608
             total ^= _digest(table, name, text)
     return total

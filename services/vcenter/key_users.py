@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, VmName
 from services.vcenter.inventory import Edit, Inventory
-from services.vcenter.tables import CryptoKeyRow, Table
+from services.vcenter.tables import CryptoKeyRow, DatabaseTable
 
 
 def vms_of(inventory: Inventory, key: CryptoKeyId) -> tuple[VmName, ...]:
@@ -50,4 +50,4 @@ def note_key(key: CryptoKeyId, **fields: object) -> Edit:
     def change(row: CryptoKeyRow | None) -> CryptoKeyRow:
         return msgspec.structs.replace(row or CryptoKeyRow(name=str(key), key=key), **fields)
 
-    return Edit(Table.CRYPTO_KEY, str(key), change)
+    return Edit(DatabaseTable.CRYPTO_KEY, str(key), change)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Protocol
 
 from services.runtime.knobs import LONGEST_S, SECONDS, SharedKnobs, knob
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 
 class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ class VcenterKnobs(SharedKnobs, frozen=True, kw_only=True):
     ] = 300.0
 
 
-class VcenterNode(Node, Protocol):
+class VcenterNode(ServiceNode, Protocol):
     """The node that drives a vCenter."""
 
     @property

@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.terms import CryptoKeyId, NodeName, ProviderId
 from services.vcenter.inventory import Edit, drop
-from services.vcenter.tables import DeletedRow, ReleasedRow, Table
+from services.vcenter.tables import DatabaseTable, DeletedRow, ReleasedRow
 
 
 def release_keys(keys: Iterable[CryptoKeyId], hosts: Sequence[NodeName]) -> tuple[Edit, ...]:
@@ -22,17 +22,17 @@ def release_keys(keys: Iterable[CryptoKeyId], hosts: Sequence[NodeName]) -> tupl
 
 
 def _release(key: CryptoKeyId, hosts: Sequence[NodeName]) -> Edit:
-    return Edit(Table.RELEASED, str(key), lambda there: _with_hosts(there, key, hosts))
+    return Edit(DatabaseTable.RELEASED, str(key), lambda there: _with_hosts(there, key, hosts))
 
 
 def cancel_releases(keys: Iterable[CryptoKeyId]) -> tuple[Edit, ...]:
     """Keys that a VM uses again: nobody shall drop them."""
-    return tuple(drop(Table.RELEASED, str(key)) for key in keys)
+    return tuple(drop(DatabaseTable.RELEASED, str(key)) for key in keys)
 
 
 def record_dropped(key: CryptoKeyId, host: NodeName) -> Edit:
     """The host has dropped the released key."""
-    return Edit(Table.RELEASED, str(key), lambda there: _without_host(there, host))
+    return Edit(DatabaseTable.RELEASED, str(key), lambda there: _without_host(there, host))
 
 
 def record_evicted(provider: ProviderId, host: NodeName) -> Edit:
@@ -43,7 +43,7 @@ def record_evicted(provider: ProviderId, host: NodeName) -> Edit:
             return row
         return msgspec.structs.replace(row, evicted_from=(*row.evicted_from, host))
 
-    return Edit(Table.DELETED, provider, change)
+    return Edit(DatabaseTable.DELETED, provider, change)
 
 
 def not_wanted_there(
@@ -74,7 +74,7 @@ def _not_evicted(provider: ProviderId, host: NodeName) -> Edit:
         others = tuple(name for name in row.evicted_from if name != host)
         return msgspec.structs.replace(row, evicted_from=others)
 
-    return Edit(Table.DELETED, provider, change)
+    return Edit(DatabaseTable.DELETED, provider, change)
 
 
 def _with_hosts(

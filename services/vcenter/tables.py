@@ -371,7 +371,7 @@ class PermissionRow(TableRow, frozen=True, kw_only=True):
     role: str
 
 
-class Table(StrEnum):
+class DatabaseTable(StrEnum):
     CRYPTO_KEY = "crypto_key"
     CLUSTER = "cluster"
     HOST = "host"
@@ -388,28 +388,28 @@ class Table(StrEnum):
     GRANT = "key_grant"
 
 
-ROW_OF: dict[Table, type[TableRow]] = {
-    Table.CRYPTO_KEY: CryptoKeyRow,
-    Table.CLUSTER: ClusterRow,
-    Table.HOST: HostRow,
-    Table.VM: VmRow,
-    Table.PROVIDER: ProviderRow,
-    Table.DELETED: DeletedRow,
-    Table.RELEASED: ReleasedRow,
-    Table.OPERATION: OperationRow,
-    Table.AUTHORITY: AuthorityRow,
-    Table.TRUST: TrustRow,
-    Table.ROLE: RoleRow,
-    Table.PERMISSION: PermissionRow,
-    Table.RELOCATION: RelocationRow,
-    Table.GRANT: GrantRow,
+ROW_OF: dict[DatabaseTable, type[TableRow]] = {
+    DatabaseTable.CRYPTO_KEY: CryptoKeyRow,
+    DatabaseTable.CLUSTER: ClusterRow,
+    DatabaseTable.HOST: HostRow,
+    DatabaseTable.VM: VmRow,
+    DatabaseTable.PROVIDER: ProviderRow,
+    DatabaseTable.DELETED: DeletedRow,
+    DatabaseTable.RELEASED: ReleasedRow,
+    DatabaseTable.OPERATION: OperationRow,
+    DatabaseTable.AUTHORITY: AuthorityRow,
+    DatabaseTable.TRUST: TrustRow,
+    DatabaseTable.ROLE: RoleRow,
+    DatabaseTable.PERMISSION: PermissionRow,
+    DatabaseTable.RELOCATION: RelocationRow,
+    DatabaseTable.GRANT: GrantRow,
 }
 
 SCHEMA: tuple[str, ...] = (
     *(
         f"CREATE TABLE IF NOT EXISTS {table} ("
         "position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, body TEXT NOT NULL)"
-        for table in Table
+        for table in DatabaseTable
     ),
     "CREATE TABLE IF NOT EXISTS seal (one INTEGER PRIMARY KEY, total BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS event ("

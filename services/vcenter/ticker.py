@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.runtime.ports import Clock
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 
 class Ticker:
@@ -14,7 +14,7 @@ class Ticker:
     Ticks do not pile up: several before the next ``next`` are one. ``period_s`` are lab seconds.
     """
 
-    def __init__(self, node: Node, clock: Clock, label: str, period_s: float) -> None:
+    def __init__(self, node: ServiceNode, clock: Clock, label: str, period_s: float) -> None:
         self._node, self._clock = node, clock
         self._label, self._period_s = label, period_s
         self._tick = asyncio.Event()

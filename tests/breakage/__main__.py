@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.oracle.terms import Block, Fault
+from chaos.oracle.terms import Block, TableFault
 from tests.breakage.bugs import PACKAGES, Bug, draw
 from tests.breakage.early import FILE
 from tests.breakage.outsider import red
@@ -32,7 +32,7 @@ LABS = (38, 42, 8, 47, 16, 3, 35, 27, 28, 5)
 """Labs of campaigns in which random runs are played: every flavour, and each option of a lab."""
 RUNS_A_LAB = 2
 BLOCKS = (Block.S11, Block.T10, Block.N1X, Block.S10)
-FAULTS = (Fault.F0, Fault.F1, Fault.F7, Fault.F8)
+FAULTS = (TableFault.F0, TableFault.F1, TableFault.F7, TableFault.F8)
 TEST_S = 40.0
 """Seconds of processor time for the tests of one bug."""
 

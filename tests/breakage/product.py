@@ -20,17 +20,17 @@ from chaos.experiment.random_runs import random_plan
 from chaos.matrix.compare import row_of
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
 from chaos.matrix.terms import Agreement
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.fuzz.finding import failures, of_exception
 from lab.fuzz.labs import draw_lab as lab_of
 from lab.fuzz.labs import number_of
-from lab.fuzz.play import Played, _play
-from lab.fuzz.world import World
+from lab.fuzz.play import PlayedRun, _play
+from lab.fuzz.world import CampaignWorld
 from lab.matrix.outcome import StagingOutcome
 from lab.matrix.sim import Stages, perform
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.sim_lab import SimLab
-from lab.simulation.snapshot import Snapshot
+from lab.simulation.snapshot import BuiltLabs
 from protocol.messages.agent import TpmBackend
 from services.runtime.forking.connection import ForkFailed
 from tests.breakage import planting
@@ -92,15 +92,15 @@ class Sweep:
         """``runs`` seeds in each of these labs of campaigns."""
         for lab in labs:
             seeds = [seed for seed in range(40 * runs) if number_of(seed) == lab][:runs]
-            world = msgspec.structs.replace(lab_of(World(drawn=True), lab), patch=PROBES)
+            world = msgspec.structs.replace(lab_of(CampaignWorld(drawn=True), lab), patch=PROBES)
             where = world.describe_lab()
-            with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:
+            with BuiltLabs(world.origin(), limit_s=LIMIT_S) as snapshot:
                 for seed in seeds:
                     if self.over():
                         return
                     self._fuzz_seed(snapshot, world, seed, f"seed {seed}, {where}")
 
-    def _fuzz_seed(self, snapshot: Snapshot, world: World, seed: int, where: str) -> None:
+    def _fuzz_seed(self, snapshot: BuiltLabs, world: CampaignWorld, seed: int, where: str) -> None:
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
         encoded = dump_plan(plan)
         began = time.monotonic()
@@ -121,7 +121,7 @@ class Sweep:
             if said:
                 self.seen(number, "fuzz", said, where)
 
-    def _broken_run(self, snapshot: Snapshot, seed: int, number: int, plan: bytes) -> str:
+    def _broken_run(self, snapshot: BuiltLabs, seed: int, number: int, plan: bytes) -> str:
         try:
             played = _verdict(snapshot.run(seed, run_broken, self.bugs[number], plan))
         except (ForkFailed, LookupError):
@@ -130,11 +130,11 @@ class Sweep:
             return str(of_exception(error))
         return ", ".join(map(str, failures(played.verdict)))
 
-    def matrix(self, blocks: Sequence[Block], faults: Sequence[Fault]) -> None:
+    def matrix(self, blocks: Sequence[Block], faults: Sequence[TableFault]) -> None:
         """The stagings of these blocks and faults, cheap ones first, and the controls."""
         with closing(Stages(TpmBackend.MODEL, SEED, 1, patch=PROBES)) as stages:
             for block in blocks:
-                cells = cells_of((block,), faults, tuple(Event))
+                cells = cells_of((block,), faults, tuple(TableEvent))
                 stagings = (*stagings_of(cells), *controls_of(cells))
                 for staging in sorted(stagings, key=lambda one: len(one.events)):
                     if self.over():
@@ -176,12 +176,12 @@ class Sweep:
 
     def _build(self, number: int, lab: int) -> None:
         seed = next(seed for seed in range(4000) if number_of(seed) == lab)
-        world = lab_of(World(drawn=True, patch=f"{EARLY}{number}"), lab)
+        world = lab_of(CampaignWorld(drawn=True, patch=f"{EARLY}{number}"), lab)
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
         where = f"seed {seed}, {world.describe_lab()}, from its building on"
         self.sights[number].runs += 1
         try:
-            with Snapshot(world.origin(), limit_s=LIMIT_S) as snapshot:
+            with BuiltLabs(world.origin(), limit_s=LIMIT_S) as snapshot:
                 played = _verdict(snapshot.run(seed, _play, dump_plan(plan), False))
         except Exception as error:
             self.seen(number, "build", str(of_exception(error)), where)
@@ -201,8 +201,8 @@ def _wrong_in(staging: Staging, outcome: StagingOutcome) -> dict[str, str]:
     return found
 
 
-def _verdict(encoded: bytes) -> Played:
-    return msgspec.msgpack.decode(encoded, type=Played)
+def _verdict(encoded: bytes) -> PlayedRun:
+    return msgspec.msgpack.decode(encoded, type=PlayedRun)
 
 
 # ---- in the process of a run ---------------------------------------------------------------------
@@ -217,23 +217,23 @@ def _probed(run: Callable[[], Any]) -> Probed:
     return run(), built, set(planting.reached)
 
 
-def run_probed(lab: SimLab, session: Session, plan: bytes) -> Probed:
+def run_probed(lab: SimLab, session: LabSession, plan: bytes) -> Probed:
     """A sound run of a campaign."""
     return _probed(lambda: _play(lab, session, plan, False))
 
 
-def run_broken(lab: SimLab, session: Session, bug: Bug, plan: bytes) -> bytes:
+def run_broken(lab: SimLab, session: LabSession, bug: Bug, plan: bytes) -> bytes:
     """The same with the bug."""
     plant(bug)
     return _play(lab, session, plan, False)
 
 
-def stage_probed(lab: SimLab, session: Session, staging: Staging) -> Probed:
+def stage_probed(lab: SimLab, session: LabSession, staging: Staging) -> Probed:
     """A sound staging of the truth table."""
     return _probed(lambda: perform(lab, session, staging))
 
 
-def stage_broken(lab: SimLab, session: Session, bug: Bug, staging: Staging) -> StagingOutcome:
+def stage_broken(lab: SimLab, session: LabSession, bug: Bug, staging: Staging) -> StagingOutcome:
     """The same with the bug."""
     plant(bug)
     return perform(lab, session, staging)

@@ -10,7 +10,7 @@ from chaos.actions import ACTIONS
 from chaos.actions.base import Acting
 from chaos.faults import make_fault
 from chaos.observe.listing import all_providers
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol.errors import (
     EncryptionKeyRequired,
     InvalidPowerState,
@@ -26,11 +26,13 @@ pytestmark = pytest.mark.sim
 KMS = NodeName("kms")
 
 
-def give(world: World, kind: str, target: str = "", name: str = "x", **fields: Any) -> Outcome:
+def give(
+    world: World, kind: str, target: str = "", name: str = "x", **fields: Any
+) -> OperationOutcome:
     action = ACTIONS[kind]
     values = {**fields, **({"on": target} if target else {})}
 
-    async def given() -> Outcome:
+    async def given() -> OperationOutcome:
         return await action.run(
             Acting(world.lab, name), target, action.params.model_validate(values)
         )

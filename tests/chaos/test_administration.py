@@ -10,7 +10,7 @@ import pytest
 from chaos.actions import ACTIONS
 from chaos.actions.base import Acting
 from chaos.observe.listing import all_providers
-from chaos.workload import Outcome
+from chaos.workload import OperationOutcome
 from protocol.errors import AlreadyExists, InvalidState, NotFound, ResourceInUse
 from protocol.messages.vcenter import ListKeys
 from protocol.terms import NodeName, ProviderId, VmName
@@ -27,12 +27,12 @@ class Desk:
         self.world = World(use=use, hosts=2, vms=2)
         self._exports: dict[str, Any] = {}
 
-    def do(self, kind: str, target: str = "", **values: Any) -> Outcome:
+    def do(self, kind: str, target: str = "", **values: Any) -> OperationOutcome:
         action = ACTIONS[kind]
         given = {**values, "on": target} if target else values
         acting = Acting(self.world.lab, f"made-by-{kind}", self._exports)
 
-        async def give() -> Outcome:
+        async def give() -> OperationOutcome:
             return await action.run(acting, target, action.params.model_validate(given))
 
         return self.world.run(give())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.backups import back_up, restore
-from chaos.matrix.given import Asked, Audited, requests_in_trail, requests_on_bus
+from chaos.matrix.given import Audited, KeyRequest, requests_in_trail, requests_on_bus
 from chaos.matrix.heard import Heard
 from chaos.matrix.trails import Trails
 from chaos.observe.audit import AuditTail
@@ -34,7 +34,7 @@ async def fetch(world: World) -> str:
     return str(vm.key.key_id)
 
 
-def by_vcenter(world: World, tail: AuditTail) -> list[Asked]:
+def by_vcenter(world: World, tail: AuditTail) -> list[KeyRequest]:
     began_at = world.lab.loop.epoch
     rows = zip(tail.of, tail.rows, strict=True)
     trail = [Audited(t=row.at - began_at, server=of, row=row) for of, row in rows]

@@ -15,8 +15,8 @@ from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.faults.base import Fault
-from chaos.keeper import FaultKeeper, HealReport
-from chaos.lab import Lab
+from chaos.keeper import FaultKeeper, HealOutcome
+from chaos.lab import LabUnderTest
 from protocol.messages.agent import NodeRunState
 from protocol.messages.kms import CreateKey
 from protocol.messages.vcenter import ListVms
@@ -66,7 +66,7 @@ def named(case: object) -> str:
 
 def bad_one(world: World, kind: str, values: Values) -> tuple[Bad, Any, Fault]:
     bad: Any = Bad(world)
-    lab: Lab = bad
+    lab: LabUnderTest = bad
     if kind == "host.exec_option_removed":
         world.run(exec_installed_only(world.lab))
     if "backup" in values:
@@ -81,7 +81,7 @@ def keys_of(world: World) -> list[str]:
 
 
 def test_every_verb_of_a_lab_is_known_to_look_or_to_act() -> None:
-    bodies = [kind for kind in Lab.__mro__ if kind.__module__ == Lab.__module__]
+    bodies = [kind for kind in LabUnderTest.__mro__ if kind.__module__ == LabUnderTest.__module__]
     verbs = {name for kind in bodies for name in vars(kind) if not name.startswith("_")}
     assert verbs == LOOKS | ACTS
 
@@ -102,7 +102,7 @@ def test_its_checks_tell_a_good_lab_from_bad_ones(world: World, kind: str, value
         assert [a.fault for a in keeper.active()] == [fault]
         if how is not None:
             a_heal_that_does_nothing_is_told(world, bad, keeper, how)
-        assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",)), how
+        assert world.run(keeper.heal_all(with_cure=True)) == HealOutcome(healed=("f",)), how
         assert keeper.active() == () and world.lab.rules() == ()
         for entry in world.lab.directory().nodes:
             assert world.run(world.lab.status(entry.node)).state is NodeRunState.RUNNING

@@ -10,8 +10,8 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
-from chaos.keeper import FaultKeeper, HealReport
-from chaos.lab import Lab
+from chaos.keeper import FaultKeeper, HealOutcome
+from chaos.lab import LabUnderTest
 from chaos.observe.listing import all_providers
 from protocol.crypto.certificates import key_digest
 from protocol.crypto.transfer import seal_secret
@@ -52,7 +52,7 @@ def world() -> Iterator[World]:
 
 def keeper_of(world: World, values: Values) -> tuple[Any, FaultKeeper, Any]:
     bad: Any = Bad(world)
-    lab: Lab = bad
+    lab: LabUnderTest = bad
     return bad, FaultKeeper(lab), make_fault(KIND, "f", values, lab.directory(), seed=3)
 
 
@@ -74,7 +74,7 @@ def test_without_it_a_key_is_made_and_with_it_none(world: World, values: Values)
     assert makes_a_key(world, "before")
     world.run(keeper.inject(fault))
     assert makes_a_key(world, "meanwhile") == ("on" in values)  # STD-08: one of two is enough
-    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert world.run(keeper.heal_all(with_cure=True)) == HealOutcome(healed=("f",))
     assert makes_a_key(world, "after")
 
 
@@ -202,7 +202,7 @@ def test_a_cure_gives_no_other_role_and_scope(world: World, kind: str, values: V
         world.run(world.lab.ask(NodeName(server), move))
         assert role == "client"
     world.run(keeper.inject(make_fault(kind, "f", values, bad.directory(), seed=3)))
-    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert world.run(keeper.heal_all(with_cure=True)) == HealOutcome(healed=("f",))
     assert scoped(world) == {"kms-1": ("owner", "apps"), "kms-2": ("owner", "apps")}
 
 
@@ -229,5 +229,5 @@ def test_a_provider_with_a_user_name_is_added_by_a_person(world: World) -> None:
         provider=PROVIDER, servers=servers, passwords=given, make_default=True
     )
     world.run(lab.ask(lab.vcenter, again))
-    assert world.run(keeper.heal_all(with_cure=True)) == HealReport(healed=("f",))
+    assert world.run(keeper.heal_all(with_cure=True)) == HealOutcome(healed=("f",))
     assert makes_a_key(world, "after")

@@ -10,7 +10,7 @@ from chaos.actions import ACTIONS
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.plan import dump_plan, load_plan
 from chaos.history import Record
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from protocol.terms import VmName
 from tests.chaos.test_engine import all_well, planned, play, result_of
 from tests.chaos.worlds import World
@@ -58,7 +58,7 @@ schedule:
 
 
 async def _power(world: World, vm: str) -> str:
-    return (await Look(world.lab).vcenter_vms())[VmName(vm)].power.value
+    return (await LabLook(world.lab).vcenter_vms())[VmName(vm)].power.value
 
 
 def test_a_refusal_is_a_result_and_no_error(world: World) -> None:

@@ -23,7 +23,7 @@ from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
 from chaos.observe.audit import AuditTail
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.observe.recoveries import Recoveries
 from chaos.observe.remains import Remains
 from chaos.observe.states import States
@@ -31,7 +31,7 @@ from chaos.playing.engine import run
 from chaos.playing.measure import Hypotheses
 from chaos.verdict import Verdict
 from chaos.workload import OPERATIONS, Arrival, Means, perform
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from lab.forensics.forensics import Forensics
 from protocol.errors import (
     AlreadyExists,
@@ -144,12 +144,12 @@ def refusing(world: World, step: Any, error: ProductError) -> Any:
     return bad
 
 
-def done(world: World, lab: Any, op: str) -> tuple[str, Operations]:
+def done(world: World, lab: Any, op: str) -> tuple[str, OperationCounts]:
     """How one arrival ends in the history, and what is counted of it."""
     guests = Guests(lab, Draws(1, "guests"))
-    for vm, (host, _) in world.run(Look(world.lab).vms()).items():
+    for vm, (host, _) in world.run(LabLook(world.lab).vms()).items():
         assert world.run(guests.plant(vm, host)) == ""
-    history, counted = History(None, lab.monotonic), Operations()
+    history, counted = History(None, lab.monotonic), OperationCounts()
     arrival = Arrival(at=0.0, op=op, target="vm-01", number=1)
     remains = Remains(history, Forensics(world.lab).keys_on)
     world.run(perform(Means(lab, guests, remains=remains), arrival, history, counted))
@@ -201,7 +201,7 @@ def test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again() -> No
     remains = Remains(history, Forensics(world.lab).keys_on)
     means = Means(world.lab, guests, remains=remains, look=States(world.lab, history).look)
     arrival = Arrival(at=0.0, op="esx.persistence.off_on", target="vm-01", number=1)
-    world.run(perform(means, arrival, history, Operations()))
+    world.run(perform(means, arrival, history, OperationCounts()))
     found = [r for r in history.records if r.op == "remains"]
     assert [r.data["when"] for r in found] == ["before", "answered", "held"]
     [before, *after] = [r.data for r in found]
@@ -211,7 +211,7 @@ def test_a_host_without_stored_keys_is_looked_at_until_it_has_them_again() -> No
     host = NodeName(found[0].node)
     assert world.run(remains.look(host, "held")) > 0
     remains.bare[host] = None
-    world.run(perform(means, arrival, history, Operations()))
+    world.run(perform(means, arrival, history, OperationCounts()))
     assert history.records[-1].type == "fail", "it has none already"
     world.run(world.lab.power_off(host, "power_loss"))  # known from before is how to open it
     world.run(remains.end())
@@ -316,14 +316,14 @@ def sampled(
     """What one measurement a second comes to, of a probe that measures ``values`` in turn."""
     left = iter(values)
 
-    async def scripted(look: Look, scope: Scope, sources: Sources) -> Measured:
+    async def scripted(look: LabLook, scope: Scope, sources: Sources) -> Measured:
         return Measured(next(left), "as scripted")
 
     probe = dataclasses.replace(PROBES["vm.running"], measure=scripted)
     monkeypatch.setitem(PROBES, "vm.running", probe)
     history = History(None, world.lab.monotonic)
     sources = Sources(
-        Guests(world.lab, Draws(1, "g")), Recoveries(world.lab, history), Operations()
+        Guests(world.lab, Draws(1, "g")), Recoveries(world.lab, history), OperationCounts()
     )
     made = msgspec.structs.replace(planned(world, QUIET), duration_s=len(values) - 0.5)
     hypotheses = Hypotheses(made, world.lab, history, sources)

@@ -19,7 +19,7 @@ from chaos.experiment.generate import (
     schedule,
 )
 from chaos.experiment.plan import PlannedFault, dump_plan, load_plan
-from chaos.experiment.random_runs import WORKLOAD, Stream, random_plan
+from chaos.experiment.random_runs import WORKLOAD, OperationStream, random_plan
 from chaos.faults import fault_type
 from chaos.faults.base import Drawn
 from chaos.lab import Directory
@@ -129,7 +129,7 @@ def test_a_lab_without_hosts_has_nothing_to_draw() -> None:
 
 
 def test_a_workload_is_what_is_asked_for(directory: Directory) -> None:
-    made = random_plan(directory, 1, MIX, workload=(Stream("key.create", 1.0, kept=1.0),))
+    made = random_plan(directory, 1, MIX, workload=(OperationStream("key.create", 1.0, kept=1.0),))
     assert {a.op for a in made.arrivals} == {"key.create"}
     assert 180 < len(made.arrivals) < 300
     assert [a.number for a in made.arrivals] == list(range(1, len(made.arrivals) + 1))

@@ -9,15 +9,15 @@ from chaos.experiment.generate import RANDOM, RARE, Mix, kinds_drawn
 from chaos.experiment.plan import Plan
 from chaos.experiment.random_runs import random_plan
 from chaos.faults.base import Drawn
-from chaos.faults.kms_certificate import Becomes, KmsCertificate, Side
+from chaos.faults.kms_certificate import Becomes, CertificateSide, KmsCertificate
 from chaos.lab import Directory
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 from lab.schema.errors import KeysteadError
 from protocol.terms import Role
 
 OF_KMIP = kinds_drawn(Drawn.KMIP)
 CONNECTIONS = {"link.reset", "link.stall"}
-KMIP = World(lab="kmip", kms=2)
+KMIP = CampaignWorld(lab="kmip", kms=2)
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +31,19 @@ def kinds(plans: list[Plan]) -> set[str]:
 
 
 def test_their_key_servers_are_behind_kmip() -> None:
-    for world, count in ((KMIP, 2), (World(lab="kmip"), 1)):
+    for world, count in ((KMIP, 2), (CampaignWorld(lab="kmip"), 1)):
         servers = [one for one in world.directory().nodes if one.role is Role.KMS]
         assert len(servers) == count and all(one.by_kmip for one in servers)
 
 
 def test_they_may_be_a_group() -> None:
     for mode in ("async", "forward"):
-        world = World(lab="kmip", kms=3, kms_mode=mode)
+        world = CampaignWorld(lab="kmip", kms=3, kms_mode=mode)
         servers = [one for one in world.directory().nodes if one.role is Role.KMS]
         assert len(servers) == 3 and all(one.by_kmip for one in servers)
         assert {one.replication for one in servers} == {mode}
     with pytest.raises(KeysteadError, match="kms: 1, or 2 for a pair"):
-        World(kms=3).topology()
+        CampaignWorld(kms=3).topology()
 
 
 def test_connections_and_certificates_go_wrong_there(plans: list[Plan]) -> None:
@@ -55,8 +55,10 @@ def test_connections_and_certificates_go_wrong_there(plans: list[Plan]) -> None:
     ways = {(fault.side, fault.becomes) for fault in made}
     assert len(made) == len(of_certificates) > 20
     drawn = [one for one in Becomes if one is not Becomes.KEY_LOST]  # that is played by SC-07
-    assert ways == {(s, b) for s in Side for b in drawn} - {(Side.SERVER, Becomes.REVOKED)}
-    assert {len(fault.servers) for fault in made if fault.side is Side.SERVER} == {1, 2}
+    assert ways == {(s, b) for s in CertificateSide for b in drawn} - {
+        (CertificateSide.SERVER, Becomes.REVOKED)
+    }
+    assert {len(fault.servers) for fault in made if fault.side is CertificateSide.SERVER} == {1, 2}
     assert all(f.cure for plan in plans for f in plan.faults if f.kind in OF_KMIP)
 
 
@@ -66,7 +68,7 @@ def test_some_runs_are_without_certificates_that_go_wrong(plans: list[Plan]) -> 
 
 
 def test_no_other_lab_has_them() -> None:
-    bus = World(kms=2)
+    bus = CampaignWorld(kms=2)
     plans = [random_plan(bus.directory(), seed, bus.mix) for seed in range(60)]
     assert not kinds(plans) & {*CONNECTIONS, *OF_KMIP}
     assert not {*OF_KMIP} & {*RANDOM, *RARE}
@@ -76,7 +78,7 @@ def test_no_other_lab_has_them() -> None:
 
 def test_a_door_alone_changes_nothing_but_what_is_of_it() -> None:
     """Where nobody asks by KMIP, plans are as they were before there was any."""
-    directory, bus = KMIP.directory(), World(kms=2).directory()
+    directory, bus = KMIP.directory(), CampaignWorld(kms=2).directory()
     nodes = tuple(msgspec.structs.replace(one, by_kmip=False) for one in directory.nodes)
     without = Directory(nodes=nodes, vms=directory.vms, default_provider=bus.default_provider)
     for seed in range(20):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.draws import Draws
-from chaos.observe.guests import BLOCKS, OPEN_LIMIT, Asked, Guests
+from chaos.observe.guests import BLOCKS, OPEN_LIMIT, GuestReply, Guests
 from protocol.errors import InvalidPowerState, ProductError, TimedOut
 from protocol.guest import challenge_digest, guest_block, guest_seed
 from protocol.messages.host import GuestAnswer, GuestChallenge, GuestWrite
@@ -63,7 +63,7 @@ async def test_a_guest_that_keeps_its_promises_is_right_again_and_again(
     guests: tuple[Guests, Disk],
 ) -> None:
     for _ in range(40):
-        assert await guests[0].challenge(VM, HOST) == Asked(True)
+        assert await guests[0].challenge(VM, HOST) == GuestReply(True)
     assert sum(guests[1].generations) == 40
 
 
@@ -73,7 +73,7 @@ async def test_a_forgotten_rewrite_is_wrong(guests: tuple[Guests, Disk]) -> None
     await made.challenge(VM, HOST)
     disk.generations = [0] * BLOCKS
     results = [await made.challenge(VM, HOST) for _ in range(40)]
-    assert Asked(False, f"{VM}: the digest is not that of its blocks") in results
+    assert GuestReply(False, f"{VM}: the digest is not that of its blocks") in results
 
 
 @pytest.mark.parametrize("block", [0, 31, 63])
@@ -89,7 +89,7 @@ async def test_one_forgotten_rewrite_is_found_wherever_it_was(
     assert (await made.read_back(VM, HOST)).right is True
     disk.generations[block] -= 1
     asked = await made.read_back(VM, HOST)
-    assert asked == Asked(False, f"{VM}: the digest is not that of its blocks")
+    assert asked == GuestReply(False, f"{VM}: the digest is not that of its blocks")
 
 
 async def test_all_of_the_disk_is_read_also_while_answers_are_open(

@@ -11,7 +11,7 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
 from chaos.keeper import FaultKeeper
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from protocol.messages.agent import (
     CutRule,
     DelayRule,
@@ -53,7 +53,7 @@ def instead(bad: Any, verb: str, act: Callable[..., Any]) -> None:
 
 def bad_one(world: World, kind: str, values: Values | None = None) -> tuple[Any, FaultKeeper, Any]:
     bad: Any = Bad(world)
-    lab: Lab = bad
+    lab: LabUnderTest = bad
     given = PLAYED[kind][0] if values is None else values
     return bad, FaultKeeper(lab), make_fault(kind, "f", given, lab.directory(), seed=3)
 

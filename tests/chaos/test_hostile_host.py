@@ -13,7 +13,7 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.errors import ChaosError
 from chaos.experiment.generate import Mix
-from chaos.experiment.random_runs import Stream, random_plan
+from chaos.experiment.random_runs import OperationStream, random_plan
 from chaos.faults import make_fault
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
 from lab.fuzz.world import QUICK
@@ -33,7 +33,10 @@ HOSTS: Final = {
     "other vCenter": NodeName("esxi-004"),
 }
 REMEDIATED_S: Final = 2 * QUICK["remediation_interval_s"]
-WORKLOAD: Final = (Stream("key.create", 0.2, kept=1.0), Stream("vm.recrypt", 0.03, kept=1.0))
+WORKLOAD: Final = (
+    OperationStream("key.create", 0.2, kept=1.0),
+    OperationStream("vm.recrypt", 0.03, kept=1.0),
+)
 MAY_HAVE: Final = {
     "in use": {"same cluster"},
     "host key": {"same cluster"},

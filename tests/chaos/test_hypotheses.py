@@ -16,9 +16,9 @@ from chaos.experiment.plan import Needs, Plan, PlannedProbe
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.hypotheses.tolerance import tolerance
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.playing.measure import Hypotheses
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from protocol.terms import NodeName, VmName
 
 NAN, INF = math.nan, math.inf
@@ -49,9 +49,9 @@ class Script:
     values: list[float]
     takes_s: float = 0.0
     detail: str = ""
-    asked: list[tuple[float, Scope, Sources, Look]] = field(default_factory=list)
+    asked: list[tuple[float, Scope, Sources, LabLook]] = field(default_factory=list)
 
-    async def measure(self, look: Look, scope: Scope, sources: Sources) -> Measured:
+    async def measure(self, look: LabLook, scope: Scope, sources: Sources) -> Measured:
         self.asked.append((self.watch.now - BEGIN_S, scope, sources, look))
         self.watch.now += self.takes_s
         assert self.values, "it is measured more often than it should be"
@@ -70,7 +70,7 @@ class Bench:
         self.watch = Watch()
         self.history = History(None, self.watch.monotonic)
         none: Any = None
-        self.sources = Sources(none, none, Operations())
+        self.sources = Sources(none, none, OperationCounts())
         self._patch = monkeypatch
 
     def script(self, probe: str, *values: float, **how: Any) -> Script:
@@ -135,7 +135,7 @@ def test_a_measurement_is_judged_and_written_into_the_history(
     probe = planned(vms=(VmName("vm-01"),), hosts=(NodeName("esxi-001"),), op="o", view="vcenter")
     hypotheses = bench.of(probe)
     lab: Any = bench.watch
-    look = Look(lab)
+    look = LabLook(lab)
     found = asyncio.run(hypotheses.measure(probe, look))
     assert script.asked == [(0.0, probe.scope(), bench.sources, look)]
     assert hypotheses.judge(probe, found) == result(*judged)

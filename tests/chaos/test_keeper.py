@@ -11,8 +11,8 @@ import pytest
 
 from chaos.errors import ChaosError
 from chaos.faults import make_fault
-from chaos.keeper import FaultKeeper, FaultState, HealReport
-from chaos.lab import Lab
+from chaos.keeper import FaultKeeper, FaultState, HealOutcome
+from chaos.lab import LabUnderTest
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
@@ -57,7 +57,7 @@ def test_a_heal_is_looked_for_in_real_seconds_too(
     world.run(world.keeper.inject(fault))
     back = world.lab.monotonic() + 100.0
 
-    async def look(self: object, lab: Lab, notes: object) -> str:
+    async def look(self: object, lab: LabUnderTest, notes: object) -> str:
         return "" if lab.monotonic() > back else "not yet"
 
     monkeypatch.setattr(type(fault), "verify_heal", look)
@@ -88,7 +88,7 @@ def test_an_irreversible_fault_outlives_its_lease_once(world: World) -> None:
     world.run(world.lab.sleep(10.0))
     assert [left.id for left in world.run(keeper.lapse()).left] == ["gone"]
     assert [(a.state, a.until) for a in keeper.active()] == [(FaultState.STAYS, 0.0)]
-    assert world.run(keeper.lapse()) == HealReport(healed=(), left=())
+    assert world.run(keeper.lapse()) == HealOutcome(healed=(), left=())
 
 
 def test_a_lease_does_not_wait_for_the_slow_end_of_another_fault() -> None:
@@ -122,7 +122,7 @@ def test_a_fault_that_begins_anew_while_another_lapses_has_not_the_lease_of_the_
         world.run(keeper.inject(fault, lease_s=50.0))
     world.run(lab.sleep(100.0))
 
-    async def lapsed() -> HealReport:
+    async def lapsed() -> HealOutcome:
         lapsing = asyncio.ensure_future(keeper.lapse())
         await lab.sleep(0.001)
         while any(active.fault.id == "second" for active in keeper.active()):
@@ -227,7 +227,7 @@ def test_a_lease_that_is_renewed_while_its_fault_is_healed_does_not_bring_it_bac
     keeper = world.keeper
     world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan"), lease_s=30.0))
 
-    async def both() -> HealReport:
+    async def both() -> HealOutcome:
         async def renew() -> None:
             for _ in range(20):
                 with suppress(ChaosError):

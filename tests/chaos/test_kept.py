@@ -14,10 +14,10 @@ from chaos.faults import make_fault
 from chaos.faults.base import Fault
 from chaos.keeper import (
     PAUSE_S,
-    ActiveFault,
+    FaultInForce,
     FaultKeeper,
     FaultState,
-    HealReport,
+    HealOutcome,
     StillThere,
 )
 from protocol.errors import InvalidState
@@ -49,9 +49,9 @@ def fault_of(world: World, kind: str, values: dict[str, Any], id: str) -> Fault:
     return make_fault(kind, id, values, world.lab.directory(), seed=3)
 
 
-def listed(fault: Fault, since: float, until: float = 0.0, **changes: Any) -> ActiveFault:
+def listed(fault: Fault, since: float, until: float = 0.0, **changes: Any) -> FaultInForce:
     """A fault as the list has it."""
-    shown = ActiveFault(
+    shown = FaultInForce(
         fault=fault,
         kind=fault.kind,
         summary=fault.summary(),
@@ -84,13 +84,13 @@ def test_what_has_no_undo_stays_with_its_cure_until_it_is_asked_for(world: World
     seen = "it has no undo; see its cure"
     there = StillThere(id="gone", kind="provider.delete", reversible=False, seen=seen, cure=CURE)
     for report in (world.run(keeper.heal("gone")), world.run(keeper.heal_all())):
-        assert report == HealReport(left=(there,)) and report.verified
+        assert report == HealOutcome(left=(there,)) and report.verified
     world.run(world.lab.sleep(30.0))
-    assert world.run(keeper.lapse()) == HealReport(left=(there,))
+    assert world.run(keeper.lapse()) == HealOutcome(left=(there,))
     without_lease = msgspec.structs.replace(stays, until=0.0, seen=seen)
     assert keeper.active() == (without_lease,)
-    assert world.run(keeper.lapse()) == HealReport()
-    assert world.run(keeper.heal("gone", with_cure=True)) == HealReport(healed=("gone",))
+    assert world.run(keeper.lapse()) == HealOutcome()
+    assert world.run(keeper.heal("gone", with_cure=True)) == HealOutcome(healed=("gone",))
     assert keeper.active() == ()
 
 
@@ -98,7 +98,7 @@ def test_only_what_was_asked_about_is_reported(world: World) -> None:
     keeper = world.keeper
     world.run(keeper.inject(fault_of(world, "provider.delete", GONE, "gone")))
     world.run(keeper.inject(fault_of(world, "link.cut", CUT, "wan")))
-    assert world.run(keeper.heal("wan")) == HealReport(healed=("wan",))
+    assert world.run(keeper.heal("wan")) == HealOutcome(healed=("wan",))
 
 
 def test_a_heal_that_does_not_work_is_looked_at_six_times_a_second_apart(world: World) -> None:
@@ -206,9 +206,9 @@ def test_a_lease_is_over_when_its_moment_has_come(world: World, until: float) ->
     lame, successor = limp(world)
     successor.load(msgspec.json.encode(state))
     lame.monotonic = lambda: until - 0.25
-    assert world.run(successor.lapse()) == HealReport()
+    assert world.run(successor.lapse()) == HealOutcome()
     lame.monotonic = lambda: until
-    assert world.run(successor.lapse()) == HealReport(healed=("wan",))
+    assert world.run(successor.lapse()) == HealOutcome(healed=("wan",))
 
 
 def test_every_change_is_saved_whole(world: World) -> None:
@@ -222,7 +222,7 @@ def test_every_change_is_saved_whole(world: World) -> None:
     fault = fault_of(world, "link.cut", CUT, "wan")
     now = world.run(keeper.inject(fault, 30.0)).since
     world.run(keeper.renew("wan", 60.0))
-    taken: list[tuple[ActiveFault, ...]] = []
+    taken: list[tuple[FaultInForce, ...]] = []
     for data in (*saved, keeper.dump()):
         successor = FaultKeeper(world.lab)
         successor.load(data)

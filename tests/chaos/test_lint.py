@@ -8,7 +8,7 @@ import pytest
 
 from chaos.errors import EXPLANATIONS
 from chaos.experiment.lint import BadExperiment, check_experiment, read_experiment
-from chaos.yaml_file import Flaw, read_yaml
+from chaos.yaml_file import YamlFlaw, read_yaml
 
 SHIPPED = sorted((Path(__file__).parents[2] / "chaos" / "experiments").glob("*.yaml"))
 GOOD = """\
@@ -254,7 +254,7 @@ def test_the_size_of_a_file_is_that_of_its_bytes() -> None:
     fits, over = "a: " + "é" * ((1 << 19) - 2), "a: " + "é" * (1 << 19)
     assert len(fits.encode()) < (1 << 20) < len(over.encode()) and len(over) < (1 << 20)
     assert read_yaml(fits).problems == []
-    assert [problem.flaw for problem in read_yaml(over).problems] == [Flaw.TOO_LARGE]
+    assert [problem.flaw for problem in read_yaml(over).problems] == [YamlFlaw.TOO_LARGE]
 
 
 @pytest.mark.parametrize(

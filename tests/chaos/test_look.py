@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chaos.lab import Directory, NodeEntry
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from protocol.messages.vcenter import CryptoKeyStatus, CryptoKeyStatusList
 from protocol.terms import (
     CryptoKeyId,
@@ -52,27 +52,27 @@ def world() -> Iterator[World]:
 def test_a_vm_is_looked_for_where_it_should_be_and_then_everywhere(world: World) -> None:
     hosts = world.lab.hosts()
     asked: Any = Asked(world)
-    home, seen = world.run(Look(asked).vms())[VM]
+    home, seen = world.run(LabLook(asked).vms())[VM]
     assert seen.power is PowerState.ON
     asked.hosts.clear()
-    assert world.run(Look(asked).vm(VM, home)) == (home, seen)
+    assert world.run(LabLook(asked).vm(VM, home)) == (home, seen)
     assert asked.hosts == [(home,)]
     away = next(host for host in hosts if host != home)
     asked.hosts.clear()
-    assert world.run(Look(asked).vm(VM, away)) == (home, seen)
+    assert world.run(LabLook(asked).vm(VM, away)) == (home, seen)
     assert asked.hosts == [(away,), hosts]
 
 
 def test_a_vm_is_nowhere_when_its_host_does_not_answer(world: World) -> None:
-    home, _ = world.run(Look(world.lab).vms())[VM]
+    home, _ = world.run(LabLook(world.lab).vms())[VM]
     world.run(world.lab.power_off(home, "power_loss"))
-    assert world.run(Look(world.lab).vm(VM, home)) is None
-    assert world.run(Look(world.lab).vm(VM, None)) is None
+    assert world.run(LabLook(world.lab).vm(VM, home)) is None
+    assert world.run(LabLook(world.lab).vm(VM, None)) is None
 
 
 def test_a_look_that_has_asked_every_host_asks_none_again(world: World) -> None:
     asked: Any = Asked(world)
-    look = Look(asked)
+    look = LabLook(asked)
     home, seen = world.run(look.vms())[VM]
     assert world.run(look.vm(VM, home)) == (home, seen)
     assert asked.hosts == [world.lab.hosts()]
@@ -81,10 +81,10 @@ def test_a_look_that_has_asked_every_host_asks_none_again(world: World) -> None:
 def test_of_two_hosts_that_list_a_vm_the_one_that_runs_it_is_its_host(world: World) -> None:
     first, second, *_ = world.lab.hosts()
     vm = next(
-        seen for name, (home, seen) in world.run(Look(world.lab).vms()).items() if home == first
+        seen for name, (home, seen) in world.run(LabLook(world.lab).vms()).items() if home == first
     )
     for power, host in ((PowerState.ON, first), (PowerState.OFF, first)):
-        look, listed = Look(world.lab), msgspec.structs.replace(vm, power=power)
+        look, listed = LabLook(world.lab), msgspec.structs.replace(vm, power=power)
         seen = world.run(look.hosts())
         here = msgspec.structs.replace(seen[first], vms=(listed,))
         there = msgspec.structs.replace(
@@ -120,5 +120,5 @@ def test_a_vcenter_that_does_not_get_a_key_does_not_speak_for_the_other(
             return CryptoKeyStatusList(keys=(status,))
 
     lab: Any = Two()
-    found = asyncio.run(Look(lab).key_status((key,)))
+    found = asyncio.run(LabLook(lab).key_status((key,)))
     assert found is not None and found[key].available

@@ -12,9 +12,9 @@ from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.history import History, Record
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.workload import Arrival, Means, perform
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from protocol.errors import DatastoreFault
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, PowerState, VmName
@@ -38,13 +38,13 @@ def done(world: World, op: str, lab: Any = None) -> Record:
     history = History(None, lab.monotonic)
     means = Means(lab, Guests(lab, Draws(1, "guests")))
     arrival = Arrival(at=0.0, op=op, target=VM, number=1)
-    world.run(perform(means, arrival, history, Operations()))
+    world.run(perform(means, arrival, history, OperationCounts()))
     return history.records[-1]
 
 
 def hosts_of(world: World) -> list[tuple[NodeName, PowerState]]:
     """Every host that lists the VM, and whether it runs there."""
-    seen = world.run(Look(world.lab).hosts())
+    seen = world.run(LabLook(world.lab).hosts())
     return [(h, vm.power) for h, summary in seen.items() for vm in summary.vms if vm.vm == VM]
 
 
@@ -71,7 +71,7 @@ def test_a_migrated_vm_goes_on_on_another_host(world: World) -> None:
 def test_a_recrypted_vm_runs_under_the_key_that_is_told(world: World, op: str) -> None:
     ended = done(world, op)
     assert ended.type == "ok", ended.data
-    _, seen = world.run(Look(world.lab).vms())[VM]
+    _, seen = world.run(LabLook(world.lab).vms())[VM]
     assert [str(key) for key in seen.keys] == [f"{ended.data['provider']}/{ended.data['key']}"]
     assert seen.power is PowerState.ON
 

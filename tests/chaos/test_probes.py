@@ -17,9 +17,9 @@ from chaos.faults import make_fault
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.observe.recoveries import Recoveries, Recovery
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from lab.simulation.sim_lab import SimLab
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -51,7 +51,7 @@ class Scene:
         self.run(self.world.keeper.inject(made))
 
     def measure(self, probe: str, **about: Any) -> Measured:
-        look = Look(self.world.lab)
+        look = LabLook(self.world.lab)
         scope = Scope(vms=self.scope.vms, hosts=self.scope.hosts, **about)
         found: Measured = self.run(PROBES[probe].measure(look, scope, self.sources))
         return found
@@ -63,15 +63,15 @@ def scene() -> Iterator[Scene]:
     lab = world.lab
     guests = Guests(lab, Draws(1, "guests"))
     history = History(None, lab.monotonic)
-    made = Scene(world, Sources(guests, Recoveries(lab, history), Operations()))
-    for vm, (host, _) in world.run(Look(lab).vms()).items():
+    made = Scene(world, Sources(guests, Recoveries(lab, history), OperationCounts()))
+    for vm, (host, _) in world.run(LabLook(lab).vms()).items():
         assert world.run(guests.plant(vm, host)) == ""
     yield made
     world.close()
 
 
 def host_of(scene: Scene, vm: VmName) -> NodeName:
-    host: NodeName = scene.run(Look(scene.world.lab).vms())[vm][0]
+    host: NodeName = scene.run(LabLook(scene.world.lab).vms())[vm][0]
     return host
 
 
@@ -440,7 +440,7 @@ def test_a_guest_that_was_never_filled_is_not_counted_as_one_that_works(scene: S
 def test_nodes_that_never_ran_have_had_no_errors(scene: Scene) -> None:
     lab = SimLab(plan(load("default", tpm="model")), seed=1)
     lab.run(lab.start())
-    about = Look(lab), scene.scope, scene.sources
+    about = LabLook(lab), scene.scope, scene.sources
     measuring: Any = PROBES["node.internal_errors"].measure(*about)
     assert lab.run(measuring) == Measured(0.0)
     lab.loop.close()

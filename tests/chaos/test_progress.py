@@ -10,7 +10,7 @@ import pytest
 from chaos.experiment.plan import Plan
 from chaos.history import History, as_written, records_of
 from chaos.playing.engine import run
-from chaos.progress import Phases, Step, quiet
+from chaos.progress import PhaseProgress, ProgressStep, quiet
 from chaos.verdict import Verdict
 from tests.chaos.test_engine import CUT, all_well, planned, play
 from tests.chaos.worlds import World
@@ -28,20 +28,23 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize(
     ("step", "line"),
     [
-        (Step(phase="heal", text="everything"), "heal: everything"),
-        (Step(phase="heal", at=4.2), "heal 4 s"),
-        (Step(phase="faults", text="a: b", at=12.0, length_s=40.0), "faults 12/40 s, 28 s left: a"),
-        (Step(phase="faults", at=43.0, length_s=40.0), "faults 43 s"),
+        (ProgressStep(phase="heal", text="everything"), "heal: everything"),
+        (ProgressStep(phase="heal", at=4.2), "heal 4 s"),
+        (
+            ProgressStep(phase="faults", text="a: b", at=12.0, length_s=40.0),
+            "faults 12/40 s, 28 s left: a",
+        ),
+        (ProgressStep(phase="faults", at=43.0, length_s=40.0), "faults 43 s"),
     ],
 )
-def test_a_line_has_the_phase_and_its_times(step: Step, line: str) -> None:
+def test_a_line_has_the_phase_and_its_times(step: ProgressStep, line: str) -> None:
     assert step.line().startswith(line)
 
 
 def test_phases_begin_anew() -> None:
-    told: list[Step] = []
+    told: list[ProgressStep] = []
     at = iter([10.0, 10.0, 12.0, 20.0, 20.0])
-    phases = Phases(told.append, lambda: next(at))
+    phases = PhaseProgress(told.append, lambda: next(at))
     phases.begin("before", "one", 5.0)
     phases.tell("two")
     phases.begin("after", "three")
@@ -53,7 +56,7 @@ def test_phases_begin_anew() -> None:
 
 
 def test_a_run_tells_of_every_phase_and_of_time_within(world: World) -> None:
-    told: list[Step] = []
+    told: list[ProgressStep] = []
     verdict, _ = play(world, planned(world, CUT + "final: {settle: 3s}\n"), progress=told.append)
     assert verdict.exit_code == 0
     phases = list(dict.fromkeys(step.phase for step in told))
@@ -67,7 +70,7 @@ def test_who_watches_changes_nothing() -> None:
     traces = []
     for watched in (True, False):
         world = World(hosts=2, vms=2)
-        told: list[Step] = []
+        told: list[ProgressStep] = []
         show = told.append if watched else quiet
         trace = world.lab.loop.trace.hash
         verdict, _ = play(world, planned(world, CUT), trace=trace, progress=show)
@@ -94,9 +97,9 @@ def test_in_whichever_phase_it_is_interrupted_everything_is_healed(
 async def _interrupted_in(phase: str, made: Plan, world: World, history: History) -> Verdict:
     """Cancelled at the second step of this phase, and at the next: as one who presses Ctrl-C
     again."""
-    seen: list[Step] = []
+    seen: list[ProgressStep] = []
 
-    def show(step: Step) -> None:
+    def show(step: ProgressStep) -> None:
         seen.extend([step] if step.phase == phase or seen else [])
         if len(seen) in (2, 3):
             task.cancel()

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.actions import ACTIONS
 from chaos.checks import CHECKS
-from chaos.entries import Entry
+from chaos.entries import DescribedEntry
 from chaos.experiment.model import Guards
 from chaos.faults import FAULTS
 from chaos.hypotheses.probes import PROBES
@@ -29,7 +29,7 @@ REST = {
 EVERY_ENTRY = {"id", "at", "after", "once", "when", "every", "times", "rolling", "optional"}
 
 
-def str_of(parameter: str | Entry) -> str:
+def str_of(parameter: str | DescribedEntry) -> str:
     return parameter if isinstance(parameter, str) else parameter.name
 
 
@@ -47,7 +47,7 @@ def test_all_that_can_be_named_is_there() -> None:
 @pytest.mark.parametrize(
     ("noun", "entry"), EVERY, ids=lambda x: x if isinstance(x, str) else x.name
 )
-def test_every_example_is_a_good_file(noun: str, entry: Entry, tmp_path: Path) -> None:
+def test_every_example_is_a_good_file(noun: str, entry: DescribedEntry, tmp_path: Path) -> None:
     section = entry.example.split(":")[0]
     others = [text for name, text in REST.items() if name != section]
     text = "\n".join(

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.checks import CHECKS
 from chaos.history import History
-from chaos.observe.sessions import OBEYED, OPENED, Sessions
+from chaos.observe.sessions import OBEYED, OPENED, UnansweredRequests
 from protocol.codec import encode_envelope, encode_message
 from protocol.envelope import VERSION, Envelope, ReplyEnvelope
 from protocol.errors import ErrorBody
@@ -27,7 +27,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.history = History(None, lambda: 0.0)
-        self._sessions = Sessions(self.history)
+        self._sessions = UnansweredRequests(self.history)
 
     def asks(self, id: int, message: Message) -> None:
         name = type(message).__name__

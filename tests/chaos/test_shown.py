@@ -120,7 +120,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
         beside: HostSummary | None = None,
     ) -> dict[str, Any]:
         made: Any = Views(*views, beside=beside)
-        monkeypatch.setattr(shown, "Look", made.look)
+        monkeypatch.setattr(shown, "LabLook", made.look)
         history = History(None, lambda: 0.0)
         asyncio.run(look_at_what_is_shown(made, history))
         [record] = history.records

@@ -13,9 +13,9 @@ from chaos.draws import Draws
 from chaos.history import History
 from chaos.hypotheses.probes import PROBES, Measured, Scope, Sources
 from chaos.observe.guests import Guests
-from chaos.observe.look import Look
+from chaos.observe.look import LabLook
 from chaos.observe.recoveries import Recoveries
-from chaos.workload.base import Operations
+from chaos.workload.base import OperationCounts
 from protocol.terms import NodeName
 from tests.chaos.worlds import World
 
@@ -34,9 +34,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def measure(world: World, probe: str) -> Measured:
     lab = world.lab
     sources = Sources(
-        Guests(lab, Draws(1, "guests")), Recoveries(lab, History(None, lab.monotonic)), Operations()
+        Guests(lab, Draws(1, "guests")),
+        Recoveries(lab, History(None, lab.monotonic)),
+        OperationCounts(),
     )
-    asked: Any = PROBES[probe].measure(Look(lab), Scope(hosts=HOSTS), sources)
+    asked: Any = PROBES[probe].measure(LabLook(lab), Scope(hosts=HOSTS), sources)
     found: Measured = world.run(asked)
     return found
 

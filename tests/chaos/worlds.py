@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from chaos.keeper import FaultKeeper
-from chaos.lab import Lab
+from chaos.lab import LabUnderTest
 from lab.building.provision import esxcli
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
@@ -65,5 +65,5 @@ class Limp:
 def limp(world: World, **verbs: Exception | None) -> tuple[Any, FaultKeeper]:
     """A limp lab over ``world`` and a keeper of its own; give ``verbs`` None to do nothing."""
     made: Any = Limp(world.lab, **verbs)
-    checked: Lab = made
+    checked: LabUnderTest = made
     return made, FaultKeeper(checked)

@@ -27,7 +27,7 @@ from services.runtime.machine import Machine
 from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
 from services.runtime.real.world import LabTime, LabWorld
-from services.runtime.service import Node, Service
+from services.runtime.service import Service, ServiceNode
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.world import SimWorld
@@ -48,13 +48,13 @@ class Bench(ABC):
         self._machines: dict[str, Machine] = {}
         self._epoch = 0
 
-    async def node(self, name: str, service: Callable[[Node, Ports], Service]) -> NodeRunner:
+    async def node(self, name: str, service: Callable[[ServiceNode, Ports], Service]) -> NodeRunner:
         """Add a node with this service, power it on, and give its runner."""
         machine = self.add(name, service)
         await machine.power_on({}, wait=True)
         return machine.runner
 
-    def add(self, name: str, service: Callable[[Node, Ports], Service]) -> Machine:
+    def add(self, name: str, service: Callable[[ServiceNode, Ports], Service]) -> Machine:
         """Add a node; it is off."""
         spec = NodeSpec(node=NodeName(name), role=Role.KMS)
         self.world.add(spec)

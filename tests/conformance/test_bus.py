@@ -37,7 +37,7 @@ from protocol.terms import KeyId, KmipState, NodeName
 from services.runtime.incarnation import WayDown
 from services.runtime.node import ALWAYS, SHARE, NodeRunner
 from services.runtime.ports import Ports
-from services.runtime.service import Halted, Node, Peer, Service, serves
+from services.runtime.service import Halted, Peer, Service, ServiceNode, serves
 from tests.conformance.talk import Bench, both
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
@@ -47,7 +47,7 @@ KEY = KeyMaterial(b"\x5a\xa5" * 16)
 class Echo(Service):
     """A key server's messages with answers made up on the spot."""
 
-    def __init__(self, node: Node, ports: Ports) -> None:
+    def __init__(self, node: ServiceNode, ports: Ports) -> None:
         super().__init__(node, ports)
         self.served: list[Any] = []
         self.gate = asyncio.Event()

@@ -18,7 +18,7 @@ from protocol.secret import KeyMaterial
 from protocol.subjects import reply_subject
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Peer, Service, serves
+from services.runtime.service import Peer, Service, ServiceNode, serves
 from tests.conformance.talk import Bench, both
 
 B = NodeName("b")
@@ -29,7 +29,7 @@ RIGHT, WRONG = [CryptoKeyId(KeyId(name), ProviderId("p")) for name in ("right", 
 class Slow(Service):
     """Answers when its gate opens."""
 
-    def __init__(self, node: Node, ports: Ports) -> None:
+    def __init__(self, node: ServiceNode, ports: Ports) -> None:
         super().__init__(node, ports)
         self.gate = asyncio.Event()
         self.asked = 0
@@ -63,7 +63,7 @@ async def forged_reply(bench: Bench) -> None:
 class Keeper(Service):
     """Takes keys."""
 
-    def __init__(self, node: Node, ports: Ports) -> None:
+    def __init__(self, node: ServiceNode, ports: Ports) -> None:
         super().__init__(node, ports)
         self.taken: list[KeyMaterial] = []
 

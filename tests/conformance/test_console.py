@@ -12,14 +12,14 @@ from protocol.messages.base import Request
 from protocol.messages.kms import DiscoverVersions, ServerVersions
 from services.runtime.incarnation import CURRENT, Incarnation, WayDown
 from services.runtime.ports import Ports
-from services.runtime.service import Node, Peer, Service, serves
+from services.runtime.service import Peer, Service, ServiceNode, serves
 from tests.conformance.talk import Bench, SimBench, both
 
 
 class Waits(Service):
     """Answers when its gate opens; notes which life each of its parts runs in."""
 
-    def __init__(self, node: Node, ports: Ports) -> None:
+    def __init__(self, node: ServiceNode, ports: Ports) -> None:
         super().__init__(node, ports)
         self.gate, self.ends = asyncio.Event(), 0
         self.lives: dict[str, Incarnation | None] = {}

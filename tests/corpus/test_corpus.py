@@ -15,7 +15,7 @@ from chaos.verdict import Exit
 from lab.fuzz.files import corpus, read
 from lab.fuzz.finding import failures
 from lab.fuzz.play import play
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.plan import Topology
 from tests.corpus.ordering import first_those_of
 
@@ -29,13 +29,13 @@ class Labs:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._made: list[tuple[Topology, Snapshot]] = []
+        self._made: list[tuple[Topology, BuiltLabs]] = []
 
-    def of(self, topology: Topology) -> Snapshot:
+    def of(self, topology: Topology) -> BuiltLabs:
         for known, snapshot in self._made:
             if known == topology:
                 return snapshot
-        made = self._stack.enter_context(Snapshot(Origin(topology, ledger=True)))
+        made = self._stack.enter_context(BuiltLabs(Origin(topology, ledger=True)))
         self._made.append((topology, made))
         return made
 

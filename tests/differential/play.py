@@ -12,15 +12,15 @@ from chaos.experiment.plan import dump_plan, load_plan
 from chaos.experiment.random_runs import random_plan
 from chaos.verdict import Verdict
 from lab.fuzz.labs import draw_lab, number_of
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 from lab.local.matrix import matrix
 from lab.play.play import simulate_plan
 from lab.play.prepare import list_shipped
 from lab.schema.commands import Command, GetHosts, GetProviders, GetVms
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab
-from lab.simulation.snapshot import Snapshot
+from lab.simulation.snapshot import BuiltLabs
 from services.runtime.sim.runner import run_in_worker
 from tests.mutations.play import run_experiment, shared_server
 
@@ -37,7 +37,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """A random plan and the lab that it was drawn for."""
 
     seed: int
-    world: World
+    world: CampaignWorld
     plan: bytes
 
 
@@ -54,7 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def draw(count: int, first: int) -> Iterator[Schedule]:
     """Of the seeds from ``first``; their labs are of all flavours."""
     for seed in range(first, first + count):
-        world = draw_lab(World(drawn=True), number_of(seed))
+        world = draw_lab(CampaignWorld(drawn=True), number_of(seed))
         plan = random_plan(world.directory(), seed, world.mix, topology=world.use)
         yield Schedule(seed=seed, world=world, plan=dump_plan(plan))
 
@@ -63,7 +63,7 @@ def play_schedules(schedules: Iterable[Schedule]) -> Iterator[Outcome]:
     labs = {schedule.world.describe_lab(): schedule.world for schedule in schedules}
     by_lab = sorted(schedules, key=lambda schedule: schedule.world.describe_lab())
     for lab, some in groupby(by_lab, key=lambda schedule: schedule.world.describe_lab()):
-        with Snapshot(labs[lab].origin()) as snapshot:
+        with BuiltLabs(labs[lab].origin()) as snapshot:
             for schedule in some:
                 name = f"{lab}, seed {schedule.seed}"
                 try:
@@ -76,7 +76,7 @@ def play_schedules(schedules: Iterable[Schedule]) -> Iterator[Outcome]:
                     yield Outcome(part="schedules", name=name, seen={"raised": raised})
 
 
-def _play(lab: SimLab, session: Session, plan: bytes) -> bytes:
+def _play(lab: SimLab, session: LabSession, plan: bytes) -> bytes:
     verdict, _ = simulate_plan(lab, load_plan(plan), "differential")
     seen = _judged(verdict)
     for command, fields in SHOWN.items():
@@ -86,7 +86,7 @@ def _play(lab: SimLab, session: Session, plan: bytes) -> bytes:
 
 
 async def _read_state(
-    session: Session, command: Command[Any], fields: tuple[str, ...]
+    session: LabSession, command: Command[Any], fields: tuple[str, ...]
 ) -> dict[str, str]:
     """By the name of each object: ``fields`` of it. VMs of the workload come and go."""
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.kmip.replay.findings import Kind, Phase
+from lab.kmip.replay.findings import FindingKind, PlayPhase
 from lab.kmip.replay.kinds import KINDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "kmip-findings.md"
@@ -33,7 +33,7 @@ wrong in that one thing for each finding, and expect exactly that finding.
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    for phase in Phase:
+    for phase in PlayPhase:
         kinds = [kind for kind in KINDS if kind.check.phase is phase]
         if kinds:
             parts.append(f"## {phase.value.capitalize()}\n")
@@ -41,7 +41,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def section(kind: Kind) -> str:
+def section(kind: FindingKind) -> str:
     """A kind of finding."""
     return (
         f"### {kind.id}\n\n"

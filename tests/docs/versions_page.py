@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from protocol.releases import FEATURES, LATEST, RELEASES, Side, format_release, has
+from protocol.releases import FEATURES, LATEST, RELEASES, DecidingSide, format_release, has
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "versions.md"
 HEAD = f"""\
@@ -62,7 +62,7 @@ def page() -> str:
     parts += ["", "## What each can do", ""]
     parts.append("| | " + " | ".join(map(str, RELEASES)) + " |")
     parts.append("|---" * (len(RELEASES) + 1) + "|")
-    for side in Side:
+    for side in DecidingSide:
         for feature, since in FEATURES.items():
             if since.side is side:
                 marks = ["yes" if has(release, feature) else "-" for release in RELEASES]

@@ -22,7 +22,7 @@ from protocol.messages.vcenter import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, CryptoKeyId, NodeName, ProviderId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.service import EsxiService
 from services.esxi.vms.encrypt import read_disk
 from services.esxi.vms.files import read_config
@@ -77,7 +77,7 @@ class Play:
             return error
 
     @property
-    def host(self) -> Host:
+    def host(self) -> EsxiHost:
         service = self.lab.agent.machine(A).runner.service
         assert isinstance(service, EsxiService)
         return service.host

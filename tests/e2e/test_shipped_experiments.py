@@ -13,7 +13,7 @@ import pytest
 
 from chaos.checks.result import CheckOutcome
 from chaos.experiment.control import unlike
-from chaos.experiment.headings import Told, read_heading
+from chaos.experiment.headings import FileHeading, read_heading
 from chaos.experiment.lint import check_experiment
 from chaos.verdict import Exit, Verdict
 from lab.local.experiment_files import experiments
@@ -49,7 +49,7 @@ def test_each_scenario_has_one_file(scenario: str) -> None:
     assert len(files_of(scenario)) == 1
 
 
-def amiss(name: str, head: Told, text: str) -> list[str]:
+def amiss(name: str, head: FileHeading, text: str) -> list[str]:
     """What the file of a scenario does not have as all of them do."""
     found = _NUMBERED.fullmatch(name)
     rules = [rule for rule in _RULE.findall(head.comment) if not rule.startswith("SC-")]

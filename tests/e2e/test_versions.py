@@ -17,7 +17,7 @@ from lab.client import Lab
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import SHIPPED, load
-from protocol.releases import FEATURES, RELEASES, Feature, Release, Side, format_release
+from protocol.releases import FEATURES, RELEASES, DecidingSide, Feature, Release, format_release
 from protocol.terms import CryptoMode
 
 pytestmark = pytest.mark.sim
@@ -200,8 +200,8 @@ def lab_of(feature: Feature, release: Release) -> Lab:
         whole["clusters"][0]["hosts"]["version"] = version
         return Lab("sim", topology=whole, seed=5, hosts=1, vms=0, tpm="model")
     side = FEATURES[feature].side
-    hosts = version if side is Side.HOST else "7.0U2" if release >= RELEASES[2] else version
-    made = file(host=hosts, vcenter="8.0U3" if side is Side.HOST else version)
+    hosts = version if side is DecidingSide.HOST else "7.0U2" if release >= RELEASES[2] else version
+    made = file(host=hosts, vcenter="8.0U3" if side is DecidingSide.HOST else version)
     return Lab("sim", topology=made, seed=5, tpm="model")
 
 

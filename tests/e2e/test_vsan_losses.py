@@ -21,7 +21,7 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import NodeName
 from protocol.vsan import ComponentState
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vsan import components
 from services.esxi.vsan import objects as object_writes
 from services.esxi.vsan.label import PlacedComponent, unpack_disk
@@ -144,7 +144,7 @@ async def _blanked_meanwhile(lab: SimLab, monkeypatch: pytest.MonkeyPatch) -> No
     first, second, _ = await places(lab)
     original = object_writes._spread
 
-    async def spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
+    async def spread(host: EsxiHost, placed: PlacedComponent, stamp: int) -> bool:
         done = await original(host, placed, stamp)
         if host.node.name == first:
             monkeypatch.undo()

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from chaos.observe.listing import all_known_keys, all_vms
-from chaos.observe.look import Look, nodes_of
+from chaos.observe.look import LabLook, nodes_of
 from lab.client import Lab
 from lab.core import LabCore
 from lab.schema.commands import GetTrustAuthority, TrustSettings
@@ -138,7 +138,7 @@ class Acknowledged:
             return 0, []
         wanted = dict(self.vms)
         has = {info.vm: info for info in await all_vms(self._core, VCENTER)}
-        at_hosts = await Look(self._core).vms()
+        at_hosts = await LabLook(self._core).vms()
         lost = [
             f"{vm} of vCenter's inventory is {'not ' if is_there else ''}there, or has no key"
             for vm, is_there in wanted.items()

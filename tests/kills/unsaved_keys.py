@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from services.vcenter import inventory
-from services.vcenter.tables import Table
+from services.vcenter.tables import DatabaseTable
 from tests.mutations.bugs.planting import plant
 
 
 def _all_but_keys(write: Callable[..., Any]) -> Callable[..., Any]:
-    def written(connection: Any, table: Table, name: str, row: Any) -> Any:
-        if table is Table.CRYPTO_KEY:
+    def written(connection: Any, table: DatabaseTable, name: str, row: Any) -> Any:
+        if table is DatabaseTable.CRYPTO_KEY:
             return table, name, row
         return write(connection, table, name, row)
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from chaos.experiment.generate import Mix
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
 MOST_FAULTS: Final = 3
@@ -18,7 +18,7 @@ MOST_RUNS: Final = 200
 MOST_SEEDS: Final = 2000
 
 
-_ANY: Final = World()
+_ANY: Final = CampaignWorld()
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Found:
     seed: int | None
     check: str
     tells: str
-    world: World = _ANY
+    world: CampaignWorld = _ANY
 
     @property
     def path(self) -> Path:
@@ -47,16 +47,16 @@ class Found:
         return f"tests.mutations.bugs:{self.bug}"
 
     @property
-    def planted(self) -> World:
+    def planted(self) -> CampaignWorld:
         """The world of the campaign, with the bug."""
         return msgspec.structs.replace(self.world, patch=self.patch)
 
 
-_OFF: Final = World(persistence=False)
-_BOOTS: Final = World(
+_OFF: Final = CampaignWorld(persistence=False)
+_BOOTS: Final = CampaignWorld(
     persistence=False, mix=Mix(kinds=("host.reboot", "host.power_loss", "link.cut"))
 )
-_OUTAGES: Final = World(
+_OUTAGES: Final = CampaignWorld(
     persistence=False,
     mix=Mix(
         kinds=(
@@ -65,10 +65,10 @@ _OUTAGES: Final = World(
         )
     ),
 )
-_CUT: Final = World(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
-_DUP: Final = World(mix=Mix(kinds=("link.dup",)))
-_NATIVE: Final = World(lab="native")
-_TWO: Final = World(lab="two-vcenters", persistence=False)
+_CUT: Final = CampaignWorld(persistence=False, mix=Mix(kinds=("link.cut", "host.power_loss")))
+_DUP: Final = CampaignWorld(mix=Mix(kinds=("link.dup",)))
+_NATIVE: Final = CampaignWorld(lab="native")
+_TWO: Final = CampaignWorld(lab="two-vcenters", persistence=False)
 _LEFT: Final = "services.kms.operations.key_creation:_key (repr) in the database"
 FOUND: Final = (
     Found("persistence_unsynced", 15, "recovery_bound", "vm-04 had to run by"),

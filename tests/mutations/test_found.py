@@ -15,7 +15,7 @@ from chaos.experiment.random_runs import random_plan
 from chaos.verdict import Verdict
 from lab.fuzz.files import corpus, read
 from lab.fuzz.play import play
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from tests.mutations.found import CORPUS, FOUND, MOST_FAULTS, MOST_RUNS, MOST_SEEDS, Found
 
 pytestmark = [pytest.mark.sim, pytest.mark.timeout(300)]
@@ -32,7 +32,7 @@ def told(verdict: Verdict) -> dict[str, str]:
 @pytest.mark.parametrize("entry", FOUND, ids=lambda entry: entry.bug)
 def test_the_named_check_fails_and_tells(entry: Found) -> None:
     made = read(entry.path)
-    with Snapshot(Origin(made.topology, patch=entry.patch, ledger=True)) as snapshot:
+    with BuiltLabs(Origin(made.topology, patch=entry.patch, ledger=True)) as snapshot:
         verdict = play(snapshot, made.plan).verdict
     failed = told(verdict)
     assert entry.check in failed, failed
@@ -44,7 +44,7 @@ def test_the_named_check_fails_and_tells(entry: Found) -> None:
 def test_its_seed_finds_it(entry: Found) -> None:
     world = entry.planted
     plan = random_plan(world.directory(), entry.seed or 0, world.mix, topology=world.use)
-    with Snapshot(world.origin(ledger=True)) as snapshot:
+    with BuiltLabs(world.origin(ledger=True)) as snapshot:
         assert entry.check in told(play(snapshot, plan).verdict)
 
 

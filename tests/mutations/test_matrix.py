@@ -16,7 +16,7 @@ from chaos.matrix.control import Control
 from chaos.matrix.grid import BLOCKS, Staging, cells_of, controls_of, stagings_of
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import Cell, cell
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.matrix.outcome import StagingOutcome
 from lab.matrix.sim import Stages
 from protocol.messages.agent import TpmBackend
@@ -31,7 +31,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "matrix-mutations.md"
 
 def named(text: str) -> Cell:
     block, fault, event = text.split()
-    return cell(Block(block), Fault(fault), Event(event))
+    return cell(Block(block), TableFault(fault), TableEvent(event))
 
 
 def played(
@@ -40,11 +40,13 @@ def played(
     *,
     variants: bool = False,
     block: Block = Block.S10,
-    event: Event = Event.E1,
+    event: TableEvent = TableEvent.E1,
     backend: TpmBackend = TpmBackend.MODEL,
 ) -> tuple[list[CellRow], list[Control]]:
     """These cells as they are with the patch, once; without cells the controls of ``block``."""
-    stagings = stagings_of(cells, variants=variants) or controls_of([cell(block, Fault.F0, event)])
+    stagings = stagings_of(cells, variants=variants) or controls_of(
+        [cell(block, TableFault.F0, event)]
+    )
     found: dict[str, StagingOutcome] = {}
 
     def done(staging: Staging, outcome: StagingOutcome) -> None:
@@ -78,7 +80,7 @@ def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
         bug,
         variants=entry.variants,
         block=entry.block,
-        event=Event.E12 if entry.on_vsan else Event.E1,
+        event=TableEvent.E12 if entry.on_vsan else TableEvent.E1,
     )
     told = {f"{row.block} {row.fault} {row.event}": (row.verdict, row.why) for row in rows}
     assert {name: verdict for name, (verdict, _) in told.items()} == dict.fromkeys(
@@ -100,7 +102,7 @@ def test_what_a_tpm_is_asked_turns_red_on_a_real_one_too(bug: str) -> None:
 
 def test_every_cell_that_is_named_is_one_that_sound_code_agrees_in() -> None:
     """``tests/lab/matrix/test_cells`` plays all of these."""
-    playable = set(cells_of(BLOCKS, tuple(Fault), tuple(Event)))
+    playable = set(cells_of(BLOCKS, tuple(TableFault), tuple(TableEvent)))
     assert {named(text) for entry in TURNED for text in entry.cells} <= playable
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -53,6 +55,12 @@ def _unprivileged(interpreter: str) -> dict[str, Any]:
     return user
 
 
+def _index() -> dict[str, str]:
+    """This process's environment, with pip's index for uv too."""
+    index = os.environ.get("PIP_INDEX_URL", "")
+    return {**os.environ, **({"UV_DEFAULT_INDEX": index} if index else {})}
+
+
 @dataclass
 class Installed:
     """keystead in an environment of its own."""
@@ -81,9 +89,7 @@ class Installed:
     def install(self, *packages: str) -> None:
         """More packages for this environment."""
         install = [_UV, "pip", "install", "--python", str(self.python), *packages]
-        index = os.environ.get("PIP_INDEX_URL", "")
-        env = {**os.environ, **({"UV_DEFAULT_INDEX": index} if index else {})}
-        ran = subprocess.run(install, env=env, **_QUIET)
+        ran = subprocess.run(install, env=_index(), **_QUIET)
         assert ran.returncode == 0, ran.stderr
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -138,6 +144,30 @@ def test_the_environment_gets_one_name(installed: Installed) -> None:
     assert (site / "keystead" / "_rooms" / "lab").is_dir()
     assert not [name for name in (*_HOSTILE, "tests", "benchmarks") if (site / name).exists()]
     assert not (site / "tpm2_pytss").exists()
+
+
+def test_real_tpms_and_the_vsphere_api_are_extras(wheel: Path) -> None:
+    with ZipFile(wheel) as opened:
+        [name] = [one for one in opened.namelist() if one.endswith(".dist-info/METADATA")]
+        told = opened.read(name).decode()
+    for package, extra in (("tpm2-pytss", "tpm"), ("pyvmomi", "vsphere"), ("pytest", "dev")):
+        lines = re.findall(rf"^Requires-Dist: {package}\b.*", told, re.MULTILINE)
+        assert lines and all(f"extra == '{extra}'" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("tool", ["uvx", "pipx"])
+def test_tools_that_make_their_own_environment_run_it(
+    tool: str, wheel: Path, tmp_path: Path
+) -> None:
+    env = {**_index(), "HOME": str(tmp_path), "PIPX_HOME": str(tmp_path / "pipx")}
+    env["UV_TOOL_DIR"] = str(tmp_path / "tools")
+    lock = str(ROOT / "requirements.lock")
+    words = ["--from", str(wheel), "--constraints", lock, "keystead"]
+    if tool == "pipx":
+        words = ["pipx", "run", "--python", sys.executable, "--spec", str(wheel), "keystead"]
+    command = [_UV, "tool", "run", *words, "explain", "LOCK-01"]
+    ran = subprocess.run(command, cwd="/", env=env, **_QUIET)
+    assert "Locked takes two failures" in ran.stdout, ran.stderr
 
 
 def test_a_project_with_folders_of_the_same_names_works(installed: Installed) -> None:

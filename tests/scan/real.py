@@ -24,9 +24,9 @@ from lab.runs.live import play_on
 from lab.runs.store import RunFolder, RunRecord
 from lab.scan.collector import Collector
 from lab.scan.files import files_of
-from lab.scan.search import Find, Place, search
+from lab.scan.search import Find, SearchedPlace, search
 from lab.schema.commands import Command
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -61,11 +61,11 @@ class Life:
         self.lab = ProcessLab(self.folder, topology, clock, 7, patch=patch)
         self.lab.ledger = collector.name
         self.notes: list[bytes] = []
-        self.wire: list[Place] = []
-        self.processes: list[Place] = []
-        self.files: list[Place] = []
+        self.wire: list[SearchedPlace] = []
+        self.processes: list[SearchedPlace] = []
+        self.files: list[SearchedPlace] = []
         self.cores: list[str] = []
-        self.session = Session(self.lab, FaultKeeper(self.lab, save=self._keep))
+        self.session = LabSession(self.lab, FaultKeeper(self.lab, save=self._keep))
         self.run = RunFolder("short", home / "runs")
         self.text = SHORT.read_text()
 
@@ -107,14 +107,14 @@ class Life:
         self.files += files_of(self.folder)
 
     def _hear(self, subject: str, reply: str, payload: bytes) -> None:
-        self.wire.append(Place("bus", subject, f"{subject} {reply} ".encode() + payload))
+        self.wire.append(SearchedPlace("bus", subject, f"{subject} {reply} ".encode() + payload))
 
     def _look_at_processes(self) -> None:
         """What everybody on the machine may read of them, and whether they would leave cores."""
         for pid in self.lab.agents.pids:
             process = Path(f"/proc/{pid}")
             for file in ("cmdline", "environ"):
-                self.processes.append(Place("process", file, (process / file).read_bytes()))
+                self.processes.append(SearchedPlace("process", file, (process / file).read_bytes()))
             limits = psutil.Process(pid).rlimit(psutil.RLIMIT_CORE)
             self.cores.append(f"{limits}")
 
@@ -131,14 +131,14 @@ class Life:
         found[guest_seed(MARKER)] = "guest"
         return found
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[SearchedPlace]:
         yield from self.wire
         yield from self.processes
         for data in self.notes:
-            yield Place("faults", "notes", data)
+            yield SearchedPlace("faults", "notes", data)
         for path in sorted(self.run.path.rglob("*")):
             if path.is_file():
-                yield Place("history", path.name, path.read_bytes())
+                yield SearchedPlace("history", path.name, path.read_bytes())
         yield from self.files
 
     def scan(self) -> tuple[list[Find], dict[str, int]]:

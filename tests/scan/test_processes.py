@@ -12,7 +12,7 @@ from chaos.checks.result import CheckOutcome
 from chaos.history import verify
 from lab.scan.collector import Collector, collecting
 from lab.scan.exempt import EXEMPT, covers, leaks
-from lab.scan.search import Place, search
+from lab.scan.search import SearchedPlace, search
 from services.runtime.tpm.backends import available
 from tests.scan.real import Life
 
@@ -65,6 +65,6 @@ async def test_a_key_planted_in_each_kind_of_place_is_found(
         raw for raw, kind in life.secrets().items() if "kms.operations.key_creation" in kind
     )
     records = [msgspec.structs.replace(r, data={"x": secret}) for r in verify(life.run.history)]
-    line = Place("history", "leak", msgspec.json.encode(records[0]))
-    for place in (line, Place("process", "cmdline", secret.hex().encode())):
+    line = SearchedPlace("history", "leak", msgspec.json.encode(records[0]))
+    for place in (line, SearchedPlace("process", "cmdline", secret.hex().encode())):
         assert {f.kind for f in leaks(search(life.secrets(), [place]))} == {place.kind}

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lab.scan.exempt import EXEMPT, leaks
-from lab.scan.search import Find, Needles, Place, forms, pieces, search
+from lab.scan.search import Find, Needles, SearchedPlace, forms, pieces, search
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, encode
+from protocol.kmip.ttlv import TtlvItem, Type, encode
 
 SECRET = bytes(range(7, 250, 5))[:32]
 OTHER = bytes(range(100, 164))
@@ -42,14 +42,14 @@ WRITTEN = {
 @pytest.mark.parametrize("form", WRITTEN)
 def test_it_is_found_in_every_form_at_every_offset(form: str, before: int) -> None:
     data = b"\0" * before + WRITTEN[form] + b"tail"
-    found = search({SECRET: "it", OTHER: "another"}, [Place("disk", "a", data)])
+    found = search({SECRET: "it", OTHER: "another"}, [SearchedPlace("disk", "a", data)])
     assert found and {f.secret for f in found} == {"it"}
 
 
 def test_what_is_not_there_is_not_found() -> None:
     noise = os.urandom(1 << 16) + SECRET[:15] + b"." + SECRET[17:] + SECRET.hex()[:31].encode()
-    assert search({SECRET: "it"}, [Place("disk", "a", noise)]) == []
-    assert search({SECRET: "it"}, [Place("disk", "empty", b"")]) == []
+    assert search({SECRET: "it"}, [SearchedPlace("disk", "a", noise)]) == []
+    assert search({SECRET: "it"}, [SearchedPlace("disk", "empty", b"")]) == []
 
 
 def test_every_needle_is_long_enough_to_cover_an_aligned_word() -> None:
@@ -110,14 +110,14 @@ def test_of_a_private_key_that_is_secret_which_its_certificate_has_not(kind: str
     numbers = key.private_numbers()
     private = numbers.private_value if kind == "P-256" else numbers.d
     bare = private.to_bytes((private.bit_length() + 7) // 8)
-    assert search({stored: "tls"}, [Place("disk", "a certificate", public)]) == []
+    assert search({stored: "tls"}, [SearchedPlace("disk", "a certificate", public)]) == []
     for data in (stored, bare, base64.b64encode(stored)):
-        assert search({stored: "tls"}, [Place("disk", "a file", data)])
+        assert search({stored: "tls"}, [SearchedPlace("disk", "a file", data)])
 
 
 def test_what_only_begins_like_a_private_key_is_a_secret_as_it_is() -> None:
     secret = b"\x30" + bytes(range(47))
-    assert search({secret: "kek"}, [Place("disk", "a file", secret)])
+    assert search({secret: "kek"}, [SearchedPlace("disk", "a file", secret)])
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_of_a_message_of_kmip_that_is_secret_which_is_hidden_in_it(tag: Tag, kin
     """A server hands on what it is asked as it came: ids and names stand elsewhere in clear."""
     name = "3f0c2a9e-6c1d-4a55-9d0e-0b8d7e1f2a3b"
     secret = "a word that is long enough" if kind is Type.TEXT_STRING else SECRET
-    inner = Node(Tag.RESPONSE_PAYLOAD, Type.STRUCTURE, (Node(tag, kind, secret),))
-    clear = Node(Tag.UNIQUE_IDENTIFIER, Type.TEXT_STRING, name)
-    message = encode(Node(Tag.RESPONSE_MESSAGE, Type.STRUCTURE, (clear, inner)))
-    assert search({message: "it"}, [Place("bus", "a", encode(clear))]) == []
+    inner = TtlvItem(Tag.RESPONSE_PAYLOAD, Type.STRUCTURE, (TtlvItem(tag, kind, secret),))
+    clear = TtlvItem(Tag.UNIQUE_IDENTIFIER, Type.TEXT_STRING, name)
+    message = encode(TtlvItem(Tag.RESPONSE_MESSAGE, Type.STRUCTURE, (clear, inner)))
+    assert search({message: "it"}, [SearchedPlace("bus", "a", encode(clear))]) == []
     hidden = secret if isinstance(secret, bytes) else secret.encode()
     for data in (message, hidden, base64.b64encode(message)):
-        assert search({message: "it"}, [Place("bus", "a", data)])
+        assert search({message: "it"}, [SearchedPlace("bus", "a", data)])
 
 
 def test_what_only_begins_like_a_message_is_a_secret_as_it_is() -> None:
     for secret in (b"\x42" + bytes(range(47)), b"\x42\x00\x7b\x01" + bytes(range(44))):
-        assert search({secret: "kek"}, [Place("disk", "a file", secret)])
+        assert search({secret: "kek"}, [SearchedPlace("disk", "a file", secret)])

@@ -12,9 +12,9 @@ from chaos.keeper import FaultKeeper
 from chaos.playing.engine import run as play
 from lab.building.provision import provision
 from lab.scan import ledger
-from lab.scan.search import Find, Place, search
+from lab.scan.search import Find, SearchedPlace, search
 from lab.schema.commands import Command
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.scan import at_rest, bus_place, history_places, log_places, summary
 from lab.simulation.sim_lab import SimLab
@@ -34,7 +34,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     ledger.keep()
     if leaky:
         apply_patch("tests.mutations.bugs:key_leaks")
-    wire: list[Place] = []
+    wire: list[SearchedPlace] = []
     notes: list[bytes] = []
     topology = plan(load("default", hosts=3, vms=4, tpm=tpm))
     lab = SimLab(topology, 7, tap=lambda *message: wire.append(bus_place(*message)))
@@ -42,7 +42,7 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     async def keep(data: bytes) -> None:
         notes.append(data)
 
-    session = Session(lab, FaultKeeper(lab, save=keep))
+    session = LabSession(lab, FaultKeeper(lab, save=keep))
     history = History(None, lab.monotonic)
     lab.run(_lived(session, history, tpm=tpm != "none"))
     secrets = dict(ledger.seen)
@@ -53,12 +53,12 @@ def life(tpm: str, leaky: bool) -> tuple[list[Find], dict[str, int], int]:
     # What a guest's data is made from is no less secret than a key.
     secrets[guest_seed(MARKER)] = "guest"
     secrets |= lab.world.identities()
-    noted = [Place("faults", "notes", data) for data in notes]
+    noted = [SearchedPlace("faults", "notes", data) for data in notes]
     places = [*wire, *at_rest(lab), *log_places(lab.records), *history_places(history), *noted]
     return search(secrets, places), summary(places), len(secrets)
 
 
-async def _lived(session: Session, history: History, *, tpm: bool) -> None:
+async def _lived(session: LabSession, history: History, *, tpm: bool) -> None:
     lab = session.lab
     assert isinstance(lab, SimLab)
 

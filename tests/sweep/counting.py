@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import wraps
 from typing import Any, Final
 
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from services.runtime import ports
@@ -29,7 +29,7 @@ NO_POINTS: Final = {"disk.datastore"}
 """It hands out the shared array, which is no store of one node, and changes nothing."""
 
 
-def counted(lab: SimLab, session: Session, story: str) -> tuple[Counts, Counts]:
+def counted(lab: SimLab, session: LabSession, story: str) -> tuple[Counts, Counts]:
     """Of one undisturbed play, by call: how many came back, and how many passed a gate."""
     chosen, scene = STORIES[story], Scene(lab, session)
     lab.run(chosen.prepare(scene))

@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from chaos.points import FLAWS, Blow, Happening, When
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
 from services.runtime.forking.child import die_with
@@ -65,7 +65,7 @@ def name_of(story: str, passage: Passage, blow: Blow) -> str:
     return f"{story}/{passage}@{blow}"
 
 
-def record(lab: SimLab, session: Session, story: str) -> tuple[Played, list[Seen]]:
+def record(lab: SimLab, session: LabSession, story: str) -> tuple[Played, list[Seen]]:
     """The story undisturbed: what came of it, and all passages within its steps."""
     chosen, scene, seen = STORIES[story], Scene(lab, session), list[Seen]()
     lab.run(chosen.prepare(scene))
@@ -80,7 +80,7 @@ def record(lab: SimLab, session: Session, story: str) -> tuple[Played, list[Seen
 
 
 def strike(
-    lab: SimLab, session: Session, story: str, blows: Mapping[Passage, tuple[Blow, ...]]
+    lab: SimLab, session: LabSession, story: str, blows: Mapping[Passage, tuple[Blow, ...]]
 ) -> list[Struck]:
     """The story with each of these blows, each in a child of its own."""
     chosen, scene = STORIES[story], Scene(lab, session)

@@ -15,7 +15,7 @@ from chaos.points import Blow, blows_at, flaws_at
 from lab.building.course import Report
 from lab.schema.errors import KeysteadError
 from lab.simulation.points import Passage
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
@@ -79,9 +79,9 @@ def sweep(
     return sorted(struck, key=lambda each: (order[each.story], each.place))
 
 
-def _snapshot(name: str, tpm: TpmBackend, patch: str) -> Snapshot:
+def _snapshot(name: str, tpm: TpmBackend, patch: str) -> BuiltLabs:
     lab = load("default", **{**STORIES[name].topology, "tpm": tpm.value})
-    return Snapshot(Origin(plan(lab), patch=patch), limit_s=LIMIT_S)
+    return BuiltLabs(Origin(plan(lab), patch=patch), limit_s=LIMIT_S)
 
 
 def _shares(name: str, seen: Iterable[Seen], only: str) -> Iterable[Chosen]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from lab.schema.commands import Command
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab
 from protocol.messages.agent import CutRule, NodeRunState
@@ -27,7 +27,7 @@ class Scene:
     """``lab`` and ``session``; ``notes`` is what a story remembers while it is played."""
 
     lab: SimLab
-    session: Session
+    session: LabSession
     notes: dict[str, Any] = field(default_factory=dict)
 
     async def do(self, command: Command[T]) -> T:

@@ -8,8 +8,8 @@ import pytest
 
 from chaos.points import FLAWS, Blow, Happening
 from lab.schema.errors import KeysteadError
-from lab.simulation.points import Passage, Point
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.points import CallPlace, Passage
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
@@ -146,7 +146,7 @@ def test_a_story_that_is_wrong_undisturbed_is_told_and_not_struck() -> None:
 def test_every_call_of_disk_database_and_tpm_is_a_point(story: str) -> None:
     """Counted where the service calls, and where the driver tells of it."""
     topology = plan(load("default", **{**STORIES[story].topology, "tpm": "model"}))
-    with Snapshot(Origin(topology)) as snapshot:
+    with BuiltLabs(Origin(topology)) as snapshot:
         calls, passed = snapshot.run(1, counted, story)
     commits = {name.replace("db.transact", "db.commit"): count for name, count in calls.items()}
     unseen = {name: count for name, count in commits.items() if name not in passed}
@@ -158,9 +158,9 @@ def test_every_call_of_disk_database_and_tpm_is_a_point(story: str) -> None:
 
 def test_a_blow_that_never_fell_is_told() -> None:
     """A play that comes by another way than the one whose points were written down."""
-    elsewhere = Passage(Point(NodeName("kms"), "nobody", "db.commit", "keys"), 1, 0.0, 1)
+    elsewhere = Passage(CallPlace(NodeName("kms"), "nobody", "db.commit", "keys"), 1, 0.0, 1)
     topology = plan(load("default", **{**STORIES["kms"].topology, "tpm": "model"}))
-    with Snapshot(Origin(topology)) as snapshot:
+    with BuiltLabs(Origin(topology)) as snapshot:
         (missed,) = snapshot.run(1, strike, "kms", {elsewhere: (Blow(Happening.CRASH),)})
     assert missed.played.violations == ("this play did not pass here",)
 

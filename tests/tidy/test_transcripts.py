@@ -24,7 +24,7 @@ NOT_HERE = frozenset(
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",
-        "lab": "bundle access attach detach broker-config",
+        "lab": "new lint bundle access attach detach broker-config",
         "load": "kmip rate",
     }.items()
     for name in names.split()

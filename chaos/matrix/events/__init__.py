@@ -27,14 +27,14 @@ from chaos.matrix.events.e3_power_on import PowersOn
 from chaos.matrix.events.e4_after_reboot import PowersOnAfterReboot
 from chaos.matrix.events.e9_creation import Creates
 from chaos.matrix.events.e10_recrypt import Recrypts
-from chaos.matrix.events.e11_host_added import HostAdded
+from chaos.matrix.events.e11_host_added import HostAddedPlay
 from chaos.matrix.events.e11_trusted import TrustedHostAdded
 from chaos.matrix.events.e12_vsan import Mounts
 from chaos.matrix.events.moves import MovesWithKey, MovesWithoutKey
 from chaos.matrix.events.restart import RestartsWithKey, RestartsWithoutKey
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.scene import Scene
-from chaos.oracle.terms import Event
+from chaos.matrix.scene import StagingScene
+from chaos.oracle.terms import TableEvent
 
 __all__ = ["EVENTS", "EventPlay", "LockingPlay", "play_of"]
 
@@ -49,20 +49,20 @@ _EVENTS: Final[tuple[type[EventPlay], ...]] = (
     MovesWithoutKey,
     Creates,
     Recrypts,
-    HostAdded,
+    HostAddedPlay,
     Mounts,
 )
-EVENTS: Final[dict[Event, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
+EVENTS: Final[dict[TableEvent, type[EventPlay]]] = {kind.event: kind for kind in _EVENTS}
 """Every event that is built, by its name in the table."""
-_TRUSTED: Final[dict[Event, type[EventPlay]]] = {
-    Event.E1: RunsOnWithdrawn,
-    Event.E11: TrustedHostAdded,
+_TRUSTED: Final[dict[TableEvent, type[EventPlay]]] = {
+    TableEvent.E1: RunsOnWithdrawn,
+    TableEvent.E11: TrustedHostAdded,
 }
 """Events that are played in another way where keys are a Trust Authority's; hosts and VMs are the
 same."""
 
 
-def play_of(event: Event, scene: Scene, fault: StagedFault) -> EventPlay:
+def play_of(event: TableEvent, scene: StagingScene, fault: StagedFault) -> EventPlay:
     """The event in this staging, not begun yet."""
     others = _TRUSTED if scene.trusted else {}
     return others.get(event, EVENTS[event])(scene, fault)

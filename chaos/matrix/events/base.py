@@ -9,20 +9,20 @@ import msgspec
 
 from chaos.matrix import clock
 from chaos.matrix.account import EventCourse
-from chaos.matrix.evidence import Answered, Judged, VmSeen, Works
+from chaos.matrix.evidence import Answered, JudgedLetter, VmSeen, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_three_looks
 from chaos.matrix.looks import Looks
-from chaos.matrix.scene import Scene, vm_of
-from chaos.matrix.terms import Actor, Kind, Knobs, is_native
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.matrix.scene import StagingScene, vm_of
+from chaos.matrix.terms import Actor, Knobs, VmKind, is_native
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.base import Request
 from protocol.messages.host import HostPowerOnVm
 from protocol.messages.vcenter import PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, VmName
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedVm(msgspec.Struct, frozen=True):
     """A VM that an event needs, by what it is there for; ``judged``: cells are about it.
 
     ``used_on``: where hosts derive keys, the other host that has used its key. ``cold``: a VM of
@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     what: str
     actor: Actor
-    kind: Kind
+    kind: VmKind
     judged: bool = True
     used_on: Actor | None = None
     cold: bool = False
@@ -52,9 +52,9 @@ class EventPlay(ABC):
     whose keys are P's; no other event may be played in the same lab.
     """
 
-    event: ClassVar[Event]
+    event: ClassVar[TableEvent]
     cast: ClassVar[tuple[Actor, ...]]
-    vms: ClassVar[tuple[Wanted, ...]]
+    vms: ClassVar[tuple[WantedVm, ...]]
     boots: ClassVar[bool] = False
     latent: ClassVar[Actor | None] = None
     without_key: ClassVar[Actor | None] = None
@@ -63,45 +63,45 @@ class EventPlay(ABC):
     when_over: ClassVar[str] = ""
     vsan: ClassVar[bool] = False
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         self.scene, self.fault = scene, fault
         self.trail = scene.book.trail(self.event)
         self.looks = Looks(scene, self.trail)
         self.parts: dict[str, bool | int | str] = {}
-        self.judged: Judged | None = None
+        self.judged: JudgedLetter | None = None
         self.went: EventCourse | None = None
         self.power_on_at: float | None = None
         self.asked_at = self.ended_at = 0.0
         self.unmended = self.odd = ""
 
     @classmethod
-    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+    def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         """Whether a fault of hosts is on another host, which must have booted before."""
         return False
 
     @classmethod
-    def forks(cls, block: Block, fault: Fault) -> tuple[Knobs, ...]:
+    def forks(cls, block: Block, fault: TableFault) -> tuple[Knobs, ...]:
         """Settings of knobs beside the usual ones, under each of which it is played too: where two
         sources differ, and the table has both answers."""
         return ()
 
     @classmethod
-    async def make_ready(cls, scene: Scene) -> None:
+    async def make_ready(cls, scene: StagingScene) -> None:
         """Before the fault: what it needs besides VMs."""
         return
 
     @classmethod
-    async def check_ready(cls, scene: Scene) -> None:
+    async def check_ready(cls, scene: StagingScene) -> None:
         """``Void`` unless that is healthy, just before the fault."""
         return
 
     @classmethod
-    def by_ha(cls, fault: Fault) -> bool:
+    def by_ha(cls, fault: TableFault) -> bool:
         """Whether the hosts of its cluster have high availability."""
         return False
 
     @classmethod
-    def list_needed_vms(cls, block: Block) -> tuple[Wanted, ...]:
+    def list_needed_vms(cls, block: Block) -> tuple[WantedVm, ...]:
         """The VMs that it needs in this block."""
         return tuple(one for one in cls.vms if is_native(block) or not one.cold)
 
@@ -111,7 +111,7 @@ class EventPlay(ABC):
         return False
 
     @abstractmethod
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         """Ask at ``begins_at`` (seconds after t0), look through the window, and judge."""
 
     def course(self) -> EventCourse:
@@ -218,7 +218,7 @@ class LockingPlay(EventPlay, ABC):
 
     when_cold_again: ClassVar[str] = "ok"
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._sight: VmSeen | None = None
         self._cold: VmName | None = None  # locked, beside a judged VM that is not
@@ -233,9 +233,9 @@ class LockingPlay(EventPlay, ABC):
     def has_other_kdk(self) -> bool:
         """Whether there is another KDK under the provider's name: what a host has not derived
         before is told apart then."""
-        return self.scene.native and self.fault.fault is Fault.F8
+        return self.scene.native and self.fault.fault is TableFault.F8
 
-    def both(self, used: Judged, cold: Judged) -> Judged:
+    def both(self, used: JudgedLetter, cold: JudgedLetter) -> JudgedLetter:
         """The letter of the VM whose key was used, and of the cold one; each is a part."""
         self.parts |= {"kek_cached": used.letter, "kek_cold": cold.letter}
         if cold.letter == Letter.LOCKED:

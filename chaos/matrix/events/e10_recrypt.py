@@ -11,13 +11,13 @@ import msgspec
 
 from chaos.matrix import clock
 from chaos.matrix.account import EventCourse
-from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Answered, Judged, VmSeen, Wrapped
+from chaos.matrix.events.base import EventPlay, WantedVm
+from chaos.matrix.evidence import Answered, JudgedLetter, VmSeen, Wrapped
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_both, of_recrypt
-from chaos.matrix.scene import P, Q, Scene
-from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.matrix.scene import P, Q, StagingScene
+from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.host import RemoveKeys
 from protocol.messages.vcenter import PowerOffVm, PowerOnVm, RecryptVm
 from protocol.terms import NodeName, VmName
@@ -30,19 +30,19 @@ class Recrypts(EventPlay):
     Where the KDK is another one, also of a VM whose key the host has not used: ``cold``.
     """
 
-    event: ClassVar[Event] = Event.E10
+    event: ClassVar[TableEvent] = TableEvent.E10
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("run", Actor.A, Kind.RUN),
-        Wanted("cold", Actor.A, Kind.OFF, judged=False, cold=True),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("run", Actor.A, VmKind.RUN),
+        WantedVm("cold", Actor.A, VmKind.OFF, judged=False, cold=True),
     )
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._tries = 0
 
     @classmethod
-    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+    def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         return fault in OF_HOSTS
 
     @property
@@ -52,10 +52,10 @@ class Recrypts(EventPlay):
     def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), makes_key=True)
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         used = await self._recrypt_and_judge(self.vm("run"))
-        if not (self.scene.native and self.fault.fault is Fault.F8):
+        if not (self.scene.native and self.fault.fault is TableFault.F8):
             return used
         began = self.asked_at
         cold = await self._recrypt_and_judge(self.vm("cold"))
@@ -64,7 +64,7 @@ class Recrypts(EventPlay):
         self.parts |= {"kek_cached": used.letter, "kek_cold": refused}
         return of_both(used, cold)
 
-    async def _recrypt_and_judge(self, vm: VmName) -> Judged:
+    async def _recrypt_and_judge(self, vm: VmName) -> JudgedLetter:
         host, bench = self.host(Actor.A), self.scene.bench
         before = await bench.read_wrapped(self.event, vm)
         asked = await self._recrypt(vm)
@@ -90,7 +90,7 @@ class Recrypts(EventPlay):
     def _to_q(self) -> bool:
         """P cannot make a key that is of use: gone, deriving others, or without its primary key."""
         fault = self.fault.fault
-        return fault is Fault.F7 or (fault is Fault.F8 and self.scene.keyed_by_use)
+        return fault is TableFault.F7 or (fault is TableFault.F8 and self.scene.keyed_by_use)
 
     async def _power_cycle(self, vm: VmName, before: Wrapped) -> VmSeen:
         """Off and on again on a host that has lost the old keys: they are not needed any more."""

@@ -11,16 +11,16 @@ from chaos.lab import REFUSALS
 from chaos.matrix import clock, native
 from chaos.matrix.account import EventCourse
 from chaos.matrix.dumps import write_dump
-from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Added, Answered, Judged, Outcome
+from chaos.matrix.events.base import EventPlay, WantedVm
+from chaos.matrix.evidence import Added, Answered, JudgedLetter, RequestOutcome
 from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.letters import of_addition, unclear
 from chaos.matrix.looks import plain
 from chaos.matrix.moving import OK, REFUSED, Moving
-from chaos.matrix.scene import P, Q, Scene, Void, cluster_of
+from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of
 from chaos.matrix.stored import ENABLE
-from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, HostSummary, QueryHost
@@ -33,31 +33,31 @@ _TOLD: Final = {
 }
 
 
-class HostAdded(EventPlay):
+class HostAddedPlay(EventPlay):
     """A host that vCenter never knew; under F8 the cluster has a key that is hit and one not.
 
     VMs that run on the warm host are moved to it: that one must go on there, and is refused where
     the new host has not its key.
     """
 
-    event: ClassVar[Event] = Event.E11
+    event: ClassVar[TableEvent] = TableEvent.E11
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A, Actor.N)
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("run", Actor.A, Kind.RUN),
-        Wanted("other", Actor.A, Kind.RUN, judged=False),
-        Wanted("clear", Actor.A, Kind.CLEAR, judged=False),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("run", Actor.A, VmKind.RUN),
+        WantedVm("other", Actor.A, VmKind.RUN, judged=False),
+        WantedVm("clear", Actor.A, VmKind.CLEAR, judged=False),
     )
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._new = NodeName("")
         self._before: dict[str, bool | int | str] = {}
         self._in_clear = False  # it said that it was safe, and wrote a dump that it did not encrypt
 
     @classmethod
-    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+    def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         """A fault of hosts that would stop the new one is on another."""
-        return fault in OF_HOSTS and fault is not Fault.F5B and block is not Block.S00
+        return fault in OF_HOSTS and fault is not TableFault.F5B and block is not Block.S00
 
     @property
     def subject(self) -> tuple[VmName, NodeName]:
@@ -67,7 +67,7 @@ class HostAdded(EventPlay):
         keys = self._list_wanted_keys()
         return msgspec.structs.replace(super().course(), keys=keys, known=False)
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         self._new = await self.scene.bench.new_host(cluster_of(self.event))
         await self._install()
@@ -82,7 +82,7 @@ class HostAdded(EventPlay):
             later = await self._look()
         if self.scene.native:
             self.parts |= {"host_in_inventory": seen.listed, "host_crypto_state": seen.mode.value}
-            if self.fault.fault is Fault.F7:
+            if self.fault.fault is TableFault.F7:
                 self.parts["new_vm_naming_p"] = await self._new_vm_naming_p()
         else:
             self.parts = _parts(seen)
@@ -92,7 +92,7 @@ class HostAdded(EventPlay):
         self._before = dict(self.parts)
         return judged
 
-    async def _with_moves(self, judged: Judged) -> Judged:
+    async def _with_moves(self, judged: JudgedLetter) -> JudgedLetter:
         """The letter, unless VMs that are moved to the new host say something else."""
         moves = self._moves(judged)
         seen = {part: await self.move_to_new(what) for part, (what, _) in moves.items()}
@@ -101,13 +101,13 @@ class HostAdded(EventPlay):
         wrong = [f"{part}: {seen[part]}" for part, (_, due) in moves.items() if seen[part] != due]
         return unclear(f"{judged.why}; {'; '.join(wrong)}") if wrong else judged
 
-    def _moves(self, judged: Judged) -> dict[str, tuple[str, str]]:
+    def _moves(self, judged: JudgedLetter) -> dict[str, tuple[str, str]]:
         """What the table calls each move, the VM of it, and what must come of it."""
         if judged.letter == Letter.OK:
             return {"move_to_new_host": ("run", OK)}
         if judged.letter != Letter.PARTLY:
             return {}
-        if self.fault.fault is Fault.F8:
+        if self.fault.fault is TableFault.F8:
             if self.scene.native:
                 return {"move_old_vm": ("run", REFUSED)}
             return {"move_other_vm": ("other", OK), "move_hit_vm": ("run", REFUSED)}
@@ -224,7 +224,11 @@ class HostAdded(EventPlay):
         asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
         seen = await self.looks.vm(vm, self._new)
         left = seen.own is not None or seen.vcenter is not None
-        return "refused" if asked.outcome is Outcome.REFUSED and not left else asked.outcome.value
+        return (
+            "refused"
+            if asked.outcome is RequestOutcome.REFUSED and not left
+            else asked.outcome.value
+        )
 
     async def aftermath(self) -> str:
         """It is as an added host is; where it was refused, adding it works now."""
@@ -248,12 +252,12 @@ class HostAdded(EventPlay):
         return ""
 
 
-def _afterwards(scene: Scene, shown: Mapping[str, bool | int | str]) -> dict[str, str]:
+def _afterwards(scene: StagingScene, shown: Mapping[str, bool | int | str]) -> dict[str, str]:
     """What the table calls it that nothing is lacking any more."""
     if not scene.native:
-        moved = ", move ok" if scene.fault is Fault.F1 else ""
+        moved = ", move ok" if scene.fault is TableFault.F1 else ""
         return {"after_fault_ends": f"safe, all keys{moved}"}
-    if scene.fault is Fault.F8:
+    if scene.fault is TableFault.F8:
         return {"after_right_import": "safe, move ok"}
     return {"after_import": f"kdk_p {shown['kdk_p']}, safe, move ok"}
 

@@ -14,20 +14,20 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.matrix import clock, trust
-from chaos.matrix.events.e11_host_added import HostAdded
-from chaos.matrix.evidence import Added, Judged
+from chaos.matrix.events.e11_host_added import HostAddedPlay
+from chaos.matrix.evidence import Added, JudgedLetter
 from chaos.matrix.letters import of_addition, unclear
 from chaos.matrix.moving import OK, REFUSED, Moving
 from chaos.matrix.scene import P, cluster_of
 from chaos.matrix.terms import Actor
 from chaos.matrix.unwrapped import MAKE, UNWRAP, find_answers, got
-from chaos.oracle.terms import Fault, Letter
+from chaos.oracle.terms import Letter, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary
 from protocol.terms import CryptoKeyId
 from protocol.trust import TrustAttestationStatus as Status
 
-_UNKNOWN: Final = frozenset({Fault.F0, Fault.F5A, Fault.F6})
+_UNKNOWN: Final = frozenset({TableFault.F0, TableFault.F5A, TableFault.F6})
 """Faults that do nothing to the new host: all that it lacks is that it is known."""
 _TOLD: Final = (
     (EventTypeId.KMS_TA_CLUSTER_NOT_AVAILABLE, "TrustAuthority.ClusterNotAvailable"),
@@ -35,14 +35,14 @@ _TOLD: Final = (
 )
 """What vCenter tells, the worse one first."""
 _OVER: Final = {
-    Fault.F1: "after_fault_ends",
-    Fault.F3: "after_fault_ends",
-    Fault.F7: "after_adding_by_name",
-    Fault.F8: "after_key_restored",
+    TableFault.F1: "after_fault_ends",
+    TableFault.F3: "after_fault_ends",
+    TableFault.F7: "after_adding_by_name",
+    TableFault.F8: "after_key_restored",
 }
 
 
-class TrustedHostAdded(HostAdded):
+class TrustedHostAdded(HostAddedPlay):
     """See the module. No host has keys that it did not ask for: safe is all that it must be."""
 
     @property
@@ -57,7 +57,7 @@ class TrustedHostAdded(HostAdded):
             await trust.register(self.scene, self._new)
         return True
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         scene, lab = self.scene, self.scene.lab
         await scene.until(begins_at)
         await self._boot_new()
@@ -130,7 +130,7 @@ class TrustedHostAdded(HostAdded):
 
     async def administer(self) -> str:
         """Its build is imported, where that was all that it lacked; the VM moves there and back."""
-        if self.fault.fault is not Fault.F5B or self.judged is None:
+        if self.fault.fault is not TableFault.F5B or self.judged is None:
             return ""
         await trust.import_image(self.scene, self._new)
         if wrong := await self._comes_to_be_trusted():
@@ -148,7 +148,7 @@ class TrustedHostAdded(HostAdded):
         fault = self.fault.fault
         if fault in _UNKNOWN:
             wrong = await self._enroll_host()
-        elif fault is Fault.F5B:  # what it lacked was done before it got its own build back
+        elif fault is TableFault.F5B:  # what it lacked was done before it got its own build back
             wrong = await self._comes_to_be_safe()
         else:
             if self.judged is not None and self.judged.letter == Letter.NO:

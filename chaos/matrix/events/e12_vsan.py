@@ -8,14 +8,14 @@ import msgspec
 
 from chaos.matrix import clock, vsan
 from chaos.matrix.account import EventCourse
-from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import GroupsSeen, Judged
+from chaos.matrix.events.base import EventPlay, WantedVm
+from chaos.matrix.evidence import GroupsSeen, JudgedLetter
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.faults.f7_provider import REMOVE, DeletionRefused
 from chaos.matrix.groups import of_groups
-from chaos.matrix.scene import Scene
-from chaos.matrix.terms import Actor, Kind, Knobs, is_native
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.matrix.scene import StagingScene
+from chaos.matrix.terms import Actor, Knobs, VmKind, is_native
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.vcenter.vsan import MountVsanDisks
 from protocol.terms import HostCryptoState, NodeName, VmName
 
@@ -29,28 +29,28 @@ class Mounts(EventPlay):
     settle. Under F7, a standard provider is deleted under both values of C26.
     """
 
-    event: ClassVar[Event] = Event.E12
+    event: ClassVar[TableEvent] = TableEvent.E12
     cast: ClassVar[tuple[Actor, ...]] = (Actor.B, Actor.V2, Actor.V3)
-    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("clear", Actor.B, Kind.CLEAR, judged=False),)
+    vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("clear", Actor.B, VmKind.CLEAR, judged=False),)
     boots: ClassVar[bool] = True
     dumps: ClassVar[Actor | None] = Actor.B
     vsan: ClassVar[bool] = True
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._of_deletion: list[str] = []
 
     @classmethod
-    def forks(cls, block: Block, fault: Fault) -> tuple[Knobs, ...]:
+    def forks(cls, block: Block, fault: TableFault) -> tuple[Knobs, ...]:
         """A native provider has no profile on hosts that could be in the way (NKP-17)."""
-        return (REMOVE,) if fault is Fault.F7 and not is_native(block) else ()
+        return (REMOVE,) if fault is TableFault.F7 and not is_native(block) else ()
 
     @classmethod
-    async def make_ready(cls, scene: Scene) -> None:
+    async def make_ready(cls, scene: StagingScene) -> None:
         await vsan.mark(scene)
 
     @classmethod
-    async def check_ready(cls, scene: Scene) -> None:
+    async def check_ready(cls, scene: StagingScene) -> None:
         await vsan.check_healthy(scene)
 
     @property
@@ -63,7 +63,7 @@ class Mounts(EventPlay):
         keys = (there.kek, there.host_key)
         return msgspec.structs.replace(super().course(), keys=keys, mounts=True)
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         host = self.host(Actor.B)
         await self.scene.until(begins_at)
         await self._after_deletion()
@@ -89,7 +89,7 @@ class Mounts(EventPlay):
 
     async def _after_deletion(self) -> None:
         """How the deletion of a standard provider ended, and what hosts have of it then."""
-        if self.fault.fault is not Fault.F7 or self.scene.native:
+        if self.fault.fault is not TableFault.F7 or self.scene.native:
             return
         if isinstance(self.fault, DeletionRefused):
             self._of_deletion = [self.fault.answer, "provider listed"]

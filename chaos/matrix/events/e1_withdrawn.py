@@ -6,12 +6,12 @@ from chaos.faults.host_boot_measure import HostBootMeasure
 from chaos.faults.power import restart
 from chaos.matrix import clock, setup, trust
 from chaos.matrix.events.e1_running import RunsOn
-from chaos.matrix.evidence import Judged
-from chaos.matrix.faults.base import Held
+from chaos.matrix.evidence import JudgedLetter
+from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.letters import unclear
 from chaos.matrix.scene import P, Void, cluster_of
 from chaos.matrix.terms import Actor
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 from protocol.messages.vcenter import CreateVm, PowerOnVm
 from protocol.trust import TrustAttestationStatus as Status
 
@@ -27,14 +27,14 @@ class RunsOnWithdrawn(RunsOn):
 
     @property
     def _judged_anew(self) -> bool:
-        return self.fault.fault is Fault.F5B
+        return self.fault.fault is TableFault.F5B
 
     async def ready(self) -> bool:
         """It boots a build of its own, which is imported, and its VM runs again."""
         if not self._judged_anew:
             return False
         scene, (vm, host) = self.scene, self.subject
-        own = Held(scene, HostBootMeasure(id="build", nodes=(host,), build=BUILD))
+        own = DrivenFault(scene, HostBootMeasure(id="build", nodes=(host,), build=BUILD))
         await own.survey()
         await own.begin()
         await restart(scene.lab, host)
@@ -47,7 +47,7 @@ class RunsOnWithdrawn(RunsOn):
             raise Void(f"with a build of its own: {wrong}")
         return True
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         if not self._judged_anew:
             return await super().play(begins_at)
         scene, host = self.scene, self.host(Actor.A)

@@ -8,29 +8,29 @@ import msgspec
 
 from chaos.matrix import clock
 from chaos.matrix.account import EventCourse
-from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import HostSeen, Judged
+from chaos.matrix.events.base import EventPlay, WantedVm
+from chaos.matrix.evidence import HostSeen, JudgedLetter
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_host
-from chaos.matrix.scene import Scene
-from chaos.matrix.terms import Actor, Kind
-from chaos.oracle.terms import Event, Fault
+from chaos.matrix.scene import StagingScene
+from chaos.matrix.terms import Actor, VmKind
+from chaos.oracle.terms import TableEvent, TableFault
 from protocol.terms import HostCryptoState, NodeName, VmName
 
 
 class Reboots(EventPlay):
     """What the host is a minute after its boot, and still when things had time to settle."""
 
-    event: ClassVar[Event] = Event.E2
+    event: ClassVar[TableEvent] = TableEvent.E2
     cast: ClassVar[tuple[Actor, ...]] = (Actor.B,)
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("off", Actor.B, Kind.OFF),
-        Wanted("clear", Actor.B, Kind.CLEAR, judged=False),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("off", Actor.B, VmKind.OFF),
+        WantedVm("clear", Actor.B, VmKind.CLEAR, judged=False),
     )
     boots: ClassVar[bool] = True
     dumps: ClassVar[Actor | None] = Actor.B
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._proved: float | None = None
 
@@ -42,7 +42,7 @@ class Reboots(EventPlay):
         """Without VM: it is about the host key, which VMs do not name."""
         return VmName(""), self.host(Actor.B)
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         host, clear = self.host(Actor.B), self.vm("clear")
         await self.scene.until(begins_at)
         began = self.power_on_at = self.asked_at = await self.fault.reboot(host)
@@ -68,7 +68,7 @@ class Reboots(EventPlay):
     async def _soon(self, began: float) -> HostSeen | None:
         """Under F7 the host is looked at just after its boot too: whatever a deleted provider takes
         from it, it does not take then."""
-        if self.fault.fault is not Fault.F7:
+        if self.fault.fault is not TableFault.F7:
             return None
         await self.scene.give(clock.AT_ONCE_S)
         return await self.looks.host(self.host(Actor.B), since=began)

@@ -10,15 +10,15 @@ import msgspec
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.account import EventCourse
-from chaos.matrix.events.base import EventPlay, Wanted
+from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.events.e9_vtpm import VtpmAdded
-from chaos.matrix.evidence import Answered, Judged, Left, Works
+from chaos.matrix.evidence import Answered, JudgedLetter, Left, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_creation, of_creation_at_host, of_parts_of_one
-from chaos.matrix.scene import SERVERS_OF_P, P, Scene, cluster_of
-from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, cluster_of
+from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.guests import BLOCKS
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.messages.host import (
     HostCreateVm,
     HostDestroyVm,
@@ -36,20 +36,20 @@ ROUND_TRIP: Final = "round trip good, no message left the host"
 class Creates(EventPlay):
     """Two tasks of vCenter; what is made must work, what is refused must leave nothing behind."""
 
-    event: ClassVar[Event] = Event.E9
+    event: ClassVar[TableEvent] = TableEvent.E9
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A,)
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("old", Actor.A, Kind.OFF, judged=False),
-        Wanted("clear", Actor.A, Kind.CLEAR, judged=False),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("old", Actor.A, VmKind.OFF, judged=False),
+        WantedVm("clear", Actor.A, VmKind.CLEAR, judged=False),
     )
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._tries = 0
         self._vtpm = VtpmAdded(self.looks, self.vm("clear"), self._provider)
 
     @classmethod
-    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+    def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         return fault in OF_HOSTS
 
     @property
@@ -60,7 +60,7 @@ class Creates(EventPlay):
     def course(self) -> EventCourse:
         return msgspec.structs.replace(super().course(), makes_key=True)
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         before = await self._keys_of_p()
         asked = await self._create()
@@ -77,7 +77,7 @@ class Creates(EventPlay):
         self.parts["on_host"] = ROUND_TRIP if works.right else works.detail
         return of_creation_at_host(judged, works)
 
-    async def _judge_creation(self, asked: Answered, before: int | None) -> Judged:
+    async def _judge_creation(self, asked: Answered, before: int | None) -> JudgedLetter:
         vm, host = self.subject
         if asked.done:
             started = await self._start()
@@ -125,7 +125,7 @@ class Creates(EventPlay):
 
     def _provider(self) -> ProviderId | None:
         """None: the default provider. Made anew (F8), P is not that any more."""
-        is_anew = self.scene.native and self.fault.fault is Fault.F8
+        is_anew = self.scene.native and self.fault.fault is TableFault.F8
         return P if is_anew else self.scene.provider_of_new
 
     async def _start(self) -> Answered:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
-from chaos.matrix.evidence import Answered, Judged, Kept
+from chaos.matrix.evidence import Answered, ClearContent, JudgedLetter
 from chaos.matrix.letters import of_vtpm, unclear
 from chaos.matrix.looks import Looks, plain
 from protocol.messages.host import QueryVmConfig
@@ -25,7 +25,7 @@ class VtpmAdded:
 
     async def add_and_judge(
         self, host: NodeName, before: int | None, keys_of_p: CountKeys
-    ) -> Judged:
+    ) -> JudgedLetter:
         """The task; when it was done, the guest must work with its new TPM; when it was refused,
         the VM is as before. ``before``: how many keys P had (None: nobody can be asked)."""
         asked = await self._add()
@@ -40,7 +40,7 @@ class VtpmAdded:
             config = await self._scene.lab.ask(host, QueryVmConfig(vm=self._vm))
         except REFUSALS as error:
             return unclear(f"the files of {self._vm} cannot be looked at: {error}")
-        kept = Kept(
+        kept = ClearContent(
             vtpm=config.vtpm,
             home_encrypted=config.home_encrypted,
             disks_encrypted=config.disks_encrypted,

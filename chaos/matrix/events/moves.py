@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC
 from typing import ClassVar
 
-from chaos.matrix.events.base import EventPlay, Wanted
-from chaos.matrix.evidence import Judged, VmSeen
+from chaos.matrix.events.base import EventPlay, WantedVm
+from chaos.matrix.evidence import JudgedLetter, VmSeen
 from chaos.matrix.letters import of_both
 from chaos.matrix.moving import Moving
-from chaos.matrix.terms import OF_HOSTS, Actor, Kind
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.terms import NodeName, VmName
 
 
@@ -19,13 +19,13 @@ class Moves(EventPlay, ABC):
     stood still for longer than a switch-over takes."""
 
     target: ClassVar[Actor]
-    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.A, Kind.RUN),)
+    vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("run", Actor.A, VmKind.RUN),)
 
     @property
     def subject(self) -> tuple[VmName, NodeName]:
         return self.vm("run"), self.host(self.target)
 
-    async def move(self, vm: VmName, *, patient: bool = False) -> Judged:
+    async def move(self, vm: VmName, *, patient: bool = False) -> JudgedLetter:
         """See ``Moving.move_and_judge``."""
         moving = Moving(self.looks)
         source, target = self.host(Actor.A), self.host(self.target)
@@ -59,23 +59,23 @@ class Moves(EventPlay, ABC):
 class MovesWithKey(Moves):
     """To a host that has the key. Under a fault of hosts, another one has booted before."""
 
-    event: ClassVar[Event] = Event.E7
+    event: ClassVar[TableEvent] = TableEvent.E7
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A, Actor.C)
     target: ClassVar[Actor] = Actor.C
     graced: ClassVar[bool] = True
     when_over: ClassVar[str] = "move ok"
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("run", Actor.A, Kind.RUN, used_on=Actor.C),
-        Wanted("cold", Actor.A, Kind.RUN, judged=False, cold=True),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("run", Actor.A, VmKind.RUN, used_on=Actor.C),
+        WantedVm("cold", Actor.A, VmKind.RUN, judged=False, cold=True),
     )
 
     @classmethod
-    def waits_for_b(cls, block: Block, fault: Fault) -> bool:
+    def waits_for_b(cls, block: Block, fault: TableFault) -> bool:
         return fault in OF_HOSTS
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
-        if not (self.scene.native and self.fault.fault is Fault.F8):
+        if not (self.scene.native and self.fault.fault is TableFault.F8):
             return await self.move(self.vm("run"))
         used = await self.move(self.vm("run"))
         cold = await self.move(self.vm("cold"))
@@ -86,12 +86,12 @@ class MovesWithKey(Moves):
 class MovesWithoutKey(Moves):
     """To a host without the key. Under a fault of hosts, that is the one that has just booted."""
 
-    event: ClassVar[Event] = Event.E8
+    event: ClassVar[TableEvent] = TableEvent.E8
     cast: ClassVar[tuple[Actor, ...]] = (Actor.A, Actor.D)
     target: ClassVar[Actor] = Actor.D
     without_key: ClassVar[Actor | None] = Actor.D
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             return await self.move(self.vm("run"))

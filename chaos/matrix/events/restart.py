@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from chaos.matrix import clock
-from chaos.matrix.events.base import LockingPlay, Wanted
-from chaos.matrix.evidence import Answered, Judged, Outcome, VmSeen
+from chaos.matrix.events.base import LockingPlay, WantedVm
+from chaos.matrix.evidence import Answered, JudgedLetter, RequestOutcome, VmSeen
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_restart
-from chaos.matrix.scene import Scene
-from chaos.matrix.terms import OF_HOSTS, Actor, Kind
+from chaos.matrix.scene import StagingScene
+from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.power import LINE as POWERED
-from chaos.oracle.terms import Event, Fault
+from chaos.oracle.terms import TableEvent, TableFault
 from protocol.messages.agent import NodeRecord
 from protocol.messages.host import HostPowerOnVm, HostRegisterVm
 from protocol.terms import CryptoKeyId, KeyId, NodeName, PowerState, ProviderId, VmName
@@ -33,16 +33,16 @@ class Restarts(LockingPlay, ABC):
     """``target``: where the VM shall be started. ``window``: seconds after the failure, in which it
     runs there when nothing is in its way."""
 
-    vms: ClassVar[tuple[Wanted, ...]] = (Wanted("run", Actor.SOURCE, Kind.RUN),)
+    vms: ClassVar[tuple[WantedVm, ...]] = (WantedVm("run", Actor.SOURCE, VmKind.RUN),)
     target: ClassVar[Actor]
     window: ClassVar[float]
 
-    def __init__(self, scene: Scene, fault: StagedFault) -> None:
+    def __init__(self, scene: StagingScene, fault: StagedFault) -> None:
         super().__init__(scene, fault)
         self._lost_at = 0.0
 
     @classmethod
-    def by_ha(cls, fault: Fault) -> bool:
+    def by_ha(cls, fault: TableFault) -> bool:
         return True
 
     @property
@@ -56,7 +56,7 @@ class Restarts(LockingPlay, ABC):
         self._lost_at = self.scene.lab.monotonic()
         await self.scene.lab.power_off(source, "power_loss")
 
-    async def tries_of_ha(self, of: VmName | None = None) -> Judged:
+    async def tries_of_ha(self, of: VmName | None = None) -> JudgedLetter:
         """HA's tries on the target until one was done or the last was refused; then the letter.
         ``of``: a VM that is not the judged one."""
         vm = of or self.subject[0]
@@ -89,7 +89,7 @@ class Restarts(LockingPlay, ABC):
         ended = lines[-1].at if lines else self.scene.lab.monotonic()
         return [_parse_answer(line) for line in lines], ended
 
-    async def tries_by_hand(self) -> Judged:
+    async def tries_by_hand(self) -> JudgedLetter:
         """As often as HA tries, from now on; then the letter."""
         vm = self.subject[0]
         asked: list[Answered] = []
@@ -103,7 +103,7 @@ class Restarts(LockingPlay, ABC):
         self.asked_at = began
         return await self._letter(vm, asked)
 
-    async def _letter(self, vm: VmName, asked: Sequence[Answered]) -> Judged:
+    async def _letter(self, vm: VmName, asked: Sequence[Answered]) -> JudgedLetter:
         target = self.host(self.target)
         seen = await self.looks.vm(vm, target)
         if asked and asked[-1].done:
@@ -147,18 +147,18 @@ class Restarts(LockingPlay, ABC):
 class RestartsWithKey(Restarts):
     """On a host that has the key. Under a fault of hosts, the source is the one that boots."""
 
-    event: ClassVar[Event] = Event.E5
+    event: ClassVar[TableEvent] = TableEvent.E5
     cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.C)
     target: ClassVar[Actor] = Actor.C
     window: ClassVar[float] = clock.HA_SOON_S
     graced: ClassVar[bool] = True
     when_over: ClassVar[str] = "unlocked, running"
-    vms: ClassVar[tuple[Wanted, ...]] = (
-        Wanted("run", Actor.SOURCE, Kind.RUN, used_on=Actor.C),
-        Wanted("cold", Actor.SOURCE, Kind.RUN, judged=False, cold=True),
+    vms: ClassVar[tuple[WantedVm, ...]] = (
+        WantedVm("run", Actor.SOURCE, VmKind.RUN, used_on=Actor.C),
+        WantedVm("cold", Actor.SOURCE, VmKind.RUN, judged=False, cold=True),
     )
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             await self.lose_source()
@@ -178,17 +178,17 @@ class RestartsWithKey(Restarts):
 class RestartsWithoutKey(Restarts):
     """On a host without the key. Under a fault of hosts, that is the one that has just booted."""
 
-    event: ClassVar[Event] = Event.E6
+    event: ClassVar[TableEvent] = TableEvent.E6
     cast: ClassVar[tuple[Actor, ...]] = (Actor.SOURCE, Actor.D)
     target: ClassVar[Actor] = Actor.D
     window: ClassVar[float] = clock.HA_ALL_S
     without_key: ClassVar[Actor | None] = Actor.D
 
     @classmethod
-    def by_ha(cls, fault: Fault) -> bool:
+    def by_ha(cls, fault: TableFault) -> bool:
         return fault not in OF_HOSTS
 
-    async def play(self, begins_at: float) -> Judged:
+    async def play(self, begins_at: float) -> JudgedLetter:
         await self.scene.until(begins_at)
         if not self.fault.of_a_host:
             await self.lose_source()
@@ -208,10 +208,10 @@ def _starts(line: NodeRecord) -> bool:
 
 def _parse_answer(line: NodeRecord) -> Answered:
     if line.kind == POWERED:
-        return Answered(outcome=Outcome.DONE)
+        return Answered(outcome=RequestOutcome.DONE)
     said = line.fields
     return Answered(
-        outcome=Outcome.REFUSED,
+        outcome=RequestOutcome.REFUSED,
         error=str(said["error"]),
         text=str(said["reason"]),
         keys=tuple(map(_key, said["missing"])),

@@ -29,9 +29,9 @@ from chaos.matrix.faults.f7_provider import DeletionRefused, ProviderDeleted
 from chaos.matrix.faults.f8_key import KeyDestroyed
 from chaos.matrix.faults.f8_primary_key import PrimaryKeyDestroyed
 from chaos.matrix.faults.f8_provider import ProviderMadeAnew
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import Variant, is_native, is_sealed, is_trusted
-from chaos.oracle.terms import Block, Fault
+from chaos.oracle.terms import Block, TableFault
 
 __all__ = [
     "FAULTS",
@@ -54,31 +54,31 @@ _FAULTS: Final[tuple[type[StagedFault], ...]] = (
     ProviderDeleted,
     KeyDestroyed,
 )
-FAULTS: Final[dict[Fault, type[StagedFault]]] = {kind.fault: kind for kind in _FAULTS}
+FAULTS: Final[dict[TableFault, type[StagedFault]]] = {kind.fault: kind for kind in _FAULTS}
 """Every fault that is built, by its name in the table."""
 
 
-_NATIVE: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: ProviderMadeAnew}
+_NATIVE: Final[dict[TableFault, type[StagedFault]]] = {TableFault.F8: ProviderMadeAnew}
 """Faults that are made in another way where hosts derive keys."""
-_TRUSTED: Final[dict[Fault, type[StagedFault]]] = {Fault.F8: PrimaryKeyDestroyed}
+_TRUSTED: Final[dict[TableFault, type[StagedFault]]] = {TableFault.F8: PrimaryKeyDestroyed}
 """The same where keys are a Trust Authority's."""
 
 
-def fault_of(scene: Scene) -> StagedFault:
+def fault_of(scene: StagingScene) -> StagedFault:
     """The fault of this staging, not begun yet."""
-    if scene.fault is Fault.F7 and DeletionRefused.holds(scene):
+    if scene.fault is TableFault.F7 and DeletionRefused.holds(scene):
         return DeletionRefused(scene)
     others = _NATIVE if scene.native else _TRUSTED if scene.trusted else {}
     return others.get(scene.fault, FAULTS[scene.fault])(scene)
 
 
-def variants_of(block: Block, fault: Fault) -> tuple[Variant, ...]:
+def variants_of(block: Block, fault: TableFault) -> tuple[Variant, ...]:
     """Every way in which the fault is made in that block, the usual one first."""
     without: tuple[Variant, ...] = () if is_sealed(block) else (Variant.TPM_DISABLED,)
-    if fault is Fault.F8 and is_native(block):
+    if fault is TableFault.F8 and is_native(block):
         return (Variant.USUAL,)  # the states of a key are a key server's
     if is_trusted(block):
-        if fault is Fault.F8:
+        if fault is TableFault.F8:
             return (Variant.USUAL,)
         without = (*without, Variant.FIRMWARE)  # it is the build that is attested
     return tuple(way for way in FAULTS[fault].variants if way not in without)

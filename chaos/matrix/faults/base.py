@@ -9,9 +9,9 @@ from chaos.faults.base import Fault as LabFault
 from chaos.faults.base import Notes
 from chaos.matrix import clock
 from chaos.matrix.looks import plain
-from chaos.matrix.scene import Scene, Void
+from chaos.matrix.scene import StagingScene, Void
 from chaos.matrix.terms import Variant
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName
 
@@ -20,10 +20,10 @@ OFF_S = 2.0
 """How long a host is off at least: what it said last has arrived by then."""
 
 
-class Held:
+class DrivenFault:
     """A fault of ``chaos.faults`` that is driven step by step, without a keeper."""
 
-    def __init__(self, scene: Scene, fault: LabFault) -> None:
+    def __init__(self, scene: StagingScene, fault: LabFault) -> None:
         self._lab, self.fault = scene.lab, fault
         self._notes: Notes = {}
 
@@ -59,13 +59,13 @@ class StagedFault(ABC):
     which it can be made. ``wrong``: what the product did at its end that it must not do.
     """
 
-    fault: ClassVar[Fault]
+    fault: ClassVar[TableFault]
     of_a_host: ClassVar[bool] = False
     vcenter_away: ClassVar[bool] = False
     restores_keys: ClassVar[bool] = False
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL,)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         self.scene = scene
         self.booted: list[NodeName] = []
         self.wrong = ""

@@ -15,10 +15,10 @@ from chaos.faults.tpm_clear import TpmClearFault
 from chaos.faults.tpm_dead import TpmDead
 from chaos.faults.tpm_swap import TpmSwapFault
 from chaos.matrix import trust
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import Scene, Void
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import StagingScene, Void
 from chaos.matrix.terms import Variant
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 from protocol.messages.agent import NodeRunState, TpmBackend
 from protocol.messages.host import Esxcli
 from protocol.terms import NodeName
@@ -32,16 +32,16 @@ class FaultOfHosts(StagedFault):
 
     of_a_host: ClassVar[bool] = True
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self.held: dict[NodeName, Held] = {}
+        self.held: dict[NodeName, DrivenFault] = {}
 
     @abstractmethod
     def on(self, host: NodeName) -> LabFault:
         """The fault of one host."""
 
     async def survey(self, host: NodeName) -> None:
-        held = self.held[host] = Held(self.scene, self.on(host))
+        held = self.held[host] = DrivenFault(self.scene, self.on(host))
         await held.survey()
 
     async def change(self, host: NodeName) -> None:
@@ -88,7 +88,7 @@ class PolicyViolated(OtherBoot):
     """Secure Boot is switched off, or the option that was enforced is removed, or the TPM disabled;
     what was sealed before does not open."""
 
-    fault: ClassVar[Fault] = Fault.F5A
+    fault: ClassVar[TableFault] = TableFault.F5A
     variants: ClassVar[tuple[Variant, ...]] = (
         Variant.USUAL,
         Variant.EXEC_OPTION,
@@ -144,7 +144,7 @@ class PolicyViolated(OtherBoot):
 class OtherMeasure(OtherBoot):
     """Another signed build, or another firmware: the log says so, the sealed PCRs do not."""
 
-    fault: ClassVar[Fault] = Fault.F5B
+    fault: ClassVar[TableFault] = TableFault.F5B
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.FIRMWARE)
 
     def on(self, host: NodeName) -> LabFault:
@@ -157,10 +157,10 @@ class TpmGone(FaultOfHosts):
     """The TPM is cleared: while the host is off, or under one that runs, where it stays latent. Or
     another one is in its place while the host is off, or it fails."""
 
-    fault: ClassVar[Fault] = Fault.F6
+    fault: ClassVar[TableFault] = TableFault.F6
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.REPLACED, Variant.DEAD)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self._latent: list[NodeName] = []
 

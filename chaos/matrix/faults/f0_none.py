@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.faults.base import StagedFault
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 
 
 class NothingWrong(StagedFault):
     """The undisturbed lab."""
 
-    fault: ClassVar[Fault] = Fault.F0
+    fault: ClassVar[TableFault] = TableFault.F0
 
     async def bites(self) -> str:
         """Everybody answers."""

@@ -7,10 +7,10 @@ from typing import ClassVar, Final
 from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.site_power_loss import SitePowerLoss
 from chaos.lab import REFUSALS
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import BESIDE, SERVERS_OF_P, Scene
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import BESIDE, SERVERS_OF_P, StagingScene
 from chaos.matrix.terms import Variant
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 from protocol.messages.vcenter import GenerateKey
 from protocol.terms import NodeName
 from services.runtime.each import for_each
@@ -26,19 +26,19 @@ class KeyServersAway(StagedFault):
     of a trusted P are cut off from Key Provider Services, which are their clients.
     """
 
-    fault: ClassVar[Fault] = Fault.F1
+    fault: ClassVar[TableFault] = TableFault.F1
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.SERVERS_OFF)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self._off = scene.variant is Variant.SERVERS_OFF
         self._clients = self.clients(scene)
         cut = LinkCutFault(id="F1", a=self._clients, b=SERVERS_OF_P)
         off = SitePowerLoss(id="F1", nodes=SERVERS_OF_P, sites=("P",))
-        self._cut = Held(scene, off if self._off else cut)
+        self._cut = DrivenFault(scene, off if self._off else cut)
 
     @staticmethod
-    def clients(scene: Scene) -> tuple[NodeName, ...]:
+    def clients(scene: StagingScene) -> tuple[NodeName, ...]:
         """Whose links are cut."""
         return scene.clients_of_servers
 

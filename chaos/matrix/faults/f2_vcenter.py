@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.vcenter_down import VcenterDown
-from chaos.matrix.faults.base import Held, ReturningVcenter
+from chaos.matrix.faults.base import DrivenFault, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
-from chaos.matrix.scene import Scene
+from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import Variant
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 
 
 class VcenterAway(ReturningVcenter):
@@ -19,18 +19,18 @@ class VcenterAway(ReturningVcenter):
     Its end opens the links to hosts before those to key servers, as it starts vCenter before.
     """
 
-    fault: ClassVar[Fault] = Fault.F2
+    fault: ClassVar[TableFault] = TableFault.F2
     variants: ClassVar[tuple[Variant, ...]] = (Variant.USUAL, Variant.LINKS_CUT)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self._cut = scene.variant is Variant.LINKS_CUT
         alone = LinkCutFault(id="F2", a=(scene.vcenter,), b=scene.hosts())
         down = VcenterDown(id="F2", nodes=(scene.vcenter,), clients=scene.hosts()[:2])
         servers = LinkCutFault(id="F2-servers", a=(scene.vcenter,), b=scene.servers)
-        self._down = Held(scene, alone if self._cut else down)
-        self._servers = Held(scene, servers)
-        self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else self._servers
+        self._down = DrivenFault(scene, alone if self._cut else down)
+        self._servers = DrivenFault(scene, servers)
+        self._shut = DrivenFault(scene, PushesCut.of_all(scene)) if scene.native else self._servers
 
     async def begin(self) -> None:
         await self._down.survey()

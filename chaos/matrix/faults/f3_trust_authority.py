@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.site_power_loss import SitePowerLoss
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import Scene
-from chaos.oracle.terms import Fault
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import StagingScene
+from chaos.oracle.terms import TableFault
 
 
 class TrustAuthorityAway(StagedFault):
     """The Attestation Service and the Key Provider Service of each of its hosts lose their power;
     both vCenters and the key servers go on."""
 
-    fault: ClassVar[Fault] = Fault.F3
+    fault: ClassVar[TableFault] = TableFault.F3
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self._services = (*scene.attesters, *scene.key_services)
         off = SitePowerLoss(id="F3", nodes=self._services, sites=("trust-authority",))
-        self._down = Held(scene, off)
+        self._down = DrivenFault(scene, off)
 
     async def begin(self) -> None:
         await self._down.survey()

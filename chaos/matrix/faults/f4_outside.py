@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.site_power_loss import SitePowerLoss
-from chaos.matrix.faults.base import Held, ReturningVcenter
+from chaos.matrix.faults.base import DrivenFault, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
-from chaos.matrix.scene import TA_VCENTER, Scene
-from chaos.oracle.terms import Fault
+from chaos.matrix.scene import TA_VCENTER, StagingScene
+from chaos.oracle.terms import TableFault
 from protocol.terms import NodeName
 
 
@@ -16,15 +16,15 @@ class OutsideAway(ReturningVcenter):
     """vCenter, every key server, and what there is of a Trust Authority lose their power; hosts,
     datastores and TPMs go on."""
 
-    fault: ClassVar[Fault] = Fault.F4
+    fault: ClassVar[TableFault] = TableFault.F4
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         services = (*scene.attesters, *scene.key_services)
         self._servers = (*scene.servers, *services, *[TA_VCENTER] * scene.trusted)
-        self._shut = Held(scene, PushesCut.of_all(scene)) if scene.native else None
+        self._shut = DrivenFault(scene, PushesCut.of_all(scene)) if scene.native else None
         nodes = (*self._servers, scene.vcenter)
-        self._down = Held(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
+        self._down = DrivenFault(scene, SitePowerLoss(id="F4", nodes=nodes, sites=("outside",)))
 
     async def begin(self) -> None:
         await self._down.survey()

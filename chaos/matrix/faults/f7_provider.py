@@ -7,13 +7,13 @@ from typing import ClassVar, Final
 from chaos.faults.provider_delete import ProviderDeleteFault
 from chaos.kmip_trust import register
 from chaos.matrix import clock
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import BESIDE, SERVERS_OF_P, P, Q, Scene
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import BESIDE, SERVERS_OF_P, P, Q, StagingScene
 from chaos.matrix.terms import Knobs
 from chaos.matrix.vsan import find_unmounted_hosts
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_providers, all_vms
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
 from protocol.messages.vcenter import (
@@ -32,11 +32,13 @@ REMOVE: Final[Knobs] = (("vsan_provider_delete", "remove"),)
 class ProviderDeleted(StagedFault):
     """P leaves vCenter; its keys stay at its key servers, and Q stays too."""
 
-    fault: ClassVar[Fault] = Fault.F7
+    fault: ClassVar[TableFault] = TableFault.F7
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self._deleted = Held(scene, ProviderDeleteFault(id="F7", provider=P, vcenter=scene.vcenter))
+        self._deleted = DrivenFault(
+            scene, ProviderDeleteFault(id="F7", provider=P, vcenter=scene.vcenter)
+        )
 
     async def begin(self) -> None:
         await self._deleted.survey()
@@ -106,14 +108,14 @@ class ProviderDeleted(StagedFault):
 class DeletionRefused(StagedFault):
     """A standard provider whose keys vSAN uses is not deleted (C26); what was asked for is told."""
 
-    fault: ClassVar[Fault] = Fault.F7
+    fault: ClassVar[TableFault] = TableFault.F7
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self.answer = ""
 
     @staticmethod
-    def holds(scene: Scene) -> bool:
+    def holds(scene: StagingScene) -> bool:
         """Whether a deletion is refused in this lab."""
         (name, removed), *_ = REMOVE
         of_vsan = bool(scene.vsan_hosts) and not scene.native

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from chaos.faults.kms_key_state import KeyAct, KmsKeyState
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene
 from chaos.matrix.terms import Variant
-from chaos.oracle.terms import Fault
+from chaos.oracle.terms import TableFault
 
 _ACTS: Final = {
     Variant.USUAL: KeyAct.DESTROY,
@@ -23,7 +23,7 @@ class KeyDestroyed(StagedFault):
     is about an encrypted vSAN, the KEK of that, and not its host key.
     """
 
-    fault: ClassVar[Fault] = Fault.F8
+    fault: ClassVar[TableFault] = TableFault.F8
     variants: ClassVar[tuple[Variant, ...]] = (
         Variant.USUAL,
         Variant.DEACTIVATED,
@@ -31,7 +31,7 @@ class KeyDestroyed(StagedFault):
     )
     restores_keys: ClassVar[bool] = True
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
         self.know()
 
@@ -42,7 +42,7 @@ class KeyDestroyed(StagedFault):
         keys = tuple(key.key_id for vm in self._vms for key in scene.keys[vm])
         if scene.on_vsan is not None:
             keys = (scene.on_vsan.kek.key_id,)
-        self._destroyed = Held(
+        self._destroyed = DrivenFault(
             scene,
             KmsKeyState(
                 id="F8",

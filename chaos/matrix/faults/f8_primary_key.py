@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chaos.faults.kms_key_state import KeyAct, KmsKeyState
-from chaos.matrix.faults.base import Held, StagedFault
-from chaos.matrix.scene import BACKUP, SERVERS_OF_P, Scene, Void
-from chaos.oracle.terms import Fault
+from chaos.matrix.faults.base import DrivenFault, StagedFault
+from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene, Void
+from chaos.oracle.terms import TableFault
 from protocol.messages.kms import Locate
 
 
 class PrimaryKeyDestroyed(StagedFault):
     """Every key of P is wrapped by that one key, and by no other one of its key servers."""
 
-    fault: ClassVar[Fault] = Fault.F8
+    fault: ClassVar[TableFault] = TableFault.F8
     restores_keys: ClassVar[bool] = True
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: StagingScene) -> None:
         super().__init__(scene)
-        self._held: Held | None = None
+        self._held: DrivenFault | None = None
 
     async def begin(self) -> None:
         server = SERVERS_OF_P[0]
@@ -34,7 +34,7 @@ class PrimaryKeyDestroyed(StagedFault):
             servers=SERVERS_OF_P,
             vcenters=(self.scene.vcenter,),
         )
-        self._held = Held(self.scene, destroyed)
+        self._held = DrivenFault(self.scene, destroyed)
         await self._held.survey()
         await self._held.begin()
         self.write("fault", server, "primary key destroyed")

@@ -8,8 +8,8 @@ from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.scene import P
 from chaos.native_backups import import_backup, take_backup
 from chaos.observe.listing import all_hosts, all_providers
-from chaos.oracle.terms import Fault
-from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
+from chaos.oracle.terms import TableFault
+from protocol.crypto.provider_backup import BackupContent, read_backup, write_backup
 from protocol.messages.vcenter import (
     ConfigureCryptoKey,
     CreateNativeProvider,
@@ -23,7 +23,7 @@ class ProviderMadeAnew(StagedFault):
     """P is deleted and made again, backed up, and not made the default: nothing of it is what it
     was but its name (NKP-18)."""
 
-    fault: ClassVar[Fault] = Fault.F8
+    fault: ClassVar[TableFault] = TableFault.F8
     restores_keys: ClassVar[bool] = True
 
     async def begin(self) -> None:
@@ -42,7 +42,7 @@ class ProviderMadeAnew(StagedFault):
         listed = await all_providers(self.scene.lab, self.scene.vcenter)
         return "there is a default provider" if any(one.default for one in listed) else ""
 
-    async def _export_provider(self) -> ProviderBackup:
+    async def _export_provider(self) -> BackupContent:
         file = await take_backup(self.scene.lab, self.scene.vcenter, P)
         return read_backup(file.reveal(), "")
 

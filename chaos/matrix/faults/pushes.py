@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 from chaos.faults.base import Notes
 from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.links import Direction
-from chaos.lab import Lab
-from chaos.matrix.scene import Scene
+from chaos.lab import LabUnderTest
+from chaos.matrix.scene import StagingScene
 from protocol.messages.agent import CutRule, LinkRule
 from protocol.messages.host import (
     AddKeys,
@@ -29,7 +29,7 @@ class PushesCut(LinkCutFault, frozen=True, kw_only=True):
     kind: ClassVar[str] = "matrix.pushes_cut"
 
     @classmethod
-    def of_all(cls, scene: Scene) -> PushesCut:
+    def of_all(cls, scene: StagingScene) -> PushesCut:
         """On the links from vCenter to every host that there is now."""
         hosts = scene.hosts()
         return cls(id="pushes", a=(scene.vcenter,), b=hosts, dir=Direction.TO)
@@ -37,7 +37,7 @@ class PushesCut(LinkCutFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return CutRule(id=self.id, src=src, dst=dst, until=until, requests=PUSHES)
 
-    async def bites(self, lab: Lab, notes: Notes) -> str:
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The rule is in force at its sender, which is up."""
         in_force = await self.count_struck(lab, self.links())
         missing = [dst for src, dst in self.links() if (src, dst) not in in_force]

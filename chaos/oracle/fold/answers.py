@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaos.oracle.effects import FaultEffect, Takes
-from chaos.oracle.facts import Ask
+from chaos.oracle.facts import Question
 from chaos.oracle.fold.disturbances import Disturbances
-from chaos.oracle.fold.hosts import NOWHERE, HostFacts, Places
+from chaos.oracle.fold.hosts import NOWHERE, FoldedHost, Places
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, inverse
 from chaos.oracle.fold.listings import as_listed
 from chaos.oracle.fold.possible import (
@@ -23,16 +23,16 @@ from chaos.oracle.fold.possible import (
     of_vm,
 )
 from chaos.oracle.fold.realms import Realm, Realms
-from chaos.oracle.fold.settings import SLACK_S, Settings
-from chaos.oracle.fold.trust import Trust, TrustParts
-from chaos.oracle.fold.vms import VmFacts
-from chaos.oracle.fold.ways import RUNNING, Node, Way
+from chaos.oracle.fold.settings import SLACK_S, FoldSettings
+from chaos.oracle.fold.trust import FoldedTrust, TrustParts
+from chaos.oracle.fold.vms import FoldedVm
+from chaos.oracle.fold.ways import RUNNING, KeyWay, NodeSight
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
 
 EARLY_S: Final = 2.0
 """Nodes are seen each second: what was there so long before a boot was seen was there in it."""
-ANYHOW: Final = frozenset(Trust(known=OPEN).cases())
+ANYHOW: Final = frozenset(FoldedTrust(known=OPEN).cases())
 OFF, BOOTING, SCREEN = "off", "booting", "halted"
 RUNS: Final = frozenset({"running"})
 BY_ITSELF: Final = Outcome(Letter.SAFE, (15,))
@@ -54,14 +54,14 @@ class Allowed:
         return ", ".join(f"R{number}" for number in numbers)
 
 
-class Answers:
+class FoldAnswers:
     """The facts at one moment. What was asked is kept until ``forget``."""
 
     def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
         self.now = 0.0
-        self.settings = Settings()
-        self.hosts: dict[str, HostFacts] = {}
-        self.vms: dict[str, VmFacts] = {}
+        self.settings = FoldSettings()
+        self.hosts: dict[str, FoldedHost] = {}
+        self.vms: dict[str, FoldedVm] = {}
         self.marked: frozenset[str] = frozenset()
         """VMs that vCenter has as locked."""
         self.marked_at = 0
@@ -74,13 +74,13 @@ class Answers:
         """Whether keys are of VMs that vCenter knows from their hosts alone. It brings them to no
         host before somebody unlocks or registers the VM (C28)."""
         self.default_is_open = False  # it may have none, or another one than at first
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NodeSight] = {}
         self.faults = Disturbances(effects)
         self.realms = Realms(self.faults, self.nodes)
         self.lost = ""  # the first action after which nobody knows what is allowed
         self._told: dict[str, Allowed] = {}  # since the last record, as the two below
         self._vms_told: dict[str, frozenset[str]] = {}
-        self._asked: dict[tuple[Ask, str, str], Outcomes] = {}
+        self._asked: dict[tuple[Question, str, str], Outcomes] = {}
 
     @property
     def several(self) -> bool:
@@ -105,11 +105,11 @@ class Answers:
         some = OPEN if self.sources_are_open else YES
         return both((self.faults.usable(key, users), here, known, granted, some))
 
-    def way_to(self, host: str, provider: str) -> Way:
+    def way_to(self, host: str, provider: str) -> KeyWay:
         """The way of this provider's keys to this host, over the vCenter that leads it."""
         return self.realms.at(host).ways.to(host, provider)
 
-    def settled(self, way: Way) -> bool:
+    def settled(self, way: KeyWay) -> bool:
         """Whether the way has been there long enough that its keys have come."""
         late = way.open_since > self.settings.begin_s
         repaired = (
@@ -128,13 +128,13 @@ class Answers:
             return NO
         return YES if found.listed == NO and not found.forgot else OPEN
 
-    def surely_evicted(self, provider: str, realm: Realm, way: Way) -> bool:
+    def surely_evicted(self, provider: str, realm: Realm, way: KeyWay) -> bool:
         """Whether vCenter has reached the host for long enough after the grace."""
         since = realm.listings.of(provider).surely_gone_since
         ready = max(since + self.settings.grace_s, way.led_since + self.settings.connect_s)
         return self.now >= ready + self.settings.repair_s
 
-    def outcomes(self, ask: Ask, vm: VmFacts, host: HostFacts, name: str = "") -> Outcomes:
+    def outcomes(self, ask: Question, vm: FoldedVm, host: FoldedHost, name: str = "") -> Outcomes:
         """What an operation on a VM can come to on this host (``name``, when it is not the VM's),
         by all that is known."""
         name = name or vm.host
@@ -145,7 +145,7 @@ class Answers:
         of_keys = tuple(self._outcomes_of(ask, key, host, name) for key in vm.keys)
         return of_vm(of_keys, self.host_outcomes(name, host))
 
-    def elsewhere(self, ask: Ask, vm: VmFacts, host: HostFacts, name: str) -> Outcomes:
+    def elsewhere(self, ask: Question, vm: FoldedVm, host: FoldedHost, name: str) -> Outcomes:
         """The same of a host that need not be the VM's: where its keys are there is not followed,
         but that none can have come since a boot."""
         if vm.unsure(self.now) or name not in self.nodes:
@@ -158,27 +158,27 @@ class Answers:
         )
         return of_vm(of_keys, self.host_outcomes(name, host))
 
-    def _places_elsewhere(self, key: str, host: HostFacts, name: str) -> Places:
+    def _places_elsewhere(self, key: str, host: FoldedHost, name: str) -> Places:
         own, way = host.derivation(key), self.way_to(name, key.partition("/")[0])
         derives = own is not None and own.could_derive(host.origin(key))
         cold = host.lives > 1 and not host.persisted and not way.came and not derives
         return NOWHERE if cold else host.unknown(key) | host.places_of(key)
 
-    def _outcomes_of(self, ask: Ask, key: str, host: HostFacts, name: str) -> Outcomes:
+    def _outcomes_of(self, ask: Question, key: str, host: FoldedHost, name: str) -> Outcomes:
         found = self._asked.get((ask, key, name))
         if found is None:
             found = self._asked[ask, key, name] = self._answer(ask, key, host, name)
         return found
 
     def _answer(
-        self, ask: Ask, key: str, host: HostFacts, name: str, places: Places | None = None
+        self, ask: Question, key: str, host: FoldedHost, name: str, places: Places | None = None
     ) -> Outcomes:
         realm, provider = self.realms.at(name), key.partition("/")[0]
         way = realm.ways.to(name, provider)
         parts = way.parts
         places, own = places or host.places_of(key), host.derivation(key)
         renews = self.settings.host_key_renewal
-        renewable = self._renewable(key, name) if renews and ask is Ask.BOOT else NO
+        renewable = self._renewable(key, name) if renews and ask is Question.BOOT else NO
         if isinstance(parts, TrustParts):
             return self._of_trusted(ask, key, host, way, parts, renewable, places)
         if not self.settled(way):  # it has not been there long enough to be used
@@ -196,10 +196,10 @@ class Answers:
 
     def _of_trusted(
         self,
-        ask: Ask,
+        ask: Question,
         key: str,
-        host: HostFacts,
-        way: Way,
+        host: FoldedHost,
+        way: KeyWay,
         parts: TrustParts,
         renewable: Known,
         places: Places,
@@ -217,7 +217,7 @@ class Answers:
             self.settings.persist_overrides_attestation,
         )
 
-    def asked(self, way: Way) -> bool:
+    def asked(self, way: KeyWay) -> bool:
         """Whether a trusted host has surely asked the services since they are there: it did at its
         boot for its own key (B7) and those of its VMs (B9), and does from time to time."""
         if way.open_since <= max(self.settings.begin_s, way.booting_since - EARLY_S):
@@ -231,23 +231,23 @@ class Answers:
         ways = (self.way_to(name, other).parts.whole for other in others)
         return NO if all(whole == NO for whole in ways) else OPEN
 
-    def host_outcomes(self, name: str, host: HostFacts) -> Outcomes:
+    def host_outcomes(self, name: str, host: FoldedHost) -> Outcomes:
         """What state the rules give a host that is up; where it may have got its host key itself,
         it may be safe whatever vCenter could do (R15)."""
-        found = self._outcomes_of(Ask.BOOT, host.key, host, name)
+        found = self._outcomes_of(Question.BOOT, host.key, host, name)
         itself = self.realms.at(name).ways.could_ask(name, host.key.partition("/")[0])
         if host.disabled:
             found |= {NOT_SAFE}
         return found | {BY_ITSELF} if itself else found
 
-    def tries_to_start(self, vm: VmFacts) -> bool:
+    def tries_to_start(self, vm: FoldedVm) -> bool:
         """Whether the host may be trying to start what ran before its boot (B9)."""
         node = self.nodes.get(vm.host)
         if node is None or vm.ran_boot == node.boot or node.state != RUNNING:
             return False
         return self.now <= node.since + self.settings.tries_s
 
-    def surely_tries(self, vm: VmFacts) -> bool:
+    def surely_tries(self, vm: FoldedVm) -> bool:
         """Whether what can be started now is still to be started by its host (LOCK-05)."""
         return self.now <= self.nodes[vm.host].since + self.settings.autostart_window_s
 
@@ -301,10 +301,10 @@ class Answers:
             found = self._vms_told[name] = self._vm_states(vm, self._runs(vm))
         return found
 
-    def _vm_states(self, vm: VmFacts, runs: Known) -> frozenset[str]:
+    def _vm_states(self, vm: FoldedVm, runs: Known) -> frozenset[str]:
         if runs == YES:
             return RUNS
-        stopped = lock_states(self.outcomes(Ask.START, vm, self.hosts[vm.host]))
+        stopped = lock_states(self.outcomes(Question.START, vm, self.hosts[vm.host]))
         return stopped if runs == NO else stopped | RUNS
 
     def vm_allowance(self, name: str) -> Allowed:
@@ -312,10 +312,10 @@ class Answers:
         vm = self.vms[name]
         host, node = self.hosts[vm.host], self.nodes[vm.host]
         goes_on = vm.ran_boot == node.boot and self._runs(vm) == YES
-        outcomes = self.outcomes(Ask.RUN if goes_on else Ask.START, vm, host)
+        outcomes = self.outcomes(Question.RUN if goes_on else Question.START, vm, host)
         return Allowed(self.vm_may_be(name), outcomes | vm.tries)
 
-    def _runs(self, vm: VmFacts) -> Known:
+    def _runs(self, vm: FoldedVm) -> Known:
         if self.now <= vm.adrift_until:
             return OPEN
         if vm.to_run != YES or vm.ran_boot == self.nodes[vm.host].boot:

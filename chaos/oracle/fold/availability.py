@@ -7,16 +7,16 @@ import math
 from collections.abc import Mapping
 
 from chaos.oracle.effects import FaultEffect
-from chaos.oracle.facts import Ask
+from chaos.oracle.facts import Question
 from chaos.oracle.fold.known import YES
-from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.possible import Outcomes
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.vms import FoldedVm
 from chaos.oracle.fold.ways import RUNNING
 from chaos.oracle.terms import Letter
 
 
-class Availability(Operations):
+class Availability(FoldedOperations):
     """``available``: hosts of clusters with vSphere HA."""
 
     def __init__(self, effects: Mapping[str, FaultEffect]) -> None:
@@ -36,14 +36,14 @@ class Availability(Operations):
             lost = vm.host in self.available and self._is_lost(vm) and bool(self._restarts(vm))
             vm.lost_since = min(vm.lost_since, self.now) if lost else math.inf
 
-    def _is_lost(self, vm: VmFacts) -> bool:
+    def _is_lost(self, vm: FoldedVm) -> bool:
         """Whether it surely ran in the life of its host that has surely ended by a failure."""
         node = self.nodes[vm.host]
         ran = vm.to_run == YES and vm.ran_boot == node.boot and not vm.unsure(self.now)
         alone = self.faults.leaves_failure_open(vm.host)
         return ran and node.state == "off" and self.faults.held_down(vm.host) and not alone
 
-    def _restarts(self, vm: VmFacts) -> Outcomes:
+    def _restarts(self, vm: FoldedVm) -> Outcomes:
         """What it comes to on the other hosts, if it works on each of them, and each has heard the
         others for long enough; else nothing."""
         cluster = self.hosts[vm.host].cluster
@@ -58,6 +58,6 @@ class Availability(Operations):
                 return frozenset()
             if any(self.faults.passes(name, other) != YES for other in others):
                 return frozenset()
-            found.append(self.outcomes(Ask.RESTART, vm, host, name))
+            found.append(self.outcomes(Question.RESTART, vm, host, name))
         together = frozenset(one for outcomes in found for one in outcomes)
         return together if all(one.letter is Letter.OK for one in together) else frozenset()

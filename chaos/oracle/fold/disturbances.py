@@ -18,7 +18,7 @@ from chaos.oracle.effects import AT_NEXT_BOOT, NOTHING, FaultEffect, Takes
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
 
-class Phase(StrEnum):
+class FaultPhase(StrEnum):
     """How far a fault has come."""
 
     COMING = "coming"
@@ -34,7 +34,7 @@ class Disturbance:
     id: str
     kind: str
     values: dict[str, Any]
-    phase: Phase
+    phase: FaultPhase
     begun: float
     effect: FaultEffect = NOTHING
     on_since: float = 0.0
@@ -42,7 +42,7 @@ class Disturbance:
     @property
     def holds(self) -> Known:
         """Whether what it does is there."""
-        return YES if self.phase is Phase.ON else OPEN
+        return YES if self.phase is FaultPhase.ON else OPEN
 
     def about(self, node: str) -> bool:
         """Whether it names this node."""
@@ -89,7 +89,7 @@ class Disturbances:
             values = dict(record.data.get("values", {}))
             kind = str(values.get("kind", ""))
             effect = self._effects.get(kind, NOTHING)
-            self.there[id] = Disturbance(id, kind, values, Phase.COMING, record.t, effect)
+            self.there[id] = Disturbance(id, kind, values, FaultPhase.COMING, record.t, effect)
             return self.there[id]
         found = self.there.get(id)
         if found is None:
@@ -98,12 +98,12 @@ class Disturbances:
             return self.there.pop(id)
         if record.type == "fault":
             if "error" not in record.data:
-                undone = any(rival.phase is Phase.ENDING for rival in self._rivals(found))
-                found.phase = Phase.ENDING if undone or self._unattended else Phase.ON
+                undone = any(rival.phase is FaultPhase.ENDING for rival in self._rivals(found))
+                found.phase = FaultPhase.ENDING if undone or self._unattended else FaultPhase.ON
                 found.on_since = record.t
             return found
         if record.type == "note" and record.op == "ending":
-            found.phase = Phase.ENDING
+            found.phase = FaultPhase.ENDING
             self._end(self._rivals(found))
             return found
         if record.type != "heal":
@@ -112,13 +112,13 @@ class Disturbances:
             self._end(self._rivals(found))
             del self.there[id]
         elif record.data.get("stays"):
-            found.phase = Phase.ON
+            found.phase = FaultPhase.ON
         return found
 
     @staticmethod
     def _end(found: Iterator[Disturbance]) -> None:
         for one in found:
-            one.phase = Phase.ENDING
+            one.phase = FaultPhase.ENDING
 
     def _rivals(self, found: Disturbance) -> Iterator[Disturbance]:
         """Others that its end takes back with it: the broker is started, nodes go on or are
@@ -188,7 +188,7 @@ class Disturbances:
         copied = [
             OPEN
             for found in self.taking(Takes.KEYS)
-            if found.phase is not Phase.ON and node in found.values.get("servers", ())
+            if found.phase is not FaultPhase.ON and node in found.values.get("servers", ())
         ]
         return both(held + copied)
 
@@ -207,7 +207,7 @@ class Disturbances:
     def held_down(self, node: str) -> bool:
         """Whether a fault surely keeps the node off."""
         power = self.taking(Takes.POWER)
-        return any(found.about(node) and found.phase is Phase.ON for found in power)
+        return any(found.about(node) and found.phase is FaultPhase.ON for found in power)
 
     def leaves_failure_open(self, node: str) -> bool:
         """Whether the node may have been shut down in order, which is no failure."""
@@ -252,10 +252,10 @@ def _undone_together(a: Disturbance, b: Disturbance) -> bool:
 
 def _remains_under(found: Disturbance) -> Known:
     """What is left of a thing that this fault takes away whole, or in part."""
-    if found.effect.passes_by and found.phase is Phase.ON:
+    if found.effect.passes_by and found.phase is FaultPhase.ON:
         return YES
     partly = found.effect.partly or _share_of(found) < 1.0
-    return OPEN if partly or found.phase is not Phase.ON else NO
+    return OPEN if partly or found.phase is not FaultPhase.ON else NO
 
 
 def _share_of(found: Disturbance) -> float:
@@ -267,7 +267,7 @@ def _rejects_all_keys(found: Disturbance) -> bool:
     values = found.values
     some = values.get("keys") or values.get("vms") or _share_of(found) < 1.0
     rejected = {"Create", "Get"} <= {*values.get("operations", ())}
-    return found.phase is Phase.ON and not some and rejected
+    return found.phase is FaultPhase.ON and not some and rejected
 
 
 def _is_on(found: Disturbance, a: str, b: str) -> bool:

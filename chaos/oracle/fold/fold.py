@@ -11,15 +11,15 @@ from typing import Any
 
 from chaos.history import Record
 from chaos.oracle.effects import AT_NEXT_BOOT, FaultEffect, Takes
-from chaos.oracle.facts import KIND_OF, Ask, Change, Kind
-from chaos.oracle.fold.disturbances import Disturbance, Phase
-from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.facts import KIND_OF, Change, KeyProviderKind, Question
+from chaos.oracle.fold.disturbances import Disturbance, FaultPhase
+from chaos.oracle.fold.hosts import FoldedHost
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, either
-from chaos.oracle.fold.listings import FIRST, NONE, Listing
+from chaos.oracle.fold.listings import FIRST, NONE, ProviderListing
 from chaos.oracle.fold.operations import PERSISTENCE
 from chaos.oracle.fold.realms import Realm
-from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.trust import Services, Trust
+from chaos.oracle.fold.settings import FoldSettings
+from chaos.oracle.fold.trust import FoldedTrust, Services
 from chaos.oracle.fold.upkeep import Upkeep
 from chaos.oracle.fold.vms import (
     FOLLOWED,
@@ -28,10 +28,10 @@ from chaos.oracle.fold.vms import (
     POWERS,
     RECRYPTS,
     TAKEN,
-    VmFacts,
+    FoldedVm,
     keys_by_host,
 )
-from chaos.oracle.fold.ways import RUNNING, Node, Parts, Way
+from chaos.oracle.fold.ways import RUNNING, KeyWay, NodeSight, WayParts
 from chaos.oracle.terms import Letter
 
 OPERATIONS = ("invoke", "ok", "fail", "info")
@@ -147,7 +147,7 @@ class Fold(Upkeep):
     def _vm(self, record: Record) -> None:
         """What a host says of a VM; it may be registered still where it ran before (HA-01), or was
         before it moved to a host that has not spoken of it yet, and is down (MOB-07)."""
-        vm, runs = self.vms.setdefault(record.node, VmFacts()), record.data["power"] == ON
+        vm, runs = self.vms.setdefault(record.node, FoldedVm()), record.data["power"] == ON
         there = self.nodes.get(vm.host)
         left = vm.seq > 0 and vm.boot < 0 and there is not None and there.state != RUNNING
         elsewhere = self.observe_vm(record.node) == RUNNING or left
@@ -161,10 +161,10 @@ class Fold(Upkeep):
             self._keys.clear()
 
     def _staging(self, data: dict[str, Any]) -> None:
-        self.settings = Settings.of(data.get("knobs", {}))
+        self.settings = FoldSettings.of(data.get("knobs", {}))
         self.realms.stage(data["vcenters"], data.get("leads", {}))
         for host, cluster in data["clusters"].items():
-            self.hosts[host] = HostFacts(
+            self.hosts[host] = FoldedHost(
                 cluster=cluster,
                 secure_boot=data["secure_boot"].get(host),
                 settings=self.settings,
@@ -177,7 +177,7 @@ class Fold(Upkeep):
         self.faults.by_kmip = frozenset(data.get("by_kmip", ()))
         self.available = frozenset(data.get("ha", ()))
         self.placed = frozenset(data.get("drs", ()))
-        if self.several and kinds - {Kind.STANDARD}:
+        if self.several and kinds - {KeyProviderKind.STANDARD}:
             self.lost = "several vCenters with providers that are no standard ones"
         if self.several and "leads" not in data:
             self.lost = "which vCenter brings a host its keys"
@@ -187,8 +187,8 @@ class Fold(Upkeep):
             )
         for found in data["providers"]:
             realm = self.realms.of(found)
-            realm.listings.there[found["name"]] = Listing()
-            if KIND_OF.get(found["type"]) is Kind.STANDARD:
+            realm.listings.there[found["name"]] = ProviderListing()
+            if KIND_OF.get(found["type"]) is KeyProviderKind.STANDARD:
                 servers = tuple(found["servers"])
                 realm.ways.servers = {**realm.ways.servers, found["name"]: servers}
             if found.get("default"):
@@ -199,19 +199,19 @@ class Fold(Upkeep):
         told = data.get("without_tpm")
         self._without_tpm = None if told is None else frozenset(told)
         for found in data["providers"]:
-            if KIND_OF.get(found["type"]) is Kind.NATIVE:
+            if KIND_OF.get(found["type"]) is KeyProviderKind.NATIVE:
                 required = bool(found.get("tpm_required", False))
                 self.knows_native(found["name"], FIRST | NONE, tpm_required=required)
 
     def _take_trusted(self, data: dict[str, Any]) -> None:
         services, ways = data.get("services", {}), self.realms.first.ways
         for found in data["providers"]:
-            if KIND_OF.get(found["type"]) is Kind.TRUSTED:
+            if KIND_OF.get(found["type"]) is KeyProviderKind.TRUSTED:
                 ways.trusted[found["name"]] = Services.of(found, services)
         if ways.trusted:
             ways.caches_primary_keys = self.settings.kps_primary_key_cache
             for name, host in self.hosts.items():
-                host.trust = ways.trust[name] = Trust(frozenset(ways.trusted))
+                host.trust = ways.trust[name] = FoldedTrust(frozenset(ways.trusted))
 
     def _fault(self, found: Disturbance, record: Record) -> None:
         takes = found.effect.takes
@@ -240,23 +240,23 @@ class Fold(Upkeep):
         for realm in self.realms.all:
             realm.ways.look(now, seen)
 
-    def _tpm(self, host: HostFacts, found: Disturbance, record: Record) -> None:
+    def _tpm(self, host: FoldedHost, found: Disturbance, record: Record) -> None:
         """It is done with the power off; a host that was on has booted when it is there, and
         after its cure it has booted twice. A latent one is met by the next boot."""
-        if found.values.get("latent") and found.phase is not Phase.ENDING:
+        if found.values.get("latent") and found.phase is not FaultPhase.ENDING:
             return
-        if record.type == "fault" and found.phase is Phase.ON and host.sealed:
+        if record.type == "fault" and found.phase is FaultPhase.ON and host.sealed:
             host.stops, host.change = YES, Change.TPM
         elif record.type == "heal" and record.data.get("verified"):
             host.stops, host.change = NO, Change.NOTHING
-        elif found.phase is not Phase.ON:
+        elif found.phase is not FaultPhase.ON:
             host.stops = OPEN
 
     def _node(self, record: Record) -> None:
         state, boot = str(record.data["state"]), int(record.data["boot"])
         before = self.nodes.get(record.node)
         began = before.began if before is not None and before.boot == boot else record.t
-        self.nodes[record.node] = Node(state, boot, record.t, record.seq, began)
+        self.nodes[record.node] = NodeSight(state, boot, record.t, record.seq, began)
         host = self.hosts.get(record.node)
         if host is not None and (before is None or before.boot != boot):
             if before is not None:
@@ -278,7 +278,7 @@ class Fold(Upkeep):
         recent = self.now - self._changed.get(name, -CHANGED_S) < CHANGED_S
         return recent or any(found.about(name) for found in self.faults.taking(*AT_NEXT_BOOT))
 
-    def _stop_of(self, name: str, host: HostFacts) -> Known:
+    def _stop_of(self, name: str, host: FoldedHost) -> Known:
         """Whether the boot that has just begun had to end at the screen (R18)."""
         host.change, stops = Change.NOTHING, NO
         for found in self.faults.taking(Takes.TPM, *AT_NEXT_BOOT):
@@ -324,7 +324,7 @@ class Fold(Upkeep):
                 vm.settle(self.now)
             host = self.hosts.get(vm.host)
             if host is not None and self.tries_to_start(vm):
-                found = self.outcomes(Ask.START, vm, host)
+                found = self.outcomes(Question.START, vm, host)
                 vm.tries |= found
                 works = all(one.letter is Letter.OK for one in found)
                 vm.due |= (
@@ -373,10 +373,10 @@ class Fold(Upkeep):
 
     def _move(
         self,
-        host: HostFacts,
+        host: FoldedHost,
         keys: tuple[str, ...],
         realm: Realm,
-        way: Way,
+        way: KeyWay,
         *,
         settled: bool,
         taken: Known,
@@ -391,13 +391,13 @@ class Fold(Upkeep):
                 host.derive(key, own, asked=way.could and right, surely=surely)
             elif way.could and (usable := self.usable(key)) != NO:
                 # A trusted host asks for the keys of its VMs when it needs them.
-                trust = None if isinstance(way.parts, Parts) else host.trust
+                trust = None if isinstance(way.parts, WayParts) else host.trust
                 comes = trust is None or (key == host.key and trust.known == YES)
                 host.bring(key, surely=usable == YES and settled and comes)
             if taken != NO:
                 host.take_away(key, surely=taken == YES)
 
-    def _kdks_on_their_way(self, hosts: Mapping[str, HostFacts]) -> None:
+    def _kdks_on_their_way(self, hosts: Mapping[str, FoldedHost]) -> None:
         """Which KDKs vCenter may have pushed to these hosts by now, or had removed from them."""
         for name, host in hosts.items():
             realm = self.realms.at(name)

@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from chaos.oracle.facts import Ask, Change, Held, Life, Place, Situation
+from chaos.oracle.facts import Change, KeyInMemory, KeyPlace, Life, Question, Situation
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.listings import FIRST, NONE, Kdks
-from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.trust import Trust
+from chaos.oracle.fold.settings import FoldSettings
+from chaos.oracle.fold.trust import FoldedTrust
 from chaos.oracle.judgement import Outcome, outcome
 
-Places = frozenset[Place]
+Places = frozenset[KeyPlace]
 """Where a host may have a key: one of these."""
-NOWHERE: Places = frozenset({Place()})
-CACHED: Places = frozenset({Place(Held.CACHED)})
+NOWHERE: Places = frozenset({KeyPlace()})
+CACHED: Places = frozenset({KeyPlace(KeyInMemory.CACHED)})
 
 
 @dataclass
-class HostFacts:
+class FoldedHost:
     """One host. ``places`` by key (``provider/id``); ``stops``: whether the boot of this life had
     to end at the screen; ``unsure``: what seals it was changed in a way that cannot be followed.
     """
@@ -45,7 +45,7 @@ class HostFacts:
     silent: bool = True
     places: dict[str, Places] = field(default_factory=dict)
     native: dict[str, Derivation] = field(default_factory=dict)  # by provider
-    trust: Trust | None = None  # of a trusted host
+    trust: FoldedTrust | None = None  # of a trusted host
     stops: Known = NO
     change: Change = Change.NOTHING
     unsure: bool = False
@@ -56,7 +56,7 @@ class HostFacts:
     )
     wiped_at: float = -math.inf  # installed anew, or sealed anew: older faults may be over
     moved: int = 0  # how often something changed of where its keys are
-    settings: Settings = field(default_factory=Settings)
+    settings: FoldSettings = field(default_factory=FoldSettings)
     origins: dict[str, Kdks] = field(default_factory=dict)  # of keys, as ``Listings`` has them
     seq: int = 0  # of the record that says so
 
@@ -99,7 +99,7 @@ class HostFacts:
             elif turned or before != OPEN:  # else what comes of it is among its places already
                 self._put(key, frozenset(self._turn_persistence(places, on=known == YES)))
 
-    def _turn_persistence(self, places: Places, *, on: bool) -> Iterator[Place]:
+    def _turn_persistence(self, places: Places, *, on: bool) -> Iterator[KeyPlace]:
         """Where a key is when persistence has gone on or off; unsealed hosts store none (KP-01)."""
         if on and not self.sealed:
             yield from places
@@ -119,7 +119,7 @@ class HostFacts:
         if self.derivation(key) is not None:
             return NOWHERE | CACHED
         stored = self._written if self.settings.persist_on_enable else self._written | NO
-        return NOWHERE | {Place(Held.CACHED, each) for each in stored}
+        return NOWHERE | {KeyPlace(KeyInMemory.CACHED, each) for each in stored}
 
     def places_of(self, key: str) -> Places:
         """Where the key may be."""
@@ -153,7 +153,7 @@ class HostFacts:
         if key != self.key:
             return NOWHERE
         has_it = own.has(self.origin(key))
-        return frozenset(Place(Held.CACHED if has else Held.NO) for has in has_it)
+        return frozenset(KeyPlace(KeyInMemory.CACHED if has else KeyInMemory.NO) for has in has_it)
 
     def bring(self, key: str, *, surely: bool) -> None:
         """vCenter may have brought the key in this life, or surely has."""
@@ -176,7 +176,7 @@ class HostFacts:
         """vCenter may have had the key removed, or surely has; a host key stays in memory until
         the boot."""
         places, memory = self.places_of(key), key != self.key
-        left = frozenset(Place() if memory else Place(place.held) for place in places)
+        left = frozenset(KeyPlace() if memory else KeyPlace(place.held) for place in places)
         self._put(key, left if surely else places | left)
         if memory:
             self.doubted.add(key)
@@ -226,7 +226,7 @@ class HostFacts:
         """What a boot that had to stop comes to."""
         broken = Change.POLICY if self.change in (Change.NOTHING, Change.IMAGE) else self.change
         return outcome(
-            Situation(ask=Ask.BOOT, life=Life.SCREEN, change=broken, booted=True, sealed=True)
+            Situation(ask=Question.BOOT, life=Life.SCREEN, change=broken, booted=True, sealed=True)
         )
 
 
@@ -237,28 +237,30 @@ def _boot_places(places: Places, persists: Known) -> Places:
 
 @lru_cache(maxsize=1024)
 def _fitting(places: Places, held: bool) -> Places:
-    return frozenset(place for place in places if (place.held is not Held.NO) == held)
+    return frozenset(place for place in places if (place.held is not KeyInMemory.NO) == held)
 
 
 @lru_cache(maxsize=1024)
 def _receive_places(places: Places, written: frozenset[bool]) -> Places:
     return frozenset(
-        place.after_receipt(persistence=persists, how=Held.PUSHED)
+        place.after_receipt(persistence=persists, how=KeyInMemory.PUSHED)
         for place in places
         for persists in written
     )
 
 
-def _turn_places(places: Iterable[Place], settings: Settings, *, on: bool) -> Iterator[Place]:
+def _turn_places(
+    places: Iterable[KeyPlace], settings: FoldSettings, *, on: bool
+) -> Iterator[KeyPlace]:
     for place in places:
-        has = place.held is not Held.NO
+        has = place.held is not KeyInMemory.NO
         if not on:
-            yield Place(place.held, stored=False)  # with the flag, or by the knob
+            yield KeyPlace(place.held, stored=False)  # with the flag, or by the knob
             if settings.disable_keeps_store:
                 yield place
         elif not (has and settings.persist_on_enable):
             yield place
         else:
-            yield Place(place.held, stored=True)
+            yield KeyPlace(place.held, stored=True)
             if not settings.saves_at_once:
                 yield place

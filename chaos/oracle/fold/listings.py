@@ -16,7 +16,7 @@ from typing import NamedTuple
 from chaos.history import Record
 from chaos.oracle.effects import Takes
 from chaos.oracle.facts import Kdk
-from chaos.oracle.fold.disturbances import Disturbance, Disturbances, Phase
+from chaos.oracle.fold.disturbances import Disturbance, Disturbances, FaultPhase
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.fold.settings import SLACK_S
 
@@ -45,7 +45,7 @@ def as_listed(theirs: Kdks, mine: Kdks) -> frozenset[Kdk]:
 
 
 @dataclass
-class Listing:
+class ProviderListing:
     """One provider. ``now``: what vCenter may have under the name; ``kept``: what it had last when
     it had one. ``gone_since``: it may not be listed since then, with no moment in which it surely
     was; ``surely_gone_since``: it surely is not. ``forgot``: vCenter does not
@@ -114,7 +114,7 @@ class Listings:
     """All providers of one vCenter, by name. ``version``: how often something changed."""
 
     def __init__(self) -> None:
-        self.there: dict[str, Listing] = {}
+        self.there: dict[str, ProviderListing] = {}
         self.origins: dict[str, Kdks] = {}
         """From which KDKs a key may be derived, where that is not the first one."""
         self._backups: dict[str, tuple[str, Kdks]] = {}
@@ -122,9 +122,9 @@ class Listings:
         self._deleted_by: dict[str, Kdks] = {}  # what each fault has deleted
         self._begun: dict[int, _Begun] = {}  # by operation under way
 
-    def of(self, provider: str) -> Listing:
+    def of(self, provider: str) -> ProviderListing:
         """One of that name; there is none yet, when it is not known."""
-        return self.there.setdefault(provider, Listing(NONE, frozenset(), frozenset()))
+        return self.there.setdefault(provider, ProviderListing(NONE, frozenset(), frozenset()))
 
     @property
     def version(self) -> int:
@@ -153,10 +153,10 @@ class Listings:
         others = faults.deletions_of(str(found.values.get("provider")), found.values.get("vcenter"))
         if found.id not in faults.there:
             entry.becomes(before | NONE if others else before, now)
-        elif found.phase is Phase.ON:
+        elif found.phase is FaultPhase.ON:
             entry.becomes(NONE, now)
         else:
-            entry.may_be(NONE if found.phase is Phase.COMING else before | NONE, now)
+            entry.may_be(NONE if found.phase is FaultPhase.COMING else before | NONE, now)
 
     def open_deletions(self, faults: Disturbances, now: float) -> None:
         """Every deletion may be taken back by itself."""

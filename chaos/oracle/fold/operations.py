@@ -7,19 +7,19 @@ from collections.abc import Mapping
 
 from chaos.history import Record
 from chaos.oracle.effects import FaultEffect
-from chaos.oracle.facts import Ask
+from chaos.oracle.facts import Question
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.placements import Choice, Placements
 from chaos.oracle.fold.possible import Outcomes
-from chaos.oracle.fold.vms import MIGRATE, OFF, ON, REVERT, VmFacts
+from chaos.oracle.fold.vms import MIGRATE, OFF, ON, REVERT, FoldedVm
 from chaos.oracle.terms import Letter
 
 PERSISTENCE = "esx.persistence."
-ASKED = {MIGRATE: Ask.MOVE}
+ASKED = {MIGRATE: Question.MOVE}
 """What is asked of the host that a VM comes to; any other move ends with a start there."""
 
 
-class Operations(Placements):
+class FoldedOperations(Placements):
     """The records of operations, taken one by one.
 
     ``beyond``: VMs that are not followed any more. ``impossible``: what the start of the record's
@@ -30,7 +30,7 @@ class Operations(Placements):
         super().__init__(effects)
         self.beyond: set[str] = set()
         self.impossible: Outcomes = frozenset()
-        self._moving: dict[int, tuple[str, Ask, set[str]]] = {}
+        self._moving: dict[int, tuple[str, Question, set[str]]] = {}
         """Of each move under way its VM, what is asked of the host that it comes to, and the hosts
         that could have done that by now."""
         self._starting: dict[int, str] = {}  # the VM of each power operation under way
@@ -45,13 +45,13 @@ class Operations(Placements):
         self._watch_choices()
         for choice in self._choices.values():
             if (vm := self.vms.get(choice.vm)) is not None:
-                self._watch_move(vm, Ask.START, choice.could)
+                self._watch_move(vm, Question.START, choice.could)
         for name, ask, could in self._moving.values():
             vm = self.vms.get(name)
             if vm is not None:
                 self._watch_move(vm, ask, could)
 
-    def _watch_move(self, vm: VmFacts, ask: Ask, could: set[str]) -> None:
+    def _watch_move(self, vm: FoldedVm, ask: Question, could: set[str]) -> None:
         """Which hosts of its cluster could take it over now."""
         own = self.hosts.get(vm.host)
         for name, host in self.hosts.items():
@@ -61,18 +61,18 @@ class Operations(Placements):
             if own is None or any(one.letter is Letter.OK for one in found):
                 could.add(name)
 
-    def _reaches(self, vm: VmFacts, ask: Ask, name: str) -> bool:
+    def _reaches(self, vm: FoldedVm, ask: Question, name: str) -> bool:
         """Whether a VM may come to that host: of its cluster, or of another vCenter (MOB-07)."""
         own, host = self.hosts.get(vm.host), self.hosts[name]
         other = self.realms.at(name) is not self.realms.at(vm.host)
-        return own is None or host.cluster == own.cluster or (ask is Ask.MOVE and other)
+        return own is None or host.cluster == own.cluster or (ask is Question.MOVE and other)
 
-    def _may_start(self, vm: VmFacts) -> bool:
+    def _may_start(self, vm: FoldedVm) -> bool:
         host = self.hosts.get(vm.host)
         return (
             host is None
             or vm.unsure(self.now)
-            or any(found.letter is Letter.OK for found in self.outcomes(Ask.START, vm, host))
+            or any(found.letter is Letter.OK for found in self.outcomes(Question.START, vm, host))
         )
 
     def _give_up(self, name: str) -> None:
@@ -83,10 +83,10 @@ class Operations(Placements):
 
     def _take_move(self, record: Record) -> None:
         """One that was moved in order is on; any other may be listed by two hosts, or by none."""
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        vm, number = self.vms.setdefault(record.node, FoldedVm()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.began(number)
-            self._moving[number] = record.node, ASKED.get(record.op, Ask.START), set()
+            self._moving[number] = record.node, ASKED.get(record.op, Question.START), set()
             return
         if number in self._moving:
             self._hold_move(vm, *self._moving.pop(number)[1:], record)
@@ -100,7 +100,7 @@ class Operations(Placements):
         else:
             self._give_up(record.node)
 
-    def _hold_move(self, vm: VmFacts, ask: Ask, could: set[str], record: Record) -> None:
+    def _hold_move(self, vm: FoldedVm, ask: Question, could: set[str], record: Record) -> None:
         """A VM that goes on where it can have had no key since it was asked for (MOB-04)."""
         target = str(record.data.get("host", ""))
         if record.type != "ok" or not record.data.get("ran", True) or target not in self.hosts:
@@ -109,7 +109,7 @@ class Operations(Placements):
         if target not in could:
             self.impossible = self.elsewhere(ask, vm, self.hosts[target], target)
 
-    def _came(self, vm: VmFacts, host: str, *, ran: bool) -> None:
+    def _came(self, vm: FoldedVm, host: str, *, ran: bool) -> None:
         """It is on this host now, and runs there if it ``ran``, so that its keys are there."""
         if host == vm.host or host not in self.nodes:
             return
@@ -123,7 +123,7 @@ class Operations(Placements):
             vm.host, vm.boot = host, -1
         self._keys.clear()
 
-    def _forget_keys(self, vm: VmFacts, name: str) -> None:
+    def _forget_keys(self, vm: FoldedVm, name: str) -> None:
         """What is known of its keys on a host that it was on before is old (``keys_by_host``)."""
         others = {key for other in self.vms.values() if other.host == name for key in other.keys}
         host = self.hosts[name]
@@ -132,7 +132,7 @@ class Operations(Placements):
                 host.places.pop(key, None)
 
     def _take_recrypt(self, record: Record) -> None:
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        vm, number = self.vms.setdefault(record.node, FoldedVm()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.rekeyed.add(number)
             return
@@ -142,7 +142,7 @@ class Operations(Placements):
             self.hosts[vm.host].observe(key, held=True)
 
     def _operation(self, record: Record) -> None:
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        vm, number = self.vms.setdefault(record.node, FoldedVm()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.began(number)
             self._starting[number] = record.node
@@ -161,11 +161,11 @@ class Operations(Placements):
             on = record.op != OFF and record.data.get("power", ON) == ON
             could = works or vm.under_way.get(number, True) or not on
             if record.type == "ok" and not could and host is not None:
-                self.impossible = self.outcomes(Ask.START, vm, host)
+                self.impossible = self.outcomes(Question.START, vm, host)
             boot = node.boot if node and works else -1
             vm.end(number, record.type, record.t, boot, on=on)
 
-    def _take_placement(self, vm: VmFacts, choice: Choice, record: Record) -> None:
+    def _take_placement(self, vm: FoldedVm, choice: Choice, record: Record) -> None:
         """The end of a power-on in a cluster in which DRS chooses the host. It is known where the
         record says so, else when a host tells of the VM; one that was refused may have moved."""
         self._hold_choice(choice, record)
@@ -173,7 +173,7 @@ class Operations(Placements):
         if record.type != "ok" or host not in self.hosts:
             vm.end(int(record.data.get("n", 0)), record.type, record.t, -1)
             return
-        self._hold_move(vm, Ask.START, choice.could, record)
+        self._hold_move(vm, Question.START, choice.could, record)
         self._came(vm, host, ran=True)
         vm.end(int(record.data.get("n", 0)), record.type, record.t, self.nodes[host].boot)
 

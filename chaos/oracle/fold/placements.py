@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from chaos.history import Record
 from chaos.oracle.effects import FaultEffect
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.settings import SLACK_S
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.vms import FoldedVm
 from chaos.oracle.fold.ways import RUNNING
 
 NO_HOST = "InvalidState"
@@ -34,7 +34,7 @@ class Choice:
     could: set[str] = field(default_factory=set)
 
 
-class Placements(Answers):
+class Placements(FoldAnswers):
     """``placed``: hosts of clusters in which DRS chooses. ``misplaced``: what the record's power-on
     ought to have come to, where it came to something else."""
 
@@ -44,7 +44,7 @@ class Placements(Answers):
         self.misplaced = ""
         self._choices: dict[int, Choice] = {}
 
-    def _chooses(self, number: int, name: str, vm: VmFacts) -> None:
+    def _chooses(self, number: int, name: str, vm: FoldedVm) -> None:
         """A power-on begins."""
         if vm.host in self.placed:
             there = self._cluster_of(vm)
@@ -68,11 +68,11 @@ class Placements(Answers):
         elif record.type == "fail" and record.data.get("error") == NO_HOST and choice.fit:
             self.misplaced = f"started on {' or '.join(sorted(choice.fit))}"
 
-    def _cluster_of(self, vm: VmFacts) -> list[str]:
+    def _cluster_of(self, vm: FoldedVm) -> list[str]:
         cluster = self.hosts[vm.host].cluster
         return [name for name, host in self.hosts.items() if host.cluster == cluster]
 
-    def _takes(self, name: str, vm: VmFacts) -> bool:
+    def _takes(self, name: str, vm: FoldedVm) -> bool:
         """Whether vCenter surely may choose it: it reaches it, and the host takes VMs."""
         host, node = self.hosts[name], self.nodes.get(name)
         if node is None or node.state != RUNNING or host.silent or host.seen_boot != node.boot:
@@ -83,7 +83,7 @@ class Placements(Answers):
         reached = [self.way_to(name, provider).led_since for provider in sorted(providers)]
         return bool(reached) and self.now >= max(reached) + SLACK_S and not vm.unsure(self.now)
 
-    def _takes_none(self, name: str, vm: VmFacts) -> bool:
+    def _takes_none(self, name: str, vm: FoldedVm) -> bool:
         """Whether it surely takes no such VM: by its own word, which nothing has changed since."""
         host, node = self.hosts[name], self.nodes.get(name)
         if node is None or host.silent or host.seen_boot != node.boot:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import product
 
-from chaos.oracle.facts import Ask, Held, Kdk, Kind, Overrides, Place, Situation
+from chaos.oracle.facts import (
+    Kdk,
+    KeyInMemory,
+    KeyPlace,
+    KeyProviderKind,
+    Overrides,
+    Question,
+    Situation,
+)
 from chaos.oracle.fold.known import Known
 from chaos.oracle.fold.trust import Case, TrustParts
-from chaos.oracle.fold.ways import Parts
+from chaos.oracle.fold.ways import WayParts
 from chaos.oracle.judgement import Outcome, outcome, worst
 from chaos.oracle.terms import Letter
 
@@ -25,9 +33,9 @@ nobody has tried locks nothing."""
 
 @lru_cache(maxsize=16384)
 def of_key(
-    ask: Ask,
-    places: frozenset[Place],
-    parts: Parts,
+    ask: Question,
+    places: frozenset[KeyPlace],
+    parts: WayParts,
     usable: Known,
     renewable: Known,
     renews: Known,
@@ -59,10 +67,10 @@ def of_key(
 
 @lru_cache(maxsize=16384)
 def of_derived_key(
-    ask: Ask,
-    places: frozenset[Place],
+    ask: Question,
+    places: frozenset[KeyPlace],
     cases: frozenset[tuple[Kdk, bool]],
-    parts: Parts,
+    parts: WayParts,
     listings: frozenset[Kdk],
     renewable: Known,
     sealed: bool,
@@ -73,20 +81,20 @@ def of_derived_key(
     found: set[Outcome] = set()
     open_ = product(places, cases, parts.vcenter, parts.to_host, listings, renewable)
     for place, (kdk, excluded), vcenter, to_host, theirs, renew in open_:
-        held, boot, listed = place.held, ask is Ask.BOOT, theirs is not Kdk.ABSENT
+        held, boot, listed = place.held, ask is Question.BOOT, theirs is not Kdk.ABSENT
         if excluded:
-            held = Held.NO
-        if boot and (held is not Held.NO or kdk is Kdk.RIGHT):
-            kdk = Kdk.ABSENT if held is Held.NO else Kdk.RIGHT
+            held = KeyInMemory.NO
+        if boot and (held is not KeyInMemory.NO or kdk is Kdk.RIGHT):
+            kdk = Kdk.ABSENT if held is KeyInMemory.NO else Kdk.RIGHT
         # Which host is left out stands in the list that hosts have: it is told when that changes.
         for out in (excluded,) if listed else (excluded, False):
             there = listed or out
             situation = Situation(
                 ask=ask,
-                kind=Kind.NATIVE,
+                kind=KeyProviderKind.NATIVE,
                 sealed=sealed,
                 booted=True,
-                held=Held.NO if boot else held,
+                held=KeyInMemory.NO if boot else held,
                 vcenter=vcenter,
                 vcenter_reaches_host=to_host,
                 listed=there,
@@ -102,8 +110,8 @@ def of_derived_key(
 
 @lru_cache(maxsize=16384)
 def of_trusted_key(
-    ask: Ask,
-    places: frozenset[Place],
+    ask: Question,
+    places: frozenset[KeyPlace],
     cases: frozenset[Case],
     parts: TrustParts,
     usable: Known,
@@ -116,9 +124,11 @@ def of_trusted_key(
         outcome(
             Situation(
                 ask=ask,
-                kind=Kind.TRUSTED,
+                kind=KeyProviderKind.TRUSTED,
                 booted=True,
-                held=Held.CACHED if place.held is Held.PUSHED else place.held,  # nobody pushes it
+                held=KeyInMemory.CACHED
+                if place.held is KeyInMemory.PUSHED
+                else place.held,  # nobody pushes it
                 listed=listed,
                 default=listed,
                 attestation=said,
@@ -132,7 +142,7 @@ def of_trusted_key(
         )
         for place, (known, said), attestation, service, kms, listed, can in open_
     }
-    if ask is Ask.BOOT and True in renewable:
+    if ask is Question.BOOT and True in renewable:
         found.add(Outcome(Letter.SAFE, (30,)))
     return frozenset(found)
 

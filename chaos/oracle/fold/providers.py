@@ -11,7 +11,7 @@ from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.listings import DELETED, MADE, NONE, Kdks
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.vms import FoldedVm
 
 
 class Providers(Availability):
@@ -119,7 +119,7 @@ class Providers(Availability):
             for key in self._keys_brought(vm) - {*known.get(name, ())}:
                 self.not_granted[key] = YES if done and key not in given else OPEN
 
-    def _keys_brought(self, vm: VmFacts) -> set[str]:
+    def _keys_brought(self, vm: FoldedVm) -> set[str]:
         """Those of its keys that vCenter brings from key servers."""
         servers = self.realms.first.ways.servers
         return {key for key in vm.keys if key.partition("/")[0] in servers}

@@ -9,7 +9,7 @@ from typing import Any
 
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.listings import Listings
-from chaos.oracle.fold.ways import Node, Ways
+from chaos.oracle.fold.ways import NodeSight, Ways
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Realm:
     defaults: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, disturbances: Disturbances, nodes: dict[str, Node]) -> Realm:
+    def of(cls, disturbances: Disturbances, nodes: dict[str, NodeSight]) -> Realm:
         """One that leads nobody yet."""
         listings = Listings()
         return cls(listings, Ways(disturbances, nodes, listings))
@@ -46,7 +46,7 @@ class Realms:
     """All of a lab, by host. Of a lab whose history does not say who leads whom, its first vCenter
     leads every host."""
 
-    def __init__(self, disturbances: Disturbances, nodes: dict[str, Node]) -> None:
+    def __init__(self, disturbances: Disturbances, nodes: dict[str, NodeSight]) -> None:
         self.first = Realm.of(disturbances, nodes)
         self.all: tuple[Realm, ...] = (self.first,)
         self._of_host: dict[str, Realm] = {}

@@ -15,7 +15,7 @@ SLACK_S = 60.0
 """Lab seconds that anything may take on top of its period."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class FoldSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The knobs that a run's facts depend on, in lab seconds."""
 
     remediation_interval_s: float = 300.0
@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seal_pcrs: tuple[int, ...] = (PCR_SECURE_BOOT,)
 
     @classmethod
-    def of(cls, knobs: Mapping[str, Any]) -> Settings:
+    def of(cls, knobs: Mapping[str, Any]) -> FoldSettings:
         """Those of a lab whose file sets these knobs."""
         known = {name: value for name, value in knobs.items() if name in cls.__struct_fields__}
         return msgspec.convert(known, cls)

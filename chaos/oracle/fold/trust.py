@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from chaos.oracle.facts import Attestation
+from chaos.oracle.facts import AttestationVerdict
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both
 
-Case = tuple[bool, Attestation]
+Case = tuple[bool, AttestationVerdict]
 """Whether the services know what the host has booted, and what they have said of it."""
 
 
@@ -60,7 +60,7 @@ class TrustParts(NamedTuple):
 
 
 @dataclass
-class Trust:
+class FoldedTrust:
     """One trusted host in its present boot, with the trusted ``providers``.
 
     ``token``: whether it was attested in it; ``known``: whether the services know what it has
@@ -92,6 +92,6 @@ class Trust:
         """What may be so of its attestation."""
         for known in self.known:
             for token in self.token:
-                yield known, Attestation.ATTESTED if token else Attestation.UNKNOWN
+                yield known, AttestationVerdict.ATTESTED if token else AttestationVerdict.UNKNOWN
             if not known:
-                yield known, Attestation.REFUSED
+                yield known, AttestationVerdict.REFUSED

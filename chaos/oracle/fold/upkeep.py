@@ -14,7 +14,7 @@ from chaos.oracle.fold.hosts import NOWHERE
 from chaos.oracle.fold.known import NO, OPEN, YES
 from chaos.oracle.fold.listings import NONE, PROVIDERS
 from chaos.oracle.fold.providers import Providers
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.vms import FoldedVm
 
 SEALS: Final = "system settings encryption set --mode=TPM"
 READS: Final = ("get", "list")
@@ -54,7 +54,7 @@ class Upkeep(Providers):
 
     def key_activated(self, record: Record) -> None:
         """One that was revoked is not Active by it, one that was new is (STD-18)."""
-        mine = (key.partition("/")[2] for key in self.vms.get(record.node, VmFacts()).keys)
+        mine = (key.partition("/")[2] for key in self.vms.get(record.node, FoldedVm()).keys)
         self.at_source |= {key: OPEN for key in mine if self.at_source.get(key, YES) != YES}
 
     def key_servers_restored(self, record: Record) -> None:
@@ -71,7 +71,7 @@ class Upkeep(Providers):
         """vCenter forgets keys; by force hosts lose them too, and nobody brings them again."""
         if not self.began_with(record).get("force"):
             return
-        vm = self.vms.get(record.node, VmFacts())
+        vm = self.vms.get(record.node, FoldedVm())
         done = record.type == "ok"
         for key in vm.keys:
             self.forgotten[key] = YES if done else OPEN
@@ -81,7 +81,7 @@ class Upkeep(Providers):
 
     def key_known(self, record: Record) -> None:
         """vCenter knows the keys again."""
-        for key in self.vms.get(record.node, VmFacts()).keys:
+        for key in self.vms.get(record.node, FoldedVm()).keys:
             if record.type == "ok":
                 self.forgotten.pop(key, None)
             elif key in self.forgotten:
@@ -89,7 +89,7 @@ class Upkeep(Providers):
 
     def key_granted(self, record: Record) -> None:
         """A person unlocks or registers a VM, and so gives its cluster the VM's keys (C28)."""
-        for key in self.vms.get(record.node, VmFacts()).keys:
+        for key in self.vms.get(record.node, FoldedVm()).keys:
             if record.type == "ok":
                 self.not_granted.pop(key, None)
             elif key in self.not_granted:
@@ -99,7 +99,7 @@ class Upkeep(Providers):
 
     def disks(self, record: Record) -> None:
         """A VM needs a key more, or less; its host tells at the next look."""
-        vm, number = self.vms.setdefault(record.node, VmFacts()), int(record.data.get("n", 0))
+        vm, number = self.vms.setdefault(record.node, FoldedVm()), int(record.data.get("n", 0))
         if record.type == "invoke":
             vm.rekeyed.add(number)
         else:

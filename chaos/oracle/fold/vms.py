@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.hosts import FoldedHost
 from chaos.oracle.fold.known import NO, OPEN, YES, Known
 from chaos.oracle.judgement import Outcome
 from chaos.oracle.terms import Letter
@@ -53,7 +53,7 @@ SETTLED_S = 60.0
 
 
 @dataclass
-class VmFacts:
+class FoldedVm:
     """One VM.
 
     ``wanted``: whether its last power command was *on*. ``ran_boot``: the last boot of its host in
@@ -186,7 +186,7 @@ class VmFacts:
 
 
 def keys_by_host(
-    hosts: Mapping[str, HostFacts], vms: Mapping[str, VmFacts]
+    hosts: Mapping[str, FoldedHost], vms: Mapping[str, FoldedVm]
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """The keys that each host and its VMs need, by provider."""
     keys = {name: {host.key} for name, host in hosts.items()}

@@ -12,13 +12,13 @@ from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.known import NO, OPEN, YES, Known, both, either, inverse
 from chaos.oracle.fold.listings import Kdks, Listings
 from chaos.oracle.fold.settings import SLACK_S
-from chaos.oracle.fold.trust import Services, Trust, TrustParts
+from chaos.oracle.fold.trust import FoldedTrust, Services, TrustParts
 
 RUNNING = "running"
 
 
 @dataclass
-class Node:
+class NodeSight:
     """A node as its agent saw it last."""
 
     state: str
@@ -33,7 +33,7 @@ class Node:
         return YES if self.state == RUNNING else NO
 
 
-class Parts(NamedTuple):
+class WayParts(NamedTuple):
     """The parts of a way, for the reasons to tell which of them is missing."""
 
     vcenter: Known
@@ -47,11 +47,11 @@ class Parts(NamedTuple):
         return both(self)
 
 
-NOWHERE = Parts(NO, NO, NO, NO)
+NOWHERE = WayParts(NO, NO, NO, NO)
 
 
 @dataclass
-class Way:
+class KeyWay:
     """The way from a provider over vCenter to one host, in the host's present life.
 
     ``could``: it was there at some time of it, or may have been, and what it brought may still be
@@ -60,7 +60,7 @@ class Way:
     not. ``led_since``: vCenter reaches the host for sure since then.
     """
 
-    parts: Parts | TrustParts = NOWHERE
+    parts: WayParts | TrustParts = NOWHERE
     could: bool = False
     came: bool = False
     open_since: float = math.inf
@@ -79,7 +79,7 @@ class Ways:
     """All ways of a run. Each is looked at anew whenever a fault or a node changes."""
 
     disturbances: Disturbances
-    nodes: dict[str, Node]
+    nodes: dict[str, NodeSight]
     listings: Listings
     vcenter: str = ""
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by provider
@@ -89,28 +89,28 @@ class Ways:
     """Hosts with an encrypted vSAN, which ask key servers themselves (VSAN-03)."""
     trusted: dict[str, Services] = field(default_factory=dict)
     """Providers whose keys hosts get by themselves, with who serves them."""
-    trust: dict[str, Trust] = field(default_factory=dict)  # of each trusted host
+    trust: dict[str, FoldedTrust] = field(default_factory=dict)  # of each trusted host
     led: dict[str, Known] = field(default_factory=dict)  # hosts that vCenter may not lead any more
     caches_primary_keys: bool = False  # by the knob of C14
     _key_until: dict[str, float] = field(default_factory=dict)
     _key_now: frozenset[str] = frozenset()
-    _ways: dict[tuple[str, str], Way] = field(default_factory=dict)
-    _away: dict[tuple[str, str], Way] = field(default_factory=dict)
+    _ways: dict[tuple[str, str], KeyWay] = field(default_factory=dict)
+    _away: dict[tuple[str, str], KeyWay] = field(default_factory=dict)
     _asked: set[tuple[str, str]] = field(default_factory=set)
     _found: tuple[object, ...] = ()  # what all ways were looked at under
 
-    def to(self, host: str, provider: str) -> Way:
+    def to(self, host: str, provider: str) -> KeyWay:
         """The way of this provider's keys to this host."""
         found = self._ways.get((host, provider))
         if found is None:
-            found = self._ways[host, provider] = Way()
+            found = self._ways[host, provider] = KeyWay()
         return found
 
-    def away(self, host: str, provider: str) -> Way:
+    def away(self, host: str, provider: str) -> KeyWay:
         """The way of the news that vCenter does not list this native provider any more."""
         found = self._away.get((host, provider))
         if found is None:
-            found = self._away[host, provider] = Way()
+            found = self._away[host, provider] = KeyWay()
         return found
 
     def could_make(self, provider: str, since: float) -> bool:
@@ -125,7 +125,7 @@ class Ways:
         its present life, or may have (R15)."""
         return (host, provider) in self._asked
 
-    def forget(self, way: Way, now: float) -> None:
+    def forget(self, way: KeyWay, now: float) -> None:
         """What it had brought has come, when it has been shut for long enough."""
         way.could &= now - way.shut_since < SLACK_S
 
@@ -156,7 +156,7 @@ class Ways:
             for host in hosts
         }
         for provider in self.servers:
-            parts = Parts(
+            parts = WayParts(
                 vcenter=vcenter,
                 to_host=YES,
                 kms=self._key_server(provider),
@@ -170,7 +170,7 @@ class Ways:
             entry = self.listings.of(provider)
             listed = entry.listed
             for host in hosts:
-                parts = Parts(vcenter, to_host[host], kms=YES, listed=listed)
+                parts = WayParts(vcenter, to_host[host], kms=YES, listed=listed)
                 up, way = self.nodes[host].up, self.to(host, provider)
                 way.pushes = self.away(host, provider).pushes = True
                 if way.brings != entry.now:  # another KDK takes its own time to come
@@ -267,7 +267,7 @@ class Ways:
 
 
 def _note(
-    way: Way, parts: Parts | TrustParts, up: Known, now: float, *, could: Known | None = None
+    way: KeyWay, parts: WayParts | TrustParts, up: Known, now: float, *, could: Known | None = None
 ) -> None:
     """A way that was not there before has its time from now on. ``could``: whether something
     comes by it, if that is not the same as being whole."""
@@ -276,7 +276,7 @@ def _note(
         way.open_since = math.inf
     elif way.open_since == math.inf:
         way.open_since = now
-    led = (parts.vcenter, parts.to_host) if isinstance(parts, Parts) else ()
+    led = (parts.vcenter, parts.to_host) if isinstance(parts, WayParts) else ()
     if both((*led, up)) != YES:
         way.led_since = math.inf
     elif way.led_since == math.inf:

@@ -22,9 +22,9 @@ from chaos.oracle.reasons import (
     trusted,
     vsan,
 )
-from chaos.oracle.reasons.base import Reason
+from chaos.oracle.reasons.base import LetterReason
 
-REASONS: Final[tuple[Reason, ...]] = (
+REASONS: Final[tuple[LetterReason, ...]] = (
     *standard.REASONS,
     *boots.REASONS,
     *vsan.REASONS,

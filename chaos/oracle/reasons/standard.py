@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from chaos.oracle.facts import Ask, Held, Kdk, Kind, Situation
-from chaos.oracle.reasons.base import Reason, lacks, reason
+from chaos.oracle.facts import Kdk, KeyInMemory, KeyProviderKind, Question, Situation
+from chaos.oracle.reasons.base import LetterReason, lacks, reason
 from chaos.oracle.terms import Letter
 
-OF_ONE_KEY = (Ask.START, Ask.RESTART, Ask.MOVE)
+OF_ONE_KEY = (Question.START, Question.RESTART, Question.MOVE)
 
 
 def _lacking(s: Situation) -> bool:
-    return s.kind is Kind.STANDARD and s.goes_ahead and not s.has_key
+    return s.kind is KeyProviderKind.STANDARD and s.goes_ahead and not s.has_key
 
 
 @reason(1, "LOCK-04", "VTPM-05")
 def a_running_vm_needs_nothing(s: Situation) -> Letter | None:
     """Its data keys are in its host's memory."""
-    return Letter.OK if s.ask is Ask.RUN else None
+    return Letter.OK if s.ask is Question.RUN else None
 
 
 @reason(2, "STD-12", "STD-13")
 def the_key_is_in_the_cache(s: Situation) -> Letter | None:
     """Nobody else is asked."""
-    if not s.starts or not s.goes_ahead or s.held is not Held.CACHED:
+    if not s.starts or not s.goes_ahead or s.held is not KeyInMemory.CACHED:
         return None
-    derived = s.kind is Kind.NATIVE and s.kdk is not Kdk.ABSENT
+    derived = s.kind is KeyProviderKind.NATIVE and s.kdk is not Kdk.ABSENT
     return None if derived or s.attestation_blocks else Letter.OK
 
 
 @reason(3, "B8", "STD-14")
 def vcenter_filled_the_cache_again(s: Situation) -> Letter | None:
     """The boot emptied it; vCenter fetched host key and VM keys and pushed them."""
-    if s.kind is not Kind.STANDARD or not s.goes_ahead:
+    if s.kind is not KeyProviderKind.STANDARD or not s.goes_ahead:
         return None
-    if s.ask is Ask.JOIN:
+    if s.ask is Question.JOIN:
         return Letter.OK if s.vcenter_can_bring else None
-    if s.ask is Ask.BOOT:
-        came = s.held in (Held.PUSHED, Held.CACHED)
+    if s.ask is Question.BOOT:
+        came = s.held in (KeyInMemory.PUSHED, KeyInMemory.CACHED)
         return Letter.SAFE if came or (not s.has_key and s.vcenter_can_bring) else None
-    return Letter.OK if s.starts and s.held is Held.PUSHED else None
+    return Letter.OK if s.starts and s.held is KeyInMemory.PUSHED else None
 
 
 @reason(4, "LOCK-01", "MOB-04")
@@ -50,7 +50,7 @@ def vcenter_brings_the_missing_key(s: Situation) -> Letter | None:
 @reason(5, "B5", "HEM-07")
 def the_host_key_cannot_be_had(s: Situation) -> Letter | None:
     """vCenter reaches no key server; the host is up and not safe."""
-    if s.ask is Ask.BOOT and _lacking(s) and s.vcenter_here and s.listed and not s.kms:
+    if s.ask is Question.BOOT and _lacking(s) and s.vcenter_here and s.listed and not s.kms:
         return None if s.renewable else Letter.UNSAFE
     return None
 
@@ -65,7 +65,11 @@ def the_key_is_in_no_place_that_can_be_reached(s: Situation) -> Letter | None:
 @reason(7, "STD-06", "BOOT-03")
 def only_vcenter_could_bring_the_key(s: Situation) -> Letter | None:
     """It is down, or does not reach the host."""
-    if s.ask in (Ask.BOOT, Ask.START, Ask.RESTART) and _lacking(s) and not s.vcenter_here:
+    if (
+        s.ask in (Question.BOOT, Question.START, Question.RESTART)
+        and _lacking(s)
+        and not s.vcenter_here
+    ):
         return lacks(s)
     return None
 
@@ -73,7 +77,7 @@ def only_vcenter_could_bring_the_key(s: Situation) -> Letter | None:
 @reason(10, "MOB-04")
 def the_target_has_the_key(s: Situation) -> Letter | None:
     """Nothing is pulled."""
-    if s.ask is Ask.MOVE and s.goes_ahead and s.has_key and not s.attestation_blocks:
+    if s.ask is Question.MOVE and s.goes_ahead and s.has_key and not s.attestation_blocks:
         return Letter.OK
     return None
 
@@ -81,13 +85,17 @@ def the_target_has_the_key(s: Situation) -> Letter | None:
 @reason(11, "MOB-04")
 def vcenter_cannot_pull_for_the_target(s: Situation) -> Letter | None:
     """The key would have to come from a key server, and none answers."""
-    return Letter.NO if s.ask is Ask.MOVE and _lacking(s) and s.listed and not s.kms else None
+    return Letter.NO if s.ask is Question.MOVE and _lacking(s) and s.listed and not s.kms else None
 
 
 @reason(12, "STD-16")
 def the_key_server_makes_the_new_key(s: Situation) -> Letter | None:
     """It is asked for one, by vCenter."""
-    if s.kind is not Kind.STANDARD or s.ask not in (Ask.CREATE, Ask.RECRYPT) or s.to_another:
+    if (
+        s.kind is not KeyProviderKind.STANDARD
+        or s.ask not in (Question.CREATE, Question.RECRYPT)
+        or s.to_another
+    ):
         return None
     if not s.kms:
         return Letter.NO
@@ -97,18 +105,18 @@ def the_key_server_makes_the_new_key(s: Situation) -> Letter | None:
 @reason(13, "MOB-03")
 def vcenter_leads_the_operation(s: Situation) -> Letter | None:
     """It is down, or does not reach the host."""
-    led = s.ask in (Ask.MOVE, Ask.CREATE, Ask.RECRYPT, Ask.JOIN)
+    led = s.ask in (Question.MOVE, Question.CREATE, Question.RECRYPT, Question.JOIN)
     return Letter.NO if led and not s.vcenter_here and not s.on_host else None
 
 
 @reason(14, "HEM-02", "STD-12")
 def the_host_joins_and_its_keys_cannot_come(s: Situation) -> Letter | None:
     """It stays prepared until the provider can be used."""
-    waits = s.kind is Kind.STANDARD and not (s.kms and s.listed)
-    return Letter.PARTLY if s.ask is Ask.JOIN and s.goes_ahead and waits else None
+    waits = s.kind is KeyProviderKind.STANDARD and not (s.kms and s.listed)
+    return Letter.PARTLY if s.ask is Question.JOIN and s.goes_ahead and waits else None
 
 
-REASONS: tuple[Reason, ...] = (
+REASONS: tuple[LetterReason, ...] = (
     a_running_vm_needs_nothing,
     the_key_is_in_the_cache,
     vcenter_filled_the_cache_again,

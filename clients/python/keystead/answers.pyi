@@ -43,7 +43,7 @@ class Host(Answer):
     boot: int
     cached_keys: int
     seen_at: float
-    attestation: Attestation | None
+    attestation: AttestationState | None
     in_maintenance_mode: bool
     alarms: list[str]
     stale: bool
@@ -266,7 +266,7 @@ class LinkList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Link]
+    items: list[RuledLink]
 
 class MachineList(Answer):
     """The machines of a lab, the supervisor's own first; ``listens`` is where others join."""
@@ -295,7 +295,7 @@ class RoleList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Role]
+    items: list[PermissionRole]
 
 class LabStatus(Answer):
     """The lab in short.
@@ -782,7 +782,7 @@ class VsanObjectContent(Answer):
     object: str
     digest: str
 
-class Attestation(Answer):
+class AttestationState(Answer):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -1009,7 +1009,7 @@ class KeyStatus(Answer):
     affected_hosts: list[str]
     vcenter: str | None
 
-class Link(Answer):
+class RuledLink(Answer):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
 
     src: str
@@ -1046,7 +1046,7 @@ class LabMachine(Answer):
     wall_offset_s: float | None
     load: float | None
 
-class Role(Answer):
+class PermissionRole(Answer):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""
 
     role: str
@@ -1216,15 +1216,20 @@ class VmRemoval(Answer):
     host: str | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VmPower(Answer):
-    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+    """One VM after a power command; refused: ``power`` is None, and the error says why, with
+    the vim25 ``fault`` and the ``keys`` concerned."""
 
     vm: str
     host: str
     power: Literal["poweredOff", "poweredOn"] | None
     error_id: str | None
     error: str | None
+    fault: str
+    keys: list[str]
 
 class VsanGroupLine(Answer):
     """A disk group; ``why`` it is not mounted."""

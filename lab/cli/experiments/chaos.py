@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lab.runs.store import RunFolder
 
 if TYPE_CHECKING:
-    from chaos.progress import Progress, Step
+    from chaos.progress import Progress, ProgressStep
 
 if TYPE_CHECKING:
     from chaos.progress import Progress as ShowProgress
@@ -263,13 +263,13 @@ async def _on_running(
 
 def _progress(event: Any, show: ShowProgress) -> None:
     """What a lab's supervisor says of a run there; see ``lab.serve.experiments``."""
-    from chaos.progress import Step
+    from chaos.progress import ProgressStep
     from lab.schema.wire import Progress as PlayedProgress
 
     if isinstance(event, PlayedProgress):
         phase, _, text = event.text.partition(": ")
         length_s = float(event.total) if event.total else None
-        show(Step(phase=phase, text=text, at=float(event.step), length_s=length_s))
+        show(ProgressStep(phase=phase, text=text, at=float(event.step), length_s=length_s))
 
 
 def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
@@ -367,7 +367,7 @@ def show_progress() -> Iterator[Progress]:
 _CLEAR: Final = "\r\x1b[2K"
 
 
-def _below(step: Step) -> None:
+def _below(step: ProgressStep) -> None:
     """One line at the bottom of a terminal, written anew each time: without a thread of its own,
     as a display of rich has, since who has threads cannot fork the worker of a run itself."""
     told = f"{printable(step.phase)}: {printable(step.text)}\n" if step.text else ""
@@ -379,7 +379,7 @@ class _Lines:
     def __init__(self) -> None:
         self._at = time.monotonic()
 
-    def show(self, step: Step) -> None:
+    def show(self, step: ProgressStep) -> None:
         now = time.monotonic()
         if step.text or now - self._at >= LINE_EVERY_S:
             self._at = now

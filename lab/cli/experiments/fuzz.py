@@ -18,7 +18,7 @@ from lab.schema.errors import KeysteadError
 from lab.schema.tables import field
 
 if TYPE_CHECKING:
-    from lab.fuzz.world import World
+    from lab.fuzz.world import CampaignWorld
     from lab.schema.answers.fuzz import FuzzReport
 
 MOST_SEEDS = 10_000_000
@@ -72,14 +72,14 @@ def fuzz(
     _in_range(seeds, first, budget, enough)
     seconds = duration("--time", time) if time else float("inf")
     from chaos.experiment.generate import RANDOM, Mix
-    from lab.fuzz.world import World
+    from lab.fuzz.world import CampaignWorld
     from lab.local.fuzzing import Fuzzing
 
     _check_kinds(kinds)
     chosen = (lab, hosts, vms, kms, kms_mode, persistence)
     said = {k: v for k, v in zip(_OF_LAB, chosen, strict=True) if v is not None}
     mix = Mix(kinds=kinds or RANDOM, rare=not kinds)
-    world = World(**said, tpm=tpm, patch=patch, drawn=not said, mix=mix)  # type: ignore[arg-type]
+    world = CampaignWorld(**said, tpm=tpm, patch=patch, drawn=not said, mix=mix)  # type: ignore[arg-type]
     _whole(world)
     size = "drawn" if world.drawn else f"{world.hosts}x{world.vms}"
     name = campaign or f"{tpm}-{size}-{_digest(world)}"
@@ -127,7 +127,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
             raise refusal(error) from None
 
 
-def _whole(world: World) -> None:
+def _whole(world: CampaignWorld) -> None:
     """A lab of these numbers can be made, and the patch be found."""
     from lab.state.checkout import is_patch
 
@@ -142,7 +142,7 @@ def _whole(world: World) -> None:
         raise KeysteadError("KS-USE-002", f"--patch {world.patch}: there is no such module")
 
 
-def _digest(world: World) -> str:
+def _digest(world: CampaignWorld) -> str:
     import hashlib
 
     import msgspec

@@ -30,9 +30,9 @@ def tap(
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
     """
-    from lab.local.conversation import Wanted, read_conversation
+    from lab.local.conversation import MessageFilter, read_conversation
 
-    wanted = Wanted(
+    wanted = MessageFilter(
         node=node,
         message=message,
         after_s=duration("--after", after),

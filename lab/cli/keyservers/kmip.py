@@ -97,14 +97,14 @@ def serve(
     A folder that a passphrase seals asks for it at each start.
     """
     from lab.kmip.addresses import server_login
-    from lab.kmip.serving import Settings
+    from lab.kmip.serving import KmipServerSettings
     from lab.local.kmip import serve as run
     from services.kms.settings.config import Auditing, KmsRole
 
     host, port = _place(listen)
     if fault := names.SCOPE.fault(scope):
         raise KeysteadError("KS-USE-003", f"--scope: {fault}")
-    settings = Settings(
+    settings = KmipServerSettings(
         folder=folder,
         host=host,
         port=port,

@@ -16,8 +16,8 @@ from lab.schema.errors import KeysteadError
 from lab.schema.tables import field
 
 if TYPE_CHECKING:
-    from lab.kmip.replay.playing import Plan
-    from lab.kmip.replay.running import Settings
+    from lab.kmip.replay.playing import ReplayPlan
+    from lab.kmip.replay.running import ReplaySettings
     from lab.schema.answers.replay import ReplayReport
 
 MOST_KEYS = 1_000_000
@@ -51,11 +51,11 @@ class Reached:
         Path | None, Parameter(help="A file whose first line is the password.")
     ] = None
 
-    def settings(self) -> Settings:
+    def settings(self) -> ReplaySettings:
         """The same, read and checked; KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
         from lab.kmip.replay.identities import EXPIRED, Pair, identities, of_flows
-        from lab.kmip.replay.running import Settings
+        from lab.kmip.replay.running import ReplaySettings
         from lab.kmip.replay.trust_flows import parts
 
         within_s = duration("--timeout", self.timeout)
@@ -63,7 +63,7 @@ class Reached:
             raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
         given = identities(self.identity)
         flows = self.trust_flows
-        return Settings(
+        return ReplaySettings(
             servers=server_addresses(self.server),
             client=Pair(certificate=self.cert, key=self.key),
             ca=self.ca,
@@ -78,7 +78,7 @@ class Reached:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReplayOptions:
     """What is played."""
 
     vcenter: Annotated[
@@ -104,12 +104,12 @@ class Asked:
         bool, Parameter(negative="", help="Destroy the keys at the end; vCenter does not.")
     ] = False
 
-    def plan(self, reached: Reached) -> Plan:
+    def plan(self, reached: Reached) -> ReplayPlan:
         """The same, checked; KS-USE-003."""
         from lab.kmip.replay.commands import split
         from lab.kmip.replay.failover import Outage
-        from lab.kmip.replay.findings import Phase
-        from lab.kmip.replay.playing import PHASES, Plan
+        from lab.kmip.replay.findings import PlayPhase
+        from lab.kmip.replay.playing import PHASES, ReplayPlan
         from lab.kmip.replay.storm import MOST_HOSTS
         from lab.kmip.replay.trust_flows import parts
 
@@ -123,9 +123,9 @@ class Asked:
             if command:
                 split(option, command)
         flows = reached.trust_flows
-        return Plan(
+        return ReplayPlan(
             vcenter=self.vcenter,
-            phases=frozenset(map(Phase, self.phase or PHASES)),
+            phases=frozenset(map(PlayPhase, self.phase or PHASES)),
             keys=self.keys,
             hosts=self.hosts,
             soak_s=duration("--soak", self.soak),
@@ -141,7 +141,7 @@ class Asked:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class ReplayFiles:
     """Files that the report is written to."""
 
     html: Annotated[Path | None, Parameter(help="The report as one HTML file.")] = None
@@ -168,15 +168,15 @@ class Files:
             say(f"written: {file}")
 
 
-USUAL: Final = Asked()
-NO_FILES: Final = Files()
+USUAL: Final = ReplayOptions()
+NO_FILES: Final = ReplayFiles()
 
 
 def replay(
     *,
     reached: Reached,
-    asked: Asked = USUAL,
-    files: Files = NO_FILES,
+    asked: ReplayOptions = USUAL,
+    files: ReplayFiles = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Printed = PRINTED,
 ) -> int:
@@ -192,7 +192,7 @@ def replay(
     0 it works, 1 it works with notices, 2 it does not work, 64 what is given here cannot be used.
     Ctrl-C ends it with the report of what was played.
     """
-    from lab.kmip.replay.findings import EXIT_CODES, Verdict
+    from lab.kmip.replay.findings import EXIT_CODES, ReplayVerdict
     from lab.kmip.replay.running import run_replay
 
     settings, plan = reached.settings(), asked.plan(reached)
@@ -205,7 +205,7 @@ def replay(
     with telling(Style.NONE if options.quiet else progress, "vCenter's flow") as tell:
         report = run_replay(settings, plan, tell=tell, interrupted=write_and_show)
     write_and_show(report)
-    return EXIT_CODES[Verdict(report.verdict)]
+    return EXIT_CODES[ReplayVerdict(report.verdict)]
 
 
 def trust_flows(

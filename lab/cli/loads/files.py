@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class LoadFiles:
     """What else is written of a load."""
 
     html: Annotated[Path | None, Parameter(help="Write its page (HTML) here.")] = None
@@ -56,4 +56,4 @@ def _alone(report: LoadReport) -> bytes:
     return page(report).encode()
 
 
-NO_FILES = Files()
+NO_FILES = LoadFiles()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from lab.cli.loads.files import NO_FILES, Files
+from lab.cli.loads.files import NO_FILES, LoadFiles
 from lab.cli.loads.results import tell as told
 from lab.cli.loads.results import tell_both as told_both
 from lab.cli.options import DEFAULTS, Options
@@ -21,8 +21,8 @@ from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
     from chaos.load.profile import Profile
-    from lab.load.offering import Server
-    from lab.load.report import Asked
+    from lab.load.offering import LoadedServer
+    from lab.load.report import LoadTerms
     from lab.runs.store import RunFolder
     from lab.schema.answers.load import LoadReport
 
@@ -51,11 +51,11 @@ class Target:
         Path | None, Parameter(help="A file whose first line is the password.")
     ] = None
 
-    def load_server(self) -> Server:
+    def load_server(self) -> LoadedServer:
         """Read its files; KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
         from lab.kmip.certificates import certificates, pair
-        from lab.load.offering import Server
+        from lab.load.offering import LoadedServer
         from services.runtime.streams import TlsIdentity
 
         _between("--vcenters", self.vcenters, 1, MOST_VCENTERS)
@@ -63,7 +63,7 @@ class Target:
         if not within_s:
             raise KeysteadError("KS-USE-003", f"--timeout {self.timeout}: above 0")
         [address] = server_addresses((self.server,))
-        return Server(
+        return LoadedServer(
             address=str(address),
             identity=TlsIdentity(*pair(self.cert, self.key), certificates(self.ca)),
             vcenters=self.vcenters,
@@ -75,7 +75,7 @@ class Target:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class LoadOptions:
     """What is offered, and what must hold of it."""
 
     rate: Annotated[
@@ -97,12 +97,12 @@ class Offer:
 
     def read_offer(
         self, target: str, known: Sequence[str], usual: Mapping[str, int]
-    ) -> tuple[Asked, Profile]:
+    ) -> tuple[LoadTerms, Profile]:
         """KS-USE-003 or KS-LOAD-001 for what cannot be offered or judged."""
         from chaos.load.arrivals import Spread, read_mix
         from chaos.load.profile import length, read_profile
         from chaos.load.threshold import read_threshold
-        from lab.load.report import Asked
+        from lab.load.report import LoadTerms
 
         _between("--outstanding", self.outstanding, 1, MOST_OUTSTANDING)
         check_seed(self.seed)
@@ -114,7 +114,7 @@ class Offer:
             read("--threshold", partial(read_threshold, text, tuple(weights)), "KS-LOAD-001")
             for text in self.threshold
         ]
-        asked = Asked(
+        asked = LoadTerms(
             target=target,
             rate=self.rate,
             mix=weights,
@@ -128,14 +128,14 @@ class Offer:
         return asked, profile
 
 
-USUAL = Offer()
+USUAL = LoadOptions()
 
 
 def kmip(
     target: Target,
-    offer: Offer = USUAL,
+    offer: LoadOptions = USUAL,
     *,
-    files: Files = NO_FILES,
+    files: LoadFiles = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
     options: Options = DEFAULTS,
 ) -> int:
@@ -201,7 +201,7 @@ def compare(
         say(f"written: {html}")
 
 
-def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: Files) -> None:
+def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: LoadFiles) -> None:
     """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
     the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep

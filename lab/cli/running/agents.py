@@ -96,10 +96,10 @@ def healthcheck(
     machine = as_ or own_name()
     if not is_document(options.output):
         return main(machine)
-    from lab.machines.health import Health, HealthList
+    from lab.machines.health import HealthList, MachineHealth
 
     found = look(machine)
-    healths = (Health(well=t.well, text=t.text, processes=t.processes) for t in found)
+    healths = (MachineHealth(well=t.well, text=t.text, processes=t.processes) for t in found)
     document(HealthList(tuple(healths)), options.output)
     sys.stdout.flush()
     return 0 if all(told.well for told in found) else 1

@@ -32,7 +32,7 @@ def doctor(
         raise KeysteadError("KS-USE-003", f"--pack {pack}: from 1 to 500")
     if not 0 < pace <= 1000:
         raise KeysteadError("KS-USE-003", f"--pace {pace:g}: above 0, at most 1000")
-    from lab.doctor.findings import Health
+    from lab.doctor.findings import DoctorHealth
     from lab.doctor.probes import examine
     from lab.schema.answers.local import DoctorReport, ProbeFinding
 
@@ -43,4 +43,4 @@ def doctor(
     for finding in findings:
         if finding.fix and options.output in (Format.TABLE, Format.WIDE):
             say(f"fix for {finding.probe}: {finding.fix}")
-    return SETUP if any(f.health is Health.PROBLEM for f in findings) else 0
+    return SETUP if any(f.health is DoctorHealth.PROBLEM for f in findings) else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -133,16 +133,17 @@ def up(
     """Start a lab, or go on with one that was stopped.
 
     keystead up
+    keystead up mylab.yaml
     keystead up edge --hosts 8 --pace 60 --name second
     keystead up --kms 2 --providers 2
     keystead up --kms 3 --kms-mode async
     keystead up --kms 2 --kms-door kmip
     keystead up --bus 3
-    keystead up far.yaml --listen 192.0.2.7:4333
     keystead up far.yaml --listen 192.0.2.7:4333 --foreground
     """
     from lab.local.labs import LONGEST_S, starting
 
+    options = _named(options, file)
     limit_s = duration("--timeout", timeout) if timeout else None
     if limit_s is not None and not 0 < limit_s <= LONGEST_S:
         raise KeysteadError("KS-USE-003", f"--timeout {timeout}: above 0s, at most 24h")
@@ -164,6 +165,14 @@ def up(
         _stay(start, missing)
         return
     _whole(missing, options)
+
+
+def _named(options: Options, file: str) -> Options:
+    """With the name that the Lab file gives, unless the command line gives one."""
+    from lab.local.labs import name_in_file
+
+    name = "" if options.named else name_in_file(file)
+    return replace(options, name=name) if name else options
 
 
 def _stay(start: Start, missing: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
 if TYPE_CHECKING:
-    from lab.local.vsphere import Serving
+    from lab.local.vsphere import ApiServing
 
 
 def serve(
@@ -31,12 +31,14 @@ def serve(
         Parameter(help="A Lab file (or the name of a shipped one) to play in virtual time."),
     ] = "",
     seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
+    hosts: Annotated[bool, Parameter(help="Serve ESXi hosts too, at the ports after it.")] = True,
     options: Options = DEFAULTS,
 ) -> None:
     """Serve the APIs of vSphere in front of a lab, for govc, pyVmomi, Ansible and others.
 
     It runs until it is interrupted. The port is closed while vCenter is off. With --sim the time of
-    the lab passes only while a client waits.
+    the lab passes only while a client waits. The n-th ESXi host has the n-th port after vCenter's,
+    which is closed while the host is off.
 
     keystead serve
     keystead serve --sim default --seed 7 --name story
@@ -47,28 +49,49 @@ def serve(
     if not colon or not port.isdigit() or int(port) > 65535:
         raise KeysteadError("KS-USE-003", f"--listen {listen}: HOST:PORT is wanted")
 
-    def ready(where: Serving) -> None:
+    def ready(where: ApiServing) -> None:
         say(f"vSphere APIs of {options.name} at https://{where.host}:{where.port}/sdk")
+        shown = list(where.hosts.items())
+        for name, own in shown[:SHOWN]:
+            say(f"ESXi host {name} at https://{where.host}:{own}/sdk")
+        if shown[SHOWN:]:
+            say(f"and {len(shown) - SHOWN} more, up to {shown[-1][0]} at port {shown[-1][1]}")
         say(f'next: eval "$(keystead env --name {shlex.quote(options.name)})"')
 
     file = str(Path(sim).absolute()) if sim and os.path.exists(sim) else sim
     work = vsphere.serve(
-        options.name, host.strip("[]"), int(port), options.vcenter, api_version, file, seed, ready
+        options.name,
+        host.strip("[]"),
+        int(port),
+        options.vcenter,
+        api_version,
+        file,
+        seed,
+        hosts,
+        ready,
     )
     asyncio.run(work)
 
 
-def env(*, options: Options = DEFAULTS) -> None:
+Host = Annotated[
+    str, Parameter(help="For the API server of this ESXi host; left out: for vCenter's.")
+]
+SHOWN = 8
+"""Hosts whose addresses `serve` prints."""
+
+
+def env(*, host: Host = "", options: Options = DEFAULTS) -> None:
     """Print what clients of vSphere need to reach a lab that is served, as lines for a shell.
 
     keystead env
+    keystead env --host esxi-001
     keystead env -o json
 
     A shell takes them over with eval "$(keystead env)".
     """
     from lab.local.vsphere import environment
 
-    found = environment(options.name)
+    found = environment(options.name, host)
     if options.output is Format.JSON:
         import json
 
@@ -80,18 +103,20 @@ def env(*, options: Options = DEFAULTS) -> None:
 
 def execute(
     *command: Annotated[str, Parameter(help="A program with its arguments, after `--`.")],
+    host: Host = "",
     options: Options = DEFAULTS,
 ) -> int:
     """Run a program with the variables of `keystead env`; its exit code.
 
     keystead exec -- govc ls
     keystead exec -- python runbook.py
+    keystead exec --host esxi-001 -- esxcli system version get
     """
     from lab.local.vsphere import environment
 
     if not command:
         raise KeysteadError("KS-USE-003", "exec: name a program after `--`")
-    variables = {**os.environ, **environment(options.name)}
+    variables = {**os.environ, **environment(options.name, host)}
     try:
         os.execvpe(command[0], list(command), variables)  # noqa: S606 - what the user named
     except OSError as error:

@@ -13,8 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.exchanges import Seen
-from lab.kmip.replay.findings import Kind
+from lab.kmip.replay.exchanges import SeenFinding
+from lab.kmip.replay.findings import FindingKind
 from protocol.crypto.certificates import load, validity
 from protocol.printable import one_line
 
@@ -52,26 +52,30 @@ def facts(certificate: bytes) -> CertificateFacts:
 
 def server_certificate(
     certificate: bytes, host: str, now: float, warning_s: float
-) -> Iterator[Seen]:
+) -> Iterator[SeenFinding]:
     """What is to be said of a server's certificate to a client that asked for ``host``."""
     if not names_host(certificate, host):
         found = facts(certificate)
         names = ", ".join(found.names) or f"no name; its subject is {found.subject or 'empty'}"
-        yield Seen(kinds.CERTIFICATE_NAME, f"asked for {host}, and the certificate has {names}")
+        yield SeenFinding(
+            kinds.CERTIFICATE_NAME, f"asked for {host}, and the certificate has {names}"
+        )
     yield from _ending(kinds.CERTIFICATE_EXPIRING, certificate, now, warning_s)
 
 
-def client_certificate(certificate: bytes, now: float, warning_s: float) -> Iterator[Seen]:
+def client_certificate(certificate: bytes, now: float, warning_s: float) -> Iterator[SeenFinding]:
     """What is to be said of the client's own certificate."""
     yield from _ending(kinds.CLIENT_CERTIFICATE_EXPIRING, certificate, now, warning_s)
 
 
-def _ending(kind: Kind, certificate: bytes, now: float, warning_s: float) -> Iterator[Seen]:
+def _ending(
+    kind: FindingKind, certificate: bytes, now: float, warning_s: float
+) -> Iterator[SeenFinding]:
     """Nothing of one that has ended: the handshake tells of that."""
     _, end = validity(certificate)
     if 0 <= end - now < warning_s:
         day = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        yield Seen(kind, f"it ends in {(end - now) / DAY_S:.1f} days, at {day}")
+        yield SeenFinding(kind, f"it ends in {(end - now) / DAY_S:.1f} days, at {day}")
 
 
 def names_host(certificate: bytes, host: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from lab.kmip.replay.findings import Phase
-from lab.kmip.replay.journal import Journal, Key, failures
-from lab.kmip.replay.servers import Server
+from lab.kmip.replay.findings import PlayPhase
+from lab.kmip.replay.journal import MadeKey, ReplayJournal, failures
+from lab.kmip.replay.servers import ReplayedServer
 from protocol.errors import ProductError
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import ResultReason, RevocationReasonCode
@@ -25,17 +25,17 @@ _WHY: Final = RevocationReason(
 )
 
 
-async def cleanup(journal: Journal, servers: Sequence[Server]) -> None:
+async def cleanup(journal: ReplayJournal, servers: Sequence[ReplayedServer]) -> None:
     """Revoke and destroy each key at the server that made it, or at another one where that does
     not answer. What could not be destroyed stays in the journal, with the reason."""
-    with journal.phase(Phase.CLEANUP) as played:
+    with journal.phase(PlayPhase.CLEANUP) as played:
         for key in journal.keys:
             key.left = await _try_destroy(key, servers)
         left = sum(bool(key.left) for key in journal.keys)
         played.measures.update(destroyed=len(journal.keys) - left, left=left)
 
 
-async def _try_destroy(key: Key, servers: Sequence[Server]) -> str:
+async def _try_destroy(key: MadeKey, servers: Sequence[ReplayedServer]) -> str:
     """Why the key is still there; empty when it is not."""
     first = [server for server in servers if server.name == key.server]
     why = "no server answers"
@@ -52,7 +52,7 @@ async def _try_destroy(key: Key, servers: Sequence[Server]) -> str:
     return why
 
 
-async def _destroy(key: Key, server: Server) -> None:
+async def _destroy(key: MadeKey, server: ReplayedServer) -> None:
     """An Active key has to be revoked before; one that is Pre-Active need not be, and a server may
     refuse to."""
     talk = server.talk(key.by)

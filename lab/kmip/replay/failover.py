@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Kind, Phase
+from lab.kmip.replay.findings import FindingKind, PlayPhase
 from lab.kmip.replay.flow import PRIMARY_KEY, VIRTUAL_MACHINE, Flow, Sleep
-from lab.kmip.replay.journal import Failed, Journal, Key, Played, failures
-from lab.kmip.replay.servers import Server
+from lab.kmip.replay.journal import FailedStep, MadeKey, PlayedPhase, ReplayJournal, failures
+from lab.kmip.replay.servers import ReplayedServer
 from protocol.errors import ProductError
 from protocol.kmip.dialect import OperationFailed
 from protocol.kmip.enums import ResultReason
@@ -40,16 +40,19 @@ class Failover:
     """``visible_s``: for how long a key of one server is waited for at another one."""
 
     def __init__(
-        self, journal: Journal, flow: Flow, visible_s: float, sleep: Sleep, run: Run
+        self, journal: ReplayJournal, flow: Flow, visible_s: float, sleep: Sleep, run: Run
     ) -> None:
         self._journal, self._flow, self._visible_s = journal, flow, visible_s
         self._sleep, self._run = sleep, run
 
     async def play(
-        self, servers: Sequence[Server], usable: Sequence[Server], outage: Outage | None
+        self,
+        servers: Sequence[ReplayedServer],
+        usable: Sequence[ReplayedServer],
+        outage: Outage | None,
     ) -> None:
         """``servers`` are all of the provider, ``usable`` those that answered at the beginning."""
-        with self._journal.phase(Phase.FAILOVER) as played:
+        with self._journal.phase(PlayPhase.FAILOVER) as played:
             for server in usable:
                 await self._probe_replication(server, usable, played)
             down = [server for server in servers if server not in usable]
@@ -63,7 +66,7 @@ class Failover:
     # ---- keys at other servers ------------------------------------------------------------------
 
     async def _probe_replication(
-        self, maker: Server, usable: Sequence[Server], played: Played
+        self, maker: ReplayedServer, usable: Sequence[ReplayedServer], played: PlayedPhase
     ) -> None:
         """Keys of the flow that ``maker`` has made, and a new one, are at each other server."""
         others = [server for server in usable if server is not maker]
@@ -84,7 +87,12 @@ class Failover:
                 await self._flow.fetch_primary(other, one.uid)
 
     async def _wait_for_key(
-        self, server: Server, key: Key, kind: Kind, played: Played, measure: str
+        self,
+        server: ReplayedServer,
+        key: MadeKey,
+        kind: FindingKind,
+        played: PlayedPhase,
+        measure: str,
     ) -> None:
         """Wait until the server has the key; the longest wait is the measure."""
         journal, begun = self._journal, self._journal.now()
@@ -97,7 +105,7 @@ class Failover:
                 break
             if not gone or waited >= self._visible_s:
                 seen = failed.error + (f", after {waited:.1f} s" if gone else "")
-                journal.fail(kind, server.name, [Failed(failed.step, seen)])
+                journal.fail(kind, server.name, [FailedStep(failed.step, seen)])
                 return
             late = True
             await self._sleep(POLL_S)
@@ -109,7 +117,9 @@ class Failover:
         else:
             played.measures.setdefault(measure, 0.0)
 
-    async def _missing(self, server: Server, key: Key) -> tuple[Failed | None, bool]:
+    async def _missing(
+        self, server: ReplayedServer, key: MadeKey
+    ) -> tuple[FailedStep | None, bool]:
         """Why a key cannot be fetched there, None when it can, and whether the server has none."""
         with failures() as failed:
             try:
@@ -117,17 +127,19 @@ class Failover:
             except (ProductError, OperationFailed) as error:
                 gone = getattr(error, "reason", None) == ResultReason.ITEM_NOT_FOUND
                 if not failed:
-                    failed.append(Failed(_STEP, f"{type(error).__name__}: {error}"))
+                    failed.append(FailedStep(_STEP, f"{type(error).__name__}: {error}"))
                 return failed[0], gone
         return None, False
 
-    async def _new(self, server: Server) -> Key | None:
+    async def _new(self, server: ReplayedServer) -> MadeKey | None:
         key = await self._flow.create(server, VIRTUAL_MACHINE)
         return key if key is not None and await self._flow.use(server, key) else None
 
     # ---- a server that is down ------------------------------------------------------------------
 
-    async def _takeover(self, down: Server, up: Server, played: Played) -> Key | None:
+    async def _takeover(
+        self, down: ReplayedServer, up: ReplayedServer, played: PlayedPhase
+    ) -> MadeKey | None:
         """Ask ``down`` for a key as vCenter does, and then ``up``; how long that took together."""
         journal, begun = self._journal, self._journal.now()
         journal.check(kinds.TAKEN_OVER, up.name)
@@ -153,7 +165,9 @@ class Failover:
                 )
         return key
 
-    async def _outage(self, usable: Sequence[Server], outage: Outage, played: Played) -> None:
+    async def _outage(
+        self, usable: Sequence[ReplayedServer], outage: Outage, played: PlayedPhase
+    ) -> None:
         """End the first server, go on with the second one, and start the first one again."""
         down, up = usable[0], usable[1]
         if why := await self._run(outage.end):
@@ -175,10 +189,10 @@ class Failover:
         if meanwhile is not None:
             await self._wait_for_key(down, meanwhile, kinds.CATCH_UP_FAILED, played, "caught_up_s")
 
-    def _skip(self, up: Server, why: str) -> None:
+    def _skip(self, up: ReplayedServer, why: str) -> None:
         self._journal.check(kinds.TAKEN_OVER, up.name, skipped=why)
 
-    async def _comes_to(self, server: Server, *, answers: bool, within_s: float) -> bool:
+    async def _comes_to(self, server: ReplayedServer, *, answers: bool, within_s: float) -> bool:
         """Whether the server answers, or does not any more, within that time."""
         begun = self._journal.now()
         while True:

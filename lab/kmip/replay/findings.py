@@ -19,7 +19,7 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-class Verdict(StrEnum):
+class ReplayVerdict(StrEnum):
     """What a replay says of a key server."""
 
     WORKS = "works"
@@ -27,14 +27,14 @@ class Verdict(StrEnum):
     FAILS = "does not work"
 
 
-EXIT_CODES: Final[Mapping[Verdict, int]] = {
-    Verdict.WORKS: 0,
-    Verdict.NOTICES: 1,
-    Verdict.FAILS: 2,
+EXIT_CODES: Final[Mapping[ReplayVerdict, int]] = {
+    ReplayVerdict.WORKS: 0,
+    ReplayVerdict.NOTICES: 1,
+    ReplayVerdict.FAILS: 2,
 }
 
 
-class Phase(StrEnum):
+class PlayPhase(StrEnum):
     """A part of a replay, in the order of play."""
 
     TRUST = "trust"
@@ -46,19 +46,19 @@ class Phase(StrEnum):
     CLEANUP = "cleanup"
 
 
-class Check(NamedTuple):
+class ServerCheck(NamedTuple):
     """Something that is played against a server, and judged."""
 
-    phase: Phase
+    phase: PlayPhase
     title: str
 
 
-class Kind(NamedTuple):
+class FindingKind(NamedTuple):
     """A kind of finding. ``vcenter``: what a vCenter makes of it; ``fix``: what the owner of the
     server can do; ``source``: a section of KMIP 1.1, or a rule of ``docs/rules.md``."""
 
     id: str
-    check: Check
+    check: ServerCheck
     level: Level
     title: str
     vcenter: str
@@ -66,11 +66,11 @@ class Kind(NamedTuple):
     source: str
 
 
-class Finding(NamedTuple):
+class ServerFinding(NamedTuple):
     """What was found at a server, and how often. ``step``: the message, or the handshake;
     ``seen``: what the server said or did; ``vcenter``: what a vCenter makes of it."""
 
-    kind: Kind
+    kind: FindingKind
     server: str
     step: str
     seen: str
@@ -78,9 +78,9 @@ class Finding(NamedTuple):
     times: int = 1
 
 
-def verdict_of(findings: Iterable[Finding]) -> Verdict:
+def verdict_of(findings: Iterable[ServerFinding]) -> ReplayVerdict:
     """The worst of the findings decides."""
     levels = {finding.kind.level for finding in findings}
     if Level.ERROR in levels:
-        return Verdict.FAILS
-    return Verdict.NOTICES if levels else Verdict.WORKS
+        return ReplayVerdict.FAILS
+    return ReplayVerdict.NOTICES if levels else ReplayVerdict.WORKS

@@ -8,10 +8,10 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Kind
-from lab.kmip.replay.journal import Failed, Journal, Key, failures
+from lab.kmip.replay.findings import FindingKind
+from lab.kmip.replay.journal import FailedStep, MadeKey, ReplayJournal, failures
 from lab.kmip.replay.releases import VcenterRelease
-from lab.kmip.replay.servers import Role, Server
+from lab.kmip.replay.servers import ReplayedServer, ReplayRole
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.dialect import OperationFailed
@@ -37,27 +37,29 @@ _STATE: Final = "Get Attributes (State)"
 class Flow:
     """What vCenter of that release does with one server at a time."""
 
-    def __init__(self, journal: Journal, release: VcenterRelease) -> None:
+    def __init__(self, journal: ReplayJournal, release: VcenterRelease) -> None:
         self._journal, self._product = journal, release.tags
 
-    async def attempt(self, kind: Kind, server: Server, act: Awaitable[R]) -> R | None:
+    async def attempt(
+        self, kind: FindingKind, server: ReplayedServer, act: Awaitable[R]
+    ) -> R | None:
         """What ``act`` gives; None when it failed, which is a finding of that kind."""
         self._journal.check(kind.check, server.name)
         with failures() as failed:
             try:
                 return await act
             except (ProductError, OperationFailed) as error:
-                told = failed or [Failed("", f"{type(error).__name__}: {error}")]
+                told = failed or [FailedStep("", f"{type(error).__name__}: {error}")]
         self._journal.fail(kind, server.name, told)
         return None
 
-    async def look(self, server: Server) -> None:
+    async def look(self, server: ReplayedServer) -> None:
         """The periodic look at its health."""
         await self.attempt(kinds.HEALTH_FAILED, server, server.vcenter.health())
 
     # ---- tasks --------------------------------------------------------------------------------
 
-    async def encrypt_first(self, server: Server, number: int) -> None:
+    async def encrypt_first(self, server: ReplayedServer, number: int) -> None:
         """The first encrypted VM of a host: the host gets a key of its own, for core dumps, in the
         midst of it. Eight sessions, in the order of a recorded vCenter."""
         vm = await self.create(server, VIRTUAL_MACHINE)
@@ -75,7 +77,7 @@ class Flow:
         if await self.use(server, vm):
             await self.tag(server, vm, use_tags(VIRTUAL_MACHINE, f"replay-vm-{number}"))
 
-    async def encrypt(self, server: Server, number: int) -> Key | None:
+    async def encrypt(self, server: ReplayedServer, number: int) -> MadeKey | None:
         """A key as the encryption of another VM has it made, tagged and used; None without one."""
         key = await self.create(server, VIRTUAL_MACHINE)
         if key is None:
@@ -85,7 +87,7 @@ class Flow:
             await self.tag(server, key, use_tags(VIRTUAL_MACHINE, f"replay-vm-{number}"))
         return key
 
-    async def generate(self, server: Server) -> None:
+    async def generate(self, server: ReplayedServer) -> None:
         """A key that an administrator has made, with attributes, and that nobody uses yet."""
         key = await self.create(server, GENERATED)
         if key is not None:
@@ -93,14 +95,14 @@ class Flow:
             await self.tag(server, key, (("x-Replay", "made by an administrator"),))
             await self.status(server, key)
 
-    async def wrap(self, server: Server) -> None:
+    async def wrap(self, server: ReplayedServer) -> None:
         """A key under which vCenter wraps those of VMs, which stay with the VMs."""
         key = await self.create(server, WRAPPING_KEY)
         if key is not None:
             await self.tag(server, key, self._product)
             await self.use(server, key)
 
-    async def vsan(self, server: Server) -> None:
+    async def vsan(self, server: ReplayedServer) -> None:
         """vCenter makes the KEK and the host key of a vSAN cluster, and its hosts fetch them, all
         at once. A host shows what vCenter shows, or a certificate of its own."""
         keys = [await self._create_active_key(server, VSAN_KEY, self._product) for _ in range(2)]
@@ -108,7 +110,7 @@ class Flow:
 
         async def host(_: int) -> None:
             for uid in ids:
-                fetch = server.talk(Role.VSAN).use(uid, activate=False)
+                fetch = server.talk(ReplayRole.VSAN).use(uid, activate=False)
                 used = await self.attempt(kinds.VSAN_FETCH_FAILED, server, fetch)
                 if used is not None and used.state is not State.ACTIVE:
                     seen = f"the State of key {uid}: {_state(used.state)}"
@@ -116,21 +118,21 @@ class Flow:
 
         await for_each(range(VSAN_HOSTS), host, name="vsan-host")
 
-    async def primary(self, server: Server) -> None:
+    async def primary(self, server: ReplayedServer) -> None:
         """The owner of the key server makes the primary key of a trusted provider, and a Key
         Provider Service fetches it."""
         key = await self._create_active_key(server, PRIMARY_KEY, ())
         if key is not None:
             await self.fetch_primary(server, key.uid)
 
-    async def fetch_primary(self, server: Server, uid: str) -> None:
+    async def fetch_primary(self, server: ReplayedServer, uid: str) -> None:
         """A Key Provider Service fetches its primary key, by its identifier."""
-        fetch = server.talk(Role.KPS).use(uid, activate=False)
+        fetch = server.talk(ReplayRole.KPS).use(uid, activate=False)
         await self.attempt(kinds.PRIMARY_KEY_FAILED, server, fetch)
 
     # ---- steps --------------------------------------------------------------------------------
 
-    async def create(self, server: Server, use: str) -> Key | None:
+    async def create(self, server: ReplayedServer, use: str) -> MadeKey | None:
         """A new key, which is Pre-Active."""
         uid = await self.attempt(kinds.CREATE_FAILED, server, server.vcenter.create())
         if uid is None:
@@ -138,7 +140,9 @@ class Flow:
         self._journal.check(kinds.ANSWERS, server.name)
         return self._journal.record_key(uid, server.name, use)
 
-    async def _create_active_key(self, server: Server, use: str, tags: Tags) -> Key | None:
+    async def _create_active_key(
+        self, server: ReplayedServer, use: str, tags: Tags
+    ) -> MadeKey | None:
         """A new key that is Active, and whose value nobody has fetched yet."""
         key = await self.create(server, use)
         if key is None:
@@ -157,7 +161,7 @@ class Flow:
             return None
         return key
 
-    async def tag(self, server: Server, key: Key, tags: Tags) -> bool:
+    async def tag(self, server: ReplayedServer, key: MadeKey, tags: Tags) -> bool:
         """Three attributes of a key; whether it has them."""
         self._journal.check(kinds.TAGGED, server.name)
         with failures() as failed:
@@ -167,7 +171,7 @@ class Flow:
         self._journal.fail(kinds.TAG_FAILED, server.name, failed)
         return False
 
-    async def use(self, server: Server, key: Key) -> bool:
+    async def use(self, server: ReplayedServer, key: MadeKey) -> bool:
         """Fetch a new key and activate it; whether it may be used."""
         used = await self.attempt(kinds.USE_FAILED, server, server.vcenter.use(key.uid))
         if used is None:
@@ -180,18 +184,20 @@ class Flow:
             return False
         return True
 
-    async def fetch(self, server: Server, keys: Sequence[Key], kind: Kind) -> None:
+    async def fetch(
+        self, server: ReplayedServer, keys: Sequence[MadeKey], kind: FindingKind
+    ) -> None:
         """Each of these keys again, as hosts that have rebooted need it. Whether it has the value
         of before is seen where answers are inspected."""
         for key in keys:
             used = await self.attempt(kind, server, server.vcenter.use(key.uid))
             key.lost = used is None
 
-    async def status(self, server: Server, key: Key) -> None:
+    async def status(self, server: ReplayedServer, key: MadeKey) -> None:
         """The State of a key, as its status asks for it."""
         await self.attempt(kinds.STATUS_FAILED, server, server.vcenter.state(key.uid))
 
-    async def verify_tag(self, server: Server, key: Key) -> None:
+    async def verify_tag(self, server: ReplayedServer, key: MadeKey) -> None:
         """Whether a tag that the server took is there, which vCenter does not ask."""
         name, value = list(key.tags.items())[-1]
         step = f"Get Attributes ({name})"
@@ -205,7 +211,7 @@ class Flow:
             seen = f"{name} of key {key.uid} is {values[0] if values else 'not there'}"
             self._journal.find(kinds.TAGS_LOST, server.name, step, seen)
 
-    async def missing(self, server: Server) -> None:
+    async def missing(self, server: ReplayedServer) -> None:
         """A key that nobody has: the reason is to be Item Not Found."""
         journal, name = self._journal, server.name
         journal.check(kinds.MISSING, name)

@@ -27,7 +27,7 @@ LISTENS_S: Final = 1.0
 """For so long it is waited whether a server refuses a client that says nothing."""
 
 
-class Offer(StrEnum):
+class TlsOffer(StrEnum):
     """What a client offers of TLS: as vCenter; TLS 1.0 and 1.1 only; TLS 1.2 with suites that lack
     forward secrecy, authentication of the server, or authenticated encryption."""
 
@@ -42,14 +42,14 @@ _NO_SOUND: Final = ":".join(
     for cipher in ("AESGCM", "AESCCM", "CHACHA20", "ARIAGCM")
 )
 _SUITES: Final = {
-    Offer.USUAL: "DEFAULT",
-    Offer.OLD: "ALL:@SECLEVEL=0",  # OpenSSL does not use them unless it is asked to
-    Offer.WEAK: f"ALL:COMPLEMENTOFALL:{_NO_SOUND}:@SECLEVEL=0",
+    TlsOffer.USUAL: "DEFAULT",
+    TlsOffer.OLD: "ALL:@SECLEVEL=0",  # OpenSSL does not use them unless it is asked to
+    TlsOffer.WEAK: f"ALL:COMPLEMENTOFALL:{_NO_SOUND}:@SECLEVEL=0",
 }
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCertificate:
     """What a client shows: its certificate and those above it, and the key, in PEM."""
 
     certificates: bytes | Path
@@ -81,14 +81,14 @@ class Attempts(Protocol):
     """How a server is tried."""
 
     async def attempt(
-        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+        self, shown: ShownCertificate | None, uid: str = "", *, offer: TlsOffer = TlsOffer.USUAL
     ) -> Attempt:
         """Connect, and ask for key ``uid``, if one is named. ``shown`` None: no certificate."""
         ...
 
 
 @dataclass(frozen=True)
-class Door(Attempts):
+class ServerDoor(Attempts):
     """The server at ``host`` and ``port``; ``within_s`` for each handshake and each answer."""
 
     host: str
@@ -96,7 +96,7 @@ class Door(Attempts):
     within_s: float
 
     async def attempt(
-        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+        self, shown: ShownCertificate | None, uid: str = "", *, offer: TlsOffer = TlsOffer.USUAL
     ) -> Attempt:
         """See ``Attempts``.
 
@@ -184,19 +184,19 @@ class Door(Attempts):
             return decode_response(head + await reader.readexactly(message_size(head) - HEAD))
 
 
-def _context(shown: Shown | None, *, offer: Offer) -> ssl.SSLContext:
+def _context(shown: ShownCertificate | None, *, offer: TlsOffer) -> ssl.SSLContext:
     """The other end's certificate is looked at, and not judged."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers(_SUITES[offer])
-    if offer is Offer.OLD:
+    if offer is TlsOffer.OLD:
         with warnings.catch_warnings():  # that these versions should not be used is the point
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1
             context.maximum_version = ssl.TLSVersion.TLSv1_1
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if offer is Offer.WEAK:
+    if offer is TlsOffer.WEAK:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     if shown is not None:
         with _file(shown.certificates) as certificates, _file(shown.key) as key:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.kmip.replay.handshake import Shown
-from lab.kmip.replay.servers import Role
-from lab.kmip.replay.trust_flows import CERTIFICATE, KEY, Part
+from lab.kmip.replay.handshake import ShownCertificate
+from lab.kmip.replay.servers import ReplayRole
+from lab.kmip.replay.trust_flows import CERTIFICATE, KEY, FlowPart
 from lab.schema.errors import KeysteadError
 from protocol.printable import quote_if_needed
 
 EXPIRED: Final = "expired"
-_ROLES: Final = (EXPIRED, Role.OTHER, Role.VSAN, Role.KPS)
+_ROLES: Final = (EXPIRED, ReplayRole.OTHER, ReplayRole.VSAN, ReplayRole.KPS)
 _FORM: Final = f"write ROLE=CERT,KEY with a role of {', '.join(_ROLES)}"
 
 
@@ -26,9 +26,9 @@ class Pair:
     key: Path
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> ShownCertificate:
         """As a client shows it."""
-        return Shown(self.certificate, self.key)
+        return ShownCertificate(self.certificate, self.key)
 
 
 def identities(given: Sequence[str]) -> Mapping[str, Pair]:
@@ -45,7 +45,7 @@ def identities(given: Sequence[str]) -> Mapping[str, Pair]:
     return found
 
 
-def of_flows(folder: Path, parts: Sequence[Part]) -> Mapping[str, Pair]:
+def of_flows(folder: Path, parts: Sequence[FlowPart]) -> Mapping[str, Pair]:
     """What each trust flow shows that is ready."""
     return {
         part.flow: Pair(certificate=folder / part.flow / CERTIFICATE, key=folder / part.flow / KEY)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Phase
+from lab.kmip.replay.findings import PlayPhase
 from lab.kmip.replay.flow import Flow
-from lab.kmip.replay.journal import Journal, Key, failures
-from lab.kmip.replay.servers import Role, Server
+from lab.kmip.replay.journal import MadeKey, ReplayJournal, failures
+from lab.kmip.replay.servers import ReplayedServer, ReplayRole
 from protocol.errors import ProductError
 from protocol.kmip import dialect
 from protocol.kmip.attributes import Attribute
@@ -24,17 +24,17 @@ _LOCATED: Final = 1000
 class Isolation:
     """The other client has a certificate that the servers trust."""
 
-    def __init__(self, journal: Journal, flow: Flow) -> None:
+    def __init__(self, journal: ReplayJournal, flow: Flow) -> None:
         self._journal, self._flow = journal, flow
 
-    async def play(self, servers: Sequence[Server]) -> None:
+    async def play(self, servers: Sequence[ReplayedServer]) -> None:
         """At each server, with one key of vCenter and one of the other client."""
-        with self._journal.phase(Phase.ISOLATION):
+        with self._journal.phase(PlayPhase.ISOLATION):
             for server in servers:
                 await self._at(server)
 
-    async def _at(self, server: Server) -> None:
-        journal, other = self._journal, server.talk(Role.OTHER)
+    async def _at(self, server: ReplayedServer) -> None:
+        journal, other = self._journal, server.talk(ReplayRole.OTHER)
         with failures() as failed:
             try:
                 await other.health()
@@ -51,7 +51,7 @@ class Isolation:
         await self._look(server, other, next((key for key in known if key.tags), known[0]))
         await self._look_back(server, other)
 
-    async def _look(self, server: Server, other: Dialogue, key: Key) -> None:
+    async def _look(self, server: ReplayedServer, other: Dialogue, key: MadeKey) -> None:
         """What the other client learns of a key of vCenter."""
         journal = self._journal
         with failures():
@@ -74,7 +74,7 @@ class Isolation:
                 seen = f"the other client found key {key.uid} by its {_NAME}"
                 journal.find(kinds.FOREIGN_KEY_LOCATED, server.name, "Locate", seen)
 
-    async def _located(self, other: Dialogue, key: Key) -> bool:
+    async def _located(self, other: Dialogue, key: MadeKey) -> bool:
         """Whether Locate finds the key, which has to be tagged for that."""
         name = key.tags.get(_NAME)
         if name is None:
@@ -87,7 +87,7 @@ class Isolation:
             return False
         return key.uid in found.unique_identifier
 
-    async def _look_back(self, server: Server, other: Dialogue) -> None:
+    async def _look_back(self, server: ReplayedServer, other: Dialogue) -> None:
         """Whether vCenter gets a key of the other client, if that may make one."""
         journal = self._journal
         with failures():
@@ -95,7 +95,7 @@ class Isolation:
                 uid = await other.create()
             except (ProductError, OperationFailed):
                 return
-            key = journal.record_key(uid, server.name, "other client", by=Role.OTHER)
+            key = journal.record_key(uid, server.name, "other client", by=ReplayRole.OTHER)
             try:
                 await server.vcenter.use(key.uid, activate=False)
             except (ProductError, OperationFailed):

@@ -11,8 +11,15 @@ from typing import Final, NamedTuple
 from lab.kmip.replay import kinds
 from lab.kmip.replay.certificates import CertificateFacts
 from lab.kmip.replay.exchanges import Inspector
-from lab.kmip.replay.findings import Check, Finding, Kind, Phase, Verdict, verdict_of
-from lab.kmip.replay.servers import Role
+from lab.kmip.replay.findings import (
+    FindingKind,
+    PlayPhase,
+    ReplayVerdict,
+    ServerCheck,
+    ServerFinding,
+    verdict_of,
+)
+from lab.kmip.replay.servers import ReplayRole
 from protocol.kmip.message import RequestMessage, ResponseMessage
 from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
 from protocol.printable import one_line
@@ -20,7 +27,7 @@ from protocol.secret import KeyMaterial
 from services.keyservers.session import Heard, Seen, SessionStep
 
 
-class Failed(NamedTuple):
+class FailedStep(NamedTuple):
     """A step that failed; ``error`` begins with the kind of the failure."""
 
     step: str
@@ -53,7 +60,7 @@ class ServerFacts:
 
 
 @dataclass
-class Key:
+class MadeKey:
     """A key that the replay has made, and what for. ``by``: whose it is; ``value`` None: it was
     never fetched; ``lost``: it could not be fetched again; ``tags`` that the server took; ``left``:
     why it is still there, empty when it was destroyed."""
@@ -61,7 +68,7 @@ class Key:
     uid: str
     server: str
     use: str
-    by: str = Role.VCENTER
+    by: str = ReplayRole.VCENTER
     value: KeyMaterial | None = None
     lost: bool = False
     tags: dict[str, str] = field(default_factory=dict)
@@ -69,7 +76,7 @@ class Key:
 
 
 @dataclass
-class Played:
+class PlayedPhase:
     """How far a phase came. ``skipped``: why it was not played; ``measures`` by their names."""
 
     seconds: float = 0.0
@@ -77,13 +84,13 @@ class Played:
     measures: dict[str, float] = field(default_factory=dict)
 
 
-_FAILURES: Final[ContextVar[list[Failed] | None]] = ContextVar("failures", default=None)
+_FAILURES: Final[ContextVar[list[FailedStep] | None]] = ContextVar("failures", default=None)
 
 
 @contextmanager
-def failures() -> Iterator[list[Failed]]:
+def failures() -> Iterator[list[FailedStep]]:
     """The steps that fail within the block, tasks that are begun in it included."""
-    found: list[Failed] = []
+    found: list[FailedStep] = []
     token = _FAILURES.set(found)
     try:
         yield found
@@ -91,28 +98,30 @@ def failures() -> Iterator[list[Failed]]:
         _FAILURES.reset(token)
 
 
-class Journal:
+class ReplayJournal:
     """One replay, from its first step to its last."""
 
     def __init__(self, servers: Sequence[str], now: Callable[[], float]) -> None:
         self.now = now
         self.servers = {name: ServerFacts() for name in servers}
-        self.steps: dict[tuple[Phase, str, str], Latency] = {}
-        self.keys: list[Key] = []
-        self.phases: dict[Phase, Played] = {}
-        self.checks: dict[tuple[Check, str], str] = {}  # why it was skipped; empty: it was played
-        self._findings: dict[tuple[Kind, str, str], Finding] = {}
-        self._phase = Phase.TRUST
+        self.steps: dict[tuple[PlayPhase, str, str], Latency] = {}
+        self.keys: list[MadeKey] = []
+        self.phases: dict[PlayPhase, PlayedPhase] = {}
+        self.checks: dict[
+            tuple[ServerCheck, str], str
+        ] = {}  # why it was skipped; empty: it was played
+        self._findings: dict[tuple[FindingKind, str, str], ServerFinding] = {}
+        self._phase = PlayPhase.TRUST
         self._inspector = Inspector()
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[ServerFinding, ...]:
         """What was found, in the order of the kinds."""
         order = {kind.id: number for number, kind in enumerate(kinds.KINDS)}
         return tuple(sorted(self._findings.values(), key=lambda found: order[found.kind.id]))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ReplayVerdict:
         """What the findings until now come to."""
         return verdict_of(self._findings.values())
 
@@ -125,7 +134,7 @@ class Journal:
             self._latency(server, step.name).seconds.append(step.seconds)
             found = _FAILURES.get()
             if step.error and found is not None:
-                found.append(Failed(step.name, step.error))
+                found.append(FailedStep(step.name, step.error))
 
         return hear
 
@@ -154,31 +163,33 @@ class Journal:
 
     # ---- findings -----------------------------------------------------------------------------
 
-    def find(self, kind: Kind, server: str, step: str, seen: str, *, vcenter: str = "") -> None:
+    def find(
+        self, kind: FindingKind, server: str, step: str, seen: str, *, vcenter: str = ""
+    ) -> None:
         """Write down a finding; at one server each kind counts once for all its steps."""
-        self._add(Finding(kind, server, step, seen, vcenter or kind.vcenter), "")
+        self._add(ServerFinding(kind, server, step, seen, vcenter or kind.vcenter), "")
 
-    def fail(self, kind: Kind, server: str, failed: Sequence[Failed]) -> None:
+    def fail(self, kind: FindingKind, server: str, failed: Sequence[FailedStep]) -> None:
         """Write down that steps have failed which should go well; each step is a finding."""
         for step, error in failed:
             self._latency(server, step).failed += 1
             vcenter = kinds.consequence(kind, error)
-            self._add(Finding(kind, server, step, error, vcenter), step)
+            self._add(ServerFinding(kind, server, step, error, vcenter), step)
 
-    def has_found(self, kind: Kind, server: str = "") -> bool:
+    def has_found(self, kind: FindingKind, server: str = "") -> bool:
         """Whether there is such a finding, at that server if one is named."""
         return any(
             found.kind.id == kind.id and server in ("", found.server)
             for found in self._findings.values()
         )
 
-    def check(self, check: Check, server: str, *, skipped: str = "") -> None:
+    def check(self, check: ServerCheck, server: str, *, skipped: str = "") -> None:
         """Write down that something is judged, or why it cannot be."""
         place = check, server
         if not skipped or place not in self.checks:
             self.checks[place] = skipped
 
-    def _add(self, found: Finding, step: str) -> None:
+    def _add(self, found: ServerFinding, step: str) -> None:
         self.check(found.kind.check, found.server)
         key = found.kind, found.server, step
         known = self._findings.get(key)
@@ -186,20 +197,20 @@ class Journal:
 
     # ---- keys and phases ----------------------------------------------------------------------
 
-    def keys_with_value(self) -> list[Key]:
+    def keys_with_value(self) -> list[MadeKey]:
         """Keys of which a value is known."""
         return [key for key in self.keys if key.value is not None]
 
-    def record_key(self, uid: str, server: str, use: str, by: str = Role.VCENTER) -> Key:
+    def record_key(self, uid: str, server: str, use: str, by: str = ReplayRole.VCENTER) -> MadeKey:
         """Write down a key that a server has made."""
-        key = Key(uid, server, use, by)
+        key = MadeKey(uid, server, use, by)
         self.keys.append(key)
         return key
 
     @contextmanager
-    def phase(self, phase: Phase) -> Iterator[Played]:
+    def phase(self, phase: PlayPhase) -> Iterator[PlayedPhase]:
         """The block is that phase, or more of it."""
-        played = self.phases.setdefault(phase, Played())
+        played = self.phases.setdefault(phase, PlayedPhase())
         self._phase = phase
         begun = self.now()
         try:
@@ -207,6 +218,6 @@ class Journal:
         finally:
             played.seconds += self.now() - begun
 
-    def skip(self, phase: Phase, why: str) -> None:
+    def skip(self, phase: PlayPhase, why: str) -> None:
         """Write down why a phase is not played."""
-        self.phases[phase] = Played(skipped=why)
+        self.phases[phase] = PlayedPhase(skipped=why)

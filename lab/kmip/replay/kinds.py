@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.kmip.replay.findings import Check, Kind, Level, Phase
+from lab.kmip.replay.findings import FindingKind, Level, PlayPhase, ServerCheck
 
 UNREACHABLE: Final = (
     "the provider is not connected: keys have the reason KeyStateClusterUnreachable, and tasks "
@@ -26,36 +26,36 @@ _NOT_KNOWN: Final = "what vCenter does is not known"
 
 # ---- what is checked -----------------------------------------------------------------------------
 
-ADDED = Check(Phase.TRUST, "the server is added to a provider")
-CIPHER = Check(Phase.TRUST, "version and cipher of TLS")
-OLD = Check(Phase.TRUST, "old versions of TLS are refused")
-SERVER_CERTIFICATE = Check(Phase.TRUST, "the server's certificate")
-CLIENT_CERTIFICATE = Check(Phase.TRUST, "the client's certificate")
-OFFERED = Check(Phase.TRUST, "KMIP 1.1 is offered")
-NOBODY = Check(Phase.TRUST, "a client without a certificate is refused")
-UNKNOWN = Check(Phase.TRUST, "a client with an unknown certificate is refused")
-EXPIRED = Check(Phase.TRUST, "a client with an expired certificate is refused")
-TRUST_FLOW = Check(Phase.TRUST, "an identity of a trust flow is accepted")
-HEALTH = Check(Phase.FLOW, "the periodic look")
-CREATED = Check(Phase.FLOW, "keys are made")
-TAGGED = Check(Phase.FLOW, "keys are tagged")
-USED = Check(Phase.FLOW, "keys are fetched and activated")
-VALUES = Check(Phase.FLOW, "values of keys")
-FETCHED = Check(Phase.FLOW, "keys are fetched again")
-STATUS = Check(Phase.FLOW, "states of keys")
-MISSING = Check(Phase.FLOW, "a key that is not there")
-ANSWERS = Check(Phase.FLOW, "answers are as KMIP 1.1 has them")
-VSAN = Check(Phase.FLOW, "hosts of an encrypted vSAN fetch their keys")
-PRIMARY = Check(Phase.FLOW, "a Key Provider Service fetches its primary key")
-REPLICATED = Check(Phase.FAILOVER, "keys of one server are at the others")
-TAKEN_OVER = Check(Phase.FAILOVER, "another server goes on when one is down")
-CAUGHT_UP = Check(Phase.FAILOVER, "a server that comes back has what was made meanwhile")
-SEPARATE = Check(Phase.ISOLATION, "clients do not see the keys of each other")
-STORM = Check(Phase.STORM, "many hosts fetch their keys at once")
+ADDED = ServerCheck(PlayPhase.TRUST, "the server is added to a provider")
+CIPHER = ServerCheck(PlayPhase.TRUST, "version and cipher of TLS")
+OLD = ServerCheck(PlayPhase.TRUST, "old versions of TLS are refused")
+SERVER_CERTIFICATE = ServerCheck(PlayPhase.TRUST, "the server's certificate")
+CLIENT_CERTIFICATE = ServerCheck(PlayPhase.TRUST, "the client's certificate")
+OFFERED = ServerCheck(PlayPhase.TRUST, "KMIP 1.1 is offered")
+NOBODY = ServerCheck(PlayPhase.TRUST, "a client without a certificate is refused")
+UNKNOWN = ServerCheck(PlayPhase.TRUST, "a client with an unknown certificate is refused")
+EXPIRED = ServerCheck(PlayPhase.TRUST, "a client with an expired certificate is refused")
+TRUST_FLOW = ServerCheck(PlayPhase.TRUST, "an identity of a trust flow is accepted")
+HEALTH = ServerCheck(PlayPhase.FLOW, "the periodic look")
+CREATED = ServerCheck(PlayPhase.FLOW, "keys are made")
+TAGGED = ServerCheck(PlayPhase.FLOW, "keys are tagged")
+USED = ServerCheck(PlayPhase.FLOW, "keys are fetched and activated")
+VALUES = ServerCheck(PlayPhase.FLOW, "values of keys")
+FETCHED = ServerCheck(PlayPhase.FLOW, "keys are fetched again")
+STATUS = ServerCheck(PlayPhase.FLOW, "states of keys")
+MISSING = ServerCheck(PlayPhase.FLOW, "a key that is not there")
+ANSWERS = ServerCheck(PlayPhase.FLOW, "answers are as KMIP 1.1 has them")
+VSAN = ServerCheck(PlayPhase.FLOW, "hosts of an encrypted vSAN fetch their keys")
+PRIMARY = ServerCheck(PlayPhase.FLOW, "a Key Provider Service fetches its primary key")
+REPLICATED = ServerCheck(PlayPhase.FAILOVER, "keys of one server are at the others")
+TAKEN_OVER = ServerCheck(PlayPhase.FAILOVER, "another server goes on when one is down")
+CAUGHT_UP = ServerCheck(PlayPhase.FAILOVER, "a server that comes back has what was made meanwhile")
+SEPARATE = ServerCheck(PlayPhase.ISOLATION, "clients do not see the keys of each other")
+STORM = ServerCheck(PlayPhase.STORM, "many hosts fetch their keys at once")
 
 # ---- trust ---------------------------------------------------------------------------------------
 
-SERVER_UNREACHABLE = Kind(
+SERVER_UNREACHABLE = FindingKind(
     "server-unreachable",
     ADDED,
     Level.ERROR,
@@ -64,7 +64,7 @@ SERVER_UNREACHABLE = Kind(
     "start the server, and check its address, its port and the firewalls between",
     "STD-09",
 )
-SERVER_DOWN = Kind(
+SERVER_DOWN = FindingKind(
     "server-down",
     ADDED,
     Level.NOTICE,
@@ -73,7 +73,7 @@ SERVER_DOWN = Kind(
     "start the server, and check its address, its port and the firewalls between",
     "STD-08",
 )
-SERVER_NOT_TRUSTED = Kind(
+SERVER_NOT_TRUSTED = FindingKind(
     "server-not-trusted",
     ADDED,
     Level.ERROR,
@@ -82,7 +82,7 @@ SERVER_NOT_TRUSTED = Kind(
     "give the certificate of its authority, or its own, with --ca; renew one that has expired",
     "STD-03",
 )
-CLIENT_NOT_TRUSTED = Kind(
+CLIENT_NOT_TRUSTED = FindingKind(
     "client-not-trusted",
     ADDED,
     Level.ERROR,
@@ -91,7 +91,7 @@ CLIENT_NOT_TRUSTED = Kind(
     "have the server trust the certificate of --cert, or the authority above it",
     "STD-03",
 )
-SERVER_NOT_ADDED = Kind(
+SERVER_NOT_ADDED = FindingKind(
     "server-not-added",
     ADDED,
     Level.ERROR,
@@ -100,7 +100,7 @@ SERVER_NOT_ADDED = Kind(
     "answer Discover Versions and Query of Server Information, which have no user name",
     "KMIP 1.1, 4.25 and 4.26",
 )
-VERSION_NOT_OFFERED = Kind(
+VERSION_NOT_OFFERED = FindingKind(
     "version-not-offered",
     OFFERED,
     Level.ERROR,
@@ -109,7 +109,7 @@ VERSION_NOT_OFFERED = Kind(
     "support KMIP 1.1, and list it in the answer to Discover Versions",
     "KMIP 1.1, 4.26; STD-05",
 )
-NO_CLIENT_CERTIFICATE = Kind(
+NO_CLIENT_CERTIFICATE = FindingKind(
     "no-client-certificate",
     NOBODY,
     Level.ERROR,
@@ -118,7 +118,7 @@ NO_CLIENT_CERTIFICATE = Kind(
     "ask for a client certificate in the TLS handshake, and end the handshake without one",
     "STD-03",
 )
-CLIENT_CERTIFICATE_OPTIONAL = Kind(
+CLIENT_CERTIFICATE_OPTIONAL = FindingKind(
     "client-certificate-optional",
     NOBODY,
     Level.NOTICE,
@@ -127,7 +127,7 @@ CLIENT_CERTIFICATE_OPTIONAL = Kind(
     "ask for a client certificate in the TLS handshake, and end the handshake without one",
     "STD-03",
 )
-UNKNOWN_CLIENT_SERVED = Kind(
+UNKNOWN_CLIENT_SERVED = FindingKind(
     "unknown-client-served",
     UNKNOWN,
     Level.ERROR,
@@ -136,7 +136,7 @@ UNKNOWN_CLIENT_SERVED = Kind(
     "trust only certificates that were given to the server, or those under its authorities",
     "STD-04",
 )
-EXPIRED_CLIENT_SERVED = Kind(
+EXPIRED_CLIENT_SERVED = FindingKind(
     "expired-client-served",
     EXPIRED,
     Level.NOTICE,
@@ -145,7 +145,7 @@ EXPIRED_CLIENT_SERVED = Kind(
     "refuse certificates before their beginning and after their end",
     "STD-07",
 )
-OLD_TLS = Kind(
+OLD_TLS = FindingKind(
     "old-tls",
     OLD,
     Level.NOTICE,
@@ -154,7 +154,7 @@ OLD_TLS = Kind(
     "accept TLS 1.2 and 1.3 only (RFC 8996)",
     "RFC 8996",
 )
-WEAK_CIPHER = Kind(
+WEAK_CIPHER = FindingKind(
     "weak-cipher",
     CIPHER,
     Level.NOTICE,
@@ -164,7 +164,7 @@ WEAK_CIPHER = Kind(
     "use suites with ECDHE and GCM or ChaCha20-Poly1305 only (RFC 9325)",
     "RFC 9325",
 )
-CERTIFICATE_NAME = Kind(
+CERTIFICATE_NAME = FindingKind(
     "certificate-name",
     SERVER_CERTIFICATE,
     Level.NOTICE,
@@ -173,7 +173,7 @@ CERTIFICATE_NAME = Kind(
     "issue a certificate whose Subject Alternative Names have every name and address of the server",
     "RFC 9525",
 )
-CERTIFICATE_EXPIRING = Kind(
+CERTIFICATE_EXPIRING = FindingKind(
     "certificate-expiring",
     SERVER_CERTIFICATE,
     Level.NOTICE,
@@ -182,7 +182,7 @@ CERTIFICATE_EXPIRING = Kind(
     "renew the certificate, and have vCenter trust the new one before the old one ends",
     "STD-07",
 )
-CLIENT_CERTIFICATE_EXPIRING = Kind(
+CLIENT_CERTIFICATE_EXPIRING = FindingKind(
     "client-certificate-expiring",
     CLIENT_CERTIFICATE,
     Level.NOTICE,
@@ -192,7 +192,7 @@ CLIENT_CERTIFICATE_EXPIRING = Kind(
     "STD-07",
 )
 
-TRUST_FLOW_REFUSED = Kind(
+TRUST_FLOW_REFUSED = FindingKind(
     "trust-flow-refused",
     TRUST_FLOW,
     Level.ERROR,
@@ -204,7 +204,7 @@ TRUST_FLOW_REFUSED = Kind(
 
 # ---- flow ----------------------------------------------------------------------------------------
 
-VERSION_CHANGED = Kind(
+VERSION_CHANGED = FindingKind(
     "version-changed",
     ANSWERS,
     Level.NOTICE,
@@ -213,7 +213,7 @@ VERSION_CHANGED = Kind(
     "answer under the Protocol Version of the request",
     "KMIP 1.1, 6.1",
 )
-BATCH_ID_MISSING = Kind(
+BATCH_ID_MISSING = FindingKind(
     "batch-id-missing",
     ANSWERS,
     Level.NOTICE,
@@ -222,7 +222,7 @@ BATCH_ID_MISSING = Kind(
     "repeat the Unique Batch Item ID of each item of a request",
     "KMIP 1.1, 6.4",
 )
-HEALTH_FAILED = Kind(
+HEALTH_FAILED = FindingKind(
     "health-failed",
     HEALTH,
     Level.NOTICE,
@@ -231,7 +231,7 @@ HEALTH_FAILED = Kind(
     "answer two Discover Versions on one connection, the second with a Unique Batch Item ID",
     "STD-09",
 )
-CREATE_FAILED = Kind(
+CREATE_FAILED = FindingKind(
     "create-failed",
     CREATED,
     Level.ERROR,
@@ -240,7 +240,7 @@ CREATE_FAILED = Kind(
     "let the client create AES-256 keys of which it says no name, group or date",
     "KMIP 1.1, 4.1",
 )
-ID_REPEATED = Kind(
+ID_REPEATED = FindingKind(
     "id-repeated",
     CREATED,
     Level.ERROR,
@@ -249,7 +249,7 @@ ID_REPEATED = Kind(
     "give each object an identifier of its own, on all servers of the provider together",
     "KMIP 1.1, 3.1",
 )
-TAG_FAILED = Kind(
+TAG_FAILED = FindingKind(
     "tag-failed",
     TAGGED,
     Level.NOTICE,
@@ -258,7 +258,7 @@ TAG_FAILED = Kind(
     "support Add Attribute for names that begin with x-, three items to a message",
     "KMIP 1.1, 4.14; STD-05",
 )
-TAGS_LOST = Kind(
+TAGS_LOST = FindingKind(
     "tags-lost",
     TAGGED,
     Level.NOTICE,
@@ -267,7 +267,7 @@ TAGS_LOST = Kind(
     "store custom attributes, and return them when they are asked for by name",
     "KMIP 1.1, 3.37",
 )
-USE_FAILED = Kind(
+USE_FAILED = FindingKind(
     "use-failed",
     USED,
     Level.ERROR,
@@ -276,7 +276,7 @@ USE_FAILED = Kind(
     "let the client get a key that is Pre-Active, ask for its State and activate it",
     "KMIP 1.1, 4.11 and 4.19; STD-18",
 )
-KEY_NOT_ACTIVE = Kind(
+KEY_NOT_ACTIVE = FindingKind(
     "key-not-active",
     USED,
     Level.ERROR,
@@ -285,7 +285,7 @@ KEY_NOT_ACTIVE = Kind(
     "make new keys Pre-Active or Active, and Active after Activate",
     "KMIP 1.1, 3.22; STD-18",
 )
-KEY_CONSTANT = Kind(
+KEY_CONSTANT = FindingKind(
     "key-constant",
     VALUES,
     Level.ERROR,
@@ -294,7 +294,7 @@ KEY_CONSTANT = Kind(
     "draw keys from an approved random number generator",
     "KMIP 1.1, 4.1",
 )
-KEY_REPEATED = Kind(
+KEY_REPEATED = FindingKind(
     "key-repeated",
     VALUES,
     Level.ERROR,
@@ -303,7 +303,7 @@ KEY_REPEATED = Kind(
     "draw the value of each key anew",
     "KMIP 1.1, 4.1",
 )
-KEY_LENGTH = Kind(
+KEY_LENGTH = FindingKind(
     "key-length",
     VALUES,
     Level.ERROR,
@@ -312,7 +312,7 @@ KEY_LENGTH = Kind(
     "let the Cryptographic Length of the Key Block be that of its Key Material, in bits",
     "KMIP 1.1, 2.1.3 and 3.5",
 )
-KEY_ALGORITHM = Kind(
+KEY_ALGORITHM = FindingKind(
     "key-algorithm",
     VALUES,
     Level.ERROR,
@@ -321,7 +321,7 @@ KEY_ALGORITHM = Kind(
     "let the Cryptographic Algorithm of the Key Block be that which Create named",
     "KMIP 1.1, 2.1.3 and 3.4",
 )
-KEY_CHANGED = Kind(
+KEY_CHANGED = FindingKind(
     "key-changed",
     VALUES,
     Level.ERROR,
@@ -330,7 +330,7 @@ KEY_CHANGED = Kind(
     "return the value of the key as it was made, whenever and wherever it is asked for",
     "KMIP 1.1, 4.11",
 )
-FETCH_FAILED = Kind(
+FETCH_FAILED = FindingKind(
     "fetch-failed",
     FETCHED,
     Level.ERROR,
@@ -339,7 +339,7 @@ FETCH_FAILED = Kind(
     "let the client get each of its keys at any time, by its Unique Identifier",
     "KMIP 1.1, 4.11; STD-14",
 )
-STATUS_FAILED = Kind(
+STATUS_FAILED = FindingKind(
     "status-failed",
     STATUS,
     Level.NOTICE,
@@ -348,7 +348,7 @@ STATUS_FAILED = Kind(
     "answer Get Attributes of State",
     "KMIP 1.1, 4.12; STD-20",
 )
-MISSING_KEY_HIDDEN = Kind(
+MISSING_KEY_HIDDEN = FindingKind(
     "missing-key-hidden",
     MISSING,
     Level.NOTICE,
@@ -358,7 +358,7 @@ MISSING_KEY_HIDDEN = Kind(
     "refuse Get of an unknown Unique Identifier with the Result Reason Item Not Found",
     "KMIP 1.1, 11.12; STD-20",
 )
-MISSING_KEY_SERVED = Kind(
+MISSING_KEY_SERVED = FindingKind(
     "missing-key-served",
     MISSING,
     Level.ERROR,
@@ -368,7 +368,7 @@ MISSING_KEY_SERVED = Kind(
     "KMIP 1.1, 11.12",
 )
 
-VSAN_FETCH_FAILED = Kind(
+VSAN_FETCH_FAILED = FindingKind(
     "vsan-fetch-failed",
     VSAN,
     Level.ERROR,
@@ -377,7 +377,7 @@ VSAN_FETCH_FAILED = Kind(
     "let hosts get the keys that vCenter makes: the same owner, whichever certificate they show",
     "VSAN-03 and STD-06",
 )
-VSAN_KEY_NOT_ACTIVE = Kind(
+VSAN_KEY_NOT_ACTIVE = FindingKind(
     "vsan-key-not-active",
     VSAN,
     Level.ERROR,
@@ -386,7 +386,7 @@ VSAN_KEY_NOT_ACTIVE = Kind(
     "return the State Active for a key that vCenter has activated before it was fetched",
     "VSAN-03 and STD-18",
 )
-PRIMARY_KEY_FAILED = Kind(
+PRIMARY_KEY_FAILED = FindingKind(
     "primary-key-failed",
     PRIMARY,
     Level.ERROR,
@@ -399,7 +399,7 @@ PRIMARY_KEY_FAILED = Kind(
 
 # ---- failover ------------------------------------------------------------------------------------
 
-KEY_NOT_REPLICATED = Kind(
+KEY_NOT_REPLICATED = FindingKind(
     "key-not-replicated",
     REPLICATED,
     Level.ERROR,
@@ -410,7 +410,7 @@ KEY_NOT_REPLICATED = Kind(
     "STD-01 and STD-08",
 )
 
-KEY_LATE = Kind(
+KEY_LATE = FindingKind(
     "key-late",
     REPLICATED,
     Level.NOTICE,
@@ -420,7 +420,7 @@ KEY_LATE = Kind(
     "answer a Create when the other servers have the key too",
     "STD-01 and STD-08",
 )
-TAKEOVER_FAILED = Kind(
+TAKEOVER_FAILED = FindingKind(
     "takeover-failed",
     TAKEN_OVER,
     Level.ERROR,
@@ -429,7 +429,7 @@ TAKEOVER_FAILED = Kind(
     "let each server make keys and give them out by itself",
     "STD-08",
 )
-CATCH_UP_FAILED = Kind(
+CATCH_UP_FAILED = FindingKind(
     "catch-up-failed",
     CAUGHT_UP,
     Level.ERROR,
@@ -441,7 +441,7 @@ CATCH_UP_FAILED = Kind(
 
 # ---- isolation -----------------------------------------------------------------------------------
 
-FOREIGN_KEY_SERVED = Kind(
+FOREIGN_KEY_SERVED = FindingKind(
     "foreign-key-served",
     SEPARATE,
     Level.ERROR,
@@ -450,7 +450,7 @@ FOREIGN_KEY_SERVED = Kind(
     "give each client, or each group of clients, objects of its own",
     "KMIP 1.1, 3.11; STD-06",
 )
-FOREIGN_KEY_DESCRIBED = Kind(
+FOREIGN_KEY_DESCRIBED = FindingKind(
     "foreign-key-described",
     SEPARATE,
     Level.NOTICE,
@@ -459,7 +459,7 @@ FOREIGN_KEY_DESCRIBED = Kind(
     "answer for the keys of others as for keys that are not there: Item Not Found",
     "KMIP 1.1, 3.11; STD-06",
 )
-FOREIGN_KEY_LOCATED = Kind(
+FOREIGN_KEY_LOCATED = FindingKind(
     "foreign-key-located",
     SEPARATE,
     Level.NOTICE,
@@ -471,7 +471,7 @@ FOREIGN_KEY_LOCATED = Kind(
 
 # ---- storm ---------------------------------------------------------------------------------------
 
-STORM_FAILED = Kind(
+STORM_FAILED = FindingKind(
     "storm-failed",
     STORM,
     Level.ERROR,
@@ -481,8 +481,8 @@ STORM_FAILED = Kind(
     "STD-14 and STD-16",
 )
 
-KINDS: Final[tuple[Kind, ...]] = tuple(
-    found for found in list(globals().values()) if isinstance(found, Kind)
+KINDS: Final[tuple[FindingKind, ...]] = tuple(
+    found for found in list(globals().values()) if isinstance(found, FindingKind)
 )
 """All of them, in the order in which a replay may find them."""
 
@@ -496,7 +496,7 @@ def is_broken(error: str) -> bool:
     return error.partition(":")[0] in _BROKEN
 
 
-def kind_of_failure(error: str) -> Kind:
+def kind_of_failure(error: str) -> FindingKind:
     """The kind of finding that a failed connection is: who does not trust whom, if it is that."""
     kind, _, why = error.partition(": ")
     if kind == "TlsFailure" and why.startswith("the certificate of the other end"):
@@ -507,7 +507,7 @@ def kind_of_failure(error: str) -> Kind:
     return SERVER_UNREACHABLE
 
 
-def consequence(kind: Kind, error: str) -> str:
+def consequence(kind: FindingKind, error: str) -> str:
     """What a vCenter makes of a step that failed: of a broken connection it knows no more than
     that; a refused tag is forgiven all the same."""
     return (

@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chaos.report.filling import fill_template
-from lab.kmip.replay.findings import Verdict
+from lab.kmip.replay.findings import ReplayVerdict
 from lab.schema.answers.replay import ReplayReport, ReplayServer
 
-_WORDS: Final = {Verdict.WORKS: "pass", Verdict.NOTICES: "unknown", Verdict.FAILS: "fail"}
+_WORDS: Final = {
+    ReplayVerdict.WORKS: "pass",
+    ReplayVerdict.NOTICES: "unknown",
+    ReplayVerdict.FAILS: "fail",
+}
 """Verdicts of a run whose colours and signs fit."""
 
 
@@ -29,7 +33,7 @@ def page(report: ReplayReport) -> str:
         "report": report,
         "facts": facts,
         "where": where,
-        "word": _WORDS[Verdict(report.verdict)],
+        "word": _WORDS[ReplayVerdict(report.verdict)],
         "servers": [_server(server) for server in report.servers],
     }
     return fill_template("replay.html", values, title=f"{where}: {report.verdict}")

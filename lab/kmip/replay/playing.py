@@ -9,19 +9,19 @@ from typing import Final
 from lab.kmip.replay import kinds
 from lab.kmip.replay.cleanup import cleanup
 from lab.kmip.replay.failover import Failover, Outage, Run
-from lab.kmip.replay.findings import Phase
+from lab.kmip.replay.findings import PlayPhase
 from lab.kmip.replay.flow import Flow, Sleep
 from lab.kmip.replay.isolation import Isolation
-from lab.kmip.replay.journal import Journal
+from lab.kmip.replay.journal import ReplayJournal
 from lab.kmip.replay.releases import RELEASES, USUAL
-from lab.kmip.replay.servers import Client, Server
+from lab.kmip.replay.servers import Client, ReplayedServer
 from lab.kmip.replay.storm import storm
-from lab.kmip.replay.trust import Trust
-from lab.kmip.replay.trust_flows import Part
+from lab.kmip.replay.trust import CertificateTrust
+from lab.kmip.replay.trust_flows import FlowPart
 
 HEALTH_EVERY_S: Final = 300.0
 DAY_S: Final = 86_400.0
-PHASES: Final = (Phase.FLOW, Phase.FAILOVER, Phase.ISOLATION, Phase.STORM)
+PHASES: Final = (PlayPhase.FLOW, PlayPhase.FAILOVER, PlayPhase.ISOLATION, PlayPhase.STORM)
 """Phases that a person can choose; trust is always played, since the others stand on it."""
 _NO_SERVER: Final = "no server can be added to a provider"
 _ONE_SERVER: Final = "one --server was given; name each server of the provider"
@@ -33,7 +33,7 @@ Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ReplayPlan:
     """What is played.
 
     ``keys``         of VMs
@@ -49,14 +49,14 @@ class Plan:
     """
 
     vcenter: str = USUAL
-    phases: frozenset[Phase] = frozenset(PHASES)
+    phases: frozenset[PlayPhase] = frozenset(PHASES)
     keys: int = 3
     hosts: int = 32
     soak_s: float = 0.0
     expiry_days: float = 30.0
     visible_s: float = 30.0
     primary_key: str = ""
-    flows: Sequence[Part] = ()
+    flows: Sequence[FlowPart] = ()
     outage: Outage | None = None
     isolation: bool = False
     cleanup: bool = False
@@ -67,9 +67,9 @@ class Replay:
 
     def __init__(
         self,
-        servers: Sequence[Server],
+        servers: Sequence[ReplayedServer],
         client: Client,
-        journal: Journal,
+        journal: ReplayJournal,
         *,
         wall: Callable[[], float],
         sleep: Sleep,
@@ -79,7 +79,7 @@ class Replay:
         self._servers, self._client, self._journal = servers, client, journal
         self._wall, self._sleep, self._run, self._tell = wall, sleep, run, tell
 
-    async def run(self, plan: Plan) -> None:
+    async def run(self, plan: ReplayPlan) -> None:
         """Play it to its end; a person who ends it before has the keys destroyed all the same, if
         that is wanted."""
         try:
@@ -89,10 +89,10 @@ class Replay:
                 self._tell("cleanup: keys are destroyed", 0, 0)
                 await cleanup(self._journal, self._servers)
 
-    async def _phases(self, plan: Plan) -> None:
+    async def _phases(self, plan: ReplayPlan) -> None:
         journal, flow = self._journal, Flow(self._journal, RELEASES[plan.vcenter])
         self._tell("trust: the servers are added", 0, 0)
-        trust = Trust(journal, self._client, self._wall(), plan.expiry_days * DAY_S)
+        trust = CertificateTrust(journal, self._client, self._wall(), plan.expiry_days * DAY_S)
         usable = await trust.play(self._servers, plan.flows)
         for phase in PHASES:
             if why := self._reason_to_skip(phase, plan, usable):
@@ -100,36 +100,38 @@ class Replay:
                 continue
             self._tell(f"{phase}: begun", 0, 0)
             match phase:
-                case Phase.FLOW:
+                case PlayPhase.FLOW:
                     with journal.phase(phase):
                         await self._flow(flow, usable, plan)
-                case Phase.FAILOVER:
+                case PlayPhase.FAILOVER:
                     failover = Failover(journal, flow, plan.visible_s, self._sleep, self._run)
                     await failover.play(self._servers, usable, plan.outage)
-                case Phase.ISOLATION:
+                case PlayPhase.ISOLATION:
                     await Isolation(journal, flow).play(usable)
                 case _:
                     apart = journal.has_found(kinds.KEY_NOT_REPLICATED)
                     await storm(journal, usable, plan.hosts, apart=apart)
         if plan.soak_s and usable:
-            with journal.phase(Phase.SOAK):
+            with journal.phase(PlayPhase.SOAK):
                 await self._soak(flow, usable, plan.soak_s)
 
-    def _reason_to_skip(self, phase: Phase, plan: Plan, usable: Sequence[Server]) -> str:
+    def _reason_to_skip(
+        self, phase: PlayPhase, plan: ReplayPlan, usable: Sequence[ReplayedServer]
+    ) -> str:
         """Why a phase is not played; empty when it is."""
         if phase not in plan.phases:
             return _NOT_ASKED
         if not usable:
             return _NO_SERVER
-        if phase is Phase.FAILOVER and len(self._servers) == 1:
+        if phase is PlayPhase.FAILOVER and len(self._servers) == 1:
             return _ONE_SERVER
-        if phase is Phase.ISOLATION and not plan.isolation:
+        if phase is PlayPhase.ISOLATION and not plan.isolation:
             return _NO_OTHER
-        if phase is Phase.STORM and not self._journal.keys_with_value():
+        if phase is PlayPhase.STORM and not self._journal.keys_with_value():
             return _NO_KEYS
         return ""
 
-    async def _flow(self, flow: Flow, servers: Sequence[Server], plan: Plan) -> None:
+    async def _flow(self, flow: Flow, servers: Sequence[ReplayedServer], plan: ReplayPlan) -> None:
         """Keys are made at the first server; what is no matter of keys is asked of each."""
         first, journal, keys = servers[0], self._journal, plan.keys
         for server in servers:
@@ -161,7 +163,7 @@ class Replay:
         for server in servers:
             await flow.missing(server)
 
-    async def _soak(self, flow: Flow, servers: Sequence[Server], soak_s: float) -> None:
+    async def _soak(self, flow: Flow, servers: Sequence[ReplayedServer], soak_s: float) -> None:
         journal, now = self._journal, self._journal.now
         begun = looked = now()
         while (at := now()) - begun < soak_s:

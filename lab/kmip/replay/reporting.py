@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lab.kmip.replay.certificates import CertificateFacts
-from lab.kmip.replay.findings import Finding, Level, Phase
-from lab.kmip.replay.journal import Journal, Latency, Played, ServerFacts
+from lab.kmip.replay.findings import Level, PlayPhase, ServerFinding
+from lab.kmip.replay.journal import Latency, PlayedPhase, ReplayJournal, ServerFacts
 from lab.schema.answers.replay import (
     ReplayCertificate,
     ReplayCheck,
@@ -26,7 +26,13 @@ _WORST: Final = (Level.ERROR.value, Level.NOTICE.value, PASSED)
 
 
 def build_report(
-    journal: Journal, *, began: float, seconds: float, keystead: str, connection: str, vcenter: str
+    journal: ReplayJournal,
+    *,
+    began: float,
+    seconds: float,
+    keystead: str,
+    connection: str,
+    vcenter: str,
 ) -> ReplayReport:
     """What there is until now; ``began`` in Unix seconds."""
     findings = journal.findings
@@ -52,15 +58,15 @@ def build_report(
     )
 
 
-def _phases(journal: Journal) -> list[Phase]:
-    return [phase for phase in Phase if phase in journal.phases]
+def _phases(journal: ReplayJournal) -> list[PlayPhase]:
+    return [phase for phase in PlayPhase if phase in journal.phases]
 
 
-def _checks(journal: Journal, findings: Iterable[Finding]) -> Iterator[ReplayCheck]:
+def _checks(journal: ReplayJournal, findings: Iterable[ServerFinding]) -> Iterator[ReplayCheck]:
     found: dict[tuple[object, str], set[str]] = {}
     for one in findings:
         found.setdefault((one.kind.check, one.server), set()).add(one.kind.level.value)
-    order = list(Phase)
+    order = list(PlayPhase)
     for (check, server), why in sorted(
         journal.checks.items(), key=lambda entry: order.index(entry[0][0].phase)
     ):
@@ -74,7 +80,7 @@ def _worst(results: set[str]) -> str:
     return next((word for word in _WORST if word in results), PASSED)
 
 
-def _phase(phase: Phase, played: Played, checks: Iterable[ReplayCheck]) -> ReplayPhase:
+def _phase(phase: PlayPhase, played: PlayedPhase, checks: Iterable[ReplayCheck]) -> ReplayPhase:
     results = {check.result for check in checks if check.phase == phase}
     return ReplayPhase(
         phase=phase.value,
@@ -109,7 +115,7 @@ def _certificate(facts: CertificateFacts) -> ReplayCertificate:
     )
 
 
-def _finding(found: Finding) -> ReplayFinding:
+def _finding(found: ServerFinding) -> ReplayFinding:
     kind = found.kind
     return ReplayFinding(
         id=kind.id,
@@ -127,7 +133,7 @@ def _finding(found: Finding) -> ReplayFinding:
     )
 
 
-def _step(phase: Phase, server: str, step: str, latency: Latency) -> ReplayStep:
+def _step(phase: PlayPhase, server: str, step: str, latency: Latency) -> ReplayStep:
     def ms(share: float) -> float:
         return round(latency.quantile(share) * 1000, 3)
 

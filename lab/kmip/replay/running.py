@@ -13,12 +13,12 @@ from typing import Final, Literal
 from lab.kmip import certificates
 from lab.kmip.addresses import ServerAddress
 from lab.kmip.replay import commands, strangers
-from lab.kmip.replay.handshake import Door
+from lab.kmip.replay.handshake import ServerDoor
 from lab.kmip.replay.identities import Pair
-from lab.kmip.replay.journal import Journal
-from lab.kmip.replay.playing import Plan, Replay, Tell
+from lab.kmip.replay.journal import ReplayJournal
+from lab.kmip.replay.playing import Replay, ReplayPlan, Tell
 from lab.kmip.replay.reporting import build_report
-from lab.kmip.replay.servers import Client, Role, Server
+from lab.kmip.replay.servers import Client, ReplayedServer, ReplayRole
 from lab.kmip.replay.storm import room_for
 from lab.kmip.standalone import check, standalone
 from lab.schema.answers.replay import ReplayReport
@@ -35,7 +35,7 @@ Connection = Literal["faithful", "pooled"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ReplaySettings:
     """Where the servers are, and what clients show them.
 
     ``client``     what vCenter shows
@@ -58,7 +58,11 @@ class Settings:
 
 
 def run_replay(
-    settings: Settings, plan: Plan, *, tell: Tell, interrupted: Callable[[ReplayReport], None]
+    settings: ReplaySettings,
+    plan: ReplayPlan,
+    *,
+    tell: Tell,
+    interrupted: Callable[[ReplayReport], None],
 ) -> ReplayReport:
     """Play it to its end; ``interrupted`` gets what there is when a person ends it before.
 
@@ -70,8 +74,8 @@ def run_replay(
         text = f"--hosts {plan.hosts}: this process may not open so many files (ulimit -n)"
         raise KeysteadError("KS-USE-003", text)
     identities = _identities(settings)
-    client = _client(settings, identities[Role.VCENTER])
-    journal = Journal([str(address) for address in settings.servers], time.monotonic)
+    client = _client(settings, identities[ReplayRole.VCENTER])
+    journal = ReplayJournal([str(address) for address in settings.servers], time.monotonic)
     began, begun = time.time(), time.monotonic()
 
     def report() -> ReplayReport:
@@ -92,13 +96,13 @@ def run_replay(
     return report()
 
 
-def _identities(settings: Settings) -> dict[str, TlsIdentity]:
+def _identities(settings: ReplaySettings) -> dict[str, TlsIdentity]:
     """By role, and by trust flow."""
     trusted = certificates.certificates(settings.ca)
     pairs: dict[str, Pair] = {
-        Role.VCENTER: settings.client,
-        Role.VSAN: settings.client,
-        Role.KPS: settings.client,
+        ReplayRole.VCENTER: settings.client,
+        ReplayRole.VSAN: settings.client,
+        ReplayRole.KPS: settings.client,
         **settings.others,
         **settings.flows,
     }
@@ -110,7 +114,7 @@ def _identities(settings: Settings) -> dict[str, TlsIdentity]:
     return {name: read[pair] for name, pair in pairs.items()}
 
 
-def _client(settings: Settings, identity: TlsIdentity) -> Client:
+def _client(settings: ReplaySettings, identity: TlsIdentity) -> Client:
     own = identity.chain[0]
     expired = strangers.build_expired(own, identity.key, settings.client.key)
     if settings.expired is not None:
@@ -120,11 +124,11 @@ def _client(settings: Settings, identity: TlsIdentity) -> Client:
 
 
 async def _play(
-    settings: Settings,
-    plan: Plan,
+    settings: ReplaySettings,
+    plan: ReplayPlan,
     identities: Mapping[str, TlsIdentity],
     client: Client,
-    journal: Journal,
+    journal: ReplayJournal,
     tell: Tell,
 ) -> None:
     _, _, clock, streams = standalone(ME)
@@ -138,7 +142,7 @@ async def _play(
                 partial(streams.connect, name, identities[who], within_s=within_s),
                 clock,
                 within_s=within_s,
-                login=None if who == Role.OTHER else settings.login,
+                login=None if who == ReplayRole.OTHER else settings.login,
                 pooled=settings.connection == "pooled",
                 heard=journal.step_recorder(name),
                 seen=journal.answer_recorder(name),
@@ -146,10 +150,10 @@ async def _play(
         return known
 
     servers = [
-        Server(
+        ReplayedServer(
             str(address),
             address.host,
-            Door(address.host, address.port, settings.within_s),
+            ServerDoor(address.host, address.port, settings.within_s),
             partial(talk, str(address)),
         )
         for address in settings.servers

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab.kmip.replay.handshake import Attempts, Shown
+from lab.kmip.replay.handshake import Attempts, ShownCertificate
 from services.keyservers.dialogue import Dialogue
 
 
-class Role(StrEnum):
+class ReplayRole(StrEnum):
     """Who asks a key server. All but ``OTHER`` have the keys of one owner."""
 
     VCENTER = "vcenter"
@@ -25,13 +25,13 @@ class Client:
     ``unknown`` and ``expired`` are what others show, who should get nothing."""
 
     certificate: bytes
-    shown: Shown
-    unknown: Shown
-    expired: Shown | None = None
+    shown: ShownCertificate
+    unknown: ShownCertificate
+    expired: ShownCertificate | None = None
 
 
 @dataclass(frozen=True)
-class Server:
+class ReplayedServer:
     """One key server, ``host:port``: how it is tried, and the dialogue that each role has with it;
     by its name also for who rehearses a trust flow."""
 
@@ -43,4 +43,4 @@ class Server:
     @property
     def vcenter(self) -> Dialogue:
         """vCenter's dialogue with it."""
-        return self.talk(Role.VCENTER)
+        return self.talk(ReplayRole.VCENTER)

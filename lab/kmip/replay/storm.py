@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Phase
-from lab.kmip.replay.journal import Failed, Journal, Latency, failures
-from lab.kmip.replay.servers import Server
+from lab.kmip.replay.findings import PlayPhase
+from lab.kmip.replay.journal import FailedStep, Latency, ReplayJournal, failures
+from lab.kmip.replay.servers import ReplayedServer
 from protocol.errors import ProductError
 from protocol.kmip.dialect import OperationFailed
 from services.runtime.each import for_each
@@ -21,14 +21,16 @@ _FILES: Final = 256
 """Open files of this process beside the connections of hosts."""
 
 
-async def storm(journal: Journal, servers: Sequence[Server], hosts: int, *, apart: bool) -> None:
+async def storm(
+    journal: ReplayJournal, servers: Sequence[ReplayedServer], hosts: int, *, apart: bool
+) -> None:
     """So many hosts at once fetch keys that can be had, one after the other: a session each, as
     vCenter has it for a host, at the servers in turn. ``apart``: servers do not have the keys of
     each other, so that each key is fetched where it was made."""
     keys = [key for key in journal.keys_with_value() if not key.lost][:MOST_KEYS]
     made_at = {server.name: server for server in servers}
     fetches = Latency()
-    failed: dict[str, list[Failed]] = {}
+    failed: dict[str, list[FailedStep]] = {}
 
     async def host(number: int) -> None:
         for key in keys:
@@ -42,7 +44,7 @@ async def storm(journal: Journal, servers: Sequence[Server], hosts: int, *, apar
                     failed.setdefault(server.name, []).extend(steps[:1])
             fetches.seconds.append(journal.now() - begun)
 
-    with journal.phase(Phase.STORM) as played:
+    with journal.phase(PlayPhase.STORM) as played:
         for server in servers:
             journal.check(kinds.STORM, server.name)
         begun = journal.now()

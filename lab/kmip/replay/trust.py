@@ -7,11 +7,11 @@ from typing import Final
 
 from lab.kmip.replay import kinds
 from lab.kmip.replay.certificates import client_certificate, facts, server_certificate
-from lab.kmip.replay.findings import Phase
-from lab.kmip.replay.handshake import Attempt, Offer
-from lab.kmip.replay.journal import Failed, Journal, failures
-from lab.kmip.replay.servers import Client, Server
-from lab.kmip.replay.trust_flows import Part
+from lab.kmip.replay.findings import PlayPhase
+from lab.kmip.replay.handshake import Attempt, TlsOffer
+from lab.kmip.replay.journal import FailedStep, ReplayJournal, failures
+from lab.kmip.replay.servers import Client, ReplayedServer
+from lab.kmip.replay.trust_flows import FlowPart
 from protocol.errors import InvalidArgument, ProductError
 from protocol.kmip.dialect import OperationFailed
 
@@ -24,18 +24,22 @@ _NO_EXPIRED: Final = (
 )
 
 
-class Trust:
+class CertificateTrust:
     """``now`` and ``warning_s``: Unix seconds, and before its end for how many a certificate ends
     soon."""
 
-    def __init__(self, journal: Journal, client: Client, now: float, warning_s: float) -> None:
+    def __init__(
+        self, journal: ReplayJournal, client: Client, now: float, warning_s: float
+    ) -> None:
         self._journal, self._client = journal, client
         self._now, self._warning_s = now, warning_s
         self._refused: dict[str, str] = {}  # by which alert a server refused vCenter
 
-    async def play(self, servers: Sequence[Server], flows: Sequence[Part] = ()) -> list[Server]:
+    async def play(
+        self, servers: Sequence[ReplayedServer], flows: Sequence[FlowPart] = ()
+    ) -> list[ReplayedServer]:
         """The servers against which the other phases can be played."""
-        with self._journal.phase(Phase.TRUST):
+        with self._journal.phase(PlayPhase.TRUST):
             for server in servers:
                 await self._look(server)
             usable = await self._add_servers(servers)
@@ -47,7 +51,7 @@ class Trust:
 
     # ---- TLS ----------------------------------------------------------------------------------
 
-    async def _look(self, server: Server) -> None:
+    async def _look(self, server: ReplayedServer) -> None:
         """Version, cipher and certificate; one that cannot be had is told when it is added."""
         journal, name = self._journal, server.name
         seen = await server.door.attempt(self._client.shown)
@@ -61,7 +65,7 @@ class Trust:
         if not _is_sound(seen):
             journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it chooses {seen.cipher}")
         else:
-            weak = await server.door.attempt(self._client.shown, offer=Offer.WEAK)
+            weak = await server.door.attempt(self._client.shown, offer=TlsOffer.WEAK)
             if weak.version:
                 journal.find(kinds.WEAK_CIPHER, name, SHAKE, f"it accepts {weak.cipher}")
         try:
@@ -76,16 +80,16 @@ class Trust:
         for found in client_certificate(self._client.certificate, self._now, self._warning_s):
             journal.find(found.kind, name, SHAKE, found.text)
         journal.check(kinds.OLD, name)
-        old = await server.door.attempt(self._client.shown, offer=Offer.OLD)
+        old = await server.door.attempt(self._client.shown, offer=TlsOffer.OLD)
         if old.version:
             journal.find(kinds.OLD_TLS, name, SHAKE, f"it accepts {old.version}")
 
     # ---- adding -------------------------------------------------------------------------------
 
-    async def _add_servers(self, servers: Sequence[Server]) -> list[Server]:
+    async def _add_servers(self, servers: Sequence[ReplayedServer]) -> list[ReplayedServer]:
         """Those that were added. Whether a silent one is an error is known after the last."""
         journal = self._journal
-        silent: dict[str, Failed] = {}
+        silent: dict[str, FailedStep] = {}
         usable = []
         for server in servers:
             journal.check(kinds.ADDED, server.name)
@@ -109,7 +113,7 @@ class Trust:
             journal.fail(kind, name, [one])
         return usable
 
-    def _with_alert(self, name: str, failed: Failed) -> Failed:
+    def _with_alert(self, name: str, failed: FailedStep) -> FailedStep:
         """Why it failed, by the alert of the server where that came another time only."""
         alert = self._refused.get(name)
         if alert is None or failed.error.startswith("TlsFailure"):
@@ -118,7 +122,7 @@ class Trust:
 
     # ---- who should get nothing ---------------------------------------------------------------
 
-    async def _others(self, server: Server) -> None:
+    async def _others(self, server: ReplayedServer) -> None:
         journal, name = self._journal, server.name
         uid = await self._key(server)
         if uid is None:
@@ -146,7 +150,7 @@ class Trust:
         if expired.served:
             journal.find(kinds.EXPIRED_CLIENT_SERVED, name, "Get", "the value of a key")
 
-    async def _key(self, server: Server) -> str | None:
+    async def _key(self, server: ReplayedServer) -> str | None:
         """An active key that others might be given; None when there is none."""
         with failures() as failed:
             try:
@@ -164,7 +168,7 @@ class Trust:
 
     # ---- trust flows --------------------------------------------------------------------------
 
-    async def _rehearse(self, server: Server, part: Part) -> None:
+    async def _rehearse(self, server: ReplayedServer, part: FlowPart) -> None:
         """Add the server with the identity of that flow, and make and get a key with it."""
         journal, name, flow = self._journal, server.name, part.flow
         check = kinds.TRUST_FLOW._replace(title=f"the trust flow {flow}")

@@ -46,7 +46,7 @@ class TrustFlow(StrEnum):
     UPLOAD = "upload"
 
 
-class Part(NamedTuple):
+class FlowPart(NamedTuple):
     """What of a flow is still to be done by the owner of the server, and the files that it is
     about; ``ready``: the identity is there, and can be shown."""
 
@@ -71,7 +71,7 @@ _TODO: Final[Mapping[TrustFlow, tuple[str, str]]] = {
 }
 
 
-def ensure_parts(folder: Path, name: str) -> tuple[Part, ...]:
+def ensure_parts(folder: Path, name: str) -> tuple[FlowPart, ...]:
     """vCenter's part of every flow in ``folder``; files that are there already stay as they are.
     ``name`` is the common name of vCenter. KS-KMIP-004 where they cannot be written."""
     try:
@@ -85,16 +85,16 @@ def ensure_parts(folder: Path, name: str) -> tuple[Part, ...]:
     return parts(folder)
 
 
-def parts(folder: Path) -> tuple[Part, ...]:
+def parts(folder: Path) -> tuple[FlowPart, ...]:
     """How far each flow is."""
     return tuple(_part(folder, flow) for flow in TrustFlow)
 
 
-def _part(folder: Path, flow: TrustFlow) -> Part:
+def _part(folder: Path, flow: TrustFlow) -> FlowPart:
     give, then = _TODO[flow]
     here = folder / flow
     ready = (here / CERTIFICATE).is_file() and (here / KEY).is_file()
-    return Part(flow, str(here / give) if give else "", then, ready)
+    return FlowPart(flow, str(here / give) if give else "", then, ready)
 
 
 def _root_ca(folder: Path, name: str) -> None:

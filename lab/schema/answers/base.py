@@ -7,7 +7,7 @@ from typing import ClassVar, NewType
 
 import msgspec
 
-from lab.schema.tables import Table
+from lab.schema.tables import ColumnTable
 
 KeyRef = NewType("KeyRef", str)
 """A key as people write it: ``provider/id`` [KEY-01]."""
@@ -20,7 +20,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     (``lab.cli.pages``).
     """
 
-    table: ClassVar[Table | None] = None
+    table: ClassVar[ColumnTable | None] = None
 
     def remarks(self) -> tuple[str, ...]:
         """What a terminal says besides; documents have it in their fields."""

@@ -12,7 +12,7 @@ from lab.schema.answers.base import Answer
 # What came of an assertion.
 
 
-class Standing(StrEnum):
+class AssertionStanding(StrEnum):
     """What came of an assertion."""
 
     PASS = "pass"
@@ -26,7 +26,7 @@ class Asserted(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     title: str
-    standing: Standing
+    standing: AssertionStanding
     seen: str = ""
     needs: str = ""
     seconds: float = 0.0

@@ -9,7 +9,7 @@ from lab.schema.answers.hosts import Tpm
 from lab.schema.answers.inventory import Host, HostView, Vm, VmOnHost
 from lab.schema.answers.keys import Provider
 from lab.schema.answers.lab import Node
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.events import EventTypeId
 from protocol.terms import KeyManagement, KmipState, ManagementType, NodeName, ProviderId, VmName
 
@@ -85,7 +85,7 @@ class VmDescription(Answer, frozen=True, kw_only=True):
     firmware: str = ""
     hardware: int = 0
 
-    table = Table("vm", (field("vm"),))
+    table = ColumnTable("vm", (field("vm"),))
 
 
 class HostDescription(Answer, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class HostDescription(Answer, frozen=True, kw_only=True):
     events: tuple[EventLine, ...]
     faults: tuple[str, ...]
 
-    table = Table("host", (field("host"),))
+    table = ColumnTable("host", (field("host"),))
 
 
 class ProviderServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,4 +137,4 @@ class ProviderDescription(Answer, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     faults: tuple[str, ...]
 
-    table = Table("provider", (field("provider"),))
+    table = ColumnTable("provider", (field("provider"),))

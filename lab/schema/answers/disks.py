@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef
-from lab.schema.tables import Table, field, short_key
+from lab.schema.tables import ColumnTable, field, short_key
 from protocol.terms import VmName
 
 
@@ -17,7 +17,7 @@ class VmDisk(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     key: KeyRef | None = None
 
-    table = Table(
+    table = ColumnTable(
         "label",
         (
             field("label", "DISK"),

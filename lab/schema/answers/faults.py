@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 
 _SHOWN = 8
 """Names of what was found that a table has room for."""
@@ -41,7 +41,7 @@ class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
     cure: str = ""
     found: dict[str, Any] = {}
 
-    table = Table(
+    table = ColumnTable(
         "id",
         (
             field("id"),

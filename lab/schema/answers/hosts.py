@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
-from lab.schema.tables import Table, field, moment
+from lab.schema.tables import ColumnTable, field, moment
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
 
@@ -23,7 +23,7 @@ class HostPower(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     cure: str = ""
 
-    table = Table(
+    table = ColumnTable(
         "host", (field("host"), field("machine"), field("boot"), field("ended"), field("screen"))
     )
 
@@ -54,7 +54,7 @@ class HostPaused(msgspec.Struct, frozen=True, kw_only=True):
     host: NodeName
     paused: bool
 
-    table = Table("host", (field("host"), field("paused")))
+    table = ColumnTable("host", (field("host"), field("paused")))
 
 
 class HostPauseList(Answer, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class RemovedKey(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     stored: bool = False
 
-    table = Table("key", (field("key"), field("removed"), field("stored"), field("reason")))
+    table = ColumnTable("key", (field("key"), field("removed"), field("stored"), field("reason")))
 
 
 class RemovedKeyList(Answer, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class Dump(Answer, frozen=True, kw_only=True):
     readable: bool = False
     problem: str = ""
 
-    table = Table(
+    table = ColumnTable(
         "dump",
         (
             field("dump"),
@@ -175,7 +175,7 @@ class Tpm(Answer, frozen=True, kw_only=True):
     ek: str = ""
     pcrs: dict[str, str] = {}
 
-    table = Table(
+    table = ColumnTable(
         "host",
         (
             field("host"),

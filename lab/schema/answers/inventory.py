@@ -9,7 +9,7 @@ import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
 from lab.schema.answers.disks import VmDisk
-from lab.schema.tables import Table, field, short_key
+from lab.schema.tables import ColumnTable, field, short_key
 from protocol.events import EventTypeId
 from protocol.terms import (
     AttestationStatus,
@@ -31,7 +31,7 @@ from protocol.terms import (
 # Hosts -------------------------------------------------------------------------------------
 
 
-class Attestation(msgspec.Struct, frozen=True, kw_only=True):
+class AttestationState(msgspec.Struct, frozen=True, kw_only=True):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -61,7 +61,7 @@ class Host(Answer, frozen=True, kw_only=True):
     boot: int = 0
     cached_keys: int = 0
     seen_at: float = 0.0
-    attestation: Attestation | None = None
+    attestation: AttestationState | None = None
     in_maintenance_mode: bool = False
     alarms: tuple[str, ...] = ()
     stale: bool = False
@@ -69,7 +69,7 @@ class Host(Answer, frozen=True, kw_only=True):
     screen: str = ""
     vcenter: NodeName | None = None
 
-    table = Table(
+    table = ColumnTable(
         "host",
         (
             field("host"),
@@ -109,7 +109,7 @@ class HostRemoval(msgspec.Struct, frozen=True, kw_only=True):
     host: NodeName
     vms: tuple[VmName, ...] = ()
 
-    table = Table("host", (field("host"), field("vms", "VMS")))
+    table = ColumnTable("host", (field("host"), field("vms", "VMS")))
 
 
 class HostRemovalList(Answer, frozen=True, kw_only=True):
@@ -185,7 +185,7 @@ class Cluster(Answer, frozen=True, kw_only=True):
     vms: int = 0
     vcenter: NodeName | None = None
 
-    table = Table(
+    table = ColumnTable(
         "cluster",
         (
             field("cluster"),
@@ -214,7 +214,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     vcenter: NodeName | None = None
 
-    table = Table("of", (field("of"), field("alarm"), field("why")))
+    table = ColumnTable("of", (field("of"), field("alarm"), field("why")))
 
 
 class AlarmList(Answer, frozen=True, kw_only=True):
@@ -254,7 +254,7 @@ class Vm(Answer, frozen=True, kw_only=True):
     migrate_encryption: MigrateEncryption | None = None
     with_memory: tuple[str, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "vm",
         (
             field("vm"),
@@ -294,15 +294,18 @@ class VmList(Answer, frozen=True, kw_only=True):
 
 
 class VmPower(msgspec.Struct, frozen=True, kw_only=True):
-    """One VM after a power command; refused: ``power`` is None, and the error says why."""
+    """One VM after a power command; refused: ``power`` is None, and the error says why, with the
+    vim25 ``fault`` and the ``keys`` concerned."""
 
     vm: VmName
     host: NodeName
     power: PowerState | None = None
     error_id: str | None = None
     error: str | None = None
+    fault: str = ""
+    keys: tuple[str, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "vm", (field("vm"), field("host"), field("power")), wide=(field("error", "REFUSED"),)
     )
 
@@ -341,8 +344,10 @@ class VmRemoval(msgspec.Struct, frozen=True, kw_only=True):
     host: NodeName | None = None
     error_id: str | None = None
     error: str | None = None
+    fault: str = ""
+    keys: tuple[str, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "vm",
         (field("vm"), field("host"), ("LEFT", lambda vm: vm.error is None)),
         wide=(field("error", "REFUSED"),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
-from lab.schema.tables import Table, field, moment
+from lab.schema.tables import ColumnTable, field, moment
 from protocol.messages.kms import AuditRow
 from protocol.terms import (
     ClusterName,
@@ -47,7 +47,7 @@ class Provider(Answer, frozen=True, kw_only=True):
     tpm_required: bool = False
     vcenter: NodeName | None = None
 
-    table = Table(
+    table = ColumnTable(
         "provider",
         (
             field("provider"),
@@ -77,7 +77,7 @@ class ProviderBackup(Answer, frozen=True, kw_only=True):
     tpm_required: bool
     imported: bool = False
 
-    table = Table(
+    table = ColumnTable(
         "provider",
         (
             field("provider"),
@@ -106,7 +106,7 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     affected_hosts: tuple[NodeName, ...] = ()
     vcenter: NodeName | None = None
 
-    table = Table(
+    table = ColumnTable(
         "key",
         (
             field("key"),
@@ -134,7 +134,7 @@ class KnownKey(Answer, frozen=True, kw_only=True):
     known: bool
     not_confirmed_by: tuple[NodeName, ...] = ()
 
-    table = Table("key", (field("key"),), wide=(field("known"),))
+    table = ColumnTable("key", (field("key"),), wide=(field("known"),))
 
     def remarks(self) -> tuple[str, ...]:
         if not self.not_confirmed_by:
@@ -178,7 +178,7 @@ class Key(Answer, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     attributes: tuple[KeyAttribute, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "key_id",
         (field("key_id", "KEY"), field("kms"), field("state"), field("names")),
         wide=(
@@ -202,7 +202,7 @@ class KeyBackup(Answer, frozen=True, kw_only=True):
     backup: str
     kms: tuple[NodeName, ...]
 
-    table = Table("backup", (field("backup"), field("kms")))
+    table = ColumnTable("backup", (field("backup"), field("kms")))
 
 
 class KeyServer(Answer, frozen=True, kw_only=True):
@@ -224,7 +224,7 @@ class KeyServer(Answer, frozen=True, kw_only=True):
     kek: int | None = None
     rewrapping: int | None = None
 
-    table = Table(
+    table = ColumnTable(
         "kms",
         (field("kms"), field("machine"), field("keys"), field("states"), field("peer")),
         wide=(field("root"), ("KEK", lambda server: server.describe_kek())),
@@ -247,7 +247,7 @@ class AuditList(Answer, frozen=True, kw_only=True):
 
     items: tuple[AuditRow, ...]
 
-    table = Table(
+    table = ColumnTable(
         "sequence",
         (
             field("sequence", "NO"),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 
 
 def _day(end: float | None) -> str:
@@ -31,7 +31,7 @@ class KmsIdentity(msgspec.Struct, frozen=True, kw_only=True):
     end: float
     digest: str
 
-    table = Table(
+    table = ColumnTable(
         "client",
         (field("client"), field("role"), field("scope"), field("revoked"), _UNTIL, _DIGEST),
     )
@@ -66,7 +66,7 @@ class ServerTrust(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     certificate: str = ""
 
-    table = Table(
+    table = ColumnTable(
         "server",
         (
             field("server"),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef, MachineState
-from lab.schema.tables import Table, field, moment
+from lab.schema.tables import ColumnTable, field, moment
 from protocol.events import EventTypeId
 from protocol.messages.agent import RuleCount, TpmBackend
 from protocol.messages.vcenter import TaskInfoState
@@ -37,7 +37,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "node",
         (field("node"), field("role"), field("site"), field("state"), field("boot")),
         wide=(field("tpm"), field("ended"), field("screen"), field("counters")),
@@ -73,7 +73,7 @@ class RuleOnLink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jitter_s: float = 0.0
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class RuledLink(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
 
     src: NodeName
@@ -82,7 +82,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[RuleOnLink, ...] = ()
     link: str  # ``src->dst``
 
-    table = Table(
+    table = ColumnTable(
         "link", (field("src", "FROM"), field("dst", "TO"), field("state"), field("rules"))
     )
 
@@ -90,7 +90,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 class LinkList(Answer, frozen=True, kw_only=True):
     """Each link twice: once in each direction."""
 
-    items: tuple[Link, ...]
+    items: tuple[RuledLink, ...]
 
 
 class LoggedEvent(Answer, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     reason: str = ""
 
-    table = Table(
+    table = ColumnTable(
         "task",
         (
             field("task"),

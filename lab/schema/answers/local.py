@@ -8,7 +8,7 @@ import msgspec
 
 from chaos.checks.result import CheckOutcome
 from chaos.checks.scene import Scene
-from chaos.entries import Entry
+from chaos.entries import DescribedEntry
 from chaos.verdict import Verdict
 from lab.schema.answers.base import Answer
 from lab.schema.answers.conformance import Conformance
@@ -169,14 +169,14 @@ class Reference(Answer, frozen=True, kw_only=True):
     """One thing that an experiment's file can name; ``noun`` is fault, probe, op and so on."""
 
     noun: str
-    entry: Entry
+    entry: DescribedEntry
 
 
 class ReferenceList(Answer, frozen=True, kw_only=True):
     """Everything of one noun that an experiment's file can name."""
 
     noun: str
-    items: tuple[Entry, ...]
+    items: tuple[DescribedEntry, ...]
 
 
 class ShippedExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,10 +194,18 @@ class ExperimentList(Answer, frozen=True, kw_only=True):
 
 
 class LintReport(Answer, frozen=True, kw_only=True):
-    """Every error of an experiment file, each with its place."""
+    """Every error of an experiment's or of a Lab file, each with its place."""
 
     file: str
     items: tuple[str, ...]
+
+
+class NewLab(Answer, frozen=True, kw_only=True):
+    """A Lab file that was written, to be changed; editors complete it by the file ``schema``."""
+
+    name: str
+    file: str
+    schema: str
 
 
 class NewExperiment(Answer, frozen=True, kw_only=True):
@@ -403,6 +411,7 @@ LOCAL: tuple[type[Answer], ...] = (
     ReferenceList,
     ExperimentList,
     NewExperiment,
+    NewLab,
     LintReport,
     RunList,
     RunDescription,

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Column, Table, field
+from lab.schema.tables import Column, ColumnTable, field
 from protocol.terms import NodeName
 
 
@@ -62,7 +62,7 @@ class LabMachine(msgspec.Struct, frozen=True, kw_only=True):
     wall_offset_s: float | None = None
     load: float | None = None
 
-    table = Table(
+    table = ColumnTable(
         "machine",
         (
             field("machine"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.schema.answers.base import Answer
 from lab.schema.answers.inventory import Vm
-from lab.schema.tables import Table
+from lab.schema.tables import ColumnTable
 
 _STREAM = {True: "encrypted", False: "clear", None: None}
 
@@ -19,7 +19,7 @@ class Migration(Answer, frozen=True, kw_only=True):
     size: int | None = None
     encrypted: bool | None = None
 
-    table = Table(
+    table = ColumnTable(
         "name",
         (
             ("VM", lambda row: row.vm.vm),

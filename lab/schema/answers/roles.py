@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.authorization import Privilege
 
 _FEW = 3  # privileges that a line of a table has room for
 
 
-class Role(msgspec.Struct, frozen=True, kw_only=True):
+class PermissionRole(msgspec.Struct, frozen=True, kw_only=True):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""
 
     role: str
@@ -19,7 +19,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     privileges: tuple[Privilege, ...]
     without: tuple[Privilege, ...]
 
-    table = Table(
+    table = ColumnTable(
         "role",
         (
             field("role"),
@@ -46,7 +46,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 class RoleList(Answer, frozen=True, kw_only=True):
     """Roles, those that vCenter came with first."""
 
-    items: tuple[Role, ...]
+    items: tuple[PermissionRole, ...]
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     trusted_admin: bool = False
 
-    table = Table(
+    table = ColumnTable(
         "user",
         (field("user"), ("ROLE", lambda user: user.role or "none"), field("trusted_admin")),
     )

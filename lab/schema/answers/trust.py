@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.messages.vcenter import TrustItemHealth
 from protocol.terms import ClusterName, NodeName, ProviderHealth
 from protocol.trust import HostTrustReport, TrustAttestationStatus
@@ -17,7 +17,7 @@ class TrustAdmins(msgspec.Struct, frozen=True, kw_only=True):
     vcenter: NodeName
     members: tuple[str, ...]
 
-    table = Table("vcenter", (field("vcenter"), field("members")))
+    table = ColumnTable("vcenter", (field("vcenter"), field("members")))
 
 
 class TrustAdminList(Answer, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class TrustFile(Answer, frozen=True, kw_only=True):
     of: str
     file: str
 
-    table = Table("file", (field("item"), field("of"), field("file")))
+    table = ColumnTable("file", (field("item"), field("of"), field("file")))
 
 
 class TrustAuthority(Answer, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class TrustAuthority(Answer, frozen=True, kw_only=True):
     silent: tuple[NodeName, ...] = ()
     items: tuple[TrustItemHealth, ...] = ()
 
-    table = Table("name", (field("kind"), field("name"), field("health"), field("details")))
+    table = ColumnTable("name", (field("kind"), field("name"), field("health"), field("details")))
 
     def remarks(self) -> tuple[str, ...]:
         told = [f"warning: {warning}" for warning in self.warnings]
@@ -68,7 +68,7 @@ class TrustedHostState(msgspec.Struct, frozen=True, kw_only=True):
     details: tuple[str, ...] = ()
     reports: tuple[HostTrustReport, ...] = ()
 
-    table = Table(
+    table = ColumnTable(
         "host",
         (
             field("host"),

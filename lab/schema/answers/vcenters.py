@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.schema.answers.base import Answer, MachineState
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.terms import NodeName, ProviderId
 
 
@@ -18,7 +18,7 @@ class VcenterCopy(Answer, frozen=True, kw_only=True):
     machine: MachineState
     gone: tuple[ProviderId, ...] = ()
 
-    table = Table("backup", (field("backup"), field("vcenter")))
+    table = ColumnTable("backup", (field("backup"), field("vcenter")))
 
     def remarks(self) -> tuple[str, ...]:
         if not self.gone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.schema.answers.base import Answer, KeyRef
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol.terms import ClusterName, NodeName, ProviderId
 from protocol.vsan import (
     ComponentState,
@@ -102,4 +102,4 @@ class VsanObjectContent(Answer, frozen=True, kw_only=True):
     object: str
     digest: str
 
-    table = Table("host", (field("host"), field("object"), field("digest")))
+    table = ColumnTable("host", (field("host"), field("object"), field("digest")))

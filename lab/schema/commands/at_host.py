@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Generic
 from lab.schema.commands.arguments import HostName, doc
 from lab.schema.commands.base import A, Command, Look, check_names, wrong
 from lab.schema.commands.crypto import check_key
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol import names
 from protocol.messages.host import MARKER_LIMIT
 
@@ -28,7 +28,7 @@ class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-prov
     provider again when it next checks the host.
     """
 
-    table = Table(
+    table = ColumnTable(
         "host", (field("host"), field("crypto_state"), field("cached_keys"), field("providers"))
     )
     host: HostName

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 import msgspec
 
 from lab.schema.errors import KeysteadError
-from lab.schema.tables import Table
+from lab.schema.tables import ColumnTable
 from protocol.names import NameRule
 
 A = TypeVar("A", covariant=True)
@@ -35,7 +35,7 @@ class Command(
 
     words: ClassVar[str | None] = None
     """Words on the command line, if they differ from the tag; empty: not on the command line."""
-    table: ClassVar[Table | None] = None
+    table: ClassVar[ColumnTable | None] = None
     """The table that prints the answer, if it differs from the answer's own table."""
     changes: ClassVar[bool] = True
     """Whether the command can change the lab."""

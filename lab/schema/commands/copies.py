@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from lab.schema.commands.arguments import VmName, doc
 from lab.schema.commands.base import Command, check_names, wrong
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol import names
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class VmTemplate(Command["Vm"], frozen=True, tag="vm.template"):
 
 
 class _Snapshot(Command["Vm"], frozen=True):
-    table = Table(
+    table = ColumnTable(
         "vm",
         (field("vm"), field("host"), field("power"), ("SNAPSHOTS", lambda vm: vm.list_snapshots())),
     )

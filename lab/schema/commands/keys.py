@@ -11,7 +11,7 @@ import msgspec
 
 from lab.schema.commands.arguments import FilePath, doc
 from lab.schema.commands.base import Command, Look, absolute, check_names, wrong
-from lab.schema.tables import Table, field
+from lab.schema.tables import ColumnTable, field
 from protocol import names
 from protocol.terms import RootKind
 
@@ -201,7 +201,7 @@ class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
         return f"restored {answer.backup} to {', '.join(answer.kms)}"
 
 
-CUSTODY = Table(
+CUSTODY = ColumnTable(
     "kms",
     (
         field("kms"),
@@ -336,7 +336,7 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
         return (self.entry.password_file,)
 
 
-NATIVE = Table(
+NATIVE = ColumnTable(
     "provider",
     (
         field("provider"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.messages.base import Reply, Request
-from protocol.tpm.structures import Credential, PcrSelection, PublicArea, Quote
+from protocol.tpm.structures import PcrSelection, PublicArea, Quote, TpmCredential
 
 LOG_LIMIT: Final = 1000
 """Entries that the event log of a TPM holds (ATT-10)."""
@@ -46,7 +46,7 @@ class ActivateTpmCredential(Request["TpmCredentialActivated"], frozen=True, kw_o
     ``InvalidState`` when it was made for other keys.
     """
 
-    credential: Credential
+    credential: TpmCredential
 
 
 class TpmCredentialActivated(Reply, frozen=True, kw_only=True):

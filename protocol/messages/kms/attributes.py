@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from protocol.attributes import Attribute, CryptographicParameters, Value
+from protocol.attributes import Attribute, CryptographicParametersValue, Value
 from protocol.messages.base import Repeat, Reply, Request, Sealed
 from protocol.messages.kms.keys import KeyCreated, OnBehalf
 from protocol.terms import KeyId
@@ -104,7 +104,7 @@ class Encrypt(Request["Encrypted"], frozen=True, kw_only=True):
 
     key_id: KeyId
     data: Sealed
-    parameters: CryptographicParameters | None = None
+    parameters: CryptographicParametersValue | None = None
     iv: bytes | None = None
     additional_data: bytes = b""
 
@@ -124,7 +124,7 @@ class Decrypt(Request["Decrypted"], frozen=True, kw_only=True):
     data: bytes
     iv: bytes
     tag: bytes
-    parameters: CryptographicParameters | None = None
+    parameters: CryptographicParametersValue | None = None
     additional_data: bytes = b""
 
 

@@ -24,7 +24,7 @@ from services.esxi.ha import ownership
 from services.esxi.ha.election import Rank, elect_primary
 from services.esxi.ha.primary import MISSES, Primary
 from services.esxi.ha.reports import HaReports
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms import power
 from services.runtime.each import for_each
 
@@ -35,7 +35,7 @@ _TAKEN_EVERY: Final = 12
 class HaAgent:
     """The agent of one life of a host; it does nothing as long as HA is off there."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: EsxiHost) -> None:
         self._host, self._node, self._clock = host, host.node, host.clock
         self._period_s = host.node.knobs.fdm_period_s
         self._configured = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import Any
 from protocol.messages import host as m
 from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.restart import restart
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms.vm import queue_of
 from services.runtime.service import Peer, Service, serves
 
@@ -23,7 +23,7 @@ def _vm(message: Any) -> str:
 class HaHandlers(Service):
     """Part of a host's service."""
 
-    host: Host
+    host: EsxiHost
     ha: HaAgent
 
     @serves(m.SetHaConfiguration, turn=_ha)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from protocol.errors import DatastoreFault, NotFound, ProductError, SaveFailed
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms import power, registration
 from services.esxi.vms.files import (
     give_lock_back,
@@ -25,7 +25,7 @@ from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm, queue_of
 
 
-async def owner_of(host: Host, vm: VmName) -> NodeName | None:
+async def owner_of(host: EsxiHost, vm: VmName) -> NodeName | None:
     """The host whose VM it is since HA is on; None when nobody has said so, or it is not known."""
     if host.ha is None:
         return None
@@ -38,12 +38,12 @@ def owner_in(record: PowerRecord, epoch: str) -> NodeName | None:
     return record.owner if record.epoch == epoch else None
 
 
-async def stays(host: Host, vm: VmName) -> bool:
+async def stays(host: EsxiHost, vm: VmName) -> bool:
     """Whether the VM is still this host's, or nobody's. ``DatastoreFault``: it cannot be read."""
     return await owner_of(host, vm) in (None, host.node.name)
 
 
-async def start(host: Host, vm: VmName) -> None:
+async def start(host: EsxiHost, vm: VmName) -> None:
     """Power it on as after a boot, if it is this host's still, by what stands beside it; with HA,
     where primaries restart VMs by themselves, while its lock is held. ``NotFound``: another one has
     taken it over, or it is not to run."""
@@ -56,7 +56,7 @@ async def start(host: Host, vm: VmName) -> None:
         await power.power_on(host, vm, ask=False)
 
 
-async def _check_mine(host: Host, vm: VmName) -> None:
+async def _check_mine(host: EsxiHost, vm: VmName) -> None:
     record = await read_power(host.datastore, vm)
     if record is not None and record.wanted is PowerState.ON:
         if record.owner in (None, host.node.name):
@@ -65,7 +65,7 @@ async def _check_mine(host: Host, vm: VmName) -> None:
     raise NotFound(f"{vm} is not to run on {host.node.name} any more")
 
 
-async def take_back(host: Host, names: tuple[VmName, ...]) -> None:
+async def take_back(host: EsxiHost, names: tuple[VmName, ...]) -> None:
     """Start those of these VMs that are off and still this host's."""
     for name in names:
         async with host.node.turn(queue_of(name)):
@@ -78,7 +78,7 @@ async def take_back(host: Host, names: tuple[VmName, ...]) -> None:
                 host.node.record("ha.left", level="warning", vm=name, reason=str(error))
 
 
-async def drop_lost(host: Host) -> None:
+async def drop_lost(host: EsxiHost) -> None:
     """After a boot, before anything is started: registrations of VMs that are others' go."""
     for vm in list(host.vms.values()) if host.ha is not None else ():
         async with host.node.turn(queue_of(vm.name)):
@@ -87,7 +87,7 @@ async def drop_lost(host: Host) -> None:
                 await _drop(host, vm)
 
 
-async def drop_taken(host: Host) -> None:
+async def drop_taken(host: EsxiHost) -> None:
     """While the host lives: those go that should run, and that their owner runs elsewhere.
 
     A lock of one that does not run here goes back, if the datastore did not take it before.
@@ -108,7 +108,7 @@ async def drop_taken(host: Host) -> None:
 
 
 @asynccontextmanager
-async def arriving(host: Host, vm: VmName) -> AsyncIterator[None]:
+async def arriving(host: EsxiHost, vm: VmName) -> AsyncIterator[None]:
     """A running VM is about to go on here, and its lock is held: it is this host's, and protected
     with HA. ``DatastoreFault``: that could not be written."""
     async with host.protection.adding(host.datastore, vm):
@@ -116,7 +116,7 @@ async def arriving(host: Host, vm: VmName) -> AsyncIterator[None]:
         yield
 
 
-async def claim(host: Host, vm: RegisteredVm) -> None:
+async def claim(host: EsxiHost, vm: RegisteredVm) -> None:
     """It is registered here from now on, and no longer the VM of the host that had it before.
 
     No change while another host runs it, which is ``DatastoreFault`` with HA.
@@ -132,14 +132,14 @@ async def claim(host: Host, vm: RegisteredVm) -> None:
             raise
 
 
-async def _known_to_stay(host: Host, vm: RegisteredVm) -> bool:
+async def _known_to_stay(host: EsxiHost, vm: RegisteredVm) -> bool:
     try:
         return await stays(host, vm.name)
     except ProductError:
         return True  # what cannot be read cannot be started either
 
 
-async def _drop(host: Host, vm: RegisteredVm) -> None:
+async def _drop(host: EsxiHost, vm: RegisteredVm) -> None:
     try:
         await registration.unregister(host, vm.name)
     except SaveFailed as error:

@@ -18,7 +18,7 @@ from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
 from services.esxi.ha.restart import restart
 from services.esxi.ha.restarts import WaitingVm
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms.files import read_power
 from services.esxi.vms.vm import queue_of
 from services.runtime.each import for_each
@@ -42,7 +42,7 @@ class Primary:
 
     def __init__(
         self,
-        host: Host,
+        host: EsxiHost,
         configuration: HaConfiguration,
         reports: HaReports,
         up_since: float,

@@ -12,7 +12,7 @@ from typing import Final
 
 from protocol.errors import ProductError
 from protocol.messages.vcenter import HaIncident, HaReport
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 
 KEPT: Final = 256
 """Incidents that wait for vCenter; the oldest go first."""
@@ -23,7 +23,7 @@ _AGAIN_S: Final = 10.0
 class HaReports:
     """The incidents that vCenter has not heard of yet."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: EsxiHost) -> None:
         self._host = host
         self._waiting: deque[HaIncident] = deque(maxlen=KEPT)
         self._some = asyncio.Event()

@@ -11,12 +11,12 @@ from protocol.errors import InvalidState, NotFound
 from protocol.messages.host import HaRestartVm
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha.ownership import owner_in
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms import power, registration
 from services.esxi.vms.files import lock_and_keep, read_power
 
 
-async def restart(host: Host, message: HaRestartVm) -> None:
+async def restart(host: EsxiHost, message: HaRestartVm) -> None:
     """``NotFound``: it is not that host's VM any more, or is not to run. ``DatastoreFault``:
     somebody holds its lock. ``InvalidState``: HA is off here, or no VM may come. Else what a
     power-on answers; the VM stays registered here then, and locked if keys are missing."""
@@ -32,7 +32,7 @@ async def restart(host: Host, message: HaRestartVm) -> None:
         await power.power_on(host, message.vm, ask=True)
 
 
-async def _check(host: Host, vm: VmName, of: NodeName, epoch: str) -> None:
+async def _check(host: EsxiHost, vm: VmName, of: NodeName, epoch: str) -> None:
     record = await read_power(host.datastore, vm)
     if record is None or record.wanted is PowerState.OFF:
         raise NotFound(f"{vm} is not to run")

@@ -9,7 +9,7 @@ from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprint, KeyF
 from protocol.pages import first_page
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 
 PAGE: Final = 2000
 """Keys that are told at once."""
@@ -19,7 +19,7 @@ PLACES: Final = ("cache", "store", "kdk")
 _Key = tuple[str, KeyId, KeyMaterial]
 
 
-def fingerprints(host: Host, asked: FingerprintKeys) -> KeyFingerprints:
+def fingerprints(host: EsxiHost, asked: FingerprintKeys) -> KeyFingerprints:
     """Those of the cache, then those of the persisted store, used or not; then KDKs, if asked."""
     keys = _keys(host, kdks=asked.kdks)
     begin = _begin(keys, asked.place, asked.after)
@@ -33,7 +33,7 @@ def fingerprints(host: Host, asked: FingerprintKeys) -> KeyFingerprints:
     return KeyFingerprints(keys=page, last=page[-1].key_id, place=page[-1].place)
 
 
-def _keys(host: Host, *, kdks: bool) -> list[_Key]:
+def _keys(host: EsxiHost, *, kdks: bool) -> list[_Key]:
     found: list[_Key] = [("cache", one.key.key_id, one.material) for one in host.keys.entries()]
     kept = host.archive.now
     found += [("store", one.key.key_id, one.material) for one in kept.store]

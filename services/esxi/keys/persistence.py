@@ -1,6 +1,6 @@
 """Key persistence (KP rules) as pure steps on the configuration.
 
-Which keys may be stored at all is decided in ``Host.storable``.
+Which keys may be stored at all is decided in ``EsxiHost.storable``.
 
 | event | effect on the store |
 |---|---|
@@ -29,7 +29,7 @@ from services.esxi.configuration.stored_keys import StoredKey, StoredKeys
 from services.esxi.providers.capabilities import capability
 
 Storable = NewType("Storable", tuple[StoredKey, ...])
-"""Keys that a host's store may hold: only ``Host.storable`` makes them."""
+"""Keys that a host's store may hold: only ``EsxiHost.storable`` makes them."""
 
 UNSEALED_WARNING: Final = (
     "Warning: no TPM seals the configuration of this host. Keys of native key providers are "

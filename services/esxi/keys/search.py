@@ -10,13 +10,13 @@ from typing import assert_never
 
 from protocol.errors import EncryptionKeyRequired
 from protocol.terms import CryptoKeyId
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys.resolve import KeyMeans, next_means, on_the_host
 from services.esxi.providers import native
 from services.esxi.providers.trusted import keys as trusted
 
 
-async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
+async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
     """Bring every one of ``keys`` into the key cache, each by the first means that applies.
 
     ``subject`` is what needs them, for the texts of refusals. ``ask``: ring at vCenter for those
@@ -40,7 +40,7 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], *, subject: str, ask:
         )
 
 
-async def _have_vcenter_bring(host: Host, wanted: tuple[CryptoKeyId, ...]) -> None:
+async def _have_vcenter_bring(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
     """Step 5: vCenter looks, sees what is missing, and pushes it or does not."""
     try:
         async with host.clock.timeout(host.node.knobs.request_timeout_s):
@@ -51,7 +51,7 @@ async def _have_vcenter_bring(host: Host, wanted: tuple[CryptoKeyId, ...]) -> No
         pass  # what is missing still is named by the caller
 
 
-def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
+def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
     """Steps 1 to 3, in which the host asks nobody."""
     for key in keys:
         match next_means(host.facts(key)):
@@ -69,6 +69,6 @@ def _help_itself(host: Host, keys: tuple[CryptoKeyId, ...]) -> None:
 
 
 def _by_means(
-    host: Host, keys: tuple[CryptoKeyId, ...], means: KeyMeans, *, ask: bool
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], means: KeyMeans, *, ask: bool
 ) -> tuple[CryptoKeyId, ...]:
     return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)

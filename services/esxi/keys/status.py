@@ -8,7 +8,7 @@ from protocol.messages.host import MANAGED_STATUS_BYTES, STATUS_BYTES, KeyStatus
 from protocol.pages import first_page
 from protocol.releases import Feature
 from protocol.terms import CryptoKeyId
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.capabilities import capability
 
 
@@ -17,7 +17,7 @@ def room(*, managed: bool) -> int:
     return MANAGED_STATUS_BYTES if managed else STATUS_BYTES
 
 
-def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
+def of(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
     """The status of each of these keys, in their order; ``present`` means in the key cache.
 
     ``managed``: with where it came from, and where it is managed, from the release on that says so
@@ -41,7 +41,7 @@ def of(host: Host, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> K
 
 
 def of_all(
-    host: Host, after: CryptoKeyId | None, *, managed: bool, in_pages: bool
+    host: EsxiHost, after: CryptoKeyId | None, *, managed: bool, in_pages: bool
 ) -> KeyStatusList:
     """The status of all keys that are in the cache or stored, by id; those after ``after``, and of
     these as many as a message holds, ``in_pages``."""

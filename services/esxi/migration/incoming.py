@@ -14,7 +14,7 @@ from protocol.messages.host import (
 )
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import ownership
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.migration.state import LIMIT_REQUESTS, Incoming
 from services.esxi.migration.streams import cipher_of, part_aad
 from services.esxi.vms import registration
@@ -26,7 +26,7 @@ from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
 
 
-async def check(host: Host, message: CheckRelocate) -> None:
+async def check(host: EsxiHost, message: CheckRelocate) -> None:
     """Whether the VM could come, and its keys open it (MOB-07); nothing is changed."""
     if message.datastore != host.config.datastore:
         raise InvalidArgument(
@@ -44,7 +44,7 @@ async def check(host: Host, message: CheckRelocate) -> None:
         raise
 
 
-async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:
+async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
     """Keys first, then the registration, saved before the reply; a refusal leaves nothing.
 
     Faults as of a power-on; ``InvalidState`` when the VM runs here already.
@@ -79,7 +79,7 @@ async def prepare(host: Host, message: HostPrepareMigration) -> RegisteredVm:
     return vm
 
 
-def take(host: Host, message: SendMemory, sender: NodeName) -> None:
+def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
     """One part of the memory. ``CryptographicFailure`` when it is not what the source sealed."""
     incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if message.number < len(incoming.parts):
@@ -95,7 +95,7 @@ def take(host: Host, message: SendMemory, sender: NodeName) -> None:
     incoming.memory = memory
 
 
-async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None:
+async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> None:
     """Take the lock, find the offer, take it out, and go on with the guest.
 
     Whatever fails before the offer is taken out leaves it to the source; nothing fails after it.
@@ -119,7 +119,7 @@ async def switch_over(host: Host, message: SwitchOver, sender: NodeName) -> None
     host.node.record("vm.migrated_in", vm=message.vm, source=sender, migration=message.migration)
 
 
-async def _read_offered_config(host: Host, incoming: Incoming) -> VmConfig:
+async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
     """The configuration without the offer; ``InvalidState`` when there is none for this host now:
     the source went on, or another host has started the VM since."""
     config = await read_config(host.datastore, incoming.config.vm)
@@ -132,19 +132,19 @@ async def _read_offered_config(host: Host, incoming: Incoming) -> VmConfig:
     return config
 
 
-async def end(host: Host, message: HostEndMigration) -> RegisteredVm | None:
+async def end(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
     """What came of it: a VM that is waited for still does not come any more."""
     await _give_up(host, message.vm, message.migration)
     return host.vms.get(message.vm)
 
 
-async def _give_up_in_time(host: Host, name: VmName, migration: str) -> None:
+async def _give_up_in_time(host: EsxiHost, name: VmName, migration: str) -> None:
     await host.clock.sleep(LIMIT_REQUESTS * host.node.knobs.request_timeout_s)
     async with host.node.turn(queue_of(name)):
         await _give_up(host, name, migration)
 
 
-async def _give_up(host: Host, name: VmName, migration: str) -> None:
+async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
     """In the VM's turn. What was registered for it alone leaves again, unless it is wanted by now:
     a VM that somebody has started here stays."""
     incoming = host.migrations.incoming.get(name)
@@ -164,7 +164,7 @@ async def _give_up(host: Host, name: VmName, migration: str) -> None:
         host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-def _tell_refused(host: Host, name: VmName, error: ProductError) -> None:
+def _tell_refused(host: EsxiHost, name: VmName, error: ProductError) -> None:
     host.node.record(
         "vm.refused",
         level="warning",

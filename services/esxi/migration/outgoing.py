@@ -22,7 +22,7 @@ from protocol.errors import (
 )
 from protocol.messages.host import HostMigrateVm, SendMemory, SwitchOver, VmMigrated
 from protocol.terms import PowerState, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.migration.state import LIMIT_REQUESTS, MigrationOutcome
 from services.esxi.migration.streams import cipher_of, part_aad, parts
 from services.esxi.vms import registration
@@ -36,7 +36,7 @@ RETRY_S: Final = 1.0
 """How long the target's lock is left alone before it is tried again."""
 
 
-async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
+async def migrate(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
     """See the module's text. In the VM's turn; once: a repeat is told how it went.
 
     Refused, the VM runs on here. ``InvalidState`` when it neither does nor runs on the target:
@@ -72,7 +72,7 @@ async def migrate(host: Host, message: HostMigrateVm) -> VmMigrated:
 
 
 async def _move(
-    host: Host, vm: RegisteredVm, guest: RunningGuest, message: HostMigrateVm
+    host: EsxiHost, vm: RegisteredVm, guest: RunningGuest, message: HostMigrateVm
 ) -> VmMigrated:
     began = host.clock.monotonic()
     memory = pack_memory(guest.freeze())
@@ -101,7 +101,7 @@ async def _move(
     return VmMigrated(gap_s=gap_s, size=len(memory))
 
 
-async def _send(host: Host, message: HostMigrateVm, memory: bytes) -> None:
+async def _send(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
     """Whatever fails, the guest has not left: it goes on here."""
     cipher = cipher_of(message.stream, message.material)
     for number, part, last in parts(memory):
@@ -117,7 +117,7 @@ async def _send(host: Host, message: HostMigrateVm, memory: bytes) -> None:
         )
 
 
-async def _offer(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> None:
+async def _offer(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> None:
     """Written while the lock is held still: who takes it next finds the offer."""
     config = await read_config(host.datastore, vm.name)
     await write_config(host.datastore, msgspec.structs.replace(config, offer=_offer_of(message)))
@@ -127,7 +127,7 @@ def _offer_of(message: HostMigrateVm) -> MigrationOffer:
     return MigrationOffer(message.migration, message.target)
 
 
-async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+async def _goes_on_here(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
     """No answer, or a refusal: take the lock back, and look who had it meanwhile.
 
     True: nobody took the offer, the guest goes on here. False: the target holds the lock and took
@@ -152,7 +152,7 @@ async def _goes_on_here(host: Host, vm: RegisteredVm, message: HostMigrateVm) ->
     raise InvalidState(f"{vm.name} is not running: {why}")
 
 
-async def _lock_comes_back(host: Host, vm: RegisteredVm, message: HostMigrateVm) -> bool:
+async def _lock_comes_back(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
     """False: the target has the lock and the VM. While it has the lock and the offer stands, it may
     still fail, and nobody would run the guest: that is waited for, as long as a target waits."""
     until = host.clock.monotonic() + LIMIT_REQUESTS * host.node.knobs.request_timeout_s
@@ -169,7 +169,7 @@ async def _lock_comes_back(host: Host, vm: RegisteredVm, message: HostMigrateVm)
             return True
 
 
-async def _holder(host: Host, name: VmName) -> str:
+async def _holder(host: EsxiHost, name: VmName) -> str:
     try:
         return (await host.datastore.holders([name])).get(name, "")
     except OSError:
@@ -184,7 +184,7 @@ def _refusal(error: ProductError | OSError) -> ProductError:
     return InvalidState(f"the target did not take it over: {error}")
 
 
-async def _forget(host: Host, name: VmName) -> None:
+async def _forget(host: EsxiHost, name: VmName) -> None:
     """The target has it. A disk that refuses leaves a registration, which harms nobody."""
     try:
         await registration.unregister(host, name)

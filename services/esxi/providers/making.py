@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from protocol.errors import NotAvailable
 from protocol.terms import CryptoKeyId, ProviderId
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import native
 from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.providers.trusted import keys
 
 
-async def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
+async def new_key(host: EsxiHost, provider: ProviderId) -> CryptoKeyId:
     """Its id; the key is in the cache. The errors are those of ``native.new_key`` and
     ``trusted.keys.new_key``; ``NotAvailable`` when no provider of that name makes keys on hosts.
     """

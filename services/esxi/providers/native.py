@@ -26,7 +26,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyKind, ManagementType, ProviderId
 from services.esxi.configuration.sections import Configuration, ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 
 
 def kdks_after(
@@ -73,13 +73,13 @@ def kdks_by_provider(
     return dict(zip(kdks, clear, strict=True))
 
 
-def derive_key(host: Host, key: CryptoKeyId) -> KeyMaterial | None:
+def derive_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
     """The value of a key of a native provider; None when this host has no KDK for it."""
     kdk = host.kdk(key.provider_id)
     return None if kdk is None else derive_kek(kdk, key.key_id)
 
 
-def bring(host: Host, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
+def bring(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
     """Derive a key into the cache, where it is used from; None when this host cannot."""
     value = derive_key(host, key)
     if value is not None:
@@ -88,7 +88,7 @@ def bring(host: Host, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMateri
     return value
 
 
-def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
+def new_key(host: EsxiHost, provider: ProviderId) -> CryptoKeyId:
     """A key that the host makes under a provider's name alone (KEY-02): a fresh id.
 
     ``NotAvailable`` when no provider of that name makes keys on hosts, ``InvalidState`` when a TPM
@@ -106,21 +106,21 @@ def new_key(host: Host, provider: ProviderId) -> CryptoKeyId:
     return key
 
 
-def check_takes_part(host: Host, provider: ProviderId) -> None:
+def check_takes_part(host: EsxiHost, provider: ProviderId) -> None:
     """``InvalidState`` when the provider wants a TPM that this host does not have (NKP-12)."""
     if not host.is_excluded(provider):
         return
     raise InvalidState(tell_excluded(host, provider))
 
 
-def tell_excluded(host: Host, provider: ProviderId) -> str:
+def tell_excluded(host: EsxiHost, provider: ProviderId) -> str:
     """Record, and return, what a host without a TPM says of a provider that requires one."""
     text = f"key provider {provider} requires a TPM 2.0 device, and {host.node.name} has none"
     host.node.record("native.tpm_required", level="warning", provider=provider, reason=text)
     return text
 
 
-def host_key(host: Host, key: CryptoKeyId, check: str) -> KeyMaterial:
+def host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
     """The host key of that id, derived; ``InvalidState`` when it is none of that check value."""
     check_takes_part(host, key.provider_id)
     value = derive_key(host, key)
@@ -131,7 +131,7 @@ def host_key(host: Host, key: CryptoKeyId, check: str) -> KeyMaterial:
     return value
 
 
-def disprove(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
+def disprove(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
     """Of these keys those that were derived, which turned out to be wrong: they leave the cache,
     and count as missing under the KDK of now."""
     wrong = tuple(key for key in keys if key in host.derived)
@@ -144,13 +144,13 @@ def disprove(host: Host, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ..
     return wrong
 
 
-def forget_disproved(host: Host, before: tuple[StoredKey, ...]) -> None:
+def forget_disproved(host: EsxiHost, before: tuple[StoredKey, ...]) -> None:
     """Keys that were wrong ones under KDKs that are gone may be right under those of now."""
     same = {entry.key.provider_id for entry in host.archive.now.kdks if entry in before}
     host.disproved = {key for key in host.disproved if key.provider_id in same}
 
 
-async def save_providers(host: Host, before: Configuration) -> None:
+async def save_providers(host: EsxiHost, before: Configuration) -> None:
     """Make the list and its KDKs durable. ``before``: the configuration that they were changed in.
 
     What the disk refuses is taken back, so that the host's view says what it would have after a
@@ -165,7 +165,7 @@ async def save_providers(host: Host, before: Configuration) -> None:
         raise
 
 
-async def remove(host: Host, provider: ProviderId) -> None:
+async def remove(host: EsxiHost, provider: ProviderId) -> None:
     """At the host itself: the provider leaves its list, with its KDK. vCenter is not told.
 
     Cached keys of it stay. Saved before it is answered; no change when it is not in the list.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from protocol.errors import EncryptionKeyRequired, InvalidState, ProductError
 from protocol.terms import CryptoKeyId, PowerState, VmName
 from services.esxi.ha import ownership
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms import registration
 from services.esxi.vms.vm import queue_of
 
 
-async def start_wanted_vms(host: Host) -> None:
+async def start_wanted_vms(host: EsxiHost) -> None:
     """Start VMs whose last accepted command was *on*; try again when keys arrive.
 
     Only within this boot's window (``autostart_window_s``): a key that arrives later unlocks,
@@ -46,7 +46,7 @@ async def start_wanted_vms(host: Host) -> None:
 
 
 async def _try_each(
-    host: Host, vms: list[VmName], *, again: bool
+    host: EsxiHost, vms: list[VmName], *, again: bool
 ) -> tuple[bool, dict[VmName, tuple[CryptoKeyId, ...]]]:
     """Try each once; whether any started, and those for which a key or the mode may still come.
 
@@ -75,5 +75,5 @@ async def _try_each(
     return started, lacking
 
 
-async def _ring(host: Host) -> None:
+async def _ring(host: EsxiHost) -> None:
     await host.uplink.ring()

@@ -29,7 +29,7 @@ from protocol.messages.host import HostCloneVm, TpmProvisionPolicy
 from protocol.secret import KeyMaterial
 from protocol.terms import PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms import vtpm_commands
@@ -53,7 +53,7 @@ from services.esxi.vms.vtpm import read_state
 from services.runtime.virtual_tpm import VirtualTpmState
 
 
-async def clone(host: Host, message: HostCloneVm) -> RegisteredVm:
+async def clone(host: EsxiHost, message: HostCloneVm) -> RegisteredVm:
     """See ``HostCloneVm`` and the module's text. The turn of the clone is held by the caller."""
     names.VM.check(message.vm)
     known = host.vms.get(message.vm)
@@ -91,7 +91,7 @@ class _Source:
     vtpm: VirtualTpmState | None
 
 
-async def _read_source(host: Host, message: HostCloneVm) -> tuple[_Source, bool]:
+async def _read_source(host: EsxiHost, message: HostCloneVm) -> tuple[_Source, bool]:
     """Steps 1 and 2, and whether the source runs. Its keys are here before its guest has to wait:
     they may have to be asked for."""
     config = await read_config(host.datastore, message.source)
@@ -107,7 +107,7 @@ async def _read_source(host: Host, message: HostCloneVm) -> tuple[_Source, bool]
             return await _read(host, message), False
 
 
-async def _read(host: Host, message: HostCloneVm) -> _Source:
+async def _read(host: EsxiHost, message: HostCloneVm) -> _Source:
     config = await read_config(host.datastore, message.source)
     opened = VmKeys((None,) * len(config.disks), config.nvram)
     if config.keys:
@@ -122,7 +122,7 @@ async def _read(host: Host, message: HostCloneVm) -> _Source:
     return _Source(config, opened, disks, state)
 
 
-async def _create_clone(host: Host, message: HostCloneVm, of: _Source) -> VmConfig:
+async def _create_clone(host: EsxiHost, message: HostCloneVm, of: _Source) -> VmConfig:
     """Steps 3 to 6: all files, the configuration last."""
     source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
@@ -149,7 +149,7 @@ def _without(names: tuple[VmName, ...], name: VmName) -> tuple[VmName, ...]:
 
 
 async def _under_a_new_key(
-    host: Host, message: HostCloneVm, made: VmConfig, keys: VmKeys
+    host: EsxiHost, message: HostCloneVm, made: VmConfig, keys: VmKeys
 ) -> tuple[VmConfig, VmKeys]:
     """The same VM with new DEKs for its home and each encrypted disk, all under the new key."""
     key = message.key or await making.new_key(host, message.provider or ProviderId(""))
@@ -158,7 +158,9 @@ async def _under_a_new_key(
     return encrypt_config(clear, key, kek, host.rng, encrypted)
 
 
-async def _with_vtpm(host: Host, of: _Source, made: VmConfig, home: KeyMaterial | None) -> VmConfig:
+async def _with_vtpm(
+    host: EsxiHost, of: _Source, made: VmConfig, home: KeyMaterial | None
+) -> VmConfig:
     """VTPM-07. A copy has the seeds of its source, its endorsement key and the certificate of that;
     one that replaces it has neither."""
     device, state = of.config.vtpm, of.vtpm
@@ -176,7 +178,7 @@ async def _with_vtpm(host: Host, of: _Source, made: VmConfig, home: KeyMaterial 
     return msgspec.structs.replace(made, vtpm=device)
 
 
-async def _take_back(host: Host, name: VmName) -> None:
+async def _take_back(host: EsxiHost, name: VmName) -> None:
     """Neither folder nor registration. What the disk refuses, the next boot takes back."""
     try:
         await host.datastore.remove(name)
@@ -186,20 +188,20 @@ async def _take_back(host: Host, name: VmName) -> None:
     await _forget(host, name)
 
 
-async def _forget(host: Host, name: VmName) -> None:
+async def _forget(host: EsxiHost, name: VmName) -> None:
     now = host.archive.now
     host.archive.change(vms=_without(now.vms, name), cloning=_without(now.cloning, name))
     await host.archive.save(ConfigurationSection.VMS)
 
 
-async def give_up_all(host: Host) -> None:
+async def give_up_all(host: EsxiHost) -> None:
     """At boot: nothing stays of clones that were being made when this host fell."""
     for name in host.archive.now.cloning:
         if not await given_up(host, name):
             await _forget(host, name)  # somebody has made a VM of that name since
 
 
-async def given_up(host: Host, name: VmName) -> bool:
+async def given_up(host: EsxiHost, name: VmName) -> bool:
     """At boot: whether this is a clone that this host was making when it fell; what there is of it
     is taken back then. One that another host is at, or has made, is left alone."""
     try:
@@ -215,7 +217,7 @@ async def given_up(host: Host, name: VmName) -> bool:
     return True
 
 
-async def _is_ours(host: Host, name: VmName, files: tuple[str, ...]) -> bool:
+async def _is_ours(host: EsxiHost, name: VmName, files: tuple[str, ...]) -> bool:
     if CLONING_FILE not in files:
         return not files and name in host.archive.now.cloning
     return await host.datastore.read(name, CLONING_FILE) == host.node.name.encode()

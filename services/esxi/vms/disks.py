@@ -23,7 +23,7 @@ from protocol.errors import (
 from protocol.messages.host import DISKS_LIMIT, HostAddDisk
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms.encrypt import usable_kek
@@ -42,7 +42,7 @@ from services.esxi.vms.vmx import (
 )
 
 
-async def add(host: Host, message: HostAddDisk) -> RegisteredVm:
+async def add(host: EsxiHost, message: HostAddDisk) -> RegisteredVm:
     """See ``HostAddDisk``; no change when that operation has made its disk already."""
     vm = _require_powered_off(host, message.vm)
     check_size(message.blocks)
@@ -55,7 +55,7 @@ async def add(host: Host, message: HostAddDisk) -> RegisteredVm:
     return vm
 
 
-async def _add_disk(host: Host, config: VmConfig, message: HostAddDisk) -> VmConfig:
+async def _add_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> VmConfig:
     check_none(config, "add a disk")
     if len(config.disks) >= DISKS_LIMIT:
         raise ResourceInUse(f"{config.vm} has {DISKS_LIMIT} disks")
@@ -89,7 +89,7 @@ async def _add_disk(host: Host, config: VmConfig, message: HostAddDisk) -> VmCon
     return made
 
 
-async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
+async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
     """See ``HostRemoveDisk``; no change when the VM has no disk of that number."""
     vm = _require_powered_off(host, name)
     async with hold_lock(host.datastore, name):
@@ -108,14 +108,14 @@ async def remove(host: Host, name: VmName, number: int) -> RegisteredVm:
     return vm
 
 
-def _require_powered_off(host: Host, name: VmName) -> RegisteredVm:
+def _require_powered_off(host: EsxiHost, name: VmName) -> RegisteredVm:
     vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: its disks are changed while powered off")
     return vm
 
 
-async def _home(host: Host, config: VmConfig) -> KeyMaterial | None:
+async def _home(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
     """The DEK of its home, without which its configuration is not changed (LOCK-02)."""
     if config.home is None:
         return None

@@ -18,7 +18,7 @@ from protocol.errors import (
 )
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import making
 from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
@@ -36,7 +36,7 @@ from services.runtime.ports import Datastore
 
 
 async def encrypt(
-    host: Host, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None = None
+    host: EsxiHost, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None = None
 ) -> RegisteredVm:
     """Encrypt the VM ``name`` under ``key``; no change when it is encrypted with it already.
 
@@ -68,7 +68,7 @@ async def encrypt(
     return vm
 
 
-async def _encrypt_disks(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+async def _encrypt_disks(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     """The clear disks of a VM whose home is encrypted, under the key of that (KEY-04)."""
     kek = usable_kek(host, config.vm, key)
     open_home(config, {key: kek})
@@ -89,7 +89,7 @@ def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | 
     return all(of.provider_id == provider for of in config.keys)
 
 
-async def _rewrite(host: Host, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+async def _rewrite(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     clear = [await read_disk(host.datastore, config, disk) for disk in config.disks]
     made, keys = encrypt_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write_disks(host.datastore, made, keys, clear)
@@ -120,7 +120,7 @@ async def write_disks(
             await write(datastore, config.vm, disk.file, disk_image(dek, blocks))
 
 
-def usable_kek(host: Host, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
+def usable_kek(host: EsxiHost, vm: VmName, key: CryptoKeyId) -> KeyMaterial:
     """The KEK that this host may encrypt ``vm`` under.
 
     ``InvalidArgument`` for a reference without a key id, which is no key of anybody's (SC-39);

@@ -19,7 +19,7 @@ from protocol.errors import (
     ProductError,
 )
 from protocol.terms import HostCryptoState, PowerState, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import native
 from services.esxi.providers.trusted import gate
@@ -39,7 +39,7 @@ from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig, VmKeys, open_vm
 
 
-async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
+async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
     """Start the VM; no change when it runs. Its turn in the VM's queue is held by the caller.
 
     ``ask``: ring at vCenter about missing keys and wait a moment for them (not when vCenter
@@ -71,7 +71,7 @@ async def power_on(host: Host, name: VmName, *, ask: bool) -> RegisteredVm:
     return vm
 
 
-async def power_off(host: Host, name: VmName) -> RegisteredVm:
+async def power_off(host: EsxiHost, name: VmName) -> RegisteredVm:
     """Stop the VM and remember that this was wanted, also when it was off.
 
     ``DatastoreFault`` when it runs on another host: what is wanted of it is asked there.
@@ -89,13 +89,13 @@ async def power_off(host: Host, name: VmName) -> RegisteredVm:
     return vm
 
 
-async def stop_all(host: Host) -> None:
+async def stop_all(host: EsxiHost) -> None:
     """The host shuts down orderly: see ``stop``."""
     for vm in host.running():
         await stop(host, vm.name)
 
 
-async def stop(host: Host, name: VmName, *, needed: Callable[[], bool] = lambda: True) -> None:
+async def stop(host: EsxiHost, name: VmName, *, needed: Callable[[], bool] = lambda: True) -> None:
     """Stop the VM if it runs, in its turn; what was wanted of it stays.
 
     Its lock goes back only after everything that this host does with its files has ended. One that
@@ -112,7 +112,7 @@ async def stop(host: Host, name: VmName, *, needed: Callable[[], bool] = lambda:
             host.node.record("vm.lock_kept", level="warning", vm=name, reason=str(error))
 
 
-async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> RunningGuest:
+async def _start_guest(host: EsxiHost, vm: RegisteredVm, *, ask: bool) -> RunningGuest:
     """Resolve keys, check the mode, unwrap the DEKs, and let the guest verify its disk."""
     config = await read_config(host.datastore, vm.name)
     if config.offer is not None:  # of a migration that came to nothing: what it froze is void now
@@ -133,12 +133,12 @@ async def _start_guest(host: Host, vm: RegisteredVm, *, ask: bool) -> RunningGue
     return guest
 
 
-def vtpm_means(host: Host) -> vtpm.VtpmMeans:
+def vtpm_means(host: EsxiHost) -> vtpm.VtpmMeans:
     """What the vTPMs of this host's VMs work with; ``NotAvailable`` on a node without."""
     return vtpm.VtpmMeans(host.virtual_tpms, host.datastore, host.rng)
 
 
-async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
+async def keys_of(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
     """The VM opened, its keys looked for by every means that applies. Faults as of ``power_on``."""
     if config.keys:
         await _bring_keys(host, config, ask=ask)
@@ -148,7 +148,7 @@ async def keys_of(host: Host, config: VmConfig, *, ask: bool) -> VmKeys:
     return unwrap_deks(host, config)
 
 
-async def _bring_keys(host: Host, config: VmConfig, *, ask: bool) -> None:
+async def _bring_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> None:
     """Every key of the VM; a refusal for want of disks' keys alone names these disks (LOCK-03)."""
     try:
         await search.bring(host, config.keys, subject=config.vm, ask=ask)
@@ -165,7 +165,7 @@ async def _bring_keys(host: Host, config: VmConfig, *, ask: bool) -> None:
 
 
 def vtpm_that_came(
-    host: Host, config: VmConfig, keys: VmKeys, memory: GuestMemory
+    host: EsxiHost, config: VmConfig, keys: VmKeys, memory: GuestMemory
 ) -> vtpm.Vtpm | None:
     """The vTPM of a VM that came running, with all that had power; ``GuestFault`` without it."""
     if config.vtpm is None:
@@ -175,7 +175,7 @@ def vtpm_that_came(
     return vtpm.Vtpm.take_over(vtpm_means(host), config, keys.home, memory.vtpm)
 
 
-def unwrap_deks(host: Host, config: VmConfig) -> VmKeys:
+def unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
     """The VM's DEKs. A derived key that does not open them is none of this VM's (NKP-18), which
     is told before the mode is: a host that lacks a key says so, safe or not."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
@@ -194,7 +194,7 @@ def unwrap_deks(host: Host, config: VmConfig) -> VmKeys:
     return opened
 
 
-async def _stop_guest(host: Host, vm: RegisteredVm) -> None:
+async def _stop_guest(host: EsxiHost, vm: RegisteredVm) -> None:
     if vm.guest is None:
         return
     vm.guest = None
@@ -206,5 +206,5 @@ async def _stop_guest(host: Host, vm: RegisteredVm) -> None:
     _record_power(host, vm.name, PowerState.OFF)
 
 
-def _record_power(host: Host, vm: VmName, power: PowerState) -> None:
+def _record_power(host: EsxiHost, vm: VmName, power: PowerState) -> None:
     host.node.record("vm.powered", vm=vm, power=power.value)

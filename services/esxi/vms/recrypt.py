@@ -19,7 +19,7 @@ from __future__ import annotations
 from protocol.errors import DatastoreFault, InvalidPowerState, InvalidState
 from protocol.messages.host import HostRecryptVm
 from protocol.terms import CryptoKeyId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import making
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
@@ -41,7 +41,7 @@ from services.esxi.vms.vmx import (
 from services.esxi.vms.vtpm_device import with_moved_vtpm
 
 
-async def recrypt(host: Host, message: HostRecryptVm) -> RegisteredVm:
+async def recrypt(host: EsxiHost, message: HostRecryptVm) -> RegisteredVm:
     """See ``HostRecryptVm``. ``EncryptionKeyRequired`` names keys that are not here (REK-05)."""
     vm = host.require_vm(message.vm)
     if message.deep and vm.guest is not None:
@@ -54,7 +54,7 @@ async def recrypt(host: Host, message: HostRecryptVm) -> RegisteredVm:
     return vm
 
 
-async def _recrypt_vm(host: Host, vm: RegisteredVm, message: HostRecryptVm) -> None:
+async def _recrypt_vm(host: EsxiHost, vm: RegisteredVm, message: HostRecryptVm) -> None:
     config = await read_config(host.datastore, vm.name)
     if not config.encrypted:
         raise InvalidState(f"{vm.name} is not encrypted")
@@ -108,7 +108,7 @@ def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
     return all(key.provider_id == message.provider for key in keys)
 
 
-async def decrypt(host: Host, name: VmName) -> RegisteredVm:
+async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
     """Take the encryption off a VM that is powered off; no change when it has none.
 
     ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
@@ -132,14 +132,14 @@ async def decrypt(host: Host, name: VmName) -> RegisteredVm:
     return vm
 
 
-async def _find_and_unwrap_deks(host: Host, config: VmConfig) -> VmKeys:
+async def _find_and_unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
     """The VM's DEKs, its keys looked for by every means that this host has by itself."""
     await search.bring(host, config.keys, subject=config.vm, ask=False)
     return unwrap_deks(host, config)
 
 
 async def _rewritten(
-    host: Host,
+    host: EsxiHost,
     config: VmConfig,
     opened: VmKeys,
     *,

@@ -23,7 +23,7 @@ from protocol.errors import (
 from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import making
 from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
@@ -49,7 +49,7 @@ from services.esxi.vms.vmx import (
 )
 
 
-async def load(host: Host) -> None:
+async def load(host: EsxiHost) -> None:
     """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
     await clone.give_up_all(host)
     for name in host.archive.now.vms:
@@ -58,7 +58,7 @@ async def load(host: Host) -> None:
             del host.vms[name]
 
 
-async def _read_files(host: Host, vm: RegisteredVm) -> bool:
+async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
     """Read its files again; ``problem`` says why that failed. Whether it has any."""
     there = True
     try:
@@ -72,7 +72,7 @@ async def _read_files(host: Host, vm: RegisteredVm) -> bool:
     return there
 
 
-async def read_again(host: Host) -> None:
+async def read_again(host: EsxiHost) -> None:
     """Read the configuration of each VM that does not run here, as it is on the datastore now.
 
     What cannot be read now, or is being changed by this host meanwhile, stays as it is known.
@@ -88,7 +88,7 @@ async def read_again(host: Host) -> None:
             vm.config, vm.problem = config, ""
 
 
-async def read_wanted_power(host: Host, name: VmName) -> PowerState:
+async def read_wanted_power(host: EsxiHost, name: VmName) -> PowerState:
     """The last accepted power command; off, and said so, when it cannot be known."""
     power = await read_power(host.datastore, name)
     if power is None:
@@ -98,7 +98,7 @@ async def read_wanted_power(host: Host, name: VmName) -> PowerState:
     return power.wanted
 
 
-async def create_from_message(host: Host, message: HostCreateVm) -> RegisteredVm:
+async def create_from_message(host: EsxiHost, message: HostCreateVm) -> RegisteredVm:
     """See ``create``."""
     asked = {"firmware": message.firmware, "hardware": message.hardware}
     said: dict[str, Any] = {key: value for key, value in asked.items() if value is not UNSET}
@@ -106,7 +106,7 @@ async def create_from_message(host: Host, message: HostCreateVm) -> RegisteredVm
 
 
 async def create(
-    host: Host,
+    host: EsxiHost,
     name: VmName,
     blocks: int,
     key: CryptoKeyId | None = None,
@@ -151,7 +151,7 @@ async def create(
 
 
 async def _write_new(
-    host: Host, config: VmConfig, keys: VmKeys, plain: Sequence[Sequence[bytes]]
+    host: EsxiHost, config: VmConfig, keys: VmKeys, plain: Sequence[Sequence[bytes]]
 ) -> None:
     """All files, the configuration last; nothing stays when one cannot be written."""
     try:
@@ -163,7 +163,7 @@ async def _write_new(
         raise
 
 
-async def register(host: Host, name: VmName) -> RegisteredVm:
+async def register(host: EsxiHost, name: VmName) -> RegisteredVm:
     """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
     names.VM.check(name)
     if name not in host.vms:
@@ -177,7 +177,7 @@ async def register(host: Host, name: VmName) -> RegisteredVm:
     return vm
 
 
-async def unregister(host: Host, name: VmName) -> None:
+async def unregister(host: EsxiHost, name: VmName) -> None:
     """Take it off this host; its files stay. No change when it is not registered."""
     known = name in host.vms
     if known:
@@ -187,7 +187,7 @@ async def unregister(host: Host, name: VmName) -> None:
         host.node.record("vm.unregistered", vm=name)
 
 
-async def destroy(host: Host, name: VmName) -> None:
+async def destroy(host: EsxiHost, name: VmName) -> None:
     """Delete its files and unregister it. No change when it is not registered."""
     if name in host.vms:
         _refuse_running(host.require_vm(name))
@@ -197,7 +197,7 @@ async def destroy(host: Host, name: VmName) -> None:
     await _unregister(host, name)
 
 
-async def tidy_all(host: Host) -> None:
+async def tidy_all(host: EsxiHost) -> None:
     """After boot: empty disk files that a crash left behind in an encryption.
 
     By the configuration as it is now: another host may have rewritten the disks since the boot.
@@ -214,7 +214,7 @@ async def tidy_all(host: Host) -> None:
                 host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:
+async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
     """A disk that refuses leaves no registration: vCenter would take it for a VM of this host."""
     now = host.archive.now
     new = vm.name not in now.vms
@@ -231,7 +231,7 @@ async def _register(host: Host, vm: RegisteredVm) -> RegisteredVm:
     return vm
 
 
-async def _unregister(host: Host, name: VmName) -> None:
+async def _unregister(host: EsxiHost, name: VmName) -> None:
     host.vms.pop(name, None)
     now = host.archive.now.vms
     if name in now:

@@ -25,7 +25,7 @@ from protocol.errors import (
 )
 from protocol.messages.host import HostRevertToSnapshot
 from protocol.terms import PowerState
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms import vmem
 from services.esxi.vms.files import (
     give_lock_back,
@@ -45,7 +45,7 @@ from services.esxi.vms.vmx import VmConfig, VmKeys, VmSnapshot, disk_file, open_
 from services.esxi.vms.vtpm import read_state
 
 
-async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
+async def revert(host: EsxiHost, message: HostRevertToSnapshot) -> RegisteredVm:
     """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
     vm = host.require_vm(message.vm)
     # The lock of one that runs is held by its guest's run, its turn by the caller.
@@ -56,7 +56,7 @@ async def revert(host: Host, message: HostRevertToSnapshot) -> RegisteredVm:
     return vm
 
 
-async def _revert_vm(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
+async def _revert_vm(host: EsxiHost, vm: RegisteredVm, message: HostRevertToSnapshot) -> None:
     config = await read_config(host.datastore, vm.name)
     kept = next((one for one in config.snapshots if one.name == message.snapshot), None)
     if kept is None:
@@ -75,7 +75,7 @@ async def _revert_vm(host: Host, vm: RegisteredVm, message: HostRevertToSnapshot
     await _empty_the_others(host, vm)
 
 
-def _who_verifies(host: Host, config: VmConfig) -> RunningGuest | None:
+def _who_verifies(host: EsxiHost, config: VmConfig) -> RunningGuest | None:
     """A guest that finds its disks damaged if they are; None when the key of one is not here."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     if len(keks) < len(config.keys):
@@ -85,7 +85,7 @@ def _who_verifies(host: Host, config: VmConfig) -> RunningGuest | None:
     return RunningGuest(host.datastore, config, keys, ram)
 
 
-async def _write_power_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> None:
+async def _write_power_off(host: EsxiHost, vm: RegisteredVm, kept: VmSnapshot) -> None:
     """Step 3 for a VM that ran; its guest is gone."""
     vm.wanted = PowerState.OFF
     host.node.record("vm.powered", vm=vm.name, power=PowerState.OFF.value)
@@ -98,7 +98,9 @@ async def _write_power_off(host: Host, vm: RegisteredVm, kept: VmSnapshot) -> No
         raise SaveFailed(text) from None
 
 
-async def _resume_guest(host: Host, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot) -> None:
+async def _resume_guest(
+    host: EsxiHost, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot
+) -> None:
     """The guest goes on from the memory that was kept (VTPM-08)."""
     made = _config_of(config, kept)
     try:
@@ -134,7 +136,7 @@ async def _resume_guest(host: Host, vm: RegisteredVm, config: VmConfig, kept: Vm
     show(vm, made)
 
 
-async def _memory(host: Host, config: VmConfig, kept: VmSnapshot, keys: VmKeys) -> GuestMemory:
+async def _memory(host: EsxiHost, config: VmConfig, kept: VmSnapshot, keys: VmKeys) -> GuestMemory:
     """What the guest had in memory; ``DatastoreFault`` when the file is not what was written."""
     file = vmem.vmem_file(config.vm, kept.memory)
     try:
@@ -163,7 +165,7 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
 
 
 async def _switch(
-    host: Host, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: RunningGuest | None
+    host: EsxiHost, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: RunningGuest | None
 ) -> None:
     """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who verifies
     the disks. ``GuestFault`` when what was kept is damaged."""
@@ -186,7 +188,7 @@ async def _switch(
         raise
 
 
-async def _empty_the_others(host: Host, vm: RegisteredVm) -> None:
+async def _empty_the_others(host: EsxiHost, vm: RegisteredVm) -> None:
     """Step 3. What the datastore refuses is made up for when the VM is opened next."""
     try:
         await tidy(host.datastore, await read_config(host.datastore, vm.name))

@@ -24,7 +24,7 @@ from protocol.errors import (
 from protocol.messages.host import SNAPSHOTS_LIMIT, HostCreateSnapshot
 from protocol.secret import KeyMaterial
 from protocol.terms import VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.vms import vmem
 from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
@@ -41,7 +41,7 @@ def check_none(config: VmConfig, what: str) -> None:
         raise InvalidState(f"{config.vm} has snapshots ({found}): remove them to {what}")
 
 
-async def create(host: Host, message: HostCreateSnapshot) -> RegisteredVm:
+async def create(host: EsxiHost, message: HostCreateSnapshot) -> RegisteredVm:
     """See ``HostCreateSnapshot``."""
     names.SNAPSHOT.check(message.snapshot)
     vm = host.require_vm(message.vm)
@@ -53,7 +53,7 @@ async def create(host: Host, message: HostCreateSnapshot) -> RegisteredVm:
     return vm
 
 
-async def _create_snapshot(host: Host, vm: RegisteredVm, message: HostCreateSnapshot) -> None:
+async def _create_snapshot(host: EsxiHost, vm: RegisteredVm, message: HostCreateSnapshot) -> None:
     config = await read_config(host.datastore, vm.name)
     if any(one.name == message.snapshot for one in config.snapshots):
         show(vm, config)
@@ -103,7 +103,7 @@ def _with_next(config: VmConfig, name: str, *, memory: bool) -> VmConfig:
     )
 
 
-async def remove(host: Host, name: VmName, snapshot: str) -> RegisteredVm:
+async def remove(host: EsxiHost, name: VmName, snapshot: str) -> RegisteredVm:
     """See ``HostRemoveSnapshot``."""
     vm = host.require_vm(name)
     if vm.guest is not None:
@@ -114,7 +114,7 @@ async def remove(host: Host, name: VmName, snapshot: str) -> RegisteredVm:
     return vm
 
 
-async def _remove_snapshot(host: Host, vm: RegisteredVm, snapshot: str) -> None:
+async def _remove_snapshot(host: EsxiHost, vm: RegisteredVm, snapshot: str) -> None:
     config = await read_config(host.datastore, vm.name)
     left = tuple(one for one in config.snapshots if one.name != snapshot)
     if left != config.snapshots:
@@ -132,7 +132,7 @@ def next_state(config: VmConfig) -> int:
     return max([*used, 1 if config.vtpm is None else config.vtpm.serial]) + 1
 
 
-async def copy(host: Host, config: VmConfig, source: str, target: str) -> None:
+async def copy(host: EsxiHost, config: VmConfig, source: str, target: str) -> None:
     """A file of the VM written again under another name; ``DatastoreFault`` when it cannot be."""
     try:
         data = await host.datastore.read(config.vm, source)
@@ -141,7 +141,7 @@ async def copy(host: Host, config: VmConfig, source: str, target: str) -> None:
     await write(host.datastore, config.vm, target, data)
 
 
-async def home_of(host: Host, config: VmConfig) -> KeyMaterial | None:
+async def home_of(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
     """The DEK of its home, without whose key its configuration is not changed (LOCK-02); None of a
     VM in clear."""
     if config.home is None:

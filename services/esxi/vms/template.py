@@ -6,12 +6,12 @@ import msgspec
 
 from protocol.errors import InvalidPowerState
 from protocol.terms import VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms.files import hold_lock, read_config, write_config
 from services.esxi.vms.vm import RegisteredVm
 
 
-async def mark(host: Host, name: VmName, *, template: bool) -> RegisteredVm:
+async def mark(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
     """See ``HostMarkTemplate``; twice is once. Its keys are not needed: nothing is opened."""
     vm = host.require_vm(name)
     if vm.guest is not None:

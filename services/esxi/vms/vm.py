@@ -98,5 +98,5 @@ def disks_of(config: VmConfig) -> tuple[VirtualDisk, ...]:
 
 
 def queue_of(vm: VmName) -> str:
-    """The name of the queue in which work on this VM keeps its order (``Node.turn``)."""
+    """The name of the queue in which work on this VM keeps its order (``ServiceNode.turn``)."""
     return f"vm/{vm}"

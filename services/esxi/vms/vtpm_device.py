@@ -13,7 +13,7 @@ import msgspec
 from protocol.errors import InvalidArgument, InvalidPowerState, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import making
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import usable_kek
@@ -36,7 +36,7 @@ LEAST_HARDWARE = 14
 
 
 async def add(
-    host: Host, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None
+    host: EsxiHost, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None
 ) -> RegisteredVm:
     """VTPM-02. No change when the VM has a vTPM. A home that is not encrypted is, under ``key``, or
     one of ``provider`` that the host makes; disks stay as they are.
@@ -68,7 +68,7 @@ def check_may_have(config: VmConfig) -> None:
 
 
 async def _with_new(
-    host: Host, config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | None
+    host: EsxiHost, config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | None
 ) -> VmConfig:
     if config.home is None:
         if key is None and provider is None:
@@ -86,7 +86,7 @@ async def _with_new(
     return made
 
 
-async def certify(host: Host, name: VmName, certificate: bytes) -> None:
+async def certify(host: EsxiHost, name: VmName, certificate: bytes) -> None:
     """VTPM-04: keep the certificate of its endorsement key with the device."""
     vm = _require_powered_off(host, name)
     async with hold_lock(host.datastore, name):
@@ -100,7 +100,7 @@ async def certify(host: Host, name: VmName, certificate: bytes) -> None:
         vm.config, vm.problem = config, ""
 
 
-async def remove(host: Host, name: VmName) -> RegisteredVm:
+async def remove(host: EsxiHost, name: VmName) -> RegisteredVm:
     """VTPM-03. No change when it has none."""
     vm = _require_powered_off(host, name)
     async with hold_lock(host.datastore, name):
@@ -118,14 +118,14 @@ async def remove(host: Host, name: VmName) -> RegisteredVm:
     return vm
 
 
-def _require_powered_off(host: Host, name: VmName) -> RegisteredVm:
+def _require_powered_off(host: EsxiHost, name: VmName) -> RegisteredVm:
     vm = host.require_vm(name)
     if vm.guest is not None:
         raise InvalidPowerState(f"{name} is running: power it off first")
     return vm
 
 
-def _home(host: Host, config: VmConfig) -> KeyMaterial:
+def _home(host: EsxiHost, config: VmConfig) -> KeyMaterial:
     if config.home is None:
         raise InvalidState(f"{config.vm}: its home is not encrypted")
     key = config.home.key
@@ -133,7 +133,7 @@ def _home(host: Host, config: VmConfig) -> KeyMaterial:
 
 
 async def with_moved_vtpm(
-    host: Host, config: VmConfig, old: KeyMaterial | None, new: KeyMaterial | None
+    host: EsxiHost, config: VmConfig, old: KeyMaterial | None, new: KeyMaterial | None
 ) -> VmConfig:
     """``config``, whose home has another DEK, with the vTPM's state under that in its next file;
     as it is when it has no vTPM. The configuration is the caller's to write."""

@@ -6,12 +6,12 @@ A guest that finds wrong data faults visibly, whether or not it is observed.
 from __future__ import annotations
 
 from protocol.errors import GuestFault, ProductError
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import queue_of
 
 
-async def run_workload(host: Host) -> None:
+async def run_workload(host: EsxiHost) -> None:
     """For the rest of this life, every ``workload_period_s`` lab seconds; never when it is 0."""
     period_s = host.node.knobs.workload_period_s
     if period_s <= 0:
@@ -23,7 +23,7 @@ async def run_workload(host: Host) -> None:
                     await _work(host, vm.guest)
 
 
-async def _work(host: Host, guest: RunningGuest) -> None:
+async def _work(host: EsxiHost, guest: RunningGuest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:

@@ -13,7 +13,7 @@ from protocol.errors import InvalidState, ProductError
 from protocol.guest import BLOCK_SIZE, guest_block, guest_seed
 from protocol.messages.host.vsan import CreateVsanComponent
 from protocol.vsan import ComponentKind
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vsan import mounting, objects
 from services.esxi.vsan.groups import DiskGroup
 from services.esxi.vsan.label import (
@@ -28,7 +28,7 @@ from services.esxi.vsan.label import (
 _TRIES: Final = 4
 
 
-async def create(host: Host, message: CreateVsanComponent) -> None:
+async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
     """A component of an object, on the emptiest disk of the mounted groups; once per object.
 
     One that is made again has no vote, and a replica no blocks, until it has caught up with the
@@ -60,13 +60,13 @@ async def create(host: Host, message: CreateVsanComponent) -> None:
         await objects.catch_up(host, name)
 
 
-def _check_nothing_hidden(host: Host, name: str) -> None:
+def _check_nothing_hidden(host: EsxiHost, name: str) -> None:
     """``InvalidState``: who makes a component beside one that was only not seen has two votes."""
     for group in host.vsan.list_unmounted():
         raise InvalidState(f"{host.node.name}: {group.name} is not mounted, and may have {name}")
 
 
-def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
+def _roomiest(host: EsxiHost, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
     """The disk with the fewest components; ``InvalidState`` when no group is mounted."""
     places = [
         (len(label.components), group.name, disk, group)
@@ -82,7 +82,7 @@ def _roomiest(host: Host, besides: DiskGroup | None) -> tuple[DiskGroup, str]:
 
 
 async def _put(
-    host: Host, group: DiskGroup, disk: str, component: PlacedComponent, plain: list[bytes]
+    host: EsxiHost, group: DiskGroup, disk: str, component: PlacedComponent, plain: list[bytes]
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     await host.vsan.write(host.disk, with_component(image, component, plain, dek), dek)
@@ -91,7 +91,7 @@ async def _put(
 # ---- evacuation and rebuilding ------------------------------------------------------------------
 
 
-async def empty_group(host: Host, group: DiskGroup, *, reduced: bool) -> None:
+async def empty_group(host: EsxiHost, group: DiskGroup, *, reduced: bool) -> None:
     """No disk of the group has data that only its old keys open.
 
     Components go to another group of this host; with ``reduced`` and no other group they stay as
@@ -121,7 +121,7 @@ def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponen
     return next(there, None)
 
 
-async def _move(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
+async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     """A copy elsewhere, whole and durable; then this place is given up, and the copy counts.
 
     A copy that a former life has left is made anew: its first place was written since, perhaps.
@@ -147,7 +147,7 @@ async def _move(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent
         await _mark(host, of, where, copy.object, moving=False)
 
 
-async def give_up_copies(host: Host) -> None:
+async def give_up_copies(host: EsxiHost) -> None:
     """Copies in the making whose originals are lost: nobody knows what was written since. Durable
     on return; the caller holds ``changing``."""
     for group in host.vsan:
@@ -156,19 +156,19 @@ async def give_up_copies(host: Host) -> None:
                 await _give_up(host, group, disk, placed)
 
 
-async def _give_up(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
+async def _give_up(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     kept = tuple(c for c in image.label.components if c.object != placed.object)
     label = msgspec.structs.replace(image.label, components=kept)
     await host.vsan.write(host.disk, reencrypt_disk(DiskImage(label, image.blocks), dek, dek), dek)
 
 
-async def _mark(host: Host, group: DiskGroup, disk: str, name: str, **marks: object) -> None:
+async def _mark(host: EsxiHost, group: DiskGroup, disk: str, name: str, **marks: object) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     await host.vsan.write(host.disk, mark_component(image, name, **marks), dek)
 
 
-async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) -> None:
+async def _give_blocks_up(host: EsxiHost, group: DiskGroup, disk: str, name: str) -> None:
     """The replica stays as a place, once another host has shown one that is as new, block for
     block; ``InvalidState`` when none does, or this one is written again and again."""
     for _ in range(_TRIES):
@@ -183,7 +183,7 @@ async def _give_blocks_up(host: Host, group: DiskGroup, disk: str, name: str) ->
     raise InvalidState(f"{name}: it is written all the time")
 
 
-async def _check_other(host: Host, placed: PlacedComponent) -> None:
+async def _check_other(host: EsxiHost, placed: PlacedComponent) -> None:
     """``InvalidState`` when the blocks of this replica cannot be read elsewhere, as new as here.
 
     A vote is not enough: a disk may be damaged where nobody has read it since.
@@ -200,7 +200,7 @@ async def _check_other(host: Host, placed: PlacedComponent) -> None:
     raise InvalidState(f"{placed.object}: no other host has a current replica of it")
 
 
-async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
+async def _make_stale(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     blank = bytearray(image.blocks)
     first, end = placed.first * BLOCK_SIZE, (placed.first + placed.blocks) * BLOCK_SIZE
@@ -209,7 +209,7 @@ async def _make_stale(host: Host, group: DiskGroup, disk: str, placed: PlacedCom
     await host.vsan.write(host.disk, made, dek)
 
 
-async def rebuild(host: Host) -> None:
+async def rebuild(host: EsxiHost) -> None:
     """Stale replicas get their blocks from another host; ``InvalidState`` when none has them."""
     stale = [p for g in host.vsan if g.mounted for _, p in g.components() if p.stale]
     for placed in stale:

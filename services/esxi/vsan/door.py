@@ -10,7 +10,7 @@ from typing import Any
 from protocol.messages.host import Done
 from protocol.messages.host import vsan as m
 from protocol.vsan import VsanEncryption
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.trust_door import TrustDoor
 from services.esxi.vsan import components, encryption, key_servers, mounting, objects
 from services.esxi.vsan.health import health
@@ -32,7 +32,7 @@ def _sync(message: Any) -> str:
 class VsanDoor(TrustDoor):
     """Handlers of ``protocol.messages.host.vsan``. Who inherits from it sets up ``host``."""
 
-    host: Host
+    host: EsxiHost
 
     @serves(m.PrepareVsanEncryption, turn=_vsan)
     async def prepare_vsan(self, message: m.PrepareVsanEncryption, peer: Peer) -> Done:

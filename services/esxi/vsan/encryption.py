@@ -24,7 +24,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyKind
 from protocol.vsan import VsanEncryption
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.vsan import keys, mounting
 from services.esxi.vsan.components import empty_group, give_up_copies, rebuild
@@ -52,7 +52,7 @@ def step_of(label: Label, wished: VsanEncryption) -> DiskStep:
     return DiskStep.NOTHING if label.kek == wished.kek_of(label.group) else DiskStep.REWRAP
 
 
-async def prepare(host: Host, wished: VsanEncryption) -> None:
+async def prepare(host: EsxiHost, wished: VsanEncryption) -> None:
     """Keep the profile, and have its keys in the key cache. Nothing on a disk changes."""
     _check_mounted(host)
     host.archive.change(vsan_next=wished)
@@ -63,7 +63,7 @@ async def prepare(host: Host, wished: VsanEncryption) -> None:
         raise EncryptionKeyRequired(f"{host.node.name}: {each}", tuple(lacking))
 
 
-async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
+async def apply(host: EsxiHost, wished: VsanEncryption, *, reduced: bool) -> None:
     """Bring every disk to it, become safe with its host key, and say so when all is durable."""
     now = host.archive.now
     if now.vsan != wished and now.vsan_next != wished:
@@ -96,14 +96,14 @@ async def apply(host: Host, wished: VsanEncryption, *, reduced: bool) -> None:
     )
 
 
-def _check_mounted(host: Host, group: DiskGroup | None = None) -> None:
+def _check_mounted(host: EsxiHost, group: DiskGroup | None = None) -> None:
     for each in host.vsan if group is None else (group,):
         if not each.mounted:
             raise InvalidState(f"{host.node.name}: {each.name} is not mounted: {each.why}")
 
 
 async def _bring_group(
-    host: Host, group: DiskGroup, wished: VsanEncryption, *, reduced: bool
+    host: EsxiHost, group: DiskGroup, wished: VsanEncryption, *, reduced: bool
 ) -> None:
     if _steps(group, wished, DiskStep.REFORMAT):
         await empty_group(host, group, reduced=reduced)
@@ -121,7 +121,7 @@ def _steps(group: DiskGroup, wished: VsanEncryption, step: DiskStep) -> bool:
 
 
 async def _bring_disk(
-    host: Host, group: DiskGroup, name: str, step: DiskStep, wished: VsanEncryption
+    host: EsxiHost, group: DiskGroup, name: str, step: DiskStep, wished: VsanEncryption
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, name)
     match step:
@@ -141,7 +141,7 @@ async def _bring_disk(
 
 
 def _reencrypt_disk(
-    host: Host,
+    host: EsxiHost,
     image: DiskImage,
     dek: KeyMaterial | None,
     fresh: KeyMaterial | None,
@@ -155,7 +155,7 @@ def _reencrypt_disk(
     return DiskImage(closed_label, made.blocks)
 
 
-def _wrap_dek(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
+def _wrap_dek(host: EsxiHost, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
     """Under the KEK of its group; ``EncryptionKeyRequired`` when that has left the cache."""
     kek = wished.kek_of(label.group)
     value = None if kek is None else host.keys.get(kek)
@@ -164,7 +164,7 @@ def _wrap_dek(host: Host, label: Label, dek: KeyMaterial, wished: VsanEncryption
     return wrap_dek(label, host.node.name, dek, kek, value, host.rng)
 
 
-async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
+async def _forget_unused(host: EsxiHost, wished: VsanEncryption) -> None:
     """KEKs of vSAN that no disk needs any more leave cache and store (STD-17, C10)."""
     used = {*host.vsan.keks(), *wished.keks()}
     unused = [e.key for e in host.keys.entries() if e.kind is KeyKind.VSAN and e.key not in used]
@@ -178,7 +178,7 @@ async def _forget_unused(host: Host, wished: VsanEncryption) -> None:
         await host.archive.save(host.key_sections())
 
 
-async def add_disk(host: Host, group: str, name: str) -> None:
+async def add_disk(host: EsxiHost, group: str, name: str) -> None:
     """A disk more, as the host's others are: its key comes from the key cache (VSAN-05).
 
     A group of the installation that has lost all its disks is made anew with it.
@@ -202,7 +202,7 @@ async def add_disk(host: Host, group: str, name: str) -> None:
     host.node.record("vsan.disk", group=group, disk=name, step="add")
 
 
-def _group_or_new(host: Host, name: str) -> DiskGroup:
+def _group_or_new(host: EsxiHost, name: str) -> DiskGroup:
     """``NotFound`` when there is none of that name, and the installation has none."""
     claim = host.config.vsan
     installed = [] if claim is None else [group_name(n) for n in range(1, claim.groups + 1)]
@@ -220,7 +220,7 @@ def _check_bare(group: DiskGroup, name: str) -> None:
         raise ResourceInUse(f"disk {name} of {group.name} has components of objects")
 
 
-async def remove_disk(host: Host, group: str, name: str) -> None:
+async def remove_disk(host: EsxiHost, group: str, name: str) -> None:
     """A disk less; ``ResourceInUse`` while it has components."""
     try:
         found = host.vsan.group(group)

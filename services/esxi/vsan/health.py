@@ -5,14 +5,14 @@ from __future__ import annotations
 from protocol.errors import PermissionDenied, ProductError
 from protocol.messages.host.vsan import VsanHostHealth, VsanServerHealth
 from protocol.vsan import VsanEncryption, VsanEncryptionIssue, VsanKeyServer
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vsan import key_servers
 from services.esxi.vsan.groups import DiskGroups
 
 _NONE = VsanEncryption()
 
 
-async def health(host: Host) -> VsanHostHealth:
+async def health(host: EsxiHost) -> VsanHostHealth:
     """Each key server of the profile is asked now, by this host; the disks and keys are compared
     when all have answered."""
     profile = host.archive.now.vsan or _NONE
@@ -26,7 +26,9 @@ async def health(host: Host) -> VsanHostHealth:
     )
 
 
-async def _server(host: Host, profile: VsanEncryption, server: VsanKeyServer) -> VsanServerHealth:
+async def _server(
+    host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer
+) -> VsanServerHealth:
     try:
         await key_servers.look(host, profile, server)
     except PermissionDenied as error:
@@ -37,7 +39,7 @@ async def _server(host: Host, profile: VsanEncryption, server: VsanKeyServer) ->
     return VsanServerHealth(name=server.name, connected=True)
 
 
-def _own_issues(host: Host, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
+def _own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
     """Those that need no other host to compare with."""
     found = []
     if now.encryption_enabled:

@@ -16,14 +16,14 @@ from protocol.messages.kms import DiscoverVersions, GetKeys, KeyValues
 from protocol.terms import CryptoKeyId
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.keyservers.address import Kmip, address_of
 from services.keyservers.client import KeyServers
 from services.runtime.own_certificate import EARLIER_S, OwnCertificate, create_own_certificate
 from services.runtime.streams import TlsIdentity
 
 
-async def certificate(host: Host, *, renew: bool = False) -> OwnCertificate:
+async def certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
     """What it shows; made, durable on return, when there is none or another one is wanted.
 
     ``InvalidState`` without vSAN; ``SaveFailed``.
@@ -47,7 +47,7 @@ def asks_by_kmip(profile: VsanEncryption) -> bool:
     return any(isinstance(address_of(s.node, s.address), Kmip) for s in profile.servers)
 
 
-def usable(host: Host) -> bool:
+def usable(host: EsxiHost) -> bool:
     """Whether it has a certificate that is good now."""
     own = host.archive.now.kmip
     if own is None:
@@ -57,7 +57,7 @@ def usable(host: Host) -> bool:
 
 
 async def keys_of(
-    host: Host, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
+    host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
 ) -> KeyValues:
     """What that server says of these keys; raises as ``KeyServers.request``."""
     if asks_by_kmip(profile):
@@ -68,14 +68,14 @@ async def keys_of(
     return await _build_key_servers(host, profile).request(to, message, within_s=within_s)
 
 
-async def look(host: Host, profile: VsanEncryption, server: VsanKeyServer) -> None:
+async def look(host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer) -> None:
     """Return when that server gives a sign of life; raises as ``KeyServers.request``."""
     to = address_of(server.node, server.address)
     within_s = host.node.knobs.request_timeout_s
     await _build_key_servers(host, profile).request(to, DiscoverVersions(), within_s=within_s)
 
 
-def _build_key_servers(host: Host, profile: VsanEncryption) -> KeyServers:
+def _build_key_servers(host: EsxiHost, profile: VsanEncryption) -> KeyServers:
     def identity() -> TlsIdentity:
         own = host.archive.now.kmip
         if own is None:

@@ -20,7 +20,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, KmipState
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi import crypto_manager
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.keys.resolve import KeyMeans, next_means
 from services.esxi.providers import native
@@ -28,13 +28,13 @@ from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.vsan import key_servers
 
 
-def profiles(host: Host) -> tuple[VsanEncryption, ...]:
+def profiles(host: EsxiHost) -> tuple[VsanEncryption, ...]:
     """The configuration in force, and the one that is on its way."""
     now = host.archive.now
     return tuple(p for p in (now.vsan, now.vsan_next) if p is not None)
 
 
-def collect_needed_keys(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
+def collect_needed_keys(host: EsxiHost, *wanted: VsanEncryption) -> dict[CryptoKeyId, KeyKind]:
     """The keys of these configurations, and those that labels of disks name."""
     found: dict[CryptoKeyId, KeyKind] = {}
     for encryption in wanted:
@@ -45,7 +45,7 @@ def collect_needed_keys(host: Host, *wanted: VsanEncryption) -> dict[CryptoKeyId
     return found
 
 
-async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
+async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
     """Bring these keys into the key cache, and the store by key persistence; durable on return.
 
     What cannot be had, each with the reason. ``SaveFailed`` when the disk refuses.
@@ -75,7 +75,7 @@ async def bring(host: Host, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoK
     return lacking
 
 
-def _load_or_derive(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
+def _load_or_derive(host: EsxiHost, key: CryptoKeyId, kind: KeyKind) -> str | None:
     """Store and derivation; None when it is in the cache then, else why it is not."""
     match next_means(host.facts(key)):
         case KeyMeans.STORE:
@@ -94,7 +94,7 @@ def _load_or_derive(host: Host, key: CryptoKeyId, kind: KeyKind) -> str | None:
     return f"it is not here, and there is no key server of {key.provider_id} to ask"
 
 
-def _check_of(host: Host, key: CryptoKeyId) -> str:
+def _check_of(host: EsxiHost, key: CryptoKeyId) -> str:
     for profile in profiles(host):
         if key in (keks := profile.keks()):
             return keks[key]
@@ -103,7 +103,7 @@ def _check_of(host: Host, key: CryptoKeyId) -> str:
     return ""
 
 
-def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
+def _profile_of(host: EsxiHost, key: CryptoKeyId) -> VsanEncryption | None:
     """The KMS profile for a key, the latest that vCenter has handed out; None when the host has
     none for its provider."""
     return next(
@@ -119,7 +119,7 @@ def _profile_of(host: Host, key: CryptoKeyId) -> VsanEncryption | None:
 
 
 async def _fetch(
-    host: Host, profile: VsanEncryption, keys: Mapping[CryptoKeyId, KeyKind]
+    host: EsxiHost, profile: VsanEncryption, keys: Mapping[CryptoKeyId, KeyKind]
 ) -> dict[CryptoKeyId, str]:
     """Ask the key servers in turn until one answers; what cannot be had, and why."""
     why = "no key server answers"
@@ -137,7 +137,7 @@ async def _fetch(
 
 
 def _cache_active_keys(
-    host: Host, server: VsanKeyServer, keys: Mapping[CryptoKeyId, KeyKind], reply: KeyValues
+    host: EsxiHost, server: VsanKeyServer, keys: Mapping[CryptoKeyId, KeyKind], reply: KeyValues
 ) -> dict[CryptoKeyId, str]:
     """Put usable values into the cache: Active ones (STD-19). Why the others are none."""
     lacking: dict[CryptoKeyId, str] = {}
@@ -154,14 +154,14 @@ def _cache_active_keys(
     return lacking
 
 
-async def take_host_key(host: Host, encryption: VsanEncryption) -> None:
+async def take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
     """Become safe with the host key of this configuration, if that is in the key cache: a change of
     the key store like vCenter's, in the queue of these."""
     async with host.node.turn("keystore"):
         await _take_host_key(host, encryption)
 
 
-async def _take_host_key(host: Host, encryption: VsanEncryption) -> None:
+async def _take_host_key(host: EsxiHost, encryption: VsanEncryption) -> None:
     key = encryption.host_key_id
     if key is None:
         return

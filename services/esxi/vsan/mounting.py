@@ -12,7 +12,7 @@ from protocol.errors import CryptographicFailure, DatastoreFault, ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId
 from protocol.vsan import VsanEncryption
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import native
 from services.esxi.vsan import keys
 from services.esxi.vsan.groups import FOLDER, DiskGroup, group_name
@@ -21,7 +21,7 @@ from services.esxi.vsan.label import DiskImage, Label, unwrap_dek
 NO_VSAN: Final = "no encrypted vSAN on this host"
 
 
-async def at_boot(host: Host) -> str:
+async def at_boot(host: EsxiHost) -> str:
     """Step B6; what its record says."""
     if host.config.vsan is None:
         return NO_VSAN
@@ -35,7 +35,7 @@ async def at_boot(host: Host) -> str:
     return f"{mounted} of {len(list(host.vsan))} vSAN disk groups mounted"
 
 
-def know_neighbours(host: Host) -> None:
+def know_neighbours(host: EsxiHost) -> None:
     """Who may ask for replicas: the hosts of the cluster, and those of objects that lie here."""
     members = {member for profile in keys.profiles(host) for member in profile.members}
     placed = {
@@ -47,7 +47,7 @@ def know_neighbours(host: Host) -> None:
     host.uplink.neighbours(members | placed)
 
 
-async def _claim(host: Host) -> None:
+async def _claim(host: EsxiHost) -> None:
     """The disks of the installation, those that are not there yet: empty, in clear. Not when
     vCenter has spoken of them, or had one removed: one that is not there then was removed."""
     claim = host.config.vsan
@@ -61,7 +61,7 @@ async def _claim(host: Host) -> None:
                 await host.vsan.write(host.disk, DiskImage(label), None, is_new=True)
 
 
-async def mount(host: Host) -> None:
+async def mount(host: EsxiHost) -> None:
     """Get the keys that are needed, become safe, mount what is not mounted (VSAN-03)."""
     await _look(host)
     wanted = [p for p in keys.profiles(host) if p.encryption_enabled]
@@ -76,7 +76,7 @@ async def mount(host: Host) -> None:
         _mount(host, group, lacking)
 
 
-async def _look(host: Host) -> None:
+async def _look(host: EsxiHost) -> None:
     """At disks of groups that are not mounted, as they lie there now."""
     claim = host.config.vsan
     try:
@@ -88,7 +88,7 @@ async def _look(host: Host) -> None:
         host.node.record("vsan.disks_unusable", level="error", reason=why)
 
 
-async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
+async def _bring(host: EsxiHost, wanted: list[VsanEncryption]) -> dict[str, str]:
     """What cannot be had, by the id of the key. A disk that refuses a key keeps it in memory."""
     try:
         lacking = await keys.bring(host, keys.collect_needed_keys(host, *wanted))
@@ -98,7 +98,7 @@ async def _bring(host: Host, wanted: list[VsanEncryption]) -> dict[str, str]:
     return {str(key): why for key, why in lacking.items()}
 
 
-def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
+def _mount(host: EsxiHost, group: DiskGroup, lacking: dict[str, str]) -> None:
     deks: dict[str, KeyMaterial] = {}
     try:
         if not group.labels:
@@ -120,7 +120,7 @@ def _mount(host: Host, group: DiskGroup, lacking: dict[str, str]) -> None:
 
 
 def _unwrap_dek(
-    host: Host, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
+    host: EsxiHost, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
 ) -> KeyMaterial:
     """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or another one."""
     value = host.keys.get(kek)

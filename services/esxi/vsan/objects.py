@@ -45,7 +45,7 @@ from protocol.messages.host.vsan import (
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from protocol.vsan import ComponentKind, ComponentState
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vsan.groups import DiskGroup
 from services.esxi.vsan.label import PlacedComponent, contents, mark_component, with_contents
 from services.runtime.each import try_each, until_enough
@@ -58,7 +58,7 @@ AGAIN_S: Final = 30.0  # lab seconds between two looks at objects that are behin
 # ---- what a guest does --------------------------------------------------------------------------
 
 
-async def write(host: Host, name: str, marker: bytes) -> bytes:
+async def write(host: EsxiHost, name: str, marker: bytes) -> bytes:
     """Fill the object's blocks from a marker; the digest of all of them as read back."""
     replica_here(host, name)
     await be_current(host, name)
@@ -77,7 +77,7 @@ async def write(host: Host, name: str, marker: bytes) -> bytes:
         raise TimedOut(f"{name}: it is written, and cannot be read back now: {error}") from None
 
 
-async def read(host: Host, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
+async def read(host: EsxiHost, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
     """The digest over nonce and these blocks; ``GuestFault`` when one is not as it was written."""
     _, _, placed = replica_here(host, name)
     if not blocks or not all(0 <= index < placed.blocks for index in blocks):
@@ -90,7 +90,7 @@ async def read(host: Host, name: str, nonce: bytes, blocks: Sequence[int]) -> by
     raise InvalidState(f"{name}: it is written all the time")
 
 
-async def be_current(host: Host, name: str) -> int:
+async def be_current(host: EsxiHost, name: str) -> int:
     """This host's replica is at the last write, and a majority has seen that: its stamp.
 
     ``InvalidState`` when it cannot be.
@@ -111,7 +111,7 @@ async def be_current(host: Host, name: str) -> int:
 # ---- what components say to each other ----------------------------------------------------------
 
 
-def component_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
+def component_here(host: EsxiHost, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
     """``NotFound`` when the host has no component of it, ``InvalidState`` when it is absent."""
     found = host.vsan.find(name)
     if found is None:
@@ -121,7 +121,7 @@ def component_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedCompone
     return found
 
 
-def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
+def replica_here(host: EsxiHost, name: str) -> tuple[DiskGroup, str, PlacedComponent]:
     """As ``component_here``, of a replica."""
     found = host.vsan.find(name)
     if found is None or found[2].kind is not ComponentKind.REPLICA:
@@ -129,7 +129,7 @@ def replica_here(host: Host, name: str) -> tuple[DiskGroup, str, PlacedComponent
     return component_here(host, name)
 
 
-async def vote(host: Host, name: str) -> VsanVote:
+async def vote(host: EsxiHost, name: str) -> VsanVote:
     """See ``QueryVsanComponent``: what it tells is durable."""
     await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
@@ -140,13 +140,13 @@ async def vote(host: Host, name: str) -> VsanVote:
     return VsanVote(kind=placed.kind, stamp=placed.stamp, promised=promised, whole=whole)
 
 
-async def reserve(host: Host, name: str, number: int) -> VsanReserved:
+async def reserve(host: EsxiHost, name: str, number: int) -> VsanReserved:
     """See ``ReserveVsanWrite``."""
     await vote(host, name)  # who has none promises nothing
     return await _promise(host, name, number)
 
 
-async def _promise(host: Host, name: str, number: int) -> VsanReserved:
+async def _promise(host: EsxiHost, name: str, number: int) -> VsanReserved:
     async with host.vsan.changing:
         group, disk, placed = component_here(host, name)
         highest = max(placed.promised, placed.stamp)
@@ -159,7 +159,7 @@ async def _promise(host: Host, name: str, number: int) -> VsanReserved:
         return VsanReserved(granted=True, promised=number)
 
 
-async def _reserve_number(host: Host, name: str) -> int:
+async def _reserve_number(host: EsxiHost, name: str) -> int:
     """A number that a majority has promised to this write alone; ``InvalidState`` when others
     write all the time, or too few answer."""
     _, _, placed = replica_here(host, name)
@@ -172,7 +172,7 @@ async def _reserve_number(host: Host, name: str) -> int:
     raise InvalidState(f"{name}: too few of its components let this host write it")
 
 
-async def _request_number(host: Host, placed: PlacedComponent, number: int) -> tuple[bool, int]:
+async def _request_number(host: EsxiHost, placed: PlacedComponent, number: int) -> tuple[bool, int]:
     """Whether this host and a majority promise the number; the highest that any has promised."""
     own = await reserve(host, placed.object, number)
     request = ReserveVsanWrite(object=placed.object, number=number)
@@ -188,7 +188,7 @@ async def _request_number(host: Host, placed: PlacedComponent, number: int) -> t
     return own.granted and _is_majority(placed, granted), highest
 
 
-async def sync(host: Host, name: str, stamp: int, source: NodeName) -> VsanVote:
+async def sync(host: EsxiHost, name: str, stamp: int, source: NodeName) -> VsanVote:
     """See ``SyncVsanComponent``."""
     _, _, placed = component_here(host, name)
     if placed.blank:
@@ -200,7 +200,7 @@ async def sync(host: Host, name: str, stamp: int, source: NodeName) -> VsanVote:
     return await vote(host, name)
 
 
-async def replica(host: Host, name: str, first: int, count: int) -> VsanReplica:
+async def replica(host: EsxiHost, name: str, first: int, count: int) -> VsanReplica:
     """See ``FetchVsanReplica``; the stamp is of these very blocks."""
     if first < 0 or not 0 < count <= REPLICA_RUN:
         raise InvalidArgument(f"count: at most {REPLICA_RUN} blocks are asked")
@@ -209,7 +209,7 @@ async def replica(host: Host, name: str, first: int, count: int) -> VsanReplica:
     return VsanReplica(object=name, content=Sealed.of(content), stamp=stamp)
 
 
-async def catch_up(host: Host, name: str) -> Votes:
+async def catch_up(host: EsxiHost, name: str) -> Votes:
     """This host's component is at the last write that any other one has seen; what they said.
 
     ``InvalidState``: too few answer to know, or no current replica can be read.
@@ -231,7 +231,7 @@ async def catch_up(host: Host, name: str) -> Votes:
     return votes
 
 
-async def resync(host: Host) -> None:
+async def resync(host: EsxiHost) -> None:
     """For the rest of this life: bring together what is behind, here and on other hosts."""
     while True:
         for name, note in (await host.vsan.behind.wait()).items():
@@ -247,7 +247,7 @@ async def resync(host: Host) -> None:
             await host.clock.sleep(AGAIN_S)
 
 
-async def _brought_together(host: Host, name: str) -> bool:
+async def _brought_together(host: EsxiHost, name: str) -> bool:
     votes = await catch_up(host, name)
     _, _, placed = component_here(host, name)
     if placed.kind is ComponentKind.REPLICA:
@@ -273,18 +273,18 @@ def _newest(placed: PlacedComponent, votes: Votes) -> int:
     return max((own, *(vote.stamp for vote in votes.values())))
 
 
-def _others(host: Host, placed: PlacedComponent) -> list[NodeName]:
+def _others(host: EsxiHost, placed: PlacedComponent) -> list[NodeName]:
     """The hosts of the other components, those of replicas first."""
     others = [place for place in placed.places if place.host != host.node.name]
     return [p.host for p in sorted(others, key=lambda p: p.kind is ComponentKind.WITNESS)]
 
 
-async def _ask(host: Host, peer: NodeName, name: str) -> VsanVote:
+async def _ask(host: EsxiHost, peer: NodeName, name: str) -> VsanVote:
     within_s = host.node.knobs.request_timeout_s
     return await host.ports.bus.request(peer, QueryVsanComponent(object=name), within_s=within_s)
 
 
-async def _ask_all(host: Host, placed: PlacedComponent) -> Votes:
+async def _ask_all(host: EsxiHost, placed: PlacedComponent) -> Votes:
     others = _others(host, placed)
     answers = await try_each(others, lambda peer: _ask(host, peer, placed.object), name="vsan-vote")
     return {
@@ -294,7 +294,7 @@ async def _ask_all(host: Host, placed: PlacedComponent) -> Votes:
     }
 
 
-async def _ask_until_majority(host: Host, placed: PlacedComponent) -> Votes:
+async def _ask_until_majority(host: EsxiHost, placed: PlacedComponent) -> Votes:
     """Until they and this host's component are a majority: one that is silent costs no time."""
     votes = await until_enough(
         _others(host, placed),
@@ -307,7 +307,7 @@ async def _ask_until_majority(host: Host, placed: PlacedComponent) -> Votes:
     return votes
 
 
-async def _spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
+async def _spread(host: EsxiHost, placed: PlacedComponent, stamp: int) -> bool:
     """Have every other component see the write of this host's replica; whether a majority has.
 
     What has not is looked at later.
@@ -330,14 +330,19 @@ async def _spread(host: Host, placed: PlacedComponent, stamp: int) -> bool:
 
 
 async def _store(
-    host: Host, group: DiskGroup, disk: str, placed: PlacedComponent, plain: list[bytes], stamp: int
+    host: EsxiHost,
+    group: DiskGroup,
+    disk: str,
+    placed: PlacedComponent,
+    plain: list[bytes],
+    stamp: int,
 ) -> None:
     image, dek = await host.vsan.read(host.disk, group, disk)
     made = with_contents(image, placed, plain, dek, stamp)
     await host.vsan.write(host.disk, mark_component(made, placed.object, moving=False), dek)
 
 
-async def _settle(host: Host, name: str, stamp: int) -> None:
+async def _settle(host: EsxiHost, name: str, stamp: int) -> None:
     """A witness has seen this write, durably."""
     async with host.vsan.changing:
         group, disk, placed = component_here(host, name)
@@ -350,7 +355,7 @@ async def _settle(host: Host, name: str, stamp: int) -> None:
         await host.vsan.write(host.disk, made, dek)
 
 
-async def _copy(host: Host, placed: PlacedComponent, source: NodeName, least: int) -> None:
+async def _copy(host: EsxiHost, placed: PlacedComponent, source: NodeName, least: int) -> None:
     """The replica becomes that of another host, which is at ``least`` so far; durable on return."""
     plain, stamp = await fetch_replica(host, placed, source)
     if stamp < least or len(plain) != placed.blocks:
@@ -363,7 +368,7 @@ async def _copy(host: Host, placed: PlacedComponent, source: NodeName, least: in
 
 
 async def fetch_replica(
-    host: Host, placed: PlacedComponent, source: NodeName
+    host: EsxiHost, placed: PlacedComponent, source: NodeName
 ) -> tuple[list[bytes], int]:
     """All blocks of another host's replica, of one write, and the number of that."""
     within_s, parts, stamps = host.node.knobs.request_timeout_s, [], []
@@ -379,7 +384,7 @@ async def fetch_replica(
     return [whole[at : at + BLOCK_SIZE] for at in range(0, len(whole), BLOCK_SIZE)], stamps[0]
 
 
-async def _whole(host: Host, name: str) -> tuple[list[bytes], int]:
+async def _whole(host: EsxiHost, name: str) -> tuple[list[bytes], int]:
     """The blocks as they lie there now, verified, and the write that they are of.
 
     The replica may move to another disk while this one is read; then that one is read.

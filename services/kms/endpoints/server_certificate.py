@@ -11,7 +11,7 @@ from protocol.crypto.certificates import validity
 from services.runtime import own_certificate
 from services.runtime.own_certificate import OwnCertificate
 from services.runtime.ports import Clock, Disk, Rng
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 FILE: Final = "kmip-identity"
 
@@ -22,7 +22,7 @@ class EndWatch:
     It is asked at each handshake and has no alarm: while nobody comes, nobody is refused.
     """
 
-    def __init__(self, node: Node, clock: Clock) -> None:
+    def __init__(self, node: ServiceNode, clock: Clock) -> None:
         self._node, self._clock = node, clock
         self._certificate = b""
         self._end = 0.0

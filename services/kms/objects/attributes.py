@@ -30,10 +30,10 @@ from protocol.attributes import (
     GRANTED_SCOPE,
     INTEGERS,
     RAW,
-    AlternativeName,
+    AlternativeNameValue,
     ApplicationData,
     Attribute,
-    CryptographicParameters,
+    CryptographicParametersValue,
     ObjectDigest,
     ObjectLink,
     ObjectName,
@@ -41,7 +41,7 @@ from protocol.attributes import (
     Stamped,
     Structure,
     Typed,
-    UsageLimits,
+    UsageLimitsValue,
     Value,
 )
 from protocol.errors import (
@@ -97,7 +97,7 @@ _IN_USE: Final = (KmipState.PRE_ACTIVE, KmipState.ACTIVE)
 
 RULES: Final[Mapping[str, AttributeRule]] = {
     NAME: AttributeRule((ObjectName,), many=True),
-    "Alternative Name": AttributeRule((AlternativeName,), many=True),
+    "Alternative Name": AttributeRule((AlternativeNameValue,), many=True),
     "Object Group": AttributeRule((str,), many=True),
     "Link": AttributeRule((ObjectLink,), many=True),
     "Application Specific Information": AttributeRule((ApplicationData,), many=True),
@@ -105,8 +105,8 @@ RULES: Final[Mapping[str, AttributeRule]] = {
     "Comment": AttributeRule((str,)),
     "Description": AttributeRule((str,)),
     "Operation Policy Name": AttributeRule((str,)),
-    PARAMETERS: AttributeRule((CryptographicParameters,), many=True),
-    LIMITS: AttributeRule((UsageLimits,)),
+    PARAMETERS: AttributeRule((CryptographicParametersValue,), many=True),
+    LIMITS: AttributeRule((UsageLimitsValue,)),
     ACTIVATION: AttributeRule(_DATE, deletable=False, until=_EARLY),
     PROCESS_START: AttributeRule(_DATE, deletable=False, until=_EARLY),
     PROTECT_STOP: AttributeRule(_DATE, deletable=False, until=_IN_USE),
@@ -368,7 +368,7 @@ def _rule(
     if rule.until is not None and row.state not in rule.until:
         raise PermissionDenied(f"{name} of a key that is {row.state} does not change")
     held = single(row, name) if name == LIMITS else None
-    if isinstance(held, UsageLimits) and held.spent:
+    if isinstance(held, UsageLimitsValue) and held.spent:
         raise PermissionDenied(f"some of {name} is taken: it does not change any more")
     if rule.kinds == _DATE and (date := _date(row, name)) is not None and date <= at:
         raise PermissionDenied(f"{name} has come: it does not change any more")
@@ -401,7 +401,7 @@ def check_date(name: str, value: float) -> None:
 
 def _fits(value: Value) -> bool:
     """Whether KMIP has a place for it: its numbers are of 32 bits unless they say more."""
-    if isinstance(value, Typed | Structure | UsageLimits):
+    if isinstance(value, Typed | Structure | UsageLimitsValue):
         return value.fits
     parts = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
     return all(part in INTEGERS for part in parts if isinstance(part, int))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from protocol.attributes import CryptographicParameters
+from protocol.attributes import CryptographicParametersValue
 from protocol.crypto import blocks, gcm
 from protocol.errors import FeatureNotSupported, InvalidField, InvalidMessage, TagLengthNotSupported
 from protocol.secret import KeyMaterial
@@ -28,13 +28,13 @@ class Mode(NamedTuple):
 
     iv_size: int
     encrypt: Callable[
-        [KeyMaterial, EncryptData, bytes, CryptographicParameters], tuple[bytes, bytes]
+        [KeyMaterial, EncryptData, bytes, CryptographicParametersValue], tuple[bytes, bytes]
     ]
-    decrypt: Callable[[KeyMaterial, DecryptData, CryptographicParameters], KeyMaterial]
+    decrypt: Callable[[KeyMaterial, DecryptData, CryptographicParametersValue], KeyMaterial]
 
 
 def _encrypt_gcm(
-    key: KeyMaterial, request: EncryptData, iv: bytes, parameters: CryptographicParameters
+    key: KeyMaterial, request: EncryptData, iv: bytes, parameters: CryptographicParametersValue
 ) -> tuple[bytes, bytes]:
     size = TAG_SIZE if parameters.tag_length is None else parameters.tag_length
     if size not in gcm.TAG_SIZES:
@@ -43,7 +43,7 @@ def _encrypt_gcm(
 
 
 def _decrypt_gcm(
-    key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
+    key: KeyMaterial, request: DecryptData, parameters: CryptographicParametersValue
 ) -> KeyMaterial:
     tag = len(request.tag)
     if parameters.tag_length not in (None, tag):
@@ -57,7 +57,7 @@ def _to_blocks(
     key: KeyMaterial,
     request: EncryptData,
     iv: bytes,
-    parameters: CryptographicParameters,
+    parameters: CryptographicParametersValue,
 ) -> tuple[bytes, bytes]:
     _bare(request.additional_data)
     padded = _padded(parameters)
@@ -65,7 +65,7 @@ def _to_blocks(
 
 
 def _from_blocks(
-    algorithm: str, key: KeyMaterial, request: DecryptData, parameters: CryptographicParameters
+    algorithm: str, key: KeyMaterial, request: DecryptData, parameters: CryptographicParametersValue
 ) -> KeyMaterial:
     _bare(request.additional_data + request.tag)
     padded = _padded(parameters)
@@ -82,7 +82,7 @@ def _bare(more: bytes) -> None:
         raise InvalidField("this mode has no tag, and binds no other data")
 
 
-def _padded(parameters: CryptographicParameters) -> bool:
+def _padded(parameters: CryptographicParametersValue) -> bool:
     if parameters.padding_method not in (None, "None", "PKCS5"):
         raise FeatureNotSupported(
             f"padding {parameters.padding_method}: PKCS5 or none is done here"
@@ -97,7 +97,7 @@ MODES: Final[dict[str, dict[str, Mode]]] = {
 """By algorithm and Block Cipher Mode."""
 
 
-def mode_of(parameters: CryptographicParameters, algorithm: str) -> Mode:
+def mode_of(parameters: CryptographicParametersValue, algorithm: str) -> Mode:
     """The mode that is asked for, GCM when none is; ``FeatureNotSupported``."""
     name = parameters.block_cipher_mode or "GCM"
     mode = MODES.get(algorithm, {}).get(name)
@@ -107,7 +107,7 @@ def mode_of(parameters: CryptographicParameters, algorithm: str) -> Mode:
     return mode
 
 
-def check_iv(mode: Mode, iv: bytes, parameters: CryptographicParameters) -> None:
+def check_iv(mode: Mode, iv: bytes, parameters: CryptographicParametersValue) -> None:
     """``InvalidMessage`` for one that is missing, ``InvalidField`` for one that does not fit.
 
     KMIP 1.4 section 3.6 counts IV Length in bits. OpenBao's client counts bytes, which no IV of a

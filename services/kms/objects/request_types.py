@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 
-from protocol.attributes import RAW, Attribute, CryptographicParameters, ObjectDigest
+from protocol.attributes import RAW, Attribute, CryptographicParametersValue, ObjectDigest
 from protocol.errors import ProductError
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
@@ -150,7 +150,7 @@ class KeyWrapping(msgspec.Struct, frozen=True, kw_only=True):
     answer, but their bytes. ``format`` None: that in which each came."""
 
     key_id: KeyId
-    parameters: CryptographicParameters | None = None
+    parameters: CryptographicParametersValue | None = None
     names: tuple[str, ...] = ()
     alone: bool = False
     format: str | None = None
@@ -438,7 +438,7 @@ class EncryptData(ObjectRequest[EncryptedData], frozen=True, kw_only=True):
     """
 
     operation: ClassVar[CoreOperation] = CoreOperation.ENCRYPT
-    parameters: CryptographicParameters | None = None
+    parameters: CryptographicParametersValue | None = None
     data: KeyMaterial
     iv: bytes | None = None
     additional_data: bytes = b""
@@ -456,7 +456,7 @@ class DecryptData(ObjectRequest[DecryptedData], frozen=True, kw_only=True):
     """The way back (KMIP 1.4 section 4.30); an ``iv`` or a ``tag`` that is empty is none."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.DECRYPT
-    parameters: CryptographicParameters | None = None
+    parameters: CryptographicParametersValue | None = None
     data: bytes
     iv: bytes
     additional_data: bytes = b""

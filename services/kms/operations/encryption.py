@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.attributes import CryptographicParameters
+from protocol.attributes import CryptographicParametersValue
 from protocol.errors import (
     InvalidField,
     ItemNotFound,
@@ -27,7 +27,7 @@ from services.kms.objects.request_types import (
 )
 from services.kms.operations import usage
 
-_DEFAULT: Final = CryptographicParameters(block_cipher_mode="GCM")
+_DEFAULT: Final = CryptographicParametersValue(block_cipher_mode="GCM")
 _ENCRYPT, _DECRYPT = 4, 8  # bits of a usage mask
 
 
@@ -92,15 +92,15 @@ def _date(value: object) -> float | None:
 
 
 def _parameters(
-    row: StoredKeyRow, asked: CryptographicParameters | None
-) -> CryptographicParameters:
+    row: StoredKeyRow, asked: CryptographicParametersValue | None
+) -> CryptographicParametersValue:
     if asked is not None:
         return asked
     own = attributes.single(row, attributes.PARAMETERS)
-    return own if isinstance(own, CryptographicParameters) else _DEFAULT
+    return own if isinstance(own, CryptographicParametersValue) else _DEFAULT
 
 
-def _key(work: Work, row: StoredKeyRow, parameters: CryptographicParameters) -> KeyMaterial:
+def _key(work: Work, row: StoredKeyRow, parameters: CryptographicParametersValue) -> KeyMaterial:
     if parameters.cryptographic_algorithm not in (None, row.algorithm):
         raise InvalidField(f"the parameters are not of a key for {row.algorithm}")
     material = work.material(row)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectLink, UsageLimits
+from protocol.attributes import GRANTED_SCOPE, Attribute, ObjectLink, UsageLimitsValue
 from protocol.errors import (
     IllegalOperation,
     InvalidField,
@@ -117,7 +117,7 @@ def _attributes_to_keep(old: StoredKeyRow, named: set[str]) -> Iterator[Attribut
             continue  # the new key has its own
         if isinstance(one.value, ObjectLink) and one.value.type in _FOLLOWS:
             continue
-        if isinstance(one.value, UsageLimits):
+        if isinstance(one.value, UsageLimitsValue):
             one = msgspec.structs.replace(one, value=msgspec.structs.replace(one.value, spent=()))
         yield one
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.attributes import Stamped, UsageLimits, Value
+from protocol.attributes import Stamped, UsageLimitsValue, Value
 from protocol.errors import IllegalOperation, InvalidField, PermissionDenied, ProductError
 from protocol.terms import KeyId, KmipState
 from services.kms.commit.unit_of_work import Work
@@ -96,12 +96,12 @@ def charge_encrypt(work: Work, row: StoredKeyRow, size: int) -> None:
         work.update(charge(row, amount, work), CoreOperation.GET_USAGE_ALLOCATION)
 
 
-def of(row: StoredKeyRow) -> UsageLimits | None:
+def of(row: StoredKeyRow) -> UsageLimitsValue | None:
     """The limits of the key, if it has some."""
     if _NAME not in row.attributes:  # sooner than to read them all
         return None
     found = attributes.single(row, attributes.LIMITS)
-    return found if isinstance(found, UsageLimits) else None
+    return found if isinstance(found, UsageLimitsValue) else None
 
 
 _NAME: Final = attributes.LIMITS.encode()
@@ -123,7 +123,7 @@ def join_limits(one: Stamped, other: Stamped) -> Stamped:
     if not one.instances or not other.instances:
         return one
     [(_, mine)], [(_, theirs)] = one.instances, other.instances
-    if not isinstance(mine, UsageLimits) or not isinstance(theirs, UsageLimits):
+    if not isinstance(mine, UsageLimitsValue) or not isinstance(theirs, UsageLimitsValue):
         return one
     spent = dict(mine.spent)
     for server, amount in theirs.spent:

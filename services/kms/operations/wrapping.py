@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.attributes import RAW, CryptographicParameters
+from protocol.attributes import RAW, CryptographicParametersValue
 from protocol.crypto import keywrap
 from protocol.errors import EncodingOptionError, FeatureNotSupported, PermissionDenied, ProductError
 from protocol.secret import KeyMaterial
@@ -49,9 +49,9 @@ def key_of(
     return material
 
 
-def _check(work: Work, row: StoredKeyRow, asked: CryptographicParameters | None) -> None:
+def _check(work: Work, row: StoredKeyRow, asked: CryptographicParametersValue | None) -> None:
     own = attributes.single(row, attributes.PARAMETERS)
-    parameters = asked or (own if isinstance(own, CryptographicParameters) else None)
+    parameters = asked or (own if isinstance(own, CryptographicParametersValue) else None)
     mode = MODE if parameters is None else parameters.block_cipher_mode
     if row.algorithm != "AES" or mode != MODE:
         raise FeatureNotSupported(f"keys are wrapped with AES and {MODE} here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from services.runtime.knobs import LONGEST_S, SECONDS, CertificateKnobs, knob
-from services.runtime.service import Node
+from services.runtime.service import ServiceNode
 
 
 class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class KmsKnobs(CertificateKnobs, frozen=True, kw_only=True):
     ] = 0.05
 
 
-class KmsNode(Node, Protocol):
+class KmsNode(ServiceNode, Protocol):
     """The node that drives a key server."""
 
     @property

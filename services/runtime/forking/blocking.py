@@ -17,7 +17,15 @@ from services.runtime.forking.connection import (
     ForkServerConnection,
     ForkServerSocket,
 )
-from services.runtime.forking.packets import Ended, Fork, Forked, NotForked, Ready, Word, parcel
+from services.runtime.forking.packets import (
+    ChildEnded,
+    ChildForked,
+    Fork,
+    NotForked,
+    Ready,
+    Word,
+    parcel,
+)
 
 _NEST: Final = "services.runtime.forking.server:nest"
 _ENDS_KEPT: Final = 1024  # exit codes of ended children, for ``code_of``
@@ -89,12 +97,14 @@ class ForkServer:
             try:
                 word = self._hear(
                     connection,
-                    lambda word: isinstance(word, Forked | NotForked) and word.number == number,
+                    lambda word: (
+                        isinstance(word, ChildForked | NotForked) and word.number == number
+                    ),
                 )
             except BaseException:
                 sock.close()
                 raise
-            if isinstance(word, Forked):
+            if isinstance(word, ChildForked):
                 self._ends.pop(word.pid, None)  # of another that had this pid
                 return sock, word.pid
         sock.close()
@@ -111,7 +121,7 @@ class ForkServer:
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:
             word = connection.hear(left)
-            if isinstance(word, Ended):
+            if isinstance(word, ChildEnded):
                 self._ends[word.pid] = word.code
                 while len(self._ends) > _ENDS_KEPT:
                     del self._ends[next(iter(self._ends))]
@@ -127,7 +137,7 @@ class ForkServer:
                 with suppress(ForkFailed):
                     self._hear(
                         self._connection,
-                        lambda word: isinstance(word, Ended) and word.pid == pid,
+                        lambda word: isinstance(word, ChildEnded) and word.pid == pid,
                         limit_s,
                     )
             return self._ends.get(pid)

@@ -18,7 +18,15 @@ from services.runtime.forking.connection import (
     ForkServerConnection,
     ForkServerSocket,
 )
-from services.runtime.forking.packets import Ended, Failed, Fork, Forked, NotForked, Ready, Word
+from services.runtime.forking.packets import (
+    ChildEnded,
+    ChildForked,
+    Fork,
+    ForkServerFailed,
+    NotForked,
+    Ready,
+    Word,
+)
 
 _KILLED: Final = -int(signal.SIGKILL)
 
@@ -145,7 +153,7 @@ class Children:
             case Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
-            case Forked(number, pid):
+            case ChildForked(number, pid):
                 asked = self._asked.pop(number)
                 if not asked.answer.done():
                     child = ChildProcess(pid, asked.line, server)
@@ -157,9 +165,9 @@ class Children:
                 asked = self._asked.pop(number)
                 if not asked.answer.done():
                     asked.answer.set_exception(ForkFailed(why))
-            case Ended(pid, code):
+            case ChildEnded(pid, code):
                 self._record_exit(pid, code)
-            case Failed():
+            case ForkServerFailed():
                 raise AssertionError("a connection raises this")
             case _:
                 assert_never(word)

@@ -17,8 +17,8 @@ from typing import IO, Final
 from services.runtime.forking.packets import (
     MARK,
     SIZE_LIMIT,
-    Failed,
     Fork,
+    ForkServerFailed,
     Kill,
     Word,
     encode,
@@ -125,7 +125,7 @@ class ForkServerSocket(ABC):
         if not data:
             raise ForkFailed("the fork server has ended")
         word = words.decode(data)
-        if isinstance(word, Failed):
+        if isinstance(word, ForkServerFailed):
             raise ForkFailed(f"the fork server did not start: {word.why}")
         return word
 

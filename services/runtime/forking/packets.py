@@ -35,13 +35,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Everything is loaded."""
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class ForkServerFailed(msgspec.Struct, frozen=True, tag=True):
     """It cannot serve, and exits; ``why`` is a traceback."""
 
     why: str
 
 
-class Forked(msgspec.Struct, frozen=True, tag=True):
+class ChildForked(msgspec.Struct, frozen=True, tag=True):
     """The child of order ``number`` runs."""
 
     number: int
@@ -55,7 +55,7 @@ class NotForked(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-class Ended(msgspec.Struct, frozen=True, tag=True):
+class ChildEnded(msgspec.Struct, frozen=True, tag=True):
     """A child has ended; ``code`` is its exit code, negative for a signal."""
 
     pid: int
@@ -63,7 +63,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 Order = Fork | Kill
-Word = Ready | Failed | Forked | NotForked | Ended
+Word = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
 
 encode = msgspec.msgpack.encode
 orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -21,10 +21,10 @@ from contextlib import suppress
 from services.runtime.forking.child import be_seen_as, die_with, live, resolve
 from services.runtime.forking.packets import (
     SIZE_LIMIT,
-    Ended,
-    Failed,
+    ChildEnded,
+    ChildForked,
     Fork,
-    Forked,
+    ForkServerFailed,
     Kill,
     NotForked,
     Ready,
@@ -65,7 +65,8 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
 def serve(control: socket.socket, load: Callable[[], None]) -> None:
     """Load, then fork what the other end of ``control`` orders, until it closes.
 
-    If ``load`` fails, or leaves something open that a fork would tear (``torn``), send ``Failed``.
+    If ``load`` fails, or leaves something open that a fork would tear (``torn``), send
+    ``ForkServerFailed``.
     """
     before = descriptors()
     try:
@@ -75,7 +76,7 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
             raise RuntimeError(f"no safe fork after loading: {'; '.join(found)}")
     except BaseException:
         with suppress(OSError):  # the owner may have gone meanwhile
-            control.send(encode(Failed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
+            control.send(encode(ForkServerFailed(traceback.format_exc()[-SIZE_LIMIT // 4 :])))
         return
     # The collector writes to each object that it visits, and a page that was written to is no
     # longer shared with the children.
@@ -175,7 +176,7 @@ class _Server:
                     self._tell(NotForked(order.number, str(error)))
                 else:
                     self._children[pid] = order.name
-                    self._tell(Forked(order.number, pid))
+                    self._tell(ChildForked(order.number, pid))
                 finally:
                     os.close(fds[0])
         return True
@@ -195,4 +196,4 @@ class _Server:
             name, code = self._children.pop(pid), os.waitstatus_to_exitcode(status)
             if code < 0 and code != -signal.SIGKILL:
                 _log(f"{name} ({pid}) died of signal {-code}")
-            self._tell(Ended(pid, code))
+            self._tell(ChildEnded(pid, code))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from services.runtime.seeded import unit
 
 
@@ -29,7 +29,7 @@ class LinkPassage:
     """
 
     seed: int
-    link: Link
+    link: NodePair
     boot: int
     nth: int
     subject: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from protocol.messages.agent import LinkRule, RuleCount, SetRules
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.rules import LinkRuleInForce, rule_of
@@ -24,7 +24,7 @@ class RuleTable:
     def __init__(self, seed: int, monotonic: Callable[[], float]) -> None:
         self._seed = seed
         self._monotonic = monotonic
-        self._chains: dict[Link, tuple[LinkRuleInForce, ...]] = {}
+        self._chains: dict[NodePair, tuple[LinkRuleInForce, ...]] = {}
         self._refusing: frozenset[NodeName] = frozenset()
         self.epoch = 0
 
@@ -39,30 +39,30 @@ class RuleTable:
         """
         if desired.epoch <= self.epoch:
             return False
-        chains: dict[Link, tuple[LinkRuleInForce, ...]] = {}
+        chains: dict[NodePair, tuple[LinkRuleInForce, ...]] = {}
         for spec in desired.rules:
-            link = Link(spec.src, spec.dst)
+            link = NodePair(spec.src, spec.dst)
             chains[link] = (*chains.get(link, ()), self._reuse_or_build_rule(link, spec))
         self._chains = chains
         self._refusing = frozenset(desired.refusing)
         self.epoch = desired.epoch
         return True
 
-    def _reuse_or_build_rule(self, link: Link, spec: LinkRule) -> LinkRuleInForce:
+    def _reuse_or_build_rule(self, link: NodePair, spec: LinkRule) -> LinkRuleInForce:
         for rule in self._chains.get(link, ()):
             if rule.same(spec):
                 rule.spec = spec
                 return rule
         return rule_of(spec)
 
-    def _alive(self, link: Link) -> Sequence[LinkRuleInForce]:
+    def _alive(self, link: NodePair) -> Sequence[LinkRuleInForce]:
         chain = self._chains.get(link)
         if not chain:
             return ()
         now = self._monotonic()
         return [rule for rule in chain if rule.alive(now)]
 
-    def egress(self, link: Link, boot: int, nth: int, subject: str = "") -> tuple[float, ...]:
+    def egress(self, link: NodePair, boot: int, nth: int, subject: str = "") -> tuple[float, ...]:
         """Judge, for the sender, the ``nth`` message of its life ``boot`` on ``link``, published
         under ``subject``.
 
@@ -83,19 +83,19 @@ class RuleTable:
             copies = passed
         return tuple(copy.delay_s for copy in copies)
 
-    def passes(self, link: Link) -> bool:
+    def passes(self, link: NodePair) -> bool:
         """Judge for the receiver: False while a rule of the link drops everything."""
         return not self._chains or all(rule.ingress() for rule in self._alive(link))
 
-    def breaks(self, link: Link) -> bool:
+    def breaks(self, link: NodePair) -> bool:
         """Whether a connection that sends over the link is reset."""
         return bool(self._chains) and self._struck_by(link, lambda rule: rule.breaks)
 
-    def stalls(self, link: Link) -> bool:
+    def stalls(self, link: NodePair) -> bool:
         """Whether the link holds handshakes of connections."""
         return bool(self._chains) and self._struck_by(link, lambda rule: rule.stalls)
 
-    def _struck_by(self, link: Link, does: Callable[[LinkRuleInForce], bool]) -> bool:
+    def _struck_by(self, link: NodePair, does: Callable[[LinkRuleInForce], bool]) -> bool:
         doing = [rule for rule in self._alive(link) if does(rule)]
         for rule in doing:
             rule.struck += 1

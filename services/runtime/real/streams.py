@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from protocol import names
 from protocol.errors import InvalidArgument, Refused
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
@@ -309,7 +309,7 @@ class _Dialled(_Line):
             super().put(part)
 
     async def _ask(self) -> None:
-        driver, link = self._driver, Link(self._driver.life.node, self._to)
+        driver, link = self._driver, NodePair(self._driver.life.node, self._to)
         while driver.life.alive and not self._over:
             if await driver.dialled(self._to, lambda: self):
                 return
@@ -381,7 +381,7 @@ class _Visitor(_Line):
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()
             return
-        if driver.life.held or not driver.rules.passes(Link(src, driver.life.node)):
+        if driver.life.held or not driver.rules.passes(NodePair(src, driver.life.node)):
             driver.later(LISTEN_AGAIN_S, lambda: self._hear(src, said))
             return
         made = driver.port.incoming(src, said)

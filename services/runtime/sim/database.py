@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
-from services.runtime.sim.flaws import Flaw, as_on_device
+from services.runtime.sim.flaws import PageFlaw, as_on_device
 from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 from services.runtime.sql import CACHED_STATEMENTS, SqlWriter, Transaction
 
@@ -57,7 +57,7 @@ class Drive:
         if image:
             self.connection.deserialize(image)
         self.durable = durable
-        self.flaws: dict[int, Flaw] = {}
+        self.flaws: dict[int, PageFlaw] = {}
         """Pages, counted from 0, that are not on the device as they should be."""
 
     def image(self) -> bytes:

@@ -15,7 +15,7 @@ Draw = Callable[[int], int]
 """Draws a number below the given one."""
 
 
-class Flaw(NamedTuple):
+class PageFlaw(NamedTuple):
     """A page as it should be, and what is on the device in its place."""
 
     should_be: bytes
@@ -29,15 +29,15 @@ def pages(image: bytes) -> list[bytes]:
     return [image[at : at + size] for at in range(0, len(image), size)] if size else []
 
 
-def lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+def lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One of the pages that were written stays on the device as it was."""
     page = _written(before, after, draw)
     if page is None:
         return {}
-    return {page: Flaw(pages(after)[page], _old(before, after, page))}
+    return {page: PageFlaw(pages(after)[page], _old(before, after, page))}
 
 
-def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One of them is written over another page, and its own place stays as it was."""
     page, now = _written(before, after, draw), pages(after)
     others = [other for other in range(1, len(now)) if other != page]
@@ -45,18 +45,18 @@ def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
         return {}
     victim = others[draw(len(others))]
     return {
-        page: Flaw(now[page], _old(before, after, page)),
-        victim: Flaw(now[victim], now[page]),
+        page: PageFlaw(now[page], _old(before, after, page)),
+        victim: PageFlaw(now[victim], now[page]),
     }
 
 
-def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, Flaw]:
+def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One bit of any page is flipped."""
     now = pages(after)
     page = draw(len(now))
     rotten = bytearray(now[page])
     rotten[draw(len(rotten))] ^= 1 << draw(8)
-    return {page: Flaw(now[page], bytes(rotten))}
+    return {page: PageFlaw(now[page], bytes(rotten))}
 
 
 def _written(before: bytes, after: bytes, draw: Draw) -> int | None:
@@ -72,7 +72,7 @@ def _old(before: bytes, after: bytes, page: int) -> bytes:
     return old[page] if page < len(old) else bytes(len(pages(after)[page]))
 
 
-def as_on_device(image: bytes, flaws: Mapping[int, Flaw]) -> bytes:
+def as_on_device(image: bytes, flaws: Mapping[int, PageFlaw]) -> bytes:
     """The database as it is read after a power loss. A page that was written again is whole."""
     found = pages(image)
     for page, flaw in flaws.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from protocol.errors import NotAvailable
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.links.table import RuleTable
@@ -111,7 +111,7 @@ class SimStreams(StreamDriver):
         src = asking.node
         if self._port is None or not asking.open or asking.other is not None:
             return
-        if not self.exchange.rules.passes(Link(src, self.life.node)):
+        if not self.exchange.rules.passes(NodePair(src, self.life.node)):
             return
         made = self._port.incoming(src, asking.said)
         if isinstance(made, str):
@@ -222,7 +222,7 @@ class SimCarrier(Carrier):
         asked = self._exchange.drivers.get(self._to)
         if asked is not None and asked.life.alive:
             self._loop.call_soon(asked.handle_dial, self, context=asked.context)
-        elif rules.refuses(self._to) and rules.passes(Link(me, self._to)):
+        elif rules.refuses(self._to) and rules.passes(NodePair(me, self._to)):
             self.answer(f"{self._to} refuses connections")
             return
         self._loop.call_later(ASK_AGAIN_S, self._ask, context=context_of(None))

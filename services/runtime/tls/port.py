@@ -12,7 +12,7 @@ from typing import Any, Final
 from protocol.crypto.certificates import SEED_SIZE, SERIAL_SIZE, new_key, self_signed
 from protocol.errors import Disconnected, InvalidState, ProductError, TimedOut, TlsFailure
 from protocol.secret import KeyMaterial
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
@@ -133,7 +133,7 @@ class StreamPort(Streams):
             self._sent[to] += 1
             return self._sent[to]
 
-        return StreamRules(self._rules, Link(self.me, to), self._life.boot, number)
+        return StreamRules(self._rules, NodePair(self.me, to), self._life.boot, number)
 
     # ---- connecting ---------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from services.runtime.links.table import RuleTable
 from services.runtime.tls.lane import PartKind, StreamPart, Wait
 
@@ -15,7 +15,9 @@ class StreamRules:
     ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
     """
 
-    def __init__(self, rules: RuleTable, out: Link, boot: int, number: Callable[[], int]) -> None:
+    def __init__(
+        self, rules: RuleTable, out: NodePair, boot: int, number: Callable[[], int]
+    ) -> None:
         self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
         self._number = number
 

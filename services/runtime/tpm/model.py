@@ -70,7 +70,7 @@ from protocol.tpm.structures import (
     TpmInfo,
     TpmName,
 )
-from protocol.tpm.wire import Reader, pcr_select, tpm2b
+from protocol.tpm.wire import TpmReader, pcr_select, tpm2b
 from services.runtime.tpm.base import BaseDevice
 from services.runtime.tpm.checks import (
     SECRET_LIMIT,
@@ -225,7 +225,7 @@ class ModelDevice(BaseDevice):
                 clear = _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
             except InvalidTag:
                 raise tpm_error(RC_POLICY_FAIL_S1) from None
-            return Reader(clear).tpm2b()
+            return TpmReader(clear).tpm2b()
 
     @staticmethod
     def _need_srk(state: ModelState) -> None:

@@ -26,7 +26,7 @@ from services.vcenter.authorization.roles import (
     privileges_of,
 )
 from services.vcenter.inventory import drop, put
-from services.vcenter.tables import PermissionRow, RoleRow, Table
+from services.vcenter.tables import DatabaseTable, PermissionRow, RoleRow
 from services.vcenter.vcenter import VCenter
 
 ROLES_LIMIT: Final = 100
@@ -54,7 +54,7 @@ async def add_role(vc: VCenter, message: AddAuthorizationRole) -> Done:
         raise AlreadyExists(f"there is a role {row.name} already, with other privileges")
     if known is None and len(vc.inventory.roles) >= ROLES_LIMIT:
         raise InvalidArgument(f"role: there are {ROLES_LIMIT} already, and no more fit")
-    await vc.inventory.commit(put(Table.ROLE, row.name, row))
+    await vc.inventory.commit(put(DatabaseTable.ROLE, row.name, row))
     return Done()
 
 
@@ -67,7 +67,7 @@ async def update_role(vc: VCenter, message: UpdateAuthorizationRole, by: TaskCal
     changed = {*known.privileges}.symmetric_difference(_whole(message.privileges))
     by.check_gives(_whole(tuple(changed)), "UpdateAuthorizationRole")
     row = RoleRow(name=message.role, privileges=_whole(message.privileges))
-    await vc.inventory.commit(put(Table.ROLE, row.name, row))
+    await vc.inventory.commit(put(DatabaseTable.ROLE, row.name, row))
     return Done()
 
 
@@ -77,7 +77,7 @@ async def remove_role(vc: VCenter, message: RemoveAuthorizationRole) -> Done:
     users = [row.name for row in vc.inventory.permissions.values() if row.role == message.role]
     if users:
         raise ResourceInUse(f"{message.role} is the role of {', '.join(sorted(users)[:5])}")
-    await vc.inventory.commit(drop(Table.ROLE, message.role))
+    await vc.inventory.commit(drop(DatabaseTable.ROLE, message.role))
     return Done()
 
 
@@ -92,14 +92,14 @@ async def set_permission(vc: VCenter, message: SetEntityPermissions, by: TaskCal
     if not known and len(vc.inventory.permissions) >= PERMISSIONS_LIMIT:
         raise InvalidArgument(f"principal: there are {PERMISSIONS_LIMIT} already, no more fit")
     row = PermissionRow(name=message.principal, role=message.role)
-    await vc.inventory.commit(put(Table.PERMISSION, row.name, row))
+    await vc.inventory.commit(put(DatabaseTable.PERMISSION, row.name, row))
     return Done()
 
 
 async def remove_permission(vc: VCenter, message: RemoveEntityPermission) -> Done:
     """See ``RemoveEntityPermission``."""
     _check_may_change(message.principal)
-    await vc.inventory.commit(drop(Table.PERMISSION, message.principal))
+    await vc.inventory.commit(drop(DatabaseTable.PERMISSION, message.principal))
     return Done()
 
 

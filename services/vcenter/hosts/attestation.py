@@ -35,7 +35,7 @@ from services.vcenter.hosts.tpm_judgement import (
 )
 from services.vcenter.inventory import Edit, Inventory
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import HostRow, Table, TpmRecord
+from services.vcenter.tables import DatabaseTable, HostRow, TpmRecord
 
 AT_ONCE = 2  # hosts whose TPMs are looked at at the same time
 NONCE_BYTES = 32
@@ -151,7 +151,7 @@ class HostAttestation:
                 return row
             return msgspec.structs.replace(row, tpm=judgement.record, attestation=after)
 
-        await self._inventory.commit(Edit(Table.HOST, host, note_judgement), events=drafts)
+        await self._inventory.commit(Edit(DatabaseTable.HOST, host, note_judgement), events=drafts)
 
 
 def _proved(known: TpmRecord | None, seen: TpmEvidence) -> bool:

@@ -22,7 +22,7 @@ from services.vcenter.events import EventDraft
 from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import cancel_releases
-from services.vcenter.tables import HostRow, Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, HostRow, Relocation, RelocationRow, VmRow
 
 
 def of_relocations(
@@ -46,7 +46,7 @@ def of_relocations(
                 continue
             news.append(vm)
             edits += (
-                put(Table.RELOCATION, row.name, mark_arrived(row)),
+                put(DatabaseTable.RELOCATION, row.name, mark_arrived(row)),
                 change_vm(row.name, migrate_encryption=row.migrate_encryption),
                 *cancel_releases(vm.keys),
                 *grant_keys(row.name, hosts[host].cluster, row.keys),

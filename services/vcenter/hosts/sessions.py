@@ -32,7 +32,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.whereabouts import VmPlace, Word, place_of
 from services.vcenter.inventory import Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import Table
+from services.vcenter.tables import DatabaseTable
 from services.vcenter.trust.judgement import attestation_news, view_of
 
 
@@ -124,7 +124,8 @@ class HostSessions:
         words = self._words(vm)
         holders = {word.locked_by for word in words if word.locked_by in self._inventory.hosts}
         away = {host for host in holders if host and self.find_connected(host) is None}
-        return place_of(words, away)
+        row = self._inventory.vms.get(vm)
+        return place_of(words, away, None if row is None else row.host)
 
     async def take_in(
         self, host: NodeName, vms: tuple[VmSummary, ...], told: Sequence[EventDraft] = ()
@@ -155,7 +156,9 @@ class HostSessions:
             self._inventory.vms, self._inventory.hosts, host, vms, self._place_of
         )
         edits += came
-        self._note_other_keys(host, vms, {edit.name for edit in edits if edit.table is Table.VM})
+        self._note_other_keys(
+            host, vms, {edit.name for edit in edits if edit.table is DatabaseTable.VM}
+        )
         if edits or events:
             await self._inventory.commit(*edits, events=events)
 

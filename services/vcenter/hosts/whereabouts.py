@@ -8,7 +8,8 @@ away and came back. Only the words of connected hosts count, the latest of each.
 | a host runs it                                   | that host: who runs it holds its lock |
 | several say that they run it                     | the one with the later word, see below |
 | nobody, but its lock is held by a host that is away | that host, which runs it out of sight |
-| nobody runs it                                   | the host with the newest session |
+| nobody runs it                                   | where it was, if that host lists it |
+| nor does that host list it                       | the host with the newest session |
 | nobody lists it                                  | where it was |
 
 The lock on the datastore has one holder, so of two hosts that say they run the VM one speaks of
@@ -48,10 +49,13 @@ class VmPlace(msgspec.Struct, frozen=True):
     power: PowerState
 
 
-def place_of(words: Sequence[Word], away: Collection[NodeName]) -> VmPlace | None:
+def place_of(
+    words: Sequence[Word], away: Collection[NodeName], was: NodeName | None
+) -> VmPlace | None:
     """Where a VM with these words is, by the table; None: nobody lists it.
 
-    ``away``: hosts of the inventory that are not connected.
+    ``away``: hosts of the inventory that are not connected. ``was``: where the inventory has it; a
+    host that comes back with a registration of the past gets no VM that is off.
     """
     running = [word for word in words if word.running]
     if running:
@@ -63,7 +67,8 @@ def place_of(words: Sequence[Word], away: Collection[NodeName]) -> VmPlace | Non
             return VmPlace(holder, PowerState.ON)
     if not words:
         return None
-    return VmPlace(max(words, key=lambda word: word.session).host, PowerState.OFF)
+    newest = max(words, key=lambda word: (word.host == was, word.session))
+    return VmPlace(newest.host, PowerState.OFF)
 
 
 def _latest(words: Sequence[Word]) -> Word:

@@ -42,7 +42,7 @@ from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import cancel_releases
-from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.tasks.departure import carry_over, undone
 from services.vcenter.tasks.migrate import bring_keys, prepare_host
 from services.vcenter.vcenter import VCenter
@@ -82,7 +82,7 @@ async def prepare(
             keys=message.keys,
         ),
     )
-    await vc.inventory.commit(put(Table.RELOCATION, message.vm, expected))
+    await vc.inventory.commit(put(DatabaseTable.RELOCATION, message.vm, expected))
     if message.running:
         await _have_host_prepared(vc, session, expected, message)
     return RelocationPrepared()
@@ -155,7 +155,7 @@ async def end(vc: VCenter, message: EndRelocation, peer: NodeName) -> Relocation
     if row.name in vc.inventory.vms:  # somebody has registered it here meanwhile
         come = message.departed is not False
         await vc.inventory.commit(
-            put(Table.RELOCATION, row.name, mark_arrived(row)) if come else undone(row)
+            put(DatabaseTable.RELOCATION, row.name, mark_arrived(row)) if come else undone(row)
         )
         return _arrival_reply(vc, row) if come else RelocationEnded(arrived=False)
     session = vc.sessions.usable(row.host)
@@ -230,7 +230,7 @@ async def _take_in(
         return  # its host has told of it meanwhile
     await vc.inventory.commit(
         new_vm(made),
-        put(Table.RELOCATION, row.name, mark_arrived(row)),
+        put(DatabaseTable.RELOCATION, row.name, mark_arrived(row)),
         *cancel_releases(made.keys),
         *grant_keys(made.name, made.cluster, row.keys),
         events=[arrival(made.name, made.host, row.peer, made.keys)],

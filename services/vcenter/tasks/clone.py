@@ -34,7 +34,7 @@ from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import cancel_releases
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (
     find_operation,
     give_key_of_new_vm,
@@ -76,7 +76,7 @@ async def clone_vm(vc: VCenter, message: CloneVm, caller: TaskCaller) -> VmClone
     host = vc.placement.choose(source.cluster, wanted, encrypted=bool(source.keys))
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):
-        await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+        await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
         return await _make(vc, message, source, operation, caller)
 
 
@@ -135,7 +135,7 @@ async def _make(
     now = msgspec.structs.replace(now, ended=host == target.host)
     await vc.inventory.commit(
         new_vm(made),
-        put(Table.OPERATION, now.name, now),
+        put(DatabaseTable.OPERATION, now.name, now),
         *(modes_afterwards(vc, session, caller=caller) if vm.keys else ()),
         *cancel_releases(vm.keys),
         *grant_keys(made.name, cluster, _keys_in_common(vc, source, vm)),
@@ -174,7 +174,7 @@ async def _send_on(vc: VCenter, name: VmName, operation: OperationRow, caller: T
             text = f"{name} is cloned, on {row.host}, and did not get to {host}: {error}"
             raise type(error)(text, error.keys) from None
     done = msgspec.structs.replace(operation, ended=True)
-    await vc.inventory.commit(put(Table.OPERATION, done.name, done))
+    await vc.inventory.commit(put(DatabaseTable.OPERATION, done.name, done))
 
 
 async def _certify(vc: VCenter, row: VmRow) -> None:

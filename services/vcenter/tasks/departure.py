@@ -27,7 +27,7 @@ from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
 from services.vcenter.removals import release_keys
-from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.vcenter import VCenter
 
 R = TypeVar("R")
@@ -50,9 +50,9 @@ def undone(row: RelocationRow) -> Edit:
     """A move that comes to nothing leaves what was known before."""
     before = row.before
     return (
-        drop(Table.RELOCATION, row.name)
+        drop(DatabaseTable.RELOCATION, row.name)
         if before is None
-        else put(Table.RELOCATION, row.name, before)
+        else put(DatabaseTable.RELOCATION, row.name, before)
     )
 
 
@@ -116,7 +116,9 @@ async def _stay(
             vc.node.record("vm.untidy", level="warning", vm=leaving.name, reason=str(error))
     why = failure or f"{leaving.peer} does not have it"
     stayed = put(
-        Table.RELOCATION, leaving.name, msgspec.structs.replace(leaving, state=Relocation.STAYED)
+        DatabaseTable.RELOCATION,
+        leaving.name,
+        msgspec.structs.replace(leaving, state=Relocation.STAYED),
     )
     await vc.inventory.commit(
         undone(leaving) if told else stayed, events=[not_relocated(leaving, why)]
@@ -190,13 +192,13 @@ async def _leave(vc: VCenter, leaving: RelocationRow) -> None:
         before=None,
     )
     if row is None:
-        await vc.inventory.commit(put(Table.RELOCATION, left.name, left))
+        await vc.inventory.commit(put(DatabaseTable.RELOCATION, left.name, left))
         return
     vc.sharing.withdraw(row.keys)
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     await vc.inventory.commit(
-        put(Table.RELOCATION, left.name, left),
-        drop(Table.VM, row.name),
+        put(DatabaseTable.RELOCATION, left.name, left),
+        drop(DatabaseTable.VM, row.name),
         *release_keys(row.keys, hosts),
         *end_grants(row.name, row.keys),
         events=[_relocation_event(leaving, row)],
@@ -216,7 +218,7 @@ async def clear_registrations(vc: VCenter, left: RelocationRow) -> None:
             waiting.append(host)
     if tuple(waiting) != left.listed_by:
         done = msgspec.structs.replace(left, listed_by=tuple(waiting))
-        await vc.inventory.commit(put(Table.RELOCATION, left.name, done))
+        await vc.inventory.commit(put(DatabaseTable.RELOCATION, left.name, done))
 
 
 async def _is_cleared(vc: VCenter, session: HostSession, left: RelocationRow) -> bool:

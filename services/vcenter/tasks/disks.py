@@ -23,7 +23,7 @@ from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
 from services.vcenter.removals import cancel_releases, release_keys
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import GivenKey, find_operation, give_key, give_up
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -59,7 +59,7 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks
     )
     begun = msgspec.structs.replace(operation, key=given.key)
     await vc.inventory.commit(
-        change_vm(row.name, recrypting=True), put(Table.OPERATION, begun.name, begun)
+        change_vm(row.name, recrypting=True), put(DatabaseTable.OPERATION, begun.name, begun)
     )
     try:
         made = await _command(vc, session, command)
@@ -78,7 +78,7 @@ async def add_disk(vc: VCenter, message: AddDisk, caller: TaskCaller) -> VmDisks
         told.append(events.diskchain_using_mixed_keys(row.name, session.host, keys))
     await vc.inventory.commit(
         change_vm(row.name, keys=keys, recrypting=False),
-        put(Table.OPERATION, ended.name, ended),
+        put(DatabaseTable.OPERATION, ended.name, ended),
         *cancel_releases(keys),
         events=told,
     )

@@ -54,7 +54,7 @@ from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse
 from services.vcenter.removals import cancel_releases, not_wanted_there, release_keys
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
 
@@ -114,7 +114,7 @@ async def _encrypt_disks(
     operation = OperationRow(
         name=message.operation_id, kind=OperationKind.ENCRYPT_VM, subject=row.name, key=key
     )
-    await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+    await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
     await vc.remediation.restore(session, row.name, may_unlock=vc.node.knobs.auto_unlock)
     vm = await session.command_vm(ReconfigureVm(vm=row.name, key=key))
     told = events.vm_encrypted(row.name, session.host, key)
@@ -263,7 +263,7 @@ async def give_key(
                 check_backed_up(vc.provider(provider))
                 await vc.remediation.hand_out_providers(session)
             await make_host_safe(vc, session, provider, caller=caller)
-            await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+            await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
             return GivenKey(None, provider, tuple(_others(vc, session)), vc.sessions.moment())
         case KeyMaker.NOBODY:
             raise not_asked(provider, vc.provider(provider).management_type)
@@ -294,7 +294,7 @@ async def _new_key(
     key = CryptoKeyId(made.key_id, provider)
     row = msgspec.structs.replace(operation, key=key)
     await vc.inventory.commit(
-        put(Table.OPERATION, row.name, row), *grant_keys(_vm_of(operation), cluster, (key,))
+        put(DatabaseTable.OPERATION, row.name, row), *grant_keys(_vm_of(operation), cluster, (key,))
     )
     return key, made.material
 

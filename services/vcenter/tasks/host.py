@@ -46,7 +46,7 @@ from services.vcenter.inventory import (
 )
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.removals import cancel_releases, host_left, release_keys
-from services.vcenter.tables import HostRow, Table
+from services.vcenter.tables import DatabaseTable, HostRow
 from services.vcenter.tasks.connection import first_pass
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S
@@ -74,7 +74,7 @@ async def add_host(vc: VCenter, message: AddHost) -> HostAdded:
     if row is None:
         row = HostRow(name=message.host, cluster=message.cluster)
         await vc.inventory.commit(
-            ensure_cluster(message.cluster), put(Table.HOST, message.host, row)
+            ensure_cluster(message.cluster), put(DatabaseTable.HOST, message.host, row)
         )
         session.start()
         vc.moves.follow()  # it may list what moved on without it
@@ -125,7 +125,7 @@ async def remove_host(vc: VCenter, message: RemoveHost) -> Done:
     keys = [key for vm in vc.inventory.vms_on(message.host) for key in vm.keys]
     others = [host.name for host in vc.inventory.hosts_of(row.cluster) if host.name != row.name]
     await vc.inventory.commit(
-        drop(Table.HOST, message.host),
+        drop(DatabaseTable.HOST, message.host),
         DropVmsOf(message.host),
         *host_left(message.host, vc.inventory.deleted),
         *release_keys(keys, others),

@@ -29,7 +29,7 @@ from services.vcenter import events
 from services.vcenter.inventory import drop, put
 from services.vcenter.key_users import hosts_of, note_key, vms_of
 from services.vcenter.removals import cancel_releases, release_keys
-from services.vcenter.tables import OperationKind, OperationRow, Table
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow
 from services.vcenter.tasks.encrypt import find_operation
 from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
@@ -60,7 +60,9 @@ async def generate_key(vc: VCenter, message: GenerateKey) -> KeyGenerated:
         return KeyGenerated(success=False, reason=str(error))
     key = CryptoKeyId(made, name)
     row = OperationRow(name=message.operation_id, kind=OperationKind.GENERATE_KEY, key=key)
-    await vc.inventory.commit(put(Table.OPERATION, row.name, row), note_key(key, listed=True))
+    await vc.inventory.commit(
+        put(DatabaseTable.OPERATION, row.name, row), note_key(key, listed=True)
+    )
     return KeyGenerated(success=True, key=key)
 
 
@@ -94,7 +96,7 @@ async def remove_key(vc: VCenter, message: RemoveKey) -> KeyRemoved:
         raise InvalidArgument(f"key: vCenter knows no key {key}")
     vms, hosts = vms_of(vc.inventory, key), hosts_of(vc.inventory, key)
     if not (vms or hosts):
-        forget = drop(Table.CRYPTO_KEY, str(key))
+        forget = drop(DatabaseTable.CRYPTO_KEY, str(key))
     elif message.force:
         forget = note_key(key, listed=False, forgotten=True)
     else:

@@ -12,7 +12,7 @@ import msgspec
 
 from protocol import names
 from protocol.crypto.native import KDK_SIZE
-from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
+from protocol.crypto.provider_backup import BackupContent, read_backup, write_backup
 from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import AlreadyExists, CryptographicFailure, InvalidArgument
 from protocol.messages.vcenter import (
@@ -33,7 +33,7 @@ from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import change_provider, drop, put
 from services.vcenter.providers.native import is_backed_up
-from services.vcenter.tables import ProviderRow, Table
+from services.vcenter.tables import DatabaseTable, ProviderRow
 from services.vcenter.tasks.provider import check_room, others_no_default
 from services.vcenter.vcenter import VCenter
 from services.vcenter.wrapped import NativeConfig
@@ -108,7 +108,7 @@ async def download(vc: VCenter, message: DownloadExport) -> ExportDownloaded:
     """See ``DownloadExport``: durable as backed up before it is answered."""
     prepared = vc.exports.take(message.token)
     row, native = _native(vc, prepared.provider)
-    backup = ProviderBackup(
+    backup = BackupContent(
         provider=row.name,
         key_id=native.key_id,
         kdk=vc.providers.native.kdk(row),
@@ -162,8 +162,8 @@ async def _add(vc: VCenter, name: ProviderId, native: NativeConfig, *, make_defa
     told = [] if native.backed_up else [events.not_backed_up(name, after_update=False)]
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
-        put(Table.PROVIDER, name, row),
-        drop(Table.DELETED, name),
+        put(DatabaseTable.PROVIDER, name, row),
+        drop(DatabaseTable.DELETED, name),
         events=told,
     )
     vc.reconciliation.soon()

@@ -32,7 +32,7 @@ from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
-from services.vcenter.tables import DeletedRow, ProviderRow, Table
+from services.vcenter.tables import DatabaseTable, DeletedRow, ProviderRow
 from services.vcenter.tasks.kmip_entries import check_entry, passwords
 from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
@@ -61,8 +61,8 @@ async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:
     )
     await vc.inventory.commit(
         *(others_no_default(vc, name) if default else ()),
-        put(Table.PROVIDER, name, row),
-        drop(Table.DELETED, name),
+        put(DatabaseTable.PROVIDER, name, row),
+        drop(DatabaseTable.DELETED, name),
     )
     if known is not None and known.servers != row.servers:
         vc.contacts.forget(name)
@@ -136,7 +136,9 @@ async def unregister(vc: VCenter, message: UnregisterKmsCluster) -> KmsClusterUn
         for row in vc.inventory.clusters.values()
         if row.default_provider == name
     ]
-    await vc.inventory.commit(drop(Table.PROVIDER, name), put(Table.DELETED, name, gone), *without)
+    await vc.inventory.commit(
+        drop(DatabaseTable.PROVIDER, name), put(DatabaseTable.DELETED, name, gone), *without
+    )
     vc.contacts.forget(name)
     vc.providers.forget(name)
     vc.sharing.withdraw_all_of(name)

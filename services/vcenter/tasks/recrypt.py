@@ -34,7 +34,7 @@ from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, put
 from services.vcenter.removals import cancel_releases, release_keys
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import find_operation, give_key, give_up
 from services.vcenter.tasks.snapshots import check_no_snapshots
 from services.vcenter.vcenter import VCenter
@@ -112,7 +112,7 @@ def _key_of(row: VmRow, operation: OperationRow) -> CryptoKeyId:
 def _end_operation(operation: OperationRow) -> tuple[Edit, ...]:
     """A repeat of it is told what has come of it, whatever comes later."""
     done = msgspec.structs.replace(operation, ended=True)
-    return () if operation.ended else (put(Table.OPERATION, done.name, done),)
+    return () if operation.ended else (put(DatabaseTable.OPERATION, done.name, done),)
 
 
 async def decrypt_vm(vc: VCenter, message: DecryptVm) -> VmDecrypted:

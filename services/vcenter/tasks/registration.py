@@ -30,7 +30,7 @@ from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
 from services.vcenter.removals import cancel_releases, release_keys
-from services.vcenter.tables import Table, VmRow
+from services.vcenter.tables import DatabaseTable, VmRow
 from services.vcenter.vcenter import VCenter
 
 
@@ -61,7 +61,7 @@ async def register_vm(vc: VCenter, message: RegisterVm, caller: TaskCaller) -> V
         hosts = tuple(dict.fromkeys((*known.moving, session.host)))
         row = msgspec.structs.replace(row, moving=hosts)
     await vc.inventory.commit(
-        Edit(Table.VM, vm.vm, lambda _: row, of_host=session.host),
+        Edit(DatabaseTable.VM, vm.vm, lambda _: row, of_host=session.host),
         *cancel_releases(vm.keys),
         *grant_keys(vm.vm, row.cluster, keys_from_vcenter(vm.keys, vc.inventory.lock_types())),
     )
@@ -145,7 +145,9 @@ async def _leave(vc: VCenter, row: VmRow) -> None:
     vc.sharing.withdraw(row.keys)
     hosts = [host.name for host in vc.inventory.hosts_of(row.cluster)]
     await vc.inventory.commit(
-        drop(Table.VM, row.name), *release_keys(row.keys, hosts), *end_grants(row.name, row.keys)
+        drop(DatabaseTable.VM, row.name),
+        *release_keys(row.keys, hosts),
+        *end_grants(row.name, row.keys),
     )
     if row.keys:
         for host in hosts:

@@ -41,7 +41,7 @@ from protocol.terms import MigrateEncryption, PowerState
 from services.vcenter.client_info import stream_policy
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import put
-from services.vcenter.tables import Relocation, RelocationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.tasks.departure import (
     ask_peer,
     carry_over,
@@ -101,7 +101,7 @@ async def relocate_vm(vc: VCenter, message: RelocateVm, user: str) -> VmRelocate
         stream=stream,
         material=None if key is None else Sealed.of(key),
     )
-    await vc.inventory.commit(put(Table.RELOCATION, row.name, leaving))
+    await vc.inventory.commit(put(DatabaseTable.RELOCATION, row.name, leaving))
     await vc.providers.grant(row.keys, scopes.of_vcenter(peer))
     await _have_it_prepared(vc, leaving, prepare)
     failure, done = await _let_go(vc, source, leaving, message, stream, key)

@@ -18,7 +18,7 @@ from services.vcenter import events
 from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.inventory import new_vm, put
 from services.vcenter.removals import cancel_releases
-from services.vcenter.tables import OperationKind, OperationRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (
     find_operation,
     give_key_of_new_vm,
@@ -50,7 +50,7 @@ async def create_vm(vc: VCenter, message: CreateVm, caller: TaskCaller) -> VmCre
     )
     operation = msgspec.structs.replace(operation, host=host)
     with vc.placement.making_on(host):
-        await vc.inventory.commit(put(Table.OPERATION, operation.name, operation))
+        await vc.inventory.commit(put(DatabaseTable.OPERATION, operation.name, operation))
         return await _make(vc, message, operation, host, caller)
 
 

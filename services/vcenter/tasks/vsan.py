@@ -29,7 +29,7 @@ from protocol.messages.vcenter.vsan import (
 from protocol.terms import ClusterName, NodeName
 from protocol.vsan import ComponentKind, VsanChange, VsanPlacement
 from services.vcenter.inventory import Edit
-from services.vcenter.tables import ClusterRow, Table
+from services.vcenter.tables import ClusterRow, DatabaseTable
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.changes import APPLY_S, begin, carry_on, cover_group
 from services.vcenter.vsan.conditions import (
@@ -241,7 +241,7 @@ def _with_object(cluster: ClusterName, name: str, placed: tuple[VsanPlacement, .
         )
         return msgspec.structs.replace(row, vsan=new)
 
-    return Edit(Table.CLUSTER, cluster, change)
+    return Edit(DatabaseTable.CLUSTER, cluster, change)
 
 
 def _record_component(cluster: ClusterName, name: str, host: NodeName) -> Edit:
@@ -255,7 +255,7 @@ def _record_component(cluster: ClusterName, name: str, host: NodeName) -> Edit:
         unmade = {**others, name: left} if left else others
         return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, unmade=unmade))
 
-    return Edit(Table.CLUSTER, cluster, change)
+    return Edit(DatabaseTable.CLUSTER, cluster, change)
 
 
 async def change_disk(vc: VCenter, message: ChangeVsanDisk) -> VsanCluster:

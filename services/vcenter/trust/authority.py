@@ -56,7 +56,7 @@ from services.vcenter.certificate_ends import DAY_S, near_their_end_behind_servi
 from services.vcenter.hosts.session import UNANSWERED
 from services.vcenter.inventory import Inventory, put
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import AuthorityRow, Table
+from services.vcenter.tables import AuthorityRow, DatabaseTable
 from services.vcenter.trust.changes import (
     Change,
     apply_change,
@@ -163,7 +163,7 @@ class Authority:
                 key_provider_services=message.key_provider_services,
                 issuers=_issuers(infos, group),
             )
-            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            await self._inventory.commit(put(DatabaseTable.AUTHORITY, ROW, row))
             self.start()
             silent = await self._push(row, self._services(row))
         return await self.state(silent)
@@ -179,7 +179,7 @@ class Authority:
             row = apply_change(self.row, message, shown)
             judges = await self._judge(row)
             try:
-                await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+                await self._inventory.commit(put(DatabaseTable.AUTHORITY, ROW, row))
             except SaveFailed:
                 await self._push(self.row, judges)
                 raise
@@ -253,7 +253,7 @@ class Authority:
         async with self.alone():
             now = self.row
             row = msgspec.structs.replace(now, issuers=issuers, revision=now.revision + 1)
-            await self._inventory.commit(put(Table.AUTHORITY, ROW, row))
+            await self._inventory.commit(put(DatabaseTable.AUTHORITY, ROW, row))
             await self._push(row, self._services(row))
 
     # ---- services ---------------------------------------------------------------------------
@@ -383,7 +383,7 @@ class Authority:
             row = msgspec.structs.replace(row, ending=(*row.ending, *found))
             try:
                 await self._inventory.commit(
-                    put(Table.AUTHORITY, ROW, row), events=list(found.values())
+                    put(DatabaseTable.AUTHORITY, ROW, row), events=list(found.values())
                 )
             except SaveFailed as error:  # the next look tells of them
                 self._node.record("inventory.save_failed", level="warning", reason=str(error))

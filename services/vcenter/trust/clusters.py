@@ -54,7 +54,7 @@ from services.vcenter.hosts.session import HostSession
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.inventory import Edit, Inventory, change_host
 from services.vcenter.knobs import VcenterNode
-from services.vcenter.tables import HostRow, Table, TrustRow
+from services.vcenter.tables import DatabaseTable, HostRow, TrustRow
 from services.vcenter.trust import told
 from services.vcenter.trust.judgement import (
     attestation_news,
@@ -99,7 +99,9 @@ class WorkloadTrust:
 
     def edit(self, **fields: Any) -> Edit:
         """A change of that row."""
-        return Edit(Table.TRUST, ROW, lambda row: replace(row or TrustRow(name=ROW), **fields))
+        return Edit(
+            DatabaseTable.TRUST, ROW, lambda row: replace(row or TrustRow(name=ROW), **fields)
+        )
 
     # ---- identity ---------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from protocol.vsan import VsanChange, VsanEncryption, VsanTransitionState
 from services.runtime.each import for_each
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_cluster
-from services.vcenter.tables import ClusterRow, Table
+from services.vcenter.tables import ClusterRow, DatabaseTable
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.conditions import cluster_row, members, present, states
 from services.vcenter.vsan.handed import build_encryption
@@ -56,7 +56,7 @@ async def begin(
         new = msgspec.structs.replace(old, transition=transition, operation=operation)
         return msgspec.structs.replace(row, vsan=new)
 
-    await vc.inventory.commit(Edit(Table.CLUSTER, cluster, change))
+    await vc.inventory.commit(Edit(DatabaseTable.CLUSTER, cluster, change))
     _record(vc, cluster, transition)
     await carry_on(vc, cluster)
 

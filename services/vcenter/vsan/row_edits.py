@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.terms import ClusterName
 from services.vcenter.inventory import Edit
-from services.vcenter.tables import ClusterRow, Table
+from services.vcenter.tables import ClusterRow, DatabaseTable
 
 
 def vsan_edit(cluster: ClusterName, **fields: object) -> Edit:
@@ -17,4 +17,4 @@ def vsan_edit(cluster: ClusterName, **fields: object) -> Edit:
             return row
         return msgspec.structs.replace(row, vsan=msgspec.structs.replace(row.vsan, **fields))
 
-    return Edit(Table.CLUSTER, cluster, change)
+    return Edit(DatabaseTable.CLUSTER, cluster, change)

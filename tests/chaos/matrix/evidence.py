@@ -10,7 +10,7 @@ from chaos.matrix.evidence import (
     EventSeen,
     GroupsSeen,
     HostSeen,
-    Outcome,
+    RequestOutcome,
     VmSeen,
     VmView,
     Works,
@@ -32,12 +32,12 @@ from protocol.vsan import ComponentState, VsanEncryptionIssue
 HOST, ELSEWHERE = NodeName("esxi-001"), NodeName("esxi-002")
 KEY = CryptoKeyId(KeyId("kek"), ProviderId("P"))
 OTHER = CryptoKeyId(KeyId("other"), ProviderId("P"))
-DONE = Answered(outcome=Outcome.DONE)
+DONE = Answered(outcome=RequestOutcome.DONE)
 REQUIRED = Answered(
-    outcome=Outcome.REFUSED, error="EncryptionKeyRequired", text="required", keys=(KEY,)
+    outcome=RequestOutcome.REFUSED, error="EncryptionKeyRequired", text="required", keys=(KEY,)
 )
-REFUSED = Answered(outcome=Outcome.REFUSED, error="HostUnreachable", text="not responding")
-SILENT = Answered(outcome=Outcome.SILENT, error="TimedOut")
+REFUSED = Answered(outcome=RequestOutcome.REFUSED, error="HostUnreachable", text="not responding")
+SILENT = Answered(outcome=RequestOutcome.SILENT, error="TimedOut")
 LOCK = EventSeen(
     sequence=7,
     at=1.0,

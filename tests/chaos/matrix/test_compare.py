@@ -16,55 +16,57 @@ from chaos.matrix.grid import (
     events_of_staging,
     stagings_of,
 )
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import Agreement, Boot
 from chaos.oracle.table import cell
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from tests.chaos.matrix.cells import PLAYED
 
-ALL = cells_of(BLOCKS, tuple(Fault), tuple(Event))
+ALL = cells_of(BLOCKS, tuple(TableFault), tuple(TableEvent))
 
 
-def staging(fault: Fault = Fault.F1, boot: Boot = Boot.ORDERLY, **more: Any) -> Staging:
+def staging(fault: TableFault = TableFault.F1, boot: Boot = Boot.ORDERLY, **more: Any) -> Staging:
     return Staging(block=Block.S10, fault=fault, boot=boot, events=(), **more)
 
 
-def row(event: Event, *letters: str, fault: Fault = Fault.F1, **more: Any) -> CellRow:
+def row(
+    event: TableEvent, *letters: str, fault: TableFault = TableFault.F1, **more: Any
+) -> CellRow:
     plays = [
-        (staging(fault, boot), Played(event=event, letter=letter, records=(number,), **more))
+        (staging(fault, boot), PlayedEvent(event=event, letter=letter, records=(number,), **more))
         for number, (boot, letter) in enumerate(zip(Boot, letters, strict=False), 1)
     ]
     return row_of(cell(Block.S10, fault, event), "matrix-sim-1", plays)
 
 
 def test_a_letter_agrees_with_the_table_or_does_not() -> None:
-    agrees = row(Event.E4, "LK", "LK")
+    agrees = row(TableEvent.E4, "LK", "LK")
     assert (agrees.verdict, agrees.expected, agrees.observed) == ("agree", "LK", "LK")
     assert agrees.reasons == (6,) and agrees.tag == "d"
     assert [(e.staging, e.records) for e in agrees.evidence] == [
         ("S10-F1-orderly", (1,)),
         ("S10-F1-power_loss", (2,)),
     ]
-    differs = row(Event.E4, "OK", "OK", why="it runs")
+    differs = row(TableEvent.E4, "OK", "OK", why="it runs")
     assert differs.verdict is Agreement.DISAGREE and "it runs" in differs.why
-    assert row(Event.E4, "??", "??").verdict is Agreement.DISAGREE
+    assert row(TableEvent.E4, "??", "??").verdict is Agreement.DISAGREE
 
 
 def test_the_way_a_host_goes_down_must_not_matter() -> None:
-    differs = row(Event.E4, "LK", "OK")
+    differs = row(TableEvent.E4, "LK", "OK")
     assert (differs.observed, differs.verdict) == ("??", "disagree")
     assert "how it is played: orderly LK, power_loss OK" in differs.why
 
 
 def test_the_way_in_which_a_fault_is_made_must_not_matter_either() -> None:
-    ways = stagings_of([cell(Block.S10, Fault.F8, Event.E11)], variants=True)
+    ways = stagings_of([cell(Block.S10, TableFault.F8, TableEvent.E11)], variants=True)
     assert [one.variant for one in ways] == ["", "deactivated", "compromised"]
     assert [one.name for one in ways[:2]] == ["S10-F8-orderly", "S10-F8-deactivated-orderly"]
 
     def found(*letters: str, keys: tuple[int, ...] = (0, 0, 0)) -> tuple[str, str, Any]:
         return letter_of(
             [
-                (way, Played(event=Event.E11, letter=letter, parts={"vm_keys": number}))
+                (way, PlayedEvent(event=TableEvent.E11, letter=letter, parts={"vm_keys": number}))
                 for way, letter, number in zip(ways, letters, keys, strict=True)
             ]
         )
@@ -76,33 +78,33 @@ def test_the_way_in_which_a_fault_is_made_must_not_matter_either() -> None:
 
 
 def test_a_fault_has_the_variants_that_its_block_allows() -> None:
-    sealed = stagings_of([cell(Block.S10, Fault.F5A, Event.E3)], variants=True)
+    sealed = stagings_of([cell(Block.S10, TableFault.F5A, TableEvent.E3)], variants=True)
     assert [one.variant for one in sealed] == ["", "exec-option", "tpm-disabled"]
-    bare = stagings_of([cell(Block.S00, Fault.F5A, Event.E3)], variants=True)
+    bare = stagings_of([cell(Block.S00, TableFault.F5A, TableEvent.E3)], variants=True)
     assert [one.variant for one in bare] == ["", "exec-option"]
     names = [one.name for one in stagings_of(ALL, variants=True)]
     assert len(set(names)) == len(names) > len(stagings_of(ALL))
 
 
 def test_a_play_that_failed_is_void_and_one_that_leaves_a_trace_disagrees() -> None:
-    assert row(Event.E4, "LK", "LK", void="it does not bite").verdict is Agreement.VOID
-    disturbed = row(Event.E4, "LK", "LK", disturbed="it does not start")
+    assert row(TableEvent.E4, "LK", "LK", void="it does not bite").verdict is Agreement.VOID
+    disturbed = row(TableEvent.E4, "LK", "LK", disturbed="it does not start")
     assert disturbed.verdict is Agreement.DISAGREE and "after the fault" in disturbed.why
 
 
 def test_a_letter_that_was_wrong_stays_so_when_nothing_can_be_healed() -> None:
     """It was fixed before: what comes after may make it worse, and never void."""
-    void = row(Event.E4, "LK", "LK", unhealed="it is not over")
+    void = row(TableEvent.E4, "LK", "LK", unhealed="it is not over")
     assert (void.verdict, void.why) == ("void", "it is not over")
-    assert row(Event.E4, "OK", "OK", unhealed="it is not over").verdict is Agreement.DISAGREE
-    bare = row(Event.E4, "LK", "LK", unhealed="it is not over", exposed="e4-off in k1/x")
+    assert row(TableEvent.E4, "OK", "OK", unhealed="it is not over").verdict is Agreement.DISAGREE
+    bare = row(TableEvent.E4, "LK", "LK", unhealed="it is not over", exposed="e4-off in k1/x")
     assert bare.verdict is Agreement.DISAGREE
 
 
 def test_a_letter_without_its_witness_disagrees() -> None:
     held, lacking = (Witness(reason=6, held=held, seen="seen") for held in (True, False))
-    assert row(Event.E4, "LK", "LK", witnesses=(held,)).witness == (held,)
-    found = row(Event.E4, "LK", "LK", witnesses=(held, lacking))
+    assert row(TableEvent.E4, "LK", "LK", witnesses=(held,)).witness == (held,)
+    found = row(TableEvent.E4, "LK", "LK", witnesses=(held, lacking))
     assert found.verdict is Agreement.DISAGREE and "no witness of reason 6" in found.why
 
 
@@ -118,12 +120,12 @@ WHOLE: dict[str, Part] = {
 
 
 def test_every_part_that_can_be_shown_must_be() -> None:
-    shown = row(Event.E11, "PT", parts=WHOLE)
+    shown = row(TableEvent.E11, "PT", parts=WHOLE)
     assert shown.verdict is Agreement.AGREE and shown.parts == WHOLE
     for name in WHOLE:
         lacks = {key: value for key, value in WHOLE.items() if key != name}
-        assert row(Event.E11, "PT", parts=lacks).verdict is Agreement.DISAGREE
-    assert row(Event.E11, "PT", parts={**WHOLE, "vm_keys": 1}).verdict is Agreement.DISAGREE
+        assert row(TableEvent.E11, "PT", parts=lacks).verdict is Agreement.DISAGREE
+    assert row(TableEvent.E11, "PT", parts={**WHOLE, "vm_keys": 1}).verdict is Agreement.DISAGREE
 
 
 @pytest.mark.parametrize(
@@ -141,10 +143,13 @@ def test_before_and_after_an_eviction_are_parts_of_one_cell(
 ) -> None:
     over: dict[str, Part] = {"after_fault_ends": "unlocked, power-on ok"}
     plays = [
-        (staging(Fault.F7), Played(event=Event.E3, letter=first)),
-        (staging(Fault.F7, evicted=True), Played(event=Event.E3, letter=late, parts=over)),
+        (staging(TableFault.F7), PlayedEvent(event=TableEvent.E3, letter=first)),
+        (
+            staging(TableFault.F7, evicted=True),
+            PlayedEvent(event=TableEvent.E3, letter=late, parts=over),
+        ),
     ]
-    found = row_of(cell(Block.S10, Fault.F7, Event.E3), "run", plays)
+    found = row_of(cell(Block.S10, TableFault.F7, TableEvent.E3), "run", plays)
     assert (found.observed, found.verdict) == (letter, verdict)
     assert found.parts == {"in_grace": first, "evicted": late, **over}
 
@@ -159,18 +164,20 @@ def test_every_cell_that_applies_is_played_and_no_other() -> None:
         assert played == {(c.block, c.fault, c.event) for c in ALL}
     batched = stagings_of(ALL)
     lost = {s.events for s in batched if s.boot is Boot.POWER_LOSS}
-    assert lost == {(Event.E2, Event.E4), (Event.E12,)}
+    assert lost == {(TableEvent.E2, TableEvent.E4), (TableEvent.E12,)}
     late = [s for s in batched if s.evicted]
-    assert {(s.fault, s.events) for s in late} == {(Fault.F7, (Event.E3, Event.E5, Event.E7))}
+    assert {(s.fault, s.events) for s in late} == {
+        (TableFault.F7, (TableEvent.E3, TableEvent.E5, TableEvent.E7))
+    }
 
 
 def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion() -> None:
     batched = stagings_of(ALL)
-    assert all(s.events == (Event.E12,) for s in batched if Event.E12 in s.events)
+    assert all(s.events == (TableEvent.E12,) for s in batched if TableEvent.E12 in s.events)
     answers = {(s.block, s.fault, s.events) for s in batched if s.knobs and not s.expired}
     standard = (Block.S00, Block.S10, Block.S11)
-    assert answers == {(block, Fault.F7, (Event.E12,)) for block in standard}
-    names = [one.name for one in stagings_of([cell(Block.S10, Fault.F7, Event.E12)])]
+    assert answers == {(block, TableFault.F7, (TableEvent.E12,)) for block in standard}
+    names = [one.name for one in stagings_of([cell(Block.S10, TableFault.F7, TableEvent.E12)])]
     assert names == [
         "S10-F7-orderly-E12",
         "S10-F7-power_loss-E12",
@@ -182,10 +189,10 @@ def test_what_is_about_a_vsan_has_labs_of_its_own_and_both_answers_to_a_deletion
 def test_tokens_expire_under_both_values_of_the_knob_in_one_kind_of_lab() -> None:
     late = [s for s in stagings_of(ALL) if s.expired]
     assert {s.block for s in late} == {Block.T10, Block.T11} and len(late) == 8
-    assert {events_of_staging(s) for s in late} == {(Event.E3, Event.E5, Event.E7)}
-    ways = stagings_of([cell(Block.T10, Fault.F4, Event.E3)])
+    assert {events_of_staging(s) for s in late} == {(TableEvent.E3, TableEvent.E5, TableEvent.E7)}
+    ways = stagings_of([cell(Block.T10, TableFault.F4, TableEvent.E3)])
     plays = [
-        (way, Played(event=Event.E3, letter=one))
+        (way, PlayedEvent(event=TableEvent.E3, letter=one))
         for way, one in zip(ways, ("OK", "OK", "NO"), strict=True)
     ]
     found, _, parts = letter_of(plays)
@@ -208,9 +215,9 @@ def test_tokens_expire_under_both_values_of_the_knob_in_one_kind_of_lab() -> Non
 def test_settings_of_a_knob_are_cases_of_one_cell(
     refuse: tuple[str, str], remove: tuple[str, str], letter: str
 ) -> None:
-    ways = stagings_of([cell(Block.S10, Fault.F7, Event.E12)])
+    ways = stagings_of([cell(Block.S10, TableFault.F7, TableEvent.E12)])
     plays = [
-        (way, Played(event=Event.E12, letter=one))
+        (way, PlayedEvent(event=TableEvent.E12, letter=one))
         for way, one in zip(ways, (*refuse, *remove), strict=True)
     ]
     found, why, parts = letter_of(plays)
@@ -219,24 +226,24 @@ def test_settings_of_a_knob_are_cases_of_one_cell(
 
 
 def test_an_event_that_waits_for_a_boot_has_the_host_that_boots() -> None:
-    def events(fault: Fault, *played: Event) -> tuple[Event, ...]:
+    def events(fault: TableFault, *played: TableEvent) -> tuple[TableEvent, ...]:
         one = Staging(block=Block.S10, fault=fault, boot=Boot.ORDERLY, events=played)
         return events_of_staging(one)
 
-    assert events(Fault.F5A, Event.E9) == (Event.E2, Event.E9)
-    assert events(Fault.F1, Event.E9) == (Event.E9,)
-    assert events(Fault.F5A, Event.E3) == (Event.E3,)
+    assert events(TableFault.F5A, TableEvent.E9) == (TableEvent.E2, TableEvent.E9)
+    assert events(TableFault.F1, TableEvent.E9) == (TableEvent.E9,)
+    assert events(TableFault.F5A, TableEvent.E3) == (TableEvent.E3,)
 
 
 def test_what_is_encrypted_and_lies_in_clear_spoils_every_letter() -> None:
-    found = row(Event.E4, "LK", "LK", exposed="e4-off in vms/e4-off/disk-1.vmdk")
+    found = row(TableEvent.E4, "LK", "LK", exposed="e4-off in vms/e4-off/disk-1.vmdk")
     assert found.verdict is Agreement.DISAGREE and found.why.startswith("in clear: e4-off")
 
 
 def test_each_block_has_its_controls() -> None:
     controls = controls_of(ALL)
-    usual = [one for one in controls if one.events == (Event.E1, Event.E3, Event.E5)]
-    of_vsan = [one for one in controls if one.events == (Event.E12,)]
+    usual = [one for one in controls if one.events == (TableEvent.E1, TableEvent.E3, TableEvent.E5)]
+    of_vsan = [one for one in controls if one.events == (TableEvent.E12,)]
     assert [one.block for one in usual] == list(BLOCKS)
     assert [str(one.block) for one in of_vsan] == ["S00", "S10", "S11", "N0x", "N1x"]
     assert len(controls) == len(usual) + len(of_vsan) and all(one.control for one in controls)
@@ -244,23 +251,23 @@ def test_each_block_has_its_controls() -> None:
 
 
 def test_what_is_odd_of_a_play_disagrees_and_is_told_before_the_letter() -> None:
-    odd = row(Event.E4, "LK", "LK", odd="a stranger was let in")
+    odd = row(TableEvent.E4, "LK", "LK", odd="a stranger was let in")
     assert (odd.verdict, odd.why) == (Agreement.DISAGREE, "a stranger was let in")
-    both = row(Event.E4, "OK", "OK", odd="a stranger was let in", why="it runs")
+    both = row(TableEvent.E4, "OK", "OK", odd="a stranger was let in", why="it runs")
     assert both.why == "a stranger was let in; OK, and the table says LK: it runs"
 
 
 def test_an_order_of_events_disagrees_where_the_letter_agrees() -> None:
-    found = row(Event.E4, "LK", "LK", order="too late", disturbed="it does not start")
+    found = row(TableEvent.E4, "LK", "LK", order="too late", disturbed="it does not start")
     assert (found.verdict, found.why) == (Agreement.DISAGREE, "events of vCenter: too late")
-    wrong = row(Event.E4, "OK", "OK", order="too late", why="it runs")
+    wrong = row(TableEvent.E4, "OK", "OK", order="too late", why="it runs")
     assert wrong.why == "OK, and the table says LK: it runs"
-    bare = row(Event.E4, "LK", "LK", order="too late", exposed="k in the bus")
+    bare = row(TableEvent.E4, "LK", "LK", order="too late", exposed="k in the bus")
     assert bare.why == "in clear: k in the bus"
 
 
 def test_what_made_a_play_void_is_told_before_what_could_not_be_healed() -> None:
-    found = row(Event.E4, "LK", "LK", void="it does not bite", unhealed="it is not over")
+    found = row(TableEvent.E4, "LK", "LK", void="it does not bite", unhealed="it is not over")
     assert (found.verdict, found.why) == (Agreement.VOID, "it does not bite")
 
 

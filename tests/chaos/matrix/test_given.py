@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.matrix.given import (
-    Asked,
     Audited,
+    KeyRequest,
     find_answering_server,
     requests_in_trail,
     requests_on_bus,
@@ -61,7 +61,7 @@ def test_who_asks_has_one_name_at_both_doors() -> None:
 
 def test_a_row_of_get_says_who_was_given_what() -> None:
     [asked] = requests_in_trail([row(1, "Create"), row(2, "Get"), row(3, "Activate")])
-    assert asked == Asked(t=2, server=KMS, by=str(VC), key=ID, usable=True)
+    assert asked == KeyRequest(t=2, server=KMS, by=str(VC), key=ID, usable=True)
 
 
 def test_a_refusal_gave_nothing_and_one_that_only_counts_names_no_key() -> None:
@@ -86,10 +86,10 @@ def test_what_was_refused_or_done_to_another_key_ends_no_key() -> None:
 
 
 def test_on_the_bus_a_request_tells_who_was_asked_and_its_reply_what_was_given() -> None:
-    def heard(*messages: Any) -> list[Asked]:
+    def heard(*messages: Any) -> list[KeyRequest]:
         return list(requests_on_bus(messages, (KMS,)))
 
-    assert heard(get(3, ID)) == [Asked(t=3, server=KMS, by=VC, key=ID, usable=None)]
+    assert heard(get(3, ID)) == [KeyRequest(t=3, server=KMS, by=VC, key=ID, usable=None)]
     assert [one.usable for one in heard(get(3, ID), answer(4, 3, ID, 0))] == [True]
     assert [one.usable for one in heard(get(3, ID), answer(4, 3, ID, None))] == [False]
     assert [one.usable for one in heard(get(3, ID), answer(4, 2, ID, 0))] == [None]
@@ -97,7 +97,7 @@ def test_on_the_bus_a_request_tells_who_was_asked_and_its_reply_what_was_given()
 
 
 def test_an_answer_is_of_the_key_and_of_the_kind_that_is_looked_for() -> None:
-    given = [Asked(t=1, server=KMS, by=str(VC), key=str(KEY.key_id), usable=True)]
+    given = [KeyRequest(t=1, server=KMS, by=str(VC), key=str(KEY.key_id), usable=True)]
     assert find_answering_server(given, ID, usable=True) == KMS
     assert find_answering_server(given, ID, usable=False) is None
     assert find_answering_server(given, str(OTHER.key_id), usable=True) is None

@@ -7,11 +7,11 @@ import pytest
 
 from chaos.matrix.evidence import (
     Answered,
+    ClearContent,
     HostSeen,
-    Judged,
-    Kept,
+    JudgedLetter,
     Left,
-    Moved,
+    MovedVm,
     VmSeen,
     Works,
     Wrapped,
@@ -246,8 +246,10 @@ def test_a_refused_creation_leaves_nothing() -> None:
     assert of_creation(DONE, running(works=WRONG), Left(), host=HOST).letter == UNCLEAR
 
 
-def kept(*, vtpm: bool = False, home: bool = False, disks: bool = False, keys: int = 0) -> Kept:
-    return Kept(vtpm=vtpm, home_encrypted=home, disks_encrypted=disks, keys=keys)
+def kept(
+    *, vtpm: bool = False, home: bool = False, disks: bool = False, keys: int = 0
+) -> ClearContent:
+    return ClearContent(vtpm=vtpm, home_encrypted=home, disks_encrypted=disks, keys=keys)
 
 
 def test_a_virtual_tpm_that_was_refused_leaves_nothing() -> None:
@@ -268,7 +270,7 @@ def test_a_virtual_tpm_that_was_refused_leaves_nothing() -> None:
 
 
 def test_two_things_under_one_letter_must_not_differ() -> None:
-    ok, no, odd = (Judged(letter=one, why="so") for one in ("OK", "NO", "??"))
+    ok, no, odd = (JudgedLetter(letter=one, why="so") for one in ("OK", "NO", "??"))
     assert of_parts_of_one(ok, ok).letter == "OK"
     for first, second in ((ok, no), (no, ok), (odd, ok), (ok, odd)):
         assert of_parts_of_one(first, second).letter == UNCLEAR
@@ -276,7 +278,7 @@ def test_two_things_under_one_letter_must_not_differ() -> None:
 
 def test_a_vm_in_clear_moves_as_one_in_clear() -> None:
     clear = running(own=view(crypto=None), vcenter=view(crypto=None))
-    moved = Moved(asked=DONE, here=stopped(own=None), there=clear, same_run=True, gap_s=0.5)
+    moved = MovedVm(asked=DONE, here=stopped(own=None), there=clear, same_run=True, gap_s=0.5)
     how = {"source": ELSEWHERE, "target": HOST, "limit_s": 5.0}
     assert of_move(moved, **how, encrypted=False).letter == "OK"  # type: ignore[arg-type]
     assert of_move(moved, **how).letter == UNCLEAR  # type: ignore[arg-type]
@@ -316,18 +318,18 @@ def test_the_refusal_that_locks_is_one_of_the_product() -> None:
 
 
 def test_a_key_that_was_used_before_and_one_that_was_not_are_parts() -> None:
-    ok, locked, odd = (Judged(letter=one, why="so") for one in ("OK", "LK", "??"))
+    ok, locked, odd = (JudgedLetter(letter=one, why="so") for one in ("OK", "LK", "??"))
     assert of_both(ok, locked).letter == "PT"
     assert of_both(ok, ok).letter == "OK" and of_both(locked, locked).letter == "LK"
     assert of_both(odd, locked).letter == of_both(ok, odd).letter == "??"
 
 
 def test_a_host_may_encrypt_where_no_task_can() -> None:
-    refused, right = Judged(letter="NO", why="nobody answers"), Works(right=True)
+    refused, right = JudgedLetter(letter="NO", why="nobody answers"), Works(right=True)
     assert of_creation_at_host(refused, right).letter == "PT"
     for works in (Works(right=False, detail="wrong"), Works(right=None, detail="refused")):
         assert of_creation_at_host(refused, works).letter == "??"
-    assert of_creation_at_host(Judged(letter="OK", why="it runs"), right).letter == "OK"
+    assert of_creation_at_host(JudgedLetter(letter="OK", why="it runs"), right).letter == "OK"
 
 
 UNDER = Wrapped(keys=(KEY,), deks=(b"home", b"disk"))
@@ -368,7 +370,7 @@ def test_a_refused_recrypt_changes_nothing() -> None:
 
 def moved(asked: Answered, here: VmSeen, there: VmSeen, **more: object) -> str:
     fields = {"same_run": True, "gap_s": 0.2, **more}
-    seen = Moved(asked=asked, here=here, there=there, **fields)  # type: ignore[arg-type]
+    seen = MovedVm(asked=asked, here=here, there=there, **fields)  # type: ignore[arg-type]
     return of_move(seen, source=ELSEWHERE, target=HOST, limit_s=10.0).letter
 
 
@@ -444,7 +446,7 @@ def test_a_move_leaves_a_vm_that_is_off_on_the_other_host() -> None:
 
 
 def test_vcenter_that_does_not_answer_marks_nothing_at_first_sight() -> None:
-    during = Judged(letter=Letter.LOCKED, why="the host locks it")
+    during = JudgedLetter(letter=Letter.LOCKED, why="the host locks it")
     assert of_three_looks(during, stopped(vcenter=None), (KEY,), "").letter == "NO"
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from chaos.matrix.evidence import EventSeen
 from chaos.matrix.order import wrong_order, wrongly_told
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.events import EventTypeId as Id
 from protocol.terms import NodeName, VmName
 
 VM, HOST = VmName("e4-off"), NodeName("esxi-001")
-OUTAGE = (Block.S10, Fault.F1, Event.E4)
-DESTROYED = (Block.S00, Fault.F8, Event.E4)
-PERSISTENT = (Block.S11, Fault.F1, Event.E4)
+OUTAGE = (Block.S10, TableFault.F1, TableEvent.E4)
+DESTROYED = (Block.S00, TableFault.F8, TableEvent.E4)
+PERSISTENT = (Block.S11, TableFault.F1, TableEvent.E4)
 
 
 def seen(event: Id, **more: Any) -> EventSeen:
@@ -51,12 +51,14 @@ def test_a_destroyed_key_locks_its_vm_when_the_host_is_safe() -> None:
 def test_persistence_leaves_nothing_to_tell_of_host_and_vm(word: EventSeen) -> None:
     assert wrong_order(PERSISTENT, [UNREACHABLE], VM, HOST) == ""
     assert wrong_order(PERSISTENT, [UNREACHABLE, word], VM, HOST)
-    assert wrong_order((Block.S11, Fault.F2, Event.E4), [word], VM, HOST) == ""
+    assert wrong_order((Block.S11, TableFault.F2, TableEvent.E4), [word], VM, HOST) == ""
 
 
-@pytest.mark.parametrize("fault", [Fault.F1, Fault.F2, Fault.F4, Fault.F7, Fault.F8])
-def test_a_lock_is_told_with_its_cause_and_taken_back(fault: Fault) -> None:
-    right, other = (MISSING, LOCKED) if fault is Fault.F8 else (LOCKED, MISSING)
+@pytest.mark.parametrize(
+    "fault", [TableFault.F1, TableFault.F2, TableFault.F4, TableFault.F7, TableFault.F8]
+)
+def test_a_lock_is_told_with_its_cause_and_taken_back(fault: TableFault) -> None:
+    right, other = (MISSING, LOCKED) if fault is TableFault.F8 else (LOCKED, MISSING)
     elsewhere = seen(other.event, host=HOST, vm="another")
 
     def locked(*told: EventSeen) -> str:
@@ -80,32 +82,33 @@ def test_a_lock_of_a_trusted_key_is_told_with_a_cause_of_its_own() -> None:
     away = seen(Id.VM_LOCKED_TA_KMS_CLUSTER_UNAVAILABLE, vm=VM, host=HOST)
     lacking = seen(Id.VM_LOCKED_TA_KEY_MISSING_ON_HOST, vm=VM, host=HOST)
 
-    def locked(fault: Fault, *told: EventSeen) -> str:
+    def locked(fault: TableFault, *told: EventSeen) -> str:
         return wrongly_told(Block.T10, fault, "LK", told, VM, HOST)
 
-    for fault in (Fault.F1, Fault.F3, Fault.F8):
+    for fault in (TableFault.F1, TableFault.F3, TableFault.F8):
         assert locked(fault, away, UNLOCKED) == ""
         assert locked(fault, LOCKED, UNLOCKED)
-    assert locked(Fault.F1, lacking, UNLOCKED) == ""
-    assert locked(Fault.F3, lacking, UNLOCKED)
-    assert wrongly_told(Block.T10, Fault.F1, "UNSAFE", [], VM, HOST) == ""
+    assert locked(TableFault.F1, lacking, UNLOCKED) == ""
+    assert locked(TableFault.F3, lacking, UNLOCKED)
+    assert wrongly_told(Block.T10, TableFault.F1, "UNSAFE", [], VM, HOST) == ""
 
 
 def test_nothing_is_told_of_a_lock_that_was_none() -> None:
     assert (
-        wrongly_told(Block.S10, Fault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST) == ""
+        wrongly_told(Block.S10, TableFault.F7, "OK", [UNREACHABLE, REQUIRED, UNLOCKED], VM, HOST)
+        == ""
     )
-    assert wrongly_told(Block.S10, Fault.F7, "OK", [LOCKED, UNLOCKED], VM, HOST)
-    assert wrongly_told(Block.S10, Fault.F5A, "NO", [], VM, HOST) == ""
+    assert wrongly_told(Block.S10, TableFault.F7, "OK", [LOCKED, UNLOCKED], VM, HOST)
+    assert wrongly_told(Block.S10, TableFault.F5A, "NO", [], VM, HOST) == ""
 
 
 def test_a_host_that_is_not_safe_is_told_of_with_its_cause() -> None:
-    for fault in (Fault.F1, Fault.F7):
+    for fault in (TableFault.F1, TableFault.F7):
         assert wrongly_told(Block.S10, fault, "UNSAFE", [REQUIRED], VM, HOST) == ""
         for told in ([], [UNREACHABLE], [seen(REQUIRED.event, host="esxi-009")]):
             assert wrongly_told(Block.S10, fault, "UNSAFE", told, VM, HOST)
-    assert wrongly_told(Block.S10, Fault.F2, "UNSAFE", [], VM, HOST) == ""
-    assert wrongly_told(Block.S10, Fault.F1, "UNSAFE", [ENABLED], VM, HOST)
+    assert wrongly_told(Block.S10, TableFault.F2, "UNSAFE", [], VM, HOST) == ""
+    assert wrongly_told(Block.S10, TableFault.F1, "UNSAFE", [ENABLED], VM, HOST)
 
 
 def test_what_is_told_of_another_host_or_vm_is_not_of_this_one() -> None:
@@ -119,15 +122,15 @@ def test_what_is_told_of_another_host_or_vm_is_not_of_this_one() -> None:
 
 def test_a_lock_of_a_derived_key_is_of_the_host_that_cannot_derive_it() -> None:
     here = seen(Id.VM_LOCKED_KEY_MISSING_ON_HOST, host=HOST, vm=VM)
-    assert wrongly_told(Block.N0X, Fault.F1, "LK", [here, UNLOCKED], VM, HOST) == ""
-    assert wrongly_told(Block.N0X, Fault.F1, "LK", [LOCKED, UNLOCKED], VM, HOST)
+    assert wrongly_told(Block.N0X, TableFault.F1, "LK", [here, UNLOCKED], VM, HOST) == ""
+    assert wrongly_told(Block.N0X, TableFault.F1, "LK", [LOCKED, UNLOCKED], VM, HOST)
 
 
 def test_a_fault_that_locks_nothing_has_no_cause_of_a_lock() -> None:
-    told = wrongly_told(Block.S10, Fault.F5A, "LK", [LOCKED, UNLOCKED], VM, HOST)
+    told = wrongly_told(Block.S10, TableFault.F5A, "LK", [LOCKED, UNLOCKED], VM, HOST)
     assert told == "told of the lock: vm.Crypto.VMLocked.KMSClusterError"
 
 
 def test_what_else_is_told_of_the_vm_may_come_after_its_unlock() -> None:
     other = seen(Id.HOST_CRYPTO_ENABLED, host=HOST, vm=VM)
-    assert wrongly_told(Block.S10, Fault.F1, "LK", [LOCKED, UNLOCKED, other], VM, HOST) == ""
+    assert wrongly_told(Block.S10, TableFault.F1, "LK", [LOCKED, UNLOCKED, other], VM, HOST) == ""

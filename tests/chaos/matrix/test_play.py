@@ -10,20 +10,20 @@ import pytest
 
 from chaos.matrix.play import _one
 from chaos.matrix.scene import Void
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.errors import TimedOut
 
 
 class Play:
     """An event of which only its end counts."""
 
-    def __init__(self, scene: Any, event: Event, error: Exception | None = None) -> None:
+    def __init__(self, scene: Any, event: TableEvent, error: Exception | None = None) -> None:
         self.scene, self.event, self.error = scene, event, error
         self.judged: object = None
         self.went: object = None
 
-    def waits_for_b(self, block: Block, fault: Fault) -> bool:
-        return self.event is not Event.E2
+    def waits_for_b(self, block: Block, fault: TableFault) -> bool:
+        return self.event is not TableEvent.E2
 
     async def play(self, begins_at: float) -> str:
         if self.error is not None:
@@ -41,16 +41,16 @@ class Play:
 )
 async def test_who_waits_for_a_boot_that_fails_is_void(error: Exception, why: str) -> None:
     scene = SimpleNamespace(
-        block=Block.S10, fault=Fault.F5A, begins_at=30.0, b_is_up=asyncio.Event()
+        block=Block.S10, fault=TableFault.F5A, begins_at=30.0, b_is_up=asyncio.Event()
     )
     for failed in (None, error):
-        voids: dict[Event, str] = {}
-        boots, waits = Play(scene, Event.E2, failed), Play(scene, Event.E9)
+        voids: dict[TableEvent, str] = {}
+        boots, waits = Play(scene, TableEvent.E2, failed), Play(scene, TableEvent.E9)
         async with asyncio.timeout(5):
             await asyncio.gather(_one(waits, voids), _one(boots, voids))  # type: ignore[arg-type]
         if failed is None:
             assert voids == {} and waits.judged == "judged"
             scene.b_is_up.clear()
         else:
-            assert voids[Event.E2] == why and waits.judged is None
-            assert voids[Event.E9] == f"no host has booted under the fault: {why}"
+            assert voids[TableEvent.E2] == why and waits.judged is None
+            assert voids[TableEvent.E9] == f"no host has booted under the fault: {why}"

@@ -8,7 +8,7 @@ from typing import Any
 from chaos.history import Record
 from chaos.matrix.looks import plain
 from chaos.matrix.story import lines_of, sentence
-from chaos.oracle.terms import Event
+from chaos.oracle.terms import TableEvent
 from tests.chaos.matrix.evidence import REQUIRED, SILENT, added, bare, groups, host, locked, running
 
 
@@ -91,6 +91,6 @@ def test_only_what_is_about_the_event_is_told_with_times_after_the_fault() -> No
         record("ok", "PowerOnVm", "esxi-002", t=131.5, event="E3"),
         record("end", "", "", t=140.0),
     ]
-    found = list(lines_of(history, Event.E4))
+    found = list(lines_of(history, TableEvent.E4))
     assert [line.at for line in found] == [-99.0, 0.0, 30.0, 31.5]
     assert all(line.record == 7 for line in found) and "e3" not in " ".join(x.text for x in found)

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.conversation import Said
 from chaos.matrix.account import Account, EventCourse
-from chaos.matrix.given import Asked, requests_on_bus
+from chaos.matrix.given import KeyRequest, requests_on_bus
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.witness import READERS, witnesses
 from protocol.messages.agent import NodeRecord
@@ -85,7 +85,7 @@ def test_a_key_that_was_in_the_cache_did_not_come_and_was_not_asked_for() -> Non
     assert holds(2, about(said=[before, after, said(35, VC, HOST, "QueryHost")]))
     assert not holds(2, about(said=[push(35, ID)]))
     assert not holds(2, about(said=[said(35, HOST, KMS, "GetKeys")]))
-    by_kmip = Asked(t=35.0, server=KMS, by=str(HOST), key="another", usable=True)
+    by_kmip = KeyRequest(t=35.0, server=KMS, by=str(HOST), key="another", usable=True)
     assert not holds(2, about(asked_by_host=(by_kmip,)))
     assert not holds(2, about(unread=(KMS,))), "nobody knows whether it was asked"
 

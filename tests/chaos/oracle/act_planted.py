@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.listings import Listing, Listings
+from chaos.oracle.fold.listings import Listings, ProviderListing
 from chaos.oracle.fold.providers import Providers
-from chaos.oracle.fold.trust import Trust
+from chaos.oracle.fold.trust import FoldedTrust
 from chaos.oracle.fold.upkeep import Upkeep
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
@@ -26,7 +26,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "restored: nobody knows whether it was, and it was not",
     ),
     (
-        Listing.could_make,
+        ProviderListing.could_make,
         "min(self.surely_gone_since, self.unbacked_since)",
         "self.surely_gone_since",
         "no backup, and a key is made",
@@ -152,7 +152,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "installed anew: what the TPM was before does not stop it",
     ),
     (
-        Trust.boot,
+        FoldedTrust.boot,
         "or self.untold",
         "",
         "certificates renewed: not told, and refused",
@@ -164,7 +164,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "certificates renewed, told, and not served after the next boot",
     ),
     (
-        Answers.settled,
+        FoldAnswers.settled,
         "way.pushes and",
         "",
         "keys come with the repair, when a key server is back",

@@ -5,27 +5,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Operations._hold_move,
+        FoldedOperations._hold_move,
         "target not in could",
         "False",
         "goes on: migrated to where no key can have come",
     ),
     (
-        Operations._watch_starts,
+        FoldedOperations._watch_starts,
         "self._watch_move(vm, ask, could)",
         "pass",
         "goes on: vCenter is away when it is done",
     ),
     (
-        Answers._places_elsewhere,
+        FoldAnswers._places_elsewhere,
         "and not host.persisted",
         "",
         "goes on: its key may be persisted there",

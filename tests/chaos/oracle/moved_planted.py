@@ -7,36 +7,36 @@ from typing import Any
 
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.operations import Operations
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.operations import FoldedOperations
+from chaos.oracle.fold.vms import FoldedVm
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Operations._watch_starts,
+        FoldedOperations._watch_starts,
         "self._may_start(vm)",
         "False",
         "powered on when its key could come for a moment",
     ),
     (
-        Operations._operation,
+        FoldedOperations._operation,
         "or not on",
         "",
         "off, though it could not be started",
     ),
     (
-        Operations._operation,
+        FoldedOperations._operation,
         'record.data.get("power", ON) == ON',
         "True",
         "running, and off after it went back",
     ),
     (
-        Operations._operation,
+        FoldedOperations._operation,
         "vm.end(number, record.type, record.t, boot",
         'vm.end(number, "info", record.t, boot',
         "stopped to go back, and then not let",
     ),
     (
-        Operations._operation,
+        FoldedOperations._operation,
         "not could",
         "False",
         "native: powered on from a key that was evicted",
@@ -54,31 +54,31 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "goes on: started where it had moved to, which fell before it was heard",
     ),
     (
-        Operations._came,
+        FoldedOperations._came,
         "vm.came_to(host, self.nodes[host].boot)",
         "vm.host = host",
         "migrated, and off when its new host tells of it",
     ),
     (
-        Operations._take_move,
+        FoldedOperations._take_move,
         "record.op == MIGRATE",
         "False",
         "migrated, and locked on its new host",
     ),
     (
-        Operations._came,
+        FoldedOperations._came,
         "if ran",
         "if True",
         "off after a boot, and migrated so",
     ),
     (
-        VmFacts.end_migration,
+        FoldedVm.end_migration,
         "self.adrift_until = now + SETTLED_S",
         "pass",
         "nobody knows whether it was migrated, and it is off where it was",
     ),
     (
-        VmFacts.end_migration,
+        FoldedVm.end_migration,
         'kind == "info"',
         "True",
         "a migration that was refused, and it is off",
@@ -90,19 +90,19 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "nobody knows whether it was migrated, and it is off where it was",
     ),
     (
-        VmFacts.end_recrypt,
+        FoldedVm.end_recrypt,
         "self.rekeyed.discard(number)",
         "pass",
         "recrypted long ago, without its keys, and powered on",
     ),
     (
-        VmFacts.unsure,
+        FoldedVm.unsure,
         "bool(self.rekeyed)",
         "False",
         "started while its key was being changed",
     ),
     (
-        Operations._take_recrypt,
+        FoldedOperations._take_recrypt,
         "self.hosts[vm.host].observe(key, held=True)",
         "pass",
         "recrypted, and locked before its host tells of its key",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.oracle.fold.derivation import Derivation
-from chaos.oracle.fold.listings import Listing, Listings
+from chaos.oracle.fold.listings import Listings, ProviderListing
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
@@ -46,7 +46,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "namesake: made while its host was away, which is told later",
     ),
     (
-        Listing._is,
+        ProviderListing._is,
         "min(since[0], now) if None in kdks else math.inf",
         "min(since[0], now)",
         "namesake: locked while its key is in the cache",

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import HostFacts
+from chaos.oracle.fold.hosts import FoldedHost
 from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.ways import Ways
 
@@ -63,31 +63,31 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "native: prepared after a boot, and safe after another without vCenter",
     ),
     (
-        HostFacts._after_boot,
+        FoldedHost._after_boot,
         "return NOWHERE",
         "return places",
         "native: deleted, and running after the boot within the grace",
     ),
     (
-        HostFacts._after_boot,
+        FoldedHost._after_boot,
         "key != self.key",
         "True",
         "native: it asks nobody after a power loss",
     ),
     (
-        HostFacts._after_boot,
+        FoldedHost._after_boot,
         "for has in has_it",
         "for has in (True, False)",
         "native: not safe after a power loss",
     ),
     (
-        HostFacts.hear_of_vm,
+        FoldedHost.hear_of_vm,
         "own is None or missing",
         "True",
         "native: deleted, told late, and locked then",
     ),
     (
-        HostFacts.derive,
+        FoldedHost.derive,
         "CACHED if surely else",
         "",
         "native: imported again long ago, not safe, and vCenter is away",
@@ -111,13 +111,13 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "native: derived without vCenter, and in the cache when it is told of the deletion",
     ),
     (
-        HostFacts.derive,
+        FoldedHost.derive,
         "key == self.key",
         "True",
         "native: derived without vCenter, and in the cache when it is told of the deletion",
     ),
     (
-        Answers._answer,
+        FoldAnswers._answer,
         '"kms" if own is None else "to_host"',
         '"kms"',
         "native: imported again, and unlocked",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.placements import Placements
 from tests.chaos.oracle.histories import Story
 
@@ -109,13 +109,13 @@ BAD: dict[str, tuple[Callable[[], Story], str, str, str]] = {
 }
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     (
-        Operations._take_placement,
-        "self._hold_move(vm, Ask.START, choice.could, record)",
+        FoldedOperations._take_placement,
+        "self._hold_move(vm, Question.START, choice.could, record)",
         "pass",
         "started on a host that can have no key",
     ),
     (
-        Operations._take_placement,
+        FoldedOperations._take_placement,
         "self._came(vm, host, ran=True)",
         "pass",
         "started on another host, which falls before it says so",

@@ -8,7 +8,7 @@ from typing import Any
 from chaos.oracle.fold.disturbances import Disturbances
 from chaos.oracle.fold.fold import Fold
 from chaos.oracle.fold.listings import Listings
-from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.realms import Realms
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
@@ -31,14 +31,14 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "deleted at the other vCenter, and locked here",
     ),
     (
-        Operations._reaches,
-        "(ask is Ask.MOVE and other)",
+        FoldedOperations._reaches,
+        "(ask is Question.MOVE and other)",
         "False",
         "moved to the other vCenter, whose host had no key",
     ),
     (
-        Operations._reaches,
-        "(ask is Ask.MOVE and other)",
+        FoldedOperations._reaches,
+        "(ask is Question.MOVE and other)",
         "True",
         "started by hand on a host of the other vCenter",
     ),

@@ -8,7 +8,16 @@ from typing import Any
 
 import msgspec
 
-from chaos.oracle.facts import Ask, Attestation, Change, Held, Kdk, Kind, Life, Situation
+from chaos.oracle.facts import (
+    AttestationVerdict,
+    Change,
+    Kdk,
+    KeyInMemory,
+    KeyProviderKind,
+    Life,
+    Question,
+    Situation,
+)
 
 _FIELDS = msgspec.structs.fields(Situation)
 
@@ -38,25 +47,28 @@ def can_be(s: Situation) -> bool:
 
 
 def _of_the_question(s: Situation) -> bool:
-    if s.ask is Ask.JOIN and (s.held is not Held.NO or not s.vcenter_reaches_host):
+    if s.ask is Question.JOIN and (s.held is not KeyInMemory.NO or not s.vcenter_reaches_host):
         return False
-    if s.ask is Ask.RUN and s.life is not Life.UP:
+    if s.ask is Question.RUN and s.life is not Life.UP:
         return False
-    if s.ask in (Ask.BOOT, Ask.MOUNT) and not s.booted:
+    if s.ask in (Question.BOOT, Question.MOUNT) and not s.booted:
         return False
-    if s.ask is Ask.BOOT and s.life is Life.DOWN:
+    if s.ask is Question.BOOT and s.life is Life.DOWN:
         return False
-    if s.ask not in (Ask.RUN, Ask.START, Ask.RESTART, Ask.MOVE) and not s.encrypted:
+    if (
+        s.ask not in (Question.RUN, Question.START, Question.RESTART, Question.MOVE)
+        and not s.encrypted
+    ):
         return False
-    if s.to_another and s.ask is not Ask.RECRYPT:
+    if s.to_another and s.ask is not Question.RECRYPT:
         return False
-    return not s.on_host or (s.ask is Ask.CREATE and s.kind is Kind.NATIVE)
+    return not s.on_host or (s.ask is Question.CREATE and s.kind is KeyProviderKind.NATIVE)
 
 
 def _of_the_host(s: Situation) -> bool:
     breaks = s.sealed and s.booted and s.change in (Change.POLICY, Change.TPM)
     if s.life is Life.SCREEN:
-        return breaks and s.held is Held.NO
+        return breaks and s.held is KeyInMemory.NO
     if s.change is Change.TPM and not s.sealed:
         return False
     return not (breaks and s.life is Life.UP) and not (s.life is Life.DOWN and s.has_key)
@@ -65,41 +77,43 @@ def _of_the_host(s: Situation) -> bool:
 def _of_the_key(s: Situation) -> bool:
     if s.evicted and (s.listed or s.has_key):
         return False
-    if s.held is Held.PUSHED and s.kind is not Kind.STANDARD:
+    if s.held is KeyInMemory.PUSHED and s.kind is not KeyProviderKind.STANDARD:
         return False
-    if s.ask is Ask.MOUNT and s.held not in (Held.NO, Held.LOADED):
+    if s.ask is Question.MOUNT and s.held not in (KeyInMemory.NO, KeyInMemory.LOADED):
         return False
-    if s.held is Held.LOADED and (not s.sealed or s.kind is Kind.NATIVE):
+    if s.held is KeyInMemory.LOADED and (not s.sealed or s.kind is KeyProviderKind.NATIVE):
         return False  # of a native provider nothing need be stored
-    if s.held is Held.LOADED and not s.booted:
+    if s.held is KeyInMemory.LOADED and not s.booted:
         return False
-    if s.renewable and s.kind is Kind.TRUSTED:
+    if s.renewable and s.kind is KeyProviderKind.TRUSTED:
         return False
-    if s.default and not s.listed and s.ask in (Ask.CREATE, Ask.RECRYPT, Ask.BOOT):
+    if s.default and not s.listed and s.ask in (Question.CREATE, Question.RECRYPT, Question.BOOT):
         return False
-    return not s.other_key_gone or s.kind is Kind.STANDARD
+    return not s.other_key_gone or s.kind is KeyProviderKind.STANDARD
 
 
 def _of_the_kind(s: Situation) -> bool:
-    if s.kind is Kind.TRUSTED:
-        if not s.sealed or (s.ask is Ask.JOIN and s.attestation is Attestation.ATTESTED):
+    if s.kind is KeyProviderKind.TRUSTED:
+        if not s.sealed or (
+            s.ask is Question.JOIN and s.attestation is AttestationVerdict.ATTESTED
+        ):
             return False
-        attested = s.attestation is Attestation.ATTESTED
+        attested = s.attestation is AttestationVerdict.ATTESTED
         if attested and not (s.image_known and s.enrolled):
             return False
-        return s.attestation is not Attestation.REFUSED or not s.image_known
-    if s.kind is not Kind.NATIVE:
+        return s.attestation is not AttestationVerdict.REFUSED or not s.image_known
+    if s.kind is not KeyProviderKind.NATIVE:
         return True
     if not s.key_usable or (s.listed == (s.vcenter_kdk is Kdk.ABSENT)):
         return False
-    if s.ask is Ask.JOIN and s.kdk is not Kdk.ABSENT:
+    if s.ask is Question.JOIN and s.kdk is not Kdk.ABSENT:
         return False
     if s.kdk is Kdk.OTHER and s.vcenter_kdk is Kdk.RIGHT:
         return False
     if s.excluded and (s.sealed or s.kdk is not Kdk.ABSENT or s.has_key):
         return False
     # The host key is derived anew at each boot, by the KDK that is there then.
-    if s.ask is Ask.BOOT and s.has_key:
+    if s.ask is Question.BOOT and s.has_key:
         return False
     # A deletion takes the KDK, at once where vCenter reaches the host; keys are evicted later.
     # A provider that is in no list leaves no host out.

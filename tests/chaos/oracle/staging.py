@@ -1,7 +1,7 @@
 """A lab in miniature, made of facts only: hosts, one provider, and what happens to them.
 
-What its steps do to keys is what the model says of places (``Place``); what comes of a question is
-what the reasons say. The truth table is not seen from here.
+What its steps do to keys is what the model says of places (``KeyPlace``); what comes of a question
+is what the reasons say. The truth table is not seen from here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.oracle.facts import (
-    Ask,
-    Attestation,
+    AttestationVerdict,
     Change,
-    Held,
     Kdk,
-    Kind,
+    KeyInMemory,
+    KeyPlace,
+    KeyProviderKind,
     Life,
     Overrides,
-    Place,
+    Question,
     Situation,
 )
 from chaos.oracle.judgement import Outcome, outcome
@@ -30,13 +30,13 @@ HOST, VM, VSAN = "host key", "key of the VM", "keys of the disk groups"
 class Host:
     """One host: what it is, what was changed, and where it has which key."""
 
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, KeyPlace] = field(default_factory=dict)
     life: Life = Life.UP
     change: Change = Change.NOTHING
     booted: bool = False
     evicted: bool = False
     kdk: Kdk = Kdk.ABSENT
-    attestation: Attestation = Attestation.ATTESTED
+    attestation: AttestationVerdict = AttestationVerdict.ATTESTED
     enrolled: bool = True
     image_known: bool = True
 
@@ -44,22 +44,22 @@ class Host:
 class Staging:
     """Hosts A, B, C, D of one cluster, and N that is not in it yet; all that works, works."""
 
-    def __init__(self, kind: Kind, *, tpm: bool, persistence: bool) -> None:
+    def __init__(self, kind: KeyProviderKind, *, tpm: bool, persistence: bool) -> None:
         self.kind, self.tpm, self.persistence = kind, tpm, persistence
         self.vcenter = self.kms = self.kms_from_host = self.listed = self.default = True
         self.services = self.key_usable = self.vm_key_usable = self.vsan_key_usable = True
-        self.vcenter_kdk = Kdk.RIGHT if kind is Kind.NATIVE else Kdk.ABSENT
+        self.vcenter_kdk = Kdk.RIGHT if kind is KeyProviderKind.NATIVE else Kdk.ABSENT
         self.overrides = Overrides.UNREACHABLE_ONLY
         self.deletion_refused = True
         self.cut_from_vcenter: set[str] = set()
         self.hosts = {name: self._host() for name in "ABC"}
         self.hosts["D"] = self._host(without=VM)
-        if kind is Kind.NATIVE:
+        if kind is KeyProviderKind.NATIVE:
             self.hosts["D"].kdk = Kdk.ABSENT
-        self.hosts["N"] = Host(attestation=Attestation.UNKNOWN, booted=True)
+        self.hosts["N"] = Host(attestation=AttestationVerdict.UNKNOWN, booted=True)
 
     def _host(self, without: str = "") -> Host:
-        place = Place().after_receipt(persistence=self.persistence)
+        place = KeyPlace().after_receipt(persistence=self.persistence)
         keys = {key: place for key in (HOST, VM, VSAN) if key != without}
         return Host(keys, kdk=self.vcenter_kdk)
 
@@ -70,7 +70,7 @@ class Staging:
         host = self.hosts[name]
         broken = host.change in (Change.POLICY, Change.TPM)
         host.life = Life.SCREEN if broken and self.tpm else Life.UP
-        host.booted, host.attestation = True, Attestation.UNKNOWN
+        host.booted, host.attestation = True, AttestationVerdict.UNKNOWN
         host.places = {
             key: place.after_boot(persistence=self.persistence)
             for key, place in host.places.items()
@@ -80,17 +80,20 @@ class Staging:
         """B8: vCenter pushes what it can: KDK, host key, keys of VMs."""
         host = self.hosts[name]
         for key in (HOST, VM):
-            if self.ask(Ask.BOOT, name, key=key).vcenter_can_bring and self.kind is Kind.STANDARD:
-                self._put(host, key, Held.PUSHED)
-        if self.kind is Kind.NATIVE and self.vcenter and self.listed:
+            if (
+                self.ask(Question.BOOT, name, key=key).vcenter_can_bring
+                and self.kind is KeyProviderKind.STANDARD
+            ):
+                self._put(host, key, KeyInMemory.PUSHED)
+        if self.kind is KeyProviderKind.NATIVE and self.vcenter and self.listed:
             host.kdk = self.vcenter_kdk
 
     def resolve(self, name: str) -> None:
         """The host starts a VM, so that its key is in the cache."""
-        self._put(self.hosts[name], VM, Held.CACHED)
+        self._put(self.hosts[name], VM, KeyInMemory.CACHED)
 
-    def _put(self, host: Host, key: str, how: Held) -> None:
-        place = host.places.get(key, Place())
+    def _put(self, host: Host, key: str, how: KeyInMemory) -> None:
+        place = host.places.get(key, KeyPlace())
         host.places[key] = place.after_receipt(persistence=self.persistence, how=how)
 
     def delete_provider(self) -> None:
@@ -110,10 +113,10 @@ class Staging:
 
     # ---- what is asked ----------------------------------------------------------------------
 
-    def ask(self, ask: Ask, name: str, *, key: str = "", **more: Any) -> Situation:
+    def ask(self, ask: Question, name: str, *, key: str = "", **more: Any) -> Situation:
         """The situation of a question about a host and a key; ``more`` of its fields."""
         host = self.hosts[name]
-        key = key or {Ask.BOOT: HOST, Ask.MOUNT: VSAN}.get(ask, VM)
+        key = key or {Question.BOOT: HOST, Question.MOUNT: VSAN}.get(ask, VM)
         usable = {VM: self.vm_key_usable, VSAN: self.vsan_key_usable}.get(key, True)
         others = [other for other in self.hosts if other not in (name, "N")]
         facts: dict[str, Any] = {
@@ -122,7 +125,7 @@ class Staging:
             "sealed": self.tpm,
             "change": host.change,
             "booted": host.booted,
-            "held": host.places.get(key, Place()).held,
+            "held": host.places.get(key, KeyPlace()).held,
             "evicted": host.evicted,
             "another_stopped": any(self._stopped(other) for other in others),
             "vcenter": self.vcenter,
@@ -132,7 +135,7 @@ class Staging:
             "listed": self.listed,
             "default": self.default,
             "key_usable": usable and self.key_usable,
-            "other_key_gone": self.kind is Kind.STANDARD and not self.vm_key_usable,
+            "other_key_gone": self.kind is KeyProviderKind.STANDARD and not self.vm_key_usable,
             "attestation_service": self.services,
             "key_provider_service": self.services,
             "attestation": host.attestation,
@@ -148,11 +151,11 @@ class Staging:
         host = self.hosts[name]
         return host.life is Life.SCREEN or (host.booted and not host.image_known)
 
-    def answer(self, ask: Ask, name: str, *, key: str = "", **more: Any) -> Outcome:
+    def answer(self, ask: Question, name: str, *, key: str = "", **more: Any) -> Outcome:
         """What comes of it."""
         return outcome(self.ask(ask, name, key=key, **more))
 
 
-def replace_stored(place: Place) -> Place:
+def replace_stored(place: KeyPlace) -> KeyPlace:
     """A host key whose entry left the store, and which stays in memory."""
-    return Place(place.held, stored=False)
+    return KeyPlace(place.held, stored=False)

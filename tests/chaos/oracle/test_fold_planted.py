@@ -14,21 +14,21 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.checks.truth_table import truth_table
 from chaos.oracle.fold import hosts, possible
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.availability import Availability
 from chaos.oracle.fold.derivation import Derivation
 from chaos.oracle.fold.disturbances import Disturbances, _remains_under
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import HostFacts
-from chaos.oracle.fold.listings import Listing, Listings
-from chaos.oracle.fold.operations import Operations
+from chaos.oracle.fold.hosts import FoldedHost
+from chaos.oracle.fold.listings import Listings, ProviderListing
+from chaos.oracle.fold.operations import FoldedOperations
 from chaos.oracle.fold.placements import Placements
 from chaos.oracle.fold.providers import Providers
 from chaos.oracle.fold.realms import Realm, Realms
-from chaos.oracle.fold.settings import Settings
-from chaos.oracle.fold.trust import Trust
+from chaos.oracle.fold.settings import FoldSettings
+from chaos.oracle.fold.trust import FoldedTrust
 from chaos.oracle.fold.upkeep import Upkeep
-from chaos.oracle.fold.vms import VmFacts
+from chaos.oracle.fold.vms import FoldedVm
 from chaos.oracle.fold.ways import Ways
 from tests.chaos.oracle.act_planted import PLANTED as OF_ACTS
 from tests.chaos.oracle.goes_on_planted import PLANTED as OF_GOING_ON
@@ -42,78 +42,78 @@ from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 from tests.chaos.oracle.trusted_planted import PLANTED as OF_TRUST
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
-    (HostFacts.saw, "turned=sealed_now", "turned=False", "stored since a TPM seals"),
+    (FoldedHost.saw, "turned=sealed_now", "turned=False", "stored since a TPM seals"),
     (
-        HostFacts._turn_persistence,
+        FoldedHost._turn_persistence,
         "not self.sealed",
         "False",
         "persistence without a seal, and turned on",
     ),
     (
-        HostFacts._after_boot,
+        FoldedHost._after_boot,
         "_boot_places(places, self.persists)",
         "places",
         "not persisted, and locked",
     ),
-    (HostFacts._after_boot, "self.persists)", "YES)", "turned off, and its store is used"),
-    (HostFacts._after_boot, "self.persists)", "NO)", "persisted, and running again"),
+    (FoldedHost._after_boot, "self.persists)", "YES)", "turned off, and its store is used"),
+    (FoldedHost._after_boot, "self.persists)", "NO)", "persisted, and running again"),
     (
-        HostFacts.boot_into,
+        FoldedHost.boot_into,
         "self.doubted.clear()",
         "pass",
         "refused for lack of a key that came with the boot",
     ),
     (
-        HostFacts.boot_into,
+        FoldedHost.boot_into,
         "if self.toggles",
         "if False",
         "off and on again, and dark with nothing in the store",
     ),
     (
-        HostFacts.boot_into,
+        FoldedHost.boot_into,
         "self.maintained = self.maintains",
         "pass",
         "off when its host is long out of maintenance, and booted again",
     ),
     (
-        HostFacts.bring,
+        FoldedHost.bring,
         "come if surely else places | come",
         "come",
         "unlocked after the heal, and started by nobody",
     ),
     (
-        HostFacts.bring,
+        FoldedHost.bring,
         "come if surely else places | come",
         "places | come",
         "a VM under the provider that answers is locked",
     ),
     (
-        HostFacts.take_away,
+        FoldedHost.take_away,
         "left if surely else places | left",
         "places | left",
         "keys of a deleted provider stay for ever",
     ),
     (
-        HostFacts.take_away,
+        FoldedHost.take_away,
         "key != self.key",
         "True",
         "a host keeps its mode when its provider is gone",
     ),
     (
-        HostFacts.take_away,
+        FoldedHost.take_away,
         "self.doubted.add(key)",
         "pass",
         "it ran while its key was taken away, and did not start again",
     ),
-    (HostFacts.observe, "if fitting", "if True", "not safe any more with its new host key"),
+    (FoldedHost.observe, "if fitting", "if True", "not safe any more with its new host key"),
     (
-        HostFacts.has_persistence,
+        FoldedHost.has_persistence,
         "known == YES)",
         "known == NO)",
         "enabled with keys in the cache, and they were not stored",
     ),
     (
-        HostFacts.unknown,
+        FoldedHost.unknown,
         "else self._written | NO",
         "else YES",
         "cached before, not stored by the knob, and there",
@@ -169,80 +169,80 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "its key came while its way had long been shut",
     ),
     (
-        Answers.settled,
+        FoldAnswers.settled,
         "max(opened, way.host_since + self.settings.connect_s)",
         "opened",
         "vCenter takes a minute to come to a host",
     ),
     (
-        Answers.may_evict,
+        FoldAnswers.may_evict,
         "self.settings.grace_s",
         "1e9",
         "keys of a deleted provider leave after the grace",
     ),
-    (Answers.may_evict, "self.settings.grace_s", "0", "evicted before its grace"),
+    (FoldAnswers.may_evict, "self.settings.grace_s", "0", "evicted before its grace"),
     (
-        Answers.surely_evicted,
+        FoldAnswers.surely_evicted,
         "way.led_since + self.settings.connect_s",
         "0",
         "evicted only when vCenter comes to the host",
     ),
     (
-        Answers.usable,
+        FoldAnswers.usable,
         "if key in vm.keys",
         "if key not in vm.keys",
         "a destroyed key that came all the same",
     ),
     (
-        Answers.usable,
+        FoldAnswers.usable,
         "if key in vm.keys",
         "if True",
         "a VM whose key was destroyed, and another whose was not",
     ),
     (
-        Answers._renewable,
+        FoldAnswers._renewable,
         "NO if all(whole == NO for whole in ways) else OPEN",
         "OPEN",
         "safe though both providers are away",
     ),
     (
-        Answers._host_may_be,
+        FoldAnswers._host_may_be,
         "self.now - node.since <= self.settings.boot_s",
         "True",
         "a boot that does not end",
     ),
     (
-        Answers.tries_to_start,
+        FoldAnswers.tries_to_start,
         "self.now <= node.since + self.settings.tries_s",
         "True",
         "started long after its window",
     ),
     (
-        Answers.observe_host,
+        FoldAnswers.observe_host,
         "not host.silent and host.seen_boot == node.boot",
         "not host.silent",
         "a host that says nothing after its boot",
     ),
     (
-        VmFacts.host_booted,
+        FoldedVm.host_booted,
         "self.awaited = self.to_run == YES",
         "self.awaited = True",
         "wanted or not when its host booted, and not started",
     ),
     (
-        VmFacts.host_booted,
+        FoldedVm.host_booted,
         "self.due = False",
         "pass",
         "locked in one boot and not in the one before",
     ),
     (
-        VmFacts.host_booted,
+        FoldedVm.host_booted,
         "self.tries.clear()",
         "pass",
         "it runs in a boot without its key, as in the one before",
     ),
     (
-        VmFacts.end,
+        FoldedVm.end,
         "self.ran_boot = max(self.ran_boot, boot)",
         "pass",
         "down right after it was put on",
@@ -328,14 +328,19 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "one of two key servers is away, and keys come",
     ),
     (
-        Settings.change_by,
+        FoldSettings.change_by,
         'and fault["secure_boot"] != secure_boot',
         "",
         "Secure Boot set as it was",
     ),
-    (Settings.change_by, "set(self.seal_pcrs)", "{7}", "another build, which the policy covers"),
     (
-        Settings.change_by,
+        FoldSettings.change_by,
+        "set(self.seal_pcrs)",
+        "{7}",
+        "another build, which the policy covers",
+    ),
+    (
+        FoldSettings.change_by,
         "registers.add(int(fault.get",
         "print(int(fault.get",
         "another event, where the policy looks",
@@ -343,8 +348,17 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
 )
 
 KINDS = (
-    *(HostFacts, Derivation, Trust, Fold, Availability, Operations, Placements, Answers),
-    *(VmFacts, Disturbances, Ways, Settings, Listing, Listings),
+    *(
+        FoldedHost,
+        Derivation,
+        FoldedTrust,
+        Fold,
+        Availability,
+        FoldedOperations,
+        Placements,
+        FoldAnswers,
+    ),
+    *(FoldedVm, Disturbances, Ways, FoldSettings, ProviderListing, Listings),
     *(Providers, Upkeep, Realm, Realms),
 )
 ALL = (

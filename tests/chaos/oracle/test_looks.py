@@ -8,7 +8,7 @@ import pytest
 
 from chaos.checks.no_needless_outage import no_needless_outage
 from chaos.checks.result import CheckOutcome, Finding
-from chaos.checks.states import GRACE_S, REFUSED, Breach, last_look
+from chaos.checks.states import GRACE_S, REFUSED, StateBreach, last_look
 from chaos.checks.truth_table import NOT_REASONED, truth_table
 from chaos.history import Record
 from chaos.oracle.fold.answers import Allowed
@@ -121,7 +121,7 @@ def test_the_last_look_is_a_state_and_no_word_about_one() -> None:
 
 
 def test_where_no_rule_says_anything_the_breach_says_that() -> None:
-    breach = Breach(1, 4.0, "vm-01", True, "off", "", Allowed(frozenset()), "")
+    breach = StateBreach(1, 4.0, "vm-01", True, "off", "", Allowed(frozenset()), "")
     assert str(breach) == "vm-01 is off at 4 s, and nothing that is known is allowed; no fault"
 
 

@@ -10,7 +10,7 @@ import pytest
 from chaos.checks.result import CheckOutcome
 from chaos.checks.truth_table import NOT_REASONED, truth_table
 from chaos.history import Record
-from chaos.oracle.fold.settings import Settings
+from chaos.oracle.fold.settings import FoldSettings
 from services.knobs import faults, table
 from tests.chaos.oracle.test_truth_table_check import BAD, GOOD, records
 
@@ -39,7 +39,7 @@ OTHER: dict[str, Any] = {
 def test_the_defaults_are_those_of_the_table() -> None:
     assert OTHER.keys() == NOT_REASONED.keys() and faults(OTHER) == {}
     assert {name: table()[name].default for name in NOT_REASONED} == dict(NOT_REASONED)
-    assert not NOT_REASONED.keys() & set(Settings.__struct_fields__)
+    assert not NOT_REASONED.keys() & set(FoldSettings.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", NOT_REASONED)

@@ -8,7 +8,7 @@ from chaos.oracle import judgement
 from chaos.oracle.judgement import Undecided, outcome
 from chaos.oracle.reasons import REASONS
 from chaos.oracle.table import Cell, cells, parts
-from chaos.oracle.terms import Block, Event, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent
 from lab.local.explain import all_rules
 from tests.chaos.oracle.joining import joined_parts
 from tests.chaos.oracle.plays import letter_of, play, reasons_of
@@ -29,8 +29,8 @@ def _named(cell: Cell) -> set[int]:
 
 
 @pytest.mark.parametrize("block", Block)
-@pytest.mark.parametrize("event", Event)
-def test_every_cell_has_the_letter_of_the_table(block: Block, event: Event) -> None:
+@pytest.mark.parametrize("event", TableEvent)
+def test_every_cell_has_the_letter_of_the_table(block: Block, event: TableEvent) -> None:
     for cell in cells():
         if (cell.block, cell.event) == (block, event):
             assert letter_of(play(block, cell.fault, event)) is cell.letter, cell
@@ -109,7 +109,7 @@ def test_every_part_of_a_partly_cell_comes_out() -> None:
         told = parts(cell.block, cell.fault, cell.event)
         if told is None:
             continue
-        if cell.event is Event.E11:
+        if cell.event is TableEvent.E11:
             found = joined_parts(cell.block, cell.fault)
         else:
             found = {

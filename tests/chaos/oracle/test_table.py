@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from chaos.oracle.table import all_parts, cell, cells, parts, read_cells, title
-from chaos.oracle.terms import Block, Event, Fault, Letter, Tag
+from chaos.oracle.terms import Block, CellTag, Letter, TableEvent, TableFault
 from lab.local.explain import all_rules
 
 ORIGIN = Path(os.environ.get("KEYSTEAD_TRUTH_TABLE", "truth-table.json"))
@@ -22,7 +22,7 @@ COMPARED = "c5f376ff5fa5604f5ae9abaca4fa8188414203d1e8d8b2f7ec4d7df581cea7ad"
 
 def test_every_place_has_one_cell() -> None:
     places = [(cell.block, cell.fault, cell.event) for cell in cells()]
-    assert places == [(b, f, e) for b in Block for f in Fault for e in Event]
+    assert places == [(b, f, e) for b in Block for f in TableFault for e in TableEvent]
 
 
 def test_every_cell_is_as_it_was_compared() -> None:
@@ -44,7 +44,7 @@ def test_so_many_cells_have_each_letter() -> None:
 
 def test_what_does_not_apply_is_no_claim() -> None:
     for found in cells():
-        assert (found.letter is Letter.NONE) == (found.tag in (None, Tag.RECALLED))
+        assert (found.letter is Letter.NONE) == (found.tag in (None, CellTag.RECALLED))
         assert found.reasons or found.tag is None
 
 
@@ -53,9 +53,9 @@ def test_a_host_has_a_state_and_a_vm_is_locked() -> None:
     states = {Letter.SAFE, Letter.UNSAFE, Letter.PURPLE_SCREEN}
     for found in cells():
         if found.letter in states:
-            assert found.event is Event.E2
+            assert found.event is TableEvent.E2
         if found.letter is Letter.LOCKED:
-            assert found.event in (Event.E3, Event.E4, Event.E5, Event.E6)
+            assert found.event in (TableEvent.E3, TableEvent.E4, TableEvent.E5, TableEvent.E6)
 
 
 def test_every_reason_is_explained_and_every_explained_reason_is_one() -> None:
@@ -65,7 +65,7 @@ def test_every_reason_is_explained_and_every_explained_reason_is_one() -> None:
     assert used == told - {"R57"}
 
 
-@pytest.mark.parametrize("id", [*Fault, *Event])
+@pytest.mark.parametrize("id", [*TableFault, *TableEvent])
 def test_every_fault_and_event_is_explained(id: str) -> None:
     assert str(id) in all_rules()
 
@@ -79,7 +79,7 @@ def test_every_partly_cell_has_parts_and_no_other_has() -> None:
 
 
 def test_a_part_has_its_value_in_its_order() -> None:
-    told = parts(Block.S10, Fault.F7, Event.E3)
+    told = parts(Block.S10, TableFault.F7, TableEvent.E3)
     assert told is not None and list(told.parts.items())[:2] == [
         ("in_grace", "OK"),
         ("evicted", "LK"),
@@ -87,8 +87,8 @@ def test_a_part_has_its_value_in_its_order() -> None:
 
 
 def test_a_cell_and_a_block_can_be_had_by_name() -> None:
-    found = cell(Block("S11"), Fault("F1"), Event("E4"))
-    assert (found.letter, found.tag, found.reasons) == (Letter.OK, Tag.DOCUMENTED, (36,))
+    found = cell(Block("S11"), TableFault("F1"), TableEvent("E4"))
+    assert (found.letter, found.tag, found.reasons) == (Letter.OK, CellTag.DOCUMENTED, (36,))
     assert str(found) == "S11 F1 E4" and "persistence on" in title(found.block)
 
 
@@ -99,12 +99,12 @@ def test_a_row_that_lacks_a_cell_is_refused() -> None:
 
 class _Origin(msgspec.Struct):
     result: Letter
-    tag: Tag | None
+    tag: CellTag | None
     reasons: tuple[int, ...]
 
 
 class _OriginBlock(msgspec.Struct):
-    cells: dict[Fault, dict[Event, _Origin]]
+    cells: dict[TableFault, dict[TableEvent, _Origin]]
 
 
 class _OriginTable(msgspec.Struct):

@@ -5,28 +5,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.oracle.fold.answers import Answers
+from chaos.oracle.fold.answers import FoldAnswers
 from chaos.oracle.fold.fold import Fold
-from chaos.oracle.fold.hosts import HostFacts
-from chaos.oracle.fold.trust import Trust
+from chaos.oracle.fold.hosts import FoldedHost
+from chaos.oracle.fold.trust import FoldedTrust
 from chaos.oracle.fold.ways import Ways
 
 PLANTED: tuple[tuple[Any, str, str, str], ...] = (
-    (Trust.boot, "self.token = NO", "pass", "trusted: nobody attests it, and it is safe"),
+    (FoldedTrust.boot, "self.token = NO", "pass", "trusted: nobody attests it, and it is safe"),
     (
-        Trust.boot,
+        FoldedTrust.boot,
         "or self.sealed_anew",
         "",
         "trusted: another TPM once, and not known",
     ),
     (
-        Trust.may_attest,
+        FoldedTrust.may_attest,
         "self.token = OPEN",
         "pass",
         "trusted: attested, and served when nobody attests it any more",
     ),
     (
-        Trust.may_attest,
+        FoldedTrust.may_attest,
         "service != NO",
         "True",
         "trusted: nobody attests it, and it is safe",
@@ -50,25 +50,25 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
         "trusted: its services reach no key server, and it is safe",
     ),
     (
-        Answers.asked,
+        FoldAnswers.asked,
         "way.booting_since - EARLY_S",
         "0",
         "trusted: nothing is wrong but its power, and it is not safe",
     ),
     (
-        Answers.asked,
+        FoldAnswers.asked,
         "+ self.settings.again_s",
         "",
         "trusted: the services come back",
     ),
     (
-        Answers.asked,
+        FoldAnswers.asked,
         "+ self.settings.again_s",
         "+ 1e9",
         "trusted: the services are back for long, and it is not safe",
     ),
     (
-        HostFacts.hear_of_vm,
+        FoldedHost.hear_of_vm,
         "not (running or missing)",
         "False",
         "trusted: off, nobody has asked for its key, and locked then",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaos.history import Record
 from chaos.report.availability import Row, availability
 from chaos.report.page import page
-from chaos.report.phases import Phase
+from chaos.report.phases import RunPhase
 from chaos.report.story import Story
 from tests.chaos.oracle.histories import Story as Told
 from tests.chaos.report.tales import CUT, plan, story, verdict
@@ -34,7 +34,7 @@ def test_a_vm_that_came_back_says_until_when_it_did_not_run() -> None:
     row = rows(back("running"))["vm-01"]
     assert row.back and row.last.states != ("running",)
     assert row.why.startswith("esxi-001 was down from ")
-    assert row.shares[Phase.BEFORE] == 1
+    assert row.shares[RunPhase.BEFORE] == 1
 
 
 def test_who_ran_all_the_time_is_counted_and_not_listed() -> None:
@@ -69,7 +69,7 @@ def test_what_a_fault_does_while_it_is_being_made_is_not_before_it() -> None:
     told = told.node("esxi-001", "off").passes(3)
     told = told.came("dark", "host.power_loss", nodes=["esxi-001"]).passes(5)
     row = rows(told)["vm-01"]
-    assert row.shares[Phase.BEFORE] == 1 and row.shares[Phase.FAULT] == 0.1, (
+    assert row.shares[RunPhase.BEFORE] == 1 and row.shares[RunPhase.FAULT] == 0.1, (
         "it went a second after that began"
     )
 

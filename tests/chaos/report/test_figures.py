@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chaos.report.bands import bands, rows
-from chaos.report.latency import Sample, figures, samples
-from chaos.report.phases import NEVER, Phase, Phases, phases
+from chaos.report.latency import OperationSample, figures, samples
+from chaos.report.phases import NEVER, RunPhase, RunPhases, phases
 from tests.chaos.report.tales import Tale
 
 
@@ -44,7 +44,7 @@ def test_a_fault_that_could_not_be_made_covers_nothing() -> None:
     tale = Tale()
     tale.fault(1.0, "wan", error="KS-CHAOS-101: it did not bite")
     assert not bands(tale.records)[0].covers(1.5)
-    assert phases(tale.records) == Phases(NEVER, NEVER, NEVER)
+    assert phases(tale.records) == RunPhases(NEVER, NEVER, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_a_fault_on_links_has_sides() -> None:
 
 def test_phases_go_by_what_was_seen() -> None:
     found = phases(outage().records)
-    assert found == Phases(10.0, 50.0, 58.0)
+    assert found == RunPhases(10.0, 50.0, 58.0)
     times = (0.0, 10.0, 35.0, 50.0, 57.9, 58.0, 1e9)
-    before, fault, heal, after = Phase
+    before, fault, heal, after = RunPhase
     assert [found.of(t) for t in times] == [before, fault, fault, heal, heal, after, after]
 
 
@@ -96,14 +96,14 @@ def test_a_hypothesis_that_never_held_again_means_that_healing_never_ended() -> 
 def test_a_fault_that_stays_has_no_healing_after_it() -> None:
     tale = outage()
     tale.fault(70.0, "gone", "tpm.clear")
-    assert phases(tale.records) == Phases(10.0, NEVER, NEVER)
+    assert phases(tale.records) == RunPhases(10.0, NEVER, NEVER)
 
 
 def test_a_run_without_faults_is_before_them_all() -> None:
-    assert phases(()).of(1e6) is Phase.BEFORE
+    assert phases(()).of(1e6) is RunPhase.BEFORE
 
 
-def worked() -> tuple[Sample, ...]:
+def worked() -> tuple[OperationSample, ...]:
     tale = Tale()
     for n in range(1, 101):
         tale.operation(0.5, "key.create", n / 1000, n)
@@ -119,7 +119,7 @@ def worked() -> tuple[Sample, ...]:
 def test_an_operation_lasts_from_its_invoke_to_its_end() -> None:
     taken = worked()
     assert len(taken) == 104
-    assert taken[0].seconds == pytest.approx(0.001) and taken[0].phase is Phase.BEFORE
+    assert taken[0].seconds == pytest.approx(0.001) and taken[0].phase is RunPhase.BEFORE
     assert [s.end for s in taken[100:103]] == ["info", "fail", ""]
     assert [s.seconds for s in taken[100:102]] == pytest.approx([60.0, 0.25])
     assert taken[102].seconds is None
@@ -127,12 +127,12 @@ def test_an_operation_lasts_from_its_invoke_to_its_end() -> None:
 
 def test_percentiles_are_those_of_what_ended_ok_in_the_phase() -> None:
     before, fault, encrypt = figures(worked())
-    assert (before.op, before.phase, before.ends) == ("key.create", Phase.BEFORE, {"ok": 100})
+    assert (before.op, before.phase, before.ends) == ("key.create", RunPhase.BEFORE, {"ok": 100})
     assert before.p50 == pytest.approx(0.050, rel=2e-3)
     assert before.p90 == pytest.approx(0.090, rel=2e-3)
     assert before.p99 == pytest.approx(0.099, rel=2e-3)
     assert before.max == pytest.approx(0.100)
-    assert fault.phase is Phase.FAULT and fault.count == 3
+    assert fault.phase is RunPhase.FAULT and fault.count == 3
     assert fault.ends == {"info": 1, "fail": 1, "": 1} and fault.p50 is None and fault.max is None
     assert encrypt.op == "vm.encrypt" and encrypt.max == pytest.approx(2.0)
 

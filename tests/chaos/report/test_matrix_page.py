@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from junitparser import JUnitXml
 
-from chaos.matrix.compare import CellRow, Evidence
+from chaos.matrix.compare import CellRow, EvidencePlace
 from chaos.matrix.control import Control
 from chaos.matrix.terms import Agreement
 from chaos.oracle.table import cells
@@ -38,7 +38,7 @@ def row(
         tag="d",
         reasons=(6,),
         parts={"host_in_inventory": True},
-        evidence=(Evidence(run="matrix-sim-1", staging="S10-F1-orderly", records=(7,)),),
+        evidence=(EvidencePlace(run="matrix-sim-1", staging="S10-F1-orderly", records=(7,)),),
         why="refused for its key",
     )
     return msgspec.structs.replace(made, **more)

@@ -6,14 +6,14 @@ from __future__ import annotations
 import re
 
 from chaos.report.latency import percentile_files, samples
-from chaos.report.phases import Phase
+from chaos.report.phases import RunPhase
 from tests.chaos.report.tales import Tale
 
 ROW = re.compile(r" *(\d+\.\d{3}) +([01]\.\d{12}) +(\d+)(?: +(\d+\.\d\d))?")
 TOLD = re.compile(r"#\[(\w+) += +([\d.]+), (\w+) += +([\d.]+)\]")
 
 
-def run() -> dict[tuple[str, Phase], str]:
+def run() -> dict[tuple[str, RunPhase], str]:
     tale = Tale()
     for n in range(1, 101):
         tale.operation(0.1 * n, "key.create", 0.001 * n, n)
@@ -37,11 +37,11 @@ def rows(text: str) -> list[tuple[float, float, int, float | None]]:
 
 
 def test_there_is_a_text_for_each_operation_and_phase_that_had_an_answer() -> None:
-    assert list(run()) == [("key.create", Phase.BEFORE), ("key.create", Phase.FAULT)]
+    assert list(run()) == [("key.create", RunPhase.BEFORE), ("key.create", RunPhase.FAULT)]
 
 
 def test_rows_rise_to_all_operations_and_the_last_has_no_inverse() -> None:
-    text = run()["key.create", Phase.BEFORE]
+    text = run()["key.create", RunPhase.BEFORE]
     found = rows(text)
     assert len(found) == len(text.splitlines()) - 5, "every line is a row of the format"
     for column in (0, 1, 2):
@@ -54,7 +54,7 @@ def test_rows_rise_to_all_operations_and_the_last_has_no_inverse() -> None:
 
 
 def test_values_are_microseconds_within_a_thousandth() -> None:
-    text = run()["key.create", Phase.BEFORE]
+    text = run()["key.create", RunPhase.BEFORE]
     for value, part, count, _ in rows(text):
         assert abs(value - 1000 * count) <= max(1.0, value / 1000), "the n-th took n ms"
         assert count >= 100 * part - 1e-6

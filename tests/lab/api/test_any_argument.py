@@ -21,7 +21,7 @@ from lab.schema.commands import Command, name_of
 from lab.schema.documents import document_of
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import decode_answer, decode_command, encode_answer, encode_command
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import COMMANDS, perform
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
@@ -46,7 +46,7 @@ def test_any_argument_is_answered_or_refused(
         _tried(lab, session, batch)
 
 
-def _tried(lab: SimLab, session: Session, batch: int) -> None:
+def _tried(lab: SimLab, session: LabSession, batch: int) -> None:
     draw = random.Random(batch)
     kinds = sorted(COMMANDS, key=name_of)
     done: list[str] = []
@@ -68,7 +68,9 @@ def _tried(lab: SimLab, session: Session, batch: int) -> None:
         assert counted == 0, "\n".join([f"batch {batch}: {status.node}: {counted} errors", *done])
 
 
-def _asked(lab: SimLab, session: Session, kind: type[Command[Any]], values: dict[str, Any]) -> str:
+def _asked(
+    lab: SimLab, session: LabSession, kind: type[Command[Any]], values: dict[str, Any]
+) -> str:
     """What a door does with it, whole; the error as people read it, or nothing."""
     try:
         command = decode_command(encode_command(kind(**values)))

@@ -31,7 +31,7 @@ from lab.schema.commands import (
 from lab.schema.commands.keys import Entry
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, RunCommand, commands_by_name, encode_answer
-from lab.serve.files import Files, carry_files, open_contents, seal_contents
+from lab.serve.files import CommandFiles, carry_files, open_contents, seal_contents
 from lab.state import in_thread as threads
 from lab.state.in_thread import in_thread
 from lab.topology import secret_files
@@ -129,7 +129,7 @@ class Recorded:
     def __init__(self) -> None:
         self.key = OneTimeKey()
         self.sent: list[bytes] = []
-        self.files: Files | None = None
+        self.files: CommandFiles | None = None
 
     async def call(self, call: str, payload: bytes) -> bytes:
         if call == "files":
@@ -137,7 +137,7 @@ class Recorded:
         self.sent.append(payload)
         message = msgspec.msgpack.decode(payload, type=RunCommand)
         name = msgspec.msgpack.decode(message.command)["command"]
-        self.files = Files(open_contents(name, self.key, message.files))
+        self.files = CommandFiles(open_contents(name, self.key, message.files))
         written = {"/nowhere": KeyMaterial(b"x")}
         if name == "trust.export":
             written = {msgspec.msgpack.decode(message.command)["file"]: KeyMaterial(b"exported")}
@@ -218,7 +218,7 @@ def test_a_lab_reads_no_path_of_a_command(tmp_path: Path) -> None:
     file = tmp_path / "words"
     file.write_text(WORDS)
     with pytest.raises(KeysteadError, match="did not come with the command") as told:
-        Files().secret(str(file))
+        CommandFiles().secret(str(file))
     assert told.value.id == "KS-USE-003"
 
 

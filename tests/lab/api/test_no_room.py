@@ -10,7 +10,7 @@ import pytest
 from chaos.backups import back_up
 from lab.schema.commands import Command, HostReboot, KmsBackup, KmsRestore, VcenterBackup
 from lab.schema.errors import KeysteadError
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab, make
 from lab.topology.lab_file import load
@@ -32,7 +32,7 @@ clusters: [{name: a, hosts: {count: 1, tpm: none}, vms: {count: 0, provider: pai
 
 
 @pytest.fixture
-def made(tmp_path: Any) -> tuple[SimLab, Session]:
+def made(tmp_path: Any) -> tuple[SimLab, LabSession]:
     file = tmp_path / "lab.yaml"
     file.write_text(KMS)
     return make(plan(load(file)), 5)
@@ -54,7 +54,7 @@ def states(lab: SimLab) -> dict[str, tuple[NodeRunState, int]]:
     ids=lambda command: type(command).__name__,
 )
 def test_no_node_is_stopped(
-    made: tuple[SimLab, Session], monkeypatch: pytest.MonkeyPatch, command: Command[Any]
+    made: tuple[SimLab, LabSession], monkeypatch: pytest.MonkeyPatch, command: Command[Any]
 ) -> None:
     lab, session = made
 
@@ -72,7 +72,7 @@ def test_no_node_is_stopped(
 
 
 def test_one_that_cannot_start_again_keeps_no_other_off(
-    made: tuple[SimLab, Session], monkeypatch: pytest.MonkeyPatch
+    made: tuple[SimLab, LabSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab, _ = made
     servers = (NodeName("kms-1"), NodeName("kms-2"))

@@ -12,11 +12,11 @@ from chaos.faults import FAULTS
 from lab.local.explain import all_rules
 from lab.schema.errors import EXPLANATIONS
 from lab.serve import reasons
-from lab.serve.facts import HostFacts, KeyFacts, LostMachine, VmFacts
+from lab.serve.facts import HostStatus, KeyFacts, LostMachine, VmStatus
 from lab.serve.reasons import of_host, of_vm
 from protocol.terms import ManagementType
 
-HOST = HostFacts("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
+HOST = HostStatus("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)
 STORES = replace(HOST, persistence=True, mode="TPM")
 HOURLY = replace(STORES, saves_hourly=True)
 DARK = replace(HOURLY, ended_before="power_loss")
@@ -40,9 +40,9 @@ TRUSTED, WRAPPED = replace(HOST, trusted=True), replace(KEY, kind=TRUST, servers
 REFUSED = replace(TRUSTED, unattested="it is not attested: no image")
 LOADED = replace(KEY, stored_on_host=True, loaded=True)
 EAST = LostMachine("east", lease_s=15, silent=False, pool=False)
-LOCKED = VmFacts("vm-01", "poweredOff", "locked", vcenter="running")
-RUNS = VmFacts("vm-01", "poweredOn", "unlocked", vcenter="running")
-OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
+LOCKED = VmStatus("vm-01", "poweredOff", "locked", vcenter="running")
+RUNS = VmStatus("vm-01", "poweredOn", "unlocked", vcenter="running")
+OFF = VmStatus("vm-01", "poweredOff", "unlocked", vcenter="running")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ OFF = VmFacts("vm-01", "poweredOff", "unlocked", vcenter="running")
         (LOCKED, replace(HOST, machine="off"), KEY, ["BOOT-01"]),
     ],
 )
-def test_a_vm(vm: VmFacts, host: HostFacts, key: KeyFacts, rules: list[str]) -> None:
+def test_a_vm(vm: VmStatus, host: HostStatus, key: KeyFacts, rules: list[str]) -> None:
     assert [reason.rule for reason in of_vm(vm, host, (key,))] == rules
 
 
@@ -170,7 +170,7 @@ def test_a_vm_that_ran_before_is_told_that_unlocking_powers_nothing_on() -> None
         ),
     ],
 )
-def test_a_host(host: HostFacts, rules: list[str]) -> None:
+def test_a_host(host: HostStatus, rules: list[str]) -> None:
     assert [reason.rule for reason in of_host(host, vcenter="running")] == rules
     assert [reason.rule for reason in of_host(host, vcenter="off")] == [*rules, "R7"]
 
@@ -227,7 +227,7 @@ def test_a_cure_is_a_command_and_no_half_of_one() -> None:
 @pytest.mark.parametrize("vm", [LOCKED, RUNS])
 @pytest.mark.parametrize("host", [HOST, TRUSTED, REFUSED, DERIVES, STORES])
 def test_nobody_is_sent_to_a_key_server_that_has_no_part_in_the_key(
-    vm: VmFacts, host: HostFacts, key: KeyFacts, vcenter: str
+    vm: VmStatus, host: HostStatus, key: KeyFacts, vcenter: str
 ) -> None:
     """Keys of native and trusted providers come to a host past vCenter and what it asks."""
     host = replace(host, crypto_state="prepared", host_key=key)

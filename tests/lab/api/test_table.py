@@ -45,7 +45,7 @@ from lab.schema.wire import (
     encode_command,
 )
 from lab.serve.executing import executes
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import COMMANDS, Served
 from protocol.terms import ClusterName, NodeName, PowerState, VmConnectionState, VmName
 
@@ -74,7 +74,7 @@ def test_one_function_executes_a_command() -> None:
     with pytest.raises(TypeError, match="VmEncrypt is executed by encrypt already"):
 
         @executes
-        async def again(session: Session, command: commands.VmEncrypt) -> Vm:
+        async def again(session: LabSession, command: commands.VmEncrypt) -> Vm:
             raise AssertionError("nobody calls it")
 
 

@@ -60,9 +60,9 @@ int fsync(int fd) {
 TRY = """
 import sys
 from pathlib import Path
-from lab.arrays.place import Place
+from lab.arrays.place import SharedDatastore
 from lab.schema.errors import KeysteadError
-place = Place(Path(sys.argv[1]), "common", "east")
+place = SharedDatastore(Path(sys.argv[1]), "common", "east")
 try:
     place.show("far", "the id", True)
 except KeysteadError as error:

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from lab.arrays.place import Place
+from lab.arrays.place import SharedDatastore
 from lab.schema.errors import KeysteadError
 
 ID = "the id"
 
 
-def place(folder: Path, machine: str = "east") -> Place:
-    return Place(folder, "common", machine)
+def place(folder: Path, machine: str = "east") -> SharedDatastore:
+    return SharedDatastore(folder, "common", machine)
 
 
-def refused(work: Place, fresh: bool = True, lab: str = "far", id: str = ID) -> KeysteadError:
+def refused(
+    work: SharedDatastore, fresh: bool = True, lab: str = "far", id: str = ID
+) -> KeysteadError:
     with pytest.raises(KeysteadError) as found:
         work.show(lab, id, fresh)
     return found.value

@@ -17,7 +17,7 @@ from lab.arrays import guest as guests
 from lab.arrays import trial as trials
 from lab.arrays.guest import Guest
 from lab.arrays.meeting import Meeting
-from lab.arrays.place import Place, link
+from lab.arrays.place import SharedDatastore, link
 from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, ShowArray
 from tests.lab.arrays.file_systems import dead_mount, tried
@@ -137,9 +137,9 @@ def test_a_link_in_the_place_of_the_folder(tmp_path: Path) -> None:
 def test_what_a_trial_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
         "import os, sys; from pathlib import Path; from lab.arrays import trial; "
-        "from lab.arrays.place import Place; trial._locks = lambda at: os._exit(0); "
+        "from lab.arrays.place import SharedDatastore; trial._locks = lambda at: os._exit(0); "
         "trial._replaces = lambda at: (at / 'room').write_bytes(bytes(1 << 20)); "
-        f"Place(Path(sys.argv[1]), 'common', sys.argv[2]).show('far', {ID!r}, True)"
+        f"SharedDatastore(Path(sys.argv[1]), 'common', sys.argv[2]).show('far', {ID!r}, True)"
     )
     for machine in ("east", "east", "west"):
         subprocess.run([sys.executable, "-c", work, str(tmp_path), machine], check=True)
@@ -155,7 +155,8 @@ def test_a_kill_before_it_is_written_whose_it_is_leaves_a_folder_for_anybody(
     work = (
         "import os, sys; from pathlib import Path; from lab.arrays import place; "
         "place.replace_file = lambda *_, **__: os._exit(0); "
-        f"place.Place(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); sys.exit(1)"
+        f"place.SharedDatastore(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); "
+        "sys.exit(1)"
     )
     subprocess.run([sys.executable, "-c", work, str(tmp_path)], check=True)
     place(tmp_path, "west").show("other", "another id", True)
@@ -187,8 +188,8 @@ async def test_a_folder_that_hangs_holds_up_no_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guests, "CLOSE_LIMIT_S", 0.1)
-    monkeypatch.setattr(Place, "close", lambda *_: time.sleep(30))
-    monkeypatch.setattr(Place, "show", lambda *_: "sign")
+    monkeypatch.setattr(SharedDatastore, "close", lambda *_: time.sleep(30))
+    monkeypatch.setattr(SharedDatastore, "show", lambda *_: "sign")
     east = Guest("east", {"common": tmp_path}, lambda run: None)
     told = await east.show(ShowArray(run="r", array="common", lab="far", id=ID, fresh=True))
     assert told == ArrayTold(sign="sign")

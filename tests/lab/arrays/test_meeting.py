@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.arrays.guest import HERE, Guest
-from lab.arrays.meeting import Known, Meeting
+from lab.arrays.meeting import KnownDatastore, Meeting
 from lab.schema.errors import KeysteadError
 from protocol.errors import TimedOut
 from protocol.messages.machines import ArrayTold, LookAtArray
@@ -68,7 +68,7 @@ async def test_a_lab_that_goes_on_knows_its_datastore(meeting: Meeting, tmp_path
     assert (
         later.read_known("common")
         == meeting.read_known("common")
-        == Known(later.read_known("common").id, True)
+        == KnownDatastore(later.read_known("common").id, True)
     )
     assert (await refused(later, guest(tmp_path / "empty", "west"))).id == "KS-ARRAY-001"
     await later.come(guest(tmp_path / "common", "west"), "r", COMMON)

@@ -12,7 +12,7 @@ import pytest
 
 from lab.arrays import guest as guests
 from lab.arrays.guest import Guest
-from lab.arrays.place import Place, link
+from lab.arrays.place import SharedDatastore, link
 from lab.schema.errors import KeysteadError
 from protocol.messages.machines import ArrayTold, LookAtArray, ShowArray
 from services.runtime.real.datastore import LabArray
@@ -46,8 +46,9 @@ def test_two_machines_see_each_others_signs_as_long_as_they_are_there(tmp_path: 
 
 def test_what_an_agent_left_that_was_killed_is_taken_away(tmp_path: Path) -> None:
     work = (
-        "import os, sys; from pathlib import Path; from lab.arrays.place import Place; "
-        f"Place(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); os._exit(0)"
+        "import os, sys; from pathlib import Path; from lab.arrays.place import SharedDatastore; "
+        f"SharedDatastore(Path(sys.argv[1]), 'common', 'east').show('far', {ID!r}, True); "
+        "os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", work, str(tmp_path)], check=True)
     (left,) = (tmp_path / "common/signs").iterdir()
@@ -139,7 +140,7 @@ async def test_a_folder_that_does_not_answer_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guests, "LIMIT_S", 0.1)
-    monkeypatch.setattr(Place, "show", lambda *_: time.sleep(1.0))
+    monkeypatch.setattr(SharedDatastore, "show", lambda *_: time.sleep(1.0))
     east = Guest("east", {"common": tmp_path}, lambda run: None)
     told = await east.show(show())
     assert told.error_id == "KS-ARRAY-007" and "0.1 s" in told.text and told.fix

@@ -32,7 +32,14 @@ def test_vms_and_hosts_leave_and_come_back(lab: Cli) -> None:
     lab.ok("vm", "off", "all")
     lab.ok("vm", "destroy", "vm-01")
     assert lab.ok("vm", "unregister", "vm-02", "-o", "json").items() == [
-        {"vm": "vm-02", "host": "esxi-002", "error_id": None, "error": None}
+        {
+            "vm": "vm-02",
+            "host": "esxi-002",
+            "error_id": None,
+            "error": None,
+            "fault": "",
+            "keys": [],
+        }
     ]
     lost = lab("vm", "register", "vm-01")
     assert lost.code == 64 and "no files" in lost.err

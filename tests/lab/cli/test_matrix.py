@@ -81,9 +81,9 @@ def test_what_disagrees_comes_first_and_decides_the_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chaos.oracle import table
-    from chaos.oracle.terms import Block, Event, Fault, Letter
+    from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 
-    lie = table.Cell(Block.S00, Fault.F0, Event.E3, Letter.NO)
+    lie = table.Cell(Block.S00, TableFault.F0, TableEvent.E3, Letter.NO)
     monkeypatch.setattr("chaos.matrix.grid.cell", lambda *place: lie)
     part = ["matrix", "--block", "S00", "--fault", "F0", "--event", "E3"]
     assert run([*part, "-o", "wide"]) == 1

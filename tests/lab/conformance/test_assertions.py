@@ -11,7 +11,7 @@ from lab.cli.main import run
 from lab.conformance.assertions import ASSERTIONS
 from lab.conformance.bench import unheard
 from lab.local.conformance import conformance
-from lab.schema.answers.conformance import Conformance, Standing
+from lab.schema.answers.conformance import AssertionStanding, Conformance
 from lab.schema.errors import KeysteadError
 from tests.mutations.conformance import RED
 
@@ -35,7 +35,9 @@ def test_there_are_thirty_each_with_its_bad_case() -> None:
 def test_all_of_them_pass() -> None:
     found = played()
     assert [one.id for one in found.items] == [one.id for one in ASSERTIONS]
-    wrong = [f"{one.id}: {one.seen}" for one in found.items if one.standing is not Standing.PASS]
+    wrong = [
+        f"{one.id}: {one.seen}" for one in found.items if one.standing is not AssertionStanding.PASS
+    ]
     assert not wrong and found.exit_code == 0 and found.passed == 30
     assert all(one.seen for one in found.items)
 
@@ -52,7 +54,7 @@ def test_a_bug_turns_its_line_red(name: str) -> None:
     bug, words = RED[name]
     found = played(name, bug=bug)
     (one,) = found.items
-    assert one.standing is Standing.FAIL and found.exit_code == 1, one
+    assert one.standing is AssertionStanding.FAIL and found.exit_code == 1, one
     assert words in one.seen, one.seen
 
 

@@ -14,7 +14,7 @@ import pytest
 from lab.brokers.program import OVERRIDE, probe
 from lab.cli.main import run
 from lab.doctor import probes as doctor
-from lab.doctor.findings import Finding, Health
+from lab.doctor.findings import DoctorFinding, DoctorHealth
 from lab.state.state_folder import LabFolder, LabRecord
 from services.runtime.forking.packets import MARK
 from tests.lab.cli.conftest import until
@@ -26,7 +26,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-def bad(finding: Finding, said: str, fix: str, health: Health = Health.PROBLEM) -> None:
+def bad(
+    finding: DoctorFinding, said: str, fix: str, health: DoctorHealth = DoctorHealth.PROBLEM
+) -> None:
     assert finding.health is health, finding
     assert said in finding.text and fix in finding.fix, finding
     assert "\n" not in finding.text + finding.fix, "one line, one fix"
@@ -39,7 +41,7 @@ def bad(finding: Finding, said: str, fix: str, health: Health = Health.PROBLEM) 
 @pytest.mark.tpm
 def test_here_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     findings = doctor.examine("nobody", 3)
-    assert [f for f in findings if f.health is not Health.OK or f.fix] == []
+    assert [f for f in findings if f.health is not DoctorHealth.OK or f.fix] == []
     assert run(["doctor", "-o", "json"]) == 0
     assert '"kind": "DoctorReport"' in capsys.readouterr().out
 
@@ -47,12 +49,15 @@ def test_here_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_problem_ends_with_78_and_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = [Finding("one", Health.OK, "fine"), Finding("two", Health.PROBLEM, "bad", "do this")]
+    found = [
+        DoctorFinding("one", DoctorHealth.OK, "fine"),
+        DoctorFinding("two", DoctorHealth.PROBLEM, "bad", "do this"),
+    ]
     monkeypatch.setattr(doctor, "examine", lambda name, hosts, pack, pace: found)
     assert run(["doctor"]) == 78
     out, err = capsys.readouterr()
     assert "two    problem  bad" in out and err == "fix for two: do this\n"
-    found[1] = Finding("two", Health.NOTE, "odd", "maybe this")
+    found[1] = DoctorFinding("two", DoctorHealth.NOTE, "odd", "maybe this")
     assert run(["doctor"]) == 0
 
 
@@ -83,7 +88,7 @@ def test_a_server_that_starts_and_does_not_serve(
     lame.chmod(0o755)
     probe.cache_clear()
     monkeypatch.setenv(OVERRIDE, str(lame))
-    assert doctor.nats_server().health is Health.OK
+    assert doctor.nats_server().health is DoctorHealth.OK
     bad(doctor.broker(), "did not start", "log")
 
 
@@ -138,7 +143,7 @@ def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(backends, "available", lambda: "")
     monkeypatch.setenv("PATH", "/nonexistent")
-    bad(doctor.headers(), "no C compiler", "apt-get", Health.NOTE)
+    bad(doctor.headers(), "no C compiler", "apt-get", DoctorHealth.NOTE)
 
 
 def test_no_descriptor_for_a_port() -> None:
@@ -147,7 +152,7 @@ def test_no_descriptor_for_a_port() -> None:
         f"resource.setrlimit({resource.RLIMIT_NOFILE}, (3, 3))\nprint(port())"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Health.PROBLEM" in ran.stdout and "127.0.0.1" in ran.stdout
+    assert "DoctorHealth.PROBLEM" in ran.stdout and "127.0.0.1" in ran.stdout
     assert "ulimit" in ran.stdout
 
 
@@ -165,7 +170,7 @@ def test_no_loopback() -> None:
     ran = subprocess.run(
         [*NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert "Health.PROBLEM" in ran.stdout and "ip link set lo up" in ran.stdout
+    assert "DoctorHealth.PROBLEM" in ran.stdout and "ip link set lo up" in ran.stdout
 
 
 def test_a_state_folder_that_cannot_be_written(
@@ -192,7 +197,7 @@ def test_a_lab_of_that_name(home: Path) -> None:
     folder.save(LabRecord(name="one", file={"clusters": []}, seed=1, wall=0.0))
     assert "is stopped" in doctor.same_name("one").text
     folder.write("supervisor", b"1")
-    bad(doctor.same_name("one"), "was killed", "keystead up --name one", Health.NOTE)
+    bad(doctor.same_name("one"), "was killed", "keystead up --name one", DoctorHealth.NOTE)
 
 
 @pytest.mark.parametrize("words", [[MARK, "7", "1"], ["nats-server"]])
@@ -204,7 +209,7 @@ def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
         command = ["bash", "-c", f"exec -a nats-server bash -c 'read line' x {config}"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
-        assert until(lambda: doctor.stale_processes().health is Health.PROBLEM, 5)
+        assert until(lambda: doctor.stale_processes().health is DoctorHealth.PROBLEM, 5)
         bad(doctor.stale_processes(), str(child.pid), f"kill {child.pid}")
     finally:
         child.communicate(b"\n")

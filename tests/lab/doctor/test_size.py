@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.doctor import size
-from lab.doctor.findings import Finding, Health
+from lab.doctor.findings import DoctorFinding, DoctorHealth
 from lab.topology import demand
 from lab.topology.demand import demand_of, hint, pace_for, pack_for
 
@@ -27,8 +27,8 @@ def limited(what: int, value: int, code: str) -> str:
     return ran.stdout
 
 
-def refused(finding: Finding, said: str, fix: str) -> None:
-    assert finding.health is Health.PROBLEM, finding
+def refused(finding: DoctorFinding, said: str, fix: str) -> None:
+    assert finding.health is DoctorHealth.PROBLEM, finding
     assert said in finding.text and fix in finding.fix, finding
 
 
@@ -36,8 +36,8 @@ def test_files_are_opened_and_not_only_looked_up() -> None:
     few, many = demand_of(3, 3, 1, 30), demand_of(500, 500, 1, 30)
     code = f"for n in ({few.files}, {many.files}): print(open_files(n))"
     first, second = limited(resource.RLIMIT_NOFILE, 1024, code).splitlines()
-    assert "Health.OK" in first
-    assert "Health.PROBLEM" in second and "only 1024" in second and "limits.conf" in second
+    assert "DoctorHealth.OK" in first
+    assert "DoctorHealth.PROBLEM" in second and "only 1024" in second and "limits.conf" in second
     packed = demand_of(100, 100, 100, 30)
     assert packed.files > demand_of(100, 100, 1, 30).files, "an agent of 100 hosts, not the broker"
 
@@ -58,7 +58,7 @@ def few_tasks() -> Iterator[Path]:
 
 
 def test_tasks_are_started_and_not_only_counted(few_tasks: Path) -> None:
-    assert size.processes(60).health is Health.OK
+    assert size.processes(60).health is DoctorHealth.OK
     code = f"""
 import os
 from pathlib import Path
@@ -67,7 +67,7 @@ Path("{few_tasks}/cgroup.procs").write_text(str(os.getpid()))
 print(processes(60))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Health.PROBLEM" in ran.stdout, ran.stdout
+    assert "DoctorHealth.PROBLEM" in ran.stdout, ran.stdout
     assert "such a lab needs 60" in ran.stdout and "--pack 50" in ran.stdout
 
 
@@ -83,8 +83,8 @@ def test_no_more_tasks_are_started_than_a_machine_stands(monkeypatch: pytest.Mon
     monkeypatch.setattr(size, "most_tasks", lambda: 30_000)
     below, above = size.processes(20_000), size.processes(600_000)
     assert asked == [size.TASKS_TRIED] * 2
-    assert below.health is Health.OK and "no limit below 20000" in below.text
-    assert above.health is Health.PROBLEM and "only 30000" in above.text
+    assert below.health is DoctorHealth.OK and "no limit below 20000" in below.text
+    assert above.health is DoctorHealth.PROBLEM and "only 30000" in above.text
 
 
 def test_a_machine_that_does_not_come_to_an_end_is_a_finding(
@@ -93,7 +93,7 @@ def test_a_machine_that_does_not_come_to_an_end_is_a_finding(
     monkeypatch.setattr(size, "TAKE_LIMIT_S", 0.05)
     monkeypatch.setattr(size, "_START", "import time; time.sleep(60)")
     found = size.processes(5)
-    assert found.health is Health.PROBLEM and "was not done with 5" in found.text
+    assert found.health is DoctorHealth.PROBLEM and "was not done with 5" in found.text
 
 
 def test_the_limit_on_tasks_is_one_that_this_machine_has() -> None:
@@ -101,7 +101,7 @@ def test_the_limit_on_tasks_is_one_that_this_machine_has() -> None:
 
 
 def test_memory_of_a_container_counts_as_that_of_the_machine(tmp_path: Path) -> None:
-    assert size.memory(1, 1).health is Health.OK
+    assert size.memory(1, 1).health is DoctorHealth.OK
     refused(size.memory(100_000_000, 300), "300 hosts need", "--pack 50")
     (tmp_path / "memory.max").write_text(f"{500 << 20}\n")
     (tmp_path / "memory.current").write_text(f"{200 << 20}\n")
@@ -132,8 +132,8 @@ def test_one_process_for_more_hosts_than_it_keeps_up_with_is_noted_with_a_pack_t
     assert hint(1000, 2000, 250, 4) == "", "many hosts in a process are well at a slow pace"
     assert hint(40, 40, 500, 30) == "", "a process holds no more hosts than there are"
     finding = size.processors(300, 300, 30)
-    assert finding.health is Health.NOTE and finding.fix == said, finding
-    assert size.processors(300, 10, 30).health is Health.OK
+    assert finding.health is DoctorHealth.NOTE and finding.fix == said, finding
+    assert size.processors(300, 10, 30).health is DoctorHealth.OK
 
 
 def test_more_hosts_in_a_process_need_fewer_processes_and_less_memory() -> None:

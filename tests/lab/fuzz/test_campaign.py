@@ -27,16 +27,16 @@ from lab.fuzz.campaign import (
 )
 from lab.fuzz.coverage import Coverage, collect_coverage
 from lab.fuzz.finding import Failure, failures, of_exception
-from lab.fuzz.play import Played, play
-from lab.fuzz.world import World
+from lab.fuzz.play import PlayedRun, play
+from lab.fuzz.world import CampaignWorld
 from lab.schema.errors import KeysteadError
-from lab.simulation.snapshot import Snapshot
+from lab.simulation.snapshot import BuiltLabs
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.runner import WorkerDied
 
 pytestmark = pytest.mark.sim
 MIX = Mix(until_s=60.0, from_s=5.0)
-WORLD = World(hosts=1, vms=1, mix=MIX)
+WORLD = CampaignWorld(hosts=1, vms=1, mix=MIX)
 LATE = float("inf")
 
 
@@ -78,7 +78,7 @@ def test_it_goes_on_where_a_kill_cut_it_off(played: Campaign, tmp_path: Path) ->
     assert len(list(read_seeds(log))) == 4
 
 
-def refused(folder: Path, world: World) -> KeysteadError:
+def refused(folder: Path, world: CampaignWorld) -> KeysteadError:
     with pytest.raises(KeysteadError) as caught, Campaign(folder, world):
         pass
     return caught.value
@@ -154,7 +154,7 @@ def test_a_planted_bug_is_found_and_what_dies_is_too(
         assert seed.failures == (Failure("check", "guests_read_back"),)
         assert seed.twice
 
-        def dies(*_: object) -> Played:
+        def dies(*_: object) -> PlayedRun:
             raise WorkerDied("killed by signal 9")
 
         monkeypatch.setattr(campaigns, "play", dies)
@@ -163,7 +163,7 @@ def test_a_planted_bug_is_found_and_what_dies_is_too(
 
 
 def test_a_run_that_is_another_the_second_time_is_found(played: Campaign) -> None:
-    with Snapshot(WORLD.origin()) as snapshot:
+    with BuiltLabs(WORLD.origin()) as snapshot:
         plan = played.plan(1)
         first = play(snapshot, plan)
         assert differs(snapshot, plan, first)[0] == ()

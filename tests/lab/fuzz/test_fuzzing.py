@@ -20,16 +20,16 @@ from lab.fuzz import files
 from lab.fuzz.finding import Failure
 from lab.fuzz.play import play
 from lab.fuzz.shrinking import Small, fits
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 from lab.local.fuzzing import Fuzzing, shrink
 from lab.play.prepare import prepare
 from lab.schema.errors import KeysteadError
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 
 pytestmark = pytest.mark.sim
 PLANTED = "tests.lab.fuzz.planted"
 MIX = Mix(from_s=5.0, until_s=60.0)
-WORLD = World(hosts=2, vms=2, mix=MIX, patch=PLANTED)
+WORLD = CampaignWorld(hosts=2, vms=2, mix=MIX, patch=PLANTED)
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +53,10 @@ def test_what_is_found_is_shrunk_and_its_file_plays_it_again(tmp_path: Path) -> 
     assert f"in code in which {PLANTED} is planted" in text
     made = files.read(path)
     assert len([s for s in made.topology.nodes if s.role == "esxi"]) == 1, "one host is enough"
-    with Snapshot(Origin(made.topology, patch=PLANTED)) as snapshot:
+    with BuiltLabs(Origin(made.topology, patch=PLANTED)) as snapshot:
         verdict = play(snapshot, made.plan).verdict
     assert "guests_read_back" in {c.name for c in verdict.checks if c.result == "fail"}
-    with Snapshot(Origin(made.topology)) as snapshot:
+    with BuiltLabs(Origin(made.topology)) as snapshot:
         sound = play(snapshot, made.plan).verdict
     assert sound.exit_code == 2 and not [c for c in sound.checks if c.result == "fail"]
     again = Fuzzing("c", WORLD, jobs=1, say=said.append).run(range(2), 3600, shrink=False)
@@ -185,5 +185,5 @@ def test_what_does_not_fail_or_fit_is_not_shrunk(tmp_path: Path) -> None:
 def test_a_plan_fits_a_lab_that_has_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "h.yaml").write_text(FAILING)
     plan = prepare(str(tmp_path / "h.yaml"), None, {}).plan
-    assert fits(plan, World(hosts=2, vms=2).directory())
-    assert not fits(plan, World(hosts=1, vms=1).directory())
+    assert fits(plan, CampaignWorld(hosts=2, vms=2).directory())
+    assert not fits(plan, CampaignWorld(hosts=1, vms=1).directory())

@@ -10,9 +10,9 @@ from chaos.experiment.unusual import UNDRAWN
 from chaos.faults import FAULTS
 from chaos.workload import OPERATIONS
 from lab.fuzz.labs import CHUNK, LABS, by_lab, draw_lab, number_of
-from lab.fuzz.world import World
+from lab.fuzz.world import CampaignWorld
 
-DRAWN = World(drawn=True)
+DRAWN = CampaignWorld(drawn=True)
 
 
 def test_a_seed_has_its_lab_whatever_else_is_played() -> None:
@@ -33,7 +33,7 @@ def test_every_lab_can_be_made_and_they_differ_in_all_that_is_drawn() -> None:
 
 
 def test_what_a_lab_is_told_to_have_it_has() -> None:
-    made = World(hosts=3, vms=3, clusters=2, providers=2, without_tpm=1, bus=3)
+    made = CampaignWorld(hosts=3, vms=3, clusters=2, providers=2, without_tpm=1, bus=3)
     topology = made.topology()
     hosts = [spec for spec in topology.nodes if spec.role == "esxi"]
     assert len(hosts) == 6 and len({spec.cluster for spec in hosts}) == 2

@@ -16,9 +16,9 @@ from chaos.experiment.random_runs import random_plan
 from chaos.faults import fault_type, to_plain
 from chaos.faults.base import Targets
 from chaos.history import Record
-from lab.fuzz.play import Played, play
-from lab.fuzz.world import World
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.fuzz.play import PlayedRun, play
+from lab.fuzz.world import CampaignWorld
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.directory import directory_of
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -30,8 +30,8 @@ DIRECTORY = directory_of(TOPOLOGY)
 
 
 @pytest.fixture(scope="module")
-def snapshot() -> Iterator[Snapshot]:
-    with Snapshot(Origin(TOPOLOGY)) as made:
+def snapshot() -> Iterator[BuiltLabs]:
+    with BuiltLabs(Origin(TOPOLOGY)) as made:
         yield made
 
 
@@ -65,13 +65,13 @@ def planned(*faults: PlannedFault, duration_s: float = 90.0, lease_s: float = 12
     )
 
 
-def records(played: Played) -> list[Record]:
+def records(played: PlayedRun) -> list[Record]:
     return [msgspec.msgpack.decode(raw, type=Record) for raw in played.history]
 
 
 @pytest.mark.parametrize(("drawn", "code"), [(True, 0), (False, 5)])
 def test_a_fault_that_finds_nothing_to_act_on_is_missed_when_it_was_drawn(
-    snapshot: Snapshot, drawn: bool, code: int
+    snapshot: BuiltLabs, drawn: bool, code: int
 ) -> None:
     made = planned(
         fault("dark", "host.power_loss", 5, 60, drawn=False, on=["esxi-001"]),
@@ -88,7 +88,7 @@ def test_a_fault_that_finds_nothing_to_act_on_is_missed_when_it_was_drawn(
 
 @pytest.mark.parametrize(("drawn", "code"), [(True, 0), (False, 5)])
 def test_a_drawn_fault_whose_heal_another_hides_ends_when_that_one_does(
-    snapshot: Snapshot, drawn: bool, code: int
+    snapshot: BuiltLabs, drawn: bool, code: int
 ) -> None:
     """The host whose TPM shows that it answers is dark by the second."""
     made = planned(
@@ -102,7 +102,7 @@ def test_a_drawn_fault_whose_heal_another_hides_ends_when_that_one_does(
 
 
 def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
-    snapshot: Snapshot,
+    snapshot: BuiltLabs,
 ) -> None:
     made = planned(
         fault("first", "tpm.dead", 5, 12, drawn=True, on=["esxi-001"]),
@@ -118,7 +118,7 @@ def test_a_drawn_fault_whose_lease_runs_out_while_it_is_taken_back_is_seen_gone(
 
 
 @pytest.mark.slow
-def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: Snapshot) -> None:
+def test_runs_of_random_plans_are_well_and_the_same_again(snapshot: BuiltLabs) -> None:
     mix = msgspec.structs.replace(Mix(), until_s=120.0)
     for seed in (3, 11):
         made = random_plan(DIRECTORY, seed, mix, settle_s=30.0)
@@ -141,7 +141,7 @@ def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
         random_plan(DIRECTORY, 3, msgspec.structs.replace(Mix(), until_s=60.0), settle_s=5.0),
         faults=(),
     )
-    with Snapshot(Origin(TOPOLOGY, patch=patch, ledger=True)) as snapshot:
+    with BuiltLabs(Origin(TOPOLOGY, patch=patch, ledger=True)) as snapshot:
         played = play(snapshot, made, history=True)
     [found] = [c for c in played.verdict.checks if c.name == "no_plaintext_key"]
     assert found.result is result, found.text
@@ -154,8 +154,8 @@ def test_in_a_lab_that_keeps_the_ledger_a_run_ends_with_a_search_for_keys(
 @pytest.mark.slow
 def test_servers_that_hand_on_messages_of_kmip_say_no_key_in_clear() -> None:
     """No other run looks for keys in what they say to each other."""
-    world = World(lab="kmip", hosts=1, vms=1, kms=3, kms_mode="forward")
-    with Snapshot(world.origin(ledger=True)) as made:
+    world = CampaignWorld(lab="kmip", hosts=1, vms=1, kms=3, kms_mode="forward")
+    with BuiltLabs(world.origin(ledger=True)) as made:
         verdict = play(made, planned(duration_s=5.0)).verdict
     found = {check.name: check for check in verdict.checks}
     assert found["no_plaintext_key"].result == CheckOutcome.PASS, verdict.reasons

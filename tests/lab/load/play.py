@@ -10,7 +10,7 @@ from chaos.load.arrivals import Spread, draw
 from chaos.load.profile import length, read_profile
 from chaos.load.threshold import read_threshold
 from lab.load.generator import Generator
-from lab.load.report import Asked, build_report
+from lab.load.report import LoadTerms, build_report
 from lab.schema.answers.load import LoadReport
 from services.runtime.sim.loop import SimLoop
 
@@ -45,7 +45,7 @@ def load(
 ) -> LoadReport:
     """Offer it in virtual time."""
     profile, weights = read_profile(rate, duration), mix or {"get": 1}
-    asked = Asked(
+    asked = LoadTerms(
         target="arithmetic",
         rate=rate,
         mix=weights,

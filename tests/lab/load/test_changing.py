@@ -25,7 +25,7 @@ from chaos.playing.coming import Coming, Unchangeable, arrivals_of_run, changes
 from chaos.workload import Arrival
 from lab.cli.main import run
 from lab.load.generator import Generator
-from lab.load.journal import Begun, Journal, recover_report, rest_of
+from lab.load.journal import LoadBegin, LoadJournal, recover_report, rest_of
 from lab.load.kept import begin
 from lab.load.report import build_report
 from lab.play.prepare import prepare
@@ -56,9 +56,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def begun(rate: str = "20/s", seconds: float = 60.0, warmup: float = 5.0) -> Begun:
+def begun(rate: str = "20/s", seconds: float = 60.0, warmup: float = 5.0) -> LoadBegin:
     each = read_rate(rate)
-    return Begun(
+    return LoadBegin(
         target="arithmetic",
         rate=rate,
         mix={"get": 3, "put": 1},
@@ -88,7 +88,7 @@ class Played:
         """``before``: what is done to it before it begins."""
         self.of = begun()
         self.folder = begin(folder_seed)
-        self.journal = Journal(self.folder, self.of)
+        self.journal = LoadJournal(self.folder, self.of)
         self.arrivals = self.of.arrivals()
         self.changes: list[tuple[float, str, int]] = []
         self.generator = Generator(

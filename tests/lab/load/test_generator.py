@@ -12,7 +12,7 @@ from chaos.load.arrivals import Spread, draw
 from chaos.load.profile import length, read_profile
 from chaos.load.threshold import read_threshold
 from lab.load.generator import Generator
-from lab.load.report import Asked, build_report
+from lab.load.report import LoadTerms, build_report
 from lab.schema.answers.load import LoadReport
 from tests.lab.load.play import Stalling, load
 from tests.lab.load.stall import closed_loop, seen
@@ -172,7 +172,7 @@ async def real(
     ended = asyncio.get_running_loop().time() - generator.begin_at
     limit = [read_threshold("get.p99 < 20ms", ("get",))]
     seconds = length(profile)
-    asked = Asked("here", rate, {"get": 1}, Spread.EVEN, 1, 0.0, seconds, limit, outstanding)
+    asked = LoadTerms("here", rate, {"get": 1}, Spread.EVEN, 1, 0.0, seconds, limit, outstanding)
     return generator, build_report(asked, arrivals, generator, ended_s=ended, cpu_s=cpu_s)
 
 

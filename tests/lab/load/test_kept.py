@@ -15,7 +15,7 @@ import pytest
 from junitparser import JUnitXml
 
 from chaos.load.histogram import decode_histogram, percentile_file, value_ms
-from lab.cli.loads.files import Files
+from lab.cli.loads.files import LoadFiles
 from lab.cli.loads.load import _keep_report
 from lab.cli.main import run
 from lab.cli.options import Format, Options
@@ -148,10 +148,13 @@ def test_where_a_run_cannot_be_kept_its_figures_are_told_all_the_same(
 
     folder = begin(1)
     monkeypatch.setattr(store, "replace_file", full)
-    files, report = Files(html=home / "load.html"), load(Stalling(), rate="20/s", duration="10s")
+    files, report = (
+        LoadFiles(html=home / "load.html"),
+        load(Stalling(), rate="20/s", duration="10s"),
+    )
     with pytest.raises(KeysteadError) as both:
         _keep_report(
-            report, folder, Options(output=Format.JSON), Files(html=home / "nowhere" / "x.html")
+            report, folder, Options(output=Format.JSON), LoadFiles(html=home / "nowhere" / "x.html")
         )
     assert both.value.id == "KS-LAB-005"
     assert "KS-OUT-001" in capsys.readouterr().err, "what is not written is told as well"

@@ -19,7 +19,7 @@ from lab.brokers.identities import Identities
 from lab.brokers.server import Broker
 from lab.machines import trust
 from lab.machines.door import context, serve
-from lab.machines.listening import Address, Door, address, find_address
+from lab.machines.listening import Address, LabDoor, address, find_address
 from lab.schema.errors import KeysteadError
 from services.runtime.real.secured import DOOR_NAME, Secured
 
@@ -77,7 +77,7 @@ async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_pat
     identities = Identities.create(tmp_path)
     seed = identities.add_machine("east").seed
     control = Broker(tmp_path, identities, BrokerKind.CONTROL)
-    door = Door(tmp_path, "far", Address("127.0.0.1", 0))
+    door = LabDoor(tmp_path, "far", Address("127.0.0.1", 0))
     await control.start()
     await door.start({"control": control.url})
     way = Secured(str(tmp_path / "door" / "ca.pem"), "control")
@@ -149,7 +149,7 @@ async def test_another_labs_door_is_a_stranger(tmp_path: Path, port: int) -> Non
 
 
 async def test_an_address_that_is_taken_is_told(tmp_path: Path, port: int) -> None:
-    door = Door(tmp_path, "far", Address("127.0.0.1", port))
+    door = LabDoor(tmp_path, "far", Address("127.0.0.1", port))
     with pytest.raises(KeysteadError, match="cannot listen at") as refused:
         await door.start({"control": "nats://127.0.0.1:1", "data": "nats://127.0.0.1:1"})
     assert refused.value.id == "KS-AGENT-001" and not door.alive()

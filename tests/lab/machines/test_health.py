@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from lab.machines.checkup import SUPERVISOR, address_file, ask_health
-from lab.machines.health import Health, serve
-from lab.state.peer import Peer
+from lab.machines.health import MachineHealth, serve
+from lab.state.peer import SocketPeer
 from tests.impostor import NOBODY, impostor, needs_root
 
 WELL = '{"well": true, "text": "all is well", "processes": []}'
 
 
-async def well() -> Health:
-    return Health(well=True, text="all is well")
+async def well() -> MachineHealth:
+    return MachineHealth(well=True, text="all is well")
 
 
 async def heard(folder: Path) -> tuple[bool, str]:
@@ -73,7 +73,7 @@ def test_another_user_who_answers_in_its_place_is_not_believed(tmp_path: Path) -
 def test_the_owner_of_the_folder_and_root_are_believed(
     peer: int, owner: int, believed: bool
 ) -> None:
-    assert Peer(process=7, user=peer, group=1000).is_of(owner) is believed
+    assert SocketPeer(process=7, user=peer, group=1000).is_of(owner) is believed
 
 
 def test_a_lab_that_keeps_no_address_is_not_well(tmp_path: Path) -> None:

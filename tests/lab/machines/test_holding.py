@@ -13,7 +13,7 @@ import pytest
 from lab.brokers.control_plane import NoAnswer
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.part import Part, seal_part
+from lab.machines.part import MachinePart, seal_part
 from lab.members import holding as module
 from lab.members.holding import Holding
 from lab.members.joined import JoinedFolder
@@ -223,7 +223,7 @@ async def test_what_is_private_of_a_host_that_comes_is_kept_by_a_taken_run_alone
     holding: Holding, joined: JoinedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"identity/node/esxi-003.json": b"n", "identity/control/agent-5.json": b"c"}
-    part = Part(
+    part = MachinePart(
         lab="far", machine="east", agent="agent-5", nodes=(NodeName("esxi-003"),), files=files
     )
 

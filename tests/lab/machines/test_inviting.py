@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.machines.machine import Machine
+from lab.machines.machine import MachineProcesses
 from lab.members.inviting import BOOTS_AT_ONCE, LOOK_EVERY_S, Inviter
 from lab.processes.notebook import Notebook
 from lab.processes.process_lab import ProcessLab
@@ -35,11 +35,11 @@ class Crowd:
         self.topology = SimpleNamespace(pools=())
 
     @staticmethod
-    def _machine(name: str, pool: str) -> Machine:
+    def _machine(name: str, pool: str) -> MachineProcesses:
         plan = MachinePlan(
             machine=name, lease_s=5, nodes=(NodeName(name),), processes=(1,), arrays=(), pool=pool
         )
-        made = Machine(plan, cast(Any, None), lambda process: None, lambda text: None)
+        made = MachineProcesses(plan, cast(Any, None), lambda process: None, lambda text: None)
         made.run = "1"
         made.joined.set()
         return made

@@ -12,8 +12,8 @@ import pytest
 
 from lab.brokers.agent_config import AgentConfig
 from lab.machines import machine as module
-from lab.machines.machine import Machine, RemoteProcess
-from lab.machines.part import Part
+from lab.machines.machine import MachineProcesses, RemoteProcess
+from lab.machines.part import MachinePart
 from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import MachinePlan
 from protocol.crypto.transfer import OneTimeKey
@@ -88,7 +88,7 @@ def told() -> list[str]:
 @pytest.fixture
 def machine(
     agent: Agent, ends: list[RemoteProcess], told: list[str], monkeypatch: pytest.MonkeyPatch
-) -> Machine:
+) -> MachineProcesses:
     monkeypatch.setattr(module, "BEAT_EVERY_S", 0.02)
     plan = MachinePlan(
         machine="east",
@@ -97,11 +97,11 @@ def machine(
         processes=(4,),
         arrays=("datastore-b",),
     )
-    return Machine(plan, lambda: agent, ends.append, told.append)  # type: ignore[arg-type, return-value]
+    return MachineProcesses(plan, lambda: agent, ends.append, told.append)  # type: ignore[arg-type, return-value]
 
 
 async def test_the_offset_is_told_before_anything_is_started(
-    machine: Machine, agent: Agent
+    machine: MachineProcesses, agent: Agent
 ) -> None:
     await machine.take("r1", {})
     assert isinstance(agent.asked[0], TakeMachine)
@@ -113,7 +113,7 @@ async def test_the_offset_is_told_before_anything_is_started(
 
 
 async def test_a_process_that_is_not_there_any_more_has_ended(
-    machine: Machine, agent: Agent, ends: list[RemoteProcess]
+    machine: MachineProcesses, agent: Agent, ends: list[RemoteProcess]
 ) -> None:
     await machine.take("r1", {})
     process = await machine.spawn("ks-esxi-002", CONFIG)
@@ -124,7 +124,7 @@ async def test_a_process_that_is_not_there_any_more_has_ended(
     assert ends == [process] and machine.processes == 0
 
 
-async def test_a_kill_is_repeated_until_it_is_done(machine: Machine, agent: Agent) -> None:
+async def test_a_kill_is_repeated_until_it_is_done(machine: MachineProcesses, agent: Agent) -> None:
     await machine.take("r1", {})
     process = await machine.spawn("ks-esxi-002", CONFIG)
     fails = iter([True, True, False])
@@ -140,7 +140,7 @@ async def test_a_kill_is_repeated_until_it_is_done(machine: Machine, agent: Agen
 
 
 async def test_silence_for_the_lease_is_the_end_of_a_run(
-    machine: Machine, agent: Agent, ends: list[RemoteProcess], told: list[str]
+    machine: MachineProcesses, agent: Agent, ends: list[RemoteProcess], told: list[str]
 ) -> None:
     await machine.take("r1", {})
     process = await machine.spawn("ks-esxi-002", CONFIG)
@@ -159,7 +159,7 @@ async def test_silence_for_the_lease_is_the_end_of_a_run(
 
 
 async def test_of_one_that_has_ended_its_nodes_nobody_waits_for_a_lease(
-    machine: Machine, agent: Agent
+    machine: MachineProcesses, agent: Agent
 ) -> None:
     await machine.take("r1", {})
     await asyncio.sleep(0)  # the next beat is waited for
@@ -169,7 +169,7 @@ async def test_of_one_that_has_ended_its_nodes_nobody_waits_for_a_lease(
 
 
 async def test_who_is_in_another_run_is_not_taken_and_nothing_waits_for_it(
-    machine: Machine, agent: Agent, told: list[str]
+    machine: MachineProcesses, agent: Agent, told: list[str]
 ) -> None:
     def answer(message: Any) -> None:
         raise InvalidState("another run")
@@ -180,7 +180,7 @@ async def test_who_is_in_another_run_is_not_taken_and_nothing_waits_for_it(
 
 
 async def test_the_worst_error_is_told_from_when_it_was_asked_for(
-    machine: Machine, agent: Agent
+    machine: MachineProcesses, agent: Agent
 ) -> None:
     await machine.take("r1", {})
     calm = machine.watch_clock_error()
@@ -196,7 +196,9 @@ async def test_the_worst_error_is_told_from_when_it_was_asked_for(
     assert later() < 0.1
 
 
-async def test_a_machine_that_goes_while_a_process_starts(machine: Machine, agent: Agent) -> None:
+async def test_a_machine_that_goes_while_a_process_starts(
+    machine: MachineProcesses, agent: Agent
+) -> None:
     await machine.take("r1", {})
     agent.answer = lambda message: (
         machine.lose("went") if isinstance(message, StartProcess) else None
@@ -207,7 +209,7 @@ async def test_a_machine_that_goes_while_a_process_starts(machine: Machine, agen
 
 
 async def test_beats_that_are_not_answered_give_less_and_end_nothing_later(
-    machine: Machine, agent: Agent
+    machine: MachineProcesses, agent: Agent
 ) -> None:
     await machine.take("r1", {})
     cut = asyncio.Event()
@@ -230,7 +232,7 @@ async def test_beats_that_are_not_answered_give_less_and_end_nothing_later(
 
 
 async def test_who_may_have_been_taken_unheard_is_waited_for(
-    machine: Machine, agent: Agent, told: list[str]
+    machine: MachineProcesses, agent: Agent, told: list[str]
 ) -> None:
     def answer(message: Any) -> None:
         raise TimedOut("the answer is lost")
@@ -243,10 +245,12 @@ async def test_who_may_have_been_taken_unheard_is_waited_for(
 
 
 async def test_what_is_private_of_a_host_that_came_later_is_there_before_its_process_starts(
-    machine: Machine, agent: Agent
+    machine: MachineProcesses, agent: Agent
 ) -> None:
     key = OneTimeKey()
-    part = Part(lab="far", machine="east", agent="agent-5", nodes=(NodeName("esxi-003"),), files={})
+    part = MachinePart(
+        lab="far", machine="east", agent="agent-5", nodes=(NodeName("esxi-003"),), files={}
+    )
     machine.parts["agent-5"] = lambda: part
     alive = (HeldProcess(name="agent-5", life=1),)
     await machine.take("r1", {}, alive, key.public)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lab.machines.offset import CONTRADICTIONS, WINDOW, Offset, Sample, sample_of
+from lab.machines.offset import CONTRADICTIONS, WINDOW, Offset, OffsetSample, sample_of
 
 HOURS_3 = 3 * 3600.0
 
@@ -28,7 +28,7 @@ class Link:
     def truth(self) -> float:
         return self.clock() - self.now
 
-    def beat(self) -> Sample:
+    def beat(self) -> OffsetSample:
         sent = self.now
         self.now += self._there_s + self._random.expovariate(200)
         received = self.clock()
@@ -80,11 +80,11 @@ def test_one_lie_changes_nothing() -> None:
     for _ in range(50):
         offset.add(link.beat())
     before = offset.known
-    offset.add(Sample(0.0, 0.001))
+    offset.add(OffsetSample(0.0, 0.001))
     assert offset.known == before and offset.jumps == 0
     offset.add(link.beat())
     for _ in range(CONTRADICTIONS - 1):
-        offset.add(Sample(0.0, 0.001))
+        offset.add(OffsetSample(0.0, 0.001))
     offset.add(link.beat())
     assert offset.jumps == 0, "those between agreed with what was known"
 

@@ -11,7 +11,7 @@ import pytest
 from lab.brokers.identities import Identities
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.part import Part, part_of, seal_part, unseal_part
+from lab.machines.part import MachinePart, part_of, seal_part, unseal_part
 from lab.members.joined import JoinedFolder
 from lab.state.state_folder import LabFolder
 from protocol.crypto.transfer import OneTimeKey
@@ -22,7 +22,7 @@ NEW = NodeName("esxi-003")
 
 
 @pytest.fixture
-def part(folder: LabFolder) -> Part:
+def part(folder: LabFolder) -> MachinePart:
     identities = Identities.load(folder.path)
     identities.add(NEW)
     identities.add_agent(5)
@@ -30,7 +30,7 @@ def part(folder: LabFolder) -> Part:
 
 
 def test_it_has_what_is_private_of_the_host_and_nothing_of_others(
-    part: Part, folder: LabFolder
+    part: MachinePart, folder: LabFolder
 ) -> None:
     assert sorted(part.files) == [
         "identity/control/agent-5.json",
@@ -44,7 +44,7 @@ def test_it_has_what_is_private_of_the_host_and_nothing_of_others(
             assert (secret in whole) == (name in ("node/esxi-003", "control/agent-5")), name
 
 
-def test_only_the_run_that_it_is_for_opens_it(part: Part) -> None:
+def test_only_the_run_that_it_is_for_opens_it(part: MachinePart) -> None:
     key = OneTimeKey()
     box = seal_part(part, "r1", key.public)
     assert not [data for data in part.files.values() if data in box]
@@ -70,7 +70,7 @@ def test_only_the_run_that_it_is_for_opens_it(part: Part) -> None:
     ],
 )
 def test_what_names_more_than_it_is_for_is_refused(
-    part: Part, change: dict[str, Any], told: str
+    part: MachinePart, change: dict[str, Any], told: str
 ) -> None:
     key = OneTimeKey()
     box = seal_part(msgspec.structs.replace(part, **change), "r1", key.public)
@@ -79,7 +79,7 @@ def test_what_names_more_than_it_is_for_is_refused(
 
 
 def test_an_agent_that_is_started_again_has_it(
-    part: Part, folder: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: MachinePart, folder: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue("far", "east", tmp_path / "bundle", "", 60.0)
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "far-away"))

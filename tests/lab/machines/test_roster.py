@@ -16,7 +16,7 @@ from lab.machines.admission import last_run, note_run
 from lab.machines.bundle import read
 from lab.machines.doubts import doubts as doubts_of
 from lab.machines.issuing import issue
-from lab.machines.offset import Sample
+from lab.machines.offset import OffsetSample
 from lab.machines.roster import Roster
 from lab.members import joining
 from lab.state.state_folder import LabFolder
@@ -148,7 +148,7 @@ async def test_a_run_without_a_machine_or_its_clock_counts_neither_way(
     assert doubts() == []
     east._record_clock_error(0.5)
     assert ["KS-AGENT-010" in doubt for doubt in doubts()] == [True]
-    east.offset.known = Sample(0.0, 0.001)
+    east.offset.known = OffsetSample(0.0, 0.001)
     later = doubts_of(roster.machines.values())
     assert later() == [], "what was before is not its matter"
     assert east.run == "r1"

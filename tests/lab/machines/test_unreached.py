@@ -23,7 +23,7 @@ from lab.machines.access import attach
 from lab.machines.attached import Access
 from lab.machines.bundle import read
 from lab.machines.issuing import issue
-from lab.machines.listening import Address, Door, find_address
+from lab.machines.listening import Address, LabDoor, find_address
 from lab.members import joining
 from lab.members.joined import JoinedFolder
 from lab.schema.errors import KeysteadError
@@ -39,7 +39,7 @@ async def door(tmp_path: Path) -> AsyncIterator[Path]:
     identities = Identities.create(folder)
     control, door = (
         Broker(folder, identities, BrokerKind.CONTROL),
-        Door(folder, "other", Address("127.0.0.1", 0)),
+        LabDoor(folder, "other", Address("127.0.0.1", 0)),
     )
     await control.start()
     await door.start({"control": control.url})

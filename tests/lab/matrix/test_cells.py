@@ -10,10 +10,10 @@ import pytest
 from chaos.history import records_of
 from chaos.matrix.grid import BLOCKS, cells_of
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.recording import read_packed
 from lab.local.matrix import matrix, story
-from lab.matrix.run import Wanted, play_matrix, result_of
+from lab.matrix.run import MatrixOrder, play_matrix, result_of
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
@@ -29,14 +29,14 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wanted(
     block: Block,
-    fault: Fault,
-    events: tuple[Event, ...],
+    fault: TableFault,
+    events: tuple[TableEvent, ...],
     *,
     isolate: bool = False,
     variants: bool = False,
     patch: str = "",
-) -> Wanted:
-    return Wanted(
+) -> MatrixOrder:
+    return MatrixOrder(
         cells=cells_of((block,), (fault,), events),
         mode="sim",
         tpm=TpmBackend.MODEL,
@@ -55,7 +55,7 @@ def unheard(text: str, step: int, total: int) -> None:
 @pytest.mark.slow
 def test_a_native_host_without_its_provider_is_told_as_an_outage_of_the_provider() -> None:
     """The provider is gone, and may come back: nobody can say that the key is missing at it."""
-    _, result = play_matrix(wanted(Block.N0X, Fault.F7, (Event.E2,)), unheard)
+    _, result = play_matrix(wanted(Block.N0X, TableFault.F7, (TableEvent.E2,)), unheard)
     assert [row.verdict for row in result.cells] == ["agree"]
 
 
@@ -63,7 +63,9 @@ def test_a_native_host_without_its_provider_is_told_as_an_outage_of_the_provider
 def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
     told: list[str] = []
     folder, result = play_matrix(
-        wanted(Block.S11, Fault.F1, (Event.E2, Event.E3, Event.E4, Event.E6)),
+        wanted(
+            Block.S11, TableFault.F1, (TableEvent.E2, TableEvent.E3, TableEvent.E4, TableEvent.E6)
+        ),
         lambda text, step, total: told.append(f"[{step}/{total}] {text}"),
     )
     rows = result.cells
@@ -91,23 +93,33 @@ def test_cells_of_an_outage_agree_and_their_evidence_is_in_the_run() -> None:
 
 
 QUICK = [
-    (Block.S10, Fault.F2, (Event.E4, Event.E6, Event.E9), ("LK", "LK", "NO")),
-    (Block.S10, Fault.F6, (Event.E1, Event.E2, Event.E4, Event.E5), ("OK", "PS", "NO", "OK")),
-    (Block.S00, Fault.F7, (Event.E3, Event.E11), ("PT", "PT")),
-    (Block.S10, Fault.F2, (Event.E12,), ("OK",)),
-    (Block.S11, Fault.F4, (Event.E12,), ("OK",)),
-    (Block.N1X, Fault.F8, (Event.E12,), ("NO",)),
-    (Block.T11, Fault.F4, (Event.E5, Event.E6), ("PT", "LK")),
-    (Block.T10, Fault.F2, (Event.E4, Event.E6, Event.E10), ("OK", "OK", "NO")),
-    (Block.T11, Fault.F5B, (Event.E2, Event.E4, Event.E8), ("SAFE", "NO", "NO")),
-    (Block.T10, Fault.F0, (Event.E11,), ("PT",)),
-    (Block.T10, Fault.F8, (Event.E4, Event.E10), ("LK", "OK")),
+    (Block.S10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E9), ("LK", "LK", "NO")),
+    (
+        Block.S10,
+        TableFault.F6,
+        (TableEvent.E1, TableEvent.E2, TableEvent.E4, TableEvent.E5),
+        ("OK", "PS", "NO", "OK"),
+    ),
+    (Block.S00, TableFault.F7, (TableEvent.E3, TableEvent.E11), ("PT", "PT")),
+    (Block.S10, TableFault.F2, (TableEvent.E12,), ("OK",)),
+    (Block.S11, TableFault.F4, (TableEvent.E12,), ("OK",)),
+    (Block.N1X, TableFault.F8, (TableEvent.E12,), ("NO",)),
+    (Block.T11, TableFault.F4, (TableEvent.E5, TableEvent.E6), ("PT", "LK")),
+    (Block.T10, TableFault.F2, (TableEvent.E4, TableEvent.E6, TableEvent.E10), ("OK", "OK", "NO")),
+    (
+        Block.T11,
+        TableFault.F5B,
+        (TableEvent.E2, TableEvent.E4, TableEvent.E8),
+        ("SAFE", "NO", "NO"),
+    ),
+    (Block.T10, TableFault.F0, (TableEvent.E11,), ("PT",)),
+    (Block.T10, TableFault.F8, (TableEvent.E4, TableEvent.E10), ("LK", "OK")),
 ]
 
 
 @pytest.mark.parametrize(("block", "fault", "events", "letters"), QUICK)
 def test_a_few_cells_of_every_kind_of_fault(
-    block: Block, fault: Fault, events: tuple[Event, ...], letters: tuple[str, ...]
+    block: Block, fault: TableFault, events: tuple[TableEvent, ...], letters: tuple[str, ...]
 ) -> None:
     _, result = play_matrix(wanted(block, fault, events), unheard)
     assert [
@@ -117,9 +129,9 @@ def test_a_few_cells_of_every_kind_of_fault(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", [Fault.F2, Fault.F4])
-def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: Fault) -> None:
-    cells = (Event.E3, Event.E5, Event.E11)
+@pytest.mark.parametrize("fault", [TableFault.F2, TableFault.F4])
+def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: TableFault) -> None:
+    cells = (TableEvent.E3, TableEvent.E5, TableEvent.E11)
     _, result = play_matrix(wanted(Block.S00, fault, cells, isolate=True), unheard)
     assert [(row.observed, row.verdict) for row in result.cells] == [
         ("OK", "agree"),
@@ -132,7 +144,7 @@ def test_a_host_alone_has_a_neighbour_that_misses_vcenter_too(fault: Fault) -> N
 def test_a_lost_key_is_met_alone_too() -> None:
     """By a VM that is yet to be made, and by a host that is not told at once that it is back."""
     _, result = play_matrix(
-        wanted(Block.S00, Fault.F8, (Event.E9, Event.E11), isolate=True), unheard
+        wanted(Block.S00, TableFault.F8, (TableEvent.E9, TableEvent.E11), isolate=True), unheard
     )
     assert [
         (row.observed, row.verdict, row.why) for row in result.cells if row.verdict != "agree"
@@ -141,8 +153,8 @@ def test_a_lost_key_is_met_alone_too() -> None:
 
 @pytest.mark.slow
 def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
-    events = (Event.E9, Event.E11)
-    _, result = play_matrix(wanted(Block.S10, Fault.F5A, events, isolate=True), unheard)
+    events = (TableEvent.E9, TableEvent.E11)
+    _, result = play_matrix(wanted(Block.S10, TableFault.F5A, events, isolate=True), unheard)
     assert [(row.observed, row.verdict) for row in result.cells] == [("OK", "agree")] * 2
     assert {e.staging for row in result.cells for e in row.evidence} == {
         "S10-F5a-orderly-alone-E9",
@@ -154,26 +166,26 @@ def test_an_event_alone_has_the_letter_that_it_has_with_others() -> None:
 @pytest.mark.parametrize(
     ("block", "fault", "event", "letter", "ways"),
     [
-        (Block.S10, Fault.F1, Event.E4, "LK", 2),
-        (Block.S10, Fault.F2, Event.E4, "LK", 2),
-        (Block.S10, Fault.F5A, Event.E2, "PS", 3),
-        (Block.S11, Fault.F5B, Event.E4, "OK", 2),
-        (Block.S10, Fault.F6, Event.E2, "PS", 3),
-        (Block.S10, Fault.F8, Event.E11, "PT", 3),
+        (Block.S10, TableFault.F1, TableEvent.E4, "LK", 2),
+        (Block.S10, TableFault.F2, TableEvent.E4, "LK", 2),
+        (Block.S10, TableFault.F5A, TableEvent.E2, "PS", 3),
+        (Block.S11, TableFault.F5B, TableEvent.E4, "OK", 2),
+        (Block.S10, TableFault.F6, TableEvent.E2, "PS", 3),
+        (Block.S10, TableFault.F8, TableEvent.E11, "PT", 3),
     ],
 )
 def test_a_cell_has_its_letter_in_whatever_way_its_fault_is_made(
-    block: Block, fault: Fault, event: Event, letter: str, ways: int
+    block: Block, fault: TableFault, event: TableEvent, letter: str, ways: int
 ) -> None:
     _, result = play_matrix(wanted(block, fault, (event,), variants=True), unheard)
     (row,) = result.cells
     assert (row.observed, row.verdict, row.why) == (letter, "agree", row.why)
     names = {evidence.staging for evidence in row.evidence}
-    assert len(names) == ways * (1 if event is Event.E11 else 2)
+    assert len(names) == ways * (1 if event is TableEvent.E11 else 2)
 
 
 def cells_that_can_be_played(block: Block) -> tuple[Cell, ...]:
-    return cells_of((block,), tuple(Fault), tuple(Event))
+    return cells_of((block,), tuple(TableFault), tuple(TableEvent))
 
 
 def test_the_whole_table_is_what_its_blocks_have() -> None:
@@ -186,7 +198,7 @@ def test_the_whole_table_is_what_its_blocks_have() -> None:
 def test_every_cell_agrees_in_every_way(block: Block) -> None:
     """All that is built, with witnesses, parts and controls, and each fault in every way in which
     it can be made, the usual one among them."""
-    asked = wanted(block, Fault.F0, (), variants=True)
+    asked = wanted(block, TableFault.F0, (), variants=True)
     cells = cells_that_can_be_played(block)
     _, result = play_matrix(msgspec.structs.replace(asked, cells=cells, jobs=1), unheard)
     wrong = [f"{r.fault} {r.event}: {r.why}" for r in result.cells if r.verdict != "agree"]
@@ -203,8 +215,8 @@ def test_a_host_that_forgets_nothing_is_found_out_alone_too() -> None:
     _, result = play_matrix(
         wanted(
             Block.S10,
-            Fault.F1,
-            (Event.E2, Event.E4),
+            TableFault.F1,
+            (TableEvent.E2, TableEvent.E4),
             patch="tests.mutations.bugs:cache_survives_reboot",
         ),
         lambda text, step, total: told.append(text),
@@ -251,7 +263,7 @@ def test_what_cannot_be_played_is_said(
 @pytest.mark.lab
 def test_a_cell_on_real_processes() -> None:
     """The same play, in a lab of its own that is gone afterwards."""
-    asked = wanted(Block.S00, Fault.F1, (Event.E3,))
+    asked = wanted(Block.S00, TableFault.F1, (TableEvent.E3,))
     folder, result = play_matrix(
         msgspec.structs.replace(asked, mode="lab", tpm=TpmBackend.NONE, jobs=1), unheard
     )
@@ -264,8 +276,8 @@ def test_a_cell_on_real_processes() -> None:
 
 @pytest.mark.slow
 def test_a_run_that_another_version_wrote_is_passed_over_or_named() -> None:
-    first, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)
-    second, _ = play_matrix(wanted(Block.S00, Fault.F0, (Event.E3,)), unheard)
+    first, _ = play_matrix(wanted(Block.S00, TableFault.F0, (TableEvent.E3,)), unheard)
+    second, _ = play_matrix(wanted(Block.S00, TableFault.F0, (TableEvent.E3,)), unheard)
     second.write("matrix.json", b'{"cells": [], "controls": [{"block": "S00"}]}')
     told = story("S00", "F0", "E3", run="", report=unheard)
     assert {evidence.run for evidence in told.cell.evidence} == {first.run}

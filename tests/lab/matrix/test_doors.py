@@ -10,7 +10,7 @@ import pytest
 from chaos.matrix.compare import CellRow
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.local.matrix import matrix, story
 from lab.local.outside import outside
 from lab.matrix.topologies import topology_of
@@ -57,7 +57,7 @@ def seen(row: CellRow) -> dict[int, str]:
 
 @pytest.mark.parametrize("block", [Block.S11, Block.N0X, Block.T10])
 def test_every_key_server_of_a_staging_is_behind_the_door(block: Block) -> None:
-    staging = Staging(block=block, fault=Fault.F1, boot=Boot.ORDERLY, events=(Event.E1,))
+    staging = Staging(block=block, fault=TableFault.F1, boot=Boot.ORDERLY, events=(TableEvent.E1,))
     for door in ClientDoor:
         made = topology_of(staging, TpmBackend.MODEL, door=door)
         servers = [spec for spec in made.nodes if spec.role is Role.KMS]

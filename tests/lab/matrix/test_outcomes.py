@@ -10,9 +10,9 @@ import pytest
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.matrix.control import Control
 from chaos.matrix.grid import Staging
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import Boot
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.verdict import Exit
 from lab.matrix.bench import apply_finding
 from lab.matrix.outcome import StagingOutcome
@@ -21,9 +21,9 @@ from lab.matrix.run import Result, exit_of
 from services.runtime.sim.runner import WorkerDied
 
 
-def staging(*events: Event, control: bool = False) -> Staging:
+def staging(*events: TableEvent, control: bool = False) -> Staging:
     return Staging(
-        block=Block.S00, fault=Fault.F1, boot=Boot.ORDERLY, events=events, control=control
+        block=Block.S00, fault=TableFault.F1, boot=Boot.ORDERLY, events=events, control=control
     )
 
 
@@ -35,10 +35,10 @@ def test_a_lab_that_is_lost_makes_its_events_void_and_its_controls_fail(
         raise error("killed by signal 9")
 
     heard: list[tuple[Staging, StagingOutcome]] = []
-    wanted = [staging(Event.E3, Event.E4), staging(Event.E1, control=True)]
+    wanted = [staging(TableEvent.E3, TableEvent.E4), staging(TableEvent.E1, control=True)]
     each(wanted, lose, lambda *found: heard.append(found), jobs=2, end=lambda: None)
     found = {one.control: outcome for one, outcome in heard}
-    assert [one.event for one in found[False].played] == [Event.E3, Event.E4]
+    assert [one.event for one in found[False].played] == [TableEvent.E3, TableEvent.E4]
     assert all("killed by signal 9" in one.void for one in found[False].played)
     assert [one.held for one in found[True].controls] == [False]
 
@@ -50,13 +50,13 @@ def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
         began.append(one)
         if len(began) > 1:
             ended.wait(30)
-        return StagingOutcome((Played(event=Event.E3),))
+        return StagingOutcome((PlayedEvent(event=TableEvent.E3),))
 
     def done(one: Staging, outcome: StagingOutcome) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        each([staging(Event.E3)] * 50, play, done, jobs=2, end=ended.set)
+        each([staging(TableEvent.E3)] * 50, play, done, jobs=2, end=ended.set)
     assert ended.is_set() and len(began) < 50
 
 
@@ -71,7 +71,9 @@ def test_an_interrupt_ends_what_is_played_and_begins_no_more() -> None:
 def test_a_key_in_clear_is_of_every_event_and_a_search_that_saw_nothing_makes_them_void(
     found: Finding, exposed: str, void: str
 ) -> None:
-    played = apply_finding(Played(event=Event.E3, letter="OK", exposed="e3-off in a disk"), found)
+    played = apply_finding(
+        PlayedEvent(event=TableEvent.E3, letter="OK", exposed="e3-off in a disk"), found
+    )
     assert (played.letter, played.exposed, played.void) == ("OK", exposed, void)
 
 

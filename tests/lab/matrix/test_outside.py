@@ -14,7 +14,7 @@ from chaos.matrix.terms import Agreement
 from chaos.matrix.twists import TWISTS
 from lab.local.outside import outside
 from lab.matrix.outside import play_outside
-from lab.matrix.run import Wanted
+from lab.matrix.run import MatrixOrder
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 from tests.mutations.outside import TURNED
@@ -32,7 +32,7 @@ def unheard(text: str, step: int, total: int) -> None:
 
 
 def played(*rows: str, patch: str = "") -> dict[str, RowPlayed]:
-    wanted = Wanted(cells=(), mode="sim", tpm=TpmBackend.MODEL, seed=1, jobs=2, patch=patch)
+    wanted = MatrixOrder(cells=(), mode="sim", tpm=TpmBackend.MODEL, seed=1, jobs=2, patch=patch)
     chosen = [row for row in ROWS if row.id in rows]
     _, result, found = play_outside(chosen, wanted, unheard)
     assert not result.not_played

@@ -11,18 +11,18 @@ import pytest
 
 from chaos.matrix.control import Control
 from chaos.matrix.grid import BLOCKS, Staging, cells_of
-from chaos.matrix.play import Played
+from chaos.matrix.play import PlayedEvent
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from chaos.verdict import Exit
 from lab.local.matrix import matrix
 from lab.matrix import run as runs
 from lab.matrix.outcome import Done, StagingOutcome
-from lab.matrix.run import Wanted, exit_of, play_matrix, result_of
+from lab.matrix.run import MatrixOrder, exit_of, play_matrix, result_of
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
 
-Answers = Callable[[Staging, bool], Played]
+Answers = Callable[[Staging, bool], PlayedEvent]
 
 
 class Player:
@@ -45,7 +45,7 @@ class Player:
                 StagingOutcome((), controls=(held,)) if staging.control else StagingOutcome(played),
             )
 
-    def _one(self, staging: Staging, event: Event, slowly: bool) -> Played:
+    def _one(self, staging: Staging, event: TableEvent, slowly: bool) -> PlayedEvent:
         return msgspec.structs.replace(self.answer(staging, slowly), event=event)
 
     def close(self) -> None:
@@ -61,8 +61,10 @@ def play(
     def one(answer: Answers, *, mode: str = "sim", most: int = 99) -> tuple[Player, runs.Result]:
         player = Player(answer, most)
         monkeypatch.setattr(runs, "player_of", lambda wanted: player)
-        wanted = Wanted(
-            cells=cells_of((Block.S00,), (Fault.F2, Fault.F8), (Event.E3, Event.E5)),
+        wanted = MatrixOrder(
+            cells=cells_of(
+                (Block.S00,), (TableFault.F2, TableFault.F8), (TableEvent.E3, TableEvent.E5)
+            ),
             mode=mode,
             tpm=TpmBackend.MODEL,
             seed=1,
@@ -77,8 +79,8 @@ def play(
     return one
 
 
-def ok(staging: Staging, slowly: bool) -> Played:
-    return Played(event=Event.E3, letter="OK", why="it runs")
+def ok(staging: Staging, slowly: bool) -> PlayedEvent:
+    return PlayedEvent(event=TableEvent.E3, letter="OK", why="it runs")
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +118,8 @@ def test_controls_stand_in_the_order_of_their_blocks(
             super().play_each(stagings[::-1], done, slowly=slowly)
 
     monkeypatch.setattr(runs, "player_of", lambda wanted: Backwards(ok, 99))
-    wanted = Wanted(
-        cells=cells_of(tuple(Block), (Fault.F2,), (Event.E3,)),
+    wanted = MatrixOrder(
+        cells=cells_of(tuple(Block), (TableFault.F2,), (TableEvent.E3,)),
         mode="sim",
         tpm=TpmBackend.MODEL,
         seed=1,
@@ -130,9 +132,9 @@ def test_controls_stand_in_the_order_of_their_blocks(
 def test_what_a_busy_machine_made_void_is_played_once_more_slowly(
     play: Callable[..., tuple[Player, runs.Result]],
 ) -> None:
-    def late(staging: Staging, slowly: bool) -> Played:
-        void = "the loop was late" if staging.fault is Fault.F8 and not slowly else ""
-        return Played(event=Event.E3, letter="OK", void=void)
+    def late(staging: Staging, slowly: bool) -> PlayedEvent:
+        void = "the loop was late" if staging.fault is TableFault.F8 and not slowly else ""
+        return PlayedEvent(event=TableEvent.E3, letter="OK", void=void)
 
     player, result = play(late, mode="lab")
     assert {row.verdict for row in result.cells} == {"agree"}
@@ -145,9 +147,9 @@ def test_what_a_busy_machine_made_void_is_played_once_more_slowly(
 def test_a_cell_that_disagrees_is_decided_alone_and_stands_when_it_is_not(
     play: Callable[..., tuple[Player, runs.Result]],
 ) -> None:
-    def differs(staging: Staging, slowly: bool) -> Played:
-        wrong = staging.fault is Fault.F8 and not staging.alone
-        return Played(event=Event.E3, letter="NO" if wrong else "OK")
+    def differs(staging: Staging, slowly: bool) -> PlayedEvent:
+        wrong = staging.fault is TableFault.F8 and not staging.alone
+        return PlayedEvent(event=TableEvent.E3, letter="NO" if wrong else "OK")
 
     player, result = play(differs)
     assert {row.verdict for row in result.cells} == {"agree"}

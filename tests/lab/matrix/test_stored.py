@@ -12,14 +12,14 @@ from junitparser import JUnitXml
 
 from chaos.matrix.grid import cells_of
 from chaos.oracle.table import Cell
-from chaos.oracle.terms import Block, Event, Fault, Letter
+from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from lab.cli.experiments.checking import check as check_command
 from lab.cli.experiments.describe import describe_run
 from lab.local.checking import check
 from lab.local.matrix import story
 from lab.local.reports import lines_of, page_of, write_drawings, write_reports
 from lab.local.runs import describe
-from lab.matrix.run import Wanted, play_matrix
+from lab.matrix.run import MatrixOrder, play_matrix
 from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from protocol.messages.agent import TpmBackend
@@ -35,8 +35,8 @@ def unheard(text: str, step: int, total: int) -> None:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """vCenter is away: one cell's letter waits for its return, and has two kinds of boot."""
-    wanted = Wanted(
-        cells=cells_of((Block.S00,), (Fault.F2,), (Event.E3, Event.E4)),
+    wanted = MatrixOrder(
+        cells=cells_of((Block.S00,), (TableFault.F2,), (TableEvent.E3, TableEvent.E4)),
         mode="sim",
         tpm=TpmBackend.MODEL,
         seed=1,
@@ -111,7 +111,7 @@ def test_a_cell_that_its_histories_do_not_bear_out(
 
 
 def test_a_letter_that_agrees_by_word_only(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    lie = Cell(Block.S00, Fault.F2, Event.E3, Letter.NO)
+    lie = Cell(Block.S00, TableFault.F2, TableEvent.E3, Letter.NO)
     monkeypatch.setattr("lab.local.matrix_runs.cell", lambda *place: lie)
     failed = [one.text for one in check(run.run).items if one.result == "fail"]
     assert any("OK agrees, and the table says NO" in text for text in failed)

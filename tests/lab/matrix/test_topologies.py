@@ -6,7 +6,7 @@ import pytest
 
 from chaos.matrix.grid import Staging
 from chaos.matrix.terms import Boot
-from chaos.oracle.terms import Block, Event, Fault
+from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.matrix.topologies import HOSTS_IN_ONE, pack_processes, topology_of
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role
@@ -15,13 +15,15 @@ from protocol.terms import Role
 @pytest.mark.parametrize(
     ("block", "events"),
     [
-        (Block.S11, tuple(Event)[:11]),
-        (Block.T10, tuple(Event)[:11]),
-        (Block.S11, (Event.E12,)),
+        (Block.S11, tuple(TableEvent)[:11]),
+        (Block.T10, tuple(TableEvent)[:11]),
+        (Block.S11, (TableEvent.E12,)),
     ],
 )
-def test_hosts_of_one_event_never_share_a_process(block: Block, events: tuple[Event, ...]) -> None:
-    staging = Staging(block=block, fault=Fault.F1, boot=Boot.ORDERLY, events=events)
+def test_hosts_of_one_event_never_share_a_process(
+    block: Block, events: tuple[TableEvent, ...]
+) -> None:
+    staging = Staging(block=block, fault=TableFault.F1, boot=Boot.ORDERLY, events=events)
     usual = topology_of(staging, TpmBackend.MODEL)
     made = pack_processes(usual)
     assert made.nodes == usual.nodes

@@ -29,7 +29,7 @@ from lab.runs.store import RunFolder, all_runs
 from lab.schema.answers.local import RunList
 from lab.schema.commands import ChaosPlay, ChaosStop
 from lab.schema.errors import KeysteadError
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.sim_lab import make
 from lab.topology.lab_file import load
@@ -273,7 +273,7 @@ def test_a_running_lab_plays_one_at_a_time_and_can_be_stopped(tmp_path: Path) ->
     lab.loop.close()
 
 
-def _folder_for(session: Session, name: str, text: str) -> RunFolder:
+def _folder_for(session: LabSession, name: str, text: str) -> RunFolder:
     directory: Directory = session.lab.directory()
     experiment = check_experiment(text.replace("name: short", f"name: {name}"), f"{name}.yaml")
     made = make_plan(experiment, directory, 9)

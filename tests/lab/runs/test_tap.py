@@ -11,7 +11,7 @@ from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.recording import pack
 from lab.cli.experiments.tap import tap
 from lab.cli.options import Format, Options
-from lab.local.conversation import Wanted, read_conversation
+from lab.local.conversation import MessageFilter, read_conversation
 from lab.play import play
 from lab.play.begin import begin
 from lab.play.prepare import prepare
@@ -39,28 +39,30 @@ def home(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(run.path.parents[1]))
 
 
-def said(run: RunFolder, wanted: Wanted) -> list[Said]:
+def said(run: RunFolder, wanted: MessageFilter) -> list[Said]:
     return [one for one in read_conversation(run.run, wanted) if isinstance(one, Said)]
 
 
 def test_all_that_was_said_is_there_and_its_end_counts_it(run: RunFolder) -> None:
-    *whole, end = read_conversation(run.run, Wanted())
+    *whole, end = read_conversation(run.run, MessageFilter())
     assert end == ConversationEnd(messages=len(whole), dropped=0, gaps=0)
     assert len(whole) > 4
     assert {one.kind for one in whole if isinstance(one, Said)} >= {"request", "reply"}
-    requests = {(m.src, m.dst, m.id) for m in said(run, Wanted()) if m.kind == "request"}
-    replies = {(m.dst, m.src, m.id) for m in said(run, Wanted()) if m.kind in ("reply", "error")}
+    requests = {(m.src, m.dst, m.id) for m in said(run, MessageFilter()) if m.kind == "request"}
+    replies = {
+        (m.dst, m.src, m.id) for m in said(run, MessageFilter()) if m.kind in ("reply", "error")
+    }
     assert len(replies & requests) > len(requests) / 2
 
 
 def test_it_is_asked_for_a_node_a_message_and_a_time(run: RunFolder) -> None:
-    whole = said(run, Wanted())
-    of_kms = said(run, Wanted(node="kms"))
+    whole = said(run, MessageFilter())
+    of_kms = said(run, MessageFilter(node="kms"))
     assert 0 < len(of_kms) < len(whole)
     assert all("kms" in (one.src, one.dst) for one in of_kms)
-    looks = said(run, Wanted(message="CheckForUpdates"))
+    looks = said(run, MessageFilter(message="CheckForUpdates"))
     assert {one.name for one in looks} == {"CheckForUpdates", "UpdateSet"}
-    part = said(run, Wanted(after_s=10.0, until_s=20.0))
+    part = said(run, MessageFilter(after_s=10.0, until_s=20.0))
     assert part == [one for one in whole if 10.0 <= one.t <= 20.0]
     assert part
 
@@ -81,10 +83,10 @@ def test_the_command_prints_it(run: RunFolder, capsys: pytest.CaptureFixture[str
 
 def test_what_cannot_be_told_is_refused(run: RunFolder) -> None:
     with pytest.raises(KeysteadError, match="no message is called Hello") as caught:
-        read_conversation(run.run, Wanted(message="Hello"))
+        read_conversation(run.run, MessageFilter(message="Hello"))
     assert caught.value.id == "KS-USE-002"
     with pytest.raises(KeysteadError) as caught:
-        read_conversation("no-such-run", Wanted())
+        read_conversation("no-such-run", MessageFilter())
     assert caught.value.id == "KS-RUN-001"
     with pytest.raises(KeysteadError, match=r"no node kmz spoke .* did you mean kms\?") as caught:
         tap(run.run, node="kmz")

@@ -8,7 +8,7 @@ from typing import Any
 from chaos.points import Blow, When
 from lab.schema.commands import VmCreate
 from lab.schema.errors import KeysteadError
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.points import Passage, Points
 from lab.simulation.sim_lab import SimLab
@@ -19,7 +19,7 @@ HOST, VCENTER, KMS = NodeName("esxi-001"), NodeName("vcenter"), NodeName("kms")
 ARCHIVE = "bootbank/state.tgz"
 
 
-def story(lab: SimLab, session: Session) -> bool:
+def story(lab: SimLab, session: LabSession) -> bool:
     """A VM under a new key: all three stores write. Whether it was answered."""
     with suppress(KeysteadError):
         lab.run(perform(session, VmCreate("new", encrypted=True)))
@@ -27,14 +27,14 @@ def story(lab: SimLab, session: Session) -> bool:
     return False
 
 
-def recorded(lab: SimLab, session: Session) -> tuple[list[Passage], str]:
+def recorded(lab: SimLab, session: LabSession) -> tuple[list[Passage], str]:
     passages: list[Passage] = []
     with Points(lab, (HOST, VCENTER, KMS), hear=passages.append):
         assert story(lab, session)
     return passages, lab.loop.trace.hash()
 
 
-def unwatched(lab: SimLab, session: Session) -> str:
+def unwatched(lab: SimLab, session: LabSession) -> str:
     assert story(lab, session)
     return lab.loop.trace.hash()
 
@@ -46,7 +46,7 @@ def sizes(lab: SimLab, node: NodeName, path: str) -> tuple[int, int]:
     return len(found[0]), len(found[1])
 
 
-def at_file(lab: SimLab, session: Session, call: str, blow: Blow) -> dict[str, Any]:
+def at_file(lab: SimLab, session: LabSession, call: str, blow: Blow) -> dict[str, Any]:
     """What lies on the host's disk when ``blow`` fell at the first ``call`` of its archive, and
     how the host is then."""
     found: dict[str, Any] = {"old": sizes(lab, HOST, ARCHIVE)[0]}
@@ -60,7 +60,7 @@ def at_file(lab: SimLab, session: Session, call: str, blow: Blow) -> dict[str, A
     return found
 
 
-def appended(lab: SimLab, session: Session) -> tuple[int, int]:
+def appended(lab: SimLab, session: LabSession) -> tuple[int, int]:
     """How large the host's archive is before and after its first append."""
     found = [sizes(lab, HOST, ARCHIVE)[0]]
 
@@ -73,7 +73,7 @@ def appended(lab: SimLab, session: Session) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def at_commit(lab: SimLab, session: Session, blow: Blow) -> dict[str, Any]:
+def at_commit(lab: SimLab, session: LabSession, blow: Blow) -> dict[str, Any]:
     """Whether the key server has the key that its first commit makes, then and after a restart."""
 
     def keys() -> int:
@@ -94,7 +94,7 @@ def at_commit(lab: SimLab, session: Session, blow: Blow) -> dict[str, Any]:
     return {"answered": answered, "made": made, "state": state}
 
 
-def nth(lab: SimLab, session: Session) -> list[str]:
+def nth(lab: SimLab, session: LabSession) -> list[str]:
     """The passages that three patterns have met, one of them twice asked, one that never comes."""
     met: list[str] = []
     with Points(lab, (HOST, KMS)) as points:

@@ -24,7 +24,7 @@ from lab.schema.commands import (
     VmCreate,
 )
 from lab.schema.errors import KeysteadError
-from lab.serve.session import Session
+from lab.serve.session import LabSession
 from lab.serve.table import perform
 from lab.simulation.sim_lab import SimLab
 from lab.simulation.snapshot import Origin
@@ -44,11 +44,11 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def do(lab: SimLab, session: Session, command: Command[Any]) -> object:
+def do(lab: SimLab, session: LabSession, command: Command[Any]) -> object:
     return lab.run(perform(session, command))
 
 
-def schedule(lab: SimLab, session: Session, minutes: float = 4.0) -> str:
+def schedule(lab: SimLab, session: LabSession, minutes: float = 4.0) -> str:
     """Faults drawn from the run's own seed, one after another, healed at the end: its hash."""
     draws = stream(lab.seed, "schedule")
     while lab.monotonic() < 60 * minutes:
@@ -66,7 +66,7 @@ def schedule(lab: SimLab, session: Session, minutes: float = 4.0) -> str:
     return lab.loop.trace.hash()
 
 
-def experiment(lab: SimLab, session: Session, plan: bytes) -> tuple[str, int, list[Any]]:
+def experiment(lab: SimLab, session: LabSession, plan: bytes) -> tuple[str, int, list[Any]]:
     """The trace's hash, the exit code and the history of an experiment."""
     verdict, history = simulate_plan(lab, load_plan(plan), "run")
     return lab.loop.trace.hash(), verdict.exit_code, history.records
@@ -77,11 +77,11 @@ def in_a_process(origin: Origin, seed: int, function: Any, *args: Any) -> Any:
     return origin.play(seed, function, *args)
 
 
-def place(lab: SimLab, session: Session) -> tuple[float, int, str]:
+def place(lab: SimLab, session: LabSession) -> tuple[float, int, str]:
     return lab.monotonic(), os.getpid(), lab.loop.trace.hash()
 
 
-def reboot(lab: SimLab, session: Session) -> tuple[bool, str]:
+def reboot(lab: SimLab, session: LabSession) -> tuple[bool, str]:
     """Whether all VMs run after a power loss, which they do with the TPM's help only; the TPM."""
     do(lab, session, HostPowerLoss(("esxi-001",)))
     lab.run(lab.sleep(60))
@@ -90,7 +90,7 @@ def reboot(lab: SimLab, session: Session) -> tuple[bool, str]:
     return all(vm.power is PowerState.ON for vm in vms.items), tpm.ek
 
 
-def swap(lab: SimLab, session: Session) -> str:
+def swap(lab: SimLab, session: LabSession) -> str:
     """Another TPM in place of the first host's: which one."""
     lab.run(lab.power_off(NodeName("esxi-001"), "power_loss"))
     return lab.run(lab.tpm(NodeName("esxi-001"), TpmAct.SWAP)).ek
@@ -99,15 +99,15 @@ def swap(lab: SimLab, session: Session) -> str:
 # ---- ways to end ---------------------------------------------------------------------------------
 
 
-def throw(lab: SimLab, session: Session) -> None:
+def throw(lab: SimLab, session: LabSession) -> None:
     raise ValueError("from a run")
 
 
-def die(lab: SimLab, session: Session) -> None:
+def die(lab: SimLab, session: LabSession) -> None:
     os.kill(os.getpid(), 9)
 
 
-def hang(lab: SimLab, session: Session, path: str = "") -> None:
+def hang(lab: SimLab, session: LabSession, path: str = "") -> None:
     if path:
         with open(path, "w") as file:
             file.write(f"{os.getpid()}\n")
@@ -115,7 +115,7 @@ def hang(lab: SimLab, session: Session, path: str = "") -> None:
         time.sleep(1)
 
 
-def eat(lab: SimLab, session: Session) -> None:
+def eat(lab: SimLab, session: LabSession) -> None:
     kept = []
     while True:
         kept.append(bytearray(1 << 24))
@@ -126,46 +126,46 @@ def eat(lab: SimLab, session: Session) -> None:
 _kept: list[Any] = []
 
 
-def cut(lab: SimLab, session: Session) -> None:
+def cut(lab: SimLab, session: LabSession) -> None:
     """The key server cannot be reached any more, for half a minute now."""
     do(lab, session, FaultInject("link.cut", {"between": ["role:esxi", "role:kms"]}))
     lab.run(lab.sleep(30))
 
 
-def thread(lab: SimLab, session: Session) -> None:
+def thread(lab: SimLab, session: LabSession) -> None:
     threading.Thread(target=threading.Event().wait, name="left-over", daemon=True).start()
 
 
-def sockets(lab: SimLab, session: Session) -> None:
+def sockets(lab: SimLab, session: LabSession) -> None:
     _kept.append(socket.socketpair())
 
 
-def database(lab: SimLab, session: Session) -> None:
+def database(lab: SimLab, session: LabSession) -> None:
     path = os.path.join(tempfile.mkdtemp(), "left-over.db")
     _kept.append(sqlite3.connect(path))
     _kept[-1].execute("create table t (n)")
 
 
-def file(lab: SimLab, session: Session) -> None:
+def file(lab: SimLab, session: LabSession) -> None:
     _kept.append(tempfile.NamedTemporaryFile(prefix="left-over"))
 
 
-def process(lab: SimLab, session: Session) -> None:
+def process(lab: SimLab, session: LabSession) -> None:
     _kept.append(subprocess.Popen(["sleep", "60"]))
 
 
-def memory(lab: SimLab, session: Session) -> None:
+def memory(lab: SimLab, session: LabSession) -> None:
     import mmap
 
     _kept.append(mmap.mmap(-1, 4096))
 
 
-def stuck(lab: SimLab, session: Session) -> None:
+def stuck(lab: SimLab, session: LabSession) -> None:
     while True:
         time.sleep(1)
 
 
-def wrong(lab: SimLab, session: Session) -> None:
+def wrong(lab: SimLab, session: LabSession) -> None:
     raise RuntimeError("the stage fell over")
 
 
@@ -181,7 +181,7 @@ def _part(lab: SimLab) -> bool:
     return False
 
 
-def fork_within(lab: SimLab, session: Session, label: str, nth: int) -> tuple[str, str]:
+def fork_within(lab: SimLab, session: LabSession, label: str, nth: int) -> tuple[str, str]:
     """The hashes of two runs that part at the ``nth`` call of a port named ``label``: a child is
     forked within the step, and both go on. Its own; the child's."""
     reading, writing = os.pipe()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.points import Blow, Happening, When, blows_at
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import NodeRunState
@@ -22,14 +22,14 @@ BEFORE, WITHIN, AFTER = When.BEFORE, When.WITHIN, When.AFTER
 
 
 @pytest.fixture(scope="module")
-def snapshot() -> Iterator[Snapshot]:
+def snapshot() -> Iterator[BuiltLabs]:
     asked = {"hosts": 1, "vms": 1, "tpm": "model", "key_persistence": True}
-    with Snapshot(Origin(plan(load("default", **asked)))) as made:
+    with BuiltLabs(Origin(plan(load("default", **asked)))) as made:
         yield made
 
 
 def test_points_are_named_by_service_call_and_path_and_watching_changes_nothing(
-    snapshot: Snapshot,
+    snapshot: BuiltLabs,
 ) -> None:
     passages, trace = snapshot.run(1, passing.recorded)
     assert snapshot.run(1, passing.recorded) == (passages, trace)
@@ -61,7 +61,7 @@ def test_points_are_named_by_service_call_and_path_and_watching_changes_nothing(
     ],
 )
 def test_an_end_at_a_file_leaves_what_it_should(
-    snapshot: Snapshot, call: str, blow: Blow, written: str, synced: str
+    snapshot: BuiltLabs, call: str, blow: Blow, written: str, synced: str
 ) -> None:
     old, new = snapshot.run(1, passing.appended)
     assert old < new
@@ -75,7 +75,7 @@ def test_an_end_at_a_file_leaves_what_it_should(
 
 @pytest.mark.parametrize("blow", [Blow(ENOSPC), Blow(EIO)])
 def test_a_call_that_is_refused_is_told_and_the_host_goes_on(
-    snapshot: Snapshot, blow: Blow
+    snapshot: BuiltLabs, blow: Blow
 ) -> None:
     found = snapshot.run(1, passing.at_file, "disk.append", blow)
     assert found["state"] is RUNNING
@@ -98,14 +98,14 @@ def test_a_call_that_is_refused_is_told_and_the_host_goes_on(
     ],
 )
 def test_a_commit_is_made_or_not(
-    snapshot: Snapshot, blow: Blow, made: int, state: NodeRunState
+    snapshot: BuiltLabs, blow: Blow, made: int, state: NodeRunState
 ) -> None:
     found = snapshot.run(1, passing.at_commit, blow)
     assert found == {"answered": False, "made": made, "state": state}
 
 
 def test_patterns_meet_their_nth_passage_and_nothing_is_watched_afterwards(
-    snapshot: Snapshot,
+    snapshot: BuiltLabs,
 ) -> None:
     met = snapshot.run(1, passing.nth)
     assert len(met) == 2

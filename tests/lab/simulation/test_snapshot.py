@@ -19,7 +19,7 @@ import pytest
 from chaos.experiment.plan import dump_plan
 from lab.play.prepare import prepare
 from lab.simulation.sim_lab import BUILDS, build_of
-from lab.simulation.snapshot import Origin, Snapshot, Stage
+from lab.simulation.snapshot import BuiltLabs, Origin, Stage
 from lab.simulation.workers import simulations
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
@@ -40,8 +40,8 @@ def origin(stage: Stage | None = None, **changes: Any) -> Origin:
 
 
 @pytest.fixture(scope="module")
-def snapshot() -> Iterator[Snapshot]:
-    with Snapshot(origin()) as made:
+def snapshot() -> Iterator[BuiltLabs]:
+    with BuiltLabs(origin()) as made:
         yield made
 
 
@@ -71,7 +71,7 @@ def test_a_run_from_a_snapshot_is_the_run_from_the_start(tpm: str) -> None:
         seed: run_in_worker(runs.in_a_process, start, seed, runs.schedule, server=simulations())
         for seed in seeds
     }
-    with Snapshot(start) as made:
+    with BuiltLabs(start) as made:
         found = {seed: made.run(seed, runs.schedule) for seed in [*reversed(seeds), 3]}
     assert found == fresh
     assert len(set(fresh.values())) == len(seeds)
@@ -86,14 +86,14 @@ def test_an_experiment_from_a_snapshot_is_the_experiment(name: str) -> None:
         fresh = run_in_worker(
             runs.in_a_process, start, seed, runs.experiment, made, server=simulations()
         )
-        with Snapshot(start) as snapshot:
+        with BuiltLabs(start) as snapshot:
             assert snapshot.run(seed, runs.experiment, made) == fresh
         assert fresh[1] == 0
 
 
 def test_a_staged_lab_is_where_its_runs_begin() -> None:
     start = origin(runs.cut)
-    with Snapshot(start) as made:
+    with BuiltLabs(start) as made:
         ours, theirs = made.run(5, runs.place), made.run(5 + BUILDS, runs.place)
         assert ours[0] == theirs[0] > 30 and ours[1] != theirs[1]
         fresh = run_in_worker(runs.in_a_process, start, 5, runs.schedule, server=simulations())
@@ -101,7 +101,7 @@ def test_a_staged_lab_is_where_its_runs_begin() -> None:
 
 
 def test_what_the_seed_fixes_differs_after_the_build_and_the_build_between_few(
-    snapshot: Snapshot,
+    snapshot: BuiltLabs,
 ) -> None:
     """Two seeds of one build part where it ends; there are more builds than one."""
     first, second, other = (snapshot.run(seed, runs.place) for seed in (1, 1 + BUILDS, 2))
@@ -117,14 +117,14 @@ def test_what_the_seed_fixes_differs_after_the_build_and_the_build_between_few(
 @pytest.mark.parametrize("tpm", BACKENDS)
 def test_a_run_changes_neither_the_snapshot_nor_another(tpm: str) -> None:
     """Each has TPMs, disks and databases of its own, as they were when the lab was built."""
-    with Snapshot(origin(tpm=tpm)) as made:
+    with BuiltLabs(origin(tpm=tpm)) as made:
         works, ek = made.run(1, runs.reboot)
         swapped = made.run(1, runs.swap)
         again = made.run(1 + BUILDS, runs.reboot)
     assert works and again == (True, ek) and swapped != ek
 
 
-def test_runs_of_several_threads_go_on_together(snapshot: Snapshot) -> None:
+def test_runs_of_several_threads_go_on_together(snapshot: BuiltLabs) -> None:
     with ThreadPoolExecutor(8) as pool:
         seeds = [n % 3 * BUILDS for n in range(24)]
         found = list(pool.map(lambda seed: snapshot.run(seed, runs.place)[2], seeds))
@@ -143,7 +143,7 @@ def test_runs_leave_no_descriptor_no_memory_and_no_process(count: int) -> None:
         kb = Path(f"/proc/{pid}/smaps_rollup").read_text().split("Rss:")[1].split()[0]
         return min(counts), int(kb)
 
-    with Snapshot(origin(hosts=1, vms=1)) as made:
+    with BuiltLabs(origin(hosts=1, vms=1)) as made:
         made.run(0, runs.place)
         [pid] = made.pids
         for seed in range(30):
@@ -162,7 +162,7 @@ def test_runs_leave_no_descriptor_no_memory_and_no_process(count: int) -> None:
 # ---- ways to end ---------------------------------------------------------------------------------
 
 
-def test_whatever_happens_to_a_run_is_told_and_the_next_one_is_well(snapshot: Snapshot) -> None:
+def test_whatever_happens_to_a_run_is_told_and_the_next_one_is_well(snapshot: BuiltLabs) -> None:
     with pytest.raises(ValueError, match="from a run") as caught:
         snapshot.run(1, runs.throw)
     assert "runs.py" in "".join(caught.value.__notes__)
@@ -174,7 +174,7 @@ def test_whatever_happens_to_a_run_is_told_and_the_next_one_is_well(snapshot: Sn
 @pytest.mark.slow
 def test_a_run_that_hangs_is_killed_and_one_that_eats_memory_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    with Snapshot(origin(), limit_s=3.0, memory=200 << 20) as made:
+    with BuiltLabs(origin(), limit_s=3.0, memory=200 << 20) as made:
         with pytest.raises(TimeoutError):
             made.run(1, runs.hang, str(path))
         eventually_gone([int(path.read_text())])
@@ -185,7 +185,7 @@ def test_a_run_that_hangs_is_killed_and_one_that_eats_memory_is_told_so(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unread", [False, True])
-def test_a_snapshot_that_was_killed_is_built_again(snapshot: Snapshot, unread: bool) -> None:
+def test_a_snapshot_that_was_killed_is_built_again(snapshot: BuiltLabs, unread: bool) -> None:
     """``unread``: it has told the end of its child, and nobody has listened."""
     before = snapshot.run(1, runs.place)
     if unread:
@@ -202,7 +202,7 @@ def test_a_snapshot_that_was_killed_is_built_again(snapshot: Snapshot, unread: b
 
 
 def test_closing_ends_builds_and_runs(tmp_path: Path) -> None:
-    made, path, outcome = Snapshot(origin()), tmp_path / "pid", []
+    made, path, outcome = BuiltLabs(origin()), tmp_path / "pid", []
 
     def run() -> None:
         try:
@@ -222,7 +222,7 @@ def test_closing_ends_builds_and_runs(tmp_path: Path) -> None:
 
 
 def test_closing_ends_a_build_that_does_not_come_to_its_end_and_none_begins_after_it() -> None:
-    made, outcome, before = Snapshot(origin(stage=runs.stuck)), [], builds()
+    made, outcome, before = BuiltLabs(origin(stage=runs.stuck)), [], builds()
 
     def run() -> None:
         try:
@@ -270,12 +270,12 @@ def test_builds_and_runs_die_with_their_owner(tmp_path: Path) -> None:
     text = f"""
 import sys
 sys.path[:] = {sys.path!r}
-from lab.simulation.snapshot import Origin, Snapshot
+from lab.simulation.snapshot import BuiltLabs, Origin
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from tests.lab.simulation import runs
 origin = Origin(plan(load("default", hosts=1, vms=1, tpm="model")))
-Snapshot(origin).run(1, runs.hang, {str(path)!r})
+BuiltLabs(origin).run(1, runs.hang, {str(path)!r})
 """
     owner = subprocess.Popen([sys.executable, "-c", text])
     while not (path.exists() and path.read_text().endswith("\n")):
@@ -304,7 +304,7 @@ Snapshot(origin).run(1, runs.hang, {str(path)!r})
     ],
 )
 def test_a_lab_with_something_open_is_no_origin_and_it_is_named(stage: Stage, named: str) -> None:
-    with Snapshot(origin(stage, hosts=1, vms=1)) as made, pytest.raises(ForkFailed, match=named):
+    with BuiltLabs(origin(stage, hosts=1, vms=1)) as made, pytest.raises(ForkFailed, match=named):
         made.run(1, runs.place)
 
 
@@ -316,7 +316,7 @@ def test_a_lab_with_something_open_is_no_origin_and_it_is_named(stage: Stage, na
 @pytest.mark.parametrize("label", ["disk.sync", "disk.append", "db.transact"])
 def test_a_fork_within_a_step_is_the_same_run_too(tpm: str, label: str) -> None:
     """What a sweep over crash points stands on: both copies go on from the middle of a call."""
-    with Snapshot(origin(tpm=tpm)) as made:
+    with BuiltLabs(origin(tpm=tpm)) as made:
         for nth in (1, 3):
             parent, child = made.run(4, runs.fork_within, label, nth)
             assert parent == child

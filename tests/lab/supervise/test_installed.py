@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab
 OLD = {
     "apiVersion": "keystead/v1",
     "kind": "Lab",
-    "name": "old",
+    "name": "default",
     "pace": 100,
     "vcenters": [{"name": "vcenter"}],
     "kms": [{"name": "kms"}],

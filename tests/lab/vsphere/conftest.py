@@ -21,7 +21,7 @@ from pyVmomi import SoapStubAdapter, vim
 
 from lab.vsphere.executor import Serial
 from lab.vsphere.listening import listening
-from lab.vsphere.service import Server
+from lab.vsphere.service import ApiServer
 from protocol.authorization import ADMINISTRATOR
 
 PASSWORD = "correct horse"
@@ -40,7 +40,7 @@ class Served:
     def __init__(self, folder: Path, mode: Literal["sim", "lab"] = "sim") -> None:
         self.folder, self.mode, self.port = folder, mode, 0
         self.lab: Lab
-        self.server: Server
+        self.server: ApiServer
         self.listener: Any = None
         self._loop = asyncio.new_event_loop()
         self._ready, self._end = threading.Event(), asyncio.Event()
@@ -61,7 +61,7 @@ class Served:
         sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
         async with Lab(mode=self.mode, topology="default", seed=7, **sizes) as self.lab:
             executor: Any = _Executor(self.lab)
-            self.server = Server(
+            self.server = ApiServer(
                 Serial(executor) if executor.virtual else executor, "default", PASSWORD
             )
             async with listening(self.server, self.folder) as self.listener:
@@ -92,10 +92,14 @@ class Served:
         return self.run(lambda: self.server.watch.do(command, user))
 
     @contextlib.contextmanager
-    def session(self, user: str = ADMINISTRATOR, password: str = PASSWORD) -> Iterator[Any]:
+    def session(
+        self, user: str = ADMINISTRATOR, password: str = PASSWORD, port: int = 0
+    ) -> Iterator[Any]:
         """pyVmomi's ``ServiceInstance`` of a new session, with TLS verified by the lab's CA."""
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        stub = SoapStubAdapter("localhost", self.port, ns="vim25/8.0.3.0", sslContext=context)
+        stub = SoapStubAdapter(
+            "localhost", port or self.port, ns="vim25/8.0.3.0", sslContext=context
+        )
         found = vim.ServiceInstance("ServiceInstance", stub)
         try:
             found.content.sessionManager.Login(user, password)

@@ -240,6 +240,47 @@ def test_a_user_may_do_what_its_role_allows(served: Served) -> None:
         served.do(c.RoleDelete("Reader"))
 
 
+def test_a_user_reads_what_its_role_allows(served: Served) -> None:
+    served.do(c.RoleCreate("Viewer"))
+    served.do(c.UserSet("viewer@vsphere.local", "Viewer"))
+    try:
+        with served.session("viewer@vsphere.local") as found, served.session() as other:
+            manager = found.content.cryptoManager
+            assert _vm(found).runtime.powerState == "poweredOn"
+            for read in (manager.ListKmipServers, lambda: manager.kmipServers):
+                with pytest.raises(vim.fault.NoPermission) as refused:
+                    read()
+                assert refused.value.privilegeId == "Cryptographer.ReadKeyServersInfo"
+                assert refused.value.object == manager
+            spec = _spec(manager, "enabled", "kmipServers")
+            content = found.content.propertyCollector.RetrieveProperties([spec])[0]
+            assert [p.name for p in content.propSet] == ["enabled"]
+            assert isinstance(content.missingSet[0].fault, vim.fault.NoPermission)
+            sessions = found.content.sessionManager
+            assert [s.userName for s in sessions.sessionList] == ["viewer@vsphere.local"]
+            mine = other.content.sessionManager.currentSession.key
+            with pytest.raises(vim.fault.NoPermission) as refused:
+                sessions.TerminateSession([mine])
+            assert refused.value.privilegeId == "Sessions.TerminateSession"
+            served.do(c.UserDelete("viewer@vsphere.local"))
+            with pytest.raises(vim.fault.NoPermission):
+                _vm(found)
+    finally:
+        served.do(c.RoleDelete("Viewer"))
+    with pytest.raises((vim.fault.NoPermission, vim.fault.InvalidLogin)):
+        with served.session("viewer@vsphere.local"):
+            pass
+
+
+def test_an_administrator_ends_a_session_of_another(si: Any, served: Served) -> None:
+    with served.session() as other:
+        key = other.content.sessionManager.currentSession.key
+        assert key in {s.key for s in si.content.sessionManager.sessionList}
+        si.content.sessionManager.TerminateSession([key])
+        with pytest.raises(vim.fault.NotAuthenticated):
+            _ = other.content.rootFolder.name
+
+
 def test_what_is_not_there_is_not_found_and_what_is_not_served_is_refused(si: Any) -> None:
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         _ = vim.VirtualMachine("vm-1&lt;x", si._stub).name

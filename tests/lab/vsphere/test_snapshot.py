@@ -13,7 +13,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.vsphere.executor import Serial
-from lab.vsphere.snapshot import Watch
+from lab.vsphere.snapshot import LabWatch
 
 pytestmark = pytest.mark.sim
 
@@ -72,7 +72,7 @@ def test_a_client_that_goes_away_does_not_stop_a_command_in_the_middle() -> None
 def test_what_was_read_while_a_command_changed_the_lab_is_read_again() -> None:
     async def play() -> None:
         lab = _Lab()
-        watch = Watch(Serial(lab))
+        watch = LabWatch(Serial(lab))
         reading = asyncio.ensure_future(watch.now())
         await _turns()
         change = asyncio.ensure_future(watch.do(c.VmOff(("vm-01",))))

@@ -17,7 +17,7 @@ from services.esxi.configuration import archive, rollback, sealing
 from services.esxi.configuration.archive import FILE, FOLDER, Archive
 from services.esxi.configuration.image import read_protection
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.measure import PCR_MODULES
 from services.runtime.ports import Disk
 from services.runtime.real.disk import LabDisk
@@ -189,7 +189,7 @@ def kdk_in_memory_only() -> None:
 def keys_answered_early() -> None:
     """Durable before acknowledged, broken at the host: a change is answered while it is saved."""
 
-    @replaces(Host, "save")
+    @replaces(EsxiHost, "save")
     async def save(original: Any, self: Any, sections: Any) -> None:
         self.node.end_turn()
         self.node.background("save", self.archive.save(sections))
@@ -259,7 +259,7 @@ def sealed_to_the_image() -> None:
 def seals_unmeasured() -> None:
     """CFG-01 broken: a boot that the TPM could not measure seals the configuration all the same."""
 
-    plant(Host, "measured", lambda original: True)
+    plant(EsxiHost, "measured", lambda original: True)
 
 
 def torn_piece_accepted() -> None:

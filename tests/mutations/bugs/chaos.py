@@ -15,7 +15,7 @@ import chaos.history as history
 import chaos.playing.intervals as intervals
 import chaos.workload as workload
 from chaos.faults import FAULTS
-from chaos.faults.links import LinkFault
+from chaos.faults.links import LinkRulesFault
 from chaos.faults.proc_kill import ProcKill
 from chaos.hypotheses.probes import Measured
 from chaos.hypotheses.tolerance import Tolerance
@@ -102,8 +102,8 @@ def cut_stays() -> None:
     async def _gone(self: Any, lab: Any, notes: Any) -> str:
         return ""
 
-    plant(LinkFault, "heal", lambda original: _nothing)
-    plant(LinkFault, "verify_heal", lambda original: _gone)
+    plant(LinkRulesFault, "heal", lambda original: _nothing)
+    plant(LinkRulesFault, "verify_heal", lambda original: _gone)
 
 
 def failed_heal_unsaved() -> None:

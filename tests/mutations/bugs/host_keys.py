@@ -10,7 +10,7 @@ from protocol.messages.host import HostSummary
 from protocol.terms import KmipState
 from services.esxi import crypto_manager
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence, search
 from services.esxi.keys.cache import KeyCache
 from services.kms.operations import execution
@@ -23,7 +23,7 @@ def cache_survives_reboot() -> None:
 
     _caches: dict[str, KeyCache] = {}
 
-    @replaces(Host, "__init__")
+    @replaces(EsxiHost, "__init__")
     def init(original: Any, self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
         self.keys = _caches.setdefault(str(node.name), self.keys)
@@ -36,7 +36,7 @@ def destruction_reaches_hosts() -> None:
     _hosts: list[Any] = []
     _DEAD = (KmipState.DESTROYED, KmipState.DESTROYED_COMPROMISED)
 
-    @replaces(Host, "__init__")
+    @replaces(EsxiHost, "__init__")
     def init(original: Any, self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
         _hosts.append(self)
@@ -119,7 +119,7 @@ def materials_swapped() -> None:
 def persisted_at_a_stop_only() -> None:
     """KP-02 broken: keys are persisted when the host is stopped, not before."""
 
-    plant(Host, "key_sections", lambda original: lambda self: ConfigurationSection.NOTHING)
+    plant(EsxiHost, "key_sections", lambda original: lambda self: ConfigurationSection.NOTHING)
 
 
 def power_on_asks_vcenter() -> None:
@@ -165,21 +165,21 @@ def store_keeps_removed() -> None:
 def store_written_once() -> None:
     """KP-09 broken: a host stores the keys of its first boot, and none that come in a later one."""
 
-    @replaces(Host, "storable")
-    def storable(original: Any, self: Host, entries: Any) -> Any:
+    @replaces(EsxiHost, "storable")
+    def storable(original: Any, self: EsxiHost, entries: Any) -> Any:
         return original(self, entries if self.node.boot == 1 else ())
 
 
 def stored_without_tpm() -> None:
     """KP-06 broken: a host with key persistence on stores keys though no TPM seals them."""
 
-    plant(Host, "sealed_by_tpm", lambda original: property(lambda self: True))
+    plant(EsxiHost, "sealed_by_tpm", lambda original: property(lambda self: True))
 
 
 def version_not_raised() -> None:
     """A host's view has the version of the first one for ever, whatever changes in it."""
 
-    @replaces(Host, "view")
+    @replaces(EsxiHost, "view")
     def view(original: Any, self: Any) -> HostSummary:
         found: HostSummary = original(self)
         self._views = 1
@@ -193,4 +193,4 @@ def version_without_life() -> None:
     def _bare(original: Any) -> Any:
         return property(lambda self: str(self._views))
 
-    plant(Host, "version", _bare)
+    plant(EsxiHost, "version", _bare)

@@ -12,7 +12,7 @@ from protocol.messages.host import CryptoKeyResult, GuestAnswer
 from protocol.messages.vcenter import KmsClusterUnregistered, VmPowered
 from protocol.terms import HostCryptoState, PowerState, ProtectionMode, VmCryptoState
 from services.esxi import crypto_manager
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence, status
 from services.esxi.vms import autostart, power
 from services.esxi.vms.guest import RunningGuest
@@ -76,7 +76,7 @@ def host_plays_the_guest() -> None:
 def prepared_passes_for_safe() -> None:
     """HEM-03 broken: a host that is prepared says to everybody that it is safe."""
 
-    @replaces(Host, "summary")
+    @replaces(EsxiHost, "summary")
     def summary(original: Any, self: Any, *vms: Any, **named: Any) -> Any:
         told = original(self, *vms, **named)
         if told.crypto_state is HostCryptoState.PREPARED:
@@ -88,8 +88,8 @@ def present_tpm_taken_for_seal() -> None:
     """CFG-01 broken: a host that has a TPM says that it is in mode TPM, whatever seals its
     archive."""
 
-    @replaces(Host, "summary")
-    def summary(original: Any, self: Host, *which: Any, **how: Any) -> Any:
+    @replaces(EsxiHost, "summary")
+    def summary(original: Any, self: EsxiHost, *which: Any, **how: Any) -> Any:
         found = original(self, *which, **how)
         if self.tpm is None:
             return found
@@ -119,7 +119,7 @@ def says_that_it_has_keys() -> None:
     _there: set[str] = set()
     _founded: set[str] = set()  # who was there when the first key came to anybody
 
-    @replaces(Host, "__init__")
+    @replaces(EsxiHost, "__init__")
     def init(original: Any, self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
         _there.add(node.name)

@@ -9,7 +9,7 @@ import msgspec
 from protocol.crypto.derive import derive_key
 from protocol.secret import KeyMaterial
 from services.esxi import crypto_manager
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers import native
 from services.esxi.providers import native as of_hosts
 from services.esxi.providers import native as on_host
@@ -88,7 +88,7 @@ def derived_key_outlives_eviction() -> None:
 def derived_keys_stored() -> None:
     """A derived key goes into the persisted store, where it outlives its KDK."""
 
-    plant(Host, "storable", lambda _: lambda self, entries: list(entries))
+    plant(EsxiHost, "storable", lambda _: lambda self, entries: list(entries))
 
 
 def export_by_any_name() -> None:
@@ -134,7 +134,7 @@ def kdk_in_clear_at_rest() -> None:
 def left_out_lacks_a_key() -> None:
     """NKP-12 broken: a host without the TPM that a provider requires says that it lacks a key."""
 
-    plant(Host, "is_excluded", lambda original: lambda self, provider: False)
+    plant(EsxiHost, "is_excluded", lambda original: lambda self, provider: False)
 
 
 def new_host_without_kdk() -> None:
@@ -164,7 +164,7 @@ def tpm_requirement_forgotten() -> None:
         return original(row, msgspec.structs.replace(summary, tpm_present=True))
 
     plant(on_host, "is_excluded", lambda original: lambda ref, *, tpm_present: False)
-    plant(Host, "is_excluded", lambda original: lambda self, provider: False)
+    plant(EsxiHost, "is_excluded", lambda original: lambda self, provider: False)
 
 
 def tpm_requirement_ignored() -> None:

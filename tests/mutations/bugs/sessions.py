@@ -85,8 +85,8 @@ def runner_not_believed() -> None:
     """A VM that several hosts list is that of the newest session, whoever runs it."""
 
     @replaces(sessions, "place_of")
-    def place_of(original: Any, words: Any, away: Any) -> Any:
-        return original([replace(word, running=False) for word in words], away)
+    def place_of(original: Any, words: Any, away: Any, was: Any) -> Any:
+        return original([replace(word, running=False) for word in words], away, None)
 
 
 def silence_unnoticed() -> None:

@@ -12,7 +12,7 @@ from protocol.errors import KeyProviderUnreachable
 from protocol.terms import KmipState, NodeName
 from protocol.trust import TokenType
 from services.attestation import identities, policy, store
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import attesting, gate, keys
 from services.esxi.providers.trusted.state import TrustState
 from services.keyprovider import access, service
@@ -177,7 +177,7 @@ def token_survives_reboot() -> None:
 
     _lives: dict[str, Any] = {}  # by host: the one that began last
 
-    @replaces(Host, "__init__")
+    @replaces(EsxiHost, "__init__")
     def __init__(original: Any, self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
         before = _lives.get(node.name)
@@ -217,7 +217,7 @@ def trusted_keys_pushed() -> None:
 
     _hosts: dict[str, Any] = {}
 
-    @replaces(Host, "__init__")
+    @replaces(EsxiHost, "__init__")
     def __init__(original: Any, self: Any, node: Any, ports: Any, config: Any) -> None:
         original(self, node, ports, config)
         _hosts[node.name] = self

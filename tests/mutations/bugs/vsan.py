@@ -10,7 +10,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ClusterName, KeyKind
 from protocol.vsan import VsanEncryption
 from services.esxi import crypto_manager
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.vsan import components, encryption, groups, keys, label, mounting, objects
 from services.esxi.vsan.groups import DiskGroup, DiskGroups
 from services.esxi.vsan.label import PlacedComponent
@@ -34,7 +34,7 @@ def vsan_blanked_on_a_vote() -> None:
     has them, and does not look whether it has."""
 
     @replaces(components, "_check_other")
-    async def check_other(original: Any, host: Host, placed: PlacedComponent) -> None:
+    async def check_other(original: Any, host: EsxiHost, placed: PlacedComponent) -> None:
         del host, placed
 
 
@@ -43,7 +43,7 @@ def vsan_component_made_beside_a_hidden_one() -> None:
     it."""
 
     @replaces(components, "_check_nothing_hidden")
-    def nothing_hidden(original: Any, host: Host, name: str) -> None:
+    def nothing_hidden(original: Any, host: EsxiHost, name: str) -> None:
         del host, name
 
 
@@ -74,7 +74,7 @@ def vsan_host_waits_for_vcenter() -> None:
     vCenter to bring the keys."""
 
     @replaces(keys, "_fetch")
-    async def fetch(original: Any, host: Host, profile: Any, wanted: Any) -> dict[Any, str]:
+    async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
             return found
@@ -85,8 +85,8 @@ def vsan_host_waits_for_vcenter() -> None:
 def vsan_kek_not_persisted() -> None:
     """VSAN-07 broken: the KEK of vSAN is left out of the persisted store, whatever the release."""
 
-    @replaces(Host, "_persists")
-    def persists(original: Any, self: Host, kind: KeyKind) -> bool:
+    @replaces(EsxiHost, "_persists")
+    def persists(original: Any, self: EsxiHost, kind: KeyKind) -> bool:
         return kind is not KeyKind.VSAN
 
 
@@ -95,7 +95,7 @@ def vsan_keys_through_vcenter() -> None:
     vCenter fetches it and brings it, as it does with the keys of VMs."""
 
     @replaces(keys, "_fetch")
-    async def fetch(original: Any, host: Host, profile: Any, wanted: Any) -> dict[Any, str]:
+    async def fetch(original: Any, host: EsxiHost, profile: Any, wanted: Any) -> dict[Any, str]:
         if host.node.boot == 1:
             found: dict[Any, str] = await original(host, profile, wanted)
             return found
@@ -113,7 +113,7 @@ def vsan_keys_through_vcenter() -> None:
         return original(self, cluster, key) or (vsan is not None and key == vsan.keys.kek)
 
     @replaces(crypto_manager, "add_keys")
-    async def add_keys(original: Any, host: Host, *args: Any) -> Any:
+    async def add_keys(original: Any, host: EsxiHost, *args: Any) -> Any:
         results = await original(host, *args)
         if host.vsan.list_unmounted():
             await mounting.mount(host)
@@ -125,7 +125,7 @@ def vsan_old_replica_is_read() -> None:
     write."""
 
     @replaces(objects, "be_current")
-    async def be_current(original: Any, host: Host, name: str) -> int:
+    async def be_current(original: Any, host: EsxiHost, name: str) -> int:
         stamp: int = objects.replica_here(host, name)[2].stamp
         return stamp
 
@@ -133,8 +133,8 @@ def vsan_old_replica_is_read() -> None:
 def vsan_persisted_by_any_release() -> None:
     """KP-08 broken: key persistence covers vSAN in every release."""
 
-    @replaces(Host, "_persists")
-    def persists(original: Any, self: Host, kind: KeyKind) -> bool:
+    @replaces(EsxiHost, "_persists")
+    def persists(original: Any, self: EsxiHost, kind: KeyKind) -> bool:
         return True if kind is KeyKind.VSAN else bool(original(self, kind))
 
 
@@ -144,7 +144,7 @@ def vsan_read_from_memory() -> None:
     _memory: dict[tuple[str, str, int], list[bytes]] = {}
 
     @replaces(objects, "_whole")
-    async def whole(original: Any, host: Host, name: str) -> tuple[list[bytes], int]:
+    async def whole(original: Any, host: EsxiHost, name: str) -> tuple[list[bytes], int]:
         stamp = objects.replica_here(host, name)[2].stamp
         place = (host.node.name, name, stamp)
         if place not in _memory:
@@ -158,7 +158,12 @@ def vsan_rekey_leaves_a_disk() -> None:
 
     @replaces(encryption, "_bring_disk")
     async def bring(
-        original: Any, host: Host, group: DiskGroup, name: str, step: Any, wished: VsanEncryption
+        original: Any,
+        host: EsxiHost,
+        group: DiskGroup,
+        name: str,
+        step: Any,
+        wished: VsanEncryption,
     ) -> None:
         if step is encryption.DiskStep.REWRAP and name == max(group.labels):
             return
@@ -178,7 +183,7 @@ def vsan_write_acknowledged_alone() -> None:
     """VSAN-04 broken: a write is acknowledged, and read, when the writer's own component has it."""
 
     @replaces(objects, "_spread")
-    async def spread(original: Any, host: Host, placed: PlacedComponent, stamp: int) -> bool:
+    async def spread(original: Any, host: EsxiHost, placed: PlacedComponent, stamp: int) -> bool:
         await original(host, placed, stamp)
         return True
 
@@ -188,7 +193,7 @@ def vsan_writer_counts_alone() -> None:
     that falls with its write on its own disk alone comes back with the number of a later one."""
 
     @replaces(objects, "_reserve_number")
-    async def reserved(original: Any, host: Host, name: str) -> int:
+    async def reserved(original: Any, host: EsxiHost, name: str) -> int:
         stamp: int = objects.replica_here(host, name)[2].stamp
         return stamp + 1
 

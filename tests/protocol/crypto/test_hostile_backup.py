@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from protocol.crypto import provider_backup
 from protocol.crypto.der import INTEGER, OCTETS, SEQUENCE, Element, NotDer, elements, iterations
 from protocol.crypto.provider_backup import (
-    ProviderBackup,
+    BackupContent,
     read_backup,
     write_backup,
 )
@@ -26,7 +26,7 @@ from protocol.errors import InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
-BACKUP = ProviderBackup(
+BACKUP = BackupContent(
     provider=ProviderId("nkp"),
     key_id=str(uuid.UUID(int=0x0123456789ABCDEF0123456789ABCDEF)),
     kdk=KeyMaterial(bytes(range(32))),

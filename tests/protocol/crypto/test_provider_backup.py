@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFo
 
 from protocol.crypto import provider_backup
 from protocol.crypto.der import elements, iterations
-from protocol.crypto.provider_backup import ProviderBackup, read_backup, write_backup
+from protocol.crypto.provider_backup import BackupContent, read_backup, write_backup
 from protocol.crypto.transfer import OneTimeKey, seal_secret
 from protocol.errors import CryptographicFailure, InvalidArgument
 from protocol.secret import KeyMaterial
 from protocol.terms import ProviderId
 
 _PBMAC1 = bytes.fromhex("2a864886f70d01050e")
-BACKUP = ProviderBackup(
+BACKUP = BackupContent(
     provider=ProviderId("nkp ä"),
     key_id=str(uuid.UUID(int=0x0123456789ABCDEF0123456789ABCDEF)),
     kdk=KeyMaterial(bytes(range(32))),

@@ -8,11 +8,11 @@ import msgspec
 from hypothesis import strategies as st
 
 from protocol.kmip.code import Code
-from protocol.kmip.fields import Chosen, Field, Fields, Form, Named, fields_of, forms_of
+from protocol.kmip.fields import Chosen, Fields, Form, KmipField, Named, fields_of, forms_of
 from protocol.kmip.header import RequestHeader, ResponseHeader
 from protocol.kmip.message import RequestItem, RequestMessage, ResponseItem, ResponseMessage
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.secret import KeyMaterial
 
 WORDS = st.text("aZ-7\u00e9\u20ac\U0001f511", max_size=17)
@@ -57,7 +57,7 @@ def _rest(rule: Chosen | Named, name: Any, tag: Tag | None) -> st.SearchStrategy
     return WORDS | _tree(tag)
 
 
-def _field(field: Field) -> st.SearchStrategy[Any]:
+def _field(field: KmipField) -> st.SearchStrategy[Any]:
     value = st.one_of([_form(form) for form in field.forms])
     if field.many:
         return st.lists(value, max_size=2).map(tuple)
@@ -89,10 +89,10 @@ def _members(cls: Any) -> list[Code]:
     return list(cls)
 
 
-def _tree(tag: Tag | None) -> st.SearchStrategy[Node]:
+def _tree(tag: Tag | None) -> st.SearchStrategy[TtlvItem]:
     """A structure with one date in it; under the tag of an opaque object when any may stand."""
-    number = Node(0x540001, Type.DATE_TIME, 7)
-    return st.just(Node(int(tag or Tag.OPAQUE_OBJECT), Type.STRUCTURE, (number,)))
+    number = TtlvItem(0x540001, Type.DATE_TIME, 7)
+    return st.just(TtlvItem(int(tag or Tag.OPAQUE_OBJECT), Type.STRUCTURE, (number,)))
 
 
 def requests() -> st.SearchStrategy[RequestMessage]:

@@ -10,7 +10,7 @@ from protocol.kmip.cases import CaseError, CaseMessage, read_case
 from protocol.kmip.enums import Operation
 from protocol.kmip.message import decode_request, decode_response
 from protocol.kmip.payloads import CreateRequest, CreateResponse
-from protocol.kmip.ttlv import Node, Type, encode
+from protocol.kmip.ttlv import TtlvItem, Type, encode
 
 HEAD = """
  <ProtocolVersion>
@@ -120,7 +120,7 @@ def only(item: str) -> CaseMessage:
 )
 def test_every_kind_of_value_is_read(item: str, kind: Type, value: object) -> None:
     [found] = only(item).node({"KEY": "01", "NOW": "11"}).items()
-    assert isinstance(found, Node)
+    assert isinstance(found, TtlvItem)
     assert (found.type, found.value) == (kind, value)
 
 

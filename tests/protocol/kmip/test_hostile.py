@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.kmip import classify, disturb
 from protocol.kmip.message import encode_request, encode_response
-from protocol.kmip.ttlv import Node, Type, encode
+from protocol.kmip.ttlv import TtlvItem, Type, encode
 from tests.protocol.kmip.vcenter import REQUESTS, RESPONSES
 
 SAMPLES = [
@@ -50,8 +50,8 @@ def test_a_message_that_stops_anywhere_is_refused(sample: bytes) -> None:
 def test_a_comparison_that_cannot_fail_is_none() -> None:
     """What is asked of each input: a decoder that takes more than the tree does is found."""
 
-    def careless(data: bytes) -> Node:
-        return Node(0x420078, Type.STRUCTURE, ())
+    def careless(data: bytes) -> TtlvItem:
+        return TtlvItem(0x420078, Type.STRUCTURE, ())
 
     with pytest.raises(AssertionError):
         classify(b"not TTLV", decode=careless, encode=encode)

@@ -31,7 +31,7 @@ from protocol.kmip.payloads import (
     RegisterRequest,
 )
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import SIZE_LIMIT, Node, Type, encode, parse
+from protocol.kmip.ttlv import SIZE_LIMIT, TtlvItem, Type, encode, parse
 from protocol.secret import KeyMaterial
 from tests.protocol.kmip.vcenter import (
     REQUESTS,
@@ -148,29 +148,29 @@ def item(payload: Any, operation: int = Operation.GET) -> bytes:
     """A request whose payload is this tree, or whatever another operation has."""
     node = parse(GET)
     header, batch = node.value
-    ops = Node(Tag.OPERATION, Type.ENUMERATION, operation)
+    ops = TtlvItem(Tag.OPERATION, Type.ENUMERATION, operation)
     kept = payload if payload is not None else batch.value[2]
-    changed = Node(batch.tag, batch.type, (ops, batch.value[1], kept))
-    return encode(Node(node.tag, node.type, (header, changed)))
+    changed = TtlvItem(batch.tag, batch.type, (ops, batch.value[1], kept))
+    return encode(TtlvItem(node.tag, node.type, (header, changed)))
 
 
-def payload(*children: Node) -> Node:
+def payload(*children: TtlvItem) -> TtlvItem:
     """A payload with these items."""
-    return Node(Tag.REQUEST_PAYLOAD, Type.STRUCTURE, children)
+    return TtlvItem(Tag.REQUEST_PAYLOAD, Type.STRUCTURE, children)
 
 
-NAMED = Node(Tag.UNIQUE_IDENTIFIER, Type.TEXT_STRING, UID)
+NAMED = TtlvItem(Tag.UNIQUE_IDENTIFIER, Type.TEXT_STRING, UID)
 
 
-def attribute(name: str, value: Node) -> Node:
+def attribute(name: str, value: TtlvItem) -> TtlvItem:
     """A payload that adds an attribute."""
-    named = Node(Tag.ATTRIBUTE_NAME, Type.TEXT_STRING, name)
-    return payload(NAMED, Node(Tag.ATTRIBUTE, Type.STRUCTURE, (named, value)))
+    named = TtlvItem(Tag.ATTRIBUTE_NAME, Type.TEXT_STRING, name)
+    return payload(NAMED, TtlvItem(Tag.ATTRIBUTE, Type.STRUCTURE, (named, value)))
 
 
-def value(kind: Type, what: Any) -> Node:
+def value(kind: Type, what: Any) -> TtlvItem:
     """An attribute's value."""
-    return Node(Tag.ATTRIBUTE_VALUE, kind, what)
+    return TtlvItem(Tag.ATTRIBUTE_VALUE, kind, what)
 
 
 ADD_ATTRIBUTE = Operation.ADD_ATTRIBUTE
@@ -189,18 +189,18 @@ UNREAD = {
     ),
     "a field twice": (item(payload(NAMED, NAMED)), INVALID, "does not belong there"),
     "a field of another operation": (
-        item(payload(NAMED, Node(Tag.OFFSET, Type.INTERVAL, 1))),
+        item(payload(NAMED, TtlvItem(Tag.OFFSET, Type.INTERVAL, 1))),
         INVALID,
         "Offset .Interval. does not belong there",
     ),
     "a field of another type": (
-        item(payload(Node(Tag.UNIQUE_IDENTIFIER, Type.INTEGER, 1))),
+        item(payload(TtlvItem(Tag.UNIQUE_IDENTIFIER, Type.INTEGER, 1))),
         INVALID,
         "UniqueIdentifier .Integer. does not belong there",
     ),
     "no attribute": (item(payload(NAMED), ADD_ATTRIBUTE), INVALID, "Attribute is missing"),
     "a format that nobody has": (
-        item(payload(NAMED, Node(Tag.KEY_FORMAT_TYPE, Type.ENUMERATION, 0x99))),
+        item(payload(NAMED, TtlvItem(Tag.KEY_FORMAT_TYPE, Type.ENUMERATION, 0x99))),
         FIELD,
         "0x99 is no KeyFormatType",
     ),
@@ -238,11 +238,11 @@ def test_one_strange_item_leaves_the_others_as_they_are() -> None:
 
 
 def test_a_vendors_own_values_are_numbers() -> None:
-    data = item(payload(NAMED, Node(Tag.KEY_FORMAT_TYPE, Type.ENUMERATION, 0x8000_0007)))
+    data = item(payload(NAMED, TtlvItem(Tag.KEY_FORMAT_TYPE, Type.ENUMERATION, 0x8000_0007)))
     [got] = decode_request(data).batch_item
     assert isinstance(got.request_payload, GetRequest)
     assert got.request_payload.key_format_type == 0x8000_0007
-    custom = value(Type.STRUCTURE, (Node(0x54ABCD, Type.BOOLEAN, True),))
+    custom = value(Type.STRUCTURE, (TtlvItem(0x54ABCD, Type.BOOLEAN, True),))
     data = item(attribute("x-Mine", custom), ADD_ATTRIBUTE)
     [added] = decode_request(data).batch_item
     assert isinstance(added.request_payload, AddAttributeRequest)

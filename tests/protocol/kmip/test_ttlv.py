@@ -14,7 +14,7 @@ from protocol.kmip.tags import Tag
 from protocol.kmip.ttlv import (
     DEPTH_LIMIT,
     SIZE_LIMIT,
-    Node,
+    TtlvItem,
     Type,
     encode,
     message_size,
@@ -40,14 +40,14 @@ EXAMPLES = [  # KMIP 1.4 section 9.1.2
     (
         "4200200100000020 4200040500000004 000000FE00000000 4200050200000004 000000FF00000000",
         Type.STRUCTURE,
-        (Node(0x420004, Type.ENUMERATION, 254), Node(0x420005, Type.INTEGER, 255)),
+        (TtlvItem(0x420004, Type.ENUMERATION, 254), TtlvItem(0x420005, Type.INTEGER, 255)),
     ),
 ]
 
 
 @pytest.mark.parametrize(("text", "kind", "value"), EXAMPLES, ids=lambda v: str(v)[:20])
 def test_the_examples_of_the_specification(text: str, kind: Type, value: object) -> None:
-    data, node = bytes.fromhex(text), Node(TAG, kind, value)
+    data, node = bytes.fromhex(text), TtlvItem(TAG, kind, value)
     assert parse(data) == node
     assert encode(node) == data
 
@@ -67,12 +67,12 @@ TAGS = st.one_of(
     st.sampled_from(Tag).map(int), st.integers(0x420000, 0x42FFFF), st.integers(0x540000, 0x54FFFF)
 )
 LEAVES = st.sampled_from(list(VALUES)).flatmap(
-    lambda kind: st.builds(Node, TAGS, st.just(kind), VALUES[kind])
+    lambda kind: st.builds(TtlvItem, TAGS, st.just(kind), VALUES[kind])
 )
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.builds(
-        Node, TAGS, st.just(Type.STRUCTURE), st.lists(inner, max_size=5).map(tuple)
+        TtlvItem, TAGS, st.just(Type.STRUCTURE), st.lists(inner, max_size=5).map(tuple)
     ),
     max_leaves=30,
 )
@@ -80,7 +80,7 @@ TREES = st.recursive(
 
 @pytest.mark.slow
 @given(TREES)
-def test_any_tree_comes_back(node: Node) -> None:
+def test_any_tree_comes_back(node: TtlvItem) -> None:
     data = encode(node)
     assert len(data) % 8 == 0
     back = parse(data)
@@ -149,25 +149,25 @@ def test_what_is_just_allowed_is_taken() -> None:
 @pytest.mark.parametrize(
     ("node", "text"),
     [
-        (Node(TAG, Type.INTEGER, 2**31), "Integer does not hold"),
-        (Node(TAG, Type.INTERVAL, -1), "Interval does not hold"),
-        (Node(TAG, Type.ENUMERATION, 2**32), "Enumeration does not hold"),
-        (Node(TAG, Type.TEXT_STRING, "\ud800"), "no UTF-8"),
-        (Node(TAG, Type.BIG_INTEGER, b"abc"), "BigInteger of 3 bytes"),
-        (Node(0x200000, Type.INTEGER, 1), "no tag"),
-        (Node(TAG, Type.BYTE_STRING, bytes(SIZE_LIMIT)), "at most"),
+        (TtlvItem(TAG, Type.INTEGER, 2**31), "Integer does not hold"),
+        (TtlvItem(TAG, Type.INTERVAL, -1), "Interval does not hold"),
+        (TtlvItem(TAG, Type.ENUMERATION, 2**32), "Enumeration does not hold"),
+        (TtlvItem(TAG, Type.TEXT_STRING, "\ud800"), "no UTF-8"),
+        (TtlvItem(TAG, Type.BIG_INTEGER, b"abc"), "BigInteger of 3 bytes"),
+        (TtlvItem(0x200000, Type.INTEGER, 1), "no tag"),
+        (TtlvItem(TAG, Type.BYTE_STRING, bytes(SIZE_LIMIT)), "at most"),
     ],
 )
-def test_a_tree_without_bytes_is_said(node: Node, text: str) -> None:
+def test_a_tree_without_bytes_is_said(node: TtlvItem, text: str) -> None:
     with pytest.raises(KmipError, match=text) as caught:
         encode(node)
     assert caught.value.__context__ is None
 
 
 def test_a_tree_that_is_too_deep_has_no_bytes() -> None:
-    node = Node(TAG, Type.INTEGER, 1)
+    node = TtlvItem(TAG, Type.INTEGER, 1)
     for _ in range(DEPTH_LIMIT + 1):
-        node = Node(TAG, Type.STRUCTURE, (node,))
+        node = TtlvItem(TAG, Type.STRUCTURE, (node,))
     with pytest.raises(KmipError, match="deeper"):
         encode(node)
 
@@ -188,14 +188,14 @@ def test_a_stream_learns_the_size_of_a_message_from_its_head() -> None:
 
 def test_nobody_is_shown_what_may_be_a_key() -> None:
     secret = b"a secret of 24 bytes now"
-    node = Node(
+    node = TtlvItem(
         Tag.KEY_VALUE,
         Type.STRUCTURE,
         (
-            Node(Tag.KEY_MATERIAL, Type.BYTE_STRING, secret),
-            Node(Tag.P, Type.BIG_INTEGER, secret),
-            Node(Tag.PASSWORD, Type.TEXT_STRING, secret.decode()),
-            Node(Tag.ATTRIBUTE_NAME, Type.TEXT_STRING, "State"),
+            TtlvItem(Tag.KEY_MATERIAL, Type.BYTE_STRING, secret),
+            TtlvItem(Tag.P, Type.BIG_INTEGER, secret),
+            TtlvItem(Tag.PASSWORD, Type.TEXT_STRING, secret.decode()),
+            TtlvItem(Tag.ATTRIBUTE_NAME, Type.TEXT_STRING, "State"),
         ),
     )
     text = repr(node)

@@ -30,7 +30,7 @@ from protocol.kmip.message import (
     encode_response,
 )
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, encode, parse
+from protocol.kmip.ttlv import TtlvItem, Type, encode, parse
 
 FOLDER = os.environ.get("KEYSTEAD_VECTORS", "")
 CONVERSATIONS = sorted(Path(FOLDER).rglob("oasis/**/*.xml")) if FOLDER else []
@@ -72,7 +72,7 @@ def unread(message: RequestMessage | ResponseMessage) -> Iterator[tuple[str, Unr
             yield item.operation.label, payload
 
 
-def trees(message: CaseMessage, skipped: Counter[str]) -> Iterator[Node]:
+def trees(message: CaseMessage, skipped: Counter[str]) -> Iterator[TtlvItem]:
     """Its tree, unless it has a name that is not known here."""
     try:
         yield message.node(ANYTHING)
@@ -110,7 +110,7 @@ CODES: dict[str, type[Code]] = {
 }
 
 
-def captured(item: dict[str, Any], attribute: str = "") -> Node:
+def captured(item: dict[str, Any], attribute: str = "") -> TtlvItem:
     """One item as the files have it: tags, types and codes by their names in capitals."""
     tag, kind, value = Tag[item["tag"]], Type[item["type"]], item["value"]
     match kind:
@@ -119,15 +119,15 @@ def captured(item: dict[str, Any], attribute: str = "") -> Node:
             for child in value:
                 children.append(captured(child, name))
                 name = child["value"] if child["tag"] == "ATTRIBUTE_NAME" else name
-            return Node(tag, kind, tuple(children))
+            return TtlvItem(tag, kind, tuple(children))
         case Type.ENUMERATION:
             of = attribute if tag is Tag.ATTRIBUTE_VALUE else tag.label
-            return Node(tag, kind, int(CODES[of.replace(" ", "")][value]))
+            return TtlvItem(tag, kind, int(CODES[of.replace(" ", "")][value]))
         case Type.BYTE_STRING:
-            return Node(tag, kind, bytes.fromhex(value))
+            return TtlvItem(tag, kind, bytes.fromhex(value))
         case Type.DATE_TIME:
-            return Node(tag, kind, calendar.timegm(time.strptime(value)))
-    return Node(tag, kind, value)
+            return TtlvItem(tag, kind, calendar.timegm(time.strptime(value)))
+    return TtlvItem(tag, kind, value)
 
 
 @pytest.mark.skipif(not CAPTURED, reason=f"0 messages of vCenter: {WHY}")

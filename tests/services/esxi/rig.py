@@ -48,7 +48,7 @@ from protocol.messages.vcenter import HostChanged
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, ProviderId, Role, VmName
 from services.esxi.config import esxi_config
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.service import EsxiService
 from services.knobs import knobs_of
 from services.runtime.bus import IncomingRequest
@@ -272,7 +272,7 @@ class Rig(SimRig):
         assert isinstance(service, Controller)
         return service
 
-    def host(self, node: NodeName = A) -> Host:
+    def host(self, node: NodeName = A) -> EsxiHost:
         service = self.services[node]
         assert isinstance(service, EsxiService)
         return service.host

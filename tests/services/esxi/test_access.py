@@ -53,7 +53,7 @@ from protocol.messages.host.vsan import (
     WriteVsanObject,
 )
 from protocol.terms import NodeName, VmName
-from protocol.tpm.structures import PCR_ATTESTED, Credential
+from protocol.tpm.structures import PCR_ATTESTED, TpmCredential
 from services.esxi.access import (
     MessageKind,
     Relation,
@@ -167,7 +167,7 @@ def test_the_kind_of_every_message_to_a_host() -> None:
         QueryHost(),
         GetCryptoKeyStatus(),
         QueryTpmAttestationReport(nonce=b"", selection=PCR_ATTESTED),
-        ActivateTpmCredential(credential=Credential(b"", b"")),
+        ActivateTpmCredential(credential=TpmCredential(b"", b"")),
         QueryTrustedConfiguration(),
         QueryTrustedServices(),
         ExportTpmEndorsement(),

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from protocol.attributes import (
-    AlternativeName,
+    AlternativeNameValue,
     ApplicationData,
     Attribute,
-    CryptographicParameters,
+    CryptographicParametersValue,
     ItemType,
     ObjectDigest,
     ObjectLink,
@@ -20,7 +20,7 @@ from protocol.attributes import (
     Structure,
     StructureField,
     Typed,
-    UsageLimits,
+    UsageLimitsValue,
     Value,
 )
 from protocol.errors import (
@@ -73,18 +73,20 @@ SAMPLES: dict[str, Value] = {
     "Comment": "for one's own use",
     "Description": "a key of the storage array",
     "Operation Policy Name": "default",
-    "Cryptographic Parameters": CryptographicParameters(block_cipher_mode="GCM", tag_length=12),
+    "Cryptographic Parameters": CryptographicParametersValue(
+        block_cipher_mode="GCM", tag_length=12
+    ),
     "Activation Date": 5e9,
     "Process Start Date": 5e9,
     "Protect Stop Date": 6e9,
     "Deactivation Date": 7e9,
-    "Usage Limits": UsageLimits(total=2**40, unit="Byte"),
+    "Usage Limits": UsageLimitsValue(total=2**40, unit="Byte"),
     "x-Name": "vm-01",
     "x-number": 5,
     "x-flag": True,
     "x-bytes": Typed(type=ItemType.BYTE_STRING, value=b"\x00\xff"),
     "x-date": Typed(type=ItemType.DATE_TIME, value=7),
-    "Alternative Name": AlternativeName(value="XXA012A1", type="Object Serial Number"),
+    "Alternative Name": AlternativeNameValue(value="XXA012A1", type="Object Serial Number"),
     "x-structure": Structure(
         fields=(
             StructureField(0x420055, "tape"),
@@ -373,13 +375,13 @@ async def test_a_key_full_of_attributes_is_revoked_all_the_same(server: Server) 
         Typed(type=ItemType.BYTE_STRING, value=3),
         Typed(type=ItemType.BIG_INTEGER, value=b""),
         Typed(type=ItemType.BIG_INTEGER, value=b"1234567"),
-        CryptographicParameters(tag_length=2**40),
+        CryptographicParametersValue(tag_length=2**40),
     ],
     ids=str,
 )
 async def test_a_value_that_kmip_has_no_place_for_is_refused(server: Server, wrong: Value) -> None:
     """Stored, it could never be told to a client that speaks TTLV."""
-    name = "Cryptographic Parameters" if isinstance(wrong, CryptographicParameters) else "x-a"
+    name = "Cryptographic Parameters" if isinstance(wrong, CryptographicParametersValue) else "x-a"
     key_id = await made(server)
     with pytest.raises(InvalidField):
         await add(server, key_id, name, wrong)

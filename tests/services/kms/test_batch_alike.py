@@ -16,9 +16,9 @@ import pytest
 
 from protocol.attributes import (
     Attribute,
-    CryptographicParameters,
+    CryptographicParametersValue,
     ObjectName,
-    UsageLimits,
+    UsageLimitsValue,
     Value,
 )
 from protocol.secret import KeyMaterial
@@ -83,13 +83,13 @@ def attribute(choose: Random, now: float) -> Attribute:
     elif name == "Name":
         value = ObjectName(value=choose.choice("abc"))
     elif name == "Usage Limits":
-        value = UsageLimits(total=choose.choice([2, 9]), unit="Object")
+        value = UsageLimitsValue(total=choose.choice([2, 9]), unit="Object")
     elif name == "Fresh":
         value = choose.choice([True, False])
     elif name == "Original Creation Date":
         value = now - choose.randrange(9)
     elif name.startswith("Crypto"):
-        value = CryptographicParameters(random_iv=True, tag_length=choose.choice([None, 12]))
+        value = CryptographicParametersValue(random_iv=True, tag_length=choose.choice([None, 12]))
     return Attribute(name=name, index=choose.choice([0, 0, 0, 1]), value=value)
 
 

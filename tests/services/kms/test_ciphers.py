@@ -10,7 +10,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from protocol.attributes import Attribute, CryptographicParameters
+from protocol.attributes import Attribute, CryptographicParametersValue
 from protocol.errors import (
     CryptographicFailure,
     FeatureNotSupported,
@@ -39,12 +39,12 @@ from tests.services.kms.ports import LOCAL, OPERATOR, VCENTER, Server
 
 RAW = bytes(range(32))
 CLEAR, AAD, IV = b"what nobody else reads", b"bound to it", bytes(12)
-CBC = CryptographicParameters(block_cipher_mode="CBC")
-ECB = CryptographicParameters(block_cipher_mode="ECB")
-OAEP = CryptographicParameters(block_cipher_mode="ECB", padding_method="OAEP")
-PADDED = CryptographicParameters(block_cipher_mode="CBC", padding_method="PKCS5")
+CBC = CryptographicParametersValue(block_cipher_mode="CBC")
+ECB = CryptographicParametersValue(block_cipher_mode="ECB")
+OAEP = CryptographicParametersValue(block_cipher_mode="ECB", padding_method="OAEP")
+PADDED = CryptographicParametersValue(block_cipher_mode="CBC", padding_method="PKCS5")
 BARE: dict[str, Any] = {"iv": b"", "tag": b"", "additional_data": b""}
-RANDOM = CryptographicParameters(block_cipher_mode="GCM", random_iv=True)
+RANDOM = CryptographicParametersValue(block_cipher_mode="GCM", random_iv=True)
 
 
 async def key(server: Server, *attributes: Attribute, mask: int = 12, active: bool = True) -> KeyId:
@@ -90,7 +90,7 @@ async def test_a_random_iv_is_the_servers_and_another_each_time(server: Server) 
 
 
 async def test_the_keys_own_parameters_count_when_none_are_given(server: Server) -> None:
-    own = CryptographicParameters(block_cipher_mode="GCM", random_iv=True, tag_length=12)
+    own = CryptographicParametersValue(block_cipher_mode="GCM", random_iv=True, tag_length=12)
     key_id = await key(server, Attribute(name="Cryptographic Parameters", value=own))
     done = await do(server, encrypting(key_id, iv=None))
     assert done.iv is not None and len(done.tag) == 12
@@ -103,8 +103,11 @@ async def test_the_keys_own_parameters_count_when_none_are_given(server: Server)
     [
         ({"iv": None}, InvalidField),
         ({"iv": b"short"}, InvalidField),
-        ({"parameters": CryptographicParameters(tag_length=4)}, TagLengthNotSupported),
-        ({"parameters": CryptographicParameters(block_cipher_mode="CTR")}, FeatureNotSupported),
+        ({"parameters": CryptographicParametersValue(tag_length=4)}, TagLengthNotSupported),
+        (
+            {"parameters": CryptographicParametersValue(block_cipher_mode="CTR")},
+            FeatureNotSupported,
+        ),
         ({"parameters": CBC}, InvalidField),  # an IV of 12 bytes, and other data is bound
         ({"parameters": CBC, "iv": bytes(16)}, InvalidField),
         ({"parameters": CBC, "iv": b"", "additional_data": b""}, InvalidMessage),
@@ -148,19 +151,19 @@ async def test_decrypt_refuses(
 @pytest.mark.parametrize(
     "agreed",
     [
-        CryptographicParameters(tag_length=13),
-        CryptographicParameters(iv_length=128),
-        CryptographicParameters(iv_length=16),
-        CryptographicParameters(cryptographic_algorithm="3DES"),
+        CryptographicParametersValue(tag_length=13),
+        CryptographicParametersValue(iv_length=128),
+        CryptographicParametersValue(iv_length=16),
+        CryptographicParametersValue(cryptographic_algorithm="3DES"),
     ],
     ids=str,
 )
 async def test_what_the_parameters_say_is_kept_to(
-    server: Server, agreed: CryptographicParameters
+    server: Server, agreed: CryptographicParametersValue
 ) -> None:
     """A tag that somebody has cut is no tag; an IV that is drawn has no other length either."""
     key_id = await key(server, Attribute(name="Cryptographic Parameters", value=agreed))
-    done = await do(server, encrypting(key_id, parameters=CryptographicParameters()))
+    done = await do(server, encrypting(key_id, parameters=CryptographicParametersValue()))
     with pytest.raises(InvalidField):
         await do(server, decrypting(key_id, data=done.data, tag=done.tag[:12]))
     if agreed.tag_length is None:
@@ -175,7 +178,7 @@ async def test_the_length_of_an_iv_is_in_bits_or_as_openbao_counts_it(
     server: Server, length: int
 ) -> None:
     key_id = await key(server)
-    parameters = CryptographicParameters(block_cipher_mode="GCM", iv_length=length)
+    parameters = CryptographicParametersValue(block_cipher_mode="GCM", iv_length=length)
     done = await do(server, encrypting(key_id, parameters=parameters))
     assert done.data + done.tag == AESGCM(RAW).encrypt(IV, CLEAR, AAD)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.attributes import Attribute, CryptographicParameters, ObjectName
+from protocol.attributes import Attribute, CryptographicParametersValue, ObjectName
 from protocol.errors import IllegalOperation, InvalidField, ItemNotFound, PermissionDenied
 from protocol.messages import kms as m
 from protocol.messages.base import Sealed
@@ -113,7 +113,7 @@ async def test_data_there_and_back(door: Server) -> None:
     key_id = (await door.ask(register(), APP)).key_id
     await door.ask(m.Activate(key_id=key_id), APP)
     clear = KeyMaterial(b"a secret of another")
-    random = CryptographicParameters(random_iv=True)
+    random = CryptographicParametersValue(random_iv=True)
     done = await door.ask(m.Encrypt(key_id=key_id, data=Sealed.of(clear), parameters=random), APP)
     assert done.iv is not None
     back = m.Decrypt(key_id=key_id, data=done.data, iv=done.iv, tag=done.tag)

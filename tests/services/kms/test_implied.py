@@ -17,7 +17,7 @@ from protocol.kmip.attributes import Attribute as WireAttribute
 from protocol.kmip.enums import ObjectGroupMember, ObjectType, ResultReason
 from protocol.kmip.objects import KeyBlock, KeyValue, SymmetricKey
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, encode
+from protocol.kmip.ttlv import TtlvItem, Type, encode
 from protocol.messages.kms import CreateKey, GetKeyAttributes, GetKeys, QueryAudit
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
@@ -253,12 +253,12 @@ async def test_they_are_found(server: Server) -> None:
         assert await found(server, asked) == expected, asked
 
 
-def transparent(material: bytes) -> Node:
-    key = Node(Tag.KEY, Type.BYTE_STRING, material)
-    return Node(Tag.KEY_MATERIAL, Type.STRUCTURE, (key,))
+def transparent(material: bytes) -> TtlvItem:
+    key = TtlvItem(Tag.KEY, Type.BYTE_STRING, material)
+    return TtlvItem(Tag.KEY_MATERIAL, Type.STRUCTURE, (key,))
 
 
-def register(material: KeyMaterial | Node, kind: KeyFormatType) -> p.RegisterRequest:
+def register(material: KeyMaterial | TtlvItem, kind: KeyFormatType) -> p.RegisterRequest:
     block = KeyBlock(
         key_format_type=kind,
         key_value=KeyValue(key_material=material),
@@ -301,9 +301,9 @@ async def test_a_transparent_key_comes_and_goes(server: Server) -> None:
     [
         (KeyMaterial(BYTES), KeyFormatType.TRANSPARENT_SYMMETRIC_KEY),
         (transparent(BYTES), KeyFormatType.RAW),
-        (Node(Tag.KEY_MATERIAL, Type.STRUCTURE, ()), KeyFormatType.TRANSPARENT_SYMMETRIC_KEY),
+        (TtlvItem(Tag.KEY_MATERIAL, Type.STRUCTURE, ()), KeyFormatType.TRANSPARENT_SYMMETRIC_KEY),
         (
-            Node(Tag.KEY_MATERIAL, Type.STRUCTURE, transparent(BYTES).items() * 2),
+            TtlvItem(Tag.KEY_MATERIAL, Type.STRUCTURE, transparent(BYTES).items() * 2),
             KeyFormatType.TRANSPARENT_SYMMETRIC_KEY,
         ),
     ],

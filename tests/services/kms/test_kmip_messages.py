@@ -44,7 +44,7 @@ from protocol.kmip.payloads import (
 )
 from protocol.kmip.structures import Name, ProtocolVersion, RNGParameters
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.endpoints.kmip import messages
 from services.kms.endpoints.kmip.items import NEWEST
@@ -62,7 +62,7 @@ NOBODY = KeyServerCaller("nobody", None, "")
 
 def unread(tag: Tag) -> Unread:
     """An empty structure, as the codec has one that it cannot read."""
-    return Unread(Node(tag, Type.STRUCTURE, ()), ResultReason.INVALID_MESSAGE, "")
+    return Unread(TtlvItem(tag, Type.STRUCTURE, ()), ResultReason.INVALID_MESSAGE, "")
 
 
 def test_no_error_lacks_a_reason() -> None:
@@ -211,7 +211,7 @@ async def test_an_extension_that_is_critical_is_refused(server: Server, critical
     extension = MessageExtension(
         vendor_identification="x",
         criticality_indicator=critical,
-        vendor_extension=Node(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
+        vendor_extension=TtlvItem(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
     )
     item = RequestItem(
         operation=Operation.CREATE, request_payload=new_key(), message_extension=extension
@@ -273,7 +273,7 @@ async def test_an_attribute_that_kmip_does_not_have_is_not_sought(server: Server
     await client.made()
 
     def locate(name: str) -> LocateRequest:
-        value = Node(Tag.ATTRIBUTE_VALUE, Type.TEXT_STRING, "1")
+        value = TtlvItem(Tag.ATTRIBUTE_VALUE, Type.TEXT_STRING, "1")
         return LocateRequest(attribute=(Attribute(attribute_name=name, attribute_value=value),))
 
     for unknown in ("nonsense", "", "X-a", "name"):

@@ -9,14 +9,14 @@ import pytest
 from protocol.attributes import (
     ApplicationData,
     Attribute,
-    CryptographicParameters,
+    CryptographicParametersValue,
     ItemType,
     ObjectDigest,
     ObjectLink,
     ObjectName,
     Revocation,
     Typed,
-    UsageLimits,
+    UsageLimitsValue,
     Value,
 )
 from protocol.errors import InvalidField
@@ -71,7 +71,7 @@ from tests.services.kms.ports import Server
 
 SECRET = KeyMaterial(bytes(range(16)))
 DATA = KeyMaterial(b"a message")
-GCM = CryptographicParameters(block_cipher_mode="GCM", tag_length=16)
+GCM = CryptographicParametersValue(block_cipher_mode="GCM", tag_length=16)
 FIRST = KeyId("")  # the key that the story begins with
 
 
@@ -204,7 +204,7 @@ STORY: list[tuple[Fields, r.CoreRequest[Any]]] = [
         p.AddAttributeRequest(unique_identifier=FIRST, attribute=wire("Usage Limits", LIMITS)),
         r.AddObjectAttribute(
             unique_identifier=FIRST,
-            attribute=Attribute(name="Usage Limits", value=UsageLimits(total=9, unit="Byte")),
+            attribute=Attribute(name="Usage Limits", value=UsageLimitsValue(total=9, unit="Byte")),
         ),
     ),
     (
@@ -353,7 +353,7 @@ def sent(payload: Fields, item: Any) -> Any:
 
 
 VALUES: list[tuple[str, Value]] = [
-    ("Usage Limits", UsageLimits(total=2**40, unit="Object")),
+    ("Usage Limits", UsageLimitsValue(total=2**40, unit="Object")),
     ("Name", ObjectName(value="Zo\u00eb")),
     ("Link", ObjectLink(type="Replaced Object Link", linked="another")),
     ("Digest", ObjectDigest(digest=bytes(32))),
@@ -361,7 +361,7 @@ VALUES: list[tuple[str, Value]] = [
     ("Revocation Reason", Revocation(code=RevocationReason.CA_COMPROMISE, message="m")),
     (
         "Cryptographic Parameters",
-        CryptographicParameters(
+        CryptographicParametersValue(
             block_cipher_mode="CBC", padding_method="PKCS5", hashing_algorithm="SHA-256"
         ),
     ),

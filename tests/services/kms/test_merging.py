@@ -8,7 +8,7 @@ from itertools import product
 import msgspec
 import pytest
 
-from protocol.attributes import Attribute, UsageLimits
+from protocol.attributes import Attribute, UsageLimitsValue
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, NodeName
 from services.kms.access.authorization import KeyServerCaller
@@ -245,7 +245,7 @@ def test_another_peer_has_seen_nothing(work: Work) -> None:
 
 
 def test_what_each_server_has_given_of_the_limits_counts() -> None:
-    limits = UsageLimits(total=9, unit="Object")
+    limits = UsageLimitsValue(total=9, unit="Object")
     row, _ = add_attribute(ROW, Attribute(name=LIMITS, value=limits), 1.0, "a")
 
     def after(server: str, amount: int, at: float) -> StoredKeyRow:
@@ -258,5 +258,5 @@ def test_what_each_server_has_given_of_the_limits_counts() -> None:
     assert merge(both[0], theirs).attributes == both[0].attributes
     found = single(both[0], LIMITS)
     assert found == msgspec.structs.replace(limits, spent=(("a", 5), ("b", 7)))
-    assert isinstance(found, UsageLimits)
+    assert isinstance(found, UsageLimitsValue)
     assert found.left == 0

@@ -20,7 +20,7 @@ from protocol.kmip.header import MessageExtension
 from protocol.kmip.message import RequestItem, decode_response, encode_request
 from protocol.kmip.payloads import ActivateRequest, CreateRequest, CreateResponse, GetRequest
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.messages import kms as m
 from protocol.terms import KeyId
 from services.kms.access.authorization import KeyServerCaller
@@ -161,7 +161,7 @@ def drawn(rng: random.Random, ids: list[str]) -> bytes:
     strange = MessageExtension(
         vendor_identification="somebody",
         criticality_indicator=rng.random() < 0.5,
-        vendor_extension=Node(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
+        vendor_extension=TtlvItem(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
     )
     asked = payload
     if isinstance(payload, CreateRequest) and rng.random() < 0.6:

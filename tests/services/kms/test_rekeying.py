@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.attributes import Attribute, ObjectLink, ObjectName, UsageLimits, Value
+from protocol.attributes import Attribute, ObjectLink, ObjectName, UsageLimitsValue, Value
 from protocol.errors import (
     IllegalOperation,
     InvalidField,
@@ -81,7 +81,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
                     attribute("Contact Information", "who"),
                     attribute("x-a", "1"),
                     attribute("x-a", "2"),
-                    attribute("Usage Limits", UsageLimits(total=5, unit="Object")),
+                    attribute("Usage Limits", UsageLimitsValue(total=5, unit="Object")),
                 ),
             ),
         )
@@ -106,7 +106,7 @@ async def test_the_new_key_takes_the_place_of_the_old_one(server: Server) -> Non
         ("Cryptographic Usage Mask", 4),
         ("Initial Date", server.clock.wall),
         ("State", "Active"),
-        ("Usage Limits", UsageLimits(total=5, unit="Object")),
+        ("Usage Limits", UsageLimitsValue(total=5, unit="Object")),
         ("Link", ObjectLink(type="Replaced Object Link", linked=old)),
     } <= told
     assert await value(server, old, "Name") is None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from protocol.attributes import (
     Attribute,
-    CryptographicParameters,
+    CryptographicParametersValue,
     Stamped,
-    UsageLimits,
+    UsageLimitsValue,
     Value,
 )
 from protocol.errors import (
@@ -60,8 +60,8 @@ from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import Server
 
 LIMITS = "Usage Limits"
-BYTES = UsageLimits(total=48, unit="Byte")
-ECB = CryptographicParameters(block_cipher_mode="ECB")
+BYTES = UsageLimitsValue(total=48, unit="Byte")
+ECB = CryptographicParametersValue(block_cipher_mode="ECB")
 
 
 async def limited(server: Server, limits: Value = BYTES) -> KeyId:
@@ -76,7 +76,7 @@ async def take(server: Server, key_id: KeyId, count: int) -> None:
 
 async def left(server: Server, key_id: KeyId) -> int | None:
     found = await value(server, key_id, LIMITS)
-    return found.left if isinstance(found, UsageLimits) else None
+    return found.left if isinstance(found, UsageLimitsValue) else None
 
 
 def encrypting(key_id: KeyId, size: int) -> EncryptData:
@@ -104,7 +104,7 @@ async def test_what_is_taken_is_gone_and_outlives_a_restart(server: Server) -> N
 @pytest.mark.parametrize(("unit", "total"), [("Byte", 16), ("Object", 1)])
 async def test_encrypt_takes_what_it_encrypts(server: Server, unit: str, total: int) -> None:
     """OASIS CS-BC-M-7."""
-    key_id = await limited(server, UsageLimits(total=total, unit=unit))
+    key_id = await limited(server, UsageLimitsValue(total=total, unit=unit))
     await do(server, encrypting(key_id, 16))
     assert await left(server, key_id) == 0
     with pytest.raises(PermissionDenied):
@@ -150,11 +150,11 @@ async def test_who_is_refused_takes_nothing(server: Server) -> None:
 @pytest.mark.parametrize(
     "limits",
     [
-        UsageLimits(total=0, unit="Byte"),
-        UsageLimits(total=-5, unit="Byte"),
-        UsageLimits(total=2**63, unit="Byte"),
-        UsageLimits(total=5, unit="Meter"),
-        UsageLimits(total=5, unit="Byte", spent=(("kms", -7),)),
+        UsageLimitsValue(total=0, unit="Byte"),
+        UsageLimitsValue(total=-5, unit="Byte"),
+        UsageLimitsValue(total=2**63, unit="Byte"),
+        UsageLimitsValue(total=5, unit="Meter"),
+        UsageLimitsValue(total=5, unit="Byte", spent=(("kms", -7),)),
         "5",
     ],
     ids=str,
@@ -166,7 +166,7 @@ async def test_limits_that_nobody_may_set(server: Server, limits: Value) -> None
 
 async def test_limits_change_until_something_is_taken(server: Server) -> None:
     key_id = await limited(server)
-    other = Attribute(name=LIMITS, value=UsageLimits(total=2**40, unit="Byte"))
+    other = Attribute(name=LIMITS, value=UsageLimitsValue(total=2**40, unit="Byte"))
     await do(server, ModifyObjectAttribute(unique_identifier=key_id, attribute=other))
     await do(server, DeleteObjectAttribute(unique_identifier=key_id, name=LIMITS))
     await do(server, AddObjectAttribute(unique_identifier=key_id, attribute=other))
@@ -311,10 +311,10 @@ def test_what_two_servers_have_given_is_counted_once_each(
     held = {name: Stamped(LIMITS, 0.0, "a", ((0, BYTES),)) for name in ("a", "b")}
     for at, (server, amount, hears) in enumerate(steps, 1):
         [(_, limits)] = held[server].instances
-        assert isinstance(limits, UsageLimits)
+        assert isinstance(limits, UsageLimitsValue)
         spent = dict(limits.spent)
         spent[server] = spent.get(server, 0) + amount
-        value = UsageLimits(total=48, unit="Byte", spent=tuple(sorted(spent.items())))
+        value = UsageLimitsValue(total=48, unit="Byte", spent=tuple(sorted(spent.items())))
         held[server] = Stamped(LIMITS, float(at), server, ((0, value),))
         if hears in held:
             held[hears] = joined(held[hears], held["b" if hears == "a" else "a"])
@@ -322,7 +322,7 @@ def test_what_two_servers_have_given_is_counted_once_each(
     assert both[0] == both[1]
     assert joined(both[0], held["a"]) == both[0], "hearing it again changes nothing"
     [(_, limits)] = both[0].instances
-    assert isinstance(limits, UsageLimits)
+    assert isinstance(limits, UsageLimitsValue)
     assert limits.left == max(0, 48 - sum(amount for _, amount, _ in steps))
 
 
@@ -354,7 +354,7 @@ async def test_no_order_of_operations_gives_more_than_there_is(seed: int) -> Non
     key_id, given_ = await limited(server), 0
     total = BYTES.total
     for _ in range(60):
-        limits = UsageLimits(total=choose.choice([16, 48, 64]), unit="Byte")
+        limits = UsageLimitsValue(total=choose.choice([16, 48, 64]), unit="Byte")
         request: Any = choose.choice(
             [
                 GetUsageAllocation(unique_identifier=key_id, count=choose.randrange(-1, 20)),

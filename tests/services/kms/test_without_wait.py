@@ -34,7 +34,7 @@ from protocol.kmip.payloads import (
 )
 from protocol.kmip.structures import RevocationReason
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.messages import kms as m
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
@@ -122,7 +122,7 @@ def drawn(rng: random.Random, ids: list[str]) -> bytes:
             GetRequest(unique_identifier=some, key_format_type=KeyFormatType.PKCS_1),
             GetRequest(
                 unique_identifier=some,
-                key_wrap_type=Node(Tag.KEY_WRAP_TYPE, Type.ENUMERATION, rng.randrange(4)),
+                key_wrap_type=TtlvItem(Tag.KEY_WRAP_TYPE, Type.ENUMERATION, rng.randrange(4)),
             ),
             GetRequest(unique_identifier=some, key_wrapping_specification=under),
             GetAttributesRequest(unique_identifier=some),
@@ -140,7 +140,7 @@ def drawn(rng: random.Random, ids: list[str]) -> bytes:
     strange = MessageExtension(
         vendor_identification="somebody",
         criticality_indicator=critical,
-        vendor_extension=Node(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
+        vendor_extension=TtlvItem(Tag.VENDOR_EXTENSION, Type.STRUCTURE, ()),
     )
     item = RequestItem(
         operation=Operation.GET,

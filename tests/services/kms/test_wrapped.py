@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-from protocol.attributes import Attribute, UsageLimits, Value
+from protocol.attributes import Attribute, UsageLimitsValue, Value
 from protocol.crypto.keywrap import wrap_key
 from protocol.errors import InvalidField
 from protocol.kmip import payloads as p
@@ -103,7 +103,7 @@ async def test_bytes_alone_are_those_of_the_standard(server: Server) -> None:
 
 async def test_the_trail_tells_of_no_key_that_can_not_be_wrapped(server: Server) -> None:
     """Nor is the wrapping key used up for it, nor is the key fresh no more."""
-    limits = Attribute(name="Usage Limits", value=UsageLimits(total=99, unit="Byte"))
+    limits = Attribute(name="Usage Limits", value=UsageLimitsValue(total=99, unit="Byte"))
     under, client = await kek(server, WRAP_KEY, limits), Client(server)
     short = Register(material=KeyMaterial(bytes(10)), algorithm="SKIPJACK", length=80)
     odd, key = (await do(server, short)).unique_identifier, await brought(server)
@@ -121,7 +121,7 @@ async def test_the_trail_tells_of_no_key_that_can_not_be_wrapped(server: Server)
         ("Get", "Invalid Field"),
         ("Get", "Encoding Option Error"),
     ]
-    assert await value(server, under, "Usage Limits") == UsageLimits(total=99, unit="Byte")
+    assert await value(server, under, "Usage Limits") == UsageLimitsValue(total=99, unit="Byte")
     assert await value(server, key, "Fresh") is True
 
 
@@ -208,7 +208,7 @@ async def test_which_key_wraps(server: Server) -> None:
 
 
 async def test_wrapping_counts_for_the_limits_of_the_key_that_wraps(server: Server) -> None:
-    limits: Value = UsageLimits(total=20, unit="Byte")
+    limits: Value = UsageLimitsValue(total=20, unit="Byte")
     key, client = await brought(server), Client(server)
     under = await kek(server, WRAP_KEY, Attribute(name="Usage Limits", value=limits))
     await block(client, asked(key, under))

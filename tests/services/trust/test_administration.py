@@ -46,7 +46,7 @@ from protocol.trust import (
     TrustItem,
 )
 from services.vcenter.inventory import put
-from services.vcenter.tables import Table
+from services.vcenter.tables import DatabaseTable
 from tests.services.esxi.rig import A
 from tests.services.trust.administration import (
     CLUSTER,
@@ -310,7 +310,7 @@ def test_what_does_not_fit_a_message_is_refused_and_changes_nothing(lab: Adminis
     many = tuple(_certified(f"tpm-{n}", found.certificate) for n in range(600))
     inventory = lab.services[TA].vcenter.inventory
     full = replace(inventory.authority["authority"], endorsement_keys=many)
-    lab.run(inventory.commit(put(Table.AUTHORITY, "authority", full)))
+    lab.run(inventory.commit(put(DatabaseTable.AUTHORITY, "authority", full)))
     error = lab.refused(image(lab, "one-more"))
     assert isinstance(error, InvalidArgument) and "does not fit" in str(error)
     assert inventory.authority["authority"] == full

@@ -25,7 +25,7 @@ from protocol.messages.vcenter import (
     TrustKeyServers,
 )
 from protocol.terms import NodeName
-from protocol.tpm.structures import PCR_ATTESTED, Credential
+from protocol.tpm.structures import PCR_ATTESTED, TpmCredential
 from protocol.trust import TpmCaCertificate, TrustItem
 from tests.services.esxi.rig import A
 from tests.services.trust.administration import (
@@ -52,7 +52,7 @@ def _chain(lab: Administration) -> To:
 
 
 def _credential(lab: Administration) -> To:
-    return A, ActivateTpmCredential(credential=Credential(bytes(66), bytes(68)))
+    return A, ActivateTpmCredential(credential=TpmCredential(bytes(66), bytes(68)))
 
 
 MESSAGES: dict[str, Callable[[Administration], To]] = {

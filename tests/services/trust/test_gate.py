@@ -9,7 +9,7 @@ import pytest
 
 from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, KeyId, ManagementType, ProviderId, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import gate
 from services.esxi.providers.trusted.state import AttestationOutcome
 
@@ -17,7 +17,7 @@ STANDARD = CryptoKeyId(KeyId("home"), ProviderId("standard"))
 TRUSTED = CryptoKeyId(KeyId("disk-2"), ProviderId("trusted"))
 
 
-def _host() -> Host:
+def _host() -> EsxiHost:
     knobs = SimpleNamespace(
         unattested_blocks="encrypted", persist_overrides_attestation="unreachable_only"
     )
@@ -26,7 +26,7 @@ def _host() -> Host:
         TRUSTED.provider_id: ManagementType.TRUST_AUTHORITY,
     }
     return cast(
-        Host,
+        EsxiHost,
         SimpleNamespace(
             archive=SimpleNamespace(now=SimpleNamespace(trusted=object())),
             node=SimpleNamespace(name="esxi-001", knobs=knobs),
@@ -47,7 +47,7 @@ def _host() -> Host:
 async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     monkeypatch: pytest.MonkeyPatch, keys: tuple[CryptoKeyId, ...], stays_off: bool
 ) -> None:
-    async def refused(host: Host) -> AttestationOutcome:
+    async def refused(host: EsxiHost) -> AttestationOutcome:
         return AttestationOutcome.REFUSED
 
     monkeypatch.setattr(gate, "ensure_attested", refused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.messages.agent import Firmware
 from protocol.messages.host import TpmAttestationReport
-from protocol.tpm.structures import PCR_ATTESTED, Credential, EkKind
+from protocol.tpm.structures import PCR_ATTESTED, EkKind, TpmCredential
 from services.esxi.measure import measurements
 from services.runtime.tpm.model import ModelDevice
 from services.runtime.tpm.nv import MemoryNv
@@ -34,7 +34,7 @@ class Bench:
             event_log=self.log,
         )
 
-    def opened(self, credential: Credential) -> bytes:
+    def opened(self, credential: TpmCredential) -> bytes:
         return self.tpm.activate(credential.id_object, credential.encrypted_seed)
 
     def seen(self) -> TpmEvidence:

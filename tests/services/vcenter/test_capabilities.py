@@ -40,7 +40,7 @@ from services.vcenter.providers.capabilities import (
     ValueBringer,
     of_provider,
 )
-from services.vcenter.tables import ProviderRow, Table
+from services.vcenter.tables import DatabaseTable, ProviderRow
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Rig
 
@@ -57,7 +57,7 @@ fetched = pytest.mark.parametrize(
 def have(rig: Rig, provider: ProviderId, kind: ManagementType) -> None:
     """As if that provider had been registered."""
     row = ProviderRow(name=provider, management_type=kind)
-    rig.run(rig.vcenter.inventory.commit(put(Table.PROVIDER, provider, row)))
+    rig.run(rig.vcenter.inventory.commit(put(DatabaseTable.PROVIDER, provider, row)))
 
 
 # ---- the table ------------------------------------------------------------------------------

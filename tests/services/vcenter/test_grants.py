@@ -37,7 +37,7 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter.inventory import drop
-from services.vcenter.tables import Table
+from services.vcenter.tables import DatabaseTable
 from tests.services.vcenter.peers import VCENTER, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, C, Rig
 
@@ -187,7 +187,10 @@ def rebuilt(rig: Rig) -> CryptoKeyId:
     """As a vCenter that was rebuilt knows the VM: its host lists it, and no task gave its key."""
     liars(rig)
     key = rig.key_of()
-    rows = [drop(Table.VM, VM), *(drop(Table.GRANT, name) for name in rig.vcenter.inventory.grants)]
+    rows = [
+        drop(DatabaseTable.VM, VM),
+        *(drop(DatabaseTable.GRANT, name) for name in rig.vcenter.inventory.grants),
+    ]
     rig.run(rig.vcenter.inventory.commit(*rows))
     rig.sleep(30)
     assert rig.vm_info().host == A, "its host has brought it in"

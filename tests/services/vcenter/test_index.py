@@ -37,7 +37,7 @@ from services.vcenter.inventory import (
 from services.vcenter.key_users import note_key
 from services.vcenter.ordered import OrderedGroups, Sorted
 from services.vcenter.removals import cancel_releases, host_left, record_dropped, release_keys
-from services.vcenter.tables import SCHEMA, HostRow, ProviderRow, Table, VmRow
+from services.vcenter.tables import SCHEMA, DatabaseTable, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.computed import check_index
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def some(edits: tuple[Edit, ...]) -> Command:
 def leave(host: NodeName) -> Command:
     """As ``RemoveHost``: the host, its VMs, and what was done there."""
     return lambda inventory: (
-        drop(Table.HOST, host),
+        drop(DatabaseTable.HOST, host),
         DropVmsOf(host),
         *host_left(host, inventory.deleted),
     )
@@ -73,7 +73,7 @@ def leave(host: NodeName) -> Command:
 def host(name: NodeName, cluster: ClusterName) -> Command:
     return lambda _: (
         ensure_cluster(cluster),
-        put(Table.HOST, name, HostRow(name=name, cluster=cluster)),
+        put(DatabaseTable.HOST, name, HostRow(name=name, cluster=cluster)),
     )
 
 
@@ -82,7 +82,7 @@ def vm(name: VmName, cluster: ClusterName, on: NodeName, keys: tuple[CryptoKeyId
 
 
 def provider(name: ProviderId, kind: ManagementType) -> Edit:
-    return put(Table.PROVIDER, name, ProviderRow(name=name, management_type=kind))
+    return put(DatabaseTable.PROVIDER, name, ProviderRow(name=name, management_type=kind))
 
 
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
@@ -95,12 +95,12 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(change_vm, VMS, keys=SOME_KEYS).map(one),
     st.builds(change_vm, VMS, host=HOSTS, cluster=CLUSTERS).map(one),
     st.builds(new_vm, st.builds(vm, VMS, CLUSTERS, HOSTS, SOME_KEYS)).map(one),
-    st.builds(drop, st.just(Table.VM), VMS).map(one),
+    st.builds(drop, st.just(DatabaseTable.VM), VMS).map(one),
     st.builds(DropVmsOf, HOSTS).map(one),
     st.builds(provider, PROVIDERS, st.sampled_from(ManagementType)).map(one),
-    st.builds(drop, st.just(Table.PROVIDER), PROVIDERS).map(one),
+    st.builds(drop, st.just(DatabaseTable.PROVIDER), PROVIDERS).map(one),
     st.builds(note_key, KEYS, listed=st.booleans(), forgotten=st.booleans()).map(one),
-    st.builds(drop, st.just(Table.CRYPTO_KEY), KEYS.map(str)).map(one),
+    st.builds(drop, st.just(DatabaseTable.CRYPTO_KEY), KEYS.map(str)).map(one),
     st.builds(release_keys, SOME_KEYS, SOME_HOSTS).map(some),
     st.builds(record_dropped, KEYS, HOSTS).map(one),
     st.builds(cancel_releases, SOME_KEYS).map(some),
@@ -151,7 +151,7 @@ COMES_AGAIN = [
     host(H, C),
     one(new_vm(vm(A, C, H, ()))),
     one(new_vm(vm(B, C, H, ()))),
-    one(drop(Table.VM, A)),
+    one(drop(DatabaseTable.VM, A)),
     one(new_vm(vm(A, C, H, ()))),
 ]
 """It is the last of its table then."""

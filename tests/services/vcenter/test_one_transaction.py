@@ -21,8 +21,8 @@ from services.vcenter.inventory import decode_row
 from services.vcenter.tables import (
     ROW_OF,
     ClusterRow,
+    DatabaseTable,
     HostRow,
-    Table,
     TableRow,
     VmRow,
 )
@@ -39,14 +39,14 @@ NEW_KEYS = [E.HOST_NEW_KEY_KEY_MISSING_ON_KMS.value, E.HOST_NEW_KEY_KMS_CLUSTER_
 class Commits:
     """What each commit changed and told; ``apart`` are those where the two differ."""
 
-    rows: dict[tuple[Table, str], TableRow] = field(default_factory=dict)
+    rows: dict[tuple[DatabaseTable, str], TableRow] = field(default_factory=dict)
     last: int = 0
     told: Counter[str] = field(default_factory=Counter)
     apart: list[str] = field(default_factory=list)
 
     def look(self, connection: sqlite3.Connection) -> None:
         before, self.rows = self.rows, {}
-        for table in (Table.VM, Table.HOST, Table.CLUSTER):
+        for table in (DatabaseTable.VM, DatabaseTable.HOST, DatabaseTable.CLUSTER):
             for name, body in connection.execute(f"SELECT name, body FROM {table}"):  # noqa: S608
                 self.rows[table, name] = decode_row(f"{table}/{name}", body, ROW_OF[table])
         found = connection.execute(
@@ -66,7 +66,7 @@ class Commits:
         ):
             self.apart.append(f"changed: {wanted}; told: {got}")
 
-    def _changes(self, before: dict[tuple[Table, str], TableRow]) -> list[tuple[str, str]]:
+    def _changes(self, before: dict[tuple[DatabaseTable, str], TableRow]) -> list[tuple[str, str]]:
         """Events that the changes of rows need, each with its VM."""
         needed: list[tuple[str, str]] = []
         for place, row in self.rows.items():

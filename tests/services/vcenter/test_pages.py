@@ -41,7 +41,7 @@ from protocol.terms import (
 from services.vcenter import events
 from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import put
-from services.vcenter.tables import HostRow, ProviderRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig
 
@@ -82,7 +82,7 @@ def many(rig: Rig) -> Rig:
     for number in range(KEYS):
         record.keys[key(number).key_id] = (number.to_bytes(32, "big"), KmipState.ACTIVE)
     made = [vm(number) for number in range(KEYS)]
-    rows = [put(Table.VM, row.name, row) for row in made]
+    rows = [put(DatabaseTable.VM, row.name, row) for row in made]
     grants = [edit for row in made for edit in grant_keys(row.name, CLUSTER, row.keys)]
     rig.run(rig.vcenter.inventory.commit(*rows, *grants))
     return rig
@@ -149,7 +149,7 @@ def test_the_view_of_a_host_is_taken_in_whole_however_many_pages_it_has(rig: Rig
 def test_hosts_are_listed_page_by_page(rig: Rig) -> None:
     rig.up(A)
     names = [NodeName(f"esxi-{n:04d}".ljust(48, "z")) for n in range(2000)]
-    rows = [put(Table.HOST, name, HostRow(name=name, cluster=CLUSTER)) for name in names]
+    rows = [put(DatabaseTable.HOST, name, HostRow(name=name, cluster=CLUSTER)) for name in names]
     rig.run(rig.vcenter.inventory.commit(*rows))
     asks = Asks(rig)
     listed = rig.run(all_hosts(asks, VCENTER))
@@ -164,7 +164,7 @@ def test_providers_are_listed_page_by_page(rig: Rig) -> None:
     names = [ProviderId(f"provider-{n:04d}".ljust(128, "z")) for n in range(1000)]
     standard = ManagementType.VCENTER
     rows = [ProviderRow(name=n, management_type=standard, servers=servers) for n in names]
-    rig.run(rig.vcenter.inventory.commit(*(put(Table.PROVIDER, r.name, r) for r in rows)))
+    rig.run(rig.vcenter.inventory.commit(*(put(DatabaseTable.PROVIDER, r.name, r) for r in rows)))
     asks = Asks(rig)
     listed = rig.run(all_providers(asks, VCENTER))
     assert [info.provider for info in listed] == sorted([P, *names])

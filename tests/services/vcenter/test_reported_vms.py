@@ -24,7 +24,7 @@ from services.vcenter.alarms import host_alarms, provider_status
 from services.vcenter.hosts.reported_vms import edits_of_report
 from services.vcenter.hosts.whereabouts import VmPlace
 from services.vcenter.inventory import DropVmsOf, change_vm, drop, new_vm, put
-from services.vcenter.tables import HostRow, Table, VmRow
+from services.vcenter.tables import DatabaseTable, HostRow, VmRow
 from tests.services.vcenter.rig import CLUSTER, VM, A, B, Rig
 
 KEY = CryptoKeyId(KeyId("k"), ProviderId("p"))
@@ -93,7 +93,7 @@ def test_report(
     there = {} if known is None else {VM: known}
     edits = edits_of_report(there, HOSTS, A, (report,), lambda _: place)
     now: VmRow | None = known
-    for edit in (edit for edit in edits if edit.table is Table.VM):
+    for edit in (edit for edit in edits if edit.table is DatabaseTable.VM):
         changed = edit.change(now)
         assert changed is None or isinstance(changed, VmRow)
         now = changed
@@ -109,7 +109,7 @@ def test_keys_leave_hosts_when_a_task_changed_them_and_not_on_a_hosts_word(
     known = {VM: row(keys=(KEY,), recrypting=recrypting)}
     edits = edits_of_report(known, HOSTS, A, (said(keys=(NEW,)),), lambda _: VmPlace(A, OFF))
     old = {edit.table for edit in edits if str(KEY) in edit.name}
-    assert old == ({Table.RELEASED, Table.GRANT} if recrypting else set())
+    assert old == ({DatabaseTable.RELEASED, DatabaseTable.GRANT} if recrypting else set())
 
 
 def test_a_vm_that_moved_is_in_the_cluster_of_its_host_and_those_after_it_are_looked_at() -> None:
@@ -176,7 +176,7 @@ def test_edits_of_one_row_at_the_same_time_both_count(rig: Rig) -> None:
     inventory = rig.vcenter.inventory
 
     async def work() -> None:
-        await inventory.commit(put(Table.VM, VM, row()))
+        await inventory.commit(put(DatabaseTable.VM, VM, row()))
         async with asyncio.TaskGroup() as group:
             group.create_task(inventory.commit(change_vm(VM, power=ON)))
             group.create_task(inventory.commit(change_vm(VM, keys=(KEY,))))
@@ -193,10 +193,10 @@ def test_no_vm_comes_in_of_a_host_that_has_left(rig: Rig) -> None:
     inventory = rig.vcenter.inventory
 
     async def work() -> None:
-        await inventory.commit(*(put(Table.HOST, name, row) for name, row in HOSTS.items()))
+        await inventory.commit(*(put(DatabaseTable.HOST, name, row) for name, row in HOSTS.items()))
         async with asyncio.TaskGroup() as group:
             group.create_task(inventory.commit(new_vm(row())))
-            group.create_task(inventory.commit(drop(Table.HOST, A), DropVmsOf(A)))
+            group.create_task(inventory.commit(drop(DatabaseTable.HOST, A), DropVmsOf(A)))
             group.create_task(inventory.commit(new_vm(row())))
 
     rig.run(work())

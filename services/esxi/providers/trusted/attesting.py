@@ -31,7 +31,7 @@ from protocol.messages.host import LOG_LIMIT
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError, TpmErrorKind
 from protocol.tpm.event_log import EventLogError, parse_log
-from protocol.tpm.structures import Credential, EkKind, PublicArea
+from protocol.tpm.structures import EkKind, PublicArea, TpmCredential
 from protocol.trust import (
     HostTrustReport,
     ServiceRecord,
@@ -40,7 +40,7 @@ from protocol.trust import (
     TrustAttestationStatus,
     TrustedConfiguration,
 )
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted.state import AttestationOutcome, HeldToken
 from services.runtime.ports import Tpm
 
@@ -61,13 +61,13 @@ def groups(configuration: TrustedConfiguration) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.group for record in configuration.attestation_services))
 
 
-def is_attested(host: Host) -> bool:
+def is_attested(host: EsxiHost) -> bool:
     """Whether this host has a token that is still good, of any group."""
     now = host.clock.monotonic()
     return any(host.trust.find_token(group, now) for group in host.trust.tokens)
 
 
-async def ensure_attested(host: Host) -> AttestationOutcome:
+async def ensure_attested(host: EsxiHost) -> AttestationOutcome:
     """Whether this host is attested, after having attested if it has no token."""
     now = host.archive.now.trusted
     if now is None or is_attested(host):
@@ -75,7 +75,7 @@ async def ensure_attested(host: Host) -> AttestationOutcome:
     return await attest(host, groups(now))
 
 
-async def token(host: Host, group: str) -> HeldToken | None:
+async def token(host: EsxiHost, group: str) -> HeldToken | None:
     """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
     found = host.trust.find_token(group, host.clock.monotonic())
     if found is None:
@@ -84,7 +84,9 @@ async def token(host: Host, group: str) -> HeldToken | None:
     return found
 
 
-async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> AttestationOutcome:
+async def attest(
+    host: EsxiHost, wanted: Iterable[str], *, anew: bool = False
+) -> AttestationOutcome:
     """Attest with services of these groups, until one attests this host.
 
     One attestation is under way at a time; who waited for another one has its result, also when it
@@ -108,7 +110,7 @@ async def attest(host: Host, wanted: Iterable[str], *, anew: bool = False) -> At
     return AttestationOutcome.REFUSED if refused else AttestationOutcome.UNREACHABLE
 
 
-async def _attest_in(host: Host, group: str) -> AttestationOutcome:
+async def _attest_in(host: EsxiHost, group: str) -> AttestationOutcome:
     now = host.archive.now.trusted
     if now is None:
         return AttestationOutcome.UNREACHABLE
@@ -130,20 +132,20 @@ async def _attest_in(host: Host, group: str) -> AttestationOutcome:
     return AttestationOutcome.REFUSED if refused else AttestationOutcome.UNREACHABLE
 
 
-def _is_listed(host: Host, record: ServiceRecord) -> bool:
+def _is_listed(host: EsxiHost, record: ServiceRecord) -> bool:
     """Whether the configuration of now has that service."""
     now = host.archive.now.trusted
     return now is not None and record in now.attestation_services
 
 
-def _in_turn(host: Host, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
+def _in_turn(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
     """The services of that group in their order, a doubted one behind the others."""
     of_group = [record for record in now.attestation_services if record.group == group]
     doubted = host.trust.doubted.get(group)
     return sorted(of_group, key=lambda record: record.node == doubted)
 
 
-async def _ask_for_judgement(host: Host, record: ServiceRecord, voucher: bytes) -> _Judged:
+async def _ask_for_judgement(host: EsxiHost, record: ServiceRecord, voucher: bytes) -> _Judged:
     """What a service makes of this host; a ``ProductError`` when it comes to no judgement."""
     if host.tpm is None:
         return _Judged(fault="the TPM of this host is not there")
@@ -164,7 +166,7 @@ async def _ask_for_judgement(host: Host, record: ServiceRecord, voucher: bytes) 
 
 
 async def _request_report(
-    host: Host, tpm: Tpm, record: ServiceRecord, voucher: bytes
+    host: EsxiHost, tpm: Tpm, record: ServiceRecord, voucher: bytes
 ) -> AttestationReport:
     """Both calls of an attestation."""
     within_s = host.node.knobs.trust_timeout_s
@@ -195,7 +197,7 @@ async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
     return TpmIdentity(public_area=ek), ak
 
 
-async def _activate_credential(tpm: Tpm, credential: Credential) -> bytes:
+async def _activate_credential(tpm: Tpm, credential: TpmCredential) -> bytes:
     """What is in the credential; nothing when it is of another TPM: the service shall say so."""
     try:
         return await tpm.activate(credential.id_object, credential.encrypted_seed)
@@ -213,7 +215,7 @@ def _log_fits(log: bytes) -> bool:
         return False
 
 
-def _token_of(host: Host, record: ServiceRecord, report: AttestationReport) -> bytes:
+def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:
     """The token of a report; ``InvalidState`` unless the service of that record has signed it for
     this host and that group."""
     kinds = {document.type: document.token for document in report.documents}
@@ -227,7 +229,7 @@ def _token_of(host: Host, record: ServiceRecord, report: AttestationReport) -> b
     return found
 
 
-def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) -> bool:
+def _keep(host: EsxiHost, record: ServiceRecord, judged: _Judged, started: float) -> bool:
     """Keep what came of it; whether the host is attested."""
     report, trust = judged.report, host.trust
     good = report is not None and report.attested and report.attested_until is not None
@@ -255,14 +257,14 @@ def _keep(host: Host, record: ServiceRecord, judged: _Judged, started: float) ->
     return good
 
 
-def _renew_ahead(host: Host, group: str) -> None:
+def _renew_ahead(host: EsxiHost, group: str) -> None:
     """C12: begin to renew the token of that group before it ends, where the knob says so."""
     if host.node.knobs.token_renew == "ahead" and group not in host.trust.renewing:
         host.trust.renewing.add(group)
         host.node.background(f"trust.renew:{group}", _renew(host, group))
 
 
-async def _renew(host: Host, group: str) -> None:
+async def _renew(host: EsxiHost, group: str) -> None:
     """Attest again and again, each time before the token ends; until none is left, from when on
     the next one is asked for on demand."""
     clock = host.clock
@@ -274,7 +276,7 @@ async def _renew(host: Host, group: str) -> None:
     host.trust.renewing.discard(group)
 
 
-def _tell_failed(host: Host, service: NodeName, reason: str) -> None:
+def _tell_failed(host: EsxiHost, service: NodeName, reason: str) -> None:
     """It did not come to a judgement: whatever it said before is not known to hold (unset)."""
     host.trust.reports[service] = HostTrustReport(
         service=service, status=TrustAttestationStatus.UNKNOWN, messages=(reason,)

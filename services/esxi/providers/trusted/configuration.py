@@ -11,12 +11,12 @@ from protocol.service_records import check_records
 from protocol.terms import ProviderId
 from protocol.trust import TrustedConfiguration
 from services.esxi.configuration.sections import ConfigurationSection
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 
 VOUCHER_LIMIT = 2048  # bytes
 
 
-async def apply(host: Host, configuration: TrustedConfiguration) -> None:
+async def apply(host: EsxiHost, configuration: TrustedConfiguration) -> None:
     """Put it in the place of the one before; saved before it is answered.
 
     Tokens, and what services have reported, stay for those services that are in it as they were.
@@ -29,7 +29,7 @@ async def apply(host: Host, configuration: TrustedConfiguration) -> None:
     host.node.record("trust.configured", revision=configuration.revision)
 
 
-async def delete(host: Host) -> None:
+async def delete(host: EsxiHost) -> None:
     """It is no trusted host any more; no change when it is none."""
     had = host.archive.now.trusted is not None
     await _replace(host, None)
@@ -37,7 +37,7 @@ async def delete(host: Host) -> None:
         host.node.record("trust.configured", revision="")
 
 
-async def _replace(host: Host, configuration: TrustedConfiguration | None) -> None:
+async def _replace(host: EsxiHost, configuration: TrustedConfiguration | None) -> None:
     before = host.archive.now.trusted
     if configuration != before:
         host.archive.change(trusted=configuration)
@@ -51,7 +51,7 @@ async def _replace(host: Host, configuration: TrustedConfiguration | None) -> No
     host.keys.announce()
 
 
-def _forget_others(host: Host) -> None:
+def _forget_others(host: EsxiHost) -> None:
     """Services that are not in the configuration of now have said nothing that counts."""
     now, trust = host.archive.now.trusted, host.trust
     records = () if now is None else now.attestation_services
@@ -78,7 +78,7 @@ def _check(configuration: TrustedConfiguration) -> None:
         raise InvalidArgument(f"voucher: at most {VOUCHER_LIMIT} bytes")
 
 
-def is_configured_for(host: Host, provider: ProviderId) -> bool:
+def is_configured_for(host: EsxiHost, provider: ProviderId) -> bool:
     """Whether this host may ask for keys of that provider: no other is asked for (R52)."""
     now = host.archive.now.trusted
     return now is not None and provider in now.providers

@@ -7,11 +7,11 @@ from protocol.messages.host import BaseImageExported, TpmEndorsement
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import EkKind
 from protocol.trust import BaseImage, ImageMeasurement
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.measure import image_events
 
 
-async def endorsement(host: Host) -> TpmEndorsement:
+async def endorsement(host: EsxiHost) -> TpmEndorsement:
     """The endorsement key of this host's TPM, with its certificate if it has one."""
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
@@ -23,7 +23,7 @@ async def endorsement(host: Host) -> TpmEndorsement:
     return TpmEndorsement(public_area=area, certificate=certificate or b"", ca_chain=chain)
 
 
-def base_image(host: Host) -> BaseImageExported:
+def base_image(host: EsxiHost) -> BaseImageExported:
     """The image of the build that this life booted, out of its metadata: not what was measured."""
     version, build = host.config.version, host.build
     files = tuple(

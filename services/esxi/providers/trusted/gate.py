@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, ManagementType, VmName
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted.admission import allows, concerns
 from services.esxi.providers.trusted.attesting import ensure_attested
 
 
-async def admit(host: Host, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
+async def admit(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
     """``InvalidState`` when attestation keeps this host from powering the VM on.
 
     Called when its ``keys`` are there: who lacks one has been told so already. Under a knob that

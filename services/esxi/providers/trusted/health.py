@@ -7,11 +7,11 @@ from protocol.messages.host import TrustedServiceState
 from protocol.messages.keyprovider import QueryTrustedKeyProviderHealth
 from protocol.terms import ProviderId
 from protocol.trust import ServiceRecord
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.runtime.each import for_each
 
 
-async def states(host: Host) -> tuple[TrustedServiceState, ...]:
+async def states(host: EsxiHost) -> tuple[TrustedServiceState, ...]:
     """Of each service and provider of the applied configuration, all asked at once. Who has no
     token is refused for it: the service is there, and says no more."""
     now = host.archive.now.trusted
@@ -23,7 +23,9 @@ async def states(host: Host) -> tuple[TrustedServiceState, ...]:
     return tuple(await for_each(asked, lambda one: _state(host, *one), name="trust.health"))
 
 
-async def _state(host: Host, record: ServiceRecord, provider: ProviderId) -> TrustedServiceState:
+async def _state(
+    host: EsxiHost, record: ServiceRecord, provider: ProviderId
+) -> TrustedServiceState:
     held = host.trust.find_token(record.group, host.clock.monotonic())
     message = QueryTrustedKeyProviderHealth(
         provider=provider, token=b"" if held is None else held.token

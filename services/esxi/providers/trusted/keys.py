@@ -39,7 +39,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, KeyKind, ProviderId
 from protocol.trust import ServiceRecord
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.providers.trusted import attesting
 from services.esxi.providers.trusted.configuration import is_configured_for
@@ -67,7 +67,7 @@ def ciphertext_of(key_id: KeyId) -> bytes | None:
 
 
 async def new_key(
-    host: Host, provider: ProviderId, kind: KeyKind = KeyKind.VM
+    host: EsxiHost, provider: ProviderId, kind: KeyKind = KeyKind.VM
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     """A key that a service makes; in the cache, and stored while persistence is on.
 
@@ -87,7 +87,7 @@ async def new_key(
     return key, value
 
 
-async def bring(host: Host, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM) -> None:
+async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM) -> None:
     """Bring these keys into the cache; those that no service gives are noted as unobtainable."""
     for key in keys:
         if key in host.keys:
@@ -107,7 +107,7 @@ async def bring(host: Host, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKi
         await keep(host, StoredKey(key, value, kind))
 
 
-async def unwrap_key(host: Host, key: CryptoKeyId) -> KeyMaterial:
+async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
     """The value of a key, from any service that gives it; else the error of the last one.
 
     A host asks nobody for a key of a provider that it is not configured for (R52).
@@ -127,7 +127,7 @@ async def unwrap_key(host: Host, key: CryptoKeyId) -> KeyMaterial:
     return _one(found.plaintext.keys)
 
 
-async def keep(host: Host, entry: StoredKey) -> None:
+async def keep(host: EsxiHost, entry: StoredKey) -> None:
     """Into the cache, and into the store while persistence is on; it locks nothing any more."""
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
@@ -140,7 +140,7 @@ async def keep(host: Host, entry: StoredKey) -> None:
             host.node.record("config.save_failed", level="warning", reason=str(error))
 
 
-async def host_key(host: Host, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
+async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
     """The host key of that id, unwrapped; without an id a service makes it (KEY-02), unless the
     host has one of that provider: the second of two equal commands changes nothing."""
     now = host.archive.now.host_key
@@ -153,7 +153,7 @@ async def host_key(host: Host, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMateri
     return key, host.keys.get(key) or await unwrap_key(host, key)
 
 
-async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
+async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
     """The answer of the first service that gives one; ``ask`` makes the request with a token."""
     now = host.archive.now.trusted
     failure: ProductError = KeyProviderUnreachable(
@@ -197,12 +197,12 @@ async def _from_any(host: Host, ask: Callable[[bytes], Request[R]], provider: Pr
     raise failure
 
 
-def _in_turn(host: Host, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
+def _in_turn(host: EsxiHost, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
     good = host.trust.good
     return sorted(records, key=lambda record: good.get(record.group) != record.node)
 
 
-def _why(host: Host) -> str:
+def _why(host: EsxiHost) -> str:
     texts = [text for report in host.trust.reports.values() for text in report.messages]
     return "; ".join(texts) or "no Attestation Service is configured"
 

@@ -11,19 +11,19 @@ from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.crypto_mode import after_boot
-from services.esxi.host import Host
+from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import keys
 from services.esxi.providers.trusted.configuration import is_configured_for
 
 
-def begin(host: Host) -> None:
+def begin(host: EsxiHost) -> None:
     """Try again for the rest of this life; once, however often it is called."""
     if not host.trust.retrying:
         host.trust.retrying = True
         host.node.background("trust.retry", _retry(host))
 
 
-async def _retry(host: Host) -> None:
+async def _retry(host: EsxiHost) -> None:
     period_s = host.node.knobs.trust_retry_s
     async for _ in host.clock.every(period_s, jitter_s=period_s / 4):
         async with host.node.turn("keystore"):
@@ -35,13 +35,13 @@ async def _retry(host: Host) -> None:
             await host.uplink.ring()  # vCenter may unlock their VMs
 
 
-def _missing_keys(host: Host) -> tuple[CryptoKeyId, ...]:
+def _missing_keys(host: EsxiHost) -> tuple[CryptoKeyId, ...]:
     """Keys that were asked for in vain, of VMs that are still here."""
     used = {key for vm in host.vms.values() if vm.config is not None for key in vm.config.keys}
     return tuple(sorted(host.trust.unobtainable & used))
 
 
-async def regain_host_key(host: Host) -> bool:
+async def regain_host_key(host: EsxiHost) -> bool:
     """Needing the host key is a first need (B7): attest, and have a service unwrap it.
 
     Whether the host has its key; one that has it already asks nobody.

@@ -39,7 +39,7 @@ from protocol.kmip.objects import (
     SymmetricKey,
 )
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type, encode
+from protocol.kmip.ttlv import TtlvItem, Type, encode
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import values
@@ -171,7 +171,7 @@ def _wrapping(asked: KeyWrappingSpecification, kind: int | None) -> r.KeyWrappin
     )
 
 
-def _value(asked: Any, key: r.GotKey, material: KeyMaterial | Node) -> KeyValue | KeyMaterial:
+def _value(asked: Any, key: r.GotKey, material: KeyMaterial | TtlvItem) -> KeyValue | KeyMaterial:
     """What stands in the key block: in clear, or wrapped, as bytes or as they would stand there."""
     clear = KeyValue(
         key_material=material, attribute=values.write_known(key.attributes, asked.minor)
@@ -247,7 +247,7 @@ def _material(block: KeyBlock) -> KeyMaterial:
     if block.key_value.attribute:
         raise FeatureNotSupported("attributes of a key come in its template here")
     material = block.key_value.key_material
-    if block.key_format_type != KeyFormatType.RAW and isinstance(material, Node):
+    if block.key_format_type != KeyFormatType.RAW and isinstance(material, TtlvItem):
         inner = [KeyMaterial(one.value) for one in material.items() if _is_key(one)]
         if len(inner) == 1 == len(material.items()):
             return inner[0]
@@ -256,16 +256,16 @@ def _material(block: KeyBlock) -> KeyMaterial:
     raise InvalidField("Key Material: it is not of its Key Format Type")
 
 
-def _is_key(node: Node) -> bool:
+def _is_key(node: TtlvItem) -> bool:
     return node.tag == Tag.KEY and node.type is Type.BYTE_STRING
 
 
-def _transparent(material: KeyMaterial) -> Node:
-    key = Node(Tag.KEY, Type.BYTE_STRING, material.reveal())
-    return Node(Tag.KEY_MATERIAL, Type.STRUCTURE, (key,))
+def _transparent(material: KeyMaterial) -> TtlvItem:
+    key = TtlvItem(Tag.KEY, Type.BYTE_STRING, material.reveal())
+    return TtlvItem(Tag.KEY_MATERIAL, Type.STRUCTURE, (key,))
 
 
-_FORMATS: Final[dict[int, Callable[[KeyMaterial], KeyMaterial | Node]]] = {
+_FORMATS: Final[dict[int, Callable[[KeyMaterial], KeyMaterial | TtlvItem]]] = {
     KeyFormatType.RAW: lambda material: material,
     KeyFormatType.TRANSPARENT_SYMMETRIC_KEY: _transparent,
 }

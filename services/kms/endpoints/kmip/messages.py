@@ -33,7 +33,7 @@ from protocol.kmip.message import (
 from protocol.kmip.payloads import AddAttributeRequest
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, Node, Type, encode, parse
+from protocol.kmip.ttlv import HEAD, SIZE_LIMIT, TtlvItem, Type, encode, parse
 from protocol.terms import KeyId, KmipState
 from services.kms.access.authorization import KeyServerCaller
 from services.kms.audit.audit_trail import CHANGING
@@ -62,9 +62,9 @@ from services.runtime.streams import Later
 HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitable[bytes | None]]
 HEADER_LIMIT: Final = 4096
 """Bytes of a header that is looked at for the version of what is no message."""
-_GET: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
+_GET: Final = encode(TtlvItem(Tag.OPERATION, Type.ENUMERATION, Operation.GET))
 """A part of each message that asks for a key."""
-_CREATE: Final = encode(Node(Tag.OPERATION, Type.ENUMERATION, Operation.CREATE))
+_CREATE: Final = encode(TtlvItem(Tag.OPERATION, Type.ENUMERATION, Operation.CREATE))
 _ITEM: Final = (Tag.BATCH_ITEM << 8 | Type.STRUCTURE).to_bytes(4)
 _ATTRIBUTE: Final = (Tag.ATTRIBUTE << 8 | Type.STRUCTURE).to_bytes(4)
 _FACTS: Final = 3

@@ -37,7 +37,7 @@ from protocol.kmip.fields import Fields
 from protocol.kmip.payloads import QueryRequest, QueryResponse
 from protocol.kmip.structures import ProtocolVersion
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import KeyId
 from services.kms.endpoints.kmip import keys, values
 from services.kms.objects import implied, search
@@ -261,7 +261,7 @@ def _one_piece(payload: Any) -> Any:
     return payload
 
 
-def _parameters(payload: Any) -> core.CryptographicParameters | None:
+def _parameters(payload: Any) -> core.CryptographicParametersValue | None:
     given = payload.cryptographic_parameters
     return None if given is None else values.parameters(given)
 
@@ -381,21 +381,21 @@ def answer_query(functions: Collection[int], spoken: Collection[int], minor: int
     return QueryResponse(**told)
 
 
-def _capabilities(minor: int) -> Node:
+def _capabilities(minor: int) -> TtlvItem:
     fields = [
-        Node(tag, Type.BOOLEAN, value)
+        TtlvItem(tag, Type.BOOLEAN, value)
         if isinstance(value, bool)
-        else Node(tag, Type.ENUMERATION, int(value))
+        else TtlvItem(tag, Type.ENUMERATION, int(value))
         for tag, value, since in _CAPABILITIES
         if since <= minor
     ]
-    return Node(Tag.CAPABILITY_INFORMATION, Type.STRUCTURE, tuple(fields))
+    return TtlvItem(Tag.CAPABILITY_INFORMATION, Type.STRUCTURE, tuple(fields))
 
 
 @cache
-def _server_information() -> Node:
-    version = Node(VERSION_TAG, Type.TEXT_STRING, f"{VENDOR} {metadata.version('keystead')}")
-    return Node(Tag.SERVER_INFORMATION, Type.STRUCTURE, (version,))
+def _server_information() -> TtlvItem:
+    version = TtlvItem(VERSION_TAG, Type.TEXT_STRING, f"{VENDOR} {metadata.version('keystead')}")
+    return TtlvItem(Tag.SERVER_INFORMATION, Type.STRUCTURE, (version,))
 
 
 SPOKEN: Final[dict[int, Spoken]] = {

@@ -38,7 +38,7 @@ from protocol.kmip.enums import (
 )
 from protocol.kmip.fields import DateTime, Fields
 from protocol.kmip.tags import Tag
-from protocol.kmip.ttlv import Node, Type
+from protocol.kmip.ttlv import TtlvItem, Type
 from protocol.terms import RevocationReason
 from services.kms.endpoints.kmip.enumerations import code_of, word_of
 
@@ -101,9 +101,9 @@ def read(attribute: Attribute) -> core.Attribute:
     return core.Attribute(name=name, index=attribute.attribute_index or 0, value=_read(name, value))
 
 
-def parameters(found: wire.CryptographicParameters) -> core.CryptographicParameters:
+def parameters(found: wire.CryptographicParameters) -> core.CryptographicParametersValue:
     """These parameters; ``FeatureNotSupported`` for those of other ciphers."""
-    return core.CryptographicParameters(**_read_fields(found, _PARAMETERS))
+    return core.CryptographicParametersValue(**_read_fields(found, _PARAMETERS))
 
 
 def _read_fields(found: Fields, known: dict[str, type[Code] | None]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _read(name: str, value: Any) -> core.Value:
     raise FeatureNotSupported(f"{name[:64]}: no key here has it")
 
 
-def _custom(node: Node) -> core.Value:
+def _custom(node: TtlvItem) -> core.Value:
     if node.type is not Type.STRUCTURE:
         return _plain(node)
     if any(field.type is Type.STRUCTURE for field in node.items()):
@@ -150,18 +150,18 @@ def _custom(node: Node) -> core.Value:
     return core.Structure(fields=tuple(fields))
 
 
-def _plain(node: Node) -> str | int | bool | core.Typed:
+def _plain(node: TtlvItem) -> str | int | bool | core.Typed:
     if node.type in _TYPES:
         return core.Typed(type=_TYPES[node.type], value=node.value)
     value: str | int | bool = node.value
     return value
 
 
-def _limits(found: wire.UsageLimits) -> core.UsageLimits:
+def _limits(found: wire.UsageLimits) -> core.UsageLimitsValue:
     if found.usage_limits_count not in (None, found.usage_limits_total):
         raise InvalidField("Usage Limits Count: the server counts it")
     unit = word_of(UsageLimitsUnit, found.usage_limits_unit)
-    return core.UsageLimits(total=found.usage_limits_total, unit=unit)
+    return core.UsageLimitsValue(total=found.usage_limits_total, unit=unit)
 
 
 _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
@@ -174,7 +174,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
         algorithm=word_of(HashingAlgorithm, v.hashing_algorithm),
         format=word_of(KeyFormatType, v.key_format_type or KeyFormatType.RAW),
     ),
-    wire.AlternativeName: lambda v: core.AlternativeName(
+    wire.AlternativeName: lambda v: core.AlternativeNameValue(
         value=v.alternative_name_value, type=word_of(AlternativeNameType, v.alternative_name_type)
     ),
     wire.RNGParameters: lambda v: core.RandomNumberGenerator(**_read_fields(v, _GENERATOR)),
@@ -184,7 +184,7 @@ _READERS: Final[dict[type, Callable[[Any], core.Value]]] = {
     wire.RevocationReason: revocation,
     wire.UsageLimits: _limits,
     wire.CryptographicParameters: parameters,
-    Node: _custom,
+    TtlvItem: _custom,
 }
 
 
@@ -222,18 +222,20 @@ def _write(name: str, value: core.Value, minor: int) -> Any:
     return _own(value)
 
 
-def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> Node:
+def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> TtlvItem:
     """The value of a custom attribute that is no text, or of a field in one."""
     if isinstance(value, core.Structure):
-        return Node(tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields]))
+        return TtlvItem(
+            tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields])
+        )
     if isinstance(value, core.Typed):
         kind = next(kind for kind, named in _TYPES.items() if named is value.type)
-        return Node(tag, kind, value.value)
+        return TtlvItem(tag, kind, value.value)
     if isinstance(value, str):
-        return Node(tag, Type.TEXT_STRING, value)
+        return TtlvItem(tag, Type.TEXT_STRING, value)
     if isinstance(value, bool):
-        return Node(tag, Type.BOOLEAN, value)
-    return Node(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
+        return TtlvItem(tag, Type.BOOLEAN, value)
+    return TtlvItem(tag, Type.INTEGER if value in _SMALL else Type.LONG_INTEGER, value)
 
 
 def _write_fields(value: core.Value, known: dict[str, type[Code] | None]) -> dict[str, Any]:
@@ -262,15 +264,15 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
         revocation_reason_code=code_of(RevocationReasonCode, v.code),
         revocation_message=v.message or None,
     ),
-    core.UsageLimits: lambda v: wire.UsageLimits(
+    core.UsageLimitsValue: lambda v: wire.UsageLimits(
         usage_limits_total=v.total,
         usage_limits_count=v.left,
         usage_limits_unit=code_of(UsageLimitsUnit, v.unit),
     ),
-    core.CryptographicParameters: lambda v: wire.CryptographicParameters(
+    core.CryptographicParametersValue: lambda v: wire.CryptographicParameters(
         **_write_fields(v, _PARAMETERS)
     ),
-    core.AlternativeName: lambda v: wire.AlternativeName(
+    core.AlternativeNameValue: lambda v: wire.AlternativeName(
         alternative_name_value=v.value,
         alternative_name_type=code_of(AlternativeNameType, v.type),
     ),

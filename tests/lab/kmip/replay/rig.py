@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from lab.kmip.replay import strangers
 from lab.kmip.replay.failover import Run
-from lab.kmip.replay.handshake import Attempt, Attempts, Offer, Shown
-from lab.kmip.replay.journal import Journal
-from lab.kmip.replay.playing import Plan, Replay
-from lab.kmip.replay.servers import Client, Server
+from lab.kmip.replay.handshake import Attempt, Attempts, ShownCertificate, TlsOffer
+from lab.kmip.replay.journal import ReplayJournal
+from lab.kmip.replay.playing import Replay, ReplayPlan
+from lab.kmip.replay.servers import Client, ReplayedServer
 from protocol.crypto.certificates import SERIAL_SIZE, issue_certificate, public_key
 from protocol.kmip.enums import State
 from protocol.secret import KeyMaterial
@@ -60,8 +60,8 @@ def key_pem(key: KeyMaterial) -> bytes:
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def shown(party: Party) -> Shown:
-    return Shown(pem(party.certificate), key_pem(party.key))
+def shown(party: Party) -> ShownCertificate:
+    return ShownCertificate(pem(party.certificate), key_pem(party.key))
 
 
 KMS = certified("kms", "kms-1", "kms-2", "127.0.0.1")
@@ -81,9 +81,9 @@ class GoodDoor(Attempts):
     """Lets vCenter in by TLS 1.3, and nobody else."""
 
     async def attempt(
-        self, shown: Shown | None, uid: str = "", *, offer: Offer = Offer.USUAL
+        self, shown: ShownCertificate | None, uid: str = "", *, offer: TlsOffer = TlsOffer.USUAL
     ) -> Attempt:
-        if shown != client_of_tests.shown or offer is not Offer.USUAL:
+        if shown != client_of_tests.shown or offer is not TlsOffer.USUAL:
             return Attempt(refused="handshake failure", alert=True)
         return Attempt(
             version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", certificate=KMS.certificate
@@ -112,10 +112,10 @@ class Time:
 
 def reached(
     server: ScriptedServer,
-    journal: Journal,
+    journal: ReplayJournal,
     name: str = "kms-1:5696",
     views: Mapping[str, ScriptedServer] | None = None,
-) -> Server:
+) -> ReplayedServer:
     """A scripted server as a replay has it; ``views`` are what it is to others than vCenter."""
 
     def talk(who: str) -> Dialogue:
@@ -127,7 +127,7 @@ def reached(
             seen=journal.answer_recorder(name),
         )
 
-    return Server(name, name.partition(":")[0], GoodDoor(), talk)
+    return ReplayedServer(name, name.partition(":")[0], GoodDoor(), talk)
 
 
 async def no_command(command: str) -> str:
@@ -137,16 +137,16 @@ async def no_command(command: str) -> str:
 
 async def played(
     *servers: ScriptedServer,
-    plan: Plan | None = None,
+    plan: ReplayPlan | None = None,
     at: Time | None = None,
     views: Mapping[str, Sequence[ScriptedServer]] | None = None,
     run: Run = no_command,
-) -> Journal:
+) -> ReplayJournal:
     """The journal of a replay against ``kms-1:5696``, ``kms-2:5696`` and so on; ``views`` are what
     these servers are to others than vCenter, by role."""
     names = [f"kms-{number}:5696" for number, _ in enumerate(servers, 1)]
     at = at or Time()
-    journal = Journal(names, at.now)
+    journal = ReplayJournal(names, at.now)
 
     against = [
         reached(server, journal, name, {who: seen[n] for who, seen in (views or {}).items()})
@@ -161,12 +161,12 @@ async def played(
         run=run,
         tell=tell,
     )
-    await replay.run(plan or Plan(keys=2, hosts=3))
+    await replay.run(plan or ReplayPlan(keys=2, hosts=3))
     assert all(server.open == 0 for server in servers)
     return journal
 
 
-def found(journal: Journal) -> list[tuple[str, str]]:
+def found(journal: ReplayJournal) -> list[tuple[str, str]]:
     """The ids of what was found, each with its server."""
     return [(one.kind.id, one.server.partition(":")[0]) for one in journal.findings]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.findings import Level, Phase, Verdict
+from lab.kmip.replay.findings import Level, PlayPhase, ReplayVerdict
 from lab.kmip.replay.flow import GENERATED, NOBODYS
-from lab.kmip.replay.playing import HEALTH_EVERY_S, Plan
+from lab.kmip.replay.playing import HEALTH_EVERY_S, ReplayPlan
 from protocol.kmip.enums import ResultReason, State
 from tests.lab.kmip.replay import wrong
 from tests.lab.kmip.replay.rig import Time, found, of_one_provider, played
@@ -40,13 +40,13 @@ WRONG: dict[str, Callable[[], ScriptedServer]] = {
     "missing-key-served": lambda: ScriptedServer(keys={NOBODYS: State.ACTIVE}),
 }
 LEVELS = {kind.id: kind.level for kind in kinds.KINDS}
-VERDICTS = {Level.ERROR: Verdict.FAILS, Level.NOTICE: Verdict.NOTICES}
+VERDICTS = {Level.ERROR: ReplayVerdict.FAILS, Level.NOTICE: ReplayVerdict.NOTICES}
 
 
 async def test_a_good_server_works() -> None:
     server = ScriptedServer()
-    journal = await played(server, plan=Plan(keys=3, hosts=4))
-    assert (found(journal), journal.verdict) == ([], Verdict.WORKS)
+    journal = await played(server, plan=ReplayPlan(keys=3, hosts=4))
+    assert (found(journal), journal.verdict) == ([], ReplayVerdict.WORKS)
     kept = [key.uid for key in journal.keys if server.keys[key.uid] is not State.ACTIVE]
     assert kept == [key.uid for key in journal.keys if key.use == GENERATED]
     assert not any(latency.failed for latency in journal.steps.values())
@@ -66,7 +66,7 @@ async def test_a_server_that_does_not_answer_is_unreachable(trouble: str) -> Non
     journal = await played(server)
     assert found(journal) == [("server-unreachable", "kms-1")]
     assert journal.keys == []
-    assert journal.phases[Phase.FLOW].skipped
+    assert journal.phases[PlayPhase.FLOW].skipped
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_the_provider_goes_on_while_one_of_its_servers_answers() -> None:
     one.down = True
     journal = await played(one, other)
     assert found(journal) == [("server-down", "kms-1")]
-    assert journal.verdict is Verdict.NOTICES
+    assert journal.verdict is ReplayVerdict.NOTICES
     assert len(journal.keys) > 2 and {key.server for key in journal.keys} == {"kms-2:5696"}
 
 
@@ -111,12 +111,12 @@ async def test_servers_of_one_provider_have_the_same_keys() -> None:
     assert found(await played(*of_one_provider(2))) == []
     journal = await played(ScriptedServer(), ScriptedServer())
     assert ("key-not-replicated", "kms-2") in found(journal)
-    assert journal.verdict is Verdict.FAILS
+    assert journal.verdict is ReplayVerdict.FAILS
 
 
 async def test_a_soak_makes_keys_and_looks_at_health() -> None:
     server = ScriptedServer()
-    plan = Plan(phases=frozenset(), soak_s=4 * HEALTH_EVERY_S)
+    plan = ReplayPlan(phases=frozenset(), soak_s=4 * HEALTH_EVERY_S)
     journal = await played(server, plan=plan, at=Time(least=50))
     assert len(journal.keys) == 1 + 4 * HEALTH_EVERY_S / 50
     looks = [messages for messages in server.connections if messages == ["DiscoverVersions"] * 2]

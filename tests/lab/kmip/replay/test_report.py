@@ -10,7 +10,7 @@ import pytest
 
 from lab.kmip.replay.junit import replay_junit
 from lab.kmip.replay.page import page
-from lab.kmip.replay.playing import Plan
+from lab.kmip.replay.playing import ReplayPlan
 from lab.kmip.replay.reporting import build_report
 from lab.schema.answers.replay import ReplayReport
 from lab.schema.documents import document_of
@@ -21,7 +21,7 @@ from tests.services.keyservers.scripted import ScriptedServer
 
 
 async def report_of(server: ScriptedServer, *, cleanup: bool = False) -> ReplayReport:
-    journal = await played(server, plan=Plan(keys=1, hosts=2, cleanup=cleanup))
+    journal = await played(server, plan=ReplayPlan(keys=1, hosts=2, cleanup=cleanup))
     return build_report(
         journal,
         began=1_796_156_870.0,

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 
-from lab.kmip.replay.findings import Phase, Verdict
-from lab.kmip.replay.handshake import Door
-from lab.kmip.replay.journal import Journal
-from lab.kmip.replay.playing import Plan, Replay
-from lab.kmip.replay.servers import Server
+from lab.kmip.replay.findings import PlayPhase, ReplayVerdict
+from lab.kmip.replay.handshake import ServerDoor
+from lab.kmip.replay.journal import ReplayJournal
+from lab.kmip.replay.playing import Replay, ReplayPlan
+from lab.kmip.replay.servers import ReplayedServer
 from lab.kmip.standalone import standalone
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
@@ -74,13 +74,15 @@ WRONG: dict[str, Callable[[], Tls]] = {
 }
 
 
-async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED) -> Journal:
+async def played(
+    tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXPIRED
+) -> ReplayJournal:
     """The journal of a replay against it, as vCenter with this certificate."""
     streams = standalone(NodeName("replay"))
     identity = TlsIdentity((vcenter.certificate,), vcenter.key, (AUTHORITY.certificate,))
     with serving(tls) as port:
         name = f"127.0.0.1:{port}"
-        journal = Journal([name], time.monotonic)
+        journal = ReplayJournal([name], time.monotonic)
         dialogue = Dialogue(
             partial(streams.streams.connect, name, identity, within_s=WITHIN_S),
             streams.clock,
@@ -88,8 +90,8 @@ async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXP
             heard=journal.step_recorder(name),
             seen=journal.answer_recorder(name),
         )
-        door = Door("127.0.0.1", port, WITHIN_S)
-        server = Server(name, "127.0.0.1", door, lambda who: dialogue)
+        door = ServerDoor("127.0.0.1", port, WITHIN_S)
+        server = ReplayedServer(name, "127.0.0.1", door, lambda who: dialogue)
         replay = Replay(
             [server],
             client(vcenter, expired),
@@ -99,7 +101,7 @@ async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXP
             run=no_command,
             tell=tell,
         )
-        await replay.run(Plan(phases=frozenset()))
+        await replay.run(ReplayPlan(phases=frozenset()))
         streams.streams.abort()
     return journal
 
@@ -107,11 +109,11 @@ async def played(tls: Tls, vcenter: Party = VCENTER, expired: Party | None = EXP
 @pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
 async def test_a_good_server_works(version: int) -> None:
     journal = await played(Good(versions=(version, version)))
-    assert (found(journal), journal.verdict) == ([], Verdict.WORKS)
+    assert (found(journal), journal.verdict) == ([], ReplayVerdict.WORKS)
     [facts] = journal.servers.values()
     assert facts.tls == {SSL.TLS1_2_VERSION: "TLSv1.2", SSL.TLS1_3_VERSION: "TLSv1.3"}[version]
     assert facts.certificate is not None and facts.certificate.names[-1] == "127.0.0.1"
-    skipped = [why for (check, _), why in journal.checks.items() if check.phase is Phase.TRUST]
+    skipped = [why for (check, _), why in journal.checks.items() if check.phase is PlayPhase.TRUST]
     assert len(skipped) == 9 and not any(skipped)
 
 

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from protocol.messages.agent import DuplicateRule, LossRule
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.rules import Duplicate, Loss
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
-PASSAGE = LinkPassage(seed=1, link=Link(A, B), boot=2, nth=3)
+PASSAGE = LinkPassage(seed=1, link=NodePair(A, B), boot=2, nth=3)
 NEXT = 2.0**-53  # from one fate to a greater one
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 2}, {"link": Link(C, B)}, {"link": Link(A, C)}, {"boot": 3}, {"nth": 4}],
+    [{"seed": 2}, {"link": NodePair(C, B)}, {"link": NodePair(A, C)}, {"boot": 3}, {"nth": 4}],
     ids=str,
 )
 def test_each_thing_that_a_fate_hangs_on_changes_it(change: dict[str, Any]) -> None:

@@ -16,14 +16,14 @@ from protocol.messages.agent import (
     SetRules,
     StallRule,
 )
-from protocol.subjects import Link
+from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.links.desired import DesiredRules
 from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
 from services.runtime.links.table import AT_ONCE, RuleTable
 
 A, B = NodeName("a"), NodeName("b")
-AB = Link(A, B)
+AB = NodePair(A, B)
 CUT = CutRule(id="cut", src=A, dst=B)
 LOSE = LossRule(id="lose", src=A, dst=B, share=1.0)
 LATE = DelayRule(id="late", src=A, dst=B, base_s=0.3)
@@ -61,7 +61,7 @@ def test_what_one_rule_lets_pass_the_next_one_judges(
     chain: tuple[LinkRule, ...], leaves: tuple[float, ...]
 ) -> None:
     assert table(*chain).egress(AB, boot=1, nth=1) == leaves
-    assert table(*chain).egress(Link(B, A), boot=1, nth=1) == AT_ONCE
+    assert table(*chain).egress(NodePair(B, A), boot=1, nth=1) == AT_ONCE
     assert table(*chain).passes(AB) is (CUT not in chain)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.runtime.sim import flaws
 from services.runtime.sim.database import Drive
-from services.runtime.sim.flaws import Flaw, pages
+from services.runtime.sim.flaws import PageFlaw, pages
 from services.runtime.sql import check_whole
 
 DRAW = Random(1).randrange
@@ -82,7 +82,7 @@ def test_an_index_that_lacks_a_row_is_damage() -> None:
         check_whole(connection, "a")
     old, now = pages(before), pages(image)
     index = max(page for page in range(len(now)) if old[page] != now[page])
-    damaged = flaws.as_on_device(image, {index: Flaw(now[index], old[index])})
+    damaged = flaws.as_on_device(image, {index: PageFlaw(now[index], old[index])})
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.deserialize(damaged)
         with pytest.raises(OSError, match="the database is damaged"):

@@ -1,0 +1,137 @@
+"""API servers of ESXi hosts: they stay when vCenter goes, and go when their host does."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("pyVmomi")
+
+from pyVim.task import WaitForTask
+from pyVmomi import vim, vmodl
+
+from lab.schema import commands as c
+from lab.vsphere.host_listening import HostListeners
+from tests.lab.vsphere.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.lab.vsphere.conftest import Served
+
+pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]
+
+
+@pytest.fixture
+def hosts(served: Served) -> Iterator[HostListeners]:
+    """The servers of all hosts of the lab."""
+    made = HostListeners(served.server, PASSWORD, served.folder)
+    served.run(made.look)
+    yield made
+    served.run(made.close)
+
+
+def is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
+def on_host(served: Served, hosts: HostListeners, name: str) -> Any:
+    return served.session("root", port=hosts.ports[name])
+
+
+def find_vm(si: Any, name: str) -> Any:
+    return si.content.searchIndex.FindByInventoryPath(f"ha-datacenter/vm/{name}")
+
+
+def test_a_host_shows_itself_and_its_vms(served: Served, hosts: HostListeners) -> None:
+    assert sorted(hosts.ports) == ["esxi-001", "esxi-002", "esxi-003"]
+    with on_host(served, hosts, "esxi-002") as si:
+        about = si.content.about
+        assert (about.apiType, about.productLineId) == ("HostAgent", "embeddedEsx")
+        assert about.apiVersion == "8.0.3.0" and si.content.rootFolder._moId == "ha-folder-root"
+        view = si.content.viewManager.CreateContainerView(
+            si.content.rootFolder, [vim.HostSystem, vim.VirtualMachine], True
+        )
+        found = {one.name: one for one in view.view}
+        assert sorted(found) == ["esxi-002", "vm-02", "vm-05"]
+        host = found["esxi-002"]
+        assert host._moId == "ha-host" and host.runtime.cryptoState == "safe"
+        assert host.runtime.stateEncryption.protectionMode == "tpm"
+        for one in view.view:
+            for part in one._GetPropertyList():
+                getattr(one, part.name)
+        keys = si.content.cryptoManager.ListKeys()
+        assert found["vm-02"].config.keyId.keyId in {key.keyId for key in keys}
+        status = si.content.cryptoManager.GetCryptoKeyStatus(keys[:1])
+        assert status[0].present and status[0].managementType == "external"
+        with pytest.raises(vmodl.fault.MethodNotFound):
+            host.PrepareCrypto()
+    outsider = served.session(port=hosts.ports["esxi-002"])  # vCenter's administrator
+    with pytest.raises(vim.fault.InvalidLogin), outsider:
+        pass
+
+
+def test_a_host_is_there_while_vcenter_is_off(served: Served, hosts: HostListeners) -> None:
+    served.do(c.HostPowerOff(("vcenter",)))
+    try:
+        with on_host(served, hosts, "esxi-001") as si:
+            vm = find_vm(si, "vm-04")
+            assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
+            assert vm.runtime.powerState == "poweredOff"
+            assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
+            host = si.content.searchIndex.FindByDnsName(None, "esxi-001", False)
+            with pytest.raises(vim.fault.NotAuthenticated):  # sessions end with the host's life
+                WaitForTask(host.RebootHost_Task(False), si=si)
+        served.run(hosts.look)
+        with on_host(served, hosts, "esxi-001") as si:
+            vm = find_vm(si, "vm-04")
+            assert vm.runtime.cryptoState == "locked"  # nobody brings its key
+            with pytest.raises(vim.fault.EncryptionKeyRequired) as refused:
+                WaitForTask(vm.PowerOnVM_Task(), si=si)
+            assert refused.value.requiredKey[0].keyId == vm.config.keyId.keyId
+    finally:
+        served.do(c.HostPowerOn(("vcenter",)))
+        served.run(lambda: served.lab.sleep(300.0))
+        served.do(c.VmOn(("vm-01", "vm-04")))
+        served.run(served.server.refresh)
+
+
+def test_the_port_of_a_host_that_is_off_is_closed(served: Served, hosts: HostListeners) -> None:
+    port = hosts.ports["esxi-003"]
+    with pytest.raises(OSError), on_host(served, hosts, "esxi-003") as si:
+        assert si.content.rootFolder.name
+        served.do(c.HostCrash(("esxi-003",)))
+        served.run(hosts.look)
+        _ = si.content.rootFolder.name
+    assert not is_open(port)
+    served.do(c.HostPowerOn(("esxi-003",)))
+    served.run(hosts.look)
+    assert hosts.ports["esxi-003"] == port and is_open(port)
+    with on_host(served, hosts, "esxi-003") as si:
+        assert si.content.rootFolder.name
+    served.run(lambda: served.lab.sleep(120.0))
+    served.do(c.VmOn((), host="esxi-003"))
+
+
+def test_a_host_that_halts_at_its_recovery_key_has_no_api(
+    served: Served, hosts: HostListeners
+) -> None:
+    port = hosts.ports["esxi-003"]
+    text = served.do(
+        c.Esx("esxi-003", ("system", "settings", "encryption", "recovery", "list"))
+    ).output
+    served.do(c.TpmClear("esxi-003"))
+    served.do(c.HostReboot(("esxi-003",)))
+    served.run(hosts.look)
+    assert not is_open(port)
+    key = text.split()[-1]
+    served.do(c.HostPowerOn(("esxi-003",), options={"encryptionRecoveryKey": key}))
+    served.run(hosts.look)
+    assert is_open(port)
+    served.do(c.Esx("esxi-003", ("system", "settings", "encryption", "set", "--mode=TPM")))
+    served.run(lambda: served.lab.sleep(120.0))
+    served.do(c.VmOn((), host="esxi-003"))
