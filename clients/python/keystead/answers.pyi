@@ -814,7 +814,7 @@ class Node(Answer):
     names what lies under a host: ``model`` is a stand-in for the speed of the simulation.
     ``ended``: how the last life ended, and ``ended_before`` the one before this life, as
     far as that was seen. ``screen``: why it halted; ``rules``: link rules on what it
-    sends."""
+    sends; ``version``: of a vCenter, its release."""
 
     node: str
     role: Literal["attestation", "esxi", "keyprovider", "kms", "vcenter"]
@@ -828,6 +828,7 @@ class Node(Answer):
     tpm: Literal["libtpms", "model", "none"]
     counters: Mapping[str, int]
     rules: list[RuleCount]
+    version: str
 
 class KeyOnHost(Answer):
     """A key that a host has in its key cache, in its persisted store, or in both; or its

@@ -21,7 +21,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
     lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
     last life ended, and ``ended_before`` the one before this life, as far as that was seen.
-    ``screen``: why it halted; ``rules``: link rules on what it sends.
+    ``screen``: why it halted; ``rules``: link rules on what it sends; ``version``: of a vCenter,
+    its release.
     """
 
     node: NodeName
@@ -36,6 +37,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
+    version: str = ""
 
     table = ColumnTable(
         "node",
