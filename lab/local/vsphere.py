@@ -25,7 +25,6 @@ from lab.state.state_folder import LabFolder
 from protocol.authorization import ADMINISTRATOR
 
 FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
-VERSION = "8.0.3.0"
 ROOT_USER = "root"
 """The local user of an ESXi host."""
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
@@ -222,7 +221,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def served(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
-    vcenter: str = "", version: str = VERSION,
+    vcenter: str = "", version: str = "",
 ) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
     """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
     where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
@@ -233,7 +232,7 @@ async def served(
     except ImportError as error:
         raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
     try:
-        newest(version)
+        newest(version or "8.0.3.0")
     except ValueError as error:
         raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
     server = ApiServer(executor, name, password_of(folder), vcenter, version)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from chaos.naming import name_validator
 from lab.topology.bus_url import bus_url, gate_address
+from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
@@ -347,5 +348,6 @@ class LabFields(_Model):
     """Those that lie in a folder which machines share; any other is where its clusters stand."""
     bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
     """What carries the messages of its nodes."""
+    service_times: ServiceTimesModel | None = None
     knobs: dict[str, Any] = {}
     """How services behave: `keystead explain knob` lists all, `up --set NAME=VALUE` sets one."""

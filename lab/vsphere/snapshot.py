@@ -107,7 +107,7 @@ class LabWatch:
         nodes = await self.ask(c.GetNodes())
         users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
-        boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
+        own = self._own(nodes)
         taken = InventorySnapshot(
             1,
             hosts.items,
@@ -117,7 +117,7 @@ class LabWatch:
             alarms.items,
             tasks.items,
             self._last_event,
-            boot,
+            own.boot if own is not None else 0,
             frozenset(str(n.node) for n in nodes.items),
             users.items,
             roles.items,
@@ -134,9 +134,13 @@ class LabWatch:
             return before
         return replace(taken, revision=before.revision + 1)
 
-    def _node(self, nodes: answers.NodeList) -> str:
-        first = next((n.node for n in nodes.items if n.role is Role.VCENTER), "")
-        return self.vcenter or str(first)
+    async def find_vcenter(self) -> answers.Node | None:
+        """vCenter's machine as it is now."""
+        return self._own(await self.ask(c.GetNodes()))
+
+    def _own(self, nodes: answers.NodeList) -> answers.Node | None:
+        found = (n for n in nodes.items if n.role is Role.VCENTER)
+        return next((n for n in found if self.vcenter in ("", n.node)), None)
 
     async def _find_last_event(self) -> None:
         while True:

@@ -43,7 +43,7 @@ class Host(Answer):
     boot: int
     cached_keys: int
     seen_at: float
-    attestation: Attestation | None
+    attestation: AttestationState | None
     in_maintenance_mode: bool
     alarms: list[str]
     stale: bool
@@ -266,7 +266,7 @@ class LinkList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Link]
+    items: list[RuledLink]
 
 class MachineList(Answer):
     """The machines of a lab, the supervisor's own first; ``listens`` is where others join."""
@@ -295,7 +295,7 @@ class RoleList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Role]
+    items: list[PermissionRole]
 
 class LabStatus(Answer):
     """The lab in short.
@@ -782,7 +782,7 @@ class VsanObjectContent(Answer):
     object: str
     digest: str
 
-class Attestation(Answer):
+class AttestationState(Answer):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -814,7 +814,7 @@ class Node(Answer):
     names what lies under a host: ``model`` is a stand-in for the speed of the simulation.
     ``ended``: how the last life ended, and ``ended_before`` the one before this life, as
     far as that was seen. ``screen``: why it halted; ``rules``: link rules on what it
-    sends."""
+    sends; ``version``: of a vCenter, its release."""
 
     node: str
     role: Literal["attestation", "esxi", "keyprovider", "kms", "vcenter"]
@@ -828,6 +828,7 @@ class Node(Answer):
     tpm: Literal["libtpms", "model", "none"]
     counters: Mapping[str, int]
     rules: list[RuleCount]
+    version: str
 
 class KeyOnHost(Answer):
     """A key that a host has in its key cache, in its persisted store, or in both; or its
@@ -1009,7 +1010,7 @@ class KeyStatus(Answer):
     affected_hosts: list[str]
     vcenter: str | None
 
-class Link(Answer):
+class RuledLink(Answer):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
 
     src: str
@@ -1046,7 +1047,7 @@ class LabMachine(Answer):
     wall_offset_s: float | None
     load: float | None
 
-class Role(Answer):
+class PermissionRole(Answer):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""
 
     role: str

@@ -24,8 +24,8 @@ def serve(
         str, Parameter(help="HOST:PORT; port 0 is any that is free.")
     ] = "127.0.0.1:8989",
     api_version: Annotated[
-        str, Parameter(help="The newest version of the API that is offered.")
-    ] = "8.0.3.0",
+        str, Parameter(help="The newest version of the API that is offered; vCenter's.")
+    ] = "",
     sim: Annotated[
         str,
         Parameter(help="A Lab file (or the name of a shipped one) to play in virtual time."),
