@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.connect import call
+from lab.cli.names import COMPLETERS
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
@@ -105,8 +106,16 @@ class WaysIn:
 SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
 
 
+FileName = Annotated[
+    str,
+    Parameter(
+        help=f"A path, or a Lab file of keystead: {SHIPPED}.", completer=COMPLETERS["lab file"]
+    ),
+]
+
+
 def up(
-    file: Annotated[str, Parameter(help=f"A path, or a Lab file of keystead: {SHIPPED}.")] = "",
+    file: FileName = "",
     *,
     shape: Shape = Shape(),
     set_: Annotated[

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
+from lab.cli.names import COMPLETERS
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import console
 from lab.cli.streams import flush
@@ -47,7 +48,10 @@ class _Wanted:
 def watch(
     *names: Annotated[str, Parameter(help="Only nodes and VMs with one of these in their name.")],
     only: Annotated[Kinds, Parameter(help="What is shown: all, problems, hosts or vms.")] = "all",
-    run: Annotated[str, Parameter(help="A stored run instead of a lab that runs.")] = "",
+    run: Annotated[
+        str,
+        Parameter(help="A stored run instead of a lab that runs.", completer=COMPLETERS["run"]),
+    ] = "",
     at: Annotated[str, Parameter(help="Of a stored run: the moment to begin at: 90s, 2m.")] = "",
     every: Annotated[str, Parameter(help="Real time between two looks.")] = "1s",
     once: Annotated[
