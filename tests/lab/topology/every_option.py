@@ -106,6 +106,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
             "settings": "certificates",
         },
         "bus": bus,
+        "serve": {"listen": "127.0.0.1:0", "hosts": False},
         "knobs": {"max_key_providers": 5, "audit_buffer_s": 60},
     }
 
@@ -406,6 +407,9 @@ PLAYS: Final[dict[str, Play]] = {
     ),
     "bus.authority": Play(lambda t: t.status.missing, ()),
     "bus.account": Play(lambda t: t.status.missing, ()),
+    # A supervisor serves (tests/lab/vsphere/test_up_serve.py), and these labs have none.
+    "serve.listen": Play(lambda t: t.status.missing, ()),
+    "serve.hosts": Play(lambda t: t.status.missing, ()),
     "knobs": Play(
         lambda t: "there are 5 key providers already, which is the limit" in t.too_many, True
     ),
