@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from chaos.naming import name_validator
 from lab.topology.bus_url import bus_url, gate_address
+from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
@@ -378,5 +379,6 @@ class LabFields(_Model):
     """What carries the messages of its nodes."""
     serve: Annotated[ServeModel | None, BeforeValidator(_serve_in_short)] = None
     """The APIs of vSphere, by `keystead serve`: true, HOST:PORT, or both of its settings."""
+    service_times: ServiceTimesModel | None = None
     knobs: dict[str, Any] = {}
     """How services behave: `keystead explain knob` lists all, `up --set NAME=VALUE` sets one."""

@@ -49,6 +49,7 @@ class HostServer(ApiServer):
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
     }
     administrator = ROOT_USER
+    has_vapi = False
 
     def __init__(
         self, executor: Executor, lab: str, host: str, password: str, epoch: float = 0.0

@@ -41,6 +41,7 @@ from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
 from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
 from lab.vsphere.snapshot import InventorySnapshot, LabWatch
+from lab.vsphere.vapi_providers import Downloads
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.releases import release_of
@@ -68,6 +69,7 @@ class ApiServer:
     references: ClassVar[Mapping[str, tuple[Any, str]]] = REFERENCES
     singletons: ClassVar[Mapping[str, Singleton]]
     administrator = ADMINISTRATOR
+    has_vapi = True
 
     def __init__(
         self, executor: Executor, lab: str, password: str, vcenter: str = "",
@@ -80,6 +82,7 @@ class ApiServer:
         self.vcenter_name = vcenter or "vcenter"
         self.watch = LabWatch(executor, vcenter)
         self.sessions = ApiSessions()
+        self.downloads = Downloads()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
         self._password = password
         self._inventory: ObjectInventory | None = None

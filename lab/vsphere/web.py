@@ -14,7 +14,7 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.vsphere import rest, vijson
+from lab.vsphere import json_rpc, rest, vijson
 from lab.vsphere.body import read_body, while_connected
 from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.sessions import ApiSession
@@ -126,7 +126,7 @@ def application(server: ApiServer) -> Any:
     routes = [
         Route("/sdk/vimServiceVersions.xml", show_versions),
         Route("/health", show_health),
-        *rest.routes(server),
+        *(rest.routes(server) + json_rpc.routes(server) if server.has_vapi else []),
         *vijson.routes(server),
     ]
     others = Starlette(routes=routes)
