@@ -16,5 +16,5 @@ that need a terminal flow of their own, an argument that only a terminal has, or
 - ``running``      up, down, status, wait, events, logs, machines, serve, doctor
 - ``experiments``  chaos, runs, report, check, matrix, conformance
 - ``lookup``       explain, schema                        - ``loads``     load
-- ``keyservers``   kmip
+- ``keyservers``   kmip                                  - ``watch``     watch
 """
