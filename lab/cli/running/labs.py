@@ -60,6 +60,10 @@ class Shape:
     pace: Annotated[
         float | None, Parameter(help="Lab seconds that pass in one second (30 in the file).")
     ] = None
+    serve: Annotated[
+        bool | None,
+        Parameter(negative="", help="Serve the APIs of vSphere, as keystead serve does."),
+    ] = None
     bus: Annotated[
         str | None,
         Parameter(help="So many servers of its own (1 to 5), or nats://HOST:PORT of somebody's."),
