@@ -135,12 +135,14 @@ def _at(where: str, place: TextPlace) -> str:
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``without_tpm``, ``kms``, ``providers``, ``clusters``,
-    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` and
-    ``service_times`` over what the file says. Those about hosts and clusters change every cluster,
-    but for ``tpm``, which gives no TPM to hosts without one."""
+    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus``, ``service_times``
+    and ``serve`` over what the file says. Those about hosts and clusters change every cluster, but
+    for ``tpm``, which gives no TPM to hosts without one."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
-    for name in ("name", "pace", "bus", "service_times"):
+    if wanted.get("serve") is True and made.get("serve"):
+        del wanted["serve"]  # it says where
+    for name in ("name", "pace", "bus", "service_times", "serve"):
         if name in wanted:
             made[name] = wanted.pop(name)
     if "knobs" in wanted:

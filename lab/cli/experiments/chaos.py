@@ -17,6 +17,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.interrupts import INTERRUPTED
+from lab.cli.names import ExperimentName, RunName
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
@@ -69,7 +70,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
     show(found, options.output, columns, (field("file"),), key="experiment")
 
 
-def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
+def lint(experiment: ExperimentName, *, options: Options = DEFAULTS) -> int:
     """Check an experiment file: every error with its line, in one pass."""
     from lab.local.experiment_files import lint as look_through
 
@@ -86,7 +87,7 @@ def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
 
 
 def plan(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Seed = None,
     tpm: Tpm = None,
@@ -105,8 +106,8 @@ def plan(
 
 
 def run(
-    experiment: str,
-    *more: str,
+    experiment: ExperimentName,
+    *more: ExperimentName,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     seed: Seed = None,
     tpm: Tpm = None,
@@ -312,7 +313,7 @@ def new(experiment: str, *, options: Options = DEFAULTS) -> None:
 
 
 def replay(
-    run: str,
+    run: RunName,
     *,
     other_code: Annotated[bool, Parameter(help="Also when the code is another version.")] = False,
     options: Options = DEFAULTS,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from lab.cli.names import ExperimentName
 from lab.cli.options import DEFAULTS, Options
 from lab.cli.output import document, is_document, plain, say, show
 from lab.cli.progress import Style, telling
@@ -183,7 +184,7 @@ def _few(names: tuple[object, ...], most: int = 6) -> str:
 
 
 def shrink(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Annotated[int | None, Parameter(help="Seed; the file's own when left out.")] = None,
     budget: Annotated[int, Parameter(help="The most runs that it may take.")] = 200,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from lab.cli.names import RunName
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import json_line, plain, say
 from lab.cli.values import duration
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tap(
-    run: str,
+    run: RunName,
     *,
     node: Annotated[str, Parameter(help="Only what this node says or hears.")] = "",
     message: Annotated[str, Parameter(help="Only requests of this name, with replies.")] = "",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.connect import call
+from lab.cli.names import COMPLETERS
 from lab.cli.options import DEFAULTS, Format, Options
 from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
@@ -59,6 +60,10 @@ class Shape:
     pace: Annotated[
         float | None, Parameter(help="Lab seconds that pass in one second (30 in the file).")
     ] = None
+    serve: Annotated[
+        bool | None,
+        Parameter(negative="", help="Serve the APIs of vSphere, as keystead serve does."),
+    ] = None
     bus: Annotated[
         str | None,
         Parameter(help="So many servers of its own (1 to 5), or nats://HOST:PORT of somebody's."),
@@ -105,8 +110,16 @@ class WaysIn:
 SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
 
 
+FileName = Annotated[
+    str,
+    Parameter(
+        help=f"A path, or a Lab file of keystead: {SHIPPED}.", completer=COMPLETERS["lab file"]
+    ),
+]
+
+
 def up(
-    file: Annotated[str, Parameter(help=f"A path, or a Lab file of keystead: {SHIPPED}.")] = "",
+    file: FileName = "",
     *,
     shape: Shape = Shape(),
     set_: Annotated[

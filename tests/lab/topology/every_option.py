@@ -114,6 +114,7 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
             "settings": "certificates",
         },
         "bus": bus,
+        "serve": {"listen": "127.0.0.1:0", "hosts": False},
         "service_times": {"profile": "hsm", "nodes": {"typed": TYPED_TIMES}},
         "knobs": {"max_key_providers": 5, "audit_buffer_s": 60},
     }
@@ -425,6 +426,9 @@ PLAYS: Final[dict[str, Play]] = {
     ),
     "bus.authority": Play(lambda t: t.status.missing, ()),
     "bus.account": Play(lambda t: t.status.missing, ()),
+    # A supervisor serves (tests/lab/vsphere/test_up_serve.py), and these labs have none.
+    "serve.listen": Play(lambda t: t.status.missing, ()),
+    "serve.hosts": Play(lambda t: t.status.missing, ()),
     "service_times.profile": Play(
         lambda t: [
             n for n, one in t.nodes.items() if one.service and "GetKeys" in one.service.times
