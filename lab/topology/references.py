@@ -169,7 +169,7 @@ def _root(server: KmsModel) -> Iterator[Misfit]:
     if path and server.root is not RootKind.PASSPHRASE:
         yield Misfit(("passphrase_file",), "it is for the root passphrase only")
     if path and not path.startswith("/"):
-        yield Misfit(("passphrase_file",), f"{path}: an absolute path is wanted")
+        yield Misfit(("passphrase_file",), f"{path}: the path must be absolute")
 
 
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:
