@@ -176,6 +176,7 @@ def read_call(body: bytes, version: str) -> Call:
         raise _unreadable(f"{type(error).__name__}") from None
     finally:
         _release(reader.parser)
+        reader.parts.clear()  # readers of arguments, which hold this one
     if call.info is None or not call.id:
         raise _unreadable("it names no object or no method")
     complete(call)

@@ -76,14 +76,16 @@ def test_a_body_that_cannot_be_read_is_an_invalid_request(wire: Wire, data: byte
 def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
     inner = f'<Fetch xmlns="urn:vim25">{COLLECTOR}<prop>filter</prop></Fetch>'
     envelope = f"<Envelope {XSI}><Body>{inner}</Body></Envelope>".encode()
-    broken = envelope.replace(b"<prop>filter</prop>", b"<prop xsi:type='Folder'>x</prop>")
+    wrong = envelope.replace(b"<prop>filter</prop>", b"<prop xsi:type='Folder'>x</prop>")
+    torn = envelope.replace(b"filter", b"<x><y/></x>")
     gc.collect()
     gc.disable()  # parsers have memory that it does not count, and it may come late
     try:
         for _ in range(20):
             read_call(envelope, "vim.version.v8_0_3_0")
-            with contextlib.suppress(vmodl.fault.InvalidRequest):
-                read_call(broken, "vim.version.v8_0_3_0")
+            for broken in (wrong, torn):
+                with contextlib.suppress(vmodl.fault.InvalidRequest):
+                    read_call(broken, "vim.version.v8_0_3_0")
             read_text("<a>1</a>", str)
         assert gc.collect() < 20
     finally:
