@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "running.vsphere:serve",
     "env": "running.vsphere:env",
     "exec": "running.vsphere:execute",
+    "watch": "watch.command:watch",
     "status": "running.labs:status",
     "version": "running.labs:version",
     "list": "running.labs:list_labs",
