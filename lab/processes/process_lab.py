@@ -299,6 +299,8 @@ class ProcessLab(LabFiles, LabGrowth):
                 await self._tell(process, SetFirmware(node=node, firmware=firmware), START_LIMIT_S)
             if node in self._skew:
                 await self._tell(process, self._skew[node], START_LIMIT_S)
+            if node in self._slow:
+                await self._tell(process, self._slow[node], START_LIMIT_S)
         if self._desired.epoch:
             await self._tell(process, self.next_rules(), START_LIMIT_S)
         process.up.set()
