@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.names import RunName
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, plain, say, show
 from lab.schema.tables import field
 
@@ -23,7 +23,7 @@ def check(
     run: RunName,
     *,
     only: Annotated[tuple[str, ...], Parameter(help="Only these checks (repeatable).")] = (),
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Judge the stored history of a run again.
 

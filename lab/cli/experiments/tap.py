@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.names import RunName
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import json_line, plain, say
 from lab.cli.values import duration
 
@@ -24,7 +24,7 @@ def tap(
     message: Annotated[str, Parameter(help="Only requests of this name, with replies.")] = "",
     after: Annotated[str, Parameter(help="Only from this moment of the run on, such as 90s.")] = "",
     until: Annotated[str, Parameter(help="Only up to this moment of the run.")] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Print what was said on the bus of a stored run; bytes are shown as fingerprints.
 

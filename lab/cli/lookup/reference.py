@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lab.cli.names import COMPLETERS
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, show, table
 from lab.schema.tables import field
 
@@ -18,7 +18,7 @@ WIDTH = 96  # characters of a line of text
 def fault(
     kind: Annotated[str, Parameter(completer=COMPLETERS["fault"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What a fault does, its fields and an example; without a kind, the list of all.
 
@@ -31,7 +31,7 @@ def fault(
 def action(
     kind: Annotated[str, Parameter(completer=COMPLETERS["action"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What an action of a schedule does, and its fields; without a kind, the list of all.
 
@@ -44,7 +44,7 @@ def action(
 def entry(
     way: Annotated[str, Parameter(completer=COMPLETERS["entry"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """The ways to say when an entry of a schedule is played; without one, the list of all.
 
@@ -57,7 +57,7 @@ def entry(
 def probe(
     probe_name: Annotated[str, Parameter(completer=COMPLETERS["probe"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What a probe of a hypothesis measures, and in which unit; without a name, the list of all.
 
@@ -70,7 +70,7 @@ def probe(
 def op(
     operation: Annotated[str, Parameter(completer=COMPLETERS["op"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What an operation of a workload does; without a name, the list of all.
 
@@ -83,7 +83,7 @@ def op(
 def check(
     check_name: Annotated[str, Parameter(completer=COMPLETERS["check"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What a check judges a run by; without a name, the list of all.
 
@@ -96,7 +96,7 @@ def check(
 def selector(
     form: Annotated[str, Parameter(completer=COMPLETERS["selector"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """The ways to name nodes and VMs, in files and on the command line.
 
@@ -109,7 +109,7 @@ def selector(
 def guard(
     guard_name: Annotated[str, Parameter(completer=COMPLETERS["guard"])] = "",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What limits a run; without a name, the list of all.
 
@@ -119,7 +119,7 @@ def guard(
     explain_named("guard", guard_name, options)
 
 
-def explain_named(noun: str, name: str, options: Options) -> None:
+def explain_named(noun: str, name: str, options: LabOptions) -> None:
     """The entry of ``noun`` called ``name``, or all of that noun when ``name`` is empty."""
     from lab.local.explain import reference, references
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from lab.cli.names import COMPLETERS
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain
 from lab.cli.values import duration
 from lab.state.state_folder import LabFolder
@@ -30,7 +30,7 @@ def wait(
         ),
     ],
     timeout: Annotated[str, Parameter(help="Real time.")] = "60s",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Wait until VMs, hosts or faults are as wanted; exit code 6 when they are not in time.
 

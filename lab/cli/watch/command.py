@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.names import COMPLETERS
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import console
 from lab.cli.streams import flush
 from lab.cli.values import duration
@@ -57,7 +57,7 @@ def watch(
     once: Annotated[
         bool, Parameter(negative="", help="Draw one picture and end, as into a pipe.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Watch a lab on the terminal: hosts and VMs by state, faults, events, keys; problems first.
 
@@ -81,7 +81,7 @@ def watch(
     asyncio.run(_watch_lab(options, every_s, wanted, once))
 
 
-async def _watch_lab(options: Options, every_s: float, wanted: _Wanted, once: bool) -> None:
+async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
     from lab.cli.watch.scene import scene_of_lab
     from lab.local.remote import Remote
 

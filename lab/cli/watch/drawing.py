@@ -6,7 +6,7 @@ Meaning is never by colour alone: a state has its word or its sign.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from rich.text import Text
@@ -30,7 +30,7 @@ _EVENTS: Final = 6  # lines at the most
 
 def draw(scene: Scene, width: int, height: int, *, keys: str = "") -> list[Text]:
     """At most ``height`` lines of at most ``width`` characters, what is wrong first."""
-    head = [*_heading(scene, width, keys), _summary(scene)]
+    head = [*_heading(scene, width, keys), *_summary(scene)]
     if scene.notice:
         head.append(Text(one_line(scene.notice), "yellow"))
     room = height - len(head)
@@ -67,18 +67,18 @@ def _heading(scene: Scene, width: int, keys: str) -> list[Text]:
     return [title]
 
 
-def _summary(scene: Scene) -> Text:
+def _summary(scene: Scene) -> Iterator[Text]:
     """How many there are of each state, and the keys."""
     parts = [
         f"{len(tiles)} {what}: {_counted(tiles)}"
         for what, tiles in (("hosts", scene.hosts), ("VMs", scene.vms))
         if tiles
     ]
+    yield Text("; ".join(parts))
     if scene.keys is not None:
         keys = scene.keys
         told = f"keys: {keys.memory} in memory, {keys.kept} of them kept by a TPM"
-        parts.append(f"{told}, {keys.missing} missing")
-    return Text("; ".join(parts))
+        yield Text(f"{told}, {keys.missing} missing")
 
 
 def _counted(tiles: Iterable[Tile]) -> str:
