@@ -6,6 +6,5 @@
 - ``of_run``     the load of an experiment's run    - ``written``    an experiment that is a load
 - ``kept``       loads as stored runs, and two compared    - ``journal``  until then
 - ``page``, ``pictures``  as HTML    - ``junit``  for pipelines
-- ``calibration``  service times of this machine
 - ``vcenters``   what vCenters ask of a key server    - ``offering``  a load on a key server
 """

@@ -30,8 +30,8 @@ def calibrate(
     """
     import asyncio
 
-    from lab.load.calibration import calibrate as measure
-    from lab.load.calibration import write_profile
+    from lab.local.calibration import calibrate as measure
+    from lab.local.calibration import write_profile
 
     for name, value, most in (
         ("--hosts", hosts, MOST_HOSTS),

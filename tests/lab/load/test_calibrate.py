@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
-from lab.load.calibration import SECONDS, Row, as_profile, divide, write_profile
+from lab.local.calibration import SECONDS, Row, as_profile, divide, write_profile
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from lab.topology.service_times import read_profile
