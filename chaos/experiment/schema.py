@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
+from chaos.experiment.field_docs import field_docs, models_in
 from chaos.experiment.model import (
     Checks,
     FinalPhase,
@@ -82,8 +83,27 @@ def _with_parameters(shape: Any) -> Any:
 def shape_of(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema without references, so that it can stand anywhere."""
     made = model.model_json_schema(by_alias=True)
+    for kind in {model, *_models_below(model)}:
+        _describe(made if kind is model else made.get("$defs", {}).get(kind.__name__, {}), kind)
     shape: dict[str, Any] = _inline(made, made.pop("$defs", {}))
     return shape
+
+
+def _models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found: set[type[BaseModel]] = set()
+    for info in model.model_fields.values():
+        for inner in models_in(info.annotation):
+            found |= {inner} | _models_below(inner)
+    return found
+
+
+def _describe(shape: dict[str, Any], model: type[BaseModel]) -> None:
+    """Each field with its text: an editor shows it."""
+    docs = field_docs(model)
+    for name, info in model.model_fields.items():
+        field = shape.get("properties", {}).get(info.alias or name)
+        if field is not None and name in docs and "description" not in field:
+            field["description"] = docs[name]
 
 
 def _inline(value: Any, definitions: dict[str, Any]) -> Any:
