@@ -51,6 +51,9 @@ class HostWatch(LabWatch):
         nodes: tuple[answers.Node, ...] = (await self.ask(c.GetNodes())).items
         return next(n for n in nodes if n.role is Role.ESXI and n.node == self.host)
 
+    async def _is_unchanged(self, last: InventorySnapshot) -> bool:
+        return False  # it asks its host alone, which is little
+
     async def _take(self) -> InventorySnapshot:
         view: answers.HostView = await self.ask(c.GetHostView(self.host))
         node = await self.node()
