@@ -6,6 +6,7 @@ order of times) is the linter's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -83,18 +84,18 @@ def _with_parameters(shape: Any) -> Any:
 def shape_of(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema without references, so that it can stand anywhere."""
     made = model.model_json_schema(by_alias=True)
-    for kind in {model, *_models_below(model)}:
-        _describe(made if kind is model else made.get("$defs", {}).get(kind.__name__, {}), kind)
+    _describe(made, model)
+    for kind in _models_below(model):
+        _describe(made.get("$defs", {}).get(kind.__name__, {}), kind)
     shape: dict[str, Any] = _inline(made, made.pop("$defs", {}))
     return shape
 
 
-def _models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
-    found: set[type[BaseModel]] = set()
+def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for info in model.model_fields.values():
         for inner in models_in(info.annotation):
-            found |= {inner} | _models_below(inner)
-    return found
+            yield inner
+            yield from _models_below(inner)
 
 
 def _describe(shape: dict[str, Any], model: type[BaseModel]) -> None:
