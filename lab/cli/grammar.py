@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, str] = {
     "load calibrate": "loads.calibrate:calibrate",
     "provider set": "running.keys:provider_set",
     "up": "running.labs:up",
+    "try": "running.trying:try_",
     "down": "running.labs:down",
     "lab new": "running.lab_files:new",
     "lab lint": "running.lab_files:lint",
