@@ -23,7 +23,7 @@ from lab.vsphere.managed import Managed, operation
 from lab.vsphere.places import ComputeResource, EntityIds, FolderEntity
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.snapshot import InventorySnapshot, LabWatch
-from lab.vsphere.virtual_machine import VirtualMachine, _power
+from lab.vsphere.virtual_machine import VirtualMachine
 from lab.vsphere.vm_folder import VM_TYPES
 from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeName, Role
 
@@ -126,29 +126,14 @@ OwnHost.operations = frozenset(
 class OwnVm(VirtualMachine):
     """A VM of the host. Its power follows what the host has keys for, and nobody else is asked."""
 
-    def _own(self, kind: Any) -> Any:
+    def power_command(self, kind: Any) -> Any:
+        """As the host's own administrator."""
         return kind((self.name,), host=str(self.row.host), on_host=True)
 
-    @operation
-    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
-        """Power it on."""
-        work = _power(self, not self.is_on, self._own(c.VmOn))
-        return await request.start(self, "PowerOnVM_Task", work)
 
-    @operation
-    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
-        """Power it off."""
-        work = _power(self, self.is_on, self._own(c.VmOff))
-        return await request.start(self, "PowerOffVM_Task", work)
-
-    @operation
-    async def ResetVM_Task(self, request: ApiRequest) -> Any:
-        """Power it off and on."""
-        both = _power(self, self.is_on, self._own(c.VmOff), self._own(c.VmOn))
-        return await request.start(self, "ResetVM_Task", both)
-
-
-OwnVm.operations = frozenset({"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ShutdownGuest"})
+OwnVm.operations = frozenset(
+    {"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ShutdownGuest", "RebootGuest"}
+)
 
 
 class HostInventory(ObjectInventory):
