@@ -38,6 +38,8 @@ client = create_vsphere_client(
 )
 vcenter, stub = client.vcenter, client._stub_config
 (vm,) = vcenter.VM.list(vcenter.VM.FilterSpec(names={"vm-02"}))
+info = vcenter.VM.get(vm.vm)
+assert info.name == "vm-02" and info.disks["2000"].scsi.unit == 0 and not info.nics
 vcenter.vm.Power.stop(vm.vm)
 assert vcenter.vm.Power.get(vm.vm).state == "POWERED_OFF"
 vcenter.vm.Power.start(vm.vm)
