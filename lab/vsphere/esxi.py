@@ -14,6 +14,7 @@ from pyVmomi import vim
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
+from lab.schema.errors import KeysteadError
 from lab.vsphere import reflect
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, key_id, key_text
@@ -47,9 +48,12 @@ class HostWatch(LabWatch):
         return await super().ask(command)
 
     async def node(self) -> answers.Node:
-        """The machine of the host."""
+        """The machine of the host. Raises ``KeysteadError`` when the lab has no such host."""
         nodes: tuple[answers.Node, ...] = (await self.ask(c.GetNodes())).items
-        return next(n for n in nodes if n.role is Role.ESXI and n.node == self.host)
+        for one in nodes:
+            if one.role is Role.ESXI and one.node == self.host:
+                return one
+        raise KeysteadError("KS-USE-002", f"there is no host {self.host} any more")
 
     async def _is_unchanged(self, last: InventorySnapshot) -> bool:
         return False  # it asks its host alone, which is little
@@ -207,8 +211,6 @@ class HostCryptoManager(Managed):
         self, request: ApiRequest, keys: Any = (), force: bool = False
     ) -> list[Any]:
         """Remove keys from the host; what came of each."""
-        from lab.schema.errors import KeysteadError
-
         names = tuple(key_text(key) for key in keys or ())
         if not names:
             return []
