@@ -81,7 +81,6 @@ class KmipTrust(Managed):
             certificate=row.certificate,
             certInfo=certificate_info(row.certificate, datetime.now(UTC)),
             clientTrustServer=row.client_trust_server,
-            serverTrustClient=row.server_trust_client,
         )
 
     @operation

@@ -77,3 +77,27 @@ def _issue(
         .sign(key, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_key_server_of_the_lab_is_trusted_under_a_name_of_its_own(kmip: Machine) -> None:
+    kmip.served.do(c.ProviderAdd("second", ("k1=kms-1", "k2=kms-2")))
+    found = kmip.served.do(c.ProviderTrust("second"))
+    assert [(s.server, s.client_trust_server, s.server_trust_client) for s in found.items] == [
+        ("k1", True, True),
+        ("k2", True, True),
+    ]
+
+
+def test_a_play_adds_servers_to_a_provider_of_its_own(kmip: Machine, tmp_path: Path) -> None:
+    def wanted(**more: Any) -> tuple[str, dict[str, Any]]:
+        return MODULE, {"name": "second", "state": "present", **more}
+
+    first = wanted(kms_info=[{"kms_name": "k1", "kms_ip": "kms-1", "kms_port": 5696}])
+    other = wanted(kms_info=[{"kms_name": "k2", "kms_ip": "kms-2", "kms_port": 5696}])
+    found = play(
+        kmip, tmp_path, first, first, other, wanted(mark_default=True), wanted(state="absent")
+    )
+    assert [one.get("msg") for one in found if one.get("failed")] == []
+    assert [one["changed"] for one in found] == [True, False, True, True, True]
+    (second,) = [p for p in found[2]["key_provider_clusters"] if p["key_provide_id"] == "second"]
+    assert [server["name"] for server in second["servers"]] == ["k1", "k2"]
