@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, str] = {
     "load kmip": "loads.load:kmip",
     "load rate": "loads.rate:rate",
     "load compare": "loads.load:compare",
+    "load calibrate": "loads.calibrate:calibrate",
     "provider set": "running.keys:provider_set",
     "up": "running.labs:up",
     "down": "running.labs:down",

@@ -34,11 +34,10 @@ PROFILES: Final = Path(__file__).parent / "profiles"
 
 DEVICE_CLASSES: Final = (
     *(f"disk.{call}" for call in ("read", "write", "append", "sync", "replace", "sync_folder")),
-    *("db.transact", "db.query", "datastore.write", "datastore.read"),
-    *("tls.handshake", "tls.data"),
+    *("db.transact", "db.query"),
     *(name if name.startswith("vtpm.") else f"tpm.{name}" for name in LATENCY_S),
 )
-"""Work of a node's devices and connections; it takes these times in the simulation only."""
+"""Work of a node's devices; it takes these times in the simulation only."""
 
 
 class _Model(BaseModel):
@@ -73,7 +72,7 @@ class NodeTimesModel(_Model):
     times: dict[str, Annotated[ServiceTimeModel, BeforeValidator(_in_short)]] = {}
     """By class of work: a request (`CreateKey`), the reply to one that it sent
     (`CreateKey.reply`), `*` and `*.reply` for all others, and in the simulation disk, TPM and TLS
-    (`disk.sync`, `tpm.unseal`, `tls.handshake`)."""
+    (`disk.sync`, `db.transact`, `tpm.unseal`)."""
 
 
 class ServiceTimesModel(_Model):
@@ -83,7 +82,7 @@ class ServiceTimesModel(_Model):
     """
 
     profile: str = ""
-    """A shipped profile (`process`, `hsm`), or an absolute path to one (`load calibrate` writes
+    """A shipped profile (`hsm`), or the path of one (`load calibrate` writes
     such files)."""
     nodes: dict[str, NodeTimesModel] = {}
     """By role (`kms`, `vcenter`, `esxi`, `attestation`, `keyprovider`) or by node."""

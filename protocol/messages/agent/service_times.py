@@ -39,8 +39,8 @@ class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     Classes: a request that the node serves (``CreateKey``), the reply to a request that it sent
     (``CreateKey.reply``), ``*`` and ``*.reply`` for those without an entry, and in the simulation
-    calls of storage (``disk.sync``, ``db.transact``), TPM (``tpm.unseal``) and TLS
-    (``tls.handshake``, ``tls.data``). ``cores``: so many pieces of work at a time.
+    calls of storage (``disk.sync``, ``db.transact``) and TPM (``tpm.unseal``). ``cores``: so
+    many pieces of work at a time.
     """
 
     cores: int = 1
