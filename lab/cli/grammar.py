@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, str] = {
     "load validate": "loads.validate:validate",
     "provider set": "running.keys:provider_set",
     "up": "running.labs:up",
+    "try": "running.trying:try_",
     "down": "running.labs:down",
     "lab new": "running.lab_files:new",
     "lab lint": "running.lab_files:lint",

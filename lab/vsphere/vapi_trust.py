@@ -131,6 +131,8 @@ async def show_applied(call: VapiCall) -> Any:
 async def _tpm(call: VapiCall) -> answers.Tpm | None:
     await call.call.require(Privilege.TPM_READ)
     host = call.inventory.find(vim.HostSystem(call.id("host")))
+    if not host.connected:
+        raise VapiError("error", f"{host.name} does not answer vCenter", 500)
     if not host.row.tpm_present:
         return None
     found: answers.Tpm = await call.call.ask(c.TpmInspect(host.name))

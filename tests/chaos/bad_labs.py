@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-import yaml
 
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
+from chaos.yaml_file import read_yaml
 from protocol.messages.agent import LinkRule, NodeRunState, NodeStatus, TpmAct, TpmActed
 from protocol.messages.base import Repeat, Request
 from protocol.messages.host import Esxcli, EsxcliResult
@@ -112,7 +112,7 @@ _WAYS: Final[dict[str, tuple[Values, ...]]] = {
 
 def values_of_example(fault: type[Fault]) -> Values:
     """The fields of a fault's own example."""
-    values: Values = yaml.safe_load(f"{{{fault.example}}}")
+    values: Values = read_yaml(f"{{{fault.example}}}").data  # in which ``on`` is a name
     return values
 
 

@@ -1294,9 +1294,8 @@ class ServiceTimes(Answer):
 
     Classes: a request that the node serves (``CreateKey``), the reply to a request that
     it sent (``CreateKey.reply``), ``*`` and ``*.reply`` for those without an entry, and
-    in the simulation calls of storage (``disk.sync``, ``db.transact``), TPM
-    (``tpm.unseal``) and TLS (``tls.handshake``, ``tls.data``). ``cores``: so many pieces
-    of work at a time."""
+    in the simulation calls of storage (``disk.sync``, ``db.transact``) and TPM
+    (``tpm.unseal``). ``cores``: so many pieces of work at a time."""
 
     cores: int
     times: Mapping[str, ServiceTime]

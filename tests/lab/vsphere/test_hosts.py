@@ -88,6 +88,9 @@ def test_a_host_is_there_while_vcenter_is_off(served: Served, hosts: HostListene
             assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
             assert vm.runtime.powerState == "poweredOff"
             assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
+            vm.ShutdownGuest()
+            assert vm.runtime.powerState == "poweredOff"
+            assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
             host = si.content.searchIndex.FindByDnsName(None, "esxi-001", False)
             with pytest.raises(vim.fault.NotAuthenticated):  # sessions end with the host's life
                 WaitForTask(host.RebootHost_Task(False), si=si)
