@@ -131,15 +131,14 @@ def run(
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time; of
     several the worst.
     """
-    files = {"--report": report, "--junit": junit}
+    files, quiet = {"--report": report, "--junit": junit}, options.quiet
+    how = (mode, seed, tpm, pace, on, scan)
     if more:
         _of_one_run({**files, "--negative-control": negative_control})
         from lab.cli.experiments.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return play_experiment(
-                name, mode, seed, tpm, pace, on, scan, given=given or (), control=False
-            )
+            return play_experiment(name, *how, given=given or (), control=False, quiet=quiet)
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
@@ -148,7 +147,7 @@ def run(
         for option, path in files.items():
             place_for(option, path)
     folder, verdict = play_experiment(
-        experiment, mode, seed, tpm, pace, on, scan, given=given or (), control=negative_control
+        experiment, *how, given=given or (), control=negative_control, quiet=quiet
     )
     code = _report(verdict, folder, options)
     if any(files.values()):
@@ -175,6 +174,7 @@ def play_experiment(
     *,
     given: Sequence[str],
     control: bool,
+    quiet: bool = False,
 ) -> tuple[RunFolder, Verdict]:
     """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
     the planted bug of the file."""
@@ -192,15 +192,16 @@ def play_experiment(
         if scan:
             text = "--scan needs a lab of its own: this one's keys were made and not collected"
             raise KeysteadError("KS-USE-003", text)
-        return asyncio.run(_on_running(experiment, seed, given, on))
+        return asyncio.run(_on_running(experiment, seed, given, on, quiet=quiet))
     made = prepare_experiment(experiment, seed, tpm, mode, given, pace)
     bug = made.plan.bug if control else ""
     if control and not (bug and mode == "sim"):
         text = "--negative-control is for --mode sim, and a file with `negative_control`"
         raise KeysteadError("KS-USE-003", text)
     folder = begin(made, mode, scan=scan, bug=bug)
-    say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
-    with show_progress() as show:
+    if not quiet:
+        say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
+    with show_progress(quiet=quiet) as show:
         if mode == "lab":
             return folder, asyncio.run(_in_own_lab(made, folder, show))
         from lab.play.play import play_sim
@@ -238,7 +239,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
 
 
 async def _on_running(
-    experiment: str, seed: int | None, given: Sequence[str], on: str
+    experiment: str, seed: int | None, given: Sequence[str], on: str, *, quiet: bool
 ) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
     from lab.local.experiment_files import begin_on
@@ -247,8 +248,9 @@ async def _on_running(
     there = LabFolder(on)
     async with Remote(there) as lab:
         folder = await begin_on(lab.do, there, experiment, seed, given)
-        say(f"run {folder.run} on the lab {on}")
-        with show_progress() as show:
+        if not quiet:
+            say(f"run {folder.run} on the lab {on}")
+        with show_progress(quiet=quiet) as show:
             await lab.follow(lambda event: _progress(event, show))
             loop = asyncio.get_running_loop()
             task = loop.create_task(lab.do(ChaosPlay(folder.run)))
@@ -276,6 +278,9 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     """The verdict as JSON, or the checks as a table and the verdict in one line."""
     if options.output in (Format.JSON, Format.YAML):
         document(verdict, options.output)
+        return verdict.exit_code
+    if options.output is Format.NAME:
+        plain(folder.run)
         return verdict.exit_code
     columns = (field("result"), field("name", "CHECK"), field("text", "SEEN"))
     show({"items": verdict.checks}, options.output, columns, key="name")
@@ -351,9 +356,12 @@ _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then th
 
 
 @contextmanager
-def show_progress() -> Iterator[Progress]:
+def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
     """On a terminal the phase and its times stand below the lines that are told; elsewhere there
-    are lines, and in a while one that only says how far it is."""
+    are lines, and in a while one that only says how far it is. ``quiet``: nothing is told."""
+    if quiet:
+        yield lambda step: None
+        return
     if not sys.stderr.isatty():
         yield _Lines().show
         return
