@@ -1,7 +1,7 @@
 """Builds the documentation's site: ``python -m docs.site FOLDER``, which opens without a server.
 
-It needs MkDocs Material, which ``./keystead test`` installs. A dead link, a link to no heading and a
-page that the navigation does not have fail the build.
+It needs MkDocs Material, which ``./keystead test`` installs. A dead link, a link to no heading and
+a page that the navigation does not have fail the build.
 """
 
 from __future__ import annotations
