@@ -113,7 +113,7 @@ class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
         there is to see, or that they are in force where nothing at all passes.
         """
         if self.base + self.jitter <= 0:
-            return "a delay of 0 changes nothing"
+            return "a delay of 0 has no effect"
         edges = await self.find_live_edges(lab)
         if not edges:
             return NOTHING_UP

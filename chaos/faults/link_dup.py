@@ -69,7 +69,7 @@ class LinkDupFault(ShareFault, frozen=True, kw_only=True):
         passes at all, that they are in force.
         """
         if self.p <= 0:
-            return "a share of 0 changes nothing"
+            return "a share of 0 has no effect"
         count = self.canaries
         up = {node: await running(lab, node) for node in self.touches()}
         links = [(src, dst) for src, dst in self.links() if up[src] and up[dst]]

@@ -48,7 +48,7 @@ class LinkLossFault(ShareFault, frozen=True, kw_only=True):
         one doubles the canaries, a lost copy is enough.
         """
         if self.p <= 0:
-            return "a loss of 0 changes nothing"
+            return "a loss of 0 has no effect"
         wanted = self.canaries
         waiting: tuple[Edge, ...] = await self.find_live_edges(lab)
         if not waiting:

@@ -85,7 +85,7 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
         """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-004 if no pair is left."""
         a, b = (targets.nodes(side) for side in params.between)
         if not any(x != y for x in a for y in b):
-            raise ChaosError("KS-CHAOS-004", "a link has two different ends")
+            raise ChaosError("KS-CHAOS-004", "a link connects two different nodes")
         return {"a": a, "b": b, "dir": params.dir}
 
     @staticmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 NAV: dict[str, dict[str, str] | str] = {
+    "What it is": "README.md",
     "Find it": "docs/README.md",
     "Tutorials": {
-        "The story": "README.md",
+        "The story": "docs/story.md",
         "Your own lab": "docs/labs.md",
         "keystead in your own tests": "docs/testing.md",
         "A sample test suite": "examples/pytest/README.md",
         "Your vSphere automation against a lab": "docs/vsphere.md",
+        "A sample of vSphere automation": "examples/vsphere/README.md",
     },
     "How to": {
         "Write an experiment": "docs/experiments.md",

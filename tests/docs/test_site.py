@@ -42,7 +42,8 @@ class _Page(HTMLParser):
 
 def test_the_navigation_has_every_page() -> None:
     listed = set(all_pages())
-    there = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    folders = ("docs/*.md", "examples/*/README.md")
+    there = {str(page.relative_to(ROOT)) for folder in folders for page in ROOT.glob(folder)}
     assert there - listed == set()
     gone = [
         page for page in listed if not page.startswith(_GENERATED) and not (ROOT / page).exists()
