@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def generated(name: str) -> str:
+    """The path, in the site, of a reference page that is made of a registry."""
+    return f"reference/{name}.md"
+
+
 NAV: dict[str, dict[str, str] | str] = {
     "What it is": "README.md",
     "Find it": "docs/README.md",
@@ -28,16 +34,16 @@ NAV: dict[str, dict[str, str] | str] = {
         "Give users roles": "docs/roles.md",
     },
     "Reference": {
-        "Commands": "reference/commands.md",
-        "Faults": "reference/faults.md",
-        "Actions": "reference/actions.md",
-        "Entries of a schedule": "reference/entries.md",
-        "Selectors": "reference/selectors.md",
-        "Operations of a workload": "reference/ops.md",
-        "Probes": "reference/probes.md",
-        "Checks": "reference/checks.md",
-        "Guards": "reference/guards.md",
-        "Errors": "reference/errors.md",
+        "Commands": generated("commands"),
+        "Faults": generated("faults"),
+        "Actions": generated("actions"),
+        "Entries of a schedule": generated("entries"),
+        "Selectors": generated("selectors"),
+        "Operations of a workload": generated("ops"),
+        "Probes": generated("probes"),
+        "Checks": generated("checks"),
+        "Guards": generated("guards"),
+        "Errors": generated("errors"),
         "Rules": "docs/rules.md",
         "Knobs": "docs/knobs.md",
         "Glossary": "docs/glossary.md",

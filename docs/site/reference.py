@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from chaos.entries import EntryField
 from chaos.reference import entries
+from docs.site.pages import generated
 from lab.cli.derived import derived
 from lab.cli.grammar import COMMANDS, GROUPS
 from lab.cli.program import ready_for
@@ -28,8 +29,8 @@ _PLURAL = {"entry": "entries"}
 
 def pages() -> dict[str, str]:
     """Each generated page by its path in the site."""
-    made = {f"reference/{_plural(noun)}.md": _page(noun, told) for noun, told in _NOUNS.items()}
-    return {**made, "reference/errors.md": _errors(), "reference/commands.md": _commands()}
+    made = {generated(_plural(noun)): _page(noun, told) for noun, told in _NOUNS.items()}
+    return {**made, generated("errors"): _errors(), generated("commands"): _commands()}
 
 
 def _plural(noun: str) -> str:
