@@ -1,4 +1,4 @@
-"""Options that commands share: those that ask a lab, and those that ask none."""
+"""Options that commands share: output options, and options of commands that use a lab."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Format(StrEnum):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """How results are printed: all options of a command that asks no lab."""
+    """Output options; commands that use no lab have only these."""
 
     output: Annotated[
         Format,
@@ -35,7 +35,7 @@ class Printed:
     ] = Format.TABLE
     quiet: Annotated[
         bool,
-        Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),
+        Parameter(name=["--quiet", "-q"], negative="", help="Print names only, and no progress."),
     ] = False
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Printed:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Options(Printed):
-    """``name`` is the lab; ``vcenter`` who is asked, ``user`` who asks there."""
+    """``name`` of the lab; ``vcenter`` that executes the command; ``user`` at that vCenter."""
 
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
@@ -56,7 +56,7 @@ class Options(Printed):
         Parameter(
             name=["--vcenter"],
             env_var="KEYSTEAD_VCENTER",
-            help="The vCenter that is asked; left out: the first of the lab, lists show all.",
+            help="The vCenter to use. Default: the first one of the lab; lists show all.",
         ),
     ] = ""
     user: Annotated[
@@ -64,7 +64,7 @@ class Options(Printed):
         Parameter(
             name=["--user"],
             env_var="KEYSTEAD_USER",
-            help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
+            help="vCenter user of a task. Default: administrator@vsphere.local.",
         ),
     ] = ""
 

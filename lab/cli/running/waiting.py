@@ -1,4 +1,4 @@
-"""``wait``: until a lab is as it is wanted. ``completion``: what a shell needs to complete."""
+"""``wait``: wait for a state of a lab. ``completion``: scripts for shell completion."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ def wait(
     *,
     for_: Annotated[
         tuple[str, ...],
-        Parameter(name="--for", negative="", required=True, help="NOUN.STATE=all, none, N, names."),
+        Parameter(
+            name="--for",
+            negative="",
+            required=True,
+            help="NOUN.STATE=all, none, a number or names.",
+        ),
     ],
-    timeout: Annotated[str, Parameter(help="Real time.")] = "60s",
+    timeout: Annotated[str, Parameter(help="Time limit in real time.")] = "60s",
     options: Options = DEFAULTS,
 ) -> None:
-    """Wait until VMs, hosts or faults are as wanted; exit code 6 when they are not in time.
+    """Wait until VMs, hosts or faults have a state; exit code 6 after the time limit.
 
     keystead wait --for vm.running=all
     keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
@@ -47,13 +52,13 @@ def wait(
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """What a shell needs to complete commands, options, and names of VMs and hosts.
+    """Print the shell completion script for commands, options, and names of VMs and hosts.
 
     keystead completion bash
     keystead completion fish
 
-    Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
-    ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
+    Save the script as ~/.local/share/bash-completion/completions/keystead,
+    ~/.config/fish/completions/keystead.fish, or as _keystead in a folder of zsh's fpath.
     """
     from lab.cli.program import build
 
