@@ -358,8 +358,10 @@ _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then th
 
 @contextmanager
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """On a terminal the phase and its times stand below the lines that are told; elsewhere there
-    are lines, and in a while one that only says how far it is. ``quiet``: nothing is told."""
+    """Show progress: on a terminal in a line below the messages, else as lines of their own.
+
+    ``quiet``: show none.
+    """
     if quiet:
         yield lambda step: None
         return
@@ -377,8 +379,10 @@ _CLEAR: Final = "\r\x1b[2K"
 
 
 def _below(step: ProgressStep) -> None:
-    """Rewrite the last line of a terminal. A live display of rich would need a thread, and a process
-    with threads cannot fork the worker of a run."""
+    """Rewrite the last line of a terminal.
+
+    A live display of rich would need a thread; a process with threads cannot fork a run's worker.
+    """
     told = f"{printable(step.phase)}: {printable(step.text)}\n" if step.text else ""
     sys.stderr.write(f"{_CLEAR}{told}{printable(step.where())}")
     sys.stderr.flush()

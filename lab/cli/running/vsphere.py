@@ -39,8 +39,8 @@ def serve(
     """Serve the vSphere APIs of a lab, for govc, pyVmomi, Ansible and other clients.
 
     The command runs until Ctrl-C. The port is closed while vCenter is off. With --sim the time of
-    the lab advances only while a client waits. The n-th ESXi host has the n-th port after vCenter's,
-    which is closed while the host is off.
+    the lab advances only while a client waits. The n-th ESXi host has the n-th port after
+    vCenter's, which is closed while the host is off.
 
     keystead serve
     keystead serve --sim default --seed 7 --name story
