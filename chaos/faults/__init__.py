@@ -31,6 +31,7 @@ from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.kms_reject import KmsReject
 from chaos.faults.kms_rollback import KmsRollback
+from chaos.faults.kms_slow import KmsSlow
 from chaos.faults.link_cut import LinkCutFault
 from chaos.faults.link_delay import LinkDelayFault
 from chaos.faults.link_dup import LinkDupFault
@@ -79,6 +80,7 @@ FAULTS: tuple[type[Fault], ...] = (
     ProviderDeleteFault,
     KmsCertificate,
     KmsReject,
+    KmsSlow,
     PointCrash,
     PointFail,
 )

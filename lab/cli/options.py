@@ -1,4 +1,7 @@
-"""Options that commands share: output options, and options of commands that use a lab."""
+"""Options that commands share: output options, and options of commands that use a lab.
+
+``keystead --help`` shows them once (``GENERAL``); the help of a command leaves them out.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,18 @@ class Printed:
         Parameter(
             name=["--output", "-o"],
             env_var="KEYSTEAD_OUTPUT",
+            show=False,
             help="table, wide, json, yaml or name.",
         ),
     ] = Format.TABLE
     quiet: Annotated[
         bool,
-        Parameter(name=["--quiet", "-q"], negative="", help="Print names only, and no progress."),
+        Parameter(
+            name=["--quiet", "-q"],
+            negative="",
+            show=False,
+            help="Print names only, and no progress.",
+        ),
     ] = False
 
     def __post_init__(self) -> None:
@@ -45,26 +54,22 @@ class Printed:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Options(Printed):
-    """``name`` of the lab; ``vcenter`` that executes the command; ``user`` at that vCenter."""
+class LabOptions(Printed):
+    """``name`` of the lab; ``vcenter`` that executes the command."""
 
     name: Annotated[
-        str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
+        str,
+        Parameter(
+            name=["--name", "-n"], env_var="KEYSTEAD_NAME", show=False, help="Name of the lab."
+        ),
     ] = _NOT_GIVEN
     vcenter: Annotated[
         str,
         Parameter(
             name=["--vcenter"],
             env_var="KEYSTEAD_VCENTER",
+            show=False,
             help="The vCenter to use. Default: the first one of the lab; lists show all.",
-        ),
-    ] = ""
-    user: Annotated[
-        str,
-        Parameter(
-            name=["--user"],
-            env_var="KEYSTEAD_USER",
-            help="vCenter user of a task. Default: administrator@vsphere.local.",
         ),
     ] = ""
 
@@ -74,5 +79,30 @@ class Options(Printed):
         return self.name is not _NOT_GIVEN
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(LabOptions):
+    """Options of a vCenter task; ``user`` is the vCenter user that starts it."""
+
+    user: Annotated[
+        str,
+        Parameter(
+            name=["--user"],
+            env_var="KEYSTEAD_USER",
+            show=False,
+            help="vCenter user of a task. Default: administrator@vsphere.local.",
+        ),
+    ] = ""
+
+
+GENERAL = (
+    ("-o, --output", "table, wide, json, yaml or name"),
+    ("-q, --quiet", "print names only, and no progress"),
+    ("-n, --name", "name of the lab; default: default"),
+    ("--vcenter", "the vCenter to use; default: the first one, and lists show all"),
+    ("--user", "vCenter user of a task; default: administrator@vsphere.local"),
+)
+"""Each can also be set by an environment variable: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
 PRINTED = Printed()
+LAB_DEFAULTS = LabOptions()
 DEFAULTS = Options()

@@ -80,7 +80,7 @@ class HostServer(ApiServer):
         """Whether the host's machine runs: not while it boots, or has halted at a screen."""
         try:
             return (await self.watch.node()).state is MachineState.RUNNING
-        except (KeysteadError, StopIteration):
+        except KeysteadError:
             return False
 
     async def find_version(self) -> None:

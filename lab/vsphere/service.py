@@ -269,9 +269,9 @@ class ApiCall:
         held = self.session.held.values()
         return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, ApiTask))
 
-    async def pause(self, seconds: float, tries: int) -> None:
-        """Let some time pass for a client that waits."""
-        await self.server.watch.pause(seconds, tries)
+    async def pause(self, seconds: float, tries: int) -> float:
+        """Let some time pass for a client that waits; how much."""
+        return await self.server.watch.pause(seconds, tries)
 
     async def do(self, command: Command[Any]) -> Any:
         """Give a command to the lab as the user of this session."""

@@ -10,6 +10,7 @@ from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
 from lab.vsphere.vapi import (
     Listed,
+    Mapped,
     Operation,
     Optional,
     Structure,
@@ -50,8 +51,10 @@ async def list_vms(call: VapiCall) -> Any:
 
 
 async def show_vm(call: VapiCall) -> Any:
-    """One VM, in its essentials."""
+    """One VM. Maps are empty where VMs of a lab have no such device."""
     vm = _vm(call)
+    controller, disk = vm.get("config.hardware.device")[:2]
+    cpus = vm.get("config.hardware.numCPU")
     return {
         "name": vm.name,
         "power_state": _POWER[vm.row.power.value],
@@ -61,9 +64,43 @@ async def show_vm(call: VapiCall) -> Any:
             "instance_uuid": vm.instance_uuid,
         },
         "guest_OS": "OTHER_64",
-        "cpu": {"count": vm.get("config.hardware.numCPU"), "cores_per_socket": 1},
-        "memory": {"size_MiB": vm.get("config.hardware.memoryMB")},
-    }
+        "instant_clone_frozen": False,
+        "hardware": {"version": "VMX_21", "upgrade_policy": "NEVER", "upgrade_status": "NONE"},
+        "boot": {
+            "type": "EFI", "efi_legacy_boot": False, "network_protocol": "IPV4", "delay": 0,
+            "retry": False, "retry_delay": 10_000, "enter_setup_mode": False,
+        },
+        "boot_devices": [],
+        "cpu": {
+            "count": cpus, "cores_per_socket": 1, "hot_add_enabled": False,
+            "hot_remove_enabled": False,
+        },
+        "memory": {"size_MiB": vm.get("config.hardware.memoryMB"), "hot_add_enabled": False},
+        "disks": {
+            str(disk.key): {
+                "label": disk.deviceInfo.label,
+                "type": "SCSI",
+                "scsi": {"bus": 0, "unit": disk.unitNumber},
+                "backing": {"type": "VMDK_FILE", "vmdk_file": disk.backing.fileName},
+                "capacity": disk.capacityInBytes,
+            }
+        },
+        "scsi_adapters": {
+            str(controller.key): {
+                "label": controller.deviceInfo.label,
+                "type": "PVSCSI",
+                "scsi": {"bus": 0, "unit": controller.scsiCtlrUnitNumber},
+                "sharing": "NONE",
+            }
+        },
+        **{name: {} for name in _ABSENT},
+    }  # fmt: skip
+
+
+_ABSENT = (
+    "nics", "cdroms", "floppies", "parallel_ports", "serial_ports", "sata_adapters",
+    "nvme_adapters",
+)  # fmt: skip
 
 
 async def show_power(call: VapiCall) -> Any:
@@ -144,6 +181,51 @@ def _summary(service: str, *fields: str, optional: tuple[str, ...] = ()) -> List
     return Listed(Structure(f"{service}.summary", shapes))
 
 
+def _of_vm(name: str, *fields: str, optional: tuple[str, ...] = (), **shaped: Any) -> Structure:
+    shapes = dict.fromkeys(fields) | {one: Optional() for one in optional} | shaped
+    return Structure(f"com.vmware.vcenter.vm.{name}", shapes)
+
+
+_SCSI = _of_vm("hardware.scsi_address_info", "bus", "unit")
+_DISK = _of_vm(
+    "hardware.disk.info", "label", "type", optional=("ide", "sata", "nvme", "capacity"),
+    scsi=Optional(_SCSI),
+    backing=_of_vm("hardware.disk.backing_info", "type", optional=("vmdk_file",)),
+)  # fmt: skip
+_ADAPTER = _of_vm(
+    "hardware.adapter.scsi.info", "label", "type", "sharing", optional=("pci_slot_number",),
+    scsi=_SCSI,
+)  # fmt: skip
+_INFO = Structure(
+    f"{_VM}.info",
+    dict.fromkeys(("guest_OS", "name", "power_state", "boot_devices"))
+    | {name: Mapped() for name in _ABSENT if name != "nvme_adapters"}
+    | {
+        "identity": Optional(_of_vm("identity.info", "name", "bios_uuid", "instance_uuid")),
+        "instant_clone_frozen": Optional(),
+        "hardware": _of_vm(
+            "hardware.info", "version", "upgrade_policy", "upgrade_status",
+            optional=("upgrade_version", "upgrade_error"),
+        ),
+        "boot": _of_vm(
+            "hardware.boot.info", "type", "delay", "retry", "retry_delay", "enter_setup_mode",
+            optional=("efi_legacy_boot", "network_protocol"),
+        ),
+        "cpu": _of_vm(
+            "hardware.cpu.info", "count", "cores_per_socket", "hot_add_enabled",
+            "hot_remove_enabled",
+        ),
+        "memory": _of_vm(
+            "hardware.memory.info", "size_MiB", "hot_add_enabled",
+            optional=("hot_add_increment_size_MiB", "hot_add_limit_MiB"),
+        ),
+        "disks": Mapped(_DISK),
+        "scsi_adapters": Mapped(_ADAPTER),
+        "nvme_adapters": Optional(Mapped()),
+    },
+)  # fmt: skip
+
+
 OPERATIONS = (
     Operation(
         _VM, "list", list_vms, "GET", _VMS, selects="filter", old=True,
@@ -151,7 +233,7 @@ OPERATIONS = (
             _VM, "vm", "name", "power_state", optional=("cpu_count", "memory_size_MiB")
         ),
     ),
-    Operation("", "get", show_vm, "GET", _ONE, old=True),
+    Operation(_VM, "get", show_vm, "GET", _ONE, old=True, result=_INFO),
     Operation(
         _POWERED, "get", show_power, "GET", f"{_ONE}/power", old=True,
         result=Structure(f"{_POWERED}.info", {"state": None, "clean_power_off": Optional()}),

@@ -51,9 +51,10 @@ async def list_authorities(call: VapiCall) -> Any:
         if error.id != "KS-USE-002":
             raise
         enabled = ""  # the lab has none
+    names = dict.fromkeys([enabled] if enabled else []) | dict.fromkeys(call.inventory.clusters)
     rows = [
-        {"cluster": one.id, "state": "ENABLE" if one.name == enabled else "DISABLE"}
-        for one in call.inventory.clusters.values()
+        {"cluster": _cluster_id(call, name), "state": "ENABLE" if name == enabled else "DISABLE"}
+        for name in names
     ]
     return [
         one
@@ -130,6 +131,8 @@ async def show_applied(call: VapiCall) -> Any:
 async def _tpm(call: VapiCall) -> answers.Tpm | None:
     await call.call.require(Privilege.TPM_READ)
     host = call.inventory.find(vim.HostSystem(call.id("host")))
+    if not host.connected:
+        raise VapiError("error", f"{host.name} does not answer vCenter", 500)
     if not host.row.tpm_present:
         return None
     found: answers.Tpm = await call.call.ask(c.TpmInspect(host.name))

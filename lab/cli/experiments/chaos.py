@@ -17,7 +17,8 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.interrupts import INTERRUPTED
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import ExperimentName, RunName
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
 from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments
@@ -56,7 +57,7 @@ Tpm = Annotated[
 ]
 
 
-def list_(*words: str, options: Options = DEFAULTS) -> None:
+def list_(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
     """List the experiments of keystead: all, or those that mention the given words.
 
     keystead chaos list vsan
@@ -69,7 +70,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
     show(found, options.output, columns, (field("file"),), key="experiment")
 
 
-def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
+def lint(experiment: ExperimentName, *, options: LabOptions = LAB_DEFAULTS) -> int:
     """Check an experiment file, and list all its errors with their lines."""
     from lab.local.experiment_files import lint as look_through
 
@@ -86,12 +87,12 @@ def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
 
 
 def plan(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Seed = None,
     tpm: Tpm = None,
     given: Given = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Show what an experiment will do with a seed: targets and times. Starts nothing."""
     from chaos.experiment.plan import render
@@ -105,8 +106,8 @@ def plan(
 
 
 def run(
-    experiment: str,
-    *more: str,
+    experiment: ExperimentName,
+    *more: ExperimentName,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     seed: Seed = None,
     tpm: Tpm = None,
@@ -121,7 +122,7 @@ def run(
     negative_control: Annotated[
         bool, Parameter(help="Plant the bug of the file; exit code 0 if its checks fail.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Run an experiment, or several one after the other with a table of their verdicts.
 
@@ -275,7 +276,7 @@ def _progress(event: Any, show: ShowProgress) -> None:
         show(ProgressStep(phase=phase, text=text, at=float(event.step), length_s=length_s))
 
 
-def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
+def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
     """The verdict as JSON, or the checks as a table and the verdict in one line."""
     if options.output in (Format.JSON, Format.YAML):
         document(verdict, options.output)
@@ -300,7 +301,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     return verdict.exit_code
 
 
-def new(experiment: str, *, options: Options = DEFAULTS) -> None:
+def new(experiment: str, *, options: LabOptions = LAB_DEFAULTS) -> None:
     """Write a commented experiment file to start from: `keystead chaos new my-outage`."""
     from lab.local.experiment_files import new as write
 
@@ -313,10 +314,10 @@ def new(experiment: str, *, options: Options = DEFAULTS) -> None:
 
 
 def replay(
-    run: str,
+    run: RunName,
     *,
     other_code: Annotated[bool, Parameter(help="Replay even if the code has changed.")] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Replay a stored run of the simulation, and compare: exit code 5 if it differs."""
     from lab.play.play import replay as play_again
@@ -332,7 +333,7 @@ def runs(
     verdict: Annotated[str, Parameter(help="Only runs with this verdict, such as fail.")] = "",
     newest: Annotated[bool, Parameter(negative="", help="List the newest runs first.")] = False,
     last: Annotated[int | None, Parameter(help="Only this number of the last runs.")] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """List stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
     from lab.local.runs import runs as stored
@@ -458,7 +459,7 @@ _WORST_FIRST: Final = (130, 1, 6, 3, 5, 2, 4)
 
 
 def play_each(
-    names: Sequence[str], play: Callable[[str], tuple[RunFolder, Verdict]], options: Options
+    names: Sequence[str], play: Callable[[str], tuple[RunFolder, Verdict]], options: LabOptions
 ) -> int:
     """``play`` each of ``names`` to its run and verdict, and show them; the worst exit code.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, say
 from lab.cli.progress import Style, telling
 
@@ -18,7 +18,7 @@ def play(
     seed: Annotated[int, Parameter(help="Seed of the simulation.")] = 1,
     quick: Annotated[bool, Parameter(help="Only a part of the truth table (A23).")] = False,
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Test the conformance assertions, each in small labs, in virtual or real time.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.names import ExperimentName
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
@@ -28,7 +29,7 @@ Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", 
 
 
 _OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
-"""Options that describe the lab: any of them fixes one lab for all seeds."""
+"""LabOptions that describe the lab: any of them fixes one lab for all seeds."""
 
 
 def fuzz(
@@ -69,7 +70,7 @@ def fuzz(
         int, Parameter(help="Start no further seed after this number of failures; 0: no limit.")
     ] = 0,
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Test random faults in the simulation, seed by seed, and shrink failures to small files.
 
@@ -164,7 +165,7 @@ def _digest(world: CampaignWorld) -> str:
     return hashlib.sha256(msgspec.json.encode(world)).hexdigest()[:8]
 
 
-def _show(report: FuzzReport, options: Options) -> None:
+def _show(report: FuzzReport, options: LabOptions) -> None:
     if is_document(options.output):
         document(report, options.output)
         return
@@ -197,12 +198,12 @@ def _few(names: tuple[object, ...], most: int = 6) -> str:
 
 
 def shrink(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Annotated[int | None, Parameter(help="Seed. Default: the seed of the file.")] = None,
     budget: Annotated[int, Parameter(help="Maximum number of runs.")] = 200,
     to: Annotated[Path, Parameter(help="Folder for the new file.")] = Path(),
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Shrink an experiment that fails in the simulation to a small file with the same failure.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from lab.cli.lookup.knobs import as_written
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments
@@ -52,7 +52,7 @@ def play(
     seed: Annotated[int, Parameter(help="Seed of the simulation.")] = 1,
     jobs: Annotated[int, Parameter(help="Number of parallel labs; 0: by number of cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play the truth table: observe what survives which fault, and compare with the rules.
 
@@ -110,7 +110,7 @@ def explain(
     event: str,
     *,
     run: Annotated[str, Parameter(help="Stored run. Default: the last one with the cell.")] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Explain a cell: setup, actions, observations, reasons, evidence.
 
@@ -149,7 +149,7 @@ def explain(
     return CODES[cell.verdict]
 
 
-def _show(answer: Matrix, options: Options) -> None:
+def _show(answer: Matrix, options: LabOptions) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
@@ -205,7 +205,7 @@ def _print_moved_cells(answer: Matrix) -> None:
     plain(f"{knobs}: {len(answer.moved)} of {len(answer.items)} {cells}")
 
 
-def _show_rows(answer: Outside, options: Options) -> int:
+def _show_rows(answer: Outside, options: LabOptions) -> int:
     """Print a line per row and per disagreeing cell, and return the exit code."""
     if is_document(options.output):
         document(answer, options.output)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
 
@@ -25,7 +25,7 @@ def sweep(
         str, Parameter(help="Patch to apply first: a Python module or `module:function`.")
     ] = "",
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Crash a store at each of its storage calls, and check what survives.
 

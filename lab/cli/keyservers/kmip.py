@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
@@ -29,7 +29,7 @@ def cases(
     folder: Path,
     *,
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play KMIP test cases of OASIS (XML files), each against a new key server.
 
@@ -91,7 +91,7 @@ def serve(
         Parameter(help="File with a passphrase that seals the keys, instead of a key file."),
     ] = None,
     rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under a new KEK.")] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
 
@@ -143,7 +143,7 @@ def set_root(
     old_passphrase_file: Annotated[
         Path | None, Parameter(help="File whose first line is the present passphrase.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Seal the keys of a stopped key server with another passphrase or with a key file.
 
@@ -169,7 +169,7 @@ def cut_trail(
     passphrase_file: Annotated[
         Path | None, Parameter(help="File whose first line is the passphrase.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Move old rows of a stopped key server's audit trail to a file.
 
@@ -196,7 +196,7 @@ def verify_trail(
     passphrase_file: Annotated[
         Path | None, Parameter(help="File whose first line is the passphrase.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Verify files of ``kmip cut-trail``, in their order: all rows, and that none is missing.
 
@@ -260,7 +260,7 @@ def _files(cert: Path | None, key: Path | None, ca: Path | None) -> Any:
     return ServerFiles(cert, key, ca)
 
 
-def _serves(server: KmipServer, options: Options) -> None:
+def _serves(server: KmipServer, options: LabOptions) -> None:
     if is_document(options.output):
         document(server, options.output)
     else:

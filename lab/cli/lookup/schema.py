@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import plain
 
 
@@ -17,7 +17,7 @@ def schema(
         Parameter(help="Commands and answers (api), or a kind of file, for editors."),
     ] = "api",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Print a JSON schema: of all commands and answers, of Lab files or of experiment files.
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, json_line, plain
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import state_home
@@ -28,7 +28,7 @@ def join(
         Path | None,
         Parameter(help="Mount point of the folder with the shared datastores."),
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Join a lab and run its nodes for this machine, until Ctrl-C.
 
@@ -81,7 +81,7 @@ def healthcheck(
     as_: Annotated[
         str, Parameter(name="--as", help="Name as in `agent join --as`. Default: the host name.")
     ] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Check the agents and labs of this machine: exit code 0 if all are healthy, else 1.
 

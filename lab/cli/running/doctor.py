@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import say, show
 from lab.schema.errors import SETUP, KeysteadError
 from lab.schema.tables import field
@@ -17,7 +17,7 @@ def doctor(
     hosts: Annotated[int, Parameter(help="Number of hosts of the lab.")] = 3,
     pack: Annotated[int, Parameter(help="Number of hosts in one process.")] = 1,
     pace: Annotated[float, Parameter(help="Pace of the lab.")] = 30,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Check the requirements of a lab: broker, TPM, ports, files, memory.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import is_document, json_line, plain, say, table
 from lab.cli.streams import flush
 from lab.cli.values import duration
@@ -38,7 +38,7 @@ def events(
     *,
     follow: Follow = False,
     after: Annotated[int, Parameter(help="Only events with a number above this one.")] = 0,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Show vCenter's event log, with the event ids of the product.
 
@@ -50,7 +50,7 @@ def events(
     asyncio.run(_events(options, follow, after))
 
 
-async def _events(options: Options, follow: bool, after: int) -> None:
+async def _events(options: LabOptions, follow: bool, after: int) -> None:
     from lab.local.remote import Remote
     from lab.serve.following import all_events, follow_events
 
@@ -69,7 +69,7 @@ async def _events(options: Options, follow: bool, after: int) -> None:
             _show_events(items, options, follow)
 
 
-def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -> None:
+def _show_events(items: Sequence[LoggedEvent], options: LabOptions, follow: bool) -> None:
     match options.output:
         case Format.JSON | Format.YAML:
             for item in items:
@@ -94,7 +94,7 @@ def logs(
     since: Annotated[
         str, Parameter(help="Only entries of this last period of lab time: 30s, 5m.")
     ] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Show the logs of nodes, merged by lab time; also works for a stopped or killed lab.
 
@@ -118,7 +118,7 @@ def logs(
             return
 
 
-def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
+def _show_lines(lines: Sequence[LogLine], options: LabOptions) -> None:
     for line in lines:
         if is_document(options.output):
             json_line(line)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.connect import call
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
@@ -58,6 +59,10 @@ class Shape:
     ] = None
     pace: Annotated[
         float | None, Parameter(help="Lab seconds per real second (30 in the shipped files).")
+    ] = None
+    serve: Annotated[
+        bool | None,
+        Parameter(negative="", help="Serve the APIs of vSphere, as keystead serve does."),
     ] = None
     bus: Annotated[
         str | None,
@@ -107,8 +112,16 @@ class WaysIn:
 SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
 
 
+FileName = Annotated[
+    str,
+    Parameter(
+        help=f"Lab file: a path or a shipped name: {SHIPPED}.", completer=COMPLETERS["lab file"]
+    ),
+]
+
+
 def up(
-    file: Annotated[str, Parameter(help=f"Lab file: a path or a shipped name: {SHIPPED}.")] = "",
+    file: FileName = "",
     *,
     shape: Shape = Shape(),
     set_: Annotated[
@@ -130,7 +143,7 @@ def up(
     ] = False,
     wait: Annotated[bool, Parameter(help="Wait until the lab is ready.")] = True,
     progress: Annotated[Style, Parameter(help="auto, plain, rich, json or none.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Start a lab, or continue a stopped one.
 
@@ -169,7 +182,7 @@ def up(
     _whole(missing, options)
 
 
-def _named(options: Options, file: str) -> Options:
+def _named(options: LabOptions, file: str) -> LabOptions:
     """With the name that the Lab file gives, unless the command line gives one."""
     from lab.local.labs import name_in_file
 
@@ -193,7 +206,7 @@ def _stay(start: Start, missing: tuple[str, ...]) -> None:
 
 
 def _start(
-    start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
+    start: Start, limit_s: float | None, wait: bool, progress: Style, options: LabOptions
 ) -> tuple[str, ...]:
     """Start the lab, and return its missing parts."""
     from lab.local.labs import build_started_lab
@@ -218,7 +231,7 @@ def _start(
     return missing
 
 
-def _whole(missing: tuple[str, ...], options: Options) -> None:
+def _whole(missing: tuple[str, ...], options: LabOptions) -> None:
     """Raise KS-LAB-009 when parts of the lab are missing."""
     from lab.serve.machines import what_starts
 
@@ -227,7 +240,7 @@ def _whole(missing: tuple[str, ...], options: Options) -> None:
         raise KeysteadError("KS-LAB-009", text, what_starts(missing, options.name))
 
 
-def _present(lab: Lab, options: Options) -> None:
+def _present(lab: Lab, options: LabOptions) -> None:
     if is_document(options.output):
         document(lab, options.output)
         return
@@ -271,7 +284,7 @@ def down(
     purge: Annotated[
         bool, Parameter(negative="", help="Also delete its folder: disks, TPMs, keys, logs.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Stop a lab; --purge also deletes its state from disk.
 
@@ -289,7 +302,7 @@ def down(
     say(f"the lab {gone.name} {first}{rest}")
 
 
-def status(*, options: Options = DEFAULTS) -> None:
+def status(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """Show a summary of a running lab: nodes, VMs, faults, folder, processes.
 
     keystead status
@@ -298,7 +311,7 @@ def status(*, options: Options = DEFAULTS) -> None:
     _show_status(call(options, GetStatus()), options)
 
 
-def _show_status(answer: LabStatus, options: Options) -> None:
+def _show_status(answer: LabStatus, options: LabOptions) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
@@ -323,7 +336,7 @@ def _format_stall(one: LoopStood) -> str:
     return f"{one.process}: {times} over a second, at most {one.longest_s:.1f} s{where}"
 
 
-def list_labs(*, options: Options = DEFAULTS) -> None:
+def list_labs(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """List the labs of this user: running, stopped, killed, and attached ones.
 
     keystead list
@@ -344,7 +357,7 @@ def list_labs(*, options: Options = DEFAULTS) -> None:
     show(labs(), options.output, columns, (field("seed"), field("folder")), key="name")
 
 
-def version(*, options: Options = DEFAULTS) -> None:
+def version(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """Show the versions of keystead and its components.
 
     keystead version

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
@@ -34,7 +34,7 @@ def serve(
     hosts: Annotated[
         bool, Parameter(help="Also serve the ESXi hosts, on the following ports.")
     ] = True,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Serve the vSphere APIs of a lab, for govc, pyVmomi, Ansible and other clients.
 
@@ -80,7 +80,7 @@ SHOWN = 8
 """Hosts whose addresses `serve` prints."""
 
 
-def env(*, host: Host = "", options: Options = DEFAULTS) -> None:
+def env(*, host: Host = "", options: LabOptions = LAB_DEFAULTS) -> None:
     """Print the environment variables with which vSphere clients reach a served lab.
 
     keystead env
@@ -104,7 +104,7 @@ def env(*, host: Host = "", options: Options = DEFAULTS) -> None:
 def execute(
     *command: Annotated[str, Parameter(help="Program and arguments, after `--`.")],
     host: Host = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Run a program with the variables of `keystead env`; returns the program's exit code.
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain
 from lab.cli.values import duration
 from lab.state.state_folder import LabFolder
@@ -25,10 +26,11 @@ def wait(
             negative="",
             required=True,
             help="NOUN.STATE=all, none, a number or names.",
+            completer=COMPLETERS["condition"],
         ),
     ],
     timeout: Annotated[str, Parameter(help="Time limit in real time.")] = "60s",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Wait until VMs, hosts or faults have a state; exit code 6 after the time limit.
 
@@ -52,7 +54,7 @@ def wait(
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """Print the shell completion script for commands, options, and names of VMs and hosts.
+    """Print the shell completion script for commands, options, and names of nodes, VMs, runs, files.
 
     keystead completion bash
     keystead completion fish
@@ -60,6 +62,6 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Save the script as ~/.local/share/bash-completion/completions/keystead,
     ~/.config/fish/completions/keystead.fish, or as _keystead in a folder of zsh's fpath.
     """
-    from lab.cli.program import build
+    from lab.cli.completion import SCRIPTS
 
-    plain(build().generate_completion(prog_name="keystead", shell=shell))
+    plain(SCRIPTS[shell])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lab.schema.commands.arguments import Lease, doc
+from lab.schema.commands.arguments import Lease, NodeName, doc
 from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 
@@ -57,8 +57,8 @@ class _Interval(Command["Fault"], frozen=True, kw_only=True):
 class LinkFault(_Interval, frozen=True):
     """A fault of the link between two nodes; its tag is the kind of fault."""
 
-    a: str
-    b: str
+    a: NodeName
+    b: NodeName
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
@@ -170,8 +170,8 @@ class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
     KS-USE-002 when there is none.
     """
 
-    a: str
-    b: str
+    a: NodeName
+    b: NodeName
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
@@ -198,7 +198,10 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
     """
 
     words = "fault"
-    kind: Annotated[str, doc("Kind of fault, as in experiment files: link.cut.", reads="kind")]
+    kind: Annotated[
+        str,
+        doc("Kind of fault, as in experiment files: link.cut.", reads="kind", completes="fault"),
+    ]
     values: Annotated[
         dict[str, Any],
         doc("Parameters as NAME=VALUE, as in an experiment file.", word=True, reads="assignments"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,8 @@ client = create_vsphere_client(
 )
 vcenter, stub = client.vcenter, client._stub_config
 (vm,) = vcenter.VM.list(vcenter.VM.FilterSpec(names={"vm-02"}))
+info = vcenter.VM.get(vm.vm)
+assert info.name == "vm-02" and info.disks["2000"].scsi.unit == 0 and not info.nics
 vcenter.vm.Power.stop(vm.vm)
 assert vcenter.vm.Power.get(vm.vm).state == "POWERED_OFF"
 vcenter.vm.Power.start(vm.vm)
@@ -112,3 +115,28 @@ def test_esxcli_by_way_of_vcenter_and_of_the_host(machine: Machine, hosts: HostL
     finally:
         machine.served.do(c.HostPowerOn(("vcenter",)))
         machine.pass_time(60.0)
+
+
+def test_virsh_switches_vms_at_a_host_while_vcenter_is_off(
+    machine: Machine, hosts: HostListeners, tmp_path: Path
+) -> None:
+    auth = tmp_path / "auth.conf"
+    auth.write_text(
+        f"[credentials-k]\nusername=root\npassword={PASSWORD}\n\n"
+        "[auth-esx-127.0.0.1]\ncredentials=k\n"
+    )
+    where = f"esx://root@127.0.0.1:{hosts.ports['esxi-002']}/?no_verify=1"
+
+    def run(*words: str) -> str:
+        done = machine.run("virsh", "-q", "-c", where, *words, LIBVIRT_AUTH_FILE=str(auth))
+        assert done.returncode == 0, done.stdout
+        lines = [one for one in done.stdout.splitlines() if "warning :" not in one]
+        return "\n".join(one for one in lines if "info :" not in one).strip()
+
+    with machine.without_vcenter():
+        assert run("hostname") == "esxi-002"
+        vm = run("list").split()[1]
+        run("shutdown", vm)
+        assert run("domstate", vm) == "shut off"
+        run("start", vm)
+        assert run("domstate", vm) == "running"
