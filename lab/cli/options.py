@@ -102,7 +102,7 @@ GENERAL = (
     ("--vcenter", "the vCenter to use; default: the first one, and lists show all"),
     ("--user", "vCenter user of a task; default: administrator@vsphere.local"),
 )
-"""Each can also be set by an environment variable: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
+"""Environment variables set them too: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
 PRINTED = Printed()
 LAB_DEFAULTS = LabOptions()
 DEFAULTS = Options()

@@ -54,7 +54,7 @@ def wait(
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """Print the shell completion script for commands, options, and names of nodes, VMs, runs, files.
+    """Print a shell completion script for commands, options, and names of nodes, VMs, runs, files.
 
     keystead completion bash
     keystead completion fish
