@@ -61,7 +61,6 @@ def list_(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
     """List the experiments of keystead: all, or those that mention the given words.
 
     keystead chaos list vsan
-    keystead chaos list sc-16
     """
     from lab.local.experiment_files import experiments
 

@@ -36,39 +36,25 @@ def fuzz(
     *,
     seeds: Annotated[int, Parameter(help="Number of seeds.")] = 1000,
     first: Annotated[int, Parameter(name="--from", help="First seed.")] = 0,
-    jobs: Annotated[
-        int | None, Parameter(help="Number of parallel runs. Default: number of cores.")
-    ] = None,
+    jobs: Annotated[int | None, Parameter(help="Parallel runs. Default: the cores.")] = None,
     time: Annotated[str, Parameter(help="Start no further seed after this time.")] = "",
-    tpm: Annotated[
-        Literal["model", "libtpms"], Parameter(help="TPM implementation of the hosts.")
-    ] = "model",
+    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM of the hosts.")] = "model",
     hosts: Annotated[int | None, Parameter(help="Hosts of the lab. Default: 4.")] = None,
     vms: Annotated[int | None, Parameter(help="VMs of the lab. Default: 8.")] = None,
     kms: Annotated[
         int | None, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")
     ] = None,
-    kms_mode: Annotated[
-        Mode | None, Parameter(help="Replication mode of a group of key servers.")
-    ] = None,
-    lab: Annotated[
-        Shipped | None, Parameter(help="Shipped lab. Default: a random lab per seed.")
-    ] = None,
+    kms_mode: Annotated[Mode | None, Parameter(help="Replication mode of key servers.")] = None,
+    lab: Annotated[Shipped | None, Parameter(help="Shipped lab. Default: random.")] = None,
     persistence: Annotated[bool | None, Parameter(help="Key persistence of the hosts.")] = None,
-    kinds: Annotated[
-        tuple[str, ...], Parameter(help="Only this kind of fault; can be repeated.")
-    ] = (),
+    kinds: Annotated[tuple[str, ...], Parameter(help="Only this fault; can be repeated.")] = (),
     patch: Annotated[
         str, Parameter(help="Patch to apply first: a Python module or `module:function`.")
     ] = "",
-    campaign: Annotated[
-        str, Parameter(help="Name of the campaign; an existing one is continued.")
-    ] = "",
+    campaign: Annotated[str, Parameter(help="Name; an existing campaign continues.")] = "",
     shrink: Annotated[bool, Parameter(help="Shrink the findings.")] = True,
     budget: Annotated[int, Parameter(help="Maximum of runs to shrink one finding.")] = 200,
-    enough: Annotated[
-        int, Parameter(help="Start no further seed after this number of failures; 0: no limit.")
-    ] = 0,
+    enough: Annotated[int, Parameter(help="Stop after so many failures; 0: no limit.")] = 0,
     progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:

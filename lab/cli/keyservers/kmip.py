@@ -63,32 +63,21 @@ Pem = tuple[Path, ...]
 
 def serve(
     *,
-    listen: Annotated[
-        str, Parameter(help="HOST:PORT; port 0 chooses a free port.")
-    ] = "127.0.0.1:5696",
+    listen: Annotated[str, Parameter(help="HOST:PORT; 0: any free port.")] = "127.0.0.1:5696",
     folder: Annotated[Path, Parameter(help="Folder of the key server.")] = FOLDER,
     cert: Annotated[Path | None, Parameter(help="The server's certificate, PEM.")] = None,
     key: Annotated[Path | None, Parameter(help="Its private key, PEM.")] = None,
     ca: Annotated[Path | None, Parameter(help="Authority of client certificates, PEM.")] = None,
-    trust: Annotated[
-        Pem, Parameter(help="Client certificate to accept, PEM; can be repeated.")
-    ] = (),
-    revoke: Annotated[
-        Pem, Parameter(help="Client certificate to refuse, PEM; can be repeated.")
-    ] = (),
+    trust: Annotated[Pem, Parameter(help="Client certificate to accept; can be repeated.")] = (),
+    revoke: Annotated[Pem, Parameter(help="Client certificate to refuse; can be repeated.")] = (),
     role: Annotated[Role, Parameter(help="Role of the clients of --trust.")] = "owner",
     scope: Annotated[str, Parameter(help="Scope of the clients of --trust.")] = "default",
-    audit: Annotated[
-        Audit, Parameter(help="When audit records of reads are written to disk.")
-    ] = "durable",
+    audit: Annotated[Audit, Parameter(help="When reads get on the audit trail.")] = "durable",
     accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
     username: Annotated[str, Parameter(help="User name that clients must also send.")] = "",
-    password_file: Annotated[
-        Path | None, Parameter(help="File whose first line is the password.")
-    ] = None,
+    password_file: Annotated[Path | None, Parameter(help="File with the password.")] = None,
     passphrase_file: Annotated[
-        Path | None,
-        Parameter(help="File with a passphrase that seals the keys, instead of a key file."),
+        Path | None, Parameter(help="File with a passphrase that seals the keys.")
     ] = None,
     rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under a new KEK.")] = False,
     options: LabOptions = LAB_DEFAULTS,

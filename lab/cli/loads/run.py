@@ -27,9 +27,7 @@ MIX = "power:60,challenge:35,key:5"
 
 
 def run(
-    file: Annotated[
-        str, Parameter(help="Experiment with a `load`. Default: a load without faults.")
-    ] = "",
+    file: Annotated[str, Parameter(help="Experiment with a `load`. Default: no faults.")] = "",
     *,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     on: Annotated[str | None, Parameter(help="Use this running lab instead of a new one.")] = None,
