@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from chaos.matrix.book import Book
 from chaos.history import History
+from chaos.matrix.book import Book
 from chaos.matrix.faults import boots
 from chaos.matrix.terms import Variant
 from protocol.terms import NodeName
@@ -20,7 +20,7 @@ ON_HOSTS = (boots.PolicyViolated, boots.OtherMeasure, boots.TpmGone)
 class Driven:
     """A fault of one host; ``WRONG`` has what the harness sees of those of ``host``."""
 
-    WRONG: dict[NodeName, str] = {}
+    WRONG: ClassVar[dict[NodeName, str]] = {}
 
     def __init__(self, scene: Any, fault: Any) -> None:
         self.fault = fault
