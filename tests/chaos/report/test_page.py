@@ -122,8 +122,31 @@ def test_a_failure_comes_first_with_its_scene_and_the_way_to_see_it_again() -> N
     text = " ".join(Read(page(story(tale.records, said))).said.split())
     assert text.index("✗ fail guests_read_back") < text.index("? unknown no_fault_left")
     assert text.index("? unknown no_fault_left") < text.index("✔ pass tpm_sane")
+    assert "had nothing to judge" not in text
     assert "first seen at record 2 · faults then: wan is there" in text
     assert text.count("again keystead chaos replay tale-sim-7") == 2
+
+
+def test_hypotheses_come_first_and_checks_that_had_nothing_to_judge_are_one_line() -> None:
+    said = verdict(
+        result("before vm.running == 100%", PASS, "all"),
+        result("lock_told", UNKNOWN, "no VM was locked"),
+        result("tpm_sane", PASS, "fine"),
+        result("one_effect", UNKNOWN, "no key"),
+        result("after vm.running == 100%", PASS, "all"),
+    )
+    text = " ".join(Read(page(story(good().records, said))).said.split())
+    places = ["pass before vm.running", "pass after vm.running", "pass tpm_sane", "2 checks had"]
+    assert sorted(places, key=text.index) == places
+    assert "? 2 unknown" not in text and "✔ 3 pass 2 had nothing to judge" in text
+    assert "? unknown" not in text
+    assert "2 checks had nothing to judge in this run lock_told no VM was locked" in text
+
+
+def test_digests_of_the_run_stand_below_all_else() -> None:
+    text = Read(page(good())).said
+    assert text.index("No VM was seen in this run.") < text.index("Timeline")
+    assert text.index("c0de") > text.index("Records")
 
 
 def test_a_failed_hypothesis_has_the_measurements_that_show_it() -> None:
