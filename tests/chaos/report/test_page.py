@@ -86,6 +86,17 @@ def test_nothing_in_a_page_leads_out_of_it(made: str) -> None:
     assert "default-src 'none'" in made
 
 
+def test_each_figure_says_what_it_is_where_cells_stand_below_each_other() -> None:
+    """On a narrow screen the heads of columns are gone."""
+    made = page(good())
+    for section in ("latency", "schedule"):
+        rows = made.partition(f'id="{section}"')[2].partition("</section>")[0].partition("<tbody>")[2]
+        cells = re.findall(r"<td[^>]*>(?!</td>)", rows)
+        assert cells and all("data-is=" in cell for cell in cells), section
+    style = made.partition("<style>")[2].partition("</style>")[0]
+    assert re.search(r"@media screen and \(max-width: 700px\) .*attr\(data-is\)", style, re.DOTALL)
+
+
 def test_every_link_has_a_place_in_the_page() -> None:
     read = Read(page(good()))
     assert {link[1:] for link in read.links if link.startswith("#")} <= read.ids
@@ -139,7 +150,7 @@ def test_hypotheses_come_first_and_checks_that_had_nothing_to_judge_are_one_line
     places = ["pass before vm.running", "pass after vm.running", "pass tpm_sane", "2 checks had"]
     assert sorted(places, key=text.index) == places
     assert "? 2 unknown" not in text and "✔ 3 pass 2 had nothing to judge" in text
-    assert "? unknown" not in text
+    assert "? unknown lock_told" not in text
     assert "2 checks had nothing to judge in this run lock_told no VM was locked" in text
 
 
