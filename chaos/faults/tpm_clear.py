@@ -15,7 +15,7 @@ from chaos.faults.power import NodesParams, some_of
 from chaos.faults.tpms import TpmFault
 from chaos.lab import Directory, LabUnderTest
 from protocol.messages.agent import TpmAct
-from protocol.terms import NodeName, Role
+from protocol.terms import Role
 
 
 class TpmClearParams(NodesParams):
@@ -64,10 +64,7 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
         if not self.latent:
             return await super().begin(lab, until, notes)
 
-        async def clear(node: NodeName) -> None:
-            await lab.tpm(node, self.act)
-
-        return await all_of(self.nodes, clear)
+        await all_of(self.nodes, lambda node: lab.tpm(node, self.act))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The storage root key is another one or none, so what was sealed under it does not load;

@@ -53,10 +53,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
         return {}
 
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
-        async def fail(node: NodeName) -> None:
-            await lab.tpm(node, TpmAct.FAIL)
-
-        await all_of(self.nodes, fail)
+        await all_of(self.nodes, lambda node: lab.tpm(node, TpmAct.FAIL))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each TPM that has power tells that it failed, and nothing else."""

@@ -111,11 +111,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
         )
 
     async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
-        async def one(node: NodeName) -> None:
-            await recover(lab, node, notes)
-
         try:
-            await all_of(self.nodes, one)
+            await all_of(self.nodes, lambda node: recover(lab, node, notes))
             if self.accept:
                 await accept_tpms(lab, self.nodes)
         except ProductError as error:
