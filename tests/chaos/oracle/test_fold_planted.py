@@ -255,8 +255,8 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Disturbances._take,
-        "Phase.ENDING if undone or self._unattended else Phase.ON",
-        "Phase.ON",
+        "FaultPhase.ENDING if undone or self._unattended else FaultPhase.ON",
+        "FaultPhase.ON",
         "a fault that begins while another is being taken back with it",
     ),
     (
@@ -301,7 +301,7 @@ PLANTED: tuple[tuple[Any, str, str, str], ...] = (
     ),
     (
         Disturbances.held_down,
-        "and found.phase is Phase.ON",
+        "and found.phase is FaultPhase.ON",
         "",
         "a key that was made while vCenter came back",
     ),

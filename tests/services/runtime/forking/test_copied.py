@@ -18,7 +18,7 @@ PREAMBLE = f"""
 import gc, os, signal, socket, sys, threading, time
 from {CopiedServer.__module__} import CopiedServer
 from services.runtime.forking.connection import ForkFailed
-from services.runtime.forking.packets import Ended, Fork, Forked, Ready
+from services.runtime.forking.packets import ChildEnded, ChildForked, Fork, Ready
 T = {TARGETS!r}
 def copied(argument):
     line = CopiedServer('ks-copy', T + ':note')
@@ -26,9 +26,9 @@ def copied(argument):
     return line
 def forked(line, target, argument=b""):
     sock = line.fork(Fork(1, "ks-x", T + target, argument))
-    while isinstance(word := line.hear(20), Ended):
+    while isinstance(word := line.hear(20), ChildEnded):
         pass  # of a child before
-    assert isinstance(word, Forked), word
+    assert isinstance(word, ChildForked), word
     return sock, word.pid
 """
 
@@ -121,4 +121,4 @@ def test_what_its_owner_has_blocked_is_blocked_neither_there_nor_in_children() -
         "print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
     )
     mask, end, own = said.splitlines()
-    assert mask == "['0000000000000000']" and end.startswith("Ended(pid=") and own == "True"
+    assert mask == "['0000000000000000']" and end.startswith("ChildEnded(pid=") and own == "True"
