@@ -149,7 +149,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-102": Explanation(
         "The fault could not be injected",
         "The lab refused while the fault was being made. What was done of it was taken back.",
-        "See the message; `keystead status` shows whether the nodes are up.",
+        "The message says what refused it; `keystead explain fault` has the fault's conditions.",
     ),
     "KS-CHAOS-103": Explanation(
         "The fault is still there",

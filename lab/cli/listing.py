@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -122,16 +123,16 @@ class Listing:
         from lab.local.remote import Remote
 
         seen: dict[str, Any] = {}
-        rows, begun = _Rows(()), False
+        columns: tuple[Column, ...] = ()
+        rows, begun = _Rows(columns), False
         async with Remote(LabFolder(options.name), options.vcenter) as lab:
             while True:
                 answer = self.select_items(await lab.do(command), names, view)
                 news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
                 if not begun:
-                    columns = self._columns_of(answer)
-                    rows = _Rows(
-                        (*columns, *self.table.wide) if options.output is Format.WIDE else columns
-                    )
+                    wide = self.table.wide if options.output is Format.WIDE else ()
+                    columns = (*self._columns_of(answer), *wide)
+                    rows = _Rows((_TIME, *columns))
                 if not begun and not view.no_headers and not options.quiet:
                     rows.fit(news)
                     if not is_document(options.output) and options.output is not Format.NAME:
@@ -142,19 +143,36 @@ class Listing:
                     if not options.quiet:
                         say(f"{name} is gone")
                 for item in news:
+                    before = seen.get(self._name(item))
                     seen[self._name(item)] = item
                     if is_document(options.output):
                         json_line(item)
                     elif options.output is Format.NAME:
                         plain(self._name(item))
                     else:
-                        rows.put(item)
+                        rows.put(item, _changes(before, item, columns) if begun else "")
                 begun = True
                 rows.flush()
                 await asyncio.sleep(LOOK_EVERY_S)
 
     def _name(self, item: Row) -> str:
         return str(value_of(item, self.table.key))
+
+
+_TIME: Final[Column] = ("TIME", lambda row: time.strftime("%H:%M:%S"))
+"""Of this machine: when a row was seen."""
+
+
+def _changes(before: Row | None, now: Row, columns: Sequence[Column]) -> str:
+    """What is different from ``before``, by column; fields that have none by their names."""
+    if before is None:
+        return "new"
+    cells = [(title, text(value(before)), text(value(now))) for title, value in columns]
+    told = [f"{title} {old} -> {new}" for title, old, new in cells if old != new]
+    shown = {title.lower().replace(" ", "_") for title, _ in columns}
+    fields = [name for name in now.__struct_fields__ if name not in shown]
+    others = [name for name in fields if value_of(before, name) != value_of(now, name)]
+    return ", ".join(told or others)
 
 
 class _Rows:
@@ -172,12 +190,12 @@ class _Rows:
     def heading(self) -> None:
         self._line([title for title, _ in self._columns])
 
-    def put(self, item: Row) -> None:
-        self._line([text(value(item)) for _, value in self._columns])
+    def put(self, item: Row, changes: str) -> None:
+        self._line([text(value(item)) for _, value in self._columns], changes)
 
-    def _line(self, cells: Sequence[str]) -> None:
-        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
-        plain("  ".join(padded).rstrip())
+    def _line(self, cells: Sequence[str], changes: str = "") -> None:
+        padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
+        plain("  ".join([*padded, changes]).rstrip())
 
     def flush(self) -> None:
         flush()

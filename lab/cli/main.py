@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from lab.cli.interrupts import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
+    from cyclopts import CycloptsError
+
     from lab.schema.errors import KeysteadError
 
 COMMAND_ALLOCATIONS = 50_000
@@ -42,7 +44,7 @@ def run(arguments: list[str]) -> int:
         )
         sys.stdout.flush()
     except CycloptsError as error:
-        return _complain(KeysteadError("KS-USE-001", _format_message(error)))
+        return _complain(KeysteadError("KS-USE-001", *_describe_misuse(error)))
     except KeysteadError as error:
         return _complain(error)
     except OutputClosed:
@@ -82,9 +84,26 @@ def main() -> None:
     sys.exit(code)
 
 
-def _format_message(error: Exception) -> str:
-    """Cyclopts' message as one line, without its box."""
-    return " ".join(str(error).split())
+def _describe_misuse(error: CycloptsError) -> tuple[str, str]:
+    """What is wrong with a command line, on one line without cyclopts' box, and where its help is.
+
+    What is missing is called as the command's usage calls it."""
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
+
+    words = " ".join(error.command_chain or ())
+    message = " ".join(str(error).split())
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        argument = error.argument
+        option = [name for name in argument.names if name.startswith("--")]
+        by_name = not argument.field_info.is_positional
+        what = option[0] if by_name and option else argument.field_info.name.upper()
+        typed = what in (error.root_input_tokens or ())
+        how = "needs a value" if typed else "is missing"
+        message = f"{words}: {what.replace('_', '-')} {how}"
+    elif isinstance(error, UnusedCliTokensError):
+        message = f"{words}: there is no place for {' '.join(error.unused_tokens or ())}"
+    help = " ".join(["keystead", *(error.command_chain or ()), "--help"])
+    return message, f"`{help}` shows what there is"
 
 
 def _complain(error: KeysteadError) -> int:

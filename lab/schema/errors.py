@@ -316,8 +316,9 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     ),
     "KS-PRODUCT-001": ErrorExplanation(
         "The product refused",
-        "vCenter or a host answered with a fault; its text follows.",
-        "`keystead describe` on the object says why and what cures it",
+        "vCenter, a host or a key server answered with a fault; its text follows.",
+        "the message says what helps where one thing does; else its text says what is in the way, "
+        "and `keystead describe` on the object why it is as it is",
     ),
     "KS-INT-001": ErrorExplanation(
         "Something failed inside keystead",
@@ -348,8 +349,13 @@ def all_ids() -> list[str]:
     return sorted({*EXPLANATIONS, *CHAOS_EXPLANATIONS})
 
 
+OF_MANY_CAUSES: frozenset[str] = frozenset({"KS-PRODUCT-001", "KS-CHAOS-102"})
+"""What helps differs for each refusal: it comes with the message, or there is none."""
+
+
 class KeysteadError(Exception):
-    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it.
+    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it (the
+    explanation's own when none is given, unless the id is one ``OF_MANY_CAUSES``).
 
     Of a refusal of the product (KS-PRODUCT-001), ``fault`` is the name of its vim25 fault, empty
     where it has none, and ``keys`` are the keys concerned, as ``provider/id``.
@@ -368,7 +374,7 @@ class KeysteadError(Exception):
             raise KeyError(error_id)
         super().__init__(printable(message or found.title))
         self.id = error_id
-        self.fix = printable(fix or found.fix)
+        self.fix = printable(fix or ("" if error_id in OF_MANY_CAUSES else found.fix))
         self.exit_code = found.exit_code
         self.fault, self.keys = fault, keys
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from chaos.errors import ChaosError
-from lab.schema.errors import KeysteadError
-from protocol.errors import InvalidName, NoPermission, NotFound, ProductError
+from lab.schema.errors import OF_MANY_CAUSES, KeysteadError
+from protocol.errors import (
+    DatastoreFault,
+    EncryptionKeyRequired,
+    HostUnreachable,
+    InvalidName,
+    InvalidVmState,
+    KeyProviderUnreachable,
+    NoPermission,
+    NotFound,
+    ProductError,
+    SaveFailed,
+)
 
 # A command with a wrong word in it is a wrong command, as all others are.
 _WRONG_WORDS = {
@@ -18,6 +30,21 @@ _WRONG_WORDS = {
     "KS-CHAOS-104": "KS-USE-002",
     "KS-CHAOS-105": "KS-USE-003",
 }
+
+
+_BY_KIND: Final[Mapping[type[ProductError], str]] = {
+    NoPermission: "`keystead get roles` says what each role lacks; `keystead user set` gives one",
+    KeyProviderUnreachable: "`keystead get kms` and `keystead get faults` show which key server is "
+    "down or cut off; `keystead heal --all` ends faults",
+    HostUnreachable: "`keystead get hosts` shows its state, `keystead get faults` what parts it "
+    "from vCenter",
+    EncryptionKeyRequired: "`keystead describe vm VM` says which key is missing and what brings it",
+    InvalidVmState: "`keystead describe vm VM` says which key is missing and what brings it",
+    SaveFailed: "`keystead get faults` shows whether its disk is full or read-only",
+    DatastoreFault: "`keystead get faults` shows whether its datastore is gone",
+}
+"""What helps against a refusal of this kind, whatever was asked for; against others nothing does
+always."""
 
 
 def refused_row(failure: KeysteadError) -> dict[str, Any]:
@@ -33,7 +60,8 @@ def refused_row(failure: KeysteadError) -> dict[str, Any]:
 def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     """The product's (or the harness's) no, in its own words; ``fix`` says what helps here."""
     if isinstance(error, ChaosError):
-        return KeysteadError(_WRONG_WORDS.get(error.id, error.id), error.text, error.fix)
+        id = _WRONG_WORDS.get(error.id, error.id)
+        return KeysteadError(id, error.text, "" if id in OF_MANY_CAUSES else error.fix)
     if isinstance(error, NotFound):
         return KeysteadError("KS-USE-002", str(error))
     if isinstance(error, InvalidName):
@@ -41,7 +69,6 @@ def refusal(error: ProductError | ChaosError, fix: str = "") -> KeysteadError:
     keys = f" (keys: {', '.join(map(str, error.keys))})" if error.keys else ""
     words = str(error) or type(error).__name__
     text = f"{error.fault}: {words}" if error.fault else words
-    if isinstance(error, NoPermission):
-        fix = fix or "`keystead get roles` says what each role lacks; `keystead user set` gives one"
+    fix = fix or _BY_KIND.get(type(error), "")
     concerned = tuple(map(str, error.keys))
     return KeysteadError("KS-PRODUCT-001", f"{text}{keys}", fix, error.fault, concerned)

@@ -39,6 +39,7 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``body``                the body of a request, bounded in size and time
 ``web``                 HTTP: routes, cookies, limits
 ``listening``           the listener, under TLS of a certificate authority of the lab
+``single_write``        HTTP whose small answers leave in one write
 ======================  ===========================================================================
 
 Nothing of a lab imports this package, and it needs the extra ``vsphere``.

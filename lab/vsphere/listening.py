@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lab.vsphere.service import ApiServer
+from lab.vsphere.single_write import SingleWriteProtocol
 from lab.vsphere.web import application
 
 AUTHORITY, CERTIFICATE = "ca.pem", "server.pem"
@@ -138,7 +139,7 @@ class ApiListener:
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
             application(self._server),
-            http="h11",
+            http=SingleWriteProtocol,
             ws="none",
             lifespan="off",
             loop="none",

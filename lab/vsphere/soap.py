@@ -75,6 +75,8 @@ def _unreadable(text: str) -> Any:
 
 def _check_shape(body: bytes) -> None:
     """Refuse a body that is too deep, too large or has a DTD, before anything is made of it."""
+    if body.count(b"<") <= DEPTH_LIMIT and b"!" not in body:
+        return  # too short for any of it
     depth = elements = 0
     parser = ParserCreate()
 

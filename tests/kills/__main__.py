@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from tests.kills.labs import KINDS, Ended, Kind, Told
 
 SHOWN_EVERY_S = 10.0
 LOST_SHOWN = 20
+END_WITHIN_S = 20.0
+Players = list["subprocess.Popen[str]"]
 
 
 def say(text: str) -> None:
@@ -76,7 +79,9 @@ class Tally:
         return not (self.lost or self.violations or self.undecided or self.failed)
 
 
-def play(kind: Kind, rounds: int, seed: int, patch: str, tally: Tally, home: Path) -> None:
+def play(
+    kind: Kind, rounds: int, seed: int, patch: str, tally: Tally, home: Path, players: Players
+) -> None:
     """One lab, from its start to its end; ``home``: a folder for its files."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -87,7 +92,9 @@ def play(kind: Kind, rounds: int, seed: int, patch: str, tally: Tally, home: Pat
         stdout=pipe,
         stderr=pipe,
         text=True,
+        start_new_session=True,  # a Ctrl-C is this process's to hand on
     ) as player:
+        players.append(player)
         assert player.stdin is not None and player.stdout is not None
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(player.stderr or ()))
@@ -104,6 +111,19 @@ def play(kind: Kind, rounds: int, seed: int, patch: str, tally: Tally, home: Pat
         reader.join()
     if kind.name not in tally.ended:
         tally.failed.append(f"{kind.name} ended early: {''.join(errors[-8:]).strip()}")
+
+
+def end(players: Players) -> None:
+    """Have each end its lab as at a Ctrl-C; what has not ended after ``END_WITHIN_S`` is killed,
+    and its processes with it."""
+    for player in players:
+        player.send_signal(signal.SIGINT)
+    until = time.monotonic() + END_WITHIN_S
+    for player in players:
+        try:
+            player.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            player.kill()
 
 
 def table(tally: Tally, taken_s: float) -> str:
@@ -142,18 +162,26 @@ def _lost_at_the_end(tally: Tally) -> int:
 def run(rounds: int, seed: int, kinds: Sequence[Kind], patch: str = "") -> Tally:
     """Play ``rounds`` in labs of these kinds, side by side, and show how far it is."""
     began, tally = time.monotonic(), Tally()
+    players: Players = []
     shares = shared_out(rounds, kinds)
     with tempfile.TemporaryDirectory(prefix="keystead-kills-") as folder:
         threads = []
         for number, kind in enumerate(kinds):
             (home := Path(folder) / kind.name).mkdir()
-            asked = (kind, shares[kind.name], seed + number, patch, tally, home)
+            asked = (kind, shares[kind.name], seed + number, patch, tally, home, players)
             threads.append(threading.Thread(target=play, args=asked))
             threads[-1].start()
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(SHOWN_EVERY_S)
-            taken_s = time.monotonic() - began
-            say(f"{tally.rounds} of {rounds} rounds, {len(tally.lost)} lost, {taken_s:.0f} s")
+        try:
+            while alive := [thread for thread in threads if thread.is_alive()]:
+                alive[0].join(SHOWN_EVERY_S)
+                taken_s = time.monotonic() - began
+                say(f"{tally.rounds} of {rounds} rounds, {len(tally.lost)} lost, {taken_s:.0f} s")
+        except KeyboardInterrupt:
+            say("interrupted: ending the labs")
+            end(players)
+            for thread in threads:
+                thread.join()
+            raise
     print(table(tally, time.monotonic() - began))
     return tally
 
@@ -174,7 +202,10 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := [name for name in chosen if name not in names]:
         parser.error(f"no lab {', '.join(unknown)}; there are {', '.join(names)}")
     kinds = [kind for kind in KINDS if kind.name in chosen]
-    return 0 if run(given.rounds, given.seed, kinds).well else 1
+    try:
+        return 0 if run(given.rounds, given.seed, kinds).well else 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

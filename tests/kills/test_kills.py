@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
+import psutil
 import pytest
 
+from lab.supervise.launching import ROOT
 from tests.kills.__main__ import Tally, main, run, shared_out, table
 from tests.kills.labs import KINDS, Ended, Told
 
@@ -57,6 +63,23 @@ def test_bad_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 2 and text in capsys.readouterr().err
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_an_interrupt_leaves_no_process_behind() -> None:
+    """SIGINT to the one process, as a script sends it: its labs are no part of its terminal."""
+    words = [sys.executable, "-m", "tests.kills", "1000", "--labs", "pair"]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as played:
+        assert played.stderr is not None
+        assert "of 1000 rounds" in played.stderr.readline()
+        children = psutil.Process(played.pid).children(recursive=True)
+        assert len(children) > 2
+        played.send_signal(signal.SIGINT)
+        assert played.wait(60) == 130
+        assert "interrupted" in played.stderr.read()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
 
 
 @pytest.mark.lab

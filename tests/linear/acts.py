@@ -34,6 +34,10 @@ OPERATIONS: Final = frozenset(
 )
 SERVERS: Final = "kms.servers"
 """Of the ``state`` record that says which servers replicate how (``Group``), with these fields."""
+ASKED: Final = "kms.asked"
+SETTLED: Final = "kms.settled"
+"""Of the ``state`` record that says that all ``servers`` have what they have changed: their word,
+for which they were asked after the record ``ASKED`` at the moment ``since``."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Act:
 class Group:
     """Servers that replicate: ``mode`` as a lab file has it, or ``none``.
 
-    ``settle_s``: so long after nothing parts two of them any more, each has what the other has.
+    ``settle_s``: so long after nothing parts two of them any more, each has what the other has;
+    infinite where only their own word counts (``SETTLED``).
     ``active``: the server that takes the changes of a group in mode ``forward``; empty when it is
     not the same all the time.
     """
@@ -82,12 +87,23 @@ class Group:
 
 @dataclass
 class Acts:
-    """All of a history. ``apart``: from when to when a server was down, or two were cut off."""
+    """All of a history. ``apart``: from when to when a server was down, or two were cut off.
+    ``settled``: servers that were asked from the first moment on, and had said by the second one
+    that each of them has all that the others had changed."""
 
     acts: list[Act] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     apart: list[tuple[frozenset[str], float, float]] = field(default_factory=list)
+    settled: list[tuple[frozenset[str], float, float]] = field(default_factory=list)
     _separated: dict[frozenset[str], list[tuple[float, float]]] = field(default_factory=dict)
+
+    def known_by(self, servers: Sequence[str], answered: float) -> float:
+        """By when all of these servers have said that they have what was answered at that moment;
+        infinite when they never have."""
+        said = (
+            end for nodes, since, end in self.settled if nodes >= set(servers) and since > answered
+        )
+        return min(said, default=math.inf)
 
     def times_apart(self, one: str, other: str) -> Sequence[tuple[float, float]]:
         """When the two could not reach each other; asked for when the history was read whole."""
@@ -114,6 +130,9 @@ def acts_of(records: Sequence[Record]) -> Acts:
             data = record.data
             settings = (str(data["mode"]), float(data["settle_s"]), str(data.get("active", "")))
             found.groups.append(Group(tuple(data["servers"]), *settings))
+        elif record.type == "state" and record.op == SETTLED:
+            nodes = frozenset(map(str, record.data["servers"]))
+            found.settled.append((nodes, float(record.data["since"]), record.t))
         elif record.type == "fault":
             nodes = frozenset(map(str, record.data.get("nodes", ())))
             faults[fault_id(record)] = (nodes, record.t)

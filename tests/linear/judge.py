@@ -7,7 +7,8 @@ promises is by when a change that was answered at one server has taken effect at
 - ``none``: never.
 - ``sync-pair``: when it is answered; where the two were apart meanwhile, ``settle_s`` after they no
   longer are.
-- ``async``: ``settle_s`` later. The change is in force at once where it was asked for.
+- ``async``: ``settle_s`` later, or when all servers have said since that they have what the others
+  have changed. The change is in force at once where it was asked for.
 - ``forward``: as ``async`` from the active server, whoever was asked. Where nobody knows which one
   is active, a change takes effect at each of them some time.
 
@@ -196,7 +197,7 @@ def _due(found: Acts, group: Group, act: Act, server: str) -> float:
     for begin, end in sorted((b, e + group.settle_s) for b, e in spans):
         if begin <= due and act.begin <= end:
             due = max(due, end)
-    return due
+    return min(due, found.known_by(group.servers, act.end))
 
 
 # ---- words -------------------------------------------------------------------------------------

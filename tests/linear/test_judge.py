@@ -63,6 +63,10 @@ def apart(begin: float, end: float, *nodes: str) -> list[Line]:
     ]
 
 
+def settled(since: float, at: float) -> list[Line]:
+    return [(at, "", "state", "kms.settled", {"servers": [A, B], "since": since})]
+
+
 def refused(name: str, server: str, at: float, error: str, /, **data: Any) -> list[Line]:
     return op(name, server, at, at + 0.1, "fail", error=error, **data)
 
@@ -86,6 +90,10 @@ ORDERED: dict[str, tuple[list[list[Line]], str, str]] = {
         *("", ""),
     ),
     "async: later": ([made(), got(B, 3, "", 0), got(B, 4, "Active")], "async", ""),
+    "async: they were asked before it was answered": (
+        [made(), settled(1.4, 2), got(B, 3, "", 0)],
+        *("async", ""),
+    ),
     "forward: later where it was asked for": ([made(B), got(B, 3, "", 0)], "forward", A),
     "refused as its state demands": (
         [made(), refused("destroy", A, 2, "WrongKeyLifecycleState", uid="k")],
@@ -144,6 +152,10 @@ BROKEN: dict[str, tuple[list[list[Line]], str, str, str]] = {
     "async: at once where it was asked for": (
         [made(), got(A, 2, "", 0)],
         *("async", "", "key k at kms-1"),
+    ),
+    "async: after both have said that they have it": (
+        [made(), settled(1.6, 2), got(B, 2.1, "", 0)],
+        *("async", "", "(at kms-2 by 2.000000 s)"),
     ),
     "async: for ever": ([made(), got(B, 12, "", 0)], "async", "", "key k at kms-2"),
     "forward: at once at the active one": (

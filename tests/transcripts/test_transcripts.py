@@ -69,6 +69,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for module in ("experiments.chaos", "progress"):
         monkeypatch.setattr(f"lab.cli.{module}.LINE_EVERY_S", inf)
     monkeypatch.setattr("lab.cli.running.waiting.time", SimpleNamespace(monotonic=made.lab_time))
+    monkeypatch.setattr("lab.cli.listing.time", SimpleNamespace(strftime=lambda form: "12:00:00"))
     monkeypatch.setattr("lab.cli.program.build", built)
     yield made
     made.close()
