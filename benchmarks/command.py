@@ -10,7 +10,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.order import select_benchmarks
 from benchmarks.runner import exit_code, list_benchmarks, row, run
 from benchmarks.scale.building import Growth, picture
-from lab.cli.options import Options
+from lab.cli.options import LabOptions
 from lab.cli.output import document, fields_of, is_document, pairs, plain, say, show
 from lab.schema.answers.local import BenchmarkReport, BenchmarkRow
 from lab.schema.errors import KeysteadError
@@ -26,7 +26,7 @@ def bench(
     repeat: int | None,
     svg: Path | None,
     list_: bool,
-    options: Options,
+    options: LabOptions,
 ) -> int:
     """See ``lab.cli.running.measure.bench``."""
     if repeat is not None and not 1 <= repeat <= LONGEST:
@@ -62,7 +62,7 @@ def _draw(path: Path, items: tuple[BenchmarkRow, ...]) -> None:
             say(f"drawn: {path}")
 
 
-def _print(report: BenchmarkReport, options: Options) -> None:
+def _print(report: BenchmarkReport, options: LabOptions) -> None:
     if is_document(options.output):
         document(report, options.output)
         return

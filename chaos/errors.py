@@ -70,7 +70,8 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-010": Explanation(
         "Nothing of that name",
         "A selector names a node, VM, role, site or cluster that is not in this lab.",
-        "Use a name from `keystead get hosts` or `keystead get vms`, role:…, site:…, cluster:….",
+        "Use a name from `keystead get hosts` or `keystead get vms`; `keystead explain selector`"
+        " has every form for nodes.",
     ),
     "KS-CHAOS-011": Explanation(
         "The selector cannot be read",

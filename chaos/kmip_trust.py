@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from chaos.lab import LabUnderTest
 from protocol import scopes
@@ -50,11 +50,13 @@ async def trust_each_other(
     servers: Iterable[NodeName],
     *,
     like: str = "",
+    names: Mapping[NodeName, str] | None = None,
 ) -> None:
     """Each server is told at its console to take vCenter's certificate, and vCenter to take what
     each of them shows. Repeating it changes nothing, as no servers do. ``like``: the digest of what
     vCenter showed before, whose role and scope it has then. One that a server does not know gets
-    the scope of its vCenter."""
+    the scope of its vCenter. ``names``: of the provider's entries, where they are not the nodes'.
+    """
     asked = tuple(servers)
     if not asked:
         return
@@ -68,7 +70,8 @@ async def trust_each_other(
         scope = "" if known else scopes.of_vcenter(vcenter)
         message = TrustIdentity(certificate=shown.certificate, scope=scope, like=like)
         await lab.ask(server, message)
-        found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=server))
+        entry = (names or {}).get(server, server)
+        found = await lab.ask(vcenter, RetrieveKmipServerCert(provider=provider, server=entry))
         await lab.ask(
             vcenter,
             UploadKmipServerCert(provider=provider, certificate=found.certificate.certificate),

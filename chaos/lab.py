@@ -20,6 +20,7 @@ from protocol.messages.agent import (
     LinkRule,
     NodeRecord,
     NodeStatus,
+    Slowdown,
     TpmAct,
     TpmActed,
 )
@@ -281,6 +282,10 @@ class LabUnderTest(OfBus, Protocol):
     async def skew(self, node: NodeName, seconds: float) -> None:
         """Set the node's wall clock so far ahead (behind, when negative); 0 is right again. What it
         waits for takes as long as ever."""
+        ...
+
+    async def slow(self, node: NodeName, slowdown: Slowdown | None) -> None:
+        """Slow the node's work down; None ends that."""
         ...
 
     async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:

@@ -230,4 +230,6 @@ class _Selection:
     def _unknown(self, text: str) -> ChaosError:
         near = difflib.get_close_matches(text, [*self._groups, *self._names], n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
+        if self._noun == "VM" and text.partition(":")[0] in ("role", *_GROUPS):
+            hint = "; VMs have no groups: name them, vm-[01-04], `50% of all` or `all`"
         return ChaosError("KS-CHAOS-010", f"no {self._noun} {quote(text)} in this lab{hint}")

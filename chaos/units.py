@@ -67,7 +67,7 @@ def share(value: object) -> float:
     else:
         raise PydanticCustomError("no_share", "no share: write 5% or 0.05")
     if not 0 <= number <= 1:
-        raise PydanticCustomError("no_share", "a share lies between 0 and 1 (0% and 100%)")
+        raise PydanticCustomError("no_share", "a share must be between 0 and 1 (0% and 100%)")
     return number
 
 

@@ -41,6 +41,8 @@ from protocol.messages.agent import (
     SetFirmware,
     SetRules,
     SkewClock,
+    Slowdown,
+    SlowNode,
     TpmAct,
     TpmActed,
     TpmAction,
@@ -66,6 +68,7 @@ class LabCore(OfBus, ABC):
         self.topology = topology
         self._specs: dict[NodeName, NodeSpec] = {s.node: s for s in topology.nodes}
         self._skew: dict[NodeName, SkewClock] = {}
+        self._slow: dict[NodeName, SlowNode] = {}
         self._firmware: dict[NodeName, Firmware] = {s.node: s.firmware for s in topology.nodes}
         self._vms: dict[VmName, None] = {v.vm: None for v in topology.vms}
         self._desired = DesiredRules()
@@ -362,6 +365,10 @@ class LabCore(OfBus, ABC):
     async def skew(self, node: NodeName, seconds: float) -> None:
         skew = self._skew[node] = SkewClock(node=node, skew_s=seconds)
         await self.tell(node, skew, 10.0)
+
+    async def slow(self, node: NodeName, slowdown: Slowdown | None) -> None:
+        slow = self._slow[node] = SlowNode(node=node, slowdown=slowdown)
+        await self.tell(node, slow, 10.0)
 
     async def disk(self, node: NodeName, act: DiskAct, label: str) -> None:
         await self.tell(node, DiskAction(node=node, act=act, label=label), 60.0)

@@ -6,6 +6,7 @@ order of times) is the linter's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from chaos.actions import ACTIONS
 from chaos.actions.base import Action
 from chaos.checks import CHECKS
+from chaos.experiment.field_docs import field_docs, models_in
 from chaos.experiment.model import (
     Checks,
     FinalPhase,
@@ -82,8 +84,27 @@ def _with_parameters(shape: Any) -> Any:
 def shape_of(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema without references, so that it can stand anywhere."""
     made = model.model_json_schema(by_alias=True)
+    _describe(made, model)
+    for kind in _models_below(model):
+        _describe(made.get("$defs", {}).get(kind.__name__, {}), kind)
     shape: dict[str, Any] = _inline(made, made.pop("$defs", {}))
     return shape
+
+
+def _models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for info in model.model_fields.values():
+        for inner in models_in(info.annotation):
+            yield inner
+            yield from _models_below(inner)
+
+
+def _describe(shape: dict[str, Any], model: type[BaseModel]) -> None:
+    """Each field with its text: an editor shows it."""
+    docs = field_docs(model)
+    for name, info in model.model_fields.items():
+        field = shape.get("properties", {}).get(info.alias or name)
+        if field is not None and name in docs and "description" not in field:
+            field["description"] = docs[name]
 
 
 def _inline(value: Any, definitions: dict[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from chaos.faults.key_servers import KmsFailover, KmsRollback
 from chaos.faults.kms_certificate import KmsCertificate
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.kms_reject import KmsReject
+from chaos.faults.kms_slow import KmsSlow
 from chaos.faults.links import LinkCutFault, LinkDelayFault, LinkDupFault, LinkLossFault
 from chaos.faults.points import PointCrash, PointFail
 from chaos.faults.power import HostPowerLossFault, HostRebootFault, SitePowerLoss
@@ -63,6 +64,7 @@ FAULTS: tuple[type[Fault], ...] = (
     ProviderDeleteFault,
     KmsCertificate,
     KmsReject,
+    KmsSlow,
     PointCrash,
     PointFail,
 )

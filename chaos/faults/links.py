@@ -92,7 +92,7 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
         """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-004 if no pair is left."""
         a, b = (targets.nodes(side) for side in params.between)
         if not any(x != y for x in a for y in b):
-            raise ChaosError("KS-CHAOS-004", "a link has two different ends")
+            raise ChaosError("KS-CHAOS-004", "a link connects two different nodes")
         return {"a": a, "b": b, "dir": params.dir}
 
     @staticmethod
@@ -450,7 +450,7 @@ class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
         there is to see, or that they are in force where nothing at all passes.
         """
         if self.base + self.jitter <= 0:
-            return "a delay of 0 changes nothing"
+            return "a delay of 0 has no effect"
         edges = await self.find_live_edges(lab)
         if not edges:
             return NOTHING_UP
@@ -523,7 +523,7 @@ class LinkLossFault(ShareFault, frozen=True, kw_only=True):
         one doubles the canaries, a lost copy is enough.
         """
         if self.p <= 0:
-            return "a loss of 0 changes nothing"
+            return "a loss of 0 has no effect"
         wanted = self.canaries
         waiting: tuple[Edge, ...] = await self.find_live_edges(lab)
         if not waiting:
@@ -611,7 +611,7 @@ class LinkDupFault(ShareFault, frozen=True, kw_only=True):
         passes at all, that they are in force.
         """
         if self.p <= 0:
-            return "a share of 0 changes nothing"
+            return "a share of 0 has no effect"
         count = self.canaries
         up = {node: await running(lab, node) for node in self.touches()}
         links = [(src, dst) for src, dst in self.links() if up[src] and up[dst]]

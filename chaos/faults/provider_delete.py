@@ -161,7 +161,10 @@ class ProviderDeleteFault(Fault, frozen=True, kw_only=True):
                 # what vCenter trusted, and the certificate that it showed, went with the provider
                 kmip = by_kmip(lab, before.servers)
                 like = notes.get("client", "")
-                await trust_each_other(lab, self.vcenter, self.provider, kmip, like=like)
+                names = {one.node: one.name for one in before.servers if one.node}
+                await trust_each_other(
+                    lab, self.vcenter, self.provider, kmip, like=like, names=names
+                )
             for host in await all_hosts(lab, self.vcenter):
                 connected = host.connection is HostConnectionState.CONNECTED
                 if connected and host.crypto_state is not HostCryptoState.SAFE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from chaos import kmip_trust
@@ -23,13 +23,14 @@ def list_kmip_servers(lab: LabCore, nodes: Iterable[NodeName]) -> tuple[NodeName
 
 
 async def trust_each_other(
-    lab: LabCore, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName]
-) -> None:
+    lab: LabCore, vcenter: NodeName, provider: ProviderId, servers: Iterable[NodeName],
+    names: Mapping[NodeName, str] | None = None,
+) -> None:  # fmt: skip
     """Each server is told at its console to take vCenter's certificate, and that of each of its
     hosts with vSAN, which ask by themselves; vCenter is told to take what each of them shows.
     Repeating it changes nothing."""
     servers = tuple(servers)
-    await kmip_trust.trust_each_other(lab, vcenter, provider, servers)
+    await kmip_trust.trust_each_other(lab, vcenter, provider, servers, names=names)
     await trust_nodes(lab, vsan_hosts(lab, vcenter), servers)
 
 

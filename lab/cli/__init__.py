@@ -11,10 +11,11 @@ that need a terminal flow of their own, an argument that only a terminal has, or
 - ``options``   options of every command                  - ``progress``  of long commands
 - ``values``    durations, shares, key=value, files       - ``names``     that a shell completes
 - ``listing``   what every ``get`` can do with its list   - ``streams``   closed, full, read no more
+- ``completion``  scripts for shells
 - ``interrupts``  the first is raised, a further one is the end
 
 - ``running``      up, down, status, wait, events, logs, machines, serve, doctor
 - ``experiments``  chaos, runs, report, check, matrix, conformance
 - ``lookup``       explain, schema                        - ``loads``     load
-- ``keyservers``   kmip
+- ``keyservers``   kmip                                  - ``watch``     watch
 """

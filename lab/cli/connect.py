@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from lab.cli.options import Options
+from lab.cli.options import LabOptions, Options
 from lab.cli.output import say
 from lab.state.state_folder import LabFolder
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 
-def call(options: Options, command: Command[A]) -> A:
+def call(options: LabOptions, command: Command[A]) -> A:
     """Do one command of a running lab; its answer. Long steps are told on stderr."""
     # The control plane takes as long to import as the rest of the command line.
     from lab.local.remote import Remote
 
+    user = options.user if isinstance(options, Options) else ""
+
     async def one() -> A:
-        async with Remote(LabFolder(options.name), options.vcenter, options.user) as lab:
+        async with Remote(LabFolder(options.name), options.vcenter, user) as lab:
             if sys.stderr.isatty() and not options.quiet:
                 await lab.follow(_progress)
             return await lab.do(command)

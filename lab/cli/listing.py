@@ -12,7 +12,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.connect import call
-from lab.cli.options import Format, Options
+from lab.cli.options import Format, LabOptions
 from lab.cli.output import is_document, json_line, plain, say, show
 from lab.cli.streams import flush
 from lab.schema.errors import KeysteadError
@@ -49,7 +49,7 @@ class Listing:
         self.table = table
 
     def get(
-        self, command: Command[A], names: Sequence[str], view: View, options: Options
+        self, command: Command[A], names: Sequence[str], view: View, options: LabOptions
     ) -> A | None:
         """Ask and print, as ``view`` and ``options`` want it; the answer, None after a watch.
         KS-USE-002 for a name that is not there, KS-USE-003 for a column that is not."""
@@ -116,7 +116,7 @@ class Listing:
         return (*self.table.columns, *self.table.rare, *self.table.wide)
 
     async def _watch(
-        self, command: Command[A], names: Sequence[str], view: View, options: Options
+        self, command: Command[A], names: Sequence[str], view: View, options: LabOptions
     ) -> None:
         """The list, then each row that is new or differs, and on stderr which are gone, until
         interrupted or the lab ends."""

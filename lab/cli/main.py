@@ -32,12 +32,13 @@ def run(arguments: list[str]) -> int:
         return checked()
     from cyclopts import CycloptsError
 
-    from lab.cli.program import ready_for
+    from lab.cli.program import ready_for, spell_out
     from lab.cli.streams import NotWritten, OutputClosed
     from lab.schema.errors import KeysteadError
     from lab.state.scratch import collect
 
     collect()
+    arguments = spell_out(arguments)
     try:
         result = ready_for(arguments)(
             arguments, print_error=False, exit_on_error=False, result_action="return_value"

@@ -1,4 +1,7 @@
-"""Options that commands share: those that ask a lab, and those that ask none."""
+"""Options that commands share: those that ask a lab, and those that ask none.
+
+They are shown once, by ``keystead --help`` (``GENERAL``), and not by each command.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +33,15 @@ class Printed:
         Parameter(
             name=["--output", "-o"],
             env_var="KEYSTEAD_OUTPUT",
+            show=False,
             help="table, wide, json, yaml or name.",
         ),
     ] = Format.TABLE
     quiet: Annotated[
         bool,
-        Parameter(name=["--quiet", "-q"], negative="", help="Names only, and no progress."),
+        Parameter(
+            name=["--quiet", "-q"], negative="", show=False, help="Names only, and no progress."
+        ),
     ] = False
 
     def __post_init__(self) -> None:
@@ -45,26 +51,22 @@ class Printed:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Options(Printed):
-    """``name`` is the lab; ``vcenter`` who is asked, ``user`` who asks there."""
+class LabOptions(Printed):
+    """``name`` is the lab, ``vcenter`` the one of its vCenters that is asked."""
 
     name: Annotated[
-        str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
+        str,
+        Parameter(
+            name=["--name", "-n"], env_var="KEYSTEAD_NAME", show=False, help="Name of the lab."
+        ),
     ] = _NOT_GIVEN
     vcenter: Annotated[
         str,
         Parameter(
             name=["--vcenter"],
             env_var="KEYSTEAD_VCENTER",
+            show=False,
             help="The vCenter that is asked; left out: the first of the lab, lists show all.",
-        ),
-    ] = ""
-    user: Annotated[
-        str,
-        Parameter(
-            name=["--user"],
-            env_var="KEYSTEAD_USER",
-            help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
         ),
     ] = ""
 
@@ -74,5 +76,30 @@ class Options(Printed):
         return self.name is not _NOT_GIVEN
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(LabOptions):
+    """Those of a command that vCenter is given; ``user`` gives it there."""
+
+    user: Annotated[
+        str,
+        Parameter(
+            name=["--user"],
+            env_var="KEYSTEAD_USER",
+            show=False,
+            help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
+        ),
+    ] = ""
+
+
+GENERAL = (
+    ("-o, --output", "table, wide, json, yaml or name"),
+    ("-q, --quiet", "names only, and no progress"),
+    ("-n, --name", "the lab, where a command is about one; default"),
+    ("--vcenter", "the vCenter that is asked; else the first, and lists show all"),
+    ("--user", "who gives a command to vCenter; administrator@vsphere.local"),
+)
+"""Each has a variable too: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
 PRINTED = Printed()
+LAB_DEFAULTS = LabOptions()
 DEFAULTS = Options()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chaos.providers import STANDARD, kind_of
-from lab.cli.options import Options
+from lab.cli.options import LabOptions
 from lab.cli.output import hint, pairs, plain, say, show
 from lab.schema.answers import (
     DumpContent,
@@ -36,7 +36,7 @@ from lab.schema.tables import Row, field, moment, text
 # ---- what is known of one object ----------------------------------------------------------
 
 
-def print_vm(answer: VmDescription, options: Options) -> None:
+def print_vm(answer: VmDescription, options: LabOptions) -> None:
     """``describe vm``."""
     listed, own = answer.vcenter, answer.host_view
     pairs(
@@ -88,7 +88,7 @@ def _vtpm(vtpm: VirtualTpm | None) -> str | None:
     return f"EK {vtpm.ek[:16]}…, certificate: {signed}"
 
 
-def print_host(answer: HostDescription, options: Options) -> None:
+def print_host(answer: HostDescription, options: LabOptions) -> None:
     """``describe host``."""
     machine, listed, own, tpm = answer.machine, answer.vcenter, answer.host_view, answer.tpm
     keys = (own.cached_keys, own.stored_keys) if own else ("-", "-")
@@ -131,7 +131,7 @@ def _host_key(key: KeyOnHost | None) -> str | None:
     return f"{key.key}, {'present' if key.cached else 'absent'}{managed}"
 
 
-def print_provider(answer: ProviderDescription, options: Options) -> None:
+def print_provider(answer: ProviderDescription, options: LabOptions) -> None:
     """``describe provider``."""
     listed = answer.vcenter
     pairs(
@@ -191,7 +191,7 @@ def _events(events: Sequence[EventLine]) -> None:
 # ---- vSAN ---------------------------------------------------------------------------------
 
 
-def print_vsan_health(found: VsanHealthReport, options: Options) -> None:
+def print_vsan_health(found: VsanHealthReport, options: LabOptions) -> None:
     """``vsan health``."""
     plain(f"cluster:       {found.cluster}\nhealth:        {found.health.value}")
     for test in found.tests:
@@ -204,7 +204,7 @@ def print_vsan_health(found: VsanHealthReport, options: Options) -> None:
         plain(f"host:          {host.host}: {host.health.value}, key server {kms}, issues {issues}")
 
 
-def print_vsan(found: Vsan, options: Options) -> None:
+def print_vsan(found: Vsan, options: LabOptions) -> None:
     """A cluster's vSAN."""
     plain(f"cluster:       {found.cluster}")
     state = found.transition_state.value
@@ -240,12 +240,12 @@ def _reach(accessible: bool) -> str:
 # ---- faults -------------------------------------------------------------------------------
 
 
-def print_fault(answer: Fault, options: Options) -> None:
+def print_fault(answer: Fault, options: LabOptions) -> None:
     """A fault that was seen to bite."""
     show({"items": [answer.fault]}, options.output, (field("id"), field("summary")), key="id")
 
 
-def print_healed(report: HealReport, options: Options) -> None:
+def print_healed(report: HealReport, options: LabOptions) -> None:
     """``heal``: what was seen gone, and what was left."""
     rows = [{"id": id, "outcome": "healed"} for id in report.healed]
     rows += [{"id": one.id, "outcome": _outcome(one, report.with_cure)} for one in report.left]
@@ -264,17 +264,17 @@ def _outcome(left: FaultLeft, with_cure: bool) -> str:
 # ---- texts --------------------------------------------------------------------------------
 
 
-def print_tpm(tpm: Tpm, options: Options) -> None:
+def print_tpm(tpm: Tpm, options: LabOptions) -> None:
     """``tpm inspect``: all but the PCRs, which have a command."""
     pairs([(name, getattr(tpm, name)) for name in tpm.__struct_fields__ if name != "pcrs"])
 
 
-def print_pcrs(answer: Pcrs, options: Options) -> None:
+def print_pcrs(answer: Pcrs, options: LabOptions) -> None:
     """``tpm pcrs``."""
     pairs([(f"PCR {index}", value) for index, value in answer.pcrs.items()])
 
 
-def print_key(answer: KnownKey, options: Options) -> None:
+def print_key(answer: KnownKey, options: LabOptions) -> None:
     """A key that vCenter knows, or not any more."""
     if answer.known:
         plain(answer.key)
@@ -282,29 +282,29 @@ def print_key(answer: KnownKey, options: Options) -> None:
         say(f"vCenter does not know {answer.key} any more")
 
 
-def print_esxcli(answer: EsxcliResult, options: Options) -> None:
+def print_esxcli(answer: EsxcliResult, options: LabOptions) -> None:
     """What the console printed; of a command that failed, on stderr."""
     if answer.output:
         (plain if answer.exit_code == 0 else say)(answer.output.rstrip("\n"))
 
 
-def print_request(answer: SigningRequest, options: Options) -> None:
+def print_request(answer: SigningRequest, options: LabOptions) -> None:
     """The request itself, for a file."""
     plain(answer.request.rstrip("\n"))
 
 
-def print_dump(answer: DumpContent, options: Options) -> None:
+def print_dump(answer: DumpContent, options: LabOptions) -> None:
     """What is in a core dump."""
     plain(answer.content.decode(errors="replace").rstrip("\n"))
 
 
-def print_stopped(answer: RunStopped, options: Options) -> None:
+def print_stopped(answer: RunStopped, options: LabOptions) -> None:
     """The run that was told to end."""
     plain(answer.run)
     hint(f"keystead describe run {answer.run}")
 
 
-Page = Callable[[Any, Options], None]
+Page = Callable[[Any, LabOptions], None]
 PAGES: dict[type, Page] = {
     VmDescription: print_vm,
     HostDescription: print_host,

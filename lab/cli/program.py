@@ -3,6 +3,7 @@ structs, and those of ``grammar``."""
 
 from __future__ import annotations
 
+from functools import cache
 from inspect import cleandoc
 from itertools import takewhile
 from textwrap import dedent
@@ -11,9 +12,39 @@ from cyclopts import App, Parameter
 
 from lab.cli.derived import derived
 from lab.cli.grammar import COMMANDS, GROUPS
+from lab.cli.options import GENERAL
 
 VERSION = "--version"
 HELP = frozenset({"-h", "--help"})
+
+
+_GENERAL = "General options, of each command for which they mean something:\n\n" + "\n".join(
+    f"  {names:14} {text}." for names, text in GENERAL
+)
+_GENERAL_SHORT = "General options (-o, -q, -n, --vcenter, --user): keystead --help"
+ALIASES = {"top": "watch", "ls": "list"}
+
+
+def spell_out(arguments: list[str]) -> list[str]:
+    """The command line with other spellings replaced: ``help vm``, ``ls``, ``top``, ``get vm`` for
+    ``get vms``, ``vm list`` for the same."""
+    match arguments:
+        case ["help", *words]:
+            return [*words, "--help"]
+        case [word, *rest] if word in ALIASES:
+            return [ALIASES[word], *rest]
+        case ["get", noun, *rest] if f"get {noun}" not in _listed() and f"get {noun}s" in _listed():
+            return ["get", f"{noun}s", *rest]
+        case [noun, "list", *rest] if f"get {noun}s" in _listed():
+            return ["get", f"{noun}s", *rest]
+        case [noun, "list", *rest] if f"get {noun}" in _listed():
+            return ["get", noun, *rest]
+    return arguments
+
+
+@cache
+def _listed() -> frozenset[str]:
+    return frozenset(words for words in {**derived(), **COMMANDS} if words.startswith("get "))
 
 
 def ready_for(arguments: list[str]) -> App:
@@ -25,6 +56,7 @@ def ready_for(arguments: list[str]) -> App:
     app = build()
     words = list(takewhile(lambda word: not word.startswith("-"), arguments))
     _, groups, _ = app.parse_commands(words)
+    app.help_epilogue = _GENERAL if not words else _GENERAL_SHORT
     if VERSION not in arguments:
         groups[-1].resolved_commands()
     if not HELP.isdisjoint(arguments):

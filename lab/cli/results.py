@@ -8,25 +8,25 @@ from typing import Any
 
 from lab.cli.connect import call
 from lab.cli.listing import Listing, View
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, say, show, show_one
 from lab.schema.commands import Command, answer_type
 from lab.schema.tables import ColumnTable, table_of
 
 
-def run(command: Command[Any], options: Options) -> int:
+def run(command: Command[Any], options: LabOptions) -> int:
     """Give a command, print its answer, and return the exit code."""
     answer = call(options, command)
     return print_answer(command, answer, options)
 
 
-def look(command: Command[Any], names: Sequence[str], view: View, options: Options) -> int:
+def look(command: Command[Any], names: Sequence[str], view: View, options: LabOptions) -> int:
     """The same of a list, of which ``names`` are shown as ``view`` says."""
     answer = Listing(table_for(type(command))).get(command, names, view, options)
     return 0 if answer is None else _report(answer, options)
 
 
-def print_answer(command: Command[Any], answer: Any, options: Options) -> int:
+def print_answer(command: Command[Any], answer: Any, options: LabOptions) -> int:
     """Print an answer, and what there is to say besides; the exit code."""
     _print(command, answer, options)
     return _report(answer, options)
@@ -40,7 +40,7 @@ def table_for(command: type[Command[Any]]) -> ColumnTable:
     return table
 
 
-def _print(command: Command[Any], answer: Any, options: Options) -> None:
+def _print(command: Command[Any], answer: Any, options: LabOptions) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
@@ -61,11 +61,11 @@ def _print(command: Command[Any], answer: Any, options: Options) -> None:
         show_one(answer, options.output, table.columns, table.wide, key=table.key)
 
 
-def _report(answer: Any, options: Options) -> int:
+def _report(answer: Any, options: LabOptions) -> int:
     if not is_document(options.output):
         for text in answer.remarks():
             say(text)
-    of_lab = "" if options.name == DEFAULTS.name else f" --name {options.name}"
+    of_lab = "" if options.name == LAB_DEFAULTS.name else f" --name {options.name}"
     for text in answer.errors(of_lab):
         say(text)
     sys.stdout.flush()

@@ -6,7 +6,8 @@
 - ``matrix``, ``matrix_runs``, ``outside``  the truth table
 - ``fuzzing``, ``sweep_runs``, ``conformance``, ``load_runs``, ``kmip``  other plays
 - ``broker_config``, ``logs``  files for administrators, records of nodes
+- ``calibration``  service times of this machine, measured
 - ``vsphere``  an API server in front of a lab, and what its clients need
-- ``schema``, ``explain``, ``search``  what there is
+- ``schema``, ``schema_parts``, ``explain``, ``search``  what there is
 - ``json_lines``  commands of another program; ``session_page``: its lab as an HTML file
 """

@@ -166,10 +166,11 @@ def _load_cell(places: tuple[Block, TableFault, TableEvent], run: str) -> tuple[
 
 def _members(kind: type[E], names: Iterable[str]) -> tuple[E, ...]:
     """The members of these names, in the table's order, whatever case they are written in."""
+    word = {Block: "block", TableFault: "fault", TableEvent: "event"}[kind]
     known = {member.value.lower(): member for member in kind}
     for name in names:
         if name.lower() not in known:
-            text = f"there is no {kind.__name__.lower()} {quote_if_needed(name)}; there are"
+            text = f"there is no {word} {quote_if_needed(name)}; there are"
             fix = "give one of these, in capitals or not"
             raise KeysteadError("KS-USE-002", f"{text} {', '.join(kind)}", fix)
     chosen = {known[name.lower()] for name in names}

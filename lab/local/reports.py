@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from lab.load.kept import LOAD, compare_loads, find_report, is_load, load_of, of
 from lab.local.checking import reproduce
 from lab.local.explain import all_rules
 from lab.matrix.outside import OUTSIDE
-from lab.matrix.run import MATRIX, result_of
+from lab.matrix.run import MATRIX, Result, result_of
 from lab.runs.store import RunFolder, history_of
 from lab.schema.errors import KeysteadError
 from lab.topology.directory import directory_of
@@ -70,6 +70,29 @@ def _is_only_load(run: str) -> bool:
     return find_report(folder) is not None
 
 
+def _choice(result: Result) -> str:
+    """The options by which the cells of a part of the table were chosen; empty for all of them."""
+    from chaos.matrix.events import EVENTS
+    from chaos.matrix.faults import FAULTS
+    from chaos.matrix.grid import BLOCKS
+
+    kinds: tuple[tuple[Iterable[object], str], ...] = (
+        (BLOCKS, "block"),
+        (FAULTS, "fault"),
+        (EVENTS, "event"),
+    )
+    if result.not_played:
+        return ""
+    made = ""
+    for known, kind in kinds:
+        played = {getattr(row, kind) for row in result.cells}
+        every = [str(one) for one in known]
+        names = [one for one in every if one in played]
+        if 0 < len(names) < len(every):
+            made += "".join(f" --{kind} {name}" for name in names)
+    return made
+
+
 def matrix_of(run: str) -> MatrixStory | None:
     """A stored run of the matrix; None for a run of an experiment. Errors as ``story_of``."""
     folder = RunFolder(run)
@@ -93,7 +116,7 @@ def matrix_of(run: str) -> MatrixStory | None:
         },
         began=record.began,
         seconds=0.0 if verdict is None else verdict.ended,
-        again=f"{again} --seed {record.seed}",
+        again=f"{again} --seed {record.seed}{_choice(result) if not outside else ''}",
         cells=result.cells,
         controls=result.controls,
         not_played=result.not_played,

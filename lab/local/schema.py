@@ -8,6 +8,7 @@ import msgspec
 
 from chaos.experiment.plan import Plan
 from chaos.experiment.schema import experiment_schema, shape_of
+from lab.local.schema_parts import share_repeated_parts
 from lab.schema.answers.experiments import EXPERIMENTS
 from lab.schema.answers.fuzz import FUZZ
 from lab.schema.answers.lab import LoggedEvent, LogLine
@@ -62,7 +63,7 @@ def file_schema(of: Literal["lab", "experiment"]) -> dict[str, Any]:
     """The schema of a Lab file or of an experiment's file, for editors."""
     lab = _lab_file()
     made = lab if of == "lab" else experiment_schema(lab)
-    return {"$schema": _DIALECT, **made}
+    return {"$schema": _DIALECT, **share_repeated_parts(made)}
 
 
 def _lab_file() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -25,7 +26,8 @@ from lab.state.state_folder import LabFolder
 from protocol.authorization import ADMINISTRATOR
 
 FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
-VERSION = "8.0.3.0"
+ALLOCATIONS = 2_000
+"""Objects after which the garbage collector looks at young ones."""
 ROOT_USER = "root"
 """The local user of an ESXi host."""
 EXTRA = "install the extra: `./keystead setup`, or pip install 'keystead[vsphere]'"
@@ -188,6 +190,7 @@ async def serve(
     Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
     had, KS-LAB-001 when the lab does not run.
     """
+    gc.set_threshold(ALLOCATIONS)  # a command line is over before garbage matters, a server is not
     folder = folder_of(name)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -199,8 +202,10 @@ async def serve(
     ):
 
         def write_down(ports: dict[str, int]) -> ApiServing:
-            found = msgspec.structs.replace(where, hosts=dict(ports))
-            (folder / RECORD).write_bytes(msgspec.json.encode(found))
+            found = msgspec.structs.replace(where, hosts={n: p for n, p in ports.items() if p})
+            beside = folder / f"{RECORD}.{where.pid}"
+            beside.write_bytes(msgspec.json.encode(found))
+            beside.replace(folder / RECORD)
             return found
 
         async with contextlib.AsyncExitStack() as stack:
@@ -222,7 +227,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def served(
     executor: Any, name: str, folder: Path, host: str = "127.0.0.1", port: int = 0,
-    vcenter: str = "", version: str = VERSION,
+    vcenter: str = "", version: str = "",
 ) -> AsyncIterator[tuple[Any, ApiServing]]:  # fmt: skip
     """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
     where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
@@ -233,7 +238,7 @@ async def served(
     except ImportError as error:
         raise KeysteadError("KS-API-002", f"{error}", EXTRA) from None
     try:
-        newest(version)
+        newest(version or "8.0.3.0")
     except ValueError as error:
         raise KeysteadError("KS-USE-003", f"--api-version: {error}") from None
     server = ApiServer(executor, name, password_of(folder), vcenter, version)

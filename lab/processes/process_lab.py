@@ -39,6 +39,7 @@ from protocol.messages.agent import AddNode, DiskAct, HoldNode, NodeRecord, SetF
 from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role, VmName
 from services.runtime.each import for_each, try_each
+from services.runtime.forking.children import ChildProcess
 from services.runtime.real.trees import IMAGES, TREES
 from services.runtime.real.world import WRITTEN, LabTime
 from services.runtime.wire import TapCallback
@@ -299,6 +300,8 @@ class ProcessLab(LabFiles, LabGrowth):
                 await self._tell(process, SetFirmware(node=node, firmware=firmware), START_LIMIT_S)
             if node in self._skew:
                 await self._tell(process, self._skew[node], START_LIMIT_S)
+            if node in self._slow:
+                await self._tell(process, self._slow[node], START_LIMIT_S)
         if self._desired.epoch:
             await self._tell(process, self.next_rules(), START_LIMIT_S)
         process.up.set()
@@ -314,6 +317,14 @@ class ProcessLab(LabFiles, LabGrowth):
         """What lies behind the door: servers of somebody else do not."""
         data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
         return {BrokerKind.CONTROL.value: self.control.url, **data}
+
+    def list_processes(self) -> list[tuple[tuple[NodeName, ...], int]]:
+        """The nodes and the process id of each agent that runs here."""
+        return [
+            (tuple(process.nodes), process.child.pid)
+            for process in self._processes
+            if isinstance(process.child, ChildProcess)
+        ]
 
     def _child_ended(self, child: ForkedProcess) -> None:
         """A killed agent comes back with its nodes off, as a machine does that lost its kernel."""

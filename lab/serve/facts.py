@@ -117,6 +117,7 @@ class HostStatus:
     kept_off: str = ""  # why the broker refuses it, as a sentence without its end
     lost: LostMachine | None = None
     vcenter_lost: LostMachine | None = None
+    vcenter_fault: bool = False  # a fault in force keeps vCenter down or paused
 
     @property
     def stores_keys(self) -> bool | None:

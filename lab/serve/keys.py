@@ -187,10 +187,10 @@ async def provider_add(session: LabSession, command: commands.ProviderAdd) -> Pr
         passwords=await passwords(session, servers, command.entry),
     )
     state = await session.ask(session.vcenter, message)
-    own = [server.node for server in servers if server.node and server.address]
+    own = {server.node: server.name for server in servers if server.node and server.address}
     if not own:
         return provider_view(state.provider)
-    await trust_each_other(session.lab, session.vcenter, name, own)
+    await trust_each_other(session.lab, session.vcenter, name, own, own)
     listed = await all_providers(session, session.vcenter)
     return provider_view(next(one for one in listed if one.provider == name))
 

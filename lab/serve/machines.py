@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from lab.schema.answers import MachineState, Node
 from lab.serve.session import LabSession
 from lab.serve.several_machines import find_lost_machine
 from lab.serve.views import view
 from protocol.errors import NotConnected, ProductError
 from protocol.messages.agent import NodeStatus
-from protocol.terms import NodeName
+from protocol.terms import NodeName, Role
 
 DISK_REFUSED = "the disk refused"
 NAMED_AT_MOST = 10  # nodes of one command that a person reads or types
@@ -51,7 +53,10 @@ async def all_seen(session: LabSession) -> tuple[Node, ...]:
         paused = await lab.paused(entry.node)
         away = MachineState.PAUSED if paused else MachineState.GONE
         state = away if paused or entry.node not in heard else None
-        items.append(node_view(heard.get(entry.node, lab.last_status(entry.node)), state))
+        node = node_view(heard.get(entry.node, lab.last_status(entry.node)), state)
+        if node.role is Role.VCENTER:
+            node = replace(node, version=str(lab.spec(entry.node).config.get("version", "")))
+        items.append(node)
     return tuple(items)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from lab.schema import commands
 from lab.schema.answers import Migration, Vm
+from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
 from lab.serve.views import vm_view
 from lab.serve.whereabouts import at_vm
+from protocol.errors import ProductError
 from protocol.messages.vcenter import (
     MigrateVm,
     ReconfigVm,
@@ -30,7 +32,15 @@ async def migrate(session: LabSession, command: commands.VmMigrate) -> Migration
         )
         message = RelocateVm(vm=vm, service=service, host=host)
     vcenter = (await at_vm(session, vm)).vcenter
-    done: VmRelocated = await session.ask(vcenter, message, within_s=TASK_S)
+    try:
+        done: VmRelocated = await session.ask(vcenter, message, within_s=TASK_S)
+    except ProductError:
+        other = session.lab.vcenter_of(host)
+        if command.to_vcenter or other == vcenter:
+            raise
+        text = f"{host} is a host of {other}, and {vm} is one of {vcenter}"
+        fix = f"keystead vm migrate {vm} --host {host} --to-vcenter {other}"
+        raise KeysteadError("KS-USE-003", text, fix) from None
     return Migration(
         vm=vm_view(done.vm), gap_s=done.gap_s, size=done.size, encrypted=done.encrypted
     )

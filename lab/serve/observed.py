@@ -123,6 +123,10 @@ async def host_facts(session: LabSession, host: NodeName, own: HostSummary | Non
         lost=find_lost_machine(session, host),
         kept_off=session.lab.kept_off(host),
         vcenter_lost=find_lost_machine(session, session.vcenter),
+        vcenter_fault=any(
+            session.vcenter in one.fault.touches() and one.fault.between() is None
+            for one in session.keeper.active()
+        ),
     )
 
 

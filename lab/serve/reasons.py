@@ -307,14 +307,15 @@ def _vcenter(state: str, host: HostStatus) -> list[Reason]:
         "paused": f"keystead host resume {host.vcenter}",
         "gone": "wait until its process is back",
     }
-    return [
-        Reason(
-            f"vCenter is {'paused' if state == 'paused' else 'down'}: what it knows is old, and "
-            "with a standard provider nobody can bring a missing key.",
-            "R7",
-            cures.get(state, f"keystead host power-on {host.vcenter}"),
-        )
-    ]
+    cure = cures.get(state, f"keystead host power-on {host.vcenter}")
+    if host.vcenter_fault:
+        cure = "keystead heal --all"
+    old = f"vCenter is {'paused' if state == 'paused' else 'down'}: what it knows is old"
+    if host.trusted:
+        text = f"{old}. A trusted host attests and asks for its keys itself, without it."
+        return [Reason(text, "R46", cure)]
+    text = f"{old}, and with a standard provider nobody can bring a missing key."
+    return [Reason(text, "R7", cure)]
 
 
 def _machine(host: HostStatus) -> Reason:

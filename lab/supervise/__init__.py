@@ -2,6 +2,7 @@
 
 - ``supervisor``    owns brokers, agents and faults of one lab until ``down``
 - ``launching``     starts and stops it from outside
+- ``api_server``    the process of `keystead serve` of a lab whose file says so
 - ``size``          what a Lab file comes to
 
 Leases of faults are the keeper's (``chaos.keeper``), which a simulated lab has too; the supervisor

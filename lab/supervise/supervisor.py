@@ -43,6 +43,7 @@ from lab.serve.session import LabSession
 from lab.serve.table import carry_out
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, LabRecord, put_aside
+from lab.supervise.api_server import ApiServerProcess
 from lab.topology.lab_file import LabFile
 from lab.topology.places import as_recorded
 from protocol.crypto.transfer import OneTimeKey
@@ -123,6 +124,7 @@ class Supervisor:
             folder=folder.path,
             roster=self.lab.roster,
         )
+        self.api = file.serve and ApiServerProcess(folder, file.serve, self.notice, self.warn)
         self.inviter: Inviter | None = None
         if record.invite:
             self.inviter = Inviter(
@@ -217,6 +219,9 @@ class Supervisor:
                 {RunCommand: self._serve, OpenFiles: self._open_files}
             )
             self.folder.note_supervisor(serving=True)
+            serving = loop.create_task(self.api.run()) if self.api else None
+            if self.api:
+                await self.api.wait_until_it_listens()
             self.ready.set()
             missing = missing_of(await all_seen(self.session))
             wrong = [text for text in self.session.warnings if text not in self._notices]
@@ -228,7 +233,12 @@ class Supervisor:
             await self.lab.close()
             raise
         waiting.close()
-        await self._live()
+        try:
+            await self._live()
+        finally:
+            if serving is not None:
+                serving.cancel()
+                await asyncio.wait({serving})
 
     async def _begin(self, report: Any) -> None:
         await self.lab.start(report)

@@ -7,6 +7,7 @@
 - ``machine_plan``  the machines of the plan, and datastores that they share
 - ``bus_references``, ``bus_url``  what does not fit of the bus; addresses of servers of others
 - ``version_references``  versions of hosts and vCenters that do not fit
+- ``service_times``  how long nodes work on what, and profiles (``profiles``) of that
 - ``tpms``       which nodes have a TPM, and what plays it
 - ``plan``       the plan of nodes, providers and VMs that is made from it
 - ``places``     hosts that come with machines which ask for a place

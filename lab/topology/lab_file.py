@@ -22,6 +22,7 @@ from chaos.yaml_file import TextPlace, YamlFile, read_yaml
 from lab.schema.errors import KeysteadError
 from lab.topology.model import GROUPS_LIMIT, LabFields
 from lab.topology.references import PAIR, SERVERS_LIMIT, Misfit, misfits
+from lab.topology.service_times import with_profile
 from lab.topology.tpms import with_option
 from lab.topology.wrong_fields import find_misfits
 from services import knobs
@@ -66,7 +67,7 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     """
     if isinstance(source, Mapping):
         _validate(source, "lab", YamlFile())
-        return _validate(override(dict(source), changes), "lab", YamlFile())
+        return _validate(with_profile(override(dict(source), changes)), "lab", YamlFile())
     path = SHIPPED / f"{source}.yaml" if is_shipped(source) else Path(source)
     if not _is_there(path):
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
@@ -74,7 +75,7 @@ def load(source: str | Path | Mapping[str, Any], **changes: Any) -> LabFile:
     where = str(path if path.parent != SHIPPED else path.name)
     file = _read(path, where)
     _validate(file.data, where, file)  # the file alone: changes expect its shape
-    return _validate(override(dict(file.data), changes), where, file)
+    return _validate(with_profile(override(dict(file.data), changes)), where, file)
 
 
 def is_shipped(source: str | Path) -> bool:
@@ -134,12 +135,14 @@ def _at(where: str, place: TextPlace) -> str:
 
 def override(data: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``hosts``, ``vms``, ``pack``, ``tpm``, ``without_tpm``, ``kms``, ``providers``, ``clusters``,
-    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus`` over what the file
-    says; those about hosts and clusters change every cluster, but for ``tpm``, which gives no TPM
-    to hosts without one."""
+    ``key_persistence``, ``pace``, ``name``, ``ha``, ``drs``, ``knobs``, ``bus``, ``service_times``
+    and ``serve`` over what the file says. Those about hosts and clusters change every cluster, but
+    for ``tpm``, which gives no TPM to hosts without one."""
     made = dict(data)
     wanted = {k: v for k, v in changes.items() if v is not None}
-    for name in ("name", "pace", "bus"):
+    if wanted.get("serve") is True and made.get("serve"):
+        del wanted["serve"]  # it says where
+    for name in ("name", "pace", "bus", "service_times", "serve"):
         if name in wanted:
             made[name] = wanted.pop(name)
     if "knobs" in wanted:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from chaos.naming import name_validator
 from lab.topology.bus_url import bus_url, gate_address
+from lab.topology.service_times import ServiceTimesModel
 from protocol import names
 from protocol.errors import InvalidArgument
 from protocol.messages.agent import TpmBackend
@@ -317,6 +318,35 @@ def _bus_in_short(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
 
+class ServeModel(_Model):
+    """The APIs of vSphere in front of the lab, served for as long as it is up (docs/vsphere.md)."""
+
+    listen: str = "127.0.0.1:8989"
+    """HOST:PORT of vCenter's; port 0 is any that is free. ESXi hosts have the ports after it."""
+    hosts: bool = True
+    """Serve ESXi hosts too."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not (host and colon and port.isdecimal() and int(port[:6]) < 65_536):
+            raise PydanticCustomError("listen", "HOST:PORT is wanted")
+        return value
+
+
+def _serve_in_short(value: object) -> object:
+    """``serve: true`` is at the usual address, and ``serve: HOST:PORT`` at another one."""
+    match value:
+        case True:
+            return {}
+        case False:
+            return None
+        case str():
+            return {"listen": value}
+    return value
+
+
 class LabFields(_Model):
     """Everything in a Lab file, each value checked for itself."""
 
@@ -347,5 +377,8 @@ class LabFields(_Model):
     """Those that lie in a folder which machines share; any other is where its clusters stand."""
     bus: Annotated[BusModel, BeforeValidator(_bus_in_short)] = BusModel()
     """What carries the messages of its nodes."""
+    serve: Annotated[ServeModel | None, BeforeValidator(_serve_in_short)] = None
+    """The APIs of vSphere, by `keystead serve`: true, HOST:PORT, or both of its settings."""
+    service_times: ServiceTimesModel | None = None
     knobs: dict[str, Any] = {}
     """How services behave: `keystead explain knob` lists all, `up --set NAME=VALUE` sets one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
 from lab.topology.lab_file import LabFile
 from lab.topology.machine_plan import (
@@ -15,6 +16,7 @@ from lab.topology.machine_plan import (
 )
 from lab.topology.model import ClusterModel, KmsModel, VsanModel, array_of
 from lab.topology.references import Group, default_provider, groups
+from lab.topology.service_times import service_of
 from lab.topology.tpms import backend_at
 from lab.topology.trust_nodes import pairs_of_services, trust_services
 from protocol import scopes
@@ -131,7 +133,7 @@ def plan(file: LabFile) -> Topology:
         name=file.name,
         pace=file.pace,
         vcenters=tuple(NodeName(v.name) for v in file.vcenters),
-        nodes=tuple(specs),
+        nodes=tuple(_with_service_times(file, spec) for spec in specs),
         groups=tuple(groups),
         providers=tuple(
             ProviderPlan(
@@ -296,6 +298,11 @@ def host_name(number: int) -> NodeName:
     return NodeName(f"esxi-{number:03d}")
 
 
+def _with_service_times(file: LabFile, spec: NodeSpec) -> NodeSpec:
+    service = service_of(file.service_times, spec.node, spec.role)
+    return spec if service is None else structs.replace(spec, service=service)
+
+
 def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
     """The host ``esxi-NNN`` of a cluster; also for hosts that are added later."""
     vsan = cluster.vsan
@@ -317,6 +324,7 @@ def host_spec(file: LabFile, cluster: ClusterModel, number: int) -> NodeSpec:
             **({} if cluster.hosts.aesni else {"aesni": False}),
             **({} if vsan is None else {"vsan": {"groups": vsan.groups, "disks": vsan.disks}}),
         },
+        service=service_of(file.service_times, host_name(number), Role.ESXI),
     )
 
 

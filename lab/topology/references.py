@@ -13,10 +13,12 @@ from typing import Final, NamedTuple
 from lab.topology.bus_references import bus_misfits
 from lab.topology.machine_references import machine_misfits
 from lab.topology.model import ClusterModel, KmsModel, LabFields, ProviderModel
+from lab.topology.service_times import times_misfits
+from lab.topology.trust_nodes import pairs_of_services
 from lab.topology.trust_references import trust_misfits
 from lab.topology.version_references import cluster_misfits, provider_misfits
 from protocol.messages.agent import TpmBackend
-from protocol.terms import RootKind
+from protocol.terms import Role, RootKind
 from services.runtime.knobs import SharedKnobs, read
 
 HOSTS_LIMIT: Final = 10_000  # four times what one vCenter may have
@@ -65,7 +67,23 @@ def misfits(file: LabFields) -> Iterator[Misfit]:
         yield Misfit(("machines", *path), text)
     for path, text in bus_misfits(file):
         yield Misfit(("bus", *path), text)
+    yield from _service_times(file)
     yield from _limits(file)
+
+
+def _service_times(file: LabFields) -> Iterator[Misfit]:
+    """Roles, nodes and classes of work that do not exist."""
+    if file.service_times is None:
+        return
+    nodes = file.service_times.nodes
+    known = {*Role, *(one.name for one in (*file.kms, *file.vcenters))}
+    known |= {str(service) for pair in pairs_of_services(file) for service in pair}
+    for name in nodes:
+        if name not in known and not _OF_HOSTS.fullmatch(name):
+            roles = ", ".join(Role)
+            yield Misfit(("service_times", "nodes", name), f"no node {name}, nor a role: {roles}")
+    for path, text in times_misfits(nodes):
+        yield Misfit(("service_times", "nodes", *path), text)
 
 
 def default_provider(file: LabFields, vcenter: str) -> str | None:
@@ -169,7 +187,7 @@ def _root(server: KmsModel) -> Iterator[Misfit]:
     if path and server.root is not RootKind.PASSPHRASE:
         yield Misfit(("passphrase_file",), "it is for the root passphrase only")
     if path and not path.startswith("/"):
-        yield Misfit(("passphrase_file",), f"{path}: an absolute path is wanted")
+        yield Misfit(("passphrase_file",), f"{path}: the path must be absolute")
 
 
 def _in_a_vcenter(file: LabFields, vcenter: str) -> Iterator[Misfit]:

@@ -34,7 +34,12 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``alarms``              alarms that are on, and their definitions
 ``collector``           ``PropertyCollector``: selection, filters, updates
 ``sessions``            who is logged in
-``rest``                vAPI: sessions, VMs, hosts, native key providers
+``vapi``                what an operation of vAPI is, its shapes and errors
+``vapi_inventory``      operations on VMs, hosts, clusters
+``vapi_providers``      operations on native key providers, and on those of a host
+``vapi_trust``          what can be read of a Trust Authority and of TPMs
+``rest``                vAPI by REST, and its sessions
+``json_rpc``            vAPI by JSON-RPC, for the Automation SDK
 ``service``             a call of a session, from its object to its result
 ``body``                the body of a request, bounded in size and time
 ``web``                 HTTP: routes, cookies, limits

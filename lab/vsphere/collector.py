@@ -234,9 +234,7 @@ class PropertyCollector(Managed):
             passed = waited if virtual else time.monotonic() - begun
             if passed >= limit:
                 return None
-            step = min(limit - passed, 0.25 * 2 ** min(tries, 10), 30.0)
-            await request.pause(limit - passed, tries)
-            waited += step
+            waited += await request.pause(limit - passed, tries)
             tries += 1
 
     def _updates(self, request: ApiRequest, most: int | None) -> Any:

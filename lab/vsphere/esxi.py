@@ -14,6 +14,7 @@ from pyVmomi import vim
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
+from lab.schema.errors import KeysteadError
 from lab.vsphere import reflect
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, key_id, key_text
@@ -23,7 +24,7 @@ from lab.vsphere.managed import Managed, operation
 from lab.vsphere.places import ComputeResource, EntityIds, FolderEntity
 from lab.vsphere.request import ApiRequest
 from lab.vsphere.snapshot import InventorySnapshot, LabWatch
-from lab.vsphere.virtual_machine import VirtualMachine, _power
+from lab.vsphere.virtual_machine import VirtualMachine
 from lab.vsphere.vm_folder import VM_TYPES
 from protocol.terms import ClusterName, CryptoMode, HostConnectionState, NodeName, Role
 
@@ -47,9 +48,15 @@ class HostWatch(LabWatch):
         return await super().ask(command)
 
     async def node(self) -> answers.Node:
-        """The machine of the host."""
+        """The machine of the host. Raises ``KeysteadError`` when the lab has no such host."""
         nodes: tuple[answers.Node, ...] = (await self.ask(c.GetNodes())).items
-        return next(n for n in nodes if n.role is Role.ESXI and n.node == self.host)
+        for one in nodes:
+            if one.role is Role.ESXI and one.node == self.host:
+                return one
+        raise KeysteadError("KS-USE-002", f"there is no host {self.host} any more")
+
+    async def _is_unchanged(self, last: InventorySnapshot) -> bool:
+        return False  # it asks its host alone, which is little
 
     async def _take(self) -> InventorySnapshot:
         view: answers.HostView = await self.ask(c.GetHostView(self.host))
@@ -123,29 +130,14 @@ OwnHost.operations = frozenset(
 class OwnVm(VirtualMachine):
     """A VM of the host. Its power follows what the host has keys for, and nobody else is asked."""
 
-    def _own(self, kind: Any) -> Any:
+    def power_command(self, kind: Any) -> Any:
+        """As the host's own administrator."""
         return kind((self.name,), host=str(self.row.host), on_host=True)
 
-    @operation
-    async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
-        """Power it on."""
-        work = _power(self, not self.is_on, self._own(c.VmOn))
-        return await request.start(self, "PowerOnVM_Task", work)
 
-    @operation
-    async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
-        """Power it off."""
-        work = _power(self, self.is_on, self._own(c.VmOff))
-        return await request.start(self, "PowerOffVM_Task", work)
-
-    @operation
-    async def ResetVM_Task(self, request: ApiRequest) -> Any:
-        """Power it off and on."""
-        both = _power(self, self.is_on, self._own(c.VmOff), self._own(c.VmOn))
-        return await request.start(self, "ResetVM_Task", both)
-
-
-OwnVm.operations = frozenset({"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ShutdownGuest"})
+OwnVm.operations = frozenset(
+    {"PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ShutdownGuest", "RebootGuest"}
+)
 
 
 class HostInventory(ObjectInventory):
@@ -219,8 +211,6 @@ class HostCryptoManager(Managed):
         self, request: ApiRequest, keys: Any = (), force: bool = False
     ) -> list[Any]:
         """Remove keys from the host; what came of each."""
-        from lab.schema.errors import KeysteadError
-
         names = tuple(key_text(key) for key in keys or ())
         if not names:
             return []

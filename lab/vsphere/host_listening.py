@@ -100,7 +100,10 @@ class HostListeners:
     async def follow(self) -> None:
         """Look until this is cancelled."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                _log.exception("the hosts of the lab could not be looked at")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from lab.vsphere.host import product
 from lab.vsphere.managed import Managed
 from lab.vsphere.managers import LicenseManager, SearchIndex, ServiceInstance, SessionManager
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.service import ApiServer
+from lab.vsphere.service import ApiServer, version_of_release
 from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.views import ViewManager
 from protocol.authorization import Privilege
@@ -49,6 +49,7 @@ class HostServer(ApiServer):
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
     }
     administrator = ROOT_USER
+    has_vapi = False
 
     def __init__(
         self, executor: Executor, lab: str, host: str, password: str, epoch: float = 0.0
@@ -79,14 +80,14 @@ class HostServer(ApiServer):
         """Whether the host's machine runs: not while it boots, or has halted at a screen."""
         try:
             return (await self.watch.node()).state is MachineState.RUNNING
-        except (KeysteadError, StopIteration):
+        except KeysteadError:
             return False
 
     async def find_version(self) -> None:
         """Learn which version of the API the host's release has."""
         await self.refresh()
         release = release_of(self._own.row.version)
-        self.api_version = api_version(release)
+        self.api_version = version_of_release(release)
 
     @property
     def _own(self) -> Any:
@@ -102,11 +103,3 @@ class HostServer(ApiServer):
     def find_more(self, object_id: str) -> Managed | None:
         """An object of esxcli."""
         return reflect.find_object(self._own, object_id)
-
-
-def api_version(release: tuple[int, ...]) -> str:
-    """The version of the API of an ESXi release: ``8.0.3.0`` for 8.0 U3, ``7.0`` for 7.0."""
-    major, minor, update = (*release, 0, 0)[:3]
-    if (major, minor) >= (8, 0):
-        return f"{major}.{minor}.{update}.{1 if (major, minor, update) == (8, 0, 0) else 0}"
-    return f"{major}.{minor}.{update}.0" if update and major == 7 else f"{major}.{minor}"

@@ -16,7 +16,8 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.vsphere.faults import invalid_argument
+from lab.schema.errors import KeysteadError
+from lab.vsphere.faults import fault_of, invalid_argument
 from lab.vsphere.files import secret_file
 from lab.vsphere.managed import Managed, operation
 from lab.vsphere.request import ApiRequest
@@ -80,7 +81,6 @@ class KmipTrust(Managed):
             certificate=row.certificate,
             certInfo=certificate_info(row.certificate, datetime.now(UTC)),
             clientTrustServer=row.client_trust_server,
-            serverTrustClient=row.server_trust_client,
         )
 
     @operation
@@ -122,8 +122,13 @@ class KmipTrust(Managed):
 
     @operation
     async def RetrieveClientCsr(self, request: ApiRequest, cluster: Any) -> str:
-        """The request that was made last."""
-        return str((await request.ask(c.ProviderSigningRequest(cluster.id))).request)
+        """The request that was made last; empty when none was made."""
+        try:
+            return str((await request.ask(c.ProviderSigningRequest(cluster.id))).request)
+        except KeysteadError as error:
+            if isinstance(fault_of(error), vim.fault.NotFound):
+                return ""
+            raise
 
     @operation
     async def UpdateKmsSignedCsrClientCert(

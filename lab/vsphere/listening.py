@@ -162,6 +162,7 @@ class ApiListener:
 
     async def open(self) -> None:
         """Listen; ``OSError`` when the address cannot be had."""
+        await self._server.find_version()
         bound = bind(self.host, self.port)
         self.port = bound.getsockname()[1]
         config = self._configuration()

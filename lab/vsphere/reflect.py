@@ -334,7 +334,9 @@ class MethodExecuter(_OfHost):
     async def ExecuteSoap(
         self, request: ApiRequest, moid: str, version: str, method: str, argument: Any = ()
     ) -> Any:
-        """The result of a method as text, or its fault."""
+        """The result of a method as text, or its fault; ``HostNotConnected`` by way of vCenter."""
+        if not self.host.connected:
+            raise vmodl.fault.HostNotConnected(msg=f"{self.host.name} does not answer vCenter")
         result, fault = _type(f"{_MME}.SoapResult"), _type(f"{_MME}.SoapFault")
         try:
             target = find_object(self.host, moid)

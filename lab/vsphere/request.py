@@ -47,8 +47,8 @@ class ApiRequest(Protocol):
         """Differs when something that a filter may show has changed."""
         ...
 
-    async def pause(self, seconds: float, tries: int) -> None:
-        """Let some time pass for a client that waits."""
+    async def pause(self, seconds: float, tries: int) -> float:
+        """Let some time pass for a client that waits; how much."""
         ...
 
     async def do(self, command: Command[Any]) -> Any:

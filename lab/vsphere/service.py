@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from pyVmomi import vim, vmodl
 
 from lab.schema import answers
-from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
@@ -42,8 +41,10 @@ from lab.vsphere.reflect import find_for_vcenter
 from lab.vsphere.request import Work
 from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
 from lab.vsphere.snapshot import InventorySnapshot, LabWatch
+from lab.vsphere.vapi_providers import Downloads
 from lab.vsphere.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
+from protocol.releases import release_of
 
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
@@ -56,21 +57,32 @@ Singleton = Callable[[Any, "ApiSession | None"], Managed]
 """Makes an object that a server has once, for a session."""
 
 
+def version_of_release(release: tuple[int, ...]) -> str:
+    """The version of the API of a release: ``8.0.3.0`` for 8.0 U3."""
+    major, minor, update = (*release, 0, 0)[:3]
+    return f"{major}.{minor}.{update}.{1 if (major, minor, update) == (8, 0, 0) else 0}"
+
+
 class ApiServer:
     """The API of one vCenter. It holds sessions; everything else comes from the lab's answers."""
 
     references: ClassVar[Mapping[str, tuple[Any, str]]] = REFERENCES
     singletons: ClassVar[Mapping[str, Singleton]]
     administrator = ADMINISTRATOR
+    has_vapi = True
 
     def __init__(
         self, executor: Executor, lab: str, password: str, vcenter: str = "",
-        api_version: str = "8.0.3.0",
+        api_version: str = "",
     ) -> None:  # fmt: skip
-        self.executor, self.lab, self.api_version = executor, lab, api_version
+        self.executor, self.lab = executor, lab
+        self.api_version = api_version or "8.0.3.0"
+        """The newest version that clients may ask for: as told, else that of the release."""
+        self._follows_release = not api_version
         self.vcenter_name = vcenter or "vcenter"
         self.watch = LabWatch(executor, vcenter)
         self.sessions = ApiSessions()
+        self.downloads = Downloads()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
         self._password = password
         self._inventory: ObjectInventory | None = None
@@ -126,10 +138,16 @@ class ApiServer:
     async def is_on(self) -> bool:
         """Whether vCenter runs; not while the lab does not answer."""
         try:
-            status = await self.watch.ask(c.GetStatus())
+            node = await self.watch.find_vcenter()
         except KeysteadError:
             return False
-        return bool(status.vcenter == MachineState.RUNNING)
+        return node is not None and node.state is MachineState.RUNNING
+
+    async def find_version(self) -> None:
+        """Offer the version of the API that vCenter's release has, unless another one is wished."""
+        node = await self.watch.find_vcenter()
+        if self._follows_release and node is not None and node.version:
+            self.api_version = version_of_release(release_of(node.version))
 
     async def refusal(self, error: KeysteadError, entity: Any = None) -> Any:
         """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""
@@ -251,9 +269,9 @@ class ApiCall:
         held = self.session.held.values()
         return tuple(f"{t.id}{t.info.state}" for t in held if isinstance(t, ApiTask))
 
-    async def pause(self, seconds: float, tries: int) -> None:
-        """Let some time pass for a client that waits."""
-        await self.server.watch.pause(seconds, tries)
+    async def pause(self, seconds: float, tries: int) -> float:
+        """Let some time pass for a client that waits; how much."""
+        return await self.server.watch.pause(seconds, tries)
 
     async def do(self, command: Command[Any]) -> Any:
         """Give a command to the lab as the user of this session."""

@@ -21,7 +21,7 @@ from protocol.terms import Role
 
 MAX_AGE_S = 0.2
 """Real seconds for which an answer of a lab of real processes holds."""
-LONGEST_STEP_S = 30.0
+LONGEST_STEP_S = 60.0
 """Virtual seconds after which a client that waits looks again, at most."""
 
 
@@ -63,6 +63,7 @@ class LabWatch:
         self._last: InventorySnapshot | None = None
         self._at = 0.0
         self._changes, self._seen = 0, -1  # changes so far, and when the last answers began
+        self._time_passed = False  # since the last answers, in a simulated lab
         self._lock = asyncio.Lock()
         self._last_event = 0
 
@@ -82,7 +83,7 @@ class LabWatch:
         self._changes += 1
 
     def _is_fresh(self) -> bool:
-        if self._seen != self._changes:
+        if self._seen != self._changes or self._time_passed:
             return False
         return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
 
@@ -93,9 +94,27 @@ class LabWatch:
         async with self._lock:
             if not self._is_fresh() or self._last is None:
                 begun, seen = time.monotonic(), self._changes
-                self._last = await self._take()
+                only_time = self._time_passed and self._seen == seen
+                self._time_passed = False
+                if self._last is None or not (only_time and await self._is_unchanged(self._last)):
+                    self._last = await self._take()
                 self._at, self._seen = begun, seen
             return self._last
+
+    async def _is_unchanged(self, last: InventorySnapshot) -> bool:
+        """Whether nothing came of time that passed in a simulated lab: without a command, all
+        changes begin at a host, a VM or a key server, or make an event."""
+        hosts = (await self.ask(c.GetHosts())).items
+        before, known = _compared(last), self._last_event
+        looked = replace(
+            last,
+            hosts=hosts,
+            vms=(await self.ask(c.GetVms())).items,
+            providers=(await self.ask(c.GetProviders())).items,
+        )
+        self.time = looked.now()
+        await self._find_last_event()
+        return _compared(looked) == before and self._last_event == known
 
     async def _take(self) -> InventorySnapshot:
         hosts = await self.ask(c.GetHosts())
@@ -107,7 +126,7 @@ class LabWatch:
         nodes = await self.ask(c.GetNodes())
         users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
-        boot = next((n.boot for n in nodes.items if n.node == self._node(nodes)), 0)
+        own = self._own(nodes)
         taken = InventorySnapshot(
             1,
             hosts.items,
@@ -117,7 +136,7 @@ class LabWatch:
             alarms.items,
             tasks.items,
             self._last_event,
-            boot,
+            own.boot if own is not None else 0,
             frozenset(str(n.node) for n in nodes.items),
             users.items,
             roles.items,
@@ -134,9 +153,13 @@ class LabWatch:
             return before
         return replace(taken, revision=before.revision + 1)
 
-    def _node(self, nodes: answers.NodeList) -> str:
-        first = next((n.node for n in nodes.items if n.role is Role.VCENTER), "")
-        return self.vcenter or str(first)
+    async def find_vcenter(self) -> answers.Node | None:
+        """vCenter's machine as it is now."""
+        return self._own(await self.ask(c.GetNodes()))
+
+    def _own(self, nodes: answers.NodeList) -> answers.Node | None:
+        found = (n for n in nodes.items if n.role is Role.VCENTER)
+        return next((n for n in found if self.vcenter in ("", n.node)), None)
 
     async def _find_last_event(self) -> None:
         while True:
@@ -147,16 +170,20 @@ class LabWatch:
                 return
             self._last_event = more[-1].sequence
 
-    async def pause(self, seconds: float, tries: int) -> None:
-        """Let some of ``seconds`` pass for a client that waits; the more ``tries``, the more.
+    async def pause(self, seconds: float, tries: int) -> float:
+        """Let some of ``seconds`` pass for a client that waits, and say how much; the more
+        ``tries``, the more.
 
         Time of a simulated lab passes here and in commands, and nowhere else.
         """
         if self.executor.virtual:
-            await self.executor.sleep(min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S))
-            self.forget()
+            step = min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S)
+            await self.executor.sleep(step)
+            self._time_passed = True
         else:
-            await asyncio.sleep(min(seconds, MAX_AGE_S / 4))
+            step = min(seconds, MAX_AGE_S / 4)
+            await asyncio.sleep(step)
+        return float(step)
 
 
 def _compared(one: InventorySnapshot) -> tuple[Any, ...]:

@@ -173,7 +173,10 @@ def read_call(body: bytes, version: str) -> Call:
             if issubclass(item, vmodl.DynamicData) and not isinstance(result, item):
                 raise _unreadable(f"{name} is no {item._wsdlName}")
     except _UNREADABLE as error:
-        raise _unreadable(f"{type(error).__name__}") from error
+        raise _unreadable(f"{type(error).__name__}") from None
+    finally:
+        _release(reader.parser)
+        reader.parts.clear()  # readers of arguments, which hold this one
     if call.info is None or not call.id:
         raise _unreadable("it names no object or no method")
     complete(call)
@@ -194,11 +197,22 @@ def complete(call: Call) -> None:
 def read_text(text: str, kind: Any) -> Any:
     """The value of one element that is carried as text; ``InvalidRequest`` if it is no ``kind``."""
     data = text.encode()
+    parser, reader = ParserCreate(namespace_separator=adapter.NS_SEP), adapter.SoapDeserializer()
     try:
         _check_shape(data)
-        return adapter.Deserialize(data, kind)
+        reader.Deserialize(parser, kind)
+        parser.Parse(data, True)
+        return reader.GetResult()
     except _UNREADABLE as error:
-        raise _unreadable(f"{type(error).__name__}") from error
+        raise _unreadable(f"{type(error).__name__}") from None
+    finally:
+        _release(parser)
+
+
+def _release(parser: Any) -> None:
+    """Let go of a parser, which its handlers hold, at once: it has memory that the garbage
+    collector does not count."""
+    adapter.SetHandlers(parser, (None,) * 5)
 
 
 class _Writer(adapter.SoapSerializer):  # type: ignore[misc]

@@ -218,36 +218,40 @@ class VirtualMachine(VmCopies):
 
     # ---- operations
 
+    def power_command(self, kind: Any) -> Any:
+        """``VmOn`` or ``VmOff`` for it, to whoever this inventory is of."""
+        return kind((self.name,))
+
     @operation
     async def PowerOnVM_Task(self, request: ApiRequest, host: Any = None) -> Any:
         """Power it on."""
-        work = _power(self, not self.is_on, c.VmOn((self.name,)))
+        work = _power(self, not self.is_on, self.power_command(c.VmOn))
         return await request.start(self, "PowerOnVM_Task", work)
 
     @operation
     async def PowerOffVM_Task(self, request: ApiRequest) -> Any:
         """Power it off."""
-        work = _power(self, self.is_on, c.VmOff((self.name,)))
+        work = _power(self, self.is_on, self.power_command(c.VmOff))
         return await request.start(self, "PowerOffVM_Task", work)
 
     @operation
     async def ResetVM_Task(self, request: ApiRequest) -> Any:
         """Power it off and on."""
-        both = _power(self, self.is_on, c.VmOff((self.name,)), c.VmOn((self.name,)))
+        both = _power(self, self.is_on, self.power_command(c.VmOff), self.power_command(c.VmOn))
         return await request.start(self, "ResetVM_Task", both)
 
     @operation
     async def ShutdownGuest(self, request: ApiRequest) -> None:
         """Have its guest shut down: a guest of a lab has done so when this returns."""
         self._check_tools()
-        check_row(await request.do(c.VmOff((self.name,))))
+        check_row(await request.do(self.power_command(c.VmOff)))
 
     @operation
     async def RebootGuest(self, request: ApiRequest) -> None:
         """Have its guest start again."""
         self._check_tools()
-        check_row(await request.do(c.VmOff((self.name,))))
-        check_row(await request.do(c.VmOn((self.name,))))
+        check_row(await request.do(self.power_command(c.VmOff)))
+        check_row(await request.do(self.power_command(c.VmOn)))
 
     def _check_tools(self) -> None:
         if not self.is_on:

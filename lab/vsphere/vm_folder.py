@@ -41,7 +41,7 @@ class VmFolder(FolderEntity):
         if wrong := sorted(asked - _KEPT - _IGNORED):
             raise vmodl.fault.NotSupported(msg=f"a VM of a lab has no {', '.join(wrong)}")
         if not config.name:
-            raise invalid_argument("config.name", "a VM has a name")
+            raise invalid_argument("config.name", "the name of the VM is empty")
         if config.name in request.inventory.vms:
             raise vim.fault.DuplicateName(
                 name=config.name, object=request.inventory.vms[config.name].ref,

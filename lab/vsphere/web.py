@@ -14,7 +14,7 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.vsphere import rest, vijson
+from lab.vsphere import json_rpc, rest, vijson
 from lab.vsphere.body import read_body, while_connected
 from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.sessions import ApiSession
@@ -30,7 +30,8 @@ from lab.vsphere.soap import (
 _log = logging.getLogger(__name__)
 COOKIE = "vmware_soap_session"
 _WAITS = frozenset({"WaitForUpdates", "WaitForUpdatesEx"})
-_PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0", "6.7")
+_PRIOR = ("9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0.1.0",
+          "7.0.0.0", "6.7")  # fmt: skip
 
 
 def versions_file(api_version: str) -> str:
@@ -125,7 +126,7 @@ def application(server: ApiServer) -> Any:
     routes = [
         Route("/sdk/vimServiceVersions.xml", show_versions),
         Route("/health", show_health),
-        *rest.routes(server),
+        *(rest.routes(server) + json_rpc.routes(server) if server.has_vapi else []),
         *vijson.routes(server),
     ]
     others = Starlette(routes=routes)

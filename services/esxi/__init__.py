@@ -58,7 +58,7 @@ last, error · ``ha.left`` vm, reason · ``ha.taken_over`` vm · ``ha.datastore`
 ``vm.powered`` power · ``vm.left_alone`` owner · ``vm.lock_kept`` reason · ``vm.vtpm`` present ·
 ``vm.refused`` command,
 error, reason, missing · ``vm.unreadable`` reason · ``vm.untidy`` reason ·
-``vm.guest_fault`` reason ·
+``vm.guest_fault`` reason · ``vm.work_failed`` vm, reason ·
 ``vm.migration_prepared`` source, migration, encrypted · ``vm.migrated_in`` source, migration ·
 ``vm.migrated_out`` target, migration, gap_s, size · ``vm.migration_given_up`` migration ·
 ``vsan.keys`` keys, server · ``vsan.key_missing`` key, reason · ``vsan.kms_failed`` server, error ·

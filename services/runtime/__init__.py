@@ -8,6 +8,7 @@
 - ``service``      base class, ``serves`` marker, and what a service gets
 - ``node``         starts, serves, stops a service; admits requests; isolates its work
 - ``machine``      the power and the firmware set-up under a node
+- ``service_queue``  the cores of a node, and the queue in front of them
 - ``agent``        the nodes of one process, as the lab commands them
 - ``bus``          the implementation of the Bus port, above a driver's ``wire``
 - ``rpc``          the request multiplexer of the data bus and of the control plane

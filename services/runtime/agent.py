@@ -42,6 +42,7 @@ from protocol.messages.agent import (
     SetFirmware,
     SetRules,
     SkewClock,
+    SlowNode,
     TpmAct,
     TpmActed,
     TpmAction,
@@ -87,6 +88,7 @@ class Agent:
             SetFirmware: self.set_firmware,
             HoldNode: self.hold,
             SkewClock: self.skew,
+            SlowNode: self.slow,
             DiskAction: self.disk,
         }
 
@@ -228,6 +230,11 @@ class Agent:
     async def skew(self, message: SkewClock) -> Done:
         """Skew a node's wall clock; 0 ends that."""
         self.machine(message.node).skew(message.skew_s)
+        return Done()
+
+    async def slow(self, message: SlowNode) -> Done:
+        """Slow a node's work down; None ends that."""
+        self.machine(message.node).slow(message.slowdown)
         return Done()
 
     async def disk(self, message: DiskAction) -> Done:

@@ -36,6 +36,7 @@ from services.runtime.rpc.envelopes import Envelopes
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import RequestServing
 from services.runtime.service import Peer
+from services.runtime.service_queue import ServiceQueue
 from services.runtime.wire import Wire, WireSink
 
 R = TypeVar("R")
@@ -67,12 +68,13 @@ class BusPort(Bus, WireSink):
         rules: RuleTable,
         clock: Clock,
         role: str,
+        queue: ServiceQueue | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.accept: Callable[[IncomingRequest], None] | None = None
         self.refused = ""
         self.later: Callable[[str, Coroutine[Any, Any, None]], None] | None = None
-        self._life = life
+        self._life, self._queue = life, queue
         self._wires, self._wire = wires, wires()
         self._rules, self._clock, self._role = rules, clock, role
         self._me = life.node
@@ -155,6 +157,8 @@ class BusPort(Bus, WireSink):
             within_s,
         )
         self._life.check()
+        if self._queue is not None and not self._queue.idle:
+            await self._queue.serve(f"{type(message).__name__}.reply", reply)
         return reply
 
     def publish(self, event: Event) -> None:

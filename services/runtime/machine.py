@@ -18,6 +18,7 @@ from protocol.messages.agent import (
     NodeRunState,
     NodeSpec,
     NodeStatus,
+    Slowdown,
     TpmBackend,
 )
 from services.runtime.bus import BusPort
@@ -25,6 +26,7 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.node import NodeRunner, Recipe
 from services.runtime.ports import Ports
 from services.runtime.service import PowerInputs
+from services.runtime.service_queue import NO_TIMES, QueueFigures, ServiceQueue
 from services.runtime.world import MachineClock, World
 
 
@@ -37,12 +39,15 @@ class Machine:
         self.spec = spec
         self.firmware: Firmware = spec.firmware
         self.skew_s = 0.0
+        self.slowdown: Slowdown | None = None
         self.state = NodeRunState.OFF
         self.screen = ""
         self.ended = self.ended_before = ""
         self._world, self._recipe, self._observe = world, recipe, observe
         self._runner: NodeRunner | None = None
         self._clock: MachineClock | None = None
+        self._queue: ServiceQueue | None = None
+        self._work = QueueFigures()
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._over = asyncio.Event()  # of this life: stopped, or ended and tidied
@@ -77,6 +82,7 @@ class Machine:
             or last.screen != self.screen
             or last.ended != self.ended
             or last.skew_s != self._current_skew_s()
+            or last.slowdown is not self.slowdown
         ):
             last = self._plain = NodeStatus(
                 node=self.spec.node,
@@ -90,6 +96,8 @@ class Machine:
                 ended_before=self.ended_before,
                 tpm=self.spec.tpm,
                 skew_s=self._current_skew_s(),
+                slowdown=self.slowdown,
+                service=self.spec.service,
             )
         return last
 
@@ -103,9 +111,15 @@ class Machine:
         if self._clock is not None:
             self._clock.skew_s = seconds
 
+    def slow(self, slowdown: Slowdown | None) -> None:
+        """Slow the node's work down, in this life and later ones; None ends that."""
+        self.slowdown = slowdown
+        if self._queue is not None:
+            self._queue.slowdown = slowdown
+
     def _sum_counters(self) -> dict[str, int]:
         """Counters over all lives of this machine, in order of their names."""
-        total = dict(self._counters)
+        total = self._counters | self._work.counters()
         if self._runner is not None:
             streams = self._runner.streams
             for name, value in (
@@ -135,6 +149,10 @@ class Machine:
         life = Incarnation(self.spec.node, boot)
         clock = self._clock = self._world.clock(life)
         clock.skew_s = self.skew_s
+        rng = self._world.rng(life)
+        times = self.spec.service or NO_TIMES
+        queue = self._queue = ServiceQueue(times, clock, rng.stream("service"), self._work)
+        queue.slowdown = self.slowdown
         bus = BusPort(
             life,
             lambda: self._world.wire(life),
@@ -142,13 +160,14 @@ class Machine:
             self._world.rules,
             clock,
             self.spec.role.value,
+            queue,
         )
         has_tpm = self.spec.tpm is not TpmBackend.NONE and self.firmware.tpm_enabled
         streams = self._world.streams(life, clock) if self._recipe.connects else None
         ports = Ports(
             bus,
             clock,
-            self._world.rng(life),
+            rng,
             self._world.disk(life),
             self._world.tpm(life) if has_tpm else None,
             self._world.vtpms(life),
@@ -168,6 +187,7 @@ class Machine:
             self._observe,
             lambda why: self._fell(life, why),
             streams,
+            queue,
         )
         self._root = self._world.spawn(life, "root", self._runner.live(self._set_state))
 
@@ -233,7 +253,7 @@ class Machine:
             self._counters = self._sum_counters()
         if self._root is not None and not self._root.done():
             self._root.cancel()  # powerless in the lab; in the simulation it never runs again
-        self._runner = self._root = self._clock = None
+        self._runner = self._root = self._clock = self._queue = None
         self.state, self.ended = NodeRunState.OFF, way.value
 
     async def _tidy(self, life: Incarnation, way: WayDown) -> None:

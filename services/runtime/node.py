@@ -24,7 +24,7 @@ from protocol.errors import (
     SaveFailed,
 )
 from protocol.messages.agent import NodeRecord, NodeSpec
-from protocol.messages.base import Reply, Request
+from protocol.messages.base import Repeat, Reply, Request
 from protocol.terms import NodeName
 from services.runtime import turns
 from services.runtime.bus import CAUSE, BusPort, IncomingRequest
@@ -32,6 +32,7 @@ from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.knobs import Knobs
 from services.runtime.ports import Ports
 from services.runtime.service import Halted, Peer, PowerInputs, ServedBy, Service, ServiceNode
+from services.runtime.service_queue import ServiceQueue
 from services.runtime.tls.port import StreamPort
 from services.runtime.turns import Ticket, TurnQueues
 
@@ -65,9 +66,10 @@ class NodeRunner(ServiceNode):
         observe: Callable[[NodeRecord], None],
         crashed: Callable[[str], None],
         streams: StreamPort | None = None,
+        queue: ServiceQueue | None = None,
     ) -> None:
         self.spec, self.life, self.bus, self.ports = spec, life, bus, ports
-        self.streams = streams
+        self.streams, self._queue = streams, queue
         self.internal_errors = 0
         self._power = power
         self._knobs = recipe.knobs
@@ -271,6 +273,7 @@ class NodeRunner(ServiceNode):
     ) -> Reply | ProductError:
         name = type(incoming.message).__name__
         try:
+            await self._work(incoming, name)
             if ticket is None:
                 return await self._run_handler(served, incoming, name)
             async with ticket:
@@ -285,6 +288,15 @@ class NodeRunner(ServiceNode):
             self.internal_errors += 1
             self.record("node.internal_error", level="error", request=name, **_story(error))
             return Internal(f"{self.name} failed at this; its log says where")
+
+    async def _work(self, incoming: IncomingRequest, name: str) -> None:
+        """Wait until a core has worked on the request. Reads at the console are the lab's own
+        looks at the node, and take no time."""
+        queue = self._queue
+        if queue is None or queue.idle:
+            return
+        if not incoming.peer.local or type(incoming.message).repeat is not Repeat.READ:
+            await queue.serve(name, incoming.message, incoming.deadline)
 
     async def _run_handler(
         self, served: ServedBy, incoming: IncomingRequest, name: str

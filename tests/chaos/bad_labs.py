@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-import yaml
 
 from chaos.faults import FAULTS
 from chaos.faults.base import Fault
+from chaos.yaml_file import read_yaml
 from protocol.messages.agent import LinkRule, NodeRunState, NodeStatus, TpmAct, TpmActed
 from protocol.messages.base import Repeat, Request
 from protocol.messages.host import Esxcli, EsxcliResult
@@ -91,6 +91,10 @@ _WAYS: Final[dict[str, tuple[Values, ...]]] = {
         {"on": "role:kms", "operations": "Get", "reason": "Permission Denied", "p": "50%"},
         {"on": "role:kms", "operations": ["Activate"], "vm": ["vm-01", "vm-02"]},
     ),
+    "kms.slow": (
+        {"on": "role:kms", "takes": "200ms", "distribution": "exponential", "share": "50%"},
+        {"on": "role:kms", "takes": "1s", "factor": 3},
+    ),
     "kms.failover": ({"to": "kms-2"},),
     "kms.rollback": ({"on": "kms", "backup": "before"},),
     "provider.delete": ({},),
@@ -108,7 +112,7 @@ _WAYS: Final[dict[str, tuple[Values, ...]]] = {
 
 def values_of_example(fault: type[Fault]) -> Values:
     """The fields of a fault's own example."""
-    values: Values = yaml.safe_load(f"{{{fault.example}}}")
+    values: Values = read_yaml(f"{{{fault.example}}}").data  # in which ``on`` is a name
     return values
 
 
@@ -126,8 +130,8 @@ LOOKS: Final = frozenset(
 """Verbs of a lab that only look; ``ask`` and ``tpm`` do so for some of what they are given."""
 
 ACTS: Final = frozenset(
-    "power_on power_off kill pause resume put_rules drop_rules firmware skew disk broker_stop "
-    "broker_start server_stop server_start route_cut route_mend".split()
+    "power_on power_off kill pause resume put_rules drop_rules firmware skew slow disk "
+    "broker_stop broker_start server_stop server_start route_cut route_mend".split()
 )
 
 

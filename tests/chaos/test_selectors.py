@@ -114,6 +114,8 @@ def test_vms() -> None:
     assert select_vms("all", DIRECTORY, draws) == DIRECTORY.vms
     with pytest.raises(ChaosError, match="no VM 'vm-1'"):
         select_vms("vm-1", DIRECTORY, draws)
+    with pytest.raises(ChaosError, match="no VM 'cluster:prod' in this lab; VMs have no groups"):
+        select_vms("cluster:prod", DIRECTORY, draws)
 
 
 def test_draws_are_uniform_enough_and_independent_by_name() -> None:

@@ -22,8 +22,8 @@ class World:
         self, seed: int = 1, use: str | Mapping[str, Any] = "default", **changes: Any
     ) -> None:
         changes.setdefault("tpm", "model")
-        self.lab, session = make(plan(load(use, **changes)), seed)
-        self.keeper: FaultKeeper = session.keeper
+        self.lab, self.session = make(plan(load(use, **changes)), seed)
+        self.keeper: FaultKeeper = self.session.keeper
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.lab.run(work)

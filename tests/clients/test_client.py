@@ -56,7 +56,7 @@ def test_help_shows_the_arguments_and_the_text_of_a_command() -> None:
     told = pydoc.plain(pydoc.render_doc(Lab.vm_create))
     assert "vm_create(self, vm: 'str', *, cluster: 'str | None' = None" in told
     assert "Create a VM, powered off." in told
-    assert "encrypted: Encrypt it at once, under a new key." in told
+    assert "encrypted: Create it encrypted, under a new key." in told
     with pytest.raises(TypeError, match="vm_create: missing a required argument: 'vm'"):
         Lab().vm_create()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="vm_create: got an unexpected keyword argument 'name'"):

@@ -32,8 +32,15 @@ DOCUMENTS = (
     "docs/rules.md",
     "docs/tour.md",
     "docs/report.md",
+    "docs/story.md",
+    "docs/testing.md",
 )
-STORIES = ("The story", "The same as an experiment", "What survives which fault")
+STORIES = (
+    ("README.md", "As an experiment"),
+    ("docs/story.md", "An outage by hand"),
+    ("docs/story.md", "The same as an experiment"),
+    ("docs/story.md", "What survives which fault"),
+)
 NOT_RUN = {
     # The environment that the tests run in is built by it; tests do not start themselves either.
     "./keystead up",
@@ -125,29 +132,33 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made.run(["keystead", "down", "--purge"])
 
 
-def chapters() -> dict[str, str]:
-    """README's text by its headings, each a story of its own."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def chapters(document: str) -> dict[str, str]:
+    """A document's text by its headings, each a story of its own."""
+    text = (ROOT / document).read_text(encoding="utf-8")
     found = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     return dict(zip(found[1::2], found[2::2], strict=True))
 
 
-def test_the_readme_shows_a_story_and_an_experiment() -> None:
-    shown = {name: len(list(commands(text))) for name, text in chapters().items()}
-    assert {name for name in shown if shown[name]} == set(STORIES)
-    assert sum(shown.values()) > 15
+def test_the_first_pages_show_a_story_and_an_experiment() -> None:
+    shown = [
+        (document, name, sum(1 for _ in commands(text)))
+        for document in ("README.md", "docs/story.md")
+        for name, text in chapters(document).items()
+    ]
+    assert {(document, name) for document, name, count in shown if count} == set(STORIES)
+    assert sum(count for _, _, count in shown) > 15
 
 
 @pytest.mark.slow
 @pytest.mark.lab
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
-@pytest.mark.parametrize("chapter", STORIES)
-def test_the_readme_tells_the_truth(shell: Shell, chapter: str) -> None:
-    for command in commands(chapters()[chapter]):
+@pytest.mark.parametrize(("document", "chapter"), STORIES)
+def test_the_first_pages_tell_the_truth(shell: Shell, document: str, chapter: str) -> None:
+    for command in commands(chapters(document)[chapter]):
         code, seen, errors = shell.run(command.words)
         assert code == 0 and same(command.output, seen), (
-            f"README.md, {chapter}, line {command.line}: {shlex.join(command.words)}: "
+            f"{document}, {chapter}, line {command.line}: {shlex.join(command.words)}: "
             f"exit {code}\n" + "\n".join(seen) + errors
         )
 
@@ -196,10 +207,11 @@ def test_shell_blocks_name_commands_that_exist(
 
 
 @pytest.mark.slow
-async def test_the_python_of_the_readme_runs() -> None:
-    [code] = re.findall(r"```python\n(.*?)```", chapters()["From Python"], re.DOTALL)
+async def test_the_python_of_a_checkout_runs() -> None:
+    text = chapters("docs/testing.md")["In a checkout"]
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    await eval(compile(code, "README.md", "exec", flags=flags), {})  # noqa: S307 - our own page
+    await eval(compile(code, "docs/testing.md", "exec", flags=flags), {})  # noqa: S307 - our own page
 
 
 def test_links_lead_somewhere() -> None:

@@ -128,7 +128,7 @@ async def test_an_entry_is_for_a_server_that_there_is() -> None:
     for user, file in (("vc", ""), (None, "/pw"), ("", "/pw"), ("vc", "pw")):
         with pytest.raises(KeysteadError):
             Entry(user=user, password_file=file)
-    with pytest.raises(KeysteadError, match="say what to change"):
+    with pytest.raises(KeysteadError, match="nothing to change"):
         c.ProviderSet("kms-provider")
 
 

@@ -75,7 +75,7 @@ async def test_a_vm_of_a_vcenter_that_is_down_is_told_of_that_one() -> None:
         await lab.do(c.FaultInject("vcenter.down", {"on": "vcenter-b"}))
         described = await lab.do(c.DescribeVm("vm-05"))
         assert described.host == "esxi-003"
-        assert described.reasons[-1].cure == "keystead host power-on vcenter-b"
+        assert described.reasons[-1].cure == "keystead heal --all"
         other = await lab.do(c.DescribeVm(VM))
         assert "R7" not in [reason.rule for reason in other.reasons]
 

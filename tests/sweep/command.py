@@ -12,7 +12,7 @@ import msgspec
 
 from chaos.verdict import WORDS, Exit, Verdict
 from lab.building.course import Report
-from lab.cli.options import Options
+from lab.cli.options import LabOptions
 from lab.cli.output import document, is_document, plain, say, show
 from lab.local.sweep_runs import SWEEP
 from lab.runs.store import (
@@ -96,7 +96,7 @@ def sweep_and_show(
     only: str,
     patch: str,
     report: Report,
-    options: Options,
+    options: LabOptions,
 ) -> int:
     """The command ``keystead chaos sweep``; see ``lab.cli.experiments.sweep``."""
     made = sweep(
@@ -112,7 +112,7 @@ def sweep_and_show(
     return made.exit_code
 
 
-def _show(made: Sweep, options: Options) -> None:
+def _show(made: Sweep, options: LabOptions) -> None:
     if is_document(options.output):
         document(made, options.output)
         return

@@ -21,6 +21,7 @@ _DRIVERS = (
     "chaos/report",
     "benchmarks/",
     "clients/",  # of users: it runs in processes of theirs
+    "examples/",  # likewise
     "containers/",  # programs that run while an image is built
     "lab/",
     "tests/",

@@ -53,6 +53,7 @@ TOUCHES: Final = {
     "lab/supervise/supervisor.py": OWN,
     "lab/topology/lab_file.py": BESIDE,
     "lab/topology/secret_files.py": THREAD,
+    "lab/topology/service_times.py": BESIDE,
 }
 """Modules of the supervisor's process that touch files, and why its loop does not wait for them."""
 

@@ -20,12 +20,12 @@ NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
         "": "api bench completion doctor down env exec explain healthcheck list logs schema serve "
-        "up version",
+        "try up version watch",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",
         "lab": "new lint bundle access attach detach broker-config",
-        "load": "kmip rate",
+        "load": "calibrate kmip rate",
     }.items()
     for name in names.split()
 )

@@ -12,13 +12,13 @@ class Commands:
     """Every command of a lab."""
 
     def alarm_acknowledge(self, host: str) -> answers.Host:
-        """Say that a host's recovery key is in a safe place: its alarm ends until there is a new
-        key.
+        """Acknowledge a host's recovery key alarm: the key is stored in a safe place.
 
         keystead alarm acknowledge esxi-001 -o json
         keystead alarm acknowledge esxi-001
 
-        AcknowledgeAlarm [REC-03]. Every other alarm ends with its cause.
+        AcknowledgeAlarm [REC-03]. The alarm returns when the host has a new recovery key. All
+        other alarms end with their cause.
 
         The answer is a ``Host``.
         """
@@ -32,16 +32,15 @@ class Commands:
         """
 
     def chaos_stop(self, *, run: str | None = None) -> answers.RunStopped:
-        """End a run that a running lab plays, or a load on it: all it began is healed, its
-        verdict says interrupted.
+        """Stop a run or a load on a running lab, and heal the faults that it injected.
 
         keystead chaos stop -n edge
         keystead chaos stop load-lab-1 -n edge
 
-        For a run whose own terminal has gone: the lab goes on with it. Its verdict says 130.
-        KS-RUN-001 when no run of that name is being played here.
+        Use it for a run whose terminal was closed: the lab continues such a run. Its verdict
+        is interrupted, exit code 130. KS-RUN-001 when no run of that name is active here.
 
-        run: The run; that which is being played when left out.
+        run: Name of the run. Default: the active run.
         The answer is a ``RunStopped``.
         """
 
@@ -53,47 +52,46 @@ class Commands:
         key: str | None = None,
         provider: str | None = None,
     ) -> answers.Cluster:
-        """Which hosts of a cluster are kept safe, onDemand or forceEnable, and with which host
-        key.
+        """Set a cluster's encryption mode (SetCryptoMode): onDemand or forceEnable [HEM-05].
 
         keystead cluster crypto-mode cluster-a forceEnable
         keystead cluster crypto-mode cluster-a onDemand --provider second-provider
 
-        SetCryptoMode [HEM-05].
+        forceEnable keeps all hosts safe; onDemand enables a host when an encryption task
+        needs it.
 
-        key: Host key of all, PROVIDER/ID.
-        provider: Who makes it; the default when left out.
+        key: Host key of all hosts, as provider/id.
+        provider: Key provider of a new host key. Default: the default provider.
         The answer is a ``Cluster``.
         """
 
     def cluster_default_provider(
         self, cluster: str, *, provider: str | None = None
     ) -> answers.Cluster:
-        """Make a key provider the default of one cluster; none named: vCenter's again [STD-02].
+        """Set a cluster's default key provider; without a name, vCenter's default [STD-02].
 
         keystead cluster default-provider cluster-a second
         keystead cluster default-provider cluster-a
 
-        provider: Left out: vCenter's default.
+        provider: Key provider. Default: vCenter's default.
         The answer is a ``Cluster``.
         """
 
     def cluster_set_drs(
         self, cluster: str, drs: Literal["fullyAutomated", "manual", "off", "partiallyAutomated"]
     ) -> answers.Cluster:
-        """What DRS does in a cluster by itself: with an automated level, vCenter chooses at
-        power-on.
+        """Set the DRS automation level of a cluster [HA-03].
 
         keystead cluster set-drs cluster-a fullyAutomated
         keystead cluster set-drs cluster-a off
 
-        Rule [HA-03].
+        With an automated level, vCenter chooses the host when a VM is powered on.
 
         The answer is a ``Cluster``.
         """
 
     def cluster_set_ha(self, cluster: str, ha: Literal["off", "on"]) -> answers.Cluster:
-        """Turn vSphere HA on or off: hosts restart the VMs of one that fails [HA-01].
+        """Turn vSphere HA on or off: with HA, hosts restart the VMs of a failed host [HA-01].
 
         keystead cluster set-ha cluster-a on
         keystead cluster set-ha cluster-a off
@@ -102,7 +100,7 @@ class Commands:
         """
 
     def describe_host(self, host: str) -> answers.HostDescription:
-        """A host: machine, TPM, key persistence, its VMs, and why it is as it is.
+        """Describe a host: machine, TPM, key persistence, VMs, and the reasons for its state.
 
         keystead describe host esxi-001
         keystead describe host esxi-001 -o yaml
@@ -111,7 +109,7 @@ class Commands:
         """
 
     def describe_provider(self, provider: str) -> answers.ProviderDescription:
-        """A key provider: its servers, their state, and what stands in the way.
+        """Describe a key provider: its servers, their state, and what prevents its use.
 
         keystead describe provider kms-provider
         keystead describe provider kms-provider -o json
@@ -120,7 +118,7 @@ class Commands:
         """
 
     def describe_vm(self, vm: str) -> answers.VmDescription:
-        """A VM: power, keys, and why it is locked or not, with the rule and the cure.
+        """Describe a VM: power, keys, and why it is locked or not, with the rule and the cure.
 
         keystead describe vm vm-01
         keystead describe vm vm-01 -o json
@@ -129,14 +127,14 @@ class Commands:
         """
 
     def esx(self, host: str, arguments: Sequence[str]) -> answers.EsxcliResult:
-        """esxcli at a host's console: works behind cut links, not on a host that is off.
+        """Run esxcli at a host's console; works while links are cut, not on a powered-off host.
 
         keystead esx esxi-001 system security keypersistence get
         keystead esx esxi-001 system security keypersistence enable
 
-        Its exit code is that of esxcli.
+        The exit code is the exit code of esxcli.
 
-        arguments: The words after esxcli.
+        arguments: Arguments of esxcli.
         The answer is a ``EsxcliResult``.
         """
 
@@ -149,22 +147,24 @@ class Commands:
         lease_s: float | None = None,
         seed: int | None = None,
     ) -> answers.Fault:
-        """Begin any fault of experiment files by hand; a hyphen in its name is as good as its
-        underscore.
+        """Inject a fault by hand: any kind of fault that experiment files can name.
 
         keystead fault proc.kill on=esxi-002
         keystead fault site.power_loss site=main stagger=30s
 
-        kind: As in experiment files: link.cut.
-        values: NAME=VALUE, as in an experiment file.
-        id: Its id; made from the kind if left out.
-        lease_s: Lab time until it heals by itself; else until `heal`.
-        seed: For selectors that draw, such as 25% of role:esxi.
+        `keystead explain faults` lists the kinds. Their names may be written with hyphens
+        instead of underscores.
+
+        kind: Kind of fault, as in experiment files: link.cut.
+        values: Parameters as NAME=VALUE, as in an experiment file.
+        id: Id of the fault. Default: derived from its kind.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
+        seed: Seed for random selectors, such as 25% of role:esxi.
         The answer is a ``Fault``.
         """
 
     def get_alarms(self) -> answers.AlarmList:
-        """The alarms of vCenter that stand now, and why.
+        """Active alarms of vCenter and their causes.
 
         keystead get alarms
         keystead get alarms -o json
@@ -173,17 +173,17 @@ class Commands:
         """
 
     def get_audit(self, *, kms: str | None = None) -> answers.AuditList:
-        """A key server's audit trail: who did what to which key.
+        """Show a key server's audit trail: which client did what to which key.
 
         keystead kms audit
         keystead kms audit kms -o json
 
-        kms: Key server; may be left out when there is one.
+        kms: Key server; optional if the lab has only one.
         The answer is a ``AuditList``.
         """
 
     def get_clusters(self) -> answers.ClusterList:
-        """Clusters: their encryption mode, default key provider, host key.
+        """Clusters with their encryption mode, default key provider and host key.
 
         keystead get clusters
         keystead get clusters -o wide
@@ -192,7 +192,8 @@ class Commands:
         """
 
     def get_directory(self) -> answers.Directory:
-        """Who is in this lab: plans of experiments are resolved against it.
+        """The nodes and VMs of this lab, which the selectors of experiments are resolved
+        against.
 
         The answer is a ``Directory``.
         """
@@ -200,16 +201,16 @@ class Commands:
     def get_events(
         self, *, after: int | None = None, limit: int | None = None
     ) -> answers.EventList:
-        """vCenter's events with a number above ``after``, oldest first, ``limit`` at most.
+        """vCenter's events with a number above ``after``, oldest first, at most ``limit``.
 
-        A shorter answer may come for one longer log: ask again after its last, until none
-        come.
+        An answer may have fewer events than the log: repeat with the last number until it is
+        empty.
 
         The answer is a ``EventList``.
         """
 
     def get_faults(self) -> answers.FaultList:
-        """Faults in force, oldest first; times are lab seconds since the lab began.
+        """Active faults, oldest first; times are lab seconds since the start of the lab.
 
         keystead get faults
         keystead get faults -o name
@@ -218,13 +219,13 @@ class Commands:
         """
 
     def get_host_view(self, host: str) -> answers.HostView:
-        """A host's own view of itself, at its console: works behind cut links.
+        """A host's view of itself, from its console; works while its links are cut.
 
         The answer is a ``HostView``.
         """
 
     def get_hosts(self) -> answers.HostList:
-        """Hosts as vCenter sees them, with the state of their machines.
+        """Hosts in vCenter's view, with the power state of their machines.
 
         keystead get hosts
         keystead get hosts esxi-001 esxi-002 -o wide
@@ -233,8 +234,7 @@ class Commands:
         """
 
     def get_keys(self) -> answers.KeyList:
-        """Every key of vCenter's inventory: whether its provider can give it, and who uses it
-        [STD-20].
+        """Keys in vCenter's inventory: availability at the key provider, and users [STD-20].
 
         keystead get keys
         keystead get keys -o wide
@@ -243,7 +243,7 @@ class Commands:
         """
 
     def get_kms(self) -> answers.KeyServerList:
-        """Key servers, with their keys by state, asked of the servers themselves.
+        """Key servers with the number of their keys by state, read from the servers.
 
         keystead get kms
         keystead get kms -o yaml
@@ -252,30 +252,31 @@ class Commands:
         """
 
     def get_links(self) -> answers.LinkList:
-        """Links in each direction, with the rules on them.
+        """Links in each direction, with their active link rules.
 
         keystead get links
         keystead get links -o json
 
-        Those of vCenter to key servers and hosts, and every other link with a rule.
+        Shows the links of vCenter to key servers and hosts, and all other links that have a
+        rule.
 
         The answer is a ``LinkList``.
         """
 
     def get_machines(self) -> answers.MachineList:
-        """Machines that the lab stands on: who has joined, how far, with which clock.
+        """Machines of the lab: state, release, clock.
 
         keystead get machines
         keystead get machines -o wide
 
-        CLOCK is how far a machine's clock is ahead, ERROR within how much that is known. Time
-        of day is in the wide table: nothing of a lab goes by it.
+        CLOCK is the offset of the machine's clock, ERROR the uncertainty of that offset. The
+        wide table also has the time of day, which the lab does not use.
 
         The answer is a ``MachineList``.
         """
 
     def get_nodes(self) -> answers.NodeList:
-        """Every node of the lab: machine state, boots, screen, counters of its bus.
+        """All nodes of the lab: machine state, boot count, screen, message counters.
 
         keystead get nodes
         keystead get nodes vcenter kms -o json
@@ -284,7 +285,7 @@ class Commands:
         """
 
     def get_providers(self) -> answers.ProviderList:
-        """Key providers of vCenter, with the state of their servers [STD-03].
+        """Key providers of vCenter with the state of their key servers [STD-03].
 
         keystead get providers
         keystead get providers -o name
@@ -293,7 +294,7 @@ class Commands:
         """
 
     def get_roles(self) -> answers.RoleList:
-        """Roles of vCenter: what each may do, and what it lacks.
+        """Roles of vCenter with the privileges that each has and lacks.
 
         keystead get roles
         keystead get roles NoCryptoAdmin -o json
@@ -302,23 +303,23 @@ class Commands:
         """
 
     def get_status(self) -> answers.LabStatus:
-        """The lab in short: nodes by state, VMs by state, faults in force, processes.
+        """A summary of the lab: nodes by state, VMs by state, active faults, processes.
 
         The answer is a ``LabStatus``.
         """
 
     def get_tasks(self, *, running: bool | None = None) -> answers.TaskList:
-        """vCenter's recent tasks, oldest first: what it was asked, of what, and how it ended.
+        """vCenter's recent tasks, oldest first, with their objects and results.
 
         keystead get tasks
         keystead get tasks --running -w
 
-        running: Only what has not ended.
+        running: Only tasks that have not ended.
         The answer is a ``TaskList``.
         """
 
     def get_tpm(self) -> answers.TpmList:
-        """The TPM under each host.
+        """The TPM of each host.
 
         keystead get tpm
         keystead get tpm -o wide
@@ -327,7 +328,7 @@ class Commands:
         """
 
     def get_trust_authority(self) -> answers.TrustAuthority:
-        """The items of a Trust Authority, compared over all its services [HLT-01].
+        """Items of the Trust Authority, compared across all its services [HLT-01].
 
         keystead get trust-authority
         keystead get trust-authority -o json
@@ -336,7 +337,7 @@ class Commands:
         """
 
     def get_trusted_hosts(self) -> answers.TrustedHostList:
-        """Trusted hosts: desired against applied [HLT-02], and their attestation.
+        """Trusted hosts: desired and applied configuration [HLT-02], and attestation.
 
         keystead get trusted-hosts
         keystead get trusted-hosts -o json
@@ -345,7 +346,7 @@ class Commands:
         """
 
     def get_users(self) -> answers.UserList:
-        """Users of vCenter, and their roles.
+        """Users of vCenter and their roles.
 
         keystead get users
         keystead get users -o json
@@ -354,7 +355,7 @@ class Commands:
         """
 
     def get_vms(self) -> answers.VmList:
-        """VMs as vCenter sees them: power, locked or not, keys that are missing [LOCK-01].
+        """VMs in vCenter's view: power, locked or not, missing keys [LOCK-01].
 
         keystead get vms
         keystead get vms vm-01 vm-02 -o json
@@ -370,44 +371,46 @@ class Commands:
         all: bool | None = None,
         with_cure: bool | None = None,
     ) -> answers.HealReport:
-        """Take faults back and see them gone; what has no undo stays listed with its cure.
+        """Heal faults and verify that their effects have ended.
 
         keystead heal --all
         keystead heal tpm-clear-1 --with-cure
 
-        Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
+        A fault without undo stays listed with its cure, which ``with_cure`` performs. Exit
+        code 0: all faults that can be undone, and with ``with_cure`` all faults, were
+        verified as healed.
 
         all: All faults.
-        with_cure: Perform the cure of what has no undo.
+        with_cure: Also perform the cures of faults without undo.
         The answer is a ``HealReport``.
         """
 
     def host_add(self, *, host: str | None = None, cluster: str | None = None) -> answers.Host:
-        """Add a host in vCenter: one that was removed, or a new machine, which is powered on.
+        """Add a host to vCenter: a removed one, or a new machine, which is powered on.
 
         keystead host add
         keystead host add esxi-004 --cluster cluster-a
 
-        A new machine is like those of its cluster.
+        A new machine has the same hardware and release as the other hosts of its cluster.
 
-        host: Its name; the next number when left out.
-        cluster: Its cluster; the first that has a host.
+        host: Name. Default: the next free number.
+        cluster: Cluster. Default: the first one with a host.
         The answer is a ``Host``.
         """
 
     def host_clear_tpm(self, host: str) -> answers.Host:
-        """Have vCenter forget a host's recorded TPM, and accept the one it has now.
+        """Clear a host's TPM record in vCenter, so that vCenter accepts the host's present TPM.
 
         keystead host clear-tpm esxi-001
         keystead host clear-tpm esxi-001 -o json
 
-        For a replaced board, a cleared TPM, or a new build that is as it should be [ATT-09].
+        For a replaced board, a cleared TPM, or an intended new build [ATT-09].
 
         The answer is a ``Host``.
         """
 
     def host_crash(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Crash hosts, all at once: what was written survives; they stay off.
+        """Crash hosts, all at once; written data survives, and the hosts stay off.
 
         keystead host crash esxi-001
         keystead host crash vcenter
@@ -417,18 +420,18 @@ class Commands:
         """
 
     def host_disable_crypto(self, host: str) -> answers.Host:
-        """Turn a host's encryption mode off: pendingIncapable until it reboots [HEM-03].
+        """Turn off a host's encryption mode: pendingIncapable until its next reboot [HEM-03].
 
         keystead host disable-crypto esxi-003
         keystead host disable-crypto esxi-003 -o json
 
-        It stays off until an encryption task or ``HostEnableCrypto`` asks for it.
+        It stays off until an encryption task or `host enable-crypto` turns it on.
 
         The answer is a ``Host``.
         """
 
     def host_disconnect(self, hosts: Sequence[str]) -> answers.HostList:
-        """Have vCenter let hosts alone until they are reconnected: they and their VMs go on.
+        """Disconnect hosts from vCenter until `host reconnect`; they and their VMs keep running.
 
         keystead host disconnect esxi-001
         keystead host disconnect 'esxi-[001-003]'
@@ -438,7 +441,7 @@ class Commands:
         """
 
     def host_dump_decrypt(self, host: str, dump: str) -> answers.DumpContent:
-        """Read a core dump in clear, at the host; without its host key in memory it is refused.
+        """Decrypt and read a core dump on the host; needs its key in the host's memory.
 
         keystead host dump decrypt esxi-001 hostd-zdump.000
         keystead host dump decrypt esxi-001 before-the-outage -o json
@@ -449,7 +452,7 @@ class Commands:
         """
 
     def host_dump_list(self, host: str) -> answers.DumpList:
-        """Core dumps of a host, by which host key each is locked, and whether that is in memory.
+        """List core dumps of a host, the key of each, and whether that key is in memory.
 
         keystead host dump list esxi-001
         keystead host dump list esxi-001 -o json
@@ -458,7 +461,7 @@ class Commands:
         """
 
     def host_dump_remove(self, host: str, dump: str) -> answers.DumpList:
-        """Remove a core dump from a host's disk; those that are left are listed.
+        """Delete a core dump from a host's disk, and list the remaining ones.
 
         keystead host dump remove esxi-001 hostd-zdump.000
         keystead host dump remove esxi-001 before-the-outage -o json
@@ -474,52 +477,52 @@ class Commands:
         marker: str | None = None,
         vm: str | None = None,
     ) -> answers.Dump:
-        """Write a core dump of the host's agent: encrypted under the host key when the host is
-        safe.
+        """Write a core dump of a host, encrypted with the host key if the host is safe.
 
         keystead host dump write esxi-001
         keystead host dump write esxi-001 before-the-outage --marker 'found again'
         keystead host dump write esxi-001 --vm vm-01
 
-        A dump that is there is not written again [DUMP-01].
+        An existing dump is not overwritten [DUMP-01].
 
-        dump: Its name; the next number when left out.
-        marker: Text that goes into it, so that who reads it can tell.
-        vm: Of the process of this running VM, under the VM's key if it has one.
+        dump: Name of the dump. Default: the next free number.
+        marker: Text to store in the dump, to recognize it later.
+        vm: Dump the process of this running VM instead; encrypted with the VM's key, if any.
         The answer is a ``Dump``.
         """
 
     def host_enable_crypto(self, host: str, *, key: str | None = None) -> answers.Host:
-        """Turn a host's encryption mode on (ConfigureCryptoKey): host key, VM keys, unlocking.
+        """Turn on a host's encryption mode (ConfigureCryptoKey).
 
         keystead host enable-crypto esxi-003
         keystead host enable-crypto esxi-003 --key
         kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
 
-        Its VMs are unlocked by it [LOCK-05].
+        vCenter pushes the host key and the keys of the host's VMs, and unlocks these VMs
+        [LOCK-05].
 
-        key: A host key for this host alone, provider/id; its own, its cluster's, or a new
-        one.
+        key: Host key for this host only, as provider/id. Default: the present host key, else
+        the cluster's, else a new one.
         The answer is a ``Host``.
         """
 
     def host_enter_maintenance(
         self, hosts: Sequence[str], *, evacuate: bool | None = None
     ) -> answers.HostList:
-        """Put hosts into maintenance mode, over reboots too: no VM comes or starts there.
+        """Put hosts into maintenance mode, which also lasts across reboots.
 
         keystead host enter-maintenance esxi-001 --evacuate
         keystead host enter-maintenance 'esxi-[001-002]'
 
-        Refused while VMs run on one of them.
+        No VM moves to such a host or starts there. Refused while VMs run on one of the hosts.
 
         hosts: Names or selectors: esxi-[001-003], site:edge.
-        evacuate: Move their running VMs to other hosts first, as automated DRS does [HA-03].
+        evacuate: First migrate running VMs to other hosts, like automated DRS [HA-03].
         The answer is a ``HostList``.
         """
 
     def host_exit_maintenance(self, hosts: Sequence[str]) -> answers.HostList:
-        """Let VMs come to hosts again; nothing is started because of it.
+        """Take hosts out of maintenance mode; no VM is started by it.
 
         keystead host exit-maintenance esxi-001
         keystead host exit-maintenance role:esxi
@@ -529,12 +532,12 @@ class Commands:
         """
 
     def host_pause(self, hosts: Sequence[str]) -> answers.HostPauseList:
-        """Stop the processes of hosts by signal: neither dead nor answering.
+        """Pause hosts by a signal to their processes: they run on nothing and answer nothing.
 
         keystead host pause esxi-001
         keystead host pause kms
 
-        A node that shares its process with others is held alone.
+        Other nodes in the same process are not paused.
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
         The answer is a ``HostPauseList``.
@@ -543,19 +546,18 @@ class Commands:
     def host_power_loss(
         self, hosts: Sequence[str], *, stay_off: bool | None = None
     ) -> answers.HostPowerList:
-        """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes
-        survive.
+        """Cut the power of hosts and restore it; only synced data survives.
 
         keystead host power-loss esxi-001
         keystead host power-loss site:main --stay-off
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
-        stay_off: Leave them without power.
+        stay_off: Do not restore the power.
         The answer is a ``HostPowerList``.
         """
 
     def host_power_off(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Shut hosts (or vcenter, kms) down orderly: what they hold is saved first.
+        """Shut down hosts (or vcenter, kms) cleanly; their state is saved first.
 
         keystead host power-off esxi-001
         keystead host power-off kms
@@ -567,41 +569,44 @@ class Commands:
     def host_power_on(
         self, hosts: Sequence[str], *, options: Mapping[str, str] | None = None
     ) -> answers.HostPowerList:
-        """Press the power button of these nodes; returns when each has started or halted.
+        """Power on nodes; returns when each of them has started or halted.
 
-        Nodes of one role start together, a role after the one before it has started.
-        ``options`` are typed at the boot loader: ``encryptionRecoveryKey`` of a host,
-        ``kmsPassphrase`` of a key server whose keys that opens, ``acceptRollback`` of one
-        that stops at an older database.
+        Nodes of one role start together, one role after the other. ``options`` are boot
+        options: ``encryptionRecoveryKey`` for a host, ``kmsPassphrase`` for a key server with
+        a passphrase root, ``acceptRollback`` for a key server that refuses an older database.
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
         The answer is a ``HostPowerList``.
         """
 
     def host_prepare_crypto(self, host: str) -> answers.Host:
-        """PrepareCrypto: an incapable host may receive keys, and has no host key yet.
+        """Prepare a host to receive keys (PrepareCrypto): incapable becomes prepared.
 
         keystead host prepare-crypto esxi-003
         keystead host prepare-crypto esxi-003 -o json
+
+        A prepared host has no host key yet; `host enable-crypto` makes it safe.
 
         The answer is a ``Host``.
         """
 
     def host_reboot(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot.
+        """Reboot hosts: the configuration is saved, TPM2_Shutdown runs, the boot is measured
+        anew.
 
         keystead host reboot esxi-001
         keystead host reboot 'esxi-[001-003]'
 
-        It returns when vCenter has seen the hosts' VMs as the hosts do, where it can hear
-        them.
+        The command returns when vCenter shows the same state of the hosts' VMs as the hosts
+        do, if vCenter can reach them.
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
         The answer is a ``HostPowerList``.
         """
 
     def host_reconnect(self, hosts: Sequence[str]) -> answers.HostList:
-        """Have vCenter connect hosts now, and bring what they miss [B8].
+        """Reconnect hosts to vCenter now; vCenter pushes the keys and settings that they lack
+        [B8].
 
         keystead host reconnect esxi-001
         keystead host reconnect role:esxi
@@ -613,22 +618,22 @@ class Commands:
     def host_reinstall(
         self, hosts: Sequence[str], *, leftover: bool | None = None
     ) -> answers.HostPowerList:
-        """Install hosts anew: their disks are wiped, their TPMs stay as they were.
+        """Reinstall hosts: their disks are wiped, their TPMs are kept.
 
         keystead host reinstall esxi-001
         keystead host reinstall esxi-001 --leftover
 
-        Configuration, persisted keys and the list of VMs are gone. Files of VMs lie on the
-        datastore: register them again. A key that is left over stays in the TPM, which cannot
-        seal then [CFG-01].
+        Configuration, persisted keys and the list of VMs are lost. The files of VMs are on
+        the datastore; register the VMs again. With ``leftover`` a key of the old installation
+        stays in the TPM, so that the TPM cannot seal [CFG-01].
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
-        leftover: Leave a key of the old installation in their TPMs.
+        leftover: Keep a key of the old installation in the TPM.
         The answer is a ``HostPowerList``.
         """
 
     def host_remove(self, hosts: Sequence[str]) -> answers.HostRemovalList:
-        """Take hosts and their VMs out of vCenter's inventory; the machines stay as they are.
+        """Remove hosts and their VMs from vCenter's inventory; the machines do not change.
 
         keystead host remove esxi-003
         keystead host remove esxi-003 -o json
@@ -640,34 +645,35 @@ class Commands:
         """
 
     def host_remove_keys(self, host: str, keys: Sequence[str]) -> answers.RemovedKeyList:
-        """Remove keys from a host's cache and store, at the host: vCenter is not told.
+        """Remove keys from a host's key cache, on the host itself; vCenter is not notified.
 
         keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         -o json
 
-        Keys leave the cache, used or not, and by the knob ``store_follows_cache`` the store.
-        vCenter brings them again when it looks next [STD-13]. Running VMs go on [LOCK-04],
-        and so does a host whose host key it was, until its next boot.
+        Keys are removed even when they are in use. With the knob ``store_follows_cache`` they
+        are also removed from the persisted store. vCenter pushes them again when it next
+        checks the host [STD-13]. Running VMs keep running [LOCK-04]. A host that loses its
+        host key keeps working until its next boot.
 
-        keys: Keys, provider/id each.
+        keys: Keys, each as provider/id.
         The answer is a ``RemovedKeyList``.
         """
 
     def host_remove_provider(self, host: str, provider: str) -> answers.HostView:
-        """Take a native provider from a host, at the host: vCenter brings it again at its next
-        look.
+        """Remove a native key provider from a host, on the host itself.
 
         keystead host remove-provider esxi-003 nkp
         keystead host remove-provider esxi-003 nkp -o json
 
-        Its key derivation key goes with it [NKP-15]; cached keys stay.
+        Removes the provider's key derivation key [NKP-15]; cached keys stay. vCenter
+        configures the provider again when it next checks the host.
 
         The answer is a ``HostView``.
         """
 
     def host_resume(self, hosts: Sequence[str]) -> answers.HostPauseList:
-        """Let paused processes go on.
+        """Resume paused hosts.
 
         keystead host resume esxi-001
         keystead host resume role:esxi
@@ -677,14 +683,14 @@ class Commands:
         """
 
     def host_rollback(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Boot the other boot bank: the release before the upgrade, with its configuration of
-        then.
+        """Roll back an upgrade: boot the previous release and configuration from the other boot
+        bank.
 
         keystead host rollback esxi-001
         keystead host rollback 'esxi-[001-003]' -o json
 
-        A host that runs must be in maintenance mode; one that was off stays off, and boots it
-        next. The later release is gone, and so is all that its configuration got since
+        A running host must be in maintenance mode. A powered-off host stays off and boots the
+        previous release next. The later release and all changes to its configuration are lost
         [UPG-02].
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
@@ -692,22 +698,22 @@ class Commands:
         """
 
     def host_upgrade(self, hosts: Sequence[str], release: str) -> answers.HostPowerList:
-        """Install a later release on hosts in maintenance mode, and boot it.
+        """Upgrade hosts in maintenance mode to a later release, and reboot them.
 
         keystead host upgrade esxi-001 --to 8.0U3
         keystead host upgrade 'esxi-[001-003]' --to 7.0U2 -o json
 
-        One host after another; one that was off stays off, and boots it next. The first boot
-        from 7.0 U2 on encrypts the configuration [UPG-01]. What the release before booted
-        from stays in the other boot bank, for ``HostRollback``.
+        Hosts are upgraded one after the other. A powered-off host stays off and boots the new
+        release next. The first boot of 7.0 U2 or later encrypts the configuration [UPG-01].
+        The previous release stays in the other boot bank, for ``HostRollback``.
 
         hosts: Names or selectors: esxi-[001-003], site:edge, vcenter.
-        release: The release, such as 8.0U3.
+        release: New release, such as 8.0U3.
         The answer is a ``HostPowerList``.
         """
 
     def key_add(self, key: str) -> answers.KnownKey:
-        """Let vCenter know a key that its key server has (AddKey); undoes ``KeyRemove``.
+        """Add a key of a key server to vCenter's list (AddKey); undoes `key remove`.
 
         keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
@@ -716,53 +722,54 @@ class Commands:
         """
 
     def key_generate(self, *, provider: str | None = None) -> answers.KnownKey:
-        """Have a provider make a key (GenerateKey); it is Pre-Active until it is used.
+        """Generate a key at a key provider (GenerateKey); it is Pre-Active until its first use.
 
         keystead key generate
         keystead key generate --provider second -o json
 
-        provider: Key provider; the default when left out.
+        provider: Key provider. Default: the default provider.
         The answer is a ``KnownKey``.
         """
 
     def key_ids(self) -> answers.KnownKeyList:
-        """Keys that vCenter knows (ListKeys); `get keys` also asks whether they can be had.
+        """Ids of the keys that vCenter knows (ListKeys).
 
         keystead key ids
         keystead key ids -o json
+
+        `get keys` also shows whether their key providers can supply them.
 
         The answer is a ``KnownKeyList``.
         """
 
     def key_remove(self, key: str, *, force: bool | None = None) -> answers.KnownKey:
-        """Let vCenter forget a key; the key server keeps it. With --force its VMs lock at next
-        need.
+        """Remove a key from vCenter's list (RemoveKey); the key server keeps it.
 
         keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --force
 
-        Hosts that did not confirm within the knob ``request_timeout_s`` that they dropped it
-        are named [SC-16].
+        With ``force`` the hosts remove the key too, even in use; VMs that need it are locked
+        when they next need it. The answer names hosts that did not confirm within the knob
+        ``request_timeout_s`` [SC-16].
 
-        force: Also in use, also on the hosts.
+        force: Remove a key in use, and remove it from hosts.
         The answer is a ``KnownKey``.
         """
 
     def kms_backup(self, backup: str, *, kms: Sequence[str] | None = None) -> answers.KeyBackup:
-        """Take a backup of key servers; each is stopped for it, and started again.
+        """Back up key servers; each is stopped for the backup and started again.
 
         keystead kms backup before-the-change
         keystead kms backup nightly --kms kms-1
 
-        Of servers that replicate each other's keys all are copied. A backup of the same name
-        is replaced.
+        Servers that replicate are backed up together. A backup of the same name is replaced.
 
-        kms: Key server; repeat it. Left out: all.
+        kms: Key server; can be repeated. Default: all.
         The answer is a ``KeyBackup``.
         """
 
     def kms_identities(self, kms: str) -> answers.KmsIdentityList:
-        """Who may come through a key server's door of KMIP, and what it shows.
+        """Show a key server's KMIP certificate and the client certificates that it accepts.
 
         keystead kms identities kms-1
         keystead kms identities kms-1 -o json
@@ -771,17 +778,17 @@ class Commands:
         """
 
     def kms_key_activate(self, key: str, *, kms: str | None = None) -> answers.Key:
-        """KMIP Activate: Pre-Active becomes Active.
+        """Activate a key (KMIP Activate): Pre-Active becomes Active.
 
         keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
 
-        kms: Key server; the one that has it.
+        kms: Key server. Default: the one that has the key.
         The answer is a ``Key``.
         """
 
     def kms_key_create(self, kms: str) -> answers.Key:
-        """Make a key at a key server, as its operator, Active: for a primary key.
+        """Create an Active key at a key server, for use as a primary key.
 
         keystead kms key create kms
         keystead kms key create kms -o json
@@ -790,7 +797,7 @@ class Commands:
         """
 
     def kms_key_destroy(self, key: str) -> answers.Fault:
-        """Destroy a key (revoked first): a fault without undo, listed with its cure.
+        """Revoke and destroy a key, a fault without undo; `keystead get faults` shows its cure.
 
         keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
@@ -799,7 +806,7 @@ class Commands:
         """
 
     def kms_key_grant(self, key: str, scope: str, *, kms: str | None = None) -> answers.Key:
-        """Let the clients of another scope get this key, and no other one of its scope.
+        """Allow the clients of another scope to get this one key.
 
         keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
         keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b --kms kms -o
@@ -807,87 +814,89 @@ class Commands:
 
         KS-USE-002 when no server has it.
 
-        scope: Another scope than its own; that of a vCenter is its name.
-        kms: Key server; all that have the key when left out.
+        scope: The other scope; the scope of a vCenter is the vCenter's name.
+        kms: Key server. Default: all that have the key.
         The answer is a ``Key``.
         """
 
     def kms_key_revoke(self, key: str, *, compromised: bool | None = None) -> answers.Fault:
-        """Revoke a key: a fault without undo, listed with its cure by `keystead get faults`.
+        """Revoke a key, a fault without undo; `keystead get faults` shows its cure.
 
         keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
 
         KMIP Revoke: Active becomes Deactivated [STD-19].
 
-        compromised: Reason Key Compromise: it becomes Compromised.
+        compromised: Revoke with reason Key Compromise: the key becomes Compromised.
         The answer is a ``Fault``.
         """
 
     def kms_key_show(self, key: str, *, kms: str | None = None) -> answers.Key:
-        """A key's attributes at its key server.
+        """Show the attributes of a key at its key server.
 
         keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
 
         KS-USE-002 when no server has it.
 
-        kms: Key server; the one that has it.
+        kms: Key server. Default: the one that has the key.
         The answer is a ``Key``.
         """
 
     def kms_key_ungrant(self, key: str, scope: str, *, kms: str | None = None) -> answers.Key:
-        """Let the clients of that scope get the key no more; those that have it keep it.
+        """Withdraw a grant: clients of the other scope can no longer get the key.
 
         keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
         keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b -o json
 
-        KS-USE-002 when no server has it.
+        Clients that already have the key keep it. KS-USE-002 when no server has it.
 
-        scope: Another scope than its own; that of a vCenter is its name.
-        kms: Key server; all that have the key when left out.
+        scope: The other scope; the scope of a vCenter is the vCenter's name.
+        kms: Key server. Default: all that have the key.
         The answer is a ``Key``.
         """
 
     def kms_renew_certificate(self, kms: str) -> answers.KmsIdentityList:
-        """Have a key server show another certificate: vCenter refuses it until it trusts that
-        one.
+        """Renew a key server's certificate; vCenter refuses it until it trusts the new one.
 
         keystead kms renew-certificate kms-1
         keystead kms renew-certificate kms-1 -o json
 
-        It is on another key [SC-06].
+        The new certificate has a new key [SC-06].
 
         The answer is a ``KmsIdentityList``.
         """
 
     def kms_restore(self, backup: str, *, kms: Sequence[str] | None = None) -> answers.KeyBackup:
-        """Restore a backup of key servers: what was made or changed since is lost, and audited.
+        """Restore key servers from a backup; later keys and changes are lost, and audited.
 
         keystead kms restore before-the-change
         keystead kms restore nightly --kms kms-1
 
-        They are stopped, and start from it. KS-USE-002 when there is no such backup.
+        The servers are stopped and started from the backup. KS-USE-002 when there is no such
+        backup.
 
-        kms: Key server; repeat it. Left out: all.
+        kms: Key server; can be repeated. Default: all.
         The answer is a ``KeyBackup``.
         """
 
     def kms_revoke(self, kms: str, client: str) -> answers.KmsIdentityList:
-        """Have a key server refuse a client from now on.
+        """Make a key server refuse a client.
 
         keystead kms revoke kms-1 vcenter
         keystead kms revoke kms-1 3f0a9c -o json
 
-        client: Its name; of several of that name, the beginning of its digest.
+        client: Name of the client, or the beginning of its digest if the name is ambiguous.
         The answer is a ``KmsIdentityList``.
         """
 
     def kms_rotate_kek(self, kms: str) -> answers.KeyServer:
-        """Make another KEK, durable when this returns; keys come under it one after another.
+        """Create a new KEK at a key server; it is durable when the command returns.
 
         keystead kms rotate-kek kms
         keystead kms rotate-kek kms -o json
+
+        The server then wraps its keys under the new KEK, one after the other.
 
         The answer is a ``KeyServer``.
         """
@@ -895,15 +904,15 @@ class Commands:
     def kms_scope(
         self, kms: str, client: str, *, scope: str | None = None, role: str | None = None
     ) -> answers.KmsIdentityList:
-        """Have a client of a key server share the keys of another scope, or have another role.
+        """Change the scope or the role of a client of a key server.
 
         keystead kms scope kms-1 vcenter apps
         keystead kms scope kms-1 3f0a9c --role operator
 
-        From its next message on.
+        The change applies from the client's next message on.
 
-        client: Its name; of several of that name, the beginning of its digest.
-        scope: Whose keys it shares; left out: as before.
+        client: Name of the client, or the beginning of its digest if the name is ambiguous.
+        scope: Scope whose keys the client shares. Default: unchanged.
         role: client, operator, owner, kps or vsan.
         The answer is a ``KmsIdentityList``.
         """
@@ -915,13 +924,13 @@ class Commands:
         *,
         passphrase_file: str | None = None,
     ) -> answers.KeyServer:
-        """Have the key ring sealed by another root; the keys themselves are not touched.
+        """Seal a key server's KEKs under another root; the keys themselves do not change.
 
         keystead kms set-root kms --root tpm
         keystead kms set-root kms --root passphrase --passphrase-file secret.txt
 
         root: keyfile, passphrase or tpm.
-        passphrase_file: A file whose first line is the passphrase of root passphrase.
+        passphrase_file: File whose first line is the passphrase, for root passphrase.
         The answer is a ``KeyServer``.
         """
 
@@ -936,35 +945,36 @@ class Commands:
         node: str | None = None,
         renew: bool | None = None,
     ) -> answers.KmsIdentityList:
-        """Have a key server take a client's certificate from now on.
+        """Make a key server accept a client's certificate.
 
         keystead kms trust kms-1 --provider kms-provider
         keystead kms trust kms-1 --node esxi-001 --renew
         keystead kms trust kms-1 --certificate app.pem --role owner --scope apps
 
-        What is left out of ``role`` and ``scope`` stays as the server has it of that client.
-        A new one gets the role of such a node, else client, and the scope of its vCenter or
-        of its vSAN, else ``default`` [STD-04, STD-06].
+        Without ``role`` or ``scope`` a known client keeps what it has. A new client gets the
+        role of its kind of node, else client, and the scope of its vCenter or vSAN cluster,
+        else ``default`` [STD-04, STD-06].
 
-        provider: What vCenter shows for this provider.
+        provider: Accept vCenter's certificate for this key provider.
         certificate: PEM: a certificate.
-        role: client, operator, owner, kps or vsan. Left out: a node's own, or client.
-        scope: Whose keys it shares; left out: as before.
-        node: What this host of vSAN, or Key Provider Service, shows.
-        renew: The node shows another certificate from now on.
+        role: client, operator, owner, kps or vsan. Default: the role of the node, else
+        client.
+        scope: Scope whose keys the client shares. Default: unchanged.
+        node: Accept the certificate of this vSAN host or Key Provider Service.
+        renew: First give the node a new certificate.
         The answer is a ``KmsIdentityList``.
         """
 
     def link_cut(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Cut a link: senders see silence until their deadline.
+        """Cut a link: messages are lost and senders time out.
 
         keystead link cut vcenter kms
         keystead link cut vcenter esxi-001 --one-way --for 5m
 
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
@@ -978,15 +988,15 @@ class Commands:
         one_way: bool | None = None,
         lease_s: float | None = None,
     ) -> answers.Fault:
-        """Let messages of a link come later.
+        """Delay the messages of a link.
 
         keystead link delay vcenter kms 2s
         keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
 
-        delay_s: Lab time by which each message comes later.
-        jitter_s: Up to that much more, drawn for each message.
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        delay_s: Delay of each message, in lab time.
+        jitter_s: Maximum of a random delay on top, per message.
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
@@ -1004,14 +1014,14 @@ class Commands:
         keystead link dup vcenter kms 50%
         keystead link dup vcenter esxi-001 100% --for 2m
 
-        share: Share of messages: 20%, 0.2.
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        share: Share of messages, such as 20% or 0.2.
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
     def link_heal(self, a: str, b: str) -> answers.HealReport:
-        """Take back every fault of the link between two nodes.
+        """Heal all faults of the link between two nodes.
 
         keystead link heal vcenter kms
         keystead link heal vcenter esxi-001 -o json
@@ -1035,37 +1045,40 @@ class Commands:
         keystead link loss vcenter kms 20%
         keystead link loss vcenter esxi-001 0.5 --one-way --for 2m
 
-        share: Share of messages: 20%, 0.2.
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        share: Share of messages, such as 20% or 0.2.
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
     def link_reset(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Reset connections (KMIP) of a link, neither end a host; messages pass.
+        """Reset the KMIP connections of a link between vCenters and key servers.
 
         keystead link reset vcenter kms
         keystead link reset vcenter kms --one-way --for 5m
 
-        With ``one_way`` only those that send something from A to B.
+        Neither end may be a host. Messages of the bus are not affected. With ``one_way`` only
+        connections that send data from A to B are reset.
 
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
     def link_stall(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Stall handshakes of connections (KMIP) of a link, neither end a host.
+        """Stall the TLS handshakes of KMIP connections of a link.
 
         keystead link stall vcenter kms
         keystead link stall kms vcenter --one-way --for 2m
 
-        one_way: Only what A sends to B.
-        lease_s: Lab time until it heals by itself; else until `heal`.
+        Neither end may be a host.
+
+        one_way: Only the direction from A to B.
+        lease_s: Lab time after which the fault heals. Default: it stays until `heal`.
         The answer is a ``Fault``.
         """
 
@@ -1077,17 +1090,18 @@ class Commands:
         default: bool | None = None,
         entry: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
-        """Register a standard key provider; under an old name it restores that one [LOCK-06].
+        """Register a standard key provider; an earlier name restores that provider [LOCK-06].
 
         keystead provider add kms-provider --server kms
         keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
 
-        A node of the lab is asked as the lab's file says. Trust with a server at an address
-        is to be made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP
-        alone. A server has its address as its name, unless another one stands before it.
+        A node of the lab is used over the bus or by KMIP, as the Lab file says. `bus:NODE` is
+        refused (KS-USE-003) for a node that serves KMIP only. For a server with a kmip://
+        address, set up the trust afterwards. The name of a server is its address unless you
+        give NAME=ADDRESS.
 
-        servers: Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.
-        default: Make it the default.
+        servers: Key server: a node, kmip://HOST:PORT, or NAME=ADDRESS; can be repeated.
+        default: Make it the default key provider.
         The answer is a ``Provider``.
         """
 
@@ -1099,22 +1113,21 @@ class Commands:
         tpm_required: bool | None = None,
         default: bool | None = None,
     ) -> answers.Provider:
-        """Make a native key provider: hosts derive its keys [NKP-01]. Export it once before it
-        is used.
+        """Create a native key provider: hosts derive its keys [NKP-01].
 
         keystead provider create nkp
         keystead provider create nkp --tpm-required --default
 
-        A provider that was not exported is not used [NKP-05].
+        Export the provider before its first use: until then it is not active [NKP-05].
 
-        key_id: A UUID; a fresh one when left out.
-        tpm_required: Hosts without a TPM take no part [NKP-12].
-        default: Make it the default.
+        key_id: A UUID. Default: a new one.
+        tpm_required: Use the provider only on hosts with a TPM [NKP-12].
+        default: Make it the default key provider.
         The answer is a ``Provider``.
         """
 
     def provider_default(self, provider: str) -> answers.Provider:
-        """Make a provider the default for new keys [STD-02].
+        """Set vCenter's default key provider, for new keys [STD-02].
 
         keystead provider default kms-provider
         keystead provider default second -o json
@@ -1123,8 +1136,7 @@ class Commands:
         """
 
     def provider_delete(self, provider: str) -> answers.Fault:
-        """Delete a key provider (use does not block it): listed with its cure by `keystead get
-        faults`.
+        """Delete a key provider, even one in use; `keystead get faults` shows the cure.
 
         keystead provider delete kms-provider
         keystead provider delete second -o json
@@ -1137,16 +1149,16 @@ class Commands:
     def provider_export(
         self, provider: str, file: str, *, password_file: str | None = None
     ) -> answers.ProviderBackup:
-        """Write the backup of a native provider, a PKCS#12 file. Keep it: nothing else restores
-        it.
+        """Export a native provider to a PKCS#12 file. Keep the file: only it restores the
+        provider.
 
         keystead provider export nkp nkp.p12 --password-file secret.txt
         keystead provider export nkp nkp.p12
 
-        Without a password the file has the key derivation key in clear [NKP-03]. A file that
-        is there is not replaced: KS-USE-003.
+        Without a password the file has the key derivation key in clear text [NKP-03]. An
+        existing file is not overwritten: KS-USE-003.
 
-        password_file: A file whose first line is the password of the backup.
+        password_file: File whose first line is the password of the backup.
         The answer is a ``ProviderBackup``.
         """
 
@@ -1158,27 +1170,27 @@ class Commands:
         default: bool | None = None,
         dry_run: bool | None = None,
     ) -> answers.ProviderBackup:
-        """Make a native provider of a backup: of one that was deleted, or of another vCenter's.
+        """Import a native provider from a backup: a deleted one, or one of another vCenter.
 
         keystead provider import nkp.p12 --password-file secret.txt --default
         keystead provider import nkp.p12 --dry-run
 
         Rules [NKP-04] and [LOCK-06].
 
-        password_file: A file whose first line is the password of the backup.
-        default: Make it the default.
-        dry_run: Say what is in it and change nothing.
+        password_file: File whose first line is the password of the backup.
+        default: Make it the default key provider.
+        dry_run: Show the content and change nothing.
         The answer is a ``ProviderBackup``.
         """
 
     def provider_renew_certificate(self, provider: str) -> answers.ProviderTrustList:
-        """Have vCenter show another certificate: the servers refuse it until they trust that
+        """Renew vCenter's client certificate; the servers refuse it until they trust the new
         one.
 
         keystead provider renew-certificate kms-provider
         keystead provider renew-certificate kms-provider -o json
 
-        vCenter has signed it itself [SC-08].
+        The new certificate is self-signed [SC-08].
 
         The answer is a ``ProviderTrustList``.
         """
@@ -1190,8 +1202,9 @@ class Commands:
         servers: Sequence[str] | None = None,
         entry: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
-        """Change the entries of these ``servers`` of a standard provider, of all of them when
-        none is named; KS-USE-002 for a provider or a server that vCenter does not have.
+        """Change the entries of ``servers`` of a standard provider; empty: of all its servers.
+
+        KS-USE-002 for a provider or a server that vCenter does not have.
 
         The answer is a ``Provider``.
         """
@@ -1199,20 +1212,20 @@ class Commands:
     def provider_signing_request(
         self, provider: str, *, new: bool | None = None
     ) -> answers.SigningRequest:
-        """Print the request for vCenter's certificate, for the owner of the key servers to sign.
+        """Print a certificate signing request for vCenter, for the key servers' owner to sign.
 
         keystead provider signing-request outside --new
         keystead provider signing-request outside -o json
 
-        With ``new`` servers refuse vCenter until they trust what was issued for it [STD-04,
-        SC-08].
+        With ``new`` the servers refuse vCenter until they trust the certificate that is
+        issued for the request [STD-04, SC-08].
 
-        new: Of another key, which takes the earlier one's place.
+        new: Create a new key, which replaces the present one.
         The answer is a ``SigningRequest``.
         """
 
     def provider_trust(self, provider: str) -> answers.ProviderTrustList:
-        """Whether vCenter trusts the KMIP servers of a provider, and they vCenter [STD-03].
+        """Show whether vCenter and the KMIP servers of a provider trust each other [STD-03].
 
         keystead provider trust kms-provider
         keystead provider trust kms-provider -o json
@@ -1223,40 +1236,44 @@ class Commands:
     def provider_trust_servers(
         self, provider: str, *, certificate: str | None = None
     ) -> answers.ProviderTrustList:
-        """Have vCenter trust what the KMIP servers of a provider show now, those that answer.
+        """Make vCenter trust the present certificates of a provider's KMIP servers.
 
         keystead provider trust-servers kms-provider
         keystead provider trust-servers kms-provider --certificate ca.pem
+
+        Servers that do not answer are skipped. With ``certificate`` vCenter trusts that
+        certificate.
 
         certificate: PEM: a certificate.
         The answer is a ``ProviderTrustList``.
         """
 
     def provider_update(self, provider: str, *, key_id: str | None = None) -> answers.Provider:
-        """Give the key derivation key of a native provider another id. Export the provider
-        again.
+        """Change the id of a native provider's key derivation key. Export the provider
+        afterwards.
 
         keystead provider update nkp
         keystead provider update nkp --key-id 6b29fc40-ca47-1067-b31d-00dd010662da
 
-        Its backup is out of date then [NKP-01, NKP-05].
+        The change makes earlier backups out of date [NKP-01, NKP-05].
 
-        key_id: A UUID; a fresh one when left out.
+        key_id: A UUID. Default: a new one.
         The answer is a ``Provider``.
         """
 
     def provider_upload_certificate(
         self, provider: str, chain: Sequence[str], *, key_file: str | None = None
     ) -> answers.ProviderTrustList:
-        """Have vCenter show a certificate that was issued for its request, or one with its key.
+        """Set vCenter's client certificate: issued for its signing request, or with a private
+        key.
 
         keystead provider upload-certificate outside --certificate signed.pem
         keystead provider upload-certificate outside --certificate client.pem --key client.key
 
         Rule [STD-04].
 
-        chain: PEM: the certificate, then those above it.
-        key_file: PEM: its private key; without it, that of the request.
+        chain: PEM: the certificate, then its chain.
+        key_file: PEM: its private key. Default: the key of the request.
         The answer is a ``ProviderTrustList``.
         """
 
@@ -1268,26 +1285,26 @@ class Commands:
         add: Sequence[str] | None = None,
         without: Sequence[str] | None = None,
     ) -> answers.RoleList:
-        """Make a role: that of another one, with some privileges more or less.
+        """Create a role, from another role with privileges added or removed.
 
         keystead role create no-host --like Admin --without Cryptographer.RegisterHost
         keystead role create cloner --like NoCryptoAdmin --with Cryptographer.Clone
 
-        AddAuthorizationRole; KS-PRODUCT-001 for a name that is taken.
+        AddAuthorizationRole. KS-PRODUCT-001 if the name exists.
 
-        like: The role that it begins with; left out: none, or itself.
-        add: A privilege that it has more; repeat it.
-        without: A privilege that it has not; repeat it.
+        like: Role to start from. Default: no privileges, or the role itself in an update.
+        add: Privilege to add; can be repeated.
+        without: Privilege to remove; can be repeated.
         The answer is a ``RoleList``.
         """
 
     def role_delete(self, role: str) -> answers.RoleList:
-        """Delete a role that no user has.
+        """Delete a role that is not in use.
 
         keystead role delete no-host
         keystead role delete no-host -o json
 
-        RemoveAuthorizationRole; KS-PRODUCT-001 while a user has it.
+        RemoveAuthorizationRole. KS-PRODUCT-001 while a user has the role.
 
         The answer is a ``RoleList``.
         """
@@ -1300,21 +1317,21 @@ class Commands:
         add: Sequence[str] | None = None,
         without: Sequence[str] | None = None,
     ) -> answers.RoleList:
-        """Change what a role may do, for all who have it; at once.
+        """Change the privileges of a role; the change applies at once to all its users.
 
         keystead role update no-host --with Cryptographer.RegisterHost
         keystead role update no-host --like ReadOnly
 
         UpdateAuthorizationRole.
 
-        like: The role that it begins with; left out: none, or itself.
-        add: A privilege that it has more; repeat it.
-        without: A privilege that it has not; repeat it.
+        like: Role to start from. Default: no privileges, or the role itself in an update.
+        add: Privilege to add; can be repeated.
+        without: Privilege to remove; can be repeated.
         The answer is a ``RoleList``.
         """
 
     def tpm_clear(self, host: str) -> answers.Fault:
-        """Clear a host's TPM (new storage seed): a fault without undo, see its cure.
+        """Clear a host's TPM (new storage seed), a fault without undo; see its cure.
 
         keystead tpm clear esxi-001
         keystead tpm clear esxi-001 -o json
@@ -1323,7 +1340,7 @@ class Commands:
         """
 
     def tpm_inspect(self, host: str) -> answers.Tpm:
-        """What a host's TPM tells of itself.
+        """Show the state of a host's TPM.
 
         keystead tpm inspect esxi-001
         keystead tpm inspect esxi-001 -o json
@@ -1332,13 +1349,13 @@ class Commands:
         """
 
     def tpm_lockout(self, host: str) -> answers.Tpm:
-        """Fail authorizations until a host's TPM refuses more of them.
+        """Fail authorizations until a host's TPM is in lockout.
 
         The answer is a ``Tpm``.
         """
 
     def tpm_pcrs(self, host: str) -> answers.Pcrs:
-        """PCR 0 to 13 of a host's TPM, in hexadecimal; none while it is off.
+        """Show PCR 0 to 13 of a host's TPM, in hexadecimal; none while the host is off.
 
         keystead tpm pcrs esxi-001
         keystead tpm pcrs esxi-001 -o json
@@ -1347,7 +1364,7 @@ class Commands:
         """
 
     def tpm_swap(self, host: str) -> answers.Fault:
-        """Replace a host's TPM by a new one: a fault without undo, see its cure.
+        """Replace a host's TPM with a new one, a fault without undo; see its cure.
 
         keystead tpm swap esxi-001
         keystead tpm swap esxi-001 -o json
@@ -1358,7 +1375,7 @@ class Commands:
     def trust_admin(
         self, *, member: str | None = None, remove: bool | None = None
     ) -> answers.TrustAdminList:
-        """Step 1: a user into TrustedAdmins at both vCenters, or out of it [TA-04].
+        """Step 1: add a user to TrustedAdmins at both vCenters, or remove it [TA-04].
 
         keystead trust admin
         keystead trust admin alice@vsphere.local --vcenter ta-vcenter
@@ -1367,7 +1384,7 @@ class Commands:
         """
 
     def trust_cluster(self, cluster: str, *, off: bool | None = None) -> answers.TrustedHostList:
-        """Step 12: enable the Trusted state of a cluster, or end it [HLT-02].
+        """Step 12: enable the Trusted state of a cluster, or disable it [HLT-02].
 
         keystead trust cluster cluster-a
         keystead trust cluster cluster-a --off
@@ -1393,20 +1410,19 @@ class Commands:
         *,
         host: str | None = None,
     ) -> answers.TrustFile:
-        """Steps 3, 4, 5, 11: export a principal, an endorsement key, a base image, ... to a
-        file.
+        """Steps 3, 4, 5, 11: export an item, such as a principal or a base image, to a file.
 
         keystead trust export principal principal.json
         keystead trust export endorsement-key esxi-001.json --host esxi-001
 
-        A file that is there is not replaced: KS-USE-003.
+        An existing file is not overwritten: KS-USE-003.
 
-        host: For all but the principal and services information.
+        host: Host; for all items but principal and services-information.
         The answer is a ``TrustFile``.
         """
 
     def trust_import(self, file: str) -> answers.TrustFile:
-        """Steps 6, 7, 8, 12: import what was exported, at the vCenter that it is for.
+        """Steps 6, 7, 8, 12: import an exported item at the vCenter that needs it.
 
         keystead trust import principal.json
         keystead trust import services.json
@@ -1417,14 +1433,14 @@ class Commands:
     def trust_key_provider(
         self, provider: str, primary_key: str, servers: Sequence[str]
     ) -> answers.TrustAuthority:
-        """Step 9: create a trusted key provider under the id of a primary key.
+        """Step 9: create a trusted key provider with a primary key.
 
         keystead trust key-provider trusted-provider 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
         --server kms
         keystead trust key-provider second 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms-1
 
-        primary_key: Its id at the key servers.
-        servers: Key server; repeat it.
+        primary_key: Id of the primary key at the key servers.
+        servers: Key server; can be repeated.
         The answer is a ``TrustAuthority``.
         """
 
@@ -1449,10 +1465,13 @@ class Commands:
     def trust_remediate(
         self, cluster: str, *, delete: bool | None = None
     ) -> answers.TrustedHostList:
-        """Apply on a cluster's hosts what is desired; --delete wipes what is applied [HLT-02].
+        """Apply the desired configuration to a cluster's hosts; --delete removes the applied
+        one.
 
         keystead trust remediate cluster-a
         keystead trust remediate cluster-a --delete
+
+        Rule [HLT-02].
 
         The answer is a ``TrustedHostList``.
         """
@@ -1462,7 +1481,7 @@ class Commands:
         kind: Literal["baseImage", "caCertificate", "endorsementKey", "principal", "provider"],
         item: str,
     ) -> answers.TrustAuthority:
-        """Take an item out of the Trust Authority.
+        """Remove an item from the Trust Authority.
 
         keystead trust remove base-image 8.0U3-24022510
         keystead trust remove endorsement-key esxi-001
@@ -1471,17 +1490,18 @@ class Commands:
         """
 
     def trust_renew_certificate(self) -> answers.TrustedHostList:
-        """Renew the STS certificate of the workload vCenter: its principal is out of date
-        [HLT-05].
+        """Renew the STS certificate of the workload vCenter; its principal becomes out of date.
 
         keystead trust renew-certificate
         keystead trust renew-certificate -o json
+
+        Rule [HLT-05].
 
         The answer is a ``TrustedHostList``.
         """
 
     def trust_renew_services(self, services: Sequence[str]) -> answers.TrustAuthority:
-        """Install services of the Trust Authority anew, so that they have other certificates.
+        """Reinstall services of the Trust Authority, which gives them new certificates.
 
         keystead trust renew-services attestation-1 keyprovider-1
         keystead trust renew-services attestation-2 -o json
@@ -1495,18 +1515,19 @@ class Commands:
     def trust_settings(
         self, require_endorsement_keys: bool, require_certificate_validation: bool
     ) -> answers.TrustAuthority:
-        """What an endorsement key has to be: in the list, or certified by an imported CA.
+        """Set how TPMs are accepted: endorsement key in the list, or certified by an imported
+        CA.
 
         keystead trust settings --require-endorsement-keys --no-require-certificate-validation
         keystead trust settings --no-require-endorsement-keys --require-certificate-validation
 
-        Neither takes any, and is warned about [TA-07].
+        With neither of them every TPM is accepted, with a warning [TA-07].
 
         The answer is a ``TrustAuthority``.
         """
 
     def trust_setup(self) -> answers.TrustedHostList:
-        """All thirteen steps, as the lab file says. What is there already stays.
+        """Do all thirteen steps, as the Lab file says; existing items are kept.
 
         keystead trust setup
         keystead trust setup -o json
@@ -1515,7 +1536,7 @@ class Commands:
         """
 
     def user_delete(self, user: str) -> answers.UserList:
-        """Take a user's role away: it may do nothing any more.
+        """Remove a user's role; the user then has no privileges.
 
         keystead user delete alice@vsphere.local
         keystead user delete alice@vsphere.local -o json
@@ -1526,47 +1547,48 @@ class Commands:
         """
 
     def user_set(self, user: str, role: str) -> answers.UserList:
-        """Give a user a role, in place of the one that it had. Tasks are given with --user.
+        """Assign a role to a user; it replaces the user's earlier role.
 
         keystead user set alice@vsphere.local --role NoCryptoAdmin
         keystead user set bob --role no-host
 
-        SetEntityPermissions.
+        SetEntityPermissions. The option --user of other commands runs their tasks as that
+        user.
 
-        role: Admin, NoCryptoAdmin, ReadOnly, or one that was made.
+        role: Admin, NoCryptoAdmin, ReadOnly, or a role of your own.
         The answer is a ``UserList``.
         """
 
     def vcenter_backup(self, backup: str) -> answers.VcenterCopy:
-        """Take a backup of vCenter; it is stopped for it, and started again.
+        """Back up vCenter; it is stopped for the backup and started again.
 
         keystead vcenter backup before-the-change
         keystead vcenter backup nightly --vcenter vcenter-b
 
-        A file-based backup [NKP-08]; one of the same name is replaced.
+        A file-based backup [NKP-08]. A backup of the same name is replaced.
 
         The answer is a ``VcenterCopy``.
         """
 
     def vcenter_rebuild(self) -> answers.HostPowerList:
-        """Install vCenter anew: it knows no host, no VM, no key provider. Add them again.
+        """Reinstall vCenter: its inventory and its key providers are lost.
 
         keystead vcenter rebuild
         keystead vcenter rebuild --vcenter vcenter-b
 
-        By ``HostAdd``, ``ProviderAdd`` under the same name [LOCK-06], and ``ProviderImport``
-        of a backup [NKP-04].
+        Add them again with ``HostAdd``, with ``ProviderAdd`` under the same name [LOCK-06],
+        and with ``ProviderImport`` of a backup [NKP-04].
 
         The answer is a ``HostPowerList``.
         """
 
     def vcenter_restore(self, backup: str) -> answers.VcenterCopy:
-        """Restore a backup of vCenter: it knows nothing of what came since.
+        """Restore vCenter from a backup; later changes are lost.
 
         keystead vcenter restore before-the-change
         keystead vcenter restore nightly --vcenter vcenter-b
 
-        A vCenter that was off stays off. KS-USE-002 when there is no such backup.
+        A powered-off vCenter stays off. KS-USE-002 when there is no such backup.
 
         The answer is a ``VcenterCopy``.
         """
@@ -1579,29 +1601,29 @@ class Commands:
         provider: str | None = None,
         own_key: bool | None = None,
     ) -> answers.VmDisks:
-        """Add a disk to a VM that is powered off; on an encrypted VM it is encrypted.
+        """Add a disk to a powered-off VM; a disk of an encrypted VM is encrypted.
 
         keystead vm add-disk vm-01
         keystead vm add-disk vm-01 --provider kms-provider
 
-        It is under the VM's key; with ``provider`` or ``own_key`` under a new one of its own
-        [KEY-04].
+        The disk uses the VM's key; with ``provider`` or ``own_key`` it gets a new key of its
+        own [KEY-04].
 
-        blocks: Its size, in blocks of 4,096 bytes.
-        provider: A key of its own, of this key provider.
-        own_key: A new key of its own, of the default provider.
+        blocks: Size in blocks of 4,096 bytes.
+        provider: Encrypt the disk with its own key of this key provider.
+        own_key: Encrypt the disk with its own key of the default provider.
         The answer is a ``VmDisks``.
         """
 
     def vm_add_tpm(self, vm: str, *, provider: str | None = None) -> answers.Vm:
-        """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not.
+        """Add a virtual TPM to a powered-off VM; encrypts the VM's home, not its disks.
 
         keystead vm add-tpm vm-08
         keystead vm add-tpm vm-08 --provider kms-provider
 
-        The VM has firmware EFI, and hardware version 14 or later [VTPM-02].
+        The VM must have EFI firmware and hardware version 14 or later [VTPM-02].
 
-        provider: Key provider; the default when left out.
+        provider: Key provider. Default: the default provider.
         The answer is a ``Vm``.
         """
 
@@ -1616,19 +1638,19 @@ class Commands:
         tpm: Literal["", "copy", "replace"] | None = None,
         template: bool | None = None,
     ) -> answers.Vm:
-        """Clone a VM that is off or runs, or a template; the clone is off, and under the same
-        keys.
+        """Clone a VM or a template; the clone is powered off and uses the same keys.
 
         keystead vm clone vm-01 vm-01-copy
         keystead vm clone vm-01 vm-01-copy --recrypt --tpm replace
 
-        CloneVM_Task makes a whole copy [CLN-01].
+        CloneVM_Task, a full clone [CLN-01]. The source VM may run.
 
-        host: Host of the same cluster; the emptiest, or that of a VM that runs.
-        recrypt: New keys: a new KEK, and data keys of its own.
-        provider: Key provider of --recrypt; the default.
-        tpm: Its virtual TPM: the same, or a new one; as vCenter's knob says [VTPM-07].
-        template: It is a template itself.
+        host: Host in the same cluster. Default: the host of a running source, else the
+        emptiest.
+        recrypt: Encrypt the clone with a new KEK and new DEKs.
+        provider: Key provider for --recrypt. Default: the default provider.
+        tpm: Virtual TPM of the clone: a copy or a new one. Default: vCenter's knob [VTPM-07].
+        template: Make the clone a template.
         The answer is a ``Vm``.
         """
 
@@ -1648,19 +1670,19 @@ class Commands:
         keystead vm create vm-07 --encrypted
         keystead vm create vm-08 --host esxi-002
 
-        ``firmware`` and ``hardware`` decide whether it may have a virtual TPM.
+        A virtual TPM needs ``firmware`` efi and ``hardware`` 14 or later.
 
-        cluster: Cluster; that of the host, else the first.
-        host: Host; the emptiest of the cluster when left out.
-        encrypted: Encrypt it at once, under a new key.
-        provider: Key provider; the default when left out.
-        firmware: efi, or bios: then without virtual TPM.
+        cluster: Cluster. Default: the cluster of the host, else the first one.
+        host: Host. Default: the emptiest host of the cluster.
+        encrypted: Create it encrypted, under a new key.
+        provider: Key provider. Default: the default provider.
+        firmware: efi or bios; a virtual TPM needs efi.
         hardware: Virtual hardware version.
         The answer is a ``Vm``.
         """
 
     def vm_decrypt(self, vm: str) -> answers.Vm:
-        """Take the encryption off a VM that is powered off [CLN-02].
+        """Decrypt a powered-off VM [CLN-02].
 
         keystead vm decrypt vm-01
         keystead vm decrypt vm-01 -o json
@@ -1669,12 +1691,13 @@ class Commands:
         """
 
     def vm_destroy(self, vms: Sequence[str]) -> answers.VmRemovalList:
-        """Delete VMs with their files; their keys leave the hosts, not the key server [STD-17].
+        """Delete VMs and their files; hosts remove the VMs' keys, the key server keeps them
+        [STD-17].
 
         keystead vm destroy vm-01
         keystead vm destroy 'vm-[01-03]'
 
-        They are powered off; a refusal stops no other.
+        The VMs must be powered off. If one is refused, the others are still deleted.
 
         vms: Names or selectors: vm-[01-04], all.
         The answer is a ``VmRemovalList``.
@@ -1686,23 +1709,22 @@ class Commands:
         keystead vm encrypt vm-08
         keystead vm encrypt vm-08 --provider kms-provider
 
-        Its hosts become safe by it if the user may register hosts [HEM-02].
+        The host becomes safe if the user has the privilege to register hosts [HEM-02].
 
-        provider: Key provider; the default when left out.
+        provider: Key provider. Default: the default provider.
         The answer is a ``Vm``.
         """
 
     def vm_guest_challenge(
         self, vm: str, nonce: str, *, blocks: Sequence[int] | None = None
     ) -> answers.GuestAnswer:
-        """Let the guest read, check and rewrite ``blocks``, and answer for ``nonce`` from its
-        disk.
+        """Make the guest read, check and rewrite ``blocks``, and answer ``nonce`` from its disk.
 
         The answer is a ``GuestAnswer``.
         """
 
     def vm_guest_write(self, vm: str, marker: str) -> answers.GuestAnswer:
-        """Let the guest fill its disk with blocks made from ``marker``.
+        """Make the guest fill its disk with blocks derived from ``marker``.
 
         The answer is a ``GuestAnswer``.
         """
@@ -1710,19 +1732,19 @@ class Commands:
     def vm_migrate(
         self, vm: str, host: str, *, to_vcenter: str | None = None, to_user: str | None = None
     ) -> answers.Migration:
-        """Move a VM to another host: vMotion when it runs, registered there when it is off.
+        """Migrate a VM to another host: by vMotion if it runs, else by registering it there.
 
         keystead vm migrate vm-01 --host esxi-002
         keystead vm migrate vm-01 --host esxi-003 --to-vcenter vcenter-b
         keystead vm migrate vm-01 --host esxi-002 -o json
 
-        MigrateVM_Task; RelocateVM_Task with ``to_vcenter``, which must have the VM's key
-        provider by its name, with the same keys [MOB-07]. A VM whose move is refused runs on
-        where it is, and is not locked by it [MOB-05].
+        MigrateVM_Task, or RelocateVM_Task with ``to_vcenter``. The other vCenter must have a
+        key provider of the same name with the same keys [MOB-07]. If the migration is
+        refused, the VM keeps running on its host and is not locked [MOB-05].
 
-        host: The host that it goes to, of the same cluster.
-        to_vcenter: The host is one of this vCenter, which has the VM then.
-        to_user: Who asks for it at that vCenter; else the user of this command.
+        host: Destination host; in the same cluster without --to-vcenter.
+        to_vcenter: vCenter of the destination host, if another one.
+        to_user: User at the other vCenter. Default: the user of this command.
         The answer is a ``Migration``.
         """
 
@@ -1738,11 +1760,11 @@ class Commands:
         keystead vm off vm-01
         keystead vm off vm-01 --host esxi-001 --on-host
 
-        A VM that is refused does not keep the others from being asked.
+        If one VM is refused, the others are still powered off.
 
-        vms: Names or selectors: vm-[01-04], all. Left out: all of the host.
+        vms: Names or selectors: vm-[01-04], all. Default: all VMs of --host.
         host: All VMs of this host.
-        on_host: Ask the host itself, as its administrator (with --host).
+        on_host: Act on the host itself, as its administrator, without vCenter; needs --host.
         The answer is a ``VmPowerList``.
         """
 
@@ -1758,13 +1780,12 @@ class Commands:
         keystead vm on vm-01 vm-02
         keystead vm on --host esxi-001
 
-        A VM that is refused does not keep the others from being asked. DRS, where it is
-        automated, chooses where they start [HA-03]. With ``on_host`` it works while vCenter
-        is down.
+        If one VM is refused, the others are still powered on. Automated DRS chooses the hosts
+        [HA-03]. ``on_host`` also works while vCenter is down.
 
-        vms: Names or selectors: vm-[01-04], all. Left out: all of the host.
+        vms: Names or selectors: vm-[01-04], all. Default: all VMs of --host.
         host: All VMs of this host.
-        on_host: Ask the host itself, as its administrator (with --host).
+        on_host: Act on the host itself, as its administrator, without vCenter; needs --host.
         The answer is a ``VmPowerList``.
         """
 
@@ -1776,17 +1797,17 @@ class Commands:
         deep: bool | None = None,
         disk: int | None = None,
     ) -> answers.Vm:
-        """Put an encrypted VM under a new key, also while it runs, also of another provider
-        [REK-01].
+        """Recrypt an encrypted VM under a new key; it may run [REK-01].
 
         keystead vm recrypt vm-01
         keystead vm recrypt vm-01 --disk 2 --provider second-provider
 
-        Its data keys are wrapped anew; with ``deep`` they are new too [REK-02].
+        Shallow recrypt wraps the VM's DEKs under a new KEK, also one of another key provider.
+        With ``deep`` the DEKs are new too [REK-02].
 
-        provider: Key provider; the default when left out.
-        deep: New data keys too: powered off, data rewritten.
-        disk: Of this hard disk alone; all when left out [KEY-04].
+        provider: Key provider. Default: the default provider.
+        deep: Deep recrypt: new DEKs, data rewritten; the VM must be powered off.
+        disk: Only this hard disk. Default: all [KEY-04].
         The answer is a ``Vm``.
         """
 
@@ -1798,42 +1819,40 @@ class Commands:
         host: str | None = None,
         on_host: bool | None = None,
     ) -> answers.Vm:
-        """Register a VM whose files lie on the datastore; without its keys it is locked
-        [REG-01].
+        """Register a VM from its files on the datastore; without its keys it is locked [REG-01].
 
         keystead vm register vm-01
         keystead vm register vm-01 --host esxi-002
         keystead vm register vm-01 --host esxi-002 --on-host
 
-        With ``on_host`` and `vm on` it is what HA does when a host has lost its power
-        [HA-01], also while vCenter is down. Files that another host's running VM holds are
-        registered too, and cannot be started here until that host lets go.
+        ``on_host`` followed by `vm on` repeats what HA does after a host failure [HA-01]; it
+        also works while vCenter is down. A VM that still runs on another host can be
+        registered, but not powered on until the other host releases its files.
 
-        cluster: Cluster; that of the host, else the first.
-        host: Host; the emptiest of the cluster when left out.
-        on_host: Ask the host itself, as its administrator (with --host).
+        cluster: Cluster. Default: the cluster of the host, else the first one.
+        host: Host. Default: the emptiest host of the cluster.
+        on_host: Act on the host itself, as its administrator, without vCenter; needs --host.
         The answer is a ``Vm``.
         """
 
     def vm_remove_disk(self, vm: str, disk: int) -> answers.VmDisks:
-        """Take a disk away with its data: vm-01 2 is "Hard disk 2". A lost key of it does not
-        matter.
+        """Remove a disk and its data from a powered-off VM: vm-01 2 is "Hard disk 2".
 
         keystead vm remove-disk vm-01 2
         keystead vm remove-disk vm-01 2 -o json
 
-        The VM is powered off [LOCK-03].
+        The key of the disk is not needed [LOCK-03].
 
         The answer is a ``VmDisks``.
         """
 
     def vm_remove_tpm(self, vm: str) -> answers.Vm:
-        """Remove the virtual TPM of a powered-off VM, and destroy what is in it.
+        """Remove the virtual TPM of a powered-off VM; its content is lost.
 
         keystead vm remove-tpm vm-08
         keystead vm remove-tpm vm-08 -o json
 
-        Its home is decrypted unless a disk is encrypted [VTPM-03].
+        The VM's home is decrypted unless a disk is encrypted [VTPM-03].
 
         The answer is a ``Vm``.
         """
@@ -1841,13 +1860,12 @@ class Commands:
     def vm_set_migrate_encryption(
         self, vm: str, policy: Literal["disabled", "opportunistic", "required"]
     ) -> answers.Vm:
-        """Whether the memory of a VM in clear travels encrypted: disabled, opportunistic,
-        required.
+        """Set encrypted vMotion of an unencrypted VM: disabled, opportunistic or required.
 
         keystead vm set-migrate-encryption vm-08 disabled
         keystead vm set-migrate-encryption vm-08 required -o json
 
-        ReconfigVM_Task, migrateEncryption. The memory of an encrypted VM always does
+        ReconfigVM_Task, migrateEncryption. vMotion of an encrypted VM is always encrypted
         [MOB-02].
 
         The answer is a ``Vm``.
@@ -1856,61 +1874,65 @@ class Commands:
     def vm_snapshot_create(
         self, vm: str, snapshot: str, *, memory: bool | None = None
     ) -> answers.Vm:
-        """CreateSnapshot_Task: keep a VM's disks, and its virtual TPM, as they are now.
+        """Take a snapshot of a VM's disks and virtual TPM (CreateSnapshot_Task).
 
         keystead vm snapshot create vm-01 before
         keystead vm snapshot create vm-01 running --memory
 
-        The VM may run. While it has a snapshot it is not encrypted, decrypted or recrypted
-        deeply [REK-02, CLN-02].
+        The VM may run. A VM with a snapshot cannot be encrypted, decrypted or deep recrypted
+        [REK-02, CLN-02].
 
-        snapshot: Its name; a VM has one of that name.
-        memory: The memory of a VM that runs, too.
+        snapshot: Name of the snapshot, unique for its VM.
+        memory: Include the memory of a running VM.
         The answer is a ``Vm``.
         """
 
     def vm_snapshot_remove(self, vm: str, snapshot: str) -> answers.Vm:
-        """RemoveSnapshot_Task: forget a snapshot; the VM stays as it is.
+        """Delete a snapshot (RemoveSnapshot_Task); the VM does not change.
 
         keystead vm snapshot remove vm-01 before
         keystead vm snapshot remove vm-01 before -o json
 
-        snapshot: Its name; a VM has one of that name.
+        snapshot: Name of the snapshot, unique for its VM.
         The answer is a ``Vm``.
         """
 
     def vm_snapshot_revert(
         self, vm: str, snapshot: str, *, suppress_power_on: bool | None = None
     ) -> answers.Vm:
-        """RevertToSnapshot_Task: have the VM as it was: off, or, with its memory, running.
+        """Revert a VM to a snapshot (RevertToSnapshot_Task).
 
         keystead vm snapshot revert vm-01 before
         keystead vm snapshot revert vm-01 running --suppress-power-on
 
-        The key of its home is needed [VTPM-06]; a VM that runs then needs all its keys.
+        The VM is powered off afterwards; it runs if the snapshot includes its memory. The key
+        of the VM's home must be available [VTPM-06]; a VM that runs afterwards needs all its
+        keys.
 
-        snapshot: Its name; a VM has one of that name.
-        suppress_power_on: Leave it off, also with memory in the snapshot.
+        snapshot: Name of the snapshot, unique for its VM.
+        suppress_power_on: Leave the VM powered off, even if the snapshot includes its memory.
         The answer is a ``Vm``.
         """
 
     def vm_template(self, vm: str, *, off: bool | None = None) -> answers.Vm:
-        """MarkAsTemplate: make a template of a VM that is off; it is cloned, and not powered on.
+        """Convert a powered-off VM to a template (MarkAsTemplate), or back with --off.
 
         keystead vm template vm-01
         keystead vm template vm-01 --off
 
-        off: It is a VM again.
+        A template can be cloned, but not powered on.
+
+        off: Convert the template back to a VM.
         The answer is a ``Vm``.
         """
 
     def vm_unlock(self, vm: str) -> answers.Vm:
-        """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now [LOCK-05].
+        """Unlock a VM (CryptoUnlock_Task): vCenter pushes its keys to the host now [LOCK-05].
 
         keystead vm unlock vm-01
         keystead vm unlock vm-01 -o json
 
-        It is refused (KS-PRODUCT-001) while what locked the VM is still there.
+        Refused (KS-PRODUCT-001) while the cause of the lock persists.
 
         The answer is a ``Vm``.
         """
@@ -1918,24 +1940,24 @@ class Commands:
     def vm_unregister(
         self, vms: Sequence[str], *, host: str | None = None, on_host: bool | None = None
     ) -> answers.VmRemovalList:
-        """Take VMs out of vCenter's inventory: files stay, keys leave the hosts [STD-17].
+        """Unregister VMs from vCenter; files stay, hosts remove the VMs' keys [STD-17].
 
         keystead vm unregister vm-01
         keystead vm unregister 'vm-[01-03]'
         keystead vm unregister vm-01 --host esxi-001 --on-host
 
-        They are powered off; a refusal stops no other. Their keys stay at the key server
-        [KEY-03]. With ``on_host`` the host's own registration goes; it knows nothing of keys
-        and other hosts.
+        The VMs must be powered off. If one is refused, the others are still unregistered.
+        Their keys stay at the key server [KEY-03]. ``on_host`` removes only the host's own
+        registration and no keys.
 
         vms: Names or selectors: vm-[01-04], all.
-        host: The host that is asked with --on-host.
-        on_host: Ask the host itself, as its administrator (with --host).
+        host: Host for --on-host.
+        on_host: Act on the host itself, as its administrator, without vCenter; needs --host.
         The answer is a ``VmRemovalList``.
         """
 
     def vsan_describe(self, cluster: str) -> answers.Vsan:
-        """Encryption, disk groups and objects of a cluster's vSAN.
+        """Describe a cluster's vSAN: encryption, disk groups, objects.
 
         keystead vsan describe cluster-a
         keystead vsan describe cluster-a -o json
@@ -1944,7 +1966,7 @@ class Commands:
         """
 
     def vsan_disable(self, cluster: str) -> answers.Vsan:
-        """Write a cluster's vSAN in clear again.
+        """Disable vSAN encryption of a cluster; its data is rewritten in clear text.
 
         keystead vsan disable cluster-a
         keystead vsan disable cluster-a -o json
@@ -1953,7 +1975,7 @@ class Commands:
         """
 
     def vsan_disk_add(self, host: str, group: str, disk: str) -> answers.Vsan:
-        """Add a disk to a disk group of a host, encrypted from the start where the others are.
+        """Add a disk to a host's disk group; encrypted if the group is.
 
         keystead vsan disk-add esxi-001 group-1 disk-3
         keystead vsan disk-add esxi-001 group-1 disk-3 -o json
@@ -1962,7 +1984,7 @@ class Commands:
         """
 
     def vsan_disk_remove(self, host: str, group: str, disk: str) -> answers.Vsan:
-        """Remove a disk that has no components from a disk group of a host.
+        """Remove a disk without components from a host's disk group.
 
         keystead vsan disk-remove esxi-001 group-1 disk-3
         keystead vsan disk-remove esxi-001 group-1 disk-3 -o json
@@ -1973,18 +1995,18 @@ class Commands:
     def vsan_enable(
         self, cluster: str, provider: str, *, erase_disks_before_use: bool | None = None
     ) -> answers.Vsan:
-        """Encrypt a cluster's vSAN; of one that is encrypted, change its key provider.
+        """Enable vSAN encryption of a cluster, or change its key provider.
 
         keystead vsan enable cluster-a --provider kms-provider
         keystead vsan enable cluster-a --provider native-provider -o json
 
-        provider: The key provider; vSAN never takes the default.
-        erase_disks_before_use: Not available: refused.
+        provider: Key provider; vSAN does not use the default one.
+        erase_disks_before_use: Not supported: refused.
         The answer is a ``Vsan``.
         """
 
     def vsan_health(self, cluster: str) -> answers.VsanHealthReport:
-        """The encryption tests of vSAN health, made now by vCenter and every host.
+        """Run the encryption tests of vSAN health on vCenter and every host.
 
         keystead vsan health cluster-a
         keystead vsan health cluster-a -o yaml
@@ -1993,7 +2015,7 @@ class Commands:
         """
 
     def vsan_mount(self, host: str) -> answers.Vsan:
-        """Have a host try again to mount its disk groups, with keys as they can be had now.
+        """Retry to mount a host's disk groups with the keys that are available now.
 
         keystead vsan mount esxi-001
         keystead vsan mount esxi-001 -o json
@@ -2004,13 +2026,14 @@ class Commands:
     def vsan_object_create(
         self, cluster: str, object: str, *, blocks: int | None = None
     ) -> answers.Vsan:
-        """Make an object of two replicas and a witness, on three hosts; or what one has lost of
-        them.
+        """Create a vSAN object on three hosts, or recreate its lost components.
 
         keystead vsan object-create cluster-a papers
         keystead vsan object-create cluster-a papers --blocks 8
 
-        blocks: Of 4096 bytes.
+        An object has two replicas and a witness.
+
+        blocks: Size in blocks of 4,096 bytes.
         The answer is a ``Vsan``.
         """
 
@@ -2022,18 +2045,18 @@ class Commands:
         nonce: str | None = None,
         blocks: Sequence[int] | None = None,
     ) -> answers.VsanObjectContent:
-        """Read blocks of a host's replica from its disk now; their digest.
+        """Read blocks of a host's replica from disk, and print their digest.
 
         keystead vsan object-read esxi-001 object-1
         keystead vsan object-read esxi-001 object-1 3 5
 
-        nonce: The digest begins with it.
-        blocks: Blocks, by number; the first.
+        nonce: Prefix of the digested data.
+        blocks: Block numbers. Default: 0.
         The answer is a ``VsanObjectContent``.
         """
 
     def vsan_object_write(self, host: str, object: str, marker: str) -> answers.VsanObjectContent:
-        """At a host itself: fill its replica of an object with blocks made of ``marker``.
+        """On a host itself, fill its replica of an object with blocks derived from ``marker``.
 
         The answer is a ``VsanObjectContent``.
         """
@@ -2045,15 +2068,15 @@ class Commands:
         deep: bool | None = None,
         allow_reduced_redundancy: bool | None = None,
     ) -> answers.Vsan:
-        """New keys for a cluster's vSAN: KEK and host key, and with --deep the key of each disk.
+        """Rekey a cluster's vSAN: new KEK and host key, and with --deep new DEKs.
 
         keystead vsan rekey cluster-a
         keystead vsan rekey cluster-a --deep --allow-reduced-redundancy
 
-        Data keys change disk group after disk group.
+        A deep rekey changes one disk group after the other.
 
-        deep: New data keys too.
-        allow_reduced_redundancy: Rebuild what cannot be evacuated from other replicas.
+        deep: Also create new DEKs, one for each disk.
+        allow_reduced_redundancy: Rebuild data that cannot be evacuated from other replicas.
         The answer is a ``Vsan``.
         """
 
@@ -2061,17 +2084,13 @@ class AsyncCommands:
     """Every command of a lab."""
 
     async def alarm_acknowledge(self, host: str) -> answers.Host:
-        """Say that a host's recovery key is in a safe place: its alarm ends until there is a new
-        key.
-        """
+        """Acknowledge a host's recovery key alarm: the key is stored in a safe place."""
 
     async def chaos_play(self, run: str) -> answers.Verdict:
         """Play the plan of a prepared run folder of this machine; one run at a time."""
 
     async def chaos_stop(self, *, run: str | None = None) -> answers.RunStopped:
-        """End a run that a running lab plays, or a load on it: all it began is healed, its
-        verdict says interrupted.
-        """
+        """Stop a run or a load on a running lab, and heal the faults that it injected."""
 
     async def cluster_crypto_mode(
         self,
@@ -2081,36 +2100,32 @@ class AsyncCommands:
         key: str | None = None,
         provider: str | None = None,
     ) -> answers.Cluster:
-        """Which hosts of a cluster are kept safe, onDemand or forceEnable, and with which host
-        key.
-        """
+        """Set a cluster's encryption mode (SetCryptoMode): onDemand or forceEnable [HEM-05]."""
 
     async def cluster_default_provider(
         self, cluster: str, *, provider: str | None = None
     ) -> answers.Cluster:
-        """Make a key provider the default of one cluster; none named: vCenter's again [STD-02]."""
+        """Set a cluster's default key provider; without a name, vCenter's default [STD-02]."""
 
     async def cluster_set_drs(
         self, cluster: str, drs: Literal["fullyAutomated", "manual", "off", "partiallyAutomated"]
     ) -> answers.Cluster:
-        """What DRS does in a cluster by itself: with an automated level, vCenter chooses at
-        power-on.
-        """
+        """Set the DRS automation level of a cluster [HA-03]."""
 
     async def cluster_set_ha(self, cluster: str, ha: Literal["off", "on"]) -> answers.Cluster:
-        """Turn vSphere HA on or off: hosts restart the VMs of one that fails [HA-01]."""
+        """Turn vSphere HA on or off: with HA, hosts restart the VMs of a failed host [HA-01]."""
 
     async def describe_host(self, host: str) -> answers.HostDescription:
-        """A host: machine, TPM, key persistence, its VMs, and why it is as it is."""
+        """Describe a host: machine, TPM, key persistence, VMs, and the reasons for its state."""
 
     async def describe_provider(self, provider: str) -> answers.ProviderDescription:
-        """A key provider: its servers, their state, and what stands in the way."""
+        """Describe a key provider: its servers, their state, and what prevents its use."""
 
     async def describe_vm(self, vm: str) -> answers.VmDescription:
-        """A VM: power, keys, and why it is locked or not, with the rule and the cure."""
+        """Describe a VM: power, keys, and why it is locked or not, with the rule and the cure."""
 
     async def esx(self, host: str, arguments: Sequence[str]) -> answers.EsxcliResult:
-        """esxcli at a host's console: works behind cut links, not on a host that is off."""
+        """Run esxcli at a host's console; works while links are cut, not on a powered-off host."""
 
     async def fault_inject(
         self,
@@ -2121,79 +2136,77 @@ class AsyncCommands:
         lease_s: float | None = None,
         seed: int | None = None,
     ) -> answers.Fault:
-        """Begin any fault of experiment files by hand; a hyphen in its name is as good as its
-        underscore.
-        """
+        """Inject a fault by hand: any kind of fault that experiment files can name."""
 
     async def get_alarms(self) -> answers.AlarmList:
-        """The alarms of vCenter that stand now, and why."""
+        """Active alarms of vCenter and their causes."""
 
     async def get_audit(self, *, kms: str | None = None) -> answers.AuditList:
-        """A key server's audit trail: who did what to which key."""
+        """Show a key server's audit trail: which client did what to which key."""
 
     async def get_clusters(self) -> answers.ClusterList:
-        """Clusters: their encryption mode, default key provider, host key."""
+        """Clusters with their encryption mode, default key provider and host key."""
 
     async def get_directory(self) -> answers.Directory:
-        """Who is in this lab: plans of experiments are resolved against it."""
+        """The nodes and VMs of this lab, which the selectors of experiments are resolved
+        against.
+        """
 
     async def get_events(
         self, *, after: int | None = None, limit: int | None = None
     ) -> answers.EventList:
-        """vCenter's events with a number above ``after``, oldest first, ``limit`` at most."""
+        """vCenter's events with a number above ``after``, oldest first, at most ``limit``."""
 
     async def get_faults(self) -> answers.FaultList:
-        """Faults in force, oldest first; times are lab seconds since the lab began."""
+        """Active faults, oldest first; times are lab seconds since the start of the lab."""
 
     async def get_host_view(self, host: str) -> answers.HostView:
-        """A host's own view of itself, at its console: works behind cut links."""
+        """A host's view of itself, from its console; works while its links are cut."""
 
     async def get_hosts(self) -> answers.HostList:
-        """Hosts as vCenter sees them, with the state of their machines."""
+        """Hosts in vCenter's view, with the power state of their machines."""
 
     async def get_keys(self) -> answers.KeyList:
-        """Every key of vCenter's inventory: whether its provider can give it, and who uses it
-        [STD-20].
-        """
+        """Keys in vCenter's inventory: availability at the key provider, and users [STD-20]."""
 
     async def get_kms(self) -> answers.KeyServerList:
-        """Key servers, with their keys by state, asked of the servers themselves."""
+        """Key servers with the number of their keys by state, read from the servers."""
 
     async def get_links(self) -> answers.LinkList:
-        """Links in each direction, with the rules on them."""
+        """Links in each direction, with their active link rules."""
 
     async def get_machines(self) -> answers.MachineList:
-        """Machines that the lab stands on: who has joined, how far, with which clock."""
+        """Machines of the lab: state, release, clock."""
 
     async def get_nodes(self) -> answers.NodeList:
-        """Every node of the lab: machine state, boots, screen, counters of its bus."""
+        """All nodes of the lab: machine state, boot count, screen, message counters."""
 
     async def get_providers(self) -> answers.ProviderList:
-        """Key providers of vCenter, with the state of their servers [STD-03]."""
+        """Key providers of vCenter with the state of their key servers [STD-03]."""
 
     async def get_roles(self) -> answers.RoleList:
-        """Roles of vCenter: what each may do, and what it lacks."""
+        """Roles of vCenter with the privileges that each has and lacks."""
 
     async def get_status(self) -> answers.LabStatus:
-        """The lab in short: nodes by state, VMs by state, faults in force, processes."""
+        """A summary of the lab: nodes by state, VMs by state, active faults, processes."""
 
     async def get_tasks(self, *, running: bool | None = None) -> answers.TaskList:
-        """vCenter's recent tasks, oldest first: what it was asked, of what, and how it ended."""
+        """vCenter's recent tasks, oldest first, with their objects and results."""
 
     async def get_tpm(self) -> answers.TpmList:
-        """The TPM under each host."""
+        """The TPM of each host."""
 
     async def get_trust_authority(self) -> answers.TrustAuthority:
-        """The items of a Trust Authority, compared over all its services [HLT-01]."""
+        """Items of the Trust Authority, compared across all its services [HLT-01]."""
 
     async def get_trusted_hosts(self) -> answers.TrustedHostList:
-        """Trusted hosts: desired against applied [HLT-02], and their attestation."""
+        """Trusted hosts: desired and applied configuration [HLT-02], and attestation."""
 
     async def get_users(self) -> answers.UserList:
-        """Users of vCenter, and their roles."""
+        """Users of vCenter and their roles."""
 
     async def get_vms(self) -> answers.VmList:
-        """VMs as vCenter sees them: power, locked or not, keys that are missing [LOCK-01]."""
+        """VMs in vCenter's view: power, locked or not, missing keys [LOCK-01]."""
 
     async def heal(
         self,
@@ -2202,33 +2215,33 @@ class AsyncCommands:
         all: bool | None = None,
         with_cure: bool | None = None,
     ) -> answers.HealReport:
-        """Take faults back and see them gone; what has no undo stays listed with its cure."""
+        """Heal faults and verify that their effects have ended."""
 
     async def host_add(
         self, *, host: str | None = None, cluster: str | None = None
     ) -> answers.Host:
-        """Add a host in vCenter: one that was removed, or a new machine, which is powered on."""
+        """Add a host to vCenter: a removed one, or a new machine, which is powered on."""
 
     async def host_clear_tpm(self, host: str) -> answers.Host:
-        """Have vCenter forget a host's recorded TPM, and accept the one it has now."""
+        """Clear a host's TPM record in vCenter, so that vCenter accepts the host's present TPM."""
 
     async def host_crash(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Crash hosts, all at once: what was written survives; they stay off."""
+        """Crash hosts, all at once; written data survives, and the hosts stay off."""
 
     async def host_disable_crypto(self, host: str) -> answers.Host:
-        """Turn a host's encryption mode off: pendingIncapable until it reboots [HEM-03]."""
+        """Turn off a host's encryption mode: pendingIncapable until its next reboot [HEM-03]."""
 
     async def host_disconnect(self, hosts: Sequence[str]) -> answers.HostList:
-        """Have vCenter let hosts alone until they are reconnected: they and their VMs go on."""
+        """Disconnect hosts from vCenter until `host reconnect`; they and their VMs keep running."""
 
     async def host_dump_decrypt(self, host: str, dump: str) -> answers.DumpContent:
-        """Read a core dump in clear, at the host; without its host key in memory it is refused."""
+        """Decrypt and read a core dump on the host; needs its key in the host's memory."""
 
     async def host_dump_list(self, host: str) -> answers.DumpList:
-        """Core dumps of a host, by which host key each is locked, and whether that is in memory."""
+        """List core dumps of a host, the key of each, and whether that key is in memory."""
 
     async def host_dump_remove(self, host: str, dump: str) -> answers.DumpList:
-        """Remove a core dump from a host's disk; those that are left are listed."""
+        """Delete a core dump from a host's disk, and list the remaining ones."""
 
     async def host_dump_write(
         self,
@@ -2238,138 +2251,132 @@ class AsyncCommands:
         marker: str | None = None,
         vm: str | None = None,
     ) -> answers.Dump:
-        """Write a core dump of the host's agent: encrypted under the host key when the host is
-        safe.
-        """
+        """Write a core dump of a host, encrypted with the host key if the host is safe."""
 
     async def host_enable_crypto(self, host: str, *, key: str | None = None) -> answers.Host:
-        """Turn a host's encryption mode on (ConfigureCryptoKey): host key, VM keys, unlocking."""
+        """Turn on a host's encryption mode (ConfigureCryptoKey)."""
 
     async def host_enter_maintenance(
         self, hosts: Sequence[str], *, evacuate: bool | None = None
     ) -> answers.HostList:
-        """Put hosts into maintenance mode, over reboots too: no VM comes or starts there."""
+        """Put hosts into maintenance mode, which also lasts across reboots."""
 
     async def host_exit_maintenance(self, hosts: Sequence[str]) -> answers.HostList:
-        """Let VMs come to hosts again; nothing is started because of it."""
+        """Take hosts out of maintenance mode; no VM is started by it."""
 
     async def host_pause(self, hosts: Sequence[str]) -> answers.HostPauseList:
-        """Stop the processes of hosts by signal: neither dead nor answering."""
+        """Pause hosts by a signal to their processes: they run on nothing and answer nothing."""
 
     async def host_power_loss(
         self, hosts: Sequence[str], *, stay_off: bool | None = None
     ) -> answers.HostPowerList:
-        """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes
-        survive.
-        """
+        """Cut the power of hosts and restore it; only synced data survives."""
 
     async def host_power_off(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Shut hosts (or vcenter, kms) down orderly: what they hold is saved first."""
+        """Shut down hosts (or vcenter, kms) cleanly; their state is saved first."""
 
     async def host_power_on(
         self, hosts: Sequence[str], *, options: Mapping[str, str] | None = None
     ) -> answers.HostPowerList:
-        """Press the power button of these nodes; returns when each has started or halted."""
+        """Power on nodes; returns when each of them has started or halted."""
 
     async def host_prepare_crypto(self, host: str) -> answers.Host:
-        """PrepareCrypto: an incapable host may receive keys, and has no host key yet."""
+        """Prepare a host to receive keys (PrepareCrypto): incapable becomes prepared."""
 
     async def host_reboot(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot."""
+        """Reboot hosts: the configuration is saved, TPM2_Shutdown runs, the boot is measured
+        anew.
+        """
 
     async def host_reconnect(self, hosts: Sequence[str]) -> answers.HostList:
-        """Have vCenter connect hosts now, and bring what they miss [B8]."""
+        """Reconnect hosts to vCenter now; vCenter pushes the keys and settings that they lack
+        [B8].
+        """
 
     async def host_reinstall(
         self, hosts: Sequence[str], *, leftover: bool | None = None
     ) -> answers.HostPowerList:
-        """Install hosts anew: their disks are wiped, their TPMs stay as they were."""
+        """Reinstall hosts: their disks are wiped, their TPMs are kept."""
 
     async def host_remove(self, hosts: Sequence[str]) -> answers.HostRemovalList:
-        """Take hosts and their VMs out of vCenter's inventory; the machines stay as they are."""
+        """Remove hosts and their VMs from vCenter's inventory; the machines do not change."""
 
     async def host_remove_keys(self, host: str, keys: Sequence[str]) -> answers.RemovedKeyList:
-        """Remove keys from a host's cache and store, at the host: vCenter is not told."""
+        """Remove keys from a host's key cache, on the host itself; vCenter is not notified."""
 
     async def host_remove_provider(self, host: str, provider: str) -> answers.HostView:
-        """Take a native provider from a host, at the host: vCenter brings it again at its next
-        look.
-        """
+        """Remove a native key provider from a host, on the host itself."""
 
     async def host_resume(self, hosts: Sequence[str]) -> answers.HostPauseList:
-        """Let paused processes go on."""
+        """Resume paused hosts."""
 
     async def host_rollback(self, hosts: Sequence[str]) -> answers.HostPowerList:
-        """Boot the other boot bank: the release before the upgrade, with its configuration of
-        then.
+        """Roll back an upgrade: boot the previous release and configuration from the other boot
+        bank.
         """
 
     async def host_upgrade(self, hosts: Sequence[str], release: str) -> answers.HostPowerList:
-        """Install a later release on hosts in maintenance mode, and boot it."""
+        """Upgrade hosts in maintenance mode to a later release, and reboot them."""
 
     async def key_add(self, key: str) -> answers.KnownKey:
-        """Let vCenter know a key that its key server has (AddKey); undoes ``KeyRemove``."""
+        """Add a key of a key server to vCenter's list (AddKey); undoes `key remove`."""
 
     async def key_generate(self, *, provider: str | None = None) -> answers.KnownKey:
-        """Have a provider make a key (GenerateKey); it is Pre-Active until it is used."""
+        """Generate a key at a key provider (GenerateKey); it is Pre-Active until its first use."""
 
     async def key_ids(self) -> answers.KnownKeyList:
-        """Keys that vCenter knows (ListKeys); `get keys` also asks whether they can be had."""
+        """Ids of the keys that vCenter knows (ListKeys)."""
 
     async def key_remove(self, key: str, *, force: bool | None = None) -> answers.KnownKey:
-        """Let vCenter forget a key; the key server keeps it. With --force its VMs lock at next
-        need.
-        """
+        """Remove a key from vCenter's list (RemoveKey); the key server keeps it."""
 
     async def kms_backup(
         self, backup: str, *, kms: Sequence[str] | None = None
     ) -> answers.KeyBackup:
-        """Take a backup of key servers; each is stopped for it, and started again."""
+        """Back up key servers; each is stopped for the backup and started again."""
 
     async def kms_identities(self, kms: str) -> answers.KmsIdentityList:
-        """Who may come through a key server's door of KMIP, and what it shows."""
+        """Show a key server's KMIP certificate and the client certificates that it accepts."""
 
     async def kms_key_activate(self, key: str, *, kms: str | None = None) -> answers.Key:
-        """KMIP Activate: Pre-Active becomes Active."""
+        """Activate a key (KMIP Activate): Pre-Active becomes Active."""
 
     async def kms_key_create(self, kms: str) -> answers.Key:
-        """Make a key at a key server, as its operator, Active: for a primary key."""
+        """Create an Active key at a key server, for use as a primary key."""
 
     async def kms_key_destroy(self, key: str) -> answers.Fault:
-        """Destroy a key (revoked first): a fault without undo, listed with its cure."""
+        """Revoke and destroy a key, a fault without undo; `keystead get faults` shows its cure."""
 
     async def kms_key_grant(self, key: str, scope: str, *, kms: str | None = None) -> answers.Key:
-        """Let the clients of another scope get this key, and no other one of its scope."""
+        """Allow the clients of another scope to get this one key."""
 
     async def kms_key_revoke(self, key: str, *, compromised: bool | None = None) -> answers.Fault:
-        """Revoke a key: a fault without undo, listed with its cure by `keystead get faults`."""
+        """Revoke a key, a fault without undo; `keystead get faults` shows its cure."""
 
     async def kms_key_show(self, key: str, *, kms: str | None = None) -> answers.Key:
-        """A key's attributes at its key server."""
+        """Show the attributes of a key at its key server."""
 
     async def kms_key_ungrant(self, key: str, scope: str, *, kms: str | None = None) -> answers.Key:
-        """Let the clients of that scope get the key no more; those that have it keep it."""
+        """Withdraw a grant: clients of the other scope can no longer get the key."""
 
     async def kms_renew_certificate(self, kms: str) -> answers.KmsIdentityList:
-        """Have a key server show another certificate: vCenter refuses it until it trusts that
-        one.
-        """
+        """Renew a key server's certificate; vCenter refuses it until it trusts the new one."""
 
     async def kms_restore(
         self, backup: str, *, kms: Sequence[str] | None = None
     ) -> answers.KeyBackup:
-        """Restore a backup of key servers: what was made or changed since is lost, and audited."""
+        """Restore key servers from a backup; later keys and changes are lost, and audited."""
 
     async def kms_revoke(self, kms: str, client: str) -> answers.KmsIdentityList:
-        """Have a key server refuse a client from now on."""
+        """Make a key server refuse a client."""
 
     async def kms_rotate_kek(self, kms: str) -> answers.KeyServer:
-        """Make another KEK, durable when this returns; keys come under it one after another."""
+        """Create a new KEK at a key server; it is durable when the command returns."""
 
     async def kms_scope(
         self, kms: str, client: str, *, scope: str | None = None, role: str | None = None
     ) -> answers.KmsIdentityList:
-        """Have a client of a key server share the keys of another scope, or have another role."""
+        """Change the scope or the role of a client of a key server."""
 
     async def kms_set_root(
         self,
@@ -2378,7 +2385,7 @@ class AsyncCommands:
         *,
         passphrase_file: str | None = None,
     ) -> answers.KeyServer:
-        """Have the key ring sealed by another root; the keys themselves are not touched."""
+        """Seal a key server's KEKs under another root; the keys themselves do not change."""
 
     async def kms_trust(
         self,
@@ -2391,12 +2398,12 @@ class AsyncCommands:
         node: str | None = None,
         renew: bool | None = None,
     ) -> answers.KmsIdentityList:
-        """Have a key server take a client's certificate from now on."""
+        """Make a key server accept a client's certificate."""
 
     async def link_cut(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Cut a link: senders see silence until their deadline."""
+        """Cut a link: messages are lost and senders time out."""
 
     async def link_delay(
         self,
@@ -2408,7 +2415,7 @@ class AsyncCommands:
         one_way: bool | None = None,
         lease_s: float | None = None,
     ) -> answers.Fault:
-        """Let messages of a link come later."""
+        """Delay the messages of a link."""
 
     async def link_dup(
         self,
@@ -2422,7 +2429,7 @@ class AsyncCommands:
         """Send a share of a link's messages twice."""
 
     async def link_heal(self, a: str, b: str) -> answers.HealReport:
-        """Take back every fault of the link between two nodes."""
+        """Heal all faults of the link between two nodes."""
 
     async def link_loss(
         self,
@@ -2438,12 +2445,12 @@ class AsyncCommands:
     async def link_reset(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Reset connections (KMIP) of a link, neither end a host; messages pass."""
+        """Reset the KMIP connections of a link between vCenters and key servers."""
 
     async def link_stall(
         self, a: str, b: str, *, one_way: bool | None = None, lease_s: float | None = None
     ) -> answers.Fault:
-        """Stall handshakes of connections (KMIP) of a link, neither end a host."""
+        """Stall the TLS handshakes of KMIP connections of a link."""
 
     async def provider_add(
         self,
@@ -2453,7 +2460,7 @@ class AsyncCommands:
         default: bool | None = None,
         entry: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
-        """Register a standard key provider; under an old name it restores that one [LOCK-06]."""
+        """Register a standard key provider; an earlier name restores that provider [LOCK-06]."""
 
     async def provider_create(
         self,
@@ -2463,23 +2470,19 @@ class AsyncCommands:
         tpm_required: bool | None = None,
         default: bool | None = None,
     ) -> answers.Provider:
-        """Make a native key provider: hosts derive its keys [NKP-01]. Export it once before it
-        is used.
-        """
+        """Create a native key provider: hosts derive its keys [NKP-01]."""
 
     async def provider_default(self, provider: str) -> answers.Provider:
-        """Make a provider the default for new keys [STD-02]."""
+        """Set vCenter's default key provider, for new keys [STD-02]."""
 
     async def provider_delete(self, provider: str) -> answers.Fault:
-        """Delete a key provider (use does not block it): listed with its cure by `keystead get
-        faults`.
-        """
+        """Delete a key provider, even one in use; `keystead get faults` shows the cure."""
 
     async def provider_export(
         self, provider: str, file: str, *, password_file: str | None = None
     ) -> answers.ProviderBackup:
-        """Write the backup of a native provider, a PKCS#12 file. Keep it: nothing else restores
-        it.
+        """Export a native provider to a PKCS#12 file. Keep the file: only it restores the
+        provider.
         """
 
     async def provider_import(
@@ -2490,10 +2493,10 @@ class AsyncCommands:
         default: bool | None = None,
         dry_run: bool | None = None,
     ) -> answers.ProviderBackup:
-        """Make a native provider of a backup: of one that was deleted, or of another vCenter's."""
+        """Import a native provider from a backup: a deleted one, or one of another vCenter."""
 
     async def provider_renew_certificate(self, provider: str) -> answers.ProviderTrustList:
-        """Have vCenter show another certificate: the servers refuse it until they trust that
+        """Renew vCenter's client certificate; the servers refuse it until they trust the new
         one.
         """
 
@@ -2504,34 +2507,34 @@ class AsyncCommands:
         servers: Sequence[str] | None = None,
         entry: Mapping[str, Any] | None = None,
     ) -> answers.Provider:
-        """Change the entries of these ``servers`` of a standard provider, of all of them when
-        none is named; KS-USE-002 for a provider or a server that vCenter does not have.
-        """
+        """Change the entries of ``servers`` of a standard provider; empty: of all its servers."""
 
     async def provider_signing_request(
         self, provider: str, *, new: bool | None = None
     ) -> answers.SigningRequest:
-        """Print the request for vCenter's certificate, for the owner of the key servers to sign."""
+        """Print a certificate signing request for vCenter, for the key servers' owner to sign."""
 
     async def provider_trust(self, provider: str) -> answers.ProviderTrustList:
-        """Whether vCenter trusts the KMIP servers of a provider, and they vCenter [STD-03]."""
+        """Show whether vCenter and the KMIP servers of a provider trust each other [STD-03]."""
 
     async def provider_trust_servers(
         self, provider: str, *, certificate: str | None = None
     ) -> answers.ProviderTrustList:
-        """Have vCenter trust what the KMIP servers of a provider show now, those that answer."""
+        """Make vCenter trust the present certificates of a provider's KMIP servers."""
 
     async def provider_update(
         self, provider: str, *, key_id: str | None = None
     ) -> answers.Provider:
-        """Give the key derivation key of a native provider another id. Export the provider
-        again.
+        """Change the id of a native provider's key derivation key. Export the provider
+        afterwards.
         """
 
     async def provider_upload_certificate(
         self, provider: str, chain: Sequence[str], *, key_file: str | None = None
     ) -> answers.ProviderTrustList:
-        """Have vCenter show a certificate that was issued for its request, or one with its key."""
+        """Set vCenter's client certificate: issued for its signing request, or with a private
+        key.
+        """
 
     async def role_create(
         self,
@@ -2541,10 +2544,10 @@ class AsyncCommands:
         add: Sequence[str] | None = None,
         without: Sequence[str] | None = None,
     ) -> answers.RoleList:
-        """Make a role: that of another one, with some privileges more or less."""
+        """Create a role, from another role with privileges added or removed."""
 
     async def role_delete(self, role: str) -> answers.RoleList:
-        """Delete a role that no user has."""
+        """Delete a role that is not in use."""
 
     async def role_update(
         self,
@@ -2554,32 +2557,32 @@ class AsyncCommands:
         add: Sequence[str] | None = None,
         without: Sequence[str] | None = None,
     ) -> answers.RoleList:
-        """Change what a role may do, for all who have it; at once."""
+        """Change the privileges of a role; the change applies at once to all its users."""
 
     async def tpm_clear(self, host: str) -> answers.Fault:
-        """Clear a host's TPM (new storage seed): a fault without undo, see its cure."""
+        """Clear a host's TPM (new storage seed), a fault without undo; see its cure."""
 
     async def tpm_inspect(self, host: str) -> answers.Tpm:
-        """What a host's TPM tells of itself."""
+        """Show the state of a host's TPM."""
 
     async def tpm_lockout(self, host: str) -> answers.Tpm:
-        """Fail authorizations until a host's TPM refuses more of them."""
+        """Fail authorizations until a host's TPM is in lockout."""
 
     async def tpm_pcrs(self, host: str) -> answers.Pcrs:
-        """PCR 0 to 13 of a host's TPM, in hexadecimal; none while it is off."""
+        """Show PCR 0 to 13 of a host's TPM, in hexadecimal; none while the host is off."""
 
     async def tpm_swap(self, host: str) -> answers.Fault:
-        """Replace a host's TPM by a new one: a fault without undo, see its cure."""
+        """Replace a host's TPM with a new one, a fault without undo; see its cure."""
 
     async def trust_admin(
         self, *, member: str | None = None, remove: bool | None = None
     ) -> answers.TrustAdminList:
-        """Step 1: a user into TrustedAdmins at both vCenters, or out of it [TA-04]."""
+        """Step 1: add a user to TrustedAdmins at both vCenters, or remove it [TA-04]."""
 
     async def trust_cluster(
         self, cluster: str, *, off: bool | None = None
     ) -> answers.TrustedHostList:
-        """Step 12: enable the Trusted state of a cluster, or end it [HLT-02]."""
+        """Step 12: enable the Trusted state of a cluster, or disable it [HLT-02]."""
 
     async def trust_enable(self) -> answers.TrustAuthority:
         """Step 2: enable the Trust Authority state of the Trust Authority cluster [TA-01]."""
@@ -2593,17 +2596,15 @@ class AsyncCommands:
         *,
         host: str | None = None,
     ) -> answers.TrustFile:
-        """Steps 3, 4, 5, 11: export a principal, an endorsement key, a base image, ... to a
-        file.
-        """
+        """Steps 3, 4, 5, 11: export an item, such as a principal or a base image, to a file."""
 
     async def trust_import(self, file: str) -> answers.TrustFile:
-        """Steps 6, 7, 8, 12: import what was exported, at the vCenter that it is for."""
+        """Steps 6, 7, 8, 12: import an exported item at the vCenter that needs it."""
 
     async def trust_key_provider(
         self, provider: str, primary_key: str, servers: Sequence[str]
     ) -> answers.TrustAuthority:
-        """Step 9: create a trusted key provider under the id of a primary key."""
+        """Step 9: create a trusted key provider with a primary key."""
 
     async def trust_key_servers(self, provider: str) -> answers.TrustAuthority:
         """Step 10: trust the certificates of the provider's key servers."""
@@ -2616,45 +2617,47 @@ class AsyncCommands:
     async def trust_remediate(
         self, cluster: str, *, delete: bool | None = None
     ) -> answers.TrustedHostList:
-        """Apply on a cluster's hosts what is desired; --delete wipes what is applied [HLT-02]."""
+        """Apply the desired configuration to a cluster's hosts; --delete removes the applied
+        one.
+        """
 
     async def trust_remove(
         self,
         kind: Literal["baseImage", "caCertificate", "endorsementKey", "principal", "provider"],
         item: str,
     ) -> answers.TrustAuthority:
-        """Take an item out of the Trust Authority."""
+        """Remove an item from the Trust Authority."""
 
     async def trust_renew_certificate(self) -> answers.TrustedHostList:
-        """Renew the STS certificate of the workload vCenter: its principal is out of date
-        [HLT-05].
-        """
+        """Renew the STS certificate of the workload vCenter; its principal becomes out of date."""
 
     async def trust_renew_services(self, services: Sequence[str]) -> answers.TrustAuthority:
-        """Install services of the Trust Authority anew, so that they have other certificates."""
+        """Reinstall services of the Trust Authority, which gives them new certificates."""
 
     async def trust_settings(
         self, require_endorsement_keys: bool, require_certificate_validation: bool
     ) -> answers.TrustAuthority:
-        """What an endorsement key has to be: in the list, or certified by an imported CA."""
+        """Set how TPMs are accepted: endorsement key in the list, or certified by an imported
+        CA.
+        """
 
     async def trust_setup(self) -> answers.TrustedHostList:
-        """All thirteen steps, as the lab file says. What is there already stays."""
+        """Do all thirteen steps, as the Lab file says; existing items are kept."""
 
     async def user_delete(self, user: str) -> answers.UserList:
-        """Take a user's role away: it may do nothing any more."""
+        """Remove a user's role; the user then has no privileges."""
 
     async def user_set(self, user: str, role: str) -> answers.UserList:
-        """Give a user a role, in place of the one that it had. Tasks are given with --user."""
+        """Assign a role to a user; it replaces the user's earlier role."""
 
     async def vcenter_backup(self, backup: str) -> answers.VcenterCopy:
-        """Take a backup of vCenter; it is stopped for it, and started again."""
+        """Back up vCenter; it is stopped for the backup and started again."""
 
     async def vcenter_rebuild(self) -> answers.HostPowerList:
-        """Install vCenter anew: it knows no host, no VM, no key provider. Add them again."""
+        """Reinstall vCenter: its inventory and its key providers are lost."""
 
     async def vcenter_restore(self, backup: str) -> answers.VcenterCopy:
-        """Restore a backup of vCenter: it knows nothing of what came since."""
+        """Restore vCenter from a backup; later changes are lost."""
 
     async def vm_add_disk(
         self,
@@ -2664,10 +2667,10 @@ class AsyncCommands:
         provider: str | None = None,
         own_key: bool | None = None,
     ) -> answers.VmDisks:
-        """Add a disk to a VM that is powered off; on an encrypted VM it is encrypted."""
+        """Add a disk to a powered-off VM; a disk of an encrypted VM is encrypted."""
 
     async def vm_add_tpm(self, vm: str, *, provider: str | None = None) -> answers.Vm:
-        """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not."""
+        """Add a virtual TPM to a powered-off VM; encrypts the VM's home, not its disks."""
 
     async def vm_clone(
         self,
@@ -2680,9 +2683,7 @@ class AsyncCommands:
         tpm: Literal["", "copy", "replace"] | None = None,
         template: bool | None = None,
     ) -> answers.Vm:
-        """Clone a VM that is off or runs, or a template; the clone is off, and under the same
-        keys.
-        """
+        """Clone a VM or a template; the clone is powered off and uses the same keys."""
 
     async def vm_create(
         self,
@@ -2698,10 +2699,12 @@ class AsyncCommands:
         """Create a VM, powered off."""
 
     async def vm_decrypt(self, vm: str) -> answers.Vm:
-        """Take the encryption off a VM that is powered off [CLN-02]."""
+        """Decrypt a powered-off VM [CLN-02]."""
 
     async def vm_destroy(self, vms: Sequence[str]) -> answers.VmRemovalList:
-        """Delete VMs with their files; their keys leave the hosts, not the key server [STD-17]."""
+        """Delete VMs and their files; hosts remove the VMs' keys, the key server keeps them
+        [STD-17].
+        """
 
     async def vm_encrypt(self, vm: str, *, provider: str | None = None) -> answers.Vm:
         """Encrypt a powered-off VM under a new key."""
@@ -2709,17 +2712,15 @@ class AsyncCommands:
     async def vm_guest_challenge(
         self, vm: str, nonce: str, *, blocks: Sequence[int] | None = None
     ) -> answers.GuestAnswer:
-        """Let the guest read, check and rewrite ``blocks``, and answer for ``nonce`` from its
-        disk.
-        """
+        """Make the guest read, check and rewrite ``blocks``, and answer ``nonce`` from its disk."""
 
     async def vm_guest_write(self, vm: str, marker: str) -> answers.GuestAnswer:
-        """Let the guest fill its disk with blocks made from ``marker``."""
+        """Make the guest fill its disk with blocks derived from ``marker``."""
 
     async def vm_migrate(
         self, vm: str, host: str, *, to_vcenter: str | None = None, to_user: str | None = None
     ) -> answers.Migration:
-        """Move a VM to another host: vMotion when it runs, registered there when it is off."""
+        """Migrate a VM to another host: by vMotion if it runs, else by registering it there."""
 
     async def vm_off(
         self,
@@ -2747,9 +2748,7 @@ class AsyncCommands:
         deep: bool | None = None,
         disk: int | None = None,
     ) -> answers.Vm:
-        """Put an encrypted VM under a new key, also while it runs, also of another provider
-        [REK-01].
-        """
+        """Recrypt an encrypted VM under a new key; it may run [REK-01]."""
 
     async def vm_register(
         self,
@@ -2759,78 +2758,70 @@ class AsyncCommands:
         host: str | None = None,
         on_host: bool | None = None,
     ) -> answers.Vm:
-        """Register a VM whose files lie on the datastore; without its keys it is locked
-        [REG-01].
-        """
+        """Register a VM from its files on the datastore; without its keys it is locked [REG-01]."""
 
     async def vm_remove_disk(self, vm: str, disk: int) -> answers.VmDisks:
-        """Take a disk away with its data: vm-01 2 is "Hard disk 2". A lost key of it does not
-        matter.
-        """
+        """Remove a disk and its data from a powered-off VM: vm-01 2 is "Hard disk 2"."""
 
     async def vm_remove_tpm(self, vm: str) -> answers.Vm:
-        """Remove the virtual TPM of a powered-off VM, and destroy what is in it."""
+        """Remove the virtual TPM of a powered-off VM; its content is lost."""
 
     async def vm_set_migrate_encryption(
         self, vm: str, policy: Literal["disabled", "opportunistic", "required"]
     ) -> answers.Vm:
-        """Whether the memory of a VM in clear travels encrypted: disabled, opportunistic,
-        required.
-        """
+        """Set encrypted vMotion of an unencrypted VM: disabled, opportunistic or required."""
 
     async def vm_snapshot_create(
         self, vm: str, snapshot: str, *, memory: bool | None = None
     ) -> answers.Vm:
-        """CreateSnapshot_Task: keep a VM's disks, and its virtual TPM, as they are now."""
+        """Take a snapshot of a VM's disks and virtual TPM (CreateSnapshot_Task)."""
 
     async def vm_snapshot_remove(self, vm: str, snapshot: str) -> answers.Vm:
-        """RemoveSnapshot_Task: forget a snapshot; the VM stays as it is."""
+        """Delete a snapshot (RemoveSnapshot_Task); the VM does not change."""
 
     async def vm_snapshot_revert(
         self, vm: str, snapshot: str, *, suppress_power_on: bool | None = None
     ) -> answers.Vm:
-        """RevertToSnapshot_Task: have the VM as it was: off, or, with its memory, running."""
+        """Revert a VM to a snapshot (RevertToSnapshot_Task)."""
 
     async def vm_template(self, vm: str, *, off: bool | None = None) -> answers.Vm:
-        """MarkAsTemplate: make a template of a VM that is off; it is cloned, and not powered on."""
+        """Convert a powered-off VM to a template (MarkAsTemplate), or back with --off."""
 
     async def vm_unlock(self, vm: str) -> answers.Vm:
-        """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now [LOCK-05]."""
+        """Unlock a VM (CryptoUnlock_Task): vCenter pushes its keys to the host now [LOCK-05]."""
 
     async def vm_unregister(
         self, vms: Sequence[str], *, host: str | None = None, on_host: bool | None = None
     ) -> answers.VmRemovalList:
-        """Take VMs out of vCenter's inventory: files stay, keys leave the hosts [STD-17]."""
+        """Unregister VMs from vCenter; files stay, hosts remove the VMs' keys [STD-17]."""
 
     async def vsan_describe(self, cluster: str) -> answers.Vsan:
-        """Encryption, disk groups and objects of a cluster's vSAN."""
+        """Describe a cluster's vSAN: encryption, disk groups, objects."""
 
     async def vsan_disable(self, cluster: str) -> answers.Vsan:
-        """Write a cluster's vSAN in clear again."""
+        """Disable vSAN encryption of a cluster; its data is rewritten in clear text."""
 
     async def vsan_disk_add(self, host: str, group: str, disk: str) -> answers.Vsan:
-        """Add a disk to a disk group of a host, encrypted from the start where the others are."""
+        """Add a disk to a host's disk group; encrypted if the group is."""
 
     async def vsan_disk_remove(self, host: str, group: str, disk: str) -> answers.Vsan:
-        """Remove a disk that has no components from a disk group of a host."""
+        """Remove a disk without components from a host's disk group."""
 
     async def vsan_enable(
         self, cluster: str, provider: str, *, erase_disks_before_use: bool | None = None
     ) -> answers.Vsan:
-        """Encrypt a cluster's vSAN; of one that is encrypted, change its key provider."""
+        """Enable vSAN encryption of a cluster, or change its key provider."""
 
     async def vsan_health(self, cluster: str) -> answers.VsanHealthReport:
-        """The encryption tests of vSAN health, made now by vCenter and every host."""
+        """Run the encryption tests of vSAN health on vCenter and every host."""
 
     async def vsan_mount(self, host: str) -> answers.Vsan:
-        """Have a host try again to mount its disk groups, with keys as they can be had now."""
+        """Retry to mount a host's disk groups with the keys that are available now."""
 
     async def vsan_object_create(
         self, cluster: str, object: str, *, blocks: int | None = None
     ) -> answers.Vsan:
-        """Make an object of two replicas and a witness, on three hosts; or what one has lost of
-        them.
-        """
+        """Create a vSAN object on three hosts, or recreate its lost components."""
 
     async def vsan_object_read(
         self,
@@ -2840,12 +2831,12 @@ class AsyncCommands:
         nonce: str | None = None,
         blocks: Sequence[int] | None = None,
     ) -> answers.VsanObjectContent:
-        """Read blocks of a host's replica from its disk now; their digest."""
+        """Read blocks of a host's replica from disk, and print their digest."""
 
     async def vsan_object_write(
         self, host: str, object: str, marker: str
     ) -> answers.VsanObjectContent:
-        """At a host itself: fill its replica of an object with blocks made of ``marker``."""
+        """On a host itself, fill its replica of an object with blocks derived from ``marker``."""
 
     async def vsan_rekey(
         self,
@@ -2854,4 +2845,4 @@ class AsyncCommands:
         deep: bool | None = None,
         allow_reduced_redundancy: bool | None = None,
     ) -> answers.Vsan:
-        """New keys for a cluster's vSAN: KEK and host key, and with --deep the key of each disk."""
+        """Rekey a cluster's vSAN: new KEK and host key, and with --deep new DEKs."""

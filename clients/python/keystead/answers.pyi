@@ -43,7 +43,7 @@ class Host(Answer):
     boot: int
     cached_keys: int
     seen_at: float
-    attestation: Attestation | None
+    attestation: AttestationState | None
     in_maintenance_mode: bool
     alarms: list[str]
     stale: bool
@@ -266,7 +266,7 @@ class LinkList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Link]
+    items: list[RuledLink]
 
 class MachineList(Answer):
     """The machines of a lab, the supervisor's own first; ``listens`` is where others join."""
@@ -295,7 +295,7 @@ class RoleList(Answer):
 
     apiVersion: str
     kind: str
-    items: list[Role]
+    items: list[PermissionRole]
 
 class LabStatus(Answer):
     """The lab in short.
@@ -782,7 +782,7 @@ class VsanObjectContent(Answer):
     object: str
     digest: str
 
-class Attestation(Answer):
+class AttestationState(Answer):
     """What vCenter makes of a host's TPM; ``time`` in Unix s, ``message``: why not accepted."""
 
     time: float
@@ -814,7 +814,8 @@ class Node(Answer):
     names what lies under a host: ``model`` is a stand-in for the speed of the simulation.
     ``ended``: how the last life ended, and ``ended_before`` the one before this life, as
     far as that was seen. ``screen``: why it halted; ``rules``: link rules on what it
-    sends."""
+    sends; ``version``: of a vCenter, its release. ``service``: how long it works on what;
+    ``slowdown``: what the fault ``kms.slow`` adds to it."""
 
     node: str
     role: Literal["attestation", "esxi", "keyprovider", "kms", "vcenter"]
@@ -828,6 +829,9 @@ class Node(Answer):
     tpm: Literal["libtpms", "model", "none"]
     counters: Mapping[str, int]
     rules: list[RuleCount]
+    version: str
+    service: ServiceTimes | None
+    slowdown: Slowdown | None
 
 class KeyOnHost(Answer):
     """A key that a host has in its key cache, in its persisted store, or in both; or its
@@ -1009,7 +1013,7 @@ class KeyStatus(Answer):
     affected_hosts: list[str]
     vcenter: str | None
 
-class Link(Answer):
+class RuledLink(Answer):
     """An ordered pair of nodes, and the rules on what ``src`` sends to ``dst``."""
 
     src: str
@@ -1046,7 +1050,7 @@ class LabMachine(Answer):
     wall_offset_s: float | None
     load: float | None
 
-class Role(Answer):
+class PermissionRole(Answer):
     """A role; ``system``: vCenter came with it. ``without``: the privileges that it lacks."""
 
     role: str
@@ -1285,6 +1289,25 @@ class RuleCount(Answer):
     dst: str
     struck: int
 
+class ServiceTimes(Answer):
+    """The service times of a node, by class of work; what has none takes no time.
+
+    Classes: a request that the node serves (``CreateKey``), the reply to a request that
+    it sent (``CreateKey.reply``), ``*`` and ``*.reply`` for those without an entry, and
+    in the simulation calls of storage (``disk.sync``, ``db.transact``) and TPM
+    (``tpm.unseal``). ``cores``: so many pieces of work at a time."""
+
+    cores: int
+    times: Mapping[str, ServiceTime]
+
+class Slowdown(Answer):
+    """A slower node: a ``share`` of its requests takes ``factor`` times its service time,
+    and ``extra`` on top."""
+
+    factor: float
+    extra: ServiceTime | None
+    share: float
+
 class RuleOnLink(Answer):
     """A rule on a link: ``id`` is its fault's, ``kind`` is cut, loss, delay, duplicate,
     reset or stall.
@@ -1324,3 +1347,15 @@ class VsanComponentLine(Answer):
     host: str
     kind: str
     state: Literal["absent", "active", "stale"]
+
+class ServiceTime(Answer):
+    """The time that one piece of work takes, in lab seconds.
+
+    ``each_s`` is added for every entry of the longest list of the message, such as each
+    key of a ``GetKeys``. ``spread`` is the coefficient of variation of ``lognormal``:
+    standard deviation divided by mean."""
+
+    mean_s: float
+    distribution: Literal["constant", "exponential", "lognormal"]
+    each_s: float
+    spread: float

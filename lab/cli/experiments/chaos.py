@@ -17,7 +17,8 @@ import msgspec
 from cyclopts import Parameter
 
 from lab.cli.interrupts import INTERRUPTED
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import ExperimentName, RunName
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
 from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments
@@ -58,7 +59,7 @@ Tpm = Annotated[
 ]
 
 
-def list_(*words: str, options: Options = DEFAULTS) -> None:
+def list_(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
     """The experiments that come with keystead: all, or those that speak of something:
     `keystead chaos list vsan`, `keystead chaos list sc-16`.
     """
@@ -69,7 +70,7 @@ def list_(*words: str, options: Options = DEFAULTS) -> None:
     show(found, options.output, columns, (field("file"),), key="experiment")
 
 
-def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
+def lint(experiment: ExperimentName, *, options: LabOptions = LAB_DEFAULTS) -> int:
     """Check an experiment file: every error with its line, in one pass."""
     from lab.local.experiment_files import lint as look_through
 
@@ -86,12 +87,12 @@ def lint(experiment: str, *, options: Options = DEFAULTS) -> int:
 
 
 def plan(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Seed = None,
     tpm: Tpm = None,
     given: Given = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What an experiment would do with this seed: every target and time; nothing is started."""
     from chaos.experiment.plan import render
@@ -105,8 +106,8 @@ def plan(
 
 
 def run(
-    experiment: str,
-    *more: str,
+    experiment: ExperimentName,
+    *more: ExperimentName,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
     seed: Seed = None,
     tpm: Tpm = None,
@@ -119,7 +120,7 @@ def run(
     negative_control: Annotated[
         bool, Parameter(help="With the planted bug of the file: exit 0 if its checks fail.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Run an experiment, or several one after another, with a table of how each ended.
 
@@ -131,15 +132,14 @@ def run(
     2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time; of
     several the worst.
     """
-    files = {"--report": report, "--junit": junit}
+    files, quiet = {"--report": report, "--junit": junit}, options.quiet
+    how = (mode, seed, tpm, pace, on, scan)
     if more:
         _of_one_run({**files, "--negative-control": negative_control})
         from lab.cli.experiments.chaos import play_each
 
         def play(name: str) -> tuple[RunFolder, Verdict]:
-            return play_experiment(
-                name, mode, seed, tpm, pace, on, scan, given=given or (), control=False
-            )
+            return play_experiment(name, *how, given=given or (), control=False, quiet=quiet)
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
@@ -148,7 +148,7 @@ def run(
         for option, path in files.items():
             place_for(option, path)
     folder, verdict = play_experiment(
-        experiment, mode, seed, tpm, pace, on, scan, given=given or (), control=negative_control
+        experiment, *how, given=given or (), control=negative_control, quiet=quiet
     )
     code = _report(verdict, folder, options)
     if any(files.values()):
@@ -175,6 +175,7 @@ def play_experiment(
     *,
     given: Sequence[str],
     control: bool,
+    quiet: bool = False,
 ) -> tuple[RunFolder, Verdict]:
     """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
     the planted bug of the file."""
@@ -192,15 +193,16 @@ def play_experiment(
         if scan:
             text = "--scan needs a lab of its own: this one's keys were made and not collected"
             raise KeysteadError("KS-USE-003", text)
-        return asyncio.run(_on_running(experiment, seed, given, on))
+        return asyncio.run(_on_running(experiment, seed, given, on, quiet=quiet))
     made = prepare_experiment(experiment, seed, tpm, mode, given, pace)
     bug = made.plan.bug if control else ""
     if control and not (bug and mode == "sim"):
         text = "--negative-control is for --mode sim, and a file with `negative_control`"
         raise KeysteadError("KS-USE-003", text)
     folder = begin(made, mode, scan=scan, bug=bug)
-    say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
-    with show_progress() as show:
+    if not quiet:
+        say(f"run {folder.run}: {made.plan.title} (seed {made.plan.seed})")
+    with show_progress(quiet=quiet) as show:
         if mode == "lab":
             return folder, asyncio.run(_in_own_lab(made, folder, show))
         from lab.play.play import play_sim
@@ -238,7 +240,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
 
 
 async def _on_running(
-    experiment: str, seed: int | None, given: Sequence[str], on: str
+    experiment: str, seed: int | None, given: Sequence[str], on: str, *, quiet: bool
 ) -> tuple[RunFolder, Verdict]:
     """The lab's supervisor plays it; Ctrl-C or SIGTERM asks it to stop, and waits for it."""
     from lab.local.experiment_files import begin_on
@@ -247,8 +249,9 @@ async def _on_running(
     there = LabFolder(on)
     async with Remote(there) as lab:
         folder = await begin_on(lab.do, there, experiment, seed, given)
-        say(f"run {folder.run} on the lab {on}")
-        with show_progress() as show:
+        if not quiet:
+            say(f"run {folder.run} on the lab {on}")
+        with show_progress(quiet=quiet) as show:
             await lab.follow(lambda event: _progress(event, show))
             loop = asyncio.get_running_loop()
             task = loop.create_task(lab.do(ChaosPlay(folder.run)))
@@ -272,10 +275,13 @@ def _progress(event: Any, show: ShowProgress) -> None:
         show(ProgressStep(phase=phase, text=text, at=float(event.step), length_s=length_s))
 
 
-def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
+def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
     """The verdict as JSON, or the checks as a table and the verdict in one line."""
     if options.output in (Format.JSON, Format.YAML):
         document(verdict, options.output)
+        return verdict.exit_code
+    if options.output is Format.NAME:
+        plain(folder.run)
         return verdict.exit_code
     columns = (field("result"), field("name", "CHECK"), field("text", "SEEN"))
     show({"items": verdict.checks}, options.output, columns, key="name")
@@ -294,7 +300,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: Options) -> int:
     return verdict.exit_code
 
 
-def new(experiment: str, *, options: Options = DEFAULTS) -> None:
+def new(experiment: str, *, options: LabOptions = LAB_DEFAULTS) -> None:
     """Write a commented experiment file, to be changed: `keystead chaos new my-outage`."""
     from lab.local.experiment_files import new as write
 
@@ -307,10 +313,10 @@ def new(experiment: str, *, options: Options = DEFAULTS) -> None:
 
 
 def replay(
-    run: str,
+    run: RunName,
     *,
     other_code: Annotated[bool, Parameter(help="Also when the code is another version.")] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play a stored run of the simulation again, and compare: exactly the same, or exit 5."""
     from lab.play.play import replay as play_again
@@ -326,7 +332,7 @@ def runs(
     verdict: Annotated[str, Parameter(help="Only those with this verdict, such as fail.")] = "",
     newest: Annotated[bool, Parameter(negative="", help="The newest first.")] = False,
     last: Annotated[int | None, Parameter(help="Only the last so many.")] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
     from lab.local.runs import runs as stored
@@ -351,9 +357,12 @@ _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then th
 
 
 @contextmanager
-def show_progress() -> Iterator[Progress]:
+def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
     """On a terminal the phase and its times stand below the lines that are told; elsewhere there
-    are lines, and in a while one that only says how far it is."""
+    are lines, and in a while one that only says how far it is. ``quiet``: nothing is told."""
+    if quiet:
+        yield lambda step: None
+        return
     if not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -445,7 +454,7 @@ _WORST_FIRST: Final = (130, 1, 6, 3, 5, 2, 4)
 
 
 def play_each(
-    names: Sequence[str], play: Callable[[str], tuple[RunFolder, Verdict]], options: Options
+    names: Sequence[str], play: Callable[[str], tuple[RunFolder, Verdict]], options: LabOptions
 ) -> int:
     """``play`` each of ``names`` to its run and verdict, and show them; the worst exit code.
 

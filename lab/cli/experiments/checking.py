@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import RunName
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, plain, say, show
 from lab.schema.tables import field
 
@@ -19,10 +20,10 @@ _CODES: Final = {"pass": 0, "fail": 1, "unknown": 2}
 
 
 def check(
-    run: str,
+    run: RunName,
     *,
     only: Annotated[tuple[str, ...], Parameter(help="Only these checks (repeatable).")] = (),
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Judge the stored history of a run again.
 

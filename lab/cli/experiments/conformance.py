@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, say
 from lab.cli.progress import Style, telling
 
@@ -18,7 +18,7 @@ def play(
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     quick: Annotated[bool, Parameter(help="Of the truth table (A23) only a part.")] = False,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play the conformance assertions, each on small labs of its own, in virtual time or real.
 

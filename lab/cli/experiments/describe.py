@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.names import RunName
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, pairs, plain
 from lab.schema.tables import moment
 
 
-def describe_run(run: str, *, options: Options = DEFAULTS) -> None:
+def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
     """A stored run: what was done when, what was judged, and how to go on from it.
 
     keystead describe run edge-outage-reboot-sim-7

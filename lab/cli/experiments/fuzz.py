@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.names import ExperimentName
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
@@ -28,7 +29,7 @@ Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", 
 
 
 _OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
-"""Options that say what the lab has: any of them fixes it for all seeds."""
+"""LabOptions that say what the lab has: any of them fixes it for all seeds."""
 
 
 def fuzz(
@@ -55,7 +56,7 @@ def fuzz(
     budget: Annotated[int, Parameter(help="Runs for the shrinking of one finding.")] = 200,
     enough: Annotated[int, Parameter(help="No seed begins after so many failed; 0: never.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play random faults in the simulation, seed after seed, and keep what fails.
 
@@ -150,7 +151,7 @@ def _digest(world: CampaignWorld) -> str:
     return hashlib.sha256(msgspec.json.encode(world)).hexdigest()[:8]
 
 
-def _show(report: FuzzReport, options: Options) -> None:
+def _show(report: FuzzReport, options: LabOptions) -> None:
     if is_document(options.output):
         document(report, options.output)
         return
@@ -183,12 +184,12 @@ def _few(names: tuple[object, ...], most: int = 6) -> str:
 
 
 def shrink(
-    experiment: str,
+    experiment: ExperimentName,
     *,
     seed: Annotated[int | None, Parameter(help="Seed; the file's own when left out.")] = None,
     budget: Annotated[int, Parameter(help="The most runs that it may take.")] = 200,
     to: Annotated[Path, Parameter(help="The folder for the file that is made.")] = Path(),
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Make an experiment that fails in the simulation as small as it goes, failing as it does.
 

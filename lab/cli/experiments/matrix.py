@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from lab.cli.lookup.knobs import as_written
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments
@@ -48,7 +48,7 @@ def play(
     seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
     jobs: Annotated[int, Parameter(help="Stagings at once; 0: for these cores.")] = 0,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play the truth table: what survives which fault, observed and compared.
 
@@ -106,7 +106,7 @@ def explain(
     event: str,
     *,
     run: Annotated[str, Parameter(help="A stored run; the last that has it when left out.")] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """A cell as a story: staging, what was done, what was seen, reasons, evidence.
 
@@ -144,7 +144,7 @@ def explain(
     return CODES[cell.verdict]
 
 
-def _show(answer: Matrix, options: Options) -> None:
+def _show(answer: Matrix, options: LabOptions) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
@@ -200,7 +200,7 @@ def _print_moved_cells(answer: Matrix) -> None:
     plain(f"{knobs}: {len(answer.moved)} of {len(answer.items)} {cells}")
 
 
-def _show_rows(answer: Outside, options: Options) -> int:
+def _show_rows(answer: Outside, options: LabOptions) -> int:
     """A line for each row, and for each of its cells that does not agree; the exit code."""
     if is_document(options.output):
         document(answer, options.output)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from lab.cli.names import RunName
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
@@ -28,7 +29,7 @@ Blocks = Annotated[
 
 
 def report(
-    run: str,
+    run: RunName,
     other: str = "",
     *,
     output: Page = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
 
@@ -25,7 +25,7 @@ def sweep(
         str, Parameter(help="Applied first: a Python module or `module:function`.")
     ] = "",
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Crash, power loss, torn write, full and failing disk at every storage call of a store.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import RunName
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import json_line, plain, say
 from lab.cli.values import duration
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def tap(
-    run: str,
+    run: RunName,
     *,
     node: Annotated[str, Parameter(help="Only what this node says or hears.")] = "",
     message: Annotated[str, Parameter(help="Only requests of this name, with replies.")] = "",
     after: Annotated[str, Parameter(help="Only from this moment of the run on, such as 90s.")] = "",
     until: Annotated[str, Parameter(help="Only up to this moment of the run.")] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Print what was said on the bus of a stored run; bytes are shown as fingerprints.
 

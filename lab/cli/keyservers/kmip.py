@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError
@@ -29,7 +29,7 @@ def cases(
     folder: Path,
     *,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Play conversations in KMIP's XML (test cases of OASIS), each against a fresh key server.
 
@@ -80,7 +80,7 @@ def serve(
         Path | None, Parameter(help="Its first line seals the keys, instead of a key file.")
     ] = None,
     rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under another KEK.")] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
 
@@ -132,7 +132,7 @@ def set_root(
     old_passphrase_file: Annotated[
         Path | None, Parameter(help="Its first line opens the keys now.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Have another passphrase, or a key file, seal the keys of a server that does not run.
 
@@ -158,7 +158,7 @@ def cut_trail(
     passphrase_file: Annotated[
         Path | None, Parameter(help="Its first line opens the keys.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Move old rows of the audit trail into a file, of a server that does not run.
 
@@ -185,7 +185,7 @@ def verify_trail(
     passphrase_file: Annotated[
         Path | None, Parameter(help="Its first line opens the server's keys.")
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Check files of ``kmip cut-trail``, in their order: every row, and that none is missing.
 
@@ -249,7 +249,7 @@ def _files(cert: Path | None, key: Path | None, ca: Path | None) -> Any:
     return ServerFiles(cert, key, ca)
 
 
-def _serves(server: KmipServer, options: Options) -> None:
+def _serves(server: KmipServer, options: LabOptions) -> None:
     if is_document(options.output):
         document(server, options.output)
     else:

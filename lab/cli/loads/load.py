@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from lab.cli.loads.files import NO_FILES, LoadFiles
 from lab.cli.loads.results import tell as told
 from lab.cli.loads.results import tell_both as told_both
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import say
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration
@@ -137,7 +137,7 @@ def kmip(
     *,
     files: LoadFiles = NO_FILES,
     progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Offer a key server the load of vCenters, at a rate that its answers do not change.
 
@@ -180,7 +180,7 @@ def compare(
     b: str,
     *,
     html: Annotated[Path | None, Parameter(help="Write both as one page (HTML) here.")] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Lay two stored loads side by side: rates, errors, latency, and what was not the same.
 
@@ -201,7 +201,9 @@ def compare(
         say(f"written: {html}")
 
 
-def _keep_report(report: LoadReport, folder: RunFolder, options: Options, files: LoadFiles) -> None:
+def _keep_report(
+    report: LoadReport, folder: RunFolder, options: LabOptions, files: LoadFiles
+) -> None:
     """As a run, on the terminal, in files. Where the first is refused (KS-LAB-005) the others have
     the figures all the same: nobody can measure them again."""
     from lab.load.kept import keep

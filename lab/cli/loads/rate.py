@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab.cli.loads.results import tell_rate
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 
 
-def rate(rate: str, run: str = "", *, options: Options = DEFAULTS) -> None:
+def rate(rate: str, run: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:
     """Give a load that runs another rate, from now to its end.
 
     keystead load rate 400/s

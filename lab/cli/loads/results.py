@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.cli.options import Format, Options
+from lab.cli.options import Format, LabOptions
 from lab.cli.output import document, plain, say, show
 from lab.schema.tables import field
 
@@ -25,7 +25,7 @@ COLUMNS = (
 )
 
 
-def tell(report: LoadReport, options: Options) -> None:
+def tell(report: LoadReport, options: LabOptions) -> None:
     """Show it."""
     show(report, options.output, COLUMNS, (("ERRORS", _errors),), key="operation")
     if options.output not in (Format.TABLE, Format.WIDE):
@@ -71,7 +71,7 @@ def _own(report: LoadReport) -> None:
         say(f"run {report.run}")
 
 
-def tell_rate(answer: LoadRate, options: Options) -> None:
+def tell_rate(answer: LoadRate, options: LabOptions) -> None:
     """A changed rate."""
     if options.output in (Format.JSON, Format.YAML):
         document(answer, options.output)
@@ -79,7 +79,7 @@ def tell_rate(answer: LoadRate, options: Options) -> None:
         plain(f"{answer.run}: {answer.rate} from {answer.at:g} s on, in place of {answer.was}")
 
 
-def tell_both(answer: LoadComparison, options: Options) -> None:
+def tell_both(answer: LoadComparison, options: LabOptions) -> None:
     """Two loads; what was not the same to begin with is on stderr."""
     columns = (
         field("operation"),

@@ -15,7 +15,7 @@ from lab.cli.experiments.chaos import Given, Pace, Seed, Tpm, play_experiment
 from lab.cli.loads.files import NO_FILES, LoadFiles
 from lab.cli.loads.load import check_seed
 from lab.cli.loads.results import tell as told
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
@@ -53,7 +53,7 @@ def run(
     pace: Pace = None,
     given: Given = None,
     files: LoadFiles = NO_FILES,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Offer a lab operations at a rate that its answers do not change, and judge what came of it.
 
@@ -144,7 +144,7 @@ def _check_running(said: Mapping[str, object]) -> None:
         )
 
 
-def _tell(folder: RunFolder, verdict: Verdict, files: LoadFiles, options: Options) -> int:
+def _tell(folder: RunFolder, verdict: Verdict, files: LoadFiles, options: LabOptions) -> int:
     """What came of it, on the screen and in files; the exit code. The page is that of the run, with
     all that the lab did beside its load."""
     from lab.load.kept import of_run, write

@@ -10,7 +10,7 @@ from cyclopts import App
 
 from lab.cli.lookup.knobs import knob
 from lab.cli.lookup.reference import REFERENCES, explain_named
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, hint, is_document, plain, say, show, table
 from lab.schema.tables import field
 
@@ -22,7 +22,7 @@ LINE: Final = 100  # characters of a text in a row
 ROWS: Final = 15  # that are shown at first
 
 
-def explain(*words: str, options: Options = DEFAULTS) -> None:
+def explain(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
     """What anything here means: a term, an error, a rule, a command, a field; alone: all errors.
 
     keystead explain KS-LAB-001
@@ -48,7 +48,7 @@ def explain(*words: str, options: Options = DEFAULTS) -> None:
         _show_matches(query, options)
 
 
-def _show_id(found: Error | Rule, options: Options) -> None:
+def _show_id(found: Error | Rule, options: LabOptions) -> None:
     from lab.schema.answers.local import Rule
 
     if is_document(options.output):
@@ -65,7 +65,7 @@ def _show_id(found: Error | Rule, options: Options) -> None:
         plain(f"  exit code: {found.exit_code}")
 
 
-def _show_matches(query: str, options: Options) -> None:
+def _show_matches(query: str, options: LabOptions) -> None:
     """Terms of the glossary with all of their text; of what else there is, a line each."""
     from lab.cli.lookup.commands import command_texts
     from lab.local.search import search
@@ -99,7 +99,7 @@ def _cut(text: str) -> str:
     return textwrap.shorten(text, LINE, placeholder=" ...", break_on_hyphens=False)
 
 
-def rules(*, options: Options = DEFAULTS) -> None:
+def rules(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """Every rule that code, messages and documents cite: its id and what it says.
 
     keystead explain rules

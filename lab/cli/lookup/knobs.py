@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, pairs, plain, show
 from lab.schema.tables import field
 
 
-def knob(knob_name: str = "", *, options: Options = DEFAULTS) -> None:
+def knob(knob_name: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:
     """What a knob decides, its values and who reads it; without a name, the list of all.
 
     keystead explain knob

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Annotated
 
-from lab.cli.options import DEFAULTS, Format, Options
+from cyclopts import Parameter
+
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, plain, show, table
 from lab.schema.tables import field
 
 WIDTH = 96  # characters of a line of text
 
 
-def fault(kind: str = "", *, options: Options = DEFAULTS) -> None:
+def fault(
+    kind: Annotated[str, Parameter(completer=COMPLETERS["fault"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What a fault does, its fields and an example; without a kind, the list of all.
 
     keystead explain fault
@@ -20,7 +28,11 @@ def fault(kind: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("fault", kind, options)
 
 
-def action(kind: str = "", *, options: Options = DEFAULTS) -> None:
+def action(
+    kind: Annotated[str, Parameter(completer=COMPLETERS["action"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What an action of a schedule does, and its fields; without a kind, the list of all.
 
     keystead explain action
@@ -29,7 +41,11 @@ def action(kind: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("action", kind, options)
 
 
-def entry(way: str = "", *, options: Options = DEFAULTS) -> None:
+def entry(
+    way: Annotated[str, Parameter(completer=COMPLETERS["entry"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """The ways to say when an entry of a schedule is played; without one, the list of all.
 
     keystead explain entry
@@ -38,7 +54,11 @@ def entry(way: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("entry", way, options)
 
 
-def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:
+def probe(
+    probe_name: Annotated[str, Parameter(completer=COMPLETERS["probe"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What a probe of a hypothesis measures, and in which unit; without a name, the list of all.
 
     keystead explain probe
@@ -47,7 +67,11 @@ def probe(probe_name: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("probe", probe_name, options)
 
 
-def op(operation: str = "", *, options: Options = DEFAULTS) -> None:
+def op(
+    operation: Annotated[str, Parameter(completer=COMPLETERS["op"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What an operation of a workload does; without a name, the list of all.
 
     keystead explain op
@@ -56,7 +80,11 @@ def op(operation: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("op", operation, options)
 
 
-def check(check_name: str = "", *, options: Options = DEFAULTS) -> None:
+def check(
+    check_name: Annotated[str, Parameter(completer=COMPLETERS["check"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What a check judges a run by; without a name, the list of all.
 
     keystead explain check
@@ -65,7 +93,11 @@ def check(check_name: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("check", check_name, options)
 
 
-def selector(form: str = "", *, options: Options = DEFAULTS) -> None:
+def selector(
+    form: Annotated[str, Parameter(completer=COMPLETERS["selector"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """The ways to name nodes and VMs, in files and on the command line.
 
     keystead explain selector
@@ -74,7 +106,11 @@ def selector(form: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("selector", form, options)
 
 
-def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
+def guard(
+    guard_name: Annotated[str, Parameter(completer=COMPLETERS["guard"])] = "",
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
     """What limits a run; without a name, the list of all.
 
     keystead explain guard
@@ -83,7 +119,7 @@ def guard(guard_name: str = "", *, options: Options = DEFAULTS) -> None:
     explain_named("guard", guard_name, options)
 
 
-def explain_named(noun: str, name: str, options: Options) -> None:
+def explain_named(noun: str, name: str, options: LabOptions) -> None:
     """The entry of ``noun`` called ``name``, or all of that noun when ``name`` is empty."""
     from lab.local.explain import reference, references
 

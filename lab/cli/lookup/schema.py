@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import plain
 
 
@@ -17,7 +17,7 @@ def schema(
         Parameter(help="Commands and answers (api), or a file that you write, for editors."),
     ] = "api",
     *,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """A JSON schema: of every command and answer, of a lab file, or of an experiment's file.
 

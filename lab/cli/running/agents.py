@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import document, is_document, json_line, plain
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import state_home
@@ -28,7 +28,7 @@ def join(
         Path | None,
         Parameter(help="Where the folder is mounted that has its shared datastores."),
     ] = None,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Hold the nodes of a lab that stand on this machine, until Ctrl-C.
 
@@ -81,7 +81,7 @@ def healthcheck(
     as_: Annotated[
         str, Parameter(name="--as", help="As `agent join --as`; left out: the host's name.")
     ] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Whether what shall run on this machine does, by asking it: exit code 0 or 1.
 

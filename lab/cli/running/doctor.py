@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import say, show
 from lab.schema.errors import SETUP, KeysteadError
 from lab.schema.tables import field
@@ -17,7 +17,7 @@ def doctor(
     hosts: Annotated[int, Parameter(help="For a lab of that many hosts.")] = 3,
     pack: Annotated[int, Parameter(help="And that many hosts in one process.")] = 1,
     pace: Annotated[float, Parameter(help="And of that pace.")] = 30,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import is_document, json_line, plain, say, table
 from lab.cli.streams import flush
 from lab.cli.values import duration
@@ -38,7 +38,7 @@ def events(
     *,
     follow: Follow = False,
     after: Annotated[int, Parameter(help="Only those with a number above this.")] = 0,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """vCenter's event log, with the product's event ids. JSON comes as one line per event.
 
@@ -48,7 +48,7 @@ def events(
     asyncio.run(_events(options, follow, after))
 
 
-async def _events(options: Options, follow: bool, after: int) -> None:
+async def _events(options: LabOptions, follow: bool, after: int) -> None:
     from lab.local.remote import Remote
     from lab.serve.following import all_events, follow_events
 
@@ -67,7 +67,7 @@ async def _events(options: Options, follow: bool, after: int) -> None:
             _show_events(items, options, follow)
 
 
-def _show_events(items: Sequence[LoggedEvent], options: Options, follow: bool) -> None:
+def _show_events(items: Sequence[LoggedEvent], options: LabOptions, follow: bool) -> None:
     match options.output:
         case Format.JSON | Format.YAML:
             for item in items:
@@ -90,7 +90,7 @@ def logs(
         Literal["debug", "info", "warning", "error"], Parameter(help="The least that is shown.")
     ] = "info",
     since: Annotated[str, Parameter(help="Only the last of it, in lab time: 30s, 5m.")] = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """What nodes wrote down, merged by lab time; also of a lab that is stopped or was killed.
 
@@ -114,7 +114,7 @@ def logs(
             return
 
 
-def _show_lines(lines: Sequence[LogLine], options: Options) -> None:
+def _show_lines(lines: Sequence[LogLine], options: LabOptions) -> None:
     for line in lines:
         if is_document(options.output):
             json_line(line)

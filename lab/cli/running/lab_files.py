@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from lab.cli.names import COMPLETERS
 from lab.cli.options import PRINTED, Format, Printed
 from lab.cli.output import document, hint, is_document, plain, say
-from lab.cli.running.labs import SHIPPED, Shape
+from lab.cli.running.labs import SHIPPED, FileName, Shape
 from lab.cli.values import assignments
 from lab.schema.errors import KeysteadError
 
@@ -30,7 +31,12 @@ def new(
     name: str,
     *,
     from_: Annotated[
-        str, Parameter(name="--from", help=f"The Lab file to begin with: {SHIPPED}.")
+        str,
+        Parameter(
+            name="--from",
+            help=f"The Lab file to begin with: {SHIPPED}.",
+            completer=COMPLETERS["lab"],
+        ),
     ] = "default",
     shape: Shape = AS_SHIPPED,
     set_: Annotated[
@@ -62,7 +68,7 @@ def new(
 
 
 def lint(
-    file: Annotated[str, Parameter(help=f"A path, or a Lab file of keystead: {SHIPPED}.")],
+    file: FileName,
     *,
     options: Printed = PRINTED,
 ) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from lab.cli.connect import call
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import as_typed, document, fields_of, is_document, pairs, plain, say, show
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments, duration
@@ -59,6 +60,10 @@ class Shape:
     pace: Annotated[
         float | None, Parameter(help="Lab seconds that pass in one second (30 in the file).")
     ] = None
+    serve: Annotated[
+        bool | None,
+        Parameter(negative="", help="Serve the APIs of vSphere, as keystead serve does."),
+    ] = None
     bus: Annotated[
         str | None,
         Parameter(help="So many servers of its own (1 to 5), or nats://HOST:PORT of somebody's."),
@@ -105,8 +110,16 @@ class WaysIn:
 SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
 
 
+FileName = Annotated[
+    str,
+    Parameter(
+        help=f"A path, or a Lab file of keystead: {SHIPPED}.", completer=COMPLETERS["lab file"]
+    ),
+]
+
+
 def up(
-    file: Annotated[str, Parameter(help=f"A path, or a Lab file of keystead: {SHIPPED}.")] = "",
+    file: FileName = "",
     *,
     shape: Shape = Shape(),
     set_: Annotated[
@@ -128,7 +141,7 @@ def up(
     ] = False,
     wait: Annotated[bool, Parameter(help="Wait until ready.")] = True,
     progress: Annotated[Style, Parameter(help="auto, plain, rich, json or none.")] = Style.AUTO,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Start a lab, or go on with one that was stopped.
 
@@ -167,7 +180,7 @@ def up(
     _whole(missing, options)
 
 
-def _named(options: Options, file: str) -> Options:
+def _named(options: LabOptions, file: str) -> LabOptions:
     """With the name that the Lab file gives, unless the command line gives one."""
     from lab.local.labs import name_in_file
 
@@ -190,7 +203,7 @@ def _stay(start: Start, missing: tuple[str, ...]) -> None:
 
 
 def _start(
-    start: Start, limit_s: float | None, wait: bool, progress: Style, options: Options
+    start: Start, limit_s: float | None, wait: bool, progress: Style, options: LabOptions
 ) -> tuple[str, ...]:
     """Start it; what is missing from it."""
     from lab.local.labs import build_started_lab
@@ -215,7 +228,7 @@ def _start(
     return missing
 
 
-def _whole(missing: tuple[str, ...], options: Options) -> None:
+def _whole(missing: tuple[str, ...], options: LabOptions) -> None:
     """KS-LAB-009 when there is something missing from the lab that was asked for."""
     from lab.serve.machines import what_starts
 
@@ -224,7 +237,7 @@ def _whole(missing: tuple[str, ...], options: Options) -> None:
         raise KeysteadError("KS-LAB-009", text, what_starts(missing, options.name))
 
 
-def _present(lab: Lab, options: Options) -> None:
+def _present(lab: Lab, options: LabOptions) -> None:
     if is_document(options.output):
         document(lab, options.output)
         return
@@ -268,7 +281,7 @@ def down(
     purge: Annotated[
         bool, Parameter(negative="", help="Remove its folder too: disks, TPMs, keys, logs.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Stop a lab; its state stays on disk, unless --purge.
 
@@ -286,7 +299,7 @@ def down(
     say(f"the lab {gone.name} {first}{rest}")
 
 
-def status(*, options: Options = DEFAULTS) -> None:
+def status(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """A running lab in short: nodes, VMs, faults, folder, processes.
 
     keystead status
@@ -295,7 +308,7 @@ def status(*, options: Options = DEFAULTS) -> None:
     _show_status(call(options, GetStatus()), options)
 
 
-def _show_status(answer: LabStatus, options: Options) -> None:
+def _show_status(answer: LabStatus, options: LabOptions) -> None:
     if is_document(options.output):
         document(answer, options.output)
         return
@@ -320,7 +333,7 @@ def _format_stall(one: LoopStood) -> str:
     return f"{one.process}: {times} over a second, at most {one.longest_s:.1f} s{where}"
 
 
-def list_labs(*, options: Options = DEFAULTS) -> None:
+def list_labs(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """All labs of this user: running, stopped, killed, and attached ones of elsewhere.
 
     keystead list
@@ -341,7 +354,7 @@ def list_labs(*, options: Options = DEFAULTS) -> None:
     show(labs(), options.output, columns, (field("seed"), field("folder")), key="name")
 
 
-def version(*, options: Options = DEFAULTS) -> None:
+def version(*, options: LabOptions = LAB_DEFAULTS) -> None:
     """Versions of keystead and of what it runs on.
 
     keystead version

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 
 
 def bench(
@@ -24,7 +24,7 @@ def bench(
     list_: Annotated[
         bool, Parameter(name="--list", negative="", help="Only list the benchmarks.")
     ] = False,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Measure how fast and how small keystead is here: `keystead bench up-3 --repeat 5`.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Format, Options
+from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
@@ -24,15 +24,15 @@ def serve(
         str, Parameter(help="HOST:PORT; port 0 is any that is free.")
     ] = "127.0.0.1:8989",
     api_version: Annotated[
-        str, Parameter(help="The newest version of the API that is offered.")
-    ] = "8.0.3.0",
+        str, Parameter(help="The newest version of the API that is offered; vCenter's.")
+    ] = "",
     sim: Annotated[
         str,
         Parameter(help="A Lab file (or the name of a shipped one) to play in virtual time."),
     ] = "",
     seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
     hosts: Annotated[bool, Parameter(help="Serve ESXi hosts too, at the ports after it.")] = True,
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Serve the APIs of vSphere in front of a lab, for govc, pyVmomi, Ansible and others.
 
@@ -80,7 +80,7 @@ SHOWN = 8
 """Hosts whose addresses `serve` prints."""
 
 
-def env(*, host: Host = "", options: Options = DEFAULTS) -> None:
+def env(*, host: Host = "", options: LabOptions = LAB_DEFAULTS) -> None:
     """Print what clients of vSphere need to reach a lab that is served, as lines for a shell.
 
     keystead env
@@ -104,7 +104,7 @@ def env(*, host: Host = "", options: Options = DEFAULTS) -> None:
 def execute(
     *command: Annotated[str, Parameter(help="A program with its arguments, after `--`.")],
     host: Host = "",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> int:
     """Run a program with the variables of `keystead env`; its exit code.
 

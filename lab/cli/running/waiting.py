@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain
 from lab.cli.values import duration
 from lab.state.state_folder import LabFolder
@@ -20,10 +21,16 @@ def wait(
     *,
     for_: Annotated[
         tuple[str, ...],
-        Parameter(name="--for", negative="", required=True, help="NOUN.STATE=all, none, N, names."),
+        Parameter(
+            name="--for",
+            negative="",
+            required=True,
+            help="NOUN.STATE=all, none, N, names.",
+            completer=COMPLETERS["condition"],
+        ),
     ],
     timeout: Annotated[str, Parameter(help="Real time.")] = "60s",
-    options: Options = DEFAULTS,
+    options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Wait until VMs, hosts or faults are as wanted; exit code 6 when they are not in time.
 
@@ -47,7 +54,7 @@ def wait(
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """What a shell needs to complete commands, options, and names of VMs and hosts.
+    """What a shell needs to complete commands, options, and names: of nodes, VMs, runs, files.
 
     keystead completion bash
     keystead completion fish
@@ -55,6 +62,6 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
     ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
     """
-    from lab.cli.program import build
+    from lab.cli.completion import SCRIPTS
 
-    plain(build().generate_completion(prog_name="keystead", shell=shell))
+    plain(SCRIPTS[shell])

@@ -10,7 +10,7 @@ import msgspec
 from lab.schema.answers.base import Answer, KeyRef, MachineState
 from lab.schema.tables import ColumnTable, field, moment
 from protocol.events import EventTypeId
-from protocol.messages.agent import RuleCount, TpmBackend
+from protocol.messages.agent import RuleCount, ServiceTimes, Slowdown, TpmBackend
 from protocol.messages.vcenter import TaskInfoState
 from protocol.terms import ClusterName, NodeName, ProviderId, Role, VmName
 
@@ -21,7 +21,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     While it is paused or gone, everything but ``state`` is what it said last. ``tpm`` names what
     lies under a host: ``model`` is a stand-in for the speed of the simulation. ``ended``: how the
     last life ended, and ``ended_before`` the one before this life, as far as that was seen.
-    ``screen``: why it halted; ``rules``: link rules on what it sends.
+    ``screen``: why it halted; ``rules``: link rules on what it sends; ``version``: of a vCenter,
+    its release. ``service``: how long it works on what; ``slowdown``: what the fault ``kms.slow``
+    adds to it.
     """
 
     node: NodeName
@@ -36,6 +38,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     tpm: TpmBackend = TpmBackend.NONE
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
+    version: str = ""
+    service: ServiceTimes | None = None
+    slowdown: Slowdown | None = None
 
     table = ColumnTable(
         "node",

@@ -1,26 +1,27 @@
-"""What can be asked of a lab: one frozen struct per command, typed by its answer.
+"""Commands of a lab: one frozen struct per command, typed by its answer.
 
-A struct checks itself when it is made, so that every way in refuses the same wrong values. Its
-name is made of the words of the command line: ``keystead vm encrypt`` is ``VmEncrypt``. A new
-command is its struct in the file of its subject, and a function in ``lab.serve`` that executes it.
+A struct checks its values when it is created, so the command line and Python refuse the same wrong
+values. Its name comes from the words of the command line: ``keystead vm encrypt`` is ``VmEncrypt``.
+To add a command, add its struct to the file of its subject and a function that executes it to
+``lab.serve``.
 
 - ``base``         ``Command``: its name, its answer   - ``arguments``  fields on a command line
 - ``look``         the lab itself: machines, events, tasks, status
 - ``hosts``        power, esxcli, TPM
-- ``at_host``      what a host's own administrator does there
-- ``inventory``    hosts and VMs that come into vCenter's inventory and leave it
+- ``at_host``      actions of a host's local administrator
+- ``inventory``    add hosts and VMs to vCenter's inventory and remove them
 - ``vms``          create, encrypt, on, off, unlock; the guest
 - ``copies``       clones, templates, snapshots
-- ``mobility``     VMs that move between hosts
+- ``mobility``     migration of VMs between hosts
 - ``keys``         key servers and key providers    - ``kmip``  trust of KMIP servers
 - ``vcenters``     backups and new installations of vCenters
 - ``crypto``       modes of hosts and clusters, the keys that vCenter knows, alarms
 - ``roles``        roles, and users who have them
 - ``trust``         Trust Authority, step by step
 - ``faults``       links, every other fault, healing
-- ``describe``     everything known of one object
+- ``describe``     the state of one object and its reasons
 - ``vsan``         vSAN encryption
-- ``experiments``  an experiment on this lab
+- ``experiments``  experiments on a running lab
 """
 
 # ruff: noqa: F403 - every public name of these is one of this package
@@ -50,10 +51,10 @@ from lab.schema.commands.vsan import *
 
 
 def all_commands(of: type[Command[Any]] = Command) -> tuple[type[Command[Any]], ...]:
-    """Every command, or each that is one of ``of``, in no order that means anything."""
+    """All commands, or all subclasses of ``of``. The order has no meaning."""
     return tuple(kind for kind in globals().values() if _is_command(kind) and issubclass(kind, of))
 
 
 def _is_command(kind: object) -> bool:
-    """One with a name on the wire: what several have in common has that of its class."""
+    """Whether ``kind`` is a command; a shared base class has no tag of its own."""
     return isinstance(kind, type) and issubclass(kind, Command) and name_of(kind) != kind.__name__

@@ -1,7 +1,7 @@
-"""How the fields of a command are given on a command line.
+"""How the fields of a command become arguments of the command line.
 
-A field without a default is a word, one with a default an option, a truth value always an option;
-``doc`` beside its type says what else there is to know::
+A field without a default is a positional argument. A field with a default, and every boolean, is
+an option. ``doc`` beside the type adds the help text and exceptions::
 
     vm: VmName
     release: Annotated[str, doc("The release, such as 8.0U3.", name="--to")]
@@ -24,12 +24,12 @@ def doc(
     negated: bool = False,
     hidden: bool = False,
 ) -> msgspec.Meta:
-    """What a field means; it stands in the help and in the JSON schema.
+    """The description of a field, for the help and the JSON schema.
 
-    ``name``: on the command line, with ``--`` an option. ``word``: a word that may be left out.
-    ``reads``: how text becomes its value (``lab.cli.values.READERS``); ``completes``: what a shell
-    offers for it (``lab.cli.names``). ``negated``: a truth value has
-    an option that says no, ``--no-...``. ``hidden``: it is not given on a command line.
+    ``name``: its name on the command line; a name with ``--`` makes it an option. ``word``: an
+    optional positional argument. ``reads``: the parser of its text (``lab.cli.values.READERS``).
+    ``completes``: the names that shell completion offers (``lab.cli.names``). ``negated``: a
+    boolean also has the option ``--no-...``. ``hidden``: the command line does not have this field.
     """
     extra = {"name": name, "word": word, "reads": reads, "completes": completes}
     extra |= {"negated": negated, "hidden": hidden}
@@ -41,16 +41,20 @@ VmName = Annotated[str, doc(completes="vm")]
 HostName = Annotated[str, doc(completes="host")]
 NodeName = Annotated[str, doc(completes="node")]
 FilePath = Annotated[str, doc(reads="path")]
-"""An absolute path; a command line makes it one."""
+"""An absolute path; the command line accepts a relative one and makes it absolute."""
 Lease = Annotated[
     float | None,
-    doc("Lab time until it heals by itself; else until `heal`.", name="--for", reads="lease"),
+    doc(
+        "Lab time after which the fault heals. Default: it stays until `heal`.",
+        name="--for",
+        reads="lease",
+    ),
 ]
 """Lab seconds."""
 
 
 class Argument(NamedTuple):
-    """A field as a command line gives it. ``nested`` are those of a struct in it."""
+    """One argument of a command line. ``nested`` has the arguments of a struct field."""
 
     field: str
     type: Any

@@ -1,4 +1,4 @@
-"""What a host's own administrator does there with its keys and core dumps; vCenter is not told.
+"""Actions of a host's local administrator on its keys and core dumps, without vCenter.
 
 A key is written ``provider/id``.
 """
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-provider"):
-    """Take a native provider from a host, at the host: vCenter brings it again at its next look.
+    """Remove a native key provider from a host, on the host itself.
 
     keystead host remove-provider esxi-003 nkp
     keystead host remove-provider esxi-003 nkp -o json
 
-    Its key derivation key goes with it [NKP-15]; cached keys stay.
+    Removes the provider's key derivation key [NKP-15]; cached keys stay. vCenter configures the
+    provider again when it next checks the host.
     """
 
     table = ColumnTable(
@@ -38,43 +39,45 @@ class HostRemoveProvider(Command["HostView"], frozen=True, tag="host.remove-prov
 
 
 class HostRemoveKeys(Command["RemovedKeyList"], frozen=True, tag="host.remove-keys"):
-    """Remove keys from a host's cache and store, at the host: vCenter is not told.
+    """Remove keys from a host's key cache, on the host itself; vCenter is not notified.
 
     keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead host remove-keys esxi-003 kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
 
-    Keys leave the cache, used or not, and by the knob ``store_follows_cache`` the store. vCenter
-    brings them again when it looks next [STD-13]. Running VMs go on [LOCK-04], and so does a host
-    whose host key it was, until its next boot.
+    Keys are removed even when they are in use. With the knob ``store_follows_cache`` they are also
+    removed from the persisted store. vCenter pushes them again when it next checks the host
+    [STD-13]. Running VMs keep running [LOCK-04]. A host that loses its host key keeps working until
+    its next boot.
     """
 
     host: HostName
-    keys: Annotated[tuple[str, ...], doc("Keys, provider/id each.")]
+    keys: Annotated[tuple[str, ...], doc("Keys, each as provider/id.")]
 
     def __post_init__(self) -> None:
         if not self.keys:
-            raise wrong("name at least one key, provider/id")
+            raise wrong("name at least one key, as provider/id")
         for key in self.keys:
             check_key(key)
 
 
 class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
-    """Write a core dump of the host's agent: encrypted under the host key when the host is safe.
+    """Write a core dump of a host, encrypted with the host key if the host is safe.
 
     keystead host dump write esxi-001
     keystead host dump write esxi-001 before-the-outage --marker 'found again'
     keystead host dump write esxi-001 --vm vm-01
 
-    A dump that is there is not written again [DUMP-01].
+    An existing dump is not overwritten [DUMP-01].
     """
 
     host: HostName
-    dump: Annotated[str, doc("Its name; the next number when left out.", word=True)] = ""
+    dump: Annotated[str, doc("Name of the dump. Default: the next free number.", word=True)] = ""
     marker: Annotated[
-        bytes, doc("Text that goes into it, so that who reads it can tell.", reads="bytes")
+        bytes, doc("Text to store in the dump, to recognize it later.", reads="bytes")
     ] = b""
     vm: Annotated[
-        str, doc("Of the process of this running VM, under the VM's key if it has one.")
+        str,
+        doc("Dump the process of this running VM instead; encrypted with the VM's key, if any."),
     ] = ""
 
     def __post_init__(self) -> None:
@@ -85,7 +88,7 @@ class HostDumpWrite(Command["Dump"], frozen=True, tag="host.dump.write"):
 
 
 class HostDumpList(Look["DumpList"], frozen=True, tag="host.dump.list"):
-    """Core dumps of a host, by which host key each is locked, and whether that is in memory.
+    """List core dumps of a host, the key of each, and whether that key is in memory.
 
     keystead host dump list esxi-001
     keystead host dump list esxi-001 -o json
@@ -100,12 +103,12 @@ class _OneDump(Command[A], Generic[A], frozen=True):
 
     def __post_init__(self) -> None:
         if not self.dump:
-            raise wrong("a dump has a name")
+            raise wrong("the name of the dump is empty")
         check_names(names.DUMP, self.dump)
 
 
 class HostDumpDecrypt(_OneDump["DumpContent"], frozen=True, tag="host.dump.decrypt"):
-    """Read a core dump in clear, at the host; without its host key in memory it is refused.
+    """Decrypt and read a core dump on the host; needs its key in the host's memory.
 
     keystead host dump decrypt esxi-001 hostd-zdump.000
     keystead host dump decrypt esxi-001 before-the-outage -o json
@@ -117,7 +120,7 @@ class HostDumpDecrypt(_OneDump["DumpContent"], frozen=True, tag="host.dump.decry
 
 
 class HostDumpRemove(_OneDump["DumpList"], frozen=True, tag="host.dump.remove"):
-    """Remove a core dump from a host's disk; those that are left are listed.
+    """Delete a core dump from a host's disk, and list the remaining ones.
 
     keystead host dump remove esxi-001 hostd-zdump.000
     keystead host dump remove esxi-001 before-the-outage -o json

@@ -1,4 +1,4 @@
-"""What every command is: a struct that knows its name on the wire and the type of its answer."""
+"""The base class of commands: a struct with its name on the wire and the type of its answer."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ class Command(
 ):
     """A command whose answer is of type ``A``: ``class GetVms(Command[VmList], tag="get.vms")``.
 
-    Encoded, it is a map whose field ``command`` has the tag. Making one raises ``KeysteadError``
-    KS-USE-003 when its values do not fit, on the side that asks as on the side that does it.
+    It is encoded as a map whose field ``command`` has the tag. Creating one with an invalid value
+    raises ``KeysteadError`` KS-USE-003, both in the client and in the lab.
 
     The command line is derived from the struct: its words from the tag, its help from the docstring
-    with two examples, its arguments from the fields (``lab.schema.commands.arguments``), and what
-    it prints from ``table``, ``message`` and the answer.
+    with two examples, its arguments from the fields (``lab.schema.commands.arguments``), and its
+    output from ``table``, ``message`` and the answer.
 
-    A path in it is of the side that gives the command, which reads and writes the file
+    Paths in a command are paths of the client, which reads and writes these files
     (``lab.serve.files``).
     """
 
     words: ClassVar[str | None] = None
-    """On the command line, where they are not those of the tag; empty: it is not given there."""
+    """Words on the command line, if they differ from the tag; empty: not on the command line."""
     table: ClassVar[ColumnTable | None] = None
-    """How its answer is printed, where that is not the answer's own table."""
+    """The table that prints the answer, if it differs from the answer's own table."""
     changes: ClassVar[bool] = True
-    """Whether the lab may be another one afterwards."""
+    """Whether the command can change the lab."""
 
     def message(self, answer: Any) -> str:
-        """What a terminal says of ``answer`` in place of a table; empty: the table."""
+        """The text that a terminal shows instead of a table; empty: the table."""
         return ""
 
     def files_read(self) -> tuple[str, ...]:
-        """Paths of files whose content goes along with the command; empty ones are left out."""
+        """Paths of files whose content is sent with the command; empty paths are skipped."""
         return ()
 
     def file_written(self) -> str:
-        """The path of the file that is written when it is done; empty: none."""
+        """The path of the file that is written when the command is done; empty: none."""
         return ""
 
 
@@ -65,7 +65,7 @@ def name_of(command: Command[Any] | type[Command[Any]]) -> str:
 
 
 def words_of(command: type[Command[Any]]) -> str:
-    """Its words on the command line, such as ``vm encrypt``; empty when it is not given there."""
+    """Its words on the command line, such as ``vm encrypt``; empty if it is not on it."""
     own = command.words
     return name_of(command).replace(".", " ").replace("_", "-") if own is None else own
 
@@ -73,7 +73,7 @@ def words_of(command: type[Command[Any]]) -> str:
 def answer_type(command: type[Command[A]]) -> type[A]:
     """The struct that ``command`` names in ``Command[...]``; ``TypeError`` when it names none.
 
-    Only the module of that answer is imported, since a command line pays for each import.
+    Imports the module of that answer only, to keep the command line fast.
     """
     for base in getattr(command, "__orig_bases__", ()):
         origin, arguments = get_origin(base), get_args(base)
@@ -86,19 +86,19 @@ def answer_type(command: type[Command[A]]) -> type[A]:
 
 
 def check_names(rule: NameRule, *texts: str) -> None:
-    """KS-USE-003 for the first of ``texts`` that is no such name; an empty one says nothing."""
+    """Raise KS-USE-003 for the first of ``texts`` that breaks ``rule``; skip empty ones."""
     for text in texts:
         if text and (fault := rule.fault(text)):
             raise wrong(fault)
 
 
 def wrong(text: str) -> KeysteadError:
-    """A value that does not fit: KS-USE-003."""
+    """The error for an invalid value: KS-USE-003."""
     return KeysteadError("KS-USE-003", text)
 
 
 def absolute(*paths: str) -> None:
-    """KS-USE-003 for a path that is none from the root on; an empty one is left out."""
+    """Raise KS-USE-003 for a path that is not absolute; skip empty ones."""
     for path in paths:
         if path and not path.startswith("/"):
-            raise wrong(f"{path}: an absolute path is wanted")
+            raise wrong(f"{path}: the path must be absolute")

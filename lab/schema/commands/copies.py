@@ -1,4 +1,4 @@
-"""Clones, templates and snapshots of VMs, asked of vCenter."""
+"""Clones, templates and snapshots of VMs, by tasks of vCenter."""
 
 from __future__ import annotations
 
@@ -16,43 +16,47 @@ TpmPolicy = Literal["", "copy", "replace"]
 
 
 class VmClone(Command["Vm"], frozen=True, tag="vm.clone"):
-    """Clone a VM that is off or runs, or a template; the clone is off, and under the same keys.
+    """Clone a VM or a template; the clone is powered off and uses the same keys.
 
     keystead vm clone vm-01 vm-01-copy
     keystead vm clone vm-01 vm-01-copy --recrypt --tpm replace
 
-    CloneVM_Task makes a whole copy [CLN-01].
+    CloneVM_Task, a full clone [CLN-01]. The source VM may run.
     """
 
     vm: VmName
     clone: str
     host: Annotated[
-        str, doc("Host of the same cluster; the emptiest, or that of a VM that runs.")
+        str,
+        doc("Host in the same cluster. Default: the host of a running source, else the emptiest."),
     ] = ""
-    recrypt: Annotated[bool, doc("New keys: a new KEK, and data keys of its own.")] = False
-    provider: Annotated[str, doc("Key provider of --recrypt; the default.")] = ""
+    recrypt: Annotated[bool, doc("Encrypt the clone with a new KEK and new DEKs.")] = False
+    provider: Annotated[str, doc("Key provider for --recrypt. Default: the default provider.")] = ""
     tpm: Annotated[
-        TpmPolicy, doc("Its virtual TPM: the same, or a new one; as vCenter's knob says [VTPM-07].")
+        TpmPolicy,
+        doc("Virtual TPM of the clone: a copy or a new one. Default: vCenter's knob [VTPM-07]."),
     ] = ""
-    template: Annotated[bool, doc("It is a template itself.")] = False
+    template: Annotated[bool, doc("Make the clone a template.")] = False
 
     def __post_init__(self) -> None:
         if not self.vm or not self.clone:
-            raise wrong("a clone has a source, and a name of its own")
+            raise wrong("name the VM to clone, and the clone")
         check_names(names.VM, self.vm, self.clone)
         check_names(names.NODE, self.host)
         check_names(names.PROVIDER, self.provider)
 
 
 class VmTemplate(Command["Vm"], frozen=True, tag="vm.template"):
-    """MarkAsTemplate: make a template of a VM that is off; it is cloned, and not powered on.
+    """Convert a powered-off VM to a template (MarkAsTemplate), or back with --off.
 
     keystead vm template vm-01
     keystead vm template vm-01 --off
+
+    A template can be cloned, but not powered on.
     """
 
     vm: VmName
-    off: Annotated[bool, doc("It is a VM again.")] = False
+    off: Annotated[bool, doc("Convert the template back to a VM.")] = False
 
 
 class _Snapshot(Command["Vm"], frozen=True):
@@ -61,29 +65,29 @@ class _Snapshot(Command["Vm"], frozen=True):
         (field("vm"), field("host"), field("power"), ("SNAPSHOTS", lambda vm: vm.list_snapshots())),
     )
     vm: VmName
-    snapshot: Annotated[str, doc("Its name; a VM has one of that name.")]
+    snapshot: Annotated[str, doc("Name of the snapshot, unique for its VM.")]
 
     def __post_init__(self) -> None:
         if not self.snapshot:
-            raise wrong("a snapshot has a name")
+            raise wrong("the name of the snapshot is empty")
         check_names(names.SNAPSHOT, self.snapshot)
 
 
 class VmSnapshotCreate(_Snapshot, frozen=True, tag="vm.snapshot.create"):
-    """CreateSnapshot_Task: keep a VM's disks, and its virtual TPM, as they are now.
+    """Take a snapshot of a VM's disks and virtual TPM (CreateSnapshot_Task).
 
     keystead vm snapshot create vm-01 before
     keystead vm snapshot create vm-01 running --memory
 
-    The VM may run. While it has a snapshot it is not encrypted, decrypted or recrypted deeply
+    The VM may run. A VM with a snapshot cannot be encrypted, decrypted or deep recrypted
     [REK-02, CLN-02].
     """
 
-    memory: Annotated[bool, doc("The memory of a VM that runs, too.", negated=True)] = False
+    memory: Annotated[bool, doc("Include the memory of a running VM.", negated=True)] = False
 
 
 class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):
-    """RemoveSnapshot_Task: forget a snapshot; the VM stays as it is.
+    """Delete a snapshot (RemoveSnapshot_Task); the VM does not change.
 
     keystead vm snapshot remove vm-01 before
     keystead vm snapshot remove vm-01 before -o json
@@ -91,14 +95,15 @@ class VmSnapshotRemove(_Snapshot, frozen=True, tag="vm.snapshot.remove"):
 
 
 class VmSnapshotRevert(_Snapshot, frozen=True, tag="vm.snapshot.revert"):
-    """RevertToSnapshot_Task: have the VM as it was: off, or, with its memory, running.
+    """Revert a VM to a snapshot (RevertToSnapshot_Task).
 
     keystead vm snapshot revert vm-01 before
     keystead vm snapshot revert vm-01 running --suppress-power-on
 
-    The key of its home is needed [VTPM-06]; a VM that runs then needs all its keys.
+    The VM is powered off afterwards; it runs if the snapshot includes its memory. The key of the
+    VM's home must be available [VTPM-06]; a VM that runs afterwards needs all its keys.
     """
 
-    suppress_power_on: Annotated[bool, doc("Leave it off, also with memory in the snapshot.")] = (
-        False
-    )
+    suppress_power_on: Annotated[
+        bool, doc("Leave the VM powered off, even if the snapshot includes its memory.")
+    ] = False

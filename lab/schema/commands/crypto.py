@@ -1,4 +1,4 @@
-"""Encryption in vCenter: modes of hosts and clusters, default providers, and the keys it knows.
+"""Encryption in vCenter: modes of hosts and clusters, default providers, alarms, known keys.
 
 A key is written ``provider/id``.
 """
@@ -20,29 +20,34 @@ class _OneHost(Command["Host"], frozen=True):
     host: HostName
 
     def message(self, answer: Host) -> str:
-        return f"{answer.host}: {answer.crypto_state or 'vCenter has not seen it'}"
+        return f"{answer.host}: {answer.crypto_state or 'vCenter has no state of it yet'}"
 
 
 class HostPrepareCrypto(_OneHost, frozen=True, tag="host.prepare-crypto"):
-    """PrepareCrypto: an incapable host may receive keys, and has no host key yet.
+    """Prepare a host to receive keys (PrepareCrypto): incapable becomes prepared.
 
     keystead host prepare-crypto esxi-003
     keystead host prepare-crypto esxi-003 -o json
+
+    A prepared host has no host key yet; `host enable-crypto` makes it safe.
     """
 
 
 class HostEnableCrypto(_OneHost, frozen=True, tag="host.enable-crypto"):
-    """Turn a host's encryption mode on (ConfigureCryptoKey): host key, VM keys, unlocking.
+    """Turn on a host's encryption mode (ConfigureCryptoKey).
 
     keystead host enable-crypto esxi-003
     keystead host enable-crypto esxi-003 --key kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
 
-    Its VMs are unlocked by it [LOCK-05].
+    vCenter pushes the host key and the keys of the host's VMs, and unlocks these VMs [LOCK-05].
     """
 
     key: Annotated[
         str,
-        doc("A host key for this host alone, provider/id; its own, its cluster's, or a new one."),
+        doc(
+            "Host key for this host only, as provider/id. Default: the present host key, else the "
+            "cluster's, else a new one."
+        ),
     ] = ""
 
     def __post_init__(self) -> None:
@@ -51,17 +56,17 @@ class HostEnableCrypto(_OneHost, frozen=True, tag="host.enable-crypto"):
 
 
 class HostDisableCrypto(_OneHost, frozen=True, tag="host.disable-crypto"):
-    """Turn a host's encryption mode off: pendingIncapable until it reboots [HEM-03].
+    """Turn off a host's encryption mode: pendingIncapable until its next reboot [HEM-03].
 
     keystead host disable-crypto esxi-003
     keystead host disable-crypto esxi-003 -o json
 
-    It stays off until an encryption task or ``HostEnableCrypto`` asks for it.
+    It stays off until an encryption task or `host enable-crypto` turns it on.
     """
 
 
 class GetClusters(Look["ClusterList"], frozen=True, tag="get.clusters"):
-    """Clusters: their encryption mode, default key provider, host key.
+    """Clusters with their encryption mode, default key provider and host key.
 
     keystead get clusters
     keystead get clusters -o wide
@@ -76,21 +81,23 @@ class _OneCluster(Command["Cluster"], frozen=True):
 
 
 class ClusterCryptoMode(_OneCluster, frozen=True, tag="cluster.crypto-mode"):
-    """Which hosts of a cluster are kept safe, onDemand or forceEnable, and with which host key.
+    """Set a cluster's encryption mode (SetCryptoMode): onDemand or forceEnable [HEM-05].
 
     keystead cluster crypto-mode cluster-a forceEnable
     keystead cluster crypto-mode cluster-a onDemand --provider second-provider
 
-    SetCryptoMode [HEM-05].
+    forceEnable keeps all hosts safe; onDemand enables a host when an encryption task needs it.
     """
 
     mode: CryptoMode
-    key: Annotated[str, doc("Host key of all, PROVIDER/ID.")] = ""
-    provider: Annotated[str, doc("Who makes it; the default when left out.")] = ""
+    key: Annotated[str, doc("Host key of all hosts, as provider/id.")] = ""
+    provider: Annotated[
+        str, doc("Key provider of a new host key. Default: the default provider.")
+    ] = ""
 
 
 class ClusterSetHa(_OneCluster, frozen=True, tag="cluster.set-ha"):
-    """Turn vSphere HA on or off: hosts restart the VMs of one that fails [HA-01].
+    """Turn vSphere HA on or off: with HA, hosts restart the VMs of a failed host [HA-01].
 
     keystead cluster set-ha cluster-a on
     keystead cluster set-ha cluster-a off
@@ -100,25 +107,25 @@ class ClusterSetHa(_OneCluster, frozen=True, tag="cluster.set-ha"):
 
 
 class ClusterSetDrs(_OneCluster, frozen=True, tag="cluster.set-drs"):
-    """What DRS does in a cluster by itself: with an automated level, vCenter chooses at power-on.
+    """Set the DRS automation level of a cluster [HA-03].
 
     keystead cluster set-drs cluster-a fullyAutomated
     keystead cluster set-drs cluster-a off
 
-    Rule [HA-03].
+    With an automated level, vCenter chooses the host when a VM is powered on.
     """
 
     drs: Literal["off", "manual", "partiallyAutomated", "fullyAutomated"]
 
 
 class ClusterDefaultProvider(_OneCluster, frozen=True, tag="cluster.default-provider"):
-    """Make a key provider the default of one cluster; none named: vCenter's again [STD-02].
+    """Set a cluster's default key provider; without a name, vCenter's default [STD-02].
 
     keystead cluster default-provider cluster-a second
     keystead cluster default-provider cluster-a
     """
 
-    provider: Annotated[str, doc("Left out: vCenter's default.", word=True)] = ""
+    provider: Annotated[str, doc("Key provider. Default: vCenter's default.", word=True)] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +133,7 @@ class ClusterDefaultProvider(_OneCluster, frozen=True, tag="cluster.default-prov
 
 
 class GetAlarms(Look["AlarmList"], frozen=True, tag="get.alarms"):
-    """The alarms of vCenter that stand now, and why.
+    """Active alarms of vCenter and their causes.
 
     keystead get alarms
     keystead get alarms -o json
@@ -134,12 +141,13 @@ class GetAlarms(Look["AlarmList"], frozen=True, tag="get.alarms"):
 
 
 class AlarmAcknowledge(Command["Host"], frozen=True, tag="alarm.acknowledge"):
-    """Say that a host's recovery key is in a safe place: its alarm ends until there is a new key.
+    """Acknowledge a host's recovery key alarm: the key is stored in a safe place.
 
     keystead alarm acknowledge esxi-001 -o json
     keystead alarm acknowledge esxi-001
 
-    AcknowledgeAlarm [REC-03]. Every other alarm ends with its cause.
+    AcknowledgeAlarm [REC-03]. The alarm returns when the host has a new recovery key. All other
+    alarms end with their cause.
     """
 
     host: HostName
@@ -152,28 +160,30 @@ class AlarmAcknowledge(Command["Host"], frozen=True, tag="alarm.acknowledge"):
 
 
 class KeyIds(Look["KnownKeyList"], frozen=True, tag="key.ids"):
-    """Keys that vCenter knows (ListKeys); `get keys` also asks whether they can be had.
+    """Ids of the keys that vCenter knows (ListKeys).
 
     keystead key ids
     keystead key ids -o json
+
+    `get keys` also shows whether their key providers can supply them.
     """
 
 
 class KeyGenerate(Command["KnownKey"], frozen=True, tag="key.generate"):
-    """Have a provider make a key (GenerateKey); it is Pre-Active until it is used.
+    """Generate a key at a key provider (GenerateKey); it is Pre-Active until its first use.
 
     keystead key generate
     keystead key generate --provider second -o json
     """
 
-    provider: Annotated[str, doc("Key provider; the default when left out.")] = ""
+    provider: Annotated[str, doc("Key provider. Default: the default provider.")] = ""
 
     def __post_init__(self) -> None:
         check_names(names.PROVIDER, self.provider)
 
 
 class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):
-    """Let vCenter know a key that its key server has (AddKey); undoes ``KeyRemove``.
+    """Add a key of a key server to vCenter's list (AddKey); undoes `key remove`.
 
     keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead key add kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
@@ -186,24 +196,25 @@ class KeyAdd(Command["KnownKey"], frozen=True, tag="key.add"):
 
 
 class KeyRemove(Command["KnownKey"], frozen=True, tag="key.remove"):
-    """Let vCenter forget a key; the key server keeps it. With --force its VMs lock at next need.
+    """Remove a key from vCenter's list (RemoveKey); the key server keeps it.
 
     keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead key remove kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --force
 
-    Hosts that did not confirm within the knob ``request_timeout_s`` that they dropped it are named
+    With ``force`` the hosts remove the key too, even in use; VMs that need it are locked when they
+    next need it. The answer names hosts that did not confirm within the knob ``request_timeout_s``
     [SC-16].
     """
 
     key: str
-    force: Annotated[bool, doc("Also in use, also on the hosts.")] = False
+    force: Annotated[bool, doc("Remove a key in use, and remove it from hosts.")] = False
 
     def __post_init__(self) -> None:
         check_key(self.key)
 
 
 def check_key(key: str) -> None:
-    """KS-USE-003 when it is not ``provider/id``."""
+    """Raise KS-USE-003 unless ``key`` is ``provider/id``."""
     provider, slash, key_id = key.partition("/")
     if not (provider and slash and key_id):
-        raise wrong(f"{key}: a key is written provider/id")
+        raise wrong(f"{key}: write a key as provider/id")

@@ -1,4 +1,4 @@
-"""Everything that is known of one object, and why it is as it is."""
+"""The state of one object, with the reason for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DescribeVm(Look["VmDescription"], frozen=True, tag="describe.vm"):
-    """A VM: power, keys, and why it is locked or not, with the rule and the cure.
+    """Describe a VM: power, keys, and why it is locked or not, with the rule and the cure.
 
     keystead describe vm vm-01
     keystead describe vm vm-01 -o json
@@ -22,7 +22,7 @@ class DescribeVm(Look["VmDescription"], frozen=True, tag="describe.vm"):
 
 
 class DescribeHost(Look["HostDescription"], frozen=True, tag="describe.host"):
-    """A host: machine, TPM, key persistence, its VMs, and why it is as it is.
+    """Describe a host: machine, TPM, key persistence, VMs, and the reasons for its state.
 
     keystead describe host esxi-001
     keystead describe host esxi-001 -o yaml
@@ -32,7 +32,7 @@ class DescribeHost(Look["HostDescription"], frozen=True, tag="describe.host"):
 
 
 class DescribeProvider(Look["ProviderDescription"], frozen=True, tag="describe.provider"):
-    """A key provider: its servers, their state, and what stands in the way.
+    """Describe a key provider: its servers, their state, and what prevents its use.
 
     keystead describe provider kms-provider
     keystead describe provider kms-provider -o json

@@ -1,4 +1,4 @@
-"""Experiments on a lab that runs."""
+"""Experiments on a running lab."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def _run(name: str) -> None:
-    """A run is a folder of that name."""
+    """Check the name of a run, which is also the name of its folder."""
     if not name:
-        raise wrong("a run has a name")
+        raise wrong("the name of the run is empty")
     check_names(names.RUN, name)
 
 
 class GetDirectory(Look["Directory"], frozen=True, tag="get.directory"):
-    """Who is in this lab: plans of experiments are resolved against it."""
+    """The nodes and VMs of this lab, which the selectors of experiments are resolved against."""
 
     words = ""
 
@@ -41,17 +41,16 @@ class ChaosPlay(Command["Verdict"], frozen=True, tag="chaos.play"):
 
 
 class ChaosStop(Command["RunStopped"], frozen=True, tag="chaos.stop"):
-    """End a run that a running lab plays, or a load on it: all it began is healed, its verdict says
-    interrupted.
+    """Stop a run or a load on a running lab, and heal the faults that it injected.
 
     keystead chaos stop -n edge
     keystead chaos stop load-lab-1 -n edge
 
-    For a run whose own terminal has gone: the lab goes on with it. Its verdict says 130. KS-RUN-001
-    when no run of that name is being played here.
+    Use it for a run whose terminal was closed: the lab continues such a run. Its verdict is
+    interrupted, exit code 130. KS-RUN-001 when no run of that name is active here.
     """
 
-    run: Annotated[str, doc("The run; that which is being played when left out.", word=True)] = ""
+    run: Annotated[str, doc("Name of the run. Default: the active run.", word=True)] = ""
 
     def __post_init__(self) -> None:
         if self.run:

@@ -1,28 +1,28 @@
-"""Faults by hand: links, every other kind, what is in force, healing.
+"""Inject faults by hand, list the active ones, heal them.
 
-``lease_s`` is lab seconds until a fault heals by itself; None: it stays until ``Heal``.
+``lease_s`` is the time in lab seconds after which a fault heals; None: it stays until ``Heal``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lab.schema.commands.arguments import Lease, doc
+from lab.schema.commands.arguments import Lease, NodeName, doc
 from lab.schema.commands.base import Command, Look, check_names, wrong
 from protocol import names
 
 if TYPE_CHECKING:
     from lab.schema.answers import Fault, FaultList, HealReport, LinkList
 
-LONGEST_S = 30 * 24 * 3600.0  # lab seconds that a fault or a delay may take
-LEAST_DELAY_S = 0.001  # lab seconds; less cannot be told from a link without a fault
+LONGEST_S = 30 * 24 * 3600.0  # lab seconds; limit of a fault's lease and of a delay
+LEAST_DELAY_S = 0.001  # lab seconds; a smaller delay has no effect that can be observed
 DEPTH_LIMIT = 40
-"""Maps and lists inside of each other in the values of a fault, as in an experiment's file."""
+"""Limit of nested maps and lists in the values of a fault, as in an experiment file."""
 
 
 def _ends(a: str, b: str) -> None:
     if a == b:
-        raise wrong(f"{a} {b}: a link has two different ends")
+        raise wrong(f"{a} {b}: a link connects two different nodes")
 
 
 def _lease(lease_s: float | None) -> None:
@@ -31,7 +31,7 @@ def _lease(lease_s: float | None) -> None:
 
 
 def _flat(values: dict[str, Any]) -> None:
-    """Values of a fault have a few levels; how many a decoder takes differs between Pythons."""
+    """Limit the nesting of a fault's values: decoders of different Pythons have other limits."""
     below: list[object] = [values]
     for _ in range(DEPTH_LIMIT):
         below = [
@@ -45,8 +45,8 @@ def _flat(values: dict[str, Any]) -> None:
     raise wrong(f"values of a fault go more than {DEPTH_LIMIT} levels deep")
 
 
-OneWay = Annotated[bool, doc("Only what A sends to B.")]
-Share = Annotated[float, doc("Share of messages: 20%, 0.2.", reads="share")]
+OneWay = Annotated[bool, doc("Only the direction from A to B.")]
+Share = Annotated[float, doc("Share of messages, such as 20% or 0.2.", reads="share")]
 
 
 class _Interval(Command["Fault"], frozen=True, kw_only=True):
@@ -55,22 +55,22 @@ class _Interval(Command["Fault"], frozen=True, kw_only=True):
 
 
 class LinkFault(_Interval, frozen=True):
-    """A fault of the link between two nodes; its tag is the fault's kind."""
+    """A fault of the link between two nodes; its tag is the kind of fault."""
 
-    a: str
-    b: str
+    a: NodeName
+    b: NodeName
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
         _lease(self.lease_s)
 
     def values(self) -> dict[str, Any]:
-        """The fault's parameters, as an experiment's file has them."""
+        """The fault's parameters, as in an experiment file."""
         return {"between": [self.a, self.b], "dir": "to" if self.one_way else "both"}
 
 
 class LinkCut(LinkFault, frozen=True, tag="link.cut"):
-    """Cut a link: senders see silence until their deadline.
+    """Cut a link: messages are lost and senders time out.
 
     keystead link cut vcenter kms
     keystead link cut vcenter esxi-001 --one-way --for 5m
@@ -78,44 +78,47 @@ class LinkCut(LinkFault, frozen=True, tag="link.cut"):
 
 
 class LinkReset(LinkFault, frozen=True, tag="link.reset"):
-    """Reset connections (KMIP) of a link, neither end a host; messages pass.
+    """Reset the KMIP connections of a link between vCenters and key servers.
 
     keystead link reset vcenter kms
     keystead link reset vcenter kms --one-way --for 5m
 
-    With ``one_way`` only those that send something from A to B.
+    Neither end may be a host. Messages of the bus are not affected. With ``one_way`` only
+    connections that send data from A to B are reset.
     """
 
 
 class LinkStall(LinkFault, frozen=True, tag="link.stall"):
-    """Stall handshakes of connections (KMIP) of a link, neither end a host.
+    """Stall the TLS handshakes of KMIP connections of a link.
 
     keystead link stall vcenter kms
     keystead link stall kms vcenter --one-way --for 2m
+
+    Neither end may be a host.
     """
 
 
 class LinkDelay(LinkFault, frozen=True, tag="link.delay"):
-    """Let messages of a link come later.
+    """Delay the messages of a link.
 
     keystead link delay vcenter kms 2s
     keystead link delay vcenter esxi-001 500ms --jitter 200ms --for 5m
     """
 
     delay_s: Annotated[
-        float, doc("Lab time by which each message comes later.", name="delay", reads="duration")
+        float, doc("Delay of each message, in lab time.", name="delay", reads="duration")
     ]
     jitter_s: Annotated[
         float,
-        doc("Up to that much more, drawn for each message.", name="--jitter", reads="duration"),
+        doc("Maximum of a random delay on top, per message.", name="--jitter", reads="duration"),
     ] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (LEAST_DELAY_S <= self.delay_s <= LONGEST_S and 0 <= self.jitter_s <= LONGEST_S):
             raise wrong(
-                f"a delay of {self.delay_s:g}s and {self.jitter_s:g}s more: above 0s, that is "
-                "at least 1ms, at most 30 days"
+                f"a delay of {self.delay_s:g}s with a jitter of {self.jitter_s:g}s: a delay is "
+                "between 1ms and 30 days, a jitter at most 30 days"
             )
 
     def values(self) -> dict[str, Any]:
@@ -134,9 +137,9 @@ class _OfShare(LinkFault, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.share <= 1:
-            raise wrong(f"a share of {self.share:g}: it lies between 0 and 1 (0% and 100%)")
+            raise wrong(f"a share of {self.share:g}: it must be between 0 and 1 (0% and 100%)")
         if self.share == 0:
-            raise wrong("a share of 0 changes nothing")
+            raise wrong("a share of 0 has no effect")
 
     def values(self) -> dict[str, Any]:
         return super().values() | {"p": self.share}
@@ -159,7 +162,7 @@ class LinkDup(_OfShare, frozen=True, tag="link.dup"):
 
 
 class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
-    """Take back every fault of the link between two nodes.
+    """Heal all faults of the link between two nodes.
 
     keystead link heal vcenter kms
     keystead link heal vcenter esxi-001 -o json
@@ -167,40 +170,45 @@ class LinkHeal(Command["HealReport"], frozen=True, tag="link.heal"):
     KS-USE-002 when there is none.
     """
 
-    a: str
-    b: str
+    a: NodeName
+    b: NodeName
 
     def __post_init__(self) -> None:
         _ends(self.a, self.b)
 
 
 class GetLinks(Look["LinkList"], frozen=True, tag="get.links"):
-    """Links in each direction, with the rules on them.
+    """Links in each direction, with their active link rules.
 
     keystead get links
     keystead get links -o json
 
-    Those of vCenter to key servers and hosts, and every other link with a rule.
+    Shows the links of vCenter to key servers and hosts, and all other links that have a rule.
     """
 
 
 class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
-    """Begin any fault of experiment files by hand; a hyphen in its name is as good as its
-    underscore.
+    """Inject a fault by hand: any kind of fault that experiment files can name.
 
     keystead fault proc.kill on=esxi-002
     keystead fault site.power_loss site=main stagger=30s
+
+    `keystead explain faults` lists the kinds. Their names may be written with hyphens instead of
+    underscores.
     """
 
     words = "fault"
-    kind: Annotated[str, doc("As in experiment files: link.cut.", reads="kind")]
+    kind: Annotated[
+        str,
+        doc("Kind of fault, as in experiment files: link.cut.", reads="kind", completes="fault"),
+    ]
     values: Annotated[
         dict[str, Any],
-        doc("NAME=VALUE, as in an experiment file.", word=True, reads="assignments"),
+        doc("Parameters as NAME=VALUE, as in an experiment file.", word=True, reads="assignments"),
     ] = {}
-    id: Annotated[str, doc("Its id; made from the kind if left out.")] = ""
+    id: Annotated[str, doc("Id of the fault. Default: derived from its kind.")] = ""
     lease_s: Lease = None
-    seed: Annotated[int, doc("For selectors that draw, such as 25% of role:esxi.")] = 0
+    seed: Annotated[int, doc("Seed for random selectors, such as 25% of role:esxi.")] = 0
 
     def __post_init__(self) -> None:
         check_names(names.FAULT, self.id)
@@ -209,7 +217,7 @@ class FaultInject(Command["Fault"], frozen=True, tag="fault.inject"):
 
 
 class GetFaults(Look["FaultList"], frozen=True, tag="get.faults"):
-    """Faults in force, oldest first; times are lab seconds since the lab began.
+    """Active faults, oldest first; times are lab seconds since the start of the lab.
 
     keystead get faults
     keystead get faults -o name
@@ -217,17 +225,18 @@ class GetFaults(Look["FaultList"], frozen=True, tag="get.faults"):
 
 
 class Heal(Command["HealReport"], frozen=True, tag="heal"):
-    """Take faults back and see them gone; what has no undo stays listed with its cure.
+    """Heal faults and verify that their effects have ended.
 
     keystead heal --all
     keystead heal tpm-clear-1 --with-cure
 
-    Exit code 0: all that can be taken back, and with --with-cure all, was seen gone.
+    A fault without undo stays listed with its cure, which ``with_cure`` performs. Exit code 0: all
+    faults that can be undone, and with ``with_cure`` all faults, were verified as healed.
     """
 
     ids: Annotated[tuple[str, ...], doc(word=True)] = ()
     all: Annotated[bool, doc("All faults.")] = False
-    with_cure: Annotated[bool, doc("Perform the cure of what has no undo.")] = False
+    with_cure: Annotated[bool, doc("Also perform the cures of faults without undo.")] = False
 
     def __post_init__(self) -> None:
         if bool(self.ids) == self.all:

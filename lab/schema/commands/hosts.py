@@ -1,4 +1,4 @@
-"""Hosts (and other nodes): power in all its ways, esxcli at the console, the TPM."""
+"""Hosts and other nodes: power operations, esxcli at the console, the TPM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class GetHosts(Look["HostList"], frozen=True, tag="get.hosts"):
-    """Hosts as vCenter sees them, with the state of their machines.
+    """Hosts in vCenter's view, with the power state of their machines.
 
     keystead get hosts
     keystead get hosts esxi-001 esxi-002 -o wide
@@ -34,7 +34,7 @@ class GetHosts(Look["HostList"], frozen=True, tag="get.hosts"):
 
 
 class GetNodes(Look["NodeList"], frozen=True, tag="get.nodes"):
-    """Every node of the lab: machine state, boots, screen, counters of its bus.
+    """All nodes of the lab: machine state, boot count, screen, message counters.
 
     keystead get nodes
     keystead get nodes vcenter kms -o json
@@ -42,7 +42,7 @@ class GetNodes(Look["NodeList"], frozen=True, tag="get.nodes"):
 
 
 class GetTpm(Look["TpmList"], frozen=True, tag="get.tpm"):
-    """The TPM under each host.
+    """The TPM of each host.
 
     keystead get tpm
     keystead get tpm -o wide
@@ -50,7 +50,7 @@ class GetTpm(Look["TpmList"], frozen=True, tag="get.tpm"):
 
 
 class GetHostView(Look["HostView"], frozen=True, tag="get.host-view"):
-    """A host's own view of itself, at its console: works behind cut links."""
+    """A host's view of itself, from its console; works while its links are cut."""
 
     words = ""
     host: str
@@ -68,38 +68,39 @@ class _OfHosts(Command[A], Generic[A], frozen=True):
 
 
 class HostPowerOn(_OfHosts["HostPowerList"], frozen=True, tag="host.power-on"):
-    """Press the power button of these nodes; returns when each has started or halted.
+    """Power on nodes; returns when each of them has started or halted.
 
-    Nodes of one role start together, a role after the one before it has started. ``options`` are
-    typed at the boot loader: ``encryptionRecoveryKey`` of a host, ``kmsPassphrase`` of a key server
-    whose keys that opens, ``acceptRollback`` of one that stops at an older database.
+    Nodes of one role start together, one role after the other. ``options`` are boot options:
+    ``encryptionRecoveryKey`` for a host, ``kmsPassphrase`` for a key server with a passphrase
+    root, ``acceptRollback`` for a key server that refuses an older database.
     """
 
     options: dict[str, str] = {}
 
 
 class HostReboot(_OfHosts["HostPowerList"], frozen=True, tag="host.reboot"):
-    """Reboot hosts orderly: archive saved, TPM2_Shutdown, fresh measured boot.
+    """Reboot hosts: the configuration is saved, TPM2_Shutdown runs, the boot is measured anew.
 
     keystead host reboot esxi-001
     keystead host reboot 'esxi-[001-003]'
 
-    It returns when vCenter has seen the hosts' VMs as the hosts do, where it can hear them.
+    The command returns when vCenter shows the same state of the hosts' VMs as the hosts do, if
+    vCenter can reach them.
     """
 
 
 class HostUpgrade(_OfHosts["HostPowerList"], frozen=True, tag="host.upgrade"):
-    """Install a later release on hosts in maintenance mode, and boot it.
+    """Upgrade hosts in maintenance mode to a later release, and reboot them.
 
     keystead host upgrade esxi-001 --to 8.0U3
     keystead host upgrade 'esxi-[001-003]' --to 7.0U2 -o json
 
-    One host after another; one that was off stays off, and boots it next. The first boot from
-    7.0 U2 on encrypts the configuration [UPG-01]. What the release before booted from stays in the
-    other boot bank, for ``HostRollback``.
+    Hosts are upgraded one after the other. A powered-off host stays off and boots the new release
+    next. The first boot of 7.0 U2 or later encrypts the configuration [UPG-01]. The previous
+    release stays in the other boot bank, for ``HostRollback``.
     """
 
-    release: Annotated[str, doc("The release, such as 8.0U3.", name="--to")]
+    release: Annotated[str, doc("New release, such as 8.0U3.", name="--to")]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,31 +111,32 @@ class HostUpgrade(_OfHosts["HostPowerList"], frozen=True, tag="host.upgrade"):
 
 
 class HostRollback(_OfHosts["HostPowerList"], frozen=True, tag="host.rollback"):
-    """Boot the other boot bank: the release before the upgrade, with its configuration of then.
+    """Roll back an upgrade: boot the previous release and configuration from the other boot bank.
 
     keystead host rollback esxi-001
     keystead host rollback 'esxi-[001-003]' -o json
 
-    A host that runs must be in maintenance mode; one that was off stays off, and boots it next. The
-    later release is gone, and so is all that its configuration got since [UPG-02].
+    A running host must be in maintenance mode. A powered-off host stays off and boots the previous
+    release next. The later release and all changes to its configuration are lost [UPG-02].
     """
 
 
 class HostReinstall(_OfHosts["HostPowerList"], frozen=True, tag="host.reinstall"):
-    """Install hosts anew: their disks are wiped, their TPMs stay as they were.
+    """Reinstall hosts: their disks are wiped, their TPMs are kept.
 
     keystead host reinstall esxi-001
     keystead host reinstall esxi-001 --leftover
 
-    Configuration, persisted keys and the list of VMs are gone. Files of VMs lie on the datastore:
-    register them again. A key that is left over stays in the TPM, which cannot seal then [CFG-01].
+    Configuration, persisted keys and the list of VMs are lost. The files of VMs are on the
+    datastore; register the VMs again. With ``leftover`` a key of the old installation stays in the
+    TPM, so that the TPM cannot seal [CFG-01].
     """
 
-    leftover: Annotated[bool, doc("Leave a key of the old installation in their TPMs.")] = False
+    leftover: Annotated[bool, doc("Keep a key of the old installation in the TPM.")] = False
 
 
 class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off"):
-    """Shut hosts (or vcenter, kms) down orderly: what they hold is saved first.
+    """Shut down hosts (or vcenter, kms) cleanly; their state is saved first.
 
     keystead host power-off esxi-001
     keystead host power-off kms
@@ -142,7 +144,7 @@ class HostPowerOff(_OfHosts["HostPowerList"], frozen=True, tag="host.power-off")
 
 
 class HostCrash(_OfHosts["HostPowerList"], frozen=True, tag="host.crash"):
-    """Crash hosts, all at once: what was written survives; they stay off.
+    """Crash hosts, all at once; written data survives, and the hosts stay off.
 
     keystead host crash esxi-001
     keystead host crash vcenter
@@ -150,27 +152,27 @@ class HostCrash(_OfHosts["HostPowerList"], frozen=True, tag="host.crash"):
 
 
 class HostPowerLoss(_OfHosts["HostPowerList"], frozen=True, tag="host.power-loss"):
-    """Pull hosts' power; it comes back at once, unless --stay-off. Only synced bytes survive.
+    """Cut the power of hosts and restore it; only synced data survives.
 
     keystead host power-loss esxi-001
     keystead host power-loss site:main --stay-off
     """
 
-    stay_off: Annotated[bool, doc("Leave them without power.")] = False
+    stay_off: Annotated[bool, doc("Do not restore the power.")] = False
 
 
 class HostPause(_OfHosts["HostPauseList"], frozen=True, tag="host.pause"):
-    """Stop the processes of hosts by signal: neither dead nor answering.
+    """Pause hosts by a signal to their processes: they run on nothing and answer nothing.
 
     keystead host pause esxi-001
     keystead host pause kms
 
-    A node that shares its process with others is held alone.
+    Other nodes in the same process are not paused.
     """
 
 
 class HostResume(_OfHosts["HostPauseList"], frozen=True, tag="host.resume"):
-    """Let paused processes go on.
+    """Resume paused hosts.
 
     keystead host resume esxi-001
     keystead host resume role:esxi
@@ -178,36 +180,36 @@ class HostResume(_OfHosts["HostPauseList"], frozen=True, tag="host.resume"):
 
 
 class Esx(Command["EsxcliResult"], frozen=True, tag="esx"):
-    """esxcli at a host's console: works behind cut links, not on a host that is off.
+    """Run esxcli at a host's console; works while links are cut, not on a powered-off host.
 
     keystead esx esxi-001 system security keypersistence get
     keystead esx esxi-001 system security keypersistence enable
 
-    Its exit code is that of esxcli.
+    The exit code is the exit code of esxcli.
     """
 
     host: HostName
-    arguments: Annotated[tuple[str, ...], doc("The words after esxcli.", reads="words")]
+    arguments: Annotated[tuple[str, ...], doc("Arguments of esxcli.", reads="words")]
 
 
 class HostClearTpm(Command["Host"], frozen=True, tag="host.clear-tpm"):
-    """Have vCenter forget a host's recorded TPM, and accept the one it has now.
+    """Clear a host's TPM record in vCenter, so that vCenter accepts the host's present TPM.
 
     keystead host clear-tpm esxi-001
     keystead host clear-tpm esxi-001 -o json
 
-    For a replaced board, a cleared TPM, or a new build that is as it should be [ATT-09].
+    For a replaced board, a cleared TPM, or an intended new build [ATT-09].
     """
 
     host: HostName
 
     def message(self, answer: Host) -> str:
         seen = answer.attestation
-        return f"{answer.host}: {seen or 'vCenter has not seen a TPM there'}"
+        return f"{answer.host}: {seen or 'vCenter has no TPM record'}"
 
 
 class TpmInspect(Look["Tpm"], frozen=True, tag="tpm.inspect"):
-    """What a host's TPM tells of itself.
+    """Show the state of a host's TPM.
 
     keystead tpm inspect esxi-001
     keystead tpm inspect esxi-001 -o json
@@ -217,7 +219,7 @@ class TpmInspect(Look["Tpm"], frozen=True, tag="tpm.inspect"):
 
 
 class TpmPcrs(Look["Pcrs"], frozen=True, tag="tpm.pcrs"):
-    """PCR 0 to 13 of a host's TPM, in hexadecimal; none while it is off.
+    """Show PCR 0 to 13 of a host's TPM, in hexadecimal; none while the host is off.
 
     keystead tpm pcrs esxi-001
     keystead tpm pcrs esxi-001 -o json
@@ -227,7 +229,7 @@ class TpmPcrs(Look["Pcrs"], frozen=True, tag="tpm.pcrs"):
 
 
 class TpmClear(Command["Fault"], frozen=True, tag="tpm.clear"):
-    """Clear a host's TPM (new storage seed): a fault without undo, see its cure.
+    """Clear a host's TPM (new storage seed), a fault without undo; see its cure.
 
     keystead tpm clear esxi-001
     keystead tpm clear esxi-001 -o json
@@ -237,7 +239,7 @@ class TpmClear(Command["Fault"], frozen=True, tag="tpm.clear"):
 
 
 class TpmSwap(Command["Fault"], frozen=True, tag="tpm.swap"):
-    """Replace a host's TPM by a new one: a fault without undo, see its cure.
+    """Replace a host's TPM with a new one, a fault without undo; see its cure.
 
     keystead tpm swap esxi-001
     keystead tpm swap esxi-001 -o json
@@ -247,7 +249,7 @@ class TpmSwap(Command["Fault"], frozen=True, tag="tpm.swap"):
 
 
 class TpmLockout(Command["Tpm"], frozen=True, tag="tpm.lockout"):
-    """Fail authorizations until a host's TPM refuses more of them."""
+    """Fail authorizations until a host's TPM is in lockout."""
 
     words = ""
     host: str

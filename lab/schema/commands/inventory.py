@@ -1,4 +1,4 @@
-"""VMs and hosts that come into vCenter's inventory and leave it; hosts let alone."""
+"""Add VMs and hosts to vCenter's inventory, remove them, disconnect hosts, maintenance mode."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ if TYPE_CHECKING:
 
 
 class VmRegister(Command["Vm"], frozen=True, tag="vm.register"):
-    """Register a VM whose files lie on the datastore; without its keys it is locked [REG-01].
+    """Register a VM from its files on the datastore; without its keys it is locked [REG-01].
 
     keystead vm register vm-01
     keystead vm register vm-01 --host esxi-002
     keystead vm register vm-01 --host esxi-002 --on-host
 
-    With ``on_host`` and `vm on` it is what HA does when a host has lost its power [HA-01], also
-    while vCenter is down. Files that another host's running VM holds are registered too, and cannot
-    be started here until that host lets go.
+    ``on_host`` followed by `vm on` repeats what HA does after a host failure [HA-01]; it also works
+    while vCenter is down. A VM that still runs on another host can be registered, but not powered
+    on until the other host releases its files.
     """
 
     vm: str
-    cluster: Annotated[str, doc("Cluster; that of the host, else the first.")] = ""
-    host: Annotated[str, doc("Host; the emptiest of the cluster when left out.")] = ""
+    cluster: Annotated[
+        str, doc("Cluster. Default: the cluster of the host, else the first one.")
+    ] = ""
+    host: Annotated[str, doc("Host. Default: the emptiest host of the cluster.")] = ""
     on_host: OnHost = False
 
     def __post_init__(self) -> None:
         if not self.vm:
-            raise wrong("a VM has a name")
+            raise wrong("the name of the VM is empty")
         check_names(names.VM, self.vm)
         if self.on_host and not self.host:
-            raise wrong("--on-host needs --host: vCenter is not asked")
+            raise wrong("--on-host needs --host, since vCenter takes no part")
 
 
 class _OfVms(Command["VmRemovalList"], frozen=True):
@@ -47,32 +49,33 @@ class _OfVms(Command["VmRemovalList"], frozen=True):
 
 
 class VmUnregister(_OfVms, frozen=True, tag="vm.unregister"):
-    """Take VMs out of vCenter's inventory: files stay, keys leave the hosts [STD-17].
+    """Unregister VMs from vCenter; files stay, hosts remove the VMs' keys [STD-17].
 
     keystead vm unregister vm-01
     keystead vm unregister 'vm-[01-03]'
     keystead vm unregister vm-01 --host esxi-001 --on-host
 
-    They are powered off; a refusal stops no other. Their keys stay at the key server [KEY-03]. With
-    ``on_host`` the host's own registration goes; it knows nothing of keys and other hosts.
+    The VMs must be powered off. If one is refused, the others are still unregistered. Their keys
+    stay at the key server [KEY-03]. ``on_host`` removes only the host's own registration and no
+    keys.
     """
 
-    host: Annotated[str, doc("The host that is asked with --on-host.")] = ""
+    host: Annotated[str, doc("Host for --on-host.")] = ""
     on_host: OnHost = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.on_host != bool(self.host):
-            raise wrong("--on-host and --host go together: else vCenter is asked")
+            raise wrong("use --on-host and --host together, or neither of them")
 
 
 class VmDestroy(_OfVms, frozen=True, tag="vm.destroy"):
-    """Delete VMs with their files; their keys leave the hosts, not the key server [STD-17].
+    """Delete VMs and their files; hosts remove the VMs' keys, the key server keeps them [STD-17].
 
     keystead vm destroy vm-01
     keystead vm destroy 'vm-[01-03]'
 
-    They are powered off; a refusal stops no other.
+    The VMs must be powered off. If one is refused, the others are still deleted.
     """
 
 
@@ -87,16 +90,16 @@ class _OfHosts(Command[A], Generic[A], frozen=True):
 
 
 class HostAdd(Command["Host"], frozen=True, tag="host.add"):
-    """Add a host in vCenter: one that was removed, or a new machine, which is powered on.
+    """Add a host to vCenter: a removed one, or a new machine, which is powered on.
 
     keystead host add
     keystead host add esxi-004 --cluster cluster-a
 
-    A new machine is like those of its cluster.
+    A new machine has the same hardware and release as the other hosts of its cluster.
     """
 
-    host: Annotated[str, doc("Its name; the next number when left out.", word=True)] = ""
-    cluster: Annotated[str, doc("Its cluster; the first that has a host.")] = ""
+    host: Annotated[str, doc("Name. Default: the next free number.", word=True)] = ""
+    cluster: Annotated[str, doc("Cluster. Default: the first one with a host.")] = ""
 
     def __post_init__(self) -> None:
         check_names(names.NODE, self.host)
@@ -107,7 +110,7 @@ class HostAdd(Command["Host"], frozen=True, tag="host.add"):
 
 
 class HostRemove(_OfHosts["HostRemovalList"], frozen=True, tag="host.remove"):
-    """Take hosts and their VMs out of vCenter's inventory; the machines stay as they are.
+    """Remove hosts and their VMs from vCenter's inventory; the machines do not change.
 
     keystead host remove esxi-003
     keystead host remove esxi-003 -o json
@@ -117,7 +120,7 @@ class HostRemove(_OfHosts["HostRemovalList"], frozen=True, tag="host.remove"):
 
 
 class HostDisconnect(_OfHosts["HostList"], frozen=True, tag="host.disconnect"):
-    """Have vCenter let hosts alone until they are reconnected: they and their VMs go on.
+    """Disconnect hosts from vCenter until `host reconnect`; they and their VMs keep running.
 
     keystead host disconnect esxi-001
     keystead host disconnect 'esxi-[001-003]'
@@ -125,7 +128,7 @@ class HostDisconnect(_OfHosts["HostList"], frozen=True, tag="host.disconnect"):
 
 
 class HostReconnect(_OfHosts["HostList"], frozen=True, tag="host.reconnect"):
-    """Have vCenter connect hosts now, and bring what they miss [B8].
+    """Reconnect hosts to vCenter now; vCenter pushes the keys and settings that they lack [B8].
 
     keystead host reconnect esxi-001
     keystead host reconnect role:esxi
@@ -133,21 +136,21 @@ class HostReconnect(_OfHosts["HostList"], frozen=True, tag="host.reconnect"):
 
 
 class HostEnterMaintenance(_OfHosts["HostList"], frozen=True, tag="host.enter-maintenance"):
-    """Put hosts into maintenance mode, over reboots too: no VM comes or starts there.
+    """Put hosts into maintenance mode, which also lasts across reboots.
 
     keystead host enter-maintenance esxi-001 --evacuate
     keystead host enter-maintenance 'esxi-[001-002]'
 
-    Refused while VMs run on one of them.
+    No VM moves to such a host or starts there. Refused while VMs run on one of the hosts.
     """
 
     evacuate: Annotated[
-        bool, doc("Move their running VMs to other hosts first, as automated DRS does [HA-03].")
+        bool, doc("First migrate running VMs to other hosts, like automated DRS [HA-03].")
     ] = False
 
 
 class HostExitMaintenance(_OfHosts["HostList"], frozen=True, tag="host.exit-maintenance"):
-    """Let VMs come to hosts again; nothing is started because of it.
+    """Take hosts out of maintenance mode; no VM is started by it.
 
     keystead host exit-maintenance esxi-001
     keystead host exit-maintenance role:esxi

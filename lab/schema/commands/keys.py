@@ -1,6 +1,6 @@
-"""Keys at their key servers, as the operator of these, and key providers of vCenter.
+"""Keys at key servers, by their operator, and key providers of vCenter.
 
-``key`` is a key's id, or ``provider/id``; ``kms`` is the key server, empty: the one that has it.
+``key`` is a key id or ``provider/id``; ``kms`` is the key server, empty: the one that has the key.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     )
 
 KMIP: Final = "kmip://"
-"""With it an address of a key server begins."""
+"""Prefix of the address of a KMIP server."""
 BUS: Final = "bus:"
-"""The same of a node of the lab that is asked over the bus."""
+"""Prefix of the address of a node of the lab that is used over the bus."""
 
 
-Server = Annotated[str, doc("Key server; the one that has it.")]
-Servers = Annotated[tuple[str, ...], doc("Key server; repeat it. Left out: all.")]
-Default = Annotated[bool, doc("Make it the default.")]
+Server = Annotated[str, doc("Key server. Default: the one that has the key.")]
+Servers = Annotated[tuple[str, ...], doc("Key server; can be repeated. Default: all.")]
+Default = Annotated[bool, doc("Make it the default key provider.")]
 
 
 class GetProviders(Look["ProviderList"], frozen=True, tag="get.providers"):
-    """Key providers of vCenter, with the state of their servers [STD-03].
+    """Key providers of vCenter with the state of their key servers [STD-03].
 
     keystead get providers
     keystead get providers -o name
@@ -49,7 +49,7 @@ class GetProviders(Look["ProviderList"], frozen=True, tag="get.providers"):
 
 
 class GetKeys(Look["KeyList"], frozen=True, tag="get.keys"):
-    """Every key of vCenter's inventory: whether its provider can give it, and who uses it [STD-20].
+    """Keys in vCenter's inventory: availability at the key provider, and users [STD-20].
 
     keystead get keys
     keystead get keys -o wide
@@ -57,7 +57,7 @@ class GetKeys(Look["KeyList"], frozen=True, tag="get.keys"):
 
 
 class GetKms(Look["KeyServerList"], frozen=True, tag="get.kms"):
-    """Key servers, with their keys by state, asked of the servers themselves.
+    """Key servers with the number of their keys by state, read from the servers.
 
     keystead get kms
     keystead get kms -o yaml
@@ -65,18 +65,18 @@ class GetKms(Look["KeyServerList"], frozen=True, tag="get.kms"):
 
 
 class GetAudit(Look["AuditList"], frozen=True, tag="get.audit"):
-    """A key server's audit trail: who did what to which key.
+    """Show a key server's audit trail: which client did what to which key.
 
     keystead kms audit
     keystead kms audit kms -o json
     """
 
     words = "kms audit"
-    kms: Annotated[str, doc("Key server; may be left out when there is one.", word=True)] = ""
+    kms: Annotated[str, doc("Key server; optional if the lab has only one.", word=True)] = ""
 
 
 class KmsKeyCreate(Command["Key"], frozen=True, tag="kms.key.create"):
-    """Make a key at a key server, as its operator, Active: for a primary key.
+    """Create an Active key at a key server, for use as a primary key.
 
     keystead kms key create kms
     keystead kms key create kms -o json
@@ -86,7 +86,7 @@ class KmsKeyCreate(Command["Key"], frozen=True, tag="kms.key.create"):
 
 
 class KmsKeyShow(Look["Key"], frozen=True, tag="kms.key.show"):
-    """A key's attributes at its key server.
+    """Show the attributes of a key at its key server.
 
     keystead kms key show 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key show kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 -o json
@@ -99,7 +99,7 @@ class KmsKeyShow(Look["Key"], frozen=True, tag="kms.key.show"):
 
 
 class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
-    """KMIP Activate: Pre-Active becomes Active.
+    """Activate a key (KMIP Activate): Pre-Active becomes Active.
 
     keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key activate 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --kms kms
@@ -111,17 +111,17 @@ class KmsKeyActivate(Command["Key"], frozen=True, tag="kms.key.activate"):
 
 class _Grant(Command["Key"], frozen=True):
     key: str
-    scope: Annotated[str, doc("Another scope than its own; that of a vCenter is its name.")]
-    kms: Annotated[str, doc("Key server; all that have the key when left out.")] = ""
+    scope: Annotated[str, doc("The other scope; the scope of a vCenter is the vCenter's name.")]
+    kms: Annotated[str, doc("Key server. Default: all that have the key.")] = ""
 
     def __post_init__(self) -> None:
         if not self.scope:
-            raise wrong("to whom: give a scope; that of a vCenter is its name")
+            raise wrong("name a scope; the scope of a vCenter is the vCenter's name")
         check_names(names.SCOPE, self.scope)
 
 
 class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):
-    """Let the clients of another scope get this key, and no other one of its scope.
+    """Allow the clients of another scope to get this one key.
 
     keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
     keystead kms key grant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b --kms kms -o json
@@ -131,17 +131,17 @@ class KmsKeyGrant(_Grant, frozen=True, tag="kms.key.grant"):
 
 
 class KmsKeyUngrant(_Grant, frozen=True, tag="kms.key.ungrant"):
-    """Let the clients of that scope get the key no more; those that have it keep it.
+    """Withdraw a grant: clients of the other scope can no longer get the key.
 
     keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b
     keystead kms key ungrant 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 vcenter-b -o json
 
-    KS-USE-002 when no server has it.
+    Clients that already have the key keep it. KS-USE-002 when no server has it.
     """
 
 
 class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
-    """Revoke a key: a fault without undo, listed with its cure by `keystead get faults`.
+    """Revoke a key, a fault without undo; `keystead get faults` shows its cure.
 
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key revoke 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --compromised
@@ -150,11 +150,13 @@ class KmsKeyRevoke(Command["Fault"], frozen=True, tag="kms.key.revoke"):
     """
 
     key: str
-    compromised: Annotated[bool, doc("Reason Key Compromise: it becomes Compromised.")] = False
+    compromised: Annotated[
+        bool, doc("Revoke with reason Key Compromise: the key becomes Compromised.")
+    ] = False
 
 
 class KmsKeyDestroy(Command["Fault"], frozen=True, tag="kms.key.destroy"):
-    """Destroy a key (revoked first): a fault without undo, listed with its cure.
+    """Revoke and destroy a key, a fault without undo; `keystead get faults` shows its cure.
 
     keystead kms key destroy 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
     keystead kms key destroy kms-provider/5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001
@@ -169,18 +171,17 @@ class _Backup(Command["KeyBackup"], frozen=True):
 
     def __post_init__(self) -> None:
         if not self.backup:
-            raise wrong("a backup has a name")
+            raise wrong("the name of the backup is empty")
         check_names(names.BACKUP, self.backup)
 
 
 class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
-    """Take a backup of key servers; each is stopped for it, and started again.
+    """Back up key servers; each is stopped for the backup and started again.
 
     keystead kms backup before-the-change
     keystead kms backup nightly --kms kms-1
 
-    Of servers that replicate each other's keys all are copied. A backup of the same name is
-    replaced.
+    Servers that replicate are backed up together. A backup of the same name is replaced.
     """
 
     def message(self, answer: KeyBackup) -> str:
@@ -188,12 +189,12 @@ class KmsBackup(_Backup, frozen=True, tag="kms.backup"):
 
 
 class KmsRestore(_Backup, frozen=True, tag="kms.restore"):
-    """Restore a backup of key servers: what was made or changed since is lost, and audited.
+    """Restore key servers from a backup; later keys and changes are lost, and audited.
 
     keystead kms restore before-the-change
     keystead kms restore nightly --kms kms-1
 
-    They are stopped, and start from it. KS-USE-002 when there is no such backup.
+    The servers are stopped and started from the backup. KS-USE-002 when there is no such backup.
     """
 
     def message(self, answer: KeyBackup) -> str:
@@ -213,10 +214,12 @@ CUSTODY = ColumnTable(
 
 
 class KmsRotateKek(Command["KeyServer"], frozen=True, tag="kms.rotate_kek"):
-    """Make another KEK, durable when this returns; keys come under it one after another.
+    """Create a new KEK at a key server; it is durable when the command returns.
 
     keystead kms rotate-kek kms
     keystead kms rotate-kek kms -o json
+
+    The server then wraps its keys under the new KEK, one after the other.
     """
 
     table = CUSTODY
@@ -224,7 +227,7 @@ class KmsRotateKek(Command["KeyServer"], frozen=True, tag="kms.rotate_kek"):
 
 
 class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
-    """Have the key ring sealed by another root; the keys themselves are not touched.
+    """Seal a key server's KEKs under another root; the keys themselves do not change.
 
     keystead kms set-root kms --root tpm
     keystead kms set-root kms --root passphrase --passphrase-file secret.txt
@@ -234,68 +237,74 @@ class KmsSetRoot(Command["KeyServer"], frozen=True, tag="kms.set_root"):
     kms: str
     root: Annotated[RootKind, doc("keyfile, passphrase or tpm.", name="--root")]
     passphrase_file: Annotated[
-        FilePath, doc("A file whose first line is the passphrase of root passphrase.")
+        FilePath, doc("File whose first line is the passphrase, for root passphrase.")
     ] = ""
 
     def __post_init__(self) -> None:
         absolute(self.passphrase_file)
         if (self.root is RootKind.PASSPHRASE) is not bool(self.passphrase_file):
-            raise wrong("a passphrase file goes with the root passphrase, and with no other")
+            raise wrong("the root passphrase needs a passphrase file, other roots take none")
 
     def files_read(self) -> tuple[str, ...]:
         return (self.passphrase_file,)
 
 
 def split_server(text: str) -> tuple[str, str]:
-    """The name (empty: none is given) and the address of a server that is written NAME=ADDRESS."""
+    """The name (empty if there is none) and the address of a server given as NAME=ADDRESS."""
     name, equals, address = text.partition("=")
     return (name, address) if equals else ("", text)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of the entry of a server [STD-01]; None and empty: nothing.
+    """Settings of a server's entry [STD-01]; None and empty: no change.
 
-    ``user`` empty: no user name any more.
+    An empty ``user`` removes the user name.
     """
 
     timeout: Annotated[
-        int | None, doc("Seconds for each handshake and each answer; -1: as the lab's knob says.")
+        int | None,
+        doc("Time-out in seconds of each handshake and each answer; -1: the lab's knob."),
     ] = None
     user: Annotated[
         str | None,
-        doc("A KMIP server is told this name, beside the certificate.", name="--username"),
+        doc("User name for a KMIP server, in addition to the certificate.", name="--username"),
     ] = None
-    password_file: Annotated[FilePath, doc("Its first line is the user's password.")] = ""
-    proxy: Annotated[str, doc("HOST:PORT; not built: it is refused.")] = ""
+    password_file: Annotated[
+        FilePath, doc("File whose first line is the password of that user.")
+    ] = ""
+    proxy: Annotated[str, doc("HOST:PORT. Proxies are not supported: refused.")] = ""
 
     def __post_init__(self) -> None:
         absolute(self.password_file)
         if bool(self.user) is not bool(self.password_file):
-            raise wrong("a user name goes with a password file, and neither without the other")
+            raise wrong("give a user name and a password file together, or neither of them")
 
 
 class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
-    """Register a standard key provider; under an old name it restores that one [LOCK-06].
+    """Register a standard key provider; an earlier name restores that provider [LOCK-06].
 
     keystead provider add kms-provider --server kms
     keystead provider add outside --server kmip://127.0.0.1:5696 --timeout 5
 
-    A node of the lab is asked as the lab's file says. Trust with a server at an address is to be
-    made. `bus:NODE` is refused (KS-USE-003) of a node that takes clients by KMIP alone. A server
-    has its address as its name, unless another one stands before it.
+    A node of the lab is used over the bus or by KMIP, as the Lab file says. `bus:NODE` is refused
+    (KS-USE-003) for a node that serves KMIP only. For a server with a kmip:// address, set up the
+    trust afterwards. The name of a server is its address unless you give NAME=ADDRESS.
     """
 
     provider: str
     servers: Annotated[
         tuple[str, ...],
-        doc("Key server, or kmip://HOST:PORT, or NAME=ADDRESS; repeat it.", name="--server"),
+        doc(
+            "Key server: a node, kmip://HOST:PORT, or NAME=ADDRESS; can be repeated.",
+            name="--server",
+        ),
     ]
     default: Default = False
     entry: Entry = Entry()
 
     def __post_init__(self) -> None:
         if not self.provider:
-            raise wrong("a key provider has a name")
+            raise wrong("the name of the key provider is empty")
         check_names(names.PROVIDER, self.provider)
         for server in self.servers:
             name, address = split_server(server)
@@ -303,15 +312,17 @@ class ProviderAdd(Command["Provider"], frozen=True, tag="provider.add"):
             if not address.startswith(KMIP):
                 check_names(names.NODE, address.removeprefix(BUS))
         if not all(self.servers) or not self.servers:
-            raise wrong(f"provider {self.provider}: name its key servers: --server")
+            raise wrong(f"provider {self.provider}: name its key servers with --server")
 
     def files_read(self) -> tuple[str, ...]:
         return (self.entry.password_file,)
 
 
 class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
-    """Change the entries of these ``servers`` of a standard provider, of all of them when none is
-    named; KS-USE-002 for a provider or a server that vCenter does not have."""
+    """Change the entries of ``servers`` of a standard provider; empty: of all its servers.
+
+    KS-USE-002 for a provider or a server that vCenter does not have.
+    """
 
     provider: str
     servers: tuple[str, ...] = ()
@@ -319,7 +330,7 @@ class ProviderSet(Command["Provider"], frozen=True, tag="provider.set"):
 
     def __post_init__(self) -> None:
         if self.entry == Entry():
-            raise wrong("say what to change: time-out, or user name with password")
+            raise wrong("nothing to change: give a time-out, or a user name with a password")
 
     def files_read(self) -> tuple[str, ...]:
         return (self.entry.password_file,)
@@ -338,54 +349,56 @@ NATIVE = ColumnTable(
 
 
 class ProviderCreate(Command["Provider"], frozen=True, tag="provider.create"):
-    """Make a native key provider: hosts derive its keys [NKP-01]. Export it once before it is used.
+    """Create a native key provider: hosts derive its keys [NKP-01].
 
     keystead provider create nkp
     keystead provider create nkp --tpm-required --default
 
-    A provider that was not exported is not used [NKP-05].
+    Export the provider before its first use: until then it is not active [NKP-05].
     """
 
     table = NATIVE
     provider: str
-    key_id: Annotated[str, doc("A UUID; a fresh one when left out.")] = ""
-    tpm_required: Annotated[bool, doc("Hosts without a TPM take no part [NKP-12].")] = False
+    key_id: Annotated[str, doc("A UUID. Default: a new one.")] = ""
+    tpm_required: Annotated[bool, doc("Use the provider only on hosts with a TPM [NKP-12].")] = (
+        False
+    )
     default: Default = False
 
     def __post_init__(self) -> None:
         if not self.provider:
-            raise wrong("a key provider has a name")
+            raise wrong("the name of the key provider is empty")
         check_names(names.PROVIDER, self.provider)
 
 
 class ProviderUpdate(Command["Provider"], frozen=True, tag="provider.update"):
-    """Give the key derivation key of a native provider another id. Export the provider again.
+    """Change the id of a native provider's key derivation key. Export the provider afterwards.
 
     keystead provider update nkp
     keystead provider update nkp --key-id 6b29fc40-ca47-1067-b31d-00dd010662da
 
-    Its backup is out of date then [NKP-01, NKP-05].
+    The change makes earlier backups out of date [NKP-01, NKP-05].
     """
 
     table = NATIVE
     provider: str
-    key_id: Annotated[str, doc("A UUID; a fresh one when left out.")] = ""
+    key_id: Annotated[str, doc("A UUID. Default: a new one.")] = ""
 
 
 class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.export"):
-    """Write the backup of a native provider, a PKCS#12 file. Keep it: nothing else restores it.
+    """Export a native provider to a PKCS#12 file. Keep the file: only it restores the provider.
 
     keystead provider export nkp nkp.p12 --password-file secret.txt
     keystead provider export nkp nkp.p12
 
-    Without a password the file has the key derivation key in clear [NKP-03]. A file that is there
-    is not replaced: KS-USE-003.
+    Without a password the file has the key derivation key in clear text [NKP-03]. An existing file
+    is not overwritten: KS-USE-003.
     """
 
     provider: str
     file: FilePath
     password_file: Annotated[
-        FilePath, doc("A file whose first line is the password of the backup.")
+        FilePath, doc("File whose first line is the password of the backup.")
     ] = ""
 
     def __post_init__(self) -> None:
@@ -399,7 +412,7 @@ class ProviderExport(Command["ProviderBackup"], frozen=True, tag="provider.expor
 
 
 class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.import"):
-    """Make a native provider of a backup: of one that was deleted, or of another vCenter's.
+    """Import a native provider from a backup: a deleted one, or one of another vCenter.
 
     keystead provider import nkp.p12 --password-file secret.txt --default
     keystead provider import nkp.p12 --dry-run
@@ -409,10 +422,10 @@ class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.impor
 
     file: FilePath
     password_file: Annotated[
-        FilePath, doc("A file whose first line is the password of the backup.")
+        FilePath, doc("File whose first line is the password of the backup.")
     ] = ""
     default: Default = False
-    dry_run: Annotated[bool, doc("Say what is in it and change nothing.")] = False
+    dry_run: Annotated[bool, doc("Show the content and change nothing.")] = False
 
     def __post_init__(self) -> None:
         absolute(self.file, self.password_file)
@@ -422,7 +435,7 @@ class ProviderImport(Command["ProviderBackup"], frozen=True, tag="provider.impor
 
 
 class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):
-    """Make a provider the default for new keys [STD-02].
+    """Set vCenter's default key provider, for new keys [STD-02].
 
     keystead provider default kms-provider
     keystead provider default second -o json
@@ -432,7 +445,7 @@ class ProviderDefault(Command["Provider"], frozen=True, tag="provider.default"):
 
 
 class ProviderDelete(Command["Fault"], frozen=True, tag="provider.delete"):
-    """Delete a key provider (use does not block it): listed with its cure by `keystead get faults`.
+    """Delete a key provider, even one in use; `keystead get faults` shows the cure.
 
     keystead provider delete kms-provider
     keystead provider delete second -o json

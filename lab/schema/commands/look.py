@@ -1,4 +1,4 @@
-"""Looking at the lab itself: its machines, events, tasks, a status."""
+"""The state of the lab: its machines, events, tasks, a summary."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from lab.schema.answers import EventList, LabStatus, MachineList, TaskList
 
 EVENTS_AT_ONCE = 1000
-LARGEST = (1 << 63) - 1  # number that an event can have
+LARGEST = (1 << 63) - 1  # the largest event number
 
 
 class GetMachines(Look["MachineList"], frozen=True, tag="get.machines"):
-    """Machines that the lab stands on: who has joined, how far, with which clock.
+    """Machines of the lab: state, release, clock.
 
     keystead get machines
     keystead get machines -o wide
 
-    CLOCK is how far a machine's clock is ahead, ERROR within how much that is known. Time of day is
-    in the wide table: nothing of a lab goes by it.
+    CLOCK is the offset of the machine's clock, ERROR the uncertainty of that offset. The wide table
+    also has the time of day, which the lab does not use.
     """
 
 
 class GetEvents(Look["EventList"], frozen=True, tag="get.events"):
-    """vCenter's events with a number above ``after``, oldest first, ``limit`` at most.
+    """vCenter's events with a number above ``after``, oldest first, at most ``limit``.
 
-    A shorter answer may come for one longer log: ask again after its last, until none come.
+    An answer may have fewer events than the log: repeat with the last number until it is empty.
     """
 
     words = ""  # `events`, which pages and follows
@@ -37,22 +37,22 @@ class GetEvents(Look["EventList"], frozen=True, tag="get.events"):
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= LARGEST:
-            raise wrong(f"limit {self.limit}: at least 1, and below 2^63")
+            raise wrong(f"limit {self.limit}: it must be at least 1 and below 2^63")
         if not 0 <= self.after <= LARGEST:
-            raise wrong(f"after {self.after}: a number of an event is 0 or more, and below 2^63")
+            raise wrong(f"after {self.after}: it must be at least 0 and below 2^63")
 
 
 class GetTasks(Look["TaskList"], frozen=True, tag="get.tasks"):
-    """vCenter's recent tasks, oldest first: what it was asked, of what, and how it ended.
+    """vCenter's recent tasks, oldest first, with their objects and results.
 
     keystead get tasks
     keystead get tasks --running -w
     """
 
-    running: Annotated[bool, doc("Only what has not ended.")] = False
+    running: Annotated[bool, doc("Only tasks that have not ended.")] = False
 
 
 class GetStatus(Look["LabStatus"], frozen=True, tag="get.status"):
-    """The lab in short: nodes by state, VMs by state, faults in force, processes."""
+    """A summary of the lab: nodes by state, VMs by state, active faults, processes."""
 
-    words = ""  # `status`, which also tells of a lab that does not run
+    words = ""  # `status`, which also reports on a stopped lab

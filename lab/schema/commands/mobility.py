@@ -1,4 +1,4 @@
-"""VMs that move between hosts."""
+"""Migration of VMs between hosts."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ if TYPE_CHECKING:
 
 
 class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
-    """Move a VM to another host: vMotion when it runs, registered there when it is off.
+    """Migrate a VM to another host: by vMotion if it runs, else by registering it there.
 
     keystead vm migrate vm-01 --host esxi-002
     keystead vm migrate vm-01 --host esxi-003 --to-vcenter vcenter-b
     keystead vm migrate vm-01 --host esxi-002 -o json
 
-    MigrateVM_Task; RelocateVM_Task with ``to_vcenter``, which must have the VM's key provider by
-    its name, with the same keys [MOB-07]. A VM whose move is refused runs on where it is, and is
-    not locked by it [MOB-05].
+    MigrateVM_Task, or RelocateVM_Task with ``to_vcenter``. The other vCenter must have a key
+    provider of the same name with the same keys [MOB-07]. If the migration is refused, the VM keeps
+    running on its host and is not locked [MOB-05].
     """
 
     vm: VmName
-    host: Annotated[str, doc("The host that it goes to, of the same cluster.", name="--host")]
-    to_vcenter: Annotated[str, doc("The host is one of this vCenter, which has the VM then.")] = ""
+    host: Annotated[
+        str, doc("Destination host; in the same cluster without --to-vcenter.", name="--host")
+    ]
+    to_vcenter: Annotated[str, doc("vCenter of the destination host, if another one.")] = ""
     to_user: Annotated[
-        str, doc("Who asks for it at that vCenter; else the user of this command.")
+        str, doc("User at the other vCenter. Default: the user of this command.")
     ] = ""
 
     def __post_init__(self) -> None:
         if not self.vm or not self.host:
-            raise wrong("a migration has a VM, and a host that it goes to")
+            raise wrong("name a VM and a destination host")
         check_names(names.VM, self.vm)
         check_names(names.NODE, self.host)
         if self.to_vcenter:
@@ -42,16 +44,16 @@ class VmMigrate(Command["Migration"], frozen=True, tag="vm.migrate"):
         if self.to_user:
             check_names(names.PRINCIPAL, self.to_user)
             if not self.to_vcenter:
-                raise wrong("a user of another vCenter is for a move to one: name it too")
+                raise wrong("--to-user needs --to-vcenter")
 
 
 class VmSetMigrateEncryption(Command["Vm"], frozen=True, tag="vm.set-migrate-encryption"):
-    """Whether the memory of a VM in clear travels encrypted: disabled, opportunistic, required.
+    """Set encrypted vMotion of an unencrypted VM: disabled, opportunistic or required.
 
     keystead vm set-migrate-encryption vm-08 disabled
     keystead vm set-migrate-encryption vm-08 required -o json
 
-    ReconfigVM_Task, migrateEncryption. The memory of an encrypted VM always does [MOB-02].
+    ReconfigVM_Task, migrateEncryption. vMotion of an encrypted VM is always encrypted [MOB-02].
     """
 
     vm: VmName

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GetRoles(Look["RoleList"], frozen=True, tag="get.roles"):
-    """Roles of vCenter: what each may do, and what it lacks.
+    """Roles of vCenter with the privileges that each has and lacks.
 
     keystead get roles
     keystead get roles NoCryptoAdmin -o json
@@ -22,7 +22,7 @@ class GetRoles(Look["RoleList"], frozen=True, tag="get.roles"):
 
 
 class GetUsers(Look["UserList"], frozen=True, tag="get.users"):
-    """Users of vCenter, and their roles.
+    """Users of vCenter and their roles.
 
     keystead get users
     keystead get users -o json
@@ -31,34 +31,36 @@ class GetUsers(Look["UserList"], frozen=True, tag="get.users"):
 
 class _Role(Command["RoleList"], frozen=True):
     role: str
-    like: Annotated[str, doc("The role that it begins with; left out: none, or itself.")] = ""
+    like: Annotated[
+        str, doc("Role to start from. Default: no privileges, or the role itself in an update.")
+    ] = ""
     add: Annotated[
         tuple[Privilege, ...],
-        doc("A privilege that it has more; repeat it.", name="--with", reads="privileges"),
+        doc("Privilege to add; can be repeated.", name="--with", reads="privileges"),
     ] = ()
     without: Annotated[
         tuple[Privilege, ...],
-        doc("A privilege that it has not; repeat it.", reads="privileges"),
+        doc("Privilege to remove; can be repeated.", reads="privileges"),
     ] = ()
 
     def __post_init__(self) -> None:
         if not self.role:
-            raise wrong("a role has a name")
+            raise wrong("the name of the role is empty")
         check_names(names.ROLE, self.role, self.like)
 
 
 class RoleCreate(_Role, frozen=True, tag="role.create"):
-    """Make a role: that of another one, with some privileges more or less.
+    """Create a role, from another role with privileges added or removed.
 
     keystead role create no-host --like Admin --without Cryptographer.RegisterHost
     keystead role create cloner --like NoCryptoAdmin --with Cryptographer.Clone
 
-    AddAuthorizationRole; KS-PRODUCT-001 for a name that is taken.
+    AddAuthorizationRole. KS-PRODUCT-001 if the name exists.
     """
 
 
 class RoleUpdate(_Role, frozen=True, tag="role.update"):
-    """Change what a role may do, for all who have it; at once.
+    """Change the privileges of a role; the change applies at once to all its users.
 
     keystead role update no-host --with Cryptographer.RegisterHost
     keystead role update no-host --like ReadOnly
@@ -68,12 +70,12 @@ class RoleUpdate(_Role, frozen=True, tag="role.update"):
 
 
 class RoleDelete(Command["RoleList"], frozen=True, tag="role.delete"):
-    """Delete a role that no user has.
+    """Delete a role that is not in use.
 
     keystead role delete no-host
     keystead role delete no-host -o json
 
-    RemoveAuthorizationRole; KS-PRODUCT-001 while a user has it.
+    RemoveAuthorizationRole. KS-PRODUCT-001 while a user has the role.
     """
 
     role: str
@@ -83,28 +85,28 @@ class RoleDelete(Command["RoleList"], frozen=True, tag="role.delete"):
 
 
 class UserSet(Command["UserList"], frozen=True, tag="user.set"):
-    """Give a user a role, in place of the one that it had. Tasks are given with --user.
+    """Assign a role to a user; it replaces the user's earlier role.
 
     keystead user set alice@vsphere.local --role NoCryptoAdmin
     keystead user set bob --role no-host
 
-    SetEntityPermissions.
+    SetEntityPermissions. The option --user of other commands runs their tasks as that user.
     """
 
     user: str
     role: Annotated[
-        str, doc("Admin, NoCryptoAdmin, ReadOnly, or one that was made.", name="--role")
+        str, doc("Admin, NoCryptoAdmin, ReadOnly, or a role of your own.", name="--role")
     ]
 
     def __post_init__(self) -> None:
         if not self.user or not self.role:
-            raise wrong("a user and a role have names")
+            raise wrong("the name of the user or of the role is empty")
         check_names(names.PRINCIPAL, self.user)
         check_names(names.ROLE, self.role)
 
 
 class UserDelete(Command["UserList"], frozen=True, tag="user.delete"):
-    """Take a user's role away: it may do nothing any more.
+    """Remove a user's role; the user then has no privileges.
 
     keystead user delete alice@vsphere.local
     keystead user delete alice@vsphere.local -o json

@@ -1,8 +1,8 @@
-"""Trust Authority: the thirteen steps of its administrators, one by one, and what follows later.
+"""Trust Authority: its thirteen configuration steps, and later changes.
 
-Those for the Trust Authority vCenter go to that of the lab file, those for the workload vCenter to
-the one of the trusted clusters, unless ``--vcenter`` names one. Who gives them is a member of
-TrustedAdmins there.
+Commands for the Trust Authority vCenter go to the one that the Lab file names, commands for the
+workload vCenter to the vCenter of the trusted clusters, unless ``--vcenter`` names another one. The
+user of a command must be a member of TrustedAdmins at that vCenter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Exported = Literal[
 
 
 class TrustAdmin(Command["TrustAdminList"], frozen=True, tag="trust.admin"):
-    """Step 1: a user into TrustedAdmins at both vCenters, or out of it [TA-04].
+    """Step 1: add a user to TrustedAdmins at both vCenters, or remove it [TA-04].
 
     keystead trust admin
     keystead trust admin alice@vsphere.local --vcenter ta-vcenter
@@ -49,22 +49,22 @@ class TrustEnable(Command["TrustAuthority"], frozen=True, tag="trust.enable"):
 
 
 class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
-    """Steps 3, 4, 5, 11: export a principal, an endorsement key, a base image, ... to a file.
+    """Steps 3, 4, 5, 11: export an item, such as a principal or a base image, to a file.
 
     keystead trust export principal principal.json
     keystead trust export endorsement-key esxi-001.json --host esxi-001
 
-    A file that is there is not replaced: KS-USE-003.
+    An existing file is not overwritten: KS-USE-003.
     """
 
     item: Exported
     file: FilePath
-    host: Annotated[str, doc("For all but the principal and services information.")] = ""
+    host: Annotated[str, doc("Host; for all items but principal and services-information.")] = ""
 
     def __post_init__(self) -> None:
         of_host = self.item not in ("principal", "services-information")
         if of_host != bool(self.host):
-            raise wrong(f"{self.item}: " + ("of which host?" if of_host else "it is of no host"))
+            raise wrong(f"{self.item}: " + ("add --host" if of_host else "it takes no --host"))
         absolute(self.file)
 
     def file_written(self) -> str:
@@ -72,7 +72,7 @@ class TrustExport(Command["TrustFile"], frozen=True, tag="trust.export"):
 
 
 class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
-    """Steps 6, 7, 8, 12: import what was exported, at the vCenter that it is for.
+    """Steps 6, 7, 8, 12: import an exported item at the vCenter that needs it.
 
     keystead trust import principal.json
     keystead trust import services.json
@@ -88,12 +88,12 @@ class TrustImport(Command["TrustFile"], frozen=True, tag="trust.import"):
 
 
 class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"):
-    """What an endorsement key has to be: in the list, or certified by an imported CA.
+    """Set how TPMs are accepted: endorsement key in the list, or certified by an imported CA.
 
     keystead trust settings --require-endorsement-keys --no-require-certificate-validation
     keystead trust settings --no-require-endorsement-keys --require-certificate-validation
 
-    Neither takes any, and is warned about [TA-07].
+    With neither of them every TPM is accepted, with a warning [TA-07].
     """
 
     require_endorsement_keys: bool
@@ -101,19 +101,19 @@ class TrustSettings(Command["TrustAuthority"], frozen=True, tag="trust.settings"
 
 
 class TrustKeyProvider(Command["TrustAuthority"], frozen=True, tag="trust.key-provider"):
-    """Step 9: create a trusted key provider under the id of a primary key.
+    """Step 9: create a trusted key provider with a primary key.
 
     keystead trust key-provider trusted-provider 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms
     keystead trust key-provider second 5f1c7e1e-8f0e-4d5e-9f43-0d5d3ad1c001 --server kms-1
     """
 
     provider: str
-    primary_key: Annotated[str, doc("Its id at the key servers.")]
-    servers: Annotated[tuple[str, ...], doc("Key server; repeat it.", name="--server")]
+    primary_key: Annotated[str, doc("Id of the primary key at the key servers.")]
+    servers: Annotated[tuple[str, ...], doc("Key server; can be repeated.", name="--server")]
 
     def __post_init__(self) -> None:
         if not self.servers:
-            raise wrong(f"provider {self.provider}: name its key servers: --server")
+            raise wrong(f"provider {self.provider}: name its key servers with --server")
         check_names(names.PROVIDER, self.provider)
 
 
@@ -128,7 +128,7 @@ class TrustServers(Command["TrustAuthority"], frozen=True, tag="trust.key-server
 
 
 class TrustCluster(Command["TrustedHostList"], frozen=True, tag="trust.cluster"):
-    """Step 12: enable the Trusted state of a cluster, or end it [HLT-02].
+    """Step 12: enable the Trusted state of a cluster, or disable it [HLT-02].
 
     keystead trust cluster cluster-a
     keystead trust cluster cluster-a --off
@@ -153,7 +153,7 @@ class TrustRegister(Command["Provider"], frozen=True, tag="trust.register"):
 
 
 class TrustSetup(Command["TrustedHostList"], frozen=True, tag="trust.setup"):
-    """All thirteen steps, as the lab file says. What is there already stays.
+    """Do all thirteen steps, as the Lab file says; existing items are kept.
 
     keystead trust setup
     keystead trust setup -o json
@@ -161,7 +161,7 @@ class TrustSetup(Command["TrustedHostList"], frozen=True, tag="trust.setup"):
 
 
 class TrustRemove(Command["TrustAuthority"], frozen=True, tag="trust.remove"):
-    """Take an item out of the Trust Authority.
+    """Remove an item from the Trust Authority.
 
     keystead trust remove base-image 8.0U3-24022510
     keystead trust remove endorsement-key esxi-001
@@ -172,10 +172,12 @@ class TrustRemove(Command["TrustAuthority"], frozen=True, tag="trust.remove"):
 
 
 class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remediate"):
-    """Apply on a cluster's hosts what is desired; --delete wipes what is applied [HLT-02].
+    """Apply the desired configuration to a cluster's hosts; --delete removes the applied one.
 
     keystead trust remediate cluster-a
     keystead trust remediate cluster-a --delete
+
+    Rule [HLT-02].
     """
 
     cluster: str
@@ -183,15 +185,17 @@ class TrustRemediate(Command["TrustedHostList"], frozen=True, tag="trust.remedia
 
 
 class TrustRenewCertificate(Command["TrustedHostList"], frozen=True, tag="trust.renew-certificate"):
-    """Renew the STS certificate of the workload vCenter: its principal is out of date [HLT-05].
+    """Renew the STS certificate of the workload vCenter; its principal becomes out of date.
 
     keystead trust renew-certificate
     keystead trust renew-certificate -o json
+
+    Rule [HLT-05].
     """
 
 
 class TrustRenewServices(Command["TrustAuthority"], frozen=True, tag="trust.renew-services"):
-    """Install services of the Trust Authority anew, so that they have other certificates.
+    """Reinstall services of the Trust Authority, which gives them new certificates.
 
     keystead trust renew-services attestation-1 keyprovider-1
     keystead trust renew-services attestation-2 -o json
@@ -208,7 +212,7 @@ class TrustRenewServices(Command["TrustAuthority"], frozen=True, tag="trust.rene
 
 
 class GetTrustAuthority(Look["TrustAuthority"], frozen=True, tag="get.trust-authority"):
-    """The items of a Trust Authority, compared over all its services [HLT-01].
+    """Items of the Trust Authority, compared across all its services [HLT-01].
 
     keystead get trust-authority
     keystead get trust-authority -o json
@@ -216,7 +220,7 @@ class GetTrustAuthority(Look["TrustAuthority"], frozen=True, tag="get.trust-auth
 
 
 class GetTrustedHosts(Look["TrustedHostList"], frozen=True, tag="get.trusted-hosts"):
-    """Trusted hosts: desired against applied [HLT-02], and their attestation.
+    """Trusted hosts: desired and applied configuration [HLT-02], and attestation.
 
     keystead get trusted-hosts
     keystead get trusted-hosts -o json

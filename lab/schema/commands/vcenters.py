@@ -1,6 +1,6 @@
-"""A vCenter as its appliance's administrator has it: its backups, and a new installation.
+"""The vCenter appliance: backup, restore, reinstallation.
 
-They go to the first vCenter of the lab unless ``--vcenter`` names one.
+The commands go to the first vCenter of the lab unless ``--vcenter`` names another one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class _OfBackup(Command["VcenterCopy"], frozen=True):
 
     def __post_init__(self) -> None:
         if not self.backup:
-            raise wrong("a backup has a name")
+            raise wrong("the name of the backup is empty")
         check_names(names.BACKUP, self.backup)
 
 
 class VcenterBackup(_OfBackup, frozen=True, tag="vcenter.backup"):
-    """Take a backup of vCenter; it is stopped for it, and started again.
+    """Back up vCenter; it is stopped for the backup and started again.
 
     keystead vcenter backup before-the-change
     keystead vcenter backup nightly --vcenter vcenter-b
 
-    A file-based backup [NKP-08]; one of the same name is replaced.
+    A file-based backup [NKP-08]. A backup of the same name is replaced.
     """
 
     def message(self, answer: VcenterCopy) -> str:
@@ -37,12 +37,12 @@ class VcenterBackup(_OfBackup, frozen=True, tag="vcenter.backup"):
 
 
 class VcenterRestore(_OfBackup, frozen=True, tag="vcenter.restore"):
-    """Restore a backup of vCenter: it knows nothing of what came since.
+    """Restore vCenter from a backup; later changes are lost.
 
     keystead vcenter restore before-the-change
     keystead vcenter restore nightly --vcenter vcenter-b
 
-    A vCenter that was off stays off. KS-USE-002 when there is no such backup.
+    A powered-off vCenter stays off. KS-USE-002 when there is no such backup.
     """
 
     def message(self, answer: VcenterCopy) -> str:
@@ -50,11 +50,11 @@ class VcenterRestore(_OfBackup, frozen=True, tag="vcenter.restore"):
 
 
 class VcenterRebuild(Command["HostPowerList"], frozen=True, tag="vcenter.rebuild"):
-    """Install vCenter anew: it knows no host, no VM, no key provider. Add them again.
+    """Reinstall vCenter: its inventory and its key providers are lost.
 
     keystead vcenter rebuild
     keystead vcenter rebuild --vcenter vcenter-b
 
-    By ``HostAdd``, ``ProviderAdd`` under the same name [LOCK-06], and ``ProviderImport`` of a
-    backup [NKP-04].
+    Add them again with ``HostAdd``, with ``ProviderAdd`` under the same name [LOCK-06], and with
+    ``ProviderImport`` of a backup [NKP-04].
     """

@@ -1,4 +1,4 @@
-"""VM tasks, asked of vCenter as a vSphere client would, or of a host as its administrator."""
+"""VM tasks: of vCenter, like a vSphere client, or on a host, like its local administrator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from protocol import names
 if TYPE_CHECKING:
     from lab.schema.answers import GuestAnswer, Vm, VmDisks, VmList, VmPowerList
 
-ProviderOption = Annotated[str, doc("Key provider; the default when left out.")]
-OnHost = Annotated[bool, doc("Ask the host itself, as its administrator (with --host).")]
+ProviderOption = Annotated[str, doc("Key provider. Default: the default provider.")]
+OnHost = Annotated[
+    bool, doc("Act on the host itself, as its administrator, without vCenter; needs --host.")
+]
 
 
 class GetVms(Look["VmList"], frozen=True, tag="get.vms"):
-    """VMs as vCenter sees them: power, locked or not, keys that are missing [LOCK-01].
+    """VMs in vCenter's view: power, locked or not, missing keys [LOCK-01].
 
     keystead get vms
     keystead get vms vm-01 vm-02 -o json
@@ -30,20 +32,22 @@ class VmCreate(Command["Vm"], frozen=True, tag="vm.create"):
     keystead vm create vm-07 --encrypted
     keystead vm create vm-08 --host esxi-002
 
-    ``firmware`` and ``hardware`` decide whether it may have a virtual TPM.
+    A virtual TPM needs ``firmware`` efi and ``hardware`` 14 or later.
     """
 
     vm: str
-    cluster: Annotated[str, doc("Cluster; that of the host, else the first.")] = ""
-    host: Annotated[str, doc("Host; the emptiest of the cluster when left out.")] = ""
-    encrypted: Annotated[bool, doc("Encrypt it at once, under a new key.")] = False
+    cluster: Annotated[
+        str, doc("Cluster. Default: the cluster of the host, else the first one.")
+    ] = ""
+    host: Annotated[str, doc("Host. Default: the emptiest host of the cluster.")] = ""
+    encrypted: Annotated[bool, doc("Create it encrypted, under a new key.")] = False
     provider: ProviderOption = ""
-    firmware: Annotated[str, doc("efi, or bios: then without virtual TPM.")] = "efi"
+    firmware: Annotated[str, doc("efi or bios; a virtual TPM needs efi.")] = "efi"
     hardware: Annotated[int, doc("Virtual hardware version.")] = 21
 
     def __post_init__(self) -> None:
         if not self.vm:
-            raise wrong("a VM has a name")
+            raise wrong("the name of the VM is empty")
         check_names(names.VM, self.vm)
         check_names(names.CLUSTER, self.cluster)
         check_names(names.NODE, self.host)
@@ -56,7 +60,7 @@ class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
     keystead vm encrypt vm-08
     keystead vm encrypt vm-08 --provider kms-provider
 
-    Its hosts become safe by it if the user may register hosts [HEM-02].
+    The host becomes safe if the user has the privilege to register hosts [HEM-02].
     """
 
     vm: VmName
@@ -64,22 +68,25 @@ class VmEncrypt(Command["Vm"], frozen=True, tag="vm.encrypt"):
 
 
 class VmRecrypt(Command["Vm"], frozen=True, tag="vm.recrypt"):
-    """Put an encrypted VM under a new key, also while it runs, also of another provider [REK-01].
+    """Recrypt an encrypted VM under a new key; it may run [REK-01].
 
     keystead vm recrypt vm-01
     keystead vm recrypt vm-01 --disk 2 --provider second-provider
 
-    Its data keys are wrapped anew; with ``deep`` they are new too [REK-02].
+    Shallow recrypt wraps the VM's DEKs under a new KEK, also one of another key provider. With
+    ``deep`` the DEKs are new too [REK-02].
     """
 
     vm: VmName
     provider: ProviderOption = ""
-    deep: Annotated[bool, doc("New data keys too: powered off, data rewritten.")] = False
-    disk: Annotated[int | None, doc("Of this hard disk alone; all when left out [KEY-04].")] = None
+    deep: Annotated[
+        bool, doc("Deep recrypt: new DEKs, data rewritten; the VM must be powered off.")
+    ] = False
+    disk: Annotated[int | None, doc("Only this hard disk. Default: all [KEY-04].")] = None
 
 
 class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
-    """Take the encryption off a VM that is powered off [CLN-02].
+    """Decrypt a powered-off VM [CLN-02].
 
     keystead vm decrypt vm-01
     keystead vm decrypt vm-01 -o json
@@ -89,30 +96,33 @@ class VmDecrypt(Command["Vm"], frozen=True, tag="vm.decrypt"):
 
 
 class VmAddDisk(Command["VmDisks"], frozen=True, tag="vm.add-disk"):
-    """Add a disk to a VM that is powered off; on an encrypted VM it is encrypted.
+    """Add a disk to a powered-off VM; a disk of an encrypted VM is encrypted.
 
     keystead vm add-disk vm-01
     keystead vm add-disk vm-01 --provider kms-provider
 
-    It is under the VM's key; with ``provider`` or ``own_key`` under a new one of its own [KEY-04].
+    The disk uses the VM's key; with ``provider`` or ``own_key`` it gets a new key of its own
+    [KEY-04].
     """
 
     vm: VmName
-    blocks: Annotated[int, doc("Its size, in blocks of 4,096 bytes.")] = 64
-    provider: Annotated[str, doc("A key of its own, of this key provider.")] = ""
-    own_key: Annotated[bool, doc("A new key of its own, of the default provider.")] = False
+    blocks: Annotated[int, doc("Size in blocks of 4,096 bytes.")] = 64
+    provider: Annotated[str, doc("Encrypt the disk with its own key of this key provider.")] = ""
+    own_key: Annotated[bool, doc("Encrypt the disk with its own key of the default provider.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         check_names(names.PROVIDER, self.provider)
 
 
 class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):
-    """Take a disk away with its data: vm-01 2 is "Hard disk 2". A lost key of it does not matter.
+    """Remove a disk and its data from a powered-off VM: vm-01 2 is "Hard disk 2".
 
     keystead vm remove-disk vm-01 2
     keystead vm remove-disk vm-01 2 -o json
 
-    The VM is powered off [LOCK-03].
+    The key of the disk is not needed [LOCK-03].
     """
 
     vm: VmName
@@ -120,12 +130,12 @@ class VmRemoveDisk(Command["VmDisks"], frozen=True, tag="vm.remove-disk"):
 
 
 class VmAddTpm(Command["Vm"], frozen=True, tag="vm.add-tpm"):
-    """Add a virtual TPM to a powered-off VM; its home is encrypted, its disks are not.
+    """Add a virtual TPM to a powered-off VM; encrypts the VM's home, not its disks.
 
     keystead vm add-tpm vm-08
     keystead vm add-tpm vm-08 --provider kms-provider
 
-    The VM has firmware EFI, and hardware version 14 or later [VTPM-02].
+    The VM must have EFI firmware and hardware version 14 or later [VTPM-02].
     """
 
     vm: VmName
@@ -133,12 +143,12 @@ class VmAddTpm(Command["Vm"], frozen=True, tag="vm.add-tpm"):
 
 
 class VmRemoveTpm(Command["Vm"], frozen=True, tag="vm.remove-tpm"):
-    """Remove the virtual TPM of a powered-off VM, and destroy what is in it.
+    """Remove the virtual TPM of a powered-off VM; its content is lost.
 
     keystead vm remove-tpm vm-08
     keystead vm remove-tpm vm-08 -o json
 
-    Its home is decrypted unless a disk is encrypted [VTPM-03].
+    The VM's home is decrypted unless a disk is encrypted [VTPM-03].
     """
 
     vm: VmName
@@ -148,7 +158,7 @@ class _Power(Command["VmPowerList"], frozen=True):
     vms: Annotated[
         tuple[str, ...],
         doc(
-            "Names or selectors: vm-[01-04], all. Left out: all of the host.",
+            "Names or selectors: vm-[01-04], all. Default: all VMs of --host.",
             word=True,
             completes="vm",
         ),
@@ -160,7 +170,7 @@ class _Power(Command["VmPowerList"], frozen=True):
         if not self.vms and not self.host:
             raise wrong("name VMs, or a host with --host")
         if self.on_host and not self.host:
-            raise wrong("--on-host needs --host: vCenter is not asked")
+            raise wrong("--on-host needs --host, since vCenter takes no part")
 
 
 class VmOn(_Power, frozen=True, tag="vm.on"):
@@ -169,8 +179,8 @@ class VmOn(_Power, frozen=True, tag="vm.on"):
     keystead vm on vm-01 vm-02
     keystead vm on --host esxi-001
 
-    A VM that is refused does not keep the others from being asked. DRS, where it is automated,
-    chooses where they start [HA-03]. With ``on_host`` it works while vCenter is down.
+    If one VM is refused, the others are still powered on. Automated DRS chooses the hosts [HA-03].
+    ``on_host`` also works while vCenter is down.
     """
 
 
@@ -180,24 +190,24 @@ class VmOff(_Power, frozen=True, tag="vm.off"):
     keystead vm off vm-01
     keystead vm off vm-01 --host esxi-001 --on-host
 
-    A VM that is refused does not keep the others from being asked.
+    If one VM is refused, the others are still powered off.
     """
 
 
 class VmUnlock(Command["Vm"], frozen=True, tag="vm.unlock"):
-    """CryptoUnlock_Task: let vCenter bring the keys of a locked VM now [LOCK-05].
+    """Unlock a VM (CryptoUnlock_Task): vCenter pushes its keys to the host now [LOCK-05].
 
     keystead vm unlock vm-01
     keystead vm unlock vm-01 -o json
 
-    It is refused (KS-PRODUCT-001) while what locked the VM is still there.
+    Refused (KS-PRODUCT-001) while the cause of the lock persists.
     """
 
     vm: VmName
 
 
 class VmGuestWrite(Command["GuestAnswer"], frozen=True, tag="vm.guest.write"):
-    """Let the guest fill its disk with blocks made from ``marker``."""
+    """Make the guest fill its disk with blocks derived from ``marker``."""
 
     words = ""
     vm: str
@@ -205,7 +215,7 @@ class VmGuestWrite(Command["GuestAnswer"], frozen=True, tag="vm.guest.write"):
 
 
 class VmGuestChallenge(Command["GuestAnswer"], frozen=True, tag="vm.guest.challenge"):
-    """Let the guest read, check and rewrite ``blocks``, and answer for ``nonce`` from its disk."""
+    """Make the guest read, check and rewrite ``blocks``, and answer ``nonce`` from its disk."""
 
     words = ""
     vm: str

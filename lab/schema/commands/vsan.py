@@ -1,6 +1,6 @@
 """vSAN encryption of a cluster: on, off, new keys, health, objects, disks.
 
-The key provider is always named: vSAN never takes the default one.
+Commands always name the key provider: vSAN does not use the default key provider.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VsanDescribe(Look["Vsan"], frozen=True, tag="vsan.describe"):
-    """Encryption, disk groups and objects of a cluster's vSAN.
+    """Describe a cluster's vSAN: encryption, disk groups, objects.
 
     keystead vsan describe cluster-a
     keystead vsan describe cluster-a -o json
@@ -29,7 +29,7 @@ class VsanDescribe(Look["Vsan"], frozen=True, tag="vsan.describe"):
 
 
 class VsanEnable(Command["Vsan"], frozen=True, tag="vsan.enable"):
-    """Encrypt a cluster's vSAN; of one that is encrypted, change its key provider.
+    """Enable vSAN encryption of a cluster, or change its key provider.
 
     keystead vsan enable cluster-a --provider kms-provider
     keystead vsan enable cluster-a --provider native-provider -o json
@@ -37,21 +37,21 @@ class VsanEnable(Command["Vsan"], frozen=True, tag="vsan.enable"):
 
     cluster: str
     provider: Annotated[
-        str, doc("The key provider; vSAN never takes the default.", name="--provider")
+        str, doc("Key provider; vSAN does not use the default one.", name="--provider")
     ]
     erase_disks_before_use: Annotated[
-        bool, doc("Not available: refused.", name="--erase-disks")
+        bool, doc("Not supported: refused.", name="--erase-disks")
     ] = False
 
     def __post_init__(self) -> None:
         check_names(names.CLUSTER, self.cluster)
         if not self.provider:
-            raise wrong("provider: vSAN encryption names its key provider")
+            raise wrong("vSAN encryption needs a key provider: --provider")
         check_names(names.PROVIDER, self.provider)
 
 
 class VsanDisable(Command["Vsan"], frozen=True, tag="vsan.disable"):
-    """Write a cluster's vSAN in clear again.
+    """Disable vSAN encryption of a cluster; its data is rewritten in clear text.
 
     keystead vsan disable cluster-a
     keystead vsan disable cluster-a -o json
@@ -64,28 +64,28 @@ class VsanDisable(Command["Vsan"], frozen=True, tag="vsan.disable"):
 
 
 class VsanRekey(Command["Vsan"], frozen=True, tag="vsan.rekey"):
-    """New keys for a cluster's vSAN: KEK and host key, and with --deep the key of each disk.
+    """Rekey a cluster's vSAN: new KEK and host key, and with --deep new DEKs.
 
     keystead vsan rekey cluster-a
     keystead vsan rekey cluster-a --deep --allow-reduced-redundancy
 
-    Data keys change disk group after disk group.
+    A deep rekey changes one disk group after the other.
     """
 
     cluster: str
-    deep: Annotated[bool, doc("New data keys too.")] = False
+    deep: Annotated[bool, doc("Also create new DEKs, one for each disk.")] = False
     allow_reduced_redundancy: Annotated[
-        bool, doc("Rebuild what cannot be evacuated from other replicas.")
+        bool, doc("Rebuild data that cannot be evacuated from other replicas.")
     ] = False
 
     def __post_init__(self) -> None:
         check_names(names.CLUSTER, self.cluster)
         if self.allow_reduced_redundancy and not self.deep:
-            raise wrong("allow-reduced-redundancy: a shallow rekey moves no data")
+            raise wrong("--allow-reduced-redundancy needs --deep: a shallow rekey moves no data")
 
 
 class VsanHealth(Command["VsanHealthReport"], frozen=True, tag="vsan.health"):
-    """The encryption tests of vSAN health, made now by vCenter and every host.
+    """Run the encryption tests of vSAN health on vCenter and every host.
 
     keystead vsan health cluster-a
     keystead vsan health cluster-a -o yaml
@@ -98,15 +98,17 @@ class VsanHealth(Command["VsanHealthReport"], frozen=True, tag="vsan.health"):
 
 
 class VsanObjectCreate(Command["Vsan"], frozen=True, tag="vsan.object-create"):
-    """Make an object of two replicas and a witness, on three hosts; or what one has lost of them.
+    """Create a vSAN object on three hosts, or recreate its lost components.
 
     keystead vsan object-create cluster-a papers
     keystead vsan object-create cluster-a papers --blocks 8
+
+    An object has two replicas and a witness.
     """
 
     cluster: str
     object: str
-    blocks: Annotated[int, doc("Of 4096 bytes.")] = 64
+    blocks: Annotated[int, doc("Size in blocks of 4,096 bytes.")] = 64
 
     def __post_init__(self) -> None:
         check_names(names.CLUSTER, self.cluster)
@@ -114,7 +116,7 @@ class VsanObjectCreate(Command["Vsan"], frozen=True, tag="vsan.object-create"):
 
 
 class VsanObjectWrite(Command["VsanObjectContent"], frozen=True, tag="vsan.object-write"):
-    """At a host itself: fill its replica of an object with blocks made of ``marker``."""
+    """On a host itself, fill its replica of an object with blocks derived from ``marker``."""
 
     words = ""
     host: str
@@ -123,7 +125,7 @@ class VsanObjectWrite(Command["VsanObjectContent"], frozen=True, tag="vsan.objec
 
 
 class VsanObjectRead(Look["VsanObjectContent"], frozen=True, tag="vsan.object-read"):
-    """Read blocks of a host's replica from its disk now; their digest.
+    """Read blocks of a host's replica from disk, and print their digest.
 
     keystead vsan object-read esxi-001 object-1
     keystead vsan object-read esxi-001 object-1 3 5
@@ -131,12 +133,12 @@ class VsanObjectRead(Look["VsanObjectContent"], frozen=True, tag="vsan.object-re
 
     host: HostName
     object: str
-    nonce: Annotated[bytes, doc("The digest begins with it.", hidden=True)] = b""
-    blocks: Annotated[tuple[int, ...], doc("Blocks, by number; the first.", word=True)] = (0,)
+    nonce: Annotated[bytes, doc("Prefix of the digested data.", hidden=True)] = b""
+    blocks: Annotated[tuple[int, ...], doc("Block numbers. Default: 0.", word=True)] = (0,)
 
 
 class VsanDiskAdd(Command["Vsan"], frozen=True, tag="vsan.disk-add"):
-    """Add a disk to a disk group of a host, encrypted from the start where the others are.
+    """Add a disk to a host's disk group; encrypted if the group is.
 
     keystead vsan disk-add esxi-001 group-1 disk-3
     keystead vsan disk-add esxi-001 group-1 disk-3 -o json
@@ -148,7 +150,7 @@ class VsanDiskAdd(Command["Vsan"], frozen=True, tag="vsan.disk-add"):
 
 
 class VsanDiskRemove(Command["Vsan"], frozen=True, tag="vsan.disk-remove"):
-    """Remove a disk that has no components from a disk group of a host.
+    """Remove a disk without components from a host's disk group.
 
     keystead vsan disk-remove esxi-001 group-1 disk-3
     keystead vsan disk-remove esxi-001 group-1 disk-3 -o json
@@ -160,7 +162,7 @@ class VsanDiskRemove(Command["Vsan"], frozen=True, tag="vsan.disk-remove"):
 
 
 class VsanMount(Command["Vsan"], frozen=True, tag="vsan.mount"):
-    """Have a host try again to mount its disk groups, with keys as they can be had now.
+    """Retry to mount a host's disk groups with the keys that are available now.
 
     keystead vsan mount esxi-001
     keystead vsan mount esxi-001 -o json

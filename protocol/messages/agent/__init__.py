@@ -7,6 +7,7 @@ and is the local console of each (``Ask``). In the simulation one agent holds al
 - ``machine``  what is below a node: TPM, firmware, disk, clock
 - ``console``  the local console of a node
 - ``links``    rules of links, and canaries
+- ``service_times``  how long a node works on what
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ from protocol.messages.agent.nodes import (
     PowerOn,
     RuleCount,
 )
+from protocol.messages.agent.service_times import (
+    Distribution,
+    ServiceTime,
+    ServiceTimes,
+    Slowdown,
+    SlowNode,
+)
 
 __all__ = [
     "AddNode",
@@ -70,6 +78,7 @@ __all__ = [
     "DelayRule",
     "DiskAct",
     "DiskAction",
+    "Distribution",
     "DuplicateRule",
     "Firmware",
     "FirmwareEvent",
@@ -87,9 +96,13 @@ __all__ = [
     "PowerOn",
     "ResetRule",
     "RuleCount",
+    "ServiceTime",
+    "ServiceTimes",
     "SetFirmware",
     "SetRules",
     "SkewClock",
+    "SlowNode",
+    "Slowdown",
     "StallRule",
     "TpmAct",
     "TpmActed",

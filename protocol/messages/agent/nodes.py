@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from protocol.messages.agent.machine import Firmware, TpmBackend
+from protocol.messages.agent.service_times import ServiceTimes, Slowdown
 from protocol.messages.base import Event, Repeat, Reply, Request
 from protocol.messages.host import Done
 from protocol.terms import ClusterName, NodeName, Role
@@ -18,6 +19,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     map.
 
     ``vtpm``: the implementation of its virtual machines' TPMs, which do not need a TPM of the host.
+    ``service``: how long it works on what; None: its work takes no lab time.
     """
 
     node: NodeName
@@ -29,6 +31,7 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     firmware: Firmware = Firmware()
     knobs: dict[str, Any] = {}
     config: dict[str, Any] = {}
+    service: ServiceTimes | None = None
 
 
 class NodeRunState(StrEnum):
@@ -57,6 +60,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``counters``: internal_errors, malformed, forged, late, dropped_egress, dropped_ingress,
     duplicates, requests, replies, calls_cut (with the link to the broker). ``rules`` are the link
     rules on what the node sends. ``skew_s``: how far its wall clock is ahead, in lab seconds.
+    ``slowdown``: what slows its work down; ``service``: as in its specification.
     """
 
     node: NodeName
@@ -70,6 +74,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended_before: str = ""
     tpm: TpmBackend = TpmBackend.NONE
     skew_s: float = 0.0
+    slowdown: Slowdown | None = None
+    service: ServiceTimes | None = None
     counters: dict[str, int] = {}
     rules: tuple[RuleCount, ...] = ()
 

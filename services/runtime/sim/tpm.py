@@ -24,9 +24,13 @@ class SimRunner(InlineRunner):
     """As ``InlineRunner``, for one life of a node; its ``store`` may have a gate."""
 
     def __init__(
-        self, sleep: Callable[[float], Awaitable[object]], life: Incarnation, store: Gated
+        self,
+        sleep: Callable[[float], Awaitable[object]],
+        life: Incarnation,
+        store: Gated,
+        latency_s: Callable[[str], float],
     ) -> None:
-        super().__init__(sleep)
+        super().__init__(sleep, latency_s)
         self._life, self._store = life, store
 
     async def run(self, label: str, work: Callable[[], T]) -> T:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
-from functools import lru_cache
+from collections.abc import Awaitable, Coroutine, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from protocol.crypto.seal import Keyring
-from protocol.messages.agent import NodeSpec, TpmBackend
+from protocol.messages.agent import NodeSpec, ServiceTime, TpmBackend
 from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
-from services.runtime.seeded import stream
+from services.runtime.seeded import SeededStreams, stream
+from services.runtime.service_queue import draw
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.datastore import SimArray
@@ -28,6 +29,7 @@ from services.runtime.sim.tpm import SimRunner
 from services.runtime.tls.port import StreamPort
 from services.runtime.tpm.backends import open_device
 from services.runtime.tpm.device import TpmDevice
+from services.runtime.tpm.latency import LATENCY_S
 from services.runtime.tpm.maker import TpmMaker
 from services.runtime.tpm.nv import MemoryNv
 from services.runtime.tpm.port import TpmPort
@@ -69,12 +71,15 @@ class SimWorld(World):
         secret = X25519PrivateKey.generate().private_bytes_raw()  # random, as a TPM's bytes are
         self._maker = TpmMaker(KeyMaterial(secret))
         self._costs = stream(seed, "storage")
+        self._times: dict[NodeName, Mapping[str, ServiceTime]] = {}
+        self._draws = SeededStreams(seed, "service")
         self._rngs: dict[NodeName, SimRng] = {}  # of the latest life of each node
 
     def reseed(self, seed: int) -> None:
         """From now on what this world, its links and the lives in it draw follows from ``seed``."""
         self.seed = seed
         self._costs = stream(seed, "storage")
+        self._draws.reseed(seed)
         self.rules.reseed(seed)
         self.broker.reseed(seed)
         self.exchange.reseed(seed)
@@ -84,7 +89,11 @@ class SimWorld(World):
     def add(self, spec: NodeSpec) -> None:
         if spec.node in self.stores:
             return
-        self.stores[spec.node] = SimStore(self._array, self.charge)
+        charge = self.charge
+        if spec.service is not None:
+            self._times[spec.node] = spec.service.times
+            charge = partial(self._charge_by_profile, spec.node)
+        self.stores[spec.node] = SimStore(self._array, charge)
         private = X25519PrivateKey.generate()  # random, and nothing may depend on it
         self._private[spec.node], self._public[spec.node] = private, private.public_key()
         self._vtpm_of[spec.node] = spec.vtpm
@@ -98,6 +107,23 @@ class SimWorld(World):
     def charge(self, label: str) -> Awaitable[None]:
         """Spend the virtual time of one storage call."""
         return self.loop.after(_cost(label) * (0.5 + self._costs.random()))
+
+    def _charge_by_profile(self, node: NodeName, label: str) -> Awaitable[None]:
+        """As ``charge``, on a node whose profile may have a service time for the call."""
+        found = self._times[node].get(label.partition(" ")[0])
+        if found is None:
+            return self.charge(label)
+        return self.loop.after(draw(found, self._draws[node]))
+
+    def _tpm_latency(self, node: NodeName, label: str) -> float:
+        """Lab seconds of a TPM command: from the node's profile, else that of libtpms."""
+        name = label if label.startswith("vtpm.") else f"tpm.{label}"
+        found = self._times.get(node, {}).get(name)
+        return LATENCY_S[label] if found is None else draw(found, self._draws[node])
+
+    def _runner(self, life: Incarnation) -> SimRunner:
+        latency_s = partial(self._tpm_latency, life.node)
+        return SimRunner(self.sleep, life, self.stores[life.node], latency_s)
 
     def next_boot(self, node: NodeName) -> int:
         boot = self._boots[node] = self._boots.get(node, 0) + 1
@@ -141,14 +167,13 @@ class SimWorld(World):
         device = self._devices.get(life.node)
         if device is None:
             return None
-        runner = SimRunner(self.sleep, life, self.stores[life.node])
-        return TpmPort(device, life, runner, self._maker)
+        return TpmPort(device, life, self._runner(life), self._maker)
 
     def vtpms(self, life: Incarnation) -> VirtualTpmsPort | None:
         pool = self._vtpms.of(self._vtpm_of[life.node])
         if pool is None:
             return None
-        return VirtualTpmsPort(pool, life, SimRunner(self.sleep, life, self.stores[life.node]))
+        return VirtualTpmsPort(pool, life, self._runner(life))
 
     def streams(self, life: Incarnation, clock: Clock) -> StreamPort:
         return StreamPort(life, self.rules, clock, SimStreams(self.exchange, life))

@@ -186,6 +186,17 @@ def test_a_vcenter_that_does_not_answer_is_told_with_what_helps(state: str, cure
     assert second.cure == reason.cure.replace("vcenter", "vcenter-b")
 
 
+def test_a_vcenter_that_a_fault_keeps_down_is_healed_and_not_powered_on() -> None:
+    for state in ("off", "paused"):
+        reason = of_host(replace(HOST, vcenter_fault=True), vcenter=state)[-1]
+        assert (reason.rule, reason.cure) == ("R7", "keystead heal --all")
+
+
+def test_a_trusted_host_does_not_miss_its_vcenter() -> None:
+    reason = of_host(replace(HOST, trusted=True), vcenter="off")[-1]
+    assert reason.rule == "R46" and "standard" not in reason.why
+
+
 @pytest.mark.parametrize("silent", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
 def test_what_stands_on_a_lost_machine_is_not_waited_for(silent: bool, pool: bool) -> None:

@@ -169,7 +169,7 @@ async def test_what_makes_no_sense_is_refused_in_one_sentence(lab: Lab) -> None:
     for command, why in (
         (c.VmMigrate(VM, "esxi-002", to_vcenter=WEST), "west has the VM"),
         (c.VmMigrate(VM, "esxi-002", to_vcenter=EAST), "host esxi-002 is not in the inventory"),
-        (c.VmMigrate(VM, TARGET), "host esxi-003 is not in the inventory"),
+        (c.VmMigrate(VM, TARGET), "esxi-003 is a host of east, and vm-01 is one of west"),
         (c.VmMigrate(VM, TARGET, to_vcenter="wst"), "there is no vCenter wst"),
     ):
         assert why in str(await refused(lab, command))

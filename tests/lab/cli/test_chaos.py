@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.experiments.chaos import new, plan, replay, run, worst
+from lab.cli.main import run as command
 from lab.cli.options import Format, Options
 from lab.local.experiment_files import prepare_experiment
 from lab.play import play
@@ -79,6 +80,11 @@ def test_a_negative_control_is_played_and_has_to_fail(
 
 @pytest.mark.slow
 @pytest.mark.sim
+def test_a_quiet_run_prints_its_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["chaos", "run", "sc-13-key-deactivated", "--mode", "sim", "-q"]) == 0
+    assert capsys.readouterr() == ("sc-13-key-deactivated-sim-7\n", "")
+
+
 def test_a_run_of_other_code_is_replayed_when_that_is_meant(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,14 +32,15 @@ def test_names_watching_waiting_and_completion(lab: Cli) -> None:
 
     watch = lab.begin("get", "vms", "-w", "--sort-by", "host")
     assert watch.stdout is not None
-    first = [watch.stdout.readline().split()[0] for _ in range(3)]
+    first = [watch.stdout.readline().split()[1] for _ in range(3)]
     assert first == ["VM", "vm-01", "vm-02"]
     lab.ok("vm", "off", "vm-02")
     changed = watch.stdout.readline().split()
-    assert changed[:3] == ["vm-02", "esxi-002", "poweredOff"]
+    assert changed[1:4] == ["vm-02", "esxi-002", "poweredOff"]
+    assert changed[-4:] == ["POWER", "poweredOn", "->", "poweredOff"]
     for _ in range(2):  # one that comes back as it was is news again
         lab.ok("vm", "create", "passing", "--host", "esxi-001")
-        assert watch.stdout.readline().split()[0] == "passing"
+        assert watch.stdout.readline().split()[1] == "passing"
         lab.ok("vm", "destroy", "passing")
         assert watch.stderr is not None and watch.stderr.readline() == "passing is gone\n"
     watch.send_signal(signal.SIGINT)

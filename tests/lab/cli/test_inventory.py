@@ -91,7 +91,7 @@ def test_a_host_takes_over_a_vm_by_itself(lab: Cli) -> None:
     assert (dump["dump"], dump["readable"]) == ("before", True), "vCenter brought its key again"
     lab.ok("host", "dump", "remove", "esxi-001", "before")
     words = lab("vm", "unregister", "vm-01", "--host", "esxi-001")
-    assert words.code == 64 and "--on-host and --host go together" in words.err
+    assert words.code == 64 and "use --on-host and --host together" in words.err
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.main import run
 from lab.cli.options import Format, Options
 from lab.cli.output import show
 from lab.schema.answers import Vm, VmList
@@ -65,13 +64,3 @@ def test_rows_only(capsys: pytest.CaptureFixture[str]) -> None:
 def test_quiet_is_names_unless_a_format_is_asked_for() -> None:
     assert Options(quiet=True).output is Format.NAME
     assert Options(quiet=True, output=Format.JSON).output is Format.JSON
-
-
-@pytest.mark.slow
-def test_completion_is_there_for_three_shells_and_knows_commands(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        assert run(["completion", shell]) == 0
-        out = capsys.readouterr().out
-        assert "power-loss" in out and "__complete" in out, shell

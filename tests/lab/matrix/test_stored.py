@@ -158,6 +158,11 @@ def test_its_report_is_a_page_pictures_and_cases(run: RunFolder, tmp_path: Path)
     assert drawn == tmp_path / "pictures" / "S00.svg" and drawn.stat().st_size > 1000
 
 
+def test_its_page_names_the_command_that_plays_the_same_cells(run: RunFolder) -> None:
+    again = "keystead matrix --mode sim --tpm model --seed 1 --block S00 --fault F2"
+    assert f"{again} --event E3 --event E4<" in page_of(run.run).decode()
+
+
 def test_its_report_is_not_that_of_an_experiment(run: RunFolder) -> None:
     with pytest.raises(KeysteadError, match="side by side") as caught:
         page_of(run.run, run.run)

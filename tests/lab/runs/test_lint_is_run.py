@@ -81,7 +81,7 @@ def test_a_name_of_no_file_is_refused(name: str) -> None:
         ),
         (
             GOOD.replace("[vcenter, kms]", "[kms, kms]"),
-            ["x.yaml:7:12: KS-CHAOS-004: a link has two"],
+            ["x.yaml:7:12: KS-CHAOS-004: a link connects two different nodes"],
         ),
         (
             GOOD + "workload: [{op: key.create, rate: 10000/s}]\n",
@@ -89,7 +89,10 @@ def test_a_name_of_no_file_is_refused(name: str) -> None:
         ),
         (
             HEAD + INLINE + HOLDS + CUT,
-            ["x.yaml:10:32: KS-CHAOS-016: topology.clusters.0.hosts.count"],
+            [
+                "x.yaml:9:23: KS-CHAOS-016: kms.1.name: the node name vcenter is used twice",
+                "x.yaml:10:32: KS-CHAOS-016: topology.clusters.0.hosts.count",
+            ],
         ),
         (
             HEAD + INLINE.replace("many", "1") + HOLDS + CUT,

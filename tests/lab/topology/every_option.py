@@ -18,7 +18,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers.vsan import VsanTestLine
 from lab.schema.errors import KeysteadError
-from protocol.messages.agent import TpmBackend
+from protocol.messages.agent import ServiceTime, ServiceTimes, TpmBackend
 from protocol.terms import VmName
 
 PROVIDERS: Final[list[dict[str, Any]]] = [
@@ -68,6 +68,14 @@ CLUSTERS: Final[list[dict[str, Any]]] = [
 ]
 
 
+TYPED_TIMES: Final[dict[str, Any]] = {
+    "cores": 2,
+    "times": {
+        "Locate": {"mean": "2ms", "distribution": "lognormal", "each": "1ms", "spread": 0.5},
+    },
+}
+
+
 def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
     """The file of one lab with as many options as fit; ``passphrase`` is an existing file."""
     return {
@@ -106,6 +114,8 @@ def file_of(passphrase: Path, bus: dict[str, Any]) -> dict[str, Any]:
             "settings": "certificates",
         },
         "bus": bus,
+        "serve": {"listen": "127.0.0.1:0", "hosts": False},
+        "service_times": {"profile": "hsm", "nodes": {"typed": TYPED_TIMES}},
         "knobs": {"max_key_providers": 5, "audit_buffer_s": 60},
     }
 
@@ -273,6 +283,16 @@ def _versions(told: Told, cluster: str) -> list[str]:
     return [host.vcenter.version for host in _of_cluster(told, cluster) if host.vcenter]
 
 
+def _service(told: Told, node: str) -> ServiceTimes:
+    found = told.nodes[node].service
+    assert found is not None
+    return found
+
+
+def _time(told: Told) -> ServiceTime:
+    return _service(told, "typed").times["Locate"]
+
+
 PLAYS: Final[dict[str, Play]] = {
     "name": Play(lambda t: t.status.name, "options"),
     "pace": Play(lambda t: t.status.pace, 60),
@@ -406,6 +426,20 @@ PLAYS: Final[dict[str, Play]] = {
     ),
     "bus.authority": Play(lambda t: t.status.missing, ()),
     "bus.account": Play(lambda t: t.status.missing, ()),
+    # A supervisor serves (tests/lab/vsphere/test_up_serve.py), and these labs have none.
+    "serve.listen": Play(lambda t: t.status.missing, ()),
+    "serve.hosts": Play(lambda t: t.status.missing, ()),
+    "service_times.profile": Play(
+        lambda t: [
+            n for n, one in t.nodes.items() if one.service and "GetKeys" in one.service.times
+        ],
+        ["pair-1", "pair-2", "counting", "typed", "behind-tls"],
+    ),
+    "service_times.nodes.cores": Play(lambda t: _service(t, "typed").cores, 2),
+    "service_times.nodes.times.mean": Play(lambda t: _time(t).mean_s, 0.002),
+    "service_times.nodes.times.distribution": Play(lambda t: _time(t).distribution, "lognormal"),
+    "service_times.nodes.times.each": Play(lambda t: _time(t).each_s, 0.001),
+    "service_times.nodes.times.spread": Play(lambda t: _time(t).spread, 0.5),
     "knobs": Play(
         lambda t: "there are 5 key providers already, which is the limit" in t.too_many, True
     ),

@@ -43,7 +43,7 @@ def read(text: str, folder: Path) -> str:
         ("kms: [{name: a, root: passphrase}]", "the root passphrase needs a passphrase_file"),
         (
             "kms: [{name: a, root: passphrase, passphrase_file: words}]",
-            "kms.0.passphrase_file: key server a: words: an absolute path is wanted",
+            "kms.0.passphrase_file: key server a: words: the path must be absolute",
         ),
         (
             "kms: [{name: a, passphrase_file: /words}]",

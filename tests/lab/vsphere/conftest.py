@@ -37,8 +37,12 @@ class _Executor:
 class Served:
     """A lab that is served. ``run`` does something in the loop of lab and server."""
 
-    def __init__(self, folder: Path, mode: Literal["sim", "lab"] = "sim") -> None:
+    def __init__(
+        self, folder: Path, mode: Literal["sim", "lab"] = "sim", topology: str = "default",
+        vcenter: str = "",
+    ) -> None:  # fmt: skip
         self.folder, self.mode, self.port = folder, mode, 0
+        self.topology, self.vcenter = topology, vcenter
         self.lab: Lab
         self.server: ApiServer
         self.listener: Any = None
@@ -59,11 +63,10 @@ class Served:
 
     async def _serve(self) -> None:
         sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
-        async with Lab(mode=self.mode, topology="default", seed=7, **sizes) as self.lab:
+        async with Lab(mode=self.mode, topology=self.topology, seed=7, **sizes) as self.lab:
             executor: Any = _Executor(self.lab)
-            self.server = ApiServer(
-                Serial(executor) if executor.virtual else executor, "default", PASSWORD
-            )
+            lab: Any = Serial(executor) if executor.virtual else executor
+            self.server = ApiServer(lab, "default", PASSWORD, self.vcenter)
             async with listening(self.server, self.folder) as self.listener:
                 self.port = self.listener.port
                 self._ready.set()

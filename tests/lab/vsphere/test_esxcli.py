@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip("pyVmomi")
 
 from pyVmomi import VmomiSupport as support
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import Deserialize, SerializeToStr
 
+from lab.schema import commands as c
 from lab.vsphere.esxcli import COMMANDS
 from services.esxi.esxcli import _COMMANDS as OF_THE_CONSOLE
+
+if TYPE_CHECKING:
+    from tests.lab.vsphere.conftest import Served
 
 pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]
 
@@ -92,3 +96,37 @@ def test_what_a_console_refuses_is_a_fault_with_its_words(si: Any) -> None:
     assert refused.value.errMsg == ["Mode TPM cannot be undone."]
     with pytest.raises(vmodl.MethodFault):
         host.call("ha-cli-handler-system-settings-encryption", f"{name}.erase")
+
+
+VERSION = ("ha-cli-handler-system-version", "vim.EsxCLI.system.version.get")
+
+
+def test_a_user_of_vcenter_needs_a_privilege_to_change_a_host(served: Served) -> None:
+    served.do(c.RoleCreate("Looker", like="ReadOnly"))
+    served.do(c.UserSet("looker@vsphere.local", "Looker"))
+    try:
+        with served.session("looker@vsphere.local") as found:
+            host = Executer(found, "esxi-001")
+            assert host.call(*VERSION).Product == "VMware ESXi"
+            name = "vim.EsxCLI.system.settings.encryption.recovery.list"
+            with pytest.raises(vim.fault.NoPermission) as refused:
+                host.call("ha-cli-handler-system-settings-encryption-recovery", name)
+            assert refused.value.privilegeId == "Host.Config.Settings"
+    finally:
+        served.do(c.UserDelete("looker@vsphere.local"))
+        served.do(c.RoleDelete("Looker"))
+
+
+def test_a_host_that_vcenter_does_not_reach_has_no_esxcli_there(si: Any, served: Served) -> None:
+    host = Executer(si, "esxi-003")
+    fault = served.do(c.LinkCut("vcenter", "esxi-003")).fault.id
+    try:
+        served.run(lambda: served.lab.sleep(300.0))
+        served.server.watch.forget()
+        with pytest.raises(vmodl.fault.HostNotConnected):
+            host.call(*VERSION)
+    finally:
+        served.do(c.Heal((fault,), all=False))
+        served.run(lambda: served.lab.sleep(300.0))
+        served.server.watch.forget()
+    assert host.call(*VERSION).Product == "VMware ESXi"

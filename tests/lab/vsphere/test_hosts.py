@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("pyVmomi")
@@ -14,7 +17,9 @@ pytest.importorskip("pyVmomi")
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
+from lab.local import vsphere as local
 from lab.schema import commands as c
+from lab.schema.errors import KeysteadError
 from lab.vsphere.host_listening import HostListeners
 from tests.lab.vsphere.conftest import PASSWORD
 
@@ -83,6 +88,9 @@ def test_a_host_is_there_while_vcenter_is_off(served: Served, hosts: HostListene
             assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
             assert vm.runtime.powerState == "poweredOff"
             assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
+            vm.ShutdownGuest()
+            assert vm.runtime.powerState == "poweredOff"
+            assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
             host = si.content.searchIndex.FindByDnsName(None, "esxi-001", False)
             with pytest.raises(vim.fault.NotAuthenticated):  # sessions end with the host's life
                 WaitForTask(host.RebootHost_Task(False), si=si)
@@ -135,3 +143,17 @@ def test_a_host_that_halts_at_its_recovery_key_has_no_api(
     served.do(c.Esx("esxi-003", ("system", "settings", "encryption", "set", "--mode=TPM")))
     served.run(lambda: served.lab.sleep(120.0))
     served.do(c.VmOn((), host="esxi-003"))
+
+
+def test_the_environment_of_a_host_names_its_own_port_and_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "folder_of", lambda name: tmp_path)
+    where = local.ApiServing("127.0.0.1", 8989, os.getpid(), "me", hosts={"esxi-001": 8990})
+    (tmp_path / local.RECORD).write_bytes(msgspec.json.encode(where))
+    found = local.environment("lab", "esxi-001")
+    assert found["GOVC_URL"] == "https://127.0.0.1:8990/sdk"
+    assert (found["VI_USERNAME"], found["VI_PORTNUMBER"]) == ("root", "8990")
+    assert local.environment("lab")["GOVC_URL"] == "https://127.0.0.1:8989/sdk"
+    with pytest.raises(KeysteadError, match="esxi-002: esxi-001"):
+        local.environment("lab", "esxi-002")

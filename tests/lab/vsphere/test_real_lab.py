@@ -15,7 +15,8 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from lab.schema import commands as c
-from tests.lab.vsphere.conftest import Served
+from lab.vsphere.host_listening import HostListeners
+from tests.lab.vsphere.conftest import PASSWORD, Served
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -59,3 +60,20 @@ def test_a_task_is_done_and_a_vcenter_that_is_off_has_a_closed_port(real: Served
                 time.sleep(0.1)
     with real.session() as again:
         assert again.content.searchIndex.FindByInventoryPath("dc/vm/vm-01")._moId == vm._moId
+
+
+def test_a_real_host_is_there_while_vcenter_is_off(real: Served) -> None:
+    hosts = HostListeners(real.server, PASSWORD, real.folder)
+    real.run(hosts.look)
+    (port,) = hosts.ports.values()
+    real.do(c.HostPowerOff(("vcenter",)))
+    with real.session("root", port=port) as si:
+        vm = si.content.searchIndex.FindByInventoryPath("ha-datacenter/vm/vm-01")
+        assert WaitForTask(vm.PowerOffVM_Task(), si=si) == "success"
+        assert vm.runtime.powerState == "poweredOff"
+        assert WaitForTask(vm.PowerOnVM_Task(), si=si) == "success"
+    real.do(c.HostPowerLoss(("esxi-001",), stay_off=True))
+    real.run(hosts.look)
+    with pytest.raises(OSError), real.session("root", port=port):
+        pass
+    real.run(hosts.close)

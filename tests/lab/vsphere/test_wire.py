@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import http.client
 import re
 import ssl
@@ -11,7 +13,10 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
+from pyVmomi import vmodl
+
 from lab.vsphere import body
+from lab.vsphere.soap import read_call, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +71,25 @@ def wire(served: Served) -> Iterator[Wire]:
 def test_a_body_that_cannot_be_read_is_an_invalid_request(wire: Wire, data: bytes) -> None:
     assert wire.post(data) == "InvalidRequest"
     assert wire.call("CancelWaitForUpdates") == ""
+
+
+def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
+    inner = f'<Fetch xmlns="urn:vim25">{COLLECTOR}<prop>filter</prop></Fetch>'
+    envelope = f"<Envelope {XSI}><Body>{inner}</Body></Envelope>".encode()
+    wrong = envelope.replace(b"<prop>filter</prop>", b"<prop xsi:type='Folder'>x</prop>")
+    torn = envelope.replace(b"filter", b"<x><y/></x>")
+    gc.collect()
+    gc.disable()  # parsers have memory that it does not count, and it may come late
+    try:
+        for _ in range(20):
+            read_call(envelope, "vim.version.v8_0_3_0")
+            for broken in (wrong, torn):
+                with contextlib.suppress(vmodl.fault.InvalidRequest):
+                    read_call(broken, "vim.version.v8_0_3_0")
+            read_text("<a>1</a>", str)
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
 
 
 def test_arguments_that_are_missing_or_of_another_type_are_refused(wire: Wire) -> None:

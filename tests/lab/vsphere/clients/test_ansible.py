@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.schema import commands as c
 from tests.lab.vsphere.clients.conftest import find_program
 
 if TYPE_CHECKING:
@@ -83,6 +84,33 @@ def test_facts_and_power(machine: Machine, tmp_path: Path) -> None:
     assert len(vms["virtual_machines"]) == 6
     assert host["ansible_facts"]["ansible_host_connection_state"] == "connected"
     assert "cluster-a" in clusters["clusters"]
+
+
+def test_a_runbook_against_six_hours_without_the_key_server(
+    machine: Machine, tmp_path: Path
+) -> None:
+    book = Path(__file__).parents[4] / "examples" / "vsphere" / "restart.yml"
+    python = Path(find_program("ansible-playbook")).with_name("python")
+
+    def restart() -> tuple[int, str]:
+        done = machine.run(
+            "ansible-playbook", "-i", "localhost,", "-c", "local", str(book),
+            "-e", f"ansible_python_interpreter={python}", ANSIBLE_HOME=str(tmp_path / "ansible"),
+            LC_ALL="C.UTF-8",
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    fault = machine.served.do(c.LinkCut("vcenter", "kms")).fault.id
+    machine.served.do(c.HostReboot(("esxi-001",)))
+    machine.pass_time(6 * 3600)
+    locked = [v.vm for v in machine.served.do(c.GetVms()).items if v.crypto == "locked"]
+    code, text = restart()
+    assert locked and code == 2 and "failed=1" in text, text
+    machine.served.do(c.Heal((fault,), all=False))
+    machine.pass_time(600)
+    code, text = restart()
+    assert code == 0 and "failed=0" in text, text
+    assert all(v.power == "poweredOn" for v in machine.served.do(c.GetVms()).items)
 
 
 def test_outages_as_plays_see_them(machine: Machine, tmp_path: Path) -> None:

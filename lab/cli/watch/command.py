@@ -1,0 +1,243 @@
+"""``watch``: asks a lab again and again, or steps through a stored run, and draws what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from lab.cli.names import COMPLETERS
+from lab.cli.options import LAB_DEFAULTS, LabOptions
+from lab.cli.output import console
+from lab.cli.streams import flush
+from lab.cli.values import duration
+from lab.schema.errors import KeysteadError
+from lab.state.state_folder import LabFolder
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from lab.cli.watch.scene import Answers, Scene
+    from lab.serve.following import Do
+
+Kinds = Literal["all", "problems", "hosts", "vms"]
+_BY_KEY: Final[dict[str, Kinds]] = {"a": "all", "p": "problems", "h": "hosts", "v": "vms"}
+_QUIT: Final = "q"
+_AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
+_EVENTS: Final = 50
+LEAST_S, MOST_S = 0.1, 3600.0
+
+
+@dataclass
+class _Wanted:
+    """What the person at the terminal wants to see; ``moved``: steps through a stored run."""
+
+    kinds: Kinds
+    names: tuple[str, ...]
+    ended: bool = False
+
+
+def watch(
+    *names: Annotated[str, Parameter(help="Only nodes and VMs with one of these in their name.")],
+    only: Annotated[Kinds, Parameter(help="What is shown: all, problems, hosts or vms.")] = "all",
+    run: Annotated[
+        str,
+        Parameter(help="A stored run instead of a lab that runs.", completer=COMPLETERS["run"]),
+    ] = "",
+    at: Annotated[str, Parameter(help="Of a stored run: the moment to begin at: 90s, 2m.")] = "",
+    every: Annotated[str, Parameter(help="Real time between two looks.")] = "1s",
+    once: Annotated[
+        bool, Parameter(negative="", help="Draw one picture and end, as into a pipe.")
+    ] = False,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
+    """Watch a lab on the terminal: hosts and VMs by state, faults, events, keys; problems first.
+
+    keystead watch
+    keystead watch --only problems
+    keystead watch --run edge-outage-reboot-sim-7 --at 90s
+
+    Keys: q ends it; a, p, h, v choose what is shown. In a stored run the arrows step from change
+    to change, back too.
+    """
+    wanted = _Wanted(only, names)
+    once = once or not sys.stdout.isatty()
+    if at and not run:
+        raise KeysteadError("KS-USE-003", f"--at {at}: it is a moment of a stored run: --run RUN")
+    if run:
+        _watch_run(run, duration("--at", at) if at else None, wanted, once)
+        return
+    every_s = duration("--every", every)
+    if not LEAST_S <= every_s <= MOST_S:
+        raise KeysteadError("KS-USE-003", f"--every {every}: {LEAST_S:g}s to {MOST_S:g}s")
+    asyncio.run(_watch_lab(options, every_s, wanted, once))
+
+
+async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
+    from lab.cli.watch.scene import scene_of_lab
+    from lab.local.remote import Remote
+
+    async with Remote(LabFolder(options.name), options.vcenter) as lab:
+        if once:
+            _draw_once(scene_of_lab(await ask(lab.do, None)), wanted)
+            return
+        pressed = asyncio.Event()
+        with _screen() as live, _keys(asyncio.get_running_loop(), pressed) as typed:
+            seen: Answers | None = None
+            while not wanted.ended:
+                seen = await ask(lab.do, seen)
+                _draw(live, scene_of_lab(seen), wanted, run=False)
+                try:
+                    async with asyncio.timeout(every_s):
+                        await pressed.wait()
+                except TimeoutError:
+                    continue
+                pressed.clear()
+                for key in typed():
+                    _choose(wanted, key)
+
+
+async def ask(do: Do, before: Answers | None) -> Answers:
+    """All that a scene is made of. What vCenter does not answer now is taken from ``before``."""
+    from lab.cli.watch.scene import Answers
+    from lab.schema.commands import GetEvents, GetFaults, GetHosts, GetNodes, GetStatus, GetVms
+
+    status, nodes, faults = await do(GetStatus()), await do(GetNodes()), await do(GetFaults())
+    made = Answers(status, nodes.items, faults=faults.items)
+    last = before.events[-1].sequence if before is not None and before.events else 0
+    try:
+        hosts, vms = await do(GetHosts()), await do(GetVms())
+        events = list(before.events if before is not None else ())
+        while news := (await do(GetEvents(after=last))).items:
+            events = [*events, *news][-_EVENTS:]
+            last = news[-1].sequence
+        return replace(made, hosts=hosts.items, vms=vms.items, events=events)
+    except KeysteadError as error:
+        if error.id not in _AWAY:
+            raise
+        old = before or made
+        return replace(made, hosts=old.hosts, vms=old.vms, events=old.events, away=str(error))
+
+
+def _watch_run(run: str, at: float | None, wanted: _Wanted, once: bool) -> None:
+    from lab.cli.watch.scene import moments, scene_of_run
+    from lab.local.reports import story_of
+
+    story = story_of(run)
+    if once:
+        _draw_once(scene_of_run(story, story.seconds if at is None else at), wanted)
+        return
+    steps = moments(story)
+    place = next((n for n, t in enumerate(steps) if t >= (at or 0.0)), len(steps) - 1)
+    with _screen() as live, _raw():
+        while not wanted.ended:
+            _draw(live, scene_of_run(story, steps[place]), wanted, run=True)
+            for key in _split(os.read(sys.stdin.fileno(), 64)):
+                _choose(wanted, key)
+                place = _step(key, place, len(steps))
+
+
+def _step(key: str, place: int, count: int) -> int:
+    match key:
+        case "left":
+            return max(place - 1, 0)
+        case "right":
+            return min(place + 1, count - 1)
+        case "0":
+            return 0
+        case "$":
+            return count - 1
+    return place
+
+
+def _choose(wanted: _Wanted, key: str) -> None:
+    wanted.ended = wanted.ended or key == _QUIT
+    wanted.kinds = _BY_KEY.get(key, wanted.kinds)
+
+
+# Terminal -----------------------------------------------------------------------------------
+
+
+def _draw(live: Live, scene: Scene, wanted: _Wanted, *, run: bool) -> None:
+    from rich.console import Group
+
+    from lab.cli.watch.drawing import KEYS_OF_LAB, KEYS_OF_RUN, draw
+
+    size = live.console.size
+    chosen = scene.select(wanted.kinds, wanted.names)
+    keys = KEYS_OF_RUN if run else KEYS_OF_LAB
+    live.update(Group(*draw(chosen, size.width, size.height, keys=keys)), refresh=True)
+
+
+def _draw_once(scene: Scene, wanted: _Wanted) -> None:
+    """One picture, as high as it has to be."""
+    from lab.cli.watch.drawing import draw
+
+    out = console(sys.stdout)
+    for line in draw(scene.select(wanted.kinds, wanted.names), out.width, 1 << 16):
+        out.print(line)
+    flush()
+
+
+@contextmanager
+def _screen() -> Iterator[Live]:
+    """The whole terminal, which is as it was before when it ends."""
+    from rich.live import Live
+
+    with Live(console=console(sys.stdout), screen=True, auto_refresh=False) as live:
+        yield live
+
+
+@contextmanager
+def _raw() -> Iterator[None]:
+    """Keys come one by one, without Enter, and are not shown; nothing of a stdin that is none."""
+    file = sys.stdin.fileno()
+    if not os.isatty(file):
+        raise KeysteadError("KS-USE-003", "keys come from a terminal: use --once")
+    before = termios.tcgetattr(file)
+    tty.setcbreak(file)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(file, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _keys(
+    loop: asyncio.AbstractEventLoop, pressed: asyncio.Event
+) -> Iterator[Callable[[], list[str]]]:
+    """Give a function for the keys that were pressed since its last call."""
+    file, waiting = sys.stdin.fileno(), []
+
+    def read() -> None:
+        waiting.extend(_split(os.read(file, 64)))
+        pressed.set()
+
+    def take() -> list[str]:
+        found, waiting[:] = list(waiting), []
+        return found
+
+    with _raw():
+        loop.add_reader(file, read)
+        try:
+            yield take
+        finally:
+            loop.remove_reader(file)
+
+
+def _split(typed: bytes) -> list[str]:
+    """Keys by name; a stdin that has ended is a ``q``."""
+    if not typed:
+        return [_QUIT]
+    text = typed.decode("ascii", "replace")
+    for code, name in (("\x1b[C", "\0"), ("\x1bOC", "\0"), ("\x1b[D", "\1"), ("\x1bOD", "\1")):
+        text = text.replace(code, name)
+    return [{"\0": "right", "\1": "left"}.get(key, key) for key in text]

@@ -1,0 +1,244 @@
+"""What `keystead watch` shows: hosts and VMs by state, faults, events, keys. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from fnmatch import fnmatch
+from typing import Final
+
+from chaos.report.axis import moment
+from chaos.report.bands import bands
+from chaos.report.lanes import Lane
+from chaos.report.story import Story
+from lab.schema.answers import (
+    ActiveFault,
+    Host,
+    LabStatus,
+    LoggedEvent,
+    Node,
+    Vm,
+)
+from lab.schema.answers.base import MachineState
+from lab.schema.tables import moment as utc
+from protocol.terms import (
+    HostConnectionState,
+    HostCryptoState,
+    PowerState,
+    Role,
+    VmConnectionState,
+    VmCryptoState,
+)
+
+
+class Level(IntEnum):
+    """How bad a state is."""
+
+    BAD = 0
+    ODD = 1
+    IDLE = 2
+    GOOD = 3
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A node or a VM: its ``state`` in a word, ``why`` that is not as it should be."""
+
+    name: str
+    state: str
+    level: Level
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class FaultLine:
+    """A fault in force; ``left``: until it heals itself, empty: it stays until it is healed."""
+
+    id: str
+    text: str
+    left: str
+
+
+@dataclass(frozen=True)
+class KeyCount:
+    """Keys in the memory of hosts; ``kept``: of them on hosts whose TPM keeps them over a reboot;
+    ``missing``: such as a VM waits for."""
+
+    memory: int
+    kept: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A moment of a lab. ``notice``: what cannot be seen now, and why."""
+
+    title: str
+    servers: tuple[Tile, ...] = ()
+    hosts: tuple[Tile, ...] = ()
+    vms: tuple[Tile, ...] = ()
+    faults: tuple[FaultLine, ...] = ()
+    events: tuple[str, ...] = ()
+    keys: KeyCount | None = None
+    notice: str = ""
+
+    def select(self, kinds: str, patterns: Sequence[str]) -> Scene:
+        """Only ``hosts``, ``vms`` or ``problems``, and of them those whose name is like one of
+        ``patterns``; ``all`` and no pattern: everything."""
+
+        def some(tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
+            named = [
+                tile
+                for tile in tiles
+                if not patterns or any(fnmatch(tile.name, f"*{one}*") for one in patterns)
+            ]
+            return tuple(t for t in named if kinds != "problems" or t.level <= Level.ODD)
+
+        return replace(
+            self,
+            servers=some(self.servers) if kinds != "vms" else (),
+            hosts=some(self.hosts) if kinds != "vms" else (),
+            vms=some(self.vms) if kinds != "hosts" else (),
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a lab has answered; hosts and VMs are those of the last time that vCenter did."""
+
+    status: LabStatus
+    nodes: Sequence[Node]
+    hosts: Sequence[Host] = ()
+    vms: Sequence[Vm] = ()
+    faults: Sequence[ActiveFault] = ()
+    events: Sequence[LoggedEvent] = ()
+    away: str = ""  # why vCenter does not answer now
+
+
+def scene_of_lab(seen: Answers) -> Scene:
+    """The scene of a running lab."""
+    status = seen.status
+    hosts = {host.host: host for host in seen.hosts}
+    return Scene(
+        title=f"lab {status.name}  {moment(status.lab_time)}  pace {status.pace:g}",
+        servers=tuple(_server(node) for node in seen.nodes if node.role is not Role.ESXI),
+        hosts=tuple(
+            _host(node, hosts.get(node.node)) for node in seen.nodes if node.role is Role.ESXI
+        ),
+        vms=tuple(_vm(vm) for vm in seen.vms),
+        faults=tuple(
+            FaultLine(
+                one.id,
+                f"{one.summary}{f': {one.cure}' if one.cure else ''}",
+                f"{moment(max(one.until - status.lab_time, 0))} left" if one.until else "",
+            )
+            for one in seen.faults
+        ),
+        events=tuple(f"{utc(one.at)[11:19]}  {one.text}" for one in seen.events),
+        keys=KeyCount(
+            memory=sum(host.cached_keys for host in seen.hosts),
+            kept=sum(host.cached_keys for host in seen.hosts if host.key_persistence),
+            missing=sum(len(vm.missing) for vm in seen.vms),
+        ),
+        notice=f"vCenter does not answer, and is shown as it was: {seen.away}" if seen.away else "",
+    )
+
+
+def _server(node: Node) -> Tile:
+    return Tile(node.node, node.state.value, _machine_level(node.state), node.screen)
+
+
+def _machine_level(state: MachineState) -> Level:
+    if state is MachineState.RUNNING:
+        return Level.GOOD
+    return Level.ODD if state is MachineState.BOOTING else Level.BAD
+
+
+def _host(node: Node, host: Host | None) -> Tile:
+    if node.state is not MachineState.RUNNING or host is None:
+        return _server(node)
+    state = str(host.crypto_state.value if host.crypto_state else "running")
+    if host.connection is not HostConnectionState.CONNECTED:
+        return Tile(node.node, host.connection.value, Level.BAD, f"vCenter has it as {state}")
+    if host.in_maintenance_mode:
+        return Tile(node.node, "maintenance", Level.IDLE)
+    if host.alarms and host.crypto_state is not HostCryptoState.SAFE:
+        return Tile(node.node, state, Level.ODD, ", ".join(host.alarms))
+    lacks = host.crypto_state is HostCryptoState.PREPARED and host.crypto_key_id is not None
+    why = "its host key is not there" if lacks else ""
+    good = host.crypto_state is HostCryptoState.SAFE
+    return Tile(node.node, state, Level.ODD if lacks else Level.GOOD if good else Level.IDLE, why)
+
+
+def _vm(vm: Vm) -> Tile:
+    missing = f"{len(vm.missing)} missing" if vm.missing else ""
+    where = f"on {vm.host}"
+    if vm.crypto is VmCryptoState.LOCKED:
+        keys = f"{missing} key{'s' if len(vm.missing) > 1 else ''}" if missing else ""
+        return Tile(vm.vm, "locked", Level.BAD, f"{where}, {keys}" if keys else where)
+    if vm.connection is not VmConnectionState.CONNECTED:
+        return Tile(vm.vm, vm.connection.value, Level.BAD, where)
+    if vm.stale:
+        return Tile(vm.vm, "stale", Level.ODD, f"{where}, which does not answer vCenter")
+    if vm.power is PowerState.ON:
+        return Tile(vm.vm, "running", Level.GOOD)
+    return Tile(vm.vm, "off", Level.IDLE)
+
+
+# Stored runs --------------------------------------------------------------------------------
+
+_OF_RUN: Final = {
+    "safe": Level.GOOD,
+    "running": Level.GOOD,
+    "incapable": Level.IDLE,
+    "unknown": Level.IDLE,
+    "prepared": Level.ODD,
+    "booting": Level.ODD,
+    "pendingIncapable": Level.ODD,
+    "off": Level.ODD,
+}
+"""States of lanes; every other one is bad."""
+_TOLD: Final = ("fault", "heal", "fail", "probe")
+EVENTS: Final = 50  # of a scene at the most
+
+
+def scene_of_run(story: Story, t: float) -> Scene:
+    """The scene of a stored run, ``t`` seconds after its begin."""
+    told = [record for record in story.records if record.t <= t and record.type in _TOLD]
+    ended = f" of {moment(story.seconds)}  {story.word.upper()}"
+    return Scene(
+        title=f"run {story.run}  {moment(t)}{ended}",
+        hosts=tuple(_lane(lane, t) for lane in story.lanes if not lane.vm),
+        vms=tuple(_lane(lane, t) for lane in story.lanes if lane.vm),
+        faults=tuple(
+            FaultLine(
+                band.id,
+                band.summary,
+                "" if band.ended is None else f"ends in {moment(band.ended - t)}",
+            )
+            for band in bands(story.records)
+            if band.covers(t)
+        ),
+        events=tuple(
+            f"{moment(record.t)}  {record.type} {record.op} {record.node}".rstrip()
+            for record in told[-EVENTS:]
+        ),
+    )
+
+
+def _lane(lane: Lane, t: float) -> Tile:
+    states = next((s.states for s in reversed(lane.actual) if s.begin <= t), ("unknown",))
+    state = states[0]
+    where = f"on {lane.host}" if lane.vm else ""
+    return Tile(lane.name, state, _OF_RUN.get(state, Level.BAD), where)
+
+
+def moments(story: Story) -> tuple[float, ...]:
+    """The times at which something changes, with the begin and the end of the run."""
+    found = {0.0, story.seconds}
+    for lane in story.lanes:
+        found |= {segment.begin for segment in lane.actual}
+    for band in bands(story.records):
+        found |= {band.began} | ({band.ended} if band.ended is not None else set())
+    return tuple(sorted(found))
