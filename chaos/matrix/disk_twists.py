@@ -11,7 +11,6 @@ from typing import Final
 from chaos.backups import back_up
 from chaos.faults.link_cut import LinkCutFault
 from chaos.lab import REFUSALS
-from chaos.matrix import clock
 from chaos.matrix.beside import Beside
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import DrivenFault
@@ -41,17 +40,16 @@ class _SecondDisk(Twist):
         return ""
 
     async def _add_disk(self, scene: StagingScene, vm: VmName, *, runs: bool) -> str:
-        lab, vcenter, limit_s = scene.lab, scene.vcenter, clock.TASK_S
         if runs:
-            await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=limit_s)
+            await scene.ask_vcenter(PowerOffVm(vm=vm))
         add = AddDisk(operation_id=f"matrix/{vm}/disk", vm=vm, provider=self.provider, own_key=True)
-        disks = (await lab.ask(vcenter, add, within_s=limit_s)).disks
+        disks = (await scene.ask_vcenter(add)).disks
         key = next(disk.key for disk in disks if disk.disk == SECOND)
         if key is None or key in scene.keys[vm]:
             return f"{LABEL} of {vm} has no key of its own"
         scene.keys[vm] = (key,)
         if runs:
-            await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=limit_s)
+            await scene.ask_vcenter(PowerOnVm(vm=vm))
         return ""
 
 
@@ -96,16 +94,15 @@ class _OfDisk(KeyDestroyed):
 
 async def _starts_without(scene: StagingScene, vm: VmName) -> str:
     """Empty when a start is refused for the second disk by name, and done without it."""
-    lab, vcenter, limit_s = scene.lab, scene.vcenter, clock.TASK_S
     try:
-        await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=limit_s)
+        await scene.ask_vcenter(PowerOnVm(vm=vm))
         return "it starts without the key of a disk"
     except REFUSALS as error:
         if LABEL not in str(error):
             return f"what refuses its start does not name {LABEL}: {error}"
-    host = next(info.host for info in await all_vms(lab, vcenter) if info.vm == vm)
-    await lab.ask(vcenter, RemoveDisk(vm=vm, disk=SECOND), within_s=limit_s)
-    await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=limit_s)
+    host = next(info.host for info in await all_vms(scene.lab, scene.vcenter) if info.vm == vm)
+    await scene.ask_vcenter(RemoveDisk(vm=vm, disk=SECOND))
+    await scene.ask_vcenter(PowerOnVm(vm=vm))
     asked = await scene.guests.challenge(vm, host)
-    await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=limit_s)
+    await scene.ask_vcenter(PowerOffVm(vm=vm))
     return "" if asked.right else f"without {LABEL} its guest is not right: {asked.detail}"

@@ -13,6 +13,7 @@ import msgspec
 
 from chaos.faults.base import status_of
 from chaos.lab import REFUSALS
+from chaos.matrix import clock
 from chaos.matrix.book import Trail
 from chaos.matrix.evidence import (
     Answered,
@@ -84,6 +85,12 @@ class Looks:
         self.trail.write("ok", node, op)
         return Answered(outcome=RequestOutcome.DONE)
 
+    async def ask_vcenter(
+        self, message: Request[Any], *, within_s: float = clock.TASK_S
+    ) -> Answered:
+        """``ask`` of vCenter; a task has the window of a power-on."""
+        return await self.ask(self.scene.vcenter, message, within_s=within_s)
+
     @staticmethod
     def _refusal(error: Exception) -> Answered:
         silent = isinstance(error, _NOBODY)
@@ -128,7 +135,7 @@ class Looks:
     async def _at_host(self, vm: VmName, host: NodeName) -> VmView | None:
         summary = await self._summary(host)
         found = () if summary is None else summary.vms
-        return next((_own_view(host, one) for one in found if one.vm == vm), None)
+        return next((_view(host, one) for one in found if one.vm == vm), None)
 
     async def _summary(self, host: NodeName) -> Any:
         try:
@@ -144,7 +151,7 @@ class Looks:
             listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
         except REFUSALS:
             return False, None
-        return True, next((_view(one) for one in listed if one.vm == vm), None)
+        return True, next((_view(one.host, one) for one in listed if one.vm == vm), None)
 
     # ---- hosts ----------------------------------------------------------------------------------
 
@@ -256,19 +263,9 @@ def _runs(status: NodeStatus | None) -> bool:
     return status is not None and status.state is NodeRunState.RUNNING
 
 
-def _own_view(host: NodeName, one: OwnVm) -> VmView:
+def _view(host: NodeName, one: OwnVm | VmInfo) -> VmView:
     return VmView(
         host=host,
-        power=one.power,
-        crypto=one.crypto,
-        connection=one.connection,
-        missing=one.missing,
-    )
-
-
-def _view(one: VmInfo) -> VmView:
-    return VmView(
-        host=one.host,
         power=one.power,
         crypto=one.crypto,
         connection=one.connection,

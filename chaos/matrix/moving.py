@@ -71,7 +71,7 @@ class Moving:
         """The task alone."""
         lab, message = self._scene.lab, MigrateVm(vm=vm, host=target)
         self.asked_at = lab.monotonic()
-        asked = await self._looks.ask(self._scene.vcenter, message, within_s=clock.MOVE_S)
+        asked = await self._looks.ask_vcenter(message, within_s=clock.MOVE_S)
         self.ended_at = lab.monotonic()
         return asked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from chaos.draws import Draws
 from chaos.lab import LabUnderTest
@@ -20,6 +20,8 @@ from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.crypto.provider_backup import BackupContent
 from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Reply, Request
+from protocol.messages.vcenter import CreateVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -29,6 +31,8 @@ from protocol.terms import (
     VmConnectionState,
     VmName,
 )
+
+R = TypeVar("R", bound=Reply)
 
 DUMP: Final = "matrix"
 """The name of the encrypted dump that is written on a host."""
@@ -271,6 +275,31 @@ class StagingScene:
     async def give(self, seconds: float) -> None:
         """Wait for what others have so long to do, and the messages that it takes."""
         await self.lab.sleep(seconds + self.patience)
+
+    async def ask_vcenter(self, message: Request[R], *, within_s: float = clock.PREPARED_S) -> R:
+        """Have vCenter do what a staging needs. Raises what it is refused with."""
+        return await self.lab.ask(self.vcenter, message, within_s=within_s + self.patience)
+
+
+def encrypted_vm(
+    event: TableEvent,
+    vm: VmName,
+    host: NodeName,
+    *,
+    attempt: int | None = None,
+    provider: ProviderId | None = P,
+) -> CreateVm:
+    """The request for a new encrypted VM in the event's cluster, under a key of ``provider`` (the
+    default when None). ``attempt`` tells it from an earlier request for the same VM."""
+    suffix = "" if attempt is None else f"/{attempt}"
+    return CreateVm(
+        operation_id=f"matrix/{vm}{suffix}",
+        vm=vm,
+        cluster=cluster_of(event),
+        host=host,
+        encrypted=True,
+        provider=provider,
+    )
 
 
 def cluster_of(event: TableEvent) -> ClusterName:
