@@ -43,14 +43,14 @@ from protocol.terms import NodeName, ProviderId
 @executes
 async def identities(session: LabSession, command: commands.KmsIdentities) -> KmsIdentityList:
     """See ``KmsIdentities``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     return _build_identity_list(server, await session.ask(server, m.QueryIdentities()))
 
 
 @executes
 async def trust(session: LabSession, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     certificate, role, scope = command.certificate, command.role, command.scope
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
@@ -77,7 +77,7 @@ async def _if_new(session: LabSession, server: NodeName, certificate: bytes, sco
 @executes
 async def revoke(session: LabSession, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     digest = await _find_client_digest(session, server, command.client)
     return _build_identity_list(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
 
@@ -85,7 +85,7 @@ async def revoke(session: LabSession, command: commands.KmsRevoke) -> KmsIdentit
 @executes
 async def scope(session: LabSession, command: commands.KmsScope) -> KmsIdentityList:
     """See ``KmsScope``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     digest = await _find_client_digest(session, server, command.client)
     message = m.ScopeIdentity(digest=digest, scope=command.scope, role=command.role)
     return _build_identity_list(server, await session.ask(server, message))
@@ -107,15 +107,8 @@ async def renew_server(
     session: LabSession, command: commands.KmsRenewCertificate
 ) -> KmsIdentityList:
     """See ``KmsRenewCertificate``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     return _build_identity_list(server, await session.ask(server, m.RenewServerCertificate()))
-
-
-def _server(session: LabSession, name: str) -> NodeName:
-    node = session.node(name)
-    if node not in session.key_servers():
-        raise KeysteadError("KS-USE-002", f"{node} is no key server")
-    return node
 
 
 def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:

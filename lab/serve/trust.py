@@ -338,8 +338,6 @@ async def list_trusted_hosts(
 @executes
 async def key_create(session: LabSession, command: commands.KmsKeyCreate) -> Key:
     """See ``KmsKeyCreate``."""
-    server = session.node(command.kms)
-    if server not in session.key_servers():
-        raise KeysteadError("KS-USE-002", f"{server} is no key server")
+    server = session.key_server(command.kms)
     made = await primary_key(session.lab, server, session.lab.operation_id())
     return await show(session, commands.KmsKeyShow(made, server))

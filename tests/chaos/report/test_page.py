@@ -101,7 +101,7 @@ def test_the_page_tells_verdict_checks_schedule_and_latency() -> None:
         "keystead chaos replay tale-sim-7",
         "No guest ever read back",
         "2 answers",
-        "wan link.cut 10 s to 50 s 10 s 50 s wan is there",
+        "wan link.cut 10 s to 50 s 10 s 10 s 50 s wan is there",
         "key.create fault 1 ok 50 ms 50 ms 50 ms 50 ms",
         "before: 0 s to 10 s · fault: 10 s to 50 s",
     ):
