@@ -134,9 +134,7 @@ def _servers_of(si: Any, provider: str) -> list[tuple[str, str, int]]:
     ]
 
 
-def test_key_servers_are_registered_changed_and_removed_one_by_one(
-    si: Any, served: Served
-) -> None:
+def test_key_servers_are_registered_changed_and_removed_one_by_one(si: Any, served: Served) -> None:
     """The first one makes the provider, and the last one takes it along."""
     manager = si.content.cryptoManager
     outside = vim.encryption.KeyProviderId(id="outside")
