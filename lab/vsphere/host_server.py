@@ -9,7 +9,7 @@ from pyVmomi import vim, vmodl
 from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.errors import KeysteadError
-from lab.vsphere import reflect
+from lab.vsphere import bare, reflect
 from lab.vsphere.esxi import CRYPTO, HostCryptoManager, HostInventory, HostWatch
 from lab.vsphere.executor import Executor
 from lab.vsphere.history import TaskManager
@@ -38,6 +38,7 @@ class HostServer(ApiServer):
         "searchIndex": (vim.SearchIndex, "ha-searchindex"),
         "cryptoManager": (vim.encryption.CryptoManagerHostKMS, CRYPTO),
         "licenseManager": (vim.LicenseManager, "ha-license-manager"),
+        **bare.references(of_host=True),
     }
     singletons = {
         "ServiceInstance": lambda s, _: ServiceInstance(s),
@@ -47,6 +48,7 @@ class HostServer(ApiServer):
         "ha-license-manager": lambda s, _: LicenseManager("ha-license-manager"),
         "ViewManager": lambda s, _: ViewManager("ViewManager"),
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
+        **bare.singletons(of_host=True),
     }
     administrator = ROOT_USER
     has_vapi = False

@@ -93,7 +93,7 @@ def test_objects_are_those_of_soap(client: Client, si: Any) -> None:
         "VirtualDisk",
         "VirtualDiskFlatVer2BackingInfo",
     )
-    assert client.get(f"/VirtualMachine/{vm['value']}/layoutEx") is None
+    assert client.get(f"/VirtualMachine/{vm['value']}/snapshot") is None
     assert client.call("/ServiceInstance/ServiceInstance/CurrentTime").startswith("20")
 
 

@@ -1,4 +1,4 @@
-"""A disk whose replacement the device refuses: it is looked at, and what lies there then decides."""
+"""A replacement of a disk that the device refuses: what lies there then decides."""
 
 from __future__ import annotations
 
