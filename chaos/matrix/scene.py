@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from chaos.draws import Draws
+from chaos.history import History
 from chaos.lab import LabUnderTest
 from chaos.matrix import clock
-from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
 from chaos.matrix.terms import Actor, Boot, CellPlace, Variant, is_native, is_trusted
@@ -33,6 +33,41 @@ from protocol.terms import (
 )
 
 R = TypeVar("R", bound=Reply)
+
+# Book -----------------------------------------------------------------------------------------
+#
+# The history of a staging, and which of its records show what a cell's letter rests on.
+
+
+class Book:
+    """Writes the history of one staging; ``trail`` gives an event its own part of it."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def write(self, type: str, node: str, op: str, **data: Any) -> int:
+        """The ``seq`` of the new record; 0 when the history is full."""
+        record = self.history.add(type, node, op=op, **data)
+        return 0 if record is None else record.seq
+
+    def trail(self, name: str) -> Trail:
+        """What is written for the event called ``name``, and remembered as its evidence."""
+        return Trail(self, name)
+
+
+class Trail:
+    """Records of one event, in order."""
+
+    def __init__(self, book: Book, name: str) -> None:
+        self._book, self.name = book, name
+        self.records: list[int] = []
+
+    def write(self, type: str, node: str, op: str, **data: Any) -> int:
+        """As ``Book.write``; the record is evidence of this event from now on."""
+        seq = self._book.write(type, node, op, event=self.name, **data)
+        self.records.append(seq)
+        return seq
+
 
 DUMP: Final = "matrix"
 """The name of the encrypted dump that is written on a host."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from chaos.lab import REFUSALS
 from chaos.matrix import native
-from chaos.matrix.canaries import find_unreachable
-from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
+from chaos.matrix.stored import find_unreachable, write_dump
 from chaos.matrix.terms import VmKind
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from chaos.observe.look import LabLook

@@ -15,7 +15,7 @@ from chaos.experiment.lint import check_experiment, read_experiment
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.experiment.resolve import plan
 from chaos.faults import EFFECTS
-from chaos.faults.link_cut import LinkCutFault
+from chaos.faults.links import LinkCutFault
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
 from chaos.oracle.fold.disturbances import Disturbances, FaultPhase

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults.host_boot_measure import HostBootMeasure
+from chaos.faults.firmware import HostBootMeasure
 from chaos.faults.power import restart
 from chaos.matrix import clock, setup, trust
 from chaos.matrix.events.e1_running import RunsOn

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from chaos.history import History
-from chaos.matrix.book import Book
 from chaos.matrix.faults import boots
+from chaos.matrix.scene import Book
 from chaos.matrix.terms import Variant
 from protocol.terms import NodeName
 
