@@ -17,7 +17,7 @@ from lab.vsphere.alarms import ALARMS
 from services.vcenter.alarms import AlarmId
 from tests.lab.vsphere.conftest import Served
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]
 
 
 def done(task: Any) -> Any:
