@@ -44,6 +44,14 @@ def test_tasks_of_a_vm_that_has_gone_name_it(si: Any) -> None:
     assert {t.entity for t in mine} == {vm}
 
 
+def test_vcenter_keeps_a_default_provider(si: Any) -> None:
+    """``govc kms.default -``."""
+    before = si.content.cryptoManager.GetDefaultKmsCluster()
+    with pytest.raises(vmodl.fault.NotSupported):
+        si.content.cryptoManager.SetDefaultKmsCluster()
+    assert si.content.cryptoManager.GetDefaultKmsCluster().id == before.id
+
+
 def test_no_task_can_be_cancelled(si: Any) -> None:
     with pytest.raises(vmodl.fault.NotSupported):
         si.content.taskManager.recentTask[0].CancelTask()

@@ -101,6 +101,7 @@ REFUSED = {
     "vm.power -on vm-01": "the VM is poweredOn already",
     "vm.power -on nope": "vm 'nope' not found",
     "kms.ls nope": "invalid cluster ID",
+    "kms.default -": "the default provider is replaced, never cleared",
     "kms.default nope": "there is no key provider nope",
     "tags.ls": "404 Not Found",
     "library.ls": "404 Not Found",
