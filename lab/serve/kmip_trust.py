@@ -19,6 +19,7 @@ from lab.schema.answers.kmip_trust import (
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
+from lab.serve.views import view
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
@@ -117,17 +118,7 @@ def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdenti
         fingerprint=hashlib.sha256(found.certificate).hexdigest(),
         digest=key_digest(found.certificate).hex(),
         end=validity(found.certificate)[1],
-        items=tuple(
-            KmsIdentity(
-                client=one.name,
-                role=one.role,
-                scope=one.scope,
-                revoked=one.revoked,
-                end=one.end,
-                digest=one.digest,
-            )
-            for one in found.clients
-        ),
+        items=tuple(view(KmsIdentity, one, client=one.name) for one in found.clients),
     )
 
 

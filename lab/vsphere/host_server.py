@@ -10,6 +10,7 @@ from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.errors import KeysteadError
 from lab.vsphere import bare, reflect
+from lab.vsphere.authorization import HostAuthorizationManager
 from lab.vsphere.esxi import CRYPTO, HostCryptoManager, HostInventory, HostWatch
 from lab.vsphere.executor import Executor
 from lab.vsphere.history import TaskManager
@@ -37,6 +38,7 @@ class HostServer(ApiServer):
         "taskManager": (vim.TaskManager, "ha-taskmgr"),
         "searchIndex": (vim.SearchIndex, "ha-searchindex"),
         "cryptoManager": (vim.encryption.CryptoManagerHostKMS, CRYPTO),
+        "authorizationManager": (vim.AuthorizationManager, "ha-authmgr"),
         "licenseManager": (vim.LicenseManager, "ha-license-manager"),
         **bare.references(of_host=True),
     }
@@ -45,6 +47,7 @@ class HostServer(ApiServer):
         "ha-sessionmgr": SessionManager,
         "ha-taskmgr": lambda s, _: TaskManager("ha-taskmgr", s.inventory),
         "ha-searchindex": lambda s, _: SearchIndex("ha-searchindex"),
+        "ha-authmgr": lambda s, _: HostAuthorizationManager(s),
         "ha-license-manager": lambda s, _: LicenseManager("ha-license-manager"),
         "ViewManager": lambda s, _: ViewManager("ViewManager"),
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
