@@ -301,6 +301,32 @@ class ClusterEntity(ComputeResource):
         )  # fmt: skip
 
     @operation
+    async def PlaceVm(self, request: ApiRequest, placementSpec: Any) -> Any:
+        """Recommend a host for a VM that is created, cloned or moved: of those that can run it,
+        the one with the fewest VMs. Nothing is done."""
+        placement = str(placementSpec.placementType)
+        if placement not in ("create", "clone", "relocate"):
+            raise vmodl.fault.NotSupported(msg=f"keystead does not have a placement to {placement}")
+        inventory = request.inventory
+        asked = [inventory.find(ref) for ref in placementSpec.hosts or ()]
+        hosts = [h for h in inventory.hosts_of[self.name] if not asked or h in asked]
+        able = [h for h in hosts if h.connected and not h.row.in_maintenance_mode]
+        if not able:
+            return vim.cluster.PlacementResult()
+        host = min(able, key=lambda h: (len(inventory.vms_on[h.name]), h.name))
+        where = vim.vm.RelocateSpec(
+            host=host.ref, pool=self.get("resourcePool"), datastore=self.get("datastore")[0]
+        )
+        action = vim.cluster.PlacementAction(
+            type="PlaceVm", vm=placementSpec.vm, targetHost=host.ref, relocateSpec=where
+        )
+        recommended = vim.cluster.Recommendation(
+            key="1", type="V1", time=request.server.clock(), rating=1, target=self.ref,
+            reason="xvmotionPlacement", reasonText="the host with the fewest VMs", action=[action],
+        )  # fmt: skip
+        return vim.cluster.PlacementResult(recommendations=[recommended])
+
+    @operation
     async def AddHost_Task(
         self, request: ApiRequest, spec: Any, asConnected: bool, resourcePool: Any = None,
         license: str | None = None,
