@@ -248,15 +248,7 @@ class Looks:
         except REFUSALS:
             return ()
         return tuple(
-            EventSeen(
-                sequence=one.sequence,
-                at=one.at,
-                event=one.event,
-                vm=one.vm,
-                host=one.host,
-                provider=one.provider,
-                keys=one.keys,
-            )
+            msgspec.convert(one, EventSeen, from_attributes=True)
             for one in found
             if vm in (None, one.vm) and host in (None, one.host)
         )

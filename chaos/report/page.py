@@ -53,7 +53,6 @@ def _parts(story: Story) -> dict[str, Any]:
     away, always = availability(story)
     return {
         **_facts(story),
-        "headline": headline(story),
         "timeline": timeline(story, found),
         "states": _states(story),
         "away": away[:MOST_ROWS],
@@ -100,7 +99,8 @@ def _facts(story: Story) -> dict[str, Any]:
         "trace": verdict.trace_hash if verdict else "",
         "replay of": story.replay_of,
     }
-    return {"story": story, "facts": _told(facts), "origin": _told(origin)}
+    told = {"facts": _told(facts), "origin": _told(origin)}
+    return {"story": story, "headline": headline(story), **told}
 
 
 def _told(facts: Mapping[str, Any]) -> dict[str, Any]:

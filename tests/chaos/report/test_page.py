@@ -211,6 +211,12 @@ def test_two_runs_say_what_was_not_the_same_and_which_checks_differ() -> None:
     assert "key.create fault 1 ok 50 ms 50 ms 1 ok 50 ms 50 ms 1.00" in text
 
 
+def test_two_runs_have_their_sentences_above_and_their_digests_below() -> None:
+    text = Read(pair(good(), good())).said
+    assert text.count("No VM was seen in this run.") == 2
+    assert text.index("c0de") > text.index("Timelines")
+
+
 def test_equal_runs_part_nowhere() -> None:
     assert parting(good().records, good().records) is None
     text = Read(pair(good(), good())).said

@@ -155,7 +155,8 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
 )
 def test_a_digest_names_its_key_format_since_1_1(minor: int, told: KeyFormatType | None) -> None:
     digest = Attribute(name="Digest", value=ObjectDigest(digest=bytes(32)))
-    assert write(digest, minor).attribute_value.key_format_type == told
+    written: Any = write(digest, minor).attribute_value
+    assert written.key_format_type == told
 
 
 async def test_names_that_nobody_knows_are_no_refusal(server: Server) -> None:
