@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an error id means: a title, the story, and one fix."""
+    """What an error id means: a title, a text, and one fix."""
 
     title: str
     text: str
@@ -21,19 +21,19 @@ class Explanation:
 
 EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KS-CHAOS-001": Explanation(
-        "The file is no readable YAML",
-        "The parser stopped at the place that is named; nothing after it was looked at.",
+        "The file is not valid YAML",
+        "The parser stopped at the named place, and did not read the rest.",
         "Correct the indentation, quote or bracket at that place.",
     ),
     "KS-CHAOS-002": Explanation(
         "Unknown field",
-        "The field is not part of the format here. It is refused, because a field that is"
-        " ignored would make the experiment mean something else than it says.",
+        "The format has no such field here. It is refused, because an ignored field would"
+        " make the experiment mean something else than it says.",
         "Remove it, or correct its spelling; `keystead chaos lint` names what is allowed.",
     ),
     "KS-CHAOS-003": Explanation(
         "A field is missing",
-        "The experiment cannot be understood without it.",
+        "The experiment needs this field.",
         "Add the field.",
     ),
     "KS-CHAOS-004": Explanation(
@@ -43,14 +43,14 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-005": Explanation(
         "A time without a unit",
-        "Times carry a unit, since 30 could be seconds, minutes or milliseconds.",
+        "Times need a unit, since 30 could be seconds, minutes or milliseconds.",
         "Write 250ms, 30s, 5m or 1h.",
     ),
     "KS-CHAOS-006": Explanation(
         "Not available",
-        "This part of the file format is not built in this version. It is refused rather than"
-        " ignored.",
-        "Remove it, or say it in another way; `keystead explain entry` shows what there is.",
+        "This version does not have this part of the file format, and refuses it rather than"
+        " ignoring it.",
+        "Remove it, or express it in another way; `keystead explain entry` lists the forms.",
     ),
     "KS-CHAOS-007": Explanation(
         "The same name twice",
@@ -68,10 +68,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Check the path; `keystead chaos list` names the shipped experiments.",
     ),
     "KS-CHAOS-010": Explanation(
-        "Nothing of that name",
+        "Nothing has that name",
         "A selector names a node, VM, role, site or cluster that is not in this lab.",
         "Use a name from `keystead get hosts` or `keystead get vms`; `keystead explain selector`"
-        " has every form for nodes.",
+        " lists all forms for nodes.",
     ),
     "KS-CHAOS-011": Explanation(
         "The selector cannot be read",
@@ -87,83 +87,83 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-013": Explanation(
         "The schedule does not fit its time limit",
-        "A fault begins or ends after `guards.max_duration`.",
+        "A fault starts or ends after `guards.max_duration`.",
         "Shorten the schedule or raise `guards.max_duration`.",
     ),
     "KS-CHAOS-014": Explanation(
         "Unknown fault, probe, operation or check",
-        "There is nothing of that name.",
+        "Nothing has that name.",
         "Use one of the names in the message.",
     ),
     "KS-CHAOS-015": Explanation(
         "The lab does not fit the experiment",
         "`requires` asks for something that this lab does not have.",
-        "Start a lab as `topology` of the file says, or relax `requires`.",
+        "Start a lab with the `topology` of the file, or relax `requires`.",
     ),
     "KS-CHAOS-016": Explanation(
         "The lab that the experiment asks for is not valid",
-        "`topology` names no lab file, changes it to one that does not fit, or is none itself.",
+        "`topology` names no lab file, makes one invalid by its changes, or is not valid itself.",
         "Correct the value that the message names; lab files follow `keystead schema lab`.",
     ),
     "KS-CHAOS-017": Explanation(
-        "No parameter of that name",
+        "No parameter has that name",
         "`${NAME}` in a value, or `--with NAME=VALUE`, names a parameter that the file's `with`"
         " does not declare with a default.",
         "Correct the name, or declare it: `with: {NAME: value}`.",
     ),
     "KS-CHAOS-018": Explanation(
-        "No planted bug of that name",
-        "`negative_control` names a function of tests/mutations/bugs of the checkout, and there is"
-        " none, or the experiment has no negative control to play.",
+        "No planted bug has that name",
+        "`negative_control` must name a function of tests/mutations/bugs in the checkout; there is"
+        " no such function, or the experiment has no negative control.",
         "Name a function of a module in tests/mutations/bugs, without its module.",
     ),
     "KS-CHAOS-019": Explanation(
-        "The negative control is not as the file says",
-        "With the planted bug exactly the named checks and probes have to fail: one that cannot"
-        " fail proves nothing, and one that fails besides says that the bug does more.",
-        "Correct `expect`, or choose a bug that these checks are about.",
+        "The negative control differs from the file",
+        "With the planted bug exactly the named checks and probes must fail: a check that does not"
+        " fail proves nothing, and one more that fails shows that the bug does more.",
+        "Correct `expect`, or choose a bug that these checks detect.",
     ),
     "KS-CHAOS-020": Explanation(
         "Two faults that overlap undo each other",
         "Both act on the power, the process or the same setting of one node at the same time, so"
         " the end of one would end the other.",
-        "Let the first end before the second begins, or merge them.",
+        "End the first before the second starts, or merge them.",
     ),
     "KS-CHAOS-021": Explanation(
-        "A crash point is for the simulation",
-        "Within a call of a node only the simulation can make something happen: on real processes"
-        " nothing stands there, and no command can name the moment.",
+        "A crash point needs the simulation",
+        "Only the simulation can make something happen within a call of a node; on real processes"
+        " no command can name that moment.",
         "Play the experiment with `--mode sim`, or use `proc.kill` or `host.power_loss` at a time.",
     ),
     "KS-CHAOS-022": Explanation(
-        "An experiment with a load is not made small",
-        "Arrivals of a load are drawn together, and its figures are of all of them: without some of"
-        " them it is another load.",
+        "An experiment with a load cannot be shrunk",
+        "The arrivals of a load are drawn together, and its figures cover all of them: without some"
+        " of them it is another load.",
         "Take `load` out of the file, or write the operations that matter as a `workload`.",
     ),
     "KS-CHAOS-101": Explanation(
         "The fault did not bite",
-        "It was injected, but its own check did not see it happen. It was taken back. A result"
+        "It was injected, but its check did not see the effect, so it was healed. The result"
         " of an experiment whose fault never happened would prove nothing.",
-        "See the message for what was seen instead; check that the nodes are up.",
+        "See the message for what the check saw instead; check that the nodes are up.",
     ),
     "KS-CHAOS-102": Explanation(
         "The fault could not be injected",
-        "The lab refused while the fault was being made. What was done of it was taken back.",
-        "The message says what refused it; `keystead explain fault` has the fault's conditions.",
+        "The lab refused a step of the injection. The steps before it were undone.",
+        "The message says what refused it; `keystead explain fault` lists the fault's conditions.",
     ),
     "KS-CHAOS-103": Explanation(
         "The fault is still there",
-        "It was taken back, but its check does not see it gone. It stays listed.",
-        "Run `keystead heal --all` again; `keystead get faults` says what is seen.",
+        "It was healed, but its check still sees it. It stays listed.",
+        "Run `keystead heal --all` again; `keystead get faults` shows what the check sees.",
     ),
     "KS-CHAOS-104": Explanation(
-        "No fault of that id",
-        "It was healed already, its lease ran out, or it never was.",
-        "List what is there with `keystead get faults`.",
+        "No fault has that id",
+        "It was healed already, its lease expired, or it never existed.",
+        "List the faults with `keystead get faults`.",
     ),
     "KS-CHAOS-105": Explanation(
-        "There is a fault of that id",
+        "A fault has that id already",
         "Ids are unique in a lab.",
         "Choose another id, or heal the first.",
     ),
@@ -174,13 +174,13 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "KS-CHAOS-107": Explanation(
         "The cure failed",
-        "The administrator's steps were tried and one did not end well. The fault stays listed.",
-        "Do the steps by hand as `keystead get faults` prints them, or correct what is said.",
+        "One of the administrator's steps failed. The fault stays listed.",
+        "Do the steps by hand as `keystead get faults` prints them, or correct the cause.",
     ),
     "KS-CHAOS-108": Explanation(
         "The cure would lose keys in use",
-        "Putting back the key server's disk would lose keys made after the fault that VMs or"
-        " hosts use now.",
+        "Restoring the key server's disk would lose keys that were made after the fault and that"
+        " VMs or hosts use now.",
         "Give those VMs another key first, or accept the fault.",
     ),
     "KS-CHAOS-109": Explanation(
@@ -189,19 +189,19 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Run the version that wrote it, or take the lab down with `keystead down --purge`.",
     ),
     "KS-CHAOS-110": Explanation(
-        "An action did not end as it must",
-        "The file says `must: ok` or `must: fail` of an action, and it ended otherwise.",
+        "An action did not end as required",
+        "The file says `must: ok` or `must: fail` for an action, and it ended otherwise.",
         "See the message for the refusal; without `must` any outcome is a result.",
     ),
     "KS-CHAOS-201": Explanation(
         "The steady state was not met",
         "A hypothesis of `before` did not hold, so nothing was injected.",
-        "Bring the lab into its healthy state first, or correct the hypothesis.",
+        "Make the lab healthy first, or correct the hypothesis.",
     ),
     "KS-CHAOS-202": Explanation(
-        "A lease ran out in the middle of the run",
-        "The engine was stopped for longer than `guards.lease`, and the fault took itself back.",
-        "Raise `guards.lease`, or give the machine more room.",
+        "A lease expired during the run",
+        "The engine stood still for longer than `guards.lease`, and the fault ended by itself.",
+        "Raise `guards.lease`, or use a less busy machine.",
     ),
     "KS-CHAOS-203": Explanation(
         "The run took longer than allowed",
@@ -209,32 +209,32 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "Raise `guards.max_duration` or shorten the schedule.",
     ),
     "KS-CHAOS-204": Explanation(
-        "The history, or the recording of the bus, is not what was written",
-        "A record was changed, removed or put elsewhere, or the end is missing.",
+        "The history or the recording of the bus was altered",
+        "A record was changed, removed or moved, or the end is missing.",
         "Do not trust verdicts from this file; run the experiment again.",
     ),
     "KS-CHAOS-206": Explanation(
-        "The run could not be written down",
-        "The device took no more of its history, or of its verdict. The run went on and everything"
-        " was healed, but what it came to cannot be looked at again.",
-        "Make room where the state folder is, then run the experiment again.",
+        "The run could not be stored",
+        "The disk refused its history or its verdict. The run continued and everything was healed,"
+        " but its result cannot be examined again.",
+        "Free space where the state folder is, then run the experiment again.",
     ),
     "KS-CHAOS-207": Explanation(
-        "The run was given up",
-        "A condition of `guards.abort_if` held for as long as the file says. Everything was healed,"
-        " and nothing was judged.",
-        "See the message for what was measured; bring the lab into order, or change the condition.",
+        "The run was aborted",
+        "A condition of `guards.abort_if` held for the time that the file gives. Everything was"
+        " healed, and nothing was judged.",
+        "See the message for the measured value; repair the lab, or change the condition.",
     ),
     "KS-CHAOS-205": Explanation(
         "Something in the run reached outside the simulation",
-        "A service used time, network, files or threads past its ports. The run proves nothing.",
-        "Correct the service; the message names what was reached for.",
+        "A service used time, network, files or threads without its ports. The run proves nothing.",
+        "Correct the service; the message names what it used.",
     ),
 }
 
 
 class ChaosError(Exception):
-    """An error with an id of ``EXPLANATIONS``; ``text`` says what was seen this time."""
+    """An error with an id of ``EXPLANATIONS``; ``text`` says what happened this time."""
 
     def __init__(self, id: str, text: str) -> None:
         self.explanation = EXPLANATIONS[id]
@@ -243,7 +243,7 @@ class ChaosError(Exception):
         super().__init__(f"{id}: {text}")
 
     def __reduce__(self) -> tuple[type[ChaosError], tuple[str, str]]:
-        """It comes out of a worker process; of a subclass, its id and text do."""
+        """Pickle id and text, so that the error can leave a worker process."""
         return ChaosError, (self.id, self.text)
 
     @property

@@ -79,13 +79,17 @@ class History:
             return None
         return self._put(type, str(node), op, data)
 
+    def at(self, now: float) -> float:
+        """What a moment of the clock is in records: seconds since the history began."""
+        return round(now - self._start, 6)
+
     def _put(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
         return self._take(self._build_record(type, node, op, data))
 
     def _build_record(self, type: str, node: str, op: str, data: dict[str, Any]) -> Record:
         return Record(
             seq=len(self.records) + 1,
-            t=round(self._now() - self._start, 6),
+            t=self.at(self._now()),
             node=node,
             type=type,
             op=op,

@@ -34,8 +34,8 @@ class FaultState(StrEnum):
 
 
 class ListedFault(msgspec.Struct):
-    """A listed fault. ``until`` 0 = no lease; ``seen``: why it is not healed. ``ending``: it is
-    taken back, and a lease that is carried on would bring it back."""
+    """A listed fault. ``since`` it was done; ``until`` 0 = no lease; ``seen``: why it is not
+    healed. ``ending``: it is taken back, and a lease that is carried on would bring it back."""
 
     fault: Fault
     since: float
@@ -99,7 +99,8 @@ PASSES = 3
 
 
 class FaultInForce(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault of the list, without its notes. Times in lab seconds; ``until`` 0 = no lease.
+    """A fault of the list, without its notes. Times in lab seconds: ``since`` it was done, which is
+    before it was seen to bite; ``until`` 0 = no lease.
     ``ending``: it is being taken back."""
 
     fault: Fault
@@ -223,6 +224,7 @@ class FaultKeeper:
         async with self._lock(fault.id):
             try:
                 kept.notes.update(await fault.survey(self._lab))
+                kept.since = self._lab.monotonic()
                 await self._keep()
             except REFUSALS as error:
                 del self._kept[fault.id]

@@ -17,6 +17,7 @@ from protocol.messages.base import Message, Sealed
 from protocol.secret import KeyMaterial
 
 M = TypeVar("M", bound=Message)
+E = TypeVar("E", Envelope, ReplyEnvelope)
 
 
 def _encode_hook(value: Any) -> Any:
@@ -107,21 +108,19 @@ def encode_envelope(envelope: Envelope | ReplyEnvelope, limit: int = SIZE_LIMIT)
 
 def decode_envelope(data: bytes) -> Envelope:
     """The envelope in ``data``; ``Malformed`` for other bytes or another version."""
-    try:
-        envelope = _envelope.decode(data)
-    except _WRONG as error:
-        raise Malformed(f"envelope: {error}") from None
-    if envelope.version != VERSION:
-        raise Malformed(f"envelope version {envelope.version}, not {VERSION}")
-    return envelope
+    return _decode_version("envelope", _envelope, data)
 
 
 def decode_reply(data: bytes) -> ReplyEnvelope:
     """The reply envelope in ``data``; ``Malformed`` for other bytes or another version."""
+    return _decode_version("reply", _reply, data)
+
+
+def _decode_version(what: str, decoder: msgspec.msgpack.Decoder[E], data: bytes) -> E:
     try:
-        reply = _reply.decode(data)
+        found = decoder.decode(data)
     except _WRONG as error:
-        raise Malformed(f"reply: {error}") from None
-    if reply.version != VERSION:
-        raise Malformed(f"reply version {reply.version}, not {VERSION}")
-    return reply
+        raise Malformed(f"{what}: {error}") from None
+    if found.version != VERSION:
+        raise Malformed(f"{what} version {found.version}, not {VERSION}")
+    return found

@@ -55,17 +55,17 @@ def from_body(body: ErrorBody) -> ProductError:
     return cls(body.text, body.keys)
 
 
-# What the bus says -------------------------------------------------------------------------
+# Errors of the bus -------------------------------------------------------------------------
 
 
 class NotSent(ProductError):
-    """Refused before a byte left this node."""
+    """The request was refused before any byte left this node."""
 
     code = 1
 
 
 class Refused(ProductError):
-    """No process listens there although its machine is up: a connection reset."""
+    """The machine is up, but no process listens there: the connection was reset."""
 
     code = 2
 
@@ -85,13 +85,13 @@ class Disconnected(ProductError):
 
 
 class Malformed(ProductError):
-    """The message could not be understood; it was counted and dropped."""
+    """The message could not be decoded; it was counted and dropped."""
 
     code = 5
 
 
 class Busy(ProductError):
-    """The node is at its limit of concurrent requests; the operation was not begun."""
+    """The node has reached its limit of concurrent requests; the operation was not started."""
 
     code = 6
 
@@ -118,12 +118,12 @@ class NotAvailable(ProductError):
 
 
 class TlsFailure(ProductError):
-    """A TLS handshake was refused, by this end or by the other; no request was sent."""
+    """One end refused the TLS handshake; no request was sent."""
 
     code = 10
 
 
-# What vSphere says -------------------------------------------------------------------------
+# Errors of vSphere -------------------------------------------------------------------------
 
 
 class InvalidState(ProductError):
@@ -169,21 +169,21 @@ class NotFound(ProductError):
 
 
 class InvalidArgument(ProductError):
-    """An argument is not acceptable; the text names it."""
+    """An argument is not valid; the text names it."""
 
     code = 26
     fault = "InvalidArgument"
 
 
 class ResourceInUse(ProductError):
-    """It is in use."""
+    """The object is in use."""
 
     code = 27
     fault = "ResourceInUse"
 
 
 class NoPermission(ProductError):
-    """The caller may not do this."""
+    """The caller does not have the permission for this."""
 
     code = 28
     fault = "NoPermission"
@@ -226,7 +226,7 @@ class SaveFailed(ProductError):
 
 
 class InvalidName(ProductError):
-    """A name is not acceptable; the text states the allowed names."""
+    """A name is not valid; the text states the allowed names."""
 
     code = 34
     fault = "InvalidName"
@@ -239,7 +239,7 @@ class Unauthenticated(ProductError):
     fault = "NotAuthenticated"
 
 
-# What KMIP says ----------------------------------------------------------------------------
+# Errors of KMIP -------------------------------------------------------------------------------
 
 
 class ItemNotFound(ProductError):
@@ -258,8 +258,7 @@ class PermissionDenied(ProductError):
 
 
 class AuthenticationNotSuccessful(PermissionDenied):
-    """KMIP Authentication Not Successful: the client is not authenticated, or not admitted any
-    more."""
+    """KMIP Authentication Not Successful: the client is not authenticated, or was revoked."""
 
     code = 59
     reason = ResultReason.AUTHENTICATION_NOT_SUCCESSFUL
@@ -274,14 +273,14 @@ class WrongKeyLifecycleState(ProductError):
 
 
 class InvalidField(ProductError):
-    """KMIP Invalid Field: a field of the request is not acceptable."""
+    """KMIP Invalid Field: a field of the request is not valid."""
 
     code = 43
     reason = ResultReason.INVALID_FIELD
 
 
 class CryptographicFailure(ProductError):
-    """KMIP Cryptographic Failure: stored material does not unwrap."""
+    """KMIP Cryptographic Failure: stored material cannot be unwrapped."""
 
     code = 44
     reason = ResultReason.CRYPTOGRAPHIC_FAILURE
@@ -296,7 +295,7 @@ class GeneralFailure(ProductError):
 
 
 class ResponseTooLarge(ProductError):
-    """KMIP Response Too Large: the answer would not fit one message; ask for fewer items."""
+    """KMIP Response Too Large: the answer does not fit in one message; request fewer items."""
 
     code = 46
     reason = ResultReason.RESPONSE_TOO_LARGE

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import Acting, Action, ActionTarget, On
+from chaos.actions.base import Acting, On, on_vms
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
@@ -94,25 +94,22 @@ async def _revert(acting: Acting, target: str, params: Any) -> OperationOutcome:
 
 
 ACTIONS: Final = (
-    Action(
+    on_vms(
         "vm.clone",
-        ActionTarget.VMS,
         "clone VMs, off or running; the clones are off",
         _clone,
         CloneParams,
         "on: vm-01, name: copy",
     ),
-    Action(
+    on_vms(
         "vm.snapshot",
-        ActionTarget.VMS,
         "keep VMs as they are, with the memory of those that run if it is asked for",
         _snapshot,
         SnapshotParams,
         "on: vm-01, name: before, memory: true",
     ),
-    Action(
+    on_vms(
         "vm.revert",
-        ActionTarget.VMS,
         "have VMs as they were; with memory in the snapshot they run then",
         _revert,
         RevertParams,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import Acting, Action, ActionTarget, On, Run, asks_vcenter
+from chaos.actions.base import Acting, On, asks_vcenter, on_hosts
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
@@ -81,82 +81,67 @@ async def _add(acting: Acting, host: str, params: Any) -> OperationOutcome:
     return OperationOutcome("ok", {})
 
 
-def _on_host(kind: str, doc: str, run: Run) -> Action:
-    return Action(kind, ActionTarget.HOSTS, doc, run, example="on: esxi-001")
-
-
 ACTIONS: Final = (
-    _on_host("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
-    Action(
+    on_hosts("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
+    on_hosts(
         "esx.persistence.disable",
-        ActionTarget.HOSTS,
         "let hosts persist no more keys",
         _disable,
         DisableParams,
         "on: esxi-001, remove_all_stored_keys: true",
     ),
-    Action(
+    on_hosts(
         "esx.command",
-        ActionTarget.HOSTS,
         "any command of esxcli at the console of hosts",
         _esxcli,
         EsxcliParams,
         "on: esxi-001, command: system settings encryption get",
     ),
-    Action(
+    on_hosts(
         "host.enter-maintenance",
-        ActionTarget.HOSTS,
         "hosts on which no VM runs, or that are evacuated, get no more VMs",
         asks_vcenter(
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
         MaintenanceParams,
-        "on: esxi-001",
     ),
-    Action(
-        "host.add",
-        ActionTarget.HOSTS,
-        "add hosts to a cluster of their vCenter",
-        _add,
-        AddHostParams,
-        "on: esxi-001",
-    ),
-    _on_host(
+    on_hosts("host.add", "add hosts to a cluster of their vCenter", _add, AddHostParams),
+    on_hosts(
         "host.exit-maintenance",
         "hosts may have VMs again",
         asks_vcenter(lambda host, _: ExitMaintenanceMode(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.disconnect",
         "vCenter leaves hosts alone until they are reconnected",
         asks_vcenter(lambda host, _: DisconnectHost(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.reconnect",
         "vCenter connects to hosts now",
         asks_vcenter(lambda host, _: ReconnectHost(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.prepare-crypto",
         "incapable hosts may receive keys, and have no host key yet",
         asks_vcenter(lambda host, _: PrepareCrypto(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.enable-crypto",
         "make hosts safe: push keys, unlock VMs",
         asks_vcenter(lambda host, _: ConfigureCryptoKey(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.disable-crypto",
         "turn the encryption mode of hosts off, from their next boot on",
         asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "vsan.mount",
         "hosts try again to mount their vSAN disk groups",
         asks_vcenter(lambda host, _: MountVsanDisks(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.clear-tpm",
         "vCenter forgets the TPMs that it has recorded of hosts",
         asks_vcenter(lambda host, _: ClearTpmRecord(host=NodeName(host))),

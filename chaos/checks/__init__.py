@@ -111,6 +111,17 @@ def checks_excused(*, faulted: bool) -> frozenset[str]:
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
 
 
+def arrange(
+    results: Sequence[CheckResult], *, faulted: bool
+) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
+    """Results for a reader: hypotheses, then checks; and apart from these the checks that had
+    nothing to judge, which say nothing against a run. ``faulted`` as for ``checks_excused``."""
+    excused = checks_excused(faulted=faulted)
+    idle = [one for one in results if one.result is CheckOutcome.UNKNOWN and one.name in excused]
+    shown = sorted((one for one in results if one not in idle), key=lambda one: one.name in CHECKS)
+    return tuple(shown), tuple(idle)
+
+
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:
     """The result of each check in ``names`` over the records, in that order.
 

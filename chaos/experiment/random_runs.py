@@ -26,9 +26,8 @@ from chaos.experiment.plan import Cue, Needs, Plan, PlannedFault
 from chaos.experiment.unusual import CALLS, intruder, plus, unusual
 from chaos.faults import to_plain
 from chaos.faults.base import Drawn
-from chaos.faults.link_delay import LinkDelayFault
-from chaos.faults.links import Direction
-from chaos.faults.point_crash import PointCrash
+from chaos.faults.links import Direction, LinkDelayFault
+from chaos.faults.points import PointCrash
 from chaos.lab import Directory, NodeEntry
 from chaos.points import REFUSALS, Strike, blows_at
 from chaos.workload import OPERATIONS, Arrival, draw_arrivals

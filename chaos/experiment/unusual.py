@@ -19,7 +19,7 @@ from chaos.experiment.plan import Cue, PlannedFault
 from chaos.faults import FAULTS, fault_type, to_plain
 from chaos.faults.base import Drawn, Targets
 from chaos.faults.host_hostile import HostHostile
-from chaos.faults.point_fail import PointFail
+from chaos.faults.points import PointFail
 from chaos.lab import Directory
 from chaos.points import REFUSALS, Strike, blows_at
 from protocol.terms import Role

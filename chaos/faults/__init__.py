@@ -16,38 +16,22 @@ from pydantic import ValidationError
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Targets
-from chaos.faults.broker_down import BrokerDown
-from chaos.faults.broker_restart import BrokerRestart
-from chaos.faults.broker_route_cut import BrokerRouteCut
+from chaos.faults.brokers import BrokerDown, BrokerRestart, BrokerRouteCut
 from chaos.faults.clock_skew import ClockSkew
-from chaos.faults.host_boot_measure import HostBootMeasure
-from chaos.faults.host_exec_option import HostExecOption
+from chaos.faults.connections import LinkResetFault, LinkStallFault
+from chaos.faults.firmware import HostBootMeasure, HostExecOption, HostTpmDisabled
 from chaos.faults.host_hostile import HostHostile
-from chaos.faults.host_power_loss import HostPowerLossFault
-from chaos.faults.host_reboot import HostRebootFault
-from chaos.faults.host_tpm_disabled import HostTpmDisabled
+from chaos.faults.key_servers import KmsFailover, KmsRollback
 from chaos.faults.kms_certificate import KmsCertificate
-from chaos.faults.kms_failover import KmsFailover
 from chaos.faults.kms_key_state import KmsKeyState
 from chaos.faults.kms_reject import KmsReject
-from chaos.faults.kms_rollback import KmsRollback
 from chaos.faults.kms_slow import KmsSlow
-from chaos.faults.link_cut import LinkCutFault
-from chaos.faults.link_delay import LinkDelayFault
-from chaos.faults.link_dup import LinkDupFault
-from chaos.faults.link_loss import LinkLossFault
-from chaos.faults.link_reset import LinkResetFault
-from chaos.faults.link_stall import LinkStallFault
-from chaos.faults.point_crash import PointCrash
-from chaos.faults.point_fail import PointFail
-from chaos.faults.proc_kill import ProcKill
-from chaos.faults.proc_pause import ProcPause
+from chaos.faults.links import LinkCutFault, LinkDelayFault, LinkDupFault, LinkLossFault
+from chaos.faults.points import PointCrash, PointFail
+from chaos.faults.power import HostPowerLossFault, HostRebootFault, SitePowerLoss
+from chaos.faults.processes import ProcKill, ProcPause, VcenterDown
 from chaos.faults.provider_delete import ProviderDeleteFault
-from chaos.faults.site_power_loss import SitePowerLoss
-from chaos.faults.tpm_clear import TpmClearFault
-from chaos.faults.tpm_dead import TpmDead
-from chaos.faults.tpm_swap import TpmSwapFault
-from chaos.faults.vcenter_down import VcenterDown
+from chaos.faults.tpms import TpmClearFault, TpmDead, TpmSwapFault
 from chaos.lab import Directory
 
 FAULTS: tuple[type[Fault], ...] = (

@@ -26,6 +26,7 @@ from chaos.faults.links import (
 )
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
+from protocol.errors import Disconnected, TimedOut
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
 from protocol.terms import NodeName, Role
 
@@ -109,3 +110,43 @@ class ConnectionFault(LinkRulesFault, frozen=True, kw_only=True):
 
 
 BREAKING: tuple[type[LinkRule], ...] = (ResetRule, StallRule)
+
+
+# Link reset -----------------------------------------------------------------------------------
+#
+# ``link.reset``: connections that send something over the links are reset.
+
+
+class LinkResetFault(ConnectionFault, frozen=True, kw_only=True):
+    """Connections break as soon as they send something over the links, new ones too. Messages of
+    the bus pass."""
+
+    kind: ClassVar[str] = "link.reset"
+    example: ClassVar[str] = "between: [vcenter, kms]"
+    meets: ClassVar[str] = Disconnected.__name__
+
+    def summary(self) -> str:
+        return f"reset connections on {self.describe_ends()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule:
+        return ResetRule(id=self.id, src=src, dst=dst, until=until)
+
+
+# Link stall -----------------------------------------------------------------------------------
+#
+# ``link.stall``: handshakes over the links get no further.
+
+
+class LinkStallFault(ConnectionFault, frozen=True, kw_only=True):
+    """Who connects is let in, and its handshake gets no further. Connections whose handshake was
+    done go on, and messages of the bus pass."""
+
+    kind: ClassVar[str] = "link.stall"
+    example: ClassVar[str] = "between: [vcenter, kms]"
+    meets: ClassVar[str] = TimedOut.__name__
+
+    def summary(self) -> str:
+        return f"stall handshakes on {self.describe_ends()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> StallRule:
+        return StallRule(id=self.id, src=src, dst=dst, until=until)

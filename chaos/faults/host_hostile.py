@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Drawn, Fault, Notes, Targets, names, running, status_of
+from chaos.faults.kms_key_state import locate_keys
 from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, LabUnderTest, NodeEntry
 from chaos.observe.listing import INVENTED, all_clusters, all_vms
@@ -21,9 +22,8 @@ from chaos.observe.vcenters import leaders
 from chaos.oracle.effects import NOTHING, FaultEffect
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import ClaimedVm, HostClaim, QueryHostClaims
-from protocol.messages.kms import Locate
 from protocol.messages.vcenter import UnregisterVm, VmInfo
-from protocol.terms import CryptoKeyId, KeyId, NodeName, Role, VmName
+from protocol.terms import CryptoKeyId, NodeName, Role, VmName
 
 MOST: Final = 64
 """Keys of key servers that a host claims at a time: of more, the newest."""
@@ -134,7 +134,7 @@ async def known_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
     found: dict[CryptoKeyId, None] = {}
     for entry in lab.directory().nodes:
         if entry.role is Role.KMS and await running(lab, entry.node):
-            ids = await _located(lab, entry.node)
+            ids = await locate_keys(lab, entry.node)
             found |= {CryptoKeyId(id, name): None for id in ids for name in entry.providers}
     used: dict[CryptoKeyId, None] = {}
     for vcenter in await _answering(lab):
@@ -142,15 +142,6 @@ async def known_keys(lab: LabUnderTest) -> tuple[CryptoKeyId, ...]:
         used |= {one.host_key: None for one in clusters if one.host_key is not None}
     used |= {vm.key: None for vm in await _known_vms(lab) if vm.key is not None}
     return tuple(dict.fromkeys((*used, *[*found][-MOST:])))
-
-
-async def _located(lab: LabUnderTest, server: NodeName) -> list[KeyId]:
-    found: list[KeyId] = []
-    while True:
-        page = await lab.ask(server, Locate(after=found[-1] if found else KeyId("")))
-        found += page.key_ids
-        if not page.key_ids or len(found) >= page.total:
-            return found
 
 
 async def _answering(lab: LabUnderTest) -> list[NodeName]:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, names, running, status_of
 from chaos.lab import Directory, LabUnderTest
-from chaos.oracle.effects import FaultEffect, Takes
-from chaos.units import Share
+from chaos.oracle.effects import NOTHING, FaultEffect, Takes
+from chaos.units import Seconds, Share, format_s
 from protocol.errors import ProductError
-from protocol.messages.agent import CanaryResult, CutRule, DelayRule, LinkRule, LossRule
+from protocol.messages.agent import (
+    CanaryResult,
+    CutRule,
+    DelayRule,
+    DuplicateRule,
+    LinkRule,
+    LossRule,
+)
 from protocol.terms import NodeName, Role
 from services.runtime.each import try_each
 
@@ -304,3 +311,324 @@ async def sum_counter(lab: LabUnderTest, nodes: list[NodeName], counter: str) ->
         except ProductError:
             continue
     return total
+
+
+# Link cut -------------------------------------------------------------------------------------
+#
+# ``link.cut``: everything sent over the links is dropped, at egress and at ingress.
+
+
+class LinkCutFault(LinkRulesFault, frozen=True, kw_only=True):
+    """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
+
+    kind: ClassVar[str] = "link.cut"
+    example: ClassVar[str] = "between: [vcenter, kms]"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,))
+    inside: ClassVar[tuple[str, ...]] = ("host.power_loss", "proc.kill")
+
+    @classmethod
+    def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.ends(params, targets))
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return cls.draw_ends(draws, directory)
+
+    def summary(self) -> str:
+        return f"cut {self.describe_ends()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        return CutRule(id=self.id, src=src, dst=dst, until=until)
+
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+        """No canary comes back on any edge, and it is the senders of cut links that drop.
+
+        A cut of one direction also silences a ping of the other, whose reply it drops; that the
+        drops are counted at the senders of the ruled links tells the direction.
+        """
+        edges = await self.find_live_edges(lab)
+        senders = list(dict.fromkeys(src for src, _ in self.links()))
+        before = await sum_counter(lab, senders, "dropped_egress")
+        results = await ping(lab, edges, within_s=1.0, count=1)
+        if not results:
+            return NOTHING_UP
+        for (x, y), result in results.items():
+            if result.answered:
+                return f"a canary from {x} to {y} was answered"
+        if await sum_counter(lab, senders, "dropped_egress") <= before:
+            return "canaries are silent, but no sender of a cut link counted a drop"
+        return ""
+
+
+# Link delay -----------------------------------------------------------------------------------
+#
+# ``link.delay``: each message is held for ``base``, plus up to ``jitter``.
+
+SAMPLES = 3
+PATIENCE_S = 5.0
+LEAST_S = 0.001
+"""Lab seconds of a delay at least; less cannot be told from a link without a fault."""
+
+
+class LinkDelayParams(LinkParams):
+    """As ``LinkParams``, with times such as ``300ms``: the delay, and the most added to it."""
+
+    base: Seconds
+    jitter: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> LinkDelayParams:
+        if self.base + self.jitter < LEAST_S:
+            raise ValueError("base and jitter are at least 1ms together")
+        return self
+
+
+class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
+    """Messages are late by ``base`` lab seconds and up to ``jitter`` more, each way of ``dir``.
+
+    One that would delay nothing (both 0) does not bite.
+    """
+
+    kind: ClassVar[str] = "link.delay"
+    example: ClassVar[str] = "between: [vcenter, kms], base: 300ms, jitter: 50ms"
+    params: ClassVar[type[Params]] = LinkDelayParams
+    base: float
+    jitter: float = 0.0
+
+    @classmethod
+    def of(cls, id: str, params: LinkDelayParams, targets: Targets) -> Fault:
+        ends = cls.ends(params, targets)
+        return cls(id=id, base=params.base, jitter=params.jitter, **ends)
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
+        base_s, jitter_s = 10 ** (draws.unit() * 2.5 - 2), draws.unit()
+        late = {"base": format_s(round(base_s, 3)), "jitter": format_s(round(jitter_s, 3))}
+        return None if ends is None else ends | late
+
+    def file_fields(self) -> dict[str, Any]:
+        late = {"base": format_s(self.base), "jitter": format_s(self.jitter)}
+        return super().file_fields() | late
+
+    def summary(self) -> str:
+        return f"delay {self.describe_ends()} by {self.base:g} s (+ up to {self.jitter:g} s)"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        return DelayRule(
+            id=self.id, src=src, dst=dst, base_s=self.base, jitter_s=self.jitter, until=until
+        )
+
+    @property
+    def _ways(self) -> int:
+        return 2 if self.dir is Direction.BOTH else 1
+
+    @property
+    def round_trip_s(self) -> float:
+        """What the fault adds to a ping at least, in lab seconds."""
+        return self.base * self._ways
+
+    @property
+    def _noticed_s(self) -> float:
+        """By how much a ping may be slower than before without being taken for a delayed one."""
+        return (self.base + self.jitter / 4) * self._ways / 2
+
+    async def _fastest(self, lab: LabUnderTest) -> dict[str, float]:
+        results = await ping(
+            lab, await self.find_live_edges(lab), within_s=PATIENCE_S, count=SAMPLES
+        )
+        return {f"{x} {y}": min(r.seconds) for (x, y), r in results.items() if r.seconds}
+
+    async def survey(self, lab: LabUnderTest) -> Notes:
+        return {"before": await self._fastest(lab)}
+
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+        """Our rules held a message on every edge, and the fastest canary of each is as late as
+        this fault and others make it.
+
+        Where none comes back because another fault loses them, that our rules held one is all
+        there is to see, or that they are in force where nothing at all passes.
+        """
+        if self.base + self.jitter <= 0:
+            return "a delay of 0 has no effect"
+        edges = await self.find_live_edges(lab)
+        if not edges:
+            return NOTHING_UP
+        before = await self.count_struck(lab, edges)
+        fastest = await self._fastest(lab)
+        after = await self.count_struck(lab, edges)
+        for edge in edges:
+            seen = fastest.get(f"{edge[0]} {edge[1]}")
+            least = self.round_trip_s + delay_range_s(self.others(lab, edge))[0]
+            if seen is not None and seen < 0.9 * least:
+                return f"a canary over {edge[0]} {edge[1]} took {seen:.3f} s"
+            if not self._held(lab, edge, before, after):
+                return f"its rules held no canary over {edge[0]} {edge[1]}"
+        return ""
+
+    def _held(
+        self, lab: LabUnderTest, edge: Edge, before: Counter[Edge], after: Counter[Edge]
+    ) -> bool:
+        """Whether each of our links of the edge held a message, or need not (see ``bites``)."""
+        if self.unreached(lab, edge, after):
+            return True
+        if kept_away(on_edge(lab, edge)):
+            return either_way(after, edge) > either_way(before, edge)
+        ours = [link for link in self.links() if {*link} == {*edge}]
+        return all(after[link] > before[link] for link in ours)
+
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
+        """As for every link, and the fastest canary of three is as fast as before."""
+        problem = await super().passes(lab, notes)
+        if problem:
+            return problem
+        delays = [rule for rule in lab.rules() if isinstance(rule, DelayRule)]
+        slow = {rule.src for rule in delays} | {rule.dst for rule in delays}
+        for edge, seen in (await self._fastest(lab)).items():
+            before = notes.get("before", {}).get(edge, 0.0)
+            limit = max(2 * before, before + self._noticed_s)
+            if seen > limit and not slow & {*edge.split()}:
+                return f"a canary over {edge} still takes {seen:.3f} s"
+        return ""
+
+
+# Link loss ------------------------------------------------------------------------------------
+#
+# ``link.loss``: a share of the messages is dropped, drawn per message of the link.
+
+
+class LinkLossFault(ShareFault, frozen=True, kw_only=True):
+    """On each of its links the share ``p`` of the messages, above 0, is lost."""
+
+    kind: ClassVar[str] = "link.loss"
+    example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,), share="p")
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
+        return None if ends is None else ends | {"p": round(0.05 + 0.55 * draws.unit(), 3)}
+
+    def summary(self) -> str:
+        return f"lose {self.p:.1%} on {self.describe_ends()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
+
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+        """Our rules lose a message on every edge, and a canary does not come back.
+
+        It is tried with as many canaries as make a miss one in a million. Where another fault
+        lets nothing pass, that they are in force and silence are all that there is to see; where
+        one doubles the canaries, a lost copy is enough.
+        """
+        if self.p <= 0:
+            return "a loss of 0 has no effect"
+        wanted = self.canaries
+        waiting: tuple[Edge, ...] = await self.find_live_edges(lab)
+        if not waiting:
+            return NOTHING_UP
+        before = await self.count_struck(lab, waiting)
+        sent = 0
+        while waiting and sent < wanted:
+            count = min(BATCH, wanted - sent)
+            results = await ping(lab, waiting, within_s=0.5, count=count)
+            after = await self.count_struck(lab, waiting)
+            waiting = tuple(
+                edge
+                for edge in waiting
+                if edge not in results
+                or not self._loses(lab, edge, before, after, results[edge].answered < count)
+            )
+            sent += count
+        if waiting:
+            return f"it lost none of {sent} canaries from {waiting[0][0]} to {waiting[0][1]}"
+        return ""
+
+    def _loses(
+        self,
+        lab: LabUnderTest,
+        edge: Edge,
+        before: Counter[Edge],
+        after: Counter[Edge],
+        silent: bool,
+    ) -> bool:
+        if self.unreached(lab, edge, after):
+            return silent
+        doubled = any(isinstance(rule, DuplicateRule) for rule in self.others(lab, edge))
+        return either_way(after, edge) > either_way(before, edge) and (silent or doubled)
+
+
+# Link dup -------------------------------------------------------------------------------------
+#
+# ``link.dup``: a share of the messages arrives twice.
+
+
+class LinkDupFault(ShareFault, frozen=True, kw_only=True):
+    """On each of its links the share ``p`` of the messages, above 0, is sent twice."""
+
+    kind: ClassVar[str] = "link.dup"
+    example: ClassVar[str] = "between: [vcenter, kms], p: 20%"
+    effect: ClassVar[FaultEffect] = NOTHING
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        ends = cls.draw_ends(draws, directory)
+        return None if ends is None else ends | {"p": round(0.05 + 0.95 * draws.unit(), 3)}
+
+    def summary(self) -> str:
+        return f"duplicate {self.p:.1%} on {self.describe_ends()}"
+
+    def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
+        return DuplicateRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
+
+    async def passes(self, lab: LabUnderTest, notes: Notes) -> str:
+        """As for every link, and no receiver counts a duplicate of a canary: where no other rule
+        doubles what it is sent, or keeps the canaries away."""
+        edges = await self.find_live_edges(lab)
+        doubled = {rule.dst for rule in lab.rules() if isinstance(rule, DuplicateRule)}
+        links = [
+            (src, dst)
+            for src, dst in self.links()
+            if dst not in doubled and ((src, dst) in edges or (dst, src) in edges)
+        ]
+        free = [link for link in links if not kept_away(on_edge(lab, link))]
+        receivers = list(dict.fromkeys(dst for _, dst in free))
+        before = {node: await sum_counter(lab, [node], "duplicates") for node in receivers}
+        problem = await super().passes(lab, notes)
+        if problem:
+            return problem
+        await ping(lab, free, within_s=HEAL_WITHIN_S, count=self.canaries)
+        for node in receivers:
+            if await sum_counter(lab, [node], "duplicates") > before[node]:
+                return f"{node} still counts duplicates"
+        return ""
+
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+        """Each receiver that can be pinged counts a duplicate it dropped.
+
+        Where another fault loses messages, that our rules doubled one is enough; where nothing
+        passes at all, that they are in force.
+        """
+        if self.p <= 0:
+            return "a share of 0 has no effect"
+        count = self.canaries
+        up = {node: await running(lab, node) for node in self.touches()}
+        links = [(src, dst) for src, dst in self.links() if up[src] and up[dst]]
+        if not links:
+            return NOTHING_UP
+        for receiver in dict.fromkeys(dst for _, dst in links):
+            before = await sum_counter(lab, [receiver], "duplicates")
+            mine = [link for link in links if link[1] == receiver]
+            doubled = await self.count_struck(lab, mine)
+            await ping(lab, mine, within_s=5.0, count=count)
+            if await sum_counter(lab, [receiver], "duplicates") > before:
+                continue
+            after = await self.count_struck(lab, mine)
+            if not all(
+                self.unreached(lab, link, after)
+                or (after[link] > doubled[link] and kept_away(self.others(lab, link)))
+                for link in mine
+            ):
+                return f"{receiver} counted no duplicate among {count} canaries"
+        return ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from pydantic import Field
 
 from chaos.draws import Draws
 from chaos.errors import ChaosError
 from chaos.faults.base import Fault, Notes, Params, Targets, all_of, names
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
+from chaos.units import Seconds, format_s
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
 from protocol.terms import NodeName, Role
@@ -71,10 +74,7 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
         return await boots_of(lab, self.nodes)
 
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
-        async def off(node: NodeName) -> None:
-            await lab.power_off(node, self.way)
-
-        await all_of(was_on(notes, self.nodes), off)
+        await all_of(was_on(notes, self.nodes), lambda node: lab.power_off(node, self.way))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each node that was on is off, and its last life ended this way; or it is on again."""
@@ -150,3 +150,101 @@ async def restart(lab: LabUnderTest, node: NodeName, options: dict[str, str] | N
     after = await lab.power_on(node, options)
     if after.state is not NodeRunState.RUNNING:
         raise InvalidState(f"{node} is {after.state.value}: {after.screen or 'no screen'}")
+
+
+# Host reboot ----------------------------------------------------------------------------------
+#
+# ``host.reboot``: an orderly stop, and the boot at its end.
+
+
+class HostRebootFault(PowerFault, frozen=True, kw_only=True):
+    """Hosts reboot in order: the archive is saved, disks are synced, the TPM gets TPM2_Shutdown."""
+
+    kind: ClassVar[str] = "host.reboot"
+    example: ClassVar[str] = "on: esxi-001"
+    effect: ClassVar[FaultEffect] = FaultEffect((Takes.POWER,), failure_is_open=True)
+    way: ClassVar[str] = "stop"
+    verb: ClassVar[str] = "orderly stop of"
+    lasts_s: ClassVar[float | None] = 0.0
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.select_targets(params, targets))
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,))
+
+
+# Host power loss ------------------------------------------------------------------------------
+#
+# ``host.power_loss``: the power goes; what was not synced is gone, PCRs reset.
+
+
+class HostPowerLossFault(PowerFault, frozen=True, kw_only=True):
+    """Hosts lose their power: the TPM without TPM2_Shutdown, the disk what was not synced."""
+
+    kind: ClassVar[str] = "host.power_loss"
+    example: ClassVar[str] = "on: role:esxi"
+    way: ClassVar[str] = "power_loss"
+    verb: ClassVar[str] = "power loss of"
+
+    @classmethod
+    def of(cls, id: str, params: NodesParams, targets: Targets) -> Fault:
+        return cls(id=id, **cls.select_targets(params, targets))
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        return some_of(draws, directory, (Role.ESXI,), (1.0, 1.0, 0.5))
+
+
+# Site power loss ------------------------------------------------------------------------------
+#
+# ``site.power_loss``: every node of the sites loses power; they return within ``stagger``.
+
+
+class SiteParams(Params):
+    """Which sites (``site: edge``, or a list), and over how long the nodes come back."""
+
+    site: str | list[str] = Field(min_length=1)
+    stagger: Seconds = 0.0
+
+
+class SitePowerLoss(PowerFault, frozen=True, kw_only=True):
+    """All nodes of the sites lose their power.
+
+    ``stagger`` lab seconds lie between the first and the last power-on: a boot storm.
+    """
+
+    kind: ClassVar[str] = "site.power_loss"
+    example: ClassVar[str] = "site: main, stagger: 30s"
+    params: ClassVar[type[Params]] = SiteParams
+    way: ClassVar[str] = "power_loss"
+    verb: ClassVar[str] = "power loss of site"
+    sites: tuple[str, ...]
+    stagger: float = 0.0
+
+    @classmethod
+    def of(cls, id: str, params: SiteParams, targets: Targets) -> Fault:
+        sites = (params.site,) if isinstance(params.site, str) else tuple(params.site)
+        sites = tuple(site.removeprefix("site:") for site in sites)
+        nodes = targets.nodes([f"site:{site}" for site in sites])
+        return cls(id=id, nodes=nodes, sites=sites, stagger=params.stagger)
+
+    @classmethod
+    def draw_fields(cls, draws: Draws, directory: Directory) -> Mapping[str, Any] | None:
+        sites = list(dict.fromkeys(entry.site for entry in directory.nodes))
+        if not sites:
+            return None
+        stagger_s = round(draws.unit() * 20, 1)
+        return {"site": list(draws.pick(sites, 1)), "stagger": format_s(stagger_s)}
+
+    def file_fields(self) -> dict[str, Any]:
+        return {"site": list(self.sites), "stagger": format_s(self.stagger)}
+
+    def summary(self) -> str:
+        return f"power loss of site {', '.join(self.sites)}: {names(self.nodes)}"
+
+    def stagger_of(self, node: NodeName) -> float:
+        last = len(self.nodes) - 1
+        return self.stagger * self.nodes.index(node) / last if last else 0.0

@@ -9,6 +9,8 @@ RECONCILE_S: Final = 300.0
 SETTLED_S: Final = RECONCILE_S + 60.0
 """What must still be so is looked at again after it; what must come back has come by then."""
 
+PREPARED_S: Final = 120.0
+"""A task of vCenter that prepares a staging is done by then."""
 PREPARE_S: Final = 5.0
 """After the end of a pass, the host without the key is made."""
 FAULT_S: Final = 10.0

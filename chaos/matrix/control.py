@@ -14,7 +14,7 @@ import msgspec
 
 from chaos.matrix import clock, native, vsan
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import P, StagingScene, cluster_of, vm_of
+from chaos.matrix.scene import StagingScene, encrypted_vm, vm_of
 from chaos.matrix.setup import settled
 from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
@@ -22,7 +22,7 @@ from chaos.native_backups import take_backup
 from chaos.oracle.terms import Block, TableEvent
 from protocol.crypto.provider_backup import read_backup
 from protocol.messages.host import HostPowerOnVm
-from protocol.messages.vcenter import CreateNativeProvider, CreateVm, PowerOnVm
+from protocol.messages.vcenter import CreateNativeProvider, PowerOnVm
 from protocol.terms import CryptoKeyId, NodeName, ProviderId, VmName
 
 EVENTS: Final = (TableEvent.E1, TableEvent.E3, TableEvent.E5)
@@ -151,7 +151,7 @@ async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
         await scene.give(clock.RETRIED_S)
     await scene.lab.power_on(scene.vcenter)
     await _until_settled(scene, host)
-    asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+    asked = await looks.ask_vcenter(PowerOnVm(vm=vm))
     after = await looks.vm(vm, host)
     held = refused.key_required and asked.done and after.works.right is True and not after.locks
     told = ", ".join(event.event for event in after.locks) or "nothing told of a lock"
@@ -162,14 +162,7 @@ async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
 
 async def _new_vm(scene: StagingScene, vm: VmName, host: NodeName) -> CryptoKeyId | None:
     """An encrypted VM, and its key."""
-    message = CreateVm(
-        operation_id=f"matrix/{vm}",
-        vm=vm,
-        cluster=cluster_of(TableEvent.E5),
-        host=host,
-        encrypted=True,
-        provider=P,
-    )
+    message = encrypted_vm(TableEvent.E5, vm, host)
     return (await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)).vm.key
 
 
@@ -197,7 +190,7 @@ async def _other_dek(scene: StagingScene, looks: Looks) -> Control:
     await scene.bench.replace_dek(
         TableEvent.E5, vm, of=(TableEvent.E1, vm_of(TableEvent.E1, "run"))
     )
-    asked = await looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+    asked = await looks.ask_vcenter(PowerOnVm(vm=vm))
     after = await looks.vm(vm, host)
     runs = after.own is not None and after.own.on
     seen = "it runs" if runs else f"{asked.error}: {asked.text}"

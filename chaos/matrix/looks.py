@@ -7,24 +7,28 @@ host is what the host shows, what is asked of vCenter is what clients are shown.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from chaos.faults.base import status_of
 from chaos.lab import REFUSALS
-from chaos.matrix.book import Trail
+from chaos.matrix import clock
 from chaos.matrix.evidence import (
     Answered,
     EventSeen,
     HostSeen,
+    JudgedLetter,
+    MovedVm,
     RequestOutcome,
     VmSeen,
     VmView,
     Works,
 )
-from chaos.matrix.scene import DUMP, StagingScene, event_of
+from chaos.matrix.letters import of_move
+from chaos.matrix.scene import DUMP, StagingScene, Trail, event_of
 from chaos.observe.listing import all_events, all_hosts, all_vms
+from chaos.oracle.terms import Letter
 from protocol.errors import (
     Disconnected,
     EncryptionKeyRequired,
@@ -39,7 +43,7 @@ from protocol.messages.fingerprints import FingerprintKeys
 from protocol.messages.host import GetCryptoKeyStatus, KeyStatus, QueryHost
 from protocol.messages.host import VmSummary as OwnVm
 from protocol.messages.host.dumps import DecryptDump
-from protocol.messages.vcenter import HostInfo, VmInfo
+from protocol.messages.vcenter import HostInfo, MigrateVm, VmInfo
 from protocol.terms import CryptoKeyId, KeyId, NodeName, VmName
 
 R = TypeVar("R", bound=Reply)
@@ -83,6 +87,12 @@ class Looks:
             return found
         self.trail.write("ok", node, op)
         return Answered(outcome=RequestOutcome.DONE)
+
+    async def ask_vcenter(
+        self, message: Request[Any], *, within_s: float = clock.TASK_S
+    ) -> Answered:
+        """``ask`` of vCenter; a task has the window of a power-on."""
+        return await self.ask(self.scene.vcenter, message, within_s=within_s)
 
     @staticmethod
     def _refusal(error: Exception) -> Answered:
@@ -128,7 +138,7 @@ class Looks:
     async def _at_host(self, vm: VmName, host: NodeName) -> VmView | None:
         summary = await self._summary(host)
         found = () if summary is None else summary.vms
-        return next((_own_view(host, one) for one in found if one.vm == vm), None)
+        return next((_view(host, one) for one in found if one.vm == vm), None)
 
     async def _summary(self, host: NodeName) -> Any:
         try:
@@ -144,7 +154,7 @@ class Looks:
             listed = await all_vms(self.scene.lab, self.scene.vcenter, within_s=WITHIN_S)
         except REFUSALS:
             return False, None
-        return True, next((_view(one) for one in listed if one.vm == vm), None)
+        return True, next((_view(one.host, one) for one in listed if one.vm == vm), None)
 
     # ---- hosts ----------------------------------------------------------------------------------
 
@@ -238,15 +248,7 @@ class Looks:
         except REFUSALS:
             return ()
         return tuple(
-            EventSeen(
-                sequence=one.sequence,
-                at=one.at,
-                event=one.event,
-                vm=one.vm,
-                host=one.host,
-                provider=one.provider,
-                keys=one.keys,
-            )
+            msgspec.convert(one, EventSeen, from_attributes=True)
             for one in found
             if vm in (None, one.vm) and host in (None, one.host)
         )
@@ -256,7 +258,7 @@ def _runs(status: NodeStatus | None) -> bool:
     return status is not None and status.state is NodeRunState.RUNNING
 
 
-def _own_view(host: NodeName, one: OwnVm) -> VmView:
+def _view(host: NodeName, one: OwnVm | VmInfo) -> VmView:
     return VmView(
         host=host,
         power=one.power,
@@ -266,11 +268,80 @@ def _own_view(host: NodeName, one: OwnVm) -> VmView:
     )
 
 
-def _view(one: VmInfo) -> VmView:
-    return VmView(
-        host=one.host,
-        power=one.power,
-        crypto=one.crypto,
-        connection=one.connection,
-        missing=one.missing,
-    )
+# Moving ---------------------------------------------------------------------------------------
+#
+# A VM that runs is moved to another host, by vMotion: what was seen of it, and its letter.
+
+OK: Final = "ok"
+REFUSED: Final = "refused"
+
+
+class Moving:
+    """Moves of one event; ``asked_at`` and ``ended_at``: of the task that decided, in lab
+    seconds."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._looks, self._scene = looks, looks.scene
+        self.asked_at = self.ended_at = 0.0
+
+    async def move_and_judge(
+        self, vm: VmName, source: NodeName, target: NodeName, *, patient: bool = False
+    ) -> JudgedLetter:
+        """The task of vCenter; then the letter. ``patient``: see ``until_answered``."""
+        looks = self._looks
+        before = await looks.vm(vm, source)
+        run = self._scene.guests.run_of(vm)
+        asked = await (self.until_answered(vm, target) if patient else self.ask(vm, target))
+        here, there = await looks.vm(vm, source), await looks.vm(vm, target)
+        moved = MovedVm(
+            asked=asked,
+            here=here,
+            there=there,
+            same_run=before.works.right is True and self._scene.guests.run_of(vm) == run,
+            gap_s=self._gap_s(source),
+        )
+        looks.trail.write("probe", target, "moved", **plain(moved))
+        limit_s = clock.SWITCH_OVER_S + self._scene.patience
+        return of_move(
+            moved,
+            source=source,
+            target=target,
+            limit_s=limit_s,
+            encrypted=vm not in self._scene.clear,
+        )
+
+    async def move_and_describe(self, vm: VmName, source: NodeName, target: NodeName) -> str:
+        """A move as a part of another event: ``ok``, ``refused``, or what is neither."""
+        judged = await self.move_and_judge(vm, source, target)
+        known: dict[str, str] = {Letter.OK: OK, Letter.NO: REFUSED}
+        return known.get(judged.letter, judged.why)
+
+    async def until_answered(self, vm: VmName, target: NodeName) -> Answered:
+        """The task, to a host that has just booted: again while vCenter is not connected to it, as
+        long as a move may take."""
+        lab = self._scene.lab
+        until = lab.monotonic() + clock.MOVE_S + self._scene.patience
+        asked = await self.ask(vm, target)
+        while asked.error in ("HostUnreachable", "TimedOut") and lab.monotonic() < until:
+            await lab.sleep(clock.AGAIN_S)
+            asked = await self.ask(vm, target)
+        return asked
+
+    async def ask(self, vm: VmName, target: NodeName) -> Answered:
+        """The task alone."""
+        lab, message = self._scene.lab, MigrateVm(vm=vm, host=target)
+        self.asked_at = lab.monotonic()
+        asked = await self._looks.ask_vcenter(message, within_s=clock.MOVE_S)
+        self.ended_at = lab.monotonic()
+        return asked
+
+    def _gap_s(self, source: NodeName) -> float | None:
+        """From the first part of its memory on the wire to the target's word that it goes on."""
+        said = [
+            one
+            for one in self._scene.heard.of(source, self.asked_at)
+            if one.name in ("SendMemory", "SwitchOver", "SwitchedOver")
+        ]
+        began = min((one.t for one in said if one.name == "SendMemory"), default=None)
+        ended = max((one.t for one in said if one.kind == "reply"), default=None)
+        return None if began is None or ended is None else ended - began

@@ -25,7 +25,6 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import MigrateVm, PowerOffVm, PowerOnVm, RegisterVm, UnregisterVm
 from protocol.terms import HostCryptoState, KeyId, NodeName, ProviderId, VmName
 
-TASK_LIMIT_S = 120.0
 USE_TRIES = 4
 PRESENT, ABSENT, OTHER = "present", "absent", "the new one"
 """What a host has of the KDK of before the fault."""
@@ -63,7 +62,7 @@ async def _there_and_back(
     if scene.patience:  # its tasks take real time: it stays in the inventory, or a pass is sure to
         steps = (MigrateVm(vm=vm, host=host), *used, MigrateVm(vm=vm, host=home))  # fall between
     for step in steps:
-        await scene.lab.ask(scene.vcenter, step, within_s=TASK_LIMIT_S + scene.patience)
+        await scene.ask_vcenter(step)
 
 
 async def lacks_a_key(scene: StagingScene, vm: VmName, host: NodeName) -> bool:

@@ -17,8 +17,8 @@ from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_h
 from chaos.matrix.given import KeyRequest, requests_on_bus
 from chaos.matrix.looks import plain
 from chaos.matrix.order import wrong_order, wrongly_told
-from chaos.matrix.scan import find_exposed
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene, Void
+from chaos.matrix.stored import find_exposed
 from chaos.matrix.twists import TWISTS
 from chaos.matrix.witness import witnesses
 from chaos.observe.listing import all_events

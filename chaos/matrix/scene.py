@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from chaos.draws import Draws
+from chaos.history import History
 from chaos.lab import LabUnderTest
 from chaos.matrix import clock
-from chaos.matrix.book import Book
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.heard import Heard
 from chaos.matrix.terms import Actor, Boot, CellPlace, Variant, is_native, is_trusted
@@ -20,6 +20,8 @@ from chaos.oracle.table import Cell
 from chaos.oracle.terms import Block, TableEvent, TableFault
 from protocol.crypto.provider_backup import BackupContent
 from protocol.messages.agent import NodeRecord
+from protocol.messages.base import Reply, Request
+from protocol.messages.vcenter import CreateVm
 from protocol.terms import (
     ClusterName,
     CryptoKeyId,
@@ -29,6 +31,43 @@ from protocol.terms import (
     VmConnectionState,
     VmName,
 )
+
+R = TypeVar("R", bound=Reply)
+
+# Book -----------------------------------------------------------------------------------------
+#
+# The history of a staging, and which of its records show what a cell's letter rests on.
+
+
+class Book:
+    """Writes the history of one staging; ``trail`` gives an event its own part of it."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def write(self, type: str, node: str, op: str, **data: Any) -> int:
+        """The ``seq`` of the new record; 0 when the history is full."""
+        record = self.history.add(type, node, op=op, **data)
+        return 0 if record is None else record.seq
+
+    def trail(self, name: str) -> Trail:
+        """What is written for the event called ``name``, and remembered as its evidence."""
+        return Trail(self, name)
+
+
+class Trail:
+    """Records of one event, in order."""
+
+    def __init__(self, book: Book, name: str) -> None:
+        self._book, self.name = book, name
+        self.records: list[int] = []
+
+    def write(self, type: str, node: str, op: str, **data: Any) -> int:
+        """As ``Book.write``; the record is evidence of this event from now on."""
+        seq = self._book.write(type, node, op, event=self.name, **data)
+        self.records.append(seq)
+        return seq
+
 
 DUMP: Final = "matrix"
 """The name of the encrypted dump that is written on a host."""
@@ -271,6 +310,31 @@ class StagingScene:
     async def give(self, seconds: float) -> None:
         """Wait for what others have so long to do, and the messages that it takes."""
         await self.lab.sleep(seconds + self.patience)
+
+    async def ask_vcenter(self, message: Request[R], *, within_s: float = clock.PREPARED_S) -> R:
+        """Have vCenter do what a staging needs. Raises what it is refused with."""
+        return await self.lab.ask(self.vcenter, message, within_s=within_s + self.patience)
+
+
+def encrypted_vm(
+    event: TableEvent,
+    vm: VmName,
+    host: NodeName,
+    *,
+    attempt: int | None = None,
+    provider: ProviderId | None = P,
+) -> CreateVm:
+    """The request for a new encrypted VM in the event's cluster, under a key of ``provider`` (the
+    default when None). ``attempt`` tells it from an earlier request for the same VM."""
+    suffix = "" if attempt is None else f"/{attempt}"
+    return CreateVm(
+        operation_id=f"matrix/{vm}{suffix}",
+        vm=vm,
+        cluster=cluster_of(event),
+        host=host,
+        encrypted=True,
+        provider=provider,
+    )
 
 
 def cluster_of(event: TableEvent) -> ClusterName:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from chaos.lab import REFUSALS
 from chaos.matrix import native
-from chaos.matrix.canaries import find_unreachable
-from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.looks import Looks, plain
 from chaos.matrix.scene import P, StagingScene, Void, cluster_of, vm_of
+from chaos.matrix.stored import find_unreachable, write_dump
 from chaos.matrix.terms import VmKind
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from chaos.observe.look import LabLook
@@ -20,8 +19,6 @@ from protocol.messages.host import GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import AddVtpm, CreateVm, DestroyVm, PowerOffVm, PowerOnVm
 from protocol.terms import HostConnectionState, HostCryptoState, NodeName, VmName
 from services.runtime.each import for_each
-
-TASK_LIMIT_S = 120.0
 
 
 async def make_vms(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
@@ -40,13 +37,10 @@ async def make_vms(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> Non
 async def make_again(scene: StagingScene, play: type[EventPlay], *, clear: bool = False) -> None:
     """The VMs of the event go, and are made anew: under other keys, and nothing is as before.
     ``clear``: those that cells are about without encryption."""
-    lab, vcenter, event = scene.lab, scene.vcenter, play.event
+    event = play.event
     for wanted in play.list_needed_vms(scene.block):
         vm = vm_of(event, wanted.what)
-        await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
-        await lab.ask(vcenter, DestroyVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
-        scene.keys[vm] = ()
-        scene.guests.forget(vm)
+        await _destroy(scene, vm)
         in_clear = clear and vm in scene.judged
         await _make(scene, event, wanted, operation="again", encrypted=not in_clear)
     await _learn_keys(scene)
@@ -58,12 +52,16 @@ async def make_in_clear(
 ) -> None:
     """This VM of the event goes, and is made anew on that host, without encryption."""
     vm = vm_of(play.event, wanted.what)
-    for message in (PowerOffVm(vm=vm), DestroyVm(vm=vm)):
-        await scene.lab.ask(scene.vcenter, message, within_s=TASK_LIMIT_S)
-    scene.keys[vm] = ()
-    scene.guests.forget(vm)
+    await _destroy(scene, vm)
     await _make(scene, play.event, wanted, operation="again", encrypted=False, on=host)
     await _log_so_far(scene)
+
+
+async def _destroy(scene: StagingScene, vm: VmName) -> None:
+    await scene.ask_vcenter(PowerOffVm(vm=vm))
+    await scene.ask_vcenter(DestroyVm(vm=vm))
+    scene.keys[vm] = ()
+    scene.guests.forget(vm)
 
 
 async def _learn_keys(scene: StagingScene) -> None:
@@ -103,19 +101,18 @@ async def _make(
         encrypted=encrypted,
         provider=P if encrypted else None,
     )
-    lab, vcenter = scene.lab, scene.vcenter
-    await lab.ask(vcenter, made, within_s=TASK_LIMIT_S + scene.patience)
+    await scene.ask_vcenter(made)
     if encrypted:
         vtpm = AddVtpm(operation_id=f"matrix/{vm}/vtpm/{operation}", vm=vm)
-        await lab.ask(vcenter, vtpm, within_s=TASK_LIMIT_S + scene.patience)
+        await scene.ask_vcenter(vtpm)
     else:
         scene.clear.add(vm)
     if wanted.kind is not VmKind.CLEAR:
-        await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
+        await scene.ask_vcenter(PowerOnVm(vm=vm))
         if wrong := await scene.guests.plant(vm, host, vtpm=encrypted):
             raise Void(f"the disk of {vm} could not be filled: {wrong}")
     if wanted.kind is VmKind.OFF:
-        await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
+        await scene.ask_vcenter(PowerOffVm(vm=vm))
     if scene.keyed_by_use and encrypted:
         await _use_elsewhere(scene, event, wanted)
     if wanted.cold and wanted.kind is VmKind.OFF:
@@ -127,11 +124,11 @@ async def _use_elsewhere(scene: StagingScene, event: TableEvent, wanted: WantedV
     """The other host that has used the key of a VM that runs uses it."""
     if wanted.used_on is None:
         return
-    lab, vcenter, vm = scene.lab, scene.vcenter, vm_of(event, wanted.what)
+    vm = vm_of(event, wanted.what)
     home, other = scene.host(event, wanted.actor), scene.host(event, wanted.used_on)
-    await lab.ask(vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
+    await scene.ask_vcenter(PowerOffVm(vm=vm))
     await native.use_key_on(scene, event, vm, other, home)
-    await lab.ask(vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
+    await scene.ask_vcenter(PowerOnVm(vm=vm))
 
 
 async def use_keys(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> None:
@@ -144,10 +141,8 @@ async def use_keys(scene: StagingScene, plays: Sequence[type[EventPlay]]) -> Non
 async def _use(scene: StagingScene, event: TableEvent, wanted: WantedVm) -> None:
     vm = vm_of(event, wanted.what)
     if wanted.kind is VmKind.OFF:
-        await scene.lab.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience)
-        await scene.lab.ask(
-            scene.vcenter, PowerOffVm(vm=vm), within_s=TASK_LIMIT_S + scene.patience
-        )
+        await scene.ask_vcenter(PowerOnVm(vm=vm))
+        await scene.ask_vcenter(PowerOffVm(vm=vm))
     await _use_elsewhere(scene, event, wanted)
 
 
@@ -281,10 +276,10 @@ def _vms(scene: StagingScene, play: EventPlay) -> tuple[VmName, ...]:
     return tuple(play.vm(wanted.what) for wanted in play.list_needed_vms(scene.block))
 
 
-async def wait_for_pass(scene: StagingScene, *, limit_s: float = 700.0) -> None:
+async def wait_for_pass(scene: StagingScene) -> None:
     """Return when a reconcile pass of vCenter has ended and its work on hosts is done."""
     before = _passes(scene)
-    for _ in range(int(limit_s)):
+    for _ in range(PASS_WITHIN_S):
         await scene.lab.sleep(1.0)
         if _passes(scene) > before:
             await scene.lab.sleep(PASS_TAKES_S)
@@ -293,6 +288,7 @@ async def wait_for_pass(scene: StagingScene, *, limit_s: float = 700.0) -> None:
 
 
 PASS_TAKES_S = 5.0
+PASS_WITHIN_S = 700
 
 
 def _passes(scene: StagingScene) -> int:

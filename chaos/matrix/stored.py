@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from chaos.faults.link_cut import LinkCutFault
+from chaos.faults.links import LinkCutFault
 from chaos.matrix import clock
 from chaos.matrix.faults.base import OFF_S, DrivenFault
 from chaos.matrix.looks import Looks
-from chaos.matrix.scene import SERVERS_OF_P, StagingScene, vm_of
+from chaos.matrix.scene import DUMP, SERVERS_OF_P, StagingScene, vm_of
 from chaos.matrix.terms import Actor, Boot
 from chaos.oracle.terms import TableEvent
 from protocol.messages.host import Esxcli, HostPowerOnVm
+from protocol.messages.host.dumps import Dump, WriteDump
 from protocol.terms import HostCryptoState, NodeName
 
 _PERSISTENCE: Final = ("system", "security", "keypersistence")
@@ -58,3 +60,64 @@ async def is_off(scene: StagingScene, host: NodeName) -> tuple[bool, str]:
     """Whether the host shows it as off, and what it shows."""
     shown = (await scene.lab.ask(host, Esxcli(arguments=GET))).output.strip()
     return "false" in shown.lower() and "true" not in shown.lower(), shown
+
+
+# Dumps ----------------------------------------------------------------------------------------
+#
+# Dumps that are written on a host, to see later whether it still has their key.
+
+
+async def write_dump(scene: StagingScene, host: NodeName) -> Dump:
+    """A dump with a marker that only we keep."""
+    marker = scene.dumped[host] = scene.draws.token(32)
+    written = await scene.lab.ask(host, WriteDump(dump=DUMP, marker=marker))
+    scene.book.write("note", host, "dumped", key=str(written.dump.key or ""))
+    return written.dump
+
+
+# Canaries -------------------------------------------------------------------------------------
+#
+# Whether the parts of a lab that must be reachable are: by pings that no service answers.
+
+WITHIN_S = 5.0
+
+
+async def find_unreachable(scene: StagingScene) -> str:
+    """Empty when vCenter reaches every key server of both providers, and every host."""
+    for to in (*scene.servers, *scene.hosts()):
+        found = await scene.lab.canary(scene.vcenter, to, within_s=WITHIN_S + scene.patience)
+        if not found.answered:
+            return f"{to} does not answer {scene.vcenter}"
+    return ""
+
+
+# Scan -----------------------------------------------------------------------------------------
+#
+# Whether something that is encrypted lies anywhere in clear, or was said on the bus.
+
+
+async def find_exposed(scene: StagingScene) -> dict[str, str]:
+    """Where what of encrypted VMs and dumps was found in clear: by the VM or host that it is of.
+
+    What guests wrote and sealed in their virtual TPMs, and what is in dumps of safe hosts; every
+    disk, every datastore, and every
+    message is looked through.
+    """
+    secrets = [(str(host), marker) for host, marker in scene.dumped.items()]
+    for vm, seed in scene.guests.seeds().items():
+        if vm not in scene.clear:
+            secrets.append((str(vm), seed))
+    secrets += [(str(vm), sealed) for vm, sealed in scene.guests.vtpms.secrets().items()]
+    found = _in(dict(await scene.bench.at_rest()), secrets)
+    for name, secret in secrets:
+        if scene.heard.holds(secret):
+            found.setdefault(name, "the data bus")
+    for name, place in found.items():
+        scene.book.write("probe", "", "exposed", of=name, place=place)
+    return found
+
+
+def _in(places: Mapping[str, bytes], secrets: Sequence[tuple[str, bytes]]) -> dict[str, str]:
+    return {
+        name: place for place, data in places.items() for name, secret in secrets if secret in data
+    }

@@ -67,7 +67,7 @@ async def _change(
 async def remediate(scene: StagingScene, cluster: ClusterName) -> None:
     """What is desired of the cluster's hosts is applied to them (HLT-02)."""
     message = RemediateTrustedCluster(cluster=cluster)
-    await scene.lab.ask(scene.vcenter, message, within_s=clock.TASK_S + scene.patience)
+    await scene.ask_vcenter(message, within_s=clock.TASK_S)
 
 
 async def attest(scene: StagingScene, host: NodeName) -> TrustAttestationStatus:

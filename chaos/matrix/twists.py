@@ -10,30 +10,33 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from chaos.faults.link_cut import LinkCutFault
-from chaos.faults.link_delay import LinkDelayFault
-from chaos.faults.links import Direction
-from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.faults.links import Direction, LinkCutFault, LinkDelayFault
+from chaos.faults.power import SitePowerLoss
 from chaos.matrix import clock, trust
-from chaos.matrix.apart_twists import HostApart, OthersGoOn
-from chaos.matrix.beside import Beside
-from chaos.matrix.clear_twists import InClear
-from chaos.matrix.disk_twists import DiskKeyDestroyed, KeysOfTwo
 from chaos.matrix.faults import StagedFault
 from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.faults.f0_none import NothingWrong
 from chaos.matrix.faults.f1_key_servers import KeyServersAway
-from chaos.matrix.late_twists import HourlySaves, ImmediateSaves, LateKey, TargetWasOff
 from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene
 from chaos.matrix.stored import DISABLE, ENABLE, REMOVE, is_off
 from chaos.matrix.terms import Actor
-from chaos.matrix.tpm_twists import (
+from chaos.matrix.twist import (
+    Beside,
     ClearOnLeftOut,
+    DiskKeyDestroyed,
+    HostApart,
     HostLeftOut,
+    HourlySaves,
+    ImmediateSaves,
+    InClear,
+    KeysOfTwo,
+    LateKey,
+    OthersGoOn,
     OthersTakePart,
     TargetLeftOut,
+    TargetWasOff,
+    Twist,
 )
-from chaos.matrix.twist import Twist
 from chaos.matrix.vsan import kms_connection
 from chaos.native_backups import take_backup
 from chaos.observe.listing import all_events, all_providers

@@ -7,27 +7,164 @@ A reason without a reader here has no witness of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from chaos.conversation import Said
+from chaos.conversation import Said, fingerprint
 from chaos.matrix.account import Account, EventCourse, Found, Witness, keys_to
 from chaos.matrix.given import find_answering_server, not_mounted
 from chaos.matrix.letters import SCREEN_A
 from chaos.matrix.scene import P
-from chaos.matrix.trusted_witness import (
-    key_made_for_it,
-    keys_already_there,
-    keys_unwrapped,
-    no_key_given,
-    no_key_yet,
-    not_attested,
-    nothing_given,
-    unknown_to_services,
-)
 from chaos.oracle.terms import Letter
 from protocol.messages.agent import NodeRecord
+from protocol.terms import CryptoKeyId, NodeName
+
+# Unwrapped ------------------------------------------------------------------------------------
+#
+# What a host and a Trust Authority said to each other: did it attest, what did it get? Pure.
+#
+# Requests and replies are found by who sent them; that a key came is seen by its sealed box, and
+# which one was asked for by the fingerprint of its ciphertext, which a key id of a trusted
+# provider is.
+
+UNWRAP: Final = "DecryptWrappedKey"
+MAKE: Final = "GenerateWrappedKey"
+ATTEST: Final = "FinishAttestation"
+_CHALLENGED: Final = "BeginAttestation"
+
+
+def ciphertext_of(key: CryptoKeyId) -> str:
+    """The fingerprint of the ciphertext that this key's id is."""
+    text = key.key_id.encode()
+    return fingerprint(urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+
+
+def find_answers(said: Sequence[Said], host: NodeName, name: str) -> Iterator[tuple[Said, Said]]:
+    """Requests of that name by the host, each with its answer, errors too."""
+    replies = {(one.src, one.id): one for one in said if one.dst == host and one.kind != "request"}
+    for one in said:
+        if one.src == host and one.kind == "request" and one.name == name:
+            if (reply := replies.get((one.dst, one.id))) is not None and reply.t >= one.t:
+                yield one, reply
+
+
+def find_attestation_time(said: Sequence[Said], host: NodeName) -> float | None:
+    """When a service first attested the host; None when none did."""
+    found = (r.t for _, r in find_answers(said, host, ATTEST) if r.body.get("attested") is True)
+    return next(found, None)
+
+
+def refused(said: Sequence[Said], host: NodeName) -> bool:
+    """Whether a service judged the host, and did not attest it."""
+    return any(r.body.get("attested") is False for _, r in find_answers(said, host, ATTEST))
+
+
+def got(said: Sequence[Said], host: NodeName, until: float) -> list[tuple[str, str, float]]:
+    """Keys that services gave to the host by ``until``: the name of its request, the fingerprint
+    of the ciphertext that it asked for (empty: it asked for a new one), and when."""
+    return [
+        (asked.name, str(asked.body.get("ciphertext", "")), reply.t)
+        for name in (UNWRAP, MAKE)
+        for asked, reply in find_answers(said, host, name)
+        if reply.kind == "reply" and reply.boxes and reply.t <= until
+    ]
+
+
+def asked_for_nothing(said: Sequence[Said], host: NodeName) -> bool:
+    """Whether the host asked no service for a key or to attest it."""
+    names = (UNWRAP, MAKE, ATTEST, _CHALLENGED)
+    return not any(one.src == host and one.name in names for one in said)
+
+
+# Trusted witness ------------------------------------------------------------------------------
+#
+# Witnesses of what a Trust Authority gives and refuses: readers of single reasons.
+#
+# Taken from what the host and the services said to each other (``unwrapped``).
+
+
+def keys_unwrapped(about: Account) -> Found:
+    """R40, R41, R46: a service of the Trust Authority gave each key to this host, on its own
+    request, nobody else gave it one; in a boot that is judged, a service attested it before."""
+    course = about.course
+    host = course.host
+    if brought := [one.name for one in keys_to(about) if one.src not in about.trust]:
+        return False, f"{', '.join(brought)} came to it from elsewhere"
+    found = got(about.said, host, course.ended)
+    at = find_attestation_time(about.said, host)
+    if course.power_on is not None and (at is None or any(when < at for _, _, when in found)):
+        return False, "no service attested it in this boot before it was given a key"
+    if lacking := [
+        key for key in course.keys if ciphertext_of(key) not in {c for _, c, _ in found}
+    ]:
+        return False, f"it had nobody unwrap {len(lacking)} of its {len(course.keys)} keys"
+    if not any(name == UNWRAP for name, _, _ in found):
+        return False, "nobody unwrapped a key for it"
+    return True, f"{len(found)} keys were unwrapped for it, and none came from elsewhere"
+
+
+def key_made_for_it(about: Account) -> Found:
+    """R40, for a new key: a service made one on this host's request, and none came to it from
+    elsewhere."""
+    course = about.course
+    if course.power_on is not None or not course.makes_key:
+        return keys_unwrapped(about)
+    if brought := [one.name for one in keys_to(about) if one.src not in about.trust]:
+        return False, f"{', '.join(brought)} came to it from elsewhere"
+    made = [name for name, _, _ in got(about.said, course.host, course.ended) if name == MAKE]
+    return bool(made), f"{len(made)} keys were made for it by a service"
+
+
+def nothing_given(about: Account) -> Found:
+    """R44, R48, R53: the host asked services of the Trust Authority, and was given no key."""
+    if asked_for_nothing(about.said, about.course.host):
+        return False, "it asked no service of the Trust Authority"
+    if found := got(about.said, about.course.host, about.course.ended):
+        return False, f"{len(found)} keys were given to it"
+    return True, "it asked services of the Trust Authority, and was given no key"
+
+
+def not_attested(about: Account) -> Found:
+    """R50, R54: a service judged the host and did not attest it, and it was given no key."""
+    if not refused(about.said, about.course.host):
+        return False, "no service refused to attest it"
+    found = got(about.said, about.course.host, about.course.ended)
+    return not found, f"refused by a service; {len(found)} keys were given to it"
+
+
+def unknown_to_services(about: Account) -> Found:
+    """R42: no service attested the host, and it was given no key."""
+    if find_attestation_time(about.said, about.course.host) is not None:
+        return False, "a service attested it"
+    return no_key_yet(about)
+
+
+def no_key_yet(about: Account) -> Found:
+    """R45: nobody gave or brought the host a key, though it is in the inventory."""
+    found = got(about.said, about.course.host, about.course.ended)
+    came = [one.name for one in keys_to(about)]
+    if found or came:
+        return False, f"{len(found)} keys were given to it, {', '.join(came) or 'none'} came"
+    return True, "no key was given to it"
+
+
+def no_key_given(about: Account) -> Found:
+    """R47: no service gave the host a key while its guest went on: none answers, or one refuses."""
+    found = got(about.said, about.course.host, about.course.ended)
+    return not found, f"its guest went on; {len(found)} keys were given to it"
+
+
+def keys_already_there(about: Account) -> Found:
+    """R49: what it had, it had before; where it is refused for that, it tried to attest, and no
+    service attested it."""
+    if not (found := no_key_yet(about))[0] or about.letter == Letter.OK:
+        return found
+    if asked_for_nothing(about.said, about.course.host):
+        return False, "it did not try to attest"
+    at = find_attestation_time(about.said, about.course.host)
+    return at is None, "a service attested it" if at else "it tried to attest, in vain"
 
 
 def guest_undisturbed(about: Account) -> Found:

@@ -6,8 +6,8 @@ node. What changes between two pages is seen or not, as in any list that is read
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from protocol.messages.base import Reply, Request
 from protocol.messages.vcenter import (
@@ -43,15 +43,22 @@ class NodeAsker(Protocol):
         ...
 
 
-async def _whole(page: Callable[[T | None], Awaitable[tuple[Sequence[T], bool]]]) -> tuple[T, ...]:
-    """All pages of a list. ``page`` asks for what comes after an item (None: for the first page),
-    and gives the items and whether more are to come.
-    """
+async def _fetch_all(
+    lab: NodeAsker,
+    vcenter: NodeName,
+    message: Callable[[T | None], Request[R]],
+    items: Callable[[R], Sequence[T]],
+    within_s: float = 30.0,
+) -> tuple[T, ...]:
+    """All pages of a list. ``message`` asks for what comes after an item (None: for the first
+    page), and ``items`` are those of an answer."""
     found: list[T] = []
     while True:
-        items, more = await page(found[-1] if found else None)
-        found += items
-        if not more:
+        answer: Any = await lab.ask(
+            vcenter, message(found[-1] if found else None), within_s=within_s
+        )
+        found += items(answer)
+        if not answer.more:
             return tuple(found)
 
 
@@ -60,12 +67,10 @@ async def all_hosts(
 ) -> tuple[HostInfo, ...]:
     """Every host that vCenter knows, by name; ``within_s`` lab seconds for each page."""
 
-    async def page(last: HostInfo | None) -> tuple[Sequence[HostInfo], bool]:
-        message = ListHosts(after=last.host) if last else ListHosts()
-        answer = await lab.ask(vcenter, message, within_s=within_s)
-        return answer.hosts, answer.more
+    def after(last: HostInfo | None) -> ListHosts:
+        return ListHosts(after=last.host) if last else ListHosts()
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.hosts, within_s)
 
 
 async def all_vms(
@@ -73,12 +78,10 @@ async def all_vms(
 ) -> tuple[VmInfo, ...]:
     """Every VM that vCenter knows, by name; ``within_s`` lab seconds for each page."""
 
-    async def page(last: VmInfo | None) -> tuple[Sequence[VmInfo], bool]:
-        message = ListVms(after=last.vm) if last else ListVms()
-        answer = await lab.ask(vcenter, message, within_s=within_s)
-        return answer.vms, answer.more
+    def after(last: VmInfo | None) -> ListVms:
+        return ListVms(after=last.vm) if last else ListVms()
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.vms, within_s)
 
 
 async def all_providers(
@@ -86,43 +89,37 @@ async def all_providers(
 ) -> tuple[ProviderInfo, ...]:
     """Every key provider of vCenter, by name; ``within_s`` lab seconds for each page."""
 
-    async def page(last: ProviderInfo | None) -> tuple[Sequence[ProviderInfo], bool]:
-        message = ListKmsClusters(after=last.provider) if last else ListKmsClusters()
-        answer = await lab.ask(vcenter, message, within_s=within_s)
-        return answer.providers, answer.more
+    def after(last: ProviderInfo | None) -> ListKmsClusters:
+        return ListKmsClusters(after=last.provider) if last else ListKmsClusters()
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.providers, within_s)
 
 
 async def all_clusters(lab: NodeAsker, vcenter: NodeName) -> tuple[ClusterInfo, ...]:
     """Every cluster of vCenter, by name."""
 
-    async def page(last: ClusterInfo | None) -> tuple[Sequence[ClusterInfo], bool]:
-        message = ListClusters(after=last.cluster) if last else ListClusters()
-        answer = await lab.ask(vcenter, message)
-        return answer.clusters, answer.more
+    def after(last: ClusterInfo | None) -> ListClusters:
+        return ListClusters(after=last.cluster) if last else ListClusters()
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.clusters)
 
 
 async def all_tasks(lab: NodeAsker, vcenter: NodeName) -> tuple[TaskInfo, ...]:
     """Every task that vCenter remembers, in the order in which they began."""
 
-    async def page(last: TaskInfo | None) -> tuple[Sequence[TaskInfo], bool]:
-        answer = await lab.ask(vcenter, ListTasks(after=last.number if last else 0))
-        return answer.tasks, answer.more
+    def after(last: TaskInfo | None) -> ListTasks:
+        return ListTasks(after=last.number if last else 0)
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.tasks)
 
 
 async def all_known_keys(lab: NodeAsker, vcenter: NodeName) -> tuple[CryptoKeyId, ...]:
     """Every key id that vCenter knows, by provider and id."""
 
-    async def page(last: CryptoKeyId | None) -> tuple[Sequence[CryptoKeyId], bool]:
-        answer = await lab.ask(vcenter, ListKeys(after=last))
-        return answer.keys, answer.more
+    def after(last: CryptoKeyId | None) -> ListKeys:
+        return ListKeys(after=last)
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.keys)
 
 
 async def all_events(
@@ -154,9 +151,7 @@ async def all_key_status(
 ) -> tuple[CryptoKeyStatus, ...]:
     """The status of these keys, which fit into one message, or of all that vCenter knows."""
 
-    async def page(last: CryptoKeyStatus | None) -> tuple[Sequence[CryptoKeyStatus], bool]:
-        message = QueryCryptoKeyStatus(keys=keys, after=last.key if last else None)
-        answer = await lab.ask(vcenter, message, within_s=within_s)
-        return answer.keys, answer.more
+    def after(last: CryptoKeyStatus | None) -> QueryCryptoKeyStatus:
+        return QueryCryptoKeyStatus(keys=keys, after=last.key if last else None)
 
-    return await _whole(page)
+    return await _fetch_all(lab, vcenter, after, lambda answer: answer.keys, within_s)

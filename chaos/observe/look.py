@@ -6,6 +6,11 @@ absent, never guessed.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import chain
+from typing import TypeVar
+
 from chaos.lab import REFUSALS, LabUnderTest
 from chaos.observe.listing import all_events, all_hosts, all_key_status, all_providers, all_vms
 from protocol.messages.agent import NodeStatus
@@ -21,6 +26,7 @@ from protocol.pages import pages
 from protocol.terms import CryptoKeyId, KeyUnavailableReason, NodeName, PowerState, Role, VmName
 
 WITHIN_S = 10.0
+T = TypeVar("T")
 
 
 def nodes_of(lab: LabUnderTest, role: Role) -> tuple[NodeName, ...]:
@@ -79,14 +85,7 @@ class LabLook:
 
     async def vcenter_vms(self) -> dict[VmName, VmInfo]:
         """Each VM as its vCenter sees it; absent when that vCenter does not answer."""
-        found: dict[VmName, VmInfo] = {}
-        for vcenter in nodes_of(self.lab, Role.VCENTER):
-            try:
-                listed = await all_vms(self.lab, vcenter, within_s=WITHIN_S)
-            except REFUSALS:
-                continue
-            found |= {vm.vm: vm for vm in listed}
-        return found
+        return {vm.vm: vm for listed in await self._list_each(all_vms) for vm in listed}
 
     async def event_logs(self) -> dict[NodeName, tuple[VcEvent, ...]] | None:
         """The whole event log of each vCenter; None when one does not answer."""
@@ -100,24 +99,21 @@ class LabLook:
 
     async def vcenter_hosts(self) -> dict[NodeName, HostInfo]:
         """Each host as its vCenter sees it; absent when that vCenter does not answer."""
-        found: dict[NodeName, HostInfo] = {}
-        for vcenter in nodes_of(self.lab, Role.VCENTER):
-            try:
-                listed = await all_hosts(self.lab, vcenter, within_s=WITHIN_S)
-            except REFUSALS:
-                continue
-            found |= {host.host: host for host in listed}
-        return found
+        return {host.host: host for listed in await self._list_each(all_hosts) for host in listed}
 
     async def providers(self) -> tuple[ProviderInfo, ...] | None:
         """All providers; None when no vCenter answers."""
-        found: tuple[ProviderInfo, ...] | None = None
+        answers = await self._list_each(all_providers)
+        return tuple(chain.from_iterable(answers)) if answers else None
+
+    async def _list_each(
+        self, fetch: Callable[..., Awaitable[tuple[T, ...]]]
+    ) -> list[tuple[T, ...]]:
+        """What ``fetch`` lists of each vCenter that answers."""
+        found: list[tuple[T, ...]] = []
         for vcenter in nodes_of(self.lab, Role.VCENTER):
-            try:
-                listed = await all_providers(self.lab, vcenter, within_s=WITHIN_S)
-            except REFUSALS:
-                continue
-            found = (found or ()) + listed
+            with suppress(*REFUSALS):
+                found.append(await fetch(self.lab, vcenter, within_s=WITHIN_S))
         return found
 
     async def key_status(

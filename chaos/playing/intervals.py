@@ -99,8 +99,10 @@ class Intervals:
         return True
 
     def _record_begin(self, active: FaultInForce, about: dict[str, Any]) -> None:
-        """The fault is in force from now on, all of it or a part."""
+        """The fault is in force for certain from now on, all of it or a part; ``began`` is when it
+        was done."""
         fault = active.fault
+        about = about | {"began": self.history.at(active.since)}
         about = about | {"nodes": list(fault.touches()), "values": to_plain(fault), **active.found}
         self.history.add("fault", op=fault.kind, **about)
         self.open.add(fault.id)

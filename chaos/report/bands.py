@@ -12,7 +12,8 @@ from chaos.history import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """A fault from ``began`` to when it was seen gone (None: it was not), in seconds of the run.
+    """A fault from when it was done to when it was seen gone (None: it was not), in seconds of the
+    run; ``bit`` is when it was seen to bite.
 
     ``error`` is why it could not be made; ``nodes`` are those it touches; ``seq`` and ``heal`` are
     the records of its begin and of its end (0: there is none). ``sides`` are those of a fault that
@@ -23,12 +24,19 @@ class Band:
     kind: str
     summary: str
     began: float
+    bit: float
     ended: float | None = None
     error: str = ""
     nodes: tuple[str, ...] = ()
     sides: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     seq: int
     heal: int = 0
+
+    @property
+    def label(self) -> str:
+        """Its summary, with its id before it unless the summary begins with that word."""
+        said = self.summary or self.kind
+        return said if f"{said} ".startswith(f"{self.id} ") else f"{self.id}: {said}"
 
     def covers(self, t: float) -> bool:
         """Whether it was there at ``t``."""
@@ -46,7 +54,8 @@ def bands(records: Sequence[Record]) -> tuple[Band, ...]:
                 id=id,
                 kind=record.op,
                 summary=str(record.data.get("summary", "")),
-                began=record.t,
+                began=float(record.data.get("began", record.t)),
+                bit=record.t,
                 error=str(record.data.get("error", "")),
                 nodes=tuple(map(str, record.data.get("nodes", ()))),
                 sides=_sides(record.data.get("values", {})),
@@ -54,7 +63,7 @@ def bands(records: Sequence[Record]) -> tuple[Band, ...]:
             )
         elif ended is not None:
             found[id] = replace(found[id], ended=record.t, heal=record.seq)
-    return tuple(found.values())
+    return tuple(sorted(found.values(), key=lambda band: band.began))
 
 
 def _sides(values: dict[str, Any]) -> tuple[frozenset[str], frozenset[str]]:

@@ -115,15 +115,11 @@ def _fault_spans(faults: Sequence[Band], axis: Axis) -> tuple[list[tuple[float, 
     for band in faults:
         x, end = _edges(band, axis)
         room = end - x - 8.0
-        label = _label(band)
+        label = band.label
         beside = "" if width_of(label) <= room else shorten(label, axis.right - end - 6.0)
         spans.append((x, end + (width_of(beside) + 12.0 if beside else 2.0)))
         labels.append(beside)
     return spans, labels
-
-
-def _label(band: Band) -> str:
-    return f"{band.id}  {band.summary or band.kind}"
 
 
 def _edges(band: Band, axis: Axis) -> tuple[float, float]:
@@ -135,7 +131,8 @@ def _edges(band: Band, axis: Axis) -> tuple[float, float]:
 def _fault(picture: Picture, axis: Axis, band: Band, y: float, bottom: float, beside: str) -> None:
     x, end = _edges(band, axis)
     gone = "not seen gone" if band.ended is None else f"gone at {moment(band.ended)}"
-    tip = f"{band.kind} {_label(band)}\nfrom {moment(band.began)}, {gone}"
+    bit = f"seen to bite at {moment(band.bit)}"
+    tip = f"{band.label} ({band.kind})\nfrom {moment(band.began)}, {bit}, {gone}"
     href = f"#r{band.seq}"
     if band.error:
         tip = f"{band.kind} {band.id} could not be made: {band.error}"
@@ -147,10 +144,13 @@ def _fault(picture: Picture, axis: Axis, band: Band, y: float, bottom: float, be
         Rect(x=x, y=y, w=end - x, h=bottom - y, look="band"),
         Rect(x=x, y=y, w=end - x, h=13.0, look="fault", tip=tip, href=href),
     )
+    mark = axis.x(band.bit)
+    if x + 1.0 <= mark < end:
+        picture.add(ShapeLine(x=mark, y=y, x2=mark, y2=y + 13.0, look="bite", tip=bit))
     if beside:
         picture.add(Text(x=end + 5.0, y=y + 10.5, text=beside, look="fault-label", tip=tip))
     else:
-        text = shorten(_label(band), end - x - 8.0)
+        text = shorten(band.label, end - x - 8.0)
         picture.add(Text(x=x + 5.0, y=y + 10.5, text=text, look="fault-inside"))
 
 

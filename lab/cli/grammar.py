@@ -1,9 +1,10 @@
-"""Groups of commands, and the commands that have a function of their own: a terminal flow, an
-argument that only a terminal has, or no lab. Every other one is derived of its struct
-(``derived``).
+"""Groups of commands, and commands with a function of their own.
 
-Functions are named and not imported: a command line imports the module of its own command and no
-other's. Only a help that lists commands imports those that it lists.
+A command has a function if it has a terminal dialog, takes an argument that only a terminal has, or
+uses no lab. All other commands are derived from their structs (``derived``).
+
+Functions are given by name, so that a command line imports the module of its own command only. A
+help that lists commands imports the modules of these commands.
 """
 
 from __future__ import annotations
@@ -11,32 +12,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 GROUPS: Mapping[str, str] = {
-    "get": "Show what is there, as table, JSON, YAML or names.",
-    "vm": "VM tasks, asked of vCenter or of a host.",
-    "vm snapshot": "VMs as they were: their disks and virtual TPMs, kept.",
-    "host": "Hosts (and vcenter, kms): power in all its ways, and vCenter's tasks on hosts.",
-    "host dump": "Core dumps on a host's disk, under its host key.",
-    "vcenter": "vCenter as a machine: backups, and a new installation.",
-    "cluster": "Clusters: encryption mode and default key provider of all hosts.",
-    "key": "Keys that vCenter knows, by id.",
-    "alarm": "Alarms of vCenter that a word ends.",
-    "tpm": "The TPM under a host, at the lab's side.",
-    "kms": "Key servers, as their operator.",
-    "kms key": "One key of a key server.",
-    "kmip": "KMIP without a lab: a key server, and vCenter's flow against any.",
-    "provider": "Key providers of vCenter.",
-    "vsan": "Encryption of a cluster's vSAN, its disks, its objects.",
-    "trust": "Trust Authority: thirteen steps, one by one or all at once.",
-    "role": "Roles of vCenter: which privileges each has.",
-    "user": "Users of vCenter, each with a role.",
+    "get": "List objects as table, JSON, YAML or names.",
+    "vm": "VM tasks, by vCenter or on a host.",
+    "vm snapshot": "Snapshots of VMs: take, revert, remove.",
+    "host": "Hosts and other nodes: power, upgrade, inventory, encryption mode.",
+    "host dump": "Core dumps of a host.",
+    "vcenter": "vCenter appliance: backup, restore, reinstallation.",
+    "cluster": "Clusters: encryption mode, default key provider, HA, DRS.",
+    "key": "Keys that vCenter knows: list, generate, add, remove.",
+    "alarm": "Acknowledge alarms of vCenter.",
+    "tpm": "TPMs of hosts: inspect, clear, replace.",
+    "kms": "Key servers, for their operator: keys, backups, clients, audit trail.",
+    "kms key": "Keys of a key server: create, activate, revoke, destroy, grant.",
+    "kmip": "KMIP without a lab: run a key server, or test any key server.",
+    "provider": "Key providers of vCenter: add, change, trust, export, delete.",
+    "vsan": "vSAN of a cluster: encryption, health, disks, objects.",
+    "trust": "vSphere Trust Authority: configuration steps, one by one or all at once.",
+    "role": "Roles of vCenter and their privileges.",
+    "user": "Users of vCenter and their roles.",
     "link": "Links between two nodes: cut, delay, loss, duplicates, resets.",
-    "describe": "Everything known of one object, and why it is so.",
-    "lab": "Files that describe a lab; what other machines have to know of one.",
-    "agent": "The agent of another machine of a lab.",
-    "chaos": "Experiments: declared faults, hypotheses, a verdict.",
-    "load": "Operations at a rate that no answer changes, and what came of them.",
+    "describe": "Describe one object: its state and the reasons for it.",
+    "lab": "Write Lab files; connect a lab with other machines or servers.",
+    "agent": "Run the part of a lab that belongs to this machine.",
+    "chaos": "Experiments: faults on a schedule, hypotheses, a verdict.",
+    "load": "Load tests: operations at a fixed rate, with latencies and thresholds.",
 }
-"""Words that commands follow, and what ``--help`` says of them. One stands after its own group."""
+"""Groups of commands and their help; a group stands after the group that it belongs to."""
 
 COMMANDS: Mapping[str, str] = {
     "get runs": "experiments.chaos:runs",

@@ -1,4 +1,4 @@
-"""Names as arguments, which a shell completes with those of the lab."""
+"""Arguments that are names; shell completion offers the names of the lab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _lab(context: Any) -> str:
 
 
 def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[str]]:
-    """Names out of the lab's record, so that no lab is asked at each press of a key."""
+    """Names from the lab's record on disk, so that completion sends no request to the lab."""
 
     def complete(context: Any) -> list[str]:
         from lab.schema.errors import KeysteadError
@@ -32,7 +32,7 @@ def _of_lab(names: Callable[[Topology], Iterable[str]]) -> Callable[[Any], list[
             added = [str(raw["node"]) for raw in record.hosts_added]
             return [*names(plan(LabFile.model_validate(record.file))), *added]
         except (KeysteadError, ValueError):
-            return []  # nothing is told on a line that is being typed
+            return []  # no error on a line that is still being typed
 
     return complete
 
@@ -97,7 +97,7 @@ COMPLETERS: Mapping[str, Callable[[Any], list[str]]] = {
         for noun in ("fault", "action", "entry", "probe", "op", "check", "selector", "guard")
     },
 }
-"""By what a field of a command is (``lab.schema.commands.arguments.doc``)."""
+"""By the value of ``completes`` of a field (``lab.schema.commands.arguments.doc``)."""
 RunName = Annotated[str, Parameter(completer=COMPLETERS["run"])]
 ExperimentName = Annotated[str, Parameter(completer=COMPLETERS["experiment"])]
 NodeName = Annotated[str, Parameter(completer=COMPLETERS["node"])]

@@ -1,6 +1,6 @@
-"""Options that commands share: those that ask a lab, and those that ask none.
+"""Options that commands share: output options, and options of commands that use a lab.
 
-They are shown once, by ``keystead --help`` (``GENERAL``), and not by each command.
+``keystead --help`` shows them once (``GENERAL``); the help of a command leaves them out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Format(StrEnum):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """How results are printed: all options of a command that asks no lab."""
+    """Output options; commands that use no lab have only these."""
 
     output: Annotated[
         Format,
@@ -40,7 +40,10 @@ class Printed:
     quiet: Annotated[
         bool,
         Parameter(
-            name=["--quiet", "-q"], negative="", show=False, help="Names only, and no progress."
+            name=["--quiet", "-q"],
+            negative="",
+            show=False,
+            help="Print names only, and no progress.",
         ),
     ] = False
 
@@ -52,7 +55,7 @@ class Printed:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LabOptions(Printed):
-    """``name`` is the lab, ``vcenter`` the one of its vCenters that is asked."""
+    """``name`` of the lab; ``vcenter`` that executes the command."""
 
     name: Annotated[
         str,
@@ -66,7 +69,7 @@ class LabOptions(Printed):
             name=["--vcenter"],
             env_var="KEYSTEAD_VCENTER",
             show=False,
-            help="The vCenter that is asked; left out: the first of the lab, lists show all.",
+            help="The vCenter to use. Default: the first one of the lab; lists show all.",
         ),
     ] = ""
 
@@ -79,7 +82,7 @@ class LabOptions(Printed):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Options(LabOptions):
-    """Those of a command that vCenter is given; ``user`` gives it there."""
+    """Options of a vCenter task; ``user`` is the vCenter user that starts it."""
 
     user: Annotated[
         str,
@@ -87,19 +90,19 @@ class Options(LabOptions):
             name=["--user"],
             env_var="KEYSTEAD_USER",
             show=False,
-            help="Who gives a task to vCenter; left out: administrator@vsphere.local.",
+            help="vCenter user of a task. Default: administrator@vsphere.local.",
         ),
     ] = ""
 
 
 GENERAL = (
     ("-o, --output", "table, wide, json, yaml or name"),
-    ("-q, --quiet", "names only, and no progress"),
-    ("-n, --name", "the lab, where a command is about one; default"),
-    ("--vcenter", "the vCenter that is asked; else the first, and lists show all"),
-    ("--user", "who gives a command to vCenter; administrator@vsphere.local"),
+    ("-q, --quiet", "print names only, and no progress"),
+    ("-n, --name", "name of the lab; default: default"),
+    ("--vcenter", "the vCenter to use; default: the first one, and lists show all"),
+    ("--user", "vCenter user of a task; default: administrator@vsphere.local"),
 )
-"""Each has a variable too: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
+"""Environment variables set them too: ``KEYSTEAD_OUTPUT``, ``_NAME``, ``_VCENTER``, ``_USER``."""
 PRINTED = Printed()
 LAB_DEFAULTS = LabOptions()
 DEFAULTS = Options()

@@ -81,11 +81,11 @@ def build() -> App:
     """The whole program with every command; none is imported before it is wanted."""
     app = App(
         name="keystead",
-        help="A laboratory for vSphere key persistence: what survives which fault, "
-        "on running parts.\n\n"
+        help="A laboratory for vSphere key persistence: which VMs and keys survive which "
+        "failure.\n\n"
         "    keystead up\n    keystead get vms\n\n"
-        "The script ./keystead of a checkout has two commands more: `./keystead setup` builds the "
-        "environment, `./keystead test` runs linters, types, contracts and tests.\n",
+        "The script ./keystead of a checkout has two more commands: `./keystead setup` builds the "
+        "environment, `./keystead test` runs linters, type checks and tests.\n",
         version_flags=[VERSION],
         version=_version,
         help_format="plaintext",

@@ -54,9 +54,9 @@ def share(what: str, text: str) -> float:
 
 
 def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
-    """``name=value`` each, the value as in a file: ``true``, ``12``, ``[1, 7]``, ``30s``.
+    """``name=value`` each, with values as in a YAML file: ``true``, ``12``, ``[1, 7]``, ``30s``.
 
-    What is no YAML is text as it stands.
+    A value that is not valid YAML is taken as text.
     """
     from chaos.yaml_file import read_yaml
 
@@ -73,10 +73,10 @@ def assignments(what: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def boot_options(texts: Iterable[str]) -> dict[str, str]:
-    """``name=value`` each; of ``name=-`` the value is a line of standard input, or is asked for.
+    """``name=value`` each; for ``name=-`` the value is read from standard input or the terminal.
 
-    A secret is refused on a command line: every user of the machine could list it, and shells
-    keep it.
+    Secrets are refused on the command line, because every user of the machine could list them and
+    shells store them in their history.
     """
     made: dict[str, str] = {}
     for option in texts:
@@ -87,17 +87,17 @@ def boot_options(texts: Iterable[str]) -> dict[str, str]:
             secret = SECRET_OPTIONS[name]
             raise KeysteadError(
                 "KS-USE-003",
-                f"--boot-option {name}: whoever lists processes would see the {secret}",
-                f"write `--boot-option {name}=-`, and give the {secret} on standard input",
+                f"--boot-option {name}: the {secret} would be visible in the list of processes",
+                f"write `--boot-option {name}=-`, and enter the {secret} on standard input",
             )
         made[name] = _read_secret(name) if value == "-" else value
     return made
 
 
 def _read_secret(name: str) -> str:
-    """A line that nobody sees: hidden on a terminal, else the next one of standard input.
+    """Read a secret: from a terminal without echo, else the next line of standard input.
 
-    Blanks at its ends are a passphrase's own, as they are in a file that has it.
+    Blanks at the ends of a passphrase belong to it, as in a passphrase file.
     """
     if sys.stdin.isatty():
         from getpass import getpass
@@ -121,7 +121,7 @@ def certificates(file: Path) -> tuple[bytes, ...]:
 
 
 def privileges(texts: Iterable[str]) -> tuple[Privilege, ...]:
-    """Privileges by their ids; KS-USE-003 with the nearest one for what is none."""
+    """Privileges by their ids; KS-USE-003 with a suggestion for an unknown id."""
     known = [str(one) for one in Privilege]
     given = tuple(texts)
     for text in given:
@@ -135,9 +135,11 @@ def privileges(texts: Iterable[str]) -> tuple[Privilege, ...]:
 
 
 class FieldReader(NamedTuple):
-    """How a field is given that is no text, number or choice: ``hint`` is its type on the command
-    line, ``default`` what stands for the field's own, ``read`` makes the field's value; its first
-    argument names the option in an error."""
+    """How the command line reads a field that is not a text, number or choice.
+
+    ``hint`` is its type on the command line, ``default`` the default there. ``read`` builds the
+    value of the field; its first argument names the option in an error.
+    """
 
     hint: Any
     default: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +23,11 @@ from lab.topology.plan import Topology
 
 if TYPE_CHECKING:
     from chaos.report.matrix_page import MatrixStory
+
+
+MOST_RECORDS_TOLD: Final = 50_000
+"""Of a longer history the command line tells no sentence, which would take seconds; its page does.
+"""
 
 
 def story_of(run: str) -> Story:
@@ -56,6 +61,18 @@ def story_of(run: str) -> Story:
         replay_of=record.replay_of,
         titles={rule.id: rule.title for rule in all_rules().values()},
     )
+
+
+def headline_of(run: str) -> str:
+    """What happened to its VMs, in a sentence; empty of a run whose history is damaged, which its
+    verdict tells, or has more than ``MOST_RECORDS_TOLD`` records."""
+    from chaos.report.headline import headline
+
+    try:
+        story = story_of(run)
+    except KeysteadError:
+        return ""
+    return headline(story) if len(story.records) <= MOST_RECORDS_TOLD else ""
 
 
 def _is_only_load(run: str) -> bool:

@@ -11,13 +11,12 @@ from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.draws import Draws
 from chaos.history import History, as_written
-from chaos.matrix.book import Book
 from chaos.matrix.control import Control, controls
 from chaos.matrix.evidence import Wrapped
 from chaos.matrix.grid import Staging, events_of_staging
 from chaos.matrix.heard import Heard
 from chaos.matrix.play import PlayedEvent, play
-from chaos.matrix.scene import StagingScene
+from chaos.matrix.scene import Book, StagingScene
 from chaos.matrix.twists import TWISTS
 from chaos.oracle.terms import TableEvent
 from lab.core import LabCore

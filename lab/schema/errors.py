@@ -21,7 +21,7 @@ SETUP = 78
 
 
 class ErrorExplanation(NamedTuple):
-    """What an id means: the kind of failure, why it happens, what to do, the exit code."""
+    """An error: the kind of failure, why it happens, what to do, the exit code."""
 
     title: str
     why: str
@@ -32,92 +32,92 @@ class ErrorExplanation(NamedTuple):
 EXPLANATIONS: dict[str, ErrorExplanation] = {
     "KS-USE-001": ErrorExplanation(
         "The command line is not understood",
-        "A command, option or argument is not one of this program.",
+        "keystead has no such command, option or argument.",
         "run `keystead --help`, or `keystead COMMAND --help`",
         USAGE,
     ),
     "KS-USE-002": ErrorExplanation(
-        "There is nothing of that name",
-        "A host, VM, link, provider, key, fault or run of that name is not in this lab.",
+        "Nothing has that name",
+        "This lab has no host, VM, link, provider, key, fault or run of that name.",
         "list what is there: `keystead get hosts`, and so `vms`, `providers`, `kms`, `links`, "
         "`faults`, `roles`, `runs`",
         USAGE,
     ),
     "KS-USE-003": ErrorExplanation(
-        "An argument has a value that does not fit",
-        "Durations need a unit (30s, 5m, 250ms), and each kind of name has its letters and length.",
+        "An argument has an invalid value",
+        "Durations need a unit (30s, 5m, 250ms); characters and length of names are limited.",
         "correct the value that the message names",
         USAGE,
     ),
     "KS-USE-004": ErrorExplanation(
-        "None of what was asked for can be played",
-        "The cells of the truth table that were named do not apply.",
+        "None of the given cells can be played",
+        "The named cells of the truth table do not apply.",
         "`keystead matrix` plays every cell that applies",
         USAGE,
     ),
     "KS-USE-005": ErrorExplanation(
-        "No point of the sweep has such a name",
-        "A point is a storage call of a store's story; what it is called depends on the code.",
-        "`keystead chaos sweep` without `--only` strikes them all; `-o json` names what it found",
+        "No point of the sweep has that name",
+        "A point is a storage call of a store's story; its name depends on the code.",
+        "`keystead chaos sweep` without `--only` strikes all points; `-o json` names what it found",
         USAGE,
     ),
     "KS-USE-006": ErrorExplanation(
         "This command needs a checkout of keystead",
-        "The benchmarks and the crash sweep are for work on keystead itself, so what is installed"
-        " does not have them.",
+        "The benchmarks and the crash sweep are for work on keystead itself; an installed package"
+        " does not contain them.",
         "clone the repository, and run `./keystead bench` or `./keystead chaos sweep` in it",
         USAGE,
     ),
     "KS-KMIP-001": ErrorExplanation(
         "The folder of a key server cannot be used",
         "Another key server runs in it, it cannot be written, or its disk is full.",
-        "end the other one, make room, or give another folder with `--folder`",
+        "stop the other server, free space, or give another folder with `--folder`",
     ),
     "KS-KMIP-002": ErrorExplanation(
         "The key server cannot listen there",
-        "Something else has the port, or the address is none of this machine.",
-        "give another address or port with `--listen`; port 0 is any that is free",
+        "Another process uses the port, or this machine does not have the address.",
+        "give another address or port with `--listen`; port 0 chooses a free port",
     ),
     "KS-KMIP-003": ErrorExplanation(
-        "The key server does not serve from what it finds",
-        "Its database was altered, is an older one, or was written by another version.",
-        "put a copy of its disk back; `--accept-rollback` serves from an older database",
+        "The key server does not serve from its database",
+        "The database was altered, is an older copy, or was written by another version.",
+        "restore a copy of its disk; `--accept-rollback` serves from an older database",
     ),
     "KS-KMIP-004": ErrorExplanation(
         "A certificate or a key cannot be used",
-        "The file has none in PEM, the key has a pass-phrase or is another certificate's, or the"
-        " server does not know it.",
+        "The file has none in PEM, the key has a pass-phrase or belongs to another certificate, or"
+        " the server does not know it.",
         "give a PEM file with the certificate first, and a key without a pass-phrase",
         USAGE,
     ),
     "KS-KMIP-005": ErrorExplanation(
-        "A file is not the part of an audit trail that it was",
-        "A row was altered or removed, it does not begin where the file before it ends, or the"
-        " server was never cut there.",
-        "take another copy of the file; give several in their order",
+        "A file is not an unchanged part of the audit trail",
+        "A row was altered or removed, the file does not begin where the previous one ends, or the"
+        " server has no cut there.",
+        "use another copy of the file; give several files in their order",
     ),
     "KS-API-001": ErrorExplanation(
         "No API server of this lab runs here",
-        "`keystead serve` was not started for it on this machine, or has ended.",
-        "`keystead serve --name NAME`, in a terminal of its own",
+        "`keystead serve` was not started for this lab on this machine, or has ended.",
+        "run `keystead serve --name NAME` in another terminal",
         NOT_RUNNING,
     ),
     "KS-API-002": ErrorExplanation(
         "The packages of the vSphere APIs are missing",
-        "pyVmomi, Starlette or uvicorn cannot be imported: they are an extra.",
+        "pyVmomi, Starlette or uvicorn cannot be imported; they are an optional extra.",
         "./keystead setup   (or pip install 'keystead[vsphere]')",
         SETUP,
     ),
     "KS-API-003": ErrorExplanation(
         "The API server cannot listen there",
-        "Something else has the port, or the address is none of this machine.",
-        "give another address or port with `--listen`; port 0 is any that is free",
+        "Another process uses the port, or this machine does not have the address.",
+        "give another address or port with `--listen`; port 0 chooses a free port",
     ),
     "KS-OUT-001": ErrorExplanation(
-        "What the command shows could not be written",
-        "Standard output, or the file that was named, refused it: it has no room, its disk failed,"
-        " or nobody may write there, or there is no such folder.",
-        "make room where the output goes, or send it elsewhere; then ask again",
+        "The output could not be written",
+        "Standard output or the named file refused it: no space, a failed disk, no permission, or"
+        " no such folder.",
+        "free space, or write the output elsewhere; then run the command again",
         UNWRITTEN,
     ),
     "KS-LAB-001": ErrorExplanation(
@@ -137,12 +137,12 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
         "read `keystead logs`; `up --retain` keeps a half-started lab; `--timeout` gives more time",
     ),
     "KS-LAB-004": ErrorExplanation(
-        "The lab's folder is of another version",
-        "It was written by a version of keystead that this one does not read.",
+        "The lab's folder was written by another version",
+        "This version of keystead cannot read it.",
         "`keystead down --purge --name NAME`, then `keystead up`",
     ),
     "KS-LAB-005": ErrorExplanation(
-        "There is no room or no permission for the lab's files",
+        "No space or no permission for the lab's files",
         "Writing to the state folder failed.",
         "free space, or choose another folder with KEYSTEAD_STATE_HOME",
     ),
@@ -153,39 +153,39 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     ),
     "KS-LAB-007": ErrorExplanation(
         "The lab ended meanwhile",
-        "Its supervisor was killed or told to stop, or could not have a broker or the fork server"
-        " again. Its processes leave with it; state on disk is kept.",
-        "`keystead logs`, then `keystead up` goes on from the state on disk",
+        "Its supervisor was killed or stopped, or could not restart a broker or the fork server."
+        " Its processes have ended too; the state on disk is kept.",
+        "read `keystead logs`; `keystead up` continues from the state on disk",
         NOT_RUNNING,
     ),
     "KS-LAB-008": ErrorExplanation(
         "A file of the lab is missing or damaged",
         "It is not as keystead wrote it: a disk failed, or somebody changed or removed it.",
-        "what the message names; `keystead down --purge` removes a lab that cannot be mended",
+        "repair what the message names; `keystead down --purge` removes a lab beyond repair",
     ),
     "KS-LAB-009": ErrorExplanation(
-        "The lab is up, but not all of it",
-        "Nodes are off, halted or without their process, or hosts are not connected.",
-        "`keystead get nodes -o wide` shows their screens, `keystead describe host NAME` says why "
-        "of a host; `keystead host power-on NAME` starts what is off",
+        "The lab is up, but parts of it are not",
+        "Nodes are off or halted, have lost their process, or hosts are not connected.",
+        "`keystead get nodes -o wide` shows their screens, `keystead describe host NAME` explains "
+        "the state of a host; `keystead host power-on NAME` starts a node that is off",
     ),
     "KS-LAB-013": ErrorExplanation(
         "The lab runs elsewhere",
-        "It was attached: commands reach it, and its files are where it runs. What works on these"
-        " is done there, and no lab of its name is started here.",
-        "do it where the lab runs, or `keystead lab detach NAME`",
+        "It is attached: commands reach it, but its files are where it runs. Commands that need the"
+        " files work only there, and no lab of the same name starts here.",
+        "run the command where the lab runs, or `keystead lab detach NAME`",
         USAGE,
     ),
     "KS-LAB-010": ErrorExplanation(
         "The lab runs, but does not answer",
-        "Its supervisor is stopped by a signal, or busy, or cannot reach its control broker.",
-        "wait a moment; `keystead down` ends it however it is, `keystead up` goes on",
+        "Its supervisor is stopped by a signal, is busy, or cannot reach its control broker.",
+        "wait a moment; `keystead down` ends it in any state, then `keystead up` continues",
         NOT_RUNNING,
     ),
     "KS-WAIT-001": ErrorExplanation(
-        "What was waited for did not come in time",
-        "A VM, a host or a fault is not as `keystead wait --for` wants it.",
-        "`keystead describe vm NAME` says why it is so; `--timeout` gives more time",
+        "The awaited state was not reached in time",
+        "A VM, a host or a fault is not in the state that `keystead wait --for` names.",
+        "`keystead describe vm NAME` explains the state of a VM; `--timeout` gives more time",
         6,
     ),
     "KS-TOPO-001": ErrorExplanation(
@@ -196,32 +196,32 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     ),
     "KS-ID-001": ErrorExplanation(
         "The lab's identities are missing or damaged",
-        "A file of keys under the lab's folder is not there, or not as it was written.",
-        "`keystead down`, remove the file that the message names, `keystead up`: it is made anew",
+        "A file of keys in the lab's folder is missing, or was changed.",
+        "`keystead down`, remove the file that the message names, `keystead up`",
     ),
     "KS-TPM-001": ErrorExplanation(
-        "There are no TPM libraries",
+        "The TPM libraries are missing",
         "libtpms or tpm2-pytss cannot be loaded, so hosts cannot have a real TPM.",
         "`./keystead setup` in a checkout, elsewhere `pip install 'keystead[tpm]'`; "
         "or start without TPMs: `keystead up --tpm none`",
         SETUP,
     ),
     "KS-SETUP-001": ErrorExplanation(
-        "There is no Python that fits",
+        "No suitable Python was found",
         "keystead needs Python 3.11 or newer with venv, and its headers to compile TPM bindings.",
-        "name another: KEYSTEAD_PYTHON=PATH ./keystead ...",
+        "name another one: KEYSTEAD_PYTHON=PATH ./keystead ...",
         SETUP,
     ),
     "KS-SETUP-002": ErrorExplanation(
-        "Parts of the system are missing, and this is no Debian",
-        "`./keystead` installs Debian packages only; the message names the parts it looked for.",
+        "System packages are missing, and this is not Debian",
+        "`./keystead` installs Debian packages only; the message names the missing parts.",
         "install what `./keystead setup --print` names for your system, or `up --tpm none`",
         SETUP,
     ),
     "KS-SETUP-003": ErrorExplanation(
-        "Debian packages are missing, and nobody here may install them",
-        "This is not root, and there is no sudo.",
-        "have root run the line of the message, or `./keystead up --tpm none`",
+        "Debian packages are missing, and this user may not install them",
+        "The user is not root, and there is no sudo.",
+        "run the line of the message as root, or `./keystead up --tpm none`",
         SETUP,
     ),
     "KS-SETUP-004": ErrorExplanation(
@@ -243,7 +243,7 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
         SETUP,
     ),
     "KS-SETUP-007": ErrorExplanation(
-        "The environment could not be made",
+        "The environment could not be created",
         "`python -m venv` failed; its last lines are above the message.",
         "free space in this checkout, or choose another Python with KEYSTEAD_PYTHON",
         SETUP,
@@ -251,7 +251,7 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     "KS-SETUP-008": ErrorExplanation(
         "uv could not be installed",
         "pip failed to fetch the version that requirements.lock pins, or its hash differs.",
-        "see that pip reaches its package index, then start again",
+        "check that pip reaches its package index, then start again",
         SETUP,
     ),
     "KS-SETUP-009": ErrorExplanation(
@@ -261,20 +261,20 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
         SETUP,
     ),
     "KS-SETUP-010": ErrorExplanation(
-        "keystead could not be put into its environment",
+        "keystead could not be installed into its environment",
         "The build of this checkout failed; its last lines are above the message.",
-        "see that pyproject.toml is as it was committed, then start again",
+        "check that pyproject.toml is unchanged, then start again",
         SETUP,
     ),
     "KS-SETUP-011": ErrorExplanation(
-        "A folder that the set-up needs cannot be written",
-        "The checkout, or the temporary folder, is read-only or another user's.",
+        "A folder that the setup needs cannot be written",
+        "The checkout or the temporary folder is read-only or belongs to another user.",
         "build elsewhere with KEYSTEAD_VENV=FOLDER; TMPDIR=FOLDER moves temporary files",
         SETUP,
     ),
     "KS-RUN-001": ErrorExplanation(
-        "There is no such run",
-        "No stored run has this name.",
+        "No run has that name",
+        "No stored run has that name.",
         "`keystead get runs` lists them",
         USAGE,
     ),
@@ -286,39 +286,39 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
     ),
     "KS-RUN-003": ErrorExplanation(
         "The replay differs from the run",
-        "The same seed gave another trace: determinism is broken.",
+        "The same seed gave another trace, so the run is not deterministic.",
         "keep both histories and report the first difference that the message names",
         5,
     ),
     "KS-RUN-004": ErrorExplanation(
         "A file of a run is damaged",
         "It is not as keystead wrote it: a disk failed, or somebody changed it.",
-        "put it back from a copy, or remove the run's folder (`keystead get runs -o wide`)",
+        "restore it from a copy, or remove the run's folder (`keystead get runs -o wide`)",
         4,
     ),
     "KS-RUN-005": ErrorExplanation(
-        "This campaign cannot go on",
-        "Its folder has seeds of other options, or of another version of the code.",
-        "give it another --campaign, or remove its folder",
+        "This campaign cannot continue",
+        "Its folder has seeds with other options, or of another version of the code.",
+        "choose another name with --campaign, or remove its folder",
         USAGE,
     ),
     "KS-RUN-006": ErrorExplanation(
         "There is nothing to shrink",
-        "The experiment does not fail in the simulation, or its lab is no default one.",
-        "`keystead chaos run FILE --mode sim --seed N` shows how it ends; give the seed that fails",
+        "The experiment does not fail in the simulation, or its lab is not a default one.",
+        "`keystead chaos run FILE --mode sim --seed N` shows the verdict; give the seed that fails",
         USAGE,
     ),
     "KS-RUN-007": ErrorExplanation(
-        "This campaign is being played",
-        "Another process plays seeds of it.",
-        "give this one another --campaign, or wait until that one has ended",
+        "Another process plays this campaign",
+        "A campaign is played by one process at a time.",
+        "choose another name with --campaign, or wait until the other process has ended",
         USAGE,
     ),
     "KS-PRODUCT-001": ErrorExplanation(
-        "The product refused",
+        "The product refused the request",
         "vCenter, a host or a key server answered with a fault; its text follows.",
-        "the message says what helps where one thing does; else its text says what is in the way, "
-        "and `keystead describe` on the object why it is as it is",
+        "the message names the remedy if there is one; else it names the obstacle, and "
+        "`keystead describe` explains the state of the object",
     ),
     "KS-INT-001": ErrorExplanation(
         "Something failed inside keystead",
@@ -334,7 +334,7 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
 
 
 def explanation_of(error_id: str) -> ErrorExplanation | None:
-    """What an id means, one of these or of the harness's; None when there is no such id."""
+    """The explanation of an id, of these or of ``chaos.errors``; None for an unknown id."""
     found = EXPLANATIONS.get(error_id)
     chaos = CHAOS_EXPLANATIONS.get(error_id)
     if found is None and chaos is not None:
@@ -350,15 +350,15 @@ def all_ids() -> list[str]:
 
 
 OF_MANY_CAUSES: frozenset[str] = frozenset({"KS-PRODUCT-001", "KS-CHAOS-102"})
-"""What helps differs for each refusal: it comes with the message, or there is none."""
+"""Ids whose remedy differs for each refusal: the message has it, or there is none."""
 
 
 class KeysteadError(Exception):
-    """An error with an explanation: ``str()`` is the message, ``fix`` what to do about it (the
-    explanation's own when none is given, unless the id is one ``OF_MANY_CAUSES``).
+    """An error with an explanation.
 
-    Of a refusal of the product (KS-PRODUCT-001), ``fault`` is the name of its vim25 fault, empty
-    where it has none, and ``keys`` are the keys concerned, as ``provider/id``.
+    ``str()`` is the message. ``fix`` says what to do; its default is the fix of the explanation, or
+    nothing for ids ``OF_MANY_CAUSES``. When the product refused (KS-PRODUCT-001), ``fault`` is the
+    name of the vim25 fault, or empty, and ``keys`` are the keys concerned, as ``provider/id``.
     """
 
     def __init__(
@@ -379,5 +379,5 @@ class KeysteadError(Exception):
         self.fault, self.keys = fault, keys
 
     def __reduce__(self) -> tuple[type[KeysteadError], tuple[object, ...]]:
-        """It comes out of a worker process as it is."""
+        """Pickle all fields, so that the error can leave a worker process."""
         return type(self), (self.id, str(self), self.fix, self.fault, self.keys)

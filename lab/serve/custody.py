@@ -12,13 +12,13 @@ from protocol.crypto.transfer import seal_secret
 from protocol.errors import InvalidArgument, InvalidState
 from protocol.messages.kms import ChangeRoot, OpenRootTransfer, QueryCustody, RotateKek
 from protocol.secret import KeyMaterial
-from protocol.terms import NodeName, RootKind
+from protocol.terms import RootKind
 
 
 @executes
 async def rotate(session: LabSession, command: commands.KmsRotateKek) -> KeyServer:
     """See ``KmsRotateKek``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     now = await session.ask(server, QueryCustody())
     await session.ask(server, RotateKek(after=now.kek))
     return await key_server(session, server)
@@ -27,7 +27,7 @@ async def rotate(session: LabSession, command: commands.KmsRotateKek) -> KeyServ
 @executes
 async def set_root(session: LabSession, command: commands.KmsSetRoot) -> KeyServer:
     """See ``KmsSetRoot``."""
-    server, box = _server(session, command.kms), b""
+    server, box = session.key_server(command.kms), b""
     if command.root is RootKind.PASSPHRASE:
         passphrase = KeyMaterial(session.files.secret(command.passphrase_file).encode())
         public = (await session.ask(server, OpenRootTransfer())).public_key
@@ -41,11 +41,3 @@ async def set_root(session: LabSession, command: commands.KmsSetRoot) -> KeyServ
         fix = f"keystead get kms {server} -o wide says which it has"
         raise KeysteadError("KS-PRODUCT-001", f"{server}: {error}", fix) from None
     return await key_server(session, server)
-
-
-def _server(session: LabSession, name: str) -> NodeName:
-    """KS-USE-002 when it is no key server."""
-    server = session.node(name)
-    if server not in session.key_servers():
-        raise KeysteadError("KS-USE-002", f"no key server: {server}")
-    return server

@@ -19,6 +19,7 @@ from lab.schema.answers.kmip_trust import (
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
+from lab.serve.views import view
 from protocol.crypto.certificates import key_digest, validity
 from protocol.crypto.transfer import seal_secret
 from protocol.errors import ProductError
@@ -43,14 +44,14 @@ from protocol.terms import NodeName, ProviderId
 @executes
 async def identities(session: LabSession, command: commands.KmsIdentities) -> KmsIdentityList:
     """See ``KmsIdentities``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     return _build_identity_list(server, await session.ask(server, m.QueryIdentities()))
 
 
 @executes
 async def trust(session: LabSession, command: commands.KmsTrust) -> KmsIdentityList:
     """See ``KmsTrust``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     certificate, role, scope = command.certificate, command.role, command.scope
     if command.provider:
         certificate = (await _client(session, command.provider)).certificate
@@ -77,7 +78,7 @@ async def _if_new(session: LabSession, server: NodeName, certificate: bytes, sco
 @executes
 async def revoke(session: LabSession, command: commands.KmsRevoke) -> KmsIdentityList:
     """See ``KmsRevoke``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     digest = await _find_client_digest(session, server, command.client)
     return _build_identity_list(server, await session.ask(server, m.RevokeIdentity(digest=digest)))
 
@@ -85,7 +86,7 @@ async def revoke(session: LabSession, command: commands.KmsRevoke) -> KmsIdentit
 @executes
 async def scope(session: LabSession, command: commands.KmsScope) -> KmsIdentityList:
     """See ``KmsScope``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     digest = await _find_client_digest(session, server, command.client)
     message = m.ScopeIdentity(digest=digest, scope=command.scope, role=command.role)
     return _build_identity_list(server, await session.ask(server, message))
@@ -107,15 +108,8 @@ async def renew_server(
     session: LabSession, command: commands.KmsRenewCertificate
 ) -> KmsIdentityList:
     """See ``KmsRenewCertificate``."""
-    server = _server(session, command.kms)
+    server = session.key_server(command.kms)
     return _build_identity_list(server, await session.ask(server, m.RenewServerCertificate()))
-
-
-def _server(session: LabSession, name: str) -> NodeName:
-    node = session.node(name)
-    if node not in session.key_servers():
-        raise KeysteadError("KS-USE-002", f"{node} is no key server")
-    return node
 
 
 def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdentityList:
@@ -124,17 +118,7 @@ def _build_identity_list(server: NodeName, found: m.KmipIdentities) -> KmsIdenti
         fingerprint=hashlib.sha256(found.certificate).hexdigest(),
         digest=key_digest(found.certificate).hex(),
         end=validity(found.certificate)[1],
-        items=tuple(
-            KmsIdentity(
-                client=one.name,
-                role=one.role,
-                scope=one.scope,
-                revoked=one.revoked,
-                end=one.end,
-                digest=one.digest,
-            )
-            for one in found.clients
-        ),
+        items=tuple(view(KmsIdentity, one, client=one.name) for one in found.clients),
     )
 
 

@@ -219,17 +219,12 @@ async def tpm_of(session: LabSession, host: NodeName) -> Tpm:
     real_time = session.lab.mode == "sim" and backend is TpmBackend.LIBTPMS
     if info is None:
         return Tpm(host=host, backend=backend, state=TpmState.OFF, ek=acted.ek, pcrs=pcrs)
-    return Tpm(
+    return view(
+        Tpm,
+        info,
         host=host,
         backend=backend,
-        failed=info.failed,
-        reset_count=info.reset_count,
-        restart_count=info.restart_count,
         clock=None if real_time else info.clock,
-        safe=info.safe,
-        lockout_counter=info.lockout_counter,
-        max_tries=info.max_tries,
-        lockout=info.lockout,
         state=TpmState.FAILED if info.failed else TpmState.ON,
         ek=acted.ek,
         pcrs=pcrs,

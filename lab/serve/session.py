@@ -146,6 +146,13 @@ class LabSession:
         """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
         return NodeName(_resolve_name("node", name, [e.node for e in self.lab.directory().nodes]))
 
+    def key_server(self, name: str) -> NodeName:
+        """``name`` as a key server; KS-USE-002 when it is none."""
+        node = self.node(name)
+        if node not in self.key_servers():
+            raise KeysteadError("KS-USE-002", f"{node} is no key server")
+        return node
+
     def cluster(self, name: str, host: NodeName | None) -> ClusterName:
         """The cluster meant: ``name``, else that of ``host``, else the first that has a host."""
         hosts = self.lab.hosts() if host is None else (host,)

@@ -24,7 +24,7 @@ from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.keys import show
 from lab.serve.session import LabSession
-from lab.serve.views import provider_view
+from lab.serve.views import provider_view, view
 from lab.topology.plan import TrustPlan
 from protocol.errors import ProductError
 from protocol.messages import vcenter as m
@@ -73,14 +73,11 @@ async def _ask_authority(
     session: LabSession, message: Request[m.TrustAuthorityState]
 ) -> TrustAuthority:
     state = await session.ask(_authority(session), message, within_s=TASK_S)
-    return TrustAuthority(
-        cluster=state.cluster,
-        group=state.group,
+    return view(
+        TrustAuthority,
+        state,
         require_endorsement_keys=state.settings.require_endorsement_keys,
         require_certificate_validation=state.settings.require_certificate_validation,
-        warnings=state.warnings,
-        silent=state.silent,
-        items=state.items,
     )
 
 
@@ -88,18 +85,11 @@ async def _ask_workload(
     session: LabSession, message: Request[m.TrustedClusters]
 ) -> TrustedHostList:
     state = await session.ask(_workload(session), message, within_s=TASK_S)
-    return TrustedHostList(
-        clusters=state.clusters,
-        stale_principal=state.stale_principal,
+    return view(
+        TrustedHostList,
+        state,
         items=tuple(
-            TrustedHostState(
-                host=host.host,
-                cluster=host.cluster,
-                health=host.health,
-                attestation=_attestation(host),
-                details=host.details,
-                reports=host.reports,
-            )
+            view(TrustedHostState, host, attestation=_attestation(host))
             for host in sorted(state.hosts, key=lambda host: (host.cluster, host.host))
         ),
     )
@@ -338,8 +328,6 @@ async def list_trusted_hosts(
 @executes
 async def key_create(session: LabSession, command: commands.KmsKeyCreate) -> Key:
     """See ``KmsKeyCreate``."""
-    server = session.node(command.kms)
-    if server not in session.key_servers():
-        raise KeysteadError("KS-USE-002", f"{server} is no key server")
+    server = session.key_server(command.kms)
     made = await primary_key(session.lab, server, session.lab.operation_id())
     return await show(session, commands.KmsKeyShow(made, server))

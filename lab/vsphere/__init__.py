@@ -32,6 +32,7 @@ A process of its own, never a part of a service (ADR 99). It gives typed command
 ``history``             tasks and events, and collectors of both
 ``views``               container and list views
 ``alarms``              alarms that are on, and their definitions
+``bare``                objects of which a lab has nothing but the object
 ``collector``           ``PropertyCollector``: selection, filters, updates
 ``sessions``            who is logged in
 ``vapi``                what an operation of vAPI is, its shapes and errors

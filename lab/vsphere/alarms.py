@@ -11,6 +11,12 @@ from lab.vsphere.faults import not_found
 from lab.vsphere.managed import Managed
 from lab.vsphere.objects import numbers, uuid_of
 
+ALARMS = (
+    "alarm.HostConnectionFailure", "alarm.HostRecoveryKeyBackup",
+    "alarm.HostRequiresEncryptionMode", "alarm.HostTpmAttestation", "alarm.KeyServerHealth",
+    "alarm.NativeKeyProviderNotBackedUp", "alarm.VmLocked", "alarm.VsanEncryptionHealth",
+)  # fmt: skip
+"""All alarms of a lab."""
 _WARNINGS = frozenset({"alarm.HostRecoveryKeyBackup"})
 """Alarms that are yellow: something is to be done, and nothing has failed."""
 
@@ -20,15 +26,23 @@ def color(alarm: str) -> str:
     return "yellow" if alarm in _WARNINGS else "red"
 
 
-_NAMES: dict[str, str] = {}
-"""Ids of definitions by the lab's name of the alarm, for those that were seen."""
+_NAMES = {f"alarm-{number}": name for name, number in numbers(ALARMS).items()}
+_IDS = {name: object_id for object_id, name in _NAMES.items()}
 
 
 def alarm_ref(name: str) -> Any:
     """The reference of an alarm's definition."""
-    number = next(iter(numbers([name]).values()))
-    _NAMES[f"alarm-{number}"] = name
-    return vim.alarm.Alarm(f"alarm-{number}")
+    return vim.alarm.Alarm(_IDS[name])
+
+
+def declared(entity: Any, name: str) -> Any:
+    """An alarm as the object shows it at which it is defined: the worst color below."""
+    on = any(alarm.alarm == name for alarm in entity.inventory.snapshot.alarms)
+    return vim.alarm.AlarmState(
+        key=f"{_IDS[name]}.{entity.id}", entity=entity.ref, alarm=alarm_ref(name),
+        overallStatus=color(name) if on else "green", time=entity.inventory.snapshot.now(),
+        acknowledged=False,
+    )  # fmt: skip
 
 
 def state(entity: Any, alarm: answers.Alarm) -> Any:

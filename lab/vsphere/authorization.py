@@ -47,7 +47,7 @@ class AuthorizationManager(Managed):
     }  # fmt: skip
 
     def __init__(self, server: Any) -> None:
-        super().__init__("AuthorizationManager")
+        super().__init__(server.references["authorizationManager"][1])
         self.server = server
 
     @property
@@ -58,7 +58,7 @@ class AuthorizationManager(Managed):
     def _permissions(self) -> list[Any]:
         return [
             vim.AuthorizationManager.Permission(
-                entity=vim.Folder("group-d1"), principal=user.user, group=False,
+                entity=self.server.root, principal=user.user, group=False,
                 roleId=self.ids[user.role], propagate=True,
             )
             for user in self.server.users
@@ -76,7 +76,7 @@ class AuthorizationManager(Managed):
     ) -> list[Any]:
         """Who has which role on an object; roles of a lab come from the root folder."""
         thing = request.inventory.find(entity)
-        return self._permissions() if inherited or thing.id == "group-d1" else []
+        return self._permissions() if inherited or thing.ref == self.server.root else []
 
     @operation
     async def RetrieveRolePermissions(self, request: ApiRequest, roleId: int) -> list[Any]:
@@ -171,3 +171,15 @@ def _privileges(names: Iterable[str]) -> tuple[Privilege, ...]:
     if unknown:
         raise invalid_argument("privIds", f"a lab has no privilege {', '.join(unknown)}")
     return tuple(_KNOWN[n] for n in names if n in _KNOWN)
+
+
+class HostAuthorizationManager(AuthorizationManager):
+    """The one role of a host and its one user, which cannot be changed."""
+
+
+HostAuthorizationManager.operations = frozenset(
+    {
+        "RetrieveAllPermissions", "RetrieveEntityPermissions", "RetrieveRolePermissions",
+        "HasPrivilegeOnEntities",
+    }
+)  # fmt: skip

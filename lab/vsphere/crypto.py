@@ -248,6 +248,8 @@ class CryptoManagerKmip(KmipTrust):
     ) -> None:
         """Make a provider the default one of a cluster, or of vCenter."""
         name = self._row(clusterId).provider if clusterId is not None else ""
+        if entity is None and not name:
+            raise vmodl.fault.NotSupported(msg="the default provider is replaced, never cleared")
         if entity is None:
             await request.do(c.ProviderDefault(name))
             return

@@ -13,6 +13,7 @@ from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere.faults import invalid_argument, key_id
 from lab.vsphere.managed import Managed, operation
+from lab.vsphere.objects import own_id
 from lab.vsphere.request import ApiRequest
 
 PAGE, PAGE_LIMIT = 100, 1000
@@ -23,17 +24,25 @@ def when(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class ApiTask(Managed):
+class _Task(Managed):
+    kind = vim.Task
+
+    @operation
+    async def CancelTask(self, request: ApiRequest) -> None:
+        """Refused: what a lab does is not taken back in the middle."""
+        raise vmodl.fault.NotSupported(msg="this task cannot be cancelled")
+
+
+class ApiTask(_Task):
     """A task that a client started here, and waits for."""
 
-    kind = vim.Task
     properties = {"info": lambda t: t.info}
 
     def __init__(self, object_id: str, entity: Any, name: str, user: str, at: datetime) -> None:
         super().__init__(object_id)
         self.info = vim.TaskInfo(
             key=object_id, task=self.ref, name=wsdl_method(name),
-            descriptionId=description_id(wsdl_method(name), entity, name),
+            descriptionId=description_id(wsdl_method(name), entity and entity.kind, name),
             entity=entity.ref if entity is not None else None,
             entityName=getattr(entity, "name", None) or None, state="running", cancelled=False,
             cancelable=False, reason=vim.TaskReasonUser(userName=user), queueTime=at,
@@ -47,11 +56,6 @@ class ApiTask(Managed):
         self.info.state = "success" if error is None else "error"
         self.info.result, self.info.error = result, error
 
-    @operation
-    async def CancelTask(self, request: ApiRequest) -> None:
-        """Refused: what a lab does is not taken back in the middle."""
-        raise vmodl.fault.NotSupported(msg="this task cannot be cancelled")
-
 
 def wsdl_method(name: str) -> Any:
     """A method by its name in the WSDL, None when it is not one of the product's."""
@@ -61,13 +65,13 @@ def wsdl_method(name: str) -> Any:
         return None
 
 
-def description_id(method: Any, entity: Any, name: str) -> str:
+def description_id(method: Any, entity_kind: Any, name: str) -> str:
     """The id of a task's description, such as ``VirtualMachine.powerOn``."""
     if method is None:
         return name
     kind = method.info.type
-    if kind is vim.ManagedEntity and entity is not None:  # Destroy_Task, which all of them have
-        kind = entity.kind
+    if kind is vim.ManagedEntity and entity_kind is not None:  # such as Destroy_Task
+        kind = entity_kind
     return f"{kind._wsdlName}.{method.info.name[0].lower()}{method.info.name[1:]}"
 
 
@@ -86,18 +90,31 @@ _METHODS = {
 """Methods of vCenter's own tasks, where they are not named alike."""
 
 
+def _entity_ref(inventory: Any, row: answers.Task, method: Any) -> Any:
+    """The object of a task. An object that has gone keeps its reference: govc reads its type."""
+    if (entity := inventory.named(row.entity)) is not None:
+        return entity.ref
+    if not row.entity or method is None:
+        return None
+    if row.name == "RemoveHost" or method.info.type is vim.HostSystem:
+        return vim.HostSystem(own_id("host", row.entity, "host-"))
+    if method.info.type is vim.ClusterComputeResource:
+        return None
+    return vim.VirtualMachine(own_id("vm", row.entity, "vm-"))
+
+
 def task_info(inventory: Any, row: answers.Task) -> Any:
     """A task of vCenter as it reports it."""
-    entity = inventory.named(row.entity)
     error = None
     if row.error:
         kind = getattr(vim.fault, row.error, None) or getattr(vmodl.fault, row.error, None)
         error = (kind or vmodl.RuntimeFault)(msg=row.reason or row.error)
     method = wsdl_method(_METHODS.get(row.name, row.name))
+    entity = _entity_ref(inventory, row, method)
     return vim.TaskInfo(
         key=row.task, task=vim.Task(row.task), name=method,
-        descriptionId=description_id(method, entity, row.name),
-        entity=entity.ref if entity else None, entityName=row.entity or None,
+        descriptionId=description_id(method, entity and type(entity), row.name),
+        entity=entity, entityName=row.entity or None,
         state=str(row.state.value), cancelled=False, cancelable=False, error=error,
         reason=vim.TaskReasonUser(userName=row.user), queueTime=when(row.start_time),
         startTime=when(row.start_time), eventChainId=0,
@@ -105,10 +122,9 @@ def task_info(inventory: Any, row: answers.Task) -> Any:
     )  # fmt: skip
 
 
-class PastTask(Managed):
+class PastTask(_Task):
     """A task of vCenter's own list."""
 
-    kind = vim.Task
     properties = {"info": lambda t: task_info(t.inventory, t.row)}
 
     def __init__(self, inventory: Any, row: answers.Task) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyVmomi import VmomiSupport as support
 from pyVmomi import vim
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.vsphere import reflect
 from lab.vsphere.faults import key_text
-from lab.vsphere.managed import operation
+from lab.vsphere.managed import build, operation
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.places import (
     HOST_CORES,
@@ -21,7 +22,7 @@ from lab.vsphere.places import (
 )
 from lab.vsphere.request import ApiRequest
 from protocol.releases import release_of
-from protocol.terms import HostConnectionState
+from protocol.terms import HostConnectionState, NodeName
 
 _BUILDS = {"7.0.3": "21930508", "8.0.3": "24022510", "9.0.0": "24755229"}
 
@@ -49,6 +50,11 @@ def _attestation(host: Any) -> Any:
         message=vim.LocalizableMessage(key="keystead", message=found.message)
         if found.message else None,
     )  # fmt: skip
+
+
+def _signed(value: bytes) -> list[int]:
+    """Bytes as the API has them: each a number from -128 to 127."""
+    return [support.byte((byte ^ 0x80) - 0x80) for byte in value]
 
 
 def _capability(host: Any) -> Any:
@@ -238,6 +244,22 @@ class HostSystem(Entity):
     async def Destroy_Task(self, request: ApiRequest) -> Any:
         """Take it and its VMs out of the inventory; the machine stays as it is."""
         return await self._start(request, "Destroy_Task", c.HostRemove((self.name,)))
+
+    @operation
+    async def QueryTpmAttestationReport(self, request: ApiRequest) -> Any:
+        """The PCRs of its TPM; None without a TPM. There is no log of events."""
+        if not self.connected:
+            raise vim.fault.HostNotConnected(msg=f"{self.name} is not connected")
+        if not self.row.tpm_present:
+            return None
+        pcrs = (await request.ask(c.TpmPcrs(NodeName(self.name)))).pcrs
+        values = [
+            vim.host.TpmDigestInfo(
+                pcrNumber=int(pcr), digestMethod="SHA256", digestValue=_signed(bytes.fromhex(value))
+            )
+            for pcr, value in pcrs.items()
+        ]
+        return build(vim.host.TpmAttestationReport, tpmPcrValues=values, tpmLogReliable=False)
 
     @operation
     async def PrepareCrypto(self, request: ApiRequest) -> None:

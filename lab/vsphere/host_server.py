@@ -9,7 +9,8 @@ from pyVmomi import vim, vmodl
 from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.errors import KeysteadError
-from lab.vsphere import reflect
+from lab.vsphere import bare, reflect
+from lab.vsphere.authorization import HostAuthorizationManager
 from lab.vsphere.esxi import CRYPTO, HostCryptoManager, HostInventory, HostWatch
 from lab.vsphere.executor import Executor
 from lab.vsphere.history import TaskManager
@@ -37,16 +38,20 @@ class HostServer(ApiServer):
         "taskManager": (vim.TaskManager, "ha-taskmgr"),
         "searchIndex": (vim.SearchIndex, "ha-searchindex"),
         "cryptoManager": (vim.encryption.CryptoManagerHostKMS, CRYPTO),
+        "authorizationManager": (vim.AuthorizationManager, "ha-authmgr"),
         "licenseManager": (vim.LicenseManager, "ha-license-manager"),
+        **bare.references(of_host=True),
     }
     singletons = {
         "ServiceInstance": lambda s, _: ServiceInstance(s),
         "ha-sessionmgr": SessionManager,
         "ha-taskmgr": lambda s, _: TaskManager("ha-taskmgr", s.inventory),
         "ha-searchindex": lambda s, _: SearchIndex("ha-searchindex"),
+        "ha-authmgr": lambda s, _: HostAuthorizationManager(s),
         "ha-license-manager": lambda s, _: LicenseManager("ha-license-manager"),
         "ViewManager": lambda s, _: ViewManager("ViewManager"),
         CRYPTO: lambda s, _: HostCryptoManager(s.inventory),
+        **bare.singletons(of_host=True),
     }
     administrator = ROOT_USER
     has_vapi = False

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lab.schema import answers
+from lab.vsphere.bare import DatastoreBrowser, EnvironmentBrowser
 from lab.vsphere.faults import not_found
 from lab.vsphere.host import HostSystem
 from lab.vsphere.managed import Managed
@@ -81,6 +82,8 @@ class ObjectInventory:
             *self.clusters.values(),
             *self.pools.values(),
             *self.datastores.values(),
+            *(DatastoreBrowser(d) for d in self.datastores.values()),
+            *(EnvironmentBrowser(c) for c in self.clusters.values()),
             self.network,
             *self.hosts.values(),
             *self.vms.values(),
@@ -119,6 +122,14 @@ class ObjectInventory:
         if isinstance(thing, ComputeResource):
             return [self.pools[thing.name], *self.hosts_of[thing.name]]
         return []
+
+    def vms_run_by(self, thing: Any) -> list[Any]:
+        """The VMs of a cluster, a resource pool or a host, which lie elsewhere in the tree."""
+        if isinstance(thing, ResourcePool):
+            return self.vms_of[thing.cluster]
+        if isinstance(thing, ComputeResource):
+            return self.vms_of[thing.name]
+        return self.vms_on[thing.name] if isinstance(thing, HostSystem) else []
 
     def named(self, what: str) -> Any:
         """The VM, host or cluster of this name, or None."""

@@ -77,6 +77,8 @@ def _write_plain(value: Any) -> tuple[Any, str]:
         return ISO8601Format(value), "dateTime"
     if isinstance(value, support.binary):
         return base64.b64encode(value).decode(), "binary"
+    if isinstance(value, support.byte):
+        return value & 0xFF, "byte"  # govmomi reads 0 to 255 here, and a sign in SOAP
     if isinstance(value, support.PropertyPath):
         return str(value), "string"
     if isinstance(value, support.Enum):

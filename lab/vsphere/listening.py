@@ -147,6 +147,7 @@ class ApiListener:
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,  # a client does not choose the address of its session
             limit_concurrency=CONNECTION_LIMIT,
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=1,

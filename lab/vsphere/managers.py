@@ -8,7 +8,8 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
-from lab.vsphere.alarms import alarm_ref
+from lab.vsphere import bare
+from lab.vsphere.alarms import ALARMS, alarm_ref
 from lab.vsphere.faults import invalid_argument
 from lab.vsphere.history import when
 from lab.vsphere.managed import Managed, operation
@@ -31,6 +32,7 @@ REFERENCES: Mapping[str, tuple[Any, str]] = {
     "customFieldsManager": (vim.CustomFieldsManager, "CustomFieldsManager"),
     "licenseManager": (vim.LicenseManager, "LicenseManager"),
     "extensionManager": (vim.ExtensionManager, "ExtensionManager"),
+    **bare.references(of_host=False),
 }
 
 
@@ -267,8 +269,10 @@ class AlarmManager(Managed):
 
     @operation
     async def GetAlarm(self, request: ApiRequest, entity: Any = None) -> list[Any]:
-        """The definitions of alarms that are on."""
-        return [alarm_ref(n) for n in sorted({a.alarm for a in self.inventory.snapshot.alarms})]
+        """The definitions of alarms, all of which stand at the root folder."""
+        if entity is not None and request.inventory.find(entity) is not request.inventory.root:
+            return []
+        return [alarm_ref(name) for name in ALARMS]
 
     @operation
     async def GetAlarmState(self, request: ApiRequest, entity: Any) -> list[Any]:
@@ -284,6 +288,9 @@ class AlarmManager(Managed):
             for a in self.inventory.alarms.get(thing.name, ())
             if alarm_ref(a.alarm)._moId == alarm._moId
         ]
+        shown = {one.alarm._moId for one in thing.get("triggeredAlarmState")}
+        if not names and alarm._moId in shown:
+            raise vmodl.fault.NotSupported(msg="this alarm ends with its cause alone")
         if not names:
             raise invalid_argument("alarm", "this alarm of this object is not on")
         await request.do(c.AlarmAcknowledge(thing.name))

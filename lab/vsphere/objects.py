@@ -26,6 +26,11 @@ def numbers(names: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def own_id(what: str, name: str, prefix: str) -> str:
+    """The id that follows from a name alone, for an object that the inventory has no more."""
+    return f"{prefix}{numbers([f'{what}/{name}'])[f'{what}/{name}']}"
+
+
 def uuid_of(*names: str) -> str:
     """The UUID of what has these names: the same one at every start."""
     return str(uuid.uuid5(_NAMESPACE, "/".join(names)))

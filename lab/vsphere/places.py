@@ -13,9 +13,10 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
-from lab.vsphere.alarms import color, state
+from lab.vsphere.alarms import ALARMS, color, declared, state
+from lab.vsphere.bare import DatastoreBrowser, EnvironmentBrowser
 from lab.vsphere.faults import invalid_argument, key_id, key_text
-from lab.vsphere.managed import Managed, operation
+from lab.vsphere.managed import Managed, build, operation
 from lab.vsphere.objects import uuid_of
 from lab.vsphere.request import ApiRequest
 from protocol.terms import CryptoMode
@@ -59,7 +60,7 @@ class Entity(Managed):
         "recentTask": lambda e: [
             vim.Task(t.task) for t in e.inventory.tasks_of[e.name][-RECENT_LIMIT:]
         ],
-        "declaredAlarmState": lambda e: e.alarm_states(),
+        "declaredAlarmState": lambda e: [],
         "triggeredAlarmState": lambda e: e.alarm_states(),
         "alarmActionsEnabled": lambda e: True,
         "tag": lambda e: [],
@@ -104,12 +105,18 @@ class RootFolder(Entity):
     properties = {
         "childType": lambda f: [vim.Folder, vim.Datacenter],
         "childEntity": lambda f: [c.ref for c in f.inventory.children(f)],
-        "triggeredAlarmState": lambda f: f.below(),
+        "declaredAlarmState": lambda f: [declared(f, name) for name in ALARMS],
+        "triggeredAlarmState": lambda f: f.below() + f.of_providers(),
     }
 
     def __init__(self, inventory: Any) -> None:
         super().__init__(inventory, inventory.ids.root)
         self.name = inventory.ids.root_name
+
+    def of_providers(self) -> list[Any]:
+        """Alarms of key providers, which are no objects of the inventory: they are on here."""
+        alarms = self.inventory.snapshot.alarms
+        return [state(self, a) for a in alarms if self.inventory.named(a.of) is None]
 
 
 class Datacenter(Entity):
@@ -135,6 +142,25 @@ class Datacenter(Entity):
     def parent(self) -> Any:
         """The root folder."""
         return self.inventory.root
+
+    @operation
+    async def PowerOnMultiVM_Task(
+        self, request: ApiRequest, vm: list[Any], option: Any = None
+    ) -> Any:
+        """Power VMs on, each by a task of its own, where they are."""
+        machines: list[Any] = [request.find(ref) for ref in vm]
+        attempted = vim.cluster.AttemptedVmInfo
+
+        async def work(do: Any) -> Any:
+            return build(
+                vim.cluster.PowerOnVmResult,
+                attempted=[
+                    attempted(vm=one.ref, task=await one.PowerOnVM_Task(request))
+                    for one in machines
+                ],
+            )
+
+        return await request.start(self, "PowerOnMultiVM_Task", work)
 
 
 class FolderEntity(Entity):
@@ -163,10 +189,10 @@ def _allocation() -> Any:
     )
 
 
-def _usage() -> Any:
+def _usage(most: int) -> Any:
     return vim.ResourcePool.ResourceUsage(
-        reservationUsed=0, reservationUsedForVm=0, unreservedForPool=0,
-        unreservedForVm=0, overallUsage=0, maxUsage=0,
+        reservationUsed=0, reservationUsedForVm=0, unreservedForPool=most,
+        unreservedForVm=most, overallUsage=0, maxUsage=most,
     )  # fmt: skip
 
 
@@ -193,6 +219,7 @@ class ComputeResource(Entity):
     kind = vim.ComputeResource
     properties = {
         "resourcePool": lambda c: c.inventory.pools[c.name].ref,
+        "environmentBrowser": lambda c: EnvironmentBrowser(c).ref,
         "host": lambda c: [h.ref for h in c.inventory.hosts_of[c.name]],
         "datastore": lambda c: [c.inventory.datastores[c.name].ref],
         "network": lambda c: [c.inventory.network.ref],
@@ -274,6 +301,32 @@ class ClusterEntity(ComputeResource):
         )  # fmt: skip
 
     @operation
+    async def PlaceVm(self, request: ApiRequest, placementSpec: Any) -> Any:
+        """Recommend a host for a VM that is created, cloned or moved: of those that can run it,
+        the one with the fewest VMs. Nothing is done."""
+        placement = str(placementSpec.placementType)
+        if placement not in ("create", "clone", "relocate"):
+            raise vmodl.fault.NotSupported(msg=f"keystead does not have a placement to {placement}")
+        inventory = request.inventory
+        asked = [inventory.find(ref) for ref in placementSpec.hosts or ()]
+        hosts = [h for h in inventory.hosts_of[self.name] if not asked or h in asked]
+        able = [h for h in hosts if h.connected and not h.row.in_maintenance_mode]
+        if not able:
+            return vim.cluster.PlacementResult()
+        host = min(able, key=lambda h: (len(inventory.vms_on[h.name]), h.name))
+        where = vim.vm.RelocateSpec(
+            host=host.ref, pool=self.get("resourcePool"), datastore=self.get("datastore")[0]
+        )
+        action = vim.cluster.PlacementAction(
+            type="PlaceVm", vm=placementSpec.vm, targetHost=host.ref, relocateSpec=where
+        )
+        recommended = vim.cluster.Recommendation(
+            key="1", type="V1", time=request.server.clock(), rating=1, target=self.ref,
+            reason="xvmotionPlacement", reasonText="the host with the fewest VMs", action=[action],
+        )  # fmt: skip
+        return vim.cluster.PlacementResult(recommendations=[recommended])
+
+    @operation
     async def AddHost_Task(
         self, request: ApiRequest, spec: Any, asConnected: bool, resourcePool: Any = None,
         license: str | None = None,
@@ -317,7 +370,9 @@ class ResourcePool(Entity):
         "summary.config": lambda p: p.get("config"),
         "summary.runtime": lambda p: p.get("runtime"),
         "runtime": lambda p: vim.ResourcePool.RuntimeInfo(
-            memory=_usage(), cpu=_usage(), overallStatus="green"
+            memory=_usage(p.parent.count * HOST_MEMORY),
+            cpu=_usage(p.parent.count * HOST_MHZ * HOST_CORES),
+            overallStatus="green",
         ),
         "config": lambda p: vim.ResourceConfigSpec(
             cpuAllocation=_allocation(), memoryAllocation=_allocation()
@@ -361,6 +416,7 @@ class DatastoreEntity(Entity):
             for h in d.inventory.hosts_of[d.cluster]
         ],
         "vm": lambda d: [v.ref for v in d.inventory.vms_of[d.cluster]],
+        "browser": lambda d: DatastoreBrowser(d).ref,
         "capability": lambda d: vim.Datastore.Capability(
             directoryHierarchySupported=True,
             rawDiskMappingsSupported=False,

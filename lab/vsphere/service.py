@@ -15,6 +15,7 @@ from lab.schema import answers
 from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
+from lab.vsphere import bare
 from lab.vsphere.alarms import AlarmDefinition
 from lab.vsphere.authorization import AuthorizationManager
 from lab.vsphere.collector import PropertyCollector
@@ -81,7 +82,7 @@ class ApiServer:
         self._follows_release = not api_version
         self.vcenter_name = vcenter or "vcenter"
         self.watch = LabWatch(executor, vcenter)
-        self.sessions = ApiSessions()
+        self.sessions = ApiSessions(lambda: self.clock().timestamp())
         self.downloads = Downloads()
         self.instance_uuid = uuid_of(lab, "vcenter", self.vcenter_name)
         self._password = password
@@ -418,4 +419,5 @@ ApiServer.singletons = {
     "CustomFieldsManager": lambda s, _: CustomFieldsManager("CustomFieldsManager"),
     "LicenseManager": lambda s, _: LicenseManager("LicenseManager"),
     "ExtensionManager": lambda s, _: ExtensionManager("ExtensionManager"),
+    **bare.singletons(of_host=False),
 }

@@ -19,7 +19,11 @@ FAILURE_DELAY_MAX_S = 8.0
 
 @dataclass
 class ApiSession:
-    """One login. ``held``: objects that live as long as it: views, filters, collectors, tasks."""
+    """One login. ``held``: objects that live as long as it: views, filters, collectors, tasks.
+
+    ``login_time`` and ``last_active`` are times of the lab, which clients compare with CurrentTime;
+    ``used_at`` is real time, by which a session expires.
+    """
 
     token: str
     key: str
@@ -28,6 +32,7 @@ class ApiSession:
     address: str
     login_time: float
     last_active: float
+    used_at: float
     calls: int = 0
     held: dict[str, Any] = field(default_factory=dict)
     counter: int = 0
@@ -41,8 +46,10 @@ class ApiSession:
 class ApiSessions:
     """All sessions of one vCenter."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(
+        self, lab_time: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lab_time, self._clock = lab_time, clock
         self._by_token: dict[str, ApiSession] = {}
         self._failures: dict[str, int] = {}
 
@@ -51,10 +58,11 @@ class ApiSessions:
         self.list()
         if len(self._by_token) >= SESSION_LIMIT:
             return None
-        now = self._clock()
+        at = self._lab_time()
         made = ApiSession(
-            secrets.token_hex(20), secrets.token_hex(16), user, agent, address, now, now
-        )
+            secrets.token_hex(20), secrets.token_hex(16), user, agent, address, at, at,
+            self._clock(),
+        )  # fmt: skip
         self._by_token[made.token] = made
         self._failures.pop(user, None)
         return made
@@ -65,10 +73,10 @@ class ApiSessions:
         if found is None:
             return None
         now = self._clock()
-        if now - found.last_active > IDLE_LIMIT_S:
+        if now - found.used_at > IDLE_LIMIT_S:
             self.end(found)
             return None
-        found.last_active = now
+        found.used_at, found.last_active = now, self._lab_time()
         found.calls += 1
         return found
 
@@ -76,7 +84,7 @@ class ApiSessions:
         """Sessions that have not expired, oldest first."""
         now = self._clock()
         for one in list(self._by_token.values()):
-            if now - one.last_active > IDLE_LIMIT_S:
+            if now - one.used_at > IDLE_LIMIT_S:
                 self.end(one)
         return list(self._by_token.values())
 

@@ -50,6 +50,8 @@ class ContainerView(_View):
                 found.append(thing)
             if self.recursive:
                 waiting = inventory.children(thing) + waiting
+        if not self.types or issubclass(vim.VirtualMachine, self.types):
+            found += inventory.vms_run_by(start)
         return found
 
 

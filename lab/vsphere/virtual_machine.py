@@ -42,6 +42,30 @@ def _devices(vm: Any) -> list[Any]:
     return [controller, disk, *tpm]
 
 
+def _layout(vm: Any) -> Any:
+    """Its files on the datastore. A snapshot of a lab has none of its own."""
+    layout = vim.vm.FileLayoutEx
+    names = {"config": f"{vm.name}.vmx", "diskExtent": f"{vm.name}.vmdk"}
+    return layout(
+        timestamp=vm.inventory.snapshot.now(),
+        file=[
+            layout.FileInfo(
+                key=key, name=f"{vm.folder_path}/{name}", type=kind,
+                size=DISK_KB * 1024 if kind == "diskExtent" else 0, accessible=True,
+            )
+            for key, (kind, name) in enumerate(names.items())
+        ],
+        disk=[layout.DiskLayout(key=2000, chain=[layout.DiskUnit(fileKey=[1])])],
+        snapshot=[
+            layout.SnapshotLayout(
+                key=snapshot_ref(vm.inventory, vm.name, name), dataKey=-1, memoryKey=-1,
+                disk=[layout.DiskLayout(key=2000, chain=[layout.DiskUnit(fileKey=[1])])],
+            )
+            for name in vm.row.snapshots
+        ],
+    )  # fmt: skip
+
+
 class VirtualMachine(VmCopies):
     """A VM."""
 
@@ -81,6 +105,16 @@ class VirtualMachine(VmCopies):
         "config.hardware.numCoresPerSocket": lambda v: CPUS,
         "config.hardware.memoryMB": lambda v: MEMORY_MB,
         "config.hardware.device": _devices,
+        "config.tools": lambda v: vim.vm.ToolsConfigInfo(
+            toolsVersion=0,
+            afterPowerOn=True,
+            afterResume=True,
+            beforeGuestStandby=True,
+            beforeGuestShutdown=True,
+            beforeGuestReboot=True,
+            toolsUpgradePolicy="manual",
+            syncTimeWithHost=False,
+        ),
         "config.cpuAllocation": lambda v: None,
         "config.memoryAllocation": lambda v: None,
         "config.extraConfig": lambda v: [],
@@ -149,7 +183,8 @@ class VirtualMachine(VmCopies):
             poweredOffSnapshotsSupported=True,
             snapshotConfigSupported=True,
         ),
-        "layoutEx": lambda v: None,
+        "layoutEx": _layout,
+        "environmentBrowser": lambda v: v.cluster.get("environmentBrowser"),
     }
 
     def __init__(self, inventory: Any, row: answers.Vm) -> None:
@@ -165,6 +200,11 @@ class VirtualMachine(VmCopies):
     def host(self) -> Any:
         """The host that it is on."""
         return self.inventory.hosts.get(str(self.row.host))
+
+    @property
+    def cluster(self) -> Any:
+        """The cluster that it belongs to."""
+        return self.inventory.clusters[str(self.row.cluster)]
 
     @property
     def datastore(self) -> Any:
@@ -304,6 +344,12 @@ class VirtualMachine(VmCopies):
         if wrong or elsewhere:
             what = ", ".join(wrong) or "datastore"
             raise vmodl.fault.NotSupported(msg=f"a VM of a lab is moved to a host, not by {what}")
+        if spec.host is None and asked:  # to where it lies already
+
+            async def stay(do: Any) -> None:
+                pass
+
+            return await request.start(self, "RelocateVM_Task", stay)
         return await self.MigrateVM_Task(request, spec.pool, spec.host)
 
     @operation

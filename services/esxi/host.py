@@ -10,8 +10,9 @@ from collections.abc import Iterable
 import msgspec
 
 from protocol.codec import size_on_wire
-from protocol.errors import InvalidState, NotAvailable, NotFound
+from protocol.errors import InvalidPowerState, InvalidState, NotAvailable, NotFound
 from protocol.messages.host import (
+    LOG_LIMIT,
     ClaimedVm,
     HaConfiguration,
     HostSummary,
@@ -31,6 +32,7 @@ from protocol.terms import (
     ProviderId,
     VmName,
 )
+from protocol.tpm.event_log import EventLogError, parse_log
 from services.esxi.claims import with_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
@@ -287,11 +289,26 @@ class EsxiHost:
         if self.archive.now.maintenance:
             raise InvalidState(f"{self.node.name} is in maintenance mode")
 
+    def is_log_complete(self) -> bool:
+        """Whether the event log could take every entry (ATT-10); one that cannot be read could
+        not."""
+        try:
+            return len(parse_log(self.event_log)) <= LOG_LIMIT
+        except EventLogError:
+            return False
+
     def require_vm(self, name: VmName) -> RegisteredVm:
         """The VM of that name; ``NotFound`` when it is not registered here."""
         vm = self.vms.get(name)
         if vm is None:
             raise NotFound(f"{name} is not registered on {self.node.name}")
+        return vm
+
+    def require_powered_off(self, name: VmName, why: str) -> RegisteredVm:
+        """``require_vm``; ``InvalidPowerState``, which says ``why``, while its guest runs here."""
+        vm = self.require_vm(name)
+        if vm.guest is not None:
+            raise InvalidPowerState(f"{name} is running: {why}")
         return vm
 
     def running(self) -> tuple[RegisteredVm, ...]:

@@ -21,11 +21,10 @@ from protocol.guest_tpm import secret_of
 from protocol.messages import host as m
 from protocol.messages.base import Request
 from protocol.messages.fingerprints import FingerprintKeys, KeyFingerprints
-from protocol.messages.host import LOG_LIMIT, TpmAttestationReport
+from protocol.messages.host import TpmAttestationReport
 from protocol.pages import fits
 from protocol.terms import CryptoKeyId, Role, VmName
 from protocol.tpm.errors import TpmError
-from protocol.tpm.event_log import EventLogError, parse_log
 from protocol.tpm.structures import EkKind, PcrSelection, TpmCredential
 from services.esxi import boot, console, crypto_manager, dumps
 from services.esxi.config import EsxiConfig
@@ -600,7 +599,7 @@ async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAt
         quote = await tpm.quote(selection, nonce)
     except TpmError as error:
         raise InvalidState(f"the TPM of {host.node.name} gives no quote: {error}") from None
-    reliable = _has_room(host.event_log)
+    reliable = host.is_log_complete()
     log = host.event_log if reliable else b""
     return TpmAttestationReport(ek=ek, ak=ak, quote=quote, event_log=log, log_reliable=reliable)
 
@@ -617,14 +616,6 @@ def _tpm(host: EsxiHost) -> Tpm:
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
     return host.tpm
-
-
-def _has_room(log: bytes) -> bool:
-    """Whether the log could take every entry (ATT-10); one that cannot be read could not."""
-    try:
-        return len(parse_log(log)) <= LOG_LIMIT
-    except EventLogError:
-        return False
 
 
 # ---- maintenance ---------------------------------------------------------------------------------

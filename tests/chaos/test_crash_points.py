@@ -13,8 +13,7 @@ from chaos.errors import ChaosError
 from chaos.experiment.lint import BadExperiment
 from chaos.faults import FAULTS, make_fault
 from chaos.faults.base import Fault, Targets
-from chaos.faults.point_crash import CrashParams, PointCrash
-from chaos.faults.point_fail import FailParams, PointFail
+from chaos.faults.points import CrashParams, FailParams, PointCrash, PointFail
 from chaos.history import Record
 from chaos.keeper import FaultKeeper
 from chaos.points import CALLS, Happening, blows_at, flaws_at

@@ -14,9 +14,14 @@ from chaos.checks.result import CheckOutcome
 from chaos.experiment.lint import check_experiment, read_experiment
 from chaos.experiment.plan import Plan, dump_plan, load_plan
 from chaos.experiment.resolve import plan
+from chaos.faults import EFFECTS
+from chaos.faults.links import LinkCutFault
 from chaos.history import History, verify
 from chaos.keeper import FaultKeeper
+from chaos.oracle.fold.disturbances import Disturbances, FaultPhase
 from chaos.playing.engine import run
+from chaos.report.bands import bands
+from chaos.report.phases import phases
 from chaos.verdict import Verdict
 from protocol.errors import InvalidState
 from protocol.messages.agent import NodeRunState
@@ -145,6 +150,37 @@ def test_a_fault_that_does_not_bite_is_an_error_not_a_result(world: World) -> No
     assert [r.data.get("error", "")[:12] for r in history.records if r.type == "fault"] == [
         "KS-CHAOS-101"
     ]
+
+
+def test_a_fault_begins_when_it_is_done_and_its_bite_is_a_moment_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a lab at pace 30 a look for the bite takes minutes of the lab."""
+    bites = LinkCutFault.bites
+
+    async def looks_for_a_minute(self: LinkCutFault, lab: Any, notes: Any) -> str:
+        await lab.sleep(63.0)
+        return await bites(self, lab, notes)
+
+    monkeypatch.setattr(LinkCutFault, "bites", looks_for_a_minute)
+    made = planned(
+        world, CUT.replace("for: 20s", "for: 90s") + DARK.replace("for: 12s", "for: 80s")
+    )
+    _, history = play(world, made)
+    found = {band.id: band for band in bands(history.records)}
+    assert found["wan"].began == pytest.approx(5.0, abs=0.5)
+    assert found["wan"].bit == pytest.approx(69.0, abs=1.0)
+    assert [band.id for band in bands(history.records)] == ["wan", "dark"]
+    phases_of = phases(history.records)
+    assert phases_of.fault == pytest.approx(5.0, abs=0.5)
+    # The oracle takes it as certain from its bite on only.
+    fold = Disturbances(EFFECTS)
+    certain = []
+    for record in history.records:
+        fold.take(record)
+        if "wan" in fold.there and fold.there["wan"].phase is FaultPhase.ON:
+            certain.append(record.t)
+    assert min(certain) == found["wan"].bit
 
 
 def test_a_drawn_fault_that_is_half_made_is_in_force_until_it_is_seen_gone(world: World) -> None:

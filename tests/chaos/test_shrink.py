@@ -185,6 +185,41 @@ def test_the_file_of_a_plan_with_everything_is_the_plan(directory: Directory) ->
         assert getattr(again, name) == getattr(made, name), name
 
 
+def test_the_file_of_a_plan_says_nothing_that_goes_without_saying(directory: Directory) -> None:
+    """A probe's usual view and nobody to ask it of: its reader has the rest."""
+    written = as_file(resolve(check_experiment(RICH, ""), directory, 11), [])
+    hosts = [f"esxi-00{number}" for number in range(1, 5)]
+    all_vms = [f"vm-0{number}" for number in range(1, 9)]
+    assert written["hypothesis"] == {
+        "before": [{"probe": "vm.running", "is": "== 100%", "on": all_vms, "within": "60s"}],
+        "during": [
+            {
+                "probe": "host.safe",
+                "is": ">= 50%",
+                "on": hosts,
+                "every": "10s",
+                "grace": "3s",
+                "from": "5s",
+                "until": "60s",
+            }
+        ],
+        "after": [
+            {"probe": "vm.works", "is": ">= 1", "on": ["vm-01", "vm-02"]},
+            {"probe": "op.ok", "op": "key.create", "is": ">= 50%"},
+        ],
+        "recover": {"within": "60s"},
+    }
+    [abort] = written["guards"]["abort_if"]
+    assert abort == {
+        "probe": "host.up",
+        "is": "< 10%",
+        "on": hosts,
+        "view": "vcenter",
+        "for": "30s",
+        "every": "5s",
+    }
+
+
 @pytest.mark.parametrize("path", list_shipped(), ids=lambda path: path.stem)
 def test_the_file_of_a_shipped_experiment_is_the_same_experiment(path: Path) -> None:
     prepared = prepare(path.stem, 5, {})

@@ -22,6 +22,7 @@ _DRIVERS = (
     "benchmarks/",
     "clients/",  # of users: it runs in processes of theirs
     "examples/",  # likewise
+    "docs/",  # the builder of the documentation's site
     "containers/",  # programs that run while an image is built
     "lab/",
     "tests/",

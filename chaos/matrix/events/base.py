@@ -268,10 +268,10 @@ class LockingPlay(EventPlay, ABC):
             return wrong
         until = self.scene.lab.monotonic() + clock.TASK_S + self.scene.patience
         message = PowerOnVm(vm=vm)
-        asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
+        asked = await self.looks.ask_vcenter(message)
         while asked.error == "HostUnreachable" and self.scene.lab.monotonic() < until:
             await self.scene.lab.sleep(clock.AGAIN_S)  # it has booted, and vCenter comes back to it
-            asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.TASK_S)
+            asked = await self.looks.ask_vcenter(message)
         seen = await self.looks.vm(vm, host)
         if not asked.done:
             return f"{vm} does not start: {asked.error}: {asked.text}"

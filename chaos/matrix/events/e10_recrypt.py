@@ -94,10 +94,10 @@ class Recrypts(EventPlay):
 
     async def _power_cycle(self, vm: VmName, before: Wrapped) -> VmSeen:
         """Off and on again on a host that has lost the old keys: they are not needed any more."""
-        host, vcenter = self.host(Actor.A), self.scene.vcenter
+        host = self.host(Actor.A)
         await self.looks.ask(host, RemoveKeys(keys=before.keys))
-        await self.looks.ask(vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
-        await self.looks.ask(vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+        await self.looks.ask_vcenter(PowerOffVm(vm=vm))
+        await self.looks.ask_vcenter(PowerOnVm(vm=vm))
         return await self.looks.vm(vm, host)
 
     def _write(self, before: Wrapped, after: Wrapped) -> None:
@@ -116,7 +116,7 @@ class Recrypts(EventPlay):
             task = RecryptVm(
                 operation_id=f"matrix/{self.vm('run')}/away", vm=self.vm("run"), provider=Q
             )
-            await self.looks.ask(self.scene.vcenter, task, within_s=clock.CREATE_S)
+            await self.looks.ask_vcenter(task, within_s=clock.CREATE_S)
 
     async def aftermath(self) -> str:
         """The identical request is done now, if it was refused; and the VM works."""

@@ -10,21 +10,19 @@ import msgspec
 from chaos.lab import REFUSALS
 from chaos.matrix import clock, native
 from chaos.matrix.account import EventCourse
-from chaos.matrix.dumps import write_dump
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import Added, Answered, JudgedLetter, RequestOutcome
 from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.letters import of_addition, unclear
-from chaos.matrix.looks import plain
-from chaos.matrix.moving import OK, REFUSED, Moving
-from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of
-from chaos.matrix.stored import ENABLE
+from chaos.matrix.looks import OK, REFUSED, Moving, plain
+from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of, encrypted_vm
+from chaos.matrix.stored import ENABLE, write_dump
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import Esxcli, GetCryptoKeyStatus, HostSummary, QueryHost
-from protocol.messages.vcenter import AddHost, CreateVm, PowerOnVm
+from protocol.messages.vcenter import AddHost, PowerOnVm
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyId, NodeName, VmName
 
 _TOLD: Final = {
@@ -119,9 +117,7 @@ class HostAddedPlay(EventPlay):
         neither."""
         vm, source = self.vm(what), self.host(Actor.A)
         if vm in self.scene.clear:
-            started = await self.looks.ask(
-                self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S
-            )
+            started = await self.looks.ask_vcenter(PowerOnVm(vm=vm))
             wrong = await self.scene.guests.plant(vm, source) if started.done else started.text
             if wrong:
                 return f"it does not start: {wrong}"
@@ -213,15 +209,8 @@ class HostAddedPlay(EventPlay):
     async def _new_vm_naming_p(self) -> str:
         """A new VM on the host under P, where that cannot be: ``refused``, with nothing left."""
         vm = self.vm("new")
-        message = CreateVm(
-            operation_id=f"matrix/{vm}",
-            vm=vm,
-            cluster=cluster_of(self.event),
-            host=self._new,
-            encrypted=True,
-            provider=P,
-        )
-        asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+        message = encrypted_vm(self.event, vm, self._new)
+        asked = await self.looks.ask_vcenter(message, within_s=clock.CREATE_S)
         seen = await self.looks.vm(vm, self._new)
         left = seen.own is not None or seen.vcenter is not None
         return (

@@ -17,10 +17,10 @@ from chaos.matrix import clock, trust
 from chaos.matrix.events.e11_host_added import HostAddedPlay
 from chaos.matrix.evidence import Added, JudgedLetter
 from chaos.matrix.letters import of_addition, unclear
-from chaos.matrix.moving import OK, REFUSED, Moving
+from chaos.matrix.looks import OK, REFUSED, Moving
 from chaos.matrix.scene import P, cluster_of
 from chaos.matrix.terms import Actor
-from chaos.matrix.unwrapped import MAKE, UNWRAP, find_answers, got
+from chaos.matrix.witness import MAKE, UNWRAP, find_answers, got
 from chaos.oracle.terms import Letter, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary

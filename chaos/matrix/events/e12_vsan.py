@@ -123,7 +123,7 @@ class Mounts(EventPlay):
                 break
             if refused and seen.host.answers:
                 again = MountVsanDisks(host=host)
-                done = await self.looks.ask(self.scene.vcenter, again, within_s=MOUNT_S)
+                done = await self.looks.ask_vcenter(again, within_s=MOUNT_S)
                 asked = "" if done.done else f"; {done.error}: {done.text}"
             await self.scene.lab.sleep(clock.AGAIN_S)
         if not wrong and "remove" in self.parts:

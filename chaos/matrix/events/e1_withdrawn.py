@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from chaos.faults.host_boot_measure import HostBootMeasure
+from chaos.faults.firmware import HostBootMeasure
 from chaos.faults.power import restart
 from chaos.matrix import clock, setup, trust
 from chaos.matrix.events.e1_running import RunsOn
 from chaos.matrix.evidence import JudgedLetter
 from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.letters import unclear
-from chaos.matrix.scene import P, Void, cluster_of
+from chaos.matrix.scene import Void, encrypted_vm
 from chaos.matrix.terms import Actor
 from chaos.oracle.terms import TableFault
-from protocol.messages.vcenter import CreateVm, PowerOnVm
+from protocol.messages.vcenter import PowerOnVm
 from protocol.trust import TrustAttestationStatus as Status
 
 BUILD = "own-build"
@@ -42,7 +42,7 @@ class RunsOnWithdrawn(RunsOn):
         await setup.hosts_settle(scene, (host,), clock.SETTLED_S)
         seen = await self.looks.vm(vm, host)
         if seen.own is None or not seen.own.on:
-            await self.looks.ask(scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+            await self.looks.ask_vcenter(PowerOnVm(vm=vm))
         if wrong := await self.until_it_works(vm, host):
             raise Void(f"with a build of its own: {wrong}")
         return True
@@ -64,15 +64,8 @@ class RunsOnWithdrawn(RunsOn):
         """Empty when the host is given no key any more: its token, which would be good for most of
         an hour, is void."""
         vm, host = self.vm("new"), self.host(Actor.A)
-        message = CreateVm(
-            operation_id=f"matrix/{vm}",
-            vm=vm,
-            cluster=cluster_of(self.event),
-            host=host,
-            encrypted=True,
-            provider=P,
-        )
-        asked = await self.looks.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
+        message = encrypted_vm(self.event, vm, host)
+        asked = await self.looks.ask_vcenter(message, within_s=clock.CREATE_S)
         return f"{host} was refused, and had a new key made" if asked.done else ""
 
     async def administer(self) -> str:

@@ -49,7 +49,7 @@ class PowersOn(LockingPlay):
         """Off and on, when keys of a provider that was deleted would have left."""
         vm, host = self.subject
         await self.scene.until(clock.EVICTED_S)
-        await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
+        await self.looks.ask_vcenter(PowerOffVm(vm=vm))
         return await self._start_and_judge(vm, host)
 
     async def _start_and_judge(self, vm: VmName, host: NodeName) -> JudgedLetter:

@@ -15,7 +15,7 @@ from chaos.matrix.events.e9_vtpm import VtpmAdded
 from chaos.matrix.evidence import Answered, JudgedLetter, Left, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.letters import of_creation, of_creation_at_host, of_parts_of_one
-from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, cluster_of
+from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, encrypted_vm
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.guests import BLOCKS
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
@@ -27,7 +27,7 @@ from protocol.messages.host import (
     HostRegisterVm,
 )
 from protocol.messages.kms import Locate
-from protocol.messages.vcenter import CreateVm, DestroyVm, HostChanged, PowerOffVm, PowerOnVm
+from protocol.messages.vcenter import DestroyVm, HostChanged, PowerOffVm, PowerOnVm
 from protocol.terms import NodeName, ProviderId, VmName
 
 ROUND_TRIP: Final = "round trip good, no message left the host"
@@ -113,14 +113,7 @@ class Creates(EventPlay):
     async def _create(self) -> Answered:
         vm, host = self.subject
         self._tries += 1
-        message = CreateVm(
-            operation_id=f"matrix/{vm}/{self._tries}",
-            vm=vm,
-            cluster=cluster_of(self.event),
-            host=host,
-            encrypted=True,
-            provider=self._provider(),
-        )
+        message = encrypted_vm(self.event, vm, host, attempt=self._tries, provider=self._provider())
         return await self.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
 
     def _provider(self) -> ProviderId | None:
@@ -131,7 +124,7 @@ class Creates(EventPlay):
     async def _start(self) -> Answered:
         """Power it on, and have its guest fill its disk."""
         vm, host = self.subject
-        started = await self.looks.ask(self.scene.vcenter, PowerOnVm(vm=vm), within_s=clock.TASK_S)
+        started = await self.looks.ask_vcenter(PowerOnVm(vm=vm))
         if started.done:
             await self.scene.guests.plant(vm, host)
         return started
@@ -163,8 +156,8 @@ class Creates(EventPlay):
         vm, host = self.subject
         seen = await self.looks.vm(vm, host)
         if seen.vcenter is not None:
-            await self.looks.ask(self.scene.vcenter, PowerOffVm(vm=vm), within_s=clock.TASK_S)
-            await self.looks.ask(self.scene.vcenter, DestroyVm(vm=vm), within_s=clock.TASK_S)
+            await self.looks.ask_vcenter(PowerOffVm(vm=vm))
+            await self.looks.ask_vcenter(DestroyVm(vm=vm))
         await self._vtpm.clear_away()
 
     async def aftermath(self) -> str:

@@ -56,11 +56,11 @@ class VtpmAdded:
             vm=self._vm,
             provider=self._provider(),
         )
-        return await self._looks.ask(self._scene.vcenter, message, within_s=clock.CREATE_S)
+        return await self._looks.ask_vcenter(message, within_s=clock.CREATE_S)
 
     async def _start(self, host: NodeName) -> Answered:
         message = PowerOnVm(vm=self._vm)
-        started = await self._looks.ask(self._scene.vcenter, message, within_s=clock.TASK_S)
+        started = await self._looks.ask_vcenter(message)
         if started.done:
             await self._scene.guests.plant(self._vm, host, vtpm=True)
         return started
@@ -68,7 +68,7 @@ class VtpmAdded:
     async def clear_away(self) -> None:
         """Its key is younger than the keys that are about to be put back: the VM goes with it."""
         for message in (PowerOffVm(vm=self._vm), DestroyVm(vm=self._vm)):
-            await self._looks.ask(self._scene.vcenter, message, within_s=clock.TASK_S)
+            await self._looks.ask_vcenter(message)
 
     async def aftermath(self, host: NodeName) -> str:
         """It works; what was refused is done now. Empty, or what is wrong."""

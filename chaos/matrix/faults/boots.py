@@ -7,13 +7,15 @@ from typing import ClassVar, Final
 
 from chaos.faults.base import Fault as LabFault
 from chaos.faults.base import status_of
-from chaos.faults.host_boot_measure import HostBootMeasure
-from chaos.faults.host_exec_option import EXEC_OPTION, HostExecOption, fetch_exec_option
-from chaos.faults.host_tpm_disabled import HostTpmDisabled
+from chaos.faults.firmware import (
+    EXEC_OPTION,
+    HostBootMeasure,
+    HostExecOption,
+    HostTpmDisabled,
+    fetch_exec_option,
+)
 from chaos.faults.power import restart
-from chaos.faults.tpm_clear import TpmClearFault
-from chaos.faults.tpm_dead import TpmDead
-from chaos.faults.tpm_swap import TpmSwapFault
+from chaos.faults.tpms import TpmClearFault, TpmDead, TpmSwapFault
 from chaos.matrix import trust
 from chaos.matrix.faults.base import DrivenFault, StagedFault
 from chaos.matrix.scene import StagingScene, Void

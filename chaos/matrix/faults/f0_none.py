@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.matrix.canaries import find_unreachable
 from chaos.matrix.faults.base import StagedFault
+from chaos.matrix.stored import find_unreachable
 from chaos.oracle.terms import TableFault
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from chaos.faults.link_cut import LinkCutFault
-from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.faults.links import LinkCutFault
+from chaos.faults.power import SitePowerLoss
 from chaos.lab import REFUSALS
 from chaos.matrix.faults.base import DrivenFault, StagedFault
 from chaos.matrix.scene import BESIDE, SERVERS_OF_P, StagingScene

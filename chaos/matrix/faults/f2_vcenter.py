@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.faults.link_cut import LinkCutFault
-from chaos.faults.vcenter_down import VcenterDown
+from chaos.faults.links import LinkCutFault
+from chaos.faults.processes import VcenterDown
 from chaos.matrix.faults.base import DrivenFault, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
 from chaos.matrix.scene import StagingScene

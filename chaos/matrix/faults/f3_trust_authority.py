@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.faults.power import SitePowerLoss
 from chaos.matrix.faults.base import DrivenFault, StagedFault
 from chaos.matrix.scene import StagingScene
 from chaos.oracle.terms import TableFault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chaos.faults.site_power_loss import SitePowerLoss
+from chaos.faults.power import SitePowerLoss
 from chaos.matrix.faults.base import DrivenFault, ReturningVcenter
 from chaos.matrix.faults.pushes import PushesCut
 from chaos.matrix.scene import TA_VCENTER, StagingScene

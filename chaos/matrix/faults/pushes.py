@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from chaos.faults.base import Notes
-from chaos.faults.link_cut import LinkCutFault
-from chaos.faults.links import Direction
+from chaos.faults.links import Direction, LinkCutFault
 from chaos.lab import LabUnderTest
 from chaos.matrix.scene import StagingScene
 from protocol.messages.agent import CutRule, LinkRule

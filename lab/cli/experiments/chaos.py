@@ -42,26 +42,25 @@ if TYPE_CHECKING:
     from lab.runs.store import RunFolder
 
 BAD_FILE = 4  # exit code
-UNKNOWN = "KS-LAB-007"  # the lab has gone: nobody knows what became of a command
-Seed = Annotated[int | None, Parameter(help="Seed; the file's own when it is left out.")]
+UNKNOWN = "KS-LAB-007"  # the lab ended, so the result of the command is unknown
+Seed = Annotated[int | None, Parameter(help="Seed. Default: the seed of the file.")]
 Given = Annotated[
     list[str] | None,
     Parameter(
-        name="--with", negative="", help="A parameter of the file, NAME=VALUE; again for another."
+        name="--with", negative="", help="Parameter of the file, NAME=VALUE; can be repeated."
     ),
 ]
-Pace = Annotated[
-    float | None, Parameter(help="Lab seconds that pass in one second, for --mode lab.")
-]
+Pace = Annotated[float | None, Parameter(help="Lab seconds per real second, for --mode lab.")]
 Tpm = Annotated[
     Literal["libtpms", "model", "none"] | None,
-    Parameter(help="What plays the TPMs that the lab has; none: its hosts have none."),
+    Parameter(help="Implementation of the TPMs; none: hosts without TPMs."),
 ]
 
 
 def list_(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
-    """The experiments that come with keystead: all, or those that speak of something:
-    `keystead chaos list vsan`, `keystead chaos list sc-16`.
+    """List the experiments of keystead: all, or those that mention the given words.
+
+    keystead chaos list vsan
     """
     from lab.local.experiment_files import experiments
 
@@ -71,7 +70,7 @@ def list_(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
 
 
 def lint(experiment: ExperimentName, *, options: LabOptions = LAB_DEFAULTS) -> int:
-    """Check an experiment file: every error with its line, in one pass."""
+    """Check an experiment file, and list all its errors with their lines."""
     from lab.local.experiment_files import lint as look_through
 
     report = look_through(experiment)
@@ -94,7 +93,7 @@ def plan(
     given: Given = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What an experiment would do with this seed: every target and time; nothing is started."""
+    """Show what an experiment will do with a seed: targets and times. Starts nothing."""
     from chaos.experiment.plan import render
     from lab.local.experiment_files import prepare_experiment
 
@@ -112,25 +111,26 @@ def run(
     seed: Seed = None,
     tpm: Tpm = None,
     pace: Pace = None,
-    on: Annotated[str, Parameter(help="A running lab, instead of one of its own.")] = "",
-    scan: Annotated[bool, Parameter(help="Search all it leaves for every key (S1).")] = False,
-    report: Annotated[Path | None, Parameter(help="Write the run's report (HTML) here.")] = None,
-    junit: Annotated[Path | None, Parameter(help="Write JUnit XML here.")] = None,
+    on: Annotated[str, Parameter(help="Use this running lab instead of a new one.")] = "",
+    scan: Annotated[
+        bool, Parameter(help="Search all output of the run for keys in clear text (S1).")
+    ] = False,
+    report: Annotated[Path | None, Parameter(help="File for an HTML report of the run.")] = None,
+    junit: Annotated[Path | None, Parameter(help="File for JUnit XML.")] = None,
     given: Given = None,
     negative_control: Annotated[
-        bool, Parameter(help="With the planted bug of the file: exit 0 if its checks fail.")
+        bool, Parameter(help="Plant the bug of the file; exit code 0 if its checks fail.")
     ] = False,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Run an experiment, or several one after another, with a table of how each ended.
+    """Run an experiment, or several one after the other with a table of their verdicts.
 
     keystead chaos run edge-outage-reboot --mode sim --seed 7
     keystead chaos run --mode lab $(keystead chaos list sc- -o name)
 
-    In lab mode each starts a lab of its own and removes it; a busy machine plays it at a lower
-    `--pace`. Exit codes: 0 pass, 1 fail,
-    2 unknown, 3 steady state not met, 4 bad file, 5 harness error, 6 not recovered in time; of
-    several the worst.
+    In lab mode each experiment starts a new lab and removes it afterwards; on a busy machine use a
+    lower `--pace`. Exit codes: 0 pass, 1 fail, 2 unknown, 3 steady state not met, 4 bad file,
+    5 harness error, 6 not recovered in time; with several experiments the worst one.
     """
     files, quiet = {"--report": report, "--junit": junit}, options.quiet
     how = (mode, seed, tpm, pace, on, scan)
@@ -158,9 +158,9 @@ def run(
 
 
 def _of_one_run(options: Mapping[str, object]) -> None:
-    """KS-USE-003 when one of these is given with several experiments."""
+    """Raise KS-USE-003 when one of these options is given with several experiments."""
     if given := [name for name, value in options.items() if value]:
-        text = f"{' and '.join(given)}: of one run; name one experiment"
+        text = f"{' and '.join(given)}: name one experiment only"
         raise KeysteadError("KS-USE-003", text)
 
 
@@ -177,27 +177,27 @@ def play_experiment(
     control: bool,
     quiet: bool = False,
 ) -> tuple[RunFolder, Verdict]:
-    """Play it in a lab of its own, or on the running one that ``on`` names; as a ``control`` with
-    the planted bug of the file."""
+    """Play an experiment in a new lab, or on the running lab ``on``; a ``control`` has the planted
+    bug of the file."""
     from lab.local.experiment_files import prepare_experiment
     from lab.play.begin import begin
 
     if pace is not None and (on or mode == "sim"):
-        why = "a running lab has its own" if on else "virtual time has none"
+        why = "the running lab has its own pace" if on else "virtual time has no pace"
         raise KeysteadError("KS-USE-003", f"--pace {pace:g}: {why}")
     if on:
         if tpm is not None:
-            raise KeysteadError("KS-USE-003", f"--tpm {tpm}: a running lab has its own")
+            raise KeysteadError("KS-USE-003", f"--tpm {tpm}: the running lab has its own TPMs")
         if mode == "sim":
-            raise KeysteadError("KS-USE-003", "--on names a lab of real processes: --mode lab")
+            raise KeysteadError("KS-USE-003", "--on needs --mode lab")
         if scan:
-            text = "--scan needs a lab of its own: this one's keys were made and not collected"
+            text = "--scan needs a new lab: the keys of a running lab were not collected"
             raise KeysteadError("KS-USE-003", text)
         return asyncio.run(_on_running(experiment, seed, given, on, quiet=quiet))
     made = prepare_experiment(experiment, seed, tpm, mode, given, pace)
     bug = made.plan.bug if control else ""
     if control and not (bug and mode == "sim"):
-        text = "--negative-control is for --mode sim, and a file with `negative_control`"
+        text = "--negative-control needs --mode sim, and a file with `negative_control`"
         raise KeysteadError("KS-USE-003", text)
     folder = begin(made, mode, scan=scan, bug=bug)
     if not quiet:
@@ -211,14 +211,14 @@ def play_experiment(
 
 
 def _judge_control(verdict: Verdict, folder: RunFolder) -> int:
-    """0 when the planted bug turned red what it should, and nothing else."""
+    """0 when exactly the expected checks failed because of the planted bug."""
     from chaos.experiment.control import unlike
     from chaos.experiment.plan import load_plan
 
     plan = folder.read_decoded("plan.json", load_plan)
     if wrong := unlike(verdict, plan.expect):
         raise KeysteadError("KS-CHAOS-019", f"with {plan.bug}: {wrong}")
-    say(f"negative control: with {plan.bug}, {', '.join(plan.expect)} failed, as they must")
+    say(f"negative control: with {plan.bug}, {', '.join(plan.expect)} failed as expected")
     return 0
 
 
@@ -260,7 +260,7 @@ async def _on_running(
                 return folder, await task
             except KeysteadError as error:
                 if error.id != UNKNOWN and not folder.history.exists():
-                    folder.remove()  # it was refused: nothing of it was played
+                    folder.remove()  # the run was refused, and nothing was played
                 raise
 
 
@@ -276,19 +276,32 @@ def _progress(event: Any, show: ShowProgress) -> None:
 
 
 def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
-    """The verdict as JSON, or the checks as a table and the verdict in one line."""
+    """The verdict as JSON, or the checks as a table, what happened in a sentence, and the verdict
+    in one line. With ``-o wide`` the checks that had nothing to judge are rows of the table."""
     if options.output in (Format.JSON, Format.YAML):
         document(verdict, options.output)
         return verdict.exit_code
     if options.output is Format.NAME:
         plain(folder.run)
         return verdict.exit_code
+    from chaos.checks import arrange
+    from chaos.experiment.plan import load_plan
+    from lab.local.reports import headline_of
+
+    plan = folder.read_decoded("plan.json", load_plan)
+    shown, idle = arrange(verdict.checks, faulted=plan.surely_faulty())
+    if options.output is Format.WIDE:
+        shown, idle = (*shown, *idle), ()
     columns = (field("result"), field("name", "CHECK"), field("text", "SEEN"))
-    show({"items": verdict.checks}, options.output, columns, key="name")
+    show({"items": shown}, options.output, columns, key="name")
+    if idle:
+        plain(f"nothing to judge for {', '.join(one.name for one in idle)}")
     for left in verdict.left:
-        say(f"still there: {left.id} ({left.kind}): {left.cure or left.seen}")
+        say(f"not healed: {left.id} ({left.kind}): {left.cure or left.seen}")
     for reason in verdict.reasons:
         say(f"because: {reason}")
+    if told := headline_of(folder.run):
+        plain(told)
     plain(
         f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {folder.run}  "
         f"seed {verdict.seed}  tpm {verdict.tpm_text or '-'}  "
@@ -301,7 +314,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
 
 
 def new(experiment: str, *, options: LabOptions = LAB_DEFAULTS) -> None:
-    """Write a commented experiment file, to be changed: `keystead chaos new my-outage`."""
+    """Write a commented experiment file to start from: `keystead chaos new my-outage`."""
     from lab.local.experiment_files import new as write
 
     made = write(experiment, Path.cwd())
@@ -315,10 +328,10 @@ def new(experiment: str, *, options: LabOptions = LAB_DEFAULTS) -> None:
 def replay(
     run: RunName,
     *,
-    other_code: Annotated[bool, Parameter(help="Also when the code is another version.")] = False,
+    other_code: Annotated[bool, Parameter(help="Replay even if the code has changed.")] = False,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Play a stored run of the simulation again, and compare: exactly the same, or exit 5."""
+    """Replay a stored run of the simulation, and compare: exit code 5 if it differs."""
     from lab.play.play import replay as play_again
 
     folder, verdict = play_again(run, other_code=other_code)
@@ -328,13 +341,13 @@ def replay(
 
 def runs(
     *,
-    experiment: Annotated[str, Parameter(help="Only those of this experiment.")] = "",
-    verdict: Annotated[str, Parameter(help="Only those with this verdict, such as fail.")] = "",
-    newest: Annotated[bool, Parameter(negative="", help="The newest first.")] = False,
-    last: Annotated[int | None, Parameter(help="Only the last so many.")] = None,
+    experiment: Annotated[str, Parameter(help="Only runs of this experiment.")] = "",
+    verdict: Annotated[str, Parameter(help="Only runs with this verdict, such as fail.")] = "",
+    newest: Annotated[bool, Parameter(negative="", help="List the newest runs first.")] = False,
+    last: Annotated[int | None, Parameter(help="Only this number of the last runs.")] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
+    """List stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
     from lab.local.runs import runs as stored
 
     columns = (
@@ -349,7 +362,7 @@ def runs(
 
 
 # ---- playing -------------------------------------------------------------------------------------
-# A run as it is played: how far it is, on stderr, and what an interrupt does.
+# Progress of a run on stderr, and interrupts.
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _ENDED: Final = b"\nkeystead: interrupted\n"
@@ -358,8 +371,10 @@ _HEALING: Final = b"\nkeystead: interrupted: everything is healed first, then th
 
 @contextmanager
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """On a terminal the phase and its times stand below the lines that are told; elsewhere there
-    are lines, and in a while one that only says how far it is. ``quiet``: nothing is told."""
+    """Show progress: on a terminal in a line below the messages, else as lines of their own.
+
+    ``quiet``: show none.
+    """
     if quiet:
         yield lambda step: None
         return
@@ -377,8 +392,10 @@ _CLEAR: Final = "\r\x1b[2K"
 
 
 def _below(step: ProgressStep) -> None:
-    """One line at the bottom of a terminal, written anew each time: without a thread of its own,
-    as a display of rich has, since who has threads cannot fork the worker of a run itself."""
+    """Rewrite the last line of a terminal.
+
+    A live display of rich would need a thread; a process with threads cannot fork a run's worker.
+    """
     told = f"{printable(step.phase)}: {printable(step.text)}\n" if step.text else ""
     sys.stderr.write(f"{_CLEAR}{told}{printable(step.where())}")
     sys.stderr.flush()

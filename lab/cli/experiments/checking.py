@@ -1,4 +1,4 @@
-"""``check``: the checks of a stored run once more."""
+"""``check``: repeat the checks of a stored run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ _CODES: Final = {"pass": 0, "fail": 1, "unknown": 2}
 def check(
     run: RunName,
     *,
-    only: Annotated[tuple[str, ...], Parameter(help="Only these checks (repeatable).")] = (),
+    only: Annotated[tuple[str, ...], Parameter(help="Only this check; can be repeated.")] = (),
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Judge the stored history of a run again.
+    """Repeat the checks of a stored run on its history.
 
     keystead check edge-outage-reboot-sim-7
     keystead check edge-outage-reboot-sim-7 --only guests_read_back
 
-    A check that fails shows the first record that violates it, those around it, the faults that
-    were active then, and the command that shows it again. Exit codes: 0 pass, 1 fail, 2 unknown.
+    For a failed check the command shows the first record that violates it, the records around it,
+    the faults that were active, and a command to reproduce it. Exit codes: 0 pass, 1 fail,
+    2 unknown.
     """
     from lab.local.checking import check as judged
 

@@ -1,4 +1,4 @@
-"""``conformance``: assertions about key persistence, each held by really doing it."""
+"""``conformance``: test assertions about key persistence in labs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from lab.cli.progress import Style, telling
 
 def play(
     *,
-    assertion: Annotated[list[str] | None, Parameter(help="A01 to A30; all when left out.")] = None,
+    assertion: Annotated[list[str] | None, Parameter(help="A01 to A30. Default: all.")] = None,
     mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
-    seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
-    quick: Annotated[bool, Parameter(help="Of the truth table (A23) only a part.")] = False,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    seed: Annotated[int, Parameter(help="Seed of the simulation.")] = 1,
+    quick: Annotated[bool, Parameter(help="Only a part of the truth table (A23).")] = False,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Play the conformance assertions, each on small labs of its own, in virtual time or real.
+    """Test the conformance assertions, each in small labs, in virtual or real time.
 
             keystead conformance --quick
             keystead conformance --assertion A03 --assertion A12 -o json
 
-        A line for each: it passed or failed, with what was seen. A23 is the whole truth table, and
-    takes minutes; with --quick it plays a part, and says which. Exit codes: 0 all passed, 1 one
-    failed.
+    Prints one line per assertion: passed or failed, and the observation. A23 is the whole truth
+    table and takes minutes; with --quick it plays a part. Exit codes: 0 all passed, 1 one failed.
     """
     from lab.local.conformance import conformance
 

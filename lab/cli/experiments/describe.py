@@ -1,4 +1,4 @@
-"""``describe run``: a stored run, which no lab is asked for."""
+"""``describe run``: describe a stored run, without a lab."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from lab.schema.tables import moment
 
 
 def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
-    """A stored run: what was done when, what was judged, and how to go on from it.
+    """Describe a stored run: faults, checks, verdict, and commands to continue with.
 
     keystead describe run edge-outage-reboot-sim-7
     keystead describe run edge-outage-reboot-sim-7 -o json
     """
+    from chaos.checks import arrange
     from lab.local.runs import describe
 
     answer = describe(run)
@@ -36,13 +37,16 @@ def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
         ]
     )
     for fault in answer.faults:
-        until = "not seen gone" if fault.ended is None else f"{fault.ended:.1f} s"
+        until = "not healed" if fault.ended is None else f"{fault.ended:.1f} s"
         plain(f"  {fault.began:.1f} s to {until}: {fault.error or fault.summary}")
     if verdict is not None:
         for reason in verdict.reasons if not verdict.checks else ():
             plain(f"  {reason}")
         plain("\nchecks:" if verdict.checks else "")
-        for check in verdict.checks:
+        shown, idle = arrange(verdict.checks, faulted=bool(answer.faults))
+        for check in shown:
             plain(f"  {check.result:<8}{check.name}: {check.text}")
+        if idle:
+            plain(f"  nothing to judge for {', '.join(one.name for one in idle)}")
     for command in answer.examples:
         plain(f"try: {command}")

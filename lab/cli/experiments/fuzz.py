@@ -29,46 +29,46 @@ Shipped = Literal["default", "native", "ha", "trusted", "vsan", "two-vcenters", 
 
 
 _OF_LAB = ("lab", "hosts", "vms", "kms", "kms_mode", "persistence")
-"""LabOptions that say what the lab has: any of them fixes it for all seeds."""
+"""LabOptions that describe the lab: any of them fixes one lab for all seeds."""
 
 
 def fuzz(
     *,
-    seeds: Annotated[int, Parameter(help="How many seeds.")] = 1000,
-    first: Annotated[int, Parameter(name="--from", help="The first seed.")] = 0,
-    jobs: Annotated[int | None, Parameter(help="Runs at once; as many as there are cores.")] = None,
-    time: Annotated[str, Parameter(help="No seed begins after so long.")] = "",
-    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM under every host.")] = "model",
-    hosts: Annotated[int | None, Parameter(help="Hosts of the lab; 4.")] = None,
-    vms: Annotated[int | None, Parameter(help="VMs of the lab; 8.")] = None,
+    seeds: Annotated[int, Parameter(help="Number of seeds.")] = 1000,
+    first: Annotated[int, Parameter(name="--from", help="First seed.")] = 0,
+    jobs: Annotated[int | None, Parameter(help="Parallel runs. Default: the cores.")] = None,
+    time: Annotated[str, Parameter(help="Start no further seed after this time.")] = "",
+    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM of the hosts.")] = "model",
+    hosts: Annotated[int | None, Parameter(help="Hosts of the lab. Default: 4.")] = None,
+    vms: Annotated[int | None, Parameter(help="VMs of the lab. Default: 8.")] = None,
     kms: Annotated[
         int | None, Parameter(help="Key servers: 1, a pair, or 2 to 8 with --kms-mode.")
     ] = None,
-    kms_mode: Annotated[Mode | None, Parameter(help="How a group of them replicates.")] = None,
-    lab: Annotated[Shipped | None, Parameter(help="The lab; drawn for each seed.")] = None,
-    persistence: Annotated[bool | None, Parameter(help="Hosts keep keys over a reboot.")] = None,
-    kinds: Annotated[tuple[str, ...], Parameter(help="Only these faults (repeatable).")] = (),
+    kms_mode: Annotated[Mode | None, Parameter(help="Replication mode of key servers.")] = None,
+    lab: Annotated[Shipped | None, Parameter(help="Shipped lab. Default: random.")] = None,
+    persistence: Annotated[bool | None, Parameter(help="Key persistence of the hosts.")] = None,
+    kinds: Annotated[tuple[str, ...], Parameter(help="Only this fault; can be repeated.")] = (),
     patch: Annotated[
-        str, Parameter(help="Applied first: a Python module or `module:function`.")
+        str, Parameter(help="Patch to apply first: a Python module or `module:function`.")
     ] = "",
-    campaign: Annotated[str, Parameter(help="Its name: one that was cut off goes on.")] = "",
-    shrink: Annotated[bool, Parameter(help="Make what is found small.")] = True,
-    budget: Annotated[int, Parameter(help="Runs for the shrinking of one finding.")] = 200,
-    enough: Annotated[int, Parameter(help="No seed begins after so many failed; 0: never.")] = 0,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    campaign: Annotated[str, Parameter(help="Name; an existing campaign continues.")] = "",
+    shrink: Annotated[bool, Parameter(help="Shrink the findings.")] = True,
+    budget: Annotated[int, Parameter(help="Maximum of runs to shrink one finding.")] = 200,
+    enough: Annotated[int, Parameter(help="Stop after so many failures; 0: no limit.")] = 0,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Play random faults in the simulation, seed after seed, and keep what fails.
+    """Test random faults in the simulation, seed by seed, and shrink failures to small files.
 
     keystead chaos fuzz --seeds 500 --time 2m
     keystead chaos fuzz --lab default --seeds 200 --kinds host.power_loss --kinds link.cut
     keystead chaos fuzz --lab kmip --kms 3 --kms-mode forward
 
-    Each seed has a lab of its own. --lab, or an option that says what the lab has, fixes one lab
-    for all: the default lab, unless --lab names another one.
-    Every run is judged by all checks that judge every run. A finding is shrunk to an experiment
-    file that plays it again. A campaign of the same name and options goes on where it was. Exit
-    codes: 0 nothing was found, 1 something was, 5 the same seed did not give the same run.
+    Each seed has a random lab. --lab, or any option that describes the lab, uses one lab for all
+    seeds: the default lab, unless --lab names another one. All general checks judge every run. A
+    finding is shrunk to an experiment file that reproduces it. A campaign of the same name and
+    options continues where it stopped. Exit codes: 0 no finding, 1 findings, 5 a seed gave
+    different runs.
     """
     _in_range(seeds, first, budget, enough)
     seconds = duration("--time", time) if time else float("inf")
@@ -129,7 +129,7 @@ def _check_kinds(kinds: tuple[str, ...]) -> None:
 
 
 def _whole(world: CampaignWorld) -> None:
-    """A lab of these numbers can be made, and the patch be found."""
+    """Check that such a lab can be built and that the patch exists."""
     from lab.state.checkout import is_patch
 
     if world.lab == "native" and (world.kms > 1 or world.kms_mode):
@@ -186,18 +186,17 @@ def _few(names: tuple[object, ...], most: int = 6) -> str:
 def shrink(
     experiment: ExperimentName,
     *,
-    seed: Annotated[int | None, Parameter(help="Seed; the file's own when left out.")] = None,
-    budget: Annotated[int, Parameter(help="The most runs that it may take.")] = 200,
-    to: Annotated[Path, Parameter(help="The folder for the file that is made.")] = Path(),
+    seed: Annotated[int | None, Parameter(help="Seed. Default: the seed of the file.")] = None,
+    budget: Annotated[int, Parameter(help="Maximum number of runs.")] = 200,
+    to: Annotated[Path, Parameter(help="Folder for the new file.")] = Path(),
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Make an experiment that fails in the simulation as small as it goes, failing as it does.
+    """Shrink an experiment that fails in the simulation to a small file with the same failure.
 
     keystead chaos shrink fuzz-17.yaml
     keystead chaos shrink fuzz-17.yaml --budget 500 --to findings
 
-    Fewer faults, fewer operations, shorter and rounder times, fewer targets and hosts, an orderly
-    schedule. The file that is made plays it again.
+    The new file has fewer faults, operations, targets and hosts, and shorter, round times.
     """
     if not 1 <= budget <= 100_000:
         raise KeysteadError("KS-USE-003", f"--budget {budget}: 1 to 100000")

@@ -1,4 +1,4 @@
-"""``matrix``: the truth table played, as a grid of letters; disagreements first."""
+"""``matrix``: play the truth table and print it as a grid of letters, disagreements first."""
 
 from __future__ import annotations
 
@@ -28,38 +28,42 @@ COLOURS = {"agree": "green", "disagree": "bold red", "void": "yellow"}
 
 def play(
     *,
-    block: Annotated[list[str] | None, Parameter(help="S00 to N1x; all when left out.")] = None,
-    fault: Annotated[list[str] | None, Parameter(help="F0 to F8; all when left out.")] = None,
-    event: Annotated[list[str] | None, Parameter(help="E1 to E12; all when left out.")] = None,
+    block: Annotated[list[str] | None, Parameter(help="S00 to N1x. Default: all.")] = None,
+    fault: Annotated[list[str] | None, Parameter(help="F0 to F8. Default: all.")] = None,
+    event: Annotated[list[str] | None, Parameter(help="E1 to E12. Default: all.")] = None,
     mode: Annotated[Literal["sim", "lab"], Parameter(help="Virtual time or processes.")] = "sim",
-    tpm: Annotated[Literal["model", "libtpms"] | None, Parameter(help="TPM under hosts.")] = None,
-    door: Annotated[Literal["bus", "kmip"], Parameter(help="How key servers are asked.")] = "bus",
-    isolate: Annotated[bool, Parameter(help="Each event in a lab of its own.")] = False,
-    variants: Annotated[
-        bool, Parameter(help="Each fault in every way in which it is made.")
-    ] = False,
-    outside: Annotated[
-        bool, Parameter(negative="", help="The rows outside of the grid, X01 to X20, instead.")
-    ] = False,
-    row: Annotated[list[str] | None, Parameter(help="Of these rows; all when left out.")] = None,
-    knob: Annotated[
-        list[str] | None, Parameter(help="NAME=VALUE, not at its default: which cells move?")
+    tpm: Annotated[
+        Literal["model", "libtpms"] | None, Parameter(help="TPM implementation.")
     ] = None,
-    seed: Annotated[int, Parameter(help="Fixes what happens, in sim.")] = 1,
-    jobs: Annotated[int, Parameter(help="Stagings at once; 0: for these cores.")] = 0,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    door: Annotated[
+        Literal["bus", "kmip"], Parameter(help="How clients reach the key servers.")
+    ] = "bus",
+    isolate: Annotated[bool, Parameter(help="Play each event in a lab of its own.")] = False,
+    variants: Annotated[bool, Parameter(help="Play each fault in all its variants.")] = False,
+    outside: Annotated[
+        bool, Parameter(negative="", help="Play the rows outside of the grid instead, X01 to X20.")
+    ] = False,
+    row: Annotated[
+        list[str] | None, Parameter(help="Rows outside of the grid. Default: all.")
+    ] = None,
+    knob: Annotated[
+        list[str] | None, Parameter(help="Set a knob, NAME=VALUE, and list the cells that change.")
+    ] = None,
+    seed: Annotated[int, Parameter(help="Seed of the simulation.")] = 1,
+    jobs: Annotated[int, Parameter(help="Number of parallel labs; 0: by number of cores.")] = 0,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Play the truth table: what survives which fault, observed and compared.
+    """Play the truth table: observe what survives which fault, and compare with the rules.
 
         keystead matrix --block S00 --block S10 --fault F1 -o json
         keystead matrix --block T10 --fault F1 --knob kps_primary_key_cache=true
         keystead matrix --block S11 --door kmip
 
-    Each cell is staged in a lab, the fault is made, the event happens, and what is seen decides
-    on a letter before the table is read. With --knob, which answers an open question otherwise, it
-    lists the cells that move. Ctrl-C, and SIGTERM, ends every lab and tells what was played. Exit
-    codes: 0 all agree, 1 one disagrees or moved, 2 one is void, 130 interrupted.
+    For each cell the command builds a lab, injects the fault and triggers the event. The observed
+    letter is then compared with the table. With --knob it lists the cells that change. Ctrl-C and
+    SIGTERM stop all labs and report the cells so far. Exit codes: 0 all agree, 1 a cell disagrees
+    or changed, 2 a cell is void, 130 interrupted.
     """
     from lab.local.matrix import matrix
     from lab.local.outside import outside as play_rows
@@ -82,7 +86,7 @@ def play(
 
 
 def _check_rows_alone(beside: object) -> None:
-    """KS-USE-003 when cells, ways or knobs are asked for ``beside`` rows outside of the grid."""
+    """Raise KS-USE-003 when options ``beside`` those of rows outside of the grid are given."""
     from lab.schema.errors import KeysteadError
 
     if beside:
@@ -92,7 +96,7 @@ def _check_rows_alone(beside: object) -> None:
 
 @contextmanager
 def _interrupt_on(number: signal.Signals) -> Iterator[None]:
-    """The signal is as good as Ctrl-C."""
+    """Treat the signal like Ctrl-C."""
     before = signal.signal(number, signal.default_int_handler)
     try:
         yield
@@ -105,15 +109,16 @@ def explain(
     fault: str,
     event: str,
     *,
-    run: Annotated[str, Parameter(help="A stored run; the last that has it when left out.")] = "",
+    run: Annotated[str, Parameter(help="Stored run. Default: the last one with the cell.")] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """A cell as a story: staging, what was done, what was seen, reasons, evidence.
+    """Explain a cell: setup, actions, observations, reasons, evidence.
 
         keystead matrix explain S11 F1 E4
         keystead matrix explain S00 F7 E3 -o json
 
-    From the last run of the matrix that has the cell; without one it is played now, in sim.
+    The evidence comes from the last run of the matrix with this cell. Without such a run the cell
+    is played now, in the simulation.
     """
     from lab.local.matrix import story
 
@@ -178,18 +183,18 @@ def _show(answer: Matrix, options: LabOptions) -> None:
 
 
 def _labs(answer: Matrix | Outside) -> str:
-    """What its labs were like."""
+    """The door and the TPM of the labs."""
     by = "" if answer.door == "bus" else f"key servers by {answer.door}, "
     return f"{by}tpm {answer.tpm}"
 
 
 def _usual(answer: Matrix) -> str:
-    """What ``explain`` must be told of a run with labs that are not as usual, to look into it."""
+    """The options that ``matrix explain`` needs for a run with unusual labs."""
     return f" --run {answer.run}" if answer.knobs or answer.door != "bus" else ""
 
 
 def _print_moved_cells(answer: Matrix) -> None:
-    """Under knobs that are not at their defaults: each cell that came out otherwise."""
+    """Print the cells that changed under knobs that are not at their defaults."""
     if not answer.knobs:
         return
     for one in answer.moved:
@@ -201,7 +206,7 @@ def _print_moved_cells(answer: Matrix) -> None:
 
 
 def _show_rows(answer: Outside, options: LabOptions) -> int:
-    """A line for each row, and for each of its cells that does not agree; the exit code."""
+    """Print a line per row and per disagreeing cell, and return the exit code."""
     if is_document(options.output):
         document(answer, options.output)
         return answer.exit_code
@@ -223,7 +228,7 @@ def _show_rows(answer: Outside, options: LabOptions) -> int:
 
 
 def _line(row: Any) -> None:
-    """A cell that does not agree, in words."""
+    """Describe a cell that disagrees."""
     from rich.text import Text
 
     head = f"{SIGNS[row.verdict]} {row.block} {row.fault} {row.event} {row.verdict}"
@@ -233,7 +238,7 @@ def _line(row: Any) -> None:
 
 
 def _grid(answer: Matrix) -> None:
-    """A table for each block: faults down, events across, letters with a sign."""
+    """Print a table per block: a row per fault, a column per event, letters with a sign."""
     from rich.table import Table
     from rich.text import Text
 

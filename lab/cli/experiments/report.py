@@ -13,18 +13,16 @@ from lab.schema.errors import KeysteadError
 
 Page = Annotated[
     Path | None,
-    Parameter(name=["--output", "-o"], help="The HTML file; RUN.html when left out."),
+    Parameter(name=["--output", "-o"], help="HTML file. Default: RUN.html."),
 ]
-Junit = Annotated[
-    Path | None, Parameter(help="Write JUnit XML to this file: a case for each check.")
-]
+Junit = Annotated[Path | None, Parameter(help="File for JUnit XML: one case per check.")]
 Hgrm = Annotated[
     Path | None,
-    Parameter(help="Write HdrHistogram percentiles beside this file: each operation, phase."),
+    Parameter(help="Prefix of files for HdrHistogram percentiles, per operation and phase."),
 ]
 Blocks = Annotated[
     Path | None,
-    Parameter(help="Draw each block of a run of the matrix into this folder, as SVG."),
+    Parameter(help="Folder for SVG images of the blocks of a matrix run."),
 ]
 
 
@@ -37,23 +35,24 @@ def report(
     hgrm: Hgrm = None,
     blocks: Blocks = None,
     github: Annotated[
-        bool, Parameter(negative="", help="Print annotations that a GitHub workflow obeys.")
+        bool, Parameter(negative="", help="Print annotations for a GitHub workflow.")
     ] = False,
     strict: Annotated[
-        bool, Parameter(negative="", help="For pipelines, what is unknown is an error.")
+        bool,
+        Parameter(negative="", help="In JUnit XML and annotations, count unknown as an error."),
     ] = False,
 ) -> None:
-    """Write what a stored run was into one HTML file that opens anywhere, without a network.
+    """Write a report of a stored run as one HTML file that needs no network.
 
-    A run of an experiment, or of the matrix.
+    The run is one of an experiment or of the matrix.
 
     keystead report edge-outage-reboot-sim-7
     keystead report edge-outage-reboot-sim-7 edge-outage-reboot-sim-8 -o both.html
     keystead report edge-outage-reboot-sim-7 --junit results.xml --github
     keystead report matrix-sim-1 --blocks pictures
 
-    A second run is laid beside the first. With --junit, --hgrm, --blocks or --github the page is
-    written only when -o names it.
+    A second run is compared with the first. With --junit, --hgrm, --blocks or --github the HTML
+    file is written only if -o names it.
     """
     from lab.local.reports import (
         lines_of,
@@ -65,7 +64,7 @@ def report(
 
     for_one = (junit, hgrm, blocks, github or None)
     if other and any(one is not None for one in for_one):
-        raise KeysteadError("KS-USE-003", "--junit, --hgrm, --blocks and --github are of one run")
+        raise KeysteadError("KS-USE-003", "--junit, --hgrm, --blocks and --github need one run")
     if output is None and all(one is None for one in for_one):
         output = Path(f"{run}-and-{other}.html" if other else f"{run}.html")
     for option, path in (("-o", output), ("--junit", junit), ("--hgrm", hgrm)):
@@ -80,7 +79,7 @@ def report(
         for path in made:
             say(f"written: {path}")
         if not made:
-            say("no operation of this run ended ok: there are no percentiles")
+            say("no percentiles: no operation of this run succeeded")
     if github:
         for line in lines_of(run, strict=strict):
             plain(line)

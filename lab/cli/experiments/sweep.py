@@ -16,27 +16,27 @@ MOST_JOBS = 64
 
 def sweep(
     *,
-    store: Annotated[Store, Parameter(help="The store that is struck.")] = "all",
-    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM under hosts.")] = "model",
-    seed: Annotated[int, Parameter(help="Fixes what happens, torn writes too.")] = 1,
-    jobs: Annotated[int, Parameter(help="Plays at once; 0: as many as cores.")] = 0,
-    only: Annotated[str, Parameter(help="Points whose name begins so; a pattern.")] = "",
+    store: Annotated[Store, Parameter(help="The store to test.")] = "all",
+    tpm: Annotated[Literal["model", "libtpms"], Parameter(help="TPM implementation.")] = "model",
+    seed: Annotated[int, Parameter(help="Seed of the simulation, also of torn writes.")] = 1,
+    jobs: Annotated[int, Parameter(help="Number of parallel plays; 0: number of cores.")] = 0,
+    only: Annotated[str, Parameter(help="Pattern for the beginning of a point's name.")] = "",
     patch: Annotated[
-        str, Parameter(help="Applied first: a Python module or `module:function`.")
+        str, Parameter(help="Patch to apply first: a Python module or `module:function`.")
     ] = "",
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Crash, power loss, torn write, full and failing disk at every storage call of a store.
+    """Crash a store at each of its storage calls, and check what survives.
 
         keystead chaos sweep --store keystore --tpm libtpms
         keystead chaos sweep --only 'keystore/esxi-001:archive.*disk.sync*power_loss'
 
-    A story is played in virtual time: keys are added, rotated and removed, VMs and providers come
-    and go. Each of its storage calls is struck once in every way; then the node boots, and the
-    store must hold what it held before the step or what the step makes of it, the latter if it was
-    acknowledged; nothing is left of what was removed; the story goes on to its end. Exit codes:
-    0 no rule was broken, 1 one was.
+    The command plays a story in virtual time: keys are added, rotated and removed, VMs and
+    providers are created and deleted. Each storage call fails once in every way: crash, power loss,
+    torn write, full disk, failing disk. Then the node boots. The store must have the state before
+    or after the interrupted step, the state after it if the step was acknowledged. Removed data
+    must be gone, and the story must run to its end. Exit codes: 0 no rule was broken, 1 one was.
     """
     if not 0 <= jobs <= MOST_JOBS:
         raise KeysteadError("KS-USE-003", f"--jobs {jobs}: 0 to {MOST_JOBS}")

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def tap(
     run: RunName,
     *,
-    node: Annotated[str, Parameter(help="Only what this node says or hears.")] = "",
-    message: Annotated[str, Parameter(help="Only requests of this name, with replies.")] = "",
-    after: Annotated[str, Parameter(help="Only from this moment of the run on, such as 90s.")] = "",
-    until: Annotated[str, Parameter(help="Only up to this moment of the run.")] = "",
+    node: Annotated[str, Parameter(help="Only messages of this node, sent or received.")] = "",
+    message: Annotated[str, Parameter(help="Only requests of this name, with their replies.")] = "",
+    after: Annotated[str, Parameter(help="Only from this time of the run on, such as 90s.")] = "",
+    until: Annotated[str, Parameter(help="Only up to this time of the run.")] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Print what was said on the bus of a stored run; bytes are shown as fingerprints.
+    """Print the bus messages of a stored run; binary data is shown as fingerprints.
 
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
@@ -61,9 +61,9 @@ def _whole(said: Iterator[Any]) -> Iterator[Said]:
             yield one
             continue
         if one.dropped:
-            say(f"the recording was full: {one.dropped} messages at its end are not in it")
+            say(f"the recording was full: its last {one.dropped} messages are missing")
         if one.gaps:
-            say(f"the recorder lost its link {one.gaps} times: what passed meanwhile is missing")
+            say(f"the recorder lost its link {one.gaps} times: messages of these times are missing")
 
 
 SHOWN = 100  # characters of a message's fields; -o wide has them all
@@ -71,7 +71,7 @@ ARROWS = {"request": "->", "reply": "=>", "error": "=!", "event": "))", "wrong":
 
 
 def line(one: Said, most: int | None = None) -> str:
-    """One message in one line: when, from whom, to whom, what, ``most`` characters of it."""
+    """One message in one line: time, sender, receiver, content of at most ``most`` characters."""
     boxes = f"  sealed {' '.join(one.boxes)}" if one.boxes else ""
     what = one.wrong or (msgspec.json.encode(one.body).decode() if one.body else "")
     body = what if most is None or len(what) <= most else f"{what[:most]}…"

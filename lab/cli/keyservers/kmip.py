@@ -28,18 +28,18 @@ FOLDER: Final = Path("keystead-kmip")
 def cases(
     folder: Path,
     *,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Play conversations in KMIP's XML (test cases of OASIS), each against a fresh key server.
+    """Play KMIP test cases of OASIS (XML files), each against a new key server.
 
     keystead kmip cases kmip-1.2
     keystead kmip cases kmip-1.2 -o json
 
-    Requests and answers go through the bytes of KMIP. A file passes when every field that it
-    expects is there with its value; dates, and what a server draws, are judged by their kind.
-    It is skipped, and says why, when it needs what is not built. Exit codes: 0 none failed, 1
-    one did.
+    Requests and responses are encoded as KMIP (TTLV). A file passes if all its expected fields have
+    the expected values; of dates and random values only the type is compared. A file is skipped,
+    with the reason, if it needs a feature that the server does not have. Exit codes: 0 no file
+    failed, 1 a file failed.
     """
     from lab.local.kmip import cases as play
 
@@ -63,23 +63,23 @@ Pem = tuple[Path, ...]
 
 def serve(
     *,
-    listen: Annotated[str, Parameter(help="Address and port; port 0 is any.")] = "127.0.0.1:5696",
-    folder: Annotated[Path, Parameter(help="Where it keeps what it has.")] = FOLDER,
+    listen: Annotated[str, Parameter(help="HOST:PORT; 0: any free port.")] = "127.0.0.1:5696",
+    folder: Annotated[Path, Parameter(help="Folder of the key server.")] = FOLDER,
     cert: Annotated[Path | None, Parameter(help="The server's certificate, PEM.")] = None,
     key: Annotated[Path | None, Parameter(help="Its private key, PEM.")] = None,
-    ca: Annotated[Path | None, Parameter(help="Who issues clients' certificates, PEM.")] = None,
-    trust: Annotated[Pem, Parameter(help="A client's certificate, PEM (repeatable).")] = (),
-    revoke: Annotated[Pem, Parameter(help="One that is refused from now on, PEM.")] = (),
-    role: Annotated[Role, Parameter(help="What the clients of --trust may do.")] = "owner",
-    scope: Annotated[str, Parameter(help="Whose keys they share.")] = "default",
-    audit: Annotated[Audit, Parameter(help="When rows of reads are on the disk.")] = "durable",
+    ca: Annotated[Path | None, Parameter(help="Authority of client certificates, PEM.")] = None,
+    trust: Annotated[Pem, Parameter(help="Client certificate to accept; can be repeated.")] = (),
+    revoke: Annotated[Pem, Parameter(help="Client certificate to refuse; can be repeated.")] = (),
+    role: Annotated[Role, Parameter(help="Role of the clients of --trust.")] = "owner",
+    scope: Annotated[str, Parameter(help="Scope of the clients of --trust.")] = "default",
+    audit: Annotated[Audit, Parameter(help="When reads get on the audit trail.")] = "durable",
     accept_rollback: Annotated[bool, Parameter(help="Serve from an older database.")] = False,
-    username: Annotated[str, Parameter(help="What clients have to say, too.")] = "",
-    password_file: Annotated[Path | None, Parameter(help="Its first line: the password.")] = None,
+    username: Annotated[str, Parameter(help="User name that clients must also send.")] = "",
+    password_file: Annotated[Path | None, Parameter(help="File with the password.")] = None,
     passphrase_file: Annotated[
-        Path | None, Parameter(help="Its first line seals the keys, instead of a key file.")
+        Path | None, Parameter(help="File with a passphrase that seals the keys.")
     ] = None,
-    rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under another KEK.")] = False,
+    rotate_kek: Annotated[bool, Parameter(help="Wrap all keys under a new KEK.")] = False,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Run a key server that speaks KMIP 1.0 to 1.4 over TLS, without a lab, until Ctrl-C.
@@ -88,13 +88,13 @@ def serve(
     keystead kmip serve --trust app.pem --role client --scope apps -o json
     keystead kmip serve --passphrase-file words
 
-    Without --cert, --key and --ca certificates are made in the folder, those of a first client
-    too. Who has been given a role and a scope by --trust keeps it in the server's own table, as
-    has who lost it by --revoke. A client that TLS lets pass and that the table does not have is
-    answered Permission Denied. With ``--audit durable`` the trail has a key's reading on the disk
-    before the key leaves; with ``buffered`` a twentieth of a second later, which a crash loses.
-    With --username, who does not say that name with its password gets no key either.
-    A folder that a passphrase seals asks for it at each start.
+    Without --cert, --key and --ca the server creates its certificates in the folder, and a first
+    client certificate. --trust and --revoke change the server's table of clients, which it keeps.
+    A client with a valid certificate that is not in the table gets Permission Denied. With
+    ``--audit durable`` the audit record of a read is on disk before the key is sent; with
+    ``buffered`` it is written up to 50 ms later, and a crash can lose it. With --username clients
+    must also send that user name and its password. A server with a passphrase needs it at each
+    start.
     """
     from lab.kmip.addresses import server_login
     from lab.kmip.serving import KmipServerSettings
@@ -125,22 +125,22 @@ def serve(
 def set_root(
     *,
     root: Annotated[RootKind, Parameter(help="keyfile or passphrase.")],
-    folder: Annotated[Path, Parameter(help="Where the server keeps what it has.")] = FOLDER,
+    folder: Annotated[Path, Parameter(help="Folder of the key server.")] = FOLDER,
     passphrase_file: Annotated[
-        Path | None, Parameter(help="Its first line is the new passphrase.")
+        Path | None, Parameter(help="File whose first line is the new passphrase.")
     ] = None,
     old_passphrase_file: Annotated[
-        Path | None, Parameter(help="Its first line opens the keys now.")
+        Path | None, Parameter(help="File whose first line is the present passphrase.")
     ] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Have another passphrase, or a key file, seal the keys of a server that does not run.
+    """Seal the keys of a stopped key server with another passphrase or with a key file.
 
     keystead kmip set-root --root passphrase --passphrase-file new --old-passphrase-file words
     keystead kmip set-root --folder /tmp/keys --root keyfile --old-passphrase-file words
 
-    It is one change on the disk: whenever the machine stops, the keys open with the old one or
-    with the new one. The keys themselves are not touched, and the trail has it (Change Root).
+    The change is atomic: after a crash either the old or the new root opens the keys. The keys
+    themselves do not change. The audit trail records the change (Change Root).
     """
     from lab.kmip.resealing import Reseal
     from lab.local.kmip import set_root as run
@@ -152,48 +152,48 @@ def set_root(
 
 def cut_trail(
     *,
-    before: Annotated[str, Parameter(help="A date, or a date and time (UTC): 2026-08-30.")],
-    to: Annotated[Path, Parameter(help="A new file, in which they are then.")],
-    folder: Annotated[Path, Parameter(help="Where the server keeps what it has.")] = FOLDER,
+    before: Annotated[str, Parameter(help="Date, or date and time (UTC), such as 2026-08-30.")],
+    to: Annotated[Path, Parameter(help="New file for the rows.")],
+    folder: Annotated[Path, Parameter(help="Folder of the key server.")] = FOLDER,
     passphrase_file: Annotated[
-        Path | None, Parameter(help="Its first line opens the keys.")
+        Path | None, Parameter(help="File whose first line is the passphrase.")
     ] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Move old rows of the audit trail into a file, of a server that does not run.
+    """Move old rows of a stopped key server's audit trail to a file.
 
     keystead kmip cut-trail --before 2026-08-30 --to trail-2026-08.jsonl
     keystead kmip cut-trail --folder /tmp/keys --before 2026-08-30T12:00 --to old.jsonl -o json
 
-    The file is on the disk before a row goes, and proves itself (``kmip verify-trail``). The trail
-    goes on behind the cut, which is signed and stays: nobody else can shorten it unseen.
+    The file is on disk before the rows are removed; ``kmip verify-trail`` checks it. The trail
+    keeps a signed record of the cut, so that rows cannot be removed unnoticed in another way.
     """
     from lab.kmip.trails import Cutting
     from lab.local.kmip import cut_trail as run
 
     answer = run(Cutting(folder, _time(before), to, passphrase_file), _report_record)
     if not answer.rows:
-        say("no row of the trail is older than that; nothing was cut, and there is no file")
+        say("no row of the trail is older; nothing was cut, and no file was written")
     show_one(answer, options.output, _TRAIL, key="digest")
 
 
 def verify_trail(
     *files: Path,
     folder: Annotated[
-        Path | None, Parameter(help="The server that they are from, which does not run.")
+        Path | None, Parameter(help="Folder of the key server, which must be stopped.")
     ] = None,
     passphrase_file: Annotated[
-        Path | None, Parameter(help="Its first line opens the server's keys.")
+        Path | None, Parameter(help="File whose first line is the passphrase.")
     ] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Check files of ``kmip cut-trail``, in their order: every row, and that none is missing.
+    """Verify files of ``kmip cut-trail``, in their order: all rows, and that none is missing.
 
     keystead kmip verify-trail trail-2026-08.jsonl trail-2026-09.jsonl
     keystead kmip verify-trail trail-2026-08.jsonl --folder /tmp/keys -o json
 
-    Whoever writes a file anew, with all of its digests, is found out with --folder: the server
-    knows where its trail was cut, and has signed that.
+    With --folder the files are also compared with the server's signed records of its cuts, which
+    detects a file that was forged with correct digests.
     """
     from lab.kmip.trails import Verifying
     from lab.local.kmip import verify_trail as run
@@ -201,7 +201,7 @@ def verify_trail(
     if not files:
         raise KeysteadError("KS-USE-003", "name one file or several, in their order")
     if folder is None and passphrase_file is not None:
-        raise KeysteadError("KS-USE-003", "--passphrase-file is of a server: give its --folder")
+        raise KeysteadError("KS-USE-003", "--passphrase-file needs --folder")
     answer = run(Verifying(files, folder, passphrase_file), _report_record)
     show_one(answer, options.output, _TRAIL, key="digest")
 
@@ -245,7 +245,7 @@ def _files(cert: Path | None, key: Path | None, ca: Path | None) -> Any:
     if cert is None and key is None and ca is None:
         return None
     if cert is None or key is None or ca is None:
-        raise KeysteadError("KS-USE-003", "--cert, --key, --ca: all three are given, or none")
+        raise KeysteadError("KS-USE-003", "give --cert, --key and --ca together, or none of them")
     return ServerFiles(cert, key, ca)
 
 

@@ -27,32 +27,35 @@ _FLOWS = Path("keystead-trust-flows")
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Reached:
-    """How the servers are reached, and what they are shown."""
+    """The servers, and the certificates for them."""
 
-    server: Annotated[tuple[str, ...], Parameter(help="HOST:PORT; again: others of one provider.")]
-    cert: Annotated[Path, Parameter(help="PEM: vCenter's certificate, and those above it.")]
-    key: Annotated[Path, Parameter(help="PEM: its private key, not encrypted.")]
-    ca: Annotated[Path, Parameter(help="PEM: what the server's certificate must lead to.")]
+    server: Annotated[
+        tuple[str, ...], Parameter(help="HOST:PORT; repeat it for several servers of one provider.")
+    ]
+    cert: Annotated[Path, Parameter(help="vCenter's certificate and its chain, PEM.")]
+    key: Annotated[Path, Parameter(help="Private key of the certificate, PEM, not encrypted.")]
+    ca: Annotated[Path, Parameter(help="Authority of the server's certificate, PEM.")]
     identity: Annotated[
         tuple[str, ...],
         Parameter(
-            help="ROLE=CERT,KEY for others: expired, other, vsan-host, key-provider-service."
+            help="ROLE=CERT,KEY of more clients: expired, other, vsan-host, key-provider-service."
         ),
     ] = ()
     trust_flows: Annotated[
-        Path | None, Parameter(help="A folder of `kmip trust-flows`: rehearse them.")
+        Path | None, Parameter(help="Folder of `kmip trust-flows`, to test these flows.")
     ] = None
     connection: Annotated[
-        Literal["faithful", "pooled"], Parameter(help="One for each task, or kept ones.")
+        Literal["faithful", "pooled"],
+        Parameter(help="One connection per task, or pooled connections."),
     ] = "faithful"
-    timeout: Annotated[str, Parameter(help="For each handshake and each answer.")] = "30s"
+    timeout: Annotated[str, Parameter(help="Time-out of each handshake and each answer.")] = "30s"
     username: Annotated[str, Parameter(help="User name of the server's entry.")] = ""
     password_file: Annotated[
-        Path | None, Parameter(help="A file whose first line is the password.")
+        Path | None, Parameter(help="File whose first line is the password.")
     ] = None
 
     def settings(self) -> ReplaySettings:
-        """The same, read and checked; KS-USE-003, KS-KMIP-004."""
+        """Read and check the options. Raises KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
         from lab.kmip.replay.identities import EXPIRED, Pair, identities, of_flows
         from lab.kmip.replay.running import ReplaySettings
@@ -79,33 +82,35 @@ class Reached:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ReplayOptions:
-    """What is played."""
+    """The phases and their sizes."""
 
     vcenter: Annotated[
-        Literal["7.0", "8.0", "9.0"], Parameter(help="The release that is played.")
+        Literal["7.0", "8.0", "9.0"], Parameter(help="Release of vCenter to play.")
     ] = "8.0"
     phase: Annotated[
         tuple[Literal["flow", "failover", "isolation", "storm"], ...],
-        Parameter(help="Play this one after trust; again: more. Left out: all."),
+        Parameter(help="Phase to play after trust; can be repeated. Default: all."),
     ] = ()
-    keys: Annotated[int, Parameter(help="How many VMs are encrypted.")] = 3
-    hosts: Annotated[int, Parameter(help="How many hosts fetch their keys at once.")] = 32
+    keys: Annotated[int, Parameter(help="Number of VMs to encrypt.")] = 3
+    hosts: Annotated[int, Parameter(help="Number of hosts that fetch their keys at once.")] = 32
     primary_key: Annotated[
-        str, Parameter(help="Identifier of a trusted provider's primary key; left out: made.")
+        str, Parameter(help="Id of a trusted provider's primary key. Default: a new key.")
     ] = ""
-    visible: Annotated[str, Parameter(help="How long a key may take to the other servers.")] = "30s"
-    outage: Annotated[str, Parameter(help="A command that ends the first server.")] = ""
-    recovery: Annotated[str, Parameter(help="A command that starts it again.")] = ""
-    soak: Annotated[str, Parameter(help="Go on for so long, a key at a time.")] = ""
+    visible: Annotated[
+        str, Parameter(help="Time limit until a new key is at the other servers.")
+    ] = "30s"
+    outage: Annotated[str, Parameter(help="Command that stops the first server.")] = ""
+    recovery: Annotated[str, Parameter(help="Command that starts it again.")] = ""
+    soak: Annotated[str, Parameter(help="Duration of a soak test, one key at a time.")] = ""
     expiry_days: Annotated[
-        float, Parameter(help="A certificate with fewer days left ends soon.")
+        float, Parameter(help="Report a certificate that expires within this number of days.")
     ] = 30.0
     cleanup: Annotated[
-        bool, Parameter(negative="", help="Destroy the keys at the end; vCenter does not.")
+        bool, Parameter(negative="", help="Destroy the keys at the end, which vCenter does not do.")
     ] = False
 
     def plan(self, reached: Reached) -> ReplayPlan:
-        """The same, checked; KS-USE-003."""
+        """Check the options. Raises KS-USE-003."""
         from lab.kmip.replay.commands import split
         from lab.kmip.replay.failover import Outage
         from lab.kmip.replay.findings import PlayPhase
@@ -118,7 +123,9 @@ class ReplayOptions:
         if not self.expiry_days >= 0:
             raise KeysteadError("KS-USE-003", f"--expiry-days {self.expiry_days:g}: 0 or more")
         if bool(self.outage) is not bool(self.recovery):
-            raise KeysteadError("KS-USE-003", "--outage and --recovery: give both, or none")
+            raise KeysteadError(
+                "KS-USE-003", "give --outage and --recovery together, or neither of them"
+            )
         for option, command in (("--outage", self.outage), ("--recovery", self.recovery)):
             if command:
                 split(option, command)
@@ -142,20 +149,20 @@ class ReplayOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ReplayFiles:
-    """Files that the report is written to."""
+    """The files of the report."""
 
-    html: Annotated[Path | None, Parameter(help="The report as one HTML file.")] = None
-    junit: Annotated[Path | None, Parameter(help="The report as JUnit XML.")] = None
+    html: Annotated[Path | None, Parameter(help="File for the report as HTML.")] = None
+    junit: Annotated[Path | None, Parameter(help="File for the report as JUnit XML.")] = None
 
     def check(self) -> None:
-        """KS-USE-003 where no file can be written, before anything is played."""
+        """Raise KS-USE-003 if a file cannot be written, before anything is played."""
         from lab.local.reports import place_for
 
         place_for("--html", self.html)
         place_for("--junit", self.junit)
 
     def write(self, report: ReplayReport) -> None:
-        """KS-OUT-001 where that is refused."""
+        """Write the files. Raises KS-OUT-001 if that fails."""
         from lab.kmip.replay.junit import replay_junit
         from lab.kmip.replay.page import page
         from lab.local.reports import write
@@ -177,20 +184,20 @@ def replay(
     reached: Reached,
     asked: ReplayOptions = USUAL,
     files: ReplayFiles = NO_FILES,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: Printed = PRINTED,
 ) -> int:
-    """Play vCenter's flow against a key server, and judge whether a vCenter can work with it.
+    """Play vCenter's KMIP flow against a key server, and report whether it works with vCenter.
 
     keystead kmip replay --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key
     keystead kmip replay --server a:5696 --server b:5696 --ca ca.pem --cert vc.pem --key vc.key
     keystead kmip replay --server kms --ca ca.pem --cert vc.pem --key vc.key --html report.html
 
-    Phases: trust (who trusts whom), flow (keys as vCenter, vSAN hosts and a Key Provider Service
-    use them), failover (several servers), isolation (another client), storm (many hosts at once).
-    The keys stay at the server, as vCenter destroys none, unless --cleanup is given. Exit codes:
-    0 it works, 1 it works with notices, 2 it does not work, 64 what is given here cannot be used.
-    Ctrl-C ends it with the report of what was played.
+    Phases: trust (certificates), flow (keys as vCenter, vSAN hosts and a Key Provider Service use
+    them), failover (several servers), isolation (another client), storm (many hosts at once). The
+    keys stay at the server, because vCenter destroys no keys, unless --cleanup is given. Exit
+    codes: 0 it works, 1 it works with notices, 2 it does not work, 64 invalid options. Ctrl-C ends
+    the command with a report of the steps so far.
     """
     from lab.kmip.replay.findings import EXIT_CODES, ReplayVerdict
     from lab.kmip.replay.running import run_replay
@@ -210,21 +217,23 @@ def replay(
 
 def trust_flows(
     *,
-    folder: Annotated[Path, Parameter(help="Where the files are; those that exist stay.")] = _FLOWS,
+    folder: Annotated[
+        Path, Parameter(help="Folder of the files; existing files are kept.")
+    ] = _FLOWS,
     common_name: Annotated[
         str, Parameter(help="Name of vCenter in its certificates.")
     ] = "vcenter.keystead.test",
     options: Printed = PRINTED,
 ) -> None:
-    """Make what a vCenter hands to a key server in each of its four trust flows.
+    """Create the files that a vCenter gives to a key server in each of its four trust flows.
 
     keystead kmip trust-flows --folder vc
     keystead kmip trust-flows --folder vc --common-name vc.example -o json
 
-    root-ca: the server trusts an authority. certificate: it trusts a certificate that vCenter has
-    signed itself. signing-request: its authority signs a request. upload: it issues a certificate
-    with a private key. The command tells what the owner of the server does in each, and again how
-    far that is. `kmip replay --trust-flows FOLDER` plays those that are ready.
+    root-ca: the server trusts an authority. certificate: it trusts a self-signed certificate of
+    vCenter. signing-request: its authority signs a request. upload: it issues a certificate and a
+    private key. The command prints the steps for the server's owner; run it again to see the
+    progress. `kmip replay --trust-flows FOLDER` plays the flows that are complete.
     """
     from lab.kmip.replay.trust_flows import ensure_parts
     from lab.schema.answers.replay import TrustFlowList, TrustFlowPart

@@ -1,4 +1,4 @@
-"""Files that are written of a load."""
+"""Report files of a load."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LoadFiles:
-    """What else is written of a load."""
+    """The report files of a load."""
 
-    html: Annotated[Path | None, Parameter(help="Write its page (HTML) here.")] = None
-    hgrm: Annotated[Path | None, Parameter(help="Write the percentiles of all here.")] = None
+    html: Annotated[Path | None, Parameter(help="File for a report in HTML.")] = None
+    hgrm: Annotated[
+        Path | None, Parameter(help="File for HdrHistogram percentiles of all operations.")
+    ] = None
 
     def check(self) -> None:
         """KS-USE-003 where one cannot be written, before a load is offered for it."""

@@ -1,4 +1,4 @@
-"""``load``: operations at a rate that no answer changes."""
+"""``load kmip``, ``load compare``: an open-loop load on a key server, and its comparison."""
 
 from __future__ import annotations
 
@@ -35,24 +35,27 @@ SEEDS = 1 << 63
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A key server, and how one comes to it."""
+    """A key server, and the certificates for it."""
 
     server: Annotated[str, Parameter(help="HOST:PORT of a key server.")]
-    cert: Annotated[Path, Parameter(help="PEM: the client's certificate, and those above it.")]
-    key: Annotated[Path, Parameter(help="PEM: its private key, not encrypted.")]
-    ca: Annotated[Path, Parameter(help="PEM: what the server's certificate must lead to.")]
-    vcenters: Annotated[int, Parameter(help="Who asks: so many, connections of its own each.")] = 4
+    cert: Annotated[Path, Parameter(help="Client certificate and its chain, PEM.")]
+    key: Annotated[Path, Parameter(help="Private key of the certificate, PEM, not encrypted.")]
+    ca: Annotated[Path, Parameter(help="Authority of the server's certificate, PEM.")]
+    vcenters: Annotated[
+        int, Parameter(help="Number of vCenters, each with its own connections.")
+    ] = 4
     connection: Annotated[
-        Literal["faithful", "pooled"], Parameter(help="One for each session, or kept ones.")
+        Literal["faithful", "pooled"],
+        Parameter(help="One connection per session, or pooled connections."),
     ] = "faithful"
-    timeout: Annotated[str, Parameter(help="For each handshake and each answer.")] = "30s"
+    timeout: Annotated[str, Parameter(help="Time-out of each handshake and each answer.")] = "30s"
     username: Annotated[str, Parameter(help="User name of the server's entry.")] = ""
     password_file: Annotated[
-        Path | None, Parameter(help="A file whose first line is the password.")
+        Path | None, Parameter(help="File whose first line is the password.")
     ] = None
 
     def load_server(self) -> LoadedServer:
-        """Read its files; KS-USE-003, KS-KMIP-004."""
+        """Read the files. Raises KS-USE-003, KS-KMIP-004."""
         from lab.kmip.addresses import login, server_addresses
         from lab.kmip.certificates import certificates, pair
         from lab.load.offering import LoadedServer
@@ -76,29 +79,29 @@ class Target:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """What is offered, and what must hold of it."""
+    """The load, and its thresholds."""
 
     rate: Annotated[
         str, Parameter(help="300/s, a ramp 100/s..400/s, or steps 100/s:30s,400/s:1m.")
     ] = "50/s"
-    duration: Annotated[str, Parameter(help="How long; steps have times of their own.")] = ""
-    warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = ""
-    mix: Annotated[str | None, Parameter(help="Operations with weights, as get:80,create:20.")] = (
-        None
-    )
+    duration: Annotated[str, Parameter(help="Duration; not for steps, which have their own.")] = ""
+    warmup: Annotated[str, Parameter(help="Warm-up time at the first rate, not measured.")] = ""
+    mix: Annotated[
+        str | None, Parameter(help="Operations with weights, such as get:80,create:20.")
+    ] = None
     threshold: Annotated[
-        tuple[str, ...], Parameter(help="What must hold, as 'get.p99 < 50ms'; again: more.")
+        tuple[str, ...], Parameter(help="Threshold, such as 'get.p99 < 50ms'; can be repeated.")
     ] = ()
-    arrivals: Annotated[Literal["poisson", "even"], Parameter(help="How arrivals lie in time.")] = (
-        "poisson"
-    )
-    seed: Annotated[int, Parameter(help="Of the arrivals: the same are drawn again.")] = 1
-    outstanding: Annotated[int, Parameter(help="So many are under way at most.")] = 500
+    arrivals: Annotated[
+        Literal["poisson", "even"], Parameter(help="Distribution of the arrivals.")
+    ] = "poisson"
+    seed: Annotated[int, Parameter(help="Seed of the arrivals.")] = 1
+    outstanding: Annotated[int, Parameter(help="Maximum of operations under way.")] = 500
 
     def read_offer(
         self, target: str, known: Sequence[str], usual: Mapping[str, int]
     ) -> tuple[LoadTerms, Profile]:
-        """KS-USE-003 or KS-LOAD-001 for what cannot be offered or judged."""
+        """Read the options. Raises KS-USE-003, KS-LOAD-001."""
         from chaos.load.arrivals import Spread, read_mix
         from chaos.load.profile import length, read_profile
         from chaos.load.threshold import read_threshold
@@ -136,20 +139,20 @@ def kmip(
     offer: LoadOptions = USUAL,
     *,
     files: LoadFiles = NO_FILES,
-    progress: Annotated[Style, Parameter(help="How progress is told.")] = Style.AUTO,
+    progress: Annotated[Style, Parameter(help="How to show progress.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Offer a key server the load of vCenters, at a rate that its answers do not change.
+    """Load a key server like vCenters do, at a fixed rate that does not depend on its answers.
 
     keystead load kmip --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key --duration 1m
     keystead load kmip --server kms:5696 --ca ca.pem --cert vc.pem --key vc.key --vcenters 20 \
 --rate 100/s..400/s --duration 2m --threshold 'get.p99 < 50ms'
 
-    All arrivals are drawn from the seed before the first one. Latency counts from when an
-    operation was due, whatever it had to wait for. Operations: get, create, activate, locate,
-    destroy. Keys that are made stay there; the figures are kept as a run. Exit codes: 0 the
-    thresholds hold, 1 one does not, 2 nobody can tell: there was nothing to measure, or the
-    generator itself was too slow; 130 after Ctrl-C or SIGTERM, with the report until then.
+    The seed determines all arrivals in advance. Latency is measured from the time at which an
+    operation was due. Operations: get, create, activate, locate, destroy. Created keys stay at the
+    server; the results are stored as a run. Exit codes: 0 all thresholds hold, 1 one does not,
+    2 unknown: nothing was measured, or the load generator was too slow; 130 after Ctrl-C or
+    SIGTERM, with a report until then.
     """
     from lab.load.kept import begin
     from lab.load.offering import fits, offer_load
@@ -179,10 +182,10 @@ def compare(
     a: str,
     b: str,
     *,
-    html: Annotated[Path | None, Parameter(help="Write both as one page (HTML) here.")] = None,
+    html: Annotated[Path | None, Parameter(help="File for the comparison in HTML.")] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Lay two stored loads side by side: rates, errors, latency, and what was not the same.
+    """Compare two stored loads: rates, errors, latencies, and differences of their settings.
 
     keystead load compare load-kmip-1 load-kmip-1-2
     keystead load compare load-kmip-1 load-kmip-1-2 --html both.html

@@ -7,14 +7,14 @@ from lab.cli.options import LAB_DEFAULTS, LabOptions
 
 
 def rate(rate: str, run: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:
-    """Give a load that runs another rate, from now to its end.
+    """Change the rate of a running load, from now to its end.
 
     keystead load rate 400/s
     keystead load rate 400/s load-kmip-1
 
-    RUN is wanted where several loads run; 0/s is a pause. What is offered from then on is drawn
-    anew from the seed, and the change stands in the load's report. A load in virtual time is not
-    changed: give it steps.
+    RUN is needed if several loads run; the rate 0/s pauses the load. The later arrivals are drawn
+    again from the seed, and the report shows the change. The rate of a load in virtual time cannot
+    be changed; use steps.
     """
     from chaos.load.profile import read_rate
     from lab.cli.loads.load import read

@@ -62,7 +62,7 @@ def _own(report: LoadReport) -> None:
     if own.held:
         say(f"{own.held} waited for others: {own.outstanding} were under way (--outstanding)")
     if own.saturated:
-        say("the generator was saturated: it began too many late by itself, so figures tell of it")
+        say("the load generator was saturated and started too many operations late")
     for change in report.changes:
         say(f"its rate was {change.rate} from {change.at:g} s on: it was changed while it ran")
     facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())

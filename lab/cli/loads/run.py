@@ -27,26 +27,26 @@ MIX = "power:60,challenge:35,key:5"
 
 
 def run(
-    file: Annotated[str, Parameter(help="An experiment with a `load`; else one is made.")] = "",
+    file: Annotated[str, Parameter(help="Experiment with a `load`. Default: no faults.")] = "",
     *,
     mode: Annotated[Literal["lab", "sim"], Parameter(help="Real processes or virtual time.")],
-    on: Annotated[str | None, Parameter(help="A running lab, instead of one of its own.")] = None,
-    lab: Annotated[str, Parameter(help="A lab file, when no experiment is named.")] = "default",
+    on: Annotated[str | None, Parameter(help="Use this running lab instead of a new one.")] = None,
+    lab: Annotated[str, Parameter(help="Lab file, if there is no experiment.")] = "default",
     hosts: Annotated[int | None, Parameter(help="Hosts of each cluster.")] = None,
     vms: Annotated[int | None, Parameter(help="VMs of each cluster.")] = None,
     rate: Annotated[
         str | None, Parameter(help="2/s of lab time, a ramp 1/s..4/s, or steps 1/s:30s,4/s:1m.")
     ] = None,
     duration_: Annotated[
-        str, Parameter(name="--duration", help="How long; steps have times of their own.")
+        str, Parameter(name="--duration", help="Duration; not for steps, which have their own.")
     ] = "",
-    warmup: Annotated[str, Parameter(help="So long before, at the first rate, uncounted.")] = "",
-    mix: Annotated[str | None, Parameter(help=f"Operations with weights; left out: {MIX}.")] = None,
+    warmup: Annotated[str, Parameter(help="Warm-up time at the first rate, not measured.")] = "",
+    mix: Annotated[str | None, Parameter(help=f"Operations with weights. Default: {MIX}.")] = None,
     threshold: Annotated[
-        tuple[str, ...], Parameter(help="What must hold, as 'power.p99 < 5s'; again: more.")
+        tuple[str, ...], Parameter(help="Threshold, such as 'power.p99 < 5s'; can be repeated.")
     ] = (),
     arrivals: Annotated[
-        Literal["poisson", "even"] | None, Parameter(help="How arrivals lie in time.")
+        Literal["poisson", "even"] | None, Parameter(help="Distribution of the arrivals.")
     ] = None,
     seed: Seed = None,
     tpm: Tpm = None,
@@ -55,14 +55,14 @@ def run(
     files: LoadFiles = NO_FILES,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Offer a lab operations at a rate that its answers do not change, and judge what came of it.
+    """Load a lab with operations at a fixed rate, and judge the results.
 
     keystead load run --mode sim --hosts 8 --rate 2/s --duration 5m --threshold 'power.p99 < 5s'
     keystead load run load-boot-storm --mode sim --with hosts=24
 
-    Times and rates are of the lab, as in an experiment's file. With a FILE its own `load` is
-    offered while its faults are made. Exit codes are those of `chaos run`: a threshold that does
-    not hold is a failed check of the run.
+    Times and rates are in lab time, as in an experiment file. With a FILE the command plays its
+    faults and its `load`. Exit codes are those of `chaos run`: a threshold that does not hold is a
+    failed check of the run.
     """
     said = {
         "--rate": rate,

@@ -23,7 +23,7 @@ ROWS: Final = 15  # that are shown at first
 
 
 def explain(*words: str, options: LabOptions = LAB_DEFAULTS) -> None:
-    """What anything here means: a term, an error, a rule, a command, a field; alone: all errors.
+    """Explain a term, error, rule, command or field; without a word, list all errors.
 
     keystead explain KS-LAB-001
     keystead explain LOCK-01
@@ -100,7 +100,7 @@ def _cut(text: str) -> str:
 
 
 def rules(*, options: LabOptions = LAB_DEFAULTS) -> None:
-    """Every rule that code, messages and documents cite: its id and what it says.
+    """List all rules that messages and documents cite.
 
     keystead explain rules
     keystead explain rules -o wide

@@ -10,7 +10,7 @@ from lab.schema.tables import field
 
 
 def knob(knob_name: str = "", *, options: LabOptions = LAB_DEFAULTS) -> None:
-    """What a knob decides, its values and who reads it; without a name, the list of all.
+    """Explain a knob, its values and its readers; without a name, list all knobs.
 
     keystead explain knob
     keystead explain knob heartbeat_s

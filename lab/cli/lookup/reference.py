@@ -20,7 +20,7 @@ def fault(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What a fault does, its fields and an example; without a kind, the list of all.
+    """Explain a kind of fault and its fields, with an example; without a kind, list all.
 
     keystead explain fault
     keystead explain fault link.cut
@@ -33,7 +33,7 @@ def action(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What an action of a schedule does, and its fields; without a kind, the list of all.
+    """Explain an action of a schedule and its fields; without a kind, list all actions.
 
     keystead explain action
     keystead explain action esx.persistence.enable
@@ -46,7 +46,7 @@ def entry(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """The ways to say when an entry of a schedule is played; without one, the list of all.
+    """Explain a form of a schedule entry; without a name, list all forms.
 
     keystead explain entry
     keystead explain entry rolling
@@ -59,7 +59,7 @@ def probe(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What a probe of a hypothesis measures, and in which unit; without a name, the list of all.
+    """Explain a probe of a hypothesis and its unit; without a name, list all probes.
 
     keystead explain probe
     keystead explain probe vm.running
@@ -72,7 +72,7 @@ def op(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What an operation of a workload does; without a name, the list of all.
+    """Explain an operation of a workload; without a name, list all operations.
 
     keystead explain op
     keystead explain op key.create
@@ -85,7 +85,7 @@ def check(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What a check judges a run by; without a name, the list of all.
+    """Explain a check of runs; without a name, list all checks.
 
     keystead explain check
     keystead explain check needs_no_kms
@@ -98,7 +98,7 @@ def selector(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """The ways to name nodes and VMs, in files and on the command line.
+    """Explain the selectors of nodes and VMs, in files and on the command line.
 
     keystead explain selector
     keystead explain selector "25% of role:esxi"
@@ -111,7 +111,7 @@ def guard(
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What limits a run; without a name, the list of all.
+    """Explain a guard, which limits a run; without a name, list all guards.
 
     keystead explain guard
     keystead explain guard blast_radius

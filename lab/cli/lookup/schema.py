@@ -14,12 +14,12 @@ from lab.cli.output import plain
 def schema(
     of: Annotated[
         Literal["api", "lab", "experiment"],
-        Parameter(help="Commands and answers (api), or a file that you write, for editors."),
+        Parameter(help="Commands and answers (api), or a kind of file, for editors."),
     ] = "api",
     *,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """A JSON schema: of every command and answer, of a lab file, or of an experiment's file.
+    """Print a JSON schema: of all commands and answers, of Lab files or of experiment files.
 
     keystead schema
     keystead schema experiment

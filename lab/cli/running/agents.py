@@ -18,27 +18,27 @@ from lab.state.scratch import state_home
 
 def join(
     file: Annotated[
-        Path, Parameter(help="A bundle: `keystead lab bundle`; or a folder of `up --invite`.")
+        Path, Parameter(help="Bundle of `keystead lab bundle`, or the folder of `up --invite`.")
     ],
     *,
     as_: Annotated[
-        str, Parameter(name="--as", help="Who asks in that folder; left out: the host's name.")
+        str, Parameter(name="--as", help="Name of this machine. Default: its host name.")
     ] = "",
     arrays: Annotated[
         Path | None,
-        Parameter(help="Where the folder is mounted that has its shared datastores."),
+        Parameter(help="Mount point of the folder with the shared datastores."),
     ] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Hold the nodes of a lab that stand on this machine, until Ctrl-C.
+    """Join a lab and run its nodes for this machine, until Ctrl-C.
 
     keystead agent join east.bundle
     keystead agent join /shared/esxi --as rack-7 --arrays /shared/arrays
 
-    It tells in a line each what happens. When the supervisor is not heard for the lease, the nodes
-    end, and the agent asks to be taken again; it may be started again with the same file. In a
-    folder it asks for its bundle, or for a place in a pool; what it keeps is under its name then.
-    With -o json each line is a document. Folders of shared datastores are tried before it is taken.
+    The agent prints one line per event; with -o json each line is a JSON document. If it loses the
+    supervisor for the duration of the lease, it ends its nodes and tries to join again. It can be
+    restarted with the same file. With a folder it requests a bundle, or a place in a pool, under
+    the name of this machine. It tests the shared datastores before it joins.
     """
     from lab.members.joining import join as run
     from lab.members.joining import request_bundle
@@ -53,11 +53,11 @@ def join(
         sys.stdout.flush()
 
     if options.output is Format.YAML:
-        raise KeysteadError("KS-USE-003", "an agent tells in plain lines, or with -o json")
+        raise KeysteadError("KS-USE-003", "an agent prints plain lines, or JSON with -o json")
     say_so = (lambda text: None) if options.quiet else tell
     if not file.is_dir():
         if as_:
-            raise KeysteadError("KS-USE-003", f"--as {as_}: {file} is no folder to ask in")
+            raise KeysteadError("KS-USE-003", f"--as {as_}: {file} is not a folder")
         run(file, say_so, arrays=arrays)
         return
     name = _machine(as_)
@@ -66,7 +66,7 @@ def join(
 
 
 def _machine(name: str) -> str:
-    """A name for this machine; KS-USE-003 for one that is none."""
+    """The name of this machine; KS-USE-003 if it is not valid."""
     from lab.machines.checkup import own_name
     from protocol import names
 
@@ -79,17 +79,17 @@ def _machine(name: str) -> str:
 def healthcheck(
     *,
     as_: Annotated[
-        str, Parameter(name="--as", help="As `agent join --as`; left out: the host's name.")
+        str, Parameter(name="--as", help="Name as in `agent join --as`. Default: the host name.")
     ] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Whether what shall run on this machine does, by asking it: exit code 0 or 1.
+    """Check the agents and labs of this machine: exit code 0 if all are healthy, else 1.
 
     keystead healthcheck
     keystead healthcheck --as rack-7
 
-    Agents are asked whether their lab holds them, their processes how the nodes are, and labs of
-    this user for an answer. A lab that is being built is well when machines can join it.
+    An agent is healthy when it has joined its lab and its nodes run, a lab when it answers. A lab
+    that is being built is healthy when machines can join it.
     """
     from lab.machines.checkup import look, main, own_name
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 def api() -> None:
-    """Give a lab to another program: JSON, one request a line, one answer a line.
+    """Control a lab from another program: one JSON request and one JSON answer per line.
 
     keystead api
 
-    This is what the Python package `keystead` starts. The first request opens a lab, which ends
-    with the input:
+    The Python package `keystead` uses this command. The first request opens a lab, which ends with
+    the input:
 
     {"open": {"mode": "sim", "seed": 7, "topology": "default"}}
 
@@ -17,8 +17,8 @@ def api() -> None:
 
     {"wait": ["vm.locked=vm-01"], "within_s": 600}
 
-    An answer is {"answer": ...}, or {"error": {"id": ..., "text": ..., "fix": ...}}. `keystead
-    schema` has every command and answer.
+    An answer is {"answer": ...} or {"error": {"id": ..., "text": ..., "fix": ...}}. `keystead
+    schema` prints the schema of all commands and answers.
     """
     import asyncio
 

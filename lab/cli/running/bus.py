@@ -1,4 +1,4 @@
-"""``lab broker-config``: what the administrator of somebody's nats-servers has to load."""
+"""``lab broker-config``: the configuration of a lab for nats-servers of another administrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AS_IT_IS: Final = Shape()
 
 def broker_config(
     file: Annotated[
-        str, Parameter(help="Lab file, shipped or a path; left out: that of the lab that is there.")
+        str, Parameter(help="Lab file: a path or a shipped name. Default: the existing lab's.")
     ] = "",
     *,
     shape: Shape = _AS_IT_IS,
@@ -24,14 +24,15 @@ def broker_config(
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
     ] = "default",
 ) -> None:
-    """Print the configuration of a lab's account on nats-servers that somebody else runs.
+    """Print the nats-server configuration for a lab on external nats-servers.
 
     keystead lab broker-config far.yaml -n second
     keystead lab broker-config -n second --out keystead-second.conf
 
-    It has the nodes' public keys and what each may say and hear; what to do with it stands at its
-    head. Give the same options as to `keystead up`. The private keys are kept here, also when the
-    lab is removed: a lab of the same name and nodes needs nothing new.
+    The configuration has the account of the lab, with the public keys and permissions of its nodes.
+    Its first lines say how to load it. Give the same options as to `keystead up`. The private keys
+    stay on this machine, even when the lab is removed, so a new lab of the same name and nodes
+    needs no new configuration.
     """
     from lab.local.broker_config import text_for, write_new_file
 
@@ -40,4 +41,4 @@ def broker_config(
         plain(text.rstrip("\n"))
         return
     write_new_file(out, text)
-    say(f"written to {out}: for the administrator of the servers")
+    say(f"written to {out}: give it to the administrator of the servers")

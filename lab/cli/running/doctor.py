@@ -1,4 +1,4 @@
-"""``doctor``: try what a lab needs, one fix per finding."""
+"""``doctor``: check the requirements of a lab, one fix per finding."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from lab.schema.tables import field
 
 def doctor(
     *,
-    hosts: Annotated[int, Parameter(help="For a lab of that many hosts.")] = 3,
-    pack: Annotated[int, Parameter(help="And that many hosts in one process.")] = 1,
-    pace: Annotated[float, Parameter(help="And of that pace.")] = 30,
+    hosts: Annotated[int, Parameter(help="Number of hosts of the lab.")] = 3,
+    pack: Annotated[int, Parameter(help="Number of hosts in one process.")] = 1,
+    pace: Annotated[float, Parameter(help="Pace of the lab.")] = 30,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Try what a lab needs: a broker, a TPM, a port, files, memory. Exit code 78 on a problem.
+    """Check the requirements of a lab: broker, TPM, ports, files, memory.
 
-    With --hosts it foretells whether a lab of that size finds room here.
+    With --hosts it estimates whether this machine can run a lab of that size. Exit code 78 if there
+    is a problem.
 
     keystead doctor
     keystead doctor --hosts 500 --pack 50

@@ -17,15 +17,15 @@ def power_on(
     *hosts: NodeName,
     boot_option: Annotated[
         tuple[str, ...],
-        Parameter(help="NAME=VALUE typed at the loader; NAME=- asks for it.", negative=""),
+        Parameter(help="Boot option NAME=VALUE; NAME=- prompts for the value.", negative=""),
     ] = (),
     accept_rollback: Annotated[
         bool,
-        Parameter(help="A key server serves though its database is an older one.", negative=""),
+        Parameter(help="Start a key server even with an older database.", negative=""),
     ] = False,
     options: Options = DEFAULTS,
 ) -> int:
-    """Power hosts (or vcenter, kms) on.
+    """Power on hosts or other nodes.
 
     keystead host power-on esxi-001
     keystead host power-on esxi-001 --boot-option encryptionRecoveryKey=-

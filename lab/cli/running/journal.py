@@ -1,4 +1,4 @@
-"""``events``: vCenter's event log. ``logs``: what the nodes themselves wrote down."""
+"""``events``: vCenter's event log. ``logs``: the logs of the nodes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ COLUMNS = (
     field("text"),
 )
 Follow = Annotated[
-    bool, Parameter(name=["--follow", "-f"], negative="", help="Go on with new ones.")
+    bool, Parameter(name=["--follow", "-f"], negative="", help="Follow: keep printing new entries.")
 ]
 
 
 def events(
     *,
     follow: Follow = False,
-    after: Annotated[int, Parameter(help="Only those with a number above this.")] = 0,
+    after: Annotated[int, Parameter(help="Only events with a number above this one.")] = 0,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """vCenter's event log, with the product's event ids. JSON comes as one line per event.
+    """Show vCenter's event log, with the event ids of the product.
 
     keystead events
     keystead events -f --after 120 -o json
+
+    With -o json there is one line per event.
     """
     asyncio.run(_events(options, follow, after))
 
@@ -61,7 +63,7 @@ async def _events(options: LabOptions, follow: bool, after: int) -> None:
             await asyncio.sleep(LOOK_EVERY_S)
 
         def away(error: KeysteadError) -> None:
-            say(f"vCenter does not answer ({error}); waiting")
+            say(f"vCenter does not answer ({error}); retrying")
 
         async for items in follow_events(lab.do, pause, away, after):
             _show_events(items, options, follow)
@@ -87,12 +89,14 @@ def logs(
     *nodes: str,
     follow: Follow = False,
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Parameter(help="The least that is shown.")
+        Literal["debug", "info", "warning", "error"], Parameter(help="Lowest level to show.")
     ] = "info",
-    since: Annotated[str, Parameter(help="Only the last of it, in lab time: 30s, 5m.")] = "",
+    since: Annotated[
+        str, Parameter(help="Only entries of this last period of lab time: 30s, 5m.")
+    ] = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """What nodes wrote down, merged by lab time; also of a lab that is stopped or was killed.
+    """Show the logs of nodes, merged by lab time; also works for a stopped or killed lab.
 
     keystead logs --level warning
     keystead logs -f vcenter esxi-001 --since 5m

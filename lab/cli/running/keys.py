@@ -1,4 +1,4 @@
-"""``provider set``: an entry of which a part may be taken away."""
+"""``provider set``: change the entries of key servers, or remove a user name from them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from lab.schema.errors import KeysteadError
 
 Timeout = Annotated[
     int | None,
-    Parameter(help="Seconds for each handshake and each answer; -1: as the lab's knob says."),
+    Parameter(help="Time-out in seconds of each handshake and each answer; -1: the lab's knob."),
 ]
-User = Annotated[str, Parameter(help="A KMIP server is told this name, beside the certificate.")]
-PasswordFile = Annotated[Path | None, Parameter(help="Its first line is the user's password.")]
-Proxy = Annotated[str, Parameter(help="HOST:PORT; not built: it is refused.")]
+User = Annotated[
+    str, Parameter(help="User name for a KMIP server, in addition to the certificate.")
+]
+PasswordFile = Annotated[
+    Path | None, Parameter(help="File whose first line is the password of that user.")
+]
+Proxy = Annotated[str, Parameter(help="HOST:PORT. Proxies are not supported: refused.")]
 
 
 def provider_set(
@@ -27,12 +31,14 @@ def provider_set(
     *,
     server: Annotated[
         tuple[str, ...],
-        Parameter(name="--server", negative="", help="Its name; repeat it. Left out: all of them."),
+        Parameter(
+            name="--server", negative="", help="Name of a server; can be repeated. Default: all."
+        ),
     ] = (),
     timeout: Timeout = None,
     username: User = "",
     password_file: PasswordFile = None,
-    no_username: Annotated[bool, Parameter(negative="", help="No user name any more.")] = False,
+    no_username: Annotated[bool, Parameter(negative="", help="Remove the user name.")] = False,
     proxy: Proxy = "",
     options: Options = DEFAULTS,
 ) -> int:
@@ -42,7 +48,7 @@ def provider_set(
     keystead provider set outside --server 127.0.0.1:5696 --username vc --password-file pw.txt
     """
     if no_username and username:
-        raise KeysteadError("KS-USE-003", "--no-username: and there is --username")
+        raise KeysteadError("KS-USE-003", "use --username or --no-username, not both")
     name = "" if no_username else username or None
     password = str(password_file.absolute()) if password_file else ""
     entry = Entry(timeout=timeout, user=name, password_file=password, proxy=proxy)

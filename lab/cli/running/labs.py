@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Shape:
-    """What changes the Lab file; those about hosts and VMs change every cluster."""
+    """Options that override the Lab file; hosts and VMs apply to every cluster."""
 
     hosts: Annotated[int | None, Parameter(help="Hosts of each cluster.")] = None
     vms: Annotated[int | None, Parameter(help="VMs of each cluster.")] = None
     pack: Annotated[int | None, Parameter(help="Hosts in one process.")] = None
     tpm: Annotated[
         Literal["none", "libtpms", "model"] | None,
-        Parameter(help="What plays the TPMs of the file: libtpms; none: its hosts have none."),
+        Parameter(help="Implementation of the TPMs: libtpms; none: hosts without TPMs."),
     ] = None
     kms: Annotated[
-        int | None, Parameter(help="Key servers of the one provider: 1, or 2 that replicate.")
+        int | None, Parameter(help="Key servers of the provider: 1, or 2 that replicate.")
     ] = None
     kms_mode: Annotated[
         Literal["none", "sync-pair", "async", "forward"] | None,
-        Parameter(help="How they replicate; with none, async and forward there may be up to 8."),
+        Parameter(help="Replication mode; none, async and forward allow up to 8 servers."),
     ] = None
     kms_door: Annotated[
         Literal["bus", "kmip"] | None,
-        Parameter(help="How vCenter asks them: over the bus, or by KMIP under TLS."),
+        Parameter(help="How vCenter reaches them: over the bus, or by KMIP under TLS."),
     ] = None
     providers: Annotated[
-        int | None, Parameter(help="Key providers; each further one has a key server of its own.")
+        int | None, Parameter(help="Key providers; each additional one has its own key server.")
     ] = None
     key_persistence: Annotated[
         bool | None, Parameter(help="Enable key persistence on every host from the start.")
     ] = None
     pace: Annotated[
-        float | None, Parameter(help="Lab seconds that pass in one second (30 in the file).")
+        float | None, Parameter(help="Lab seconds per real second (30 in the shipped files).")
     ] = None
     serve: Annotated[
         bool | None,
@@ -66,11 +66,13 @@ class Shape:
     ] = None
     bus: Annotated[
         str | None,
-        Parameter(help="So many servers of its own (1 to 5), or nats://HOST:PORT of somebody's."),
+        Parameter(
+            help="Number of own nats-servers (1 to 5), or nats://HOST:PORT of external ones."
+        ),
     ] = None
 
     def changes(self) -> dict[str, Any]:
-        """What was given, under the names of ``lab.topology.lab_file.override``."""
+        """The given options, by the names of ``lab.topology.lab_file.override``."""
         given = {name: value for name, value in vars(self).items() if value is not None}
         said = {"mode": given.pop("kms_mode", None), "door": given.pop("kms_door", None)}
         said = {name: value for name, value in said.items() if value is not None}
@@ -84,23 +86,23 @@ class Shape:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class WaysIn:
-    """Where machines of the Lab file join, and a folder by which they get their bundles."""
+    """The address at which machines join, and the folder for their bundles."""
 
     listen: Annotated[
-        str, Parameter(help="HOST:PORT where machines of the Lab file join, under TLS.")
+        str, Parameter(help="HOST:PORT at which machines of the Lab file join, by TLS.")
     ] = ""
     invite: Annotated[
         Path | None,
-        Parameter(help="A folder shared with machines of the Lab file, for their bundles."),
+        Parameter(help="Folder shared with the machines of the Lab file, for their bundles."),
     ] = None
     address: Annotated[
-        str, Parameter(help="With --invite: where these machines find the lab, HOST:PORT.")
+        str, Parameter(help="With --invite: address of the lab for these machines, HOST:PORT.")
     ] = ""
 
     def invitations(self) -> Invitations | None:
-        """Both or neither; else KS-USE-003."""
+        """Both options or None; KS-USE-003 if only one is given."""
         if (self.invite is None) != (not self.address):
-            text = "--invite FOLDER and --address HOST:PORT go together"
+            text = "use --invite FOLDER and --address HOST:PORT together"
             raise KeysteadError("KS-USE-003", text)
         if self.invite is None:
             return None
@@ -113,7 +115,7 @@ SHIPPED: Final = "default, edge, ha, kmip, native, trusted, two-vcenters, vsan"
 FileName = Annotated[
     str,
     Parameter(
-        help=f"A path, or a Lab file of keystead: {SHIPPED}.", completer=COMPLETERS["lab file"]
+        help=f"Lab file: a path or a shipped name: {SHIPPED}.", completer=COMPLETERS["lab file"]
     ),
 ]
 
@@ -124,26 +126,26 @@ def up(
     shape: Shape = Shape(),
     set_: Annotated[
         tuple[str, ...],
-        Parameter(name="--set", negative="", help="KNOB=VALUE, any number of times."),
+        Parameter(name="--set", negative="", help="Set a knob: KNOB=VALUE; can be repeated."),
     ] = (),
-    seed: Annotated[int | None, Parameter(help="Seed of fault schedules; drawn if left out.")] = (
-        None
-    ),
+    seed: Annotated[
+        int | None, Parameter(help="Seed of fault schedules. Default: a random one.")
+    ] = None,
     ways: WaysIn = WaysIn(),
     foreground: Annotated[
-        bool, Parameter(negative="", help="Stay until the lab has ended; Ctrl-C takes it down.")
+        bool, Parameter(negative="", help="Stay in the foreground; Ctrl-C stops the lab.")
     ] = False,
     timeout: Annotated[
-        str, Parameter(help="Real time until it must be ready; left out: as long as it gets on.")
+        str, Parameter(help="Time limit in real time. Default: none, as long as it progresses.")
     ] = "",
     retain: Annotated[
-        bool, Parameter(negative="", help="Keep the folder of a lab that did not start.")
+        bool, Parameter(negative="", help="Keep the folder of a lab that fails to start.")
     ] = False,
-    wait: Annotated[bool, Parameter(help="Wait until ready.")] = True,
+    wait: Annotated[bool, Parameter(help="Wait until the lab is ready.")] = True,
     progress: Annotated[Style, Parameter(help="auto, plain, rich, json or none.")] = Style.AUTO,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Start a lab, or go on with one that was stopped.
+    """Start a lab, or continue a stopped one.
 
     keystead up
     keystead up mylab.yaml
@@ -189,13 +191,14 @@ def _named(options: LabOptions, file: str) -> LabOptions:
 
 
 def _stay(start: Start, missing: tuple[str, ...]) -> None:
-    """Until the lab has ended: by itself, or because this command was told to end it.
+    """Wait until the lab ends by itself or this command is interrupted.
 
-    It would end with this command, so what is not there is no reason to end what is."""
+    The lab ends with this command, so missing parts are only reported.
+    """
     from lab.supervise.launching import stay
 
     for line in missing:
-        say(f"not there: {line}")
+        say(f"missing: {line}")
     why = stay(start.folder)
     if why:
         raise KeysteadError("KS-LAB-001", f"the lab {start.folder.name} ended: {why}")
@@ -205,7 +208,7 @@ def _stay(start: Start, missing: tuple[str, ...]) -> None:
 def _start(
     start: Start, limit_s: float | None, wait: bool, progress: Style, options: LabOptions
 ) -> tuple[str, ...]:
-    """Start it; what is missing from it."""
+    """Start the lab, and return its missing parts."""
     from lab.local.labs import build_started_lab
     from lab.supervise.launching import Interrupted
 
@@ -229,7 +232,7 @@ def _start(
 
 
 def _whole(missing: tuple[str, ...], options: LabOptions) -> None:
-    """KS-LAB-009 when there is something missing from the lab that was asked for."""
+    """Raise KS-LAB-009 when parts of the lab are missing."""
     from lab.serve.machines import what_starts
 
     if missing:
@@ -279,11 +282,11 @@ def _present(lab: Lab, options: LabOptions) -> None:
 def down(
     *,
     purge: Annotated[
-        bool, Parameter(negative="", help="Remove its folder too: disks, TPMs, keys, logs.")
+        bool, Parameter(negative="", help="Also delete its folder: disks, TPMs, keys, logs.")
     ] = False,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Stop a lab; its state stays on disk, unless --purge.
+    """Stop a lab; --purge also deletes its state from disk.
 
     keystead down
     keystead down --purge --name second
@@ -300,7 +303,7 @@ def down(
 
 
 def status(*, options: LabOptions = LAB_DEFAULTS) -> None:
-    """A running lab in short: nodes, VMs, faults, folder, processes.
+    """Show a summary of a running lab: nodes, VMs, faults, folder, processes.
 
     keystead status
     keystead status --name second -o json
@@ -334,7 +337,7 @@ def _format_stall(one: LoopStood) -> str:
 
 
 def list_labs(*, options: LabOptions = LAB_DEFAULTS) -> None:
-    """All labs of this user: running, stopped, killed, and attached ones of elsewhere.
+    """List the labs of this user: running, stopped, killed, and attached ones.
 
     keystead list
     keystead list -o json
@@ -355,7 +358,7 @@ def list_labs(*, options: LabOptions = LAB_DEFAULTS) -> None:
 
 
 def version(*, options: LabOptions = LAB_DEFAULTS) -> None:
-    """Versions of keystead and of what it runs on.
+    """Show the versions of keystead and its components.
 
     keystead version
     keystead version -o json

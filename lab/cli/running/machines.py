@@ -1,4 +1,4 @@
-"""``get machines``, ``lab bundle``, ``lab attach``: labs on several machines, seen from outside."""
+"""``lab bundle``, ``lab access``, ``lab attach``, ``lab detach``: labs on several machines."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from lab.cli.output import document, pairs, plain, say
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
 
-LONGEST_S = 30 * 86_400.0  # that a bundle may be good for
+LONGEST_S = 30 * 86_400.0  # limit of a bundle's validity
 
 
 def bundle(
     machine: Annotated[str, Parameter(help="A machine of the Lab file.")],
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Where to write it.")],
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="File to write.")],
     address: Annotated[
-        str, Parameter(help="Where that machine finds the lab, HOST:PORT; 0: the lab's port.")
+        str, Parameter(help="Address of the lab for that machine, HOST:PORT; 0: the lab's port.")
     ] = "",
-    good_for: Annotated[str, Parameter(help="Until when it may be joined with.")] = "1h",
+    good_for: Annotated[str, Parameter(help="How long the bundle is valid.")] = "1h",
     name: Annotated[
         str, Parameter(name=["--name", "-n"], env_var="KEYSTEAD_NAME", help="Name of the lab.")
     ] = "default",
-    json: Annotated[bool, Parameter(negative="", help="Tell of it as JSON.")] = False,
+    json: Annotated[bool, Parameter(negative="", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Write the file that another machine joins the lab with: its identities, and no others'.
+    """Write the bundle with which another machine joins the lab.
 
     keystead lab bundle east -o east.bundle
     keystead lab bundle east -o east.bundle --address 192.0.2.7:0 --good-for 10m
 
-    One machine can use it, until then; it takes the place of the one before. Carry it there as you
-    would a private key: `keystead agent join east.bundle`.
+    The bundle has the private keys of that machine's nodes, so protect it like a private key. Only
+    one machine can use it; an earlier bundle of the machine becomes invalid. On the other machine
+    run `keystead agent join east.bundle`.
     """
     from lab.machines.issuing import issue
 
@@ -56,7 +57,7 @@ def bundle(
             ("until", until),
         ]
     )
-    say(f"there: keystead agent join {made.file}")
+    say(f"on the machine: keystead agent join {made.file}")
 
 
 Name = Annotated[
@@ -68,19 +69,19 @@ def access(
     *,
     out: Annotated[
         Path | None,
-        Parameter(name=["--out", "-o"], help="Where to write it; left out: it is printed."),
+        Parameter(name=["--out", "-o"], help="File to write. Default: standard output."),
     ] = None,
     address: Annotated[
-        str, Parameter(help="Where others find the lab, HOST:PORT; 0: the lab's port.")
+        str, Parameter(help="Address of the lab for others, HOST:PORT; 0: the lab's port.")
     ] = "",
     name: Name = "default",
 ) -> None:
-    """Write the file with which this lab is commanded from elsewhere: `keystead lab attach`.
+    """Write an access file, with which other machines control this lab (`lab attach`).
 
     keystead lab access -o far.access
     keystead lab access --address 127.0.0.1:4333
 
-    Who has it may do everything with the lab: carry it as you would a private key.
+    The file gives full control of the lab, so protect it like a private key.
     """
     from lab.machines.access import build_access_file
     from lab.machines.issuing import write_new
@@ -91,20 +92,20 @@ def access(
         sys.stdout.flush()
         return
     write_new(out, data)
-    say(f"there: keystead lab attach {out}")
+    say(f"on the other machine: keystead lab attach {out}")
 
 
 def attach(
     file: Annotated[
         Path | None,
-        Parameter(help="What `keystead lab access` wrote; left out: standard input."),
+        Parameter(help="File of `keystead lab access`. Default: standard input."),
     ] = None,
     *,
     name: Annotated[
-        str, Parameter(name=["--name", "-n"], help="Its name here; left out: its own.")
+        str, Parameter(name=["--name", "-n"], help="Local name of the lab. Default: its name.")
     ] = "",
 ) -> None:
-    """Let commands here reach a lab that runs elsewhere, by its name.
+    """Attach a lab that runs on another machine, so that local commands can control it.
 
     keystead lab attach far.access
     keystead lab attach far.access --name second
@@ -129,9 +130,9 @@ def _access(file: Path | None) -> bytes:
 
 
 def detach(
-    name: Annotated[str, Parameter(help="The name under which it was attached.")],
+    name: Annotated[str, Parameter(help="Local name of the attached lab.")],
 ) -> None:
-    """Forget a lab that runs elsewhere; it goes on.
+    """Detach a lab that runs on another machine; the lab keeps running.
 
     keystead lab detach compose
     keystead lab detach far
@@ -139,4 +140,4 @@ def detach(
     from lab.machines.access import detach as forget
 
     forget(name)
-    say(f"the lab {name} is not known here any more")
+    say(f"the lab {name} is detached")

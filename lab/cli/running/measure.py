@@ -1,4 +1,4 @@
-"""``bench``: figures of this machine beside what they have to be."""
+"""``bench``: the benchmarks of keystead, compared with their limits."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from lab.cli.options import LAB_DEFAULTS, LabOptions
 
 
 def bench(
-    *names: Annotated[str, Parameter(help="Benchmarks; all when left out.")],
+    *names: Annotated[str, Parameter(help="Benchmarks. Default: all.")],
     quick: Annotated[
-        bool, Parameter(negative="", help="Less of everything: only to see that it works.")
+        bool, Parameter(negative="", help="Reduced size, to check that the benchmarks work.")
     ] = False,
     repeat: Annotated[
-        int | None, Parameter(help="How often each is run; else once, or three times.")
+        int | None, Parameter(help="Runs of each benchmark. Default: one or three.")
     ] = None,
     svg: Annotated[
-        Path | None, Parameter(help="Draw how a lab's cost grows into this file (idle-growth).")
+        Path | None, Parameter(help="SVG file for the chart of a lab's cost (idle-growth).")
     ] = None,
     list_: Annotated[
         bool, Parameter(name="--list", negative="", help="Only list the benchmarks.")
     ] = False,
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Measure how fast and how small keystead is here: `keystead bench up-3 --repeat 5`.
+    """Run benchmarks of speed and memory on this machine: `keystead bench up-3 --repeat 5`.
 
-    `keystead bench scale` measures what a lab costs as it grows, which takes longer.
+    `keystead bench scale` measures the cost of growing labs, which takes longer.
 
-    A bar is met by the median of the repeats; "at best" says that only the best one met it,
-    which on a machine that does other things too may be the truth. Slow is no error: exit code
-    0 when everything ran, 5 when a benchmark could not.
+    The median of the runs is compared with a limit; "at best" means that only the best run met
+    it, for example on a busy machine. A missed limit is not an error: exit code 0 when all
+    benchmarks ran, 5 when one failed to run.
     """
     from lab.state.checkout import load_module
 

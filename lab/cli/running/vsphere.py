@@ -1,4 +1,4 @@
-"""``serve``, ``env``, ``exec``: clients of vSphere in front of a lab."""
+"""``serve``, ``env``, ``exec``: vSphere APIs of a lab for vSphere clients."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 def serve(
     *,
     listen: Annotated[
-        str, Parameter(help="HOST:PORT; port 0 is any that is free.")
+        str, Parameter(help="HOST:PORT; port 0 chooses a free port.")
     ] = "127.0.0.1:8989",
     api_version: Annotated[
-        str, Parameter(help="The newest version of the API that is offered; vCenter's.")
+        str, Parameter(help="Newest API version to offer. Default: vCenter's.")
     ] = "",
     sim: Annotated[
         str,
-        Parameter(help="A Lab file (or the name of a shipped one) to play in virtual time."),
+        Parameter(help="Lab file (path or shipped name) to run in virtual time."),
     ] = "",
     seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
-    hosts: Annotated[bool, Parameter(help="Serve ESXi hosts too, at the ports after it.")] = True,
+    hosts: Annotated[
+        bool, Parameter(help="Also serve the ESXi hosts, on the following ports.")
+    ] = True,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Serve the APIs of vSphere in front of a lab, for govc, pyVmomi, Ansible and others.
+    """Serve the vSphere APIs of a lab, for govc, pyVmomi, Ansible and other clients.
 
-    It runs until it is interrupted. The port is closed while vCenter is off. With --sim the time of
-    the lab passes only while a client waits. The n-th ESXi host has the n-th port after vCenter's,
-    which is closed while the host is off.
+    The command runs until Ctrl-C. The port is closed while vCenter is off. With --sim the time of
+    the lab advances only while a client waits. The n-th ESXi host has the n-th port after
+    vCenter's, which is closed while the host is off.
 
     keystead serve
     keystead serve --sim default --seed 7 --name story
@@ -47,7 +49,7 @@ def serve(
 
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
-        raise KeysteadError("KS-USE-003", f"--listen {listen}: HOST:PORT is wanted")
+        raise KeysteadError("KS-USE-003", f"--listen {listen}: write HOST:PORT")
 
     def ready(where: ApiServing) -> None:
         say(f"vSphere APIs of {options.name} at https://{where.host}:{where.port}/sdk")
@@ -73,21 +75,19 @@ def serve(
     asyncio.run(work)
 
 
-Host = Annotated[
-    str, Parameter(help="For the API server of this ESXi host; left out: for vCenter's.")
-]
+Host = Annotated[str, Parameter(help="Use the API server of this ESXi host. Default: vCenter's.")]
 SHOWN = 8
 """Hosts whose addresses `serve` prints."""
 
 
 def env(*, host: Host = "", options: LabOptions = LAB_DEFAULTS) -> None:
-    """Print what clients of vSphere need to reach a lab that is served, as lines for a shell.
+    """Print the environment variables with which vSphere clients reach a served lab.
 
     keystead env
     keystead env --host esxi-001
     keystead env -o json
 
-    A shell takes them over with eval "$(keystead env)".
+    To set them in a shell: eval "$(keystead env)".
     """
     from lab.local.vsphere import environment
 
@@ -102,11 +102,11 @@ def env(*, host: Host = "", options: LabOptions = LAB_DEFAULTS) -> None:
 
 
 def execute(
-    *command: Annotated[str, Parameter(help="A program with its arguments, after `--`.")],
+    *command: Annotated[str, Parameter(help="Program and arguments, after `--`.")],
     host: Host = "",
     options: LabOptions = LAB_DEFAULTS,
 ) -> int:
-    """Run a program with the variables of `keystead env`; its exit code.
+    """Run a program with the variables of `keystead env`; returns the program's exit code.
 
     keystead exec -- govc ls
     keystead exec -- python runbook.py

@@ -1,4 +1,4 @@
-"""``wait``: until a lab is as it is wanted. ``completion``: what a shell needs to complete."""
+"""``wait``: wait for a state of a lab. ``completion``: scripts for shell completion."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def wait(
             name="--for",
             negative="",
             required=True,
-            help="NOUN.STATE=all, none, N, names.",
+            help="NOUN.STATE=all, none, a number or names.",
             completer=COMPLETERS["condition"],
         ),
     ],
-    timeout: Annotated[str, Parameter(help="Real time.")] = "60s",
+    timeout: Annotated[str, Parameter(help="Time limit in real time.")] = "60s",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Wait until VMs, hosts or faults are as wanted; exit code 6 when they are not in time.
+    """Wait until VMs, hosts or faults have a state; exit code 6 after the time limit.
 
     keystead wait --for vm.running=all
     keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
@@ -54,13 +54,13 @@ def wait(
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """What a shell needs to complete commands, options, and names: of nodes, VMs, runs, files.
+    """Print a shell completion script for commands, options, and names of nodes, VMs, runs, files.
 
     keystead completion bash
     keystead completion fish
 
-    Write it where the shell looks: ~/.local/share/bash-completion/completions/keystead,
-    ~/.config/fish/completions/keystead.fish, or a file _keystead in a folder of zsh's fpath.
+    Save the script as ~/.local/share/bash-completion/completions/keystead,
+    ~/.config/fish/completions/keystead.fish, or as _keystead in a folder of zsh's fpath.
     """
     from lab.cli.completion import SCRIPTS
 

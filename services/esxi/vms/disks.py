@@ -16,7 +16,6 @@ from protocol.crypto.disk import DEK_SIZE
 from protocol.errors import (
     DatastoreFault,
     EncryptionKeyRequired,
-    InvalidPowerState,
     InvalidState,
     ResourceInUse,
 )
@@ -44,7 +43,7 @@ from services.esxi.vms.vmx import (
 
 async def add(host: EsxiHost, message: HostAddDisk) -> RegisteredVm:
     """See ``HostAddDisk``; no change when that operation has made its disk already."""
-    vm = _require_powered_off(host, message.vm)
+    vm = host.require_powered_off(message.vm, "its disks are changed while powered off")
     check_size(message.blocks)
     async with hold_lock(host.datastore, vm.name):
         config = await read_config(host.datastore, vm.name)
@@ -91,7 +90,7 @@ async def _add_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> V
 
 async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
     """See ``HostRemoveDisk``; no change when the VM has no disk of that number."""
-    vm = _require_powered_off(host, name)
+    vm = host.require_powered_off(name, "its disks are changed while powered off")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         left = tuple(disk for disk in config.disks if disk.number != number)
@@ -105,13 +104,6 @@ async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
             host.node.record("vm.disk_removed", vm=name, disk=f"Hard disk {number}")
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)
-    return vm
-
-
-def _require_powered_off(host: EsxiHost, name: VmName) -> RegisteredVm:
-    vm = host.require_vm(name)
-    if vm.guest is not None:
-        raise InvalidPowerState(f"{name} is running: its disks are changed while powered off")
     return vm
 
 

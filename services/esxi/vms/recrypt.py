@@ -114,9 +114,7 @@ async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
     ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
     TPM, whose home stays encrypted (VTPM-02).
     """
-    vm = host.require_vm(name)
-    if vm.guest is not None:
-        raise InvalidPowerState(f"{name} is running: it is decrypted while powered off")
+    vm = host.require_powered_off(name, "it is decrypted while powered off")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:

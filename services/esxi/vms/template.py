@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.errors import InvalidPowerState
 from protocol.terms import VmName
 from services.esxi.host import EsxiHost
 from services.esxi.vms.files import hold_lock, read_config, write_config
@@ -13,9 +12,7 @@ from services.esxi.vms.vm import RegisteredVm
 
 async def mark(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
     """See ``HostMarkTemplate``; twice is once. Its keys are not needed: nothing is opened."""
-    vm = host.require_vm(name)
-    if vm.guest is not None:
-        raise InvalidPowerState(f"{name} is running: power it off to make a template of it")
+    vm = host.require_powered_off(name, "power it off to make a template of it")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.template != template:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.errors import InvalidArgument, InvalidPowerState, InvalidState, NotFound
+from protocol.errors import InvalidArgument, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId, VmName
 from services.esxi.host import EsxiHost
@@ -44,7 +44,7 @@ async def add(
     ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM that may have none,
     ``EncryptionKeyRequired`` and ``InvalidState`` as in ``encrypt``.
     """
-    vm = _require_powered_off(host, name)
+    vm = host.require_powered_off(name, "power it off first")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is None:
@@ -88,7 +88,7 @@ async def _with_new(
 
 async def certify(host: EsxiHost, name: VmName, certificate: bytes) -> None:
     """VTPM-04: keep the certificate of its endorsement key with the device."""
-    vm = _require_powered_off(host, name)
+    vm = host.require_powered_off(name, "power it off first")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is None:
@@ -102,7 +102,7 @@ async def certify(host: EsxiHost, name: VmName, certificate: bytes) -> None:
 
 async def remove(host: EsxiHost, name: VmName) -> RegisteredVm:
     """VTPM-03. No change when it has none."""
-    vm = _require_powered_off(host, name)
+    vm = host.require_powered_off(name, "power it off first")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
         if config.vtpm is not None:
@@ -115,13 +115,6 @@ async def remove(host: EsxiHost, name: VmName) -> RegisteredVm:
             host.node.record("vm.vtpm", vm=name, present=False)
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)
-    return vm
-
-
-def _require_powered_off(host: EsxiHost, name: VmName) -> RegisteredVm:
-    vm = host.require_vm(name)
-    if vm.guest is not None:
-        raise InvalidPowerState(f"{name} is running: power it off first")
     return vm
 
 

@@ -141,6 +141,23 @@ def test_bars_of_faults_that_meet_stand_below_each_other() -> None:
     assert len(bands) == 2 and all(band.h > 80 for band in bands)
 
 
+def test_a_bar_begins_when_the_fault_was_done_with_a_mark_where_it_was_seen_to_bite() -> None:
+    tale = Tale()
+    tale.fault(30.0, "power", "host.power_loss", summary="power loss of esxi-001", began=30.0)
+    tale.fault(73.0, "cut", summary="cut vcenter <-> kms", began=10.2)
+    tale.add(100.0, "end")
+    picture = drawn(story(tale.records, verdict()))
+    cut, power = rects(picture, "fault")
+    (mark,) = [shape for shape in picture.shapes if shape.look == "bite"]
+    assert cut.x < power.x < mark.x < cut.x + cut.w
+    assert "from 10.2 s, seen to bite at 1:13" in cut.tip
+    assert "1:13" in mark.tip
+    assert {t.text for look in ("fault-inside", "fault-label") for t in texts(picture, look)} == {
+        "cut vcenter <-> kms",
+        "power loss of esxi-001",
+    }
+
+
 def test_the_heal_has_its_line() -> None:
     picture = drawn(told(locked()))
     assert [t.text[:6] for t in texts(picture, "heal-label")] == ["healed"]

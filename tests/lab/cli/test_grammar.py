@@ -261,6 +261,6 @@ def test_a_help_is_as_wide_as_its_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["agent", "join", "--help"]) == 0
     _, opening, examples, text, *_ = capsys.readouterr().out.split("\n\n")
-    assert opening.startswith("Hold the nodes") and len(examples.splitlines()) == 2
+    assert opening.startswith("Join a lab") and len(examples.splitlines()) == 2
     *full, _ = text.splitlines()
     assert len(full) >= 3 and all(60 < len(line) <= 80 for line in full), text

@@ -66,7 +66,7 @@ def test_output_that_is_refused_is_an_error_of_its_own(
     first, fix = ran.err.splitlines()
     assert first == (
         "keystead: error KS-OUT-001: standard output: No space left on device"
-    ) and fix.startswith("  fix: make room where the output goes")
+    ) and fix.startswith("  fix: free space, or write the output elsewhere")
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_assignments_have_values_as_in_yaml() -> None:
 def test_a_passphrase_comes_by_standard_input_only() -> None:
     with pytest.raises(KeysteadError) as raised:
         boot_options(["kmsPassphrase=correct horse battery"])
-    assert "horse" not in str(raised.value) and "see the passphrase" in str(raised.value)
+    assert "horse" not in str(raised.value) and "passphrase would be visible" in str(raised.value)
     assert "kmsPassphrase=-" in raised.value.fix
 
 

@@ -201,7 +201,7 @@ def test_a_lab_in_the_foreground_goes_on_without_a_machine_that_is_gone(shared: 
     assert shared.up.wait(60) == 0
     shared.start()
     told = shared.folder / "up.log"
-    assert until(lambda: "not there: esxi-002" in told.read_text(), 90), told.read_text()
+    assert until(lambda: "missing: esxi-002" in told.read_text(), 90), told.read_text()
     assert until(lambda: shared.hosts().get("esxi-001", ("",) * 2)[1] == "running", 30)
     assert shared.up.poll() is None
     shared.join("racks", "two")

@@ -48,8 +48,10 @@ def test_there_are_twenty_and_each_has_plays() -> None:
             assert play.cells() and {one.event for one in play.cells()} <= set(EVENTS)
     used = {play.twist for row in ROWS for play in row.plays}
     assert used == set(TWISTS)
-    names = [one.name for row in ROWS for play in row.plays for one in play.stagings(row.id)]
+    stagings = [one for row in ROWS for play in row.plays for one in play.stagings(row.id)]
+    names = [one.name for one in stagings]
     assert len(names) == len(set(names))
+    assert not any(one.alone for one in stagings), "the events of a play share a lab"
 
 
 @pytest.mark.slow

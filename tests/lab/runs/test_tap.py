@@ -106,7 +106,7 @@ def test_what_is_missing_in_it_is_told(run: RunFolder, capsys: pytest.CaptureFix
         run.bus.write_bytes(whole.removesuffix(mine) + worse)
         tap(run.run, message="CheckForUpdates")
         told_of = capsys.readouterr().err
-        assert "3 messages at its end" in told_of
+        assert "its last 3 messages are missing" in told_of
         assert "lost its link 2 times" in told_of
         run.bus.write_bytes(b"\xc1" + whole)
         with pytest.raises(KeysteadError, match="record 1: no record: these bytes are no msgpack"):

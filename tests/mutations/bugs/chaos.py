@@ -16,7 +16,7 @@ import chaos.playing.intervals as intervals
 import chaos.workload as workload
 from chaos.faults import FAULTS
 from chaos.faults.links import LinkRulesFault
-from chaos.faults.proc_kill import ProcKill
+from chaos.faults.processes import ProcKill
 from chaos.hypotheses.probes import Measured
 from chaos.hypotheses.tolerance import Tolerance
 from chaos.keeper import FaultKeeper, FaultState

@@ -27,10 +27,8 @@ from protocol.messages.attestation import (
     BeginAttestation,
     FinishAttestation,
 )
-from protocol.messages.host import LOG_LIMIT
 from protocol.terms import NodeName
 from protocol.tpm.errors import TpmError, TpmErrorKind
-from protocol.tpm.event_log import EventLogError, parse_log
 from protocol.tpm.structures import EkKind, PublicArea, TpmCredential
 from protocol.trust import (
     HostTrustReport,
@@ -177,7 +175,7 @@ async def _request_report(
     asked = await bus.request(record.node, begin, within_s=within_s)
     secret = await _activate_credential(tpm, asked.credential)
     quote = await tpm.quote(asked.selection, asked.nonce)
-    fits = _log_fits(host.event_log)
+    fits = host.is_log_complete()
     finish = FinishAttestation(
         context=asked.context,
         secret=secret,
@@ -205,14 +203,6 @@ async def _activate_credential(tpm: Tpm, credential: TpmCredential) -> bytes:
         if error.kind is not TpmErrorKind.INTEGRITY:
             raise
         return b""
-
-
-def _log_fits(log: bytes) -> bool:
-    """Whether the log could take every entry (ATT-10); one that cannot be read could not."""
-    try:
-        return len(parse_log(log)) <= LOG_LIMIT
-    except EventLogError:
-        return False
 
 
 def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:

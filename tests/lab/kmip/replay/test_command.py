@@ -158,7 +158,7 @@ def load_pem_x509(file: Path) -> x509.Certificate:
         (["--hosts", "0"], "--hosts 0: 1 to"),
         (["--timeout", "0s"], "--timeout 0s: above 0"),
         (["--expiry-days", "-1"], "--expiry-days -1: 0 or more"),
-        (["--outage", "true"], "--outage and --recovery: give both, or none"),
+        (["--outage", "true"], "give --outage and --recovery together, or neither"),
         (["--outage", "'", "--recovery", "true"], "--outage: No closing quotation"),
         (["--identity", "other=a"], "write ROLE=CERT,KEY"),
         (["--junit", "/nowhere/at/all.xml"], "--junit"),

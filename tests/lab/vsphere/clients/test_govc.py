@@ -18,11 +18,15 @@ CHANGES = (
     ("vm.power -on vm-02", "vm.info vm-02", "poweredOn"),
     ("vm.power -reset vm-02", "vm.info vm-02", "poweredOn"),
     ("vm.power -s vm-02", "vm.info vm-02", "poweredOff"),
+    ("vm.power -on -M vm-02", "vm.info vm-02", "poweredOn"),
+    ("vm.power -off vm-02", "vm.info vm-02", "poweredOff"),
     ("vm.markastemplate vm-02", "object.collect -s vm/vm-02 config.template", "true"),
     ("vm.markasvm -host esxi-001 vm-02", "object.collect -s vm/vm-02 config.template", "false"),
     ("snapshot.create -vm vm-02 s1", "snapshot.tree -vm vm-02", "s1"),
     ("snapshot.create -m=false -vm vm-02 s2", "snapshot.tree -vm vm-02", "s2"),
     ("snapshot.remove -vm vm-02 s1", "snapshot.tree -vm vm-02", r"\As2"),
+    ("snapshot.create -m=false -vm vm-02 s3", "snapshot.tree -s -vm vm-02", r"\[0B\] +s2"),
+    ("snapshot.remove -vm vm-02 s3", "snapshot.tree -vm vm-02", r"\As2"),
     ("snapshot.revert -vm vm-02 s2", "snapshot.tree -vm vm-02", "s2"),
     ("snapshot.remove -vm vm-02 *", "snapshot.tree -vm vm-02", r"\A\Z"),
     ("vm.migrate -host esxi-003 vm-01", "vm.info -r vm-01", "esxi-003"),
@@ -31,8 +35,12 @@ CHANGES = (
     ("vm.unregister vm-20", "find . -name vm-20", r"\A\Z"),
     ("vm.register -host esxi-002 vm-20/vm-20.vmx", "vm.info -r vm-20", "esxi-002"),
     ("vm.destroy vm-20", "find . -name vm-20", r"\A\Z"),
+    ("tasks -n 3", "tasks -n 3", r"VirtualMachine\.Destroy +vm-20"),
     ("vm.create -on=false -host esxi-001 vm-21", "vm.info vm-21", "poweredOff"),
     ("object.destroy vm/vm-21", "find . -name vm-21", r"\A\Z"),
+    ("vm.create -on=false -cluster cluster-a vm-22", "vm.info vm-22", "poweredOff"),
+    ("vm.clone -on=false -vm vm-22 -cluster cluster-a vm-23", "vm.info vm-23", "poweredOff"),
+    ("vm.destroy vm-22 vm-23", "find . -name vm-2[23]", r"\A\Z"),
     ("host.disconnect esxi-002", "host.info esxi-002", "disconnected"),
     ("host.reconnect esxi-002", "host.info esxi-002", "State: +connected"),
     ("cluster.change -drs-enabled cluster-a",
@@ -73,6 +81,9 @@ def test_what_govc_changes_is_so_afterwards(machine: Machine) -> None:
 def test_govc_sees_that_the_key_server_is_away(machine: Machine) -> None:
     with machine.without_key_server():
         assert re.search(r"^kms-provider +Standard +red", machine.run("govc", "kms.ls").stdout)
+        assert re.search(
+            r"alarm\.KeyServerHealth +Folder:group-d1 +Alert", machine.run("govc", "alarms").stdout
+        )
         events = machine.run("govc", "events", "-l", "-n", "20").stdout
         assert "com.vmware.vc.kms.crypto.Unreachable" in events
         refused = machine.run("govc", "vm.clone", "-vm", "vm-03", "-on=false", "-host", "x", "y")

@@ -63,6 +63,12 @@ READS = {
     "fields.ls": r"\A\Z",
     "extension.info": r"\A\Z",
     "cluster.rule.ls -cluster cluster-a": r"\A\Z",
+    "vm.info -t vm-01": r"ToolsUpgradePolicy: +manual",
+    "find host/cluster-a -type m": r"vm-06$",
+    "pool.info cluster-a/Resources": r"CPU Usage: +0MHz \(0\.0%\)",
+    "alarms -d": r"^alarm\.KeyServerHealth +Folder:group-d1 +Normal",
+    "host.tpm.report -host esxi-001": r"^PCR 13 +SHA256 +[0-9a-f]{64}",
+    "host.esxcli -host esxi-001 system version get": r"^Version: +8\.0\.3",
     "vm.question -vm vm-01": r"No pending question",
 }
 
@@ -72,3 +78,41 @@ def test_what_govc_reads(machine: Machine, line: str) -> None:
     done = machine.run("govc", *line.split())
     assert done.returncode == 0, done.stdout
     assert re.search(READS[line], done.stdout, re.MULTILINE), done.stdout
+
+
+IN_JSON = ("vm.info -t vm-01", "tasks vm/vm-01", "alarms -d", "host.tpm.report -host esxi-001")
+
+
+@pytest.mark.parametrize("line", IN_JSON)
+def test_vi_json_says_the_same(machine: Machine, line: str) -> None:
+    done = machine.run("govc", *line.split(), GOVC_VI_JSON="1")
+    assert done.returncode == 0, done.stdout
+    assert re.search(READS[line], done.stdout, re.MULTILINE), done.stdout
+
+
+REFUSED = {
+    "datastore.ls": "keystead does not have SearchDatastore_Task",
+    "datastore.rm x": "keystead does not have DeleteDatastoreFile_Task",
+    "logs": "keystead does not have BrowseDiagnosticLog",
+    "metric.ls vm/vm-01": "keystead does not have QueryPerfProviderSummary",
+    "vm.rdm.ls -vm vm-01": "keystead does not have QueryConfigTarget",
+    "vm.change -vm vm-01 -c 2": "keystead cannot change numCPUs of a VM",
+    "vm.power -suspend vm-01": "keystead does not have SuspendVM_Task",
+    "vm.power -on vm-01": "the VM is poweredOn already",
+    "vm.power -on nope": "vm 'nope' not found",
+    "kms.ls nope": "invalid cluster ID",
+    "kms.default -": "the default provider is replaced, never cleared",
+    "kms.default nope": "there is no key provider nope",
+    "tags.ls": "404 Not Found",
+    "library.ls": "404 Not Found",
+    "sso.user.ls": "404 Not Found",
+    "task.cancel task-1": "this task cannot be cancelled",
+    "host.esxcli -host esxi-001 network ip": "Unknown command or namespace network",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_govc_is_refused(machine: Machine, line: str) -> None:
+    """By a fault that says why; govc has its exit code 2 for a crash."""
+    done = machine.run("govc", *line.split())
+    assert done.returncode == 1 and REFUSED[line] in done.stdout, done.stdout
