@@ -286,7 +286,7 @@ async def test_encryption_begins_with_keys_that_hosts_have_got_themselves() -> N
 async def test_what_is_encrypted_with_a_provider_already_keeps_its_keys() -> None:
     async with vsan() as lab:
         before = await now(lab)
-        again = await lab.do(c.VsanEnable(CLUSTER, before.provider))
+        again = await lab.do(c.VsanEnable(CLUSTER, str(before.provider)))
         assert (again.kek, again.host_key, again.dek_generation) == (
             before.kek,
             before.host_key,
