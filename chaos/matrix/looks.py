@@ -25,7 +25,7 @@ from chaos.matrix.evidence import (
     VmView,
     Works,
 )
-from chaos.matrix.letters import of_move
+from chaos.matrix.judging.letters import of_move
 from chaos.matrix.scene import DUMP, StagingScene, Trail, event_of
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from chaos.oracle.terms import Letter

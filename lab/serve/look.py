@@ -45,8 +45,8 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
+from lab.serve.keyservers.replication import peers_text
 from lab.serve.machines import all_seen, fetch_node, missing_of
-from lab.serve.replication import peers_text
 from lab.serve.session import LabSession
 from lab.serve.views import (
     event_view,

@@ -22,7 +22,7 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.keys import show
+from lab.serve.keyservers.keys import show
 from lab.serve.session import LabSession
 from lab.serve.views import provider_view, view
 from lab.topology.plan import TrustPlan

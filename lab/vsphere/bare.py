@@ -11,7 +11,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from lab.vsphere.managed import Managed
+from lab.vsphere.vim.managed import Managed
 
 
 class PerformanceManager(Managed):

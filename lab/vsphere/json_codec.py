@@ -17,8 +17,8 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vmodl
 from pyVmomi.Iso8601 import ISO8601Format, ParseISO8601
 
-from lab.vsphere.managed import RetrievedProperties
 from lab.vsphere.soap import DEPTH_LIMIT
+from lab.vsphere.vim.managed import RetrievedProperties
 
 TYPE, VALUE = "_typeName", "_value"
 _REFERENCE = "ManagedObjectReference"

@@ -143,7 +143,7 @@ def run(
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
-        from lab.local.reports import place_for, write_reports
+        from lab.local.stored.reports import place_for, write_reports
 
         for option, path in files.items():
             place_for(option, path)
@@ -286,7 +286,7 @@ def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
         return verdict.exit_code
     from chaos.checks import arrange
     from chaos.experiment.plan import load_plan
-    from lab.local.reports import headline_of
+    from lab.local.stored.reports import headline_of
 
     plan = folder.read_decoded("plan.json", load_plan)
     shown, idle = arrange(verdict.checks, faulted=plan.surely_faulty())
@@ -348,7 +348,7 @@ def runs(
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """List stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
-    from lab.local.runs import runs as stored
+    from lab.local.stored.runs import runs as stored
 
     columns = (
         *(field(n) for n in ("run", "mode", "tpm", "seed", "verdict")),

@@ -15,7 +15,7 @@ def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
     keystead describe run edge-outage-reboot-sim-7 -o json
     """
     from chaos.checks import arrange
-    from lab.local.runs import describe
+    from lab.local.stored.runs import describe
 
     answer = describe(run)
     if is_document(options.output):

@@ -13,7 +13,7 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
 from lab.serve import alarms as provider_alarms
-from lab.vsphere.alarms import ALARMS
+from lab.vsphere.vim.alarms import ALARMS
 from services.vcenter.alarms import AlarmId
 from tests.lab.vsphere.conftest import Served
 

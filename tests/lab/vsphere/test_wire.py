@@ -15,7 +15,7 @@ pytest.importorskip("pyVmomi")
 
 from pyVmomi import vmodl
 
-from lab.vsphere import body
+from lab.vsphere.http import body
 from lab.vsphere.soap import read_call, read_text
 from tests.lab.vsphere.conftest import PASSWORD
 
