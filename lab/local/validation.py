@@ -27,16 +27,22 @@ KEYS: Final = 0.7
 """The share of operations that generate a key; the others are for the power of a VM."""
 KEPT_UP: Final = 0.9
 """A rate is served when such a share of its operations has ended with the last arrival."""
+THROUGHPUT_WITHIN: Final = 0.10
+P50_WITHIN: Final = 0.15
+P99_WITHIN: Final = 0.30
+"""How far a prediction may be from what is measured, as a share of it."""
 
 Mode = Literal["lab", "sim"]
 Tell = Callable[[str], None]
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What came of ``rate`` operations a second: what ended well until the last arrival, a
-    second; latencies in milliseconds; how many failed."""
+    """What came of a nominal ``rate`` of operations a second: arrivals as they were drawn, and
+    those that ended well until the last arrival, both a second; latencies in milliseconds; how
+    many failed."""
 
     rate: float
+    arrived_per_s: float
     ok_per_s: float
     p50_ms: float
     p99_ms: float
@@ -44,8 +50,8 @@ class Served(msgspec.Struct, frozen=True):
 
     @property
     def kept_up(self) -> bool:
-        """Whether the lab served about as much as was asked of it."""
-        return self.ok_per_s >= KEPT_UP * self.rate
+        """Whether the lab served about as much as arrived."""
+        return self.ok_per_s >= KEPT_UP * self.arrived_per_s
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -53,6 +59,18 @@ class Compared(msgspec.Struct, frozen=True):
 
     real: Served
     simulated: Served
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the simulated figures are within their limits of the real ones."""
+        return all(
+            abs(simulated - real) <= limit * real
+            for simulated, real, limit in (
+                (self.simulated.ok_per_s, self.real.ok_per_s, THROUGHPUT_WITHIN),
+                (self.simulated.p50_ms, self.real.p50_ms, P50_WITHIN),
+                (self.simulated.p99_ms, self.real.p99_ms, P99_WITHIN),
+            )
+        )
 
 
 async def validate(
@@ -113,6 +131,7 @@ async def offer(lab: LabCore, rate: float, seconds: float, seed: int) -> Served:
             group.create_task(one(message, due))
     return Served(
         rate,
+        number / seconds,
         ended / seconds,
         percentile(latencies, 0.5) * 1e3,
         percentile(latencies, 0.99) * 1e3,
@@ -138,7 +157,13 @@ def list_lines(compared: Sequence[Compared]) -> list[str]:
         )
     real_at = next((f"{one.real.rate:g}/s" for one in compared if not one.real.kept_up), "none")
     sim_at = next((f"{p.simulated.rate:g}/s" for p in compared if not p.simulated.kept_up), "none")
-    return [*lines, f"first rate that is not served: {real_at} on processes, {sim_at} simulated"]
+    agreed = sum(pair.agrees for pair in compared)
+    return [
+        *lines,
+        f"first rate that is not served: {real_at} on processes, {sim_at} simulated",
+        f"{agreed} of {len(compared)} rates agree: throughput within {THROUGHPUT_WITHIN:.0%}, "
+        f"p50 within {P50_WITHIN:.0%}, p99 within {P99_WITHIN:.0%}",
+    ]
 
 
 def _ratio(a: float, b: float) -> str:

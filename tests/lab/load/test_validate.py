@@ -13,7 +13,28 @@ from lab.local.validation import Compared, Served, list_lines, offer, percentile
 
 
 def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> Served:
-    return Served(rate, ok_per_s, p50_ms, p99_ms, failed=0)
+    return Served(rate, rate, ok_per_s, p50_ms, p99_ms, failed=0)
+
+
+def test_a_rate_is_served_when_what_arrived_is_served() -> None:
+    drawn = Served(10, 8.8, 8.8, 1.0, 1.0, failed=0)  # chance drew fewer than the rate says
+    assert drawn.kept_up
+    assert Served(12, 10.0, 9.0, 1.0, 1.0, failed=0).kept_up
+    assert not Served(8, 10.0, 8.9, 1.0, 1.0, failed=0).kept_up
+
+
+@pytest.mark.parametrize(
+    ("simulated", "agrees"),
+    [
+        (served(10, 9.0, 115.0, 260.0), True),
+        (served(10, 8.9, 115.0, 260.0), False),
+        (served(10, 9.0, 116.0, 260.0), False),
+        (served(10, 9.0, 84.0, 260.0), False),
+        (served(10, 9.0, 115.0, 261.0), False),
+    ],
+)
+def test_a_prediction_agrees_within_its_limits(simulated: Served, agrees: bool) -> None:
+    assert Compared(served(10, 10.0, 100.0, 200.0), simulated).agrees is agrees
 
 
 def test_a_simulation_that_is_too_fast_shows_in_the_ratios_and_at_the_saturation_point() -> None:
@@ -36,6 +57,7 @@ def test_a_simulation_that_is_too_fast_shows_in_the_ratios_and_at_the_saturation
     ]
     assert lines[2].split()[-2:] == ["0.04", "-"]  # nothing to divide by
     assert lines[3] == "first rate that is not served: 20/s on processes, none simulated"
+    assert lines[4].startswith("0 of 2 rates agree")
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:
