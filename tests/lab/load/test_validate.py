@@ -71,7 +71,8 @@ def test_percentiles_are_of_the_nearest_rank() -> None:
 def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
     async def play(key: str) -> Served:
         times = {"nodes": {"kms": {"times": {"CreateKey": key}}}}
-        changes: dict[str, Any] = {"hosts": 1, "vms": 4, "tpm": "none", "pace": 1.0, "service_times": times}
+        base = {"hosts": 1, "vms": 4, "tpm": "none", "pace": 1.0}
+        changes: dict[str, Any] = {**base, "service_times": times}
         async with Lab("sim", topology="default", seed=3, **changes) as lab:
             return await lab.beside(offer, 4.0, 5.0, 3)
 
