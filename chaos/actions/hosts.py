@@ -86,11 +86,11 @@ def _on_host(kind: str, doc: str, run: Run) -> Action:
 
 
 ACTIONS: Final = (
-    _on_host("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
+    _on_host("esx.persistence.enable", "have hosts persist the keys that they receive", _enable),
     Action(
         "esx.persistence.disable",
         ActionTarget.HOSTS,
-        "let hosts persist no more keys",
+        "have hosts stop persisting keys",
         _disable,
         DisableParams,
         "on: esxi-001, remove_all_stored_keys: true",
@@ -106,7 +106,7 @@ ACTIONS: Final = (
     Action(
         "host.enter-maintenance",
         ActionTarget.HOSTS,
-        "hosts on which no VM runs, or that are evacuated, get no more VMs",
+        "put hosts into maintenance mode, evacuated or without running VMs",
         asks_vcenter(
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
@@ -123,22 +123,22 @@ ACTIONS: Final = (
     ),
     _on_host(
         "host.exit-maintenance",
-        "hosts may have VMs again",
+        "end the maintenance mode of hosts",
         asks_vcenter(lambda host, _: ExitMaintenanceMode(host=NodeName(host))),
     ),
     _on_host(
         "host.disconnect",
-        "vCenter leaves hosts alone until they are reconnected",
+        "disconnect hosts from vCenter until they are reconnected",
         asks_vcenter(lambda host, _: DisconnectHost(host=NodeName(host))),
     ),
     _on_host(
         "host.reconnect",
-        "vCenter connects to hosts now",
+        "connect vCenter to hosts now",
         asks_vcenter(lambda host, _: ReconnectHost(host=NodeName(host))),
     ),
     _on_host(
         "host.prepare-crypto",
-        "incapable hosts may receive keys, and have no host key yet",
+        "let incapable hosts receive keys, without a host key yet",
         asks_vcenter(lambda host, _: PrepareCrypto(host=NodeName(host))),
     ),
     _on_host(
@@ -148,17 +148,17 @@ ACTIONS: Final = (
     ),
     _on_host(
         "host.disable-crypto",
-        "turn the encryption mode of hosts off, from their next boot on",
+        "turn off the encryption mode of hosts, from their next boot on",
         asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
     ),
     _on_host(
         "vsan.mount",
-        "hosts try again to mount their vSAN disk groups",
+        "have hosts mount their vSAN disk groups again",
         asks_vcenter(lambda host, _: MountVsanDisks(host=NodeName(host))),
     ),
     _on_host(
         "host.clear-tpm",
-        "vCenter forgets the TPMs that it has recorded of hosts",
+        "have vCenter forget the recorded TPMs of hosts",
         asks_vcenter(lambda host, _: ClearTpmRecord(host=NodeName(host))),
     ),
 )

@@ -82,14 +82,14 @@ ACTIONS: Final = (
     Action(
         "host.wrong-recovery-key",
         ActionTarget.HOSTS,
-        "power hosts that stand at their screen on again, with a recovery key that is not theirs",
+        "power halted hosts on again, with a wrong recovery key",
         _type_wrong_key,
         example="on: esxi-001",
     ),
     Action(
         "host.reinstall",
         ActionTarget.HOSTS,
-        "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
+        "reinstall hosts: their disks are wiped, their TPMs stay as they are",
         _reinstall,
         ReinstallParams,
         "on: esxi-001",
@@ -97,7 +97,7 @@ ACTIONS: Final = (
     Action(
         "vcenter.rebuild",
         ActionTarget.NOTHING,
-        "install a vCenter anew: nothing of its database is left",
+        "reinstall a vCenter with an empty database",
         _rebuild,
         VcenterParams,
         "vcenter: vcenter",
@@ -113,7 +113,7 @@ ACTIONS: Final = (
     Action(
         "host.dump.read",
         ActionTarget.HOSTS,
-        "decrypt a core dump of hosts, for which they need the host key that it is under",
+        "decrypt a core dump of hosts, which needs its host key",
         _read_dump,
         DumpParams,
         "on: esxi-001, dump: hostd",

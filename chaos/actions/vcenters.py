@@ -76,7 +76,7 @@ ACTIONS: Final = (
     Action(
         "vcenter.key.remove",
         ActionTarget.VMS,
-        "have vCenter forget the keys of VMs; by force, hosts lose them too",
+        "remove the keys of VMs from vCenter; by force, also from hosts",
         _remove,
         RemoveParams,
         "on: vm-01, force: true",
@@ -84,7 +84,7 @@ ACTIONS: Final = (
     Action(
         "vcenter.key.add",
         ActionTarget.VMS,
-        "have vCenter know the keys of VMs again",
+        "register the keys of VMs in vCenter again",
         _add,
         example="on: vm-01",
     ),
@@ -99,7 +99,7 @@ ACTIONS: Final = (
     Action(
         "vcenter.restore",
         ActionTarget.NOTHING,
-        "put a backup of a vCenter back; it knows nothing of what came since",
+        "restore a backup of a vCenter; later changes are gone",
         _restore,
         VcenterBackupParams,
         "backup: monday",
