@@ -46,7 +46,6 @@ FORMS: Final = (
     ("{role: esxi, site: main, pick: one}", "the intersection of groups; pick: all, one, 3, 25%"),
 )
 """Every way to write a selector of nodes, with what it selects; for VMs there are no groups."""
-_AMOUNTS: Final = "all, one, minority, majority, 3, 25%"
 _GROUPS = ("role", "site", "cluster", "provider")
 _RANGE_LIMIT = 10_000
 _LONGEST = 500  # characters of a selector

@@ -19,7 +19,7 @@ from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
 from services.keyprovider.knobs import KeyProviderKnobs
 from services.kms.settings.knobs import KmsKnobs
-from services.runtime.knobs import Knobs, describe_knobs, fault, read
+from services.runtime.knobs import KnobInfo, Knobs, describe_knobs, fault, read
 from services.vcenter.knobs import VcenterKnobs
 
 KNOBS: Final[dict[Role, type[Knobs]]] = {
@@ -32,16 +32,9 @@ KNOBS: Final[dict[Role, type[Knobs]]] = {
 """The knobs of each role. Add a service: its struct here, its folder in ``services.catalog``."""
 
 
-class KnobRow(msgspec.Struct, frozen=True, kw_only=True):
+class KnobRow(KnobInfo, frozen=True, kw_only=True):
     """One knob of the table: ``KnobInfo``, and ``read_by``, the roles it is for."""
 
-    name: str
-    text: str
-    default: Any
-    unit: str
-    values: str
-    rule: str
-    instead: str
     read_by: tuple[Role, ...]
 
 

@@ -94,6 +94,20 @@ class Action:
     example: str = ""
 
 
+def on_hosts(
+    kind: str, doc: str, run: Run, params: type[Params] = On, example: str = "on: esxi-001"
+) -> Action:
+    """An action on hosts."""
+    return Action(kind, ActionTarget.HOSTS, doc, run, params, example)
+
+
+def on_vms(
+    kind: str, doc: str, run: Run, params: type[Params] = On, example: str = "on: vm-01"
+) -> Action:
+    """An action on VMs."""
+    return Action(kind, ActionTarget.VMS, doc, run, params, example)
+
+
 def asks_vcenter(message: Callable[[str, Any], Request[Any]]) -> Run:
     """An action that is one request to vCenter, made of its target and its fields."""
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import Acting, Action, ActionTarget, On
+from chaos.actions.base import Acting, On, on_vms
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
@@ -94,25 +94,22 @@ async def _revert(acting: Acting, target: str, params: Any) -> OperationOutcome:
 
 
 ACTIONS: Final = (
-    Action(
+    on_vms(
         "vm.clone",
-        ActionTarget.VMS,
         "clone VMs, off or running; the clones are off",
         _clone,
         CloneParams,
         "on: vm-01, name: copy",
     ),
-    Action(
+    on_vms(
         "vm.snapshot",
-        ActionTarget.VMS,
         "take snapshots of VMs, with the memory of running VMs on request",
         _snapshot,
         SnapshotParams,
         "on: vm-01, name: before, memory: true",
     ),
-    Action(
+    on_vms(
         "vm.revert",
-        ActionTarget.VMS,
         "revert VMs to a snapshot; they run if it has their memory",
         _revert,
         RevertParams,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter
+from chaos.actions.base import Acting, On, asks_vcenter, on_vms
 from chaos.naming import name_validator
 from chaos.observe.look import LabLook
 from chaos.workload import OperationOutcome
@@ -56,25 +56,22 @@ async def _add_at_host(acting: Acting, target: str, params: Any) -> OperationOut
 
 
 ACTIONS: Final = (
-    Action(
+    on_vms(
         "vm.add-disk",
-        ActionTarget.VMS,
         "give powered-off VMs one more disk",
         _add,
         AddDiskParams,
         "on: vm-01, provider: kms-provider",
     ),
-    Action(
+    on_vms(
         "vm.add-disk-at-host",
-        ActionTarget.VMS,
         "have the hosts of powered-off VMs add a disk with a given key reference",
         _add_at_host,
         ReferenceParams,
         "on: vm-01, provider: kms-provider",
     ),
-    Action(
+    on_vms(
         "vm.remove-disk",
-        ActionTarget.VMS,
         "delete a disk with its data from powered-off VMs",
         asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
         RemoveDiskParams,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import Acting, Action, ActionTarget, On, Run, asks_vcenter
+from chaos.actions.base import Acting, On, asks_vcenter, on_hosts
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
 from protocol import names
@@ -81,82 +81,67 @@ async def _add(acting: Acting, host: str, params: Any) -> OperationOutcome:
     return OperationOutcome("ok", {})
 
 
-def _on_host(kind: str, doc: str, run: Run) -> Action:
-    return Action(kind, ActionTarget.HOSTS, doc, run, example="on: esxi-001")
-
-
 ACTIONS: Final = (
-    _on_host("esx.persistence.enable", "have hosts persist the keys that they receive", _enable),
-    Action(
+    on_hosts("esx.persistence.enable", "have hosts persist the keys that they receive", _enable),
+    on_hosts(
         "esx.persistence.disable",
-        ActionTarget.HOSTS,
         "have hosts stop persisting keys",
         _disable,
         DisableParams,
         "on: esxi-001, remove_all_stored_keys: true",
     ),
-    Action(
+    on_hosts(
         "esx.command",
-        ActionTarget.HOSTS,
         "any command of esxcli at the console of hosts",
         _esxcli,
         EsxcliParams,
         "on: esxi-001, command: system settings encryption get",
     ),
-    Action(
+    on_hosts(
         "host.enter-maintenance",
-        ActionTarget.HOSTS,
         "put hosts into maintenance mode, evacuated or without running VMs",
         asks_vcenter(
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
         MaintenanceParams,
-        "on: esxi-001",
     ),
-    Action(
-        "host.add",
-        ActionTarget.HOSTS,
-        "add hosts to a cluster of their vCenter",
-        _add,
-        AddHostParams,
-        "on: esxi-001",
-    ),
-    _on_host(
+    on_hosts("host.add", "add hosts to a cluster of their vCenter", _add, AddHostParams),
+    on_hosts(
         "host.exit-maintenance",
         "end the maintenance mode of hosts",
         asks_vcenter(lambda host, _: ExitMaintenanceMode(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.disconnect",
         "disconnect hosts from vCenter until they are reconnected",
         asks_vcenter(lambda host, _: DisconnectHost(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.reconnect",
         "connect vCenter to hosts now",
         asks_vcenter(lambda host, _: ReconnectHost(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.prepare-crypto",
         "let incapable hosts receive keys, without a host key yet",
         asks_vcenter(lambda host, _: PrepareCrypto(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.enable-crypto",
         "make hosts safe: push keys, unlock VMs",
         asks_vcenter(lambda host, _: ConfigureCryptoKey(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.disable-crypto",
         "turn off the encryption mode of hosts, from their next boot on",
         asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "vsan.mount",
         "have hosts mount their vSAN disk groups again",
         asks_vcenter(lambda host, _: MountVsanDisks(host=NodeName(host))),
     ),
-    _on_host(
+    on_hosts(
         "host.clear-tpm",
         "have vCenter forget the recorded TPMs of hosts",
         asks_vcenter(lambda host, _: ClearTpmRecord(host=NodeName(host))),

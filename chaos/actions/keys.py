@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-from chaos.actions.base import Acting, Action, ActionTarget, NoParams, On
+from chaos.actions.base import Acting, Action, ActionTarget, NoParams, On, on_vms
 from chaos.backups import back_up, restore, together
 from chaos.faults.base import Params
 from chaos.faults.kms_key_state import attributes, locate_keys
@@ -185,28 +185,15 @@ ACTIONS: Final = (
         AddKeyParams,
         "key: 00000000-0000-4000-8000-000000000000",
     ),
-    Action(
-        "kms.key.activate",
-        ActionTarget.VMS,
-        "activate the keys of VMs at their key servers",
-        _activate,
-        example="on: vm-01",
-    ),
-    Action(
+    on_vms("kms.key.activate", "activate the keys of VMs at their key servers", _activate),
+    on_vms(
         "kms.key.revoke",
-        ActionTarget.VMS,
         "revoke the keys of VMs at their key servers",
         _revoke,
         RevokeParams,
         "on: vm-01, compromised: true",
     ),
-    Action(
-        "kms.key.destroy",
-        ActionTarget.VMS,
-        "destroy the keys of VMs at their key servers",
-        _destroy,
-        example="on: vm-01",
-    ),
+    on_vms("kms.key.destroy", "destroy the keys of VMs at their key servers", _destroy),
     Action(
         "kms.key.destroy-unused",
         ActionTarget.NOTHING,

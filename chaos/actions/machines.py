@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import Acting, Action, ActionTarget, On
+from chaos.actions.base import Acting, Action, ActionTarget, On, on_hosts
 from chaos.faults.base import Params
 from chaos.faults.tpms import RECOVERY_OPTION
 from chaos.installs import install_anew
@@ -79,20 +79,16 @@ async def _read_dump(acting: Acting, host: str, params: Any) -> OperationOutcome
 
 
 ACTIONS: Final = (
-    Action(
+    on_hosts(
         "host.wrong-recovery-key",
-        ActionTarget.HOSTS,
         "power halted hosts on again, with a wrong recovery key",
         _type_wrong_key,
-        example="on: esxi-001",
     ),
-    Action(
+    on_hosts(
         "host.reinstall",
-        ActionTarget.HOSTS,
         "reinstall hosts: their disks are wiped, their TPMs stay as they are",
         _reinstall,
         ReinstallParams,
-        "on: esxi-001",
     ),
     Action(
         "vcenter.rebuild",
@@ -102,17 +98,15 @@ ACTIONS: Final = (
         VcenterParams,
         "vcenter: vcenter",
     ),
-    Action(
+    on_hosts(
         "host.dump",
-        ActionTarget.HOSTS,
         "have the agents of hosts write a core dump, encrypted under the host key",
         _dump,
         DumpParams,
         "on: esxi-001, dump: hostd",
     ),
-    Action(
+    on_hosts(
         "host.dump.read",
-        ActionTarget.HOSTS,
         "decrypt a core dump of hosts, which needs its host key",
         _read_dump,
         DumpParams,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from chaos.actions.base import Acting, Action, ActionTarget, NoParams
+from chaos.actions.base import Acting, Action, ActionTarget, NoParams, on_hosts
 from chaos.faults.base import Params
 from chaos.installs import renew_services
 from chaos.naming import name_validator
@@ -103,19 +103,15 @@ async def _remediate(acting: Acting, target: str, params: Any) -> OperationOutco
 
 
 ACTIONS: Final = (
-    Action(
+    on_hosts(
         "trust.import-endorsement-key",
-        ActionTarget.HOSTS,
         "import the endorsement keys of hosts into the Trust Authority, replacing old ones",
         _endorsement_key,
-        example="on: esxi-001",
     ),
-    Action(
+    on_hosts(
         "trust.import-base-image",
-        ActionTarget.HOSTS,
         "import the base images of hosts into the Trust Authority",
         _base_image,
-        example="on: esxi-001",
     ),
     Action(
         "trust.import-principal",

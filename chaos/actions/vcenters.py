@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import Acting, Action, ActionTarget, On
+from chaos.actions.base import Acting, Action, ActionTarget, On, on_vms
 from chaos.backups import back_up
 from chaos.faults.base import Params
 from chaos.installs import restore_vcenter
@@ -73,21 +73,14 @@ async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome
 
 
 ACTIONS: Final = (
-    Action(
+    on_vms(
         "vcenter.key.remove",
-        ActionTarget.VMS,
         "remove the keys of VMs from vCenter; by force, also from hosts",
         _remove,
         RemoveParams,
         "on: vm-01, force: true",
     ),
-    Action(
-        "vcenter.key.add",
-        ActionTarget.VMS,
-        "register the keys of VMs in vCenter again",
-        _add,
-        example="on: vm-01",
-    ),
+    on_vms("vcenter.key.add", "register the keys of VMs in vCenter again", _add),
     Action(
         "vcenter.backup",
         ActionTarget.NOTHING,

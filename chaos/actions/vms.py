@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter
+from chaos.actions.base import Acting, Action, ActionTarget, On, asks_vcenter, on_vms
 from chaos.faults.base import Params
 from chaos.naming import name_validator
 from chaos.workload import OperationOutcome
@@ -155,71 +155,35 @@ ACTIONS: Final = (
         CreateParams,
         "name: vm-new, encrypted: true",
     ),
-    Action(
-        "vm.encrypt",
-        ActionTarget.VMS,
-        "encrypt powered-off VMs under new keys",
-        _encrypt,
-        EncryptParams,
-        "on: vm-01",
-    ),
-    Action(
-        "vm.on",
-        ActionTarget.VMS,
-        "power VMs on",
-        _power_on,
-        example="on: vm-01",
-    ),
-    Action(
-        "vm.off",
-        ActionTarget.VMS,
-        "power VMs off",
-        asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm))),
-        example="on: vm-01",
-    ),
-    Action(
-        "vm.recrypt",
-        ActionTarget.VMS,
-        "put encrypted VMs under new keys",
-        _recrypt,
-        RecryptParams,
-        "on: vm-01",
-    ),
-    Action(
+    on_vms("vm.encrypt", "encrypt powered-off VMs under new keys", _encrypt, EncryptParams),
+    on_vms("vm.on", "power VMs on", _power_on),
+    on_vms("vm.off", "power VMs off", asks_vcenter(lambda vm, _: PowerOffVm(vm=VmName(vm)))),
+    on_vms("vm.recrypt", "put encrypted VMs under new keys", _recrypt, RecryptParams),
+    on_vms(
         "vm.migrate",
-        ActionTarget.VMS,
         "move VMs to another host, of their cluster or another vCenter; those that run go on",
         _migrate,
         MigrateParams,
-        "on: vm-01",
     ),
-    Action(
+    on_vms(
         "vm.unlock",
-        ActionTarget.VMS,
         "unlock VMs whose keys are available again",
         asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
-        example="on: vm-01",
     ),
-    Action(
+    on_vms(
         "vm.register",
-        ActionTarget.VMS,
         "bring VMs whose files lie on the datastore back into the inventory",
         _register,
         RegisterParams,
-        "on: vm-01",
     ),
-    Action(
+    on_vms(
         "vm.unregister",
-        ActionTarget.VMS,
         "take powered-off VMs out of the inventory; their files stay",
         asks_vcenter(lambda vm, _: UnregisterVm(vm=VmName(vm))),
-        example="on: vm-01",
     ),
-    Action(
+    on_vms(
         "vm.destroy",
-        ActionTarget.VMS,
         "delete powered-off VMs with their files",
         asks_vcenter(lambda vm, _: DestroyVm(vm=VmName(vm))),
-        example="on: vm-01",
     ),
 )

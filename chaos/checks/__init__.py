@@ -11,35 +11,35 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaos.checks.accepted_order_kept import accepted_order_kept
-from chaos.checks.acked_key_recoverable import acked_key_recoverable
-from chaos.checks.acked_vm_known import acked_vm_known
 from chaos.checks.alarms_have_causes import alarms_have_causes
-from chaos.checks.given_up_keys_gone import given_up_keys_gone
-from chaos.checks.guests_read_back import guests_read_back
-from chaos.checks.lock_given_back import lock_given_back
-from chaos.checks.lock_told import lock_told
+from chaos.checks.keys.acked_key_recoverable import acked_key_recoverable
+from chaos.checks.keys.given_up_keys_gone import given_up_keys_gone
+from chaos.checks.keys.no_plaintext_key import no_plaintext_key
+from chaos.checks.keys.nothing_left import nothing_left
+from chaos.checks.keys.one_key_one_value import one_key_one_value
+from chaos.checks.keys.only_given_keys import only_given_keys
+from chaos.checks.keys.replicas_agree import replicas_agree
 from chaos.checks.needs_no_kms import needs_no_kms
 from chaos.checks.no_fault_left import no_fault_left
 from chaos.checks.no_internal_error import no_internal_error
 from chaos.checks.no_livelock import no_livelock
 from chaos.checks.no_needless_outage import no_needless_outage
-from chaos.checks.no_plaintext_key import no_plaintext_key
 from chaos.checks.no_unseal_under_changed_pcr import no_unseal_under_changed_pcr
-from chaos.checks.nothing_left import nothing_left
 from chaos.checks.one_effect import one_effect
-from chaos.checks.one_host_per_vm import one_host_per_vm
-from chaos.checks.one_key_one_value import one_key_one_value
-from chaos.checks.one_vcenter_per_vm import one_vcenter_per_vm
-from chaos.checks.only_given_keys import only_given_keys
-from chaos.checks.power_as_commanded import power_as_commanded
 from chaos.checks.recovery_bound import recovery_bound
-from chaos.checks.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, CheckResult, Finding
 from chaos.checks.session_in_force import session_in_force
 from chaos.checks.shown_as_it_is import shown_as_it_is
 from chaos.checks.told_in_order import told_in_order
 from chaos.checks.tpm_sane import tpm_sane
 from chaos.checks.truth_table import truth_table
+from chaos.checks.vms.acked_vm_known import acked_vm_known
+from chaos.checks.vms.guests_read_back import guests_read_back
+from chaos.checks.vms.lock_given_back import lock_given_back
+from chaos.checks.vms.lock_told import lock_told
+from chaos.checks.vms.one_host_per_vm import one_host_per_vm
+from chaos.checks.vms.one_vcenter_per_vm import one_vcenter_per_vm
+from chaos.checks.vms.power_as_commanded import power_as_commanded
 from chaos.history import FULL, Record
 
 
@@ -109,6 +109,17 @@ OPTIONAL_WITNESS: Final = frozenset(check.name for check in _CHECKS if check.shy
 def checks_excused(*, faulted: bool) -> frozenset[str]:
     """What may be unknown without making a run so; ``faulted``: faults were planned in it."""
     return OPTIONAL_WITNESS if faulted else OPTIONAL_WITNESS | {"no_fault_left"}
+
+
+def arrange(
+    results: Sequence[CheckResult], *, faulted: bool
+) -> tuple[tuple[CheckResult, ...], tuple[CheckResult, ...]]:
+    """Results for a reader: hypotheses, then checks; and apart from these the checks that had
+    nothing to judge, which say nothing against a run. ``faulted`` as for ``checks_excused``."""
+    excused = checks_excused(faulted=faulted)
+    idle = [one for one in results if one.result is CheckOutcome.UNKNOWN and one.name in excused]
+    shown = sorted((one for one in results if one not in idle), key=lambda one: one.name in CHECKS)
+    return tuple(shown), tuple(idle)
 
 
 def judge(names: Sequence[str], records: Sequence[Record]) -> tuple[CheckResult, ...]:

@@ -36,10 +36,14 @@ def scene_of(result: CheckResult, records: Sequence[Record]) -> Scene | None:
 
 
 def faults_at(records: Sequence[Record], seq: int) -> tuple[str, ...]:
-    """Summaries of the faults that had begun before record ``seq`` and were not seen gone."""
+    """Summaries of the faults that had begun before record ``seq`` and were not seen gone, those
+    too that were seen to bite later."""
     active = ActiveFaults()
     for record in records[: seq - 1]:
         active.take(record)
+    for record in records[seq:]:
+        if record.type == "fault" and record.data.get("began", record.t) < records[seq - 1].t:
+            active.take(record)
     return tuple(
         str(begin.data.get("summary") or f"{id}: {begin.op}") for id, begin in active.bite()
     )

@@ -201,13 +201,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, metaclass=_FaultMeta):
         """For an irreversible one: do it; raises ``ChaosError`` KS-CHAOS-107."""
 
 
-async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[None]]) -> None:
+async def all_of(items: Sequence[T], act: Callable[[T], Awaitable[object]]) -> None:
     """Do ``act`` for all at the same time; raises one ``ProductError`` that tells every failure."""
     outcomes = await try_each(items, act, failures=REFUSALS)
     errors = [
         f"{item}: {type(error).__name__}: {error}"
         for item, error in zip(items, outcomes, strict=True)
-        if error is not None
+        if isinstance(error, Exception)
     ]
     if errors:
         raise NotFound("; ".join(errors))

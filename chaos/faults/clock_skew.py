@@ -18,7 +18,7 @@ from chaos.faults.power import NodesFault, NodesParams, some_of
 from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Seconds, format_s
-from protocol.terms import NodeName, Role
+from protocol.terms import Role
 
 
 class ClockSkewParams(NodesParams):
@@ -78,10 +78,7 @@ class ClockSkew(NodesFault, frozen=True, kw_only=True):
         await self._set(lab, self.skew_s)
 
     async def _set(self, lab: LabUnderTest, seconds: float) -> None:
-        async def one(node: NodeName) -> None:
-            await lab.skew(node, seconds)
-
-        await all_of(self.nodes, one)
+        await all_of(self.nodes, lambda node: lab.skew(node, seconds))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each clock is so far off as it should be."""

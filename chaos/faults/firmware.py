@@ -343,10 +343,7 @@ class HostExecOption(NodesFault, frozen=True, kw_only=True):
         return notes
 
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
-        async def one(node: NodeName) -> None:
-            await _set(lab, node, "FALSE")
-
-        await all_of(self.nodes, one)
+        await all_of(self.nodes, lambda node: _set(lab, node, "FALSE"))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The console tells what is configured; after a boot, the option's PCR has another value

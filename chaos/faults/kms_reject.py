@@ -180,10 +180,7 @@ class KmsReject(NodesFault, frozen=True, kw_only=True):
             probability=self.p,
         )
 
-        async def one(server: NodeName) -> None:
-            await lab.ask(server, message)
-
-        await all_of(self.nodes, one)
+        await all_of(self.nodes, lambda server: lab.ask(server, message))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """By its own word, each server rejects what it was told to, and as often."""

@@ -17,7 +17,7 @@ from chaos.lab import LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from chaos.units import Seconds, Share, format_s
 from protocol.messages.agent import Distribution, ServiceTime, Slowdown
-from protocol.terms import NodeName, Role
+from protocol.terms import Role
 
 
 class KmsSlowParams(NodesParams):
@@ -95,10 +95,7 @@ class KmsSlow(NodesFault, frozen=True, kw_only=True):
         await self._set(lab, self.slowdown)
 
     async def _set(self, lab: LabUnderTest, slowdown: Slowdown | None) -> None:
-        async def one(node: NodeName) -> None:
-            await lab.slow(node, slowdown)
-
-        await all_of(self.nodes, one)
+        await all_of(self.nodes, lambda node: lab.slow(node, slowdown))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each server works as slowly as it should."""

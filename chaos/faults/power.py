@@ -74,10 +74,7 @@ class PowerFault(NodesFault, frozen=True, kw_only=True):
         return await boots_of(lab, self.nodes)
 
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
-        async def off(node: NodeName) -> None:
-            await lab.power_off(node, self.way)
-
-        await all_of(was_on(notes, self.nodes), off)
+        await all_of(was_on(notes, self.nodes), lambda node: lab.power_off(node, self.way))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each node that was on is off, and its last life ended this way; or it is on again."""

@@ -113,11 +113,8 @@ class TpmFault(NodesFault, frozen=True, kw_only=True):
         )
 
     async def cure(self, lab: LabUnderTest, notes: Notes) -> None:
-        async def one(node: NodeName) -> None:
-            await recover(lab, node, notes)
-
         try:
-            await all_of(self.nodes, one)
+            await all_of(self.nodes, lambda node: recover(lab, node, notes))
             if self.accept:
                 await accept_tpms(lab, self.nodes)
         except ProductError as error:
@@ -212,10 +209,7 @@ class TpmClearFault(TpmFault, frozen=True, kw_only=True):
         if not self.latent:
             return await super().begin(lab, until, notes)
 
-        async def clear(node: NodeName) -> None:
-            await lab.tpm(node, self.act)
-
-        return await all_of(self.nodes, clear)
+        return await all_of(self.nodes, lambda node: lab.tpm(node, self.act))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """The storage root key is another one or none, so what was sealed under it does not load;
@@ -275,10 +269,7 @@ class TpmDead(NodesFault, frozen=True, kw_only=True):
         return {}
 
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
-        async def fail(node: NodeName) -> None:
-            await lab.tpm(node, TpmAct.FAIL)
-
-        await all_of(self.nodes, fail)
+        await all_of(self.nodes, lambda node: lab.tpm(node, TpmAct.FAIL))
 
     async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each TPM that has power tells that it failed, and nothing else."""

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from chaos.matrix.account import Witness
 from chaos.matrix.grid import Staging
+from chaos.matrix.judging.account import Witness
 from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import UNCLEAR, Agreement
 from chaos.oracle.table import Cell, parts

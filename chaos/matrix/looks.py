@@ -25,7 +25,7 @@ from chaos.matrix.evidence import (
     VmView,
     Works,
 )
-from chaos.matrix.letters import of_move
+from chaos.matrix.judging.letters import of_move
 from chaos.matrix.scene import DUMP, StagingScene, Trail, event_of
 from chaos.observe.listing import all_events, all_hosts, all_vms
 from chaos.oracle.terms import Letter
@@ -248,15 +248,7 @@ class Looks:
         except REFUSALS:
             return ()
         return tuple(
-            EventSeen(
-                sequence=one.sequence,
-                at=one.at,
-                event=one.event,
-                vm=one.vm,
-                host=one.host,
-                provider=one.provider,
-                keys=one.keys,
-            )
+            msgspec.convert(one, EventSeen, from_attributes=True)
             for one in found
             if vm in (None, one.vm) and host in (None, one.host)
         )

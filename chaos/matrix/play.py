@@ -11,16 +11,16 @@ from chaos.backups import back_up
 from chaos.errors import ChaosError
 from chaos.lab import REFUSALS
 from chaos.matrix import clock, native, setup
-from chaos.matrix.account import Account, Witness
 from chaos.matrix.events import EVENTS, EventPlay, LockingPlay, play_of
 from chaos.matrix.faults import ReturningVcenter, StagedFault, fault_of, until_healed
-from chaos.matrix.given import KeyRequest, requests_on_bus
+from chaos.matrix.judging.account import Account, Witness
+from chaos.matrix.judging.given import KeyRequest, requests_on_bus
+from chaos.matrix.judging.order import wrong_order, wrongly_told
+from chaos.matrix.judging.witness import witnesses
 from chaos.matrix.looks import plain
-from chaos.matrix.order import wrong_order, wrongly_told
 from chaos.matrix.scene import BACKUP, SERVERS_OF_P, StagingScene, Void
 from chaos.matrix.stored import find_exposed
 from chaos.matrix.twists import TWISTS
-from chaos.matrix.witness import witnesses
 from chaos.observe.listing import all_events
 from chaos.oracle.terms import TableEvent
 from protocol.errors import ProductError

@@ -276,10 +276,10 @@ def _vms(scene: StagingScene, play: EventPlay) -> tuple[VmName, ...]:
     return tuple(play.vm(wanted.what) for wanted in play.list_needed_vms(scene.block))
 
 
-async def wait_for_pass(scene: StagingScene, *, limit_s: float = 700.0) -> None:
+async def wait_for_pass(scene: StagingScene) -> None:
     """Return when a reconcile pass of vCenter has ended and its work on hosts is done."""
     before = _passes(scene)
-    for _ in range(int(limit_s)):
+    for _ in range(PASS_WITHIN_S):
         await scene.lab.sleep(1.0)
         if _passes(scene) > before:
             await scene.lab.sleep(PASS_TAKES_S)
@@ -288,6 +288,7 @@ async def wait_for_pass(scene: StagingScene, *, limit_s: float = 700.0) -> None:
 
 
 PASS_TAKES_S = 5.0
+PASS_WITHIN_S = 700
 
 
 def _passes(scene: StagingScene) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from chaos.lab import LabUnderTest
-from chaos.matrix.given import Audited, KeyRequest, requests_in_trail
+from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail
 from chaos.observe.audit import AuditTail
 from chaos.observe.look import WITHIN_S
 from protocol.terms import NodeName

@@ -4,6 +4,7 @@
 - ``bands``        the faults of a history as intervals, and rows in which none covers another
 - ``phases``       before, fault, heal, after: where a moment of the run lies
 - ``availability``  how much of each phase every VM ran, and why one did not
+- ``headline``     the run in one sentence: how many VMs went down, for how long and why
 - ``latency``      operations from their invoke to their end, by phase, in HDR histograms
 - ``lanes``        what each host and VM was, beside what the rules let it be
 - ``outcomes``     checks and hypotheses as rows, with the scene of a failure

@@ -44,17 +44,22 @@ def availability(story: Story) -> tuple[tuple[Row, ...], int]:
         replace(one, actual=one.segments_until(story.seconds)) for one in story.lanes if one.vm
     ]
     vms = [lane for lane in known if lane.actual]
-    found, when = phases(story.records), _Seen(story.records)
+    found, when = phases(story.records), VmSightings(story.records)
     rows = [_row(lane, found, story, when) for lane in vms if _down(lane)]
     rows.sort(key=lambda row: (row.asked, row.back, row.whole))
     return tuple(rows), len(vms) - len(rows)
 
 
+def is_down(segment: Segment) -> bool:
+    """Whether the VM was not seen running in it."""
+    return segment.states != (RUNNING,)
+
+
 def _down(lane: Lane) -> list[Segment]:
-    return [segment for segment in lane.actual if segment.states != (RUNNING,)]
+    return [segment for segment in lane.actual if is_down(segment)]
 
 
-def _row(lane: Lane, found: RunPhases, story: Story, seen: _Seen) -> Row:
+def _row(lane: Lane, found: RunPhases, story: Story, seen: VmSightings) -> Row:
     down = _down(lane)
     last = down[-1]
     back = lane.actual[-1].states == (RUNNING,)
@@ -120,7 +125,7 @@ def _because(lane: Lane, last: Segment, titles: Mapping[str, str]) -> str:
     return ""
 
 
-class _Seen:
+class VmSightings:
     """What was last seen of each VM and host by a moment."""
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -134,6 +139,10 @@ class _Seen:
         before = bisect_left(said, t, key=lambda record: record.t)
         return said[before - 1].data if before else {}
 
+    def host_of(self, lane: Lane, t: float) -> str:
+        """The host that had the VM at a moment, as far as anybody has said."""
+        return str(self._at("vm", lane.name, t).get("host", lane.host))
+
     def asked(self, lane: Lane, last: Segment) -> bool:
         """Whether it was off because somebody wanted it so."""
         vm = self._at("vm", lane.name, last.end)
@@ -142,7 +151,7 @@ class _Seen:
     def why(self, lane: Lane, last: Segment) -> str:
         """Why it did not run in ``last``, as its host said."""
         vm = self._at("vm", lane.name, last.end)
-        host = str(vm.get("host", lane.host))
+        host = self.host_of(lane, last.end)
         node = self._at("node", host, last.end)
         state = str(node.get("state", ""))
         if last.states == (DOWN,) and last.end < lane.actual[-1].end:

@@ -35,10 +35,24 @@ class ReportedOutcome:
 
 
 def outcomes(story: Story) -> tuple[ReportedOutcome, ...]:
-    """Checks, then hypotheses, each in the order of the verdict; none without a verdict."""
+    """Hypotheses, then checks, each in the order of the verdict; none without a verdict."""
     results = () if story.verdict is None else story.verdict.checks
     found = [_outcome(_add_records(result, story.records), story) for result in results]
-    return tuple(sorted(found, key=lambda one: one.hypothesis))
+    return tuple(sorted(found, key=lambda one: not one.hypothesis))
+
+
+def judged(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
+    """Those that say something for or against the run."""
+    return tuple(one for one in found if not _had_nothing(one))
+
+
+def not_judged(found: Sequence[ReportedOutcome]) -> tuple[ReportedOutcome, ...]:
+    """The checks that had nothing to judge, which does not count against the run."""
+    return tuple(one for one in found if _had_nothing(one))
+
+
+def _had_nothing(one: ReportedOutcome) -> bool:
+    return one.excused and one.result is CheckOutcome.UNKNOWN
 
 
 def _add_records(result: CheckResult, records: Sequence[Record]) -> CheckResult:

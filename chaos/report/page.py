@@ -14,8 +14,9 @@ from chaos.report.axis import moment
 from chaos.report.bands import Band, bands
 from chaos.report.compare import compare_runs
 from chaos.report.filling import fill_template
+from chaos.report.headline import headline
 from chaos.report.latency import figures, samples
-from chaos.report.outcomes import ReportedOutcome, outcomes
+from chaos.report.outcomes import ReportedOutcome, judged, not_judged, outcomes
 from chaos.report.phases import RunPhases, phases
 from chaos.report.plots import hypotheses_plot, latency_plot
 from chaos.report.story import Story, schedule_digest
@@ -60,8 +61,9 @@ def _parts(story: Story) -> dict[str, Any]:
         "latency": latency_plot(story),
         "figures": figures(samples(story.records)),
         "phases": _phases(phases(story.records), story.seconds),
-        "outcomes": sorted(found, key=_rank),
-        "counts": {word.value: sum(o.result is word for o in found) for word in _ORDER},
+        "outcomes": sorted(judged(found), key=_rank),
+        "not_judged": not_judged(found),
+        "counts": {word.value: sum(o.result is word for o in judged(found)) for word in _ORDER},
         "schedule": _schedule(story, bands(story.records)),
         "hypotheses": hypotheses_plot(story),
         "topology": topology(story),
@@ -71,10 +73,9 @@ def _parts(story: Story) -> dict[str, Any]:
     }
 
 
-def _rank(outcome: ReportedOutcome) -> tuple[bool, int]:
-    """Failed ones first; what is unknown because it was not tried comes last."""
-    unknown = outcome.result is CheckOutcome.UNKNOWN
-    return unknown and outcome.excused, _ORDER.index(outcome.result)
+def _rank(outcome: ReportedOutcome) -> int:
+    """Failed ones first, then unknown ones; hypotheses of the experiment stand before checks."""
+    return _ORDER.index(outcome.result)
 
 
 def _facts(story: Story) -> dict[str, Any]:
@@ -90,13 +91,20 @@ def _facts(story: Story) -> dict[str, Any]:
         "TPM": verdict.tpm_text if verdict and verdict.tpms else story.tpm,
         "lab time": moment(round(story.seconds, 1)),
         "began": began,
+    }
+    origin = {
         "code": story.code,
         "Python": story.python,
         "schedule": schedule_digest(story.plan),
         "trace": verdict.trace_hash if verdict else "",
         "replay of": story.replay_of,
     }
-    return {"story": story, "facts": {name: value for name, value in facts.items() if value != ""}}
+    told = {"facts": _told(facts), "origin": _told(origin)}
+    return {"story": story, "headline": headline(story), **told}
+
+
+def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value != ""}
 
 
 def _states(story: Story) -> list[str]:

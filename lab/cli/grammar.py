@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, str] = {
     "load rate": "loads.rate:rate",
     "load compare": "loads.load:compare",
     "load calibrate": "loads.calibrate:calibrate",
+    "load validate": "loads.validate:validate",
     "provider set": "running.keys:provider_set",
     "up": "running.labs:up",
     "try": "running.trying:try_",

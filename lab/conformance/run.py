@@ -30,10 +30,9 @@ def play_assertions(
 def _reporting(bench: Bench, one: Assertion, report: Report) -> Bench:
     """What a long play tells of itself is told under its assertion."""
 
-    def report_step(text: str, step: int, total: int) -> None:
-        report(f"{one.id} {text}", step, total)
-
-    return msgspec.structs.replace(bench, report=report_step)
+    return msgspec.structs.replace(
+        bench, report=lambda text, step, total: report(f"{one.id} {text}", step, total)
+    )
 
 
 def _play_assertion(one: Assertion, bench: Bench) -> Asserted:

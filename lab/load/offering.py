@@ -114,6 +114,14 @@ def fits(server: LoadedServer, asked: LoadTerms) -> None:
     _check_files(asked.outstanding)
 
 
+def seconds_left(whole_s: float, now: float) -> float:
+    """Of a load that takes ``whole_s``, ``now`` seconds after its first arrival is due (negative
+    before it): for how long it is offered yet. KS-LOAD-004 when it is over."""
+    if now >= whole_s:
+        raise KeysteadError("KS-LOAD-004", "all of it has been offered")
+    return whole_s - max(now, 0.0)
+
+
 def _check_files(outstanding: int) -> None:
     """Each operation under way has a connection: without room for them this process would be
     refused them, and seem to be refused by the server."""
@@ -209,11 +217,8 @@ class _Load:
         return Changed(at=round(at, 3), was=was)
 
     def _seconds_left(self, generator: Generator) -> float:
-        """Seconds for which it is offered yet; KS-LOAD-004 when it is over."""
         now = asyncio.get_running_loop().time() - generator.begin_at
-        if now >= self._whole_s:
-            raise KeysteadError("KS-LOAD-004", "all of it has been offered")
-        return self._whole_s - max(now, 0.0)
+        return seconds_left(self._whole_s, now)
 
     async def _stock_keys(self, generator: Generator, vcenters: Vcenters, rest: Arrivals) -> None:
         """Have the keys there that the first of ``rest`` need, while those before take theirs."""

@@ -155,10 +155,9 @@ class HeldLab:
         status = await remote.do(GetStatus())
         self._lab, self._paced = remote, status.pace
 
-        async def sleep(seconds: float) -> None:
-            await asyncio.sleep(seconds / status.pace)
-
-        self._to = OfLab(remote.do, sleep, virtual=False)
+        self._to = OfLab(
+            remote.do, lambda seconds: asyncio.sleep(seconds / status.pace), virtual=False
+        )
         return {"mode": "running", "lab": name, "seed": None}
 
     async def _begin(self, wanted: Opening) -> dict[str, Any]:
@@ -195,10 +194,7 @@ class HeldLab:
             return second, lambda: slept >= within_s
         until = time.monotonic() + within_s / self._paced
 
-        async def pause() -> None:
-            await asyncio.sleep(LOOK_EVERY_S)
-
-        return pause, lambda: time.monotonic() > until
+        return lambda: asyncio.sleep(LOOK_EVERY_S), lambda: time.monotonic() > until
 
 
 def _nobody_looks() -> None:

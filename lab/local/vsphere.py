@@ -212,7 +212,7 @@ async def serve(
             stack.callback((folder / RECORD).unlink, missing_ok=True)
             ports: dict[str, int] = {}
             if hosts:
-                from lab.vsphere.host_listening import HostListeners, hosts_listening
+                from lab.vsphere.http.host_listening import HostListeners, hosts_listening
 
                 first = where.port if port else 0
                 listeners = HostListeners(
@@ -232,7 +232,7 @@ async def served(
     """The APIs of the lab behind ``executor`` for the length of a block: the ``ApiServer``, and
     where it listens. ``folder`` gets what clients need. Raises as ``serve``."""
     try:
-        from lab.vsphere.listening import listening
+        from lab.vsphere.http.listening import listening
         from lab.vsphere.service import ApiServer
         from lab.vsphere.soap import newest
     except ImportError as error:

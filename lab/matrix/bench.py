@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from chaos.checks.no_plaintext_key import no_plaintext_key
+from chaos.checks.keys.no_plaintext_key import no_plaintext_key
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.draws import Draws
 from chaos.history import History, as_written

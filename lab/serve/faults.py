@@ -16,6 +16,7 @@ from lab.schema.commands import name_of
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
+from lab.serve.views import view
 
 # ---- beginning ---------------------------------------------------------------------------
 
@@ -48,16 +49,13 @@ def _free_id(session: LabSession, kind: str) -> str:
 
 
 def _active(fault: keeper.FaultInForce) -> ActiveFault:
-    return ActiveFault(
+    return view(
+        ActiveFault,
+        fault,
         id=fault.fault.id,
-        kind=fault.kind,
-        summary=fault.summary,
         since=round(fault.since, 3),
         until=round(fault.until, 3),
         state=fault.state.value,
-        seen=fault.seen,
-        cure=fault.cure,
-        found=fault.found,
     )
 
 
@@ -134,9 +132,5 @@ def _report(reports: list[keeper.HealOutcome], with_cure: bool) -> HealReport:
     return HealReport(
         with_cure=with_cure,
         healed=tuple(fault for report in reports for fault in report.healed),
-        left=tuple(
-            FaultLeft(id=s.id, kind=s.kind, reversible=s.reversible, seen=s.seen, cure=s.cure)
-            for report in reports
-            for s in report.left
-        ),
+        left=tuple(view(FaultLeft, fault) for report in reports for fault in report.left),
     )

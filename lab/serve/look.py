@@ -45,8 +45,8 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
+from lab.serve.keyservers.replication import peers_text
 from lab.serve.machines import all_seen, fetch_node, missing_of
-from lab.serve.replication import peers_text
 from lab.serve.session import LabSession
 from lab.serve.views import (
     event_view,
@@ -219,17 +219,12 @@ async def tpm_of(session: LabSession, host: NodeName) -> Tpm:
     real_time = session.lab.mode == "sim" and backend is TpmBackend.LIBTPMS
     if info is None:
         return Tpm(host=host, backend=backend, state=TpmState.OFF, ek=acted.ek, pcrs=pcrs)
-    return Tpm(
+    return view(
+        Tpm,
+        info,
         host=host,
         backend=backend,
-        failed=info.failed,
-        reset_count=info.reset_count,
-        restart_count=info.restart_count,
         clock=None if real_time else info.clock,
-        safe=info.safe,
-        lockout_counter=info.lockout_counter,
-        max_tries=info.max_tries,
-        lockout=info.lockout,
         state=TpmState.FAILED if info.failed else TpmState.ON,
         ek=acted.ek,
         pcrs=pcrs,

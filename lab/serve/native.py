@@ -11,7 +11,7 @@ from lab.schema.answers import Provider, ProviderBackup
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
 from lab.serve.session import LabSession
-from lab.serve.views import provider_view
+from lab.serve.views import provider_view, view
 from protocol.crypto.provider_backup import read_backup
 from protocol.errors import InvalidArgument
 from protocol.messages.vcenter import CreateNativeProvider
@@ -57,13 +57,7 @@ async def export(session: LabSession, command: commands.ProviderExport) -> Provi
     backup = await take_backup(session.lab, session.vcenter, provider, password)
     found = read_backup(backup.reveal(), password)
     session.files.write(command.file, backup)
-    return ProviderBackup(
-        provider=found.provider,
-        file=command.file,
-        key_id=found.key_id,
-        exported_at=found.exported_at,
-        tpm_required=found.tpm_required,
-    )
+    return view(ProviderBackup, found, file=command.file)
 
 
 @executes

@@ -11,7 +11,7 @@ import msgspec
 from lab.schema import commands
 from lab.schema.answers import LabMachine, MachineList, MachineStanding
 from lab.serve.executing import executes
-from lab.serve.facts import LostMachine
+from lab.serve.explaining.facts import LostMachine
 from lab.serve.session import LabSession
 from protocol.terms import NodeName
 

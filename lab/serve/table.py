@@ -15,32 +15,36 @@ from lab.schema.wire import CommandDone, RunCommand, decode_command, encode_answ
 from lab.serve import (  # noqa: F401 - their functions are found by what they execute
     alarms,
     at_host,
-    copies,
     crypto,
-    custody,
-    describe,
-    entries,
     experiments,
     faults,
     hosts,
-    inventory,
-    keys,
-    kmip_trust,
     look,
-    mobility,
     native,
     roles,
     several_machines,
     trust,
     upgrade,
     vcenters,
-    vms,
     vsan,
 )
 from lab.serve.executing import COMMANDS, Served
+from lab.serve.explaining import describe  # noqa: F401 - their functions are found by what they execute
 from lab.serve.files import CommandFiles, open_contents, seal_contents
+from lab.serve.keyservers import (
+    custody,  # noqa: F401 - their functions are found by what they execute
+    entries,  # noqa: F401 - their functions are found by what they execute
+    keys,  # noqa: F401 - their functions are found by what they execute
+    kmip_trust,  # noqa: F401 - their functions are found by what they execute
+)
 from lab.serve.machines import way_out
 from lab.serve.session import LabSession
+from lab.serve.vms import (
+    copies,  # noqa: F401 - their functions are found by what they execute
+    mobility,  # noqa: F401 - their functions are found by what they execute
+    vms,  # noqa: F401 - their functions are found by what they execute
+)
+from lab.serve.vms import membership as inventory  # noqa: F401 - their functions are found by what they execute
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 

@@ -22,9 +22,9 @@ from lab.schema.answers import (
 )
 from lab.schema.errors import KeysteadError
 from lab.serve.executing import executes
-from lab.serve.keys import show
+from lab.serve.keyservers.keys import show
 from lab.serve.session import LabSession
-from lab.serve.views import provider_view
+from lab.serve.views import provider_view, view
 from lab.topology.plan import TrustPlan
 from protocol.errors import ProductError
 from protocol.messages import vcenter as m
@@ -73,14 +73,11 @@ async def _ask_authority(
     session: LabSession, message: Request[m.TrustAuthorityState]
 ) -> TrustAuthority:
     state = await session.ask(_authority(session), message, within_s=TASK_S)
-    return TrustAuthority(
-        cluster=state.cluster,
-        group=state.group,
+    return view(
+        TrustAuthority,
+        state,
         require_endorsement_keys=state.settings.require_endorsement_keys,
         require_certificate_validation=state.settings.require_certificate_validation,
-        warnings=state.warnings,
-        silent=state.silent,
-        items=state.items,
     )
 
 
@@ -88,18 +85,11 @@ async def _ask_workload(
     session: LabSession, message: Request[m.TrustedClusters]
 ) -> TrustedHostList:
     state = await session.ask(_workload(session), message, within_s=TASK_S)
-    return TrustedHostList(
-        clusters=state.clusters,
-        stale_principal=state.stale_principal,
+    return view(
+        TrustedHostList,
+        state,
         items=tuple(
-            TrustedHostState(
-                host=host.host,
-                cluster=host.cluster,
-                health=host.health,
-                attestation=_attestation(host),
-                details=host.details,
-                reports=host.reports,
-            )
+            view(TrustedHostState, host, attestation=_attestation(host))
             for host in sorted(state.hosts, key=lambda host: (host.cluster, host.host))
         ),
     )

@@ -13,7 +13,7 @@ from lab.schema.answers.base import MachineState
 from lab.serve.executing import executes
 from lab.serve.hosts import one_by_one, wait_for_inventory
 from lab.serve.session import LabSession
-from lab.serve.whereabouts import list_all_vms
+from lab.serve.vms.whereabouts import list_all_vms
 from protocol.errors import InvalidState, NotAvailable, ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeStatus
 from protocol.messages.host import QueryHost

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from lab.vsphere.managed import Managed
+from lab.vsphere.vim.managed import Managed
 
 
 class PerformanceManager(Managed):
@@ -52,6 +52,20 @@ class CustomizationSpecManager(Managed):
     properties = {"info": lambda m: [], "encryptionKey": lambda m: []}
 
 
+class HostEventManager(Managed):
+    """Events of a host: vCenter alone keeps a log of them."""
+
+    kind = vim.event.EventManager
+    properties = {"maxCollector": lambda m: 0}
+
+
+class HostOptionManager(Managed):
+    """Advanced settings of a host: those that a lab has are commands of esxcli."""
+
+    kind = vim.option.OptionManager
+    properties = {"setting": lambda m: [], "supportedOption": lambda m: []}
+
+
 class DatastoreBrowser(Managed):
     """Searches a datastore."""
 
@@ -77,11 +91,13 @@ _OF_SERVERS: Mapping[str, tuple[type[Managed], str, str]] = {
     "diagnosticManager": (DiagnosticManager, "DiagMgr", "ha-diagnosticmgr"),
     "fileManager": (FileManager, "FileManager", "ha-nfc-file-manager"),
     "virtualDiskManager": (VirtualDiskManager, "virtualDiskManager", "ha-vdiskmanager"),
+    "eventManager": (HostEventManager, "", "ha-eventmgr"),
+    "setting": (HostOptionManager, "", "HostAgentSettings"),
     "customizationSpecManager": (CustomizationSpecManager, "CustomizationSpecManager", ""),
     "vStorageObjectManager": (VStorageObjectManager, "VStorageObjectManager", ""),
 }
-"""By the name in the service content: the class, its id at vCenter, its id at a host if it has
-one."""
+"""By the name in the service content: the class, its id at vCenter and its id at a host, empty
+where there is none of it."""
 
 
 def references(of_host: bool) -> dict[str, tuple[Any, str]]:

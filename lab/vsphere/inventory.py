@@ -10,10 +10,11 @@ from typing import Any
 from lab.schema import answers
 from lab.vsphere.bare import DatastoreBrowser, EnvironmentBrowser
 from lab.vsphere.faults import not_found
-from lab.vsphere.host import HostSystem
-from lab.vsphere.managed import Managed
 from lab.vsphere.objects import numbers
-from lab.vsphere.places import (
+from lab.vsphere.snapshot import InventorySnapshot
+from lab.vsphere.vim.host import HostSystem
+from lab.vsphere.vim.managed import Managed
+from lab.vsphere.vim.places import (
     ClusterEntity,
     ComputeResource,
     Datacenter,
@@ -24,10 +25,9 @@ from lab.vsphere.places import (
     ResourcePool,
     RootFolder,
 )
-from lab.vsphere.snapshot import InventorySnapshot
-from lab.vsphere.virtual_machine import VirtualMachine
-from lab.vsphere.vm_copies import VirtualMachineSnapshot
-from lab.vsphere.vm_folder import VmFolder
+from lab.vsphere.vim.virtual_machine import VirtualMachine
+from lab.vsphere.vim.vm_copies import VirtualMachineSnapshot
+from lab.vsphere.vim.vm_folder import VmFolder
 
 
 class ObjectInventory:

@@ -17,8 +17,8 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vmodl
 from pyVmomi.Iso8601 import ISO8601Format, ParseISO8601
 
-from lab.vsphere.managed import RetrievedProperties
 from lab.vsphere.soap import DEPTH_LIMIT
+from lab.vsphere.vim.managed import RetrievedProperties
 
 TYPE, VALUE = "_typeName", "_value"
 _REFERENCE = "ManagedObjectReference"
@@ -77,6 +77,8 @@ def _write_plain(value: Any) -> tuple[Any, str]:
         return ISO8601Format(value), "dateTime"
     if isinstance(value, support.binary):
         return base64.b64encode(value).decode(), "binary"
+    if isinstance(value, support.byte):
+        return value & 0xFF, "byte"  # govmomi reads 0 to 255 here, and a sign in SOAP
     if isinstance(value, support.PropertyPath):
         return str(value), "string"
     if isinstance(value, support.Enum):

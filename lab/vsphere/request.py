@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from lab.schema.commands import Command
-from lab.vsphere.managed import Managed
 from lab.vsphere.sessions import ApiSession
+from lab.vsphere.vim.managed import Managed
 from protocol.authorization import Privilege
 
 Work = Callable[[Callable[[Command[Any]], Awaitable[Any]]], Awaitable[Any]]

@@ -16,16 +16,21 @@ from lab.schema.answers import MachineState
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.vsphere import bare
-from lab.vsphere.alarms import AlarmDefinition
-from lab.vsphere.authorization import AuthorizationManager
-from lab.vsphere.collector import PropertyCollector
-from lab.vsphere.crypto import CryptoManagerKmip
 from lab.vsphere.executor import Executor
 from lab.vsphere.faults import fault_of, no_permission, not_found, not_served
-from lab.vsphere.history import ApiTask, EventManager, PastTask, TaskManager
 from lab.vsphere.inventory import ObjectInventory
-from lab.vsphere.managed import Managed
-from lab.vsphere.managers import (
+from lab.vsphere.objects import uuid_of
+from lab.vsphere.request import Work
+from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
+from lab.vsphere.snapshot import InventorySnapshot, LabWatch
+from lab.vsphere.vapi.providers import Downloads
+from lab.vsphere.vim.alarms import AlarmDefinition
+from lab.vsphere.vim.authorization import AuthorizationManager
+from lab.vsphere.vim.collector import PropertyCollector
+from lab.vsphere.vim.crypto import CryptoManagerKmip
+from lab.vsphere.vim.history import ApiTask, EventManager, PastTask, TaskManager
+from lab.vsphere.vim.managed import Managed
+from lab.vsphere.vim.managers import (
     REFERENCES,
     AlarmManager,
     CustomFieldsManager,
@@ -37,13 +42,8 @@ from lab.vsphere.managers import (
     SessionManager,
     about,
 )
-from lab.vsphere.objects import uuid_of
-from lab.vsphere.reflect import find_for_vcenter
-from lab.vsphere.request import Work
-from lab.vsphere.sessions import HELD_LIMIT, ApiSession, ApiSessions
-from lab.vsphere.snapshot import InventorySnapshot, LabWatch
-from lab.vsphere.vapi_providers import Downloads
-from lab.vsphere.views import ViewManager
+from lab.vsphere.vim.reflect import find_for_vcenter
+from lab.vsphere.vim.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
 from protocol.releases import release_of
 

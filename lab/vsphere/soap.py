@@ -17,7 +17,7 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 from pyVmomi.Iso8601 import ISO8601Format
 
-from lab.vsphere.managed import ObjectProperties, RetrievedProperties
+from lab.vsphere.vim.managed import ObjectProperties, RetrievedProperties
 
 DEPTH_LIMIT = 64
 ELEMENT_LIMIT = 50_000

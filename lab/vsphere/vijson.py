@@ -17,11 +17,11 @@ from starlette.requests import Request as WebRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lab.vsphere.body import read_body, while_connected
+from lab.vsphere.http.body import read_body, while_connected
 from lab.vsphere.json_codec import read_arguments, write_contents, write_fault, write_value
-from lab.vsphere.managed import RetrievedProperties, type_at
 from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.soap import Call, complete, find_method, newest, version_of
+from lab.vsphere.vim.managed import RetrievedProperties, type_at
 
 _log = logging.getLogger(__name__)
 HEADER = "vmware-api-session-id"

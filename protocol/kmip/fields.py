@@ -112,9 +112,8 @@ class KmipField:
 
     @property
     def label(self) -> str:
-        """How people are told of it."""
-        tag = self.forms[0].tag
-        return self.name if tag is None else tag.label
+        """How people are told of it: by the first tag that it may have."""
+        return next(form.tag.label for form in self.forms if form.tag is not None)
 
 
 class ManagedObject:

@@ -26,14 +26,9 @@ class TpmErrorKind(StrEnum):
     OTHER = "other"
 
 
-RC_SUCCESS: Final = 0x000
 RC_INITIALIZE: Final = 0x100
 RC_FAILURE: Final = 0x101
-RC_DISABLED: Final = 0x120
-RC_AUTH_UNAVAILABLE: Final = 0x12F
-RC_PCR_CHANGED: Final = 0x128
 RC_NV_RANGE: Final = 0x146
-RC_NV_UNINITIALIZED: Final = 0x14A
 RC_NV_SPACE: Final = 0x14B
 RC_LOCALITY: Final = 0x907
 """A PCR of a dynamic launch (17..22) is not the boot's to extend."""
@@ -41,11 +36,8 @@ RC_LOCKOUT: Final = 0x921
 RC_IO_ERROR: Final = 0xA000A
 RC_ATTRIBUTES_H1: Final = 0x182
 """TPM_RC_ATTRIBUTES of handle 1: it is no key that others can be under."""
-RC_ATTRIBUTES_1: Final = 0x282
-"""TPM_RC_ATTRIBUTES of handle 2 (an NV command on the wrong sort of index)."""
 RC_HANDLE_1: Final = 0x18B
 """TPM_RC_HANDLE of handle 1: the storage root key is not there."""
-RC_VALUE_1: Final = 0x1C4
 RC_POLICY_FAIL_S1: Final = 0x99D
 """TPM_RC_POLICY_FAIL of session 1: PCR values differ from the sealed ones."""
 RC_INTEGRITY_1: Final = 0x1DF

@@ -33,7 +33,6 @@ from protocol.tpm.wire import (
     u32,
 )
 
-RH_OWNER: Final = 0x40000001
 RH_ENDORSEMENT: Final = 0x4000000B
 RSA_EXPONENT: Final = 65537
 RSA_BITS: Final = 2048

@@ -75,12 +75,11 @@ async def until_enough(
     enough: Callable[[Mapping[T, R]], bool],
     *,
     name: str = "each",
-    failures: tuple[type[Exception], ...] = (ProductError,),
 ) -> dict[T, R]:
     """The results of ``act`` by item, in the order of ``items``, as soon as they are ``enough``.
 
-    Calls that still run are cancelled then. Items that ended with an exception of ``failures`` are
-    left out. Returns all results if every call has ended and they are not enough.
+    Calls that still run are cancelled then. Items that ended with a ``ProductError`` are left
+    out. Returns all results if every call has ended and they are not enough.
     """
     order, found, left = tuple(items), dict[T, R](), 0
     done = asyncio.Event()
@@ -89,7 +88,7 @@ async def until_enough(
         nonlocal left
         try:
             found[item] = await act(item)
-        except failures:
+        except ProductError:
             pass
         left -= 1
         if left == 0 or enough(found):

@@ -12,18 +12,14 @@
 - ``inventory``    clusters, hosts, VMs, providers, key *ids*; durable, with a view in memory
 - ``trust``        Trust Authority: administered, and used by trusted clusters
 - ``index``        values derived from its rows, updated row by row
-- ``grants``       which cluster was given which key, for which VM; pure
 - ``ordered``      names in order and in groups, while they come and go
 - ``removals``     what is removed from hosts: unused keys, deleted providers; pure
 - ``tables``       the rows of the inventory, and its schema
-- ``wrapped``      the wrapped secrets in its rows
 - ``locks``        when a VM is marked locked: LOCK-01..07, pure
-- ``key_users``    who uses a key
-- ``key_status``   QueryCryptoKeyStatus       - ``client_info`` answers for clients; pure
-- ``key_watch``    keys in use that were revoked or destroyed
+- ``client_info``  answers for clients; pure
+- ``keys``         who uses them, who was given them, their status, those that are gone
 - ``contacts``     which key servers answered last      - ``health`` asks them, period by period
 - ``certificate_ends``  which certificates of KMIP are near their end
-- ``integrity``    checks at each start that stored secrets can be decrypted
 - ``events``       drafts of the product's events with their texts    - ``alarms`` pure
 - ``cluster_events``  those of vSphere HA and DRS
 - ``placement``    the host on which the next VM is made, or started by DRS

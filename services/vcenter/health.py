@@ -13,7 +13,7 @@ from services.runtime.ports import Clock
 from services.vcenter.certificate_ends import DAY_S, near_their_end
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.inventory import Inventory, change_provider
-from services.vcenter.key_watch import look_at_keys
+from services.vcenter.keys.watch import look_at_keys
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.registry import ProviderRegistry

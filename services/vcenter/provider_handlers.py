@@ -48,7 +48,7 @@ from protocol.pages import first_page
 from services.runtime.service import Peer, Service, serves
 from services.vcenter.authorization.needs import NEEDS, privileges_for, vm_of
 from services.vcenter.authorization.roles import TaskCaller, caller
-from services.vcenter.key_status import query_key_status
+from services.vcenter.keys.status import query_key_status
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.tasks import keys, native, provider
 from services.vcenter.tasks.validity import check_valid

@@ -37,8 +37,8 @@ from protocol.trust import (
     TrustedKeyProvider,
     TrustedPrincipal,
 )
+from services.vcenter.keys.wrapped import ClientCertificate, NativeConfig
 from services.vcenter.vsan.rows import VsanRow
-from services.vcenter.wrapped import ClientCertificate, NativeConfig
 
 
 class TableRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +218,7 @@ class ReleasedRow(TableRow, frozen=True, kw_only=True):
 
 
 class GrantRow(TableRow, frozen=True, kw_only=True):
-    """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.grants``).
+    """A key that a task gave to ``cluster`` for ``vm`` (``services.vcenter.keys.grants``).
 
     ``ended``: hosts of the cluster get it no more for this VM. The row stays, since it says whose
     key it is.

@@ -20,7 +20,6 @@ from services.vcenter.client_info import cluster_info, host_info, provider_info,
 from services.vcenter.config import VcenterConfig
 from services.vcenter.contacts import KeyServerContacts
 from services.vcenter.events import EventDraft
-from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.health import HealthChecks
 from services.vcenter.hosts.attestation import HostAttestation
 from services.vcenter.hosts.availability import HaConfigurations
@@ -35,8 +34,9 @@ from services.vcenter.hosts.reconciliation import Reconciliation
 from services.vcenter.hosts.remediation import Remediation
 from services.vcenter.hosts.sessions import HostSessions
 from services.vcenter.hosts.sharing import KeySharing
-from services.vcenter.integrity import integrity_check
 from services.vcenter.inventory import Inventory
+from services.vcenter.keys.grants import keys_from_vcenter
+from services.vcenter.keys.integrity import integrity_check
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.placement import Placement
 from services.vcenter.providers.backups import BackupReminders

@@ -48,7 +48,11 @@ GROUPS = (
     ),
     Group(
         "letters",
-        ("chaos/matrix/letters.py", "chaos/matrix/order.py", "chaos/matrix/compare.py"),
+        (
+            "chaos/matrix/judging/letters.py",
+            "chaos/matrix/judging/order.py",
+            "chaos/matrix/compare.py",
+        ),
         ("tests/chaos/matrix/test_*.py",),
     ),
     Group(
@@ -58,7 +62,7 @@ GROUPS = (
     ),
 )
 EXCUSED = {
-    "chaos/matrix/letters.py: _judge_locked: seen.vcenter is None: never true": (
+    "chaos/matrix/judging/letters.py: _judge_locked: seen.vcenter is None: never true": (
         "a vCenter that is up and shows nothing shows no lock, which was asked before"
     ),
     "chaos/checks/states.py: _operation: name in fold.vms: never false": (

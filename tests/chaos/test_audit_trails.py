@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chaos.backups import back_up, restore
-from chaos.matrix.given import Audited, KeyRequest, requests_in_trail, requests_on_bus
 from chaos.matrix.heard import Heard
+from chaos.matrix.judging.given import Audited, KeyRequest, requests_in_trail, requests_on_bus
 from chaos.matrix.trails import Trails
 from chaos.observe.audit import AuditTail
 from chaos.observe.listing import all_vms

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.checks.keys.nothing_left import nothing_left
 from chaos.checks.no_internal_error import no_internal_error
-from chaos.checks.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.draws import Draws
 from chaos.experiment.lint import BadExperiment, check_experiment

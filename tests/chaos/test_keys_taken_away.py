@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checks.acked_key_recoverable import acked_key_recoverable
+from chaos.checks.keys.acked_key_recoverable import acked_key_recoverable
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.history import Record
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaos.checks import CHECKS
-from chaos.checks.lock_told import QUIET_S
 from chaos.checks.result import CheckOutcome, Finding
+from chaos.checks.vms.lock_told import QUIET_S
 from chaos.history import Record
 
 VM = "vm-01"

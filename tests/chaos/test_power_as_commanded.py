@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaos.checks import judge
-from chaos.checks.power_as_commanded import LATE_S, SLACK_S, power_as_commanded
 from chaos.checks.result import CheckOutcome
+from chaos.checks.vms.power_as_commanded import LATE_S, SLACK_S, power_as_commanded
 from chaos.experiment.lint import check_experiment
 from chaos.experiment.resolve import plan
 from chaos.history import History, Record

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from chaos.checks.one_key_one_value import one_key_one_value
-from chaos.checks.replicas_agree import replicas_agree
+from chaos.checks.keys.one_key_one_value import one_key_one_value
+from chaos.checks.keys.replicas_agree import replicas_agree
 from chaos.checks.result import CheckOutcome, Finding
 from chaos.draws import Draws
 from chaos.history import History

@@ -47,6 +47,12 @@ def test_a_fault_is_active_from_its_begin_until_it_was_seen_gone(
     assert faults_at(history(CUT, DARK, BAD, HEALED, SEEN), seq) == faults
 
 
+@pytest.mark.parametrize(("seq", "faults"), [(5, ()), (9, ("cut a <-> b",))])
+def test_a_fault_is_active_before_it_was_seen_to_bite(seq: int, faults: tuple[str, ...]) -> None:
+    late = record(40, "fault", "link.cut", id="wan", summary="cut a <-> b", began=5.2)
+    assert faults_at(history(late), seq) == faults
+
+
 @pytest.mark.parametrize(("first", "begin", "end"), [(1, 1, 11), (30, 20, 40), (60, 50, 60)])
 def test_the_first_record_that_shows_it_stands_in_the_middle(
     first: int, begin: int, end: int

@@ -52,7 +52,7 @@ def test_there_are_two_stories_of_ten_stops() -> None:
     ("line", "found"),
     [
         ("`lab/nowhere.py` does it", ["lab/nowhere.py"]),
-        ("`lab/serve/vms.py` · `no_such()` and `encrypt()`", ["no_such"]),
+        ("`lab/serve/vms/vms.py` · `no_such()` and `encrypt()`", ["no_such"]),
         ("`lab/schema/wire.py` has `RunCommand` and no `NoSuch`", ["NoSuch"]),
     ],
 )

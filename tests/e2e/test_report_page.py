@@ -10,7 +10,7 @@ import pytest
 from chaos.report.latency import figures, samples
 from chaos.report.page import page as page_of
 from lab.cli.main import run
-from lab.local.reports import story_of
+from lab.local.stored.reports import story_of
 from tests.chaos.report.test_page import hostile
 from tests.e2e.chromium import BROWSER, Page
 

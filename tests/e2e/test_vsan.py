@@ -218,7 +218,9 @@ async def test_refusals() -> None:
         assert "group-7" in await refused(lab, c.VsanDiskAdd(A, "group-7", "disk-1"))
         await lab.do(c.HostPowerOff((C,)))
         await lab.sleep(60)
-        assert "absent: esxi-003" in await refused(lab, c.VsanRekey(CLUSTER))
+        others = (c.VsanRekey(CLUSTER), c.VsanDisable(CLUSTER), c.VsanEnable(CLUSTER, "second"))
+        for command in others:
+            assert "absent: esxi-003" in await refused(lab, command)
         assert (await now(lab)).transition_state is VsanTransitionState.SETTLED
 
 
@@ -278,6 +280,18 @@ async def test_encryption_begins_with_keys_that_hosts_have_got_themselves() -> N
         kek = (await now(lab)).kek
         assert kek is not None
         assert {who for who, key in got if kek.endswith(key)} == set(HOSTS)
+
+
+@pytest.mark.sim
+async def test_what_is_encrypted_with_a_provider_already_keeps_its_keys() -> None:
+    async with vsan() as lab:
+        before = await now(lab)
+        again = await lab.do(c.VsanEnable(CLUSTER, str(before.provider)))
+        assert (again.kek, again.host_key, again.dek_generation) == (
+            before.kek,
+            before.host_key,
+            before.dek_generation,
+        )
 
 
 @pytest.mark.sim

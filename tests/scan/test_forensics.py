@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chaos.checks.nothing_left import nothing_left
+from chaos.checks.keys.nothing_left import nothing_left
 from chaos.checks.result import CheckOutcome
 from chaos.history import History
 from chaos.observe.remains import Remains

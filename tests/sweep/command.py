@@ -14,7 +14,7 @@ from chaos.verdict import WORDS, Exit, Verdict
 from lab.building.course import Report
 from lab.cli.options import LabOptions
 from lab.cli.output import document, is_document, plain, say, show
-from lab.local.sweep_runs import SWEEP
+from lab.local.stored.sweep_runs import SWEEP
 from lab.runs.store import (
     RunFolder,
     RunRecord,

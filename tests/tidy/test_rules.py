@@ -122,7 +122,7 @@ def test_tree_without_git_is_walked_to_the_same_packages() -> None:
         (leads_nowhere, "lab/core.py", "# the marker alone (cel" + "ls 1.2)"),
         (assumes_a_row, "services/vcenter/x.py", "f = lambda: self._inventory.providers[name]"),
         (assumes_a_row, "services/vcenter/tasks/x.py", "kind = vc.inventory.hosts[name].cluster"),
-        (assumes_a_row, "services/vcenter/key_users.py", "row = inventory.vms[name]"),
+        (assumes_a_row, "services/vcenter/keys/users.py", "row = inventory.vms[name]"),
         (leads_nowhere, "lab/core.py", "# as in block TT" + "-S10"),
         (leads_nowhere, "tests/lab/test_core.py", "# negative control M" + "14"),
     ],

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import EventCourse
 from chaos.matrix.evidence import Answered, JudgedLetter, VmSeen, Works
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_both, of_three_looks
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.letters import of_both, of_three_looks
 from chaos.matrix.looks import Looks
 from chaos.matrix.scene import StagingScene, vm_of
 from chaos.matrix.terms import Actor, Knobs, VmKind, is_native

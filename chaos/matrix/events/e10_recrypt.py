@@ -10,11 +10,11 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import Answered, JudgedLetter, VmSeen, Wrapped
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_both, of_recrypt
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.letters import of_both, of_recrypt
 from chaos.matrix.scene import P, Q, StagingScene
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault

@@ -9,11 +9,11 @@ import msgspec
 
 from chaos.lab import REFUSALS
 from chaos.matrix import clock, native
-from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import Added, Answered, JudgedLetter, RequestOutcome
 from chaos.matrix.faults.base import OFF_S, StagedFault
-from chaos.matrix.letters import of_addition, unclear
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.letters import of_addition, unclear
 from chaos.matrix.looks import OK, REFUSED, Moving, plain
 from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of, encrypted_vm
 from chaos.matrix.stored import ENABLE, write_dump

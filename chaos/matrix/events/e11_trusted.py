@@ -16,11 +16,11 @@ from typing import Final
 from chaos.matrix import clock, trust
 from chaos.matrix.events.e11_host_added import HostAddedPlay
 from chaos.matrix.evidence import Added, JudgedLetter
-from chaos.matrix.letters import of_addition, unclear
+from chaos.matrix.judging.letters import of_addition, unclear
+from chaos.matrix.judging.witness import MAKE, UNWRAP, find_answers, got
 from chaos.matrix.looks import OK, REFUSED, Moving
 from chaos.matrix.scene import P, cluster_of
 from chaos.matrix.terms import Actor
-from chaos.matrix.witness import MAKE, UNWRAP, find_answers, got
 from chaos.oracle.terms import Letter, TableFault
 from protocol.events import EventTypeId
 from protocol.messages.host import GetCryptoKeyStatus, HostSummary

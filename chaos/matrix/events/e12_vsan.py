@@ -7,12 +7,12 @@ from typing import ClassVar, Final
 import msgspec
 
 from chaos.matrix import clock, vsan
-from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import GroupsSeen, JudgedLetter
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.faults.f7_provider import REMOVE, DeletionRefused
-from chaos.matrix.groups import of_groups
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.groups import of_groups
 from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import Actor, Knobs, VmKind, is_native
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault

@@ -7,7 +7,7 @@ from typing import ClassVar
 from chaos.matrix import clock
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import JudgedLetter, VmSeen
-from chaos.matrix.letters import of_running
+from chaos.matrix.judging.letters import of_running
 from chaos.matrix.terms import Actor, VmKind
 from chaos.oracle.terms import TableEvent, TableFault
 from protocol.terms import NodeName, VmName

@@ -8,7 +8,7 @@ from chaos.matrix import clock, setup, trust
 from chaos.matrix.events.e1_running import RunsOn
 from chaos.matrix.evidence import JudgedLetter
 from chaos.matrix.faults.base import DrivenFault
-from chaos.matrix.letters import unclear
+from chaos.matrix.judging.letters import unclear
 from chaos.matrix.scene import Void, encrypted_vm
 from chaos.matrix.terms import Actor
 from chaos.oracle.terms import TableFault

@@ -7,11 +7,11 @@ from typing import ClassVar
 import msgspec
 
 from chaos.matrix import clock
-from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import HostSeen, JudgedLetter
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_host
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.letters import of_host
 from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import Actor, VmKind
 from chaos.oracle.terms import TableEvent, TableFault

@@ -7,7 +7,7 @@ from typing import ClassVar
 from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, WantedVm
 from chaos.matrix.evidence import JudgedLetter
-from chaos.matrix.letters import of_power_on
+from chaos.matrix.judging.letters import of_power_on
 from chaos.matrix.terms import Actor, VmKind
 from chaos.oracle.terms import Letter, TableEvent
 from protocol.messages.vcenter import PowerOffVm

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, WantedVm
 from chaos.matrix.evidence import JudgedLetter
-from chaos.matrix.letters import of_power_on, unclear
+from chaos.matrix.judging.letters import of_power_on, unclear
 from chaos.matrix.strangers import verify_strangers_refused
 from chaos.matrix.terms import Actor, VmKind
 from chaos.oracle.terms import TableEvent, TableFault

@@ -9,12 +9,12 @@ import msgspec
 
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
-from chaos.matrix.account import EventCourse
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.events.e9_vtpm import VtpmAdded
 from chaos.matrix.evidence import Answered, JudgedLetter, Left, Works
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_creation, of_creation_at_host, of_parts_of_one
+from chaos.matrix.judging.account import EventCourse
+from chaos.matrix.judging.letters import of_creation, of_creation_at_host, of_parts_of_one
 from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, encrypted_vm
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.guests import BLOCKS

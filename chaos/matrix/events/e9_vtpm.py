@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from chaos.lab import REFUSALS
 from chaos.matrix import clock
 from chaos.matrix.evidence import Answered, ClearContent, JudgedLetter
-from chaos.matrix.letters import of_vtpm, unclear
+from chaos.matrix.judging.letters import of_vtpm, unclear
 from chaos.matrix.looks import Looks, plain
 from protocol.messages.host import QueryVmConfig
 from protocol.messages.vcenter import AddVtpm, DestroyVm, PowerOffVm, PowerOnVm

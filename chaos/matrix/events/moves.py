@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from chaos.matrix.events.base import EventPlay, WantedVm
 from chaos.matrix.evidence import JudgedLetter, VmSeen
-from chaos.matrix.letters import of_both
+from chaos.matrix.judging.letters import of_both
 from chaos.matrix.looks import Moving
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault

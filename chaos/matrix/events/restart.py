@@ -16,7 +16,7 @@ from chaos.matrix import clock
 from chaos.matrix.events.base import LockingPlay, WantedVm
 from chaos.matrix.evidence import Answered, JudgedLetter, RequestOutcome, VmSeen
 from chaos.matrix.faults.base import StagedFault
-from chaos.matrix.letters import of_restart
+from chaos.matrix.judging.letters import of_restart
 from chaos.matrix.scene import StagingScene
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.power import LINE as POWERED

@@ -143,7 +143,7 @@ def run(
 
         return play_each((experiment, *more), play, options)
     if any(files.values()):
-        from lab.local.reports import place_for, write_reports
+        from lab.local.stored.reports import place_for, write_reports
 
         for option, path in files.items():
             place_for(option, path)
@@ -276,19 +276,32 @@ def _progress(event: Any, show: ShowProgress) -> None:
 
 
 def _report(verdict: Verdict, folder: RunFolder, options: LabOptions) -> int:
-    """The verdict as JSON, or the checks as a table and the verdict in one line."""
+    """The verdict as JSON, or the checks as a table, what happened in a sentence, and the verdict
+    in one line. With ``-o wide`` the checks that had nothing to judge are rows of the table."""
     if options.output in (Format.JSON, Format.YAML):
         document(verdict, options.output)
         return verdict.exit_code
     if options.output is Format.NAME:
         plain(folder.run)
         return verdict.exit_code
+    from chaos.checks import arrange
+    from chaos.experiment.plan import load_plan
+    from lab.local.stored.reports import headline_of
+
+    plan = folder.read_decoded("plan.json", load_plan)
+    shown, idle = arrange(verdict.checks, faulted=plan.surely_faulty())
+    if options.output is Format.WIDE:
+        shown, idle = (*shown, *idle), ()
     columns = (field("result"), field("name", "CHECK"), field("text", "SEEN"))
-    show({"items": verdict.checks}, options.output, columns, key="name")
+    show({"items": shown}, options.output, columns, key="name")
+    if idle:
+        plain(f"nothing to judge for {', '.join(one.name for one in idle)}")
     for left in verdict.left:
         say(f"not healed: {left.id} ({left.kind}): {left.cure or left.seen}")
     for reason in verdict.reasons:
         say(f"because: {reason}")
+    if told := headline_of(folder.run):
+        plain(told)
     plain(
         f"{verdict.verdict.upper()} (exit {verdict.exit_code})  run {folder.run}  "
         f"seed {verdict.seed}  tpm {verdict.tpm_text or '-'}  "
@@ -335,7 +348,7 @@ def runs(
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """List stored runs, oldest first: `keystead runs --newest --last 5 --verdict fail`."""
-    from lab.local.runs import runs as stored
+    from lab.local.stored.runs import runs as stored
 
     columns = (
         *(field(n) for n in ("run", "mode", "tpm", "seed", "verdict")),

@@ -34,7 +34,7 @@ def check(
     the faults that were active, and a command to reproduce it. Exit codes: 0 pass, 1 fail,
     2 unknown.
     """
-    from lab.local.checking import check as judged
+    from lab.local.stored.checking import check as judged
 
     answer = judged(run, only)
     if options.output in (Format.JSON, Format.YAML):

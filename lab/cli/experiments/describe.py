@@ -14,7 +14,8 @@ def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
     keystead describe run edge-outage-reboot-sim-7
     keystead describe run edge-outage-reboot-sim-7 -o json
     """
-    from lab.local.runs import describe
+    from chaos.checks import arrange
+    from lab.local.stored.runs import describe
 
     answer = describe(run)
     if is_document(options.output):
@@ -42,7 +43,10 @@ def describe_run(run: RunName, *, options: LabOptions = LAB_DEFAULTS) -> None:
         for reason in verdict.reasons if not verdict.checks else ():
             plain(f"  {reason}")
         plain("\nchecks:" if verdict.checks else "")
-        for check in verdict.checks:
+        shown, idle = arrange(verdict.checks, faulted=bool(answer.faults))
+        for check in shown:
             plain(f"  {check.result:<8}{check.name}: {check.text}")
+        if idle:
+            plain(f"  nothing to judge for {', '.join(one.name for one in idle)}")
     for command in answer.examples:
         plain(f"try: {command}")

@@ -54,7 +54,7 @@ def report(
     A second run is compared with the first. With --junit, --hgrm, --blocks or --github the HTML
     file is written only if -o names it.
     """
-    from lab.local.reports import (
+    from lab.local.stored.reports import (
         lines_of,
         place_for,
         write_drawings,

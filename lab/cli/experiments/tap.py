@@ -31,7 +31,7 @@ def tap(
     keystead chaos tap edge-outage-reboot-sim-4711 --node esxi-001 --after 90s
     keystead chaos tap RUN --message AddKeys -o json
     """
-    from lab.local.conversation import MessageFilter, read_conversation
+    from lab.local.stored.conversation import MessageFilter, read_conversation
 
     wanted = MessageFilter(
         node=node,

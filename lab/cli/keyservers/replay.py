@@ -156,7 +156,7 @@ class ReplayFiles:
 
     def check(self) -> None:
         """Raise KS-USE-003 if a file cannot be written, before anything is played."""
-        from lab.local.reports import place_for
+        from lab.local.stored.reports import place_for
 
         place_for("--html", self.html)
         place_for("--junit", self.junit)
@@ -165,7 +165,7 @@ class ReplayFiles:
         """Write the files. Raises KS-OUT-001 if that fails."""
         from lab.kmip.replay.junit import replay_junit
         from lab.kmip.replay.page import page
-        from lab.local.reports import write
+        from lab.local.stored.reports import write
 
         if self.html is not None:
             write(self.html, page(report).encode())

@@ -28,7 +28,7 @@ class LoadFiles:
 
     def check(self) -> None:
         """KS-USE-003 where one cannot be written, before a load is offered for it."""
-        from lab.local.reports import place_for
+        from lab.local.stored.reports import place_for
 
         place_for("--html", self.html)
         place_for("--hgrm", self.hgrm)
@@ -40,7 +40,7 @@ class LoadFiles:
     def write(self, report: LoadReport, page: Callable[[], bytes] | None = None) -> None:
         """``page`` makes the page of the run that has more to tell than its load. KS-OUT-001 where
         that is refused."""
-        from lab.local.reports import write
+        from lab.local.stored.reports import write
 
         if self.html is not None:
             write(self.html, _alone(report) if page is None else page())

@@ -191,7 +191,7 @@ def compare(
     keystead load compare load-kmip-1 load-kmip-1-2 --html both.html
     """
     from lab.load.kept import compare_loads, load_of
-    from lab.local.reports import place_for, write
+    from lab.local.stored.reports import place_for, write
 
     place_for("--html", html)
     first, second = load_of(a), load_of(b)

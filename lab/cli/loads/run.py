@@ -148,7 +148,7 @@ def _tell(folder: RunFolder, verdict: Verdict, files: LoadFiles, options: LabOpt
     """What came of it, on the screen and in files; the exit code. The page is that of the run, with
     all that the lab did beside its load."""
     from lab.load.kept import of_run, write
-    from lab.local.reports import page_of
+    from lab.local.stored.reports import page_of
 
     report = of_run(folder)
     if report is None:

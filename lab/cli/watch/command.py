@@ -129,7 +129,7 @@ async def ask(do: Do, before: Answers | None) -> Answers:
 
 def _watch_run(run: str, at: float | None, wanted: _Wanted, once: bool) -> None:
     from lab.cli.watch.scene import moments, scene_of_run
-    from lab.local.reports import story_of
+    from lab.local.stored.reports import story_of
 
     story = story_of(run)
     if once:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,38 +15,26 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lab.kmip.replay import kinds
 from lab.kmip.replay.exchanges import SeenFinding
 from lab.kmip.replay.findings import FindingKind
+from lab.schema.answers.replay import ReplayCertificate
 from protocol.crypto.certificates import load, validity
 from protocol.printable import one_line
 
 DAY_S: Final = 86_400.0
 
 
-class CertificateFacts(NamedTuple):
-    """What a certificate says. ``start`` and ``end`` are Unix seconds; ``digest`` is the SHA-256 of
-    the certificate, in hexadecimal digits; ``names`` are its Subject Alternative Names."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    start: float
-    end: float
-    key: str
-    digest: str
-
-
-def facts(certificate: bytes) -> CertificateFacts:
+def facts(certificate: bytes) -> ReplayCertificate:
     """What this certificate (DER) says; ``InvalidArgument`` when it is none."""
     found = load(certificate)
     start, end = validity(certificate)
     dns, addresses = _alternatives(found)
-    return CertificateFacts(
+    return ReplayCertificate(
         subject=one_line(found.subject.rfc4514_string()),
         issuer=one_line(found.issuer.rfc4514_string()),
         names=tuple(one_line(name) for name in (*dns, *map(str, addresses))),
         start=start,
         end=end,
         key=_key(found),
-        digest=sha256(certificate).hexdigest(),
+        sha256=sha256(certificate).hexdigest(),
     )
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from lab.kmip.replay import kinds
-from lab.kmip.replay.certificates import CertificateFacts
 from lab.kmip.replay.exchanges import Inspector
 from lab.kmip.replay.findings import (
     FindingKind,
@@ -20,6 +19,7 @@ from lab.kmip.replay.findings import (
     verdict_of,
 )
 from lab.kmip.replay.servers import ReplayRole
+from lab.schema.answers.replay import ReplayCertificate
 from protocol.kmip.message import RequestMessage, ResponseMessage
 from protocol.kmip.payloads import DiscoverVersionsResponse, QueryResponse
 from protocol.printable import one_line
@@ -55,7 +55,7 @@ class ServerFacts:
     versions: tuple[str, ...] = ()
     tls: str = ""
     cipher: str = ""
-    certificate: CertificateFacts | None = None
+    certificate: ReplayCertificate | None = None
     down: str = ""
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from lab.kmip.replay.certificates import CertificateFacts
 from lab.kmip.replay.findings import Level, PlayPhase, ServerFinding
 from lab.kmip.replay.journal import Latency, PlayedPhase, ReplayJournal, ServerFacts
 from lab.schema.answers.replay import (
-    ReplayCertificate,
     ReplayCheck,
     ReplayFinding,
     ReplayKey,
@@ -98,20 +96,8 @@ def _server(name: str, facts: ServerFacts) -> ReplayServer:
         versions=facts.versions,
         tls=facts.tls,
         cipher=facts.cipher,
-        certificate=None if facts.certificate is None else _certificate(facts.certificate),
+        certificate=facts.certificate,
         down=facts.down,
-    )
-
-
-def _certificate(facts: CertificateFacts) -> ReplayCertificate:
-    return ReplayCertificate(
-        subject=facts.subject,
-        issuer=facts.issuer,
-        names=facts.names,
-        start=facts.start,
-        end=facts.end,
-        key=facts.key,
-        sha256=facts.digest,
     )
 
 

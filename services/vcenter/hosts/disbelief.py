@@ -1,7 +1,7 @@
 """Which reports of a host about its VMs vCenter does not believe. Pure (C28).
 
 A host reports which VMs it has and which keys they need. The report grants no key
-(``services.vcenter.grants``), but it fills the inventory, where somebody may unlock the VM.
+(``services.vcenter.keys.grants``), but it fills the inventory, where somebody may unlock the VM.
 
 | the host lists | believed |
 |---|---|

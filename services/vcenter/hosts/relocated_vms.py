@@ -19,8 +19,8 @@ from protocol.events import EventTypeId
 from protocol.messages.host import VmSummary
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.events import EventDraft
-from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import Edit, change_vm, put
+from services.vcenter.keys.grants import grant_keys
 from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import DatabaseTable, HostRow, Relocation, RelocationRow, VmRow
 

@@ -20,9 +20,9 @@ import msgspec
 
 from protocol.messages.host import VmSummary
 from protocol.terms import ClusterName, NodeName, VmConnectionState, VmName
-from services.vcenter.grants import end_grants
 from services.vcenter.hosts.whereabouts import VmPlace
 from services.vcenter.inventory import Edit, change_vm, new_vm
+from services.vcenter.keys.grants import end_grants
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import HostRow, VmRow
 

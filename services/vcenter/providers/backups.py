@@ -12,10 +12,10 @@ import msgspec
 from services.runtime.ports import Clock
 from services.vcenter import events
 from services.vcenter.inventory import Inventory, change_provider
+from services.vcenter.keys.wrapped import NativeConfig
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.native import is_backed_up
 from services.vcenter.tables import ProviderRow
-from services.vcenter.wrapped import NativeConfig
 
 PERIOD_S: Final = 86_400.0
 _LEAST_S: Final = 1.0

@@ -18,9 +18,9 @@ from protocol.terms import ProviderId
 from services.runtime.own_certificate import EARLIER_S, create_own_certificate
 from services.runtime.ports import Clock, Rng
 from services.runtime.streams import TlsIdentity
+from services.vcenter.keys.wrapped import ClientCertificate
 from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ProviderRow
-from services.vcenter.wrapped import ClientCertificate
 
 
 class ClientCertificates:

@@ -18,9 +18,9 @@ from protocol.releases import Feature, has, release_of
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, KeyId, ProviderHealth, ProviderId
 from services.runtime.ports import Rng
+from services.vcenter.keys.wrapped import NativeConfig
 from services.vcenter.providers.symkey import Symkey
 from services.vcenter.tables import ProviderRow
-from services.vcenter.wrapped import NativeConfig
 
 _REVISION_SIZE: Final = 8
 

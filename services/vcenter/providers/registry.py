@@ -17,8 +17,8 @@ from services.keyservers.address import Address, Kmip
 from services.keyservers.client import KeyServers
 from services.runtime.ports import Ports
 from services.vcenter.contacts import KeyServerContacts
-from services.vcenter.grants import keys_from_vcenter
 from services.vcenter.inventory import Inventory
+from services.vcenter.keys.grants import keys_from_vcenter
 from services.vcenter.knobs import VcenterNode
 from services.vcenter.providers.capabilities import (
     CAPABILITIES,

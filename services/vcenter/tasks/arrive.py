@@ -35,12 +35,12 @@ from protocol.messages.vcenter import (
 )
 from protocol.terms import KeyUnavailableReason, NodeName, PowerState
 from services.vcenter.authorization.roles import TaskCaller
-from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.plan import by_provider
 from services.vcenter.hosts.relocated_vms import arrival, mark_arrived
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import new_vm, put
+from services.vcenter.keys.grants import grant_keys
 from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.tasks.departure import carry_over, undone

@@ -30,9 +30,9 @@ from protocol.releases import Feature, has
 from protocol.terms import CryptoKeyId, NodeName, PowerState, VmName
 from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.events import EventDraft
-from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.inventory import new_vm, put
+from services.vcenter.keys.grants import grant_keys
 from services.vcenter.removals import cancel_releases
 from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (

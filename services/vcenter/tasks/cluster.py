@@ -9,7 +9,6 @@ from protocol.messages.host import Done
 from protocol.messages.vcenter import ReconfigureComputeResource
 from services.runtime.each import try_each
 from services.vcenter.cluster_events import drs_configured, ha_switched
-from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_cluster
 from services.vcenter.tables import ClusterRow
 from services.vcenter.vcenter import VCenter
@@ -41,10 +40,7 @@ async def _switch_ha(vc: VCenter, row: ClusterRow, *, on: bool) -> None:
     hosts = [host.name for host in vc.inventory.hosts_of(row.name)]
     sessions = [session for name in hosts if (session := vc.sessions.find_connected(name))]
 
-    async def tell(session: HostSession) -> None:
-        await vc.availability.hand_out(session)
-
-    outcomes = await try_each(sessions, tell, name="ha.configure")
+    outcomes = await try_each(sessions, vc.availability.hand_out, name="ha.configure")
     for session, outcome in zip(sessions, outcomes, strict=True):
         if isinstance(outcome, Exception):
             vc.passes.want(session.host)

@@ -23,9 +23,9 @@ from protocol.messages.host import (
 from protocol.messages.vcenter import EndRelocation, RelocationEnded
 from protocol.terms import PowerState
 from services.vcenter.events import EventDraft
-from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, drop, put
+from services.vcenter.keys.grants import end_grants
 from services.vcenter.removals import release_keys
 from services.vcenter.tables import DatabaseTable, Relocation, RelocationRow, VmRow
 from services.vcenter.vcenter import VCenter

@@ -19,9 +19,9 @@ from protocol.messages.vcenter import AddDisk, RemoveDisk, VmDisks
 from protocol.terms import PowerState
 from services.vcenter import events
 from services.vcenter.authorization.roles import TaskCaller
-from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import change_vm, put
+from services.vcenter.keys.grants import end_grants
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import GivenKey, find_operation, give_key, give_up

@@ -46,10 +46,10 @@ from protocol.terms import (
 )
 from services.vcenter import events
 from services.vcenter.authorization.roles import TaskCaller
-from services.vcenter.grants import end_grants, grant_keys
 from services.vcenter.hosts.delivery import refusal_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_host, change_vm, put
+from services.vcenter.keys.grants import end_grants, grant_keys
 from services.vcenter.providers.capabilities import KeyMaker, not_asked
 from services.vcenter.providers.native import check_backed_up
 from services.vcenter.providers.provider import VIRTUAL_MACHINE, KeyUse

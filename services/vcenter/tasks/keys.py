@@ -27,7 +27,7 @@ from protocol.releases import Feature
 from protocol.terms import CryptoKeyId, KeyUnavailableReason
 from services.vcenter import events
 from services.vcenter.inventory import drop, put
-from services.vcenter.key_users import hosts_of, note_key, vms_of
+from services.vcenter.keys.users import hosts_of, note_key, vms_of
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import DatabaseTable, OperationKind, OperationRow
 from services.vcenter.tasks.encrypt import find_operation

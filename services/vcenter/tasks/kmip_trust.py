@@ -44,11 +44,11 @@ from protocol.terms import ProviderId
 from services.keyservers.address import Kmip
 from services.keyservers.refusals import by_the_server
 from services.vcenter.inventory import change_provider
+from services.vcenter.keys.wrapped import ClientCertificate
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import ProviderRow
 from services.vcenter.vcenter import VCenter
-from services.vcenter.wrapped import ClientCertificate
 
 TRUSTED_LIMIT = 32
 """So many certificates a provider trusts at most."""

@@ -32,11 +32,11 @@ from protocol.secret import KeyMaterial
 from protocol.terms import ManagementType, ProviderId
 from services.vcenter import events
 from services.vcenter.inventory import change_provider, drop, put
+from services.vcenter.keys.wrapped import NativeConfig
 from services.vcenter.providers.native import is_backed_up
 from services.vcenter.tables import DatabaseTable, ProviderRow
 from services.vcenter.tasks.provider import check_room, others_no_default
 from services.vcenter.vcenter import VCenter
-from services.vcenter.wrapped import NativeConfig
 
 _NO_SECRET = KeyMaterial(b"")
 

@@ -21,8 +21,8 @@ from protocol.messages.vcenter import CryptoUnlock, PowerOffVm, PowerOnVm, VmPow
 from protocol.terms import CryptoKeyId, DrsBehavior, PowerState
 from services.vcenter.cluster_events import drs_powered_on
 from services.vcenter.events import EventDraft
-from services.vcenter.grants import grant_keys
 from services.vcenter.hosts.session import HostSession
+from services.vcenter.keys.grants import grant_keys
 from services.vcenter.tables import VmRow
 from services.vcenter.vcenter import VCenter
 

@@ -30,6 +30,7 @@ from protocol.terms import ManagementType, NodeName, ProviderId
 from services.keyservers.address import Kmip
 from services.vcenter import events
 from services.vcenter.inventory import Edit, change_cluster, change_provider, drop, put
+from services.vcenter.keys.wrapped import ClientCertificate
 from services.vcenter.providers.capabilities import CAPABILITIES
 from services.vcenter.providers.standard import address_of
 from services.vcenter.tables import DatabaseTable, DeletedRow, ProviderRow
@@ -37,7 +38,6 @@ from services.vcenter.tasks.kmip_entries import check_entry, passwords
 from services.vcenter.tasks.leaving_hosts import passes_over
 from services.vcenter.vcenter import VCenter
 from services.vcenter.vsan.handed import users_of
-from services.vcenter.wrapped import ClientCertificate
 
 
 async def register(vc: VCenter, message: RegisterKmsCluster) -> ProviderState:

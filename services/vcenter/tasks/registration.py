@@ -25,10 +25,10 @@ from protocol.messages.host import Done, HostDestroyVm, HostRegisterVm, HostUnre
 from protocol.messages.vcenter import DestroyVm, RegisterVm, UnregisterVm, VmRegistered
 from protocol.terms import PowerState, VmName
 from services.vcenter.authorization.roles import TaskCaller
-from services.vcenter.grants import end_grants, grant_keys, keys_from_vcenter
 from services.vcenter.hosts.reported_vms import row_of
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm, drop
+from services.vcenter.keys.grants import end_grants, grant_keys, keys_from_vcenter
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import DatabaseTable, VmRow
 from services.vcenter.vcenter import VCenter

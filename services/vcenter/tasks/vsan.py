@@ -68,9 +68,7 @@ async def reconfigure(vc: VCenter, message: VsanClusterReconfig) -> VsanCluster:
         raise NotAvailable("erase_disks_before_use: disks are not overwritten here; leave it off")
     provider = require_provider(vc, wish.kms_provider_id)
     if now.encryption_enabled and now.provider == provider.name:
-        if now.erase_disks_before_use == wish.erase_disks_before_use:
-            return await query(vc, message.cluster)
-        raise InvalidState(f"cluster {row.name}: vSAN is encrypted; rekey it to change its keys")
+        return await query(vc, message.cluster)
     await present(vc, message.cluster)
     change = VsanChange.PROVIDER if now.encryption_enabled else VsanChange.ENABLE
     target = await new_keys(

@@ -32,9 +32,9 @@ from protocol.tpm.structures import PublicArea
 from services.vcenter import events
 from services.vcenter.authorization.roles import TaskCaller
 from services.vcenter.client_info import stream_policy
-from services.vcenter.grants import end_grants
 from services.vcenter.hosts.session import HostSession
 from services.vcenter.inventory import Edit, change_vm
+from services.vcenter.keys.grants import end_grants
 from services.vcenter.removals import cancel_releases, release_keys
 from services.vcenter.tables import OperationKind, OperationRow, VmRow
 from services.vcenter.tasks.encrypt import (

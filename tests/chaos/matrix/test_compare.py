@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from chaos.matrix.account import Witness
 from chaos.matrix.compare import CellRow, Part, letter_of, row_of
 from chaos.matrix.grid import (
     BLOCKS,
@@ -16,6 +15,7 @@ from chaos.matrix.grid import (
     events_of_staging,
     stagings_of,
 )
+from chaos.matrix.judging.account import Witness
 from chaos.matrix.play import PlayedEvent
 from chaos.matrix.terms import Agreement, Boot
 from chaos.oracle.table import cell

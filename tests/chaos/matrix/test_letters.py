@@ -16,7 +16,7 @@ from chaos.matrix.evidence import (
     Works,
     Wrapped,
 )
-from chaos.matrix.letters import (
+from chaos.matrix.judging.letters import (
     SCREEN_A,
     of_addition,
     of_both,

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from chaos.conversation import Said
-from chaos.matrix.account import Account, EventCourse
-from chaos.matrix.given import KeyRequest, requests_on_bus
-from chaos.matrix.letters import SCREEN_A
-from chaos.matrix.witness import READERS, witnesses
+from chaos.matrix.judging.account import Account, EventCourse
+from chaos.matrix.judging.given import KeyRequest, requests_on_bus
+from chaos.matrix.judging.letters import SCREEN_A
+from chaos.matrix.judging.witness import READERS, witnesses
 from protocol.messages.agent import NodeRecord
 from protocol.terms import NodeName
 from tests.chaos.matrix.evidence import HOST, KEY, OTHER

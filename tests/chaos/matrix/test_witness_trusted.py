@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chaos.conversation import Said, fingerprint
-from chaos.matrix.account import Account, EventCourse
-from chaos.matrix.witness import witnesses
+from chaos.matrix.judging.account import Account, EventCourse
+from chaos.matrix.judging.witness import witnesses
 from protocol.terms import CryptoKeyId, KeyId, NodeName, ProviderId
 
 HOST, VC = NodeName("esxi-001"), NodeName("vcenter")

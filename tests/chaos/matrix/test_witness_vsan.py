@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chaos.conversation import Said
-from chaos.matrix.account import Account
+from chaos.matrix.judging.account import Account
 from tests.chaos.matrix.evidence import HOST, KEY
 from tests.chaos.matrix.test_witness import (
     ID,

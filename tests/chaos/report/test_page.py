@@ -86,6 +86,19 @@ def test_nothing_in_a_page_leads_out_of_it(made: str) -> None:
     assert "default-src 'none'" in made
 
 
+def test_each_figure_says_what_it_is_where_cells_stand_below_each_other() -> None:
+    """On a narrow screen the heads of columns are gone."""
+    made = page(good())
+    for section in ("latency", "schedule"):
+        part = made.partition(f'id="{section}"')[2].partition("</section>")[0]
+        rows = part.partition("<tbody>")[2]
+        cells = re.findall(r"<td[^>]*>(?!</td>)", rows)
+        assert cells and all("data-is=" in cell for cell in cells), section
+    style = made.partition("<style>")[2].partition("</style>")[0]
+    narrow = style.partition("@media screen and (max-width: 700px)")[2].partition("@media")[0]
+    assert "attr(data-is)" in narrow
+
+
 def test_every_link_has_a_place_in_the_page() -> None:
     read = Read(page(good()))
     assert {link[1:] for link in read.links if link.startswith("#")} <= read.ids
@@ -122,8 +135,31 @@ def test_a_failure_comes_first_with_its_scene_and_the_way_to_see_it_again() -> N
     text = " ".join(Read(page(story(tale.records, said))).said.split())
     assert text.index("✗ fail guests_read_back") < text.index("? unknown no_fault_left")
     assert text.index("? unknown no_fault_left") < text.index("✔ pass tpm_sane")
+    assert "had nothing to judge" not in text
     assert "first seen at record 2 · faults then: wan is there" in text
     assert text.count("again keystead chaos replay tale-sim-7") == 2
+
+
+def test_hypotheses_come_first_and_checks_that_had_nothing_to_judge_are_one_line() -> None:
+    said = verdict(
+        result("before vm.running == 100%", PASS, "all"),
+        result("lock_told", UNKNOWN, "no VM was locked"),
+        result("tpm_sane", PASS, "fine"),
+        result("one_effect", UNKNOWN, "no key"),
+        result("after vm.running == 100%", PASS, "all"),
+    )
+    text = " ".join(Read(page(story(good().records, said))).said.split())
+    places = ["pass before vm.running", "pass after vm.running", "pass tpm_sane", "2 checks had"]
+    assert sorted(places, key=text.index) == places
+    assert "? 2 unknown" not in text and "✔ 3 pass 2 had nothing to judge" in text
+    assert "? unknown lock_told" not in text
+    assert "2 checks had nothing to judge in this run lock_told no VM was locked" in text
+
+
+def test_digests_of_the_run_stand_below_all_else() -> None:
+    text = Read(page(good())).said
+    assert text.index("No VM was seen in this run.") < text.index("Timeline")
+    assert text.index("c0de") > text.index("Records")
 
 
 def test_a_failed_hypothesis_has_the_measurements_that_show_it() -> None:
@@ -173,6 +209,12 @@ def test_two_runs_say_what_was_not_the_same_and_which_checks_differ() -> None:
     assert "to begin with first second seed 7 8 What differs first" in text
     assert "≠ guests_read_back ✔ pass 2 answers ✗ fail 1 wrong" in text
     assert "key.create fault 1 ok 50 ms 50 ms 1 ok 50 ms 50 ms 1.00" in text
+
+
+def test_two_runs_have_their_sentences_above_and_their_digests_below() -> None:
+    text = Read(pair(good(), good())).said
+    assert text.count("No VM was seen in this run.") == 2
+    assert text.index("c0de") > text.index("Timelines")
 
 
 def test_equal_runs_part_nowhere() -> None:

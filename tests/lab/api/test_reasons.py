@@ -11,9 +11,9 @@ import pytest
 from chaos.faults import FAULTS
 from lab.local.explain import all_rules
 from lab.schema.errors import EXPLANATIONS
-from lab.serve import reasons
-from lab.serve.facts import HostStatus, KeyFacts, LostMachine, VmStatus
-from lab.serve.reasons import of_host, of_vm
+from lab.serve.explaining import reasons
+from lab.serve.explaining.facts import HostStatus, KeyFacts, LostMachine, VmStatus
+from lab.serve.explaining.reasons import of_host, of_vm
 from protocol.terms import ManagementType
 
 HOST = HostStatus("esxi-001", "running", connected=True, persistence=False, tpm=True, boot=2)

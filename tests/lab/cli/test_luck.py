@@ -305,7 +305,7 @@ def test_a_run_in_virtual_time_loads_no_lab_of_real_processes() -> None:
 def test_what_reports_are_made_with_is_loaded_by_reports_alone() -> None:
     loaded = loaded_after(
         "import lab.cli.experiments.report, lab.cli.experiments.chaos\n"
-        "import lab.local.reports, lab.local.runs"
+        "import lab.local.stored.reports, lab.local.stored.runs"
     )
     assert "chaos.report.story" in loaded
     assert loaded & {"jinja2", "junitparser", "hdrh", "chaos.report.page"} == set()

@@ -21,7 +21,7 @@ from lab.cli.watch.command import ask
 from lab.cli.watch.drawing import draw
 from lab.cli.watch.scene import Level, Scene, Tile, moments, scene_of_lab, scene_of_run
 from lab.client import Lab
-from lab.local.reports import story_of
+from lab.local.stored.reports import story_of
 from lab.schema.commands import HostCrash, HostReboot, LinkCut
 from tests.lab.cli.conftest import Cli
 from tests.tidy.tree import ROOT

@@ -27,10 +27,12 @@ from lab.cli.main import run
 from lab.load.generator import Generator
 from lab.load.journal import LoadBegin, LoadJournal, recover_report, rest_of
 from lab.load.kept import begin
+from lab.load.offering import seconds_left
 from lab.load.report import build_report
 from lab.play.prepare import prepare
 from lab.runs.door import NAME, runs
 from lab.schema.answers.load import LoadChange, LoadReport
+from lab.schema.errors import KeysteadError
 from services.runtime.sim.loop import SimLoop
 from tests.lab.kmip.test_serve import serving
 from tests.lab.load.play import Stalling
@@ -72,6 +74,18 @@ def begun(rate: str = "20/s", seconds: float = 60.0, warmup: float = 5.0) -> Loa
         steps=((each, each, seconds),),
         facts={"vcenters": "3"},
     )
+
+
+@pytest.mark.parametrize(("now", "left"), [(-5.0, 60.0), (0.0, 60.0), (20.5, 39.5), (59.75, 0.25)])
+def test_a_new_rate_is_for_the_time_that_is_left(now: float, left: float) -> None:
+    assert seconds_left(60.0, now) == left
+
+
+@pytest.mark.parametrize("now", [60.0, 60.25])
+def test_a_load_that_is_over_has_no_new_rate(now: float) -> None:
+    with pytest.raises(KeysteadError) as refused:
+        seconds_left(60.0, now)
+    assert refused.value.id == "KS-LOAD-004"
 
 
 class Played:

@@ -21,7 +21,7 @@ import pytest
 
 from lab.brokers.identities import ControlIdentity, Identities, NodeIdentity
 from lab.machines.admission import use
-from lab.machines.bundle import Bundle, pack_bundle, read
+from lab.machines.bundle import Bundle, identity_files, pack_bundle, read
 from lab.machines.issuing import issue
 from lab.members import joining
 from lab.members.joined import JoinedFolder, _holder
@@ -131,6 +131,33 @@ def test_who_makes_its_digest_anew_leads_nobody_elsewhere(
         JoinedFolder(read(evil))
     assert refused.value.id == "KS-AGENT-002"
     assert not list(tmp_path.rglob("stolen*")) and not (tmp_path / "far-away").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "longest", "other"),
+    [("nodes", 48, "here"), ("lab", 40, "all"), ("shared", 80, "East.1"), ("machine", 40, "all")],
+)
+def test_a_name_may_be_as_long_as_its_kind_allows(
+    folder: LabFolder, tmp_path: Path, field: str, longest: int, other: str
+) -> None:
+    """And a word that is taken for one kind of name is free for the others."""
+    bundle, file = bundle_of(folder, tmp_path / "one"), tmp_path / "other"
+
+    def read_with(name: str) -> Any:
+        values = {"nodes": (name,), "shared": (SharedArray(name),)}
+        changed: dict[str, Any] = {field: values.get(field, name)}
+        agents = (f"machine-{name}",) if field == "machine" else bundle.manifest.agents
+        manifest = msgspec.structs.replace(bundle.manifest, agents=agents, **changed)
+        identities = dict.fromkeys(identity_files(manifest), b"{}")
+        file.write_bytes(pack_bundle(manifest, {**bundle.files, **identities}))
+        return getattr(read(file).manifest, field)
+
+    for name in ("a" * longest, other):
+        assert read_with(name) in (name, (name,), (SharedArray(name),))
+    for name in ("a" * (longest + 1), ""):
+        with pytest.raises(KeysteadError) as refused:
+            read_with(name)
+        assert refused.value.id == "KS-AGENT-002"
 
 
 def test_a_file_with_holes_does_not_fill_the_memory(tmp_path: Path) -> None:

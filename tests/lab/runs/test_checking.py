@@ -14,9 +14,9 @@ from lab.cli.experiments.checking import check as check_command
 from lab.cli.experiments.describe import describe_run
 from lab.cli.options import Format, Options
 from lab.cli.program import build
-from lab.local.checking import check, reproduce
 from lab.local.experiment_files import prepare_experiment
-from lab.local.runs import describe
+from lab.local.stored.checking import check, reproduce
+from lab.local.stored.runs import describe
 from lab.play import play
 from lab.play.begin import begin
 from lab.play.prepare import prepare

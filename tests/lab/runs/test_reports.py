@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.cli.main import run
-from lab.local.reports import story_of
-from lab.local.runs import runs
+from lab.local.stored.reports import story_of
+from lab.local.stored.runs import runs
 from lab.play.begin import begin
 from lab.play.play import play_sim
 from lab.play.prepare import prepare

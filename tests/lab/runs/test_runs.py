@@ -19,7 +19,7 @@ from chaos.lab import Directory
 from chaos.progress import quiet
 from chaos.recording import pack, read_packed
 from lab.client import Lab
-from lab.local.runs import runs
+from lab.local.stored.runs import runs
 from lab.play import play
 from lab.play.begin import begin
 from lab.play.prepare import Prepared, prepare

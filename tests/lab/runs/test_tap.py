@@ -11,7 +11,7 @@ from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.recording import pack
 from lab.cli.experiments.tap import tap
 from lab.cli.options import Format, Options
-from lab.local.conversation import MessageFilter, read_conversation
+from lab.local.stored.conversation import MessageFilter, read_conversation
 from lab.play import play
 from lab.play.begin import begin
 from lab.play.prepare import prepare

@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn")
 from pyVmomi import SoapStubAdapter, vim
 
 from lab.vsphere.executor import Serial
-from lab.vsphere.listening import listening
+from lab.vsphere.http.listening import listening
 from lab.vsphere.service import ApiServer
 from protocol.authorization import ADMINISTRATOR
 

@@ -13,7 +13,7 @@ from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import Deserialize, SerializeToStr
 
 from lab.schema import commands as c
-from lab.vsphere.esxcli import COMMANDS
+from lab.vsphere.vim.esxcli import COMMANDS
 from services.esxi.esxcli import _COMMANDS as OF_THE_CONSOLE
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pyVmomi import vim, vmodl
 
 from lab.schema import commands as c
 from lab.serve import alarms as provider_alarms
-from lab.vsphere.alarms import ALARMS
+from lab.vsphere.vim.alarms import ALARMS
 from services.vcenter.alarms import AlarmId
 from tests.lab.vsphere.conftest import Served
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.one_worker("vsphere")]
 
 
 def done(task: Any) -> Any:
@@ -42,6 +42,14 @@ def test_tasks_of_a_vm_that_has_gone_name_it(si: Any) -> None:
     mine = [t for t in tasks if t.entityName == "gone"]
     assert [t.descriptionId for t in mine] == ["Folder.createVm", "VirtualMachine.destroy"]
     assert {t.entity for t in mine} == {vm}
+
+
+def test_vcenter_keeps_a_default_provider(si: Any) -> None:
+    """``govc kms.default -``."""
+    before = si.content.cryptoManager.GetDefaultKmsCluster()
+    with pytest.raises(vmodl.fault.NotSupported):
+        si.content.cryptoManager.SetDefaultKmsCluster()
+    assert si.content.cryptoManager.GetDefaultKmsCluster().id == before.id
 
 
 def test_no_task_can_be_cancelled(si: Any) -> None:
@@ -78,6 +86,34 @@ def test_many_vms_are_powered_on_by_one_task(si: Any) -> None:
     for one in attempted:
         done(one.task)
     assert {vm.runtime.powerState for vm in vms} == {"poweredOn"}
+
+
+def test_a_cluster_recommends_a_host_that_can_run_a_vm(served: Served, si: Any) -> None:
+    """``govc vm.create -cluster`` and ``vm.clone -cluster``."""
+    cluster = si.content.rootFolder.childEntity[0].hostFolder.childEntity[0]
+
+    def place(**spec: Any) -> Any:
+        asked = vim.cluster.PlacementSpec(placementType="create", **spec)
+        found = cluster.PlaceVm(asked).recommendations
+        return found and found[0].action[0].relocateSpec
+
+    homes = {vm.name: vm.runtime.host.name for vm in cluster.resourcePool.vm}
+    served.do(c.VmMigrate("vm-01", "esxi-002"))
+    try:
+        chosen = place()
+        assert len(chosen.host.vm) == min(len(host.vm) for host in cluster.host)
+        assert chosen.pool == cluster.resourcePool and chosen.datastore in cluster.datastore
+        assert place(hosts=[cluster.host[1]]).host == cluster.host[1]
+        served.do(c.HostEnterMaintenance((chosen.host.name,), evacuate=True))
+        assert place().host != chosen.host
+        assert not place(hosts=[chosen.host])
+    finally:
+        served.do(c.HostExitMaintenance((chosen.host.name,)))
+        for vm in cluster.resourcePool.vm:
+            if vm.runtime.host.name != homes[vm.name]:
+                served.do(c.VmMigrate(vm.name, homes[vm.name]))
+    with pytest.raises(vmodl.fault.NotSupported):
+        cluster.PlaceVm(vim.cluster.PlacementSpec(placementType="reconfigure"))
 
 
 def test_a_vm_moves_to_where_its_files_lie(si: Any) -> None:

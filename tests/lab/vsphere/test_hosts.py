@@ -20,7 +20,7 @@ from pyVmomi import vim, vmodl
 from lab.local import vsphere as local
 from lab.schema import commands as c
 from lab.schema.errors import KeysteadError
-from lab.vsphere.host_listening import HostListeners
+from lab.vsphere.http.host_listening import HostListeners
 from tests.lab.vsphere.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -78,6 +78,28 @@ def test_a_host_shows_itself_and_its_vms(served: Served, hosts: HostListeners) -
     outsider = served.session(port=hosts.ports["esxi-002"])  # vCenter's administrator
     with pytest.raises(vim.fault.InvalidLogin), outsider:
         pass
+
+
+def test_a_host_has_the_managers_that_govc_takes_for_granted(
+    served: Served, hosts: HostListeners
+) -> None:
+    with on_host(served, hosts, "esxi-002") as si:
+        content = si.content
+        (role,) = content.authorizationManager.roleList
+        (mine,) = content.authorizationManager.RetrieveAllPermissions()
+        assert (role.name, role.roleId) == ("Admin", mine.roleId)
+        assert (mine.principal, mine.entity) == ("root", content.rootFolder)
+        (same,) = content.authorizationManager.RetrieveEntityPermissions(mine.entity, False)
+        assert same.principal == "root"
+        filter_ = vim.event.EventFilterSpec()
+        for refused in (
+            lambda: content.authorizationManager.AddAuthorizationRole("x", []),
+            lambda: content.eventManager.CreateCollectorForEvents(filter_),
+            lambda: content.setting.QueryOptions(""),
+            content.diagnosticManager.QueryDescriptions,
+        ):
+            with pytest.raises(vmodl.fault.MethodNotFound):
+                refused()
 
 
 def test_a_host_is_there_while_vcenter_is_off(served: Served, hosts: HostListeners) -> None:

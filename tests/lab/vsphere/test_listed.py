@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
-import lab.vsphere.host_server  # the whole package is imported by it
-from lab.vsphere.managed import Managed
+import lab.vsphere.http.host_server  # the whole package is imported by it
+from lab.vsphere.vim.managed import Managed
 
 pytestmark = pytest.mark.sim
 PAGE = Path(__file__).parents[3] / "docs" / "vsphere.md"
@@ -24,7 +24,7 @@ def _operations(kind: Any) -> set[str]:
 
 
 def test_every_method_is_listed() -> None:
-    assert lab.vsphere.host_server.__doc__
+    assert lab.vsphere.http.host_server.__doc__
     text = PAGE.read_text()
     served = {name for name in _operations(Managed) if not name.startswith(("VimEsxCLI", "VimCLI"))}
     assert len(served) > 100

@@ -125,6 +125,47 @@ def test_updates_and_retrievals_come_in_pieces(si: Any) -> None:
     assert not more.truncated and len(more.filterSet[0].objectSet) == 2
 
 
+def _servers_of(si: Any, provider: str) -> list[tuple[str, str, int]]:
+    return [
+        (server.name, server.address, server.port)
+        for found in si.content.cryptoManager.ListKmipServers()
+        if found.clusterId.id == provider
+        for server in found.servers
+    ]
+
+
+def test_key_servers_are_registered_changed_and_removed_one_by_one(si: Any, served: Served) -> None:
+    """The first one makes the provider, and the last one takes it along."""
+    manager = si.content.cryptoManager
+    outside = vim.encryption.KeyProviderId(id="outside")
+
+    def server(name: str, port: int, **more: Any) -> Any:
+        info = vim.encryption.KmipServerInfo(name=name, address="127.0.0.1", port=port, **more)
+        return vim.encryption.KmipServerSpec(clusterId=outside, info=info)
+
+    for name, port in (("east", 5696), ("west", 5697)):
+        manager.RegisterKmipServer(server(name, port))
+    both = [("east", "127.0.0.1", 5696), ("west", "127.0.0.1", 5697)]
+    assert _servers_of(si, "outside") == both
+    with pytest.raises(vim.fault.AlreadyExists):
+        manager.RegisterKmipServer(server("west", 5698))
+    assert not manager.IsKmsClusterActive(outside)
+    assert manager.IsKmsClusterActive(vim.encryption.KeyProviderId(id="kms-provider"))
+    assert manager.IsKmsClusterActive()
+    manager.UpdateKmipServer(server("west", 5697, timeout=7))
+    with pytest.raises(vmodl.fault.NotSupported):
+        manager.UpdateKmipServer(server("west", 5699))
+    with pytest.raises(vmodl.fault.InvalidArgument):
+        manager.UpdateKmipServer(server("north", 5697))
+    with pytest.raises(vmodl.fault.InvalidArgument):
+        manager.RemoveKmipServer(outside, "north")
+    assert _servers_of(si, "outside") == both
+    manager.RemoveKmipServer(outside, "east")
+    assert _servers_of(si, "outside") == both[1:]
+    manager.RemoveKmipServer(outside, "west")
+    assert {str(row.provider) for row in served.do(c.GetProviders()).items} == {"kms-provider"}
+
+
 def test_a_cut_key_server_is_red_and_its_keys_are_unreachable(si: Any, served: Served) -> None:
     manager = si.content.cryptoManager
     key = _vm(si).config.keyId

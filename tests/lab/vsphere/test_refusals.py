@@ -36,7 +36,7 @@ async def test_a_missing_package_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "lab.vsphere.listening", raising=False)
+    monkeypatch.delitem(sys.modules, "lab.vsphere.http.listening", raising=False)
     error = await refused(None, tmp_path)
     assert error.id == "KS-API-002" and "vsphere" in error.fix
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("pyVmomi")
 
 from lab.schema import commands as c
-from lab.vsphere.rest import OPERATIONS
+from lab.vsphere.vapi.rest import OPERATIONS
 from tests.lab.vsphere.conftest import PASSWORD
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
+from lab.schema import commands as c
 from tests.lab.vsphere.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -95,6 +96,13 @@ def test_objects_are_those_of_soap(client: Client, si: Any) -> None:
     )
     assert client.get(f"/VirtualMachine/{vm['value']}/snapshot") is None
     assert client.call("/ServiceInstance/ServiceInstance/CurrentTime").startswith("20")
+
+
+def test_bytes_have_no_sign(client: Client, served: Served, si: Any) -> None:
+    host = si.content.searchIndex.FindByInventoryPath("dc/vm/vm-02").runtime.host
+    report = client.call(f"/HostSystem/{host._moId}/QueryTpmAttestationReport")
+    seen = {str(p["pcrNumber"]): bytes(p["digestValue"]).hex() for p in report["tpmPcrValues"]}
+    assert seen == served.do(c.TpmPcrs(host.name)).pcrs
 
 
 def test_a_collector_and_a_task(client: Client) -> None:

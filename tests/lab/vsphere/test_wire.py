@@ -15,8 +15,9 @@ pytest.importorskip("pyVmomi")
 
 from pyVmomi import vmodl
 
-from lab.vsphere import body
+from lab.vsphere.http import body
 from lab.vsphere.soap import read_call, read_text
+from tests.lab.vsphere.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,18 @@ def wire(served: Served) -> Iterator[Wire]:
 def test_a_body_that_cannot_be_read_is_an_invalid_request(wire: Wire, data: bytes) -> None:
     assert wire.post(data) == "InvalidRequest"
     assert wire.call("CancelWaitForUpdates") == ""
+
+
+def test_a_client_does_not_choose_the_address_of_its_session(served: Served, wire: Wire) -> None:
+    login = "<userName>administrator@vsphere.local</userName>"
+    wire.headers = {"X-Forwarded-For": "192.0.2.7"}
+    login += f"<password>{PASSWORD}</password>"
+    assert wire.call("Login", login, '<_this type="SessionManager">SessionManager</_this>') == ""
+    with served.session() as si:
+        sessions = si.content.sessionManager.sessionList
+        assert {s.ipAddress for s in sessions} == {"127.0.0.1"}
+        others = {s.key for s in sessions} - {si.content.sessionManager.currentSession.key}
+        si.content.sessionManager.TerminateSession(list(others))
 
 
 def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:

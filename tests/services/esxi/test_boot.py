@@ -94,6 +94,11 @@ def test_steps_come_in_order_and_take_their_time(rig: Rig) -> None:
     at = dict(zip(names, (r.at for r in steps), strict=True))
     for step, earlier in (("B4", "B3"), ("B5", "B4"), ("B6", "B5"), ("B7", "B6"), ("B8", "B7")):
         assert at[step] - at[earlier] >= 1.0
+    rig.reboot(way="power_loss")
+    rig.sleep(30)
+    again = [r.fields for r in rig.records if r.kind == "boot.step"][len(steps) :]
+    assert [fields["step"] for fields in again] == names
+    assert {"text": "configuration", "stored": 0, "vms": 0}.items() <= again[3].items()
 
 
 def forgets(rig: Rig, way: str) -> bool:

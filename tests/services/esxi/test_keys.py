@@ -361,6 +361,7 @@ def test_an_eviction_takes_all_of_a_provider_from_cache_and_store(rig: Rig, enab
     assert rig.summary().crypto_state is HostCryptoState.SAFE
     again = rig.command(EvictKeys(provider=PROVIDER))
     assert (again.cached, again.stored) == (0, 0)
+    assert rig.kinds("keys.evicted") == [{"provider": PROVIDER, "cached": 3, "stored": 3}]
     rig.reboot(way="power_loss")
     assert rig.summary().crypto_state is HostCryptoState.PREPARED
     assert stored(rig, "a", "host-key") == [False, False]
@@ -374,6 +375,7 @@ def test_by_the_knob_an_eviction_leaves_the_store_alone() -> None:
     rig.add_keys(key("a"))
     left = rig.command(EvictKeys(provider=PROVIDER))
     assert (left.cached, left.stored) == (2, 0)
+    assert rig.kinds("keys.evicted") == [{"provider": PROVIDER, "cached": 2, "stored": 0}]
     assert (present(rig, "a"), stored(rig, "a")) == ([False], [True])
     rig.close()
 

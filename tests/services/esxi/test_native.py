@@ -18,6 +18,7 @@ from protocol.errors import (
 from protocol.messages.agent import TpmBackend
 from protocol.messages.base import Sealed
 from protocol.messages.host import (
+    AddKeys,
     CryptoManagerHostEnable,
     CryptoManagerHostPrepare,
     DecryptDump,
@@ -163,6 +164,21 @@ def test_a_vm_on_an_excluded_host_is_not_locked(rig: Rig) -> None:
     assert (rig.vm().missing, rig.vm().crypto) == ((), VmCryptoState.UNLOCKED)
     refused = rig.refused_command(HostPowerOnVm(vm=VM))
     assert isinstance(refused, InvalidState) and "TPM 2.0" in str(refused)
+
+
+def test_a_derived_key_that_was_evicted_and_is_brought_again_is_stored(rig: Rig) -> None:
+    """KP-05 is about what this host derives; after the eviction it derived none of this id."""
+    ready(rig)
+    rig.esxcli("system security keypersistence enable")
+    key = encrypted(rig)
+    bring = AddKeys(keys=(key,), material=Sealed.of(derive_kek(KDK, key.key_id)))
+    rig.command(bring)
+    assert status(rig, key) == (True, False)
+    rig.command(SetProviders(providers=()))
+    assert rig.command(EvictKeys(provider=NKP)).stored == 0
+    assert status(rig, key) == (False, False)
+    rig.command(bring)
+    assert status(rig, key) == (True, True)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "taken"])

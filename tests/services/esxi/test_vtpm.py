@@ -327,10 +327,11 @@ def test_the_guest_works_with_it_in_the_background(rig: Rig) -> None:
     """It unseals, quotes and counts by itself; what it finds wrong it tells."""
     rig.up(knobs={"workload_period_s": 5.0})
     asker = running(rig)
-    before = bytes(file_of(rig))
+    before, counter = bytes(file_of(rig)), asker.last
     rig.sleep(30.0)
     assert bytes(file_of(rig)) != before
     assert asker.flaw() == ""
+    assert asker.last - counter > 1, "the challenge is not all that was counted"
     assert not rig.kinds("vm.guest_fault")
 
 

@@ -145,6 +145,16 @@ async def test_a_counter_that_did_not_rise_is_raised_before_the_next_anchor(serv
     assert device.count == 7
 
 
+@pytest.mark.parametrize("written", [Written(), Written(TrailEnd(9, bytes(32)))])
+async def test_what_changed_no_key_needs_no_anchor(server: Server, written: Written) -> None:
+    made = keeper(server, 4)
+    await made.begin(cast(Any, server.database))
+    number = number_in(server)
+    made.handle_commit(written)
+    assert made.confirm(written) is None
+    assert number_in(server) == number and not made.is_behind
+
+
 async def test_an_anchor_that_a_tpm_has_counted_asks_for_it(server: Server) -> None:
     await anchored(server)
     with pytest.raises(RolledBack, match="the TPM that counts how far it has come is not there"):

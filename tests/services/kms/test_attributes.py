@@ -32,8 +32,10 @@ from protocol.errors import (
     PermissionDenied,
     ProductError,
 )
+from protocol.kmip.algorithms import KeyFormatType
 from protocol.secret import KeyMaterial
 from protocol.terms import KeyId, KmipState, RevocationReason
+from services.kms.endpoints.kmip.values import write
 from services.kms.objects.attributes import MESSAGE_LIMIT, READ_ONLY, RULES
 from services.kms.objects.implied import AT_FIRST, BY_DEFAULT
 from services.kms.objects.request_types import (
@@ -146,6 +148,15 @@ async def test_all_attributes_of_a_key(server: Server) -> None:
     assert set(listed.names) == set(told)
     [got] = (await do(server, Get(unique_identifiers=(key_id,)))).keys
     assert got.material == material
+
+
+@pytest.mark.parametrize(
+    ("minor", "told"), [(0, None), (1, KeyFormatType.RAW), (4, KeyFormatType.RAW)]
+)
+def test_a_digest_names_its_key_format_since_1_1(minor: int, told: KeyFormatType | None) -> None:
+    digest = Attribute(name="Digest", value=ObjectDigest(digest=bytes(32)))
+    written: Any = write(digest, minor).attribute_value
+    assert written.key_format_type == told
 
 
 async def test_names_that_nobody_knows_are_no_refusal(server: Server) -> None:

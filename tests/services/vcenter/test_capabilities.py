@@ -154,6 +154,7 @@ def test_vcenter_makes_no_key_of_it_and_knows_no_server_of_it(
     have(rig, provider, kind)
     error = rig.refused(GenerateKey(operation_id="g", provider=provider))
     assert isinstance(error, NotAvailable) and kind.value in str(error)
+    assert str(error).startswith(f"key provider {provider}: ")
     server = (KmipServer(name="k", node=KMS),)
     message = RegisterKmsCluster(provider=ProviderId("x"), management_type=kind, servers=server)
     assert isinstance(rig.refused(message), InvalidArgument)

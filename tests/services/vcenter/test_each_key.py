@@ -28,8 +28,8 @@ from protocol.terms import (
     VmCryptoState,
     VmName,
 )
-from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import change_vm
+from services.vcenter.keys.grants import grant_keys
 from tests.services.vcenter.peers import VCENTER
 from tests.services.vcenter.rig import CLUSTER, KMS, VM, A, B, P, Q, Rig
 

@@ -21,7 +21,6 @@ from protocol.terms import (
     VmName,
 )
 from services.runtime.ports import Database
-from services.vcenter.grants import end_grants, grant_keys
 from services.vcenter.inventory import (
     DropVmsOf,
     Edit,
@@ -34,7 +33,8 @@ from services.vcenter.inventory import (
     new_vm,
     put,
 )
-from services.vcenter.key_users import note_key
+from services.vcenter.keys.grants import end_grants, grant_keys
+from services.vcenter.keys.users import note_key
 from services.vcenter.ordered import OrderedGroups, Sorted
 from services.vcenter.removals import cancel_releases, host_left, record_dropped, release_keys
 from services.vcenter.tables import SCHEMA, DatabaseTable, HostRow, ProviderRow, VmRow

@@ -39,8 +39,8 @@ from protocol.terms import (
     VmName,
 )
 from services.vcenter import events
-from services.vcenter.grants import grant_keys
 from services.vcenter.inventory import put
+from services.vcenter.keys.grants import grant_keys
 from services.vcenter.tables import DatabaseTable, HostRow, ProviderRow, VmRow
 from tests.services.vcenter.peers import VCENTER, HostRecord, VmRecord
 from tests.services.vcenter.rig import CLUSTER, KMS, A, P, Rig

@@ -126,6 +126,20 @@ def test_nothing_is_remembered_of_the_contacts_of_a_provider_that_is_gone(rig: R
     assert E.KMS_UNREACHABLE in rig.ids(mark)
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_contacts_are_of_the_servers_that_a_provider_has(rig: Rig, *, others: bool) -> None:
+    """With the same servers their silence is known; with others it is an event of each again."""
+    rig.up(A)
+    rig.provider(Q)
+    rig.power_off(KMS)
+    rig.sleep(700)
+    mark = rig.mark()
+    more = (KmipServer(name="more", node=KMS),) if others else ()
+    rig.do(RegisterKmsCluster(provider=Q, servers=(*SERVERS, *more)))
+    rig.sleep(30)
+    assert rig.ids(mark).count(E.KMS_UNREACHABLE) == (2 if others else 0)
+
+
 # ---- F7: deletion, grace, eviction, cure ----------------------------------------------------
 
 

@@ -217,13 +217,13 @@ def _write(name: str, value: core.Value, minor: int) -> Any:
             digest_value=value.digest,
             key_format_type=code_of(KeyFormatType, value.format) if minor else None,
         )
-    if name in ATTRIBUTES or isinstance(value, str):
+    if name in ATTRIBUTES:
         return int(value) if isinstance(value, float) else value
     return _own(value)
 
 
 def _own(value: Any, tag: int = Tag.ATTRIBUTE_VALUE) -> TtlvItem:
-    """The value of a custom attribute that is no text, or of a field in one."""
+    """The value of a custom attribute, or of a field in one."""
     if isinstance(value, core.Structure):
         return TtlvItem(
             tag, Type.STRUCTURE, tuple([_own(one.value, one.tag) for one in value.fields])

@@ -71,4 +71,4 @@ def test_what_a_certificate_says_is_told() -> None:
     assert told.names == ("kms.example", "*.wild.example", "192.0.2.7", "2001:db8::7")
     assert told.key == "EC secp256r1"
     assert (told.start, told.end) == validity(HERE.certificate)
-    assert len(told.digest) == 64
+    assert len(told.sha256) == 64

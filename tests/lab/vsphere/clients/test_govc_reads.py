@@ -80,6 +80,16 @@ def test_what_govc_reads(machine: Machine, line: str) -> None:
     assert re.search(READS[line], done.stdout, re.MULTILINE), done.stdout
 
 
+IN_JSON = ("vm.info -t vm-01", "tasks vm/vm-01", "alarms -d", "host.tpm.report -host esxi-001")
+
+
+@pytest.mark.parametrize("line", IN_JSON)
+def test_vi_json_says_the_same(machine: Machine, line: str) -> None:
+    done = machine.run("govc", *line.split(), GOVC_VI_JSON="1")
+    assert done.returncode == 0, done.stdout
+    assert re.search(READS[line], done.stdout, re.MULTILINE), done.stdout
+
+
 REFUSED = {
     "datastore.ls": "keystead does not have SearchDatastore_Task",
     "datastore.rm x": "keystead does not have DeleteDatastoreFile_Task",
@@ -91,6 +101,7 @@ REFUSED = {
     "vm.power -on vm-01": "the VM is poweredOn already",
     "vm.power -on nope": "vm 'nope' not found",
     "kms.ls nope": "invalid cluster ID",
+    "kms.default -": "the default provider is replaced, never cleared",
     "kms.default nope": "there is no key provider nope",
     "tags.ls": "404 Not Found",
     "library.ls": "404 Not Found",

@@ -1,0 +1,11 @@
+"""HTTP under TLS on loopback: listeners, routes, and the bounds of a request.
+
+==================  =============================================================
+``host_server``     the API of one host
+``host_listening``  a listener for each host, open while it runs
+``body``            the body of a request, bounded in size and time
+``web``             HTTP: routes, cookies, limits
+``listening``       the listener, under TLS of a certificate authority of the lab
+``single_write``    HTTP whose small answers leave in one write
+==================  =============================================================
+"""

@@ -1,0 +1,125 @@
+"""One listener for each ESXi host, open while the machine of the host runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from lab.schema import commands as c
+from lab.schema.answers import MachineState
+from lab.schema.errors import KeysteadError
+from lab.vsphere.http.host_server import HostServer
+from lab.vsphere.http.listening import ApiListener
+from lab.vsphere.service import ApiServer
+from protocol.terms import Role
+
+_log = logging.getLogger(__name__)
+LOOK_EVERY_S = 0.5
+"""Real seconds between two looks at which hosts run."""
+Changed = Callable[[dict[str, int]], object]
+
+
+class HostListeners:
+    """The listeners of all hosts of a lab. ``ports``: by host, as long as the server runs.
+
+    The n-th host of the lab listens at ``port + n``; a host that joins later gets the next port.
+    With ``port`` 0 each gets one that is free.
+    """
+
+    def __init__(
+        self, server: ApiServer, password: str, folder: Path, host: str = "127.0.0.1",
+        port: int = 0,
+        changed: Changed = lambda ports: None,
+    ) -> None:  # fmt: skip
+        self._vcenter, self._password, self._folder = server, password, folder
+        self._host, self._port, self._changed = host, port, changed
+        self._listeners: dict[str, tuple[ApiListener, HostServer, int]] = {}
+        self._epoch: float | None = None
+        self._taken: set[str] = set()
+        self.ports: dict[str, int] = {}
+
+    async def look(self) -> None:
+        """Open and close what has to be. A lab that does not answer closes all."""
+        try:
+            nodes = (await self._vcenter.executor.do(c.GetNodes())).items
+        except KeysteadError:
+            nodes = ()
+        running = {
+            str(n.node): n.boot
+            for n in nodes
+            if n.role is Role.ESXI and n.state is MachineState.RUNNING
+        }
+        for name, (listener, _, boot) in list(self._listeners.items()):
+            if running.get(name) != boot or not listener.is_open:
+                await self._close(name)
+        before = dict(self.ports)
+        for number, name in enumerate((str(n.node) for n in nodes if n.role is Role.ESXI), 1):
+            if name not in self.ports:
+                self.ports[name] = (
+                    self._port + max(number, len(self.ports) + 1) if self._port else 0
+                )
+            if name in running and name not in self._listeners:
+                await self._open(name, running[name])
+        if self.ports != before:
+            self._changed(self.ports)
+
+    async def _open(self, name: str, boot: int) -> None:
+        server = HostServer(
+            self._vcenter.executor, self._vcenter.lab, name, self._password, await self._begin()
+        )
+        listener = ApiListener(server, self._folder, self._host, self.ports[name])
+        try:
+            await server.find_version()
+            await listener.open()
+        except KeysteadError:  # it went off meanwhile: the next look tells
+            return
+        except OSError as error:
+            if name not in self._taken:
+                self._taken.add(name)
+                where = f"{self._host}:{self.ports[name]}"
+                _log.warning("%s cannot be served at %s: %s", name, where, error.strerror or error)
+            return
+        self.ports[name] = listener.port
+        self._listeners[name] = listener, server, boot
+
+    async def _begin(self) -> float:
+        """When the time of a simulated lab began, in Unix seconds."""
+        if self._epoch is None:
+            passed = (await self._vcenter.executor.do(c.GetStatus())).lab_time
+            self._epoch = self._vcenter.clock().timestamp() - passed
+        return self._epoch
+
+    async def _close(self, name: str) -> None:
+        listener, server, _ = self._listeners.pop(name)
+        await listener.close()
+        await server.close()
+
+    async def follow(self) -> None:
+        """Look until this is cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                _log.exception("the hosts of the lab could not be looked at")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def close(self) -> None:
+        """Close all."""
+        for name in list(self._listeners):
+            await self._close(name)
+
+
+@contextlib.asynccontextmanager
+async def hosts_listening(listeners: HostListeners) -> AsyncIterator[None]:
+    """Serve hosts for the length of a block, each while it runs."""
+    await listeners.look()
+    following = asyncio.get_running_loop().create_task(listeners.follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await listeners.close()

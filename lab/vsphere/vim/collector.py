@@ -1,0 +1,328 @@
+"""``PropertyCollector``: properties of many objects at once, and how they change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pyVmomi import vmodl
+from pyVmomi.VmomiSupport import ManagedObject
+
+from lab.vsphere.faults import invalid_argument, invalid_property, no_permission
+from lab.vsphere.request import ApiRequest
+from lab.vsphere.soap import missing_property, value_text
+from lab.vsphere.vim.managed import Managed, ObjectProperties, RetrievedProperties, operation
+
+PC = vmodl.query.PropertyCollector
+OBJECT_LIMIT = 20_000
+WAIT_LIMIT_S = 1800.0
+"""Seconds that one request may wait, of the lab when it is a simulated one."""
+_COMPARED = "vim.version.v9_0_0_0"
+
+
+def _listed(found: Any) -> list[Any]:
+    return [] if found is None else list(found) if isinstance(found, list) else [found]
+
+
+def _walk(request: ApiRequest, spec: Any) -> Iterator[Managed]:
+    """The objects that an ``ObjectSpec`` selects, each once."""
+    named: dict[str, Any] = {}
+    pending = list(spec.selectSet or ())
+    while pending:
+        one = pending.pop()
+        if isinstance(one, PC.TraversalSpec):
+            if one.name and one.name not in named:
+                named[one.name] = one
+            pending += one.selectSet or ()
+    given: set[str] = set()
+    walked: set[tuple[str, int]] = set()
+    waiting = [(request.find(spec.obj), list(spec.selectSet or ()), bool(spec.skip))]
+    while waiting:
+        thing, selects, skip = waiting.pop()
+        if not skip and thing.id not in given:
+            given.add(thing.id)
+            if len(given) > OBJECT_LIMIT:
+                raise invalid_argument("specSet", f"it selects more than {OBJECT_LIMIT} objects")
+            yield thing
+        for one in reversed(selects):
+            step = one if isinstance(one, PC.TraversalSpec) else named.get(one.name)
+            if step is None:
+                raise invalid_argument("selectSet", f"there is no selection {one.name}")
+            if not issubclass(thing.kind, step.type) or (thing.id, id(step)) in walked:
+                continue
+            walked.add((thing.id, id(step)))
+            for reference in reversed(_listed(thing.get(step.path))):
+                if not isinstance(reference, ManagedObject):
+                    raise invalid_property(step.path)
+                found = request.look_up(reference)
+                if found is not None:
+                    waiting.append((found, list(step.selectSet or ()), bool(step.skip)))
+
+
+def collect(request: ApiRequest, spec: Any) -> Iterator[ObjectProperties]:
+    """What a ``FilterSpec`` selects, with the properties that it names."""
+    for objects in spec.objectSet:
+        for thing in _walk(request, objects):
+            wanted = [p for p in spec.propSet or () if issubclass(thing.kind, p.type)]
+            if not wanted:
+                continue
+            values: dict[str, Any] = {}
+            missing: dict[str, Any] = {}
+            for one in wanted:
+                for path in thing.names() if one.all else one.pathSet or ():
+                    if path in values:
+                        continue
+                    guard = thing.guard(path) if thing.guards else None
+                    if guard is not None and not request.may(guard):
+                        missing[path] = no_permission(thing.ref, guard)
+                    elif (value := thing.get(path)) is not None:
+                        values[path] = value
+            found = ObjectProperties(thing, list(values), values)
+            found.missing = list(missing.items())
+            yield found
+
+
+class PropertyCollector(Managed):
+    """One for each session, and as many more as its client makes."""
+
+    kind = PC
+    properties = {"filter": lambda p: [f.ref for f in p.filters.values()]}
+
+    def __init__(self, object_id: str) -> None:
+        super().__init__(object_id)
+        self.filters: dict[str, PropertyFilter] = {}
+        self.version = 0
+        self.last: Any = None
+        self.tokens: dict[str, list[ObjectProperties]] = {}
+        self.cancelled = 0
+
+    # ---- at once
+
+    @operation
+    async def RetrieveProperties(self, request: ApiRequest, specSet: Any) -> RetrievedProperties:
+        """Everything that these specifications select."""
+        return RetrievedProperties([one for spec in specSet for one in collect(request, spec)])
+
+    @operation
+    async def RetrievePropertiesEx(
+        self, request: ApiRequest, specSet: Any, options: Any
+    ) -> RetrievedProperties:
+        """The same in pieces of ``maxObjects``."""
+        found = [one for spec in specSet for one in collect(request, spec)]
+        return self._cut(request, found, options.maxObjects if options else None)
+
+    def _cut(
+        self, request: ApiRequest, found: list[ObjectProperties], limit: Any
+    ) -> RetrievedProperties:
+        if limit is not None and limit < 1:
+            raise invalid_argument("maxObjects", f"{limit}: at least 1")
+        if limit is None or len(found) <= limit:
+            return RetrievedProperties(found)
+        token = request.session.fresh_id("token")
+        if len(self.tokens) >= 16:
+            self.tokens.pop(next(iter(self.tokens)))
+        self.tokens[token] = found[limit:]
+        rest = RetrievedProperties(found[:limit], token)
+        self.page = limit
+        return rest
+
+    @operation
+    async def ContinueRetrievePropertiesEx(
+        self, request: ApiRequest, token: str
+    ) -> RetrievedProperties:
+        """The next piece."""
+        rest = self.tokens.pop(token, None)
+        if rest is None:
+            raise vmodl.fault.InvalidArgument(invalidProperty="token", msg="no such token")
+        return self._cut(request, rest, self.page)
+
+    @operation
+    async def CancelRetrievePropertiesEx(self, request: ApiRequest, token: str) -> None:
+        """The rest is not wanted."""
+        if self.tokens.pop(token, None) is None:
+            raise vmodl.fault.InvalidArgument(invalidProperty="token", msg="no such token")
+
+    # ---- over time
+
+    @operation
+    async def CreatePropertyCollector(self, request: ApiRequest) -> Any:
+        """Another collector of this session, with filters of its own."""
+        return request.hold(PropertyCollector(request.session.fresh_id("collector"))).ref
+
+    @operation
+    async def DestroyPropertyCollector(self, request: ApiRequest) -> None:
+        """It is gone with its filters."""
+        for one in self.filters:
+            request.session.held.pop(one, None)
+        self.filters.clear()
+        request.session.held.pop(self.id, None)
+
+    @operation
+    async def CreateFilter(self, request: ApiRequest, spec: Any, partialUpdates: bool) -> Any:
+        """Watch what a specification selects. It is checked now."""
+        for _ in collect(request, spec):
+            pass
+        made = PropertyFilter(request.session.fresh_id("filter"), self, spec, partialUpdates)
+        request.hold(made)
+        self.filters[made.id] = made
+        return made.ref
+
+    @operation
+    async def CheckForUpdates(self, request: ApiRequest, version: str | None = None) -> Any:
+        """What has changed, now."""
+        return await self._wait(request, version, 0.0, None)
+
+    @operation
+    async def WaitForUpdates(self, request: ApiRequest, version: str | None = None) -> Any:
+        """What has changed, when something has."""
+        return await self._wait(request, version, WAIT_LIMIT_S, None)
+
+    @operation
+    async def WaitForUpdatesEx(
+        self, request: ApiRequest, version: str | None = None, options: Any = None
+    ) -> Any:
+        """What has changed, when something has; nothing after ``maxWaitSeconds``."""
+        limit = WAIT_LIMIT_S
+        if options is not None and options.maxWaitSeconds is not None:
+            if options.maxWaitSeconds < 0:
+                raise invalid_argument("options.maxWaitSeconds", "it is below 0")
+            limit = min(float(options.maxWaitSeconds), WAIT_LIMIT_S)
+        most = options.maxObjectUpdates if options is not None else None
+        if most is not None and most < 1:
+            raise invalid_argument("options.maxObjectUpdates", f"{most}: at least 1")
+        return await self._wait(request, version, limit, most)
+
+    @operation
+    async def CancelWaitForUpdates(self, request: ApiRequest) -> None:
+        """Whoever waits gets ``RequestCanceled``."""
+        self.cancelled += 1
+
+    def _accept(self, version: str | None) -> Any:
+        """The version that a client has seen; an update set that it has not got, once more."""
+        if not version:
+            for one in self.filters.values():
+                one.forget()
+            self.last = None
+            return None
+        if version == str(self.version):
+            return None
+        if self.last is not None and version == str(self.version - 1):
+            return self.last
+        raise vmodl.query.InvalidCollectorVersion(msg=f"{version} is no version that was given")
+
+    async def _wait(self, request: ApiRequest, version: str | None, limit: float, most: Any) -> Any:
+        again = self._accept(version)
+        if again is not None:
+            return again
+        cancelled, tries, waited, seen = self.cancelled, 0, 0.0, -1
+        begun = time.monotonic()
+        while True:
+            if self.cancelled != cancelled:
+                raise vmodl.fault.RequestCanceled(msg="the wait was cancelled")
+            await request.refresh()
+            mark = request.mark()
+            if mark != seen:
+                seen = mark
+                found = self._updates(request, most)
+                if found is not None:
+                    self.version += 1
+                    found.version = str(self.version)
+                    self.last = found
+                    return found
+            virtual = request.virtual
+            passed = waited if virtual else time.monotonic() - begun
+            if passed >= limit:
+                return None
+            waited += await request.pause(limit - passed, tries)
+            tries += 1
+
+    def _updates(self, request: ApiRequest, most: int | None) -> Any:
+        """The next update set, with ``most`` objects; None when nothing has changed."""
+        sets, left, truncated = [], most, False
+        for one in self.filters.values():
+            if left is not None and left <= 0:
+                truncated = truncated or one.has_changes(request)
+                continue
+            updates, more = one.changes(request, left)
+            truncated = truncated or more
+            if updates:
+                sets.append(PC.FilterUpdate(filter=one.ref, objectSet=updates))
+                left = None if left is None else left - len(updates)
+        if not sets:
+            return None
+        return PC.UpdateSet(version="0", filterSet=sets, truncated=truncated or None)
+
+
+class PropertyFilter(Managed):
+    """A specification that is watched, and what its client knows of it."""
+
+    kind = PC.Filter
+    properties = {"spec": lambda f: f.spec, "partialUpdates": lambda f: f.partial}
+
+    def __init__(self, object_id: str, owner: PropertyCollector, spec: Any, partial: bool) -> None:
+        super().__init__(object_id)
+        self.owner, self.spec, self.partial = owner, spec, bool(partial)
+        self.known: dict[str, tuple[Any, dict[str, str]]] = {}
+
+    def forget(self) -> None:
+        """Its client begins anew."""
+        self.known.clear()
+
+    def _now(self, request: ApiRequest) -> dict[str, ObjectProperties]:
+        try:
+            return {one.id: one for one in collect(request, self.spec)}
+        except vmodl.fault.ManagedObjectNotFound:
+            return {}  # the object where it began has gone, and so has all that was found there
+
+    def has_changes(self, request: ApiRequest) -> bool:
+        """Whether its client does not know all yet."""
+        known = dict(self.known)
+        updates, _ = self.changes(request, 1)
+        self.known = known
+        return bool(updates)
+
+    def changes(self, request: ApiRequest, most: int | None) -> tuple[list[Any], bool]:
+        """What its client does not know, of ``most`` objects; whether there is more."""
+        now = self._now(request)
+        updates: list[Any] = []
+        for key, content in now.items():
+            texts = {p: content.text(p, _COMPARED, value_text) for p in content.paths}
+            before = self.known.get(key)
+            if before is not None and before[1] == texts:
+                continue
+            if most is not None and len(updates) >= most:
+                return updates, True
+            updates.append(_update(content, texts, before[1] if before else None))
+            self.known[key] = (content.kind, texts)
+        for key in [k for k in self.known if k not in now]:
+            if most is not None and len(updates) >= most:
+                return updates, True
+            kind, _ = self.known.pop(key)
+            updates.append(PC.ObjectUpdate(kind="leave", obj=kind(key)))
+        return updates, False
+
+    @operation
+    async def DestroyPropertyFilter(self, request: ApiRequest) -> None:
+        """It is gone."""
+        self.owner.filters.pop(self.id, None)
+        request.session.held.pop(self.id, None)
+
+
+def _update(content: ObjectProperties, texts: dict[str, str], before: Any) -> Any:
+    known = before or {}
+    changes = [
+        PC.Change(name=path, op="assign", val=content.values[path])
+        for path in content.paths
+        if known.get(path) != texts[path]
+    ]
+    changes += [PC.Change(name=path, op="assign") for path in known if path not in texts]
+    return PC.ObjectUpdate(
+        kind="enter" if before is None else "modify",
+        missingSet=[missing_property(path, fault) for path, fault in content.missing],
+        obj=content.kind(content.id),
+        changeSet=changes,
+    )
+
+
+__all__ = ["PropertyCollector", "PropertyFilter", "collect"]

@@ -1,0 +1,84 @@
+"""QueryCryptoKeyStatus (STD-20): really asks the provider, and lists who uses each key.
+
+A provider whose keys vCenter does not manage is not asked: each of its keys has the reason that
+says who does. Each key is answered for on its own. A key that vCenter was told to forget is
+missing in its cache, whatever its key server says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.errors import InvalidArgument
+from protocol.messages.vcenter import (
+    CryptoKeyStatus,
+    CryptoKeyStatusList,
+    QueryCryptoKeyStatus,
+)
+from protocol.pages import first_page
+from protocol.releases import Feature, has
+from protocol.terms import (
+    CryptoKeyId,
+    KeyId,
+    KeyUnavailableReason,
+    ProviderId,
+)
+from services.vcenter.hosts.plan import by_provider
+from services.vcenter.inventory import Inventory
+from services.vcenter.keys.users import hosts_of, vms_of
+from services.vcenter.ordered import Rest
+from services.vcenter.vcenter import VCenter
+
+STATUS_BYTES: Final = 256
+"""What the status of one key weighs beyond its id, with a VM and a host that use it."""
+
+
+async def query_key_status(vc: VCenter, message: QueryCryptoKeyStatus) -> CryptoKeyStatusList:
+    """One entry per key asked, in that order; all known keys when none are named; in pages."""
+    left = _remaining_keys(vc.inventory, message)
+    rest, asked = len(left), first_page(left, extra=STATUS_BYTES)
+    answers: dict[CryptoKeyId, KeyUnavailableReason | None] = {}
+    for provider, keys in by_provider(asked).items():
+        found = await _ask(vc, provider, [key.key_id for key in keys])
+        answers.update({CryptoKeyId(key_id, provider): why for key_id, why in found.items()})
+    page = first_page(_entry(vc.inventory, key, answers[key]) for key in asked)
+    return CryptoKeyStatusList(keys=page, more=len(page) < rest)
+
+
+def _remaining_keys(inventory: Inventory, message: QueryCryptoKeyStatus) -> Rest[CryptoKeyId]:
+    """The keys that the question is about, those before and with its cursor left out."""
+    if not message.keys:
+        return inventory.index.known_keys.after(message.after)
+    asked = list(dict.fromkeys(message.keys))
+    if message.after is None:
+        return Rest(asked, 0)
+    if message.after not in asked:
+        raise InvalidArgument(f"after: {message.after} is none of the keys asked for")
+    return Rest(asked, asked.index(message.after) + 1)
+
+
+async def _ask(
+    vc: VCenter, provider: ProviderId, ids: list[KeyId]
+) -> Mapping[KeyId, KeyUnavailableReason | None]:
+    """By who answers for keys of that provider: the provider itself, or the table alone."""
+    fixed = vc.providers.capability(provider).fixed_status
+    if fixed is KeyUnavailableReason.MANAGED_BY_NKP and not has(vc.release, Feature.KEY_REASONS):
+        return dict.fromkeys(ids, None)
+    if fixed is not None:
+        return dict.fromkeys(ids, fixed)
+    return await vc.providers.require_provider(provider).status(ids)
+
+
+def _entry(
+    inventory: Inventory, key: CryptoKeyId, reason: KeyUnavailableReason | None
+) -> CryptoKeyStatus:
+    if inventory.is_forgotten(key):
+        reason = KeyUnavailableReason.MISSING_IN_CACHE
+    return CryptoKeyStatus(
+        key=key,
+        available=reason is None,
+        reason=reason,
+        encrypted_vms=vms_of(inventory, key),
+        affected_hosts=hosts_of(inventory, key),
+    )

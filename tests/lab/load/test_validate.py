@@ -1,0 +1,92 @@
+"""``load validate``: the same load on processes and simulated, and how far apart the two are."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cli.main import run
+from lab.client import Lab
+from lab.local.validation import Compared, Served, list_lines, offer, percentile
+
+
+def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> Served:
+    return Served(rate, rate, ok_per_s, p50_ms, p99_ms, failed=0)
+
+
+def test_a_rate_is_served_when_what_arrived_is_served() -> None:
+    drawn = Served(10, 8.8, 8.8, 1.0, 1.0, failed=0)  # chance drew fewer than the rate says
+    assert drawn.kept_up
+    assert Served(12, 10.0, 9.0, 1.0, 1.0, failed=0).kept_up
+    assert not Served(8, 10.0, 8.9, 1.0, 1.0, failed=0).kept_up
+
+
+@pytest.mark.parametrize(
+    ("simulated", "agrees"),
+    [
+        (served(10, 9.0, 115.0, 260.0), True),
+        (served(10, 8.9, 115.0, 260.0), False),
+        (served(10, 9.0, 116.0, 260.0), False),
+        (served(10, 9.0, 84.0, 260.0), False),
+        (served(10, 9.0, 115.0, 261.0), False),
+    ],
+)
+def test_a_prediction_agrees_within_its_limits(simulated: Served, agrees: bool) -> None:
+    assert Compared(served(10, 10.0, 100.0, 200.0), simulated).agrees is agrees
+
+
+def test_a_simulation_that_is_too_fast_shows_in_the_ratios_and_at_the_saturation_point() -> None:
+    lines = list_lines(
+        [
+            Compared(served(10, 10.0, 20.0, 40.0), served(10, 10.0, 10.0, 80.0)),
+            Compared(served(20, 12.0, 500.0, 0.0), served(20, 18.0, 20.0, 50.0)),
+        ]
+    )
+    assert lines[1].split() == [
+        "10",
+        "10.0",
+        "10.0",
+        "20.0",
+        "10.0",
+        "40.0",
+        "80.0",
+        "0.50",
+        "2.00",
+    ]
+    assert lines[2].split()[-2:] == ["0.04", "-"]  # nothing to divide by
+    assert lines[3] == "first rate that is not served: 20/s on processes, none simulated"
+    assert lines[4].startswith("0 of 2 rates agree")
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    values = [float(one) for one in range(100, 0, -1)]
+    assert (percentile(values, 0.5), percentile(values, 0.99)) == (50.0, 99.0)
+    assert percentile([], 0.5) == 0.0
+
+
+@pytest.mark.slow
+def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
+    async def play(key: str) -> Served:
+        times = {"nodes": {"kms": {"times": {"CreateKey": key}}}}
+        base = {"hosts": 1, "vms": 4, "tpm": "none", "pace": 1.0}
+        changes: dict[str, Any] = {**base, "service_times": times}
+        async with Lab("sim", topology="default", seed=3, **changes) as lab:
+            return await lab.beside(offer, 4.0, 5.0, 3)
+
+    quick, slow = asyncio.run(play("1ms")), asyncio.run(play("1s"))
+    assert quick.kept_up and quick.failed == 0
+    assert not slow.kept_up  # one key a second, and more than two are wanted
+    assert slow.p99_ms > quick.p99_ms + 1000
+
+
+@pytest.mark.parametrize(
+    "words", [["--rates", "0"], ["--rates", "five"], ["--hosts", "0"], ["--duration", "1h"]]
+)
+def test_a_load_that_cannot_be_is_refused(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["load", "validate", str(tmp_path / "machine.yaml"), *words]) == 64
+    assert "KS-USE-003" in capsys.readouterr().err
