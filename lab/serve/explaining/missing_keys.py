@@ -155,7 +155,7 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list
 def not_granted(key: KeyFacts) -> Reason:
     """The reason for a key that no task granted to the VM's cluster."""
     return Reason(
-        f"only a host says that {key.not_granted} needs {key.key}: vCenter sends no key on the "
+        f"Only a host says that {key.not_granted} needs {key.key}: vCenter sends no key on the "
         "word of a host.",
         "C28",
         f"keystead vm unlock {key.not_granted}",
