@@ -1,7 +1,7 @@
-"""What can stand in an experiment's file, told from the registries themselves.
+"""The reference of experiment files, derived from the registries.
 
 Each noun (fault, action, entry, probe, op, check, selector, guard) has entries: text, fields with
-their values, units and defaults, and an example that stands in a file as it is printed.
+their values, units and defaults, and an example that is valid in a file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _READERS: Final[dict[Any, str]] = {
     per_second: "a rate: 0.2/s, 3/m, 10/h",
     tolerance: "a comparison with a limit",
     read_after: "the id of an entry, or: id + 20s, end of id, end of id + 20s",
-    read_gap: "a time of the lab, or exp(12s): drawn, so much on average",
+    read_gap: "a time of the lab, or exp(12s): random with that mean",
 }
 _OF_ENTRY: Final = frozenset({"fault", "do", "point"})
 _WAYS: Final = {
@@ -61,15 +61,15 @@ _WAYS: Final = {
     "random": "{random: {until: 2m, kinds: [link.delay, proc.pause]}}",
 }
 _WORDS: Final = {
-    "at": "So long after the begin of the fault phase.",
-    "after": "With the begin of another entry, or its end, or so long after that.",
-    "every": "Again and again, so much from begin to begin: so many `times`, or up to the end.",
+    "at": "This time after the start of the fault phase.",
+    "after": "At the start or end of another entry, or a time after that.",
+    "every": "Repeat with this time from start to start: `times` times, or until the end.",
 }
 _LIMITS: Final = {Unit.RATIO: '"== 100%"', Unit.SECONDS: '"<= 60s"', Unit.COUNT: '"== 0"'}
 
 
 def entries(noun: str) -> tuple[DescribedEntry, ...]:
-    """Everything of that noun, in the order of its registry; ``KeyError`` for no noun."""
+    """All entries of a noun, in the order of its registry; ``KeyError`` for another noun."""
     return tuple(NOUNS[noun]())
 
 
@@ -88,7 +88,7 @@ def _faults() -> Iterator[DescribedEntry]:
             entry = [f for f in entry if f.name != "cure"]
         told = _text(kind)
         if not kind.reversible:
-            told += " It has no undo: `guards.blast_radius` must allow it, `cure` mends it."
+            told += " It cannot be undone: `guards.blast_radius` must allow it, `cure` repairs it."
         if kind.lasts_s is not None and not kind.at_point:
             told += f" Without `for` it lasts {kind.lasts_s:g} s."
         yield DescribedEntry(
@@ -160,7 +160,7 @@ def _probes() -> Iterator[DescribedEntry]:
 
 
 def _of_unit(field: EntryField, limit: str) -> EntryField:
-    """What the probe is held against is told in its own unit."""
+    """The field of a probe, with its limit in the unit of the probe."""
     if field.name != "is":
         return field
     compares = "==, !=, <, <=, > or >= and a limit: "
@@ -242,7 +242,7 @@ NOUNS: Final[dict[str, Callable[[], Iterator[DescribedEntry]]]] = {
     "selector": _selectors,
     "guard": _guards,
 }
-"""What has a reference, by the word that asks for it."""
+"""The entries by noun."""
 
 
 # Fields of sections ----------------------------------------------------------------------------

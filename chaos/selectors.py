@@ -42,8 +42,8 @@ FORMS: Final = (
         "primary:kms",
         "the first key server of each provider; `primary:NAME`: of that one",
     ),
-    ("[esxi-001, site:main]", "what is in any selector of a list"),
-    ("{role: esxi, site: main, pick: one}", "what is in all groups; pick: all, one, 3, 25%"),
+    ("[esxi-001, site:main]", "the union of a list of selectors"),
+    ("{role: esxi, site: main, pick: one}", "the intersection of groups; pick: all, one, 3, 25%"),
 )
 """Every way to write a selector of nodes, with what it selects; for VMs there are no groups."""
 _GROUPS = ("role", "site", "cluster", "provider")

@@ -103,14 +103,14 @@ ACTIONS: Final = (
     ),
     on_vms(
         "vm.snapshot",
-        "keep VMs as they are, with the memory of those that run if it is asked for",
+        "take snapshots of VMs, with the memory of running VMs on request",
         _snapshot,
         SnapshotParams,
         "on: vm-01, name: before, memory: true",
     ),
     on_vms(
         "vm.revert",
-        "have VMs as they were; with memory in the snapshot they run then",
+        "revert VMs to a snapshot; they run if it has their memory",
         _revert,
         RevertParams,
         "on: vm-01, name: before",

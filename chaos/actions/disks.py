@@ -65,14 +65,14 @@ ACTIONS: Final = (
     ),
     on_vms(
         "vm.add-disk-at-host",
-        "have the hosts of powered-off VMs add a disk under a reference to a key as it stands",
+        "have the hosts of powered-off VMs add a disk with a given key reference",
         _add_at_host,
         ReferenceParams,
         "on: vm-01, provider: kms-provider",
     ),
     on_vms(
         "vm.remove-disk",
-        "take a disk with its data away from powered-off VMs",
+        "delete a disk with its data from powered-off VMs",
         asks_vcenter(lambda vm, params: RemoveDisk(vm=VmName(vm), disk=params.disk)),
         RemoveDiskParams,
         "on: vm-01, disk: 2",

@@ -82,10 +82,10 @@ async def _add(acting: Acting, host: str, params: Any) -> OperationOutcome:
 
 
 ACTIONS: Final = (
-    on_hosts("esx.persistence.enable", "let hosts persist the keys that they are given", _enable),
+    on_hosts("esx.persistence.enable", "have hosts persist the keys that they receive", _enable),
     on_hosts(
         "esx.persistence.disable",
-        "let hosts persist no more keys",
+        "have hosts stop persisting keys",
         _disable,
         DisableParams,
         "on: esxi-001, remove_all_stored_keys: true",
@@ -99,7 +99,7 @@ ACTIONS: Final = (
     ),
     on_hosts(
         "host.enter-maintenance",
-        "hosts on which no VM runs, or that are evacuated, get no more VMs",
+        "put hosts into maintenance mode, evacuated or without running VMs",
         asks_vcenter(
             lambda host, params: EnterMaintenanceMode(host=NodeName(host), evacuate=params.evacuate)
         ),
@@ -108,22 +108,22 @@ ACTIONS: Final = (
     on_hosts("host.add", "add hosts to a cluster of their vCenter", _add, AddHostParams),
     on_hosts(
         "host.exit-maintenance",
-        "hosts may have VMs again",
+        "end the maintenance mode of hosts",
         asks_vcenter(lambda host, _: ExitMaintenanceMode(host=NodeName(host))),
     ),
     on_hosts(
         "host.disconnect",
-        "vCenter leaves hosts alone until they are reconnected",
+        "disconnect hosts from vCenter until they are reconnected",
         asks_vcenter(lambda host, _: DisconnectHost(host=NodeName(host))),
     ),
     on_hosts(
         "host.reconnect",
-        "vCenter connects to hosts now",
+        "connect vCenter to hosts now",
         asks_vcenter(lambda host, _: ReconnectHost(host=NodeName(host))),
     ),
     on_hosts(
         "host.prepare-crypto",
-        "incapable hosts may receive keys, and have no host key yet",
+        "let incapable hosts receive keys, without a host key yet",
         asks_vcenter(lambda host, _: PrepareCrypto(host=NodeName(host))),
     ),
     on_hosts(
@@ -133,17 +133,17 @@ ACTIONS: Final = (
     ),
     on_hosts(
         "host.disable-crypto",
-        "turn the encryption mode of hosts off, from their next boot on",
+        "turn off the encryption mode of hosts, from their next boot on",
         asks_vcenter(lambda host, _: DisableCrypto(host=NodeName(host))),
     ),
     on_hosts(
         "vsan.mount",
-        "hosts try again to mount their vSAN disk groups",
+        "have hosts mount their vSAN disk groups again",
         asks_vcenter(lambda host, _: MountVsanDisks(host=NodeName(host))),
     ),
     on_hosts(
         "host.clear-tpm",
-        "vCenter forgets the TPMs that it has recorded of hosts",
+        "have vCenter forget the recorded TPMs of hosts",
         asks_vcenter(lambda host, _: ClearTpmRecord(host=NodeName(host))),
     ),
 )

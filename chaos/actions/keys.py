@@ -173,14 +173,14 @@ ACTIONS: Final = (
     Action(
         "key.generate",
         ActionTarget.NOTHING,
-        "make a key of a provider that nothing uses yet",
+        "create a key of a provider, used by nothing yet",
         _generate,
         GenerateParams,
     ),
     Action(
         "key.add",
         ActionTarget.NOTHING,
-        "have vCenter know a key that a provider has",
+        "register an existing key of a provider in vCenter",
         _add,
         AddKeyParams,
         "key: 00000000-0000-4000-8000-000000000000",
@@ -212,7 +212,7 @@ ACTIONS: Final = (
     Action(
         "kms.restore",
         ActionTarget.NOTHING,
-        "put a backup of key servers back; the keys made since are gone",
+        "restore a backup of key servers; later keys are gone",
         _restore,
         BackupParams,
         "backup: monday",

@@ -81,19 +81,19 @@ async def _read_dump(acting: Acting, host: str, params: Any) -> OperationOutcome
 ACTIONS: Final = (
     on_hosts(
         "host.wrong-recovery-key",
-        "power hosts that stand at their screen on again, with a recovery key that is not theirs",
+        "power halted hosts on again, with a wrong recovery key",
         _type_wrong_key,
     ),
     on_hosts(
         "host.reinstall",
-        "install hosts anew: all of their disks are wiped, and their TPMs are as they were",
+        "reinstall hosts: their disks are wiped, their TPMs stay as they are",
         _reinstall,
         ReinstallParams,
     ),
     Action(
         "vcenter.rebuild",
         ActionTarget.NOTHING,
-        "install a vCenter anew: nothing of its database is left",
+        "reinstall a vCenter with an empty database",
         _rebuild,
         VcenterParams,
         "vcenter: vcenter",
@@ -107,7 +107,7 @@ ACTIONS: Final = (
     ),
     on_hosts(
         "host.dump.read",
-        "decrypt a core dump of hosts, for which they need the host key that it is under",
+        "decrypt a core dump of hosts, which needs its host key",
         _read_dump,
         DumpParams,
         "on: esxi-001, dump: hostd",

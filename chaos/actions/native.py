@@ -95,7 +95,7 @@ ACTIONS: Final = (
     Action(
         "provider.add-native",
         ActionTarget.NOTHING,
-        "make a native key provider; it is of no use before it is exported once",
+        "create a native key provider; it makes no keys before its first export",
         _add,
         AddNativeParams,
         "provider: second, tpm_required: true",
@@ -103,7 +103,7 @@ ACTIONS: Final = (
     Action(
         "provider.update-native",
         ActionTarget.NOTHING,
-        "give the key derivation key of a native key provider another id; a new backup is advised",
+        "change the id of a native key provider's key derivation key; take a new backup",
         _update,
         UpdateParams,
         "provider: nkp",
@@ -119,7 +119,7 @@ ACTIONS: Final = (
     Action(
         "provider.import",
         ActionTarget.NOTHING,
-        "make a native key provider of its backup",
+        "create a native key provider from its backup",
         _import,
         ImportParams,
         "backup: monday",

@@ -126,7 +126,7 @@ ACTIONS: Final = (
     Action(
         "cluster.crypto-mode",
         ActionTarget.NOTHING,
-        "say which hosts of a cluster are kept safe",
+        "set which hosts of a cluster are kept safe",
         asks_vcenter(
             lambda _, params: SetCryptoMode(
                 cluster=ClusterName(params.cluster), crypto_mode=params.mode

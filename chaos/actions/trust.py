@@ -105,32 +105,32 @@ async def _remediate(acting: Acting, target: str, params: Any) -> OperationOutco
 ACTIONS: Final = (
     on_hosts(
         "trust.import-endorsement-key",
-        "make the endorsement keys of hosts known to the Trust Authority, in the place of old ones",
+        "import the endorsement keys of hosts into the Trust Authority, replacing old ones",
         _endorsement_key,
     ),
     on_hosts(
         "trust.import-base-image",
-        "make the builds that hosts run known to the Trust Authority",
+        "import the base images of hosts into the Trust Authority",
         _base_image,
     ),
     Action(
         "trust.import-principal",
         ActionTarget.NOTHING,
-        "make the certificate of the workload vCenter known to the Trust Authority",
+        "import the certificate of the workload vCenter into the Trust Authority",
         _principal,
         NoParams,
     ),
     Action(
         "trust.renew-certificate",
         ActionTarget.NOTHING,
-        "give the workload vCenter another certificate for vouching for its hosts",
+        "renew the certificate with which the workload vCenter vouches for its hosts",
         _renew,
         NoParams,
     ),
     Action(
         "trust.renew-services",
         ActionTarget.NOTHING,
-        "install services of the Trust Authority anew, so that they have other certificates",
+        "reinstall services of the Trust Authority, with new certificates",
         _renew_services,
         ServicesParams,
         "services: [attestation-1]",
@@ -138,7 +138,8 @@ ACTIONS: Final = (
     Action(
         "trust.remediate",
         ActionTarget.NOTHING,
-        "bring the services information to the workload vCenter, and apply it to a trusted cluster",
+        "import the services information into the workload vCenter, and remediate a trusted "
+        "cluster",
         _remediate,
         ClusterParams,
         "cluster: cluster-a",

@@ -75,12 +75,12 @@ async def _restore(acting: Acting, target: str, params: Any) -> OperationOutcome
 ACTIONS: Final = (
     on_vms(
         "vcenter.key.remove",
-        "have vCenter forget the keys of VMs; by force, hosts lose them too",
+        "remove the keys of VMs from vCenter; by force, also from hosts",
         _remove,
         RemoveParams,
         "on: vm-01, force: true",
     ),
-    on_vms("vcenter.key.add", "have vCenter know the keys of VMs again", _add),
+    on_vms("vcenter.key.add", "register the keys of VMs in vCenter again", _add),
     Action(
         "vcenter.backup",
         ActionTarget.NOTHING,
@@ -92,7 +92,7 @@ ACTIONS: Final = (
     Action(
         "vcenter.restore",
         ActionTarget.NOTHING,
-        "put a backup of a vCenter back; it knows nothing of what came since",
+        "restore a backup of a vCenter; later changes are gone",
         _restore,
         VcenterBackupParams,
         "backup: monday",

@@ -150,7 +150,7 @@ ACTIONS: Final = (
     Action(
         "vm.create",
         ActionTarget.NOTHING,
-        "make a VM, powered off",
+        "create a powered-off VM",
         _create,
         CreateParams,
         "name: vm-new, encrypted: true",
@@ -167,7 +167,7 @@ ACTIONS: Final = (
     ),
     on_vms(
         "vm.unlock",
-        "unlock VMs whose keys can be had again",
+        "unlock VMs whose keys are available again",
         asks_vcenter(lambda vm, _: CryptoUnlock(vm=VmName(vm))),
     ),
     on_vms(

@@ -1,5 +1,5 @@
-"""An alarm stands as long as its cause: that of a locked VM, of a host that needs its encryption
-mode, and of one that does not respond.
+"""An alarm lasts as long as its cause: a locked VM, a host that needs its encryption mode, or a
+host that does not respond.
 
 Ids are spelled as vCenter's answers have them; what is right is read from hosts' own words.
 """

@@ -1,4 +1,4 @@
-"""Every fault that began was seen gone at the end; irreversible ones were named as staying."""
+"""Every fault that started was seen to end; irreversible ones were declared to stay."""
 
 from __future__ import annotations
 

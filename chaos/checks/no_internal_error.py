@@ -1,6 +1,6 @@
-"""No service met an error it did not expect, none ended by an exception that nobody took, none
-dropped a message it could not read, and the broker refused nobody a subject (a node that speaks or
-listens as another).
+"""No service met an error it did not expect, none ended by an unhandled exception, none dropped a
+message it could not read, and the broker refused no subject (to a node that publishes or subscribes
+as another).
 
 Reads the ``counters`` states, one per node, that the engine writes at the begin and at the end, and
 the ``node`` states of those that fell by themselves. A disk that refuses is the world's doing.

@@ -1,4 +1,4 @@
-"""After everything is healed nobody goes on retrying: messages per host and minute stay low.
+"""After everything is healed no node keeps retrying: messages per host and minute stay low.
 
 The counters of the nodes right after the heal are held against those at the end.
 """

@@ -1,5 +1,5 @@
-"""No host opens its sealed configuration under another TPM, a cleared one, or other values of the
-PCRs that its sealing policy names than when it was sealed (CFG-05, REC-05).
+"""No host opens its sealed configuration with another TPM, a cleared TPM, or other values of the
+PCRs in its sealing policy than when it was sealed (CFG-05, REC-05).
 
 A boot that serves has opened it. The TPM is read at the lab's side. A recovery key, which the
 cure of a fault enters, seals anew; until then each boot must stop at its screen. A host that is

@@ -1,6 +1,6 @@
 """A request that arrived twice had one effect: one key for each operation of a client, and each VM
-is on one host. One that was moved to another host, or that vSphere HA may have restarted
-there, may be listed by two, and runs on one; while it is migrated, one look may see it on both."""
+is on one host. Two hosts may list a VM that was moved, or that vSphere HA may have restarted, but
+only one runs it; during a migration one look may see it on both."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Within a bound after the last fault was seen gone, and after their hosts had booted, all VMs run
-that ran before and that nothing keeps from running any more."""
+"""Within a bound after the last fault was seen to end and the hosts had booted, all VMs run that
+ran before and that nothing prevents from running."""
 
 from __future__ import annotations
 

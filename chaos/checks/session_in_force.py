@@ -1,5 +1,5 @@
-"""A host obeys one session of vCenter's: what belongs to one that is over is refused, however late
-it comes."""
+"""A host obeys one session of vCenter: it refuses commands of an ended session, however late they
+arrive."""
 
 from __future__ import annotations
 

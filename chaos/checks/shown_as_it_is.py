@@ -1,5 +1,5 @@
-"""What vCenter shows of hosts and VMs at the end of a run is what the hosts say of themselves, and
-it accepts the TPM of each host to whose TPM and firmware nothing was done (ATT-09)."""
+"""vCenter shows hosts and VMs at the end of a run as the hosts report themselves, and accepts the
+TPM of each host whose TPM and firmware were left unchanged (ATT-09)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What vCenter tells comes in the order of its causes (A22): a provider is unreachable before a
+"""Events of vCenter come in the order of their causes (A22): a provider is unreachable before a
 host or a VM suffers from it, a host is safe again before its VMs are unlocked, and nothing ends
-that had not begun.
+that had not started.
 
 - ``ReqEnable.KMSClusterError`` and ``VMLocked.KMSClusterError``: after ``Unreachable``, or what a
   Trust Authority has in its place (an event of its own, or that the host is not attested); unless a

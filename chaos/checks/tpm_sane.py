@@ -1,5 +1,5 @@
-"""No TPM comes to dictionary-attack lockout by faults that are harmless to it, such as losses of
-power without TPM2_Shutdown (the storage key carries noDA).
+"""No TPM enters dictionary-attack lockout because of faults that are harmless to it, such as losses
+of power without TPM2_Shutdown (the storage key carries noDA).
 
 A fault that brings the lockout about on purpose excuses the hosts that it touches.
 """

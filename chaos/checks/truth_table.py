@@ -1,5 +1,5 @@
-"""Each host and VM was at all times what the rules let it be under the faults of the moment, but
-for a grace after each change."""
+"""Each host and VM always had a state that the rules allow under the current faults, except for a
+grace period after each change."""
 
 from __future__ import annotations
 

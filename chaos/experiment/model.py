@@ -267,23 +267,27 @@ class Guards(Section):
     """Limits of the run; see ``plan`` for the budget and ``engine`` for the times."""
 
     lease: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = Field(
-        default=120.0, description="A fault heals by itself when the engine is silent for so long."
+        default=120.0,
+        description="A fault heals by itself when the engine is silent for this time.",
     )
     max_duration: Annotated[Seconds, AfterValidator(no_less_than(1.0))] = Field(
-        default=3600.0, description="A run that takes longer is given up, and everything is healed."
+        default=3600.0, description="A longer run is aborted, and everything is healed."
     )
     blast_radius: dict[str, int | str] = Field(
         default={},
-        description="How much a run may touch: `hosts`, `kms`, `vcenter` as a number of nodes or a "
-        "share, and the name of a fault as how often it is used; one without undo must be named.",
+        description=(
+            "How much a run may touch: `hosts`, `kms`, `vcenter` as a number of nodes or a "
+            "share, and faults by name with their number of uses; a fault that cannot be "
+            "undone must be named."
+        ),
     )
     abort_if: list[Abort] = Field(
         default=[],
-        description="What ends a run at once: everything is healed, and nothing is judged.",
+        description="Conditions that abort a run: everything is healed, and nothing is judged.",
     )
     unattended: list[Unattended] = Field(
         default=[],
-        description="When no lease is carried on: faults end by themselves, before their time.",
+        description="The engine renews no leases: faults end by themselves, before their time.",
     )
 
 

@@ -62,7 +62,7 @@ class ServerParams(Params):
 
 
 class BrokerDown(Fault, frozen=True, kw_only=True):
-    """One server of the data broker is down; nodes that were at it are at another one.
+    """One server of the data broker is down; its nodes connect to another one.
 
     They stay there when it is up again. The control broker is another one, and stays up.
     """
@@ -227,7 +227,7 @@ class RouteParams(Params):
 
 
 class BrokerRouteCut(Fault, frozen=True, kw_only=True):
-    """Two servers of the data broker do not reach each other; a third one reaches both."""
+    """Two servers of the data broker cannot reach each other; a third one reaches both."""
 
     kind: ClassVar[str] = "broker.route_cut"
     example: ClassVar[str] = "between: [1, 2]"

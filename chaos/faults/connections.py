@@ -118,8 +118,8 @@ BREAKING: tuple[type[LinkRule], ...] = (ResetRule, StallRule)
 
 
 class LinkResetFault(ConnectionFault, frozen=True, kw_only=True):
-    """Connections break as soon as they send something over the links, new ones too. Messages of
-    the bus pass."""
+    """Connections, also new ones, break when they send data over the links. Messages of the bus
+    pass."""
 
     kind: ClassVar[str] = "link.reset"
     example: ClassVar[str] = "between: [vcenter, kms]"
@@ -138,8 +138,8 @@ class LinkResetFault(ConnectionFault, frozen=True, kw_only=True):
 
 
 class LinkStallFault(ConnectionFault, frozen=True, kw_only=True):
-    """Who connects is let in, and its handshake gets no further. Connections whose handshake was
-    done go on, and messages of the bus pass."""
+    """New connections are accepted, but their handshake never ends. Established connections and
+    messages of the bus continue."""
 
     kind: ClassVar[str] = "link.stall"
     example: ClassVar[str] = "between: [vcenter, kms]"

@@ -166,7 +166,7 @@ class BootMeasureParams(NodesParams):
 
 
 class HostBootMeasure(FirmwareFault, frozen=True, kw_only=True):
-    """From their next boot on, hosts measure something else than they were sealed to.
+    """From their next boot on, hosts measure other values than those of their seal.
 
     ``secure_boot`` None and empty texts mean that it stays as it was.
     """

@@ -119,7 +119,7 @@ class RollbackParams(NodesParams):
 
 
 class KmsRollback(NodesFault, frozen=True, kw_only=True):
-    """Databases of key servers are those of a backup, and everything else on their disks is not."""
+    """Databases of key servers are restored from a backup; the other files on their disks stay."""
 
     kind: ClassVar[str] = "kms.rollback"
     example: ClassVar[str] = "on: kms, backup: monday"

@@ -82,7 +82,7 @@ def _check_known(what: str, name: str, all_names: Sequence[str]) -> None:
 
 
 class KmsReject(NodesFault, frozen=True, kw_only=True):
-    """Key servers answer clients with a refusal instead of doing what they ask for."""
+    """Key servers refuse the requests of clients."""
 
     kind: ClassVar[str] = "kms.reject"
     example: ClassVar[str] = "on: kms, operations: [Get], reason: Permission Denied, p: 50%"

@@ -39,7 +39,7 @@ class KmsSlowParams(NodesParams):
 
 
 class KmsSlow(NodesFault, frozen=True, kw_only=True):
-    """Key servers work slowly: a share of what they are asked takes longer."""
+    """Key servers are slow: a share of their requests takes longer."""
 
     kind: ClassVar[str] = "kms.slow"
     example: ClassVar[str] = "on: kms, takes: 200ms, distribution: exponential, share: 50%"

@@ -319,7 +319,7 @@ async def sum_counter(lab: LabUnderTest, nodes: list[NodeName], counter: str) ->
 
 
 class LinkCutFault(LinkRulesFault, frozen=True, kw_only=True):
-    """Nothing passes the links. Callers see what they see in life: silence until their deadline."""
+    """No message passes the links. Callers get no answer until their deadline."""
 
     kind: ClassVar[str] = "link.cut"
     example: ClassVar[str] = "between: [vcenter, kms]"

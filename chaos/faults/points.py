@@ -81,7 +81,7 @@ class CrashParams(PointParams):
 
 
 class PointCrash(PointFault, frozen=True, kw_only=True):
-    """A node goes down within one storage call, at the `point` of its entry; simulation only.
+    """A node crashes within one storage call, at the `point` of its entry; simulation only.
 
     It is powered on at the end of the fault.
     """

@@ -182,7 +182,7 @@ class HostRebootFault(PowerFault, frozen=True, kw_only=True):
 
 
 class HostPowerLossFault(PowerFault, frozen=True, kw_only=True):
-    """Hosts lose their power: the TPM without TPM2_Shutdown, the disk what was not synced."""
+    """Hosts lose power: no TPM2_Shutdown, and data that was not synced is lost."""
 
     kind: ClassVar[str] = "host.power_loss"
     example: ClassVar[str] = "on: role:esxi"

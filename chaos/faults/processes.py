@@ -126,7 +126,7 @@ class ProcKill(NodesFault, frozen=True, kw_only=True):
 
 class ProcPause(NodesFault, frozen=True, kw_only=True):
     """Nodes stand still: a process of one node by signal (SIGSTOP), one of many in a process by
-    itself: nothing reaches it, nothing leaves it, and no wait of it ends."""
+    itself: it receives and sends nothing, and none of its waits ends."""
 
     kind: ClassVar[str] = "proc.pause"
     example: ClassVar[str] = "on: vcenter"

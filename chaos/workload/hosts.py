@@ -89,7 +89,5 @@ OPERATIONS: Final = (
         "remove all stored keys at the console of a VM's host, and enable persistence again",
         _persistence_off_on,
     ),
-    WorkloadOperation(
-        "host.reconnect", "vms", "connect vCenter anew to the host of a VM", _reconnect
-    ),
+    WorkloadOperation("host.reconnect", "vms", "reconnect vCenter to the host of a VM", _reconnect),
 )

@@ -102,7 +102,7 @@ async def _recrypt_vm(means: Means, arrival: Arrival, *, deep: bool) -> Operatio
 
 
 OPERATIONS: Final = (
-    WorkloadOperation("key.create", "", "a new key of the default provider", _key_create),
+    WorkloadOperation("key.create", "", "create a key of the default provider", _key_create),
     WorkloadOperation("vm.encrypt", "vms", "create a VM and encrypt it", _vm_encrypt),
     WorkloadOperation(
         "vm.come_and_go",

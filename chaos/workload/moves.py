@@ -164,7 +164,7 @@ async def _runs_nowhere(means: Means, vm: VmName) -> bool:
 
 
 OPERATIONS: Final = (
-    WorkloadOperation("vm.migrate", "vms", "move a VM to another host, where it goes on", _migrate),
+    WorkloadOperation("vm.migrate", "vms", "migrate a VM to another host while it runs", _migrate),
     WorkloadOperation(
         "vm.move", "vms", "power a VM off, register it on another host, power it on", _move
     ),

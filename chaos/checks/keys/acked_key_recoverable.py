@@ -1,4 +1,4 @@
-"""A key whose creation was acknowledged is there at the end (taken away on purpose excepted).
+"""A key whose creation was acknowledged exists at the end, unless it was removed on purpose.
 
 Set algebra as in queue checkers: acknowledged - available = lost; operations that ended
 ``info`` may go either way and are not counted. Lost ones are told by where they stand among the

@@ -1,4 +1,4 @@
-"""The key of a VM that was destroyed leaves every host: its memory, and what it keeps on its disk.
+"""The key of a destroyed VM leaves the memory and the disk of every host.
 
 Judged at the end, for hosts that answer, where nothing was wrong for a reconciliation and a minute
 (STD-17).

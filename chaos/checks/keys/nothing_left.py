@@ -1,6 +1,5 @@
-"""After an acknowledged ``disable --remove-all-stored-keys`` no persisted key lies on that host's
-disk or in its TPM, whatever was written or synced, and whatever befalls it until persistence is
-enabled.
+"""After an acknowledged ``disable --remove-all-stored-keys`` that host's disk, written or synced,
+and its TPM hold no persisted key, whatever happens until persistence is enabled.
 
 Reads the ``remains`` states: the archives on the disk, opened behind the host's back, and every
 other file and the TPM's memory, searched for the keys that were found in one.

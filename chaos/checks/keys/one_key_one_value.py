@@ -1,4 +1,4 @@
-"""A key id has one value for ever, wherever it lies: key server, cache and store of each host.
+"""A key id always has the same value everywhere: key server, cache and store of each host.
 
 Reads the ``values`` states: each place as a register per key id that may be written once.
 """

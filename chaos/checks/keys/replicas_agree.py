@@ -1,5 +1,5 @@
 """Key servers that replicate have the same keys in the same states at the end, and no id has two
-materials: a number that two of them gave to two keys while they were apart cannot be mended.
+materials: an id that two of them gave to two keys while they were separated cannot be repaired.
 
 Servers are compared with those that they replicate with. Reads the ``group`` and ``replicas``
 states of servers that replicate, after the answer or before it.

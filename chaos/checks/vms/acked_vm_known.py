@@ -1,4 +1,4 @@
-"""A VM whose making was acknowledged is in vCenter's inventory at the end, under its key.
+"""A VM whose creation was acknowledged is in vCenter's inventory at the end, under its key.
 
 Answered means durable: crashes and losses of power lie between the answer and the end.
 """

@@ -1,4 +1,4 @@
-"""No guest ever read back something else than what was written: no answer was wrong.
+"""No guest ever read back other data than it wrote: no answer was wrong.
 
 An answer that fails to come is no violation here; liveness is the hypotheses' business.
 """

@@ -1,5 +1,4 @@
-"""The lock of a VM is held by the host that runs it and by nobody else: one that runs nowhere can
-be started on any host."""
+"""Only the host that runs a VM holds its lock: a VM that runs nowhere can start on any host."""
 
 from __future__ import annotations
 

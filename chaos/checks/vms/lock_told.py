@@ -1,4 +1,4 @@
-"""vCenter shows which VMs are locked, and its events tell of the begin and end of each lock."""
+"""vCenter shows which VMs are locked, and its events report the start and end of each lock."""
 
 from __future__ import annotations
 

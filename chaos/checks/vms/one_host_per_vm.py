@@ -1,4 +1,4 @@
-"""No two hosts run one VM: in no two looks after one another do several hosts say that they do.
+"""No two hosts run one VM: never do several hosts report that they run it in two looks in a row.
 
 A VM that is on its way from one host to another may be told of by both in one look, because hosts
 are asked one after the other; two looks later it is on one of them.

@@ -1,5 +1,5 @@
-"""No VM is in the inventories of two vCenters at the end: who moves from one to another leaves the
-first one (MOB-07)."""
+"""No VM is in the inventories of two vCenters at the end: a VM that moves to another vCenter leaves
+the first one (MOB-07)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The power of a VM changes once for each command, and for nothing else but a boot of its host, at
-which VMs that were wanted start by themselves (B9), an orderly end of one, at which all stop, and
-the end of the host that ran it, after which the others of a cluster with HA restart it (HA-01). A
-migrated VM runs on, so nothing of its power changes.
+"""The power of a VM changes once for each command, and otherwise only at a boot of its host, which
+starts the VMs that should run (B9), at an orderly shutdown of its host, which stops all VMs, and
+after the loss of its host in a cluster with HA, where others restart it (HA-01). A migration does
+not change the power of a VM.
 
 Reads the ``power`` state: what the hosts have logged. A command is one of the run's operations;
 one that ended ``info`` may have its effect at any later time.

@@ -35,8 +35,8 @@ def _why_gone(host: HostStatus) -> Reason:
     if host.lost_unsaved_keys:
         return Reason(
             "The key is neither in the host's key cache nor in its sealed store. Keys are saved "
-            f"hourly (config_save), and {host.host} went down without saving: what came since "
-            "the last save is lost.",
+            f"hourly (config_save), and {host.host} went down without saving: later changes "
+            "are lost.",
             "DUR-02",
         )
     if host.stores_keys or host.boot == 1:
@@ -56,45 +56,45 @@ def _why_not_derived(key: KeyFacts, host: HostStatus) -> Reason:
     """Of a native provider: it was deleted, its KDK is not on the host, or is another one."""
     if key.provider_listed is False and key.provider not in host.derives:
         return Reason(
-            f"The native key provider {key.provider} was deleted, and its key derivation key has "
-            f"left {host.host}: a key that was derived before ends with a reboot.",
+            f"The native key provider {key.provider} was deleted, and its key derivation key "
+            f"is no longer on {host.host}: keys that were derived earlier end with a reboot.",
             "NKP-17",
             f"keystead provider import FILE, with the backup of {key.provider} and no other",
         )
     if key.provider in host.derives:
         return Reason(
-            f"{host.host} has another key derivation key under the name {key.provider}: what it "
-            f"derives as {key.key} is not the key of before.",
+            f"{host.host} has another key derivation key under the name {key.provider}: it "
+            f"does not derive the earlier {key.key}.",
             "NKP-18",
             "delete that provider, and import the backup of the right one",
         )
     return Reason(
         f"The key derivation key of {key.provider} is not on {host.host}.",
         "NKP-15",
-        "vCenter brings it when it reaches the host, unless the provider requires a TPM that the "
-        "host does not have",
+        "vCenter sends it when it reaches the host, unless the provider requires a TPM and "
+        "the host has none",
     )
 
 
 def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> Reason:
-    """Of a trusted provider: no vCenter and no key server is on the host's way to it."""
+    """Of a trusted provider: the host needs neither vCenter nor a key server for it."""
     if not host.trusted:
         remediate = f"keystead trust remediate {host.cluster or 'CLUSTER'}"
         return Reason(
-            f"{host.host} is not configured for the Trust Authority of {key.provider}: it knows "
-            "nobody whom it could ask for a key.",
+            f"{host.host} is not configured for the Trust Authority of {key.provider}: it has "
+            "no service that it could ask for a key.",
             "KPS-00",
             remediate if vcenter_up else f"keystead host power-on {host.vcenter}; {remediate}",
         )
     if host.unattested and key.stored_on_host:
         return Reason(
-            f"{host.host} has the key in its sealed store and may not use it: {host.unattested}.",
+            f"{host.host} has the key in its sealed store, but may not use it: {host.unattested}.",
             "KP-16",
             cure_for_unattested(host),
         )
     if host.unattested:
         return Reason(
-            f"{host.host} asks a Key Provider Service for its keys itself, and none serves it: "
+            f"{host.host} asks a Key Provider Service for its keys itself, but none serves it: "
             f"{host.unattested}.",
             "ATT-03",
             cure_for_unattested(host),
@@ -108,9 +108,9 @@ def _why_not_fetched(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> Reaso
 
 
 def cure_for_unattested(host: HostStatus) -> str:
-    """What tells, and then mends, why a host is not attested."""
+    """Commands that show and repair why a host is not attested."""
     return (
-        f"keystead get trusted-hosts; then have what it measures imported: keystead trust export "
+        f"keystead get trusted-hosts; then import its measurements: keystead trust export "
         f"base-image image.json --host {host.host}, keystead trust import image.json"
     )
 
@@ -125,8 +125,8 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list
     if key.provider_listed is False:
         return [
             Reason(
-                f"vCenter has no key provider {key.provider}: a key is a provider's name plus an "
-                "id, so another name does not help.",
+                f"vCenter has no key provider {key.provider}: a key is identified by the "
+                "provider's name and an id, so another name does not help.",
                 "LOCK-06",
                 f"keystead provider add {key.provider} --server KMS",
             )
@@ -153,10 +153,10 @@ def _why_not_supplied(key: KeyFacts, vcenter_up: bool, host: HostStatus) -> list
 
 
 def not_granted(key: KeyFacts) -> Reason:
-    """No task has given the key to the VM's cluster."""
+    """The reason for a key that no task granted to the VM's cluster."""
     return Reason(
-        f"vCenter knows from a host alone that {key.not_granted} needs {key.key}: it brings no "
-        "key on a host's word.",
+        f"Only a host says that {key.not_granted} needs {key.key}: vCenter sends no key on the "
+        "word of a host.",
         "C28",
         f"keystead vm unlock {key.not_granted}",
     )
@@ -173,8 +173,8 @@ def _why_not_from_the_server(key: KeyFacts) -> Reason:
     if key.state == "Active" and key.not_served_to:
         key_id = key.key.rpartition("/")[2]
         return Reason(
-            f"The key server does not give {key.key} to {key.not_served_to}: the key is another "
-            "client's.",
+            f"The key server refuses {key.key} to {key.not_served_to}: the key belongs to "
+            "another client.",
             "C28",
             f"at the key server: keystead kms key grant {key_id} {key.not_served_to}",
         )
@@ -191,8 +191,7 @@ def _why_not_from_the_server(key: KeyFacts) -> Reason:
             "activate it, or recrypt while some host still has it",
         )
     return Reason(
-        f"Nothing stands in the way of {key.key} now: vCenter brings it at the next health "
-        "check or reconcile.",
+        f"Nothing prevents {key.key} now: vCenter sends it at the next health check or reconcile.",
         "STD-10",
-        "wait (keystead wait --for vm.locked=none), or at once: keystead vm unlock",
+        "wait (keystead wait --for vm.locked=none), or unlock now: keystead vm unlock",
     )

@@ -1,4 +1,4 @@
-"""Why a VM or a host is as it is: facts that were observed -> sentences with rule and cure.
+"""Why a VM or a host has its state: observed facts -> sentences with rule and cure.
 
 Pure. The rule ids are those of the behaviour model in the glossary; the first reason of a list
 is the headline. What is not observed (None) gives no reason.
@@ -44,20 +44,20 @@ def of_vm(vm: VmStatus, host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Re
 def _other_key(vm: VmStatus, host: HostStatus) -> Reason:
     """vCenter takes over what a host says of a VM's keys, unless they belong to others."""
     return Reason(
-        f"{host.host} names another key for it than vCenter has on record, {vm.recorded}. vCenter "
-        "takes over what a host says of its VMs at its next look, unless the key belongs to "
-        "others: then it believes nothing of it, and an event says so.",
+        f"{host.host} names another key for it than vCenter has on record, {vm.recorded}. "
+        "vCenter adopts the host's key at its next look, unless the key belongs to others: "
+        "then it ignores the host's view, and an event reports it.",
         "C28",
-        f"keystead vm unlock {vm.vm}, which looks now and says what is wrong",
+        f"keystead vm unlock {vm.vm}, which looks now and reports what is wrong",
     )
 
 
 def _runs(host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
-    """Why it runs, how its keys came to this life of its host, and what the next boot needs."""
+    """Why it runs, how the host got its keys after its boot, and what the next boot needs."""
     found = [
         Reason(
             "It runs: its key is in the host's key cache, and a running VM keeps its data "
-            "keys whatever happens to key server or vCenter.",
+            "keys, with or without key server and vCenter.",
             "LOCK-04",
         )
     ]
@@ -75,8 +75,8 @@ def _runs(host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
         return [*found, Reason(text, "KP-07")]
     if host.stores_keys is False and any(key.trusted for key in keys):
         text = (
-            f"{host.without_persistence}: after a reboot this host has to be attested and asks a "
-            "Key Provider Service for the key again. vCenter is not needed for it."
+            f"{host.without_persistence}: after a reboot this host must be attested and asks a "
+            "Key Provider Service for the key again, without vCenter."
         )
         return [*found, Reason(text, "KPS-02", host.persisting)]
     if host.stores_keys is False:
@@ -105,7 +105,7 @@ def _without_provider(keys: tuple[KeyFacts, ...]) -> list[Reason]:
 def _came(host: HostStatus, keys: tuple[KeyFacts, ...]) -> list[Reason]:
     """How the keys came to a host that has booted since it began with an empty cache."""
     if all(key.loaded for key in keys):
-        text = f"Boot {host.boot} of {host.host} took the key out of its own sealed store: nobody"
+        text = f"Boot {host.boot} of {host.host} took the key from its own sealed store: no server"
         return [Reason(f"{text} was asked for it.", "KP-07")]
     if all(key.trusted for key in keys):
         text = f"After boot {host.boot} {host.host} asked a Key Provider Service for it by itself."
@@ -155,8 +155,7 @@ def of_host(host: HostStatus, vcenter: str) -> list[Reason]:
             Reason(
                 f"vCenter does not accept its TPM: {host.attestation}. Nothing else depends on it.",
                 "ATT-09",
-                f"if the TPM and what it measured are as they should be: keystead host clear-tpm "
-                f"{host.host}",
+                f"if the TPM and its measurements are right: keystead host clear-tpm {host.host}",
             )
         )
     return [*found, *_explain_unmounted_groups(host), *_in_vcenter(host), *_vcenter(vcenter, host)]
@@ -200,13 +199,13 @@ def _in_vcenter(host: HostStatus) -> list[Reason]:
     """What vCenter has of a host that runs: let alone, not heard, or no place for VMs."""
     found: list[Reason] = []
     if host.maintenance:
-        text = "It is in maintenance mode: no VM comes here, and none starts."
+        text = "It is in maintenance mode: no VM moves here, and none starts."
         found.append(Reason(text, "B9", f"keystead host exit-maintenance {host.host}"))
     if host.removed:
-        text = "It is not in vCenter's inventory: vCenter brings it nothing."
+        text = "It is not in vCenter's inventory: vCenter sends it no keys."
         found.append(Reason(text, "B8", f"keystead host add {host.host}"))
     elif host.disconnected:
-        text = "An administrator disconnected it: vCenter lets it alone."
+        text = "An administrator disconnected it: vCenter does not connect to it."
         found.append(Reason(text, "B8", f"keystead host reconnect {host.host}"))
     elif host.connected is False:
         why = "the link to vCenter is cut" if host.link_cut else "it does not answer vCenter"
@@ -218,13 +217,13 @@ def _in_vcenter(host: HostStatus) -> list[Reason]:
 _DETAILS: Final = (
     (
         "keyProviderNotBackedUpAfterUpdate",
-        "It was updated and not backed up since: its last backup restores the key before.",
+        "It was updated after its last backup, which restores the previous key.",
         "NKP-03",
         "keystead provider export {}",
     ),
     (
         "keyProviderNotBackedUp",
-        "It has no backup, and makes no key before its first one.",
+        "It has no backup, and makes no key before its first backup.",
         "NKP-05",
         "keystead provider export {}",
     ),
@@ -236,7 +235,7 @@ _DETAILS: Final = (
     ),
     (
         "keyProviderNotOnAllHosts",
-        "Not every host that is connected has its derivation key.",
+        "Not all connected hosts have its derivation key.",
         "NKP-02",
         "keystead get hosts; a host gets it when it is connected",
     ),
@@ -279,17 +278,17 @@ def _mode(host: HostStatus, vcenter_up: bool) -> list[Reason]:
             cure = cure_for_unattested(host) if host.unattested else "keystead heal --all"
             return [Reason(text, "ATT-02", cure)]
         case "prepared":
-            text = "It is prepared but not safe: it rebooted without own means to get its host key"
+            text = "It is prepared but not safe: it rebooted and cannot get its host key by itself"
             if host.host_key is None:
                 return [Reason(f"{text}, and vCenter has not brought it.", "B5")]
             return [Reason(f"{text}.", "B5"), *of_key(host.host_key, vcenter_up, host)]
         case "incapable":
-            text = "Its encryption mode is off: no encrypted VM came here yet, or it was disabled."
+            text = "Its encryption mode is off: no encrypted VM was here yet, or it was disabled."
             return [Reason(text, "HEM-01", f"keystead host enable-crypto {host.host}")]
         case "pendingIncapable":
             text = (
-                "Its encryption mode was disabled: it takes no encrypted VM, and is incapable from "
-                "its next boot on."
+                "Its encryption mode was disabled: it accepts no encrypted VM, and is "
+                "incapable from its next boot on."
             )
             cure = f"keystead host reboot {host.host}, or keystead host enable-crypto {host.host}"
             return [Reason(text, "HEM-03", cure)]
@@ -301,7 +300,9 @@ def _vcenter(state: str, host: HostStatus) -> list[Reason]:
     if state == "running":
         return []
     if state == "gone" and (lost := host.vcenter_lost) is not None:
-        text = f"{lost.why(host.vcenter)} Nobody can bring a missing key of a standard provider."
+        text = (
+            f"{lost.why(host.vcenter)} No one else can bring a missing key of a standard provider."
+        )
         return [Reason(text, "KS-AGENT-008", lost.cure(host.vcenter))]
     cures = {
         "paused": f"keystead host resume {host.vcenter}",
@@ -310,11 +311,11 @@ def _vcenter(state: str, host: HostStatus) -> list[Reason]:
     cure = cures.get(state, f"keystead host power-on {host.vcenter}")
     if host.vcenter_fault:
         cure = "keystead heal --all"
-    old = f"vCenter is {'paused' if state == 'paused' else 'down'}: what it knows is old"
+    old = f"vCenter is {'paused' if state == 'paused' else 'down'}: its view is old"
     if host.trusted:
         text = f"{old}. A trusted host attests and asks for its keys itself, without it."
         return [Reason(text, "R46", cure)]
-    text = f"{old}, and with a standard provider nobody can bring a missing key."
+    text = f"{old}, and with a standard provider no one else can bring a missing key."
     return [Reason(text, "R7", cure)]
 
 
@@ -324,8 +325,8 @@ def _machine(host: HostStatus) -> Reason:
             f"{host.host} shows: {host.screen} The TPM did not release the configuration key.",
             "B2",
             "undo the change of TPM or Secure Boot; or start it with the recovery key (keystead "
-            f"host power-on {host.host} --boot-option encryptionRecoveryKey=-), bind it to the "
-            f"TPM that it has (keystead esx {host.host} system settings encryption set "
+            f"host power-on {host.host} --boot-option encryptionRecoveryKey=-), bind it to its "
+            f"present TPM (keystead esx {host.host} system settings encryption set "
             f"--mode=TPM), and save the configuration (keystead esx {host.host} "
             "/sbin/auto-backup.sh)",
         )
@@ -339,8 +340,8 @@ def _machine(host: HostStatus) -> Reason:
         return Reason(f"{host.host} boots.", "BOOT-02")
     if host.machine == "paused":
         return Reason(
-            f"{host.host} is paused: it stands still, neither dead nor answering, and knows "
-            "nothing of the time that passes.",
+            f"{host.host} is paused: it does not run and does not answer, and does not notice "
+            "the time that passes.",
             "proc.pause",
             f"keystead host resume {host.host}",
         )
@@ -348,7 +349,7 @@ def _machine(host: HostStatus) -> Reason:
         return Reason(host.lost.why(host.host), "KS-AGENT-008", host.lost.cure(host.host))
     if host.machine == "gone":
         return Reason(
-            f"The process of {host.host} does not answer; when it has ended it is started again, "
+            f"The process of {host.host} does not answer; when it has ended, it is restarted "
             "with the host off.",
             "proc.kill",
             "wait, and look again: keystead get nodes",

@@ -122,10 +122,10 @@ def test_a_vm(vm: VmStatus, host: HostStatus, key: KeyFacts, rules: list[str]) -
     [
         (replace(KEY, link_cut=True, servers_up=False), "the link to the key server is cut"),
         (replace(KEY, servers_up=False), "no key server of p is up"),
-        (replace(KEY, not_served_to="vcenter-b"), "does not give p/k to vcenter-b"),
-        (replace(KEY, not_granted="vm-01"), "vCenter knows from a host alone that vm-01 needs"),
+        (replace(KEY, not_served_to="vcenter-b"), "refuses p/k to vcenter-b"),
+        (replace(KEY, not_granted="vm-01"), "Only a host says that vm-01 needs"),
         (replace(KEY, state=None), "does not know p/k"),
-        (replace(KEY, state=None, asked_server=False), "Nothing stands in the way of p/k"),
+        (replace(KEY, state=None, asked_server=False), "Nothing prevents p/k"),
     ],
 )
 def test_each_key_says_what_stands_in_its_own_way(key: KeyFacts, said: str) -> None:

@@ -23,7 +23,7 @@ def test_a_noun_alone_lists_all(noun: str, capsys: pytest.CaptureFixture[str]) -
 def test_one_is_told_with_fields_and_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", "fault", "LINK.Cut"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("link.cut: Nothing passes the links.")
+    assert out.startswith("link.cut: No message passes the links.")
     assert re.search("between +a list, each a selector", out) and "to | from | both" in out
     assert "schedule: [{at: 30s, for: 5m, fault: link.cut, between: [vcenter, kms]}]" in out
     assert run(["explain", "fault", "host.power-loss", "-o", "name"]) == 0
