@@ -29,7 +29,7 @@ def test_a_lab_that_is_not_served_has_no_environment(
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path))
     assert run(["env"]) == 69
     said = capsys.readouterr().err
-    assert "error KS-API-001: " in said and "fix: `keystead serve" in said
+    assert "error KS-API-001: " in said and "fix: run `keystead serve" in said
 
 
 async def test_a_missing_package_names_the_extra(

@@ -115,8 +115,8 @@ def vsan_keys_through_vcenter() -> None:
     @replaces(crypto_manager, "add_keys")
     async def add_keys(original: Any, host: EsxiHost, *args: Any) -> Any:
         results = await original(host, *args)
-        if host.vsan.list_unmounted():
-            await mounting.mount(host)
+        for group in host.vsan.list_unmounted():
+            mounting._mount(host, group, {})
         return results
 
 
