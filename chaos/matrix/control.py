@@ -14,7 +14,7 @@ import msgspec
 
 from chaos.matrix import clock, native, vsan
 from chaos.matrix.looks import Looks, plain
-from chaos.matrix.scene import StagingScene, encrypted_vm, vm_of
+from chaos.matrix.scene import StagingScene, build_encrypted_vm, vm_of
 from chaos.matrix.setup import settled
 from chaos.matrix.stored import verify_refused_without_tpm, verify_removed_is_gone
 from chaos.matrix.terms import Actor, Boot
@@ -162,7 +162,7 @@ async def _marks_nobody(scene: StagingScene, looks: Looks) -> Control:
 
 async def _new_vm(scene: StagingScene, vm: VmName, host: NodeName) -> CryptoKeyId | None:
     """An encrypted VM, and its key."""
-    message = encrypted_vm(TableEvent.E5, vm, host)
+    message = build_encrypted_vm(TableEvent.E5, vm, host)
     return (await scene.lab.ask(scene.vcenter, message, within_s=clock.CREATE_S)).vm.key
 
 

@@ -316,7 +316,7 @@ class StagingScene:
         return await self.lab.ask(self.vcenter, message, within_s=within_s + self.patience)
 
 
-def encrypted_vm(
+def build_encrypted_vm(
     event: TableEvent,
     vm: VmName,
     host: NodeName,

@@ -23,7 +23,7 @@ _NEEDS_KEY = frozenset(fault.kind for fault in FAULTS if issubclass(fault, TpmFa
 
 
 @dataclass(frozen=True)
-class Outage:
+class VmOutage:
     """A VM that had run did not, from ``begin`` to ``end`` (seconds of the run); ``parts`` are what
     it was meanwhile. ``back``: it ran again."""
 
@@ -62,9 +62,9 @@ def headline(story: Story) -> str:
     )
 
 
-def outages(lane: Lane, seconds: float, seen: VmSightings) -> list[Outage]:
+def outages(lane: Lane, seconds: float, seen: VmSightings) -> list[VmOutage]:
     """The outages of a VM in a run of so many seconds: from when it was first seen not to run."""
-    found: list[Outage] = []
+    found: list[VmOutage] = []
     parts: list[Segment] = []
     ran = False
     for segment in (*lane.segments_until(seconds), None):
@@ -76,13 +76,13 @@ def outages(lane: Lane, seconds: float, seen: VmSightings) -> list[Outage]:
             known = [part for part in parts if part.states != (UNKNOWN,)]
             begin, end = parts[0].begin, parts[-1].end if segment else known[-1].end
             host = seen.host_of(lane, begin)
-            found.append(Outage(lane, host, begin, end, tuple(known), segment is not None))
+            found.append(VmOutage(lane, host, begin, end, tuple(known), segment is not None))
         parts = []
         ran = True
     return found
 
 
-def _reason(outage: Outage, story: Story, seen: VmSightings) -> str:
+def _reason(outage: VmOutage, story: Story, seen: VmSightings) -> str:
     """Why the VM was down for most of the time."""
     host = next((lane for lane in story.lanes if lane.name == outage.host), None)
     halted = [part for part in _within(host, outage) if part.states == (_HALTED,)]
@@ -107,7 +107,7 @@ def _reason(outage: Outage, story: Story, seen: VmSightings) -> str:
     return f"its host was down: {faults[-1]}" if faults else "its host was down"
 
 
-def _within(lane: Lane | None, outage: Outage) -> list[Segment]:
+def _within(lane: Lane | None, outage: VmOutage) -> list[Segment]:
     """What the lane was during the outage."""
     there = () if lane is None else lane.actual
     return [part for part in there if part.begin < outage.end and outage.begin < part.end]
@@ -140,7 +140,7 @@ def _in_brackets(ids: Sequence[str]) -> str:
     return f" ({', '.join(ids)})" if ids else ""
 
 
-def _was_cured(outage: Outage, story: Story) -> bool:
+def _was_cured(outage: VmOutage, story: Story) -> bool:
     """Whether a fault of its host's TPM was cured meanwhile, which takes the recovery key."""
     cured = {
         str(record.data.get("id", ""))
@@ -154,7 +154,7 @@ def _was_cured(outage: Outage, story: Story) -> bool:
     )
 
 
-def _hits(band: Band, outage: Outage) -> bool:
+def _hits(band: Band, outage: VmOutage) -> bool:
     """Whether the fault touched its host when the outage began; a look may have seen that late."""
     return outage.host in band.nodes and not band.error and band.began <= outage.begin
 

@@ -45,7 +45,7 @@ TRIES: Final = 100  # calls of each kind of disk and TPM
 Tell = Callable[[str], None]
 
 
-class Row(msgspec.Struct):
+class MeasuredOperation(msgspec.Struct):
     """One operation: its latency in real seconds, and by node its CPU seconds and messages."""
 
     kind: str
@@ -70,7 +70,7 @@ async def calibrate(hosts: int, operations: int, tell: Tell) -> dict[str, Any]:
     return as_profile(rows, devices, f"{hosts} hosts, {vms} VMs, {operations} operations each")
 
 
-async def _measure(core: LabCore, operations: int) -> list[Row]:
+async def _measure(core: LabCore, operations: int) -> list[MeasuredOperation]:
     if not isinstance(core, ProcessLab):
         raise TypeError("only real processes can be measured")
     heard: dict[NodeName, Counter[str]] = {}
@@ -81,7 +81,7 @@ async def _measure(core: LabCore, operations: int) -> list[Row]:
             kind = REPLIES if link.reply else link.rest
             heard.setdefault(link.dst, Counter())[kind] += 1
 
-    rows: list[Row] = []
+    rows: list[MeasuredOperation] = []
     vcenter, vm = core.topology.vcenter, core.topology.vms[0].vm
     async with core.tap(hear):
         for kind, message in _list_work(vm, operations):
@@ -95,7 +95,9 @@ async def _measure(core: LabCore, operations: int) -> list[Row]:
             latency_s = time.perf_counter() - begun
             after = cpu_of(core)
             used = {node: after[node] - before.get(node, 0.0) for node in after}
-            rows.append(Row(kind, latency_s, used, {n: Counter(c) for n, c in heard.items()}))
+            rows.append(
+                MeasuredOperation(kind, latency_s, used, {n: Counter(c) for n, c in heard.items()})
+            )
     return rows
 
 
@@ -124,7 +126,7 @@ def cpu_of(lab: ProcessLab) -> dict[NodeName, float]:
 
 
 def as_profile(
-    rows: Sequence[Row], devices: Mapping[str, tuple[float, float]], how: str
+    rows: Sequence[MeasuredOperation], devices: Mapping[str, tuple[float, float]], how: str
 ) -> dict[str, Any]:
     """The profile of these measurements. ``devices``: mean and spread in seconds by class."""
     nodes: dict[str, Any] = {}
@@ -159,7 +161,7 @@ def write_profile(profile: Mapping[str, Any], path: Path) -> None:
     path.write_text(yaml.safe_dump(dict(profile), sort_keys=False, width=110), encoding="utf-8")
 
 
-def _kinds(rows: Sequence[Row]) -> list[str]:
+def _kinds(rows: Sequence[MeasuredOperation]) -> list[str]:
     return sorted({row.kind for row in rows})
 
 
@@ -173,7 +175,7 @@ def _time(mean_s: float, spread: float) -> dict[str, Any]:
     return {"mean": format_s(mean_s), "distribution": "lognormal", "spread": round(spread, 3)}
 
 
-def divide(rows: Sequence[Row], role: Role) -> dict[str, float]:
+def divide(rows: Sequence[MeasuredOperation], role: Role) -> dict[str, float]:
     """CPU seconds by class of message of the nodes of ``role``: least squares, none below 0."""
     mine = [
         (row.latency_s, row.cpu_s[node], row.messages.get(node, Counter()))

@@ -36,7 +36,7 @@ Mode = Literal["lab", "sim"]
 Tell = Callable[[str], None]
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServedRate(msgspec.Struct, frozen=True):
     """What came of a nominal ``rate`` of operations a second: arrivals as they were drawn, and
     those that ended well until the last arrival, both a second; latencies in milliseconds; how
     many failed."""
@@ -57,8 +57,8 @@ class Served(msgspec.Struct, frozen=True):
 class Compared(msgspec.Struct, frozen=True):
     """The same rate on real processes and in the simulation."""
 
-    real: Served
-    simulated: Served
+    real: ServedRate
+    simulated: ServedRate
 
     @property
     def agrees(self) -> bool:
@@ -77,7 +77,7 @@ async def validate(
     profile: Path, hosts: int, rates: Sequence[float], seconds: float, seed: int, tell: Tell
 ) -> list[Compared]:
     """Offer each rate for ``seconds`` in both modes; KS-TOPO-001 for the profile."""
-    found: dict[Mode, list[Served]] = {}
+    found: dict[Mode, list[ServedRate]] = {}
     for mode in ("sim", "lab"):
         tell(f"{mode}: {hosts} hosts, {len(rates)} rates of {seconds:g} s each")
         found[mode] = await _serve(mode, profile, hosts, rates, seconds, seed)
@@ -86,7 +86,7 @@ async def validate(
 
 async def _serve(
     mode: Mode, profile: Path, hosts: int, rates: Sequence[float], seconds: float, seed: int
-) -> list[Served]:
+) -> list[ServedRate]:
     changes: dict[str, Any] = {"hosts": hosts, "vms": 4 * hosts, "tpm": "none", "pace": 1.0}
     if mode == "sim":
         changes["service_times"] = {"profile": str(profile.absolute())}
@@ -96,7 +96,7 @@ async def _serve(
         return [await lab.beside(offer, rate, seconds, seed) for rate in rates]
 
 
-async def offer(lab: LabCore, rate: float, seconds: float, seed: int) -> Served:
+async def offer(lab: LabCore, rate: float, seconds: float, seed: int) -> ServedRate:
     """Offer Poisson arrivals to the lab's vCenter for ``seconds``, and wait for what they led to.
 
     Latency counts from when an operation was due (decision 70).
@@ -129,7 +129,7 @@ async def offer(lab: LabCore, rate: float, seconds: float, seed: int) -> Served:
                 vm = vms[draws.randrange(0, len(vms))]
                 message = PowerOffVm(vm=vm) if draws.random() < 0.5 else PowerOnVm(vm=vm)
             group.create_task(one(message, due))
-    return Served(
+    return ServedRate(
         rate,
         number / seconds,
         ended / seconds,

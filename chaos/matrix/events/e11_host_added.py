@@ -15,7 +15,7 @@ from chaos.matrix.faults.base import OFF_S, StagedFault
 from chaos.matrix.judging.account import EventCourse
 from chaos.matrix.judging.letters import of_addition, unclear
 from chaos.matrix.looks import OK, REFUSED, Moving, plain
-from chaos.matrix.scene import P, Q, StagingScene, Void, cluster_of, encrypted_vm
+from chaos.matrix.scene import P, Q, StagingScene, Void, build_encrypted_vm, cluster_of
 from chaos.matrix.stored import ENABLE, write_dump
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
@@ -209,7 +209,7 @@ class HostAddedPlay(EventPlay):
     async def _new_vm_naming_p(self) -> str:
         """A new VM on the host under P, where that cannot be: ``refused``, with nothing left."""
         vm = self.vm("new")
-        message = encrypted_vm(self.event, vm, self._new)
+        message = build_encrypted_vm(self.event, vm, self._new)
         asked = await self.looks.ask_vcenter(message, within_s=clock.CREATE_S)
         seen = await self.looks.vm(vm, self._new)
         left = seen.own is not None or seen.vcenter is not None

@@ -9,7 +9,7 @@ from chaos.matrix.events.e1_running import RunsOn
 from chaos.matrix.evidence import JudgedLetter
 from chaos.matrix.faults.base import DrivenFault
 from chaos.matrix.judging.letters import unclear
-from chaos.matrix.scene import Void, encrypted_vm
+from chaos.matrix.scene import Void, build_encrypted_vm
 from chaos.matrix.terms import Actor
 from chaos.oracle.terms import TableFault
 from protocol.messages.vcenter import PowerOnVm
@@ -64,7 +64,7 @@ class RunsOnWithdrawn(RunsOn):
         """Empty when the host is given no key any more: its token, which would be good for most of
         an hour, is void."""
         vm, host = self.vm("new"), self.host(Actor.A)
-        message = encrypted_vm(self.event, vm, host)
+        message = build_encrypted_vm(self.event, vm, host)
         asked = await self.looks.ask_vcenter(message, within_s=clock.CREATE_S)
         return f"{host} was refused, and had a new key made" if asked.done else ""
 

@@ -15,7 +15,7 @@ from chaos.matrix.evidence import Answered, JudgedLetter, Left, Works
 from chaos.matrix.faults.base import StagedFault
 from chaos.matrix.judging.account import EventCourse
 from chaos.matrix.judging.letters import of_creation, of_creation_at_host, of_parts_of_one
-from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, encrypted_vm
+from chaos.matrix.scene import SERVERS_OF_P, P, StagingScene, build_encrypted_vm
 from chaos.matrix.terms import OF_HOSTS, Actor, VmKind
 from chaos.observe.guests import BLOCKS
 from chaos.oracle.terms import Block, Letter, TableEvent, TableFault
@@ -113,7 +113,9 @@ class Creates(EventPlay):
     async def _create(self) -> Answered:
         vm, host = self.subject
         self._tries += 1
-        message = encrypted_vm(self.event, vm, host, attempt=self._tries, provider=self._provider())
+        message = build_encrypted_vm(
+            self.event, vm, host, attempt=self._tries, provider=self._provider()
+        )
         return await self.ask(self.scene.vcenter, message, within_s=clock.CREATE_S)
 
     def _provider(self) -> ProviderId | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.main import run
-from lab.local.calibration import SECONDS, Row, as_profile, divide, write_profile
+from lab.local.calibration import SECONDS, MeasuredOperation, as_profile, divide, write_profile
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from lab.topology.service_times import read_profile
@@ -20,7 +20,7 @@ TRUTH = {"GenerateKey": 0.002, "PowerOnVm": 0.005, "*.reply": 0.0005}
 IDLE_SHARE = 0.03
 
 
-def planted_rows() -> list[Row]:
+def planted_rows() -> list[MeasuredOperation]:
     """Operations of a vCenter whose times are ``TRUTH``, with noise of a tenth."""
     noise, rows = stream(5, "noise"), []
     for number in range(120):
@@ -29,7 +29,7 @@ def planted_rows() -> list[Row]:
         latency_s = 0.5 if not kind else 0.01
         spent = sum(TRUTH[name] * count for name, count in got.items()) + IDLE_SHARE * latency_s
         spent *= 0.9 + 0.2 * noise.random()
-        rows.append(Row(kind, latency_s, {VCENTER: spent, KMS: 0.0}, {VCENTER: got}))
+        rows.append(MeasuredOperation(kind, latency_s, {VCENTER: spent, KMS: 0.0}, {VCENTER: got}))
     return rows
 
 

@@ -10,18 +10,18 @@ import pytest
 
 from lab.cli.main import run
 from lab.client import Lab
-from lab.local.validation import Compared, Served, list_lines, offer, percentile
+from lab.local.validation import Compared, ServedRate, list_lines, offer, percentile
 
 
-def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> Served:
-    return Served(rate, rate, ok_per_s, p50_ms, p99_ms, failed=0)
+def served(rate: float, ok_per_s: float, p50_ms: float, p99_ms: float) -> ServedRate:
+    return ServedRate(rate, rate, ok_per_s, p50_ms, p99_ms, failed=0)
 
 
 def test_a_rate_is_served_when_what_arrived_is_served() -> None:
-    drawn = Served(10, 8.8, 8.8, 1.0, 1.0, failed=0)  # chance drew fewer than the rate says
+    drawn = ServedRate(10, 8.8, 8.8, 1.0, 1.0, failed=0)  # chance drew fewer than the rate says
     assert drawn.kept_up
-    assert Served(12, 10.0, 9.0, 1.0, 1.0, failed=0).kept_up
-    assert not Served(8, 10.0, 8.9, 1.0, 1.0, failed=0).kept_up
+    assert ServedRate(12, 10.0, 9.0, 1.0, 1.0, failed=0).kept_up
+    assert not ServedRate(8, 10.0, 8.9, 1.0, 1.0, failed=0).kept_up
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_rate_is_served_when_what_arrived_is_served() -> None:
         (served(10, 9.0, 115.0, 261.0), False),
     ],
 )
-def test_a_prediction_agrees_within_its_limits(simulated: Served, agrees: bool) -> None:
+def test_a_prediction_agrees_within_its_limits(simulated: ServedRate, agrees: bool) -> None:
     assert Compared(served(10, 10.0, 100.0, 200.0), simulated).agrees is agrees
 
 
@@ -69,7 +69,7 @@ def test_percentiles_are_of_the_nearest_rank() -> None:
 
 @pytest.mark.slow
 def test_a_slow_key_server_slows_the_offered_load_in_the_simulation() -> None:
-    async def play(key: str) -> Served:
+    async def play(key: str) -> ServedRate:
         times = {"nodes": {"kms": {"times": {"CreateKey": key}}}}
         base = {"hosts": 1, "vms": 4, "tpm": "none", "pace": 1.0}
         changes: dict[str, Any] = {**base, "service_times": times}
