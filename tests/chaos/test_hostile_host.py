@@ -165,6 +165,21 @@ def test_it_ends_with_a_boot_and_leaves_no_vm_behind() -> None:
     world.close()
 
 
+def test_a_host_that_is_paused_is_not_taken_for_one_without_claims() -> None:
+    """Its process gives no status meanwhile, but its memory and the claims in it stay."""
+    world = World(use=two_vcenters())
+    lab, host = world.lab, HOSTS["same cluster"]
+    fault = make_fault("host.hostile", "spy", {"on": str(host)}, lab.directory(), seed=1)
+    world.run(world.keeper.inject(fault, 600.0))
+    world.run(lab.pause(host))
+    assert not world.run(world.keeper.heal("spy")).verified
+    world.run(lab.resume(host))
+    world.run(lab.sleep(30))
+    assert world.run(world.keeper.heal("spy")).verified
+    assert world.run(lab.ask(host, QueryHostClaims())).vms == ()
+    world.close()
+
+
 def test_an_intruder_who_knows_no_key_cannot_begin() -> None:
     """vCenter is down, and no key server tells which keys there are: nothing is left to heal."""
     world = World(use="native", hosts=1, vms=1)

@@ -62,7 +62,7 @@ def test_a_size_that_cannot_be_is_refused(
 def test_real_processes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYSTEAD_STATE_HOME", str(tmp_path / "home"))
     path = tmp_path / "machine.yaml"
-    assert run(["load", "calibrate", str(path), "--hosts", "1", "--operations", "10"]) == 0
+    assert run(["load", "calibrate", str(path), "--hosts", "1", "--operations", "40"]) == 0
     nodes = read_profile(str(path)).nodes
     assert 0 < nodes["kms"].times["CreateKey"].mean < 0.1
     assert {"GenerateKey", "PowerOnVm"} <= set(nodes["vcenter"].times)
