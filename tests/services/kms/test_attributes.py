@@ -286,7 +286,9 @@ async def test_no_two_keys_of_a_scope_have_one_name(server: Server) -> None:
 
 async def test_what_is_modified_for_itself_keeps_its_own_name(server: Server) -> None:
     key_id = await made(server, named("a"))
+    before = await values(server, key_id, "Name")
     await do(server, changing("modify", key_id, "Name", ObjectName(value="a")))
+    assert await values(server, key_id, "Name") == before == [("Name", 0, ObjectName(value="a"))]
 
 
 ROADS: dict[KmipState, tuple[Any, ...]] = {
