@@ -46,3 +46,8 @@ async def while_connected(web: Request, work: Any) -> Any:
 async def _disconnected(web: Request) -> None:
     while (await web.receive())["type"] != "http.disconnect":
         pass
+
+
+def address_of(web: Request) -> str:
+    """Where the client's connection comes from, whatever its headers say."""
+    return web.client.host if web.client else ""

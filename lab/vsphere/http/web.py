@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lab.vsphere import vijson
-from lab.vsphere.http.body import read_body, while_connected
+from lab.vsphere.http.body import address_of, read_body, while_connected
 from lab.vsphere.service import ApiCall, ApiServer
 from lab.vsphere.sessions import ApiSession
 from lab.vsphere.soap import (
@@ -73,7 +73,7 @@ class Soap:
             call = read_call(await read_body(web), version)
             session = self.server.sessions.find(token_of(web))
             request = ApiCall(
-                self.server, session, web.headers.get("user-agent", ""), _address(web)
+                self.server, session, web.headers.get("user-agent", ""), address_of(web)
             )
             answer = write_answer(call, await self._perform(web, request, call))
             if request.opened is not None:
@@ -99,10 +99,6 @@ class Soap:
         if call.name not in _WAITS:
             return await work
         return await while_connected(web, work)
-
-
-def _address(web: WebRequest) -> str:
-    return web.client.host if web.client else ""
 
 
 def _cookie(session: ApiSession) -> str:

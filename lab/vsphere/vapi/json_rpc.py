@@ -149,7 +149,7 @@ class JsonRpc:
             user, password = security.get("userName"), security.get("password")
             if not isinstance(user, str) or not isinstance(password, str):
                 raise VapiError("unauthenticated", "a user and a password are needed")
-            session = await log_in(self.server, user, password, agent)
+            session = await log_in(self.server, web, user, password)
             return write_shaped(session.token, SECRET)
         token = security.get("sessionId") or web.headers.get(HEADER, "")
         session = self.server.sessions.find(token) if isinstance(token, str) else None

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lab.schema.errors import KeysteadError
-from lab.vsphere.http.body import read_body
+from lab.vsphere.http.body import address_of, read_body
 from lab.vsphere.vapi import inventory as vapi_inventory
 from lab.vsphere.vapi import providers as vapi_providers
 from lab.vsphere.vapi import trust as vapi_trust
@@ -69,10 +69,11 @@ async def perform(server: ApiServer, call: ApiCall, operation: Operation, given:
         raise VapiError("internal_server_error", type(defect).__name__, 500) from None
 
 
-async def log_in(server: ApiServer, user: str, password: str, agent: str) -> Any:
-    """A new session. Raises ``VapiError``."""
+async def log_in(server: ApiServer, web: WebRequest, user: str, password: str) -> Any:
+    """A new session of the client that asks. Raises ``VapiError``."""
+    agent = web.headers.get("user-agent", "")
     try:
-        return await server.log_in(user, password, agent, "")
+        return await server.log_in(user, password, agent, address_of(web))
     except vmodl.MethodFault as fault:
         raise error_of(fault) from None
     except KeysteadError as error:
@@ -167,8 +168,7 @@ class Rest:
             user, _, password = base64.b64decode(text, validate=True).decode().partition(":")
             if kind.lower() != "basic":
                 raise ValueError(kind)
-            agent = web.headers.get("user-agent", "")
-            session = await log_in(self.server, user, password, agent)
+            session = await log_in(self.server, web, user, password)
         except (ValueError, binascii.Error):
             return _problem(
                 VapiError("unauthenticated", "Basic authentication is needed", 401), old

@@ -199,7 +199,7 @@ def test_a_file_that_was_written_anew_is_not_what_the_server_was_cut_to(
         told = capsys.readouterr().err
         assert "KS-KMIP-005" in told and "rows 6 to 6 as they are here were never cut" in told
     assert verify(one, "--passphrase-file", one) == 64
-    assert "give its --folder" in capsys.readouterr().err
+    assert "--passphrase-file needs --folder" in capsys.readouterr().err
     assert there(folder) == [7]
 
 

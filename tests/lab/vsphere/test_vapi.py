@@ -190,6 +190,14 @@ def test_a_session_is_needed_and_its_user_needs_privileges(client: Client, serve
     assert "error" in client.rpc(KMS, "list")
 
 
+def test_a_session_has_the_address_of_its_client(client: Client, served: Served) -> None:
+    basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    headers = {"Authorization": f"Basic {basic}", "X-Forwarded-For": "192.0.2.7"}
+    assert client.send("POST", "/api/session", b"", headers)[0] == 201
+    with served.session() as si:
+        assert {s.ipAddress for s in si.content.sessionManager.sessionList} == {"127.0.0.1"}
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
