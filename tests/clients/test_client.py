@@ -63,7 +63,7 @@ def test_help_shows_the_arguments_and_the_text_of_a_command() -> None:
     with pytest.raises(TypeError, match="vm_create: missing a required argument: 'vm'"):
         Lab().vm_create()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"heal: too many.*it takes \(\*, ids: .*, all: 'bool"):
-        Lab.heal(Lab(), "vcenter")  # type: ignore[misc]
+        Lab.heal(Lab(), "vcenter")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="vm_create: got an unexpected keyword argument 'name'"):
         Lab().vm_create("vm-07", name="vm-07")  # type: ignore[call-arg]
 
