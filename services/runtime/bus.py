@@ -84,7 +84,8 @@ class BusPort(Bus, WireSink):
         self._serving = RequestServing(self._envelopes, self.counters, clock.monotonic, self._reply)
         self._seen: dict[tuple[NodeName, int], OrderedDict[int, None]] = {}
         self._sent: Counter[NodeName] = Counter()
-        self._waiting: deque[Callable[[], None]] = deque()  # while the node stands still
+        # Callbacks that wait while the node is paused.
+        self._waiting: deque[Callable[[], None]] = deque()
         life.when_it_goes_on(self._catch_up)
 
     @property
@@ -93,7 +94,7 @@ class BusPort(Bus, WireSink):
 
     @property
     def violations(self) -> int:
-        """How often the broker refused a subject of this life, because it used another node's
+        """How often the broker refused a subject of this life, because it was in another node's
         name."""
         return self._wire.violations
 
@@ -136,7 +137,7 @@ class BusPort(Bus, WireSink):
         self.accept = None
         self._wire.abort()
 
-    # ---- asking -------------------------------------------------------------------------
+    # ---- sending ----------------------------------------------------------------------------
 
     async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
         self._life.check()
@@ -207,7 +208,7 @@ class BusPort(Bus, WireSink):
         except NotSent:
             self.counters["delayed_lost"] += 1
 
-    # ---- what arrives (WireSink) ----------------------------------------------------------
+    # ---- receiving (WireSink) --------------------------------------------------------------
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         if not self._life.alive:
@@ -232,7 +233,7 @@ class BusPort(Bus, WireSink):
             self.counters["malformed"] += 1
 
     def _catch_up(self) -> None:
-        """Handle, in order, what arrived and what was to be sent while the node was paused."""
+        """Process in order what arrived, and what was to be sent, while the node was paused."""
         while self._waiting and self._life.alive:
             try:
                 self._waiting.popleft()()

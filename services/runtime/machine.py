@@ -50,7 +50,8 @@ class Machine:
         self._work = QueueFigures()
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._over = asyncio.Event()  # of this life: stopped, or ended and tidied
+        # Set when the present life has stopped, or has ended and is cleaned up.
+        self._over = asyncio.Event()
         self._counters: dict[str, int] = {}
         self._plain: NodeStatus | None = None
         self._ending = False
@@ -73,7 +74,7 @@ class Machine:
         )
 
     def _without_counters(self) -> NodeStatus:
-        """Asked for every second, and seldom another one."""
+        """Kept ready: the lab asks every second, and the status seldom differs."""
         last, boot = self._plain, self._world.last_boot(self.spec.node)
         if (
             last is None
@@ -196,7 +197,7 @@ class Machine:
         self._settled.set()
 
     def _fell(self, life: Incarnation, why: str) -> None:
-        """The node failed by itself: end it as a crash, with the reason on its screen."""
+        """The node failed by itself: end its life as a crash, with the reason on its screen."""
         if life.alive:
             self.fall(WayDown.CRASH)
             self.screen = why
@@ -231,11 +232,12 @@ class Machine:
             self._root.add_done_callback(lambda _: over.set())
             runner.ask_to_stop()
             await over.wait()
-            if not life.alive:  # it crashed on its way down
+            if not life.alive:  # the life crashed during its orderly stop
                 return
             self._end(life, WayDown.STOP)
         elif life.alive:
-            # A machine that boots or has halted has nothing to save: orderly is a power cut.
+            # A machine that boots or has halted has nothing to save: an orderly stop is a power cut
+            # then.
             way = WayDown.POWER_LOSS if way is WayDown.STOP else way
             self._end(life, way)
         await self._tidy(life, way)

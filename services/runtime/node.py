@@ -146,7 +146,7 @@ class NodeRunner(ServiceNode):
     async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background loop; its failure is a crash of the node, so that no half-dead node
         continues."""
-        turns.CURRENT.set(None)  # the turn of the handler that began it is not its own
+        turns.CURRENT.set(None)  # the loop must not use the turn of the handler that started it
         try:
             await work
         except Exception as error:
@@ -290,8 +290,8 @@ class NodeRunner(ServiceNode):
             return Internal(f"{self.name} failed at this; its log says where")
 
     async def _work(self, incoming: IncomingRequest, name: str) -> None:
-        """Wait until a core has worked on the request. Reads at the console are the lab's own
-        looks at the node, and take no time."""
+        """Wait until a core has worked on the request. Reads at the console take no time: the lab
+        uses them to inspect the node."""
         queue = self._queue
         if queue is None or queue.idle:
             return

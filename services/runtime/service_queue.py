@@ -55,25 +55,25 @@ class ServiceQueue:
         self.figures = figures
         self._times, self._clock, self._choices = times.times, clock, choices
         self._free_at = [0.0] * times.cores
-        self._starts: deque[float] = deque()  # of those that wait for a core
+        self._starts: deque[float] = deque()  # when each request that waits for a core will start
 
     @property
     def idle(self) -> bool:
-        """Whether all work takes no time, so that nobody need ask."""
+        """Whether all work takes no time, so that callers need not wait."""
         return not self._times and self.slowdown is None
 
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
         """Wait until a core has worked on ``message``.
 
-        What reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes no time
-        there.
+        A request that reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes
+        no time there.
         """
         seconds = self.enter(kind, count_entries(message), deadline)
         if seconds > 0:
             await self._clock.sleep(seconds)
 
     def enter(self, kind: str, entries: int = 0, deadline: float = 0.0) -> float:
-        """Queue one piece of work; the lab seconds until a core has done it."""
+        """Queue one piece of work and return the lab seconds until a core has done it."""
         wildcard = "*.reply" if kind.endswith(".reply") else "*"
         found = self._times.get(kind) or self._times.get(wildcard)
         seconds = 0.0 if found is None else draw(found, self._choices, entries)

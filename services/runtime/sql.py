@@ -1,14 +1,14 @@
 """What both drivers of a database share: rules for a service's SQL, and one shared commit.
 
-- A service's function may not end the transaction, change pragmas or attach files, and may not
-  call SQL functions that read the clock or draw random values: times come from the Clock port
-  and random bytes from the Rng port, or a replay would differ. Nor those that tell of the
-  connection's past, which is another one in each driver.
-- ``Writer.commit`` runs a group of functions in one transaction, with a savepoint each when one
-  of them fails.
+- A service's function may not end the transaction, change pragmas or attach files. It may not call
+  SQL functions that read the clock or draw random values: times come from the Clock port, random
+  bytes from the Rng port, or a replay would differ. Functions that report what the connection did
+  before are refused too, because each driver uses its connections differently.
+- ``Writer.commit`` runs a group of functions in one transaction. When one of them fails, each runs
+  in a savepoint of its own.
 - A connection runs with ``synchronous=FULL``. Only a schema statement can change that (SQLite
-  refuses it inside a transaction); the writer then has the last durable state kept, which a
-  power loss puts back.
+  refuses it inside a transaction). The writer then keeps the last durable state, which a power
+  loss restores.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ SCHEMA_PRAGMAS = ("foreign_keys", "secure_delete", "synchronous")
 FULL = 2  # PRAGMA synchronous: 0 OFF, 1 NORMAL, 2 FULL, 3 EXTRA
 CACHED_STATEMENTS = 256
 
-# The comments make these texts ours: Python caches statements by text, and a cached statement
-# is not shown to the authorizer again.
+# Python caches statements by text, and the authorizer does not see a cached statement again. The
+# comments in these texts keep them apart from a service's own statements.
 _BEGIN = "BEGIN IMMEDIATE /* writer */"
 _READ = "BEGIN DEFERRED /* reader */"
 _SAVEPOINT = "SAVEPOINT keystead_entry"
@@ -57,7 +57,7 @@ _ROLLBACK = "ROLLBACK /* writer */"
 
 
 class SqlPhase(Enum):
-    """Whose SQL runs on a connection now."""
+    """Whose SQL a connection runs now."""
 
     OWN = "own"
     SCHEMA = "schema"
@@ -165,12 +165,12 @@ class Transaction:
 
 
 class SqlReader:
-    """A connection of one life, under guard; synchronous, used by one thread at a time."""
+    """A guarded connection of one life. Synchronous; one thread at a time uses it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self._phase = SqlPhase.OWN
-        for name in FORBIDDEN:  # a column's DEFAULT is not shown to the authorizer
+        for name in FORBIDDEN:  # the authorizer does not see the DEFAULT of a column
             connection.create_function(name, -1, _refuse)
         connection.set_authorizer(self._authorize)
 
@@ -190,7 +190,7 @@ class SqlReader:
             self._phase = SqlPhase.OWN
 
     def read(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run ``fn`` in a read transaction; whatever it did is undone."""
+        """Run ``fn`` in a read transaction, which is rolled back afterwards."""
         before = self.connection.total_changes
         self.connection.execute(_READ)
         try:
@@ -199,7 +199,7 @@ class SqlReader:
                 value = fn(self.connection)
             finally:
                 self._phase = SqlPhase.OWN
-            # A statement that was prepared for a write is not shown to the authorizer again.
+            # The authorizer does not see a statement again that was prepared for a write.
             if self.connection.total_changes != before:
                 raise sqlite3.OperationalError("attempt to write a readonly database")
         except sqlite3.Error as error:
@@ -227,12 +227,11 @@ class Ledger(Protocol):
 
 
 class SqlWriter(SqlReader):
-    """The one writer of a database in one life.
+    """The only writer of a database in one life.
 
-    ``keep`` is called when the database leaves FULL (what is in it now is durable, what comes
-    is not), ``settle`` when a later commit with FULL made everything durable. ``kept`` says
-    whether an earlier life left such a state. ``at_commit`` is called when a transaction has run
-    and is not committed yet; ``sqlite3.Error`` of it is as one of the commit.
+    ``keep`` is called when the database leaves FULL: its content is durable, later commits are not.
+    ``settle`` is called when a later commit with FULL made everything durable. ``kept``: an earlier
+    life left such a state. ``ledger`` counts commits; ``sqlite3.Error`` of it fails the commit.
     """
 
     def __init__(
@@ -268,9 +267,9 @@ class SqlWriter(SqlReader):
         Raises ``NodeDown`` with nothing committed when the life ended meanwhile.
         """
         entries = [entry for entry in entries if not entry.withdrawn]
-        # Errors are rare, so a savepoint each is tried only when there was one. If one of them
+        # Errors are rare, so a savepoint for each entry is tried only after an error. If one entry
         # made SQLite undo the whole transaction (disk full, ROLLBACK conflict clause), the others
-        # are innocent, and each has a transaction of its own.
+        # are not at fault, and each gets a transaction of its own.
         if entries and not self._group(entries) and not self._group(entries, apart=True):
             for entry in entries:
                 self._group([entry], apart=True)
@@ -278,7 +277,8 @@ class SqlWriter(SqlReader):
             entry.done = True
 
     def _group(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
-        """False, with nothing done, when an entry failed in a way that affects the others.
+        """Run all entries in one transaction. Returns False, with nothing done, when an entry
+        failed in a way that affects the others.
 
         With savepoints (``apart``) an error affects only its own entry, unless it undid the
         transaction.
@@ -327,13 +327,14 @@ class SqlWriter(SqlReader):
             entry.value = entry.fn(self.connection)
         except NodeDown:
             raise
-        except BaseException as error:  # carried to the caller, whatever it is
+        except BaseException as error:  # passed to the caller, of whatever type
             entry.error = disk_error(error)
         finally:
             self._phase = SqlPhase.OWN
 
     def _whole(self, entry: Transaction, *, apart: bool) -> bool:
-        """Whether the transaction goes on after ``entry``; without savepoints no error lets it."""
+        """Whether the transaction continues after ``entry``; without savepoints any error ends
+        it."""
         if entry.error is not None and not apart:
             self.rollback()
         return self.connection.in_transaction

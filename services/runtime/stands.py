@@ -15,8 +15,8 @@ STOOD_MS: Final = "loop_stood_ms"
 
 
 class Stand(NamedTuple):
-    """``seconds``: how long the loop was blocked; so far, when not ``over``. ``where``: the
-    innermost functions that blocked it, empty when they were not captured."""
+    """One blockage. ``seconds``: how long the loop was blocked; so far, when it is not ``over``.
+    ``where``: the innermost functions that blocked it, empty when they were not captured."""
 
     seconds: float
     where: str
@@ -30,7 +30,7 @@ class Stands:
     count: int = 0
     longest_s: float = 0.0
     where: str = ""
-    """Where it stood the longest, when that is known."""
+    """Where the loop was blocked the longest, when that is known."""
 
     def add(self, stand: Stand) -> None:
         """Count a blockage that is over."""
@@ -40,7 +40,7 @@ class Stands:
                 self.longest_s, self.where = stand.seconds, stand.where
 
     def add_counts(self, reply: NodeList) -> NodeList:
-        """A list of a process's nodes, with these counts at the first of them."""
+        """Add these counts to the first node in a process's list of nodes."""
         if not self.count or not reply.nodes:
             return reply
         first, *others = reply.nodes

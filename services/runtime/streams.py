@@ -23,7 +23,7 @@ HANDSHAKE_S: Final = 10.0
 
 
 class Later:
-    """An answer that is given once, in a later step."""
+    """An answer that is given once, at a later time."""
 
     __slots__ = ("to",)
 
@@ -37,7 +37,7 @@ class Later:
 
 
 AtOnce = Callable[[bytes], bytes | Later | None]
-"""Maps all bytes received on a connection to the answer, or to None. It raises the errors of
+"""Maps all bytes received on a connection to the answer, or to None. Raises the errors of
 ``read``."""
 
 
@@ -45,9 +45,10 @@ AtOnce = Callable[[bytes], bytes | Later | None]
 class TlsIdentity:
     """What one end presents, and what it trusts. Certificates are DER.
 
-    ``chain`` its own certificate, then those above it ``key`` the private key of the first one,
-    PKCS#8 DER: P-256 or RSA ``trusted`` the other end's certificate must lead to one of these, or
-    be one of them ``anyone`` clients only: accept any certificate, to look at the one of the server
+    - ``chain``: its own certificate, then the issuing ones
+    - ``key``: the private key of the first certificate, PKCS#8 DER: P-256 or RSA
+    - ``trusted``: the other end's certificate must lead to one of these, or be one of them
+    - ``anyone``: clients only: accept any certificate, to inspect the server's
     """
 
     chain: tuple[bytes, ...]

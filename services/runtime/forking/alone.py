@@ -43,7 +43,8 @@ class OwnForks:
     """Children of this process. They end with it; ``close`` ends them earlier."""
 
     def __init__(self) -> None:
-        self._children: list[int] = []  # not waited for yet, so the numbers are still their own
+        # Not waited for yet, so the kernel has not reused their pids.
+        self._children: list[int] = []
         self._ends: dict[int, int] = {}
 
     def fork(

@@ -29,7 +29,7 @@ from services.runtime.forking.packets import (
 
 _NEST: Final = "services.runtime.forking.server:nest"
 _ENDS_KEPT: Final = 1024  # exit codes of ended children, for ``code_of``
-_END_LIMIT_S: Final = 5.0  # for a process whose socket is closed to be gone
+_END_LIMIT_S: Final = 5.0  # for a process to end after its socket was closed
 
 
 class ForkServer:
@@ -105,7 +105,7 @@ class ForkServer:
                 sock.close()
                 raise
             if isinstance(word, ChildForked):
-                self._ends.pop(word.pid, None)  # of another that had this pid
+                self._ends.pop(word.pid, None)  # an older child had this pid
                 return sock, word.pid
         sock.close()
         why = word.why if isinstance(word, NotForked) else word
@@ -188,7 +188,7 @@ class NestedForkServer(ForkServer):
         super().__init__()
         self.start_limit_s = start_limit_s
         self._above, self._name, self._target, self._argument = above, name, target, argument
-        self._child: _Child | None = None  # from its fork on
+        self._child: _Child | None = None  # set when it is forked
         self._closed = False
 
     def _connect(self) -> ForkServerSocket:
@@ -200,7 +200,7 @@ class NestedForkServer(ForkServer):
         line = self._child = _Child(sock, pid, self._above)
         until = time.monotonic() + self.start_limit_s
         try:
-            if self._closed:  # by a thread that did not see the child yet
+            if self._closed:  # another thread closed it before it saw the child
                 raise ForkFailed(f"{self._name} was closed")
             for packet in parcel(self._argument):
                 _put(line, packet, until)

@@ -32,7 +32,7 @@ _KILLED: Final = -int(signal.SIGKILL)
 
 
 class ChildProcess:
-    """One child. ``line`` is our end of its socket; a child that reads its end there exits.
+    """One child. ``line`` is our end of its socket; the child exits when that end is closed.
 
     ``server`` forked it, and learns of its end first.
     """
@@ -108,7 +108,8 @@ class Children:
         self._children: dict[int, ChildProcess] = {}
         self._gone = False
         self._last = 0
-        self._sending = asyncio.Lock()  # one waits for room in the socket, the others for it
+        # One task waits for room in the socket, the others wait for that task.
+        self._sending = asyncio.Lock()
         self._writable = asyncio.Event()
 
     async def start(self, within_s: float = START_LIMIT_S) -> None:

@@ -83,16 +83,17 @@ class ForkServerSocket(ABC):
         return ours
 
     def kill(self, pid: int) -> None:
-        """End a child now. The server does it: only it knows that the pid is still the child's."""
+        """End a child now. The server sends the signal: only the server knows that the pid is still
+        the child's."""
         order = encode(Kill(pid))
         try:
             try:
                 self.socket.send(order)
-            except BlockingIOError:  # orders without number wait to be read: in a moment
+            except BlockingIOError:  # the server has many unread orders: try again in a moment
                 self.wait(select.POLLOUT, _END_LIMIT_S)
                 self.socket.send(order)
         except OSError:
-            pass  # the server is gone, and its children with it, or it is stopped
+            pass  # the server has ended, and its children with it, or it is stopped
 
     def wait(self, what: int, limit_s: float) -> None:
         """Wait until the socket is readable (``POLLIN``) or writable, at most ``limit_s``."""

@@ -21,10 +21,11 @@ _STREAMS: Final = frozenset({0, 1, 2})
 
 
 class CopiedServer(ForkServerSocket):
-    """The socket to such a server. Of its owner's descriptors it keeps only the standard streams.
+    """The socket to such a server. The server keeps only the standard streams of its owner's
+    descriptors.
 
-    It waits for ``load``; what its owner learns in between, its children do not know. ``close``
-    ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a second
+    It waits for ``load``. What its owner learns in between, its children do not know. ``close``
+    ends it, and so does the kernel when its owner ends. ``ForkFailed`` when there is a second
     thread, or the system refuses.
     """
 
@@ -40,7 +41,7 @@ class CopiedServer(ForkServerSocket):
         super().__init__(sock)
 
     def load(self, argument: bytes) -> None:
-        """Call ``target`` (``module:function``) in it with ``argument``; then it serves.
+        """Call ``target`` (``module:function``) with ``argument`` in the server; then it serves.
         ``ForkFailed`` when it has ended."""
         try:
             for packet in parcel(argument):

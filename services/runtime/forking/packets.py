@@ -9,7 +9,7 @@ import msgspec
 
 SIZE_LIMIT = 1 << 17  # bytes of one packet
 MARK = "keystead-forkserver"
-"""Stands in the command line of a fork server and of its children: ``MARK FD OWNER ...``."""
+"""Marks the command line of a fork server and of its children: ``MARK FD OWNER ...``."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
@@ -36,7 +36,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class ForkServerFailed(msgspec.Struct, frozen=True, tag=True):
-    """It cannot serve, and exits; ``why`` is a traceback."""
+    """The server cannot serve, and exits; ``why`` is a traceback."""
 
     why: str
 
@@ -70,7 +70,7 @@ orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
 
 
-# ---- what is larger than a packet ----------------------------------------------------------------
+# ---- data larger than a packet -------------------------------------------------------------------
 
 _PART = SIZE_LIMIT // 2
 

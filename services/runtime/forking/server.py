@@ -111,7 +111,8 @@ def _log(text: str) -> None:
 
 
 class _Server:
-    """Never waits until its owner reads: it must obey an order to kill meanwhile."""
+    """Forks and reaps children. It never waits for its owner to read: an order to kill must be
+    executed at once."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -165,7 +166,7 @@ class _Server:
             return False
         match orders.decode(data):
             case Kill(pid):
-                if pid in self._children:  # not reaped yet, so the number is still its own
+                if pid in self._children:  # not reaped yet, so the kernel has not reused the pid
                     os.kill(pid, signal.SIGKILL)
             case Fork(number) if not fds:  # the kernel had to drop the child's socket
                 self._tell(NotForked(number, "the fork server has no descriptor left"))

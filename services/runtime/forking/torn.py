@@ -21,7 +21,7 @@ def descriptors() -> frozenset[int]:
 
 
 def list_fork_hazards(before: frozenset[int]) -> list[str]:
-    """What is open that a fork would tear, each in words; ``before`` were open when this process
+    """Describe each open resource that a fork would tear. ``before`` were open when this process
     began to load, and are left out."""
     return [*_threads(), *_files(before), *_list_shared_mappings(), *_children()]
 

@@ -113,7 +113,7 @@ class NatsWire(Wire):
 
 
 class _LivingSink:
-    """Passes on what arrives while the life lasts; nothing reaches the memory of an ended life."""
+    """Passes messages on while the life lasts; nothing reaches an ended life."""
 
     def __init__(self, sink: WireSink, life: Incarnation, shares: Shares | None) -> None:
         self._sink = sink
@@ -185,14 +185,14 @@ class TapWire:
         self._connection.abort()
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
-        """Hand on what the broker sent."""
+        """Pass on a message from the broker."""
         self._callback(subject, reply, payload)
 
     def on_no_responders(self, subject: str) -> None:
-        """A tap sends no requests."""
+        """Nothing: a tap sends no requests."""
 
     def on_disconnected(self) -> None:
-        """Counted as a gap."""
+        """Count a gap."""
 
     def on_reconnected(self) -> None:
-        """Subscribed again."""
+        """Nothing: the tap is subscribed again."""

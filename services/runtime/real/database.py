@@ -69,7 +69,7 @@ class DatabaseFile:
         )
 
     def keep(self, connection: sqlite3.Connection) -> None:
-        """Keep the state of ``connection`` as the durable one, for a power loss to put back."""
+        """Keep the state of ``connection`` as the durable one, which a power loss restores."""
         unfinished = self.durable.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         _own(unfinished)
@@ -81,11 +81,11 @@ class DatabaseFile:
         os.replace(unfinished, self.durable)
 
     def settle(self) -> None:
-        """The present state is durable: there is nothing to restore."""
+        """The present state is durable: delete the kept one."""
         self.durable.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
-        """Restore the durable state, if the present one is not durable. Nobody has the database
+        """Restore the durable state, if the present one is not durable. The database must not be
         open."""
         if self.durable.exists():
             self.ledger.forget()
@@ -100,17 +100,17 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _own(path: Path) -> None:
-    """Create an empty database that only its owner may read, unless there is one: SQLite gives its
-    log and other files the same mode."""
+    """Create an empty database that only its owner may read, unless it exists: SQLite gives its log
+    and other files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 class _Worker:
-    """A thread that runs jobs one after another; it starts with the first.
+    """A thread that runs jobs one after another; it starts with the first job.
 
-    An executor creates a future for each job, which costs more than handing it over. It is a daemon
-    thread: it ends with the process even if ``close`` was not called, as in a crash.
+    An executor creates a future for each job, which costs more than passing the job. The thread is
+    a daemon: it ends with the process even if ``close`` was not called, as in a crash.
     """
 
     def __init__(self, name: str) -> None:
@@ -128,13 +128,13 @@ class _Worker:
         self._given.put(job)
 
     async def execute(self, work: Callable[[], None]) -> None:
-        """Run this in the thread and return; raises what it raises."""
+        """Run ``work`` in the thread and wait for it; raises what it raises."""
         outcome: Future[None] = Future()
         self.give(partial(_carry_out, work, outcome))
         await asyncio.wrap_future(outcome)
 
     def close(self) -> None:
-        """Run what is queued, then end; nothing is accepted any more."""
+        """Run the queued jobs, then end; no further job is accepted."""
         self._closed = True
         if self._begun:
             self._given.put(None)
@@ -157,7 +157,7 @@ def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
 
 
 class _Lane:
-    """A thread that runs queries one after another; it connects at the first."""
+    """A reader thread that runs queries one after another; it connects at the first query."""
 
     def __init__(self, name: str) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -171,14 +171,14 @@ class LabDatabase(Database):
     def __init__(self, file: DatabaseFile, life: Incarnation, switches: Switches) -> None:
         self._file, self._life, self._switches = file, life, switches
         self._loop = asyncio.get_running_loop()
-        # What ``applied`` starts belongs to this life, though a thread asks for it.
+        # Callbacks started by ``applied`` belong to this life, though a thread schedules them.
         self._context = contextvars.copy_context()
         name = file.path.stem
         self._what = f"database {name}"
         self._thread = _Worker(f"{life.node}-{name}-writer")
         self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
-        self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
+        self._log: tuple[int, int] | None = None  # SQLite creates the log at its first use
         self._writer: SqlWriter | None = None
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
@@ -231,7 +231,8 @@ class LabDatabase(Database):
         committed: asyncio.Future[None] = self._loop.create_future()
         with self._guard:
             self._queue.append((entry, committed))
-        if not self._kicked:  # at the end of this iteration of the loop: who calls now shares
+        # At the end of this iteration of the loop: calls until then share the commit.
+        if not self._kicked:
             self._kicked = True
             self._loop.call_soon(self._kick, context=self._context)
         try:
@@ -256,7 +257,7 @@ class LabDatabase(Database):
         self._thread.give(self._pump)
 
     def _pump(self) -> None:
-        """Commit group after group until nobody waits; in the writer thread."""
+        """Commit group after group until no call waits. Runs in the writer thread."""
         writer = self._writer
         if writer is None:
             raise RuntimeError("the database was used before prepare")
@@ -273,22 +274,23 @@ class LabDatabase(Database):
                 writer.commit([entry for entry, _ in group])
                 self._check_there()
             except NodeDown:
-                pass  # nothing was committed; the callers' own checks tell them
-            except BaseException as error:  # a defect of the writer must not leave them waiting
+                pass  # nothing was committed; each caller checks its life itself
+            # A defect of the writer must not leave the callers waiting.
+            except BaseException as error:
                 for entry, _ in group:
                     entry.error, entry.done = error, True
             try:
                 self._loop.call_soon_threadsafe(self._finish, group, context=self._context)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed: no caller waits any more
             finally:
                 with self._told:
                     self._handed += 1
                     self._told.notify_all()
 
     def _check_there(self) -> None:
-        """Raise if the files were removed or replaced: SQLite would continue in files that nobody
-        finds."""
+        """Raise if the files were removed or replaced: SQLite would continue in files without a
+        name."""
         try:
             self._log = self._log or self._file.log_identity()
         except OSError:
@@ -329,20 +331,21 @@ class LabDatabase(Database):
         if lane.reader is None:
             lane.reader = self._reader()
         value = cast(T, lane.reader.read(fn))
-        # It may have seen the commit that is under way: ``applied`` of that one comes first.
+        # The query may have seen the commit in progress: its ``applied`` must run first.
         with self._told:
             begun = self._begun
             self._told.wait_for(lambda: self._handed >= begun)
         return value
 
     def _reader(self) -> SqlReader:
-        """Another reader, of the writer's files. It starts long after the writer, and by then
+        """Connect another reader to the writer's files. It connects long after the writer; by then
         another copy may have the same names."""
         if not self._is_there():
             raise self._build_removal_error()
         connection = self._file.connect()
         try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # sooner it opens no file
+            # SQLite opens the file only here.
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             connection.close()
             raise disk_error(error, self._file.path.name) from None
@@ -352,13 +355,14 @@ class LabDatabase(Database):
         return SqlReader(connection)
 
     def close(self) -> None:
-        """After the life ended: wait for all threads, undo what is open, close the files."""
+        """After the life ended: wait for all threads, roll back what is open, close the files."""
         self._thread.close()
         for lane in self._readers:
             lane.thread.shutdown(wait=True)
         for side in (*[lane.reader for lane in self._readers], self._writer):
             if side is not None:
-                with suppress(sqlite3.Error):  # a device that refuses leaves the log for the next
+                # If the device refuses, the next life deals with the log.
+                with suppress(sqlite3.Error):
                     side.rollback()
                 side.connection.close()
         self._writer = None
@@ -375,7 +379,7 @@ class LabDatabase(Database):
 # with fewer commits than its ledger has lost some. The file is not synced. After a power loss of
 # the machine its number may be too low; a damaged file counts as 0.
 
-_NUMBER = 8  # bytes, and four of a check
+_NUMBER = 8  # bytes of the number; four bytes of checksum follow
 
 
 class CommitLedger:
@@ -413,7 +417,7 @@ class CommitLedger:
     def note(self, commit: int) -> None:
         """Store that this commit is durable; called before it is acknowledged."""
         number = commit.to_bytes(_NUMBER, "big")
-        with suppress(OSError):  # the number is too low then, and the commit is durable anyway
+        with suppress(OSError):  # then the number is too low; the commit is durable anyway
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.pwrite(self._fd, number + _check(number), 0)

@@ -2,10 +2,10 @@
 
 - ``vms/<vm>/<file>``  the files; a whole write is a new file, synced and renamed into place
 - ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
-- ``incoming/``        files on their way
+- ``incoming/``        files that are being written
 
-A lock (``locks``) is of a descriptor of its own per incarnation. (A child made by fork would share
-it: processes of a lab are forked before.)
+Each incarnation locks (``locks``) through a descriptor of its own. A child made by fork would share
+the descriptor; processes of a lab are therefore forked before.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LabDatastore(Datastore):
         running.add_done_callback(self._running.discard)
 
     def release(self) -> None:
-        """After the life ended: wait for what runs, then free the locks. Blocking."""
+        """After the life ended: wait for running calls, then release the locks. Blocking."""
         wait(self._running.copy())
         for vm in list(self._held):
             self._unlock(vm)
@@ -134,7 +134,7 @@ class LabDatastore(Datastore):
         await self._do(lambda: self._lock(vm))
 
     def _lock(self, vm: str) -> None:
-        with self._locking:  # two calls of one life must not meet as two holders
+        with self._locking:  # two concurrent calls of one life must not refuse each other
             if vm not in self._held:
                 self._held[vm] = self._take_lock(vm)
 

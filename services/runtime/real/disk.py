@@ -1,7 +1,7 @@
 """A node's storage as a folder of this machine: ``trees`` for files, SQLite for databases.
 
-Everything that blocks runs in one thread that the store owns, in the order of the calls; a call
-that was still waiting when its life ended does nothing.
+Everything that blocks runs in one thread of the store, in the order of the calls. A call that still
+waits when its life ends does nothing.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ START_ROOM = 1 << 20
 class LabStore(Switches, Store):
     """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
 
-    Nothing is touched before the first call, so it may be created on the loop. After a process was
-    killed, create a new one on the same folder; ``made``: the folder must exist already.
+    Nothing is touched before the first call, so the store may be created on the loop. After a
+    process was killed, create a new store on the same folder. ``made``: the folder must exist
+    already.
 
-    The end of a life never fails. What the machine refuses then (no room, a device remounted
+    The end of a life never fails. Work that the machine refuses then (no room, a device remounted
     read-only) is pending: the first call of the next life does it, or raises the ``OSError``.
     """
 
@@ -57,7 +58,7 @@ class LabStore(Switches, Store):
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
         self._made = made
-        self._ready = False  # checked for the present life, and nothing is pending
+        self._ready = False  # checked for the present life, and no work is pending
         self._power_lost = False
         self._disk: LabDisk | None = None
 
@@ -84,7 +85,7 @@ class LabStore(Switches, Store):
             return work()
 
     def _make_ready(self) -> None:
-        """Before a life's first call: check that the disk exists, and do what is pending."""
+        """Before the first call of a life: check that the disk exists, and do pending work."""
         databases = self.folder / DATABASES
         if self._made and not (self.trees.there() and databases.is_dir()):
             raise OSError(errno.EIO, "the folder of this disk is gone", str(self.folder))
@@ -177,7 +178,7 @@ class LabStore(Switches, Store):
             trial.unlink()
 
     def _clone_aside(self, source: Path) -> Path:
-        """A copy that is not in its place yet; it is deleted when there is no room."""
+        """Copy beside the target, not yet in place; the copy is deleted when there is no room."""
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
@@ -255,7 +256,7 @@ class LabDisk(Disk):
         file_components(path)
 
         def effect() -> None:
-            if self._store.full:  # the file is truncated before the device says that it is full
+            if self._store.full:  # the file is truncated before the device reports that it is full
                 self._trees.write(path, b"")
             self._store.admit(path, grows=True)
             self._trees.write(path, data)
@@ -266,7 +267,7 @@ class LabDisk(Disk):
         file_components(path)
 
         def effect() -> None:
-            if sync:  # in the same thread: a way there and back costs more than the writing
+            if sync:  # in the same thread: another switch of threads costs more than the write
                 self._store.admit(path)
                 self._trees.append_synced(path, data)
             else:
@@ -322,7 +323,7 @@ class LabDisk(Disk):
 
 
 def _clone(source: Path, target: Path) -> None:
-    """Copy trees and databases; files that are one by hard link stay one."""
+    """Copy trees and databases; hard links to one file stay hard links."""
     copied: dict[tuple[int, int], Path] = {}
     target.mkdir(0o700)
     for tree in (*TREES, DATABASES):

@@ -39,7 +39,7 @@ def _size(limit: int) -> str:
 def replace_file(
     path: Path, data: bytes, *, unfinished: Path | None = None, mode: int = 0o600, durable: bool
 ) -> None:
-    """Replace the content of ``path``: a reader, also after a kill, finds either the old or the new
+    """Replace the content of ``path``. A reader, also after a kill, finds either the old or the new
     file, complete, and never with more permissions than ``mode``. Blocks.
 
     ``unfinished`` is where the new file is written, on the same file system; by default beside
@@ -56,7 +56,7 @@ def replace_file(
                 os.fsync(descriptor)
         os.replace(fresh, path)
     except OSError:
-        with suppress(OSError):  # what is left of it would keep room that nobody has
+        with suppress(OSError):  # an unfinished file would occupy room for nothing
             os.unlink(fresh)
         raise
     if durable:

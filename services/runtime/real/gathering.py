@@ -1,7 +1,8 @@
-"""Work for threads from one step of the loop is sent to a thread together, and so are the results.
+"""Batches of work for threads: the jobs of one step of the loop go to a thread together, and their
+results come back together.
 
 Waking a thread, and the loop again, costs more than writing a block. Guests whose ticks share a
-wake-up write in the same step; each write is synced separately, one after the other.
+wake-up write in the same step. Each write is synced separately, one after the other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 from services.runtime.incarnation import NodeDown
 
 MOST: Final = 8
-"""Jobs that one thread runs in a row: others may wait for their disk meanwhile."""
+"""Jobs that one thread runs in a row. More would make the last ones wait for the disk."""
 
 _Work = Callable[[], Any]
 _Outcome = tuple[Any, BaseException | None]
@@ -28,8 +29,8 @@ class Gathering:
         self._waiting: list[tuple[_Work, asyncio.Future[Any], Callable[[Future[Any]], None]]] = []
 
     async def run(self, work: _Work, begun: Callable[[Future[Any]], None]) -> Any:
-        """The result of ``work``, or its exception; ``begun`` gets a handle that ends when its
-        thread is done."""
+        """The result of ``work``, or its exception. ``begun`` is called with a future that is done
+        when the thread is."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._go, loop)

@@ -36,13 +36,13 @@ class Pulse:
         return pulses[interval_s]
 
     def join(self, member: Callable[[], None]) -> None:
-        """Call it from the next tick on, until it leaves."""
+        """Call ``member`` from the next tick on, until it leaves."""
         self._members[member] = None
         if self._timer is None:
             self._wait()
 
     def leave(self, member: Callable[[], None]) -> None:
-        """Stop calling it. No change if it is not a member."""
+        """Stop calling ``member``. No change if it is not a member."""
         self._members.pop(member, None)
         if not self._members and self._timer is not None:
             self._timer.cancel()
@@ -50,14 +50,14 @@ class Pulse:
 
     def _wait(self) -> None:
         left_s = self._interval_s - time.monotonic() % self._interval_s
-        if left_s < self._interval_s / 10:  # the loop's timers may be early by a hair
+        if left_s < self._interval_s / 10:  # timers of the loop may fire slightly early
             left_s += self._interval_s
         self._timer = self._loop.call_later(left_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         for member in tuple(self._members):
-            if member in self._members:  # an earlier one may have made it leave
+            if member in self._members:  # an earlier member may have removed this one
                 self._call(member)
         if self._members and self._timer is None:
             self._wait()

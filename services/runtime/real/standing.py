@@ -36,7 +36,7 @@ _TREE: Final = ("protocol", "services", "chaos", "lab", "benchmarks", "tests")
 
 
 class Absence(NamedTuple):
-    """Between two moments of the monotonic clock the process did not run for ``seconds``."""
+    """The process did not run for ``seconds`` between two moments of the monotonic clock."""
 
     began: float
     ended: float
@@ -60,13 +60,14 @@ def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
 
 
 class _WatchedSelector(EpollSelector):
-    """Records since when its loop is away; ``steps`` are (begin, end) of those that took too
+    """Records since when its loop is busy. ``steps`` are (begin, end) of the steps that took too
     long."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__()
         self._limit_s = limit_s
-        self.left: float | None = time.monotonic()  # None: the loop waits here, or has ended
+        # None: the loop waits in its selector, or has ended.
+        self.left: float | None = time.monotonic()
         self.steps: deque[tuple[float, float]] = deque(maxlen=_KEPT)
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
@@ -84,7 +85,7 @@ class _WatchedSelector(EpollSelector):
 
 
 class _Watchdog:
-    """Looks at a selector from a thread of its own, until ``end``."""
+    """Watches a selector from a thread of its own, until ``end``."""
 
     def __init__(
         self,
@@ -97,7 +98,8 @@ class _Watchdog:
         self._limit_s, self._look_s = limit_s, look_s
         self._loop_thread = threading.get_ident()
         self._absences: deque[Absence] = deque(maxlen=_KEPT)
-        self._seen: tuple[float, str] = (0.0, "")  # begin of a step that was reported, and where
+        # Begin of the step that was reported, and where it was.
+        self._seen: tuple[float, str] = (0.0, "")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-watchdog", daemon=True)
 
@@ -114,7 +116,7 @@ class _Watchdog:
                 return
             now = time.monotonic()
             late = now - begun - self._look_s
-            # A calculation that also delayed this thread has used the processor meanwhile.
+            # A long calculation delays this thread too, but has used the processor meanwhile.
             absent = late - (time.process_time() - used)
             if absent > self._look_s / 2:
                 self._absences.append(Absence(begun, now, absent))
@@ -140,7 +142,7 @@ class _Watchdog:
 
 
 def _innermost(frame: FrameType | None) -> str:
-    """The innermost functions of this tree, from the outside in; without any of their values."""
+    """The innermost functions of keystead on the stack, outermost first; without any values."""
     found: list[str] = []
     while frame is not None and len(found) < _FRAMES:
         path = Path(frame.f_code.co_filename)
@@ -155,8 +157,8 @@ def _innermost(frame: FrameType | None) -> str:
 def create_watched_loop(
     told: Callable[[Stand], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
 ) -> Iterator[asyncio.AbstractEventLoop]:
-    """A new event loop, to be run in this thread. ``told`` is called in another one: when a step
-    has taken more than ``limit_s`` real seconds so far, and again when it is over."""
+    """A new event loop, to be run in this thread. ``told`` is called in another thread: when a step
+    has taken more than ``limit_s`` real seconds, and again when the step is over."""
     selector = _WatchedSelector(limit_s)
     watchdog = _Watchdog(selector, told, limit_s, look_s)
     loop = asyncio.SelectorEventLoop(selector)

@@ -1,12 +1,12 @@
-"""Connections between processes of a lab: Unix sockets in the lab's folder, nothing on TCP; to a
-node on another machine by the gate of that machine (``whereabouts``), and its socket there.
+"""Connections between processes of a lab: Unix sockets in the lab's folder, no TCP. A node on
+another machine is reached through the gate of that machine (``whereabouts``), and its socket there.
 
-A node's door is ``doors/<node>``, there as long as its life. Who comes says its name, and is told
-whether it may begin; both travel under the rules of the link, as all that follows does. Each end
-applies the rules of its own process: to what it sends, and to whether it takes what arrives. So
-each pair of nodes has a gate on either side, and needs no third process between them.
+A node listens on ``doors/<node>`` while it lives. A caller sends its name and gets the answer
+whether the connection may begin. Both travel under the rules of the link, as all later bytes do.
+Each end applies the rules of its own process: to what it sends, and to whether it accepts what
+arrives. No third process stands between two nodes.
 
-What is outside of the lab is reached over TCP, and no rule is about it.
+Addresses outside of the lab are reached over TCP, without rules.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, St
 
 FOLDER: Final = "doors"
 ASK_AGAIN_S: Final = 1.0
-"""Lab seconds after which who found no door looks again, as TCP asks again."""
+"""Lab seconds after which a caller that found no socket tries again, as TCP does."""
 LISTEN_AGAIN_S: Final = 0.2
-"""Lab seconds after which somebody is heard whom a rule kept away, or for whom nobody had time."""
+"""Lab seconds after which a caller is heard again that a rule or a pause kept waiting."""
 NAMED_S: Final = 5.0
-"""Real seconds in which whoever comes to a node's door says its name."""
+"""Real seconds that a caller has to send its name."""
 QUEUE: Final = 512
 LONGEST_NAME: Final = 64
 HIGH_WATER: Final = 256 * 1024
 COMING: Final = 64 * 1024
-"""Bytes that are taken from a socket at a time."""
+"""Bytes read from a socket at a time."""
 LINGER_S: Final = 30.0
-"""Lab seconds that the other end of a closed connection has to take what was written before."""
+"""Lab seconds that the other end of a closed connection has to read what was written before."""
 
 
 class LabStreams(StreamDriver):
@@ -66,8 +66,8 @@ class LabStreams(StreamDriver):
 
     @cached_property
     def coming(self) -> memoryview:
-        """What has just come on one of the connections, as it is on the wire: taken before anything
-        else of this loop is done."""
+        """What has just arrived on one of the connections. It is processed before any other
+        callback of this loop runs."""
         return memoryview(bytearray(COMING))
 
     @property
@@ -75,7 +75,7 @@ class LabStreams(StreamDriver):
         return self
 
     def later(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call ``act``, if the life is not over then."""
+        """Call ``act``, unless the life is over then."""
         return asyncio.get_running_loop().call_later(seconds / self.pace, self._if_alive, act)
 
     def _if_alive(self, act: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ class LabStreams(StreamDriver):
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with DoorPath(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
-                os.unlink(path)  # of a process that was killed
+                os.unlink(path)  # a socket that a killed process has left
             door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             door.bind(path)
         self._door = await asyncio.get_running_loop().create_unix_server(
@@ -102,7 +102,7 @@ class LabStreams(StreamDriver):
         return _Dialled(self, NodeName(to), connection)
 
     async def dialled(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
-        """Whether there is a door at that node, behind which somebody lives."""
+        """Whether the node has a socket with a live process behind it; if so, connect to it."""
         loop = asyncio.get_running_loop()
         try:
             if elsewhere := self._where.of(to):
@@ -111,7 +111,7 @@ class LabStreams(StreamDriver):
                 return True
             with DoorPath(self._folder, to) as path:
                 await loop.create_unix_connection(make, path)
-        except OSError:  # none there, nobody behind it, a queue before it, no room for a socket
+        except OSError:  # no socket, no listener, a full backlog, or no descriptor left
             return False
         return True
 
@@ -137,7 +137,7 @@ class LabStreams(StreamDriver):
         except UnicodeError:
             raise InvalidArgument(f"{address}: that is no name of a host") from None
         except OSError as error:
-            number = error.errno or 0  # asyncio has words of its own for it
+            number = error.errno or 0  # asyncio's own text, without a number
             why = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise Refused(f"{address}: {why}") from None
         return end
@@ -159,8 +159,8 @@ class LabStreams(StreamDriver):
 
 
 async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
-    """Taking connections at each address of ``host``; with port 0 at the first one that can be had,
-    since others would have ports of their own, of which nobody is told."""
+    """Listen at each address of ``host``. With port 0 listen only at the first address that works:
+    each address would get a port of its own, and only one port is reported."""
     loop = asyncio.get_running_loop()
     if port:
         return await loop.create_server(make, host, port, backlog=QUEUE)
@@ -173,7 +173,8 @@ async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int
 
 
 class DoorPath:
-    """The path of a node's door, short enough for a socket wherever the lab lies."""
+    """The path of a node's socket, shortened where the lab's folder has a path too long for a
+    socket."""
 
     def __init__(self, folder: Path, node: NodeName) -> None:
         self._folder, self._node = folder, node
@@ -189,8 +190,8 @@ class DoorPath:
 class _Line(asyncio.BufferedProtocol, Carrier):
     """One end of a connection on a socket.
 
-    What comes goes by one buffer for all of a life: asyncio's own is made anew for each read, with
-    a quarter of a mebibyte, which costs ten times what the read does.
+    All connections of a life read into one shared buffer. asyncio's own protocol allocates a
+    quarter of a mebibyte for each read, which costs ten times the read.
     """
 
     def __init__(self, driver: LabStreams, connection: ConnectionEnd | None) -> None:
@@ -253,7 +254,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         self.data_received(bytes(self._coming[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """These bytes have come."""
+        """Process received bytes."""
         if self.connection is not None and not self._over:
             self.connection.came(data)
 
@@ -275,7 +276,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
 
 
 class _Stranger(_Line):
-    """A connection from outside."""
+    """A connection from outside of the lab."""
 
     def __init__(self, driver: LabStreams, take: Callable[[], ConnectionEnd | None]) -> None:
         super().__init__(driver, None)
@@ -291,7 +292,7 @@ class _Stranger(_Line):
 
 
 class _Dialled(_Line):
-    """A connection that this node asks for. Its first part is what it says at the door."""
+    """A connection that this node opens. Its first part is what it says when it asks."""
 
     def __init__(self, driver: LabStreams, to: NodeName, connection: ConnectionEnd) -> None:
         super().__init__(driver, connection)
@@ -345,7 +346,7 @@ class _Dialled(_Line):
 
 
 class _Visitor(_Line):
-    """Somebody at the door of this node, who says a name first."""
+    """A connection to this node whose caller first sends its name."""
 
     def __init__(self, driver: LabStreams) -> None:
         super().__init__(driver, None)
@@ -376,7 +377,7 @@ class _Visitor(_Line):
             self.stop()
 
     def _hear(self, src: NodeName, said: bytes) -> None:
-        """Let it in, or not; somebody whom a rule keeps away is heard when it does not."""
+        """Accept or refuse the caller; a caller that a rule keeps waiting is tried again later."""
         driver = self._driver
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()

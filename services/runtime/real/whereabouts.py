@@ -20,12 +20,12 @@ from services.runtime.real.files import replace_file
 
 FILE: Final = "where.json"
 LET_IN: Final = b"+"
-"""A gate's answer when the node's door is open; anything else: it is not."""
+"""A gate's answer when the node's socket is open; any other answer: it is not."""
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
 def tell(folder: Path, where: Mapping[str, str]) -> None:
-    """Publish it to all processes with this folder; raises ``OSError``."""
+    """Write the addresses for all processes with this folder; raises ``OSError``."""
     path, data = folder / FILE, msgspec.json.encode(dict(where), order="sorted")
     if not (where or path.exists()) or (path.exists() and path.read_bytes() == data):
         return
@@ -33,7 +33,7 @@ def tell(folder: Path, where: Mapping[str, str]) -> None:
 
 
 class Whereabouts:
-    """Places of the nodes of the lab in ``folder``; read again when the file has changed."""
+    """The gates of the nodes of the lab in ``folder``; read again when the file has changed."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -56,7 +56,7 @@ class Whereabouts:
 
 
 async def through(address: str, node: NodeName) -> socket.socket:
-    """A connection to the door of ``node`` behind the gate at ``address``, for the caller to close;
+    """A connection to ``node`` through the gate at ``address``, for the caller to close;
     ``OSError`` when there is none."""
     loop = asyncio.get_running_loop()
     host, _, port = address.rpartition(":")

@@ -49,7 +49,7 @@ Keys = Callable[[NodeName], tuple[str, Keyring]]
 """A node's broker seed and its keyring."""
 
 WRITTEN: Final = "disk/written"
-"""Below the folder of a node: the files of its disk as they were written last."""
+"""Below the folder of a node: the files of its disk as last written."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class LabWorld(World):
         boots = self._boots[spec.node] = read_boots(home)
         store = LabStore(home / "disk", self._array, made=boots > 0)
         if not boots:
-            store.make()  # before its first boot: from then on it must be there
+            store.make()  # before its first boot: from then on the folder must exist
         if spec.tpm is not TpmBackend.NONE:
             path = self.folder / "tpm" / f"{spec.node}.nv"
             try:
@@ -197,8 +197,8 @@ class LabWorld(World):
 
 
 async def _last_words(work: Coroutine[Any, Any, None]) -> None:
-    """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected;
-    anything else is a defect and goes to the loop's exception handler."""
+    """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected; any
+    other exception is a defect and goes to the loop's exception handler."""
     try:
         await work
     except (NodeDown, asyncio.CancelledError):

@@ -25,7 +25,7 @@ from services.runtime.rpc.envelopes import Seals
 R = TypeVar("R")
 
 Alarm = Callable[[Callable[[], None]], asyncio.TimerHandle]
-"""Calls its argument when the time of a call is over."""
+"""Schedules a callback for the deadline of a call."""
 
 
 @dataclass(slots=True)

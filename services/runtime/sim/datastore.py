@@ -14,7 +14,7 @@ from services.runtime.store import Array, block_start, place_blocks, plain
 
 
 class SimArray(Array):
-    """All VM folders of one cluster, and who holds which lock."""
+    """All VM folders of one cluster, and the holder of each lock."""
 
     def __init__(self, charge: Charge = free) -> None:
         self.charge = charge
@@ -97,8 +97,8 @@ class SimDatastore(Datastore):
         return [bytes(content[start : start + size]) for start in starts]
 
     async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
-        """Half of the blocks are written while the time is spent, so that a crash in between leaves
-        some of both."""
+        """Half of the blocks are written before the time is spent, so that a crash in between
+        leaves some of both."""
         early = len(blocks) // 2
         self._life.check()
         if early:

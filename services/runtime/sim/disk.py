@@ -1,7 +1,7 @@
-"""A node's storage in memory: two images, its databases, and its way to the shared array.
+"""A node's storage in memory: two images, its databases, and its access to the shared array.
 
-Each call first spends its virtual time (``charge``), then takes effect at once; so a crash at
-any instant falls before or after a call, and a process that dies while it waits did nothing.
+Each call first spends its virtual time (``charge``), then takes effect at once. So a crash at any
+instant falls before or after a call, and a process that dies while it waits did nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DiskCopy:
-    """What ``save`` keeps: both images, and per database its bytes and its durable state."""
+    """A saved copy: both images, and for each database its bytes and its durable state."""
 
     images: Images
     databases: dict[str, tuple[bytes, bytes | None]]
@@ -45,7 +45,7 @@ class DiskCopy:
 class SimStore(Switches, Store):
     """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``).
 
-    ``gate`` stands where its calls take effect, if it is set.
+    ``gate``, if set, is called where calls take effect.
     """
 
     def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
@@ -159,9 +159,9 @@ class SimDisk(Disk):
         grows: bool = False,
         data: bytes | None = None,
     ) -> T:
-        """Spend the call's time, then have its effect, unless the life ended meanwhile.
+        """Spend the time of the call, then apply ``effect``, unless the life ended meanwhile.
 
-        One call after the other, in the order in which they were made: a disk is one device.
+        Calls run one after another in the order in which they were made: a disk is one device.
         """
         self.life.check()
         async with self._one:
@@ -187,7 +187,7 @@ class SimDisk(Disk):
         file_components(path)
 
         def effect(on: Images) -> None:
-            if self._store.full:  # the file is truncated before the device says that it is full
+            if self._store.full:  # the file is truncated before the device reports that it is full
                 on.write(path, b"")
             self._store.admit(path, grows=True)
             on.write(path, data)

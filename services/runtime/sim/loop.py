@@ -40,10 +40,10 @@ Ts = TypeVarTuple("Ts")
 STEP_NS = 1_000
 _EPOCH = 1_767_225_600  # 2026-01-01, Unix seconds; a seed adds up to a year
 _FLUSH_EVERY = 4096
-_CLEAN_AT = 256  # timers, before those that were cancelled are looked for
+_CLEAN_AT = 256  # as many timers, before cancelled ones are removed
 
 _Timer = tuple[int, int, SimTimer | asyncio.Future[None], Incarnation | None]
-"""When it is due, its serial number, what becomes ready or done then, and whose it is."""
+"""When it is due, its serial number, the handle or future, and the life that it belongs to."""
 
 
 class Deadlock(Exception):
@@ -55,7 +55,7 @@ class OutOfTime(Exception):
 
 
 class OutOfSteps(Exception):
-    """The run reached its limit of steps: something spins."""
+    """The run reached its limit of steps: some task does not stop running."""
 
 
 class SimLoop(WalledLoop):
@@ -89,15 +89,14 @@ class SimLoop(WalledLoop):
         self._running = self._closed = self._stopping = False
 
     def _take_order(self) -> None:
-        """Draw how what is ready is ordered; nothing may be ready."""
+        """Draw the order policy. No step may be ready."""
         queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
         self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
 
     def reseed(self, seed: int, order: Order | None = None) -> None:
-        """Between two runs: from now on the order follows from another seed. Time, epoch, and
-        what is ready or waits stay as they are; ``order``, when it is given, is followed whatever
-        the seed draws. The trace says that it was done, and with what.
-        """
+        """Between two runs: draw the order from another seed from now on. Time, epoch, ready steps
+        and timers stay as they are. ``order``, when given, takes the place of the drawn one. The
+        trace records the call and its arguments."""
         if self._running:
             raise RuntimeError("the loop runs")
         ready, self.seed, self._wanted = list(self._ready), seed, order or self._wanted
@@ -121,7 +120,7 @@ class SimLoop(WalledLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Any:
-        """A ``SimHandle``: the loop's hottest line, so no ``asyncio.Handle``."""
+        """A ``SimHandle`` instead of an ``asyncio.Handle``: this is the loop's hottest line."""
         self._serial = serial = self._serial + 1
         handle = SimHandle(callback, args, copy_context() if context is None else context, serial)
         self._ready.append(handle)
@@ -153,9 +152,10 @@ class SimLoop(WalledLoop):
         return timer
 
     def after(self, seconds: float) -> asyncio.Future[None]:
-        """A future that is done after ``seconds`` virtual seconds: what a sleep awaits.
+        """A future that is done after ``seconds`` virtual seconds; a sleep awaits it.
 
-        Unlike the timer of ``asyncio.sleep`` it is no step of its own: most steps are sleeps.
+        Unlike the timer of ``asyncio.sleep`` it is not a step of its own, and most steps are
+        sleeps.
         """
         self._serial = serial = self._serial + 1
         done: asyncio.Future[None] = asyncio.Future(loop=self)
@@ -163,7 +163,7 @@ class SimLoop(WalledLoop):
         return done
 
     def _set(self, timer: _Timer) -> None:
-        """Those that were cancelled stay until they are due, or as many as the others."""
+        """Add a timer. Cancelled timers stay until they are due, or are as many as the others."""
         if len(self._timers) >= self._clean_at:
             self._timers[:] = [timer for timer in self._timers if not timer[2].cancelled()]
             heapify(self._timers)
@@ -181,7 +181,8 @@ class SimLoop(WalledLoop):
         context: Context | None = None,
         **options: Any,
     ) -> asyncio.Task[T]:
-        """A ``SimTask``, named ``sim-<serial>`` if it has no name. It is kept alive until done."""
+        """A ``SimTask``, named ``sim-<serial>`` if it has no name. The loop keeps it alive until it
+        is done."""
         self._task_serial = serial = self._task_serial + 1
         life = CURRENT.get() if context is None else context.get(CURRENT)
         task = SimTask(
@@ -199,17 +200,18 @@ class SimLoop(WalledLoop):
         return task
 
     def tasks(self) -> list[SimTask]:
-        """Living tasks that are not done, oldest first."""
+        """Tasks of living nodes that are not done, oldest first."""
         return self._living.sweep()
 
     # ---- nodes ------------------------------------------------------------------------------
 
     def pause(self, node: NodeName) -> None:
-        """Park every step of ``node`` from now on. Its timers go on: they are late afterwards."""
+        """Park every step of ``node`` from now on. Its timers continue, so its steps are late after
+        a resume."""
         self._parked.setdefault(node, [])
 
     def resume(self, node: NodeName) -> None:
-        """Make ready what was parked, in its order. No change when the node is not paused."""
+        """Make the parked steps ready, in order. No change when the node is not paused."""
         self._ready.extend(self._parked.pop(node, ()))
 
     def paused(self, node: NodeName) -> bool:
@@ -227,7 +229,7 @@ class SimLoop(WalledLoop):
         """Run until ``main`` is done and return its result; other tasks stay where they are.
 
         ``seconds`` (virtual) and ``steps`` bound this call: ``OutOfTime``, ``OutOfSteps``.
-        ``Deadlock`` when nothing can ever go on. All three name the tasks that wait.
+        ``Deadlock`` when no step can ever become ready. All three name the waiting tasks.
         """
         future: asyncio.Future[T] = (
             main if isinstance(main, asyncio.Future) else self.create_task(main, name="main")
@@ -241,7 +243,7 @@ class SimLoop(WalledLoop):
         return self.run(future)  # type: ignore[arg-type]
 
     def run_forever(self) -> None:
-        """Until ``stop()``; ``Deadlock`` when nothing can ever go on."""
+        """Run until ``stop()``; ``Deadlock`` when no step can ever become ready."""
         self._stopping = False
         self._go(lambda: self._stopping, None, None)
 
@@ -255,7 +257,7 @@ class SimLoop(WalledLoop):
             raise RuntimeError("another event loop runs in this thread")
         collecting = gc.isenabled()
         hooks = sys.get_asyncgen_hooks()
-        gc.disable()  # finalisers would run at moments that the allocation history decides
+        gc.disable()  # finalisers would run at moments that depend on earlier allocations
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._asyncgen_left)
         asyncio.events._set_running_loop(self)
         self._running = True
@@ -272,7 +274,7 @@ class SimLoop(WalledLoop):
                 gc.enable()
 
     def _spin(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
-        """The hot loop; everything it touches at each step is a local."""
+        """The hot loop; everything that it uses at each step is a local variable."""
         trace, current, parked, pick = self.trace, CURRENT, self._parked, self._pick
         note, ready, timers = trace.pending.append, self._ready, self._timers
         while not done():
@@ -314,7 +316,7 @@ class SimLoop(WalledLoop):
                 raise OutOfSteps(f"the limit of steps is over: {self._waiting()}")
 
     def _due(self) -> None:
-        """Move the timers that are due into the ready queue, by time and then by age."""
+        """Move the due timers into the ready queue, by time and then by age."""
         timers, ready, now = self._timers, self._ready, self._now
         while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
@@ -325,7 +327,7 @@ class SimLoop(WalledLoop):
                 timer.set_result(None)
 
     def _jump(self, end: int | None) -> None:
-        """Nothing is ready: go to the next timer of a life that has not ended."""
+        """Nothing is ready: advance to the next timer of a life that has not ended."""
         timers = self._timers
         while timers:
             due, _, timer, life = timers[0]
@@ -341,7 +343,7 @@ class SimLoop(WalledLoop):
         raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
 
     def _waiting(self) -> str:
-        """The waiting tasks and where they wait, for people."""
+        """Describe the waiting tasks and where they wait."""
         lines = [f"{task.get_name()} at {where(task)}" for task in self.tasks()]
         paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
         more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
@@ -350,7 +352,8 @@ class SimLoop(WalledLoop):
     # ---- ends -------------------------------------------------------------------------------
 
     def _asyncgen_left(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """An async generator was dropped half-way: close it as asyncio does, unless it is dead."""
+        """An async generator was dropped half-way: close it as asyncio does, unless its life has
+        ended."""
         life = CURRENT.get()
         if life is not None and life.ended is not None:
             immortal([generator])
@@ -360,7 +363,8 @@ class SimLoop(WalledLoop):
     def bury(self) -> None:
         """Make everything unfinished unreachable for good, as for a node that died.
 
-        One reference each is leaked, because freeing a coroutine runs its ``finally`` blocks.
+        One reference to each object is leaked, because freeing a coroutine runs its ``finally``
+        blocks.
         """
         self._living.bury()
         immortal(self._ready)
@@ -371,11 +375,11 @@ class SimLoop(WalledLoop):
             queue.clear()
 
     def take_over(self) -> None:
-        """In a child forked from inside a step: make this the running loop there too."""
+        """In a child forked from inside a step: make this loop the running one."""
         asyncio.events._set_running_loop(self)
 
     def close(self) -> None:
-        """Bury what is left; the loop runs no more."""
+        """Bury what is left; the loop cannot run any more."""
         if self._running:
             raise RuntimeError("the loop runs")
         if not self._closed:

@@ -26,11 +26,11 @@ from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
 T = TypeVar("T")
 STOP = b"\0"
 Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
-"""Given what asks a worker to stop: a context in which somebody may call it."""
+"""A context; within it, the given function may be called to ask the worker to stop."""
 
 
 def nothing_stops(stop: Callable[[], None]) -> AbstractContextManager[None]:
-    """Nobody asks."""
+    """The default of ``stopping``: nothing asks the worker to stop."""
     return nullcontext()
 
 
@@ -58,7 +58,8 @@ def _fork(server: Forks) -> tuple[socket.socket, int]:
 
 
 async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
-    """As ``_fork``. Cancelled it leaves no worker, though the thread goes on with its fork."""
+    """As ``_fork``, without blocking. If it is cancelled, it kills the worker that the thread still
+    forks."""
     made: list[socket.socket] = []
     given_up = threading.Event()
 
@@ -143,7 +144,7 @@ def run_in_worker(
 
 
 def _told(answer: bytes, hear: Callable[[Any], None]) -> bool:
-    """Whether it was no answer yet, but something to hear."""
+    """Pass a message of the worker to ``hear``; False when ``answer`` is the result."""
     word, *rest = pickle.loads(answer)  # noqa: S301
     if word == "told":
         hear(rest[0])
@@ -200,18 +201,18 @@ class Worker:
             self._sock.close()
 
     def kill(self) -> None:
-        """End the worker now, whatever it does."""
+        """End the worker now."""
         if not self._closed:
             self._server.kill(self.pid)
             self.close()
 
 
 class Conversation:
-    """A worker that stays, for callers on a stock event loop; calls are answered in order.
+    """A long-lived worker for callers on a stock event loop; calls are answered in order.
 
-    ``target`` is ``module:attribute`` of a function; ``target(*args)`` runs in the worker once
-    and returns the handler, ``handler(name: str, payload: bytes) -> bytes``, which answers every
-    call. An exception of the handler is raised by ``call``; the worker goes on.
+    ``target`` is ``module:attribute`` of a function. ``target(*args)`` runs once in the worker and
+    returns the handler, ``handler(name: str, payload: bytes) -> bytes``, which answers every call.
+    An exception of the handler is raised by ``call``; the worker continues.
     """
 
     def __init__(self, server: ForkServer, sock: socket.socket, pid: int) -> None:
@@ -235,7 +236,8 @@ class Conversation:
         return self
 
     async def call(self, name: str, payload: bytes = b"") -> bytes:
-        """One call. Cancelled in the middle it kills the worker: its state is unknown then."""
+        """Send one call and wait for its answer. If cancelled it kills the worker, whose state is
+        unknown then."""
         answer: bytes = await self._exchange(name.encode() + b"\0" + payload)
         return answer
 
@@ -275,7 +277,7 @@ class Conversation:
                 self._sock.close()
 
     def kill(self) -> None:
-        """End the worker now, whatever it does."""
+        """End the worker now."""
         if not self._closed:
             self._closed = True
             self._server.kill(self.pid)

@@ -1,8 +1,8 @@
 """The normal form of messages, records and answers: what two runs of one seed have in common.
 
-It has every field of a message, a record or an answer except bytes: keys, nonces, boxes and TPM
-output are random, and nothing may depend on them. Ids are drawn from the seed, so they stay. A
-message without bytes (most are) is folded as it travels.
+It has every field except bytes: keys, nonces, boxes and TPM output are random, and nothing may
+depend on them. Ids are drawn from the seed, so they stay. A message without bytes (most are) is
+folded as it travels.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _envelope = msgspec.msgpack.Decoder(Envelope).decode
 _reply = msgspec.msgpack.Decoder(ReplyEnvelope).decode
 _WRONG = (msgspec.DecodeError, ValueError)
 
-_BARE = frozenset({str, int, float, bool, type(None)})  # they have no bytes: no call for each
+# Types without bytes, checked without a call.
+_BARE = frozenset({str, int, float, bool, type(None)})
 
 NOTHING = b""
 """The normal form of bytes that are not a message."""
 
 
 def of_request(payload: bytes) -> bytes:
-    """A request or event as it travels."""
+    """The normal form of a request or event, as it travels."""
     try:
         found = _envelope(payload)
         said = (found.message_id, found.cause, found.deadline, found.name, _body(found))
@@ -42,7 +43,7 @@ def of_request(payload: bytes) -> bytes:
 
 
 def of_reply(payload: bytes) -> bytes:
-    """A reply as it travels: its body, or its error."""
+    """The normal form of a reply, as it travels: its body, or its error."""
     try:
         found = _reply(payload)
         said = (found.message_id, found.name, _body(found), found.error)
@@ -52,12 +53,13 @@ def of_reply(payload: bytes) -> bytes:
 
 
 def of_record(record: NodeRecord) -> bytes:
-    """A line of a node's log; its node and time are those of the trace's entry."""
+    """The normal form of a line of a node's log; its node and time are those of the trace's
+    entry."""
     return _encode((record.level, record.kind, bare(record.fields)))
 
 
 def of_answer(answer: Answer | ProductError) -> bytes:
-    """What a node answered at its local console: its reply, or the error."""
+    """The normal form of an answer at a node's local console: its reply, or the error."""
     if isinstance(answer, ProductError):
         return _encode(("", None, answer.body()))
     return _encode((answer.name, _body(answer), answer.error))
@@ -69,7 +71,7 @@ def _body(found: Envelope | ReplyEnvelope | Answer) -> Any:
 
 @cache
 def without_bytes(name: str) -> bool:
-    """Whether no message of this name has bytes, or anything, in any of its fields."""
+    """Whether no field of this kind of message can hold bytes or arbitrary values."""
     cls = Message._registry.get(name)
     return cls is not None and not any(
         isinstance(kind, inspect.BytesType | inspect.AnyType | inspect.CustomType | inspect.RawType)
@@ -78,7 +80,7 @@ def without_bytes(name: str) -> bool:
 
 
 def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
-    """Every type in ``kind``, itself and what is inside; each once."""
+    """Every type in ``kind``: itself and the types inside, each once."""
     if not isinstance(kind, inspect.Type | inspect.Field) or id(kind) in known:
         return
     known[id(kind)] = kind
@@ -110,12 +112,12 @@ def bare(value: Any) -> Any:
 
 
 def text(said: bytes) -> str:
-    """For people: the normal form in one line."""
+    """The normal form as one line of text."""
     return msgspec.json.encode(_decode(said)).decode() if said else ""
 
 
 def difference(first: bytes, second: bytes) -> str:
-    """Where two normal forms differ, in words; empty when they are equal."""
+    """Describe where two normal forms differ; empty when they are equal."""
     if first == second:
         return ""
     if not first or not second:
@@ -124,7 +126,7 @@ def difference(first: bytes, second: bytes) -> str:
 
 
 def parting(first: Any, second: Any) -> str:
-    """The first place at which two different values (plain data) differ, in words."""
+    """Describe the first place at which two different values (plain data) differ."""
     path, mine, other = _parting(first, second, "")
     one, two = _format_value(mine), _format_value(other)
     return f"{path or 'it'} is {one} in one run and {two} in the other"

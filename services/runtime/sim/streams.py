@@ -1,8 +1,8 @@
-"""Connections of the simulation, in memory: parts on their way between two ends.
+"""Connections of the simulation, in memory: parts in transit between two ends.
 
-TLS draws its own randomness, and a part has another length at each run. So latency is drawn for
-each part from the stream of its link and never from what is in it, and the trace has that a part
-of some kind went, and which one.
+TLS draws its own randomness, so the length of a part differs at each run. Latency is therefore
+drawn for each part from the stream of its link, never from its content, and the trace records only
+the kind and the number of the part.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
 ASK_AGAIN_S: Final = 1.0
-"""Who asks for a connection and hears nothing asks again, as TCP does."""
+"""A caller that gets no answer asks again after so many seconds, as TCP does."""
 UNDER_WAY: Final = 256 * 1024
-"""Plain bytes between two ends before who writes waits."""
+"""Plain bytes in transit between two ends before writers wait."""
 
 
 class SimExchange:
@@ -51,7 +51,7 @@ class SimExchange:
         self._links: dict[tuple[str, str], random.Random] = {}
 
     def reseed(self, seed: int) -> None:
-        """From now on every link draws from the streams of another seed."""
+        """Draw from the streams of another seed from now on, on every link."""
         self._seed = seed
         self._links.clear()
 
@@ -80,7 +80,7 @@ class SimStreams(StreamDriver):
         return self.exchange.loop.time()
 
     def later(self, seconds: float, act: Callable[[], None]) -> SimTimer:
-        """Never called when the life is over."""
+        """Call ``act``, unless the life is over then."""
         timer: SimTimer = self.exchange.loop.call_later(seconds, act, context=self.context)
         return timer
 
@@ -100,14 +100,14 @@ class SimStreams(StreamDriver):
         return None
 
     def close_outside(self) -> None:
-        """There is none."""
+        """Nothing: the simulation has no outside."""
 
     def close(self) -> None:
         if self.exchange.drivers.get(self.life.node) is self:
             del self.exchange.drivers[self.life.node]
 
     def handle_dial(self, asking: SimCarrier) -> None:
-        """A node asks for a connection to this one. Who is not heard asks again."""
+        """A node asks for a connection to this one. While no answer arrives, it asks again."""
         src = asking.node
         if self._port is None or not asking.open or asking.other is not None:
             return
@@ -123,8 +123,8 @@ class SimStreams(StreamDriver):
 
 
 class SimCarrier(Carrier):
-    """One end's way. The queue holds what travels to the other end; a timer only says "one more":
-    the loop or a pause may shuffle timers, never parts."""
+    """One end's channel. The queue holds parts in transit to the other end; a timer only means "one
+    more": the loop or a pause may reorder timers, never parts."""
 
     def __init__(self, driver: SimStreams, to: NodeName, connection: ConnectionEnd) -> None:
         self.other: SimCarrier | None = None
@@ -139,7 +139,7 @@ class SimCarrier(Carrier):
 
     @property
     def node(self) -> NodeName:
-        """Whose end it is."""
+        """The node of this end."""
         return self._driver.life.node
 
     @property
@@ -166,7 +166,7 @@ class SimCarrier(Carrier):
             self._travel(self.other, part)
 
     def when_gone(self, act: Callable[[], None]) -> None:
-        """What travels is with the exchange."""
+        """Parts in transit belong to the exchange, so nothing is left here."""
         act()
 
     def stop(self) -> None:
@@ -177,7 +177,7 @@ class SimCarrier(Carrier):
                 self._travel(self.other, StreamPart(PartKind.BROKEN))
 
     def answer(self, why: str) -> None:
-        """The other machine tells that there is no connection."""
+        """The other machine reports that there is no connection."""
         self.open = False
         due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
         part = StreamPart(PartKind.OPENING, why.encode())
@@ -215,7 +215,8 @@ class SimCarrier(Carrier):
             self._loop.call_soon(self._connection.writable, context=self._driver.context)
 
     def _ask(self) -> None:
-        """The opening has reached the other machine, if that one is up; else again, later."""
+        """The opening has reached the other machine. If that machine is down, the opening is sent
+        again later."""
         if not self.open or self.other is not None or not self._driver.life.alive:
             return
         me, rules = self.node, self._exchange.rules

@@ -1,8 +1,8 @@
 """The trace of a run: what happened and what was said, in order, folded into one hash.
 
-Two runs of one seed must have the same hash on every machine, so an entry is made of things that
-the seed fixes: virtual time, node, boot, label, ordinals, and of what was said its normal form
-(``said``). It never has keys, nonces, wall time or addresses.
+Two runs of one seed must have the same hash on every machine. An entry therefore has only things
+that the seed fixes: virtual time, node, boot, label, ordinals, and the normal form (``said``) of
+what was said. It never has keys, nonces, wall time or addresses.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Difference:
 
 
 class Trace:
-    """Folds entries as they come; with ``record`` it keeps them too (memory: all of the run).
+    """Folds entries into a hash. With ``record`` it also keeps them (memory: the whole run).
 
     ``count`` is the number of entries. The hash does not depend on ``record``.
     """
@@ -78,20 +78,20 @@ class Trace:
         self.pending: list[_Entry] = []
 
     def add(self, at: int, node: str, boot: int, label: str, *ordinals: int) -> None:
-        """Fold one entry. ``label`` must be a fixed word or a name that the topology gives."""
+        """Fold one entry. ``label`` must be a fixed word or a name of the topology."""
         self.pending.append((at, node, boot, label, tuple([n & _MASK for n in ordinals])))
         if len(self.pending) >= _FLUSH:
             self.flush()
 
     def say(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
-        """Fold what was said: ``words`` is a normal form that ``said`` made."""
+        """Fold a message, record or answer: ``words`` is its normal form, made by ``said``."""
         self.pending.append((at, node, boot, label, (), words))
         if len(self.pending) >= _FLUSH:
             self.flush()
 
     def flush(self) -> None:
-        """Fold what is pending. Where the borders fall changes nothing: entries are folded
-        one by one."""
+        """Fold the pending entries. Entries are folded one by one, so the moment does not
+        matter."""
         if not self.pending:
             return
         count = len(self.pending)

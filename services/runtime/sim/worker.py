@@ -59,7 +59,7 @@ class WorkerSocket:
 def work(argument: bytes, sock: socket.socket) -> None:
     """The life of a worker: one function, or a conversation until the other side closes.
 
-    The collector is off: when it runs must not depend on what else was allocated before.
+    The garbage collector is off: the moments at which it runs depend on earlier allocations.
     """
     gc.disable()
     with suppress(ConnectionError):  # the other side closed while it was answered

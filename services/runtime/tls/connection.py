@@ -21,20 +21,20 @@ GRANTED: Final = b"+"
 UNSENT: Final = 256 * 1024
 """Plain bytes that may wait at an end before writers wait."""
 OVERHEAD: Final = 512
-"""Bytes that TLS adds to a few plain ones; to many it adds less than there are."""
+"""Bytes that TLS adds to a small write; a large write grows by less than its own size."""
 UNREAD: Final = 256 * 1024
 """Unread plain bytes after which nothing more is accepted."""
 
 
 def _as_here(at_once: AtOnce) -> AtOnce:
-    """To be called from anywhere, as if from here."""
+    """Bind ``at_once`` to the present context, so that callbacks of the driver can call it."""
     context = copy_context()
     return lambda data: context.run(at_once, data)
 
 
 class TlsConnection(Stream, ConnectionEnd):
     """See ``Stream``. The driver calls ``receive_part`` and ``writable``; the port calls what
-    begins or ends it.
+    begins or ends the connection.
 
     ``way`` is None for a connection to the outside of the lab, which has no rules.
     """
@@ -47,7 +47,8 @@ class TlsConnection(Stream, ConnectionEnd):
         way: StreamRules | None,
         over: Callable[[TlsConnection], None],
     ) -> None:
-        self.shaken: Callable[[TlsConnection], None] | None = None  # at the end of the handshake
+        # Called at the end of the handshake.
+        self.shaken: Callable[[TlsConnection], None] | None = None
         self.failure: ProductError | None = None
         self._life, self._endpoint, self._way, self._over = life, endpoint, way, over
         self._departures = StreamLane(timing, self._leaves, self._depart, self._give_up)
@@ -56,10 +57,11 @@ class TlsConnection(Stream, ConnectionEnd):
         self._carrier: Carrier | None = None
         self._closing = self._gone = self._deaf = False
         self._reader: asyncio.Future[None] | None = None
-        self._at_once: AtOnce | None = None  # while somebody waits in ``read``
-        self._owing = False  # an answer, that was promised to what has come
-        self._owed: bytes | BaseException | None = None  # it came while the node stood still
-        self._untold: BaseException | None = None  # why there was none
+        self._at_once: AtOnce | None = None  # set while a task waits in ``read``
+        self._owing = False  # whether a deferred answer is outstanding
+        # The answer, which was given while the node was paused.
+        self._owed: bytes | BaseException | None = None
+        self._untold: BaseException | None = None  # why the answer was not sent; ``read`` raises it
         self._writer: asyncio.Future[None] | None = None
 
     # ---- what a service sees --------------------------------------------------------------
@@ -107,7 +109,7 @@ class TlsConnection(Stream, ConnectionEnd):
         if data:
             self._endpoint.send(data)
             self._flush(PartKind.DATA, len(data))
-        if self.failure is not None:  # a rule broke it
+        if self.failure is not None:  # a link rule broke the connection
             raise self.failure
         while self._full():
             self._writer = asyncio.get_running_loop().create_future()
@@ -128,13 +130,13 @@ class TlsConnection(Stream, ConnectionEnd):
         self._wake()
 
     def hear_no_more(self) -> None:
-        """After what has arrived, reads return as if the other end had closed."""
+        """Deliver what has arrived; after that, reads return as if the other end had closed."""
         self._deaf = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     async def _ready(self) -> None:
-        """Before a call of the port does something, and after each inner wait."""
+        """Check before a call of the port does something, and after each inner wait."""
         self._life.check()
         if self._life.held:
             await self._life.unheld()
@@ -156,21 +158,21 @@ class TlsConnection(Stream, ConnectionEnd):
 
     @property
     def unread(self) -> int:
-        """Plain bytes that have come and were not taken."""
+        """Plain bytes that have arrived and were not read."""
         return self._arrivals.weight
 
     def dial(self, carrier: Carrier, said: bytes) -> None:
-        """Ask the other end for a connection, and say what it is for."""
+        """Ask the other end for a connection; ``said`` tells what it is for."""
         self._carrier = carrier
         self._departures.send(StreamPart(PartKind.OPENING, said))
 
     def begins(self, carrier: Carrier) -> None:
-        """There is a way to the other end: on with the handshake."""
+        """The channel to the other end is open: begin the handshake."""
         self._carrier = carrier
         self._shake()
 
     def grant(self, carrier: Carrier) -> None:
-        """Let who asked over ``carrier`` begin the handshake."""
+        """Let the caller behind ``carrier`` begin the handshake."""
         self._carrier = carrier
         self._departures.send(StreamPart(PartKind.OPENING, GRANTED))
 
@@ -181,7 +183,7 @@ class TlsConnection(Stream, ConnectionEnd):
     # ---- ending ---------------------------------------------------------------------------
 
     def fail(self, error: ProductError) -> None:
-        """Break it: its users at both ends get the error."""
+        """Break the connection: its users at both ends get the error."""
         if self.failure is not None:
             return
         self.failure = error
@@ -237,7 +239,7 @@ class TlsConnection(Stream, ConnectionEnd):
             self.writable()
 
     def writable(self) -> None:
-        """There is room again for what is written."""
+        """The carrier has room again: wake the writer."""
         if self._writer is not None and not self._writer.done() and not self._full():
             self._writer.set_result(None)
 
@@ -254,14 +256,14 @@ class TlsConnection(Stream, ConnectionEnd):
     # ---- arrivals -------------------------------------------------------------------------
 
     def receive_part(self, part: StreamPart) -> None:
-        """The driver has brought a part from the other end."""
+        """The driver has received a part from the other end."""
         if self._life.alive:
             self._arrivals.send(part)
             if not self._arrivals.empty and self._carrier is not None:
                 self._carrier.pause(True)
 
     def came(self, data: bytes) -> None:
-        """As ``arrived`` for data; most of it passes as it comes, and needs be no part for that."""
+        """As ``receive_part`` for data. Most data is passed on at once, without building a part."""
         if self._life.alive and self._arrivals.clear and self._comes_in() == 0.0:
             self._endpoint.receive_data(data)
             self._progress()
@@ -269,7 +271,7 @@ class TlsConnection(Stream, ConnectionEnd):
             self.receive_part(StreamPart(PartKind.DATA, data, len(data)))
 
     def go_on(self) -> None:
-        """The node was paused, and resumes."""
+        """The node resumes after a pause."""
         owed, self._owed = self._owed, None
         if owed is not None:
             self._send_promised_answer(owed)
@@ -280,7 +282,7 @@ class TlsConnection(Stream, ConnectionEnd):
             self._carrier.pause(False)
 
     def _comes_in(self, part: StreamPart | None = None) -> float | Wait:
-        """Whatever it is: None is as any part."""
+        """Whether a part may be accepted now; None stands for any part."""
         if self._life.held or len(self._endpoint.plain) > UNREAD:
             return Wait.KICK
         if self._way is not None and not self._way.rules.passes(self._way.back):
@@ -313,7 +315,7 @@ class TlsConnection(Stream, ConnectionEnd):
             self.fail(Disconnected(f"the other end broke the connection{during}"))
 
     def _progress(self) -> None:
-        """After bytes came in, or the handshake began: send what is due, tell who waits."""
+        """After bytes arrived, or the handshake began: send what is due, and wake waiting tasks."""
         endpoint = self._endpoint
         shaking = self.shaken is not None
         weight = 0 if self._at_once is None else self._answer_at_once(self._at_once)
@@ -330,7 +332,8 @@ class TlsConnection(Stream, ConnectionEnd):
                 reader.set_result(None)
 
     def _answer_at_once(self, at_once: AtOnce) -> int:
-        """Answer what has come, if that needs no wait: plain bytes of the answer, 0 for none."""
+        """Answer the received bytes, if that needs no wait; returns the plain bytes of the answer,
+        0 for none."""
         endpoint, reader = self._endpoint, self._reader
         if not endpoint.plain or endpoint.closed or endpoint.failure is not None or self._owing:
             return 0
@@ -347,19 +350,19 @@ class TlsConnection(Stream, ConnectionEnd):
         if isinstance(answer, Later):
             self._owing, answer.to = True, self._send_promised_answer
             return 0
-        with suppress(Disconnected):  # which the endpoint knows then
+        with suppress(Disconnected):  # the endpoint has recorded the failure
             endpoint.send(answer)
         return len(answer)
 
     def _send_promised_answer(self, answer: bytes | BaseException) -> None:
-        """The answer that was promised; what keeps it from the other end is told in ``read``."""
+        """Send a deferred answer. If that fails, ``read`` raises the reason."""
         if not self._life.alive:
             return
         if self._life.held:
             self._owed = answer
             return
         self._owing = False
-        if self._closing or self.failure is not None:  # which was told
+        if self._closing or self.failure is not None:  # the service knows already
             return
         try:
             if isinstance(answer, BaseException):
@@ -379,7 +382,7 @@ class TlsConnection(Stream, ConnectionEnd):
                 self._arrivals.go_on()
 
     def _last_words(self, error: ProductError) -> None:
-        """The endpoint has failed; what it had to say of that (an alert) is on its way."""
+        """The endpoint has failed: send its alert, then close."""
         if self.failure is not None:
             return
         self.failure = error

@@ -1,7 +1,7 @@
 """Choosing a backend: which are available, and the device of each.
 
-A backend is imported when it is chosen, so that a process without real TPMs never loads the library
-and its binding.
+A backend is imported when it is chosen. A process without real TPMs never loads the library and its
+binding.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def open_device(
 
 
 def available() -> str:
-    """Empty when backend libtpms can be used here; else what is missing. Loads the library's
-    Python binding, but no TPM: ``probe`` does."""
+    """Why backend libtpms cannot be used here; empty when it can. Loads the library's Python
+    binding, but no TPM (``probe`` does)."""
     from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
 
     quiet_tss()
@@ -64,9 +64,9 @@ def available() -> str:
 
 
 def probe() -> bytes:
-    """Open two real TPMs, see that they are two, and return 16 random bytes of one.
+    """Open two real TPMs, check that they differ, and return 16 random bytes of one.
 
-    ``LibraryMissing`` when that backend is not available, ``RuntimeError`` when copies of the
+    ``LibraryMissing`` when the backend is not available, ``RuntimeError`` when copies of the
     library are not private, ``TpmError`` when a TPM does not work.
     """
     from services.runtime.tpm.library import LibraryMissing

@@ -1,11 +1,11 @@
 """The maker of a lab's TPMs: it certifies the endorsement key of every TPM that it makes.
 
-As the TCG's EK credential profile has it: an empty subject, the TPM's maker and model in a critical
-subject alternative name, the key usage of a decryption key, and the extended usage
-tcg-kp-EKCertificate; under an issuing authority under a root. A cleared TPM has the same key, and
-so the same certificate; a TPM in another one's place has one of its own.
+The certificates follow the TCG's EK credential profile: an empty subject, the TPM's maker and model
+in a critical subject alternative name, the key usage of a decryption key, and the extended key
+usage tcg-kp-EKCertificate, issued by an intermediate authority under a root. A cleared TPM keeps
+its key and its certificate; a replacement TPM has its own.
 
-A lab has one maker. Its secret is 32 random bytes, from which both authorities follow.
+A lab has one maker. Both authorities are derived from its secret of 32 random bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REMEMBERED: Final = 4096
 
 
 class TpmMaker:
-    """``chain``: DER of root and issuing authority, in that order."""
+    """Issues certificates. ``chain``: DER of root and issuing authority, in that order."""
 
     def __init__(self, secret: KeyMaterial) -> None:
         root, self._issuing = (
@@ -102,7 +102,7 @@ def _build_name(text: str) -> x509.Name:
 
 
 def _serial(of: bytes) -> int:
-    """16 bytes that follow from ``of``, of the same length for all."""
+    """16 bytes derived from ``of``; the length is always the same."""
     return int.from_bytes(b"\x01" + hashlib.sha256(of).digest()[:15], "big")
 
 

@@ -1,11 +1,11 @@
 """The fast backend: a TPM in pure Python, for the speed of the simulation only.
 
-It gives the return codes of the real one (the contract test runs the same body on both), and
-its cryptography is real: a sealed blob is encrypted twice, under a key from the owner's seed
-(another or cleared TPM: integrity fails) and within under a key from that seed and the policy
-(other PCR values: there is no key). Keys, credentials and quotes are those of a TPM 2.0. What
-it does not have: command timing, dictionary attack recovery over time, other algorithms.
-Every claim about sealing is also tested on libtpms.
+It returns the codes of the real backend (the contract test runs the same body on both), and its
+cryptography is real. A sealed blob is encrypted twice. The outer key is derived from the owner's
+seed (another or a cleared TPM: integrity fails), the inner key from that seed and the policy (other
+PCR values: there is no key). Keys, credentials and quotes are those of a TPM 2.0. Command timing,
+dictionary attack recovery over time and other algorithms are missing. Every claim about sealing is
+also tested on libtpms.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ _FIRMWARE: Final = 0x4B53_0001
 _SEED: Final = 32
 _NONCE: Final = 12
 _CLOCK_STEP: Final = 4096
-"""ms after which the clock reaches NV and is safe again, as libtpms does it."""
+"""ms after which the clock is written to NV and is safe again, as in libtpms."""
 
 
 class ModelDevice(BaseDevice):
-    """A ``TpmDevice`` without a TPM. ``entropy`` gives seeds and nonces."""
+    """A ``TpmDevice`` without a TPM. ``entropy`` provides seeds and nonces."""
 
     kind: ClassVar[TpmBackend] = TpmBackend.MODEL
 
@@ -145,7 +145,7 @@ class ModelDevice(BaseDevice):
 
     @contextmanager
     def _at_work(self) -> Iterator[ModelState]:
-        """The state, held for one command; refuses without power and in failure mode."""
+        """Hold the state for one command; refuses without power and in failure mode."""
         with self._lock:
             self._need_power()
             if self._failed or self._state is None:
@@ -157,7 +157,7 @@ class ModelDevice(BaseDevice):
             yield self._state
 
     def _commit(self, state: ModelState) -> None:
-        """Keep ``state`` in NV; a TPM that cannot enters failure mode."""
+        """Store ``state`` in NV; if that fails, the TPM enters failure mode."""
         try:
             self._store_state(encode_state(state))
         except OSError as error:
@@ -353,7 +353,7 @@ class ModelDevice(BaseDevice):
             return self._state.build_info(self.kind.value)
 
     def _first_setup(self) -> bytes:
-        # As with the real one: which banks of PCRs there are holds from the next power-on.
+        # As with the real one: a change of the PCR banks takes effect at the next power-on.
         self.power_off(orderly=True)
         self.power_on()
         area, _ = self.ek(EkKind.ECC_P256)
@@ -377,7 +377,7 @@ class ModelDevice(BaseDevice):
 
 
 def _pad_secret(secret: bytes) -> bytes:
-    """All blobs have one length, so that it tells nothing."""
+    """Pad a secret: all blobs have one length, which reveals nothing."""
     return tpm2b(secret) + bytes(SECRET_LIMIT - len(secret))
 
 
@@ -403,12 +403,12 @@ _WITNESSES: Final = (2, *_SMALL[:19])
 
 
 def secret_of(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
-    """32 bytes that only the holder of ``seed`` can make; ``context`` has a fixed size."""
+    """32 bytes that only the holder of ``seed`` can derive; ``context`` has a fixed size."""
     return hmac.digest(seed, label + b"\0" + context, "sha256")
 
 
 class KeyShelf:
-    """The keys of one TPM, each made when it is first asked for."""
+    """The keys of one TPM, each derived at its first use."""
 
     def __init__(self) -> None:
         self._curve: dict[tuple[bytes, bytes], ec.EllipticCurvePrivateKey] = {}
@@ -478,7 +478,7 @@ def _is_prime(number: int) -> bool:
 # What the model keeps in NV, as values; a change returns a new state.
 
 CAPACITY: Final = 68 * 2048
-"""Bytes that all NV indices hold together, about what libtpms has room for."""
+"""How many bytes all NV indices hold together, about as many as in libtpms."""
 MAX_TRIES: Final = 3
 
 
@@ -491,10 +491,10 @@ class NvIndex(msgspec.Struct, frozen=True):
 
 
 class ModelState(msgspec.Struct, frozen=True):
-    """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
-    last power-off came after TPM2_Shutdown; ``top`` is the highest value of a counter that is
-    gone: a new one begins above it, so that a number cannot come again. ``occupied``: another key
-    lies in the place of the storage root key."""
+    """Permanent state. ``clock`` is in ms and counts commands. ``orderly``: the last power-off came
+    after TPM2_Shutdown. ``top`` is the highest value of a counter that was removed: a new counter
+    begins above it, so that no number repeats. ``occupied``: another key is in the place of the
+    storage root key."""
 
     endorsement_seed: bytes
     owner_seed: bytes
@@ -509,7 +509,7 @@ class ModelState(msgspec.Struct, frozen=True):
     indices: tuple[NvIndex, ...] = ()
 
     def build_info(self, backend: str) -> TpmInfo:
-        """What a TPM that works says of itself."""
+        """The ``TpmInfo`` of a TPM that works."""
         return TpmInfo(
             backend=backend,
             failed=False,
@@ -527,7 +527,7 @@ class ModelState(msgspec.Struct, frozen=True):
         return next((entry for entry in self.indices if entry.index == index), None)
 
     def with_index(self, entry: NvIndex) -> ModelState:
-        """``entry`` defined, or in place of the one with its number."""
+        """The state with ``entry``, in place of the one with its number."""
         others = (other for other in self.indices if other.index != entry.index)
         return msgspec.structs.replace(self, indices=(*others, entry))
 
@@ -567,13 +567,13 @@ def decode_state(image: bytes) -> ModelState | None:
 
 
 def encode_memory(state: ModelState, pcrs: dict[int, bytes]) -> bytes:
-    """What a TPM has in memory, as bytes; ``decode_memory`` reads them."""
+    """The memory of a TPM as bytes; ``decode_memory`` reads them."""
     return msgspec.msgpack.encode((state, pcrs))
 
 
 def decode_memory(data: bytes) -> tuple[ModelState, dict[int, bytes]] | None:
-    """What a TPM with power had in memory: its state, the clock in it ahead of NV's, and its PCRs
-    by number; None when it is damaged."""
+    """The memory of a TPM with power: its state, whose clock is ahead of NV's, and its PCRs by
+    number; None when it is damaged."""
     try:
         return msgspec.msgpack.decode(data, type=tuple[ModelState, dict[int, bytes]])
     except msgspec.DecodeError:

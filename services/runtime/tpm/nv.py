@@ -30,7 +30,7 @@ class NvStore(Protocol):
         ...
 
     def store(self, image: bytes) -> None:
-        """Keep ``image`` in place of the last one; durable on return."""
+        """Store ``image`` in place of the last one; durable on return."""
         ...
 
 
@@ -48,30 +48,30 @@ class MemoryNv(NvStore):
 
 
 class ForeignImage(ValueError):
-    """The image was made by another backend, or is no TPM image at all."""
+    """The image was made by another backend, or is not an image of a TPM."""
 
 
 class NoImage(ForeignImage):
-    """It is no TPM image at all."""
+    """The bytes are not an image of a TPM."""
 
 
 class NvImage(msgspec.Struct, frozen=True):
-    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area; ``whole``
-    is False of one that was damaged."""
+    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area. ``whole`` is
+    False for a damaged image."""
 
     ek: bytes
     state: bytes
     whole: bool = True
 
     def pack(self, backend: TpmBackend) -> bytes:
-        """The image as one string of bytes that names its backend; ``unpack`` reads it."""
+        """The image as bytes that name its backend; ``unpack`` reads them."""
         check = _check(backend, self.ek, self.state) if self.whole else bytes(_DIGEST)
         return _MAGIC + _TAGS[backend] + self.ek + check + self.state
 
 
 def unpack(image: bytes, backend: TpmBackend) -> NvImage:
-    """What a packed image holds, damaged or not; ``ForeignImage`` when it is of another backend,
-    ``NoImage`` when it is none."""
+    """The content of a packed image, damaged or not. ``ForeignImage`` for an image of another
+    backend, ``NoImage`` when it is none."""
     if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
         raise NoImage("this is not an image of a TPM's NV")
     ek, check, state = image[_EK_AT:_CHECK_AT], image[_CHECK_AT:_HEAD], image[_HEAD:]

@@ -1,8 +1,8 @@
 """Pooled instances for virtual TPMs: a state is loaded for one guest command and taken out again.
 
-No instance remembers whom it served: what it works on is what it was given, and it loses its
-power before it goes back to the shelf. So 2,000 vTPMs take as many instances as commands are at
-work at the same time, and a command that fails leaves no trace in the next.
+An instance keeps nothing between two commands: it works on the state that it is given, and loses
+its power before it returns to the pool. So 2,000 vTPMs need as many instances as commands run at
+the same time, and a command that fails leaves no trace in the next.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class VirtualTpmPool:
-    """The instances of one process, made when they are wanted: as many as threads ask at once."""
+    """The instances of one process, created on demand: as many as threads use at once."""
 
     def __init__(self, backend: TpmBackend, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._backend, self._entropy = backend, entropy
@@ -51,7 +51,7 @@ class VirtualTpmPool:
             return VirtualTpmState(*device.suspend()), result
 
     def close(self) -> None:
-        """Give all instances back."""
+        """Release all instances."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
@@ -65,7 +65,7 @@ class VirtualTpmPool:
             self.opened += 1
         try:
             yield device
-        except TpmError:  # the TPM's own refusal: nothing is wrong with the instance
+        except TpmError:  # the TPM's own refusal: the instance works
             self._back(device)
             raise
         except BaseException:
@@ -86,14 +86,14 @@ class VirtualTpmPools:
         self._pools: dict[TpmBackend, VirtualTpmPool] = {}
 
     def of(self, backend: TpmBackend) -> VirtualTpmPool | None:
-        """The pool of that backend; None of ``none``: such a node has no vTPMs."""
+        """The pool of that backend; None for ``none``: such a node has no vTPMs."""
         if backend is TpmBackend.NONE:
             return None
         return self._pools.setdefault(backend, VirtualTpmPool(backend))
 
 
 class VirtualTpmsPort(VirtualTpms):
-    """Implements ``VirtualTpms`` for ``life``: whether it still lasts is asked before the work,
+    """Implements ``VirtualTpms`` for ``life``. It checks whether the life goes on before the work,
     right when the work begins, and after each wait."""
 
     def __init__(self, pool: VirtualTpmPool, life: Incarnation, runner: Runner) -> None:
