@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from services.runtime.real.secured import Secured, ServersTls, Way
+from services.runtime.real.broker_tls import Secured, ServersTls, Way
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):

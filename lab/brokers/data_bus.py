@@ -9,7 +9,7 @@ from typing import Protocol
 from lab.brokers.server import Broker
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
-from services.runtime.real.secured import ServersTls
+from services.runtime.real.broker_tls import ServersTls
 
 Statuses = Callable[[], Awaitable[Mapping[NodeName, NodeStatus]]]
 """Asks all nodes of a lab how they are."""

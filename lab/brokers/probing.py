@@ -25,8 +25,8 @@ from protocol.errors import NotSent
 from protocol.subjects import own_subscription, reply_prefix
 from protocol.terms import NodeName
 from services.runtime.each import for_each
+from services.runtime.real.broker_tls import ServersTls
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import ServersTls
 
 AT_ONCE: Final = 16  # nodes that are tried side by side
 LISTEN_S: Final = 1.0  # real seconds in which others of the account would be heard

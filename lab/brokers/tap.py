@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lab.brokers.identities import TAP, Identities
+from services.runtime.real.broker_tls import Way
 from services.runtime.real.bus import TapWire
-from services.runtime.real.secured import Way
 from services.runtime.wire import TapCallback
 
 

@@ -19,8 +19,8 @@ from lab.machines.unreached import unreachable_error
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, lab_name
+from services.runtime.real.broker_tls import Secured
 from services.runtime.real.files import replace_file
-from services.runtime.real.secured import Secured
 
 _LARGEST: Final = 1 << 16
 

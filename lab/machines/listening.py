@@ -15,8 +15,8 @@ import msgspec
 from lab.brokers.configuration import BrokerKind
 from lab.machines.trust import AUTHORITY, ensure_door_certificate
 from lab.schema.errors import KeysteadError
+from services.runtime.real.broker_tls import DOOR_NAME, Secured
 from services.runtime.real.files import replace_file
-from services.runtime.real.secured import DOOR_NAME, Secured
 
 DEFAULT: Final = "127.0.0.1:0"
 LISTENING: Final = "a lab listens that was started so: `keystead up FILE --listen HOST:PORT`"

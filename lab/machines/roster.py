@@ -39,7 +39,7 @@ from protocol.messages.machines import (
     ReleaseMachine,
 )
 from protocol.terms import ClusterName, NodeName
-from services.runtime.real.whereabouts import tell
+from services.runtime.real.gate_addresses import tell
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0

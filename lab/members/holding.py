@@ -43,7 +43,7 @@ from protocol.messages.machines import (
 )
 from protocol.names import NODE
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.secured import ServersTls
+from services.runtime.real.broker_tls import ServersTls
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 
 LOOK_EVERY_S: Final = 0.2

@@ -26,7 +26,7 @@ from lab.machines.trust import digest_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import hold, no_room, state_home
 from services.runtime.real.files import replace_file
-from services.runtime.real.whereabouts import tell
+from services.runtime.real.gate_addresses import tell
 
 _HOLDER_BYTES: Final = 16
 _HOLD_AGAIN_S: Final = 0.01

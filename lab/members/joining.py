@@ -30,10 +30,10 @@ from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
-from services.runtime.forking.copied import CopiedServer
-from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.secured import Secured
-from services.runtime.real.standing import describe_stand, run_watched
+from services.runtime.forking.copied_server import CopiedServer
+from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.real.broker_tls import Secured
+from services.runtime.real.watchdog import describe_stand, run_watched
 
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1

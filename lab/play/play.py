@@ -39,9 +39,9 @@ from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
 from lab.state.checkout import apply_patch, bug_patch
 from lab.topology.plan import Topology
+from services.runtime.sim.normal_form import parting
 from services.runtime.sim.order import Order
 from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
-from services.runtime.sim.said import parting
 from services.runtime.sim.worker import WorkerSocket
 from services.runtime.wire import TapCallback
 

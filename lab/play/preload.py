@@ -14,7 +14,7 @@ from chaos.faults import FAULTS
 from chaos.oracle.fold.settings import FoldSettings
 from protocol.codec import decoder_of
 from protocol.messages.base import fields_with_keys, registry
-from services.runtime.sim import said
+from services.runtime.sim import normal_form as said
 
 
 def simulations() -> None:

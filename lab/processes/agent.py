@@ -28,10 +28,10 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.blockages import Stand, Stands
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
-from services.runtime.real.standing import create_watched_loop, describe_stand
+from services.runtime.real.watchdog import create_watched_loop, describe_stand
 from services.runtime.real.world import LabTime, LabWorld
-from services.runtime.stands import Stand, Stands
 
 READY = b"R"
 LEASE_LOOK_S = 0.5  # real seconds

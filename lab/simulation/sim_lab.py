@@ -34,7 +34,7 @@ from protocol.terms import NodeName, VmName
 from services.catalog import everything, recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
-from services.runtime.sim import said
+from services.runtime.sim import normal_form as said
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace

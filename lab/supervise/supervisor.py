@@ -50,10 +50,10 @@ from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
-from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.standing import describe_stand, run_watched
+from services.runtime.blockages import Stand
+from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.real.watchdog import describe_stand, run_watched
 from services.runtime.real.world import LabTime
-from services.runtime.stands import Stand
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
 CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import Fork
-from services.runtime.forking.withheld import withhold_memory
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _BROKEN = 70  # exit code of a child whose target raised

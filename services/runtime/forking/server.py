@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from services.runtime.forking.child import be_seen_as, die_with, live, resolve
+from services.runtime.forking.fork_hazards import descriptors, list_fork_hazards
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import (
     SIZE_LIMIT,
     ChildEnded,
@@ -33,8 +35,6 @@ from services.runtime.forking.packets import (
     orders,
     receive_parcel,
 )
-from services.runtime.forking.torn import descriptors, list_fork_hazards
-from services.runtime.forking.withheld import withhold_memory
 
 CHILD_ALLOCATIONS = 10_000
 """Allocations between two collections of a child's garbage collector. Requests in flight hold more
@@ -65,7 +65,7 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
 def serve(control: socket.socket, load: Callable[[], None]) -> None:
     """Load, then fork what the other end of ``control`` orders, until it closes.
 
-    If ``load`` fails, or leaves something open that a fork would tear (``torn``), send
+    If ``load`` fails, or leaves something open that a fork would tear (``fork_hazards``), send
     ``ForkServerFailed``.
     """
     before = descriptors()

@@ -11,9 +11,9 @@ import os
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
+from services.runtime.real.broker_tls import Way
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import Way
-from services.runtime.real.share import Shares
+from services.runtime.real.request_shares import Shares
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 

@@ -21,8 +21,8 @@ from typing import Any
 from nats import errors
 
 from protocol.errors import NotSent
+from services.runtime.real.broker_tls import ServersTls, Way
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.secured import ServersTls, Way
 from services.runtime.wire import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")

@@ -27,7 +27,7 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
-from services.runtime.real.gathering import Gathering
+from services.runtime.real.thread_batches import Gathering
 from services.runtime.store import Array, block_start, place_blocks, plain
 
 T = TypeVar("T")

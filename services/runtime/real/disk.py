@@ -1,4 +1,4 @@
-"""A node's storage as a folder of this machine: ``trees`` for files, SQLite for databases.
+"""A node's storage as a folder of this machine: ``image_folders`` for files, SQLite for databases.
 
 Everything that blocks runs in one thread of the store, in the order of the calls. A call that still
 waits when its life ends does nothing.
@@ -20,7 +20,7 @@ from typing import TypeVar
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.real.database import DatabaseFile, LabDatabase
-from services.runtime.real.trees import TREES, Trees
+from services.runtime.real.image_folders import TREES, Trees
 from services.runtime.store import (
     Array,
     Arrays,

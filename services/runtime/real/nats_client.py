@@ -15,7 +15,7 @@ later minor version. What they change:
 - *Late pongs.* A pong that arrives after its flush has timed out ends nats-py's reading, and the
   link receives nothing until it is found stale. Here it is ignored.
 - *Pings.* nats-py has a task, a timer and a future for each connection. Here one timer of the
-  process (``pulse``) writes the pings, and only on links without traffic in both directions. A link
+  process (``ping_timer``) writes the pings, and only on links without traffic in both directions. A link
   that sends nothing is pinged even while messages arrive: otherwise the server pings it, one link
   at a time, and each answer costs a task.
 
@@ -35,7 +35,7 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
 
-from services.runtime.real.pulse import Pulse
+from services.runtime.real.ping_timer import Pulse
 
 _MSG, _CRLF = b"MSG ", b"\r\n"
 

@@ -1,5 +1,5 @@
 """Connections between processes of a lab: Unix sockets in the lab's folder, no TCP. A node on
-another machine is reached through the gate of that machine (``whereabouts``), and its socket there.
+another machine is reached through the gate of that machine (``gate_addresses``), and its socket there.
 
 A node listens on ``doors/<node>`` while it lives. A caller sends its name and gets the answer
 whether the connection may begin. Both travel under the rules of the link, as all later bytes do.
@@ -26,7 +26,7 @@ from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.real.whereabouts import Whereabouts, through
+from services.runtime.real.gate_addresses import Whereabouts, through
 from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 

@@ -24,14 +24,14 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
-from services.runtime.real.boots import read_boots, write_boots
+from services.runtime.real.boot_counter import read_boots, write_boots
+from services.runtime.real.broker_tls import Way
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
+from services.runtime.real.request_shares import Shares
 from services.runtime.real.rng import LabRng
-from services.runtime.real.secured import Way
-from services.runtime.real.share import Shares
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv

@@ -24,7 +24,7 @@ from protocol.subjects import may_publish, may_subscribe, own_subscription, repl
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import TapCallback, WireSink
@@ -236,7 +236,11 @@ class SimBroker:
         # The last token of a reply's subject is the call's own: it does not belong into the trace.
         reply = link and tokens[3] == "_r"
         label = ".".join(tokens[:4] if reply else tokens)
-        words = said.of_reply(message.payload) if reply else said.of_request(message.payload)
+        words = (
+            normal_form.of_reply(message.payload)
+            if reply
+            else normal_form.of_request(message.payload)
+        )
         self.loop.trace.say(self.loop.now_ns, wire.me, wire.life.boot, label, words)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)

@@ -3,7 +3,7 @@
 ``run_in_worker`` is one call. ``Conversation`` (``Worker`` for blocking callers) is a worker that
 stays and answers call after call. Most workers are forked from a server, because their callers
 (pytest, for example) have threads and open files that a fork would tear. Only a process that runs
-one command forks itself (``forking.alone``).
+one command forks itself (``forking.own_forks``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from services.runtime.forking.alone import Forks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.own_forks import Forks
 from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
 
 T = TypeVar("T")

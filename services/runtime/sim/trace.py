@@ -1,7 +1,7 @@
 """The trace of a run: what happened and what was said, in order, folded into one hash.
 
 Two runs of one seed must have the same hash on every machine. An entry therefore has only things
-that the seed fixes: virtual time, node, boot, label, ordinals, and the normal form (``said``) of
+that the seed fixes: virtual time, node, boot, label, ordinals, and the normal form of
 what was said. It never has keys, nonces, wall time or addresses.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 
 _FLUSH = 4096  # entries folded at once
 _MASK = (1 << 63) - 1  # msgpack has no larger integers, and needs none here
@@ -39,7 +39,7 @@ class TraceEntry(NamedTuple):
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        words = said.text(self.said)
+        words = normal_form.text(self.said)
         more = f" {words[:160]}{' ...' * (len(words) > 160)}" if words else ""
         return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
@@ -59,7 +59,7 @@ class Difference:
         lines += [f"  1 {self.first or '(ended)'}", f"  2 {self.second or '(ended)'}"]
         first, second = self.first, self.second
         if first is not None and second is not None and first[:5] == second[:5]:
-            lines.append(f"  {first.label}: {said.difference(first.said, second.said)}")
+            lines.append(f"  {first.label}: {normal_form.difference(first.said, second.said)}")
         return "\n".join(lines)
 
 
@@ -84,7 +84,7 @@ class Trace:
             self.flush()
 
     def say(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
-        """Fold a message, record or answer: ``words`` is its normal form, made by ``said``."""
+        """Fold a message, record or answer: ``words`` is its ``normal_form``."""
         self.pending.append((at, node, boot, label, (), words))
         if len(self.pending) >= _FLUSH:
             self.flush()

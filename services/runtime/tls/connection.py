@@ -13,8 +13,8 @@ from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.streams import AtOnce, Later, Stream
 from services.runtime.tls.endpoint import Endpoint
 from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
+from services.runtime.tls.stream_rules import StreamRules
 from services.runtime.tls.transport import Carrier, ConnectionEnd
-from services.runtime.tls.way import StreamRules
 
 GRANTED: Final = b"+"
 """The answer that grants a connection; any other answer is the reason for a refusal."""

@@ -28,8 +28,8 @@ from services.runtime.streams import (
 from services.runtime.tls.connection import TlsConnection
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
+from services.runtime.tls.stream_rules import StreamRules
 from services.runtime.tls.transport import StreamDriver
-from services.runtime.tls.way import StreamRules
 
 Serve = Callable[[Stream], Coroutine[Any, Any, None]]
 

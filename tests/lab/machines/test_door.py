@@ -21,7 +21,7 @@ from lab.machines import trust
 from lab.machines.door import context, serve
 from lab.machines.listening import Address, LabDoor, address, find_address
 from lab.schema.errors import KeysteadError
-from services.runtime.real.secured import DOOR_NAME, Secured
+from services.runtime.real.broker_tls import DOOR_NAME, Secured
 
 
 async def broker(name: bytes) -> tuple[asyncio.Server, int]:

@@ -20,7 +20,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName
-from services.runtime.real.whereabouts import Whereabouts, tell, through
+from services.runtime.real.gate_addresses import Whereabouts, tell, through
 from tests.lab.machines.conftest import lab_file
 
 KMS = NodeName("kms")

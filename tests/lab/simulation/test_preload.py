@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.simulation.workers import simulations
 from protocol import codec
 from protocol.messages import base
-from services.runtime.sim import said
+from services.runtime.sim import normal_form as said
 from services.runtime.sim.runner import run_in_worker
 
 

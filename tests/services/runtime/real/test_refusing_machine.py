@@ -25,7 +25,7 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Disk
-from services.runtime.real.boots import read_boots, write_boots
+from services.runtime.real.boot_counter import read_boots, write_boots
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import START_ROOM, LabStore
 from services.runtime.real.files import replace_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.real.share import BURST, RATE, Shares
+from services.runtime.real.request_shares import BURST, RATE, Shares
 
 
 def test_a_burst_then_the_rate_and_each_sender_for_itself() -> None:

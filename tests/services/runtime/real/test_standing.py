@@ -17,8 +17,8 @@ import pytest
 
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
-from services.runtime.real.standing import Absence, create_watched_loop, describe_stand, ran
-from services.runtime.stands import STOOD, STOOD_MS, Stand, Stands
+from services.runtime.blockages import STOOD, STOOD_MS, Stand, Stands
+from services.runtime.real.watchdog import Absence, create_watched_loop, describe_stand, ran
 
 ROOT: Final = Path(__file__).resolve().parents[4]
 LIMIT_S: Final = 0.1
@@ -113,7 +113,7 @@ def test_time_in_which_the_process_did_not_run_is_none(
 
 STOPPED = """
 import asyncio, time
-from services.runtime.real.standing import create_watched_loop
+from services.runtime.real.watchdog import create_watched_loop
 found = []
 async def blocks_for_a_moment():
     print("blocks", flush=True)

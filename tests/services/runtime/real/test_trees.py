@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.real.trees import Trees
+from services.runtime.real.image_folders import Trees
 
 Look = tuple[dict[str, bytes], dict[str, bytes]]  # path -> content: written, synced
 

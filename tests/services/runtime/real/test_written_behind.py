@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.runtime.real import trees as real
-from services.runtime.real.trees import ENDS, Trees
+from services.runtime.real import image_folders as real
+from services.runtime.real.image_folders import ENDS, Trees
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from nats import errors
 from lab.brokers.server import Broker
 from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.pulse import Pulse
+from services.runtime.real.ping_timer import Pulse
 from tests.services.runtime.real_bus.conftest import OpenWire
 
 INTERVAL_S = 0.02

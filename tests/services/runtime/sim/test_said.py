@@ -13,7 +13,7 @@ from protocol.messages.agent import Answer, NodeRecord
 from protocol.messages.host import AddKeys, GuestChallenge, QueryHost
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import NodeName, VmName
-from services.runtime.sim import said
+from services.runtime.sim import normal_form as said
 from services.runtime.sim.trace import Trace, first_difference
 
 pytestmark = pytest.mark.sim

@@ -10,10 +10,10 @@ import os
 import socket
 from typing import Final
 
-from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.connection import ForkFailed, ForkServerSocket
+from services.runtime.forking.fork_hazards import descriptors
+from services.runtime.forking.own_forks import OwnForks
 from services.runtime.forking.packets import parcel
-from services.runtime.forking.torn import descriptors
 
 _NEST: Final = "services.runtime.forking.server:nest"
 _END_LIMIT_S: Final = 5.0

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from services.runtime.forking.child import live
 from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.fork_hazards import threads
 from services.runtime.forking.packets import Fork
-from services.runtime.forking.torn import threads
 
 _LOOK_EVERY_S: Final = 0.005
 

@@ -1,4 +1,4 @@
-"""Counts blocked event loops, which ``services.runtime.real.standing`` detects."""
+"""Counts blocked event loops, which ``services.runtime.real.watchdog`` detects."""
 
 from __future__ import annotations
 
