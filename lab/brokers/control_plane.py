@@ -24,7 +24,7 @@ from protocol.errors import Internal, Malformed, NotAvailable, NotSent, ProductE
 from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
-from services.runtime.real.broker_tls import Way
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
@@ -67,7 +67,7 @@ class ControlClient:
         name: str,
         *,
         options: ConnectionOptions = CONTROL_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = control_name(name)

@@ -21,7 +21,7 @@ from lab.state.scratch import state_home
 from lab.topology.plan import Topology
 from protocol.errors import NotAvailable, ProductError
 from protocol.terms import NodeName
-from services.runtime.real.broker_tls import ServersTls
+from services.runtime.real.broker_tls import ForeignServersTls
 from services.runtime.real.connection import BrokerConnection
 
 
@@ -61,7 +61,7 @@ class ForeignServers(DataBus):
         return self._url
 
     @property
-    def secured(self) -> ServersTls | None:
+    def secured(self) -> ForeignServersTls | None:
         return self._probing.secured
 
     @property

@@ -32,7 +32,7 @@ from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
 from services.runtime.forking.copied_server import CopiedServer
 from services.runtime.forking.memory_protection import withhold_memory
-from services.runtime.real.broker_tls import Secured
+from services.runtime.real.broker_tls import LabTls
 from services.runtime.real.watchdog import describe_stand, run_watched
 
 SEEK_EVERY_S: Final = 1.0
@@ -157,7 +157,7 @@ async def _open_client(
 ) -> ControlClient:
     name = machine_agent(bundle.manifest.machine)
     seed = Identities.load(folder.path).control(name).seed
-    secured = Secured(str(folder.authority), BrokerKind.CONTROL.value)
+    secured = LabTls(str(folder.authority), BrokerKind.CONTROL.value)
     client = ControlClient(url, seed, name, secured=secured, now=holding.page.supervisor_time)
     try:
         await client.open()

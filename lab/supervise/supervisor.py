@@ -50,7 +50,7 @@ from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
-from services.runtime.blockages import Stand
+from services.runtime.blockages import Blockage
 from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.real.watchdog import describe_stand, run_watched
 from services.runtime.real.world import LabTime
@@ -138,7 +138,7 @@ class Supervisor:
         self.session.warnings.append(text)
         self._report(text, 0, 0)
 
-    def report_stall(self, stand: Stand) -> None:
+    def report_stall(self, stand: Blockage) -> None:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)

@@ -14,7 +14,7 @@ STOOD_MS: Final = "loop_stood_ms"
 """Counters of the first node of a process: how often its loop was blocked, and the longest time."""
 
 
-class Stand(NamedTuple):
+class Blockage(NamedTuple):
     """One blockage. ``seconds``: how long the loop was blocked; so far, when it is not ``over``.
     ``where``: the innermost functions that blocked it, empty when they were not captured."""
 
@@ -24,7 +24,7 @@ class Stand(NamedTuple):
 
 
 @dataclass
-class Stands:
+class BlockageCounts:
     """How often a loop was blocked for over a second, and the longest time."""
 
     count: int = 0
@@ -32,7 +32,7 @@ class Stands:
     where: str = ""
     """Where the loop was blocked the longest, when that is known."""
 
-    def add(self, stand: Stand) -> None:
+    def add(self, stand: Blockage) -> None:
         """Count a blockage that is over."""
         if stand.over:
             self.count += 1

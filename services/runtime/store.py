@@ -188,7 +188,7 @@ LONGEST_QUOTED: Final = len("%2F")
 
 
 def _length_when_quoted(byte: int) -> int:
-    """How many characters a byte needs where a whole path is one name: see ``real.image_folders``."""
+    """How many characters a byte needs in a quoted path (``real.image_folders``)."""
     as_it_is = chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~")
     return 1 if as_it_is else LONGEST_QUOTED
 

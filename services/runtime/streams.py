@@ -22,7 +22,7 @@ HANDSHAKE_S: Final = 10.0
 """Lab seconds that the other end of an accepted connection has for its handshake."""
 
 
-class Later:
+class DeferredAnswer:
     """An answer that is given once, at a later time."""
 
     __slots__ = ("to",)
@@ -36,7 +36,7 @@ class Later:
             self.to(answer)
 
 
-AtOnce = Callable[[bytes], bytes | Later | None]
+AtOnce = Callable[[bytes], bytes | DeferredAnswer | None]
 """Maps all bytes received on a connection to the answer, or to None. Raises the errors of
 ``read``."""
 
@@ -75,8 +75,8 @@ class Stream(Protocol):
 
         ``at_once`` answers requests without a step of the task. It is called with the bytes that
         arrive while the reader waits. If it returns bytes, they are written and ``read`` goes on
-        waiting. If it returns None, ``read`` returns what arrived. If it returns a ``Later``, later
-        bytes wait until the answer is given.
+        waiting. If it returns None, ``read`` returns what arrived. If it returns a
+        ``DeferredAnswer``, later bytes wait until the answer is given.
 
         Raises ``Disconnected`` when the connection broke, and ``TlsFailure`` when the other end
         refused the handshake after this end had finished its part (TLS 1.3).

@@ -28,7 +28,7 @@ from protocol.errors import (
 from protocol.messages.agent import DelayRule, ResetRule, StallRule
 from protocol.secret import KeyMaterial
 from services.runtime.incarnation import NodeDown, WayDown
-from services.runtime.streams import Later, Stream, TlsIdentity
+from services.runtime.streams import DeferredAnswer, Stream, TlsIdentity
 from tests.conformance.connected import (
     YEAR_S,
     A,
@@ -313,7 +313,7 @@ async def answers_keep_their_order(bench: Bench) -> None:
     choose, asked_for = random.Random(7), [b"line %d\n" % number for number in range(80)]
     quick, slow = list[bytes](), list[bytes]()
 
-    def at_once(data: bytes) -> bytes | Later | None:
+    def at_once(data: bytes) -> bytes | DeferredAnswer | None:
         if data.find(b"\n") != len(data) - 1 or choose.random() < 0.2:
             return None
         quick.append(data)
@@ -359,13 +359,13 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     """What comes meanwhile waits for it, a stop too; an error is one of the task, and so is the end
     of who would have it."""
     two = await pair(bench)
-    promised, ended, shown = list[Later](), list[BaseException | None](), list[bytes]()
+    promised, ended, shown = list[DeferredAnswer](), list[BaseException | None](), list[bytes]()
 
-    def at_once(data: bytes) -> Later | None:
+    def at_once(data: bytes) -> DeferredAnswer | None:
         shown.append(data)
         if data != b"promise":
             return None
-        promised.append(Later())
+        promised.append(DeferredAnswer())
         return promised[-1]
 
     async def serve(stream: Stream) -> None:

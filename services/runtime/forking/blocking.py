@@ -23,7 +23,7 @@ from services.runtime.forking.packets import (
     Fork,
     NotForked,
     Ready,
-    Word,
+    ServerPacket,
     parcel,
 )
 
@@ -114,9 +114,9 @@ class ForkServer:
     def _hear(
         self,
         connection: ForkServerSocket,
-        wanted: Callable[[Word], bool],
+        wanted: Callable[[ServerPacket], bool],
         limit_s: float = START_LIMIT_S,
-    ) -> Word:
+    ) -> ServerPacket:
         """The next packet that is ``wanted``; ends of children are recorded on the way."""
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:

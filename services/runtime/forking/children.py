@@ -25,7 +25,7 @@ from services.runtime.forking.packets import (
     ForkServerFailed,
     NotForked,
     Ready,
-    Word,
+    ServerPacket,
 )
 
 _KILLED: Final = -int(signal.SIGKILL)
@@ -77,7 +77,7 @@ class ChildProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _PendingFork:
     answer: asyncio.Future[ChildProcess]
     line: socket.socket
 
@@ -104,7 +104,7 @@ class Children:
         self._env, self._folder = env, folder
         self._connection: ForkServerSocket | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _PendingFork] = {}
         self._children: dict[int, ChildProcess] = {}
         self._gone = False
         self._last = 0
@@ -149,7 +149,7 @@ class Children:
         if word is not None:
             self._handle_word(self._connection, word)
 
-    def _handle_word(self, server: ForkServerSocket, word: Word) -> None:
+    def _handle_word(self, server: ForkServerSocket, word: ServerPacket) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
@@ -203,7 +203,7 @@ class Children:
         order = Fork(self._last, name, target, argument)
         line = await self._send(order)
         answer: asyncio.Future[ChildProcess] = asyncio.get_running_loop().create_future()
-        self._asked[order.number] = _Asked(answer, line)
+        self._asked[order.number] = _PendingFork(answer, line)
         try:
             return await answer
         except BaseException:

@@ -20,7 +20,7 @@ from services.runtime.forking.packets import (
     Fork,
     ForkServerFailed,
     Kill,
-    Word,
+    ServerPacket,
     encode,
     words,
 )
@@ -110,7 +110,7 @@ class ForkServerSocket(ABC):
         asked.register(self.socket, 0)  # POLLHUP is always reported
         return bool(asked.poll(0))
 
-    def hear(self, limit_s: float = 0.0) -> Word | None:
+    def hear(self, limit_s: float = 0.0) -> ServerPacket | None:
         """Its next packet; None when there is none within ``limit_s`` seconds.
 
         ``ForkFailed`` when it could not start, or has ended.

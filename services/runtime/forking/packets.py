@@ -63,11 +63,11 @@ class ChildEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 Order = Fork | Kill
-Word = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
+ServerPacket = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
 
 encode = msgspec.msgpack.encode
 orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
+words: msgspec.msgpack.Decoder[ServerPacket] = msgspec.msgpack.Decoder(ServerPacket)
 
 
 # ---- data larger than a packet -------------------------------------------------------------------

@@ -30,7 +30,7 @@ from services.runtime.forking.packets import (
     Kill,
     NotForked,
     Ready,
-    Word,
+    ServerPacket,
     encode,
     orders,
     receive_parcel,
@@ -144,7 +144,7 @@ class _Server:
         except ConnectionError:
             return  # the owner ended while a packet was sent to it
 
-    def _tell(self, word: Word) -> None:
+    def _tell(self, word: ServerPacket) -> None:
         self._unsaid.append(encode(word))
         self._say()
 

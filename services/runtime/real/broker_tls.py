@@ -23,7 +23,7 @@ def _no_news(record: logging.LogRecord) -> bool:
 
 
 @dataclass(frozen=True)
-class ServersTls:
+class ForeignServersTls:
     """Servers that somebody else runs, reached by ``tls://``: TLS after their greeting, with the
     name in their address. ``authority`` is the text of a certificate authority (PEM); empty: the
     authorities that this machine trusts."""
@@ -40,7 +40,7 @@ class ServersTls:
 
 
 @dataclass(frozen=True)
-class Secured:
+class LabTls:
     """The lab's door. ``authority`` is the path of the lab's certificate authority (PEM).
     ``broker`` is the ALPN name of the broker: ``control`` or ``data``."""
 
@@ -62,4 +62,4 @@ class Secured:
         return {"tls": context, "tls_hostname": DOOR_NAME, "tls_handshake_first": True}
 
 
-Way = Secured | ServersTls
+BrokerTls = LabTls | ForeignServersTls

@@ -11,9 +11,9 @@ import os
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
-from services.runtime.real.broker_tls import Way
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.real.request_shares import Shares
+from services.runtime.real.request_shares import RequestShares
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 
@@ -32,8 +32,8 @@ class NatsWire(Wire):
         life: Incarnation,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
-        shares: Shares | None = None,
+        secured: BrokerTls | None = None,
+        shares: RequestShares | None = None,
     ) -> None:
         me = life.node
         self._shares = shares
@@ -115,7 +115,7 @@ class NatsWire(Wire):
 class _LivingSink:
     """Passes messages on while the life lasts; nothing reaches an ended life."""
 
-    def __init__(self, sink: WireSink, life: Incarnation, shares: Shares | None) -> None:
+    def __init__(self, sink: WireSink, life: Incarnation, shares: RequestShares | None) -> None:
         self._sink = sink
         self._life = life
         self._shares = shares
@@ -155,7 +155,7 @@ class TapWire:
         callback: TapCallback,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
     ) -> None:
         self._callback = callback
         self._connection = BrokerConnection(

@@ -21,7 +21,7 @@ from typing import Any
 from nats import errors
 
 from protocol.errors import NotSent
-from services.runtime.real.broker_tls import ServersTls, Way
+from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls
 from services.runtime.real.nats_client import BrokerClient
 from services.runtime.wire import WireSink
 
@@ -75,7 +75,7 @@ class BrokerConnection:
         subjects: tuple[str, ...],
         probe: str = "",
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
     ) -> None:
         self.url = url
         self.name = name
@@ -89,7 +89,7 @@ class BrokerConnection:
         self.crowded: Exception | None = None  # set when the broker had no room for us
         self.closed = False
         self._seed, self._secured = seed, secured
-        self.tls_after_greeting = isinstance(secured, ServersTls)
+        self.tls_after_greeting = isinstance(secured, ForeignServersTls)
         self._subjects = subjects
         self._probe = probe
         self._probed = asyncio.Event()

@@ -156,7 +156,7 @@ def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
         outcome.set_result(None)
 
 
-class _Lane:
+class _ReaderThread:
     """A reader thread that runs queries one after another; it connects at the first query."""
 
     def __init__(self, name: str) -> None:
@@ -176,7 +176,7 @@ class LabDatabase(Database):
         name = file.path.stem
         self._what = f"database {name}"
         self._thread = _Worker(f"{life.node}-{name}-writer")
-        self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
+        self._readers = [_ReaderThread(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
         self._log: tuple[int, int] | None = None  # SQLite creates the log at its first use
         self._writer: SqlWriter | None = None
@@ -326,7 +326,7 @@ class LabDatabase(Database):
         finally:
             self._life.check()
 
-    def _query(self, lane: _Lane, fn: Callable[[sqlite3.Connection], T]) -> T:
+    def _query(self, lane: _ReaderThread, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
         if lane.reader is None:
             lane.reader = self._reader()

@@ -27,7 +27,7 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
-from services.runtime.real.thread_batches import Gathering
+from services.runtime.real.thread_batches import ThreadBatches
 from services.runtime.store import Array, block_start, place_blocks, plain
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class LabArray(Array):
         for part in (self.vms, self.locks, self.incoming):
             part.mkdir(0o700, exist_ok=True)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"array-{folder.name}")
-        self.block_writes = Gathering(self.pool)
+        self.block_writes = ThreadBatches(self.pool)
         self._open: dict[Incarnation, LabDatastore] = {}
 
     def open(self, life: Incarnation) -> LabDatastore:

@@ -20,7 +20,7 @@ from typing import TypeVar
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.real.database import DatabaseFile, LabDatabase
-from services.runtime.real.image_folders import TREES, Trees
+from services.runtime.real.image_folders import TREES, ImageFolders
 from services.runtime.store import (
     Array,
     Arrays,
@@ -54,7 +54,7 @@ class LabStore(Switches, Store):
     def __init__(self, folder: Path, arrays: Arrays, *, made: bool = False) -> None:
         super().__init__()
         self.folder, self.arrays = folder, arrays
-        self.trees = Trees(folder)
+        self.trees = ImageFolders(folder)
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
         self._made = made

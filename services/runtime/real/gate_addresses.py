@@ -32,7 +32,7 @@ def tell(folder: Path, where: Mapping[str, str]) -> None:
     replace_file(path, data, mode=0o600, durable=False)
 
 
-class Whereabouts:
+class GateAddresses:
     """The gates of the nodes of the lab in ``folder``; read again when the file has changed."""
 
     def __init__(self, folder: Path) -> None:

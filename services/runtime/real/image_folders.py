@@ -36,7 +36,7 @@ _PIECE = 1 << 20
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Trees:
+class ImageFolders:
     """A whole disk. All methods block; the caller runs one at a time."""
 
     def __init__(self, root: Path) -> None:

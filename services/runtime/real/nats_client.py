@@ -15,9 +15,9 @@ later minor version. What they change:
 - *Late pongs.* A pong that arrives after its flush has timed out ends nats-py's reading, and the
   link receives nothing until it is found stale. Here it is ignored.
 - *Pings.* nats-py has a task, a timer and a future for each connection. Here one timer of the
-  process (``ping_timer``) writes the pings, and only on links without traffic in both directions. A link
-  that sends nothing is pinged even while messages arrive: otherwise the server pings it, one link
-  at a time, and each answer costs a task.
+  process (``ping_timer``) writes the pings, and only on links without traffic in both directions.
+  A link that sends nothing is pinged even while messages arrive: otherwise the server pings it,
+  one link at a time, and each answer costs a task.
 
 ``tests/services/runtime/real_bus/test_pins.py`` fails when nats-py drops one of these methods;
 the failure tests beside it fail when one is no longer called.
@@ -35,19 +35,19 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
 
-from services.runtime.real.ping_timer import Pulse
+from services.runtime.real.ping_timer import PingTimer
 
 _MSG, _CRLF = b"MSG ", b"\r\n"
 
 
-class _Nobody:
+class _IgnoredPong:
     """A future for a pong that no task waits for."""
 
     def set_result(self, _: bool) -> None:
         """Ignore the pong."""
 
 
-_NOBODY: Any = _Nobody()
+_NOBODY: Any = _IgnoredPong()
 
 
 class ClientOwner(Protocol):
@@ -65,7 +65,7 @@ class ClientOwner(Protocol):
         ...
 
 
-class _MessagesAtOnce(Parser):
+class _SynchronousParser(Parser):
     """Passes whole messages without headers to the owner; the base class parses everything else.
 
     Between two calls ``buf`` may hold an incomplete message.
@@ -116,7 +116,7 @@ class BrokerClient(Client):
     def __init__(self, owner: ClientOwner) -> None:
         super().__init__()
         self._owner = owner
-        self._ps = _MessagesAtOnce(self, owner)
+        self._ps = _SynchronousParser(self, owner)
         self.heard = self.spoke = False  # received, sent anything in this interval of pings
 
     async def _process_msg(
@@ -132,7 +132,7 @@ class BrokerClient(Client):
             if self.is_connected and not self._lives():
                 silent.set()
 
-        pulse = Pulse.of(self.options["ping_interval"])
+        pulse = PingTimer.of(self.options["ping_interval"])
         pulse.join(tick)
         try:
             await silent.wait()

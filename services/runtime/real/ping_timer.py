@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Pulse]]] = (
+_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, PingTimer]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-class Pulse:
+class PingTimer:
     """Calls all its members once in each interval of real seconds, at multiples of the interval."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
@@ -27,12 +27,12 @@ class Pulse:
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
-    def of(interval_s: float) -> Pulse:
+    def of(interval_s: float) -> PingTimer:
         """The pulse of the running loop with that interval."""
         loop = asyncio.get_running_loop()
         pulses = _PULSES.setdefault(loop, {})
         if interval_s not in pulses:
-            pulses[interval_s] = Pulse(loop, interval_s)
+            pulses[interval_s] = PingTimer(loop, interval_s)
         return pulses[interval_s]
 
     def join(self, member: Callable[[], None]) -> None:

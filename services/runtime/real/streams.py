@@ -1,5 +1,7 @@
-"""Connections between processes of a lab: Unix sockets in the lab's folder, no TCP. A node on
-another machine is reached through the gate of that machine (``gate_addresses``), and its socket there.
+"""Connections between processes of a lab: Unix sockets in the lab's folder, no TCP.
+
+A node on another machine is reached through the gate of that machine (``gate_addresses``), and its
+socket there.
 
 A node listens on ``doors/<node>`` while it lives. A caller sends its name and gets the answer
 whether the connection may begin. Both travel under the rules of the link, as all later bytes do.
@@ -26,7 +28,7 @@ from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.real.gate_addresses import Whereabouts, through
+from services.runtime.real.gate_addresses import GateAddresses, through
 from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
@@ -60,7 +62,7 @@ class LabStreams(StreamDriver):
         self.life, self.rules, self.now = life, rules, now
         self.port: Admitting | None = None
         self._folder, self.pace = folder / FOLDER, pace
-        self._where = Whereabouts(folder)
+        self._where = GateAddresses(folder)
         self._door: asyncio.Server | None = None
         self._outside: asyncio.Server | None = None
 
@@ -87,19 +89,19 @@ class LabStreams(StreamDriver):
     async def open(self, port: Admitting) -> None:
         self.port = port
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with DoorPath(self._folder, self.life.node) as path:
+        with SocketPath(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
                 os.unlink(path)  # a socket that a killed process has left
             door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             door.bind(path)
         self._door = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Visitor(self), sock=door, backlog=QUEUE
+            lambda: _IncomingLine(self), sock=door, backlog=QUEUE
         )
         if not self.life.alive:
             self.close()
 
     def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
-        return _Dialled(self, NodeName(to), connection)
+        return _OutgoingLine(self, NodeName(to), connection)
 
     async def dialled(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
         """Whether the node has a socket with a live process behind it; if so, connect to it."""
@@ -109,7 +111,7 @@ class LabStreams(StreamDriver):
                 there = await through(elsewhere, to)
                 await loop.create_connection(make, sock=there)
                 return True
-            with DoorPath(self._folder, to) as path:
+            with SocketPath(self._folder, to) as path:
                 await loop.create_unix_connection(make, path)
         except OSError:  # no socket, no listener, a full backlog, or no descriptor left
             return False
@@ -145,7 +147,7 @@ class LabStreams(StreamDriver):
     async def listen_outside(
         self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
-        self._outside = await _listen(lambda: _Stranger(self, take), host, port)
+        self._outside = await _listen(lambda: _OutsideLine(self, take), host, port)
         if not self.life.alive:
             self.close_outside()
             return None
@@ -172,7 +174,7 @@ async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int
     return await loop.create_server(make, last, 0, backlog=QUEUE)
 
 
-class DoorPath:
+class SocketPath:
     """The path of a node's socket, shortened where the lab's folder has a path too long for a
     socket."""
 
@@ -275,7 +277,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
             self.connection.writable()
 
 
-class _Stranger(_Line):
+class _OutsideLine(_Line):
     """A connection from outside of the lab."""
 
     def __init__(self, driver: LabStreams, take: Callable[[], ConnectionEnd | None]) -> None:
@@ -291,7 +293,7 @@ class _Stranger(_Line):
             self.connection.begins(self)
 
 
-class _Dialled(_Line):
+class _OutgoingLine(_Line):
     """A connection that this node opens. Its first part is what it says when it asks."""
 
     def __init__(self, driver: LabStreams, to: NodeName, connection: ConnectionEnd) -> None:
@@ -345,7 +347,7 @@ class _Dialled(_Line):
             self.connection.receive_part(StreamPart(PartKind.OPENING, why))
 
 
-class _Visitor(_Line):
+class _IncomingLine(_Line):
     """A connection to this node whose caller first sends its name."""
 
     def __init__(self, driver: LabStreams) -> None:

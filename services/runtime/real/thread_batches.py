@@ -21,7 +21,7 @@ _Work = Callable[[], Any]
 _Outcome = tuple[Any, BaseException | None]
 
 
-class Gathering:
+class ThreadBatches:
     """The jobs that wait for the end of this step of the loop."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:

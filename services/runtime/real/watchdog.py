@@ -22,7 +22,7 @@ from selectors import EpollSelector, SelectorKey
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from services.runtime.blockages import Stand
+from services.runtime.blockages import Blockage
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 _TREE: Final = ("protocol", "services", "chaos", "lab", "benchmarks", "tests")
 
 
-class Absence(NamedTuple):
+class Suspension(NamedTuple):
     """The process did not run for ``seconds`` between two moments of the monotonic clock."""
 
     began: float
@@ -43,14 +43,14 @@ class Absence(NamedTuple):
     seconds: float
 
 
-def describe_stand(stand: Stand) -> str:
+def describe_stand(stand: Blockage) -> str:
     """A blockage in words, for a log."""
     where = f" in {stand.where}" if stand.where else ""
     has = "stood still for" if stand.over else "has been standing still for"
     return f"the event loop {has} {stand.seconds:.1f} s{where}"
 
 
-def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
+def ran(began: float, ended: float, absences: Iterable[Suspension]) -> float:
     """Seconds between two moments in which the process ran."""
     away = 0.0
     for absence in absences:
@@ -90,14 +90,14 @@ class _Watchdog:
     def __init__(
         self,
         selector: _WatchedSelector,
-        told: Callable[[Stand], None],
+        told: Callable[[Blockage], None],
         limit_s: float,
         look_s: float,
     ) -> None:
         self._selector, self._told = selector, told
         self._limit_s, self._look_s = limit_s, look_s
         self._loop_thread = threading.get_ident()
-        self._absences: deque[Absence] = deque(maxlen=_KEPT)
+        self._absences: deque[Suspension] = deque(maxlen=_KEPT)
         # Begin of the step that was reported, and where it was.
         self._seen: tuple[float, str] = (0.0, "")
         self._end = threading.Event()
@@ -119,7 +119,7 @@ class _Watchdog:
             # A long calculation delays this thread too, but has used the processor meanwhile.
             absent = late - (time.process_time() - used)
             if absent > self._look_s / 2:
-                self._absences.append(Absence(begun, now, absent))
+                self._absences.append(Suspension(begun, now, absent))
             self._look(now)
 
     def _look(self, now: float) -> None:
@@ -137,7 +137,7 @@ class _Watchdog:
         seconds = ran(began, ended, self._absences)
         if seconds <= self._limit_s:
             return False
-        self._told(Stand(seconds, where, over))
+        self._told(Blockage(seconds, where, over))
         return True
 
 
@@ -155,7 +155,7 @@ def _innermost(frame: FrameType | None) -> str:
 
 @contextmanager
 def create_watched_loop(
-    told: Callable[[Stand], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
+    told: Callable[[Blockage], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
 ) -> Iterator[asyncio.AbstractEventLoop]:
     """A new event loop, to be run in this thread. ``told`` is called in another thread: when a step
     has taken more than ``limit_s`` real seconds, and again when the step is over."""
@@ -169,7 +169,7 @@ def create_watched_loop(
         watchdog.end()
 
 
-def run_watched(main: Coroutine[Any, Any, T], told: Callable[[Stand], None]) -> T:
+def run_watched(main: Coroutine[Any, Any, T], told: Callable[[Blockage], None]) -> T:
     """``asyncio.run(main)`` in a watched loop."""
     with create_watched_loop(told) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)

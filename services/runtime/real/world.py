@@ -25,12 +25,12 @@ from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.real.boot_counter import read_boots, write_boots
-from services.runtime.real.broker_tls import Way
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
-from services.runtime.real.request_shares import Shares
+from services.runtime.real.request_shares import RequestShares
 from services.runtime.real.rng import LabRng
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
@@ -77,8 +77,8 @@ class LabWorld(World):
         keys: Keys,
         clock: LabTime,
         seed: int,
-        secured: Way | None = None,
-        shares: Callable[[], Shares | None] = Shares,
+        secured: BrokerTls | None = None,
+        shares: Callable[[], RequestShares | None] = RequestShares,
     ) -> None:
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
         self._secured, self._shares = secured, shares

@@ -40,7 +40,7 @@ class StorageDevice(Protocol):
         ...
 
 
-class Drive:
+class StoredDatabase:
     """One stored database: its connection, and the state that a power loss restores (or None).
 
     No ``finally`` runs when a world ends. An unreferenced drive closes itself, on the thread in
@@ -73,13 +73,13 @@ class Drive:
         """The present state is the durable one: drop the kept one."""
         self.durable = None
 
-    def lose_power(self) -> Drive:
+    def lose_power(self) -> StoredDatabase:
         """This database after a power loss."""
         if self.durable is None and not self.flaws:
             return self
         image = self.image() if self.durable is None else self.durable
         self.connection.close()
-        return Drive(as_on_device(image, self.flaws))
+        return StoredDatabase(as_on_device(image, self.flaws))
 
     def close(self) -> None:
         """Close it; it cannot be opened again."""
@@ -90,7 +90,12 @@ class SimDatabase(Database):
     """The Database port of one life."""
 
     def __init__(
-        self, name: str, life: Incarnation, drive: Drive, device: StorageDevice, charge: Charge
+        self,
+        name: str,
+        life: Incarnation,
+        drive: StoredDatabase,
+        device: StorageDevice,
+        charge: Charge,
     ) -> None:
         self._name, self._life, self._device, self._charge = name, life, device, charge
         self.writer = SqlWriter(

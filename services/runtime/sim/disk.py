@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
-from services.runtime.sim.database import Charge, Drive, SimDatabase, free
+from services.runtime.sim.database import Charge, SimDatabase, StoredDatabase, free
 from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.sim.images import Images
 from services.runtime.sql import check_whole, disk_error
@@ -53,7 +53,7 @@ class SimStore(Switches, Store):
         self.arrays, self.charge = arrays, charge
         self.gate: StorageGate | None = None
         self.on_disk = Images()
-        self.drives: dict[str, Drive] = {}
+        self.drives: dict[str, StoredDatabase] = {}
         self._copies: dict[str, DiskCopy] = {}
         self._disk: SimDisk | None = None
 
@@ -99,7 +99,7 @@ class SimStore(Switches, Store):
         kept = self._copies[plain(label)]
         for drive in self.drives.values():
             drive.close()
-        self.drives = {name: Drive(*images) for name, images in kept.databases.items()}
+        self.drives = {name: StoredDatabase(*images) for name, images in kept.databases.items()}
 
     async def drop(self, label: str) -> None:
         self._off()
@@ -228,7 +228,7 @@ class SimDisk(Disk):
         new = name not in self._store.drives
         await self._do("database", name, lambda on: None, grows=new)
         if name not in self._store.drives:
-            self._store.drives[name] = Drive()
+            self._store.drives[name] = StoredDatabase()
         found = self._databases.get(name)
         if found is None:
             drive = self._store.drives[name]

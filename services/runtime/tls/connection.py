@@ -10,7 +10,7 @@ from typing import Final
 
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
 from services.runtime.incarnation import Incarnation, NodeDown
-from services.runtime.streams import AtOnce, Later, Stream
+from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 from services.runtime.tls.endpoint import Endpoint
 from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
 from services.runtime.tls.stream_rules import StreamRules
@@ -347,7 +347,7 @@ class TlsConnection(Stream, ConnectionEnd):
         if not answer:
             return 0
         endpoint.plain.clear()
-        if isinstance(answer, Later):
+        if isinstance(answer, DeferredAnswer):
             self._owing, answer.to = True, self._send_promised_answer
             return 0
         with suppress(Disconnected):  # the endpoint has recorded the failure

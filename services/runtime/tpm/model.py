@@ -100,7 +100,7 @@ class ModelDevice(BaseDevice):
     def __init__(self, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(nv)
         self._entropy = entropy
-        self._keys = KeyShelf()
+        self._keys = DerivedKeys()
         self._failed = False
         self._state: ModelState | None = None
         self._pcrs: dict[int, bytes] = {}
@@ -407,7 +407,7 @@ def secret_of(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
     return hmac.digest(seed, label + b"\0" + context, "sha256")
 
 
-class KeyShelf:
+class DerivedKeys:
     """The keys of one TPM, each derived at its first use."""
 
     def __init__(self) -> None:

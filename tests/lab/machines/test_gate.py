@@ -20,7 +20,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName
-from services.runtime.real.gate_addresses import Whereabouts, tell, through
+from services.runtime.real.gate_addresses import GateAddresses, tell, through
 from tests.lab.machines.conftest import lab_file
 
 KMS = NodeName("kms")
@@ -152,7 +152,7 @@ async def test_it_is_at_the_port_of_before_or_where_the_file_says(tmp_path: Path
 
 
 def test_where_nodes_stand_is_read_again_when_it_is_told_anew(tmp_path: Path) -> None:
-    known = Whereabouts(tmp_path)
+    known = GateAddresses(tmp_path)
     tell(tmp_path, {})
     assert not list(tmp_path.iterdir()) and known.of(KMS) == ""
     tell(tmp_path, {"kms": "192.0.2.1:1"})

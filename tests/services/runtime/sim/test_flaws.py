@@ -9,16 +9,16 @@ from random import Random
 import pytest
 
 from services.runtime.sim import flaws
-from services.runtime.sim.database import Drive
+from services.runtime.sim.database import StoredDatabase
 from services.runtime.sim.flaws import PageFlaw, pages
 from services.runtime.sql import check_whole
 
 DRAW = Random(1).randrange
 
 
-def filled() -> tuple[Drive, bytes]:
+def filled() -> tuple[StoredDatabase, bytes]:
     """A database of two tables, and its image before the last commit."""
-    drive = Drive()
+    drive = StoredDatabase()
     for table in "ab":
         drive.connection.execute(f"CREATE TABLE {table} (n INTEGER PRIMARY KEY, body TEXT)")
         drive.connection.execute(f"INSERT INTO {table} VALUES (1, 'old')")  # noqa: S608
@@ -27,7 +27,7 @@ def filled() -> tuple[Drive, bytes]:
     return drive, before
 
 
-def body(drive: Drive, table: str) -> object:
+def body(drive: StoredDatabase, table: str) -> object:
     return drive.connection.execute(f"SELECT body FROM {table}").fetchall()  # noqa: S608
 
 
