@@ -186,7 +186,7 @@ class ControlClient:
         try:
             match parts:
                 case ["ctl", "inbox", _, responder, _, _]:
-                    self._calls.arrived(subject, NodeName(responder), payload)
+                    self._calls.handle_reply(subject, NodeName(responder), payload)
                 case ["ctl", "event", sender, name]:
                     self._on_event(sender, name, payload)
                 case ["ctl", "supervisor", sender, name] | ["ctl", "agent", _, sender, name]:

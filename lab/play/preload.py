@@ -24,4 +24,4 @@ def simulations() -> None:
     for name, message in registry().items():
         decoder_of(message)
         fields_with_keys(message)
-        normal_form.without_bytes(name)
+        normal_form.has_no_bytes(name)

@@ -30,7 +30,7 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.blockages import Blockage, BlockageCounts
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
-from services.runtime.real.watchdog import create_watched_loop, describe_stand
+from services.runtime.real.watchdog import create_watched_loop, describe_blockage
 from services.runtime.real.world import LabTime, LabWorld
 
 READY = b"R"
@@ -50,7 +50,7 @@ def main(config: bytes, supervisor: socket.socket) -> None:
     def report_stall(stand: Blockage) -> None:
         stands.add(stand)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{when} {describe_stand(stand)}", file=sys.stderr, flush=True)
+        print(f"{when} {describe_blockage(stand)}", file=sys.stderr, flush=True)
 
     # Nothing is tidied up behind it: the process leaves at once when it is over.
     with create_watched_loop(report_stall) as loop:

@@ -86,7 +86,7 @@ class SimLab(LabCore):
 
     def _observe(self, record: NodeRecord) -> None:
         words = normal_form.of_record(record)
-        self.loop.trace.say(self.loop.now_ns, record.node, record.boot, "record", words)
+        self.loop.trace.add_content(self.loop.now_ns, record.node, record.boot, "record", words)
         for observer in self.observers:
             observer(record)
 
@@ -168,7 +168,7 @@ class SimLab(LabCore):
             return error
 
     def _trace_answer(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
-        self.loop.trace.say(
+        self.loop.trace.add_content(
             self.loop.now_ns, node, 0, f"answer {name}", normal_form.of_answer(answer)
         )
 

@@ -52,7 +52,7 @@ from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
 from services.runtime.blockages import Blockage
 from services.runtime.forking.memory_protection import withhold_memory
-from services.runtime.real.watchdog import describe_stand, run_watched
+from services.runtime.real.watchdog import describe_blockage, run_watched
 from services.runtime.real.world import LabTime
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
@@ -142,7 +142,7 @@ class Supervisor:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)
-        _to_log(describe_stand(stand))
+        _to_log(describe_blockage(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""

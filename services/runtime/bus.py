@@ -86,7 +86,7 @@ class BusPort(Bus, WireSink):
         self._sent: Counter[NodeName] = Counter()
         # Callbacks that wait while the node is paused.
         self._waiting: deque[Callable[[], None]] = deque()
-        life.when_it_goes_on(self._catch_up)
+        life.call_on_resume(self._catch_up)
 
     @property
     def me(self) -> NodeName:
@@ -166,7 +166,7 @@ class BusPort(Bus, WireSink):
         self._life.check()
         payload = self._envelopes.event(event, cause=CAUSE.get())
         subject = event_subject(self._me, type(event).__name__)
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self._send_event(subject, payload))
         else:
             self._send_event(subject, payload)
@@ -186,7 +186,7 @@ class BusPort(Bus, WireSink):
 
         A paused node sends its messages when it resumes.
         """
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self._depart(to, subject, payload, reply))
             return
         nth = self._sent[to] = self._sent[to] + 1
@@ -213,7 +213,7 @@ class BusPort(Bus, WireSink):
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         if not self._life.alive:
             return
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self.on_message(subject, reply, payload))
             return
         parsed = parse_link(subject)
@@ -225,7 +225,7 @@ class BusPort(Bus, WireSink):
             return
         try:
             if parsed.reply:
-                if self._calls.arrived(parsed.rest, parsed.src, payload):
+                if self._calls.handle_reply(parsed.rest, parsed.src, payload):
                     self.counters["replies"] += 1
             else:
                 self._on_request(parsed, reply, payload)
@@ -244,30 +244,30 @@ class BusPort(Bus, WireSink):
         if not reply.startswith(reply_prefix(self._me, parsed.src)):
             self.counters["forged"] += 1  # its answer would go to another node (confused deputy)
             return
-        asked = self._serving.admit(parsed.src, parsed.rest, reply, payload)
-        if asked is None:
+        request = self._serving.admit(parsed.src, parsed.rest, reply, payload)
+        if request is None:
             return
         if self.accept is None:
             self.counters["not_serving"] += 1
             return
-        if asked.too_late():
+        if request.too_late():
             return
-        envelope = asked.envelope
+        envelope = request.envelope
         if not self._first_time(envelope):
             self.counters["duplicates"] += 1
             return
         try:
-            message = asked.message()
+            message = request.message()
         except Malformed as error:
             self.counters["malformed"] += 1
-            asked.answer(error)
+            request.answer(error)
             return
         if isinstance(message, Ping):
-            asked.answer(Pong(boot=self._life.boot, role=self._role))
+            request.answer(Pong(boot=self._life.boot, role=self._role))
             return
         cause = f"{envelope.sender}/{envelope.boot}/{envelope.message_id}"
         peer = Peer(envelope.sender, envelope.boot)
-        self.accept(IncomingRequest(message, peer, envelope.deadline, cause, asked.answer))
+        self.accept(IncomingRequest(message, peer, envelope.deadline, cause, request.answer))
 
     def _first_time(self, envelope: Envelope) -> bool:
         key = (envelope.sender, envelope.boot)

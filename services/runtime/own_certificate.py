@@ -67,7 +67,7 @@ def create_own_certificate(
     return OwnCertificate(signed, key.reveal())
 
 
-async def load(disk: Disk, file: str) -> OwnCertificate | None:
+async def load_own_certificate(disk: Disk, file: str) -> OwnCertificate | None:
     """The certificate in the file; None when there is no file.
 
     ``OSError`` when the disk fails, or the file is damaged.
@@ -87,7 +87,7 @@ async def load(disk: Disk, file: str) -> OwnCertificate | None:
     return kept
 
 
-async def keep(disk: Disk, file: str, own: OwnCertificate) -> None:
+async def store_own_certificate(disk: Disk, file: str, own: OwnCertificate) -> None:
     """Write the certificate to the file, in place of an earlier one; durable on return. Raises
     ``OSError``."""
     await replace_durably(disk, file, _encode(own))

@@ -78,7 +78,7 @@ _FRAMING = (
 )
 
 
-def allowed(phase: SqlPhase, action: int, first: str | None, second: str | None) -> bool:
+def is_allowed(phase: SqlPhase, action: int, first: str | None, second: str | None) -> bool:
     """Whether a statement prepared in ``phase`` may do ``action`` (SQLite's authorizer codes)."""
     if phase is SqlPhase.OWN:
         return True
@@ -102,7 +102,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_TEXT = "Could not decode to UTF-8"  # Python's own error, without a code
 
 
-def disk_error(error: BaseException, file: str = "") -> BaseException:
+def os_error_of(error: BaseException, file: str = "") -> BaseException:
     """SQLite's error for a failing device, as the OSError of every other call of Disk.
 
     ``file`` is the database's name, for the text. ``SHMSIZE``: the index of the log cannot grow,
@@ -125,12 +125,12 @@ def disk_error(error: BaseException, file: str = "") -> BaseException:
     return error if number is None else OSError(number, os.strerror(number), file or None)
 
 
-def check_whole(connection: sqlite3.Connection, database: str) -> None:
+def check_integrity(connection: sqlite3.Connection, database: str) -> None:
     """``OSError`` when a table or an index is damaged."""
     try:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
-        raise disk_error(error, database) from None
+        raise os_error_of(error, database) from None
     if found != "ok":
         raise OSError(errno.EIO, f"the database is damaged ({found})", database)
 
@@ -177,12 +177,12 @@ class SqlReader:
     def _authorize(
         self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None
     ) -> int:
-        if allowed(self._phase, action, first, second):
+        if is_allowed(self._phase, action, first, second):
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
 
     @contextmanager
-    def _as(self, phase: SqlPhase) -> Iterator[None]:
+    def _in_phase(self, phase: SqlPhase) -> Iterator[None]:
         self._phase = phase
         try:
             yield
@@ -203,7 +203,7 @@ class SqlReader:
             if self.connection.total_changes != before:
                 raise sqlite3.OperationalError("attempt to write a readonly database")
         except sqlite3.Error as error:
-            raise disk_error(error) from None
+            raise os_error_of(error) from None
         finally:
             self.rollback()
         return value
@@ -253,7 +253,7 @@ class SqlWriter(SqlReader):
     def prepare(self, schema: Sequence[str]) -> None:
         """Run idempotent schema statements, each for itself."""
         for statement in schema:
-            with self._as(SqlPhase.SCHEMA):
+            with self._in_phase(SqlPhase.SCHEMA):
                 self.connection.execute(statement)
             level = int(self.connection.execute("PRAGMA synchronous").fetchone()[0])
             self._full = level >= FULL
@@ -270,13 +270,17 @@ class SqlWriter(SqlReader):
         # Errors are rare, so a savepoint for each entry is tried only after an error. If one entry
         # made SQLite undo the whole transaction (disk full, ROLLBACK conflict clause), the others
         # are not at fault, and each gets a transaction of its own.
-        if entries and not self._group(entries) and not self._group(entries, apart=True):
+        if (
+            entries
+            and not self._run_transaction(entries)
+            and not self._run_transaction(entries, apart=True)
+        ):
             for entry in entries:
-                self._group([entry], apart=True)
+                self._run_transaction([entry], apart=True)
         for entry in entries:
             entry.done = True
 
-    def _group(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
+    def _run_transaction(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
         """Run all entries in one transaction. Returns False, with nothing done, when an entry
         failed in a way that affects the others.
 
@@ -290,8 +294,8 @@ class SqlWriter(SqlReader):
             for entry in entries:
                 if apart:
                     self.connection.execute(_SAVEPOINT)
-                self._attempt(entry)
-                if not self._whole(entry, apart=apart):
+                self._run_entry(entry)
+                if not self._run_entry_in_savepoint(entry, apart=apart):
                     return len(entries) == 1
                 if entry.error is not None:
                     self.connection.execute(_UNDO)
@@ -313,14 +317,14 @@ class SqlWriter(SqlReader):
         except sqlite3.Error as error:
             self.rollback()
             for entry in entries:
-                entry.error = entry.error or disk_error(error)
+                entry.error = entry.error or os_error_of(error)
             return True
         if self._kept and self._full and changed:
             self._settle()
             self._kept = False
         return True
 
-    def _attempt(self, entry: Transaction) -> None:
+    def _run_entry(self, entry: Transaction) -> None:
         entry.value = entry.error = None
         self._phase = SqlPhase.WRITE
         try:
@@ -328,11 +332,11 @@ class SqlWriter(SqlReader):
         except NodeDown:
             raise
         except BaseException as error:  # passed to the caller, of whatever type
-            entry.error = disk_error(error)
+            entry.error = os_error_of(error)
         finally:
             self._phase = SqlPhase.OWN
 
-    def _whole(self, entry: Transaction, *, apart: bool) -> bool:
+    def _run_entry_in_savepoint(self, entry: Transaction, *, apart: bool) -> bool:
         """Whether the transaction continues after ``entry``; without savepoints any error ends
         it."""
         if entry.error is not None and not apart:

@@ -53,7 +53,7 @@ Arrays = Callable[[str], Array]
 def find_array(arrays: Arrays, name: str) -> Array:
     """The array ``name`` for the Disk port: ``FileNotFoundError`` when there is none."""
     try:
-        return arrays(plain(name))
+        return arrays(check_plain_name(name))
     except KeyError:
         raise FileNotFoundError(errno.ENOENT, "there is no such datastore", name) from None
 
@@ -107,7 +107,7 @@ class Store(Protocol):
         """Leave an empty disk, both images of it; copies stay. The node must be off."""
         ...
 
-    async def room(self, *, to_copy: bool) -> None:
+    async def check_room(self, *, to_copy: bool) -> None:
         """Check that there is room for the next life, and for a copy of everything (``to_copy``).
         The node may be on. ``OSError`` when there is no room."""
         ...
@@ -146,7 +146,7 @@ def components(path: str) -> tuple[str, ...]:
     """
     if path == "":
         return ()
-    names = tuple(plain(part) for part in path.split("/"))
+    names = tuple(check_plain_name(part) for part in path.split("/"))
     folder = "/".join(names[:-1]).encode()
     # Few paths are long enough to be counted byte by byte.
     if (
@@ -166,7 +166,7 @@ def file_components(path: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def plain(name: str) -> str:
+def check_plain_name(name: str) -> str:
     """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``.
 
     ``OSError`` (``ENAMETOOLONG``) for one of more than ``NAME_LIMIT`` bytes.
@@ -180,8 +180,8 @@ def plain(name: str) -> str:
 
 def database_name(name: str) -> str:
     """As ``plain``, for a database: its files have longer names."""
-    plain(f"{name}.unfinished")
-    return plain(name)
+    check_plain_name(f"{name}.unfinished")
+    return check_plain_name(name)
 
 
 LONGEST_QUOTED: Final = len("%2F")

@@ -30,7 +30,7 @@ class DeferredAnswer:
     def __init__(self) -> None:
         self.to: Callable[[bytes | BaseException], None] | None = None
 
-    def give(self, answer: bytes | BaseException) -> None:
+    def set(self, answer: bytes | BaseException) -> None:
         """Give the answer, or the error that ``read`` raises."""
         if self.to is not None:
             self.to(answer)

@@ -51,7 +51,7 @@ class Ticket:
         """Return the ticket before its ``async with`` ends; no change when it was returned."""
         self._turns.leave(self._key, self)
 
-    def call_up(self) -> None:
+    def wake_holder(self) -> None:
         """The ticket's turn has come: wake its holder."""
         self._front = True
         if self._waiting is not None:
@@ -70,7 +70,7 @@ class TurnQueues:
         queue = self._queues.setdefault(key, deque())
         queue.append(ticket)
         if len(queue) == 1:
-            ticket.call_up()
+            ticket.wake_holder()
         return ticket
 
     def leave(self, key: str, ticket: Ticket) -> None:
@@ -80,6 +80,6 @@ class TurnQueues:
             return
         queue.remove(ticket)
         if queue:
-            queue[0].call_up()
+            queue[0].wake_holder()
         else:
             del self._queues[key]

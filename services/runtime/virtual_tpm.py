@@ -109,11 +109,11 @@ class VirtualTpmCommands(Protocol):
 class VirtualTpms(Protocol):
     """Manufactures vTPMs and runs commands on them; it stores none."""
 
-    async def make(self) -> VirtualTpmState:
+    async def manufacture(self) -> VirtualTpmState:
         """A newly manufactured TPM with seeds of its own, without power."""
         ...
 
-    async def command(
+    async def run_command(
         self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
         """Load ``state``, call ``work`` with the vTPM, and return the new state with the result.

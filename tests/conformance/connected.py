@@ -117,7 +117,7 @@ def with_later_answers(body: Body) -> Body:
 def in_a_later_step(answer: bytes) -> DeferredAnswer:
     """An answer that follows, soon."""
     later = DeferredAnswer()
-    asyncio.get_running_loop().call_soon(later.give, answer)
+    asyncio.get_running_loop().call_soon(later.set, answer)
     return later
 
 

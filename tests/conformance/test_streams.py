@@ -390,7 +390,7 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     await stream.write(b"then")
     await two.client.ports.clock.sleep(0.2)
     assert shown.count(b"then") == 0 and len(promised) == 1
-    promised.pop().give(b"kept ")
+    promised.pop().set(b"kept ")
     answer = b""
     while len(answer) < 18:
         answer += await stream.read(100)
@@ -400,19 +400,19 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     stream = await begun()
     stream.close()
     await two.client.ports.clock.sleep(0.2)
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     await settled(two, lambda: len(ended) == 2)
     assert isinstance(ended[1], Disconnected)
     stream = await begun()
-    promised.pop().give(RuntimeError("a defect of the service"))
+    promised.pop().set(RuntimeError("a defect of the service"))
     assert await stream.read(1) == b""
     assert bench.machine(B).status().counters["internal_errors"] == 1
     stream, other = await begun(), await begun()
     listener.close()
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     assert await other.read(100) == b""
     assert await stream.read(100) == b""
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     await settled(two, lambda: len(ended) == 5)
 
 

@@ -104,7 +104,7 @@ class Children:
         self._env, self._folder = env, folder
         self._connection: ForkServerSocket | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._asked: dict[int, _PendingFork] = {}
+        self._pending: dict[int, _PendingFork] = {}
         self._children: dict[int, ChildProcess] = {}
         self._gone = False
         self._last = 0
@@ -118,7 +118,7 @@ class Children:
         loop = asyncio.get_running_loop()
         self._gone = False
         self._ready = loop.create_future()
-        loop.add_reader(self._connection.socket.fileno(), self._hear)
+        loop.add_reader(self._connection.socket.fileno(), self._receive_packets)
         try:
             async with asyncio.timeout(within_s):
                 await self._ready
@@ -137,35 +137,35 @@ class Children:
                 self._preload, env=self._env, log=output, folder=self._folder
             )
 
-    def _hear(self) -> None:
+    def _receive_packets(self) -> None:
         if self._connection is None:
             return
         try:
-            word = self._connection.hear()
+            word = self._connection.receive()
         except ForkFailed as error:
             asyncio.get_running_loop().remove_reader(self._connection.socket.fileno())
             self._handle_lost_server(error)
             return
         if word is not None:
-            self._handle_word(self._connection, word)
+            self._handle_packet(self._connection, word)
 
-    def _handle_word(self, server: ForkServerSocket, word: ServerPacket) -> None:
+    def _handle_packet(self, server: ForkServerSocket, word: ServerPacket) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case ChildForked(number, pid):
-                asked = self._asked.pop(number)
-                if not asked.answer.done():
-                    child = ChildProcess(pid, asked.line, server)
+                pending = self._pending.pop(number)
+                if not pending.answer.done():
+                    child = ChildProcess(pid, pending.line, server)
                     self._children[pid] = child
-                    asked.answer.set_result(child)
+                    pending.answer.set_result(child)
                 else:
                     server.kill(pid)  # nobody waits for it any more
             case NotForked(number, why):
-                asked = self._asked.pop(number)
-                if not asked.answer.done():
-                    asked.answer.set_exception(ForkFailed(why))
+                pending = self._pending.pop(number)
+                if not pending.answer.done():
+                    pending.answer.set_exception(ForkFailed(why))
             case ChildEnded(pid, code):
                 self._record_exit(pid, code)
             case ForkServerFailed():
@@ -176,7 +176,7 @@ class Children:
     def _handle_lost_server(self, error: ForkFailed) -> None:
         """The server has ended, and the kernel has ended its children."""
         self._gone = True
-        self._refuse(error)
+        self._fail_pending_forks(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
         else:
@@ -184,12 +184,12 @@ class Children:
         for pid in list(self._children):
             self._record_exit(pid, _KILLED)
 
-    def _refuse(self, error: ForkFailed) -> None:
+    def _fail_pending_forks(self, error: ForkFailed) -> None:
         """Fail all pending forks."""
-        for asked in self._asked.values():
-            if not asked.answer.done():
-                asked.answer.set_exception(error)
-        self._asked.clear()
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(error)
+        self._pending.clear()
 
     def _record_exit(self, pid: int, code: int) -> None:
         child = self._children.pop(pid, None)
@@ -203,7 +203,7 @@ class Children:
         order = Fork(self._last, name, target, argument)
         line = await self._send(order)
         answer: asyncio.Future[ChildProcess] = asyncio.get_running_loop().create_future()
-        self._asked[order.number] = _PendingFork(answer, line)
+        self._pending[order.number] = _PendingFork(answer, line)
         try:
             return await answer
         except BaseException:
@@ -222,12 +222,12 @@ class Children:
                 try:
                     line = connection.fork(order)
                 except BlockingIOError:
-                    await self._room(connection)
+                    await self._wait_for_room(connection)
                 else:
                     line.setblocking(False)
                     return line
 
-    async def _room(self, connection: ForkServerSocket) -> None:
+    async def _wait_for_room(self, connection: ForkServerSocket) -> None:
         """Wait until the socket takes more, or the server has ended."""
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         self._writable.clear()
@@ -263,7 +263,7 @@ class Children:
         loop.remove_reader(fd)
         loop.remove_writer(fd)
         self._writable.set()
-        self._refuse(ForkFailed("the fork server was closed"))
+        self._fail_pending_forks(ForkFailed("the fork server was closed"))
         children = list(self._children.values())
         self._children.clear()
         try:

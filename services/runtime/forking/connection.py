@@ -106,11 +106,11 @@ class ForkServerSocket(ABC):
         """Whether an end is closed; the other end also while its packets are still unread."""
         if self.socket.fileno() < 0:
             return True
-        asked = select.poll()
-        asked.register(self.socket, 0)  # POLLHUP is always reported
-        return bool(asked.poll(0))
+        poll = select.poll()
+        poll.register(self.socket, 0)  # POLLHUP is always reported
+        return bool(poll.poll(0))
 
-    def hear(self, limit_s: float = 0.0) -> ServerPacket | None:
+    def receive(self, limit_s: float = 0.0) -> ServerPacket | None:
         """Its next packet; None when there is none within ``limit_s`` seconds.
 
         ``ForkFailed`` when it could not start, or has ended.

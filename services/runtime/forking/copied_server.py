@@ -13,9 +13,9 @@ from typing import Final
 from services.runtime.forking.connection import ForkFailed, ForkServerSocket
 from services.runtime.forking.fork_hazards import descriptors
 from services.runtime.forking.own_forks import OwnForks
-from services.runtime.forking.packets import parcel
+from services.runtime.forking.packets import pack_parcel
 
-_NEST: Final = "services.runtime.forking.server:nest"
+_NEST: Final = "services.runtime.forking.server:run_nested_server"
 _END_LIMIT_S: Final = 5.0
 _STREAMS: Final = frozenset({0, 1, 2})
 
@@ -44,7 +44,7 @@ class CopiedServer(ForkServerSocket):
         """Call ``target`` (``module:function``) with ``argument`` in the server; then it serves.
         ``ForkFailed`` when it has ended."""
         try:
-            for packet in parcel(argument):
+            for packet in pack_parcel(argument):
                 self.socket.send(packet)
         except OSError as error:
             raise ForkFailed(f"the fork server is gone: {error}") from error

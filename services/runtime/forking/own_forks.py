@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from services.runtime.forking.child import live
+from services.runtime.forking.child import run_child
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.forking.fork_hazards import threads
 from services.runtime.forking.packets import Fork
@@ -71,7 +71,7 @@ class OwnForks:
         try:
             pid = os.fork()
             if pid == 0:
-                live(order, its.detach(), me, (ours.detach(), *not_ours))
+                run_child(order, its.detach(), me, (ours.detach(), *not_ours))
             self._children.append(pid)
         except OSError as error:
             ours.close()

@@ -75,7 +75,7 @@ words: msgspec.msgpack.Decoder[ServerPacket] = msgspec.msgpack.Decoder(ServerPac
 _PART = SIZE_LIMIT // 2
 
 
-def parcel(data: bytes) -> Iterator[bytes]:
+def pack_parcel(data: bytes) -> Iterator[bytes]:
     """``data`` as packets: its length, then its parts."""
     yield str(len(data)).encode()
     for start in range(0, len(data), _PART):

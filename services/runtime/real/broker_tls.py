@@ -16,7 +16,7 @@ DOOR_NAME: Final = "door.keystead.internal"
 """The name in the certificate of every lab's door."""
 
 
-def _no_news(record: logging.LogRecord) -> bool:
+def _is_other_warning(record: logging.LogRecord) -> bool:
     """Drop asyncio's warning at the end of each connection whose TLS began after its stream was
     made."""
     return "eof_received() has no effect when using ssl" not in str(record.msg)
@@ -35,7 +35,7 @@ class ForeignServersTls:
         """The options for the broker's client. ``ssl.SSLError`` when the text has no PEM."""
         context = ssl.create_default_context(cadata=self.authority or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        logging.getLogger("asyncio").addFilter(_no_news)
+        logging.getLogger("asyncio").addFilter(_is_other_warning)
         return {"tls": context}
 
 
@@ -58,7 +58,7 @@ class LabTls:
         context.verify_flags |= getattr(ssl, "VERIFY_X509_NO_CHECK_TIME", 0x200000)
         context.set_alpn_protocols([self.broker])
         # Adding the same filter again is no change.
-        logging.getLogger("asyncio").addFilter(_no_news)
+        logging.getLogger("asyncio").addFilter(_is_other_warning)
         return {"tls": context, "tls_hostname": DOOR_NAME, "tls_handshake_first": True}
 
 

@@ -58,7 +58,7 @@ class LabClock(Clock):
         self._life.check()
         try:
             await asyncio.sleep(seconds / self._pace)
-            await self._life.unheld()
+            await self._life.wait_until_resumed()
         finally:
             self._life.check()
 

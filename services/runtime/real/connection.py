@@ -112,7 +112,7 @@ class BrokerConnection:
         """Connect, subscribe, prove readiness; ``NotSent`` after ``first_connect_s`` seconds."""
         self._sink = sink
         self._client = client = BrokerClient(self)
-        self._dialling = asyncio.get_running_loop().create_task(self._first(client))
+        self._dialling = asyncio.get_running_loop().create_task(self._connect_first(client))
         self._dialling.add_done_callback(_discard_outcome)
         try:
             # This is no timeout around the dial. When the loop is late, a ``wait_for`` in nats-py
@@ -132,7 +132,7 @@ class BrokerConnection:
             raise
         self._opened = True
 
-    async def _first(self, client: BrokerClient) -> None:
+    async def _connect_first(self, client: BrokerClient) -> None:
         options = self.options
         await client.connect(
             servers_for(self.name, self.url),

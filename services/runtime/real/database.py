@@ -30,8 +30,8 @@ from services.runtime.sql import (
     SqlReader,
     SqlWriter,
     Transaction,
-    check_whole,
-    disk_error,
+    check_integrity,
+    os_error_of,
 )
 from services.runtime.store import Switches
 
@@ -60,7 +60,7 @@ class DatabaseFile:
 
     def connect(self) -> sqlite3.Connection:
         """A new connection to the database; usable from any one thread at a time."""
-        _own(self.path)
+        _create_private_file(self.path)
         return sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -72,7 +72,7 @@ class DatabaseFile:
         """Keep the state of ``connection`` as the durable one, which a power loss restores."""
         unfinished = self.durable.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        _own(unfinished)
+        _create_private_file(unfinished)
         target = sqlite3.connect(unfinished, isolation_level=None)
         try:
             connection.backup(target)
@@ -99,7 +99,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _own(path: Path) -> None:
+def _create_private_file(path: Path) -> None:
     """Create an empty database that only its owner may read, unless it exists: SQLite gives its log
     and other files the same mode."""
     with suppress(FileExistsError):
@@ -114,38 +114,38 @@ class _Worker:
     """
 
     def __init__(self, name: str) -> None:
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run_jobs, name=name, daemon=True)
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._begun = self._closed = False
 
-    def give(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> None:
         """Queue a job, which must not raise."""
         if self._closed:
             raise RuntimeError("the database is closed")
         if not self._begun:
             self._begun = True
             self._thread.start()
-        self._given.put(job)
+        self._jobs.put(job)
 
     async def execute(self, work: Callable[[], None]) -> None:
         """Run ``work`` in the thread and wait for it; raises what it raises."""
         outcome: Future[None] = Future()
-        self.give(partial(_carry_out, work, outcome))
+        self.submit(partial(_run_job, work, outcome))
         await asyncio.wrap_future(outcome)
 
     def close(self) -> None:
         """Run the queued jobs, then end; no further job is accepted."""
         self._closed = True
         if self._begun:
-            self._given.put(None)
+            self._jobs.put(None)
             self._thread.join()
 
-    def _work(self) -> None:
-        while (job := self._given.get()) is not None:
+    def _run_jobs(self) -> None:
+        while (job := self._jobs.get()) is not None:
             job()
 
 
-def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
+def _run_job(work: Callable[[], None], outcome: Future[None]) -> None:
     if not outcome.set_running_or_notify_cancel():
         return
     try:
@@ -182,8 +182,8 @@ class LabDatabase(Database):
         self._writer: SqlWriter | None = None
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
-        self._pumping = self._kicked = False
-        self._told = threading.Condition()
+        self._pumping = self._pump_scheduled = False
+        self._group_done = threading.Condition()
         self._begun = self._handed = 0  # groups begun, and handed to the loop for ``applied``
 
     async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
@@ -198,12 +198,12 @@ class LabDatabase(Database):
                 self._writer = self._open_writer(self._file.ledger if ledger else None)
             self._writer.prepare(schema)
         except sqlite3.Error as error:
-            raise disk_error(error, self._file.path.name) from None
+            raise os_error_of(error, self._file.path.name) from None
 
     def _open_writer(self, ledger: CommitLedger | None) -> SqlWriter:
         connection = self._file.connect()
         try:
-            check_whole(connection, str(self._file.path))
+            check_integrity(connection, str(self._file.path))
             if ledger is not None:
                 ledger.check(connection, str(self._file.path))
             connection.execute("PRAGMA journal_mode=WAL")
@@ -232,9 +232,9 @@ class LabDatabase(Database):
         with self._guard:
             self._queue.append((entry, committed))
         # At the end of this iteration of the loop: calls until then share the commit.
-        if not self._kicked:
-            self._kicked = True
-            self._loop.call_soon(self._kick, context=self._context)
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self._start_pump, context=self._context)
         try:
             await committed
         finally:
@@ -242,8 +242,8 @@ class LabDatabase(Database):
             self._life.check()
         return cast(T, entry.outcome())
 
-    def _kick(self) -> None:
-        self._kicked = False
+    def _start_pump(self) -> None:
+        self._pump_scheduled = False
         with self._guard:
             if self._pumping or not self._queue:
                 return
@@ -254,9 +254,9 @@ class LabDatabase(Database):
         if dead:
             self._finish(dead)
             return
-        self._thread.give(self._pump)
+        self._thread.submit(self._commit_groups)
 
-    def _pump(self) -> None:
+    def _commit_groups(self) -> None:
         """Commit group after group until no call waits. Runs in the writer thread."""
         writer = self._writer
         if writer is None:
@@ -268,11 +268,11 @@ class LabDatabase(Database):
                 if not group:
                     self._pumping = False
                     return
-            with self._told:
+            with self._group_done:
                 self._begun += 1
             try:
                 writer.commit([entry for entry, _ in group])
-                self._check_there()
+                self._check_files()
             except NodeDown:
                 pass  # nothing was committed; each caller checks its life itself
             # A defect of the writer must not leave the callers waiting.
@@ -284,21 +284,21 @@ class LabDatabase(Database):
             except RuntimeError:
                 return  # the loop is closed: no caller waits any more
             finally:
-                with self._told:
+                with self._group_done:
                     self._handed += 1
-                    self._told.notify_all()
+                    self._group_done.notify_all()
 
-    def _check_there(self) -> None:
+    def _check_files(self) -> None:
         """Raise if the files were removed or replaced: SQLite would continue in files without a
         name."""
         try:
             self._log = self._log or self._file.log_identity()
         except OSError:
             raise self._build_removal_error() from None
-        if not self._is_there():
+        if not self._files_exist():
             raise self._build_removal_error()
 
-    def _is_there(self) -> bool:
+    def _files_exist(self) -> bool:
         try:
             log = self._log is None or self._file.log_identity() == self._log
             return log and self._file.identity() == self._identity
@@ -329,18 +329,18 @@ class LabDatabase(Database):
     def _query(self, lane: _ReaderThread, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
         if lane.reader is None:
-            lane.reader = self._reader()
+            lane.reader = self._open_reader()
         value = cast(T, lane.reader.read(fn))
         # The query may have seen the commit in progress: its ``applied`` must run first.
-        with self._told:
+        with self._group_done:
             begun = self._begun
-            self._told.wait_for(lambda: self._handed >= begun)
+            self._group_done.wait_for(lambda: self._handed >= begun)
         return value
 
-    def _reader(self) -> SqlReader:
+    def _open_reader(self) -> SqlReader:
         """Connect another reader to the writer's files. It connects long after the writer; by then
         another copy may have the same names."""
-        if not self._is_there():
+        if not self._files_exist():
             raise self._build_removal_error()
         connection = self._file.connect()
         try:
@@ -348,8 +348,8 @@ class LabDatabase(Database):
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             connection.close()
-            raise disk_error(error, self._file.path.name) from None
-        if not self._is_there():
+            raise os_error_of(error, self._file.path.name) from None
+        if not self._files_exist():
             connection.close()
             raise self._build_removal_error()
         return SqlReader(connection)
@@ -395,9 +395,9 @@ class CommitLedger:
     def check(self, connection: sqlite3.Connection, database: str) -> None:
         """``OSError`` if ``database``, behind ``connection``, has lost commits."""
         (has,) = connection.execute("PRAGMA user_version").fetchone()
-        told = self._read_count()
-        if has < told:
-            lost = f"it has {has} of {told} commits that were acknowledged"
+        acknowledged = self._read_count()
+        if has < acknowledged:
+            lost = f"it has {has} of {acknowledged} commits that were acknowledged"
             raise OSError(errno.EIO, f"the database is not as it was left: {lost}", database)
 
     def _read_count(self) -> int:

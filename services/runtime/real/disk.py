@@ -26,11 +26,11 @@ from services.runtime.store import (
     Arrays,
     Store,
     Switches,
+    check_plain_name,
     components,
     database_name,
     file_components,
     find_array,
-    plain,
 )
 
 T = TypeVar("T")
@@ -72,13 +72,13 @@ class LabStore(Switches, Store):
 
     def make(self) -> None:
         """Create the folder of a new disk now. Blocks."""
-        self._alone(lambda: None)
+        self._run_if_ready(lambda: None)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the store's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, self._alone, work)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self._run_if_ready, work)
 
-    def _alone(self, work: Callable[[], T]) -> T:
+    def _run_if_ready(self, work: Callable[[], T]) -> T:
         with self._one:
             if not self._ready:
                 self._make_ready()
@@ -87,7 +87,7 @@ class LabStore(Switches, Store):
     def _make_ready(self) -> None:
         """Before the first call of a life: check that the disk exists, and do pending work."""
         databases = self.folder / DATABASES
-        if self._made and not (self.trees.there() and databases.is_dir()):
+        if self._made and not (self.trees.exists() and databases.is_dir()):
             raise OSError(errno.EIO, "the folder of this disk is gone", str(self.folder))
         if self._power_lost:
             self._lose_power()
@@ -122,7 +122,7 @@ class LabStore(Switches, Store):
                     self._lose_power()
 
     def _lose_power(self) -> None:
-        if self.trees.there():
+        if self.trees.exists():
             self.trees.lose_power()
         for name in self._databases():
             self.file(name).lose_power()
@@ -146,23 +146,23 @@ class LabStore(Switches, Store):
         await self._when_off(label, lambda kept: shutil.rmtree(kept, ignore_errors=True))
 
     async def wipe(self) -> None:
-        self._off()
+        self._check_off()
         await self.run(self._wipe)
 
-    def _off(self) -> None:
+    def _check_off(self) -> None:
         if self._disk is not None:
             raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
 
     async def _when_off(self, label: str, work: Callable[[Path], None]) -> None:
-        self._off()
-        kept = self.folder / "copies" / plain(label)
+        self._check_off()
+        kept = self.folder / "copies" / check_plain_name(label)
         await self.run(lambda: work(kept))
 
-    async def room(self, *, to_copy: bool) -> None:
+    async def check_room(self, *, to_copy: bool) -> None:
         self.admit("room", grows=True)
-        await self.run(lambda: self._room(to_copy))
+        await self.run(lambda: self._check_room(to_copy))
 
-    def _room(self, to_copy: bool) -> None:
+    def _check_room(self, to_copy: bool) -> None:
         if to_copy:
             trees = [self.folder / name for name in (*TREES, DATABASES)]
             files = [path for tree in trees for path in tree.rglob("*")]
@@ -210,7 +210,7 @@ class LabStore(Switches, Store):
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Blocking. Raw database files, including unused pages."""
-        self._alone(lambda: None)
+        self._run_if_ready(lambda: None)
         for path, data in self.trees.walk(synced=False):
             yield f"written/{path}", data
         for path, data in self.trees.walk(synced=True):

@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 
-def bytes_of(path: Path, limit: int) -> bytes:
+def read_regular_file(path: Path, limit: int) -> bytes:
     """The bytes of a regular file; ``OSError`` or ``ValueError`` if it cannot be read.
 
     A named pipe or a device is refused at once. At most one byte over ``limit`` is read. Only a
@@ -18,7 +18,7 @@ def bytes_of(path: Path, limit: int) -> bytes:
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise ValueError(f"it is larger than {_size(limit)}")
+        raise ValueError(f"it is larger than {_format_size(limit)}")
     return data
 
 
@@ -32,7 +32,7 @@ def open_regular(path: Path) -> FileIO:
     return file
 
 
-def _size(limit: int) -> str:
+def _format_size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit % (1 << 20) == 0 else f"{limit} bytes"
 
 

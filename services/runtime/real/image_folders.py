@@ -80,7 +80,7 @@ class ImageFolders:
             self.write(path, data, os.O_APPEND)
             return
         try:
-            put(descriptor, data)
+            write_all(descriptor, data)
         finally:
             os.close(descriptor)
 
@@ -116,14 +116,14 @@ class ImageFolders:
         descriptor = self._open_file(path, os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
-            data = _all_of(descriptor)
+            data = _read_all(descriptor)
         finally:
             os.close(descriptor)
         # In place, never truncated first: after a kill in between, the durable content is still
         # there.
         shadow = os.open(f"{self._contents}/{path}", os.O_WRONLY | _NO_LINK)
         try:
-            put(shadow, data)
+            write_all(shadow, data)
             if os.fstat(shadow).st_size != len(data):
                 os.ftruncate(shadow, len(data))
         finally:
@@ -202,18 +202,18 @@ class ImageFolders:
         if self._intent.exists():
             self._finish_replace(self._intent.read_bytes())
             self._intent.unlink(missing_ok=True)
-        for path, directory in _below(self._contents):
+        for path, directory in _walk_below(self._contents):
             twin = self._written / path
             if not directory and not twin.is_file():
                 (self._contents / path).unlink()
-        for path, directory in _below(self._written):
+        for path, directory in _walk_below(self._written):
             twin = self._contents / path
             if directory:
                 twin.mkdir(0o700, exist_ok=True)
             else:
                 twin.touch(0o600)
 
-    def there(self) -> bool:
+    def exists(self) -> bool:
         """Whether this is the folder of a disk: a lost disk must not be taken for a new one."""
         return self._synced.is_dir() and (self._written.is_dir() or self._lost.is_dir())
 
@@ -271,7 +271,9 @@ class ImageFolders:
             found = [(path, file) for path, file in self._reachable(()) if file.is_file()]
         else:
             found = [
-                (path, self._written / path) for path, below in _below(self._written) if not below
+                (path, self._written / path)
+                for path, below in _walk_below(self._written)
+                if not below
             ]
         for path, file in sorted(found):
             yield path, file.read_bytes()
@@ -319,7 +321,7 @@ class ImageFolders:
                 yield from self._reachable(path)
 
 
-def _all_of(descriptor: int) -> bytes:
+def _read_all(descriptor: int) -> bytes:
     """The whole content of the file."""
     data = os.read(descriptor, _PIECE)
     if len(data) < _PIECE:
@@ -330,7 +332,7 @@ def _all_of(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def _below(top: Path) -> list[tuple[str, bool]]:
+def _walk_below(top: Path) -> list[tuple[str, bool]]:
     """(path, is a folder) of everything below ``top``; a folder comes before what is in it."""
     found = []
     for path in sorted(top.rglob("*")):
@@ -383,9 +385,9 @@ class DurableEnd:
 
     def append(self, data: bytes) -> None:
         """Append ``data``; durable on return."""
-        put(self._written, data)
+        write_all(self._written, data)
         os.fdatasync(self._written)
-        put(self._contents, data)
+        write_all(self._contents, data)
         self._size += len(data)
 
     def close(self) -> None:
@@ -393,7 +395,7 @@ class DurableEnd:
         self._stack.close()
 
 
-def put(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
     """Write everything; a device may accept a part at a time."""
     left = memoryview(data)
     while left:

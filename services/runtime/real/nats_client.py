@@ -129,7 +129,7 @@ class BrokerClient(Client):
         silent = asyncio.Event()
 
         def tick() -> None:
-            if self.is_connected and not self._lives():
+            if self.is_connected and not self._check_link():
                 silent.set()
 
         pulse = PingTimer.of(self.options["ping_interval"])
@@ -140,7 +140,7 @@ class BrokerClient(Client):
             pulse.leave(tick)
         await self._process_op_err(errors.StaleConnectionError())
 
-    def _lives(self) -> bool:
+    def _check_link(self) -> bool:
         """Whether the link has not been silent for too long. It pings the link unless messages
         passed in both directions, which prove as much. The server pings each client that was silent
         for a second."""
@@ -150,10 +150,10 @@ class BrokerClient(Client):
         if self._pings_outstanding > self.options["max_outstanding_pings"]:
             return False
         if not busy:
-            self._ping()
+            self._write_ping()
         return True
 
-    def _ping(self) -> None:
+    def _write_ping(self) -> None:
         """Send a ping. Its pong keeps its place among those of ``flush``; no task waits for it."""
         transport = self.raw_transport()
         if transport is not None and not transport.is_closing():
@@ -183,7 +183,7 @@ class BrokerClient(Client):
 
     async def _process_connect_init(self) -> None:
         """Log in. An abandoned client never logs in, however late its dial succeeds."""
-        self._forbid_ghost()
+        self._stop_if_abandoned()
         # A login that succeeded but was not confirmed has left a timer: two would ping twice as
         # often.
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
@@ -195,7 +195,7 @@ class BrokerClient(Client):
             raise
         except Exception as error:  # any other exception would end the client's dialling for good
             raise errors.Error(f"nats: {type(error).__name__}: {error}") from error
-        self._forbid_ghost()
+        self._stop_if_abandoned()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Handle a server's greeting. Refuse a server without TLS where TLS is required, and a
@@ -206,7 +206,7 @@ class BrokerClient(Client):
             raise errors.Error("nats: the server knows no keys, and lets everybody in")
         await super()._process_info(info, initial_connection)
 
-    def _forbid_ghost(self) -> None:
+    def _stop_if_abandoned(self) -> None:
         if self._owner.closed:
             self.abandon()
             raise asyncio.CancelledError

@@ -39,7 +39,7 @@ class PingTimer:
         """Call ``member`` from the next tick on, until it leaves."""
         self._members[member] = None
         if self._timer is None:
-            self._wait()
+            self._schedule()
 
     def leave(self, member: Callable[[], None]) -> None:
         """Stop calling ``member``. No change if it is not a member."""
@@ -48,7 +48,7 @@ class PingTimer:
             self._timer.cancel()
             self._timer = None
 
-    def _wait(self) -> None:
+    def _schedule(self) -> None:
         left_s = self._interval_s - time.monotonic() % self._interval_s
         if left_s < self._interval_s / 10:  # timers of the loop may fire slightly early
             left_s += self._interval_s
@@ -60,7 +60,7 @@ class PingTimer:
             if member in self._members:  # an earlier member may have removed this one
                 self._call(member)
         if self._members and self._timer is None:
-            self._wait()
+            self._schedule()
 
     def _call(self, member: Callable[[], None]) -> None:
         """Call one member; its failure does not affect the others."""

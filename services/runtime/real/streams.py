@@ -28,7 +28,7 @@ from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.real.gate_addresses import GateAddresses, through
+from services.runtime.real.gate_addresses import GateAddresses, connect_through_gate
 from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
@@ -63,11 +63,11 @@ class LabStreams(StreamDriver):
         self.port: Admitting | None = None
         self._folder, self.pace = folder / FOLDER, pace
         self._where = GateAddresses(folder)
-        self._door: asyncio.Server | None = None
+        self._server: asyncio.Server | None = None
         self._outside: asyncio.Server | None = None
 
     @cached_property
-    def coming(self) -> memoryview:
+    def receive_buffer(self) -> memoryview:
         """What has just arrived on one of the connections. It is processed before any other
         callback of this loop runs."""
         return memoryview(bytearray(COMING))
@@ -92,10 +92,10 @@ class LabStreams(StreamDriver):
         with SocketPath(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
                 os.unlink(path)  # a socket that a killed process has left
-            door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            door.bind(path)
-        self._door = await asyncio.get_running_loop().create_unix_server(
-            lambda: _IncomingLine(self), sock=door, backlog=QUEUE
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listening.bind(path)
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _IncomingLine(self), sock=listening, backlog=QUEUE
         )
         if not self.life.alive:
             self.close()
@@ -103,12 +103,12 @@ class LabStreams(StreamDriver):
     def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
         return _OutgoingLine(self, NodeName(to), connection)
 
-    async def dialled(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
+    async def try_dial(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
         """Whether the node has a socket with a live process behind it; if so, connect to it."""
         loop = asyncio.get_running_loop()
         try:
             if elsewhere := self._where.of(to):
-                there = await through(elsewhere, to)
+                there = await connect_through_gate(elsewhere, to)
                 await loop.create_connection(make, sock=there)
                 return True
             with SocketPath(self._folder, to) as path:
@@ -119,9 +119,9 @@ class LabStreams(StreamDriver):
 
     def close(self) -> None:
         self.close_outside()
-        door, self._door = self._door, None
-        if door is not None:
-            door.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
             with suppress(FileNotFoundError):
                 os.unlink(self._folder / self.life.node)
 
@@ -230,7 +230,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         if self._transport is not None and not self._over:
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
-    def when_gone(self, act: Callable[[], None]) -> None:
+    def call_when_closed(self, act: Callable[[], None]) -> None:
         if self._transport is None or not self._transport.get_write_buffer_size():
             act()
         else:
@@ -244,7 +244,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     # ---- asyncio.BufferedProtocol -------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self._transport, self._coming = transport, self._driver.coming
+        self._transport, self._coming = transport, self._driver.receive_buffer
         transport.set_write_buffer_limits(high=HIGH_WATER)
         if self._over:
             transport.abort()
@@ -258,7 +258,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
         if self.connection is not None and not self._over:
-            self.connection.came(data)
+            self.connection.receive_bytes(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone is not None:
@@ -274,7 +274,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     def resume_writing(self) -> None:
         self._full = False
         if self.connection is not None:
-            self.connection.writable()
+            self.connection.wake_writer()
 
 
 class _OutsideLine(_Line):
@@ -290,7 +290,7 @@ class _OutsideLine(_Line):
         if self.connection is None:
             self.stop()
         else:
-            self.connection.begins(self)
+            self.connection.begin_handshake(self)
 
 
 class _OutgoingLine(_Line):
@@ -307,14 +307,14 @@ class _OutgoingLine(_Line):
     def put(self, part: StreamPart) -> None:
         if part.kind is PartKind.OPENING:
             self._said = part.data
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            self._asking = asyncio.get_running_loop().create_task(self._dial())
         else:
             super().put(part)
 
-    async def _ask(self) -> None:
+    async def _dial(self) -> None:
         driver, link = self._driver, NodePair(self._driver.life.node, self._to)
         while driver.life.alive and not self._over:
-            if await driver.dialled(self._to, lambda: self):
+            if await driver.try_dial(self._to, lambda: self):
                 return
             if driver.rules.refuses(self._to) and driver.rules.passes(link):
                 self._pass_refusal(f"{self._to} refuses connections".encode())
@@ -374,18 +374,18 @@ class _IncomingLine(_Line):
         node = name.decode(errors="replace")
         if line and not rest and not names.NODE.fault(node):
             self._late.cancel()
-            self._hear(NodeName(node), said)
+            self._admit(NodeName(node), said)
         elif line or len(self._said) > LONGEST_NAME:
             self.stop()
 
-    def _hear(self, src: NodeName, said: bytes) -> None:
+    def _admit(self, src: NodeName, said: bytes) -> None:
         """Accept or refuse the caller; a caller that a rule keeps waiting is tried again later."""
         driver = self._driver
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()
             return
-        if driver.life.held or not driver.rules.passes(NodePair(src, driver.life.node)):
-            driver.later(LISTEN_AGAIN_S, lambda: self._hear(src, said))
+        if driver.life.is_paused or not driver.rules.passes(NodePair(src, driver.life.node)):
+            driver.later(LISTEN_AGAIN_S, lambda: self._admit(src, said))
             return
         made = driver.port.incoming(src, said)
         if isinstance(made, str):
@@ -393,4 +393,4 @@ class _IncomingLine(_Line):
             super().put(StreamPart(PartKind.CLOSING))
             return
         self.connection = made
-        made.grant(self)
+        made.grant_dial(self)

@@ -33,38 +33,38 @@ class ThreadBatches:
         when the thread is."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._go, loop)
+            loop.call_soon(self._submit, loop)
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((work, answer, begun))
         return await answer
 
-    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _submit(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
         for at in range(0, len(waiting), MOST):
             works, answers, begun = zip(*waiting[at : at + MOST], strict=True)
-            thread = self._pool.submit(_in_a_row, loop, works, answers)
+            thread = self._pool.submit(_run_in_a_row, loop, works, answers)
             for tell in begun:
                 tell(thread)
 
 
-def _in_a_row(
+def _run_in_a_row(
     loop: asyncio.AbstractEventLoop,
     works: Sequence[_Work],
     answers: Sequence[asyncio.Future[Any]],
 ) -> None:
-    outcomes = [_outcome(work) for work in works]
+    outcomes = [_run_one(work) for work in works]
     if not loop.is_closed():
-        loop.call_soon_threadsafe(_tell, answers, outcomes)
+        loop.call_soon_threadsafe(_set_results, answers, outcomes)
 
 
-def _outcome(work: _Work) -> _Outcome:
+def _run_one(work: _Work) -> _Outcome:
     try:
         return work(), None
     except (Exception, NodeDown) as error:
         return None, error
 
 
-def _tell(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
+def _set_results(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
     for answer, (value, error) in zip(answers, outcomes, strict=True):
         if answer.done():  # the caller has been cancelled
             continue

@@ -184,7 +184,7 @@ class LabWorld(World):
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
-        return loop.create_task(_last_words(work), name=label, context=context_of(life))
+        return loop.create_task(_report_exceptions(work), name=label, context=context_of(life))
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         """The lab keeps no trace; its log has the same information."""
@@ -196,7 +196,7 @@ class LabWorld(World):
         await self._stores[life.node].end(life, way)
 
 
-async def _last_words(work: Coroutine[Any, Any, None]) -> None:
+async def _report_exceptions(work: Coroutine[Any, Any, None]) -> None:
     """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected; any
     other exception is a defect and goes to the loop's exception handler."""
     try:

@@ -93,7 +93,7 @@ class SimBroker:
             return
         self.servers.running = False
         self.epoch += 1
-        self._note("broker-down")
+        self._trace("broker-down")
         for wire in list(self._clients):
             self._drop(wire)
 
@@ -103,7 +103,7 @@ class SimBroker:
         if self.servers.running:
             return
         self.servers.running = True
-        self._note("broker-up")
+        self._trace("broker-up")
         self._dial_waiting()
 
     def _dial_waiting(self) -> None:
@@ -116,7 +116,7 @@ class SimBroker:
         servers."""
         if not self.servers.stop(number):
             return
-        self._note(f"broker-server-down {number}")
+        self._trace(f"broker-server-down {number}")
         for wire, connection in list(self._clients.items()):
             if connection.server == number:
                 self._drop(wire)
@@ -125,7 +125,7 @@ class SimBroker:
         """Start the server again; clients at other servers stay there."""
         if not self.servers.start(number):
             return
-        self._note(f"broker-server-up {number}")
+        self._trace(f"broker-server-up {number}")
         self._dial_waiting()
 
     def at_server(self, number: int) -> tuple[NodeName, ...]:
@@ -152,7 +152,7 @@ class SimBroker:
         """The broker ends this client's connection; messages in flight on it are lost."""
         wire = self._wires.get(node)
         if wire is not None:
-            self._note(f"broker-cut {node}")
+            self._trace(f"broker-cut {node}")
             self._drop(wire)
 
     def _drop(self, wire: SimWire) -> None:
@@ -160,8 +160,10 @@ class SimBroker:
         if self._wires.get(wire.me) is wire:
             del self._wires[wire.me]
         connection.open = False
-        delay = self.draw(wire.me, "")
-        self.loop.call_at_ns(self.loop.now_ns + delay, wire.lose, connection, context=wire.context)
+        delay = self.draw_latency(wire.me, "")
+        self.loop.call_at_ns(
+            self.loop.now_ns + delay, wire.handle_link_loss, connection, context=wire.context
+        )
 
     def dial(self, wire: SimWire) -> None:
         """Connect ``wire`` after its back-off, as soon as the broker is up."""
@@ -181,7 +183,7 @@ class SimBroker:
         wire.server = self.servers.next(wire.server)
         connection = self._clients[wire] = BrokerClientConnection(self.epoch, wire.server)
         if not may_subscribe(wire.me, subscription):
-            self._refuse(wire)
+            self._count_refusal(wire)
             return connection
         other = self._wires.get(wire.me)
         if other is not None and other is not wire:
@@ -198,11 +200,11 @@ class SimBroker:
         self._clients.pop(wire, None)
         self._waiting.pop(wire, None)
 
-    def _refuse(self, wire: SimWire) -> None:
+    def _count_refusal(self, wire: SimWire) -> None:
         """Count a refusal. With nats-server, too, a client learns of it only asynchronously."""
         self.violations[wire.me] += 1
         wire.violations += 1
-        self._note(f"violation {wire.me}")
+        self._trace(f"violation {wire.me}")
 
     # ---- messages ---------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class SimBroker:
             found = self._links[src, dst] = stream(self._seed, "link", src, dst)
         return found
 
-    def draw(self, src: str, dst: str) -> int:
+    def draw_latency(self, src: str, dst: str) -> int:
         """Nanoseconds of one hop. One message in 64 is late by some milliseconds."""
         rng = self.link(src, dst)
         hop = self._low + self._span * rng.random()
@@ -229,7 +231,7 @@ class SimBroker:
         """Check a message, pass it to the tap, and forward it."""
         tokens = message.subject.split(".")
         if not may_publish(wire.me, message.subject):
-            self._refuse(wire)
+            self._count_refusal(wire)
             return
         self.messages += 1
         link = tokens[0] == "l" and len(tokens) > 3
@@ -241,7 +243,7 @@ class SimBroker:
             if reply
             else normal_form.of_request(message.payload)
         )
-        self.loop.trace.say(self.loop.now_ns, wire.me, wire.life.boot, label, words)
+        self.loop.trace.add_content(self.loop.now_ns, wire.me, wire.life.boot, label, words)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
         receiver = self._wires.get(NodeName(tokens[2])) if link else None
@@ -256,9 +258,9 @@ class SimBroker:
         connection.down.append(message)
         due = max(connection.down_due + 1, self.loop.now_ns + message.down)
         connection.down_due = due
-        self.loop.call_at_ns(due, receiver.deliver, connection, context=receiver.context)
+        self.loop.call_at_ns(due, receiver.deliver_next, connection, context=receiver.context)
 
-    def _note(self, label: str) -> None:
+    def _trace(self, label: str) -> None:
         self.loop.trace.add(self.loop.now_ns, "", 0, label)
 
 
@@ -331,7 +333,7 @@ class SimWire:
         broker, loop = self._broker, self._loop
         tokens = subject.split(".", 3)
         dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
-        up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
+        up, down = broker.draw_latency(self.me, dst), broker.draw_latency(self.me, dst)
         connection.up.append(BrokerMessage(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
         loop.call_at_ns(due, broker.receive_next, self, connection, context=broker.context)
@@ -343,7 +345,7 @@ class SimWire:
         if not self.closed and connection is not None and connection.up:
             # One step after the last message is due at the broker, without polling.
             done = self._loop.create_future()
-            self._loop.call_at_ns(connection.up_due + 1, settle, done)
+            self._loop.call_at_ns(connection.up_due + 1, wake, done)
             await done
         self._leave()
 
@@ -374,9 +376,9 @@ class SimWire:
         if self._connection is None:
             self._broker.dial(self)
         elif self._opened and self._sink is not None:
-            self._hand(self._sink.on_reconnected)
+            self._call_sink(self._sink.on_reconnected)
 
-    def lose(self, connection: BrokerClientConnection) -> None:
+    def handle_link_loss(self, connection: BrokerClientConnection) -> None:
         """This client notices the end of ``connection``."""
         if self.closed or self._connection is not connection:
             return
@@ -384,9 +386,9 @@ class SimWire:
         self.losses += 1
         self._broker.dial(self)
         if self._opened and self._sink is not None:
-            self._hand(self._sink.on_disconnected)
+            self._call_sink(self._sink.on_disconnected)
 
-    def deliver(self, connection: BrokerClientConnection) -> None:
+    def deliver_next(self, connection: BrokerClientConnection) -> None:
         """Deliver the next message of this connection, if it is still open."""
         if self.closed or not connection.open or not connection.down or self._sink is None:
             return
@@ -394,11 +396,11 @@ class SimWire:
         if message.subject == self._probe:
             self._ready.set()
         elif message.no_responders:
-            self._hand(self._sink.on_no_responders, message.subject)
+            self._call_sink(self._sink.on_no_responders, message.subject)
         else:
-            self._hand(self._sink.on_message, message.subject, message.reply, message.payload)
+            self._call_sink(self._sink.on_message, message.subject, message.reply, message.payload)
 
-    def _hand(self, callback: Callable[..., None], *args: str | bytes) -> None:
+    def _call_sink(self, callback: Callable[..., None], *args: str | bytes) -> None:
         """Call the sink. An exception is a defect of the layer above and must not end the wire."""
         try:
             callback(*args)
@@ -435,7 +437,7 @@ class BrokerClientConnection:
     down_due: int = 0  # when the latest message for the client reaches it
 
 
-def settle(future: asyncio.Future[None]) -> None:
+def wake(future: asyncio.Future[None]) -> None:
     """Wake the waiting task, if it still waits."""
     if not future.done():
         future.set_result(None)

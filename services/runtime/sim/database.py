@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
-from services.runtime.sim.flaws import PageFlaw, as_on_device
+from services.runtime.sim.flaws import PageFlaw, apply_flaws
 from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 from services.runtime.sql import CACHED_STATEMENTS, SqlWriter, Transaction
 
@@ -26,7 +26,7 @@ Charge = Callable[[str], Awaitable[None]]
 archive/state``."""
 
 
-async def free(label: str) -> None:
+async def charge_nothing(label: str) -> None:
     """Spend no time: for a store without latency."""
 
 
@@ -79,7 +79,7 @@ class StoredDatabase:
             return self
         image = self.image() if self.durable is None else self.durable
         self.connection.close()
-        return StoredDatabase(as_on_device(image, self.flaws))
+        return StoredDatabase(apply_flaws(image, self.flaws))
 
     def close(self) -> None:
         """Close it; it cannot be opened again."""
@@ -130,11 +130,11 @@ class SimDatabase(Database):
         if self._device.gate is None:
             self.writer.commit(entries)
         else:
-            await self._commit_past(self._device.gate, entries)
+            await self._commit_through_gate(self._device.gate, entries)
         for entry in entries:
             entry.announce()
 
-    async def _commit_past(self, gate: StorageGate, entries: list[Transaction]) -> None:
+    async def _commit_through_gate(self, gate: StorageGate, entries: list[Transaction]) -> None:
         """As ``SqlWriter.commit``; an error of the gate is raised for all entries.
 
         If the gate ends the life within the commit, nothing further is done.

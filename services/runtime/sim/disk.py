@@ -15,20 +15,20 @@ from typing import TypeVar
 
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
-from services.runtime.sim.database import Charge, SimDatabase, StoredDatabase, free
+from services.runtime.sim.database import Charge, SimDatabase, StoredDatabase, charge_nothing
 from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.sim.images import Images
-from services.runtime.sql import check_whole, disk_error
+from services.runtime.sql import check_integrity, os_error_of
 from services.runtime.store import (
     Array,
     Arrays,
     Store,
     Switches,
+    check_plain_name,
     components,
     database_name,
     file_components,
     find_array,
-    plain,
 )
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class SimStore(Switches, Store):
     ``gate``, if set, is called where calls take effect.
     """
 
-    def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
+    def __init__(self, arrays: Arrays, charge: Charge = charge_nothing) -> None:
         super().__init__()
         self.arrays, self.charge = arrays, charge
         self.gate: StorageGate | None = None
@@ -79,37 +79,37 @@ class SimStore(Switches, Store):
             for array in disk.arrays.values():
                 await array.end(life)
 
-    def _off(self) -> None:
+    def _check_off(self) -> None:
         if self._disk is not None:
             raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
 
     async def save(self, label: str) -> None:
-        self._off()
-        self._copies[plain(label)] = DiskCopy(
+        self._check_off()
+        self._copies[check_plain_name(label)] = DiskCopy(
             copy.deepcopy(self.on_disk),
             {name: (drive.image(), drive.durable) for name, drive in self.drives.items()},
         )
 
     async def restore(self, label: str) -> None:
         await self.restore_databases(label)
-        self.on_disk = copy.deepcopy(self._copies[plain(label)].images)
+        self.on_disk = copy.deepcopy(self._copies[check_plain_name(label)].images)
 
     async def restore_databases(self, label: str) -> None:
-        self._off()
-        kept = self._copies[plain(label)]
+        self._check_off()
+        kept = self._copies[check_plain_name(label)]
         for drive in self.drives.values():
             drive.close()
         self.drives = {name: StoredDatabase(*images) for name, images in kept.databases.items()}
 
     async def drop(self, label: str) -> None:
-        self._off()
-        self._copies.pop(plain(label), None)
+        self._check_off()
+        self._copies.pop(check_plain_name(label), None)
 
-    async def room(self, *, to_copy: bool) -> None:
+    async def check_room(self, *, to_copy: bool) -> None:
         self.admit("room", grows=True)
 
     async def wipe(self) -> None:
-        self._off()
+        self._check_off()
         self.close()
         self.on_disk = Images()
 
@@ -232,13 +232,13 @@ class SimDisk(Disk):
         found = self._databases.get(name)
         if found is None:
             drive = self._store.drives[name]
-            check_whole(drive.connection, name)
+            check_integrity(drive.connection, name)
             found = SimDatabase(name, self.life, drive, self._store, self._store.charge)
             self._databases[name] = found
         try:
             found.writer.prepare(schema)
         except sqlite3.Error as error:
-            raise disk_error(error, name) from None
+            raise os_error_of(error, name) from None
         return found
 
     async def datastore(self, name: str) -> Datastore:

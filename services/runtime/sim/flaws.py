@@ -29,28 +29,28 @@ def pages(image: bytes) -> list[bytes]:
     return [image[at : at + size] for at in range(0, len(image), size)] if size else []
 
 
-def lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+def draw_lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One of the written pages keeps its old content on the device."""
-    page = _written(before, after, draw)
+    page = _draw_written_page(before, after, draw)
     if page is None:
         return {}
-    return {page: PageFlaw(pages(after)[page], _old(before, after, page))}
+    return {page: PageFlaw(pages(after)[page], _old_content(before, after, page))}
 
 
-def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+def draw_misdirected_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One of the written pages overwrites another page; its own place keeps its old content."""
-    page, now = _written(before, after, draw), pages(after)
+    page, now = _draw_written_page(before, after, draw), pages(after)
     others = [other for other in range(1, len(now)) if other != page]
     if page is None or not others:
         return {}
     victim = others[draw(len(others))]
     return {
-        page: PageFlaw(now[page], _old(before, after, page)),
+        page: PageFlaw(now[page], _old_content(before, after, page)),
         victim: PageFlaw(now[victim], now[page]),
     }
 
 
-def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+def draw_bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One bit of any page is flipped."""
     now = pages(after)
     page = draw(len(now))
@@ -59,7 +59,7 @@ def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     return {page: PageFlaw(now[page], bytes(rotten))}
 
 
-def _written(before: bytes, after: bytes, draw: Draw) -> int | None:
+def _draw_written_page(before: bytes, after: bytes, draw: Draw) -> int | None:
     """Draw a page that a commit has written, other than the first, whose counters change each
     time."""
     old, new = pages(before), pages(after)
@@ -67,13 +67,13 @@ def _written(before: bytes, after: bytes, draw: Draw) -> int | None:
     return changed[draw(len(changed))] if changed else None
 
 
-def _old(before: bytes, after: bytes, page: int) -> bytes:
+def _old_content(before: bytes, after: bytes, page: int) -> bytes:
     """The old content of the page; zeros where the commit extended the file."""
     old = pages(before)
     return old[page] if page < len(old) else bytes(len(pages(after)[page]))
 
 
-def as_on_device(image: bytes, flaws: Mapping[int, PageFlaw]) -> bytes:
+def apply_flaws(image: bytes, flaws: Mapping[int, PageFlaw]) -> bytes:
     """The database as it is read after a power loss. A page that was written again has no flaw."""
     found = pages(image)
     for page, flaw in flaws.items():

@@ -93,7 +93,7 @@ class Images:
         inode.synced = inode.written if inode.reaching is None else inode.reaching
         inode.clean = len(inode.written)
 
-    def lose(self, path: str) -> None:
+    def lose_unsynced(self, path: str) -> None:
         """A sync of the file has failed: what was written since the last sync never reaches the
         device.
 

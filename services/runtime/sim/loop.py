@@ -28,8 +28,8 @@ from services.runtime.sim.tasks import (
     SimTask,
     SimTimer,
     Step,
-    immortal,
-    where,
+    describe_place,
+    leak,
 )
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.wall import WalledLoop, guard_thread
@@ -78,7 +78,7 @@ class SimLoop(WalledLoop):
         self.steps = 0
         self.epoch = _EPOCH + derive(seed, "epoch") % (365 * 86_400)
         self._wanted = order
-        self._take_order()
+        self._draw_order()
         self._timers: list[_Timer] = []
         self._clean_at = _CLEAN_AT
         self._now = 0
@@ -88,7 +88,7 @@ class SimLoop(WalledLoop):
         self._parked: dict[NodeName, list[Step]] = {}
         self._running = self._closed = self._stopping = False
 
-    def _take_order(self) -> None:
+    def _draw_order(self) -> None:
         """Draw the order policy. No step may be ready."""
         queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
         self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
@@ -100,7 +100,7 @@ class SimLoop(WalledLoop):
         if self._running:
             raise RuntimeError("the loop runs")
         ready, self.seed, self._wanted = list(self._ready), seed, order or self._wanted
-        self._take_order()
+        self._draw_order()
         self._ready.extend(ready)
         self.trace.add(self._now, "", 0, "seed", seed)
 
@@ -148,10 +148,10 @@ class SimLoop(WalledLoop):
         if context is None:
             context = copy_context()
         timer = SimTimer(callback, args, context, serial, due=due)
-        self._set((due, serial, timer, context.get(CURRENT)))
+        self._add_timer((due, serial, timer, context.get(CURRENT)))
         return timer
 
-    def after(self, seconds: float) -> asyncio.Future[None]:
+    def sleep_future(self, seconds: float) -> asyncio.Future[None]:
         """A future that is done after ``seconds`` virtual seconds; a sleep awaits it.
 
         Unlike the timer of ``asyncio.sleep`` it is not a step of its own, and most steps are
@@ -159,10 +159,10 @@ class SimLoop(WalledLoop):
         """
         self._serial = serial = self._serial + 1
         done: asyncio.Future[None] = asyncio.Future(loop=self)
-        self._set((self._now + round(seconds * 1e9), serial, done, CURRENT.get()))
+        self._add_timer((self._now + round(seconds * 1e9), serial, done, CURRENT.get()))
         return done
 
-    def _set(self, timer: _Timer) -> None:
+    def _add_timer(self, timer: _Timer) -> None:
         """Add a timer. Cancelled timers stay until they are due, or are as many as the others."""
         if len(self._timers) >= self._clean_at:
             self._timers[:] = [timer for timer in self._timers if not timer[2].cancelled()]
@@ -235,7 +235,7 @@ class SimLoop(WalledLoop):
             main if isinstance(main, asyncio.Future) else self.create_task(main, name="main")
         )
         end = None if seconds is None else self._now + round(seconds * 1e9)
-        self._go(future.done, end, None if steps is None else self.steps + steps)
+        self._run_steps(future.done, end, None if steps is None else self.steps + steps)
         return future.result()
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
@@ -245,12 +245,12 @@ class SimLoop(WalledLoop):
     def run_forever(self) -> None:
         """Run until ``stop()``; ``Deadlock`` when no step can ever become ready."""
         self._stopping = False
-        self._go(lambda: self._stopping, None, None)
+        self._run_steps(lambda: self._stopping, None, None)
 
     def stop(self) -> None:
         self._stopping = True
 
-    def _go(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+    def _run_steps(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
         if self._closed:
             raise RuntimeError("the simulation's loop is closed")
         if asyncio.events._get_running_loop() is not None:
@@ -258,12 +258,12 @@ class SimLoop(WalledLoop):
         collecting = gc.isenabled()
         hooks = sys.get_asyncgen_hooks()
         gc.disable()  # finalisers would run at moments that depend on earlier allocations
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._asyncgen_left)
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._close_asyncgen)
         asyncio.events._set_running_loop(self)
         self._running = True
         try:
             with guard_thread(self.escapes):
-                self._spin(done, end, last)
+                self._run_hot_loop(done, end, last)
         finally:
             self._running = False
             asyncio.events._set_running_loop(None)
@@ -273,15 +273,15 @@ class SimLoop(WalledLoop):
             if collecting:
                 gc.enable()
 
-    def _spin(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+    def _run_hot_loop(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
         """The hot loop; everything that it uses at each step is a local variable."""
         trace, current, parked, pick = self.trace, CURRENT, self._parked, self._pick
         note, ready, timers = trace.pending.append, self._ready, self._timers
         while not done():
             if timers and timers[0][0] <= self._now:
-                self._due()
+                self._move_due_timers()
             if not ready:
-                self._jump(end)
+                self._advance_time(end)
                 continue
             step = pick()
             if step._cancelled:
@@ -290,7 +290,7 @@ class SimLoop(WalledLoop):
             if life is None:
                 node, boot = "", 0
             elif life.ended is not None:
-                immortal((step,))
+                leak((step,))
                 continue
             else:
                 node, boot = life.node, life.boot
@@ -311,11 +311,11 @@ class SimLoop(WalledLoop):
                     {"message": "exception in a callback", "exception": error, "handle": step}
                 )
             if end is not None and self._now > end and not done():
-                raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+                raise OutOfTime(f"the limit of virtual time is over: {self._describe_waiting()}")
             if last is not None and self.steps >= last and not done():
-                raise OutOfSteps(f"the limit of steps is over: {self._waiting()}")
+                raise OutOfSteps(f"the limit of steps is over: {self._describe_waiting()}")
 
-    def _due(self) -> None:
+    def _move_due_timers(self) -> None:
         """Move the due timers into the ready queue, by time and then by age."""
         timers, ready, now = self._timers, self._ready, self._now
         while timers and timers[0][0] <= now:
@@ -326,7 +326,7 @@ class SimLoop(WalledLoop):
             elif not timer.done():
                 timer.set_result(None)
 
-    def _jump(self, end: int | None) -> None:
+    def _advance_time(self, end: int | None) -> None:
         """Nothing is ready: advance to the next timer of a life that has not ended."""
         timers = self._timers
         while timers:
@@ -335,28 +335,30 @@ class SimLoop(WalledLoop):
                 if life is None or life.ended is None:
                     if end is not None and due > end:
                         self._now = max(self._now, end)
-                        raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+                        raise OutOfTime(
+                            f"the limit of virtual time is over: {self._describe_waiting()}"
+                        )
                     self._now = max(self._now, due)
                     return
-                immortal((timer,))
+                leak((timer,))
             heappop(timers)
-        raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
+        raise Deadlock(f"nothing is ready and no timer is set: {self._describe_waiting()}")
 
-    def _waiting(self) -> str:
+    def _describe_waiting(self) -> str:
         """Describe the waiting tasks and where they wait."""
-        lines = [f"{task.get_name()} at {where(task)}" for task in self.tasks()]
+        lines = [f"{task.get_name()} at {describe_place(task)}" for task in self.tasks()]
         paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
         more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
         return f"t={self.time():.6f} s, waiting: {'; '.join(lines[:20]) or 'nobody'}{more}{paused}"
 
     # ---- ends -------------------------------------------------------------------------------
 
-    def _asyncgen_left(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def _close_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> None:
         """An async generator was dropped half-way: close it as asyncio does, unless its life has
         ended."""
         life = CURRENT.get()
         if life is not None and life.ended is not None:
-            immortal([generator])
+            leak([generator])
         else:
             self.create_task(generator.aclose(), name="aclose")
 
@@ -367,14 +369,14 @@ class SimLoop(WalledLoop):
         blocks.
         """
         self._living.bury()
-        immortal(self._ready)
-        immortal(entry[2] for entry in self._timers)
+        leak(self._ready)
+        leak(entry[2] for entry in self._timers)
         for parked in self._parked.values():
-            immortal(parked)
+            leak(parked)
         for queue in (self._ready, self._timers, self._parked):
             queue.clear()
 
-    def take_over(self) -> None:
+    def become_running_loop(self) -> None:
         """In a child forked from inside a step: make this loop the running one."""
         asyncio.events._set_running_loop(self)
 

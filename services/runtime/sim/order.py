@@ -37,15 +37,15 @@ class ReadyQueue:
         self.pick: Callable[[], Step]
         match order:
             case Order.RANDOM:
-                self.steps, self.pick = _random(rng)
+                self.steps, self.pick = _build_random_pick(rng)
             case Order.FIFO:
                 queue: deque[Step] = deque()
                 self.steps, self.pick = queue, queue.popleft
             case Order.FEW:
-                self.steps, self.pick = _few(rng)
+                self.steps, self.pick = _build_few_pick(rng)
 
 
-def _random(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
+def _build_random_pick(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
     steps: list[Step] = []
     draw, pop = rng.random, steps.pop
 
@@ -59,7 +59,7 @@ def _random(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
     return steps, pick
 
 
-def _few(rng: random.Random) -> tuple[deque[Step], Callable[[], Step]]:
+def _build_few_pick(rng: random.Random) -> tuple[deque[Step], Callable[[], Step]]:
     steps: deque[Step] = deque()
     rotate, popleft = steps.rotate, steps.popleft
 

@@ -29,7 +29,7 @@ Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
 """A context; within it, the given function may be called to ask the worker to stop."""
 
 
-def nothing_stops(stop: Callable[[], None]) -> AbstractContextManager[None]:
+def never_stopping(stop: Callable[[], None]) -> AbstractContextManager[None]:
     """The default of ``stopping``: nothing asks the worker to stop."""
     return nullcontext()
 
@@ -52,7 +52,7 @@ def default_server() -> ForkServer:
 
 def _fork(server: Forks) -> tuple[socket.socket, int]:
     try:
-        return server.fork("ks-simulation", "services.runtime.sim.worker:work")
+        return server.fork("ks-simulation", "services.runtime.sim.worker:run_worker")
     except ForkFailed as error:
         raise WorkerDied(str(error)) from error
 
@@ -61,19 +61,19 @@ async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
     """As ``_fork``, without blocking. If it is cancelled, it kills the worker that the thread still
     forks."""
     made: list[socket.socket] = []
-    given_up = threading.Event()
+    abandoned = threading.Event()
 
     def fork() -> tuple[socket.socket, int]:
         sock, pid = _fork(server)
         made.append(sock)
-        if given_up.is_set():
+        if abandoned.is_set():
             sock.close()
         return sock, pid
 
     try:
         return await asyncio.to_thread(fork)
     except BaseException:
-        given_up.set()
+        abandoned.set()
         for sock in made:
             sock.close()
         raise
@@ -105,7 +105,7 @@ def run_in_worker(
     timeout_s: float | None = None,
     server: Forks | None = None,
     hear: Callable[[Any], None] | None = None,
-    stopping: Stopping = nothing_stops,
+    stopping: Stopping = never_stopping,
 ) -> T:
     """Call ``function(*args)`` in a new worker and return its result. Blocks.
 
@@ -127,7 +127,7 @@ def run_in_worker(
             send_frame(sock, request)
             with stopping(lambda: sock.sendall(STOP)):
                 answer = receive_frame(sock)
-                while hear is not None and answer is not None and _told(answer, hear):
+                while hear is not None and answer is not None and _pass_message(answer, hear):
                     answer = receive_frame(sock)
         except TimeoutError:
             server.kill(pid)
@@ -143,7 +143,7 @@ def run_in_worker(
     return result
 
 
-def _told(answer: bytes, hear: Callable[[Any], None]) -> bool:
+def _pass_message(answer: bytes, hear: Callable[[Any], None]) -> bool:
     """Pass a message of the worker to ``hear``; False when ``answer`` is the result."""
     word, *rest = pickle.loads(answer)  # noqa: S301
     if word == "told":

@@ -115,11 +115,11 @@ class SimStreams(StreamDriver):
             return
         made = self._port.incoming(src, asking.said)
         if isinstance(made, str):
-            asking.answer(made)
+            asking.refuse(made)
             return
         carrier = SimCarrier(self, src, made)
         carrier.other, asking.other = asking, carrier
-        made.grant(carrier)
+        made.grant_dial(carrier)
 
 
 class SimCarrier(Carrier):
@@ -155,17 +155,19 @@ class SimCarrier(Carrier):
     def pause(self, paused: bool) -> None:
         """Nothing is held here, but the other end may be waiting for room."""
         if not paused and self.other is not None:
-            self.other._room()
+            self.other._wake_writer()
 
     def put(self, part: StreamPart) -> None:
-        self._note(part.kind)
+        self._trace(part.kind)
         if self.other is None:
             self.said = part.data
-            self._loop.call_at_ns(self._arrival(), self._ask, context=context_of(None))
+            self._loop.call_at_ns(
+                self._draw_arrival(), self._deliver_opening, context=context_of(None)
+            )
         else:
-            self._travel(self.other, part)
+            self._send_part(self.other, part)
 
-    def when_gone(self, act: Callable[[], None]) -> None:
+    def call_when_closed(self, act: Callable[[], None]) -> None:
         """Parts in transit belong to the exchange, so nothing is left here."""
         act()
 
@@ -173,10 +175,10 @@ class SimCarrier(Carrier):
         if self.open:
             self.open = False
             if self.other is not None:
-                self._note(PartKind.BROKEN)
-                self._travel(self.other, StreamPart(PartKind.BROKEN))
+                self._trace(PartKind.BROKEN)
+                self._send_part(self.other, StreamPart(PartKind.BROKEN))
 
-    def answer(self, why: str) -> None:
+    def refuse(self, why: str) -> None:
         """The other machine reports that there is no connection."""
         self.open = False
         due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
@@ -184,23 +186,23 @@ class SimCarrier(Carrier):
         context = self._driver.context
         self._loop.call_at_ns(due, self._connection.receive_part, part, context=context)
 
-    def _note(self, kind: PartKind) -> None:
+    def _trace(self, kind: PartKind) -> None:
         life = self._driver.life
         self._parts += 1
         label = f"tls {self._to} {kind.value}"
         at = self._loop.now_ns
         self._loop.trace.add(at, life.node, life.boot, label, self._number, self._parts)
 
-    def _arrival(self) -> int:
+    def _draw_arrival(self) -> int:
         due = self._loop.now_ns + self._exchange.latency(self.node, self._to)
         self._due = max(self._due + 1, due)
         return self._due
 
-    def _travel(self, other: SimCarrier, part: StreamPart) -> None:
+    def _send_part(self, other: SimCarrier, part: StreamPart) -> None:
         self._queue.append(part)
         self._weight += part.weight
         context = other._driver.context
-        self._loop.call_at_ns(self._arrival(), self._deliver, other, context=context)
+        self._loop.call_at_ns(self._draw_arrival(), self._deliver, other, context=context)
 
     def _deliver(self, other: SimCarrier) -> None:
         was_full = self.full
@@ -208,22 +210,22 @@ class SimCarrier(Carrier):
         self._weight -= part.weight
         other._connection.receive_part(part)
         if was_full:
-            self._room()
+            self._wake_writer()
 
-    def _room(self) -> None:
+    def _wake_writer(self) -> None:
         if not self.full:
-            self._loop.call_soon(self._connection.writable, context=self._driver.context)
+            self._loop.call_soon(self._connection.wake_writer, context=self._driver.context)
 
-    def _ask(self) -> None:
+    def _deliver_opening(self) -> None:
         """The opening has reached the other machine. If that machine is down, the opening is sent
         again later."""
         if not self.open or self.other is not None or not self._driver.life.alive:
             return
         me, rules = self.node, self._exchange.rules
-        asked = self._exchange.drivers.get(self._to)
-        if asked is not None and asked.life.alive:
-            self._loop.call_soon(asked.handle_dial, self, context=asked.context)
+        callee = self._exchange.drivers.get(self._to)
+        if callee is not None and callee.life.alive:
+            self._loop.call_soon(callee.handle_dial, self, context=callee.context)
         elif rules.refuses(self._to) and rules.passes(NodePair(me, self._to)):
-            self.answer(f"{self._to} refuses connections")
+            self.refuse(f"{self._to} refuses connections")
             return
-        self._loop.call_later(ASK_AGAIN_S, self._ask, context=context_of(None))
+        self._loop.call_later(ASK_AGAIN_S, self._deliver_opening, context=context_of(None))

@@ -98,7 +98,7 @@ class LivingTasks:
             if task.done():
                 continue
             if task.life is not None and task.life.ended is not None:
-                immortal((task,))
+                leak((task,))
             else:
                 living[serial] = task
         self._tasks = living
@@ -107,11 +107,11 @@ class LivingTasks:
 
     def bury(self) -> None:
         """Move all tasks out of reach, for good."""
-        immortal(self.sweep())
+        leak(self.sweep())
         self._tasks = {}
 
 
-def where(task: asyncio.Task[Any]) -> str:
+def describe_place(task: asyncio.Task[Any]) -> str:
     """The place at which a task waits, as ``function:line`` of its innermost coroutine."""
     coro: Any = task.get_coro()
     inner = getattr(coro, "cr_await", None)
@@ -122,7 +122,7 @@ def where(task: asyncio.Task[Any]) -> str:
     return f"{name}:{frame.f_lineno}" if frame is not None else str(name)
 
 
-def immortal(things: Iterable[object]) -> None:
+def leak(things: Iterable[object]) -> None:
     """Leak one reference to each object, on purpose.
 
     Freeing a coroutine of a dead node runs its ``finally`` blocks, in a world to which it no longer

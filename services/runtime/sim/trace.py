@@ -39,7 +39,7 @@ class TraceEntry(NamedTuple):
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        words = normal_form.text(self.said)
+        words = normal_form.format_normal_form(self.said)
         more = f" {words[:160]}{' ...' * (len(words) > 160)}" if words else ""
         return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
@@ -59,7 +59,9 @@ class Difference:
         lines += [f"  1 {self.first or '(ended)'}", f"  2 {self.second or '(ended)'}"]
         first, second = self.first, self.second
         if first is not None and second is not None and first[:5] == second[:5]:
-            lines.append(f"  {first.label}: {normal_form.difference(first.said, second.said)}")
+            lines.append(
+                f"  {first.label}: {normal_form.describe_difference(first.said, second.said)}"
+            )
         return "\n".join(lines)
 
 
@@ -83,7 +85,7 @@ class Trace:
         if len(self.pending) >= _FLUSH:
             self.flush()
 
-    def say(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
+    def add_content(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
         """Fold a message, record or answer: ``words`` is its ``normal_form``."""
         self.pending.append((at, node, boot, label, (), words))
         if len(self.pending) >= _FLUSH:

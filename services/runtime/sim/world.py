@@ -17,7 +17,7 @@ from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.seeded import SeededStreams, stream
-from services.runtime.service_queue import draw
+from services.runtime.service_queue import draw_service_time
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.datastore import SimArray
@@ -47,7 +47,7 @@ _COSTS = (
 
 
 @lru_cache(maxsize=4096)
-def _cost(label: str) -> float:
+def _storage_cost(label: str) -> float:
     """The cost of the call that ``label`` begins with."""
     return next(seconds for start, seconds in _COSTS if label.startswith(start))
 
@@ -107,20 +107,20 @@ class SimWorld(World):
 
     def charge(self, label: str) -> Awaitable[None]:
         """Spend the virtual time of one storage call."""
-        return self.loop.after(_cost(label) * (0.5 + self._costs.random()))
+        return self.loop.sleep_future(_storage_cost(label) * (0.5 + self._costs.random()))
 
     def _charge_by_profile(self, node: NodeName, label: str) -> Awaitable[None]:
         """As ``charge``, for a node whose profile may have a service time for the call."""
         found = self._times[node].get(label.partition(" ")[0])
         if found is None:
             return self.charge(label)
-        return self.loop.after(draw(found, self._draws[node]))
+        return self.loop.sleep_future(draw_service_time(found, self._draws[node]))
 
     def _tpm_latency(self, node: NodeName, label: str) -> float:
         """Lab seconds of a TPM command: from the node's profile, else that of libtpms."""
         name = label if label.startswith("vtpm.") else f"tpm.{label}"
         found = self._times.get(node, {}).get(name)
-        return LATENCY_S[label] if found is None else draw(found, self._draws[node])
+        return LATENCY_S[label] if found is None else draw_service_time(found, self._draws[node])
 
     def _runner(self, life: Incarnation) -> SimRunner:
         latency_s = partial(self._tpm_latency, life.node)
@@ -137,7 +137,7 @@ class SimWorld(World):
         return self.loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await self.loop.after(seconds)
+        await self.loop.sleep_future(seconds)
 
     def clock(self, life: Incarnation) -> SimClock:
         return SimClock(self.loop, life, self.rng(life))

@@ -86,17 +86,19 @@ class Credentials:
         store.set_time(datetime.fromtimestamp(second, UTC))
         for trusted in self._trusted:
             store.add_cert(trusted)
-        judge = _taken if self.identity.anyone and not self.server else _judged
+        judge = (
+            _accept_any_certificate if self.identity.anyone and not self.server else _record_verdict
+        )
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, judge)
         return context
 
 
-def _taken(*_: object) -> bool:
+def _accept_any_certificate(*_: object) -> bool:
     """The verify callback of a client that accepts any certificate."""
     return True
 
 
-def _judged(
+def _record_verdict(
     connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, good: int
 ) -> bool:
     """The verify callback: OpenSSL calls it for each certificate. Keeps the first error."""
@@ -124,7 +126,7 @@ class Endpoint:
         self._ssl = connection
         self._raw, self._out = connection._ssl, connection._from_ssl
         self._in = connection._into_ssl
-        self._heard = False  # whether data of the other end arrived under these keys
+        self._received = False  # whether data of the other end arrived under these keys
         connection.set_app_data(self)
         if server:
             connection.set_accept_state()
@@ -133,7 +135,7 @@ class Endpoint:
 
     def start(self) -> None:
         """Begin the handshake as a client; no change at a server."""
-        self._shake()
+        self._do_handshake()
 
     def receive_data(self, data: bytes) -> None:
         """Process bytes from the other end, in order."""
@@ -141,9 +143,9 @@ class Endpoint:
             if data and _give(self._in, data, len(data)) != len(data):
                 raise MemoryError("OpenSSL has no room for what came")
             if not self.established:
-                self._shake()
+                self._do_handshake()
             if self.established and self.failure is None:
-                self._drain()
+                self._read_plain()
 
     def send(self, data: bytes) -> None:
         """Encrypt plain bytes for the other end. Only when it is ``established``."""
@@ -174,33 +176,33 @@ class Endpoint:
         size = _take(self._out, room := _room("char[]", waiting), waiting)
         return bytes(_buffer(room, size))
 
-    def _shake(self) -> None:
+    def _do_handshake(self) -> None:
         try:
             self._ssl.do_handshake()
         except SSL.WantReadError:
             return
         except SSL.Error as error:
-            self.failure = TlsFailure(self._why(error))
+            self.failure = TlsFailure(self._build_failure(error))
             return
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             self.failure = TlsFailure("the other end showed no certificate")
             return
-        self.peer = _der(certificate)
+        self.peer = _der_of(certificate)
         self.established = True
 
-    def _why(self, error: SSL.Error) -> str:
+    def _build_failure(self, error: SSL.Error) -> str:
         if self.verdict:
             code = _library.X509_verify_cert_error_string(self.verdict)
             return f"the certificate of the other end was refused: {_text(code).decode()}"
         return f"the handshake failed: {_reason(error)}"
 
-    def _drain(self) -> None:
+    def _read_plain(self) -> None:
         plain, raw = self.plain, self._raw
         try:
             while (size := _read(raw, room := _room("char[]", _RECORD), _RECORD)) > 0:
                 plain += _buffer(room, size)
-                self._heard = True
+                self._received = True
                 if not _left(raw) and _inside(self._in, _where) <= 0:
                     return  # the alert of a failed end is all that it sends
             if _library.SSL_get_error(raw, size) != _library.SSL_ERROR_WANT_READ:
@@ -211,7 +213,7 @@ class Endpoint:
             self.closed = True
         except SSL.Error as error:
             reason = _reason(error)
-            late = not self._heard and "alert" in reason
+            late = not self._received and "alert" in reason
             self.failure = (
                 TlsFailure(f"the other end refused the handshake: {reason}")
                 if late
@@ -226,5 +228,5 @@ def _reason(error: SSL.Error) -> str:
     return str(error.args[0][0][2])
 
 
-def _der(certificate: x509.Certificate) -> bytes:
+def _der_of(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)

@@ -128,7 +128,7 @@ class StreamLane:
     def go_on(self) -> None:
         """The receiver is ready again: try the parts that wait for it."""
         if self._queue and self._timer is None and not self._going:
-            self._go()
+            self._pass_parts()
 
     def drop(self) -> None:
         """Drop the waiting parts; nothing more passes."""
@@ -155,9 +155,9 @@ class StreamLane:
 
     def _handle_timer(self) -> None:
         self._timer = None
-        self._go()
+        self._pass_parts()
 
-    def _go(self) -> None:
+    def _pass_parts(self) -> None:
         """Let pass what may, from the front on. ``put`` may call ``send``, which only appends while
         a part is at the front."""
         self._going = True

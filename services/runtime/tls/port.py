@@ -53,7 +53,7 @@ class StreamPort(Streams):
         self._listener: StreamListener | None = None
         self._credentials: list[Credentials] = []
         self._sent: Counter[str] = Counter()
-        life.when_it_goes_on(self._catch_up)
+        life.call_on_resume(self._catch_up)
 
     @property
     def me(self) -> NodeName:
@@ -141,11 +141,11 @@ class StreamPort(Streams):
         self, to: NodeName | str, identity: TlsIdentity, *, within_s: float
     ) -> Stream:
         self._life.check()
-        credentials = self._ready(identity)
+        credentials = self._credentials_of(identity)
         self.counters["streams_dialled"] += 1
         way = None if ":" in to else self.way(NodeName(to))
         connection = self.create_connection(credentials, way)
-        await self._within(within_s, to, connection, b"")
+        await self._connect_within(within_s, to, connection, b"")
         return connection
 
     async def canary(self, to: NodeName, within_s: float) -> None:
@@ -153,11 +153,11 @@ class StreamPort(Streams):
         ``connect``."""
         self._life.check()
         way = self.way(to)
-        connection = self.create_connection(credentials(server=False), way, NOW)
-        await self._within(within_s, to, connection, CANARY)
+        connection = self.create_connection(canary_credentials(server=False), way, NOW)
+        await self._connect_within(within_s, to, connection, CANARY)
         connection.close()
 
-    async def _within(
+    async def _connect_within(
         self, within_s: float, to: str, connection: TlsConnection, said: bytes
     ) -> None:
         try:
@@ -176,16 +176,16 @@ class StreamPort(Streams):
         done = asyncio.Event()
         connection.shaken = lambda _: done.set()
         if ":" in to:
-            connection.begins(await self._driver.dial_outside(to, connection))
+            connection.begin_handshake(await self._driver.dial_outside(to, connection))
         else:
             connection.dial(self._driver.dial(to, connection), said)
         await done.wait()
-        await self._life.unheld()
+        await self._life.wait_until_resumed()
         self._life.check()
         if connection.failure is not None:
             raise connection.failure
 
-    def _ready(self, identity: TlsIdentity) -> Credentials:
+    def _credentials_of(self, identity: TlsIdentity) -> Credentials:
         """The prepared identity. The latest ones are kept: preparing costs more than a
         handshake."""
         kept = self._credentials
@@ -216,7 +216,7 @@ class StreamPort(Streams):
         listener = StreamListener(self, identity, serve, refused, most)
         listener.ready()
         if outside is not None:
-            listener.port = await self._driver.listen_outside(*outside, listener.from_outside)
+            listener.port = await self._driver.listen_outside(*outside, listener.accept_outside)
             self._life.check()
         self._listener = listener
         return listener
@@ -224,16 +224,16 @@ class StreamPort(Streams):
     def incoming(self, src: NodeName, said: bytes) -> TlsConnection | str:
         """A node asks for a connection: one end for it, or the reason for a refusal."""
         if said == CANARY:
-            return self._bird(src)
+            return self._build_canary_end(src)
         listener = self._listener
         if listener is None or not listener.taking:
             self.counters["streams_refused"] += 1
             return f"{self.me} takes no connections"
-        return listener.from_node(src)
+        return listener.accept_node(src)
 
-    def _bird(self, src: NodeName) -> TlsConnection:
+    def _build_canary_end(self, src: NodeName) -> TlsConnection:
         """The other end of a canary."""
-        made = self.create_connection(credentials(server=True), self.way(src), NOW)
+        made = self.create_connection(canary_credentials(server=True), self.way(src), NOW)
         late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
 
         def shaken(connection: TlsConnection) -> None:
@@ -298,20 +298,20 @@ class StreamListener(Listener):
             if connection.shaken is not None:  # no service uses it yet
                 connection.drop()
             else:
-                connection.hear_no_more()
+                connection.end_reading()
         if self._taken:
             await self._emptied.wait()
 
-    def from_outside(self) -> TlsConnection | None:
+    def accept_outside(self) -> TlsConnection | None:
         """One end for a client that is not a node; None when there is no room."""
-        taken = self._take(None) if self.taking else None
+        taken = self._accept(None) if self.taking else None
         return taken if isinstance(taken, TlsConnection) else None
 
-    def from_node(self, src: NodeName) -> TlsConnection | str:
+    def accept_node(self, src: NodeName) -> TlsConnection | str:
         """One end for that node, or the reason for a refusal."""
-        return self._take(self._port.way(src))
+        return self._accept(self._port.way(src))
 
-    def _take(self, way: StreamRules | None) -> TlsConnection | str:
+    def _accept(self, way: StreamRules | None) -> TlsConnection | str:
         counters = self._port.counters
         if len(self._taken) >= self._most:
             counters["streams_refused"] += 1
@@ -368,7 +368,7 @@ NOW: Final = 1.0
 
 
 @lru_cache(maxsize=2)
-def credentials(*, server: bool) -> Credentials:
+def canary_credentials(*, server: bool) -> Credentials:
     """The identity of canaries, prepared for one side."""
     key = new_key(KeyMaterial(CANARY.ljust(SEED_SIZE)))
     certificate = self_signed("canary", key, bytes(SERIAL_SIZE), 0.0, 2.0)

@@ -22,7 +22,7 @@ class StreamRules:
         self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
         self._number = number
 
-    def leaves(self, part: StreamPart) -> float | Wait:
+    def judge_departure(self, part: StreamPart) -> float | Wait:
         """How late a part leaves, or why it must wait."""
         if part.kind is PartKind.HANDSHAKE and self.rules.stalls(self.out):
             return Wait.RETRY

@@ -31,7 +31,7 @@ class Carrier(Protocol):
         """Stop delivering parts to this end, or resume."""
         ...
 
-    def when_gone(self, act: Callable[[], None]) -> None:
+    def call_when_closed(self, act: Callable[[], None]) -> None:
         """The channel was closed: call ``act`` when nothing of it is left here, which may be at
         once."""
         ...
@@ -53,19 +53,19 @@ class ConnectionEnd(Protocol):
         """The driver has received a part from the other end."""
         ...
 
-    def came(self, data: bytes) -> None:
+    def receive_bytes(self, data: bytes) -> None:
         """As ``receive_part`` for data."""
         ...
 
-    def writable(self) -> None:
+    def wake_writer(self) -> None:
         """The carrier has room again."""
         ...
 
-    def begins(self, carrier: Carrier) -> None:
+    def begin_handshake(self, carrier: Carrier) -> None:
         """The channel to the other end is open, without a question: begin the handshake."""
         ...
 
-    def grant(self, carrier: Carrier) -> None:
+    def grant_dial(self, carrier: Carrier) -> None:
         """Let the caller behind ``carrier`` begin the handshake."""
         ...
 

@@ -33,7 +33,7 @@ def open_device(
 
             return ModelDevice(nv, entropy)
         case TpmBackend.LIBTPMS:
-            reason = available()
+            reason = missing_for_libtpms()
             if reason:
                 from services.runtime.tpm.library import LibraryMissing
 
@@ -43,12 +43,12 @@ def open_device(
             return LibtpmsDevice(nv)
 
 
-def available() -> str:
+def missing_for_libtpms() -> str:
     """Why backend libtpms cannot be used here; empty when it can. Loads the library's Python
     binding, but no TPM (``probe`` does)."""
-    from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
+    from services.runtime.tpm.library import LibraryMissing, library_path, silence_tss
 
-    quiet_tss()
+    silence_tss()
     try:
         library_path()
         import tpm2_pytss  # noqa: F401
@@ -63,7 +63,7 @@ def available() -> str:
     return ""
 
 
-def probe() -> bytes:
+def probe_libtpms() -> bytes:
     """Open two real TPMs, check that they differ, and return 16 random bytes of one.
 
     ``LibraryMissing`` when the backend is not available, ``RuntimeError`` when copies of the
@@ -71,7 +71,7 @@ def probe() -> bytes:
     """
     from services.runtime.tpm.library import LibraryMissing
 
-    reason = available()
+    reason = missing_for_libtpms()
     if reason:
         raise LibraryMissing(reason)
     from services.runtime.tpm.libtpms import LibtpmsDevice

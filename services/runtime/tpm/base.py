@@ -16,7 +16,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import RC_FAILURE, TpmError, TpmErrorKind, tpm_error, tpm_gone
 from protocol.tpm.structures import DIGEST_SIZE
 from services.runtime.tpm.device import AnswerDelay, TpmDevice
-from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack
+from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack_image
 
 _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
 _NO_STATE: Final = b"\0"
@@ -26,7 +26,7 @@ def _unpack_image(image: bytes, kind: TpmBackend) -> NvImage:
     if not image:
         return NvImage(_UNKNOWN_EK, b"")
     try:
-        return unpack(image, kind)
+        return unpack_image(image, kind)
     except NoImage:
         return NvImage(_UNKNOWN_EK, b"", whole=False)
 
@@ -127,7 +127,7 @@ class BaseDevice(TpmDevice):
             finally:
                 self.power_off(orderly=True)
 
-    def _need_power(self) -> None:
+    def _check_power(self) -> None:
         if not self._powered:
             raise tpm_gone("powered off")
 
@@ -147,7 +147,7 @@ class BaseDevice(TpmDevice):
         accepts."""
         return self._image.state if self._image.whole else _NO_STATE
 
-    def _not_started(self) -> TpmError:
+    def _build_start_error(self) -> TpmError:
         """0x101 of a power-on that found no state."""
         error = tpm_error(RC_FAILURE)
         if not self._image.whole:
@@ -168,7 +168,7 @@ class BaseDevice(TpmDevice):
 
     def restore(self, image: bytes) -> None:
         with self._lock:
-            content = unpack(image, self.kind)
+            content = unpack_image(image, self.kind)
             self.cut_power()
             self._nv.store(image)
             self._image = content

@@ -75,11 +75,11 @@ def library_path() -> Path:
     """The installed libtpms.so.0; ``LibraryMissing`` when there is none."""
     with _guard:
         if not _source:
-            _source.append(_find())
+            _source.append(_find_library())
         return _source[0]
 
 
-def _find() -> Path:
+def _find_library() -> Path:
     for folder in (*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *_FOLDERS):
         path = Path(folder) / "libtpms.so.0"
         if folder and path.is_file():
@@ -97,7 +97,7 @@ _FOLDERS: Final = (
 )
 
 
-def quiet_tss() -> None:
+def silence_tss() -> None:
     """Keep the TSS from writing every refusal to stderr. Call it before the first use of the
     TSS."""
     os.environ.setdefault("TSS2_LOG", "all+NONE")
@@ -114,7 +114,7 @@ class Engine:
         self._load, self._store = load, store
         self.store_error: BaseException | None = None
         self._library = _private_copy()
-        self._entry = _claim(self._library)
+        self._entry = _register_copy(self._library)
         self._library.TPM_Malloc.argtypes = (
             ctypes.POINTER(ctypes.c_void_p),
             ctypes.c_uint32,
@@ -216,12 +216,12 @@ class Engine:
             _Storer(store),
             _Deleter(lambda number, name, must: _SUCCESS),
             _Nothing(lambda: _SUCCESS),
-            _Locality(_zero),
-            _Presence(_zero),
+            _Locality(_zero_pointer),
+            _Presence(_zero_pointer),
         )
 
 
-def _zero(value: Any, number: int) -> int:
+def _zero_pointer(value: Any, number: int) -> int:
     value[0] = 0
     return _SUCCESS
 
@@ -239,7 +239,7 @@ def _private_copy() -> ctypes.CDLL:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _claim(library: ctypes.CDLL) -> int:
+def _register_copy(library: ctypes.CDLL) -> int:
     """Register the address of the copy's entry point; ``RuntimeError`` when another engine has the
     same one."""
     address = ctypes.cast(library.TPMLIB_MainInit, ctypes.c_void_p).value or 0

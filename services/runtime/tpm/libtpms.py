@@ -67,7 +67,7 @@ from services.runtime.tpm.tss import (
     SRK_HANDLE,
     Context,
     area_of,
-    refusal,
+    refusal_code,
     selection_text,
     template,
 )
@@ -105,8 +105,8 @@ class LibtpmsDevice(BaseDevice):
                 failed = self._engine.init() != 0
                 self._powered = True
                 if failed:
-                    raise self._add_store_error(self._not_started())
-            self._raw(_STARTUP_CLEAR)
+                    raise self._add_store_error(self._build_start_error())
+            self._send_raw(_STARTUP_CLEAR)
             self._new_context()
 
     def _freeze(self) -> bytes:
@@ -118,11 +118,11 @@ class LibtpmsDevice(BaseDevice):
         self._engine.memory = b""
         self._powered = True
         if failed:
-            raise self._add_store_error(self._not_started())
+            raise self._add_store_error(self._build_start_error())
         self._new_context()
 
     def _shutdown(self) -> None:
-        self._raw(_SHUTDOWN_CLEAR)
+        self._send_raw(_SHUTDOWN_CLEAR)
 
     def _lose_power(self) -> None:
         self._drop_context()
@@ -133,7 +133,7 @@ class LibtpmsDevice(BaseDevice):
             super().close()
             self._engine.close()
 
-    def _raw(self, command: bytes) -> None:
+    def _send_raw(self, command: bytes) -> None:
         response = self._engine.process(command)
         rc = int.from_bytes(response[6:10], "big")
         if rc:
@@ -157,7 +157,7 @@ class LibtpmsDevice(BaseDevice):
     def _at_work(self) -> Iterator[Context]:
         """Hold the context for one operation; refusals of the TSS are raised as ``TpmError``."""
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._context is None:
                 raise self._add_store_error(tpm_error(RC_FAILURE))
             try:
@@ -378,21 +378,21 @@ class LibtpmsDevice(BaseDevice):
 
     def _lockout(self) -> None:
         attributes = int(TPMA_NV.AUTHREAD | TPMA_NV.OWNERWRITE)
-        with self._at_work() as tpm, _scratch(tpm, attributes) as handle:
+        with self._at_work() as tpm, _define_scratch_index(tpm, attributes) as handle:
             tries = tpm.properties()[int(TPM2_PT.MAX_AUTH_FAIL)]
             tpm.esys.tr_set_auth(handle, b"wrong")
             for _ in range(tries + 1):
-                rc = refusal(lambda: tpm.esys.nv_read(handle, 1))
+                rc = refusal_code(lambda: tpm.esys.nv_read(handle, 1))
             if rc != RC_LOCKOUT:
                 raise tpm_error(rc)
 
     def _write_something(self) -> None:
-        with self._at_work() as tpm, _scratch(tpm, NV_ATTRIBUTES):
+        with self._at_work() as tpm, _define_scratch_index(tpm, NV_ATTRIBUTES):
             pass
 
 
 @contextmanager
-def _scratch(tpm: Context, attributes: int) -> Iterator[Any]:
+def _define_scratch_index(tpm: Context, attributes: int) -> Iterator[Any]:
     """An NV index for a command of the lab; an index that a killed process left is removed."""
     if tpm.nv_public(_PROBE_INDEX) is not None:
         tpm.undefine(_PROBE_INDEX)

@@ -120,7 +120,7 @@ class ModelDevice(BaseDevice):
                 self._state = ModelState(self._entropy(_SEED), self._entropy(_SEED))
             if self._state is None:
                 self._failed = True
-                raise self._not_started()
+                raise self._build_start_error()
             self._pcrs = {pcr: initial_pcr(pcr) for pcr in range(PCR_COUNT)}
             self._commit(self._state.after_startup())
 
@@ -140,14 +140,14 @@ class ModelDevice(BaseDevice):
     def _thaw(self, memory: bytes) -> None:
         found = decode_memory(memory)
         if found is None:
-            raise self._not_started()
+            raise self._build_start_error()
         self._powered, self._state, self._pcrs = True, *found
 
     @contextmanager
     def _at_work(self) -> Iterator[ModelState]:
         """Hold the state for one command; refuses without power and in failure mode."""
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._failed or self._state is None:
                 raise tpm_error(RC_FAILURE)
             clock = self._state.clock + 1
@@ -204,31 +204,33 @@ class ModelDevice(BaseDevice):
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
         check_seal(secret, policy)
         with self._at_work() as state:
-            self._need_srk(state)
+            self._check_srk(state)
             nonce = self._entropy(_NONCE)
-            unique = secret_of(state.owner_seed, b"unique", nonce + secret)
+            unique = derive_secret(state.owner_seed, b"unique", nonce + secret)
             public = keyedhash_public(policy, unique).raw
-            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _pad_secret(secret), None)
-            return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
+            inner = _inner_key(state, policy, nonce).encrypt(
+                bytes(_NONCE), _pad_secret(secret), None
+            )
+            return SealedBlob(nonce + _outer_key(state).encrypt(nonce, inner, public), public)
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
         check_blob(blob)
         with self._at_work() as state:
-            self._need_srk(state)
+            self._check_srk(state)
             nonce, box = blob.private[:_NONCE], blob.private[_NONCE:]
             try:
-                inner = _outer(state).decrypt(nonce, box, blob.public)
+                inner = _outer_key(state).decrypt(nonce, box, blob.public)
             except InvalidTag:
                 raise tpm_error(RC_INTEGRITY_1) from None
             policy = policy_pcr_digest(selection, self._pcrs)
             try:
-                clear = _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
+                clear = _inner_key(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
             except InvalidTag:
                 raise tpm_error(RC_POLICY_FAIL_S1) from None
             return TpmReader(clear).tpm2b()
 
     @staticmethod
-    def _need_srk(state: ModelState) -> None:
+    def _check_srk(state: ModelState) -> None:
         if not state.srk:
             raise tpm_error(RC_HANDLE_1)
         if state.occupied:
@@ -315,7 +317,7 @@ class ModelDevice(BaseDevice):
                     raise tpm_error(RC_ATTRIBUTES_H2)
                 value = state.top + 1 if entry is None else counter_value(entry) + 1
                 entry = NvIndex(index, value.to_bytes(8, "big"), counter=True)
-                self._put(state, entry)
+                self._store_index(state, entry)
             if entry is None:
                 raise tpm_error(RC_HANDLE_1)
             if len(entry.data) < 8:
@@ -336,10 +338,10 @@ class ModelDevice(BaseDevice):
             entry = state.find(index)
             if entry is not None and entry.counter:
                 raise tpm_error(RC_ATTRIBUTES)
-            self._put(state, NvIndex(index, data))
+            self._store_index(state, NvIndex(index, data))
 
-    def _put(self, state: ModelState, entry: NvIndex) -> None:
-        if not state.room_for(entry):
+    def _store_index(self, state: ModelState, entry: NvIndex) -> None:
+        if not state.has_room_for(entry):
             raise tpm_error(RC_NV_SPACE)
         self._commit(state.with_index(entry))
 
@@ -347,7 +349,7 @@ class ModelDevice(BaseDevice):
 
     def info(self) -> TpmInfo:
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._failed or self._state is None:
                 return TpmInfo(backend=self.kind.value, failed=True)
             return self._state.build_info(self.kind.value)
@@ -381,13 +383,13 @@ def _pad_secret(secret: bytes) -> bytes:
     return tpm2b(secret) + bytes(SECRET_LIMIT - len(secret))
 
 
-def _outer(state: ModelState) -> AESGCM:
-    return AESGCM(secret_of(state.owner_seed, b"storage"))
+def _outer_key(state: ModelState) -> AESGCM:
+    return AESGCM(derive_secret(state.owner_seed, b"storage"))
 
 
-def _inner(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
+def _inner_key(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
     """A key for one blob only, so its nonce may be constant."""
-    return AESGCM(secret_of(state.owner_seed, b"policy", policy + nonce))
+    return AESGCM(derive_secret(state.owner_seed, b"policy", policy + nonce))
 
 
 # ---- keys from a seed ----------------------------------------------------------------------------
@@ -402,7 +404,7 @@ _SMALL: Final = tuple(
 _WITNESSES: Final = (2, *_SMALL[:19])
 
 
-def secret_of(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
+def derive_secret(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
     """32 bytes that only the holder of ``seed`` can derive; ``context`` has a fixed size."""
     return hmac.digest(seed, label + b"\0" + context, "sha256")
 
@@ -531,7 +533,7 @@ class ModelState(msgspec.Struct, frozen=True):
         others = (other for other in self.indices if other.index != entry.index)
         return msgspec.structs.replace(self, indices=(*others, entry))
 
-    def room_for(self, entry: NvIndex) -> bool:
+    def has_room_for(self, entry: NvIndex) -> bool:
         """Whether NV has room for this index, in place of one of the same number."""
         used = sum(len(other.data) for other in self.indices if other.index != entry.index)
         return used + len(entry.data) <= CAPACITY

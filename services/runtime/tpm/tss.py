@@ -42,7 +42,7 @@ from tpm2_pytss.types import TPML_PCR_SELECTION
 
 from protocol.tpm.errors import RC_HANDLE_1
 from protocol.tpm.structures import PublicArea
-from services.runtime.tpm.tss_crypto import use_ours
+from services.runtime.tpm.tss_crypto import install_crypto_callbacks
 
 SRK_HANDLE: Final = 0x81000001
 COUNTER: Final = int(TPM2_NT.COUNTER) << int(TPMA_NV.TPM2_NT_SHIFT)
@@ -79,7 +79,7 @@ class Context:
 
     def __init__(self, process: Callable[[bytes], bytes]) -> None:
         self.esys: Any = ESAPI(_Tcti(process))
-        use_ours(self.esys)
+        install_crypto_callbacks(self.esys)
         self._open: dict[int, Any] = {}
         self._primaries: dict[tuple[int, bytes], tuple[Any, PublicArea]] = {}
 
@@ -214,7 +214,7 @@ def area_of(public: Any) -> PublicArea:
     return PublicArea(bytes(inner.marshal()))
 
 
-def refusal(call: Callable[[], object]) -> int:
+def refusal_code(call: Callable[[], object]) -> int:
     """The return code with which ``call`` is refused; 0 when it succeeds."""
     try:
         call()

@@ -179,7 +179,7 @@ def _decrypt(
     return _DONE
 
 
-def _not_used(*asked: Any) -> int:
+def _refuse_call(*arguments: Any) -> int:
     """Refuse salts of RSA keys, and SM4: no session here uses them."""
     return _NOT_IMPLEMENTED
 
@@ -205,7 +205,7 @@ def _callback(name: str) -> Any:
     kind = _TYPES[name]
     if kind.result.kind == "void":
         return ffi.callback(kind, _OURS[name])
-    return ffi.callback(kind, _OURS.get(name, _not_used), error=_FAILED)
+    return ffi.callback(kind, _OURS.get(name, _refuse_call), error=_FAILED)
 
 
 _callbacks: Final = {name: _callback(name) for name, of in _TYPES.items() if of.kind == "function"}
@@ -214,7 +214,7 @@ _callbacks["userdata"] = ffi.NULL
 _table: Final = ffi.new("ESYS_CRYPTO_CALLBACKS *", _callbacks)
 
 
-def use_ours(esys: Any) -> None:
+def install_crypto_callbacks(esys: Any) -> None:
     """Let this ESAPI context use the functions of this module."""
     result = lib.Esys_SetCryptoCallbacks(esys._ctx, _table)
     if result != _DONE:

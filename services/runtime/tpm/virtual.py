@@ -35,17 +35,17 @@ class VirtualTpmPool:
         self._idle: list[TpmDevice] = []
         self.opened = 0
 
-    def make(self) -> VirtualTpmState:
+    def manufacture(self) -> VirtualTpmState:
         """A newly manufactured TPM, without power."""
-        with self._instance() as device:
+        with self._use_instance() as device:
             device.swap()
             return VirtualTpmState(device.snapshot())
 
-    def command(
+    def run_command(
         self, state: VirtualTpmState, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
-        """See ``VirtualTpms.command``."""
-        with self._instance() as device:
+        """See ``VirtualTpms.run_command``."""
+        with self._use_instance() as device:
             device.resume(state.nv, state.memory)
             result = work(device)
             return VirtualTpmState(*device.suspend()), result
@@ -57,7 +57,7 @@ class VirtualTpmPool:
                 self._idle.pop().close()
 
     @contextmanager
-    def _instance(self) -> Iterator[TpmDevice]:
+    def _use_instance(self) -> Iterator[TpmDevice]:
         with self._lock:
             device = self._idle.pop() if self._idle else None
         if device is None:
@@ -66,14 +66,14 @@ class VirtualTpmPool:
         try:
             yield device
         except TpmError:  # the TPM's own refusal: the instance works
-            self._back(device)
+            self._return_instance(device)
             raise
         except BaseException:
             device.close()
             raise
-        self._back(device)
+        self._return_instance(device)
 
-    def _back(self, device: TpmDevice) -> None:
+    def _return_instance(self, device: TpmDevice) -> None:
         device.cut_power()
         with self._lock:
             self._idle.append(device)
@@ -99,13 +99,13 @@ class VirtualTpmsPort(VirtualTpms):
     def __init__(self, pool: VirtualTpmPool, life: Incarnation, runner: Runner) -> None:
         self._pool, self._life, self._runner = pool, life, runner
 
-    async def make(self) -> VirtualTpmState:
-        return await self._call("vtpm.make", self._pool.make)
+    async def manufacture(self) -> VirtualTpmState:
+        return await self._call("vtpm.make", self._pool.manufacture)
 
-    async def command(
+    async def run_command(
         self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
-        return await self._call(label, partial(self._pool.command, state, work))
+        return await self._call(label, partial(self._pool.run_command, state, work))
 
     async def _call(self, label: str, work: Callable[[], T]) -> T:
         self._life.check()

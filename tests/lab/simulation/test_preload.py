@@ -16,7 +16,7 @@ def not_known() -> tuple[set[str], int, int]:
     return (
         {name for name, message in every.items() if message not in codec._decoders},
         len(every) - base.fields_with_keys.cache_info().currsize,
-        len(every) - normal_form.without_bytes.cache_info().currsize,
+        len(every) - normal_form.has_no_bytes.cache_info().currsize,
     )
 
 

@@ -81,7 +81,7 @@ def vtpm_bound_to_nothing() -> None:
 def vtpm_instance_shared() -> None:
     """An instance of the pool goes on with the vTPM that it had before, whoever commands now."""
 
-    @replaces(VirtualTpmPool, "command")
+    @replaces(VirtualTpmPool, "run_command")
     def command(original: Any, self: Any, state: Any, work: Any) -> Any:
         mine = self.__dict__.get("left") if state.memory else None
         after, result = original(self, mine or state, work)

@@ -202,7 +202,7 @@ class Messages:
                 answer = self._answer_create(message, key_id, error)
             except Exception as defect:  # the connections of the others go on
                 answer = defect
-            later.give(answer)
+            later.set(answer)
 
         return later if immediate.making(self._core, caller, request, over) else None
 

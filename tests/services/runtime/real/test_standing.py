@@ -18,7 +18,12 @@ import pytest
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
 from services.runtime.blockages import STOOD, STOOD_MS, Blockage, BlockageCounts
-from services.runtime.real.watchdog import Suspension, create_watched_loop, describe_stand, ran
+from services.runtime.real.watchdog import (
+    Suspension,
+    create_watched_loop,
+    describe_blockage,
+    seconds_run,
+)
 
 ROOT: Final = Path(__file__).resolve().parents[4]
 LIMIT_S: Final = 0.1
@@ -108,7 +113,7 @@ def test_a_calculation_that_keeps_all_threads_waiting_is_told() -> None:
 def test_time_in_which_the_process_did_not_run_is_none(
     absences: tuple[Suspension, ...], seconds: float
 ) -> None:
-    assert ran(10, 20, absences) == seconds
+    assert seconds_run(10, 20, absences) == seconds
 
 
 STOPPED = """
@@ -181,4 +186,4 @@ def test_the_first_node_of_a_process_has_its_counts() -> None:
     ],
 )
 def test_a_stand_in_words(stand: Blockage, text: str) -> None:
-    assert f"the event loop {text}" in describe_stand(stand)
+    assert f"the event loop {text}" in describe_blockage(stand)

@@ -42,7 +42,7 @@ class Silent(BrokerClient):
     def is_connected(self) -> bool:
         return True
 
-    def _ping(self) -> None:
+    def _write_ping(self) -> None:
         self.pings += 1
 
     async def _process_op_err(self, e: Exception) -> None:
@@ -122,7 +122,7 @@ async def test_a_pong_that_nobody_waits_for_is_none_of_a_flush(open_wire: OpenWi
     assert client is not None
     done: list[bool] = []
     for _ in range(3):
-        client._ping()
+        client._write_ping()
     waiting = asyncio.create_task(client.flush(2))
     waiting.add_done_callback(lambda _: done.append(True))
     await asyncio.sleep(0)

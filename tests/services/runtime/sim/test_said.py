@@ -100,7 +100,7 @@ def test_a_record_says_its_fields() -> None:
 )
 def test_a_messagewithout_bytes_is_known_by_its_class(message: type, without: bool) -> None:
     """It is folded as it travels, which costs next to nothing."""
-    assert normal_form.without_bytes(message.__name__) is without
+    assert normal_form.has_no_bytes(message.__name__) is without
 
 
 def test_a_difference_is_told_in_words() -> None:
@@ -108,7 +108,9 @@ def test_a_difference_is_told_in_words() -> None:
         trace = Trace(record=True)
         trace.add(1, "a", 1, "power-on")
         body = {"sequence": 4, "text": text, "vm": VmName("vm-01")}
-        trace.say(2, "a", 1, "e.a.VcEvent", normal_form.of_request(request("VcEvent", body)))
+        trace.add_content(
+            2, "a", 1, "e.a.VcEvent", normal_form.of_request(request("VcEvent", body))
+        )
         return trace
 
     found = first_difference(traced("it is locked"), traced("it is unlocked"))
@@ -118,6 +120,6 @@ def test_a_difference_is_told_in_words() -> None:
     )
     assert first_difference(traced("same"), traced("same")) is None
     assert traced("a").hash() != traced("b").hash()
-    assert normal_form.difference(b"", normal_form.of_request(request("Ping", {}))).startswith(
-        "one run says ["
-    )
+    assert normal_form.describe_difference(
+        b"", normal_form.of_request(request("Ping", {}))
+    ).startswith("one run says [")
