@@ -97,7 +97,7 @@ def vtpm_saved_after_answer() -> None:
     async def command(original: Any, self: Any, label: str, work: Any) -> Any:
         if owed := self.__dict__.pop("owed", None):
             await write(self._means.datastore, *owed)
-        state, result = await self._means.tpms.command(self._state, label, work)
+        state, result = await self._means.tpms.run_command(self._state, label, work)
         self._number += 1
         file = nvram_file(self.vm, self.device.serial)
         home, rng = self._home, self._means.rng
