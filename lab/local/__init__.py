@@ -1,6 +1,7 @@
 """Commands of this machine: they need no lab, or start one of their own.
 
 - ``labs``, ``lab_list``, ``remote``  labs that run here or elsewhere · ``lab_files``  their files
+- ``question``  a command that changes nothing, asked with few imports
 - ``experiment_files``  files of experiments, and plans for them · ``stored``  stored runs
 - ``matrix``, ``outside``  the truth table
 - ``fuzzing``, ``conformance``, ``kmip``  other plays
