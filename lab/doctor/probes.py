@@ -108,7 +108,7 @@ def tpm() -> DoctorFinding:
 
     fix = KeysteadError("KS-TPM-001").fix
     try:
-        got = backends.probe()
+        got = backends.probe_libtpms()
     except LibraryMissing as error:
         return DoctorFinding("tpm", DoctorHealth.PROBLEM, str(error), fix)
     except (TpmError, RuntimeError, OSError) as error:
@@ -124,7 +124,7 @@ def headers() -> DoctorFinding:
     compiler = shutil.which("gcc") or shutil.which("cc")
     fix = f"apt-get install {BUILD_PACKAGES}"
     # Once tpm2-pytss is built, what builds it is needed for a new environment only.
-    bad = DoctorHealth.NOTE if not backends.available() else DoctorHealth.PROBLEM
+    bad = DoctorHealth.NOTE if not backends.missing_for_libtpms() else DoctorHealth.PROBLEM
     if compiler is None:
         return DoctorFinding("headers", bad, "there is no C compiler", fix)
     command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]
