@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
