@@ -86,7 +86,7 @@ class Coming:
         return now, was
 
 
-Door = Callable[[Coming], AbstractAsyncContextManager[None]]
+LoadControl = Callable[[Coming], AbstractAsyncContextManager[None]]
 """Lets people in who change a load while it comes."""
 
 

@@ -28,7 +28,7 @@ from chaos.lab import LabUnderTest
 from chaos.observe.guests import Guests
 from chaos.observe.look import LabLook, nodes_of
 from chaos.observe.remains import Opened
-from chaos.playing.coming import Coming, Door, keep_closed
+from chaos.playing.coming import Coming, LoadControl, keep_closed
 from chaos.playing.cues import Cues
 from chaos.playing.intervals import Intervals
 from chaos.playing.measure import Hypotheses
@@ -62,7 +62,7 @@ async def run(
     scan: Scan | None = None,
     opened: Opened | None = None,
     strikes: Strikes | None = None,
-    door: Door = keep_closed,
+    load_control: LoadControl = keep_closed,
 ) -> Verdict:
     """Play ``plan``; always heals, also when cancelled (the verdict then says 130).
 
@@ -79,7 +79,7 @@ async def run(
     playing = _Run(
         plan, lab, keeper, history, PhaseProgress(progress, lab.monotonic), watch, run_id
     )
-    playing.scan, playing.cues.strikes, playing.door = scan, strikes, door
+    playing.scan, playing.cues.strikes, playing.load_control = scan, strikes, load_control
     interrupted = False
     try:
         await playing.play()
@@ -147,7 +147,7 @@ class _Run:
     watch: RunWatch
     run_id: str
     scan: Scan | None = None
-    door: Door = keep_closed
+    load_control: LoadControl = keep_closed
     steady: bool = False
     healed: bool = False
     harness: list[str] = field(default_factory=list)
@@ -285,7 +285,7 @@ class _Run:
             look=self.watch.states.look,
         )
         coming = Coming(self.plan, self.history, self._now, self._sleep_to)
-        async with asyncio.TaskGroup() as group, self.door(coming):
+        async with asyncio.TaskGroup() as group, self.load_control(coming):
             while (arrival := await coming.next()) is not None:
                 work = perform(means, arrival, self.history, self.operations)
                 group.create_task(work, name=f"{arrival.op}-{arrival.number}")

@@ -18,7 +18,7 @@ from lab.load.generator import SOON_S, Generator
 from lab.load.journal import LoadBegin, LoadJournal, rest_of
 from lab.load.report import LoadTerms, build_report
 from lab.load.vcenters import Vcenters
-from lab.runs.door import Changed, door
+from lab.runs.load_control import Changed, load_control
 from lab.runs.store import RunFolder
 from lab.schema.answers.load import LoadChange, LoadReport
 from lab.schema.errors import KeysteadError
@@ -179,7 +179,7 @@ class _Load:
 
     async def run(self, folder: RunFolder) -> None:
         with _cancel_on_signals():
-            async with door(folder, self.change):
+            async with load_control(folder, self.change):
                 await self._run()
 
     @property

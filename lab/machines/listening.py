@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from lab.machines.trust import AUTHORITY, ensure_door_certificate
+from lab.machines.trust import AUTHORITY, ensure_proxy_certificate
 from lab.schema.errors import KeysteadError
 from services.runtime.real.broker_tls import DOOR_NAME, LabTls
 from services.runtime.real.files import replace_file
@@ -80,7 +80,7 @@ def authority(folder: Path) -> Path:
     return folder / "door" / AUTHORITY
 
 
-class LabDoor:
+class TlsProxy:
     """The door of one lab; ``wanted`` is where it shall listen, and at another port, ``gate_port``,
     the ``gate`` to nodes that stand here, where the lab has one."""
 
@@ -120,7 +120,7 @@ class LabDoor:
         if self.alive():
             return
         folder = self._folder / "door"
-        certificate, key = await asyncio.to_thread(ensure_door_certificate, folder, self._lab)
+        certificate, key = await asyncio.to_thread(ensure_proxy_certificate, folder, self._lab)
         before, wanted = find_address(self._folder), self._wanted
         if not wanted.port and before is not None and before.host == wanted.host:
             wanted = before

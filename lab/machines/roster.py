@@ -20,7 +20,7 @@ from lab.brokers.identities import Identities, agent_name, machine_agent
 from lab.building.course import Report
 from lab.logs.write import RecordLog
 from lab.machines.admission import last_run, note_run, read_issued, use
-from lab.machines.listening import LabDoor, address, find_address
+from lab.machines.listening import TlsProxy, address, find_address
 from lab.machines.machine import BEAT_LIMIT_S, MARGIN_S, MachineProcesses, RemoteProcess
 from lab.machines.part import part_of
 from lab.schema.errors import KeysteadError
@@ -81,7 +81,9 @@ class Roster:
     ) -> None:
         self._folder, self._identities, self._lab = folder, identities, topology.name
         self._gates = topology.gates
-        self.door = LabDoor(folder, topology.name, address("--listen", listen), gate=topology.gates)
+        self.proxy = TlsProxy(
+            folder, topology.name, address("--listen", listen), gate=topology.gates
+        )
         self.machines: dict[str, MachineProcesses] = {}
         self._on_end, self._warn = on_end, warn
         self.patience_s: float | None = None
@@ -169,7 +171,7 @@ class Roster:
         if shared:
             link(self._folder / "arrays", shared)
             await self._meeting.come(self._here, "", tuple(shared))
-        await self.door.start(brokers)
+        await self.proxy.start(brokers)
         write_gate_addresses(self._folder, self._where(None))
         await self._client().subscribe_events(self._hear)
         self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
@@ -390,7 +392,7 @@ class Roster:
             self._watching.cancel()
         for log in self._logs.values():
             log.close()
-        await self.door.stop()
+        await self.proxy.stop()
 
 
 # ---- replaced ------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ AUTHORITY: Final = "ca.pem"
 _LIFE_S: Final = 20 * 366 * 86_400.0
 
 
-def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
+def ensure_proxy_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
     """The door's certificate and its private key, PEM files in ``folder``, with ``ca.pem`` beside
     them; made when they are not there. The authority's own key is not kept: there is one door."""
     certificate, key = folder / "door.pem", folder / "door.key"
@@ -45,7 +45,7 @@ def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
             f"keystead lab {lab}", above, os.urandom(SERIAL_SIZE), *times, authority=True
         )
         own = new_key(KeyMaterial(os.urandom(SEED_SIZE)))
-        door = issue_certificate(
+        proxy = issue_certificate(
             DOOR_NAME,
             public_key(own),
             os.urandom(SERIAL_SIZE),
@@ -56,7 +56,7 @@ def ensure_door_certificate(folder: Path, lab: str) -> tuple[Path, Path]:
         )
         replace_file(key, _private_pem(own), mode=0o600, durable=False)
         replace_file(folder / AUTHORITY, _pem(authority), mode=0o644, durable=False)
-        replace_file(certificate, _pem(door), mode=0o644, durable=False)  # last: all is there
+        replace_file(certificate, _pem(proxy), mode=0o644, durable=False)  # last: all is there
     return certificate, key
 
 

@@ -43,7 +43,7 @@ Change = Callable[[str], Awaitable[Changed]]
 
 
 @asynccontextmanager
-async def door(folder: RunFolder, change: Change) -> AsyncIterator[None]:
+async def load_control(folder: RunFolder, change: Change) -> AsyncIterator[None]:
     """Open while the load is offered. Where no socket can be had, its rate stays as it is: that is
     no reason not to measure."""
 

@@ -46,7 +46,7 @@ from services.kms.replication.pair import ReplicationPair
 from services.kms.sealing.roots.base import RootLocked, RootMeans
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.sealing.vault import Vault
-from services.kms.settings.config import Auditing, ClientDoor, KmsConfig
+from services.kms.settings.config import Auditing, KmsConfig, KmsTransport
 from services.kms.settings.knobs import KmsNode
 from services.runtime.ports import Database, Ports, Tpm
 from services.runtime.service import Halted
@@ -142,7 +142,7 @@ class KmsService(
                 self.node, self.clock, database, vault, self.core, self._anchor
             )
             self.retention.begin(left=opened.cut_left)
-            if self.config.door is ClientDoor.KMIP:
+            if self.config.transport is KmsTransport.KMIP:
                 await self._open_own_door()
         except OtherFormat as error:
             raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
@@ -154,7 +154,7 @@ class KmsService(
             ) from None
 
     async def kmip_identities(self) -> IdentityAdmission:
-        """Who may come through the door of KMIP, as the server's own table has it."""
+        """Who may come through the KMIP endpoint, as the server's own table has it."""
         admission = IdentityAdmission(self.core, self._vault)
         await admission.load(self._database)
         return admission

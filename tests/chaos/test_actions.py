@@ -128,7 +128,7 @@ def test_a_provider_is_added_by_the_door_of_its_servers(door: str) -> None:
 
 
 def test_a_provider_that_nobody_could_trust_is_there_all_the_same() -> None:
-    world = World(hosts=1, vms=1, kms={"replicas": 1, "door": "kmip"})
+    world = World(hosts=1, vms=1, kms={"replicas": 1, "transport": "kmip"})
     world.run(world.lab.power_off(KMS, "crash"))
     outcome = give(world, "provider.add", provider="second", servers=["kms"])
     assert outcome.kind == "info" and outcome.data["trusted"] is False

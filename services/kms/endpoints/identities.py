@@ -36,7 +36,7 @@ def _identities(message: object) -> str:
 
 
 class IdentityEndpoint(Service):
-    """See the module's text. ``admission`` None: the server has no door of KMIP."""
+    """See the module's text. ``admission`` None: the server has no KMIP endpoint."""
 
     node: KmsNode
     config: KmsConfig
@@ -45,7 +45,7 @@ class IdentityEndpoint(Service):
     own: OwnCertificate | None = None
 
     def require_own_certificate(self) -> tuple[tuple[bytes, ...], KeyMaterial]:
-        """What clients are shown now; ``InvalidState`` without a door of KMIP."""
+        """What clients are shown now; ``InvalidState`` without a KMIP endpoint."""
         if self.own is None:
             raise InvalidState(f"{self.node.name} has no certificate")
         return (self.own.certificate,), self.own.key
@@ -117,7 +117,7 @@ class IdentityEndpoint(Service):
         caller = caller_at(self.config, peer.node, local=peer.local)
         await self.core.admit(caller, operation)
         if self.admission is None:
-            raise NotAvailable(f"{self.node.name} has no door of KMIP")
+            raise NotAvailable(f"{self.node.name} has no KMIP endpoint")
         return self.admission, caller
 
     def _all(self, admission: IdentityAdmission) -> KmipIdentities:

@@ -48,7 +48,7 @@ class Replication(StrEnum):
     FORWARD = "forward"
 
 
-class ClientDoor(StrEnum):
+class KmsTransport(StrEnum):
     """How clients come to a key server of a lab: over the bus, or by KMIP under TLS alone."""
 
     BUS = "bus"
@@ -81,7 +81,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ``replication`` counts when there are peers. ``active``: the server of mode ``forward`` that
     takes changes until an operator appoints another. ``ids``: how new keys are named.
     ``root``: what opens the key ring of a server that begins; from then on its disk says what does.
-    ``door``: who is let in by ``kmip`` is said at the console, and over the bus only peers are
+    ``transport``: who is let in by ``kmip`` is said at the console, and over the bus only peers are
     then.
     """
 
@@ -91,7 +91,7 @@ class KmsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     replication: Replication = Replication.SYNC_PAIR
     active: NodeName | None = None
     ids: IdScheme = IdScheme.RANDOM
-    door: ClientDoor = ClientDoor.BUS
+    transport: KmsTransport = KmsTransport.BUS
     audit: Auditing = Auditing.DURABLE
 
     @property
@@ -123,7 +123,7 @@ def kms_config(values: Mapping[str, Any]) -> KmsConfig:
         raise InvalidArgument("key server: a pair has two servers, so there is one peer at most")
     if (made.replication is Replication.FORWARD) != (made.active is not None):
         raise InvalidArgument("key server: `active` names a server in mode forward, and only there")
-    if made.door is ClientDoor.KMIP and len(made.peers) < len(made.identities):
-        # Who is revoked at that door would have another way in.
-        raise InvalidArgument("key server: with door kmip only peers are identities of the bus")
+    if made.transport is KmsTransport.KMIP and len(made.peers) < len(made.identities):
+        # A client that is revoked there would have another way in.
+        raise InvalidArgument("key server: transport kmip allows only peers as bus identities")
     return made

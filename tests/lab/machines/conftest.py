@@ -85,7 +85,7 @@ def folder(topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for number in range(1, len(topology.groups) + 1):
         identities.add_agent(number)
     identities.add_machine("east")
-    trust.ensure_door_certificate(made.path / "door", "far")
+    trust.ensure_proxy_certificate(made.path / "door", "far")
     at = Address("127.0.0.1", 4333)
     (made.path / "door" / "address.json").write_bytes(
         b'{"host":"%b","port":%d}' % (at.host.encode(), at.port)

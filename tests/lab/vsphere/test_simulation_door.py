@@ -34,8 +34,8 @@ def cli(served: Served, tmp_path: Path) -> Iterator[Cli]:
     stack = contextlib.AsyncExitStack()
 
     async def open_door() -> None:
-        door = simulation_door(folder, served.lab.simulated.call)
-        await stack.enter_async_context(door)
+        proxy = simulation_door(folder, served.lab.simulated.call)
+        await stack.enter_async_context(proxy)
 
     served.run(open_door)
     yield made
