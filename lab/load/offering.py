@@ -60,8 +60,8 @@ def offer_load(
     tell: Tell,
     interrupted: Callable[[LoadReport], None],
 ) -> LoadReport:
-    """Offer it to its end, with its journal and its door in ``folder``; ``interrupted`` gets what
-    there is when a person ends it before.
+    """Offer it to its end, with its journal and its control socket in ``folder``; ``interrupted``
+    gets what there is when a person ends it before.
 
     SIGTERM, or a terminal that goes away, is as good as Ctrl-C. KS-LOAD-002 for a server that does
     not take the keys which the load is about.

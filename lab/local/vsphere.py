@@ -204,7 +204,7 @@ async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[tup
 async def _commanded(name: str, serial: Any, server: Any, lab: Lab) -> AsyncIterator[None]:
     """Let commands of other processes reach a simulated lab by its name, for the length of a
     block; each is answered when the server has seen what it changed."""
-    from lab.local.simulation_door import simulation_door
+    from lab.local.simulation_socket import simulation_socket
 
     async def call(kind: str, payload: bytes) -> bytes:
         try:
@@ -213,7 +213,7 @@ async def _commanded(name: str, serial: Any, server: Any, lab: Lab) -> AsyncIter
         finally:
             await server.look_again()
 
-    async with simulation_door(LabFolder(name).path, call):
+    async with simulation_socket(LabFolder(name).path, call):
         yield
 
 

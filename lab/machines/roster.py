@@ -165,7 +165,7 @@ class Roster:
         return str(find_address(self._folder) or "")
 
     async def start(self, brokers: dict[str, str]) -> None:
-        """Open the door, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
+        """Open the TLS proxy, and hear of machines that seek. KS-ARRAY-001 to KS-ARRAY-007 when the
         folder of a shared datastore does not fit here."""
         shared = {one.name: Path(one.folder) for one in self._shared_here}
         if shared:
@@ -336,7 +336,7 @@ class Roster:
         found: dict[str, str] = {}
         for node in self._identities.directory():
             its = self._of_node.get(node)
-            at = f":{self.door.gate_port}" if its is None else its.gate
+            at = f":{self.proxy.gate_port}" if its is None else its.gate
             if its is not machine and at:
                 found[node] = at
         return found
@@ -384,7 +384,7 @@ class Roster:
             await self._here.remove()
 
     async def close(self) -> None:
-        """End the door, and forget everybody."""
+        """End the TLS proxy, and forget everybody."""
         for machine in self.machines.values():
             machine.close()
         self._here.close()

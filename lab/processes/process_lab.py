@@ -314,7 +314,7 @@ class ProcessLab(LabFiles, LabGrowth):
         await for_each((self.control.reload, self.data.admit), lambda reload: reload())
 
     def _brokers(self) -> dict[str, str]:
-        """What lies behind the door: servers of somebody else do not."""
+        """What lies behind the TLS proxy: servers of somebody else do not."""
         data = {BrokerKind.DATA.value: self.data.url} if self.data.all else {}
         return {BrokerKind.CONTROL.value: self.control.url, **data}
 
@@ -396,7 +396,7 @@ class ProcessLab(LabFiles, LabGrowth):
         if self.roster is None:
             return ()
         proxy = self.roster.proxy
-        return (Part("door", proxy.alive, lambda: proxy.start(self._brokers())),)
+        return (Part("tls-proxy", proxy.alive, lambda: proxy.start(self._brokers())),)
 
     async def close(self, *, orderly: bool = False) -> None:
         """End everything. ``orderly``: nodes are stopped first, hosts before what they need.

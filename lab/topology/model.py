@@ -228,7 +228,8 @@ class MachineModel(_Model):
     the files of VMs lie in a folder that all these machines share."""
     address: Annotated[str, AfterValidator(gate_address)] = ""
     """HOST or HOST:PORT at which other machines reach connections to nodes of this one, in a lab
-    whose key servers have ``transport: kmip``. Left out: where it reaches the lab from, any port."""
+    whose key servers have ``transport: kmip``. Left out: where it reaches the lab from, any
+    port."""
     lease_s: float = Field(default=15, ge=2, le=600, strict=True)
     """Real seconds: an agent that has not heard of its supervisor for so long ends its nodes."""
 

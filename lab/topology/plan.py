@@ -198,8 +198,8 @@ def _trust(file: LabFile) -> TrustPlan | None:
 def _key_servers(file: LabFile) -> list[NodeSpec]:
     """Each trusts every vCenter of the lab: whether one uses it is said at that vCenter.
 
-    A server with ``transport: kmip`` accepts clients by KMIP only, with certificates registered at its
-    console (STD-03): a client that is revoked there must have no other way in.
+    A server with ``transport: kmip`` accepts clients by KMIP only, with certificates registered at
+    its console (STD-03): a client that is revoked there must have no other way in.
     """
     group_of = {server: group for group in groups(file) for server in group.servers}
 

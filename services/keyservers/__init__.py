@@ -1,6 +1,6 @@
 """The client of key servers: what a service asks of one, by bus or by KMIP, in the same words.
 
-- ``client``    asks a server by its address, and answers as the bus door would
+- ``client``    asks a server by its address, and answers as its bus endpoint would
 - ``dialogue``  vCenter's sessions with one server: connections, order of messages, what it forgives
 - ``session``   one connection: a message, and its answer
 - ``address``   ``bus:NODE`` or ``kmip://HOST:PORT``

@@ -143,7 +143,7 @@ class KmsService(
             )
             self.retention.begin(left=opened.cut_left)
             if self.config.transport is KmsTransport.KMIP:
-                await self._open_own_door()
+                await self._open_kmip_endpoint()
         except OtherFormat as error:
             raise self._build_halt(f"{error}. {OTHER_FORMAT}") from None
         except RootLocked as error:
@@ -184,7 +184,7 @@ class KmsService(
         if self.group is not None:
             hand_on = HandingOn(self.node, self.bus, self.clock, self.core, self.group)
         messages = Messages(self.core, self.clock, login, hand_on=hand_on)
-        door = KmipEndpoint(messages, self.clock, admission.caller)
+        endpoint = KmipEndpoint(messages, self.clock, admission.caller)
         watch = server_certificate.EndWatch(self.node, self.clock)
 
         def identity() -> TlsIdentity:
@@ -193,11 +193,11 @@ class KmsService(
             return TlsIdentity(chain, key, (*authorities, *admission.certificates()))
 
         return await self.streams.listen(
-            identity, door.serve, outside=outside, refused=refused, most=most
+            identity, endpoint.serve, outside=outside, refused=refused, most=most
         )
 
-    async def _open_own_door(self) -> None:
-        """The door of a lab's key server: clients are those that its console was told to trust."""
+    async def _open_kmip_endpoint(self) -> None:
+        """The KMIP endpoint of a lab's key server; its console registers the clients."""
         try:
             days = self.node.knobs.kmip_certificate_days
             self.own = await server_certificate.load(

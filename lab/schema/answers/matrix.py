@@ -43,8 +43,8 @@ class Matrix(Answer, frozen=True, kw_only=True):
 
     ``controls``: for each block, what must be so for its letters to mean anything.
     ``transport``: how key servers were asked, ``bus`` or ``kmip``. ``not_played``: how many cells
-    an interrupt has left. ``seconds`` of real time. ``knobs``: those that were not at their defaults;
-    ``moved`` then says which cells came out otherwise.
+    an interrupt has left. ``seconds`` of real time. ``knobs``: those that were not at their
+    defaults; ``moved`` then says which cells came out otherwise.
     """
 
     run: str

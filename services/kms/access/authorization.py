@@ -116,7 +116,8 @@ class KeyServerCaller(msgspec.Struct, frozen=True):
 
 
 def caller_at(config: KmsConfig, node: NodeName, *, local: bool) -> KeyServerCaller:
-    """The caller that the door proved to be ``node``; ``local``: at the server's own console."""
+    """The caller that the endpoint proved to be ``node``; ``local``: at the server's own
+    console."""
     if local:
         return KeyServerCaller(
             f"local/{node}", KmsRole.OPERATOR, config.local_scope, every_scope=True

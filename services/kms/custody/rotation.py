@@ -120,7 +120,8 @@ class Custody:
     async def change_root(
         self, caller: KeyServerCaller, kind: RootKind, passphrase: KeyMaterial | None
     ) -> None:
-        """Have the ring sealed by a root of ``kind``, durably; ``caller`` was admitted by the door.
+        """Have the ring sealed by a root of ``kind``, durably; ``caller`` was admitted by the
+        endpoint.
 
         The same kind again is another passphrase, or the TPM's policy over what PCR 7 is now; of
         ``keyfile`` it is ``InvalidState``, as is a root that cannot be made.

@@ -1,6 +1,6 @@
 """What a key server of a lab shows KMIP clients: a certificate that it has signed itself.
 
-Its key and certificate are one file of its own disk, made at the first start with that door.
+Its key and certificate are one file of its own disk, made at the first start with that endpoint.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class GotKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``state`` None: there is none that the caller sees. ``material`` None: there is none, or it is
     destroyed. ``format``: that in which it came, or raw. ``wrapping_key`` has to be used by the
-    door, on the material with these ``attributes``, before the key leaves it.
+    endpoint, on the material with these ``attributes``, before the key leaves it.
     """
 
     unique_identifier: KeyId
@@ -321,7 +321,7 @@ class DiscoverServerVersions(CoreRequest[Versions], frozen=True, kw_only=True):
 
 
 class Queried(Response, frozen=True, kw_only=True):
-    """The caller may know what the server is and can do; a door knows it."""
+    """The caller may know what the server is and can do; an endpoint knows it."""
 
 
 class Query(CoreRequest[Queried], frozen=True, kw_only=True):
@@ -331,7 +331,7 @@ class Query(CoreRequest[Queried], frozen=True, kw_only=True):
 
 
 class UnreadRequest(CoreRequest[Response], frozen=True, kw_only=True):
-    """An item of a batch that its door could make no request of: it is refused with ``error``,
+    """An item of a batch that its endpoint could make no request of: it is refused with ``error``,
     when its turn comes and as any other would be."""
 
     operation: ClassVar[CoreOperation] = CoreOperation.UNREAD

@@ -60,9 +60,9 @@ class KeyServerCore:
     ``tell``: what has changes wait for other servers, None when there are none, and the server is
     ``alone``. ``mint``: makes keys. ``now``: its time, in Unix seconds. ``caught_up``: set when
     requests may be answered; until then they wait. ``ids``: what names new keys.
-    ``handed_on_to``: the server that takes changes instead of this one, which a door that does not
-    hand them on is refused. ``readings``: set when the audit of reads is buffered. ``rejections``:
-    what clients are refused.
+    ``handed_on_to``: the server that takes changes instead of this one, which an endpoint that does
+    not hand them on is refused. ``readings``: set when the audit of reads is buffered.
+    ``rejections``: what clients are refused.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The gate of a machine: to a node's door, and to nothing else."""
+"""The gate of a machine: to a node's endpoint, and to nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KMS = NodeName("kms")
 
 @pytest_asyncio.fixture
 async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
-    """Before the door of ``kms``, who says everything back and ends with a last word at "!"."""
+    """Before the endpoint of ``kms``, who says everything back and ends with a last word at "!"."""
     (tmp_path / "doors").mkdir()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def test_all_bytes_pass_and_the_last_word_arrives(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("node", ["esxi-001", "../kms", "", "x" * 200])
-async def test_who_names_no_door_is_not_let_in(gate: Gate, node: str) -> None:
+async def test_who_names_no_endpoint_is_not_let_in(gate: Gate, node: str) -> None:
     with pytest.raises(OSError):
         await connect_through_gate(f"127.0.0.1:{gate.port}", NodeName(node))
 

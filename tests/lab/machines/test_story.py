@@ -181,7 +181,7 @@ class Two:
         return self.host() == "running"
 
     def proxy(self) -> psutil.Process:
-        (found,) = (p for p in self.here.processes() if "lab.machines.door" in p.cmdline())
+        (found,) = (p for p in self.here.processes() if "lab.machines.tls_proxy" in p.cmdline())
         return found
 
 

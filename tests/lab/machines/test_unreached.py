@@ -1,5 +1,5 @@
-"""Who comes to a door of another lab, or with a key that is not known, hears that it was refused,
-and is not told to look at the network."""
+"""Who comes to a TLS proxy of another lab, or with a key that is not known, hears that it was
+refused, and is not told to look at the network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.lab
 
 @pytest_asyncio.fixture
 async def proxy(tmp_path: Path) -> AsyncIterator[Path]:
-    """The folder of a lab ``other`` whose door is open, with its control broker behind it."""
+    """The folder of a lab ``other`` whose TLS proxy is open, with its control broker behind it."""
     folder = tmp_path / "other"
     identities = Identities.create(folder)
     control, proxy = (
@@ -55,7 +55,7 @@ def access(folder: Path, address: object = None, seed: str = "", authority: str 
             lab="other",
             address=str(address or find_address(folder)),
             seed=seed or Identities.load(folder).control(CLI).seed,
-            authority=authority or (folder / "door" / "ca.pem").read_text(),
+            authority=authority or (folder / "tls-proxy" / "ca.pem").read_text(),
         )
     )
 
@@ -85,7 +85,7 @@ async def test_a_key_that_the_lab_does_not_know(proxy: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-async def test_the_door_of_another_lab(proxy: Path, tmp_path: Path) -> None:
+async def test_the_proxy_of_another_lab(proxy: Path, tmp_path: Path) -> None:
     made, _ = trust.ensure_proxy_certificate(tmp_path / "third", "third")
     authority = (made.parent / "ca.pem").read_text()
     id, text, fix = await refused(access(proxy, authority=authority))
@@ -93,7 +93,7 @@ async def test_the_door_of_another_lab(proxy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_something_that_is_no_door_and_nobody(proxy: Path) -> None:
+async def test_something_that_is_no_proxy_and_nobody(proxy: Path) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(64)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -105,7 +105,7 @@ async def test_something_that_is_no_door_and_nobody(proxy: Path) -> None:
         id, text, _ = await refused(access(proxy, f"127.0.0.1:{other.sockets[0].getsockname()[1]}"))
     finally:
         other.close()
-    assert id == "KS-AGENT-011" and "no door of a lab" in text, text
+    assert id == "KS-AGENT-011" and "no TLS port of a lab" in text, text
     id, text, fix = await refused(access(proxy, "127.0.0.1:1"))
     assert id == "KS-AGENT-006" and "not reached at 127.0.0.1:1: " in text and "port" in fix
 

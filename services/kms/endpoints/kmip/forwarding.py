@@ -2,8 +2,8 @@
 
 The whole message goes over the bus as it came, and the answer comes back as it is: items see what
 those before them have made, and a client is answered as if it were there. Its identity and its
-scope are those that it has at this server's door. Where the message has only questions, this server
-answers for itself.
+scope are those that it has at this server's endpoint. Where the message has only questions, this
+server answers for itself.
 
 Before the client is answered, this server has what the message has changed, if that comes in time:
 who makes a key here and asks for it next would be told otherwise that there is none.

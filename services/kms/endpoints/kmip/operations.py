@@ -1,4 +1,4 @@
-"""The operations of KMIP that the door speaks: a line each, to the core's request and back.
+"""The operations that the KMIP endpoint speaks: a line each, to the core's request and back.
 
 ``read`` raises the ``ProductError`` with which the item is refused: what KMIP can say of an
 operation and the core cannot do is said there, before anything happens. ``write`` makes the
