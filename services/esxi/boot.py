@@ -94,8 +94,8 @@ async def shut_down_tpm(host: EsxiHost) -> None:
 
 
 async def _other_bank(host: EsxiHost) -> None:
-    """If it was told to, boot the other boot bank; the configuration of the first one is gone
-    (UPG-02)."""
+    """If the administrator asked for it, boot the other boot bank. The configuration of the first
+    bank is gone then (UPG-02)."""
     if host.node.power.firmware.banks.rolled_back:
         try:
             done = await boot_banks.take_back(host.disk, host.config.version)
@@ -180,8 +180,8 @@ def _recover_config_key(
 
 
 async def _unseal_config_key(host: EsxiHost, protection: ConfigurationProtection) -> KeyMaterial:
-    """The config key from the TPM. Policy not met, TPM cleared, replaced, locked out or failed:
-    message A."""
+    """The config key from the TPM. Screen A when the policy is not met, or the TPM was cleared,
+    replaced, locked out or failed."""
     if host.tpm is None:
         raise record_halt(host, SCREEN_A, "there is no TPM, but the configuration is sealed by one")
     try:
@@ -193,7 +193,7 @@ async def _unseal_config_key(host: EsxiHost, protection: ConfigurationProtection
 def _configuration(
     host: EsxiHost, image: bytes, protection: ConfigurationProtection, config_key: KeyMaterial
 ) -> int:
-    """B3: open the last saved configuration, and the number of that save (``rollback``)."""
+    """B3: open the last saved configuration. Returns the number of that save too (``rollback``)."""
     try:
         found = unpack(image, config_key)
     except CryptographicFailure as failure:
@@ -212,7 +212,7 @@ def _configuration(
 
 
 async def _last_archive(host: EsxiHost, mode: ProtectionMode, count: int) -> None:
-    """By the knob ``archive_counter``: stop at an archive that is not the last one.
+    """Stop at an archive that is not the last one, if the knob ``archive_counter`` says so.
 
     With the recovery key the administrator accepts the archive as it is; the next save counts it
     again.
@@ -261,7 +261,7 @@ async def _encryption_mode(host: EsxiHost) -> None:
 def _host_key_at_hand(host: EsxiHost) -> KeyMaterial | None:
     """The host key of the configuration: loaded at B4, or derived now (NKP-11).
 
-    A derived key with another check value is not the host key: the KDK is another one (NKP-18).
+    A derived key with another check value is not the host key: the KDK has changed (NKP-18).
     """
     now = host.archive.now
     if now.host_key is None:
@@ -278,7 +278,8 @@ def _host_key_at_hand(host: EsxiHost) -> KeyMaterial | None:
 
 
 async def _regain_host_key(host: EsxiHost) -> None:
-    """B7: a trusted host that needs its host key attests, and has a service unwrap it."""
+    """B7: a trusted host that needs its host key attests, and has a Key Provider Service unwrap
+    it."""
     if host.archive.now.trusted is None:
         await _pass_step(host, "B7", "no trusted key provider on this host")
         return
@@ -292,12 +293,12 @@ async def _pass_step(host: EsxiHost, step: str, text: str) -> None:
 
 
 async def _backup(host: EsxiHost) -> None:
-    """DUR-01: the scheduled backup; if the disk fails, it is repeated at the next interval.
+    """DUR-01: the scheduled backup; if the disk fails, the next interval repeats it.
 
-    What the life before wrote without a sync is made durable at once: this life reports it as
-    stored, so nobody brings it again.
+    The first one runs at once: it makes durable what the life before wrote without a sync, because
+    this life reports those keys as stored and vCenter does not send them again.
     """
-    with suppress(SaveFailed):  # the next save does it
+    with suppress(SaveFailed):  # the next save stores it
         await host.archive.save(ConfigurationSection.NOTHING)
     async for _ in host.clock.every(host.node.knobs.config_save_period_s):
         if host.archive.dirty:

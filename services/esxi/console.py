@@ -1,5 +1,5 @@
-"""What the commands of ``esxcli`` do on a host; their words are in ``esxcli``, and how what they
-give is printed in ``esxcli_output``.
+"""What the commands of ``esxcli`` do on a host. ``esxcli`` has their grammar, ``esxcli_output``
+formats their results.
 
 Each change is saved before the console prints: persistence, mode, policy, recovery key.
 """
@@ -51,11 +51,11 @@ NOT_TPM = "Error: The configuration of this host is not protected by a TPM (mode
 
 
 class CommandRefused(Exception):
-    """The command is understood and refused; the text is what the console shows."""
+    """The command is valid but refused; the text is shown on the console."""
 
 
 async def run(host: EsxiHost, arguments: Sequence[str]) -> EsxcliResult:
-    """Execute one command line; exit code 1 with the text of what is wrong."""
+    """Execute one command line. A refused one has exit code 1 and the text of the error."""
     try:
         line = parse(arguments, host.config.release)
         if isinstance(line.command, Help):
@@ -71,7 +71,7 @@ async def run(host: EsxiHost, arguments: Sequence[str]) -> EsxcliResult:
 
 
 async def _execute(host: EsxiHost, command: Command) -> Output | str:
-    """What it gives; a text of its own, often none, where ``esxcli`` has no structure."""
+    """The structured result, or a text, often empty, where ``esxcli`` has no structure."""
     match command:
         case PersistenceEnable():
             return await _enable(host)
@@ -101,7 +101,7 @@ def _answer_query(
     | VmProcessList
     | TrustedBootGet,
 ) -> Output:
-    """What the host knows by itself."""
+    """The result of a query that the host answers by itself."""
     match command:
         case PersistenceGet():
             return one("KeyPersistence", ("Enabled", host.archive.now.persistence))
@@ -125,7 +125,7 @@ def _answer_query(
 
 
 def _encryption(protection: ConfigurationProtection) -> Output:
-    """CFG-04."""
+    """The result of ``system settings encryption get`` (CFG-04)."""
     return one(
         "ConfigEncryption",
         ("Mode", protection.mode.value),
@@ -169,7 +169,7 @@ def _processes(host: EsxiHost) -> Output:
 
 
 async def _kernel_settings(host: EsxiHost, name: str) -> Output:
-    """The settings that a boot can be given here: now, and for the next one."""
+    """The kernel settings that can be set here: their values now, and at the next boot."""
     if name not in ("", EXEC_OPTION):
         raise CommandRefused(f"Error: There is no kernel setting {name} on this host.")
     configured = (await load_options(host.disk) or {}).get(EXEC_OPTION, "FALSE")
@@ -192,9 +192,9 @@ async def back_up(host: EsxiHost) -> str:
 
 
 async def _enable(host: EsxiHost) -> str:
-    """KP-02. Prints a warning where no TPM seals the configuration (KP-06), else nothing.
+    """KP-02. Returns a warning where no TPM seals the configuration (KP-06), else nothing.
 
-    ``config_save: hourly`` concerns keys only: that persistence is enabled is saved at once.
+    ``config_save: hourly`` concerns keys only: the setting itself is saved at once.
     """
     refusal = persistence.enable_refusal(
         tpm_present=host.tpm is not None,
@@ -217,7 +217,8 @@ async def _enable(host: EsxiHost) -> str:
 
 
 def _persistable(host: EsxiHost) -> persistence.Storable:
-    """What the store may hold of the cache, and the host key if only memory has it."""
+    """The entries of the cache that the store may hold, and the host key if it is only in
+    memory."""
     now, held = host.archive.now, list(host.keys.entries())
     if now.host_key is not None and host.host_key is not None and now.host_key not in host.keys:
         derived = bool(now.host_key_check)
@@ -226,7 +227,7 @@ def _persistable(host: EsxiHost) -> persistence.Storable:
 
 
 async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
-    """KP-03. A store that is emptied leaves the disk before the console answers."""
+    """KP-03. The keys have left the disk before the console answers."""
     was = host.archive.now
     host.archive.now = persistence.disable_persistence(
         was, remove_all=remove_all, disable_keeps_store=host.node.knobs.disable_keeps_store
@@ -245,9 +246,10 @@ async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
 
 
 async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
-    """CFG-02, POL-03 to POL-05: seal again to this TPM, this boot's PCRs and this policy.
+    """CFG-02, POL-03 to POL-05: seal again, to this TPM, the PCRs of this boot and this policy.
 
-    Leaving mode NONE while key persistence is on stores what is cached, as enabling does (C5).
+    A change from mode NONE to TPM while key persistence is on stores the cached keys, as enabling
+    does (C5).
     """
     old = host.archive.protection
     secure_boot, exec_only = _policy(host, old, wish)
@@ -256,7 +258,7 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
     if not host.measured:
         raise CommandRefused("Error: The TPM cannot be used: this boot was not measured.")
     leaving_none = old.mode is ProtectionMode.NONE
-    # The config key of mode NONE can be made from the disk: it protects nothing from now on.
+    # Mode NONE derives its config key from the disk: that key protects nothing from now on.
     config_key = (
         KeyMaterial(host.rng.token(CONFIG_KEY_SIZE)) if leaving_none else host.archive.config_key
     )
@@ -283,7 +285,8 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
 
 
 def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
-    """The two requirements as wished, or as they are; ``CommandRefused`` where POL-* forbids it."""
+    """The two requirements as requested, or unchanged; ``CommandRefused`` where POL-* forbids
+    it."""
     if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
         raise CommandRefused("Error: Mode TPM cannot be undone.")
     if wish.mode is not ProtectionMode.TPM and old.mode is ProtectionMode.NONE:
@@ -325,7 +328,7 @@ def _recovery_key(host: EsxiHost) -> RecoveryKey:
 
 
 async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
-    """REC-02: a new recovery key; the old one opens nothing any more."""
+    """REC-02: a new recovery key; the old one stops working."""
     old = _recovery_key(host)
     if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
         raise CommandRefused(f"Error: There is no recovery key {wish.recovery_id}.")
@@ -342,7 +345,7 @@ async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
 async def _put(
     host: EsxiHost, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
 ) -> None:
-    """Save under the new protection; if the disk refuses, the old one stays in force."""
+    """Save under the new protection. If the disk fails, the old one stays in force."""
     archive = host.archive
     old = archive.protection, archive.config_key, archive.now.recovery
     archive.protect(made, config_key)
@@ -357,7 +360,7 @@ async def _put(
 
 
 async def _set_kernel_option(host: EsxiHost, name: str, value: str) -> None:
-    """An option the loader passes to the kernel at the next boots; measured then."""
+    """Set an option that the loader passes to the kernel at the next boots, which measure it."""
     if name != EXEC_OPTION or value.upper() not in ("TRUE", "FALSE"):
         raise CommandRefused(
             f"Error: Only {EXEC_OPTION} with TRUE or FALSE can be set on this host."

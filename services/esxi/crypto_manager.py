@@ -1,7 +1,8 @@
-"""CryptoManagerHost: mode, host key and key cache of a host, and what of it is stored.
+"""CryptoManagerHost: mode, host key and key cache of a host, and what it stores of them.
 
 Every change is made in one step without waiting, then saved, then answered. The queue of such
-changes does not wait for the disk (``EsxiHost.save``): one save covers what arrives meanwhile.
+changes does not wait for the disk (``EsxiHost.save``): one save covers the changes that arrive
+meanwhile.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ async def prepare(host: EsxiHost) -> None:
 async def enable(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
-    """Become safe with this host key; it is persisted with the keys (KP-07), unless it is derived.
+    """Become safe with this host key. The key is persisted with the others (KP-07), unless it is
+    derived.
 
-    Without ``material`` this host derives it, and it must have that check value; of a trusted
-    provider a Key Provider Service unwraps it, or makes one when the id is empty (KEY-02).
+    Without ``material`` this host derives the key, which must have that check value. A key of a
+    trusted provider is unwrapped by a Key Provider Service, which makes one when the id is empty
+    (KEY-02).
     """
     key, clear = await _host_key(host, key, material, check)
     same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
@@ -73,7 +76,7 @@ async def _host_key(
 async def disable(host: EsxiHost) -> None:
     """pendingIncapable until the reboot; refused while an encrypted VM is registered (HEM-03).
 
-    A host that was only prepared is incapable at once, and has no host key any more.
+    A prepared host becomes incapable at once; it has no host key.
     """
     here = [vm.name for vm in host.vms.values() if vm.config is not None and vm.config.encrypted]
     if here and host.mode is HostCryptoState.SAFE:
@@ -99,8 +102,8 @@ async def add_keys(
 ) -> tuple[CryptoKeyResult, ...]:
     """Put keys of one kind into the cache, and into the store while persistence is on.
 
-    Results in the order of ``keys``. A key that is there already is no change (KP-17); another
-    key under a known id is refused and changes nothing.
+    The results are in the order of ``keys``. A key that is cached already is no change (KP-17);
+    another key under a known id is refused and changes nothing.
     """
     clear = material.keys
     if len(clear) != len(keys):
@@ -131,9 +134,8 @@ async def remove_keys(
 ) -> tuple[CryptoKeyResult, ...]:
     """Drop keys from the cache, used or not, and by the knob from the store.
 
-    ``withhold``: those that are derived are not derived again in this life, unless another
-    KDK comes. Running VMs keep their DEKs (LOCK-04); the host key in memory stays until the next
-    boot.
+    ``withhold``: derived keys are not derived again in this life, until another KDK comes. Running
+    VMs keep their DEKs (LOCK-04); the host key in memory stays until the next boot.
     """
     results, gone = [], []
     for key in keys:
@@ -159,11 +161,11 @@ async def remove_keys(
 
 
 async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
-    """All that this host has of a deleted provider leaves; how much left cache and store.
+    """Remove all keys of a deleted provider; returns how many left cache and store.
 
-    The one place that says what an eviction takes: every key in the cache and, by the knob, every
-    entry of the store, those of the host key too. The host key in memory stays (HEM-01 knows no way
-    from safe back to prepared), so the next boot is the first without it.
+    This is the one definition of an eviction: every key in the cache and, by the knob, every entry
+    of the store, the host key's included. The host key in memory stays (HEM-01 has no way from safe
+    back to prepared), so the next boot is the first without it.
     """
     cached = [key for key in host.keys.ids() if key.provider_id == provider]
     for key in cached:
@@ -186,9 +188,9 @@ async def set_providers(
 ) -> None:
     """Replace the list of providers and the KDKs of native ones; saved before the answer.
 
-    The KDKs of providers that are not in the list any more are removed; cached keys stay until they
-    are evicted. ``InvalidArgument`` when there are more than ``max_key_providers``;
-    ``NotAvailable`` for a native one before 7.0 U2.
+    KDKs of providers that are no longer in the list are removed; cached keys stay until they are
+    evicted. ``InvalidArgument`` when there are more than ``max_key_providers``; ``NotAvailable``
+    for a native one before 7.0 U2.
     """
     if len(providers) > host.node.knobs.max_key_providers:
         raise InvalidArgument(f"providers: at most {host.node.knobs.max_key_providers}")
@@ -232,7 +234,7 @@ async def _take_host_key(
     if check:
         host.derived.add(key)
     host.archive.now = persistence.with_keys(host.archive.now, host.storable((entry,)))
-    host.keys.put(entry)  # whatever it was for before
+    host.keys.put(entry)  # in place of an entry of another kind
     await host.save(ConfigurationSection.CRYPTO | host.key_sections())
     if mode is not was:
         host.node.record("crypto.mode", old=was.value, new=mode.value)

@@ -1,15 +1,15 @@
 """Core dumps: memory of the host's agent, or of a VM's process (DUMP-01 to DUMP-04).
 
-A dump is one file of the host's disk. Its data is under a key of its own (AES-256-GCM), which is
-wrapped under the host key; both are bound to host, dump and use. The id of the host key stands in
-clear beside them. Without that key in memory nothing on the host reads the dump: after a reboot
-that is when persistence has kept it or vCenter has brought it again, or the host derives it. A
-host without a host key in memory, which is one that is not safe, dumps in clear. The process of an
-encrypted VM is dumped under the VM's key instead.
+A dump is one file on the host's disk. Its data is encrypted under its own key (AES-256-GCM), which
+is wrapped under the host key; both are bound to host, dump and use. The id of the host key is
+beside them in clear. Without that key in memory nothing on the host can read the dump. After a
+reboot the key is in memory when persistence has kept it, vCenter has sent it again, or the host
+derives it. A host without a host key in memory (one that is not safe) dumps in clear. The process
+of an encrypted VM is dumped under the VM's key instead.
 
-A new host key takes the dumps of the old one along, if the old one is in memory (C27). That is
-done before the change is saved, so that a crash in between leaves them under the newer key; the
-node that changes the key has it, and sends it again.
+A change of the host key rewraps the dumps of the old one, if the old one is in memory (C27). That
+is done before the change is saved, so a crash in between leaves them under the newer key; the node
+that changes the key has it, and sends it again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SUFFIX: Final = ".zdump"
 
 class DumpFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Contents of a dump's file. ``wrapped`` is the dump's own key under ``key``; without a key
-    ``data`` is in clear. A field that nobody knows is damage: what it was is missed elsewhere."""
+    ``data`` is in clear. An unknown field is damage: it may have replaced a known one."""
 
     dump: str
     boot: int
@@ -57,7 +57,7 @@ _decode = msgspec.msgpack.Decoder(DumpFile).decode
 
 
 async def write(host: EsxiHost, message: WriteDump) -> Dump:
-    """Write a dump, durably; the one that is there when the name is taken. See ``WriteDump``."""
+    """Write a dump, durably. When the name is taken, return the existing one. See ``WriteDump``."""
     dump, marker, vm = message.dump, message.marker, message.vm
     names.DUMP.check(dump)
     if len(marker) > MARKER_LIMIT:
@@ -80,7 +80,7 @@ async def write(host: EsxiHost, message: WriteDump) -> Dump:
 
 
 async def all_dumps(host: EsxiHost) -> tuple[Dump, ...]:
-    """Every dump by name; one that is damaged says so."""
+    """Every dump by name, damaged ones marked."""
     found: list[Dump] = []
     for file in await host.disk.list(FOLDER):
         if file.endswith(_SUFFIX):
@@ -95,7 +95,7 @@ async def all_dumps(host: EsxiHost) -> tuple[Dump, ...]:
 
 
 async def decrypt(host: EsxiHost, dump: str) -> tuple[Dump, bytes]:
-    """The dump and what is in it; see ``DecryptDump``."""
+    """The dump and its content; see ``DecryptDump``."""
     names.DUMP.check(dump)
     found = await _read(host, dump)
     if found.key is None:
@@ -127,9 +127,9 @@ async def remove(host: EsxiHost, dump: str) -> None:
 async def take_along(
     host: EsxiHost, old: CryptoKeyId, new: CryptoKeyId, clear: KeyMaterial
 ) -> None:
-    """Wrap the keys of dumps under ``old`` anew under ``new``, as far as that goes (C27).
+    """Rewrap the keys of dumps under ``old`` with ``new`` (C27).
 
-    What cannot be taken along is recorded, and keeps nothing from going on.
+    A dump that cannot be rewrapped is recorded and does not stop the change.
     """
     try:
         there = await all_dumps(host)
@@ -187,7 +187,7 @@ def _build_dump(
 async def _rewrap(
     host: EsxiHost, dump: str, old: KeyMaterial, new: CryptoKeyId, clear: KeyMaterial
 ) -> str:
-    """Why the key of the dump could not be wrapped anew; empty when it was."""
+    """Why the key of the dump could not be rewrapped; empty when it was."""
     aad = _aad(host.node.name, dump, "key")
     try:
         found = await _read(host, dump)
@@ -219,8 +219,8 @@ def _process(host: EsxiHost, vm: VmName, marker: bytes) -> bytes:
 
 
 def _in_memory(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
-    """A key by id: the host key in force, or one that is in the cache, as any key is; or that
-    this host derives, which leaves it where it was."""
+    """A key by id: the host key in force, a cached key, or a key that this host derives. Nothing is
+    added to the cache."""
     if key == host.archive.now.host_key and host.host_key is not None:
         return host.host_key
     cached = host.keys.get(key)
@@ -228,7 +228,7 @@ def _in_memory(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
 
 
 def _derive_current_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
-    """A key that this host derives; not the host key of a KDK that is another one now."""
+    """A key that this host derives, but not a host key whose KDK has changed since."""
     value, now = native.derive_key(host, key), host.archive.now
     if value is None or key != now.host_key or check_value(value) == now.host_key_check:
         return value
@@ -241,7 +241,7 @@ def _summarize(host: EsxiHost, found: DumpFile) -> Dump:
 
 
 async def _read(host: EsxiHost, dump: str) -> DumpFile:
-    """``NotFound`` when it is not there, ``InvalidState`` when it is damaged."""
+    """``NotFound`` when the dump does not exist, ``InvalidState`` when it is damaged."""
     try:
         raw = await host.disk.read(f"{FOLDER}/{_file(dump)}")
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The words of ``esxcli`` on this host: which command a line is, and the help about them. Pure.
+"""The grammar of ``esxcli`` on this host: which command a line is, and the help. Pure.
 
 A line may begin with ``esxcli``, as people paste it, and with ``--formatter``. A namespace alone
-lists its commands. ``/sbin/auto-backup.sh`` is no ``esxcli``, and taken all the same: the
+lists its commands. ``/sbin/auto-backup.sh`` is not part of ``esxcli`` but accepted too, because the
 product's procedures end with it.
 """
 
@@ -17,12 +17,12 @@ from services.esxi.esxcli_output import Formatter
 
 
 class UsageError(Exception):
-    """The command line is wrong; the text is what the console shows."""
+    """The command line is wrong; the text is shown on the console."""
 
 
 @dataclass(frozen=True)
 class Help:
-    """A namespace, or ``--help``: the text is all there is."""
+    """A namespace, or ``--help``: the result is the text."""
 
     text: str
 
@@ -51,7 +51,7 @@ class EncryptionGet:
 
 @dataclass(frozen=True)
 class EncryptionSet:
-    """system settings encryption set; None = not named."""
+    """system settings encryption set; None: the option is absent."""
 
     mode: ProtectionMode | None = None
     require_secure_boot: bool | None = None
@@ -125,7 +125,7 @@ Command = (
 
 @dataclass(frozen=True)
 class EsxcliCommandLine:
-    """A command line as understood; ``formatter`` None: the console's own form."""
+    """A parsed command line; ``formatter`` None: the console's own form."""
 
     command: Command | Help
     formatter: Formatter | None = None
@@ -136,7 +136,7 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Spec:
-    """``options``: short and long names to the long one; ``flags`` are those without a value."""
+    """``options``: short and long names, mapped to the long one; ``flags`` take no value."""
 
     about: str
     make: Callable[[Values], Command]
@@ -229,7 +229,8 @@ _BACKUP: Final = ("/sbin/auto-backup.sh", "auto-backup.sh")
 
 
 def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandLine:
-    """What these words ask for on a host of that release; else ``UsageError``, as it is shown."""
+    """The command in these words on a host of that release; ``UsageError`` with the text to
+    show."""
     commands = _commands_of(release)
     words = tuple(arguments)
     if len(words) == 1 and words[0] in _BACKUP:
@@ -255,7 +256,7 @@ def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandL
 
 
 def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
-    """The commands that a host of that release has."""
+    """The commands of a host of that release."""
     absent = [namespace for namespace, needs in _NEEDS.items() if not has(release, needs)]
     return {
         command: spec
@@ -265,7 +266,7 @@ def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
 
 
 def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
-    """The words without a leading ``--formatter``, and what it names."""
+    """The words after a leading ``--formatter``, and its value."""
     if not words or words[0].partition("=")[0] != "--formatter":
         return words, None
     _, equals, value = words[0].partition("=")

@@ -1,6 +1,6 @@
 """What ``esxcli`` prints, in its own form or in that of ``--formatter``. Pure.
 
-A command gives records of fields by the product's names; the form decides the rest:
+A command returns records with the product's field names. The form decides the rest:
 
 | form | one record | several |
 |---|---|---|
@@ -38,7 +38,8 @@ class Formatter(StrEnum):
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """Fields by name, as the console shows them. ``title`` stands above them without a form."""
+    """Fields by name, as the console shows them. The console's own form shows ``title`` above
+    them."""
 
     fields: tuple[tuple[str, Value], ...]
     title: str = ""
@@ -46,8 +47,9 @@ class OutputRecord:
 
 @dataclass(frozen=True)
 class Output:
-    """What a command gives. ``kind`` is the product's name of the structure; ``listed``: there
-    may be several; ``table``: without a form they are lines under one head."""
+    """The result of a command. ``kind`` is the product's name of the structure. ``listed``: there
+    may be several records. ``table``: the console's own form shows them as rows under one
+    header."""
 
     kind: str
     records: tuple[OutputRecord, ...]
@@ -95,7 +97,7 @@ def _table(records: Sequence[OutputRecord]) -> str:
     head = [name for name, _ in records[0].fields]
     rows = [[_word(value) for _, value in record.fields] for record in records]
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head) - 1)]
-    widths.append(len(head[-1]))  # the last one is not filled up
+    widths.append(len(head[-1]))  # the last column is not padded
     dashes = ["-" * width for width in widths]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -139,7 +141,7 @@ def _xml(output: Output) -> str:
 
 
 def _bare(name: str) -> str:
-    """A field's name in a form: without blanks."""
+    """A field's name without blanks."""
     return name.replace(" ", "")
 
 

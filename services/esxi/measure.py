@@ -23,7 +23,7 @@ PCR_MODULES: Final = 8
 PCR_OPTIONS: Final = 9
 PCR_EXEC_INSTALLED: Final = 13
 PCR_UNMEASURED: Final = 23
-"""No boot extends it: a policy over it binds to the TPM and to nothing else."""
+"""A PCR that no boot extends: a policy over it binds to the TPM and to nothing else."""
 
 RECOVERY_OPTION: Final = "encryptionRecoveryKey"
 EXEC_OPTION: Final = "execInstalledOnly"
@@ -39,7 +39,7 @@ def exec_installed_only(options: Mapping[str, str]) -> bool:
 def measurements(
     firmware: Firmware, version: str, build: str, options: Mapping[str, str]
 ) -> tuple[MeasuredEvent, ...]:
-    """All events of one boot, in order. The recovery key is never measured: it is a secret."""
+    """All events of one boot, in order. The recovery key is a secret and is never measured."""
     return (
         *_firmware(firmware),
         *secure_boot_events(firmware.secure_boot),
@@ -58,8 +58,8 @@ def sealing_selection(
 ) -> PcrSelection:
     """The PCRs whose values the config key is sealed to (POL-01, POL-04, knob ``seal_pcrs``).
 
-    PCR 7 counts only while Secure Boot is required: else the procedure of POL-03, turning it on
-    first and requiring it afterwards, could not boot in between.
+    PCR 7 is only included while Secure Boot is required. Otherwise the procedure of POL-03, which
+    turns Secure Boot on first and requires it afterwards, could not boot in between.
     """
     chosen = [pcr for pcr in seal_pcrs if pcr != PCR_SECURE_BOOT]
     if require_secure_boot:
@@ -116,5 +116,5 @@ def _text(pcr: int, line: str) -> MeasuredEvent:
 
 
 def _image(identity: str) -> bytes:
-    """Stands for the digest of a signed image: the same name and build, the same digest."""
+    """A substitute for the digest of a signed image: equal name and build give an equal digest."""
     return hashlib.sha256(b"keystead image " + identity.encode()).digest()

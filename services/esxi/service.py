@@ -69,7 +69,7 @@ class IntruderDoor(Service):
 
     @serves(m.HostClaim)
     async def claim(self, message: m.HostClaim, peer: Peer) -> m.HostClaims:
-        """Claim these from now on; vCenter gets them with its next heartbeat."""
+        """Claim these VMs from now on; vCenter gets them with its next heartbeat."""
         if message.again and not self.host.claims:
             return m.HostClaims(vms=())
         self.host.claims = message.vms
@@ -78,7 +78,7 @@ class IntruderDoor(Service):
 
     @serves(m.QueryHostClaims)
     async def query_claims(self, message: m.QueryHostClaims, peer: Peer) -> m.HostClaims:
-        """What the host claims now."""
+        """The VMs that the host claims now."""
         return m.HostClaims(vms=self.host.claims)
 
 
@@ -93,7 +93,7 @@ def _vm(message: Any) -> str:
 
 
 class VtpmDoor(Service):
-    """Handlers of ``protocol.messages.host.vtpm``. Who inherits from it sets up ``host``."""
+    """Handlers of ``protocol.messages.host.vtpm``. A subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -117,7 +117,7 @@ class VtpmDoor(Service):
 
     @serves(m.QueryVmConfig)
     async def query_vm_config(self, message: m.QueryVmConfig, peer: Peer) -> m.VmConfigState:
-        """What its files say."""
+        """The content of the VM's configuration files."""
         self.host.require_vm(message.vm)
         config = await read_config(self.host.datastore, message.vm)
         vtpm = config.vtpm
@@ -133,7 +133,7 @@ class VtpmDoor(Service):
 
     @serves(m.GuestTpmSeal, turn=_vm)
     async def guest_tpm_seal(self, message: m.GuestTpmSeal, peer: Peer) -> m.GuestTpmSealed:
-        """The guest seals in its vTPM; what it was before is gone with that."""
+        """The guest seals in its vTPM, in place of what it had sealed before."""
         vtpm = self._vtpm(message.vm)
         ak, counter = await vtpm.seal(secret_of(message.marker))
         device = vtpm.device
@@ -145,7 +145,7 @@ class VtpmDoor(Service):
     async def guest_tpm_challenge(
         self, message: m.GuestTpmChallenge, peer: Peer
     ) -> m.GuestTpmAnswered:
-        """The guest proves that its vTPM works, and is the one that it was."""
+        """The guest proves that its vTPM works and is the same as before."""
         if not 0 < len(message.nonce) <= NONCE_LIMIT:
             raise InvalidArgument(f"nonce: 1 to {NONCE_LIMIT} bytes")
         return m.GuestTpmAnswered(answer=await self._vtpm(message.vm).challenge(message.nonce))
@@ -169,14 +169,14 @@ def _clones(message: Any) -> str:
 
 
 class CopiesDoor(Service):
-    """Handlers of ``protocol.messages.host.copies``. Who inherits from it sets up ``host``."""
+    """Handlers of ``protocol.messages.host.copies``. A subclass sets ``host``."""
 
     host: EsxiHost
 
     @serves(m.HostCloneVm, turn=_clones)
     async def clone_vm(self, message: m.HostCloneVm, peer: Peer) -> m.VmState:
-        """See ``clone.clone``, which waits for the source's turn within. Clones are made one after
-        another, since each waits for the turns of two VMs."""
+        """See ``clone.clone``, which waits for the source's turn itself. Clones are made one after
+        another, because each waits for the turns of two VMs."""
         if message.source == message.vm:
             raise InvalidArgument("vm: a clone has another name than its source")
         async with self.node.turn(queue_of(message.vm)):
@@ -226,7 +226,7 @@ def _maintenance(_: Any) -> str:
 def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
     """``ResponseTooLarge`` when the answer, ``each`` bytes a key beyond its id, would not fit.
 
-    The way in at the host itself has no such limit.
+    The host's own console has no such limit.
     """
     if not peer.local and not fits(keys, extra=each):
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
@@ -242,15 +242,15 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         super().__init__(node, ports)
         self.host = EsxiHost(node, ports, config)
         self.ha = HaAgent(self.host)
-        self._was_opened = False  # a session, in this life
+        self._was_opened = False  # whether a session was opened in this life
 
     async def start(self) -> None:
-        """Boot, steps B0 to B7; B8 and B9 go on while the host serves."""
+        """Boot, steps B0 to B7; B8 and B9 run while the host serves."""
         await boot.boot(self.host)
         boot.start_loops(self.host, self.ha)
 
     async def stop(self) -> None:
-        """Orderly: running VMs stop, the configuration is saved, the TPM is shut down."""
+        """Orderly end: running VMs stop, the configuration is saved, the TPM is shut down."""
         await power.stop_all(self.host)
         await self.ha.end()
         try:
@@ -260,7 +260,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         await boot.shut_down_tpm(self.host)
 
     def accept(self, message: Request[Any], peer: Peer) -> None:
-        """Judge who may send what, and which commands are of the session in force."""
+        """Check who may send what, and that a command belongs to the session in force."""
         self.host.uplink.admit(message, peer)
 
     # ---- session and view -------------------------------------------------------------------
@@ -269,8 +269,9 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     async def open_session(self, message: m.OpenSession, peer: Peer) -> m.SessionOpened:
         """Step B8: vCenter takes command, and gets the host's view with the answer.
 
-        Of VMs that do not run here, other hosts may have changed the configuration while vCenter
-        did not reach this host. For the first session of a life the boot has just read them.
+        Other hosts may have changed the configuration of VMs that do not run here while vCenter did
+        not reach this host, so it is read again. The boot has just read it before the first session
+        of a life.
         """
         self.node.record("session.opened", vcenter=peer.node)
         if self._was_opened:
@@ -287,7 +288,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.CheckForUpdates)
     async def check_for_updates(self, message: m.CheckForUpdates, peer: Peer) -> m.UpdateSet:
-        """vCenter's heartbeat: the host's view, unless the version says that it is known."""
+        """vCenter's heartbeat: the host's view, unless the version shows that vCenter has it."""
         await self.host.look_at_locks()
         view, version = self.host.told_view(), self.host.version
         if message.version == version:
@@ -295,7 +296,8 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
         return m.UpdateSet(version=version, summary=page(view))
 
     async def _view(self, peer: Peer, after: VmName | None = None) -> m.HostSummary:
-        """As much of the host's view as fits into a message; all of it at the host itself."""
+        """As much of the host's view as fits into a message; all of it at the host's own
+        console."""
         await self.host.look_at_locks()
         return self.host.view() if peer.local else page(self.host.told_view(), after)
 
@@ -312,7 +314,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
     async def activate_credential(
         self, message: m.ActivateTpmCredential, peer: Peer
     ) -> m.TpmCredentialActivated:
-        """Proof that the attestation key lies in the TPM with that endorsement key."""
+        """Proof that the attestation key is in the TPM with that endorsement key."""
         secret = await activate(self.host, message.credential)
         return m.TpmCredentialActivated(secret=secret)
 
@@ -371,7 +373,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
-        """Which keys are here: those named, or all in cache or store, page by page."""
+        """The status of the named keys, or of all cached or stored ones, page by page."""
         if message.keys:
             _check_answer(message.keys, status.room(managed=message.managed), peer)
             return status.of(self.host, message.keys, managed=message.managed)
@@ -465,7 +467,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.GuestWrite, turn=_vm)
     async def guest_write(self, message: m.GuestWrite, peer: Peer) -> m.GuestAnswer:
-        """The digest of the answer is over all blocks as read back, with an empty nonce."""
+        """Write all blocks; the digest is over all blocks as read back, with an empty nonce."""
         guest = self._guest(message.vm)
         return await guest.fill(message.marker)
 
@@ -504,7 +506,7 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(m.SwitchOver, turn=_vm)
     async def switch_over(self, message: m.SwitchOver, peer: Peer) -> m.SwitchedOver:
-        """See ``incoming.switch_over``; vCenter is rung, in case it does not ask."""
+        """See ``incoming.switch_over``; the host rings vCenter, in case it does not ask."""
         await incoming.switch_over(self.host, message, peer.node)
         self.node.background("migration.ring", self._ring())
         return m.SwitchedOver()
@@ -573,7 +575,8 @@ class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
 
     @serves(FingerprintKeys)
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
-        """For who stands at the host itself: whether keys are the same, and not which."""
+        """Fingerprints of keys for the host's own console: whether keys are equal, not what they
+        are."""
         return fingerprints(self.host, message)
 
 
@@ -588,7 +591,7 @@ _NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
     """A quote over ``nonce`` (64 bytes at most), the keys behind it, and the log of this boot.
 
-    ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM gives no quote.
+    ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM makes no quote.
     """
     if len(nonce) > _NONCE_LIMIT:
         raise InvalidArgument(f"nonce: at most {_NONCE_LIMIT} bytes")
@@ -619,16 +622,15 @@ def _tpm(host: EsxiHost) -> Tpm:
 
 
 # ---- maintenance ---------------------------------------------------------------------------------
-# Maintenance mode is saved and outlives reboots. The host refuses VMs that would come to it or
-# start on it. VMs on it that are off may leave, be encrypted and be unlocked. Keys come as to any
-# other host.
+# Maintenance mode is saved and outlives reboots. The host refuses VMs that would arrive or start.
+# Powered-off VMs on it may leave, be encrypted and be unlocked. Keys arrive as at any other host.
 
 
 async def enter(host: EsxiHost) -> None:
-    """``InvalidState`` names the VMs that run here.
+    """Enter maintenance mode. ``InvalidState`` names the VMs that run here.
 
-    First nothing new is started, then whatever was being started meanwhile is waited for, each
-    in its VM's queue; so a VM that runs afterwards is seen.
+    First nothing new is started. Then it waits in each VM's queue for a start in progress, so that
+    a VM that runs afterwards is seen.
     """
     was = host.archive.now.maintenance
     host.archive.change(maintenance=True)
@@ -645,7 +647,7 @@ async def enter(host: EsxiHost) -> None:
 
 
 async def leave(host: EsxiHost) -> None:
-    """No change when it is not in the mode."""
+    """Leave maintenance mode; no change when the host is not in it."""
     was = host.archive.now.maintenance
     host.archive.change(maintenance=False)
     await host.archive.save(ConfigurationSection.MAINTENANCE)

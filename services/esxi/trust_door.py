@@ -1,4 +1,4 @@
-"""What a trusted host is told and asked by its vCenter and administrator; flows lie elsewhere."""
+"""Handlers of a trusted host, for its vCenter and its administrator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.runtime.service import Peer, Service, serves
 
 
 class TrustDoor(Service):
-    """Handlers of ``protocol.messages.host.trust``. Who inherits from it sets up ``host``."""
+    """Handlers of ``protocol.messages.host.trust``. A subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -42,7 +42,7 @@ class TrustDoor(Service):
     async def query_trusted_configuration(
         self, message: m.QueryTrustedConfiguration, peer: Peer
     ) -> m.TrustedConfigurationState:
-        """What is applied, whole; what services made of this life."""
+        """The applied configuration, and the attestation services' results in this life."""
         now = self.host.archive.now.trusted
         return m.TrustedConfigurationState(
             configuration=now, reports=telling.reports(now, self.host.trust)
@@ -57,7 +57,7 @@ class TrustDoor(Service):
 
     @serves(m.AttestHost)
     async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:
-        """Attest now, with a token at hand or without one."""
+        """Attest now, whether the host has a token or not."""
         now = self.host.archive.now.trusted
         if now is None:
             raise InvalidState(f"{self.host.node.name} is no trusted host")

@@ -4,7 +4,7 @@ A save appends what was added since the last one, and syncs it: two calls, whate
 store. The file is rewritten when something must leave the disk or be protected in another way, when
 additions outweigh the rest, and at each save of everything: a new file is written, synced and
 renamed over the old one, and the folder is synced. A crash at any moment leaves the old or the new
-file, complete. A file found at boot may have been written but not synced by the life before: it
+file, complete. A file found at boot may have been written without a sync by the life before. It
 counts as durable once this life has synced it.
 
 One write is in progress at a time. Saves that arrive meanwhile wait, and the next write covers all
@@ -67,9 +67,9 @@ class _File:
 
 
 class Archive:
-    """The configuration in force (``now``), its protection, and what of it is on disk.
+    """The configuration in force (``now``), its protection, and its state on disk.
 
-    ``counter`` is the TPM that counts the archives of mode TPM, if any does.
+    ``counter`` is the TPM that counts the archives of mode TPM; None: they are not counted.
     """
 
     def __init__(
@@ -89,12 +89,13 @@ class Archive:
         self._disk, self._rng, self._counter = disk, rng, counter
         self._saved: Configuration | None = None
         self._saved_protection = protection
-        self._file: _File | None = None  # None: the next write makes it anew
-        self._settled = False  # whether this life has synced what ``_saved`` says
+        self._file: _File | None = None  # None: the next write makes a new file
+        self._settled = False  # whether this life has synced the file of ``_saved``
         self._lock = asyncio.Lock()
         self._wanted = ConfigurationSection.NOTHING
         self._asked = 0
-        self._covered = self._refused = 0  # which of the asked the last write covered, or failed
+        # The number of the last save that a write covered, and that failed.
+        self._covered = self._refused = 0
         self._refusal = ""
 
     @classmethod
@@ -130,7 +131,7 @@ class Archive:
 
     @property
     def dirty(self) -> bool:
-        """Whether the disk does not have the present configuration."""
+        """Whether the present configuration differs from the one on disk."""
         return (
             self._saved is None
             or self._file is None
@@ -141,9 +142,9 @@ class Archive:
     async def save(self, sections: ConfigurationSection = ConfigurationSection.ALL) -> None:
         """Return when these sections, in their present or a newer state, are durable.
 
-        ``SaveFailed`` for all callers of a write when the disk fails, or the TPM that counts
-        archives. The file on disk is then complete, the old one or the new one, and the next save
-        tries again.
+        If the disk fails, or the TPM that counts archives, all callers of the write get
+        ``SaveFailed``. The file on disk is then complete, old or new, and the next save tries
+        again.
         """
         self._asked += 1
         mine = self._asked
@@ -180,12 +181,12 @@ class Archive:
             try:
                 await self._settle()
             except OSError:
-                self._file = None  # a sync that failed is not made up for by the next one
+                self._file = None  # the next sync does not repair a failed one
                 raise
             return
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
         count = protection.count if counter is None else await next_count(counter, INDEX)
-        self._file = None  # unless this write comes to its end, nobody knows what the file holds
+        self._file = None  # until this write has finished, the content of the file is unknown
         more = None if anew or self._saved is None else addition(self._saved, image, count)
         if file is None or more is None:
             header = msgspec.structs.replace(protection, count=count)
@@ -202,7 +203,7 @@ class Archive:
         self.writes += 1
 
     async def _grown(self, file: _File, config_key: KeyMaterial, more: Addition) -> _File:
-        """Append what came since the last write."""
+        """Append what was added since the last write."""
         nonce = self._rng.token(NONCE_SIZE)
         piece = pack_addition(file.last_tag, config_key, more, nonce)
         await self._disk.append(FILE, piece)
@@ -222,8 +223,8 @@ class Archive:
         return _File(len(data), len(data), tag_of(data))
 
     async def _settle(self) -> None:
-        """Once in a life: sync what an earlier life may have left unsynced, and delete its
-        unfinished file, which may hold keys that have been removed here."""
+        """Once in a life: sync a file that an earlier life may have left unsynced, and delete its
+        unfinished file, which may hold keys that were removed here."""
         if not self._settled:
             await drop_unfinished(self._disk, FILE)
             await self._disk.sync(FILE)

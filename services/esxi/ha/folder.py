@@ -18,9 +18,9 @@ _list = msgspec.msgpack.Decoder(PoweronList)
 
 
 class ProtectedVms:
-    """This host's part of the list of protected VMs, and its heartbeat on the datastore.
+    """This host's list of protected VMs, and its heartbeat, on the datastore.
 
-    ``epoch``: of the configuration in force, None without HA: nothing is written then.
+    ``epoch``: of the configuration in force; None without HA, when nothing is written.
     """
 
     def __init__(self, me: NodeName, epoch: Callable[[], str | None]) -> None:
@@ -31,15 +31,15 @@ class ProtectedVms:
         self._beats = False
 
     async def beat(self, datastore: Datastore) -> None:
-        """Hold the heartbeat; ``DatastoreFault`` when it cannot be had."""
+        """Hold the heartbeat; ``DatastoreFault`` when the datastore refuses."""
         if not self._beats:
             await take_lock(datastore, VmName(heartbeat_lock(self._me)))
             self._beats = True
 
     async def end(self, datastore: Datastore) -> None:
-        """HA is off here: the heartbeat ends. The list stays; without its epoch it says nothing.
+        """HA is off here: end the heartbeat. The list stays; without its epoch it means nothing.
 
-        ``DatastoreFault`` when the heartbeat's lock does not go back: it is tried again.
+        ``DatastoreFault`` when the heartbeat's lock cannot be released; the caller tries again.
         """
         if self._beats:
             await give_lock_back(datastore, VmName(heartbeat_lock(self._me)))
@@ -47,9 +47,10 @@ class ProtectedVms:
 
     @asynccontextmanager
     async def adding(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
-        """The VM is about to run here: from now on it is started elsewhere when this host fails.
+        """While inside, the VM is in the list: from now on another host starts it when this host
+        fails.
 
-        It is in the list durably before the block begins, whatever ``hold`` is writing, and stays
+        The VM is in the list durably before the block begins, even while ``hold`` writes, and stays
         there at least until the block has ended. ``DatastoreFault`` when the list cannot be
         written. No change without HA.
         """
@@ -75,7 +76,7 @@ class ProtectedVms:
         isolated: bool,
         orderly: bool = False,
     ) -> None:
-        """Have the list name ``vms``, and those that are about to run; ``DatastoreFault`` when it
+        """Write ``vms``, and those that are about to run, into the list; ``DatastoreFault`` when it
         cannot be written."""
         async with self._writing:
             names = tuple(sorted({*vms(), *self._starting}))
@@ -117,7 +118,7 @@ async def read_list(datastore: Datastore, host: NodeName, epoch: str) -> Poweron
 
 
 async def lives(datastore: Datastore, host: NodeName) -> bool | None:
-    """Whether that host's datastore heartbeat is there; None when the datastore does not say."""
+    """Whether that host's datastore heartbeat is held; None when the datastore does not answer."""
     lock = heartbeat_lock(host)
     try:
         return lock in await datastore.holders([lock])

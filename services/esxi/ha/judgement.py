@@ -1,13 +1,13 @@
-"""What a host is that does not answer the primary's heartbeats. Pure.
+"""The condition of a host that does not answer the primary's heartbeats. Pure.
 
-| answers | datastore heartbeat | its list says | it is       | its VMs                        |
+| answers | datastore heartbeat | its list says | condition   | its VMs                          |
 |---|---|---|---|---|
-| yes     | -                   | -             | live        | run there                      |
-| no      | cannot be looked at | -             | unknown     | are left                       |
-| no      | alive               | -             | partitioned | go on there, and are left      |
-| no      | alive               | isolated      | isolated    | are left, but what it let go of |
-| no      | gone                | orderly end   | shut down   | were stopped with it           |
-| no      | gone                | anything else | failed      | are restarted                  |
+| yes     | -                   | -             | live        | run there                        |
+| no      | cannot be read      | -             | unknown     | are left                         |
+| no      | held                | -             | partitioned | run on there, and are left       |
+| no      | held                | isolated      | isolated    | are left, but the ones it let go |
+| no      | free                | orderly end   | shut down   | were stopped with it             |
+| no      | free                | anything else | failed      | are restarted                    |
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from services.esxi.ha.records import PoweronList
 
 
 class HostCondition(StrEnum):
-    """Spelled as ClusterDasFdmHostState has them, where it has one."""
+    """Conditions, spelled as in ClusterDasFdmHostState where it has them."""
 
     LIVE = "connectedToMaster"
     UNKNOWN = "unknown"
@@ -32,7 +32,7 @@ class HostCondition(StrEnum):
 
 class Signs(msgspec.Struct, frozen=True):
     """What is seen of a host. ``lives`` is its datastore heartbeat, None when the datastore does
-    not say; ``told`` its list, None when it has written none."""
+    not answer; ``told`` its list, None when it has written none."""
 
     answers: bool
     lives: bool | None
@@ -40,7 +40,7 @@ class Signs(msgspec.Struct, frozen=True):
 
 
 def condition(signs: Signs) -> HostCondition:
-    """By the table."""
+    """The condition by the table."""
     told = signs.told
     if signs.answers:
         return HostCondition.LIVE

@@ -1,8 +1,8 @@
-"""Whose VM it is: a host that was away leaves alone what another one has taken over.
+"""Owners of VMs: a host that was away leaves VMs alone that another host has taken over.
 
-The owner stands with the VM's last power command, with or without HA. A host that boots does not
-start a VM that was restarted elsewhere, or that went on elsewhere while this host lost power before
-it recorded the move. With HA it drops the registration too; without HA, vCenter has it dropped.
+The owner is recorded with the VM's last power command, with or without HA. A host that boots does
+not start a VM that was restarted elsewhere, or that moved before this host lost power and recorded
+the move. With HA it drops the registration too; without HA, vCenter drops it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from services.esxi.vms.vm import RegisteredVm, queue_of
 
 
 async def owner_of(host: EsxiHost, vm: VmName) -> NodeName | None:
-    """The host whose VM it is since HA is on; None when nobody has said so, or it is not known."""
+    """The owner of the VM since HA is on; None when none is recorded, or it cannot be read."""
     if host.ha is None:
         return None
     record = await read_power(host.datastore, vm)
@@ -34,18 +34,18 @@ async def owner_of(host: EsxiHost, vm: VmName) -> NodeName | None:
 
 
 def owner_in(record: PowerRecord, epoch: str) -> NodeName | None:
-    """The owner that a record of this epoch names."""
+    """The owner in a record of this epoch."""
     return record.owner if record.epoch == epoch else None
 
 
 async def stays(host: EsxiHost, vm: VmName) -> bool:
-    """Whether the VM is still this host's, or nobody's. ``DatastoreFault``: it cannot be read."""
+    """Whether the VM has this host as owner, or none. ``DatastoreFault``: it cannot be read."""
     return await owner_of(host, vm) in (None, host.node.name)
 
 
 async def start(host: EsxiHost, vm: VmName) -> None:
-    """Power it on as after a boot, if it is this host's still, by what stands beside it; with HA,
-    where primaries restart VMs by themselves, while its lock is held. ``NotFound``: another one has
+    """Power the VM on as after a boot, if it is still this host's by its record. With HA, where
+    primaries restart VMs by themselves, its lock is held meanwhile. ``NotFound``: another host has
     taken it over, or it is not to run."""
     if host.ha is None:
         await _check_mine(host, vm)
@@ -79,7 +79,7 @@ async def take_back(host: EsxiHost, names: tuple[VmName, ...]) -> None:
 
 
 async def drop_lost(host: EsxiHost) -> None:
-    """After a boot, before anything is started: registrations of VMs that are others' go."""
+    """After a boot, before any VM is started: drop registrations of VMs that other hosts own."""
     for vm in list(host.vms.values()) if host.ha is not None else ():
         async with host.node.turn(queue_of(vm.name)):
             known = host.vms.get(vm.name) is vm
@@ -88,9 +88,9 @@ async def drop_lost(host: EsxiHost) -> None:
 
 
 async def drop_taken(host: EsxiHost) -> None:
-    """While the host lives: those go that should run, and that their owner runs elsewhere.
+    """While the host lives: drop VMs that should run and that their owner runs elsewhere.
 
-    A lock of one that does not run here goes back, if the datastore did not take it before.
+    The lock of a VM that does not run here is released, if the datastore refused that before.
     """
     idle = [vm for vm in host.vms.values() if vm.guest is None and vm.wanted is PowerState.ON]
     holders = await host.datastore.holders([vm.name for vm in idle]) if idle else {}
@@ -100,7 +100,7 @@ async def drop_taken(host: EsxiHost) -> None:
             continue
         async with host.node.turn(queue_of(vm.name)):
             if host.vms.get(vm.name) is not vm or vm.guest is not None:
-                continue  # it was registered anew, or started, meanwhile
+                continue  # it was registered again, or started, meanwhile
             if holder == host.node.name:
                 await give_lock_back(host.datastore, vm.name)
             elif await owner_of(host, vm.name) == holder:
@@ -109,15 +109,15 @@ async def drop_taken(host: EsxiHost) -> None:
 
 @asynccontextmanager
 async def arriving(host: EsxiHost, vm: VmName) -> AsyncIterator[None]:
-    """A running VM is about to go on here, and its lock is held: it is this host's, and protected
-    with HA. ``DatastoreFault``: that could not be written."""
+    """A running VM is about to continue here, and its lock is held: record this host as owner, and
+    protect it with HA. ``DatastoreFault``: that could not be written."""
     async with host.protection.adding(host.datastore, vm):
         await write_power(host.datastore, vm, host.power_record(PowerState.ON))
         yield
 
 
 async def claim(host: EsxiHost, vm: RegisteredVm) -> None:
-    """It is registered here from now on, and no longer the VM of the host that had it before.
+    """The VM is registered here from now on: record this host as owner.
 
     No change while another host runs it, which is ``DatastoreFault`` with HA.
     """
@@ -136,7 +136,7 @@ async def _known_to_stay(host: EsxiHost, vm: RegisteredVm) -> bool:
     try:
         return await stays(host, vm.name)
     except ProductError:
-        return True  # what cannot be read cannot be started either
+        return True  # a VM that cannot be read cannot be started either
 
 
 async def _drop(host: EsxiHost, vm: RegisteredVm) -> None:

@@ -1,5 +1,5 @@
-"""What the primary does: it asks all others for a sign of life, judges who is silent by what lies
-on the datastore (``judgement``), and has the VMs of a failed host restarted (``restarts``)."""
+"""The work of the primary: it asks all other hosts for a sign of life, judges silent ones by the
+datastore (``judgement``), and has the VMs of failed hosts restarted (``restarts``)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ from services.esxi.vms.vm import queue_of
 from services.runtime.each import for_each
 
 MISSES: Final = 3
-"""Heartbeats without a word until a host is judged, or a primary is not heard any more. No limit
-of time that a slow machine lengthens: the datastore says whether a silent host lives."""
+"""Missed heartbeats after which a host is judged, or a primary counts as lost. This is not a time
+limit that a slow machine lengthens: the datastore shows whether a silent host lives."""
 BOOT_GRACE_S: Final = 120.0
-"""After its own boot a primary gives hosts that it has not heard yet that long: all may boot."""
+"""Lab seconds after its own boot in which a primary waits for hosts that it has not heard yet: all
+may be booting."""
 AT_ONCE: Final = 8
 RESTART_S: Final = 60.0
-"""What a restart takes, beside the time in which its host waits for keys that vCenter brings."""
+"""Lab seconds of a restart, in addition to the time in which its host waits for keys from
+vCenter."""
 
 
 class Primary:
-    """One time as primary. ``silent``: the primary before, which was not heard for long enough.
+    """One term as primary. ``silent``: the primary before, which was not heard for long enough.
 
-    ``isolated``: no other host is heard, one of them lives by the datastore, and no vCenter is
-    heard either. (The product asks an address outside of the cluster; vCenter is that here.)
+    ``isolated``: no other host is heard, the datastore shows that one of them lives, and no vCenter
+    is heard either. (The product pings an address outside of the cluster; here that is vCenter.)
     """
 
     def __init__(
@@ -53,16 +55,16 @@ class Primary:
         self._may_judge_all_at = up_since + BOOT_GRACE_S
         self._began_at = self._clock.monotonic()
         self._heard_at = {} if silent is None else {silent: float("-inf")}
-        self._asked: set[NodeName] = set()  # whose answer is waited for
+        self._asked: set[NodeName] = set()  # hosts whose answer is outstanding
         self.met: NodeName | None = None
         self._states: dict[NodeName, HaState] = {}
         self._conditions: dict[NodeName, HostCondition] = {}
         self._waiting: dict[VmName, WaitingVm] = {}
-        self._trying: set[WaitingVm] = set()  # whose host has not answered yet
+        self._trying: set[WaitingVm] = set()  # VMs whose host has not answered yet
         self.isolated = False
 
     def configure(self, configuration: HaConfiguration) -> None:
-        """Hosts came to the cluster, or left it."""
+        """Hosts joined the cluster, or left it."""
         self._configuration = configuration
         for known in (self._heard_at, self._states, self._conditions):
             for name in [name for name in known if name not in configuration.hosts]:
@@ -78,8 +80,8 @@ class Primary:
     # ---- each beat --------------------------------------------------------------------------
 
     async def lead(self, *, datastore: bool) -> None:
-        """One beat. It waits for no answer: who does not give one must not keep the others
-        waiting. ``met`` is another primary that ranks higher, once one was met."""
+        """One beat. It waits for no answer, so that a silent host does not delay the others.
+        ``met`` is another primary that ranks higher, once one was met."""
         message = HaHeartbeat(epoch=self._configuration.epoch, datastore=datastore)
         for other in self._others:
             if other not in self._asked:
@@ -96,7 +98,7 @@ class Primary:
         try:
             state = await self._host.ports.bus.request(other, message, within_s=within_s)
         except ProductError:
-            pass  # its silence is counted from when it was heard last
+            pass  # its silence is counted from the last answer
         else:
             self._record_answer(other, state)
         self._asked.discard(other)
@@ -126,7 +128,7 @@ class Primary:
         try:
             alive = await lives(datastore, other)
             if failed and not alive:
-                return  # its VMs are waiting, or others have them, or nobody could start them
+                return  # its VMs wait already, or have other owners, or no host could start them
             told = await read_list(datastore, other, epoch)
             found = condition(Signs(False, alive, told))
             vms = () if told is None else told.vms
@@ -153,8 +155,8 @@ class Primary:
             self._reports.tell(HaIncident(kind=kinds[found], host=other))
 
     async def _take_over(self, other: NodeName, vms: tuple[VmName, ...]) -> None:
-        """Those of these VMs that are to run, and are that host's still, are to be restarted; also
-        one that it was asked to restart itself, when it has failed before its answer came."""
+        """Queue for restart those of these VMs that are to run and are still that host's. This
+        includes a VM whose restart that host was asked for before it failed."""
         for vm in vms:
             record = await read_power(self._host.datastore, vm)
             if record is None or record.wanted is PowerState.OFF:
@@ -188,7 +190,8 @@ class Primary:
             self._node.background("ha.restarts", self._restart_all(due))
 
     async def _restart_all(self, due: list[WaitingVm]) -> None:
-        """Many take long: who falls silent meanwhile, or takes no more, is asked no further."""
+        """Many VMs take long: a host that falls silent meanwhile, or accepts no more, gets no
+        further request."""
         loads = {name: state.vms for name, state in self._states.items()}
         loads[self._node.name] = len(self._host.running())
 
@@ -206,8 +209,9 @@ class Primary:
         await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
 
     def _leave_to_its_host(self, waiting: WaitingVm) -> None:
-        """The VM's own host holds its lock. A host that answers again has started it. Of one that
-        does not, the lock may fall later than the heartbeat: the VM is looked at again soon."""
+        """The VM's own host holds its lock. A host that answers again has started the VM. If it
+        does not answer, the lock may be released later than the heartbeat: the VM is tried again
+        soon."""
         if self._conditions.get(waiting.of) is HostCondition.LIVE:
             self._remove_waiting(waiting)
             self._node.record("ha.left", vm=waiting.vm, reason="its host has its lock")
@@ -225,7 +229,7 @@ class Primary:
         vm = waiting.vm
         try:
             await self._ask(waiting, host)
-        except NotFound as error:  # it is another's by now, or not to run
+        except NotFound as error:  # another host has it by now, or it is not to run
             self._remove_waiting(waiting)
             self._node.record("ha.left", vm=vm, reason=str(error))
         except ProductError as error:
@@ -238,7 +242,7 @@ class Primary:
             )
 
     def _remove_waiting(self, waiting: WaitingVm) -> None:
-        """Nothing is left to be done; unless the host that took it has failed meanwhile."""
+        """The VM is done, unless the host that took it has failed meanwhile."""
         if self._waiting.get(waiting.vm) is waiting:
             del self._waiting[waiting.vm]
 
@@ -263,7 +267,7 @@ class Primary:
             del self._waiting[vm]
             self._node.record("ha.left", vm=vm, reason=str(error))
             return
-        if holder is not None or not error.definite:  # it is tried still, or nobody knows
+        if holder is not None or not error.definite:  # it is still being tried, or that is unknown
             soon = now + knobs.fdm_period_s
             tried = (*waiting.tried, host) if holder == host else waiting.tried
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
@@ -295,16 +299,16 @@ class Primary:
         )
 
     async def _holder(self, vm: VmName) -> NodeName | None:
-        """Who has its lock, as far as the datastore can be asked."""
+        """The holder of its lock, as far as the datastore answers."""
         try:
             return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
             return None
 
     async def _has_it(self, holder: NodeName, waiting: WaitingVm) -> bool:
-        """Whether it runs at the holder of its lock. One that only tries to start it, and waits for
-        its keys, has the lock too, but the VM is its own no sooner than it runs. Nor is the lock of
-        its own host enough, as long as that one does not answer: it may be about to fall."""
+        """Whether the VM runs at the holder of its lock. A host that tries to start it, and waits
+        for its keys, holds the lock too, but is not its owner before it runs. The lock of its own
+        host is not enough while that host does not answer: it may be about to fall."""
         if holder == waiting.of:
             return self._conditions.get(holder) is HostCondition.LIVE
         try:

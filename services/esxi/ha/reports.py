@@ -1,7 +1,7 @@
-"""What the primary tells vCenter of, when it is there: restarts, tries that failed, lost hosts.
+"""Incidents that the primary reports to vCenter: restarts, failed tries, lost hosts.
 
-Each is told once and is lost with the life of the primary: what a VM is, and where, vCenter sees at
-the hosts. Nothing waits for it.
+Each is reported once and is lost with the life of the primary: vCenter sees the state of VMs at
+their hosts anyway. Nothing waits for a report.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from protocol.messages.vcenter import HaIncident, HaReport
 from services.esxi.host import EsxiHost
 
 KEPT: Final = 256
-"""Incidents that wait for vCenter; the oldest go first."""
+"""Incidents that wait for vCenter; the oldest are dropped first."""
 _PER_REPORT: Final = 32
 _AGAIN_S: Final = 10.0
 
 
 class HaReports:
-    """The incidents that vCenter has not heard of yet."""
+    """The incidents that were not reported yet."""
 
     def __init__(self, host: EsxiHost) -> None:
         self._host = host
@@ -29,12 +29,12 @@ class HaReports:
         self._some = asyncio.Event()
 
     def tell(self, incident: HaIncident) -> None:
-        """Soon, or when vCenter is there again."""
+        """Report ``incident`` soon, or when vCenter is back."""
         self._waiting.append(incident)
         self._some.set()
 
     async def run(self) -> None:
-        """For the rest of this life."""
+        """Run for the rest of this life."""
         while True:
             await self._some.wait()
             if not self._host.uplink.connected:
@@ -46,7 +46,8 @@ class HaReports:
             try:
                 await self._host.uplink.send(HaReport(incidents=tuple(told)))
             except ProductError as error:
-                if error.definite:  # it was not taken; who does not know says nothing twice
+                # VCenter did not accept it; if that is unknown, it is not reported twice.
+                if error.definite:
                     self._waiting.extendleft(reversed(told))
                     self._some.set()
                     await self._host.clock.sleep(_AGAIN_S)

@@ -1,4 +1,4 @@
-"""What the host tells a checker at its console of the keys in its cache and its store."""
+"""Fingerprints of the keys in a host's cache and store, for a check at its console."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from protocol.terms import KeyId
 from services.esxi.host import EsxiHost
 
 PAGE: Final = 2000
-"""Keys that are told at once."""
+"""Keys in one answer."""
 PLACES: Final = ("cache", "store", "kdk")
-"""In the order in which they are told of."""
+"""The order of places in the answer."""
 
 _Key = tuple[str, KeyId, KeyMaterial]
 
 
 def fingerprints(host: EsxiHost, asked: FingerprintKeys) -> KeyFingerprints:
-    """Those of the cache, then those of the persisted store, used or not; then KDKs, if asked."""
+    """The cached keys, then those of the persisted store, used or not; then KDKs, if requested."""
     keys = _keys(host, kdks=asked.kdks)
     begin = _begin(keys, asked.place, asked.after)
     left = [
@@ -43,7 +43,7 @@ def _keys(host: EsxiHost, *, kdks: bool) -> list[_Key]:
 
 
 def _begin(keys: list[_Key], place: str, after: KeyId) -> int:
-    """The first behind that key of that place; the first of the place when it has left."""
+    """The first key after that one in that place; the first of the place when it is gone."""
     if not place:
         return 0
     those = [number for number, (where, _, _) in enumerate(keys) if where == place]

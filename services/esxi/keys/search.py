@@ -1,7 +1,7 @@
-"""The search for the keys that an object needs: VMs today, whatever is encrypted tomorrow.
+"""The search for the keys that an object (at present a VM) needs.
 
-Steps 1 to 6 of resolving as one flow; the order itself is in ``resolve``. Each key goes its own
-way: that one of them cannot be had keeps no other from being loaded or asked for.
+Steps 1 to 6 of ``resolve`` as one flow. Keys are independent: a key that cannot be found does not
+keep others from being loaded or requested.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from services.esxi.providers.trusted import keys as trusted
 
 
 async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
-    """Bring every one of ``keys`` into the key cache, each by the first means that applies.
+    """Bring all of ``keys`` into the key cache, each by the first means that applies.
 
-    ``subject`` is what needs them, for the texts of refusals. ``ask``: ring at vCenter for those
-    that only it can bring, and wait at most ``request_timeout_s`` for them.
-    ``EncryptionKeyRequired`` names those that could not be had.
+    ``subject`` is the object that needs them, for the texts of errors. ``ask``: ring vCenter for
+    keys that only it can send, and wait at most ``request_timeout_s`` for them.
+    ``EncryptionKeyRequired`` names the keys that could not be found.
     """
     for key in keys:
         if key not in host.keys:
@@ -32,7 +32,7 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, 
     wanted = _by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
     if wanted:
         await _have_vcenter_bring(host, wanted)
-        _help_itself(host, wanted)  # a KDK may have come
+        _help_itself(host, wanted)  # a KDK may have arrived
     lacking = tuple(key for key in keys if key not in host.keys)
     if lacking:
         raise EncryptionKeyRequired(
@@ -41,18 +41,18 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, 
 
 
 async def _have_vcenter_bring(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
-    """Step 5: vCenter looks, sees what is missing, and pushes it or does not."""
+    """Step 5: vCenter looks at this host, sees what is missing, and sends it or not."""
     try:
         async with host.clock.timeout(host.node.knobs.request_timeout_s):
             if await host.uplink.ring():
                 while not all(on_the_host(host.facts(key)) for key in wanted):
                     await host.keys.next_change.wait()
     except TimeoutError:
-        pass  # what is missing still is named by the caller
+        pass  # the caller names what is still missing
 
 
 def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
-    """Steps 1 to 3, in which the host asks nobody."""
+    """Steps 1 to 3, which need no other node."""
     for key in keys:
         match next_means(host.facts(key)):
             case KeyMeans.STORE:
@@ -61,7 +61,7 @@ def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
             case KeyMeans.DERIVE:
                 native.bring(host, key)
             case KeyMeans.KEY_PROVIDER_SERVICE:
-                pass  # asked next, and for all of them
+                pass  # requested next, together with the others
             case KeyMeans.CACHE | KeyMeans.ASK_VCENTER | KeyMeans.NONE:
                 pass
             case other:

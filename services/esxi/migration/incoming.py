@@ -1,4 +1,4 @@
-"""The target of a migration: prepare for the VM, take its memory, go on with its guest."""
+"""The target of a migration: prepare for the VM, receive its memory, resume its guest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from services.esxi.vms.vmx import VmConfig
 
 
 async def check(host: EsxiHost, message: CheckRelocate) -> None:
-    """Whether the VM could come, and its keys open it (MOB-07); nothing is changed."""
+    """Check that the VM could arrive, and that its keys open it (MOB-07); nothing is changed."""
     if message.datastore != host.config.datastore:
         raise InvalidArgument(
             f"host: {host.node.name} has {host.config.datastore}, and the files of {message.vm} "
@@ -45,9 +45,9 @@ async def check(host: EsxiHost, message: CheckRelocate) -> None:
 
 
 async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
-    """Keys first, then the registration, saved before the reply; a refusal leaves nothing.
+    """Get the keys, then register the VM; saved before the reply. A refusal leaves nothing.
 
-    Faults as of a power-on; ``InvalidState`` when the VM runs here already.
+    Raises the faults of a power-on; ``InvalidState`` when the VM runs here already.
     """
     name = message.vm
     known, incoming = host.vms.get(name), host.migrations.incoming.get(name)
@@ -80,7 +80,8 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
 
 
 def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
-    """One part of the memory. ``CryptographicFailure`` when it is not what the source sealed."""
+    """Receive one part of the memory. ``CryptographicFailure`` when it is not what the source
+    sealed."""
     incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
     if message.number < len(incoming.parts):
         return
@@ -96,9 +97,9 @@ def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
 
 
 async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> None:
-    """Take the lock, find the offer, take it out, and go on with the guest.
+    """Take the lock, find the offer, remove it, and resume the guest.
 
-    Whatever fails before the offer is taken out leaves it to the source; nothing fails after it.
+    A failure before the offer is removed leaves it to the source; nothing fails after that.
     """
     if host.migrations.arrived.get(message.vm) == message.migration:
         return
@@ -120,8 +121,8 @@ async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> 
 
 
 async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
-    """The configuration without the offer; ``InvalidState`` when there is none for this host now:
-    the source went on, or another host has started the VM since."""
+    """The configuration without the offer. ``InvalidState`` when this host has no offer now: the
+    source resumed the guest, or another host has started the VM since."""
     config = await read_config(host.datastore, incoming.config.vm)
     offer = config.offer
     if offer is None or (offer.migration, offer.target) != (incoming.migration, host.node.name):
@@ -133,7 +134,7 @@ async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
 
 
 async def end(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
-    """What came of it: a VM that is waited for still does not come any more."""
+    """End the migration: a VM that has not arrived yet does not arrive any more."""
     await _give_up(host, message.vm, message.migration)
     return host.vms.get(message.vm)
 
@@ -145,8 +146,8 @@ async def _give_up_in_time(host: EsxiHost, name: VmName, migration: str) -> None
 
 
 async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
-    """In the VM's turn. What was registered for it alone leaves again, unless it is wanted by now:
-    a VM that somebody has started here stays."""
+    """Runs in the VM's turn. A registration made for the migration alone is removed, unless it is
+    needed by now: a VM that was started here stays."""
     incoming = host.migrations.incoming.get(name)
     if incoming is None or incoming.migration != migration:
         return

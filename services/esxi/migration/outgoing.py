@@ -1,8 +1,10 @@
-"""The source of a migration: the guest's memory leaves, the guest stops, the lock is handed over.
+"""The source of a migration: the guest's memory is sent, the guest stops, the lock is handed over.
 
-1. the guest stands still, in the VM's turn   2. its memory is sent, part by part, sealed
-3. the offer is written, the lock given up   4. the target goes on, or the lock is taken back
-5. the VM leaves this host's registrations
+1. the guest stops, in the VM's turn
+2. its memory is sent, part by part, sealed
+3. the offer is written and the lock released
+4. the target resumes the guest, or the lock is taken back
+5. the VM's registration here is removed
 """
 
 from __future__ import annotations
@@ -33,14 +35,15 @@ from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import MigrationOffer
 
 RETRY_S: Final = 1.0
-"""How long the target's lock is left alone before it is tried again."""
+"""How long the source waits before it tries the lock again that the target holds."""
 
 
 async def migrate(host: EsxiHost, message: HostMigrateVm) -> VmMigrated:
-    """See the module's text. In the VM's turn; once: a repeat is told how it went.
+    """Move the VM in the steps of this module, in the VM's turn. A repeat returns the outcome of
+    the first call.
 
-    Refused, the VM runs on here. ``InvalidState`` when it neither does nor runs on the target:
-    the next host that starts it has it.
+    When it is refused, the VM continues to run here. ``InvalidState`` when the VM runs neither here
+    nor on the target: the next host that starts it has it.
     """
     before = host.migrations.left.get(message.vm)
     if before is not None and before.migration == message.migration:
@@ -102,7 +105,7 @@ async def _move(
 
 
 async def _send(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
-    """Whatever fails, the guest has not left: it goes on here."""
+    """Send the memory. After any failure the guest is still here and resumes."""
     cipher = cipher_of(message.stream, message.material)
     for number, part, last in parts(memory):
         if cipher is not None:
@@ -118,7 +121,7 @@ async def _send(host: EsxiHost, message: HostMigrateVm, memory: bytes) -> None:
 
 
 async def _offer(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> None:
-    """Written while the lock is held still: who takes it next finds the offer."""
+    """Write the offer while the lock is held: the next host that takes the lock finds it."""
     config = await read_config(host.datastore, vm.name)
     await write_config(host.datastore, msgspec.structs.replace(config, offer=_offer_of(message)))
 
@@ -128,12 +131,12 @@ def _offer_of(message: HostMigrateVm) -> MigrationOffer:
 
 
 async def _goes_on_here(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
-    """No answer, or a refusal: take the lock back, and look who had it meanwhile.
+    """After a refusal, or without an answer: take the lock back, and check who had it meanwhile.
 
-    True: nobody took the offer, the guest goes on here. False: the target holds the lock and took
-    the offer out, so it runs there. ``InvalidState``, and the guest is gone: another host had the
-    VM meanwhile, or its configuration cannot be read or written now; it is not running here, and
-    can be started.
+    True: no host took the offer; the guest resumes here. False: the target holds the lock and
+    removed the offer, so the guest runs there. ``InvalidState``: another host had the VM meanwhile,
+    or its configuration cannot be read or written now; the guest is gone, and the VM can be
+    started.
     """
     try:
         if not await _lock_comes_back(host, vm, message):
@@ -153,8 +156,9 @@ async def _goes_on_here(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm
 
 
 async def _lock_comes_back(host: EsxiHost, vm: RegisteredVm, message: HostMigrateVm) -> bool:
-    """False: the target has the lock and the VM. While it has the lock and the offer stands, it may
-    still fail, and nobody would run the guest: that is waited for, as long as a target waits."""
+    """False: the target has the lock and the VM. While the target holds the lock and the offer is
+    there, the target may still fail, and no host would run the guest. So this host waits as long as
+    a target may take."""
     until = host.clock.monotonic() + LIMIT_REQUESTS * host.node.knobs.request_timeout_s
     while True:
         try:
@@ -185,7 +189,8 @@ def _refusal(error: ProductError | OSError) -> ProductError:
 
 
 async def _forget(host: EsxiHost, name: VmName) -> None:
-    """The target has it. A disk that refuses leaves a registration, which harms nobody."""
+    """The target has the VM: remove the registration. If the disk fails, it stays, which does no
+    harm."""
     try:
         await registration.unregister(host, name)
     except ProductError as error:

@@ -1,15 +1,16 @@
 """A whole copy of a VM at its host, made from files on the datastore (CLN-01).
 
-1. the source's keys are looked for by every means that this host has   2. its disks, and the state
-of its virtual TPM, are read in its turn, in which a guest that runs stands still: what it was told
-is written is in the copy, and all of one instant   3. the host's configuration says that it makes
-this clone, and so does a mark in its folder   4. disks and virtual TPM are written, under the DEKs
-that they have, or new ones, while the source goes on   5. the clone is registered   6. its
-configuration is written, in one write, and the mark goes
+1. the source's keys are looked for by every means of this host
+2. its disks, and the state of its virtual TPM, are read in its turn, while a running guest stops:
+   the copy has every acknowledged write, all of one instant
+3. the host's configuration records that it makes this clone, and so does a mark in its folder
+4. disks and virtual TPM are written, under their DEKs or new ones, while the source continues
+5. the clone is registered
+6. its configuration is written in one write, and the mark is removed
 
-What fails takes folder and registration back. A host that fell before 6 does so when it boots: of a
-clone without a configuration, in a folder that has its mark or nothing at all (``given_up``). One
-that fell within 6 has a clone, whose mark goes with the next ``files.tidy``.
+A failure removes folder and registration again. If the host fails before step 6, its next boot does
+that, for a clone without a configuration in a folder that is empty or has its mark (``given_up``).
+If it fails within step 6, the clone exists, and the next ``files.tidy`` removes the mark.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from services.runtime.virtual_tpm import VirtualTpmState
 
 
 async def clone(host: EsxiHost, message: HostCloneVm) -> RegisteredVm:
-    """See ``HostCloneVm`` and the module's text. The turn of the clone is held by the caller."""
+    """See ``HostCloneVm`` and the module's text. The caller holds the clone's turn."""
     names.VM.check(message.vm)
     known = host.vms.get(message.vm)
     if known is not None and known.config is not None:
@@ -82,8 +83,8 @@ async def clone(host: EsxiHost, message: HostCloneVm) -> RegisteredVm:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a clone is made of: the source opened, the contents of its disks, and the state of its
-    virtual TPM when that is copied."""
+    """The source of a clone: the opened VM, the contents of its disks, and the state of its virtual
+    TPM when that is copied."""
 
     config: VmConfig
     opened: VmKeys
@@ -92,8 +93,8 @@ class _Source:
 
 
 async def _read_source(host: EsxiHost, message: HostCloneVm) -> tuple[_Source, bool]:
-    """Steps 1 and 2, and whether the source runs. Its keys are here before its guest has to wait:
-    they may have to be asked for."""
+    """Steps 1 and 2; returns whether the source runs too. The keys are brought before its guest
+    stops, because that may take requests to other nodes."""
     config = await read_config(host.datastore, message.source)
     if message.recrypt and config.home is None:
         raise InvalidState(f"{message.source} is not encrypted: there is nothing to recrypt")
@@ -101,7 +102,7 @@ async def _read_source(host: EsxiHost, message: HostCloneVm) -> tuple[_Source, b
         await search.bring(host, config.keys, subject=config.vm, ask=False)
     async with host.node.turn(queue_of(message.source)):
         source = host.vms.get(message.source)
-        if source is not None and source.guest is not None:  # the lock is held by its run
+        if source is not None and source.guest is not None:  # its running guest holds the lock
             return await _read(host, message), True
         async with hold_lock(host.datastore, message.source):
             return await _read(host, message), False
@@ -123,7 +124,7 @@ async def _read(host: EsxiHost, message: HostCloneVm) -> _Source:
 
 
 async def _create_clone(host: EsxiHost, message: HostCloneVm, of: _Source) -> VmConfig:
-    """Steps 3 to 6: all files, the configuration last."""
+    """Steps 3 to 6: write all files, the configuration last."""
     source, name, now = of.config, message.vm, host.archive.now
     host.archive.change(cloning=(*_without(now.cloning, name), name))
     await host.archive.save(ConfigurationSection.VMS)
@@ -161,8 +162,8 @@ async def _under_a_new_key(
 async def _with_vtpm(
     host: EsxiHost, of: _Source, made: VmConfig, home: KeyMaterial | None
 ) -> VmConfig:
-    """VTPM-07. A copy has the seeds of its source, its endorsement key and the certificate of that;
-    one that replaces it has neither."""
+    """VTPM-07. A copied virtual TPM has the seeds, the endorsement key and the certificate of its
+    source; a replaced one has none of them."""
     device, state = of.config.vtpm, of.vtpm
     if device is None or home is None:
         return made
@@ -179,7 +180,7 @@ async def _with_vtpm(
 
 
 async def _take_back(host: EsxiHost, name: VmName) -> None:
-    """Neither folder nor registration. What the disk refuses, the next boot takes back."""
+    """Remove folder and registration. What the disk refuses is removed by the next boot."""
     try:
         await host.datastore.remove(name)
     except OSError as error:
@@ -195,15 +196,15 @@ async def _forget(host: EsxiHost, name: VmName) -> None:
 
 
 async def give_up_all(host: EsxiHost) -> None:
-    """At boot: nothing stays of clones that were being made when this host fell."""
+    """At boot: remove clones that were being made when this host failed."""
     for name in host.archive.now.cloning:
         if not await given_up(host, name):
-            await _forget(host, name)  # somebody has made a VM of that name since
+            await _forget(host, name)  # a VM of that name was created since
 
 
 async def given_up(host: EsxiHost, name: VmName) -> bool:
-    """At boot: whether this is a clone that this host was making when it fell; what there is of it
-    is taken back then. One that another host is at, or has made, is left alone."""
+    """At boot: whether this host was making this clone when it failed; then its remains are
+    removed. A VM that another host uses, or has made, is left alone."""
     try:
         async with hold_lock(host.datastore, name):
             files = await host.datastore.files(name)

@@ -1,11 +1,11 @@
-"""Disks of a VM that come and go, at its host; the VM is powered off.
+"""Adding and removing disks of a VM, at its host; the VM is powered off.
 
-A disk comes: 1. its file is written whole, under a DEK of its own  2. the configuration names it,
-in one write. It goes: 1. the configuration without it  2. its file is emptied. A crash in between
-leaves a file that no configuration names, which is emptied when the VM is opened next.
+Adding: 1. the disk's file is written whole, under its own DEK  2. the configuration names it, in
+one write. Removing: 1. the configuration is written without it  2. its file is emptied. A crash in
+between leaves a file that no configuration names; it is emptied when the VM is opened next.
 
-Both need the key of the VM's home, and of no other disk: a disk whose key is lost can be taken
-away, and the rest of the VM starts again (LOCK-03).
+Both need the key of the VM's home, but no disk's key: a disk whose key is lost can be removed, and
+the rest of the VM starts again (LOCK-03).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from services.esxi.vms.vmx import (
 
 
 async def add(host: EsxiHost, message: HostAddDisk) -> RegisteredVm:
-    """See ``HostAddDisk``; no change when that operation has made its disk already."""
+    """See ``HostAddDisk``; no change when that operation has added its disk already."""
     vm = host.require_powered_off(message.vm, "its disks are changed while powered off")
     check_size(message.blocks)
     async with hold_lock(host.datastore, vm.name):
@@ -108,7 +108,7 @@ async def remove(host: EsxiHost, name: VmName, number: int) -> RegisteredVm:
 
 
 async def _home(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
-    """The DEK of its home, without which its configuration is not changed (LOCK-02)."""
+    """The DEK of the VM's home, without which its configuration is not changed (LOCK-02)."""
     if config.home is None:
         return None
     key: CryptoKeyId = config.home.key

@@ -1,8 +1,8 @@
-"""The files of VMs on the shared datastore: read, write, lock, and tidy up after a crash.
+"""The files of VMs on the shared datastore: read, write, lock, and clean up after a crash.
 
-A VM's configuration names the disk file in force. Whoever rewrites a disk writes a new file
-first and switches the configuration in one write; the other file is emptied afterwards, or, if
-the host fell in between, when the VM is opened next.
+A VM's configuration names the disk file in force. Rewriting a disk writes a new file first and
+switches the configuration in one write. The old file is emptied afterwards or, if the host failed
+in between, when the VM is opened next.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ async def hold_lock(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lock_and_keep(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
-    """Take the VM's lock, and keep it unless the block fails: it goes back then.
+    """Take the VM's lock, and keep it unless the block fails; then the lock is released.
 
-    What the block failed of is raised, also when the datastore does not take the lock back; this
-    life can still use it then, and its end frees it. ``DatastoreFault`` as ``take_lock``.
+    The error of the block is raised, even when the datastore refuses the release; this life can
+    then still use the lock, and its end releases it. ``DatastoreFault`` as in ``take_lock``.
     """
     await take_lock(datastore, vm)
     try:
@@ -56,7 +56,7 @@ async def lock_and_keep(datastore: Datastore, vm: VmName) -> AsyncIterator[None]
 
 
 async def take_lock(datastore: Datastore, vm: VmName) -> None:
-    """For as long as the VM runs; ``DatastoreFault`` while another host holds it."""
+    """Take the lock for as long as the VM runs; ``DatastoreFault`` while another host holds it."""
     try:
         await datastore.lock(vm)
     except VmLockHeld as held:
@@ -66,7 +66,7 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
 
 
 async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
-    """``DatastoreFault`` when the datastore refuses: then this life has it still."""
+    """Release the lock. ``DatastoreFault`` when the datastore refuses: this life still holds it."""
     try:
         await datastore.unlock(vm)
     except OSError as error:
@@ -74,7 +74,8 @@ async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
 
 
 async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
-    """``NotFound`` when the VM has no files, ``DatastoreFault`` when they are unreadable."""
+    """The VM's configuration. ``NotFound`` when the VM has no files, ``DatastoreFault`` when they
+    are unreadable."""
     try:
         data = await datastore.read(vm, vmx_file(vm))
     except FileNotFoundError:
@@ -92,17 +93,17 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
 
 
 async def write_config(datastore: Datastore, config: VmConfig) -> None:
-    """Replace the configuration atomically; durable on return. Errors as of ``_put_in_force``."""
+    """Replace the configuration atomically; durable on return. Errors as in ``_put_in_force``."""
     data = with_check(msgspec.msgpack.encode(config))
     await _put_in_force(datastore, config.vm, vmx_file(config.vm), data)
 
 
 async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
-    """``write`` a file that says what holds of the VM.
+    """Write a file that defines the state of the VM.
 
-    A write that fails may have been made (the folder was not synced): whoever took that for a
-    refusal would empty the files that are in force now. It is made again then; ``SaveFailed`` when
-    that fails too, ``DatastoreFault`` when the file is as it was.
+    A failed write may have been made all the same (the folder was not synced). A caller that took
+    it for a refusal would empty the files that are in force now. So the write is repeated;
+    ``SaveFailed`` when that fails too, ``DatastoreFault`` when the file is unchanged.
     """
     try:
         await write(datastore, vm, file, data)
@@ -116,7 +117,7 @@ async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes
 
 
 async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
-    """Also when nobody can know."""
+    """Whether the file may have this content; True when that cannot be read."""
     try:
         return await datastore.read(vm, file) == data
     except FileNotFoundError:
@@ -126,13 +127,13 @@ async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) 
 
 
 def with_check(body: bytes) -> bytes:
-    """``body`` with a check in front: a flipped bit could name another disk file as the one in
+    """``body`` with a checksum in front: a flipped bit could name another disk file as the one in
     force, and the true one would be emptied."""
     return zlib.crc32(body).to_bytes(_CHECK, "big") + body
 
 
 def verify_checksum(data: bytes) -> bytes | None:
-    """What was written with a check; None when it was damaged."""
+    """The content of data with a checksum; None when it is damaged."""
     body = data[_CHECK:]
     return body if data[:_CHECK] == zlib.crc32(body).to_bytes(_CHECK, "big") else None
 
@@ -146,7 +147,7 @@ async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> Non
 
 
 async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
-    """The last accepted power command; None when it was damaged or is gone."""
+    """The last accepted power command; None when it is damaged or missing."""
     try:
         body = verify_checksum(await datastore.read(vm, POWER_FILE))
         return None if body is None else power_record(body)
@@ -157,19 +158,19 @@ async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
 
 
 async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> None:
-    """Keep the last accepted power command beside the VM, for step B9 of a next boot."""
+    """Store the last accepted power command beside the VM, for step B9 of a later boot."""
     await _put_in_force(datastore, vm, POWER_FILE, with_check(power_text(record)))
 
 
 async def tidy(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
-    So is the state of a virtual TPM that was removed, or whose addition came to no end, the memory
-    of a snapshot that is none, and the mark of a clone's maker: it has a configuration by now, and
-    would be taken for half made if that were lost.
+    The same applies to the state of a virtual TPM that was removed, or whose addition did not
+    finish, to the memory of a snapshot that does not exist, and to the mark of a clone: with a
+    configuration the clone is complete, and without one it would be taken for half made.
 
-    A VM may have the name of such a file: its configuration is none of them. ``DatastoreFault``
-    when the datastore refuses.
+    A VM may have the name of such a file: its configuration is not emptied. ``DatastoreFault`` when
+    the datastore refuses.
     """
     vtpm = config.vtpm
     serials = [one.vtpm for one in config.snapshots if one.vtpm]

@@ -1,17 +1,17 @@
-"""Other keys for an encrypted VM, at its host: recrypted shallowly or deeply, or decrypted.
+"""Other keys for an encrypted VM, at its host: shallow or deep recrypt, or decryption.
 
 Shallow (REK-01), also while it runs: 1. unwrap the DEKs under the old KEKs  2. wrap them under the
-new one  3. write the configuration. No data is touched, and a guest goes on with the DEK it has.
+new one  3. write the configuration. No data is touched, and a guest continues with its DEK.
 
-Deep (REK-02) and decrypting (CLN-02), powered off: 1. read its disks  2. write them under new
-DEKs, or in clear, as new files  3. write the configuration that names them  4. empty the old files.
+Deep (REK-02) and decryption (CLN-02), powered off: 1. read its disks  2. write them under new DEKs,
+or in clear, as new files  3. write the configuration that names them  4. empty the old files.
 
-The configuration is written in one go, so a crash leaves either keys; what lies there then is made
-up for when the VM is opened next, as with encryption. A repeat finds that the VM is under other
-keys than it was, and changes nothing.
+The configuration is written in one write, so a crash leaves either keys; the next opening of the VM
+cleans up, as after encryption. A repeat finds that the VM has other keys than before, and changes
+nothing.
 
-One disk alone may be recrypted too: the home and the other disks stay under the keys that they
-have. All of these are needed all the same.
+One disk alone may be recrypted too: the home and the other disks keep their keys, all of which are
+needed nevertheless.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def recrypt(host: EsxiHost, message: HostRecryptVm) -> RegisteredVm:
     vm = host.require_vm(message.vm)
     if message.deep and vm.guest is not None:
         raise InvalidPowerState(f"{vm.name} is running: its data is rewritten while powered off")
-    if vm.guest is not None:  # the lock is held by the guest's run
+    if vm.guest is not None:  # the guest's run holds the lock
         await _recrypt_vm(host, vm, message)
     else:
         async with hold_lock(host.datastore, vm.name):
@@ -98,7 +98,7 @@ def _require_encrypted_disk(config: VmConfig, number: int) -> DiskConfig:
 
 
 def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
-    """Whether the keys, which are others than they were, are those that this task gives."""
+    """Whether the keys, which have changed, are the ones that this task sets."""
     keys = config.keys
     if message.disk is not None:
         dek = config.disk(message.disk).dek
@@ -109,10 +109,10 @@ def _is_done(config: VmConfig, message: HostRecryptVm) -> bool:
 
 
 async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
-    """Take the encryption off a VM that is powered off; no change when it has none.
+    """Decrypt a powered-off VM; no change when it is not encrypted.
 
-    ``EncryptionKeyRequired`` when a key of it is not here, ``InvalidState`` of a VM with a virtual
-    TPM, whose home stays encrypted (VTPM-02).
+    ``EncryptionKeyRequired`` when a key of it is not here. ``InvalidState`` for a VM with a virtual
+    TPM, whose home must stay encrypted (VTPM-02).
     """
     vm = host.require_powered_off(name, "it is decrypted while powered off")
     async with hold_lock(host.datastore, name):
@@ -131,7 +131,7 @@ async def decrypt(host: EsxiHost, name: VmName) -> RegisteredVm:
 
 
 async def _find_and_unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
-    """The VM's DEKs, its keys looked for by every means that this host has by itself."""
+    """The VM's DEKs, its keys looked for by every means of this host alone."""
     await search.bring(host, config.keys, subject=config.vm, ask=False)
     return unwrap_deks(host, config)
 
@@ -144,11 +144,12 @@ async def _rewritten(
     under: CryptoKeyId | None,
     only: int | None = None,
 ) -> VmConfig:
-    """Its encrypted disks as new files, under new DEKs or in clear, and then the configuration.
-    ``only``: the device key of the one disk that is; the home stays as it is then.
+    """Write its encrypted disks as new files, under new DEKs or in clear, and then the
+    configuration. ``only``: the device key of the one disk to rewrite; the home stays unchanged
+    then.
 
-    ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in
-    force, and what was written of the new ones is emptied.
+    ``DatastoreFault`` when there is no room for two files of each disk: the old ones stay in force,
+    and the written new ones are emptied.
     """
     rewritten = [d.key for d in config.disks if d.dek is not None and only in (None, d.key)]
     plain = [

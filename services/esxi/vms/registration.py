@@ -1,7 +1,7 @@
-"""Which VMs are registered on a host: made, registered, unregistered, destroyed, found at boot.
+"""Which VMs are registered on a host: created, registered, unregistered, destroyed, found at boot.
 
-The registration is saved before the reply; a VM's files are made before or after it in the
-order that lets a repeated command finish what a crash has cut off.
+The registration is saved before the reply. A VM's files are written before or after it, in the
+order that lets a repeated command finish what a crash interrupted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ from services.esxi.vms.vmx import (
 
 
 async def load(host: EsxiHost) -> None:
-    """At boot: read every registered VM's files. One that cannot be read is shown invalid."""
+    """At boot: read every registered VM's files. A VM whose files cannot be read is shown as
+    invalid."""
     await clone.give_up_all(host)
     for name in host.archive.now.vms:
         vm = host.vms[name] = RegisteredVm(name)
@@ -59,7 +60,7 @@ async def load(host: EsxiHost) -> None:
 
 
 async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
-    """Read its files again; ``problem`` says why that failed. Whether it has any."""
+    """Read its files again; ``problem`` has the reason of a failure. Returns whether it has any."""
     there = True
     try:
         config = await read_config(host.datastore, vm.name)
@@ -73,9 +74,10 @@ async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
 
 
 async def read_again(host: EsxiHost) -> None:
-    """Read the configuration of each VM that does not run here, as it is on the datastore now.
+    """Read the configuration of each VM that does not run here again from the datastore.
 
-    What cannot be read now, or is being changed by this host meanwhile, stays as it is known.
+    A VM whose files cannot be read now, or that this host is changing, keeps its known
+    configuration.
     """
     for vm in [vm for vm in host.vms.values() if vm.guest is None]:
         before = vm.config
@@ -89,7 +91,7 @@ async def read_again(host: EsxiHost) -> None:
 
 
 async def read_wanted_power(host: EsxiHost, name: VmName) -> PowerState:
-    """The last accepted power command; off, and said so, when it cannot be known."""
+    """The last accepted power command; off, with a record, when it cannot be read."""
     power = await read_power(host.datastore, name)
     if power is None:
         reason = f"{name}: {POWER_FILE} is damaged or gone: the VM counts as powered off"
@@ -115,12 +117,12 @@ async def create(
     firmware: str = EFI,
     hardware: int = HARDWARE,
 ) -> RegisteredVm:
-    """Make and register a VM, encrypted under ``key`` from the first byte when there is one.
+    """Create and register a VM, encrypted under ``key`` from the first byte if there is one.
 
-    ``provider`` without ``key``: under one that the host makes of it (KEY-02).
+    ``provider`` without ``key``: under a key that the host makes of it (KEY-02).
 
-    No change when it is registered and has its files. Registered first: a crash in between leaves
-    an invalid VM, which a repeat completes. A failure takes the registration back.
+    No change when it is registered and has its files. It is registered first: a crash in between
+    leaves an invalid VM, which a repeat completes. A failure removes the registration.
     """
     names.VM.check(name)
     config = new_config(name, blocks, host.rng, firmware, hardware)
@@ -153,7 +155,7 @@ async def create(
 async def _write_new(
     host: EsxiHost, config: VmConfig, keys: VmKeys, plain: Sequence[Sequence[bytes]]
 ) -> None:
-    """All files, the configuration last; nothing stays when one cannot be written."""
+    """Write all files, the configuration last; none is left when one cannot be written."""
     try:
         await write_disks(host.datastore, config, keys, plain)
         await write_power(host.datastore, config.vm, host.power_record(PowerState.OFF))
@@ -164,7 +166,7 @@ async def _write_new(
 
 
 async def register(host: EsxiHost, name: VmName) -> RegisteredVm:
-    """Register the VM whose files lie on the datastore; ``NotFound`` when there are none."""
+    """Register the VM whose files are on the datastore; ``NotFound`` when there are none."""
     names.VM.check(name)
     if name not in host.vms:
         host.check_takes_vms()
@@ -178,7 +180,7 @@ async def register(host: EsxiHost, name: VmName) -> RegisteredVm:
 
 
 async def unregister(host: EsxiHost, name: VmName) -> None:
-    """Take it off this host; its files stay. No change when it is not registered."""
+    """Remove the VM's registration; its files stay. No change when it is not registered."""
     known = name in host.vms
     if known:
         _refuse_running(host.require_vm(name))
@@ -200,7 +202,7 @@ async def destroy(host: EsxiHost, name: VmName) -> None:
 async def tidy_all(host: EsxiHost) -> None:
     """After boot: empty disk files that a crash left behind in an encryption.
 
-    By the configuration as it is now: another host may have rewritten the disks since the boot.
+    The present configuration decides: another host may have rewritten the disks since the boot.
     """
     for name in list(host.vms):
         async with host.node.turn(queue_of(name)):
@@ -215,7 +217,7 @@ async def tidy_all(host: EsxiHost) -> None:
 
 
 async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
-    """A disk that refuses leaves no registration: vCenter would take it for a VM of this host."""
+    """Register, and undo that if the disk fails: vCenter would take it for a VM of this host."""
     now = host.archive.now
     new = vm.name not in now.vms
     if new:

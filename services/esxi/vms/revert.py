@@ -1,12 +1,15 @@
-"""The way back to a snapshot, at the VM's host. A snapshot with memory brings the VM to run.
+"""Reverting a VM to a snapshot, at its host. A snapshot with memory resumes the VM.
 
-1. copies of the copies  2. the configuration that names them, in which the VM's turn is held: a
-guest that ran is gone with it  3. the power command, if it is another one than it was  4. the files
-before are emptied. Running afterwards: before 1 every key is there, and the memory opens. Before 2
-the disks and the virtual TPM's state are verified, by the guest that goes on from them, or, of a VM
-that is off afterwards, as far as the keys of its disks are here (LOCK-03). So whatever is refused
-leaves the VM as it was, also one that runs. Who falls between 2 and 3 leaves a VM that is reverted
-and powered as it was. The snapshot stays, so a repeat goes the same way again.
+1. copy the snapshot's files
+2. write the configuration that names the copies, in the VM's turn; a running guest ends with it
+3. store the power command, if it changed
+4. empty the earlier files
+
+If the VM runs afterwards, step 1 begins only when every key is here and the memory opens. Before
+step 2 the disks and the virtual TPM's state are verified: by the guest that resumes from them, or,
+of a VM that is off afterwards, as far as the keys of its disks are here (LOCK-03). So a refusal
+leaves the VM as it was, running or not. A host that fails between steps 2 and 3 leaves a VM that is
+reverted, with its earlier power command. The snapshot stays, so a repeat takes the same steps.
 """
 
 from __future__ import annotations
@@ -46,9 +49,9 @@ from services.esxi.vms.vtpm import read_state
 
 
 async def revert(host: EsxiHost, message: HostRevertToSnapshot) -> RegisteredVm:
-    """See ``HostRevertToSnapshot``. Twice is once: the copy is as it was."""
+    """See ``HostRevertToSnapshot``. A repeat has the same result: the copy is unchanged."""
     vm = host.require_vm(message.vm)
-    # The lock of one that runs is held by its guest's run, its turn by the caller.
+    # The run of a running guest holds its lock, the caller its turn.
     async with lock_and_keep(host.datastore, vm.name) if vm.guest is None else nullcontext():
         await _revert_vm(host, vm, message)
     if vm.guest is None:
@@ -76,7 +79,7 @@ async def _revert_vm(host: EsxiHost, vm: RegisteredVm, message: HostRevertToSnap
 
 
 def _who_verifies(host: EsxiHost, config: VmConfig) -> RunningGuest | None:
-    """A guest that finds its disks damaged if they are; None when the key of one is not here."""
+    """A guest that verifies the disks; None when the key of one is not here."""
     keks = {key: kek for key in config.keys if (kek := host.keys.get(key)) is not None}
     if len(keks) < len(config.keys):
         return None
@@ -101,7 +104,7 @@ async def _write_power_off(host: EsxiHost, vm: RegisteredVm, kept: VmSnapshot) -
 async def _resume_guest(
     host: EsxiHost, vm: RegisteredVm, config: VmConfig, kept: VmSnapshot
 ) -> None:
-    """The guest goes on from the memory that was kept (VTPM-08)."""
+    """Resume the guest from the snapshot's memory (VTPM-08)."""
     made = _config_of(config, kept)
     try:
         host.check_takes_vms()
@@ -137,7 +140,7 @@ async def _resume_guest(
 
 
 async def _memory(host: EsxiHost, config: VmConfig, kept: VmSnapshot, keys: VmKeys) -> GuestMemory:
-    """What the guest had in memory; ``DatastoreFault`` when the file is not what was written."""
+    """The guest's memory in the snapshot; ``DatastoreFault`` when the file was altered."""
     file = vmem.vmem_file(config.vm, kept.memory)
     try:
         data = await host.datastore.read(config.vm, file)
@@ -167,8 +170,8 @@ def _config_of(config: VmConfig, kept: VmSnapshot) -> VmConfig:
 async def _switch(
     host: EsxiHost, config: VmConfig, kept: VmSnapshot, made: VmConfig, guest: RunningGuest | None
 ) -> None:
-    """Steps 1 and 2; what certainly failed leaves the files as they were. ``guest``: who verifies
-    the disks. ``GuestFault`` when what was kept is damaged."""
+    """Steps 1 and 2; a definite failure leaves the files unchanged. ``guest`` verifies the disks.
+    ``GuestFault`` when the snapshot is damaged."""
     try:
         for serial, disk in zip(kept.serials, made.disks, strict=True):
             await copy(host, config, disk_file(serial), disk.file)
@@ -181,15 +184,13 @@ async def _switch(
             await guest.start()
         await write_config(host.datastore, made)
     except ProductError as error:
-        if (
-            error.definite
-        ):  # else the files of a guest that runs may be in no configuration any more
+        if error.definite:  # otherwise the files of a running guest might be in no configuration
             await tidy(host.datastore, await read_config(host.datastore, config.vm))
         raise
 
 
 async def _empty_the_others(host: EsxiHost, vm: RegisteredVm) -> None:
-    """Step 3. What the datastore refuses is made up for when the VM is opened next."""
+    """Step 4. What the datastore refuses is done when the VM is opened next."""
     try:
         await tidy(host.datastore, await read_config(host.datastore, vm.name))
     except DatastoreFault as error:

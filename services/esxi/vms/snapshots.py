@@ -1,13 +1,14 @@
 """Snapshots of a VM at its host: whole copies of its disks and of its virtual TPM's state.
 
-The copies are the files' bytes, so they lie under the DEKs of the VM: a shallow recrypt, which
-wraps these anew, is one of the snapshots too, and what would give a disk another DEK is refused
-while there are snapshots (REK-02, CLN-02). Of a VM that runs the memory can be kept too, in a file
-under the home's DEK (``vmem``); the VM's turn is held, so it is of the same instant as the disks.
+The copies are the files' bytes, so they are under the DEKs of the VM. A shallow recrypt, which
+rewraps the DEKs, therefore covers the snapshots too. Changes that would give a disk another DEK are
+refused while there are snapshots (REK-02, CLN-02). The memory of a running VM can be kept too, in a
+file under the home's DEK (``vmem``); the VM's turn is held, so it is of the same instant as the
+disks.
 
-Taken: 1. the copies are written, 2. the configuration names them, in one write. Removed: 1. the
-configuration, 2. the copies are emptied. A crash in between leaves files that no configuration
-names, which are emptied when the VM is opened next. ``revert`` is the way back.
+Creating: 1. write the copies, 2. write the configuration that names them. Removing: 1. write the
+configuration, 2. empty the copies. A crash in between leaves files that no configuration names;
+they are emptied when the VM is opened next. ``revert`` is the way back.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def create(host: EsxiHost, message: HostCreateSnapshot) -> RegisteredVm:
     """See ``HostCreateSnapshot``."""
     names.SNAPSHOT.check(message.snapshot)
     vm = host.require_vm(message.vm)
-    if vm.guest is not None:  # the lock is held by the guest's run, its turn by the caller
+    if vm.guest is not None:  # the guest's run holds the lock, the caller the turn
         await _create_snapshot(host, vm, message)
     else:
         async with hold_lock(host.datastore, vm.name):
@@ -90,7 +91,7 @@ async def _create_snapshot(host: EsxiHost, vm: RegisteredVm, message: HostCreate
 
 
 def _with_next(config: VmConfig, name: str, *, memory: bool) -> VmConfig:
-    """The VM with the snapshot that is to be taken, its last."""
+    """The VM with the snapshot to be created, its last."""
     serial, memories = config.serial + len(config.disks), config.memories + memory
     taken = VmSnapshot(
         name=name,
@@ -133,7 +134,7 @@ def next_state(config: VmConfig) -> int:
 
 
 async def copy(host: EsxiHost, config: VmConfig, source: str, target: str) -> None:
-    """A file of the VM written again under another name; ``DatastoreFault`` when it cannot be."""
+    """Copy a file of the VM to another name; ``DatastoreFault`` when that fails."""
     try:
         data = await host.datastore.read(config.vm, source)
     except OSError as error:
@@ -142,8 +143,8 @@ async def copy(host: EsxiHost, config: VmConfig, source: str, target: str) -> No
 
 
 async def home_of(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
-    """The DEK of its home, without whose key its configuration is not changed (LOCK-02); None of a
-    VM in clear."""
+    """The DEK of the VM's home, without whose key its configuration is not changed (LOCK-02); None
+    for a VM in clear."""
     if config.home is None:
         return None
     key = config.home.key
@@ -155,7 +156,7 @@ async def home_of(host: EsxiHost, config: VmConfig) -> KeyMaterial | None:
 
 
 def show(vm: RegisteredVm, config: VmConfig) -> None:
-    """It is the configuration in force, for who asks and for the guest that runs."""
+    """Make ``config`` the one in force, for queries and for the running guest."""
     vm.config, vm.problem = config, ""
     if vm.guest is not None:
         vm.guest.config = config

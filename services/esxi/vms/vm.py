@@ -1,4 +1,4 @@
-"""A VM as the host knows it that has it registered, and what that host tells of it. Pure."""
+"""A VM as the host knows it on which it is registered, and its summary. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from services.esxi.vms.vmx import VmConfig
 
 @dataclass
 class RegisteredVm:
-    """A registered VM. ``config`` is None when its files cannot be read (``problem`` says why).
+    """A registered VM. ``config`` is None when its files cannot be read (``problem`` has the
+    reason).
 
-    ``wanted`` is its last accepted power command; ``guest`` is there while it runs. ``locked_by``
-    is another host that held its lock on the datastore at the latest look.
+    ``wanted`` is its last accepted power command. ``guest`` is set while it runs. ``locked_by`` is
+    another host that held its lock on the datastore at the latest check.
     """
 
     name: VmName
@@ -39,16 +40,17 @@ class RegisteredVm:
 
     @property
     def power(self) -> PowerState:
-        """On exactly while its guest runs here."""
+        """On if and only if its guest runs here."""
         return PowerState.ON if self.guest is not None else PowerState.OFF
 
     def summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
-        """The VM as told to vCenter; ``missing`` are needed keys the host cannot use by itself.
+        """The VM as vCenter sees it; ``missing`` are needed keys that the host cannot use by
+        itself.
 
-        A running VM is never locked (LOCK-04). Without the home's key it is invalid too
-        (LOCK-02), without a disk's only it is not (LOCK-03).
+        A running VM is never locked (LOCK-04). Without the home's key it is also invalid (LOCK-02),
+        without only a disk's key it is not (LOCK-03).
         """
-        # Every view of the host asks for it; it is made anew when something that is in it changed.
+        # Every view of the host needs it; it is built again when one of its inputs changed.
         now = (self.config, self.guest is None, missing, self.wanted, self.locked_by)
         if self._told is None or self._told[0] != now:
             self._told = now, self._summary(missing)
@@ -88,7 +90,7 @@ class RegisteredVm:
 
 
 def disks_of(config: VmConfig) -> tuple[VirtualDisk, ...]:
-    """All disks of a VM as they are told of."""
+    """All disks of a VM for its summary."""
     return tuple(
         VirtualDisk(
             disk=disk.number, blocks=disk.blocks, key=None if disk.dek is None else disk.dek.key

@@ -1,9 +1,12 @@
 """A VM's virtual TPM as a device: added, certified, removed while the VM is powered off.
 
-Added: 1. a new TPM is manufactured   2. its state is written   3. the configuration is switched in
-one write: it has the device, and the home is encrypted. A crash before 3 leaves the VM as it was, a
-crash after it the VM with its vTPM. Removed: the configuration is switched first, the state is
-emptied afterwards, or when the VM is opened next (``files.tidy``).
+Adding: 1. manufacture a new TPM
+2. write its state
+3. switch the configuration in one write: it gets the device, and an encrypted home
+
+A crash before step 3 leaves the VM unchanged, a crash after it the VM with its vTPM. Removing: the
+configuration is switched first; the state is emptied afterwards, or when the VM is opened next
+(``files.tidy``).
 """
 
 from __future__ import annotations
@@ -38,10 +41,10 @@ LEAST_HARDWARE = 14
 async def add(
     host: EsxiHost, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None
 ) -> RegisteredVm:
-    """VTPM-02. No change when the VM has a vTPM. A home that is not encrypted is, under ``key``, or
-    one of ``provider`` that the host makes; disks stay as they are.
+    """VTPM-02. No change when the VM has a vTPM. A clear home is encrypted under ``key``, or under
+    a key of ``provider`` that the host makes; disks stay unchanged.
 
-    ``InvalidPowerState`` while it runs, ``InvalidArgument`` of a VM that may have none,
+    ``InvalidPowerState`` while it runs, ``InvalidArgument`` for a VM that cannot have one,
     ``EncryptionKeyRequired`` and ``InvalidState`` as in ``encrypt``.
     """
     vm = host.require_powered_off(name, "power it off first")
@@ -89,7 +92,7 @@ async def _with_new(
 
 
 async def certify(host: EsxiHost, name: VmName, certificate: bytes) -> None:
-    """VTPM-04: keep the certificate of its endorsement key with the device."""
+    """VTPM-04: store the certificate of its endorsement key with the device."""
     vm = host.require_powered_off(name, "power it off first")
     async with hold_lock(host.datastore, name):
         config = await read_config(host.datastore, name)
@@ -130,8 +133,8 @@ def _home(host: EsxiHost, config: VmConfig) -> KeyMaterial:
 async def with_moved_vtpm(
     host: EsxiHost, config: VmConfig, old: KeyMaterial | None, new: KeyMaterial | None
 ) -> VmConfig:
-    """``config``, whose home has another DEK, with the vTPM's state under that in its next file;
-    as it is when it has no vTPM. The configuration is the caller's to write."""
+    """``config``, whose home has a new DEK, with the vTPM's state under that DEK in its next file;
+    unchanged when it has no vTPM. The caller writes the configuration."""
     device = config.vtpm
     if device is None or old is None or new is None:
         return config

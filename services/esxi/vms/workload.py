@@ -1,6 +1,6 @@
-"""The work of running guests: each reads, verifies and rewrites in its own rhythm.
+"""The work of running guests: each reads, verifies and rewrites at its own pace.
 
-A guest that finds wrong data faults visibly, whether or not it is observed.
+A guest that finds wrong data faults, whether or not it is observed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from services.esxi.vms.vm import queue_of
 
 
 async def run_workload(host: EsxiHost) -> None:
-    """For the rest of this life, every ``workload_period_s`` lab seconds; never when it is 0."""
+    """Run for the rest of this life, every ``workload_period_s`` lab seconds; never when it is
+    0."""
     period_s = host.node.knobs.workload_period_s
     if period_s <= 0:
         return

@@ -1,6 +1,6 @@
-"""Components of objects on this host: made, moved, and made whole after a move.
+"""Components of objects on this host: created, moved, and completed after a move.
 
-What they hold is the concern of ``objects``.
+``objects`` handles their content.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _TRIES: Final = 4
 
 
 async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
-    """A component of an object, on the emptiest disk of the mounted groups; once per object.
+    """Create a component of an object on the emptiest disk of the mounted groups; once per object.
 
-    One that is made again has no vote, and a replica no blocks, until it has caught up with the
-    others; over ends of lives.
+    A component that is created again has no vote, and a replica no blocks, until it has caught up
+    with the others; this survives ends of lives.
     """
     name = message.object
     found = host.vsan.find(name)
@@ -61,7 +61,8 @@ async def create(host: EsxiHost, message: CreateVsanComponent) -> None:
 
 
 def _check_nothing_hidden(host: EsxiHost, name: str) -> None:
-    """``InvalidState``: who makes a component beside one that was only not seen has two votes."""
+    """``InvalidState`` if an unmounted group may have the component: a second one would have a
+    second vote."""
     for group in host.vsan.list_unmounted():
         raise InvalidState(f"{host.node.name}: {group.name} is not mounted, and may have {name}")
 
@@ -92,11 +93,11 @@ async def _put(
 
 
 async def empty_group(host: EsxiHost, group: DiskGroup, *, reduced: bool) -> None:
-    """No disk of the group has data that only its old keys open.
+    """Remove all data from the group that only its old keys open.
 
-    Components go to another group of this host; with ``reduced`` and no other group they stay as
-    places whose blocks have to come from other replicas (``rebuild``). ``InvalidState`` when
-    neither is possible, also where another replica is not current: nothing is lost then.
+    Components move to another group of this host. With ``reduced`` and no other group they stay as
+    places whose blocks have to be copied from other replicas (``rebuild``). ``InvalidState`` when
+    neither is possible, or another replica is not current: nothing is lost then.
     """
     held = [(disk, placed.object) for disk, placed in group.components() if placed.blocks]
     others = [g for g in host.vsan if g is not group and g.mounted]
@@ -116,15 +117,15 @@ async def empty_group(host: EsxiHost, group: DiskGroup, *, reduced: bool) -> Non
 
 
 def _current_component(group: DiskGroup, disk: str, name: str) -> PlacedComponent | None:
-    """The component as its label has it now; None when it was given up, as one of two places."""
+    """The component in its present label; None when this place was given up."""
     there = (c for where, c in group.components() if (where, c.object) == (disk, name))
     return next(there, None)
 
 
 async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedComponent) -> None:
-    """A copy elsewhere, whole and durable; then this place is given up, and the copy counts.
+    """Copy the component elsewhere, durably; then give this place up, and the copy counts.
 
-    A copy that a former life has left is made anew: its first place was written since, perhaps.
+    A copy that an earlier life has left is made again: its original may have been written since.
     """
     places = host.vsan.places(placed.object)
     elsewhere = [place for place in places if place[:2] != (group, disk)]
@@ -132,7 +133,7 @@ async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedCompo
     if counts is None:
         raise InvalidState(f"{placed.object}: a group that is not mounted may have its component")
     if counts[:2] != (group, disk):
-        await _give_up(host, group, disk, placed)  # what counts goes by itself
+        await _give_up(host, group, disk, placed)  # the original that counts is copied by itself
         return
     for of, where, copy in elsewhere:
         await _give_up(host, of, where, copy)
@@ -148,8 +149,8 @@ async def _move(host: EsxiHost, group: DiskGroup, disk: str, placed: PlacedCompo
 
 
 async def give_up_copies(host: EsxiHost) -> None:
-    """Copies in the making whose originals are lost: nobody knows what was written since. Durable
-    on return; the caller holds ``changing``."""
+    """Give up unfinished copies whose originals are lost: later writes are unknown. Durable on
+    return; the caller holds ``changing``."""
     for group in host.vsan:
         for disk, placed in tuple(group.components()):
             if placed.moving:
@@ -169,7 +170,7 @@ async def _mark(host: EsxiHost, group: DiskGroup, disk: str, name: str, **marks:
 
 
 async def _give_blocks_up(host: EsxiHost, group: DiskGroup, disk: str, name: str) -> None:
-    """The replica stays as a place, once another host has shown one that is as new, block for
+    """Keep the replica as a place only, once another host has shown one that is as new, block for
     block; ``InvalidState`` when none does, or this one is written again and again."""
     for _ in range(_TRIES):
         seen = _current_component(group, disk, name)
@@ -184,9 +185,9 @@ async def _give_blocks_up(host: EsxiHost, group: DiskGroup, disk: str, name: str
 
 
 async def _check_other(host: EsxiHost, placed: PlacedComponent) -> None:
-    """``InvalidState`` when the blocks of this replica cannot be read elsewhere, as new as here.
+    """``InvalidState`` when another host cannot show the blocks of this replica, as new as here.
 
-    A vote is not enough: a disk may be damaged where nobody has read it since.
+    A vote is not enough: a disk may be damaged where it was not read since.
     """
     for place in placed.places:
         if place.kind is not ComponentKind.REPLICA or place.host == host.node.name:
@@ -210,7 +211,7 @@ async def _make_stale(host: EsxiHost, group: DiskGroup, disk: str, placed: Place
 
 
 async def rebuild(host: EsxiHost) -> None:
-    """Stale replicas get their blocks from another host; ``InvalidState`` when none has them."""
+    """Copy the blocks of stale replicas from another host; ``InvalidState`` when none has them."""
     stale = [p for g in host.vsan if g.mounted for _, p in g.components() if p.stale]
     for placed in stale:
         await objects.catch_up(host, placed.object)

@@ -1,6 +1,6 @@
-"""What a host with vSAN is told by its vCenter, asked by its neighbours and its console.
+"""Handlers of a host with vSAN, for its vCenter, its neighbours and its console.
 
-Changes keep their order in a queue of their own; nothing of it waits for the key store.
+Changes keep their order in a queue of their own, which does not wait for the key store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _sync(message: Any) -> str:
 
 
 class VsanDoor(TrustDoor):
-    """Handlers of ``protocol.messages.host.vsan``. Who inherits from it sets up ``host``."""
+    """Handlers of ``protocol.messages.host.vsan``. A subclass sets ``host``."""
 
     host: EsxiHost
 
@@ -73,7 +73,7 @@ class VsanDoor(TrustDoor):
 
     @serves(m.QueryVsan)
     async def query_vsan(self, message: m.QueryVsan, peer: Peer) -> m.VsanState:
-        """The disk groups as they are now."""
+        """The disk groups in their present state."""
         return self._vsan_state()
 
     @serves(m.QueryVsanEncryptionHealth)
@@ -105,7 +105,7 @@ class VsanDoor(TrustDoor):
 
     @serves(m.FetchVsanReplica)
     async def fetch_vsan_replica(self, message: m.FetchVsanReplica, peer: Peer) -> m.VsanReplica:
-        """For the hosts of its cluster, as vCenter named them (``access``)."""
+        """For the hosts of its cluster that vCenter named (``access``)."""
         return await objects.replica(self.host, message.object, message.first, message.count)
 
     @serves(m.QueryVsanComponent)

@@ -1,16 +1,14 @@
 """Preparing and applying a configuration of vSAN encryption on a host.
 
-| disk is | configuration says | what is done with it |
-|---|---|---|
-| in clear | encrypted | a new DEK; blocks are written under it |
-| under KEK a | KEK a for its group, its generation | nothing |
-| under KEK a | KEK b for its group, its generation | its DEK is wrapped under b (shallow) |
-| of an older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) |
-| encrypted | in clear | blocks are written in clear |
+| disk is | configuration says | what is done with it | |---|---|---| | in clear | encrypted | a new
+DEK; blocks are written under it | | under KEK a | KEK a for its group, its generation | nothing | |
+under KEK a | KEK b for its group, its generation | its DEK is wrapped under b (shallow) | | of an
+older generation | a newer one | its group is emptied, each disk gets a new DEK (deep) | | encrypted
+| in clear | blocks are written in clear |
 
-Each step replaces one disk as a whole, and its label names the KEK that opens it: a life that ends
-between two of them leaves disks under both, and both keys are at the provider. The next life
-mounts all of them, and applying again goes on with those that are left.
+Each step replaces one whole disk, and its label names the KEK that opens it. A life that ends
+between two steps leaves disks under both KEKs; the provider has both. The next life mounts all of
+them, and applying again continues with the rest.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ class DiskStep(StrEnum):
 
 
 def step_of(label: Label, wished: VsanEncryption) -> DiskStep:
-    """The table of the module."""
+    """The step by the table of the module."""
     if not wished.encryption_enabled:
         return DiskStep.RECODE if label.encrypted else DiskStep.NOTHING
     if not label.encrypted:
@@ -53,7 +51,7 @@ def step_of(label: Label, wished: VsanEncryption) -> DiskStep:
 
 
 async def prepare(host: EsxiHost, wished: VsanEncryption) -> None:
-    """Keep the profile, and have its keys in the key cache. Nothing on a disk changes."""
+    """Keep the profile, and bring its keys into the key cache. Nothing on a disk changes."""
     _check_mounted(host)
     host.archive.change(vsan_next=wished)
     await host.archive.save(ConfigurationSection.VSAN)
@@ -64,7 +62,8 @@ async def prepare(host: EsxiHost, wished: VsanEncryption) -> None:
 
 
 async def apply(host: EsxiHost, wished: VsanEncryption, *, reduced: bool) -> None:
-    """Bring every disk to it, become safe with its host key, and say so when all is durable."""
+    """Change every disk to the configuration, become safe with its host key, and reply when all is
+    durable."""
     now = host.archive.now
     if now.vsan != wished and now.vsan_next != wished:
         host.archive.change(vsan_next=wished)
@@ -156,7 +155,7 @@ def _reencrypt_disk(
 
 
 def _wrap_dek(host: EsxiHost, label: Label, dek: KeyMaterial, wished: VsanEncryption) -> Label:
-    """Under the KEK of its group; ``EncryptionKeyRequired`` when that has left the cache."""
+    """Wrap under the KEK of the group; ``EncryptionKeyRequired`` when that has left the cache."""
     kek = wished.kek_of(label.group)
     value = None if kek is None else host.keys.get(kek)
     if kek is None or value is None:
@@ -179,9 +178,9 @@ async def _forget_unused(host: EsxiHost, wished: VsanEncryption) -> None:
 
 
 async def add_disk(host: EsxiHost, group: str, name: str) -> None:
-    """A disk more, as the host's others are: its key comes from the key cache (VSAN-05).
+    """Add a disk, encrypted like the host's others: its key comes from the key cache (VSAN-05).
 
-    A group of the installation that has lost all its disks is made anew with it.
+    A group of the installation that has lost all its disks is created again with it.
     """
     found = _group_or_new(host, group)
     if name in found.labels:
@@ -203,7 +202,7 @@ async def add_disk(host: EsxiHost, group: str, name: str) -> None:
 
 
 def _group_or_new(host: EsxiHost, name: str) -> DiskGroup:
-    """``NotFound`` when there is none of that name, and the installation has none."""
+    """The group of that name; ``NotFound`` when neither the host nor the installation has it."""
     claim = host.config.vsan
     installed = [] if claim is None else [group_name(n) for n in range(1, claim.groups + 1)]
     try:
@@ -221,7 +220,7 @@ def _check_bare(group: DiskGroup, name: str) -> None:
 
 
 async def remove_disk(host: EsxiHost, group: str, name: str) -> None:
-    """A disk less; ``ResourceInUse`` while it has components."""
+    """Remove a disk; ``ResourceInUse`` while it has components."""
     try:
         found = host.vsan.group(group)
     except NotFound:
@@ -229,7 +228,7 @@ async def remove_disk(host: EsxiHost, group: str, name: str) -> None:
     if name not in found.labels:
         return
     _check_bare(found, name)
-    if host.archive.now.vsan is None:  # else the next boot claims it again
+    if host.archive.now.vsan is None:  # otherwise the next boot claims it again
         host.archive.change(vsan=VsanEncryption())
         await host.archive.save(ConfigurationSection.VSAN)
     async with host.vsan.changing:

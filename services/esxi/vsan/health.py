@@ -1,4 +1,5 @@
-"""What a host says of its encryption: its keys, its disks, its way to the key servers (VSAN-14)."""
+"""The host's report on its encryption: its keys, its disks, its connection to the key servers
+(VSAN-14)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ _NONE = VsanEncryption()
 
 
 async def health(host: EsxiHost) -> VsanHostHealth:
-    """Each key server of the profile is asked now, by this host; the disks and keys are compared
-    when all have answered."""
+    """Ask each key server of the profile now. Disks and keys are compared when all have
+    answered."""
     profile = host.archive.now.vsan or _NONE
     servers = [await _server(host, profile, server) for server in profile.servers]
     now = host.archive.now.vsan or _NONE
@@ -40,7 +41,7 @@ async def _server(
 
 
 def _own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssue, ...]:
-    """Those that need no other host to compare with."""
+    """Issues that can be found without another host."""
     found = []
     if now.encryption_enabled:
         if now.host_key_id is None or host.host_key is None:
@@ -57,7 +58,7 @@ def _own_issues(host: EsxiHost, now: VsanEncryption) -> tuple[VsanEncryptionIssu
 
 
 def disk_issues(groups: DiskGroups, now: VsanEncryption) -> list[VsanEncryptionIssue]:
-    """Labels that are not as the configuration says. Pure."""
+    """Labels that differ from the configuration. Pure."""
     labels = [label for group in groups for label in group.labels.values() if label is not None]
     found = []
     if any(label.encrypted for label in labels) and not now.encryption_enabled:

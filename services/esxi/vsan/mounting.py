@@ -1,7 +1,7 @@
-"""Mounting disk groups: step B6 of the boot, and trying again (VSAN-03, VSAN-04).
+"""Mounting disk groups: step B6 of the boot, and later tries (VSAN-03, VSAN-04).
 
-A group is mounted when every disk of it opens; else its components are absent. The host is up in
-any case.
+A group is mounted when every disk of it opens; otherwise its components are absent. The host is up
+in any case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_VSAN: Final = "no encrypted vSAN on this host"
 
 
 async def at_boot(host: EsxiHost) -> str:
-    """Step B6; what its record says."""
+    """Step B6; returns the text of its record."""
     if host.config.vsan is None:
         return NO_VSAN
     try:
@@ -36,7 +36,8 @@ async def at_boot(host: EsxiHost) -> str:
 
 
 def know_neighbours(host: EsxiHost) -> None:
-    """Who may ask for replicas: the hosts of the cluster, and those of objects that lie here."""
+    """Set the hosts that may request replicas: those of the cluster, and those of objects on this
+    host."""
     members = {member for profile in keys.profiles(host) for member in profile.members}
     placed = {
         place.host
@@ -48,8 +49,8 @@ def know_neighbours(host: EsxiHost) -> None:
 
 
 async def _claim(host: EsxiHost) -> None:
-    """The disks of the installation, those that are not there yet: empty, in clear. Not when
-    vCenter has spoken of them, or had one removed: one that is not there then was removed."""
+    """Create the missing disks of the installation, empty and in clear. Not after vCenter has
+    configured them or had one removed: a missing disk was removed then."""
     claim = host.config.vsan
     if claim is None or host.archive.now.vsan is not None:
         return
@@ -62,7 +63,7 @@ async def _claim(host: EsxiHost) -> None:
 
 
 async def mount(host: EsxiHost) -> None:
-    """Get the keys that are needed, become safe, mount what is not mounted (VSAN-03)."""
+    """Get the needed keys, become safe, mount the unmounted groups (VSAN-03)."""
     await _look(host)
     wanted = [p for p in keys.profiles(host) if p.encryption_enabled]
     in_force = host.archive.now.vsan
@@ -77,7 +78,7 @@ async def mount(host: EsxiHost) -> None:
 
 
 async def _look(host: EsxiHost) -> None:
-    """At disks of groups that are not mounted, as they lie there now."""
+    """Read the disks of unmounted groups again."""
     claim = host.config.vsan
     try:
         await host.vsan.load(host.disk)
@@ -89,7 +90,7 @@ async def _look(host: EsxiHost) -> None:
 
 
 async def _bring(host: EsxiHost, wanted: list[VsanEncryption]) -> dict[str, str]:
-    """What cannot be had, by the id of the key. A disk that refuses a key keeps it in memory."""
+    """The keys that cannot be had, by id. If the disk fails, a key stays in memory."""
     try:
         lacking = await keys.bring(host, keys.collect_needed_keys(host, *wanted))
     except ProductError as error:
@@ -122,7 +123,7 @@ def _mount(host: EsxiHost, group: DiskGroup, lacking: dict[str, str]) -> None:
 def _unwrap_dek(
     host: EsxiHost, name: str, label: Label, kek: CryptoKeyId, lacking: dict[str, str]
 ) -> KeyMaterial:
-    """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or another one."""
+    """The DEK of a disk; ``CryptographicFailure`` when its KEK is missing or wrong."""
     value = host.keys.get(kek)
     if value is None:
         why = lacking.get(str(kek), "it is not on this host")

@@ -1,4 +1,4 @@
-"""What an administrator takes from a trusted host to its Trust Authority."""
+"""Exports of a trusted host, which an administrator takes to its Trust Authority."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def endorsement(host: EsxiHost) -> TpmEndorsement:
 
 
 def base_image(host: EsxiHost) -> BaseImageExported:
-    """The image of the build that this life booted, out of its metadata: not what was measured."""
+    """The image of the build that this life booted, from its metadata: not what was measured."""
     version, build = host.config.version, host.build
     files = tuple(
         ImageMeasurement(event.pcr, event.body.decode(), event.digest)

@@ -1,4 +1,4 @@
-"""The gate before a VM's power-on: a trusted host that has no token attests first (ATT-06)."""
+"""The check before a VM's power-on: a trusted host without a token attests first (ATT-06)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from services.esxi.providers.trusted.attesting import ensure_attested
 async def admit(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
     """``InvalidState`` when attestation keeps this host from powering the VM on.
 
-    Called when its ``keys`` are there: who lacks one has been told so already. Under a knob that
-    overrides everything nobody is asked.
+    Called when the VM's ``keys`` are available; a missing key is reported before. Under a knob that
+    overrides everything no service is asked.
     """
     if host.archive.now.trusted is None:
         return

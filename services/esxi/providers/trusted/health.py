@@ -12,8 +12,8 @@ from services.runtime.each import for_each
 
 
 async def states(host: EsxiHost) -> tuple[TrustedServiceState, ...]:
-    """Of each service and provider of the applied configuration, all asked at once. Who has no
-    token is refused for it: the service is there, and says no more."""
+    """The state of each service and provider of the applied configuration; all are asked at once. A
+    service that refuses a missing token counts as reachable, and no more is known."""
     now = host.archive.now.trusted
     if now is None:
         return ()

@@ -1,12 +1,12 @@
 """Keys of a trusted provider: made and unwrapped by a Key Provider Service on this host's request.
 
-Services are asked in the order of the applied configuration, who answered last before the others,
-each with a token of its own group (TA-08). Whatever one answers but a key, the next one is
-asked (KPS-06). A token that is not taken is thrown away, and the host attests once more, with
-another service than the one whose token it was if there is one: its clock may be wrong.
+Services are asked in the order of the applied configuration, the one that answered last first, each
+with a token of its own group (TA-08). After any answer but a key, the next one is asked (KPS-06). A
+rejected token is discarded, and the host attests once more, if possible with another service than
+the one that issued the token: its clock may be wrong.
 
-A key that has come is in the cache and, while persistence is on, stored before it is used (KP-07);
-a disk that refuses takes nothing from a key that is there.
+A received key is cached and, while persistence is on, stored before it is used (KP-07). If the disk
+fails, the key is used all the same.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from services.esxi.providers.trusted.configuration import is_configured_for
 
 R = TypeVar("R", bound=Reply)
 _SILENCE: Final = (NotSent, Refused, TimedOut, Disconnected)
-_TRIES: Final = 2  # of a service: with the token at hand, and with another one
+_TRIES: Final = 2  # tries with one service: with the present token, and with a new one
 
 
 def key_id_of(ciphertext: bytes) -> KeyId:
-    """The key id that a ciphertext is (KEY-02)."""
+    """The key id that stands for a ciphertext (KEY-02)."""
     return KeyId(urlsafe_b64encode(ciphertext).rstrip(b"=").decode())
 
 
 def ciphertext_of(key_id: KeyId) -> bytes | None:
-    """The ciphertext that a key id is; None when it is none."""
+    """The ciphertext that a key id stands for; None for another key id."""
     text = key_id.encode()
     try:
         found = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
@@ -69,10 +69,10 @@ def ciphertext_of(key_id: KeyId) -> bytes | None:
 async def new_key(
     host: EsxiHost, provider: ProviderId, kind: KeyKind = KeyKind.VM
 ) -> tuple[CryptoKeyId, KeyMaterial]:
-    """A key that a service makes; in the cache, and stored while persistence is on.
+    """Have a service make a key; it is cached, and stored while persistence is on.
 
-    ``NotAvailable`` when this host is not configured for the provider, ``InvalidState`` when it
-    is not attested, ``KeyProviderUnreachable`` or the service's own error when none makes one.
+    ``NotAvailable`` when this host is not configured for the provider, ``InvalidState`` when it is
+    not attested, ``KeyProviderUnreachable`` or the service's own error when none makes one.
     """
     if not is_configured_for(host, provider):
         raise NotAvailable(
@@ -110,7 +110,7 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = K
 async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
     """The value of a key, from any service that gives it; else the error of the last one.
 
-    A host asks nobody for a key of a provider that it is not configured for (R52).
+    A host does not request keys of a provider that it is not configured for (R52).
     """
     provider, ciphertext = key.provider_id, ciphertext_of(key.key_id)
     if ciphertext is None:
@@ -128,7 +128,7 @@ async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
 
 
 async def keep(host: EsxiHost, entry: StoredKey) -> None:
-    """Into the cache, and into the store while persistence is on; it locks nothing any more."""
+    """Cache a key, and store it while persistence is on; it is not unobtainable any more."""
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
     before = host.archive.now
@@ -141,8 +141,8 @@ async def keep(host: EsxiHost, entry: StoredKey) -> None:
 
 
 async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
-    """The host key of that id, unwrapped; without an id a service makes it (KEY-02), unless the
-    host has one of that provider: the second of two equal commands changes nothing."""
+    """The host key of that id, unwrapped. Without an id a service makes one (KEY-02), unless the
+    host has one of that provider: repeating the command changes nothing."""
     now = host.archive.now.host_key
     if not key.key_id and now is not None and now.provider_id == key.provider_id:
         key = now
@@ -154,12 +154,12 @@ async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMa
 
 
 async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
-    """The answer of the first service that gives one; ``ask`` makes the request with a token."""
+    """The answer of the first service that gives one; ``ask`` builds the request with a token."""
     now = host.archive.now.trusted
     failure: ProductError = KeyProviderUnreachable(
         f"{host.node.name} knows no Key Provider Service"
     )
-    hopeless = set()  # groups in which nobody attests this host now
+    hopeless = set()  # groups in which no service attests this host now
     for record in () if now is None else _in_turn(host, now.key_provider_services):
         for _ in range(0 if record.group in hopeless else _TRIES):
             held = await attesting.token(host, record.group)
@@ -178,7 +178,7 @@ async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider
                 host.trust.doubted[record.group] = held.service
                 if host.trust.tokens.get(record.group) == held:
                     del host.trust.tokens[record.group]
-            except _SILENCE as error:  # as it is, it would tell of this host's silence
+            except _SILENCE as error:  # unchanged it would look like this host's own silence
                 failure = KeyProviderUnreachable(f"{record.node} does not answer: {error}")
                 break
             except ProductError as error:
