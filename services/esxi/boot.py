@@ -33,7 +33,7 @@ from services.esxi.host import EsxiHost
 from services.esxi.keys.persistence import usable
 from services.esxi.measure import RECOVERY_OPTION, measurements
 from services.esxi.providers import native
-from services.esxi.providers.trusted import retrying
+from services.esxi.providers.trusted import retries
 from services.esxi.screens import SCREEN_A, SCREEN_B, SCREEN_C, record_halt
 from services.esxi.vms import autostart, registration, workload
 from services.esxi.vsan import mounting, objects
@@ -81,7 +81,7 @@ def start_loops(host: EsxiHost, ha: HaAgent) -> None:
     if host.config.vsan is not None:
         host.node.background("vsan.resync", objects.resync(host))
     if host.archive.now.trusted is not None:
-        retrying.begin(host)
+        retries.begin(host)
 
 
 async def shut_down_tpm(host: EsxiHost) -> None:
@@ -283,7 +283,7 @@ async def _regain_host_key(host: EsxiHost) -> None:
     if host.archive.now.trusted is None:
         await _pass_step(host, "B7", "no trusted key provider on this host")
         return
-    safe = await retrying.regain_host_key(host)
+    safe = await retries.regain_host_key(host)
     await _pass_step(host, "B7", "host key at hand" if safe else "no host key")
 
 

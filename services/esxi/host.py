@@ -45,8 +45,8 @@ from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, o
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
 from services.esxi.problems import Problems
+from services.esxi.providers.trusted.reports import view as trust_view
 from services.esxi.providers.trusted.state import TrustState
-from services.esxi.providers.trusted.telling import view as trust_view
 from services.esxi.uplink import Uplink
 from services.esxi.vms.power_file import PowerRecord
 from services.esxi.vms.vm import RegisteredVm

@@ -54,7 +54,7 @@ from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
 from services.esxi.vms.vtpm import Vtpm
-from services.esxi.vsan.door import VsanDoor
+from services.esxi.vsan.handlers import VsanDoor
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
 

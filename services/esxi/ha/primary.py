@@ -1,5 +1,5 @@
 """The work of the primary: it asks all other hosts for a sign of life, judges silent ones by the
-datastore (``judgement``), and has the VMs of failed hosts restarted (``restarts``)."""
+datastore (``host_condition``), and has the VMs of failed hosts restarted (``restart_plan``)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from protocol.errors import DatastoreFault, NotFound, ProductError
 from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, HaState
 from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName, PowerState, VmName
-from services.esxi.ha import restarts
+from services.esxi.ha import restart_plan
 from services.esxi.ha.folder import lives, read_list
-from services.esxi.ha.judgement import HostCondition, Signs, condition
+from services.esxi.ha.host_condition import HostCondition, Signs, condition
 from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
 from services.esxi.ha.restart import restart
-from services.esxi.ha.restarts import WaitingVm
+from services.esxi.ha.restart_plan import WaitingVm
 from services.esxi.host import EsxiHost
 from services.esxi.vms.files import read_power
 from services.esxi.vms.vm import queue_of
@@ -117,7 +117,7 @@ class Primary:
             now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
             for vm, one in self._waiting.items():
                 if one.of == other:
-                    self._waiting[vm] = restarts.defer_to_own_host(one, now, wait_s)
+                    self._waiting[vm] = restart_plan.defer_to_own_host(one, now, wait_s)
 
     def _may_judge(self, other: NodeName) -> bool:
         return other in self._heard_at or self._clock.monotonic() >= self._may_judge_all_at
@@ -197,7 +197,7 @@ class Primary:
 
         async def one(waiting: WaitingVm) -> None:
             there = {name: load for name, load in loads.items() if self._takes_vms(name)}
-            host = restarts.target(waiting, there)
+            host = restart_plan.target(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
                 if await self._holder(waiting.vm) == waiting.of:
                     self._leave_to_its_host(waiting)
@@ -273,7 +273,7 @@ class Primary:
             self._waiting[vm] = msgspec.structs.replace(waiting, due=soon, tried=tried)
             return
         again_s = knobs.ha_retry_interval_s
-        left = restarts.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
+        left = restart_plan.after_refusal(waiting, host, now, tries=knobs.ha_retry, again_s=again_s)
         if left is None:
             del self._waiting[vm]
         else:

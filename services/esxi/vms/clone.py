@@ -32,7 +32,7 @@ from protocol.terms import PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
 from services.esxi.vms.files import hold_lock, read_config, write, write_config, write_power
@@ -153,7 +153,7 @@ async def _under_a_new_key(
     host: EsxiHost, message: HostCloneVm, made: VmConfig, keys: VmKeys
 ) -> tuple[VmConfig, VmKeys]:
     """The same VM with new DEKs for its home and each encrypted disk, all under the new key."""
-    key = message.key or await making.new_key(host, message.provider or ProviderId(""))
+    key = message.key or await key_creation.new_key(host, message.provider or ProviderId(""))
     encrypted = [disk.key for disk in made.disks if disk.dek is not None]
     clear, kek = decrypt_config(made, keys), usable_kek(host, made.vm, key)
     return encrypt_config(clear, key, kek, host.rng, encrypted)

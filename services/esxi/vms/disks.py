@@ -24,7 +24,7 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, fresh_blocks
@@ -71,7 +71,7 @@ async def _add_disk(host: EsxiHost, config: VmConfig, message: HostAddDisk) -> V
     if config.home is not None:
         key = message.key or config.home.key
         if message.key is None and message.provider is not None:
-            key = await making.new_key(host, message.provider)
+            key = await key_creation.new_key(host, message.provider)
         dek, kek = KeyMaterial(host.rng.token(DEK_SIZE)), usable_kek(host, config.vm, key)
         wrapped = wrap_dek(config.vm, disk.key, dek, key, kek, host.rng)
         disk = msgspec.structs.replace(disk, dek=wrapped)

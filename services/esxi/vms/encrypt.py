@@ -23,7 +23,7 @@ from protocol.errors import (
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
 from services.esxi.vms.guest import disk_image, split_image
 from services.esxi.vms.snapshots import check_none
@@ -64,7 +64,7 @@ async def encrypt(
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
             check_none(config, "encrypt it")
-            key = key or await making.new_key(host, provider or ProviderId(""))
+            key = key or await key_creation.new_key(host, provider or ProviderId(""))
             config = await _rewrite(host, config, key)
         vm.config, vm.problem = config, ""
         await tidy(host.datastore, config)

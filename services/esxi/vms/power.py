@@ -22,7 +22,7 @@ from protocol.terms import HostCryptoState, PowerState, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
 from services.esxi.providers import native
-from services.esxi.providers.trusted import gate
+from services.esxi.providers.trusted import power_on_check
 from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
     give_lock_back,
@@ -142,7 +142,7 @@ async def keys_of(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
     """The opened VM, its keys looked for by every means that applies. Faults as in ``power_on``."""
     if config.keys:
         await _bring_keys(host, config, ask=ask)
-    await gate.admit(host, config.vm, config.keys)
+    await power_on_check.admit(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
     return unwrap_deks(host, config)

@@ -21,7 +21,7 @@ from protocol.messages.host import HostRecryptVm
 from protocol.terms import CryptoKeyId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.keys import search
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms.encrypt import read_disk, usable_kek, write_disks
 from services.esxi.vms.files import hold_lock, read_config, tidy, write_config
 from services.esxi.vms.guest import decrypt_blocks
@@ -69,7 +69,7 @@ async def _recrypt_vm(host: EsxiHost, vm: RegisteredVm, message: HostRecryptVm) 
     if message.deep:
         check_none(config, "recrypt it deeply")
     opened = await _find_and_unwrap_deks(host, config)
-    key = message.key or await making.new_key(host, message.provider)
+    key = message.key or await key_creation.new_key(host, message.provider)
     kek = usable_kek(host, vm.name, key)
     if message.deep:
         config = await _rewritten(host, config, opened, under=key, only=only)

@@ -24,7 +24,7 @@ from protocol.messages.host import HostCreateVm
 from protocol.terms import CryptoKeyId, PowerState, ProviderId, VmName
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.host import EsxiHost
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
@@ -133,7 +133,7 @@ async def create(
     keys = VmKeys((None,), config.nvram)
     plain = [fresh_blocks(disk, keys.seed) for disk in config.disks]
     if key is None and provider is not None:
-        key = await making.new_key(host, provider)
+        key = await key_creation.new_key(host, provider)
     if key is not None:
         config, keys = encrypt_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):

@@ -17,7 +17,7 @@ from protocol.errors import InvalidArgument, InvalidState, NotFound
 from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, ProviderId, VmName
 from services.esxi.host import EsxiHost
-from services.esxi.providers import making
+from services.esxi.providers import key_creation
 from services.esxi.vms import vtpm_commands
 from services.esxi.vms.encrypt import usable_kek
 from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
@@ -76,7 +76,7 @@ async def _with_new(
     if config.home is None:
         if key is None and provider is None:
             raise InvalidArgument("key, provider: one of them must be named")
-        key = key or await making.new_key(host, provider or ProviderId(""))
+        key = key or await key_creation.new_key(host, provider or ProviderId(""))
         config, home = with_encrypted_home(config, key, usable_kek(host, config.vm, key), host.rng)
     else:
         home = _home(host, config)

@@ -19,8 +19,8 @@ from protocol.vsan import (
     VsanDisk,
     VsanDiskGroup,
 )
-from services.esxi.vsan.behind import Behind
 from services.esxi.vsan.label import DiskImage, Label, PlacedComponent, unpack_disk
+from services.esxi.vsan.unsynced_objects import Behind
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
 

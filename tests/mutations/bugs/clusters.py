@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.terms import HostCryptoState
-from services.esxi.ha import ownership, primary, restart, restarts
+from services.esxi.ha import ownership, primary, restart, restart_plan
 from services.esxi.ha.primary import Primary
 from services.vcenter import placement
 from services.vcenter.hosts.moves import VmMoves
@@ -62,7 +62,7 @@ def drs_looks_at_keys() -> None:
 def ha_tries_once() -> None:
     """HA-02 broken: a VM whose restart was refused once is given up."""
 
-    plant(restarts, "after_refusal", lambda original: lambda *facts, **limits: None)
+    plant(restart_plan, "after_refusal", lambda original: lambda *facts, **limits: None)
 
 
 def manual_is_automated() -> None:

@@ -31,7 +31,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, NodeName
 from protocol.vsan import VsanEncryption, VsanKeyServer
 from services.esxi.config import VsanClaim
 from services.esxi.vsan import key_servers
-from services.esxi.vsan.behind import Behind
+from services.esxi.vsan.unsynced_objects import Behind
 from services.runtime.sim.datastore import SimDatastore
 from services.runtime.sim.disk import SimDisk
 from tests.services.esxi.rig import PROVIDER, VM, A, B, Rig, key

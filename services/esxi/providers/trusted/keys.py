@@ -41,7 +41,7 @@ from protocol.trust import ServiceRecord
 from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
-from services.esxi.providers.trusted import attesting
+from services.esxi.providers.trusted import attestation
 from services.esxi.providers.trusted.configuration import is_configured_for
 
 R = TypeVar("R", bound=Reply)
@@ -162,7 +162,7 @@ async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider
     hopeless = set()  # groups in which no service attests this host now
     for record in () if now is None else _in_turn(host, now.key_provider_services):
         for _ in range(0 if record.group in hopeless else _TRIES):
-            held = await attesting.token(host, record.group)
+            held = await attestation.token(host, record.group)
             if held is None:
                 failure = InvalidState(f"{host.node.name} is not attested: {_why(host)}")
                 hopeless.add(record.group)

@@ -6,12 +6,12 @@ from protocol.errors import InvalidState
 from protocol.messages import host as m
 from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import (
-    attesting,
+    attestation,
     configuration,
     exports,
     health,
-    retrying,
-    telling,
+    reports,
+    retries,
 )
 from services.runtime.service import Peer, Service, serves
 
@@ -27,7 +27,7 @@ class TrustDoor(Service):
     ) -> m.Done:
         """See ``configuration.apply``."""
         await configuration.apply(self.host, message.configuration)
-        retrying.begin(self.host)
+        retries.begin(self.host)
         return m.Done()
 
     @serves(m.DeleteTrustedConfiguration, turn=lambda _: "keystore")
@@ -45,7 +45,7 @@ class TrustDoor(Service):
         """The applied configuration, and the attestation services' results in this life."""
         now = self.host.archive.now.trusted
         return m.TrustedConfigurationState(
-            configuration=now, reports=telling.reports(now, self.host.trust)
+            configuration=now, reports=reports.reports(now, self.host.trust)
         )
 
     @serves(m.QueryTrustedServices)
@@ -61,8 +61,8 @@ class TrustDoor(Service):
         now = self.host.archive.now.trusted
         if now is None:
             raise InvalidState(f"{self.host.node.name} is no trusted host")
-        await attesting.attest(self.host, attesting.groups(now), anew=True)
-        return m.HostAttested(reports=telling.reports(now, self.host.trust))
+        await attestation.attest(self.host, attestation.groups(now), anew=True)
+        return m.HostAttested(reports=reports.reports(now, self.host.trust))
 
     @serves(m.ExportTpmEndorsement)
     async def export_tpm_endorsement(

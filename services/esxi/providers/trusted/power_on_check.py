@@ -6,7 +6,7 @@ from protocol.errors import InvalidState
 from protocol.terms import CryptoKeyId, ManagementType, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted.admission import allows, concerns
-from services.esxi.providers.trusted.attesting import ensure_attested
+from services.esxi.providers.trusted.attestation import ensure_attested
 
 
 async def admit(host: EsxiHost, vm: VmName, keys: tuple[CryptoKeyId, ...]) -> None:
