@@ -44,7 +44,7 @@ from services.esxi.keys.persistence import Storable
 from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, on_the_host
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
-from services.esxi.problems import Problems
+from services.esxi.problems import ReportedProblems
 from services.esxi.providers.trusted.reports import view as trust_view
 from services.esxi.providers.trusted.state import TrustState
 from services.esxi.uplink import Uplink
@@ -82,7 +82,7 @@ class EsxiHost:
         self.vms: dict[VmName, RegisteredVm] = {}
         self.migrations = Migrations()
         self.vsan = DiskGroups()
-        self.problems = Problems()
+        self.problems = ReportedProblems()
         self.uplink = Uplink(node, ports, config.vcenter)
         self.protection = ProtectedVms(node.name, lambda: self.ha.epoch if self.ha else None)
         self.claims: tuple[ClaimedVm, ...] = ()

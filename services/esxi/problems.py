@@ -1,4 +1,4 @@
-"""Problems that a host reports since its boot: written dumps, a failing TPM.
+"""ReportedProblems that a host reports since its boot: written dumps, a failing TPM.
 
 They are part of the host's view; vCenter posts an event for each, once. A boot begins with none.
 """
@@ -17,7 +17,7 @@ KEPT: Final = 32
 """How many a view has. Earlier ones are lost to a vCenter that was away all the time."""
 
 
-class Problems:
+class ReportedProblems:
     """The problems of one boot of one host, in order of their numbers."""
 
     def __init__(self) -> None:

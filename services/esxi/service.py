@@ -54,7 +54,7 @@ from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
 from services.esxi.vms.vtpm import Vtpm
-from services.esxi.vsan.handlers import VsanDoor
+from services.esxi.vsan.handlers import VsanHandlers
 from services.runtime.ports import Ports, Tpm
 from services.runtime.service import Peer, Service, serves
 
@@ -62,7 +62,7 @@ from services.runtime.service import Peer, Service, serves
 # Handlers for VMs that the host claims to have; see ``claims``.
 
 
-class IntruderDoor(Service):
+class IntruderHandlers(Service):
     """Handlers of ``protocol.messages.host.intruder``; a subclass sets ``host``."""
 
     host: EsxiHost
@@ -92,7 +92,7 @@ def _vm(message: Any) -> str:
     return queue_of(message.vm)
 
 
-class VtpmDoor(Service):
+class VtpmHandlers(Service):
     """Handlers of ``protocol.messages.host.vtpm``. A subclass sets ``host``."""
 
     host: EsxiHost
@@ -168,7 +168,7 @@ def _clones(message: Any) -> str:
     return "clones"
 
 
-class CopiesDoor(Service):
+class CopiesHandlers(Service):
     """Handlers of ``protocol.messages.host.copies``. A subclass sets ``host``."""
 
     host: EsxiHost
@@ -232,7 +232,7 @@ def _check_answer(keys: tuple[CryptoKeyId, ...], each: int, peer: Peer) -> None:
         raise ResponseTooLarge(f"the answer about {len(keys)} keys does not fit; ask in pages")
 
 
-class EsxiService(VsanDoor, HaHandlers, VtpmDoor, CopiesDoor, IntruderDoor):
+class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, IntruderHandlers):
     """One ESXi host; the docstring of the package is a map of it."""
 
     role: ClassVar[Role] = Role.ESXI

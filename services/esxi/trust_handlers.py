@@ -16,7 +16,7 @@ from services.esxi.providers.trusted import (
 from services.runtime.service import Peer, Service, serves
 
 
-class TrustDoor(Service):
+class TrustHandlers(Service):
     """Handlers of ``protocol.messages.host.trust``. A subclass sets ``host``."""
 
     host: EsxiHost

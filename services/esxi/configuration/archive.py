@@ -51,7 +51,7 @@ ROOM: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class _File:
+class _FileState:
     """The file as it is on disk: sizes of its first piece and of all in bytes, its last tag."""
 
     first_size: int
@@ -62,8 +62,8 @@ class _File:
     def outweighed(self) -> bool:
         return self.size - self.first_size > max(ROOM, self.first_size)
 
-    def grown(self, piece: bytes) -> _File:
-        return _File(self.first_size, self.size + len(piece), tag_of(piece))
+    def grown(self, piece: bytes) -> _FileState:
+        return _FileState(self.first_size, self.size + len(piece), tag_of(piece))
 
 
 class Archive:
@@ -89,7 +89,7 @@ class Archive:
         self._disk, self._rng, self._counter = disk, rng, counter
         self._saved: Configuration | None = None
         self._saved_protection = protection
-        self._file: _File | None = None  # None: the next write makes a new file
+        self._file: _FileState | None = None  # None: the next write makes a new file
         self._settled = False  # whether this life has synced the file of ``_saved``
         self._lock = asyncio.Lock()
         self._wanted = ConfigurationSection.NOTHING
@@ -113,7 +113,7 @@ class Archive:
         archive = cls(disk, rng, protection, config_key, found.configuration, counter=counter)
         archive._saved = found.configuration
         if not found.torn and not found.of_old:
-            archive._file = _File(found.first_size, found.size, found.last_tag)
+            archive._file = _FileState(found.first_size, found.size, found.last_tag)
         return archive
 
     @property
@@ -202,7 +202,7 @@ class Archive:
         self._saved, self._saved_protection = image, protection
         self.writes += 1
 
-    async def _grown(self, file: _File, config_key: KeyMaterial, more: Addition) -> _File:
+    async def _grown(self, file: _FileState, config_key: KeyMaterial, more: Addition) -> _FileState:
         """Append what was added since the last write."""
         nonce = self._rng.token(NONCE_SIZE)
         piece = pack_addition(file.last_tag, config_key, more, nonce)
@@ -215,12 +215,12 @@ class Archive:
 
     async def _replace_file(
         self, header: ConfigurationProtection, config_key: KeyMaterial, image: Configuration
-    ) -> _File:
+    ) -> _FileState:
         """Replace the whole file."""
         data = pack(header, config_key, image, self._rng.token(NONCE_SIZE))
         await replace_durably(self._disk, FILE, data, folder_is_new=not self._settled)
         self._settled = True
-        return _File(len(data), len(data), tag_of(data))
+        return _FileState(len(data), len(data), tag_of(data))
 
     async def _settle(self) -> None:
         """Once in a life: sync a file that an earlier life may have left unsynced, and delete its

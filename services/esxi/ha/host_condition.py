@@ -30,7 +30,7 @@ class HostCondition(StrEnum):
     FAILED = "hostDown"
 
 
-class Signs(msgspec.Struct, frozen=True):
+class SignsOfLife(msgspec.Struct, frozen=True):
     """What is seen of a host. ``lives`` is its datastore heartbeat, None when the datastore does
     not answer; ``told`` its list, None when it has written none."""
 
@@ -39,7 +39,7 @@ class Signs(msgspec.Struct, frozen=True):
     told: PoweronList | None
 
 
-def condition(signs: Signs) -> HostCondition:
+def condition(signs: SignsOfLife) -> HostCondition:
     """The condition by the table."""
     told = signs.told
     if signs.answers:

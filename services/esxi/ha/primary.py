@@ -13,7 +13,7 @@ from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import restart_plan
 from services.esxi.ha.folder import lives, read_list
-from services.esxi.ha.host_condition import HostCondition, Signs, condition
+from services.esxi.ha.host_condition import HostCondition, SignsOfLife, condition
 from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
 from services.esxi.ha.restart import restart
@@ -130,7 +130,7 @@ class Primary:
             if failed and not alive:
                 return  # its VMs wait already, or have other owners, or no host could start them
             told = await read_list(datastore, other, epoch)
-            found = condition(Signs(False, alive, told))
+            found = condition(SignsOfLife(False, alive, told))
             vms = () if told is None else told.vms
             if found is HostCondition.FAILED:
                 await self._take_over(other, vms)

@@ -42,7 +42,7 @@ class VtpmMeans:
     rng: Rng
 
 
-class _HandedOver(msgspec.Struct, frozen=True, array_like=True):
+class _PackedVtpm(msgspec.Struct, frozen=True, array_like=True):
     nv: bytes
     memory: bytes
     number: int
@@ -101,7 +101,7 @@ class Vtpm:
     def pack_for_handover(self) -> bytes:
         """Its complete state, powered, for the host to which the running VM moves."""
         state = self._state
-        kept = _HandedOver(state.nv, state.memory, self._number, self._found)
+        kept = _PackedVtpm(state.nv, state.memory, self._number, self._found)
         return msgspec.msgpack.encode(kept)
 
     @classmethod
@@ -109,7 +109,7 @@ class Vtpm:
         cls, means: VtpmMeans, config: VmConfig, home: KeyMaterial, handed: bytes
     ) -> Vtpm:
         """The vTPM of a VM that arrived running from another host; it continues there."""
-        kept = msgspec.msgpack.decode(handed, type=_HandedOver)
+        kept = msgspec.msgpack.decode(handed, type=_PackedVtpm)
         state = VirtualTpmState(kept.nv, kept.memory)
         taken = cls(means, config, home, state, kept.number)
         taken._found = kept.found

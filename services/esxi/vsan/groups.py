@@ -20,7 +20,7 @@ from protocol.vsan import (
     VsanDiskGroup,
 )
 from services.esxi.vsan.label import DiskImage, Label, PlacedComponent, unpack_disk
-from services.esxi.vsan.unsynced_objects import Behind
+from services.esxi.vsan.unsynced_objects import UnsyncedObjects
 from services.runtime.durable import drop_unfinished, replace_durably
 from services.runtime.ports import Disk
 
@@ -106,7 +106,7 @@ class DiskGroups:
         self._unsure = 0  # disks that may have been written without a sync of the folder
         self.changing = asyncio.Lock()
         # Held while a disk is read, changed and written; never during a request to another node.
-        self.behind = Behind()
+        self.behind = UnsyncedObjects()
 
     def __iter__(self) -> Iterator[DiskGroup]:
         return iter(tuple(self._groups.values()))  # callers may wait while they iterate

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 
-class Behind:
+class UnsyncedObjects:
     """The names of these objects, in order of the first note, each with the number of its latest
     one."""
 

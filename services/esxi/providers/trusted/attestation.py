@@ -46,7 +46,7 @@ _HOSTS_FAULT: Final = (InvalidArgument, NoPermission)
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _ServiceResult:
     """The result of a service; without one, the reason why this host could not ask it
     (``fault``)."""
 
@@ -144,24 +144,26 @@ def _in_turn(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[Serv
     return sorted(of_group, key=lambda record: record.node == doubted)
 
 
-async def _ask_for_judgement(host: EsxiHost, record: ServiceRecord, voucher: bytes) -> _Judged:
+async def _ask_for_judgement(
+    host: EsxiHost, record: ServiceRecord, voucher: bytes
+) -> _ServiceResult:
     """The result of a service for this host; a ``ProductError`` when it comes to none."""
     if host.tpm is None:
-        return _Judged(fault="the TPM of this host is not there")
+        return _ServiceResult(fault="the TPM of this host is not there")
     try:
         try:
             report = await _request_report(host, host.tpm, record, voucher)
         except InvalidState:  # the service has restarted in between: begin again
             report = await _request_report(host, host.tpm, record, voucher)
     except TpmError as error:
-        return _Judged(fault=f"the TPM of this host gives no evidence: {error}")
+        return _ServiceResult(fault=f"the TPM of this host gives no evidence: {error}")
     except _HOSTS_FAULT as error:
-        return _Judged(fault=str(error))
+        return _ServiceResult(fault=str(error))
     except ValueError as error:
         raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
     if not report.attested:
-        return _Judged(report=report)
-    return _Judged(report=report, token=_token_of(host, record, report))
+        return _ServiceResult(report=report)
+    return _ServiceResult(report=report, token=_token_of(host, record, report))
 
 
 async def _request_report(
@@ -221,7 +223,7 @@ def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) 
     return found
 
 
-def _keep(host: EsxiHost, record: ServiceRecord, judged: _Judged, started: float) -> bool:
+def _keep(host: EsxiHost, record: ServiceRecord, judged: _ServiceResult, started: float) -> bool:
     """Keep the result; returns whether the host is attested."""
     report, trust = judged.report, host.trust
     good = report is not None and report.attested and report.attested_until is not None
