@@ -162,6 +162,6 @@ _OF_REPLICAS: Final = (FetchVsanReplica, QueryVsanComponent, ReserveVsanWrite, S
 _OF_AGENTS: Final = (HaElect, HaHeartbeat, HaRestartVm)
 
 
-def permission(kind: MessageKind, relation: Relation) -> RelationPermission:
+def permission_for(kind: MessageKind, relation: Relation) -> RelationPermission:
     """Whether a sender of this relation may send a message of this kind."""
     return _ROWS[kind][_COLUMN[relation]]

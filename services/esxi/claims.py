@@ -16,13 +16,15 @@ Missing = Callable[[tuple[CryptoKeyId, ...]], tuple[CryptoKeyId, ...]]
 """Returns which of these keys the host lacks."""
 
 
-def with_claims(view: HostSummary, claims: Sequence[ClaimedVm], missing_of: Missing) -> HostSummary:
+def add_claims(view: HostSummary, claims: Sequence[ClaimedVm], missing_of: Missing) -> HostSummary:
     """The host's view with the claimed VMs added, ordered by name, as vCenter gets it."""
-    listed = {vm.vm: vm for vm in view.vms} | {one.vm: _listed(one, missing_of) for one in claims}
+    listed = {vm.vm: vm for vm in view.vms} | {
+        one.vm: _summarize_claim(one, missing_of) for one in claims
+    }
     return msgspec.structs.replace(view, vms=tuple([listed[name] for name in sorted(listed)]))
 
 
-def _listed(claimed: ClaimedVm, missing_of: Missing) -> VmSummary:
+def _summarize_claim(claimed: ClaimedVm, missing_of: Missing) -> VmSummary:
     missing = missing_of(claimed.keys)
     return VmSummary(
         vm=claimed.vm,

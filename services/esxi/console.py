@@ -74,19 +74,19 @@ async def _execute(host: EsxiHost, command: Command) -> Output | str:
     """The structured result, or a text, often empty, where ``esxcli`` has no structure."""
     match command:
         case PersistenceEnable():
-            return await _enable(host)
+            return await _enable_persistence(host)
         case PersistenceDisable(remove_all):
-            await _disable(host, remove_all=remove_all)
+            await _disable_persistence(host, remove_all=remove_all)
         case EncryptionSet():
             await _set_encryption(host, command)
         case RecoveryRotate():
-            await _rotate(host, command)
+            await _rotate_recovery_key(host, command)
         case KernelSet(name, value):
             await _set_kernel_option(host, name, value)
         case AutoBackup():
             return await back_up(host)
         case KernelList(name):
-            return await _kernel_settings(host, name)
+            return await _list_kernel_settings(host, name)
         case _:
             return _answer_query(host, command)
     return ""
@@ -106,15 +106,15 @@ def _answer_query(
         case PersistenceGet():
             return one("KeyPersistence", ("Enabled", host.archive.now.persistence))
         case EncryptionGet():
-            return _encryption(host.archive.protection)
+            return _describe_encryption(host.archive.protection)
         case RecoveryList():
-            key = _recovery_key(host)
+            key = _require_recovery_key(host)
             fields = (("Recovery ID", key.recovery_id), ("Key", key.text()))
             return Output("RecoveryKey", (OutputRecord(fields),), listed=True, table=True)
         case VersionGet():
-            return _version(host)
+            return _describe_version(host)
         case VmProcessList():
-            return _processes(host)
+            return _list_processes(host)
         case TrustedBootGet():
             # DRTM is not part of this lab.
             return one(
@@ -124,7 +124,7 @@ def _answer_query(
             assert_never(command)
 
 
-def _encryption(protection: ConfigurationProtection) -> Output:
+def _describe_encryption(protection: ConfigurationProtection) -> Output:
     """The result of ``system settings encryption get`` (CFG-04)."""
     return one(
         "ConfigEncryption",
@@ -137,7 +137,7 @@ def _encryption(protection: ConfigurationProtection) -> Output:
     )
 
 
-def _version(host: EsxiHost) -> Output:
+def _describe_version(host: EsxiHost) -> Output:
     major, minor, update = host.config.release
     return one(
         "VersionInfo",
@@ -149,7 +149,7 @@ def _version(host: EsxiHost) -> Output:
     )
 
 
-def _processes(host: EsxiHost) -> Output:
+def _list_processes(host: EsxiHost) -> Output:
     """The running VMs. World ids are the lab's own: by order of registration."""
     records = tuple(
         OutputRecord(
@@ -168,7 +168,7 @@ def _processes(host: EsxiHost) -> Output:
     return Output("VirtualMachine", records, listed=True)
 
 
-async def _kernel_settings(host: EsxiHost, name: str) -> Output:
+async def _list_kernel_settings(host: EsxiHost, name: str) -> Output:
     """The kernel settings that can be set here: their values now, and at the next boot."""
     if name not in ("", EXEC_OPTION):
         raise CommandRefused(f"Error: There is no kernel setting {name} on this host.")
@@ -191,7 +191,7 @@ async def back_up(host: EsxiHost) -> str:
     return f"Saving current state in /{FOLDER}"
 
 
-async def _enable(host: EsxiHost) -> str:
+async def _enable_persistence(host: EsxiHost) -> str:
     """KP-02. Returns a warning where no TPM seals the configuration (KP-06), else nothing.
 
     ``config_save: hourly`` concerns keys only: the setting itself is saved at once.
@@ -206,7 +206,7 @@ async def _enable(host: EsxiHost) -> str:
         raise CommandRefused(f"Error: {refusal}")
     was = host.archive.now
     host.archive.now = persistence.enable_persistence(
-        was, _persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
+        was, _list_persistable(host), persist_on_enable=host.node.knobs.persist_on_enable
     )
     await host.archive.save(ConfigurationSection.PERSISTENCE | host.key_sections())
     if not was.persistence:
@@ -216,7 +216,7 @@ async def _enable(host: EsxiHost) -> str:
     return "" if host.sealed_by_tpm else persistence.UNSEALED_WARNING
 
 
-def _persistable(host: EsxiHost) -> persistence.Storable:
+def _list_persistable(host: EsxiHost) -> persistence.Storable:
     """The entries of the cache that the store may hold, and the host key if it is only in
     memory."""
     now, held = host.archive.now, list(host.keys.entries())
@@ -226,7 +226,7 @@ def _persistable(host: EsxiHost) -> persistence.Storable:
     return host.storable(held)
 
 
-async def _disable(host: EsxiHost, *, remove_all: bool) -> None:
+async def _disable_persistence(host: EsxiHost, *, remove_all: bool) -> None:
     """KP-03. The keys have left the disk before the console answers."""
     was = host.archive.now
     host.archive.now = persistence.disable_persistence(
@@ -252,7 +252,7 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
     does (C5).
     """
     old = host.archive.protection
-    secure_boot, exec_only = _policy(host, old, wish)
+    secure_boot, exec_only = _merge_policy(host, old, wish)
     if host.tpm is None:
         raise CommandRefused("Error: Mode TPM requires a TPM 2.0 device: this host has no TPM.")
     if not host.measured:
@@ -275,16 +275,18 @@ async def _set_encryption(host: EsxiHost, wish: EncryptionSet) -> None:
         )
     except TpmError as error:
         raise CommandRefused(f"Error: The TPM cannot be used: {error.name}.") from None
-    await _put(host, made, config_key, recovery)
+    await _save_protection(host, made, config_key, recovery)
     if leaving_none and host.node.knobs.persist_on_enable:
-        host.archive.now = persistence.with_keys(host.archive.now, _persistable(host))
+        host.archive.now = persistence.with_keys(host.archive.now, _list_persistable(host))
         await host.archive.save(host.key_sections())
-    for record in _audit(old, made):
+    for record in _audit_records(old, made):
         host.node.record("audit", record=record)
     host.node.record("config.protection", mode=made.mode.value, pcrs=list(made.pcrs))
 
 
-def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -> tuple[bool, bool]:
+def _merge_policy(
+    host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet
+) -> tuple[bool, bool]:
     """The two requirements as requested, or unchanged; ``CommandRefused`` where POL-* forbids
     it."""
     if wish.mode is ProtectionMode.NONE and old.mode is ProtectionMode.TPM:
@@ -306,7 +308,7 @@ def _policy(host: EsxiHost, old: ConfigurationProtection, wish: EncryptionSet) -
     return secure_boot, exec_only
 
 
-def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[str]:
+def _audit_records(old: ConfigurationProtection, new: ConfigurationProtection) -> list[str]:
     """Names of the audit records of POL-05."""
     records = []
     if old.mode is not new.mode:
@@ -320,16 +322,16 @@ def _audit(old: ConfigurationProtection, new: ConfigurationProtection) -> list[s
     return records
 
 
-def _recovery_key(host: EsxiHost) -> RecoveryKey:
+def _require_recovery_key(host: EsxiHost) -> RecoveryKey:
     recovery = host.archive.now.recovery
     if recovery is None or host.archive.protection.mode is ProtectionMode.NONE:
         raise CommandRefused(NOT_TPM)
     return recovery
 
 
-async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
+async def _rotate_recovery_key(host: EsxiHost, wish: RecoveryRotate) -> None:
     """REC-02: a new recovery key; the old one stops working."""
-    old = _recovery_key(host)
+    old = _require_recovery_key(host)
     if wish.recovery_id and canonical_id(wish.recovery_id) != old.recovery_id:
         raise CommandRefused(f"Error: There is no recovery key {wish.recovery_id}.")
     new_id = canonical_id(wish.new_id) if wish.new_id else ""
@@ -338,11 +340,11 @@ async def _rotate(host: EsxiHost, wish: RecoveryRotate) -> None:
     new = new_recovery_key(host.rng, new_id)
     config_key = host.archive.config_key
     made = with_recovery(host.archive.protection, new, config_key, host.rng)
-    await _put(host, made, config_key, new)
+    await _save_protection(host, made, config_key, new)
     host.node.record("recovery.rotated", recovery_id=new.recovery_id)
 
 
-async def _put(
+async def _save_protection(
     host: EsxiHost, made: ConfigurationProtection, config_key: KeyMaterial, recovery: RecoveryKey
 ) -> None:
     """Save under the new protection. If the disk fails, the old one stays in force."""

@@ -23,7 +23,7 @@ from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ProviderId
 from services.esxi import dumps
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.crypto_mode import Trigger, step
+from services.esxi.crypto_mode import Trigger, next_state
 from services.esxi.host import EsxiHost
 from services.esxi.keys import persistence
 from services.esxi.keys.cache import CacheAddition
@@ -36,7 +36,7 @@ KEY_SIZE: Final = 32  # bytes
 
 async def prepare(host: EsxiHost) -> None:
     """incapable -> prepared: the host may receive keys, and has no host key."""
-    await _enter(host, step(host.mode, Trigger.PREPARE))
+    await _enter_mode(host, next_state(host.mode, Trigger.PREPARE))
 
 
 async def enable(
@@ -49,7 +49,7 @@ async def enable(
     trusted provider is unwrapped by a Key Provider Service, which makes one when the id is empty
     (KEY-02).
     """
-    key, clear = await _host_key(host, key, material, check)
+    key, clear = await _get_host_key(host, key, material, check)
     same = host.host_key is None or (host.archive.now.host_key == key and host.host_key == clear)
     trigger = Trigger.ENABLE if same else Trigger.ENABLE_OTHER
     await _take_host_key(host, key, clear, check, trigger)
@@ -59,18 +59,18 @@ async def change_host_key(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str = ""
 ) -> None:
     """Safe with a new host key; the old one leaves cache and store."""
-    key, clear = await _host_key(host, key, material, check)
+    key, clear = await _get_host_key(host, key, material, check)
     await _take_host_key(host, key, clear, check, Trigger.CHANGE_KEY)
 
 
-async def _host_key(
+async def _get_host_key(
     host: EsxiHost, key: CryptoKeyId, material: Sealed | None, check: str
 ) -> tuple[CryptoKeyId, KeyMaterial]:
     if material is not None:
-        return key, _one(material)
+        return key, _reveal_one(material)
     if capability(host.management_type(key)).source is KeySource.KEY_PROVIDER_SERVICE:
-        return await trusted.host_key(host, key)
-    return key, native.host_key(host, key, check)
+        return await trusted.get_host_key(host, key)
+    return key, native.derive_host_key(host, key, check)
 
 
 async def disable(host: EsxiHost) -> None:
@@ -81,10 +81,10 @@ async def disable(host: EsxiHost) -> None:
     here = [vm.name for vm in host.vms.values() if vm.config is not None and vm.config.encrypted]
     if here and host.mode is HostCryptoState.SAFE:
         raise ResourceInUse(f"encrypted VMs are on this host: {', '.join(sorted(here))}")
-    mode = step(host.mode, Trigger.DISABLE)
+    mode = next_state(host.mode, Trigger.DISABLE)
     if mode is HostCryptoState.INCAPABLE:
         forget_host_key(host)
-    await _enter(host, mode)
+    await _enter_mode(host, mode)
 
 
 def forget_host_key(host: EsxiHost) -> None:
@@ -115,7 +115,7 @@ async def add_keys(
     results, new, held = [], [], []
     for key, secret in zip(keys, clear, strict=True):
         added = host.keys.add(StoredKey(key, secret, kind))
-        results.append(_result(key, added))
+        results.append(_key_result(key, added))
         if added is not CacheAddition.CONFLICT:
             held.append(host.keys[key])
         if added is CacheAddition.NEW:
@@ -160,7 +160,7 @@ async def remove_keys(
     return tuple(results)
 
 
-async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
+async def evict_provider(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
     """Remove all keys of a deleted provider; returns how many left cache and store.
 
     This is the one definition of an eviction: every key in the cache and, by the knob, every entry
@@ -184,7 +184,7 @@ async def evict(host: EsxiHost, provider: ProviderId) -> tuple[int, int]:
 
 
 async def set_providers(
-    host: EsxiHost, providers: tuple[ProviderRef, ...], given: dict[ProviderId, KeyMaterial]
+    host: EsxiHost, providers: tuple[ProviderRef, ...], received: dict[ProviderId, KeyMaterial]
 ) -> None:
     """Replace the list of providers and the KDKs of native ones; saved before the answer.
 
@@ -197,10 +197,10 @@ async def set_providers(
     if any(capability(p.management_type).source is KeySource.DERIVATION for p in providers):
         check(host.node.name, host.config.release, Feature.NATIVE_ON_HOST)
     now, tpm_present = host.archive.now, host.tpm is not None
-    kdks = native.kdks_after(now, providers, given, tpm_present=tpm_present)
+    kdks = native.kdks_after(now, providers, received, tpm_present=tpm_present)
     for ref in providers:
         if ref not in now.providers and native.is_excluded(ref, tpm_present=tpm_present):
-            native.tell_excluded(host, ref.provider_id)
+            native.record_exclusion(host, ref.provider_id)
     if providers != now.providers or kdks != now.kdks:
         host.archive.change(providers=providers, kdks=kdks)
         native.forget_disproved(host, now.kdks)
@@ -208,7 +208,7 @@ async def set_providers(
     await native.save_providers(host, now)
 
 
-async def _enter(host: EsxiHost, mode: HostCryptoState) -> None:
+async def _enter_mode(host: EsxiHost, mode: HostCryptoState) -> None:
     was = host.mode
     if mode is not was:
         host.archive.change(crypto_state=mode)
@@ -220,12 +220,12 @@ async def _enter(host: EsxiHost, mode: HostCryptoState) -> None:
 async def _take_host_key(
     host: EsxiHost, key: CryptoKeyId, clear: KeyMaterial, check: str, trigger: Trigger
 ) -> None:
-    mode, was, old = step(host.mode, trigger), host.mode, host.archive.now.host_key
+    mode, was, old = next_state(host.mode, trigger), host.mode, host.archive.now.host_key
     entry = StoredKey(key, clear, KeyKind.HOST)
     if host.keys.add(entry) is CacheAddition.CONFLICT:
         raise AlreadyExists(f"another key is cached under {key}")
     if old is not None and old != key:
-        await dumps.take_along(host, old, key, clear)
+        await dumps.rewrap_dumps(host, old, key, clear)
         host.keys.remove(old)
         host.derived.discard(old)
         host.archive.now = persistence.without_keys(host.archive.now, (old,))
@@ -242,7 +242,7 @@ async def _take_host_key(
         host.node.record("crypto.host_key", key=str(key), old="" if old is None else str(old))
 
 
-def _one(material: Sealed) -> KeyMaterial:
+def _reveal_one(material: Sealed) -> KeyMaterial:
     match material.keys:
         case (KeyMaterial() as clear,) if len(clear) == KEY_SIZE:
             return clear
@@ -250,7 +250,7 @@ def _one(material: Sealed) -> KeyMaterial:
             raise InvalidArgument(f"material: one key of {KEY_SIZE} bytes")
 
 
-def _result(key: CryptoKeyId, added: CacheAddition) -> CryptoKeyResult:
+def _key_result(key: CryptoKeyId, added: CacheAddition) -> CryptoKeyResult:
     match added:
         case CacheAddition.NEW:
             return CryptoKeyResult(key=key, success=True)

@@ -33,7 +33,7 @@ class Trigger(StrEnum):
     DISABLE = "disable"
 
 
-def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
+def next_state(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
     """The next state; ``InvalidState`` or ``AlreadyExists`` when the table has no such step."""
     match trigger:
         case Trigger.PREPARE:
@@ -58,7 +58,7 @@ def step(state: HostCryptoState, trigger: Trigger) -> HostCryptoState:
     raise InvalidState(f"cannot {trigger.value}: the host is {state.value}")
 
 
-def after_boot(state: HostCryptoState, *, host_key_at_hand: bool) -> HostCryptoState:
+def state_after_boot(state: HostCryptoState, *, host_key_at_hand: bool) -> HostCryptoState:
     """The mode after a boot (step B5), from the saved one."""
     if state in (_I, _X):
         return _I

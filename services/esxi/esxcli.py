@@ -144,7 +144,7 @@ class _Spec:
     flags: frozenset[str] = frozenset()
 
 
-def _encryption_set(values: Values) -> EncryptionSet:
+def _parse_encryption_set(values: Values) -> EncryptionSet:
     if not values:
         raise UsageError("Error: Missing required parameter --mode")
     mode = values.get("--mode")
@@ -153,7 +153,7 @@ def _encryption_set(values: Values) -> EncryptionSet:
 
     def truth(name: str) -> bool | None:
         value = values.get(name)
-        return None if value is None else _truth(name, value)
+        return None if value is None else _parse_boolean(name, value)
 
     return EncryptionSet(
         None if mode is None else ProtectionMode(mode),
@@ -162,7 +162,7 @@ def _encryption_set(values: Values) -> EncryptionSet:
     )
 
 
-def _kernel_set(values: Values) -> KernelSet:
+def _parse_kernel_set(values: Values) -> KernelSet:
     if "--setting" not in values or "--value" not in values:
         raise UsageError("Error: Missing required parameter --setting or --value")
     return KernelSet(values["--setting"], values["--value"])
@@ -197,7 +197,7 @@ _COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
     ),
     (*_ENCRYPTION, "set"): _Spec(
         "Set the encryption mode and policy.",
-        _encryption_set,
+        _parse_encryption_set,
         {
             "--mode": "--mode",
             "-m": "--mode",
@@ -214,7 +214,7 @@ _COMMANDS: Final[Mapping[tuple[str, ...], _Spec]] = {
     ),
     (*_KERNEL, "set"): _Spec(
         "Set the value of a kernel setting, from the next boot on.",
-        _kernel_set,
+        _parse_kernel_set,
         {"--setting": "--setting", "-s": "--setting", "--value": "--value", "-v": "--value"},
     ),
     ("system", "version", "get"): _Spec("Get version information.", lambda _: VersionGet()),
@@ -237,13 +237,13 @@ def parse(arguments: Sequence[str], release: Release = LATEST) -> EsxcliCommandL
         return EsxcliCommandLine(AutoBackup())
     if words[:1] == ("esxcli",):
         words = words[1:]
-    words, formatter = _formatter(words)
+    words, formatter = _split_formatter(words)
     for command, spec in commands.items():
         if words[: len(command)] == command:
             rest = words[len(command) :]
             if "--help" in rest:
                 return EsxcliCommandLine(Help(_command_help(command, spec)))
-            return EsxcliCommandLine(spec.make(_values(rest, spec)), formatter)
+            return EsxcliCommandLine(spec.make(_parse_options(rest, spec)), formatter)
     namespace = tuple(word for word in words if word != "--help")
     if any(command[: len(namespace)] == namespace for command in commands):
         return EsxcliCommandLine(Help(_namespace_help(namespace, commands)))
@@ -265,7 +265,7 @@ def _commands_of(release: Release) -> Mapping[tuple[str, ...], _Spec]:
     }
 
 
-def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
+def _split_formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | None]:
     """The words after a leading ``--formatter``, and its value."""
     if not words or words[0].partition("=")[0] != "--formatter":
         return words, None
@@ -279,7 +279,7 @@ def _formatter(words: tuple[str, ...]) -> tuple[tuple[str, ...], Formatter | Non
     return rest, Formatter(value)
 
 
-def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
+def _parse_options(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = list(words)
     while rest:
@@ -289,7 +289,7 @@ def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
         if key is None:
             raise UsageError(f"Error: Invalid option {name}")
         if key in spec.flags:
-            found[key] = str(_truth(name, value)).lower() if equals else "true"
+            found[key] = str(_parse_boolean(name, value)).lower() if equals else "true"
         elif equals:
             found[key] = value
         elif rest:
@@ -299,7 +299,7 @@ def _values(words: tuple[str, ...], spec: _Spec) -> dict[str, str]:
     return found
 
 
-def _truth(name: str, value: str) -> bool:
+def _parse_boolean(name: str, value: str) -> bool:
     match value.lower():
         case "t" | "true" | "1" | "y" | "yes":
             return True
@@ -328,16 +328,16 @@ def _namespace_help(namespace: tuple[str, ...], known: Mapping[tuple[str, ...], 
     usage = " ".join(("Usage: esxcli", *namespace, "{cmd} [cmd options]"))
     parts = [usage]
     if namespaces:
-        parts.append("\n".join(["Available Namespaces:", *map(_entry, sorted(namespaces))]))
+        parts.append("\n".join(["Available Namespaces:", *map(_format_entry, sorted(namespaces))]))
     if commands:
-        parts.append("\n".join(["Available Commands:", *map(_entry, sorted(commands))]))
+        parts.append("\n".join(["Available Commands:", *map(_format_entry, sorted(commands))]))
     return "\n\n".join(parts)
 
 
 def _command_help(command: tuple[str, ...], spec: _Spec) -> str:
     parts = [
         " ".join(("Usage: esxcli", *command, "[cmd options]")),
-        "\n".join(["Description:", _entry((command[-1], spec.about))]),
+        "\n".join(["Description:", _format_entry((command[-1], spec.about))]),
     ]
     names: dict[str, list[str]] = {}
     for name, key in spec.options.items():
@@ -348,5 +348,5 @@ def _command_help(command: tuple[str, ...], spec: _Spec) -> str:
     return "\n\n".join(parts)
 
 
-def _entry(named: tuple[str, str]) -> str:
+def _format_entry(named: tuple[str, str]) -> str:
     return f"  {named[0]:<20}  {named[1]}"

@@ -60,7 +60,7 @@ async def upgrade(host: EsxiHost, image: bytes) -> None:
     archive.now = msgspec.structs.replace(now, **changes)
     try:
         if now.release:
-            await boot_banks.keep(host.disk, now.release, image)
+            await boot_banks.store_bank(host.disk, now.release, image)
         await archive.save()
     except (SaveFailed, OSError) as error:
         archive.now = now
@@ -102,6 +102,6 @@ async def _seal_new_key(
         )
     except TpmError as error:
         host.node.record("tpm.unusable", level="warning", reason=str(error))
-        host.problems.tpm_unusable(error)
+        host.problems.record_unusable_tpm(error)
         return None
     return protection, config_key, recovery

@@ -33,7 +33,7 @@ from protocol.terms import (
     VmName,
 )
 from protocol.tpm.event_log import EventLogError, parse_log
-from services.esxi.claims import with_claims
+from services.esxi.claims import add_claims
 from services.esxi.config import EsxiConfig
 from services.esxi.configuration.archive import Archive
 from services.esxi.configuration.sections import ConfigurationSection
@@ -41,7 +41,7 @@ from services.esxi.configuration.stored_keys import StoredKey
 from services.esxi.ha.folder import ProtectedVms
 from services.esxi.keys.cache import KeyCache
 from services.esxi.keys.persistence import Storable
-from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, ResolvedKeyFacts, is_usable_on_host, next_means
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration.state import Migrations
 from services.esxi.problems import ReportedProblems
@@ -191,7 +191,7 @@ class EsxiHost:
         facts = self.facts(key)
         if next_means(facts) is KeyMeans.KEY_PROVIDER_SERVICE:
             return key in self.trust.unobtainable
-        return not on_the_host(facts) and not self.is_excluded(key.provider_id)
+        return not is_usable_on_host(facts) and not self.is_excluded(key.provider_id)
 
     def key_sections(self) -> ConfigurationSection:
         """The sections to save after a change of keys: none under ``config_save = hourly``
@@ -270,7 +270,7 @@ class EsxiHost:
         """The view that vCenter gets: the host's own, with the claimed VMs."""
         view = self.view()
         if self.claims:
-            view = with_claims(view, self.claims, self.missing)
+            view = add_claims(view, self.claims, self.missing)
         if view != self._view:
             self._view, self._views = view, self._views + 1
         return view

@@ -30,7 +30,7 @@ class ReportedProblems:
         """The latest problems, at most ``KEPT``."""
         return tuple(self._latest)
 
-    def note(
+    def add(
         self,
         event: EventTypeId,
         text: str,
@@ -54,9 +54,9 @@ class ReportedProblems:
             f"{process} crashed ({self._crashes[vm]} time(s) so far) and an encrypted core file "
             f"using keyId {key} may have been created at {path}"
         )
-        self.note(crashed, text, vm=vm, key=key)
+        self.add(crashed, text, vm=vm, key=key)
 
-    def tpm_unusable(self, error: TpmError) -> None:
+    def record_unusable_tpm(self, error: TpmError) -> None:
         """The boot could not use its TPM 2.0: the TPM does not answer, a key of an earlier
         installation is in the way (``TpmAct.OCCUPY``), or it refuses to be provisioned."""
         if error.kind in (TpmErrorKind.GONE, TpmErrorKind.FAILURE):
@@ -65,4 +65,4 @@ class ReportedProblems:
             event, why = EventTypeId.TPM2_OWNERSHIP, "ownership cannot be acquired: clear the TPM"
         else:
             event, why = EventTypeId.TPM2_PROVISIONING, "it could not be provisioned"
-        self.note(event, f"TPM 2.0 device detected but {why} ({error})")
+        self.add(event, f"TPM 2.0 device detected but {why} ({error})")

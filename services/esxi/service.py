@@ -34,7 +34,7 @@ from services.esxi.ha.agent import HaAgent
 from services.esxi.ha.handlers import HaHandlers
 from services.esxi.host import EsxiHost, page
 from services.esxi.keys import status
-from services.esxi.keys.fingerprints import fingerprints
+from services.esxi.keys.fingerprints import list_fingerprints
 from services.esxi.knobs import EsxiNode
 from services.esxi.migration import incoming, outgoing
 from services.esxi.providers import native
@@ -52,7 +52,7 @@ from services.esxi.vms import (
 )
 from services.esxi.vms.files import read_config
 from services.esxi.vms.guest import RunningGuest
-from services.esxi.vms.vm import RegisteredVm, disks_of, queue_of
+from services.esxi.vms.vm import RegisteredVm, queue_of, summarize_disks
 from services.esxi.vms.vtpm import Vtpm
 from services.esxi.vsan.handlers import VsanHandlers
 from services.runtime.ports import Ports, Tpm
@@ -99,20 +99,20 @@ class VtpmHandlers(Service):
 
     @serves(m.HostAddVtpm, turn=_vm)
     async def add_vtpm(self, message: m.HostAddVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.add``."""
-        vm = await vtpm_device.add(self.host, message.vm, message.key, message.provider)
+        """See ``vtpm_device.add_vtpm``."""
+        vm = await vtpm_device.add_vtpm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostSetVtpmCertificate, turn=_vm)
     async def set_vtpm_certificate(self, message: m.HostSetVtpmCertificate, peer: Peer) -> m.Done:
-        """See ``vtpm_device.certify``."""
-        await vtpm_device.certify(self.host, message.vm, message.certificate)
+        """See ``vtpm_device.store_vtpm_certificate``."""
+        await vtpm_device.store_vtpm_certificate(self.host, message.vm, message.certificate)
         return m.Done()
 
     @serves(m.HostRemoveVtpm, turn=_vm)
     async def remove_vtpm(self, message: m.HostRemoveVtpm, peer: Peer) -> m.VmState:
-        """See ``vtpm_device.remove``."""
-        vm = await vtpm_device.remove(self.host, message.vm)
+        """See ``vtpm_device.remove_vtpm``."""
+        vm = await vtpm_device.remove_vtpm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.QueryVmConfig)
@@ -125,7 +125,7 @@ class VtpmHandlers(Service):
             firmware=config.firmware,
             hardware=config.hardware,
             home_encrypted=config.home is not None,
-            disks=disks_of(config),
+            disks=summarize_disks(config),
             vtpm=vtpm is not None,
             ek=b"" if vtpm is None else vtpm.ek,
             certificate=b"" if vtpm is None else vtpm.certificate,
@@ -185,33 +185,33 @@ class CopiesHandlers(Service):
 
     @serves(m.HostMarkTemplate, turn=_vm)
     async def mark_template(self, message: m.HostMarkTemplate, peer: Peer) -> m.VmState:
-        """See ``template.mark``."""
-        vm = await template.mark(self.host, message.vm, template=message.template)
+        """See ``template.mark_template``."""
+        vm = await template.mark_template(self.host, message.vm, template=message.template)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostCreateSnapshot, turn=_vm)
     async def create_snapshot(self, message: m.HostCreateSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.create``."""
-        vm = await snapshots.create(self.host, message)
+        """See ``snapshots.create_snapshot``."""
+        vm = await snapshots.create_snapshot(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRemoveSnapshot, turn=_vm)
     async def remove_snapshot(self, message: m.HostRemoveSnapshot, peer: Peer) -> m.VmState:
-        """See ``snapshots.remove``."""
-        vm = await snapshots.remove(self.host, message.vm, message.snapshot)
+        """See ``snapshots.remove_snapshot``."""
+        vm = await snapshots.remove_snapshot(self.host, message.vm, message.snapshot)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRevertToSnapshot, turn=_vm)
     async def revert_to_snapshot(self, message: m.HostRevertToSnapshot, peer: Peer) -> m.VmState:
-        """See ``revert.revert``."""
-        vm = await revert.revert(self.host, message)
+        """See ``revert.revert_vm``."""
+        vm = await revert.revert_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.CheckRelocate)
     async def check_relocate(self, message: m.CheckRelocate, peer: Peer) -> m.RelocateChecked:
-        """See ``incoming.check``."""
+        """See ``incoming.check_relocation``."""
         if message.datastore:
-            await incoming.check(self.host, message)
+            await incoming.check_relocation(self.host, message)
         return m.RelocateChecked(datastore=self.host.config.datastore)
 
 
@@ -275,7 +275,7 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
         """
         self.node.record("session.opened", vcenter=peer.node)
         if self._was_opened:
-            await registration.read_again(self.host)
+            await registration.reread_configs(self.host)
         self._was_opened = True
         return m.SessionOpened(summary=await self._view(peer))
 
@@ -308,14 +308,14 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
         self, message: m.QueryTpmAttestationReport, peer: Peer
     ) -> m.TpmAttestationReport:
         """Which TPM this is and what was booted, signed by the TPM (ATT-09)."""
-        return await report(self.host, message.nonce, message.selection)
+        return await report_attestation(self.host, message.nonce, message.selection)
 
     @serves(m.ActivateTpmCredential)
     async def activate_credential(
         self, message: m.ActivateTpmCredential, peer: Peer
     ) -> m.TpmCredentialActivated:
         """Proof that the attestation key is in the TPM with that endorsement key."""
-        secret = await activate(self.host, message.credential)
+        secret = await activate_tpm_credential(self.host, message.credential)
         return m.TpmCredentialActivated(secret=secret)
 
     # ---- crypto manager ---------------------------------------------------------------------
@@ -367,17 +367,17 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
 
     @serves(m.EvictKeys, turn=_keystore)
     async def evict_keys(self, message: m.EvictKeys, peer: Peer) -> m.KeysEvicted:
-        """See ``crypto_manager.evict`` (DEL-02)."""
-        cached, stored = await crypto_manager.evict(self.host, message.provider)
+        """See ``crypto_manager.evict_provider`` (DEL-02)."""
+        cached, stored = await crypto_manager.evict_provider(self.host, message.provider)
         return m.KeysEvicted(cached=cached, stored=stored)
 
     @serves(m.GetCryptoKeyStatus)
     async def key_status(self, message: m.GetCryptoKeyStatus, peer: Peer) -> m.KeyStatusList:
         """The status of the named keys, or of all cached or stored ones, page by page."""
         if message.keys:
-            _check_answer(message.keys, status.room(managed=message.managed), peer)
-            return status.of(self.host, message.keys, managed=message.managed)
-        return status.of_all(
+            _check_answer(message.keys, status.status_size(managed=message.managed), peer)
+            return status.statuses_of(self.host, message.keys, managed=message.managed)
+        return status.list_statuses(
             self.host, message.after, managed=message.managed, in_pages=not peer.local
         )
 
@@ -390,67 +390,67 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
 
     @serves(m.RemoveProvider, turn=_keystore)
     async def remove_provider(self, message: m.RemoveProvider, peer: Peer) -> m.Done:
-        """See ``native.remove``."""
-        await native.remove(self.host, message.provider)
+        """See ``native.remove_provider``."""
+        await native.remove_provider(self.host, message.provider)
         return m.Done()
 
     # ---- virtual machines -------------------------------------------------------------------
 
     @serves(m.HostCreateVm, turn=_vm)
     async def create_vm(self, message: m.HostCreateVm, peer: Peer) -> m.VmState:
-        """See ``registration.create``."""
+        """See ``registration.create_vm``."""
         vm = await registration.create_from_message(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRegisterVm, turn=_vm)
     async def register_vm(self, message: m.HostRegisterVm, peer: Peer) -> m.VmState:
-        """See ``registration.register``."""
-        vm = await registration.register(self.host, message.vm)
-        await ownership.claim(self.host, vm)
+        """See ``registration.register_vm``."""
+        vm = await registration.register_vm(self.host, message.vm)
+        await ownership.claim_registered_vm(self.host, vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostUnregisterVm, turn=_vm)
     async def unregister_vm(self, message: m.HostUnregisterVm, peer: Peer) -> m.Done:
-        """See ``registration.unregister``."""
-        await registration.unregister(self.host, message.vm)
+        """See ``registration.unregister_vm``."""
+        await registration.unregister_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.HostDestroyVm, turn=_vm)
     async def destroy_vm(self, message: m.HostDestroyVm, peer: Peer) -> m.Done:
-        """See ``registration.destroy``."""
-        await registration.destroy(self.host, message.vm)
+        """See ``registration.destroy_vm``."""
+        await registration.destroy_vm(self.host, message.vm)
         return m.Done()
 
     @serves(m.ReconfigureVm, turn=_vm)
     async def reconfigure_vm(self, message: m.ReconfigureVm, peer: Peer) -> m.VmState:
         """Encrypt a powered-off VM; without a key the host makes one (KEY-02)."""
-        vm = await encrypt.encrypt(self.host, message.vm, message.key, message.provider)
+        vm = await encrypt.encrypt_vm(self.host, message.vm, message.key, message.provider)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostRecryptVm, turn=_vm)
     async def recrypt_vm(self, message: m.HostRecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.recrypt``."""
-        vm = await recrypt.recrypt(self.host, message)
+        """See ``recrypt.recrypt_vm``."""
+        vm = await recrypt.recrypt_vm(self.host, message)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostDecryptVm, turn=_vm)
     async def decrypt_vm(self, message: m.HostDecryptVm, peer: Peer) -> m.VmState:
-        """See ``recrypt.decrypt``."""
-        vm = await recrypt.decrypt(self.host, message.vm)
+        """See ``recrypt.decrypt_vm``."""
+        vm = await recrypt.decrypt_vm(self.host, message.vm)
         return m.VmState(summary=self.host.vm_summary(vm))
 
     @serves(m.HostAddDisk, turn=_vm)
     async def add_disk(self, message: m.HostAddDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.add``."""
-        return self._disks(await disks.add(self.host, message))
+        """See ``disks.add_disk``."""
+        return self._disks(await disks.add_disk(self.host, message))
 
     @serves(m.HostRemoveDisk, turn=_vm)
     async def remove_disk(self, message: m.HostRemoveDisk, peer: Peer) -> m.DisksOfVm:
-        """See ``disks.remove``."""
-        return self._disks(await disks.remove(self.host, message.vm, message.disk))
+        """See ``disks.remove_disk``."""
+        return self._disks(await disks.remove_disk(self.host, message.vm, message.disk))
 
     def _disks(self, vm: RegisteredVm) -> m.DisksOfVm:
-        there = () if vm.config is None else disks_of(vm.config)
+        there = () if vm.config is None else summarize_disks(vm.config)
         return m.DisksOfVm(summary=self.host.vm_summary(vm), disks=there)
 
     @serves(m.HostPowerOnVm, turn=_vm)
@@ -489,19 +489,19 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
     async def prepare_migration(
         self, message: m.HostPrepareMigration, peer: Peer
     ) -> m.MigrationPrepared:
-        """See ``incoming.prepare``."""
-        vm = await incoming.prepare(self.host, message)
+        """See ``incoming.prepare_migration``."""
+        vm = await incoming.prepare_migration(self.host, message)
         return m.MigrationPrepared(summary=self.host.vm_summary(vm))
 
     @serves(m.HostMigrateVm, turn=_vm)
     async def migrate_vm(self, message: m.HostMigrateVm, peer: Peer) -> m.VmMigrated:
-        """See ``outgoing.migrate``."""
-        return await outgoing.migrate(self.host, message)
+        """See ``outgoing.migrate_vm``."""
+        return await outgoing.migrate_vm(self.host, message)
 
     @serves(m.SendMemory, turn=_vm)
     async def take_memory(self, message: m.SendMemory, peer: Peer) -> m.MemoryTaken:
-        """See ``incoming.take``."""
-        incoming.take(self.host, message, peer.node)
+        """See ``incoming.receive_memory``."""
+        incoming.receive_memory(self.host, message, peer.node)
         return m.MemoryTaken()
 
     @serves(m.SwitchOver, turn=_vm)
@@ -513,8 +513,8 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
 
     @serves(m.HostEndMigration, turn=_vm)
     async def end_migration(self, message: m.HostEndMigration, peer: Peer) -> m.MigrationEnded:
-        """See ``incoming.end``."""
-        vm = await incoming.end(self.host, message)
+        """See ``incoming.end_migration``."""
+        vm = await incoming.end_migration(self.host, message)
         return m.MigrationEnded(summary=None if vm is None else self.host.vm_summary(vm))
 
     async def _ring(self) -> None:
@@ -527,37 +527,37 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
         self, message: m.HostEnterMaintenanceMode, peer: Peer
     ) -> m.Done:
         """See ``maintenance.enter``."""
-        await enter(self.host)
+        await enter_maintenance(self.host)
         return m.Done()
 
     @serves(m.HostExitMaintenanceMode, turn=_maintenance)
     async def exit_maintenance_mode(self, message: m.HostExitMaintenanceMode, peer: Peer) -> m.Done:
         """See ``maintenance.leave``."""
-        await leave(self.host)
+        await leave_maintenance(self.host)
         return m.Done()
 
     # ---- core dumps --------------------------------------------------------------------------
 
     @serves(m.WriteDump, turn=_keystore)
     async def write_dump(self, message: m.WriteDump, peer: Peer) -> m.DumpWritten:
-        """See ``dumps.write``."""
-        return m.DumpWritten(dump=await dumps.write(self.host, message))
+        """See ``dumps.write_dump``."""
+        return m.DumpWritten(dump=await dumps.write_dump(self.host, message))
 
     @serves(m.ListDumps)
     async def list_dumps(self, message: m.ListDumps, peer: Peer) -> m.DumpList:
-        """See ``dumps.all_dumps``."""
-        return m.DumpList(dumps=await dumps.all_dumps(self.host))
+        """See ``dumps.list_dumps``."""
+        return m.DumpList(dumps=await dumps.list_dumps(self.host))
 
     @serves(m.DecryptDump)
     async def decrypt_dump(self, message: m.DecryptDump, peer: Peer) -> m.DumpDecrypted:
-        """See ``dumps.decrypt``."""
-        dump, content = await dumps.decrypt(self.host, message.dump)
+        """See ``dumps.decrypt_dump``."""
+        dump, content = await dumps.decrypt_dump(self.host, message.dump)
         return m.DumpDecrypted(dump=dump, content=content)
 
     @serves(m.RemoveDump, turn=_keystore)
     async def remove_dump(self, message: m.RemoveDump, peer: Peer) -> m.Done:
-        """See ``dumps.remove``."""
-        await dumps.remove(self.host, message.dump)
+        """See ``dumps.remove_dump``."""
+        await dumps.remove_dump(self.host, message.dump)
         return m.Done()
 
     # ---- console ----------------------------------------------------------------------------
@@ -577,7 +577,7 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
     async def fingerprint_keys(self, message: FingerprintKeys, peer: Peer) -> KeyFingerprints:
         """Fingerprints of keys for the host's own console: whether keys are equal, not what they
         are."""
-        return fingerprints(self.host, message)
+        return list_fingerprints(self.host, message)
 
 
 # ---- attestation ---------------------------------------------------------------------------------
@@ -588,14 +588,16 @@ class EsxiService(VsanHandlers, HaHandlers, VtpmHandlers, CopiesHandlers, Intrud
 _NONCE_LIMIT = 64  # bytes, of a quote's qualifying data
 
 
-async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAttestationReport:
+async def report_attestation(
+    host: EsxiHost, nonce: bytes, selection: PcrSelection
+) -> TpmAttestationReport:
     """A quote over ``nonce`` (64 bytes at most), the keys behind it, and the log of this boot.
 
     ``NotAvailable`` without a TPM, ``InvalidState`` when the TPM makes no quote.
     """
     if len(nonce) > _NONCE_LIMIT:
         raise InvalidArgument(f"nonce: at most {_NONCE_LIMIT} bytes")
-    tpm = _tpm(host)
+    tpm = _require_tpm(host)
     try:
         ek, _ = await tpm.ek(EkKind.ECC_P256)
         ak, _ = await tpm.ak()
@@ -607,15 +609,15 @@ async def report(host: EsxiHost, nonce: bytes, selection: PcrSelection) -> TpmAt
     return TpmAttestationReport(ek=ek, ak=ak, quote=quote, event_log=log, log_reliable=reliable)
 
 
-async def activate(host: EsxiHost, credential: TpmCredential) -> bytes:
+async def activate_tpm_credential(host: EsxiHost, credential: TpmCredential) -> bytes:
     """The secret in a credential; ``InvalidState`` when it was made for another TPM or key."""
     try:
-        return await _tpm(host).activate(credential.id_object, credential.encrypted_seed)
+        return await _require_tpm(host).activate(credential.id_object, credential.encrypted_seed)
     except TpmError as error:
         raise InvalidState(f"the TPM of {host.node.name} opens no credential: {error}") from None
 
 
-def _tpm(host: EsxiHost) -> Tpm:
+def _require_tpm(host: EsxiHost) -> Tpm:
     if host.tpm is None:
         raise NotAvailable(f"{host.node.name} has no TPM")
     return host.tpm
@@ -626,7 +628,7 @@ def _tpm(host: EsxiHost) -> Tpm:
 # Powered-off VMs on it may leave, be encrypted and be unlocked. Keys arrive as at any other host.
 
 
-async def enter(host: EsxiHost) -> None:
+async def enter_maintenance(host: EsxiHost) -> None:
     """Enter maintenance mode. ``InvalidState`` names the VMs that run here.
 
     First nothing new is started. Then it waits in each VM's queue for a start in progress, so that
@@ -646,7 +648,7 @@ async def enter(host: EsxiHost) -> None:
         host.node.record("host.maintenance", on=True)
 
 
-async def leave(host: EsxiHost) -> None:
+async def leave_maintenance(host: EsxiHost) -> None:
     """Leave maintenance mode; no change when the host is not in it."""
     was = host.archive.now.maintenance
     host.archive.change(maintenance=False)

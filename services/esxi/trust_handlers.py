@@ -27,7 +27,7 @@ class TrustHandlers(Service):
     ) -> m.Done:
         """See ``configuration.apply``."""
         await configuration.apply(self.host, message.configuration)
-        retries.begin(self.host)
+        retries.start_retries(self.host)
         return m.Done()
 
     @serves(m.DeleteTrustedConfiguration, turn=lambda _: "keystore")
@@ -52,8 +52,8 @@ class TrustHandlers(Service):
     async def query_trusted_services(
         self, message: m.QueryTrustedServices, peer: Peer
     ) -> m.TrustedServices:
-        """See ``health.states``."""
-        return m.TrustedServices(services=await health.states(self.host))
+        """See ``health.list_service_states``."""
+        return m.TrustedServices(services=await health.list_service_states(self.host))
 
     @serves(m.AttestHost)
     async def attest_host(self, message: m.AttestHost, peer: Peer) -> m.HostAttested:
@@ -68,12 +68,12 @@ class TrustHandlers(Service):
     async def export_tpm_endorsement(
         self, message: m.ExportTpmEndorsement, peer: Peer
     ) -> m.TpmEndorsement:
-        """See ``exports.endorsement``."""
-        return await exports.endorsement(self.host)
+        """See ``exports.export_endorsement``."""
+        return await exports.export_endorsement(self.host)
 
     @serves(m.ExportBaseImage)
     async def export_base_image(
         self, message: m.ExportBaseImage, peer: Peer
     ) -> m.BaseImageExported:
-        """See ``exports.base_image``."""
-        return exports.base_image(self.host)
+        """See ``exports.export_base_image``."""
+        return exports.export_base_image(self.host)

@@ -23,7 +23,7 @@ from services.esxi.access import (
     RelationPermission,
     Relations,
     kind_of,
-    permission,
+    permission_for,
 )
 from services.esxi.knobs import EsxiNode
 from services.runtime.ports import Ports
@@ -62,19 +62,19 @@ class Uplink:
     @property
     def connected(self) -> bool:
         """Whether a session is in force and vCenter was heard within three heartbeats."""
-        return bool(self.session) and self._lapses_in_s() >= 0
+        return bool(self.session) and self._seconds_left() >= 0
 
-    def _lapses_in_s(self) -> float:
+    def _seconds_left(self) -> float:
         """How long vCenter may still be silent; negative when it was silent for too long."""
         limit_s = _MISSES * self._node.knobs.heartbeat_s
         return self._heard_at + limit_s - self._clock.monotonic()
 
-    def neighbours(self, hosts: Iterable[NodeName]) -> None:
+    def set_neighbours(self, hosts: Iterable[NodeName]) -> None:
         """Set the hosts of its vSAN, which may request replicas from now on."""
         self._of_vsan = frozenset(hosts) - {self._node.name}
-        self._relate()
+        self._update_relations()
 
-    def _relate(self) -> None:
+    def _update_relations(self) -> None:
         peers = self._of_vsan | self._of_ha
         self._relations = Relations(self._vcenter, cluster_peers=peers)
 
@@ -85,9 +85,9 @@ class Uplink:
         session or number. The administrator at the host itself needs no session.
         """
         relation = self._relations.of(peer.node, local=peer.local)
-        allowed = permission(kind_of(message), relation)
+        allowed = permission_for(kind_of(message), relation)
         if allowed is RelationPermission.REFUSED:
-            raise NoPermission(_refusal(message, relation, peer.node))
+            raise NoPermission(_describe_refusal(message, relation, peer.node))
         if relation is not Relation.VCENTER:
             return
         match message:
@@ -111,16 +111,16 @@ class Uplink:
         while True:
             if self.connected:
                 pause_s = _FIRST_PAUSE_S
-                await self._clock.sleep(self._lapses_in_s() + self._choices.uniform(0.01, 1.0))
+                await self._clock.sleep(self._seconds_left() + self._choices.uniform(0.01, 1.0))
                 continue
             await self.ring()
             await self._clock.sleep(pause_s * (0.5 + self._choices.random()))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    def know_peers(self, hosts: Iterable[NodeName]) -> None:
+    def set_peers(self, hosts: Iterable[NodeName]) -> None:
         """Set the hosts of its cluster, which may send to this one from now on."""
         self._of_ha = frozenset(hosts) - {self._node.name}
-        self._relate()
+        self._update_relations()
 
     async def send(self, message: Request[R]) -> R:
         """Send a request to vCenter; raises the errors of the bus and of vCenter."""
@@ -139,11 +139,11 @@ class Uplink:
         async with self._bell:
             if self._answered < mine:
                 covers = self._rings
-                self._taken = await self._tell_vcenter()
+                self._taken = await self._send_rings()
                 self._answered = covers
             return self._taken
 
-    async def _tell_vcenter(self) -> bool:
+    async def _send_rings(self) -> bool:
         message = HostChanged(boot=self._node.boot)
         try:
             await self._bus.request(
@@ -160,7 +160,7 @@ class Uplink:
         return True
 
 
-def _refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
+def _describe_refusal(message: Request[Any], relation: Relation, sender: NodeName) -> str:
     if kind_of(message) is MessageKind.MIGRATION:
         return f"{type(message).__name__} comes from the host that a VM leaves"
     if relation is Relation.VCENTER:

@@ -36,7 +36,7 @@ from services.esxi.configuration.sections import (
     Addition,
     Configuration,
     ConfigurationSection,
-    addition,
+    find_addition,
     merge_sections,
 )
 from services.esxi.configuration.stored_keys import StoredKeys
@@ -93,7 +93,7 @@ class Archive:
         self._settled = False  # whether this life has synced the file of ``_saved``
         self._lock = asyncio.Lock()
         self._wanted = ConfigurationSection.NOTHING
-        self._asked = 0
+        self._saves = 0
         # The number of the last save that a write covered, and that failed.
         self._covered = self._refused = 0
         self._refusal = ""
@@ -146,15 +146,15 @@ class Archive:
         ``SaveFailed``. The file on disk is then complete, old or new, and the next save tries
         again.
         """
-        self._asked += 1
-        mine = self._asked
+        self._saves += 1
+        mine = self._saves
         self._wanted |= sections
         async with self._lock:
             if self._covered >= mine:
                 return
             if self._refused >= mine:
                 raise SaveFailed(self._refusal)
-            covers, wanted, self._wanted = self._asked, self._wanted, ConfigurationSection.NOTHING
+            covers, wanted, self._wanted = self._saves, self._wanted, ConfigurationSection.NOTHING
             try:
                 await self._write(wanted)
             except (OSError, TpmError) as error:
@@ -179,7 +179,7 @@ class Archive:
         )
         if image is self._saved and not anew:
             try:
-                await self._settle()
+                await self._sync_once()
             except OSError:
                 self._file = None  # the next sync does not repair a failed one
                 raise
@@ -187,12 +187,12 @@ class Archive:
         counter = self._counter if protection.mode is ProtectionMode.TPM else None
         count = protection.count if counter is None else await next_count(counter, INDEX)
         self._file = None  # until this write has finished, the content of the file is unknown
-        more = None if anew or self._saved is None else addition(self._saved, image, count)
+        more = None if anew or self._saved is None else find_addition(self._saved, image, count)
         if file is None or more is None:
             header = msgspec.structs.replace(protection, count=count)
             self._file = await self._replace_file(header, config_key, image)
         else:
-            self._file = await self._grown(file, config_key, more)
+            self._file = await self._append_addition(file, config_key, more)
         if counter is not None:
             try:
                 await raise_to(counter, count)
@@ -202,7 +202,9 @@ class Archive:
         self._saved, self._saved_protection = image, protection
         self.writes += 1
 
-    async def _grown(self, file: _FileState, config_key: KeyMaterial, more: Addition) -> _FileState:
+    async def _append_addition(
+        self, file: _FileState, config_key: KeyMaterial, more: Addition
+    ) -> _FileState:
         """Append what was added since the last write."""
         nonce = self._rng.token(NONCE_SIZE)
         piece = pack_addition(file.last_tag, config_key, more, nonce)
@@ -210,7 +212,7 @@ class Archive:
         if self._settled:
             await self._disk.sync(FILE)
         else:
-            await self._settle()
+            await self._sync_once()
         return file.grown(piece)
 
     async def _replace_file(
@@ -222,7 +224,7 @@ class Archive:
         self._settled = True
         return _FileState(len(data), len(data), tag_of(data))
 
-    async def _settle(self) -> None:
+    async def _sync_once(self) -> None:
         """Once in a life: sync a file that an earlier life may have left unsynced, and delete its
         unfinished file, which may hold keys that were removed here."""
         if not self._settled:

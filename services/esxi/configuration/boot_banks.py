@@ -40,17 +40,17 @@ class _Bank(msgspec.Struct, frozen=True, array_like=True):
 _decode = msgspec.msgpack.Decoder(_Bank).decode
 
 
-async def keep(disk: Disk, release: str, archive: bytes) -> None:
+async def store_bank(disk: Disk, release: str, archive: bytes) -> None:
     """Keep the files of that release in the other bank, durably. Raises ``OSError``."""
     try:
         options = await disk.read(BOOT_OPTIONS)
     except FileNotFoundError:
         options = b""
     body = msgspec.msgpack.encode(_Bank(release, archive, options))
-    await replace_durably(disk, BANK, _check(body) + body, folder_is_new=True)
+    await replace_durably(disk, BANK, _checksum(body) + body, folder_is_new=True)
 
 
-async def take_back(disk: Disk, release: str) -> bool:
+async def restore_bank(disk: Disk, release: str) -> bool:
     """Boot from the other bank, if it has that release; returns whether it does. The bank is empty
     afterwards.
 
@@ -66,7 +66,7 @@ async def take_back(disk: Disk, release: str) -> bool:
         bank = _decode(body)
     except (msgspec.DecodeError, ValueError):
         raise BankDamaged from None
-    if check != _check(body):
+    if check != _checksum(body):
         raise BankDamaged
     if bank.release != release:
         return False
@@ -81,5 +81,5 @@ async def take_back(disk: Disk, release: str) -> bool:
     return True
 
 
-def _check(body: bytes) -> bytes:
+def _checksum(body: bytes) -> bytes:
     return zlib.crc32(body).to_bytes(_CHECK, "big")

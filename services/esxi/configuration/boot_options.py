@@ -28,15 +28,15 @@ async def load_options(disk: Disk) -> dict[str, str] | None:
     except FileNotFoundError:
         return {}
     check, body = data[:_CHECK], data[_CHECK:]
-    return _options.decode(body) if check == _check(body) else None
+    return _options.decode(body) if check == _checksum(body) else None
 
 
 async def save_options(disk: Disk, options: Mapping[str, str]) -> None:
     """Keep the options for the next boots, durably; ``OSError`` when the disk fails."""
     body = msgspec.msgpack.encode(dict(sorted(options.items())))
-    await replace_durably(disk, BOOT_OPTIONS, _check(body) + body)
+    await replace_durably(disk, BOOT_OPTIONS, _checksum(body) + body)
 
 
-def _check(body: bytes) -> bytes:
+def _checksum(body: bytes) -> bytes:
     """A checksum against accidents only: an attacker can change it together with the file."""
     return zlib.crc32(body).to_bytes(_CHECK, "big")

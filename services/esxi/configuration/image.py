@@ -131,7 +131,7 @@ def pack(
     """A file of one piece; ``nonce`` is 12 bytes never used with this config key."""
     header = _encoder.encode(protection)
     box = AESGCM(config_key.reveal()).encrypt(nonce, _encoder.encode(configuration), header)
-    return _piece(_encoder.encode(_First(_FORMAT, header, nonce, box)))
+    return _frame_piece(_encoder.encode(_First(_FORMAT, header, nonce, box)))
 
 
 def pack_addition(
@@ -139,7 +139,9 @@ def pack_addition(
 ) -> bytes:
     """A piece to append after the piece whose tag is ``last_tag``; ``nonce`` as in ``pack``."""
     clear = _encoder.encode(addition)
-    return _piece(nonce + AESGCM(config_key.reveal()).encrypt(nonce, clear, _behind(last_tag)))
+    return _frame_piece(
+        nonce + AESGCM(config_key.reveal()).encrypt(nonce, clear, _addition_context(last_tag))
+    )
 
 
 def tag_of(piece: bytes) -> bytes:
@@ -149,12 +151,12 @@ def tag_of(piece: bytes) -> bytes:
 
 def read_protection(data: bytes) -> ConfigurationProtection:
     """The header of a file, not yet authenticated; ``CryptographicFailure`` if it is malformed."""
-    return _decode_first(next(_pieces(data), b""))[1]
+    return _decode_first(next(_split_pieces(data), b""))[1]
 
 
 def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
     """The content of the file; ``CryptographicFailure`` for another key, or an altered file."""
-    pieces = _pieces(data)
+    pieces = _split_pieces(data)
     piece = next(pieces, b"")
     first, protection = _decode_first(piece)
     cipher = AESGCM(config_key.reveal())
@@ -165,7 +167,7 @@ def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
         last_tag = tag_of(first.box)
         for more in pieces:
             nonce, box = more[:NONCE_SIZE], more[NONCE_SIZE:]
-            step = _addition.decode(cipher.decrypt(nonce, box, _behind(last_tag)))
+            step = _addition.decode(cipher.decrypt(nonce, box, _addition_context(last_tag)))
             now, count, last_tag = apply_addition(now, step), step.count, tag_of(box)
             size += 2 * _WORD + len(more)
     except (InvalidTag, ValueError, msgspec.DecodeError):
@@ -174,11 +176,11 @@ def unpack(data: bytes, config_key: KeyMaterial) -> OpenedConfiguration:
     return OpenedConfiguration(now, count, size, first_size, last_tag, torn, of_old)
 
 
-def _behind(last_tag: bytes) -> bytes:
+def _addition_context(last_tag: bytes) -> bytes:
     return b"behind " + last_tag
 
 
-def _piece(content: bytes) -> bytes:
+def _frame_piece(content: bytes) -> bytes:
     length = len(content).to_bytes(_WORD, "big")
     return length + zlib.crc32(length).to_bytes(_WORD, "big") + content
 
@@ -187,7 +189,7 @@ def _is_of_old(data: bytes) -> bool:
     return data[:1] == bytes((_FIRST_BYTE_OF_OLD,))
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
+def _split_pieces(data: bytes) -> Iterator[bytes]:
     """The complete pieces of a file; ``CryptographicFailure`` where a length is damaged."""
     if _is_of_old(data):
         yield data

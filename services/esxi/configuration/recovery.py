@@ -58,7 +58,7 @@ def canonical_id(text: str) -> str | None:
 def wrap_config_key(key: RecoveryKey, config_key: KeyMaterial, rng: Rng) -> bytes:
     """The config key under the digits, bound to the recovery id. It is stored in clear on disk."""
     return wrap(
-        _kek(key.digits, key.recovery_id),
+        _derive_kek(key.digits, key.recovery_id),
         config_key,
         key.recovery_id.encode(),
         rng.token(NONCE_SIZE),
@@ -67,8 +67,8 @@ def wrap_config_key(key: RecoveryKey, config_key: KeyMaterial, rng: Rng) -> byte
 
 def unwrap_config_key(digits: KeyMaterial, recovery_id: str, wrapped: bytes) -> KeyMaterial:
     """The config key; ``CryptographicFailure`` for digits that are not in force."""
-    return unwrap(_kek(digits, recovery_id), wrapped, recovery_id.encode())
+    return unwrap(_derive_kek(digits, recovery_id), wrapped, recovery_id.encode())
 
 
-def _kek(digits: KeyMaterial, recovery_id: str) -> KeyMaterial:
+def _derive_kek(digits: KeyMaterial, recovery_id: str) -> KeyMaterial:
     return derive_key(digits, salt=recovery_id.encode(), info=b"keystead recovery key")

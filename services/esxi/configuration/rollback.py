@@ -28,7 +28,7 @@ async def raise_to(tpm: Tpm, count: int) -> None:
         await tpm.counter(INDEX, bump=True)
 
 
-def verdict(archive: int, tpm: int | None) -> str:
+def find_rollback(archive: int, tpm: int | None) -> str:
     """Why this archive is not the last one; empty when it is. Pure; see the table above."""
     if tpm is None:
         return "" if archive == 0 else f"the TPM has no counter, and the archive has {archive}"

@@ -25,12 +25,12 @@ _TRIES = 3  # a TPM may answer that the command must be repeated
 def create_unprotected_key(rng: Rng) -> tuple[ConfigurationProtection, KeyMaterial]:
     """Mode NONE: new material and the config key derived from it."""
     material = rng.token(CONFIG_KEY_SIZE)
-    return ConfigurationProtection(mode=ProtectionMode.NONE, material=material), from_material(
+    return ConfigurationProtection(mode=ProtectionMode.NONE, material=material), derive_config_key(
         material
     )
 
 
-def from_material(material: bytes) -> KeyMaterial:
+def derive_config_key(material: bytes) -> KeyMaterial:
     """The config key of mode NONE."""
     return derive_key(KeyMaterial(material), salt=b"", info=b"keystead config key, mode NONE")
 

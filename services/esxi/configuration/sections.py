@@ -121,7 +121,7 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _NOT_ADDED: Final = frozenset(Configuration.__struct_fields__) - {"store", "vms"}
 
 
-def addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
+def find_addition(earlier: Configuration, later: Configuration, count: int) -> Addition | None:
     """The difference from ``earlier`` to ``later``; None when more than keys and VMs was added.
 
     A removed or replaced key must leave the disk, and so must a recovery key. Modes are not added

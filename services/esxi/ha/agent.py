@@ -63,15 +63,15 @@ class HaAgent:
             host.archive.change(ha=configuration)
             await host.save(ConfigurationSection.HA)
             self._node.record("ha.configured", on=configuration is not None)
-        host.uplink.know_peers(() if configuration is None else configuration.hosts)
+        host.uplink.set_peers(() if configuration is None else configuration.hosts)
         if before is None or configuration is None or configuration.epoch != before.epoch:
             self._stand_down()
             await host.protection.end(host.datastore)
         elif self._primary is not None:
             self._primary.configure(configuration)
         if configuration is not None:
-            await self._keep_list()
-            self._go_on()
+            await self._update_list()
+            self._start_loop()
 
     async def begin(self) -> None:
         """Step B9, before VMs are started: drop VMs that other hosts have taken over, and write to
@@ -79,12 +79,12 @@ class HaAgent:
         configuration = self._host.ha
         if configuration is None:
             return
-        self._host.uplink.know_peers(configuration.hosts)
-        await ownership.drop_lost(self._host)
-        await self._keep_list()
-        self._go_on()
+        self._host.uplink.set_peers(configuration.hosts)
+        await ownership.drop_vms_of_others(self._host)
+        await self._update_list()
+        self._start_loop()
 
-    def _go_on(self) -> None:
+    def _start_loop(self) -> None:
         """Start the loop; a host without HA has none."""
         self._configured.set()
         if not self._runs:
@@ -101,45 +101,45 @@ class HaAgent:
             if configuration is None or self._node.name not in configuration.hosts:
                 self._configured.clear()
                 continue
-            await self._beat(configuration)
+            await self._run_beat(configuration)
             await self._clock.sleep(self._period_s * choices.uniform(0.95, 1.0))
 
     async def end(self) -> None:
         """The host is shut down with its VMs: record that, so that no other host takes it for a
         failure."""
         if self._host.ha is not None:
-            await self._keep_list(orderly=True)
+            await self._update_list(orderly=True)
 
     # ---- requests of other agents -----------------------------------------------------------
 
     def vote(self, message: HaElect) -> HaVote:
         """Vote. ``InvalidState`` to an agent of another epoch."""
-        self._check(message.epoch)
-        return HaVote(datastore=self._datastore, primary=self._heard)
+        self._check_epoch(message.epoch)
+        return HaVote(datastore=self._datastore, primary=self._current_primary)
 
     def heartbeat(self, message: HaHeartbeat, sender: NodeName) -> HaState:
         """The sender is primary: follow it, unless this host follows one that ranks higher."""
-        self._check(message.epoch)
+        self._check_epoch(message.epoch)
         theirs, mine = Rank(message.datastore, sender), Rank(self._datastore, self._node.name)
         if self._primary is not None:
             if theirs > mine:
                 self._follow(sender)
-        elif self._heard is None or sender >= self._heard:
+        elif self._current_primary is None or sender >= self._current_primary:
             self._follow(sender)
         host = self._host
         return HaState(
-            primary=self._heard or sender,
+            primary=self._current_primary or sender,
             takes_vms=not host.archive.now.maintenance,
             vms=len(host.running()),
         )
 
-    def _check(self, epoch: str) -> None:
+    def _check_epoch(self, epoch: str) -> None:
         configuration = self._host.ha
         if configuration is None or configuration.epoch != epoch:
             raise InvalidState(f"{self._node.name} is not protected by HA, or by another one")
 
     @property
-    def _heard(self) -> NodeName | None:
+    def _current_primary(self) -> NodeName | None:
         """The primary that this host follows, itself when it is primary; None when it hears
         none."""
         if self._primary is not None:
@@ -154,15 +154,15 @@ class HaAgent:
         self._heard_at = self._clock.monotonic()
 
     @property
-    def _isolated(self) -> bool:
+    def _is_isolated(self) -> bool:
         return self._primary is not None and self._primary.isolated
 
     # ---- each beat --------------------------------------------------------------------------
 
-    async def _beat(self, configuration: HaConfiguration) -> None:
+    async def _run_beat(self, configuration: HaConfiguration) -> None:
         self._beats += 1
-        await self._keep_list()
-        if self._primary is None and self._heard is None:
+        await self._update_list()
+        if self._primary is None and self._current_primary is None:
             await self._elect(configuration)
         leading = self._primary
         if leading is not None:
@@ -170,17 +170,17 @@ class HaAgent:
             if leading.met is not None and self._primary is leading:
                 self._follow(leading.met)
             elif leading.isolated:
-                await self._isolation_response()
-        if self._let_go and not self._isolated:
+                await self._respond_to_isolation()
+        if self._let_go and not self._is_isolated:
             names, self._let_go = self._let_go, ()
-            self._node.background("ha.back", ownership.take_back(self._host, names))
+            self._node.background("ha.back", ownership.start_again(self._host, names))
         if self._beats % _TAKEN_EVERY == 0:
             try:
-                await ownership.drop_taken(self._host)
+                await ownership.drop_taken_over_vms(self._host)
             except (ProductError, OSError) as error:
                 self._node.record("ha.datastore", level="warning", reason=str(error))
 
-    async def _keep_list(self, *, orderly: bool = False) -> None:
+    async def _update_list(self, *, orderly: bool = False) -> None:
         """Keep the heartbeat on the datastore, and the list of this host's VMs."""
         host = self._host
 
@@ -189,8 +189,8 @@ class HaAgent:
 
         try:
             await host.protection.beat(host.datastore)
-            await host.protection.hold(
-                host.datastore, wanted, isolated=self._isolated, orderly=orderly
+            await host.protection.write_list(
+                host.datastore, wanted, isolated=self._is_isolated, orderly=orderly
             )
             self._datastore = True
         except ProductError as error:
@@ -205,7 +205,7 @@ class HaAgent:
             if other != self._node.name:
                 self._node.background("ha.elect", self._ask_for_vote(other, message, votes))
         await self._clock.sleep(self._period_s / 2)
-        if self._heard is not None:
+        if self._current_primary is not None:
             return  # a primary was heard meanwhile
         chosen = elect_primary(Rank(self._datastore, self._node.name), dict(votes))
         if chosen == self._node.name:
@@ -219,25 +219,25 @@ class HaAgent:
         self, other: NodeName, message: HaElect, votes: dict[NodeName, HaVote]
     ) -> None:
         try:
-            asked = self._host.ports.bus.request(other, message, within_s=self._period_s)
-            votes[other] = await asked
+            vote = self._host.ports.bus.request(other, message, within_s=self._period_s)
+            votes[other] = await vote
         except ProductError:
             pass  # an agent without a vote
 
-    async def _isolation_response(self) -> None:
+    async def _respond_to_isolation(self) -> None:
         """Apply ``ClusterDasVmSettings.isolationResponse``: leave VMs on, or power them off. VMs
         that no host has taken by the end of the isolation are started here again."""
         names = [vm.name for vm in self._host.running() if vm.name not in self._let_go]
         if self._node.knobs.ha_isolation_response == "powerOff" and names:
             self._node.record("ha.isolation_response", level="warning", response="powerOff")
-            await self._keep_list()
+            await self._update_list()
             self._let_go += tuple(names)
-            self._node.background("ha.isolation", self._stop(names))
+            self._node.background("ha.isolation", self._stop_vms(names))
 
-    async def _stop(self, names: list[VmName]) -> None:
+    async def _stop_vms(self, names: list[VmName]) -> None:
         """Stop each VM in its turn, if this host is still isolated."""
 
         async def stop(name: VmName) -> None:
-            await power.stop(self._host, name, needed=lambda: self._isolated)
+            await power.stop(self._host, name, needed=lambda: self._is_isolated)
 
         await for_each(names, stop, name="ha.stop")

@@ -11,7 +11,13 @@ import msgspec
 from protocol.errors import DatastoreFault
 from protocol.terms import NodeName, VmName
 from services.esxi.ha.records import FOLDER, PoweronList, heartbeat_lock, list_file
-from services.esxi.vms.files import give_lock_back, take_lock, verify_checksum, with_check, write
+from services.esxi.vms.files import (
+    add_checksum,
+    release_lock,
+    take_lock,
+    verify_checksum,
+    write_file,
+)
 from services.runtime.ports import Datastore
 
 _list = msgspec.msgpack.Decoder(PoweronList)
@@ -42,11 +48,11 @@ class ProtectedVms:
         ``DatastoreFault`` when the heartbeat's lock cannot be released; the caller tries again.
         """
         if self._beats:
-            await give_lock_back(datastore, VmName(heartbeat_lock(self._me)))
+            await release_lock(datastore, VmName(heartbeat_lock(self._me)))
             self._beats, self._written = False, None
 
     @asynccontextmanager
-    async def adding(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
+    async def protecting(self, datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
         """While inside, the VM is in the list: from now on another host starts it when this host
         fails.
 
@@ -68,7 +74,7 @@ class ProtectedVms:
         finally:
             self._starting.remove(vm)
 
-    async def hold(
+    async def write_list(
         self,
         datastore: Datastore,
         vms: Callable[[], Iterable[VmName]],
@@ -95,8 +101,8 @@ class ProtectedVms:
             return
         new = PoweronList(epoch=epoch, vms=vms, isolated=isolated, orderly=orderly)
         if new != self._written:
-            data = with_check(msgspec.msgpack.encode(new))
-            await write(datastore, VmName(FOLDER), list_file(self._me), data)
+            data = add_checksum(msgspec.msgpack.encode(new))
+            await write_file(datastore, VmName(FOLDER), list_file(self._me), data)
             self._written = new
 
 
@@ -107,17 +113,17 @@ async def read_list(datastore: Datastore, host: NodeName, epoch: str) -> Poweron
     """
     try:
         body = verify_checksum(await datastore.read(FOLDER, list_file(host)))
-        told = None if body is None else _list.decode(body)
+        listed = None if body is None else _list.decode(body)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, ValueError):
         return None
     except OSError as error:
         raise DatastoreFault(f"{FOLDER}: {error.strerror or error}") from None
-    return told if told is not None and told.epoch == epoch else None
+    return listed if listed is not None and listed.epoch == epoch else None
 
 
-async def lives(datastore: Datastore, host: NodeName) -> bool | None:
+async def is_heartbeat_held(datastore: Datastore, host: NodeName) -> bool | None:
     """Whether that host's datastore heartbeat is held; None when the datastore does not answer."""
     lock = heartbeat_lock(host)
     try:

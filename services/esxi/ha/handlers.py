@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.messages import host as m
 from services.esxi.ha.agent import HaAgent
-from services.esxi.ha.restart import restart
+from services.esxi.ha.restart import restart_vm
 from services.esxi.host import EsxiHost
 from services.esxi.vms.vm import queue_of
 from services.runtime.service import Peer, Service, serves
@@ -44,6 +44,6 @@ class HaHandlers(Service):
 
     @serves(m.HaRestartVm, turn=_vm)
     async def ha_restart_vm(self, message: m.HaRestartVm, peer: Peer) -> m.HaRestarted:
-        """See ``restart.restart``."""
-        await restart(self.host, message)
+        """See ``restart.restart_vm``."""
+        await restart_vm(self.host, message)
         return m.HaRestarted()

@@ -32,23 +32,23 @@ class HostCondition(StrEnum):
 
 class SignsOfLife(msgspec.Struct, frozen=True):
     """What is seen of a host. ``lives`` is its datastore heartbeat, None when the datastore does
-    not answer; ``told`` its list, None when it has written none."""
+    not answer; ``listed`` its list, None when it has written none."""
 
     answers: bool
     lives: bool | None
-    told: PoweronList | None
+    listed: PoweronList | None
 
 
-def condition(signs: SignsOfLife) -> HostCondition:
+def judge_condition(signs: SignsOfLife) -> HostCondition:
     """The condition by the table."""
-    told = signs.told
+    listed = signs.told
     if signs.answers:
         return HostCondition.LIVE
     if signs.lives is None:
         return HostCondition.UNKNOWN
     if signs.lives:
-        isolated = told is not None and told.isolated
+        isolated = listed is not None and listed.isolated
         return HostCondition.ISOLATED if isolated else HostCondition.PARTITIONED
-    if told is not None and told.orderly:
+    if listed is not None and listed.orderly:
         return HostCondition.SHUT_DOWN
     return HostCondition.FAILED

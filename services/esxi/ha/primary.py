@@ -12,11 +12,11 @@ from protocol.messages.host import HaConfiguration, HaHeartbeat, HaRestartVm, Ha
 from protocol.messages.vcenter import HaIncident, HaIncidentKind
 from protocol.terms import NodeName, PowerState, VmName
 from services.esxi.ha import restart_plan
-from services.esxi.ha.folder import lives, read_list
-from services.esxi.ha.host_condition import HostCondition, SignsOfLife, condition
+from services.esxi.ha.folder import is_heartbeat_held, read_list
+from services.esxi.ha.host_condition import HostCondition, SignsOfLife, judge_condition
 from services.esxi.ha.ownership import owner_in, owner_of
 from services.esxi.ha.reports import HaReports
-from services.esxi.ha.restart import restart
+from services.esxi.ha.restart import restart_vm
 from services.esxi.ha.restart_plan import WaitingVm
 from services.esxi.host import EsxiHost
 from services.esxi.vms.files import read_power
@@ -55,7 +55,7 @@ class Primary:
         self._may_judge_all_at = up_since + BOOT_GRACE_S
         self._began_at = self._clock.monotonic()
         self._heard_at = {} if silent is None else {silent: float("-inf")}
-        self._asked: set[NodeName] = set()  # hosts whose answer is outstanding
+        self._outstanding: set[NodeName] = set()  # hosts whose answer is outstanding
         self.met: NodeName | None = None
         self._states: dict[NodeName, HaState] = {}
         self._conditions: dict[NodeName, HostCondition] = {}
@@ -74,7 +74,7 @@ class Primary:
         }
 
     @property
-    def _others(self) -> list[NodeName]:
+    def _other_hosts(self) -> list[NodeName]:
         return [name for name in self._configuration.hosts if name != self._node.name]
 
     # ---- each beat --------------------------------------------------------------------------
@@ -83,14 +83,14 @@ class Primary:
         """One beat. It waits for no answer, so that a silent host does not delay the others.
         ``met`` is another primary that ranks higher, once one was met."""
         message = HaHeartbeat(epoch=self._configuration.epoch, datastore=datastore)
-        for other in self._others:
-            if other not in self._asked:
-                self._asked.add(other)
+        for other in self._other_hosts:
+            if other not in self._outstanding:
+                self._outstanding.add(other)
                 self._node.background("ha.heartbeat", self._ask_for_life(other, message))
-        for other in self._others:
+        for other in self._other_hosts:
             if self._is_silent(other) and self._may_judge(other):
                 await self._judge(other)
-        await self._look_at_isolation()
+        await self._check_isolation()
         self._begin_restarts()
 
     async def _ask_for_life(self, other: NodeName, message: HaHeartbeat) -> None:
@@ -101,7 +101,7 @@ class Primary:
             pass  # its silence is counted from the last answer
         else:
             self._record_answer(other, state)
-        self._asked.discard(other)
+        self._outstanding.discard(other)
 
     def _is_silent(self, other: NodeName) -> bool:
         heard_at = self._heard_at.get(other, self._began_at)
@@ -113,7 +113,7 @@ class Primary:
         if state.primary == other and other > self._node.name:
             self.met = other
         if self._conditions.get(other, HostCondition.LIVE) is not HostCondition.LIVE:
-            self._came_to_be(other, HostCondition.LIVE)
+            self._record_condition(other, HostCondition.LIVE)
             now, wait_s = self._clock.monotonic(), self._node.knobs.autostart_window_s
             for vm, one in self._waiting.items():
                 if one.of == other:
@@ -126,11 +126,11 @@ class Primary:
         datastore, epoch = self._host.datastore, self._configuration.epoch
         failed = self._conditions.get(other) is HostCondition.FAILED
         try:
-            alive = await lives(datastore, other)
+            alive = await is_heartbeat_held(datastore, other)
             if failed and not alive:
                 return  # its VMs wait already, or have other owners, or no host could start them
             told = await read_list(datastore, other, epoch)
-            found = condition(SignsOfLife(False, alive, told))
+            found = judge_condition(SignsOfLife(False, alive, told))
             vms = () if told is None else told.vms
             if found is HostCondition.FAILED:
                 await self._take_over(other, vms)
@@ -140,9 +140,9 @@ class Primary:
         except (DatastoreFault, OSError) as error:
             self._node.record("ha.datastore", level="warning", reason=str(error))
             found = HostCondition.UNKNOWN
-        self._came_to_be(other, found)
+        self._record_condition(other, found)
 
-    def _came_to_be(self, other: NodeName, found: HostCondition) -> None:
+    def _record_condition(self, other: NodeName, found: HostCondition) -> None:
         if self._conditions.get(other) is found:
             return
         self._conditions[other] = found
@@ -152,7 +152,7 @@ class Primary:
             HostCondition.ISOLATED: HaIncidentKind.HOST_ISOLATED,
         }
         if found in kinds:
-            self._reports.tell(HaIncident(kind=kinds[found], host=other))
+            self._reports.report(HaIncident(kind=kinds[found], host=other))
 
     async def _take_over(self, other: NodeName, vms: tuple[VmName, ...]) -> None:
         """Queue for restart those of these VMs that are to run and are still that host's. This
@@ -168,12 +168,12 @@ class Primary:
             if owner_in(record, self._configuration.epoch) in (None, other):
                 self._waiting[vm] = WaitingVm(vm=vm, of=other, due=self._clock.monotonic())
 
-    async def _look_at_isolation(self) -> None:
-        others = self._others
+    async def _check_isolation(self) -> None:
+        others = self._other_hosts
         alone = bool(others) and all(self._is_silent(other) for other in others)
         alive = False
         if alone and not self._host.uplink.connected:
-            found = [await lives(self._host.datastore, other) for other in others]
+            found = [await is_heartbeat_held(self._host.datastore, other) for other in others]
             alive = any(found)
         if alive != self.isolated:
             self.isolated = alive
@@ -195,20 +195,20 @@ class Primary:
         loads = {name: state.vms for name, state in self._states.items()}
         loads[self._node.name] = len(self._host.running())
 
-        async def one(waiting: WaitingVm) -> None:
-            there = {name: load for name, load in loads.items() if self._takes_vms(name)}
-            host = restart_plan.target(waiting, there)
+        async def restart_one(waiting: WaitingVm) -> None:
+            there = {name: load for name, load in loads.items() if self._accepts_vms(name)}
+            host = restart_plan.choose_host(waiting, there)
             if host is not None and self._waiting.get(waiting.vm) is waiting:
-                if await self._holder(waiting.vm) == waiting.of:
-                    self._leave_to_its_host(waiting)
+                if await self._find_lock_holder(waiting.vm) == waiting.of:
+                    self._defer_to_own_host(waiting)
                 else:
                     loads[host] += 1
-                    await self._try(waiting, host)
+                    await self._try_restart(waiting, host)
             self._trying.discard(waiting)
 
-        await for_each(due, one, at_once=AT_ONCE, name="ha.restart")
+        await for_each(due, restart_one, at_once=AT_ONCE, name="ha.restart")
 
-    def _leave_to_its_host(self, waiting: WaitingVm) -> None:
+    def _defer_to_own_host(self, waiting: WaitingVm) -> None:
         """The VM's own host holds its lock. A host that answers again has started the VM. If it
         does not answer, the lock may be released later than the heartbeat: the VM is tried again
         soon."""
@@ -219,16 +219,16 @@ class Primary:
             soon = self._clock.monotonic() + self._node.knobs.fdm_period_s
             self._waiting[waiting.vm] = msgspec.structs.replace(waiting, due=soon)
 
-    def _takes_vms(self, name: NodeName) -> bool:
+    def _accepts_vms(self, name: NodeName) -> bool:
         if name == self._node.name:
             return not self._host.archive.now.maintenance
         state = self._states.get(name)
         return state is not None and state.takes_vms and not self._is_silent(name)
 
-    async def _try(self, waiting: WaitingVm, host: NodeName) -> None:
+    async def _try_restart(self, waiting: WaitingVm, host: NodeName) -> None:
         vm = waiting.vm
         try:
-            await self._ask(waiting, host)
+            await self._request_restart(waiting, host)
         except NotFound as error:  # another host has it by now, or it is not to run
             self._remove_waiting(waiting)
             self._node.record("ha.left", vm=vm, reason=str(error))
@@ -237,7 +237,7 @@ class Primary:
         else:
             self._remove_waiting(waiting)
             self._node.record("ha.restarted", vm=vm, host=host, of=waiting.of)
-            self._reports.tell(
+            self._reports.report(
                 HaIncident(kind=HaIncidentKind.VM_RESTARTED, host=host, vm=vm, of=waiting.of)
             )
 
@@ -246,11 +246,11 @@ class Primary:
         if self._waiting.get(waiting.vm) is waiting:
             del self._waiting[waiting.vm]
 
-    async def _ask(self, waiting: WaitingVm, host: NodeName) -> None:
+    async def _request_restart(self, waiting: WaitingVm, host: NodeName) -> None:
         message = HaRestartVm(epoch=self._configuration.epoch, vm=waiting.vm, of=waiting.of)
         if host == self._node.name:
             async with self._node.turn(queue_of(waiting.vm)):
-                await restart(self._host, message)
+                await restart_vm(self._host, message)
         else:
             within_s = self._node.knobs.request_timeout_s + RESTART_S
             await self._host.ports.bus.request(host, message, within_s=within_s)
@@ -259,8 +259,8 @@ class Primary:
         self, waiting: WaitingVm, host: NodeName, error: ProductError
     ) -> None:
         knobs, now, vm = self._node.knobs, self._clock.monotonic(), waiting.vm
-        holder = await self._holder(vm)
-        settled = holder is not None and await self._has_it(holder, waiting)
+        holder = await self._find_lock_holder(vm)
+        settled = holder is not None and await self._runs_at_holder(holder, waiting)
         if self._waiting.get(vm) is not waiting:
             return
         if settled:
@@ -287,7 +287,7 @@ class Primary:
             last=left is None,
             error=type(error).__name__,
         )
-        self._reports.tell(
+        self._reports.report(
             HaIncident(
                 kind=HaIncidentKind.VM_NOT_RESTARTED,
                 host=host,
@@ -298,14 +298,14 @@ class Primary:
             )
         )
 
-    async def _holder(self, vm: VmName) -> NodeName | None:
+    async def _find_lock_holder(self, vm: VmName) -> NodeName | None:
         """The holder of its lock, as far as the datastore answers."""
         try:
             return (await self._host.datastore.holders([vm])).get(vm)
         except OSError:
             return None
 
-    async def _has_it(self, holder: NodeName, waiting: WaitingVm) -> bool:
+    async def _runs_at_holder(self, holder: NodeName, waiting: WaitingVm) -> bool:
         """Whether the VM runs at the holder of its lock. A host that tries to start it, and waits
         for its keys, holds the lock too, but is not its owner before it runs. The lock of its own
         host is not enough while that host does not answer: it may be about to fall."""

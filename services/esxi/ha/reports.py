@@ -28,7 +28,7 @@ class HaReports:
         self._waiting: deque[HaIncident] = deque(maxlen=KEPT)
         self._some = asyncio.Event()
 
-    def tell(self, incident: HaIncident) -> None:
+    def report(self, incident: HaIncident) -> None:
         """Report ``incident`` soon, or when vCenter is back."""
         self._waiting.append(incident)
         self._some.set()
@@ -40,14 +40,16 @@ class HaReports:
             if not self._host.uplink.connected:
                 await self._host.clock.sleep(_AGAIN_S)
                 continue
-            told = [self._waiting.popleft() for _ in range(min(_PER_REPORT, len(self._waiting)))]
+            reported = [
+                self._waiting.popleft() for _ in range(min(_PER_REPORT, len(self._waiting)))
+            ]
             if not self._waiting:
                 self._some.clear()
             try:
-                await self._host.uplink.send(HaReport(incidents=tuple(told)))
+                await self._host.uplink.send(HaReport(incidents=tuple(reported)))
             except ProductError as error:
                 # VCenter did not accept it; if that is unknown, it is not reported twice.
                 if error.definite:
-                    self._waiting.extendleft(reversed(told))
+                    self._waiting.extendleft(reversed(reported))
                     self._some.set()
                     await self._host.clock.sleep(_AGAIN_S)

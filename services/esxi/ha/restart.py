@@ -19,7 +19,7 @@ from services.esxi.vms import power, registration
 from services.esxi.vms.files import lock_and_keep, read_power
 
 
-async def restart(host: EsxiHost, message: HaRestartVm) -> None:
+async def restart_vm(host: EsxiHost, message: HaRestartVm) -> None:
     """Restart the VM. ``NotFound``: it has another owner by now, or is not to run.
     ``DatastoreFault``: its lock is held. ``InvalidState``: HA is off here, or no VM may arrive.
     Otherwise the errors of a power-on; the VM then stays registered here, and locked if keys are
@@ -31,12 +31,12 @@ async def restart(host: EsxiHost, message: HaRestartVm) -> None:
         return
     host.check_takes_vms()
     async with lock_and_keep(host.datastore, message.vm):
-        await _check(host, message.vm, message.of, message.epoch)
-        await registration.register(host, message.vm)
+        await _check_owner(host, message.vm, message.of, message.epoch)
+        await registration.register_vm(host, message.vm)
         await power.power_on(host, message.vm, ask=True)
 
 
-async def _check(host: EsxiHost, vm: VmName, of: NodeName, epoch: str) -> None:
+async def _check_owner(host: EsxiHost, vm: VmName, of: NodeName, epoch: str) -> None:
     record = await read_power(host.datastore, vm)
     if record is None or record.wanted is PowerState.OFF:
         raise NotFound(f"{vm} is not to run")

@@ -25,7 +25,7 @@ class WaitingVm(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[NodeName, ...] = ()
 
 
-def target(waiting: WaitingVm, loads: Mapping[NodeName, int]) -> NodeName | None:
+def choose_host(waiting: WaitingVm, loads: Mapping[NodeName, int]) -> NodeName | None:
     """The host of the next try. ``loads`` are the hosts that accept VMs, with their number of VMs.
     None when there is none."""
     if not loads:

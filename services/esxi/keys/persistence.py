@@ -86,18 +86,18 @@ def with_keys(config: Configuration, new: Storable) -> Configuration:
 
     A key replaces an older one with the same id, in its position.
     """
-    return _with(config, config.store.adding(new)) if config.persistence else config
+    return _with_store(config, config.store.adding(new)) if config.persistence else config
 
 
 def without_keys(config: Configuration, keys: Collection[CryptoKeyId]) -> Configuration:
     """Without these keys in the store; ``config`` itself when none of them was stored."""
-    return _with(config, config.store.without(keys))
+    return _with_store(config, config.store.without(keys))
 
 
-def _with(config: Configuration, store: StoredKeys) -> Configuration:
+def _with_store(config: Configuration, store: StoredKeys) -> Configuration:
     return config if store is config.store else msgspec.structs.replace(config, store=store)
 
 
-def usable(config: Configuration) -> StoredKeys:
+def usable_keys(config: Configuration) -> StoredKeys:
     """The entries that a host may use: none while persistence is disabled."""
     return config.store if config.persistence else StoredKeys()

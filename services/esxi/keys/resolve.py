@@ -62,7 +62,7 @@ def next_means(facts: ResolvedKeyFacts) -> KeyMeans:
     return KeyMeans.ASK_VCENTER if can.asks_vcenter and facts.may_ask else KeyMeans.NONE
 
 
-def on_the_host(facts: ResolvedKeyFacts) -> bool:
+def is_usable_on_host(facts: ResolvedKeyFacts) -> bool:
     """Whether the host can use the key without asking another node; otherwise its VMs are
     locked."""
     return next_means(facts) in (KeyMeans.CACHE, KeyMeans.DERIVE, KeyMeans.STORE)

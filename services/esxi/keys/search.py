@@ -11,12 +11,14 @@ from typing import assert_never
 from protocol.errors import EncryptionKeyRequired
 from protocol.terms import CryptoKeyId
 from services.esxi.host import EsxiHost
-from services.esxi.keys.resolve import KeyMeans, next_means, on_the_host
+from services.esxi.keys.resolve import KeyMeans, is_usable_on_host, next_means
 from services.esxi.providers import native
 from services.esxi.providers.trusted import keys as trusted
 
 
-async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool) -> None:
+async def bring_keys(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, ask: bool
+) -> None:
     """Bring all of ``keys`` into the key cache, each by the first means that applies.
 
     ``subject`` is the object that needs them, for the texts of errors. ``ask``: ring vCenter for
@@ -25,14 +27,14 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, 
     """
     for key in keys:
         if key not in host.keys:
-            native.check_takes_part(host, key.provider_id)
-    _help_itself(host, keys)
-    if wrapped := _by_means(host, keys, KeyMeans.KEY_PROVIDER_SERVICE, ask=ask):
-        await trusted.bring(host, wrapped)
-    wanted = _by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
+            native.check_not_excluded(host, key.provider_id)
+    _use_own_means(host, keys)
+    if wrapped := _select_by_means(host, keys, KeyMeans.KEY_PROVIDER_SERVICE, ask=ask):
+        await trusted.bring_keys(host, wrapped)
+    wanted = _select_by_means(host, keys, KeyMeans.ASK_VCENTER, ask=ask)
     if wanted:
-        await _have_vcenter_bring(host, wanted)
-        _help_itself(host, wanted)  # a KDK may have arrived
+        await _ask_vcenter(host, wanted)
+        _use_own_means(host, wanted)  # a KDK may have arrived
     lacking = tuple(key for key in keys if key not in host.keys)
     if lacking:
         raise EncryptionKeyRequired(
@@ -40,18 +42,18 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, subject: str, 
         )
 
 
-async def _have_vcenter_bring(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
+async def _ask_vcenter(host: EsxiHost, wanted: tuple[CryptoKeyId, ...]) -> None:
     """Step 5: vCenter looks at this host, sees what is missing, and sends it or not."""
     try:
         async with host.clock.timeout(host.node.knobs.request_timeout_s):
             if await host.uplink.ring():
-                while not all(on_the_host(host.facts(key)) for key in wanted):
+                while not all(is_usable_on_host(host.facts(key)) for key in wanted):
                     await host.keys.next_change.wait()
     except TimeoutError:
         pass  # the caller names what is still missing
 
 
-def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
+def _use_own_means(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
     """Steps 1 to 3, which need no other node."""
     for key in keys:
         match next_means(host.facts(key)):
@@ -59,7 +61,7 @@ def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
                 stored = host.find_stored_key(key)
                 host.keys.load(() if stored is None else (stored,))
             case KeyMeans.DERIVE:
-                native.bring(host, key)
+                native.bring_key(host, key)
             case KeyMeans.KEY_PROVIDER_SERVICE:
                 pass  # requested next, together with the others
             case KeyMeans.CACHE | KeyMeans.ASK_VCENTER | KeyMeans.NONE:
@@ -68,7 +70,7 @@ def _help_itself(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> None:
                 assert_never(other)
 
 
-def _by_means(
+def _select_by_means(
     host: EsxiHost, keys: tuple[CryptoKeyId, ...], means: KeyMeans, *, ask: bool
 ) -> tuple[CryptoKeyId, ...]:
     return tuple(key for key in keys if next_means(host.facts(key, may_ask=ask)) is means)

@@ -12,12 +12,14 @@ from services.esxi.host import EsxiHost
 from services.esxi.providers.capabilities import capability
 
 
-def room(*, managed: bool) -> int:
+def status_size(*, managed: bool) -> int:
     """The size of one key's status in an answer, in bytes, beyond its id."""
     return MANAGED_STATUS_BYTES if managed else STATUS_BYTES
 
 
-def of(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) -> KeyStatusList:
+def statuses_of(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False
+) -> KeyStatusList:
     """The status of each of these keys, in their order; ``present`` means cached.
 
     ``managed``: also where the key came from, and where it is managed, from the release on that
@@ -40,13 +42,13 @@ def of(host: EsxiHost, keys: tuple[CryptoKeyId, ...], *, managed: bool = False) 
     )
 
 
-def of_all(
+def list_statuses(
     host: EsxiHost, after: CryptoKeyId | None, *, managed: bool, in_pages: bool
 ) -> KeyStatusList:
     """The status of all cached or stored keys by id, after ``after``; ``in_pages``: as many as fit
     into a message."""
     here = {*host.keys.ids(), *(entry.key for entry in host.archive.stored)}
     left = [key for key in sorted(here) if after is None or key > after]
-    page = first_page(left, extra=room(managed=managed)) if in_pages else tuple(left)
-    found = of(host, page, managed=managed)
+    page = first_page(left, extra=status_size(managed=managed)) if in_pages else tuple(left)
+    found = statuses_of(host, page, managed=managed)
     return msgspec.structs.replace(found, more=len(page) < len(left))

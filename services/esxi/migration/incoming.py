@@ -21,12 +21,12 @@ from services.esxi.vms import registration
 from services.esxi.vms.files import lock_and_keep, read_config, write_config
 from services.esxi.vms.guest import RunningGuest
 from services.esxi.vms.memory import unpack_memory
-from services.esxi.vms.power import keys_of, vtpm_that_came
+from services.esxi.vms.power import open_vm_with_keys, unpack_arrived_vtpm
 from services.esxi.vms.vm import RegisteredVm, queue_of
 from services.esxi.vms.vmx import VmConfig
 
 
-async def check(host: EsxiHost, message: CheckRelocate) -> None:
+async def check_relocation(host: EsxiHost, message: CheckRelocate) -> None:
     """Check that the VM could arrive, and that its keys open it (MOB-07); nothing is changed."""
     if message.datastore != host.config.datastore:
         raise InvalidArgument(
@@ -38,13 +38,13 @@ async def check(host: EsxiHost, message: CheckRelocate) -> None:
     if config.keys != message.keys:
         raise InvalidState(f"{message.vm} is under other keys than it was said to be")
     try:
-        await keys_of(host, config, ask=False)
+        await open_vm_with_keys(host, config, ask=False)
     except ProductError as error:
-        _tell_refused(host, message.vm, error)
+        _record_refusal(host, message.vm, error)
         raise
 
 
-async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
+async def prepare_migration(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm:
     """Get the keys, then register the VM; saved before the reply. A refusal leaves nothing.
 
     Raises the faults of a power-on; ``InvalidState`` when the VM runs here already.
@@ -59,11 +59,11 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
     cipher = cipher_of(message.stream, message.material)
     config = await read_config(host.datastore, name)
     try:
-        keys = await keys_of(host, config, ask=False)
+        keys = await open_vm_with_keys(host, config, ask=False)
     except ProductError as error:
-        _tell_refused(host, name, error)
+        _record_refusal(host, name, error)
         raise
-    vm = await registration.register(host, name)
+    vm = await registration.register_vm(host, name)
     registered = known is None or (incoming is not None and incoming.registered)
     host.migrations.incoming[name] = Incoming(
         message.migration, message.source, cipher, config, keys, registered=registered
@@ -79,7 +79,7 @@ async def prepare(host: EsxiHost, message: HostPrepareMigration) -> RegisteredVm
     return vm
 
 
-def take(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
+def receive_memory(host: EsxiHost, message: SendMemory, sender: NodeName) -> None:
     """Receive one part of the memory. ``CryptographicFailure`` when it is not what the source
     sealed."""
     incoming = host.migrations.require_incoming(message.vm, message.migration, sender)
@@ -111,8 +111,8 @@ async def switch_over(host: EsxiHost, message: SwitchOver, sender: NodeName) -> 
     async with lock_and_keep(host.datastore, message.vm):
         config = await _read_offered_config(host, incoming)
         guest = RunningGuest.thaw(host.datastore, config, incoming.keys, incoming.memory)
-        guest.vtpm = vtpm_that_came(host, config, incoming.keys, incoming.memory)
-        async with ownership.arriving(host, message.vm):
+        guest.vtpm = unpack_arrived_vtpm(host, config, incoming.keys, incoming.memory)
+        async with ownership.claim_arriving_vm(host, message.vm):
             await write_config(host.datastore, config)
             vm.config, vm.problem, vm.wanted, vm.guest = config, "", PowerState.ON, guest
     del host.migrations.incoming[message.vm]
@@ -133,7 +133,7 @@ async def _read_offered_config(host: EsxiHost, incoming: Incoming) -> VmConfig:
     return config
 
 
-async def end(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
+async def end_migration(host: EsxiHost, message: HostEndMigration) -> RegisteredVm | None:
     """End the migration: a VM that has not arrived yet does not arrive any more."""
     await _give_up(host, message.vm, message.migration)
     return host.vms.get(message.vm)
@@ -160,12 +160,12 @@ async def _give_up(host: EsxiHost, name: VmName, migration: str) -> None:
         holder = (await host.datastore.holders([name])).get(name)
         if holder in (None, host.node.name):
             return  # its source is gone: it must be registered on a host that can start it
-        await registration.unregister(host, name)
+        await registration.unregister_vm(host, name)
     except (ProductError, OSError) as error:
         host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-def _tell_refused(host: EsxiHost, name: VmName, error: ProductError) -> None:
+def _record_refusal(host: EsxiHost, name: VmName, error: ProductError) -> None:
     host.node.record(
         "vm.refused",
         level="warning",

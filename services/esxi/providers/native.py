@@ -33,7 +33,7 @@ from services.esxi.host import EsxiHost
 def kdks_after(
     now: Configuration,
     providers: tuple[ProviderRef, ...],
-    given: dict[ProviderId, KeyMaterial],
+    received: dict[ProviderId, KeyMaterial],
     *,
     tpm_present: bool,
 ) -> tuple[StoredKey, ...]:
@@ -50,7 +50,7 @@ def kdks_after(
             continue
         if is_excluded(ref, tpm_present=tpm_present):
             continue
-        name, kdk = ref.provider_id, given.get(ref.provider_id)
+        name, kdk = ref.provider_id, received.get(ref.provider_id)
         if kdk is not None:
             entry = StoredKey(CryptoKeyId(KeyId(ref.key_id), name), kdk, KeyKind.KDK)
             found.append(entry if entry != known.get(name) else known[name])
@@ -80,7 +80,7 @@ def derive_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial | None:
     return None if kdk is None else derive_kek(kdk, key.key_id)
 
 
-def bring(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
+def bring_key(host: EsxiHost, key: CryptoKeyId, kind: KeyKind = KeyKind.VM) -> KeyMaterial | None:
     """Derive a key into the cache; None when this host cannot."""
     value = derive_key(host, key)
     if value is not None:
@@ -98,32 +98,32 @@ def new_key(host: EsxiHost, provider: ProviderId) -> CryptoKeyId:
     ref = host.provider(provider)
     if ref is None:
         raise NotAvailable(f"{host.node.name}: no provider {provider} makes keys on this host")
-    check_takes_part(host, provider)
+    check_not_excluded(host, provider)
     key = CryptoKeyId(KeyId(str(uuid.UUID(bytes=host.rng.token(16), version=4))), provider)
-    if bring(host, key) is None:
+    if bring_key(host, key) is None:
         raise EncryptionKeyRequired(
             f"the key derivation key of {provider} is not on {host.node.name}", (key,)
         )
     return key
 
 
-def check_takes_part(host: EsxiHost, provider: ProviderId) -> None:
+def check_not_excluded(host: EsxiHost, provider: ProviderId) -> None:
     """``InvalidState`` when the provider requires a TPM that this host does not have (NKP-12)."""
     if not host.is_excluded(provider):
         return
-    raise InvalidState(tell_excluded(host, provider))
+    raise InvalidState(record_exclusion(host, provider))
 
 
-def tell_excluded(host: EsxiHost, provider: ProviderId) -> str:
+def record_exclusion(host: EsxiHost, provider: ProviderId) -> str:
     """Record, and return, the text for a host without a TPM and a provider that requires one."""
     text = f"key provider {provider} requires a TPM 2.0 device, and {host.node.name} has none"
     host.node.record("native.tpm_required", level="warning", provider=provider, reason=text)
     return text
 
 
-def host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
+def derive_host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
     """The derived host key of that id; ``InvalidState`` when it does not have that check value."""
-    check_takes_part(host, key.provider_id)
+    check_not_excluded(host, key.provider_id)
     value = derive_key(host, key)
     if value is None:
         raise InvalidState(f"the key derivation key of {key.provider_id} is not on this host")
@@ -132,7 +132,7 @@ def host_key(host: EsxiHost, key: CryptoKeyId, check: str) -> KeyMaterial:
     return value
 
 
-def disprove(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
+def disprove_keys(host: EsxiHost, keys: tuple[CryptoKeyId, ...]) -> tuple[CryptoKeyId, ...]:
     """Mark those of these keys that were derived as wrong: they leave the cache, and count as
     missing under the present KDK. Returns them."""
     wrong = tuple(key for key in keys if key in host.derived)
@@ -166,7 +166,7 @@ async def save_providers(host: EsxiHost, before: Configuration) -> None:
         raise
 
 
-async def remove(host: EsxiHost, provider: ProviderId) -> None:
+async def remove_provider(host: EsxiHost, provider: ProviderId) -> None:
     """At the host's console: remove the provider and its KDK from the list. vCenter is not
     notified.
 

@@ -67,7 +67,7 @@ async def _try_each(
                     vm.wanted = await registration.read_wanted_power(host, name)
                 if vm.wanted is PowerState.OFF:
                     continue
-                await ownership.start(host, name)
+                await ownership.start_if_ours(host, name)
             except (EncryptionKeyRequired, InvalidState) as error:
                 lacking[name] = error.keys
             except ProductError:

@@ -24,9 +24,15 @@ from protocol.secret import KeyMaterial
 from protocol.terms import CryptoKeyId, HostCryptoState, ProviderId, VmName
 from services.esxi.host import EsxiHost
 from services.esxi.providers import key_creation
-from services.esxi.vms.files import hold_lock, read_config, tidy, write, write_config
+from services.esxi.vms.files import (
+    empty_unused_files,
+    hold_lock,
+    read_config,
+    write_config,
+    write_file,
+)
 from services.esxi.vms.guest import disk_image, split_image
-from services.esxi.vms.snapshots import check_none
+from services.esxi.vms.snapshots import check_no_snapshots
 from services.esxi.vms.vm import RegisteredVm
 from services.esxi.vms.vmx import (
     DiskConfig,
@@ -39,7 +45,7 @@ from services.esxi.vms.vmx import (
 from services.runtime.ports import Datastore
 
 
-async def encrypt(
+async def encrypt_vm(
     host: EsxiHost, name: VmName, key: CryptoKeyId | None, provider: ProviderId | None = None
 ) -> RegisteredVm:
     """Encrypt the VM ``name`` under ``key``; no change when it is encrypted under it already.
@@ -58,16 +64,16 @@ async def encrypt(
         config = await read_config(host.datastore, name)
         clear = config.encrypted and any(disk.dek is None for disk in config.disks)
         if clear and config.home is not None and config.home.key == key:
-            check_none(config, "encrypt its disks")
+            check_no_snapshots(config, "encrypt its disks")
             config = await _encrypt_disks(host, config, config.home.key)
         if config.encrypted and not _is_under(config, key, provider):
             raise InvalidState(f"{name} is encrypted with {config.keys[0]} already")
         if not config.encrypted:
-            check_none(config, "encrypt it")
+            check_no_snapshots(config, "encrypt it")
             key = key or await key_creation.new_key(host, provider or ProviderId(""))
-            config = await _rewrite(host, config, key)
+            config = await _rewrite_disks(host, config, key)
         vm.config, vm.problem = config, ""
-        await tidy(host.datastore, config)
+        await empty_unused_files(host.datastore, config)
     host.node.record("vm.encrypted", vm=name, key=str(config.keys[0]))
     return vm
 
@@ -94,7 +100,7 @@ def _is_under(config: VmConfig, key: CryptoKeyId | None, provider: ProviderId | 
     return all(of.provider_id == provider for of in config.keys)
 
 
-async def _rewrite(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
+async def _rewrite_disks(host: EsxiHost, config: VmConfig, key: CryptoKeyId) -> VmConfig:
     clear = [await read_disk(host.datastore, config, disk) for disk in config.disks]
     made, keys = encrypt_config(config, key, usable_kek(host, config.vm, key), host.rng)
     await write_disks(host.datastore, made, keys, clear)
@@ -122,7 +128,7 @@ async def write_disks(
     DEKs; durable on return."""
     for disk, dek, blocks in zip(config.disks, keys.deks, clear, strict=True):
         if disk.file not in there:
-            await write(datastore, config.vm, disk.file, disk_image(dek, blocks))
+            await write_file(datastore, config.vm, disk.file, disk_image(dek, blocks))
 
 
 def usable_kek(host: EsxiHost, vm: VmName, key: CryptoKeyId) -> KeyMaterial:

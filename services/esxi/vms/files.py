@@ -17,7 +17,7 @@ import msgspec
 from protocol.errors import DatastoreFault, NotFound, SaveFailed
 from protocol.terms import VmName
 from services.esxi.vms.nvram import nvram_file
-from services.esxi.vms.power_file import PowerRecord, power_record, power_text
+from services.esxi.vms.power_file import PowerRecord, decode_power, encode_power
 from services.esxi.vms.vmem import SUFFIX, vmem_file
 from services.esxi.vms.vmx import (
     CLONING_FILE,
@@ -36,7 +36,7 @@ async def hold_lock(datastore: Datastore, vm: VmName) -> AsyncIterator[None]:
     """Hold the VM's lock for a change; ``DatastoreFault`` while another host holds it."""
     async with lock_and_keep(datastore, vm):
         yield
-    await give_lock_back(datastore, vm)
+    await release_lock(datastore, vm)
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def lock_and_keep(datastore: Datastore, vm: VmName) -> AsyncIterator[None]
         yield
     except BaseException:
         with suppress(DatastoreFault):
-            await give_lock_back(datastore, vm)
+            await release_lock(datastore, vm)
         raise
 
 
@@ -65,7 +65,7 @@ async def take_lock(datastore: Datastore, vm: VmName) -> None:
         raise DatastoreFault(f"{vm}: its lock: {error.strerror or error}") from None
 
 
-async def give_lock_back(datastore: Datastore, vm: VmName) -> None:
+async def release_lock(datastore: Datastore, vm: VmName) -> None:
     """Release the lock. ``DatastoreFault`` when the datastore refuses: this life still holds it."""
     try:
         await datastore.unlock(vm)
@@ -94,7 +94,7 @@ async def read_config(datastore: Datastore, vm: VmName) -> VmConfig:
 
 async def write_config(datastore: Datastore, config: VmConfig) -> None:
     """Replace the configuration atomically; durable on return. Errors as in ``_put_in_force``."""
-    data = with_check(msgspec.msgpack.encode(config))
+    data = add_checksum(msgspec.msgpack.encode(config))
     await _put_in_force(datastore, config.vm, vmx_file(config.vm), data)
 
 
@@ -106,17 +106,17 @@ async def _put_in_force(datastore: Datastore, vm: VmName, file: str, data: bytes
     ``SaveFailed`` when that fails too, ``DatastoreFault`` when the file is unchanged.
     """
     try:
-        await write(datastore, vm, file, data)
+        await write_file(datastore, vm, file, data)
     except DatastoreFault:
-        if not await _lies_there(datastore, vm, file, data):
+        if not await _may_have_content(datastore, vm, file, data):
             raise
         try:
-            await write(datastore, vm, file, data)
+            await write_file(datastore, vm, file, data)
         except DatastoreFault as error:
             raise SaveFailed(f"{error}: what was asked may hold or not") from None
 
 
-async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
+async def _may_have_content(datastore: Datastore, vm: VmName, file: str, data: bytes) -> bool:
     """Whether the file may have this content; True when that cannot be read."""
     try:
         return await datastore.read(vm, file) == data
@@ -126,7 +126,7 @@ async def _lies_there(datastore: Datastore, vm: VmName, file: str, data: bytes) 
         return True
 
 
-def with_check(body: bytes) -> bytes:
+def add_checksum(body: bytes) -> bytes:
     """``body`` with a checksum in front: a flipped bit could name another disk file as the one in
     force, and the true one would be emptied."""
     return zlib.crc32(body).to_bytes(_CHECK, "big") + body
@@ -138,7 +138,7 @@ def verify_checksum(data: bytes) -> bytes | None:
     return body if data[:_CHECK] == zlib.crc32(body).to_bytes(_CHECK, "big") else None
 
 
-async def write(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
+async def write_file(datastore: Datastore, vm: VmName, file: str, data: bytes) -> None:
     """Replace a file; ``DatastoreFault`` for no space and the like."""
     try:
         await datastore.write(vm, file, data)
@@ -150,7 +150,7 @@ async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
     """The last accepted power command; None when it is damaged or missing."""
     try:
         body = verify_checksum(await datastore.read(vm, POWER_FILE))
-        return None if body is None else power_record(body)
+        return None if body is None else decode_power(body)
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
@@ -159,10 +159,10 @@ async def read_power(datastore: Datastore, vm: VmName) -> PowerRecord | None:
 
 async def write_power(datastore: Datastore, vm: VmName, record: PowerRecord) -> None:
     """Store the last accepted power command beside the VM, for step B9 of a later boot."""
-    await _put_in_force(datastore, vm, POWER_FILE, with_check(power_text(record)))
+    await _put_in_force(datastore, vm, POWER_FILE, add_checksum(encode_power(record)))
 
 
-async def tidy(datastore: Datastore, config: VmConfig) -> None:
+async def empty_unused_files(datastore: Datastore, config: VmConfig) -> None:
     """Empty every disk file that the configuration does not name: it may hold clear blocks.
 
     The same applies to the state of a virtual TPM that was removed, or whose addition did not
@@ -185,6 +185,6 @@ async def tidy(datastore: Datastore, config: VmConfig) -> None:
             if not ours or file in needed:
                 continue
             if any(await datastore.read_blocks(config.vm, file, [0], 1)):
-                await write(datastore, config.vm, file, b"")
+                await write_file(datastore, config.vm, file, b"")
     except OSError as error:
         raise DatastoreFault(f"{config.vm}: {error.strerror or error}") from None

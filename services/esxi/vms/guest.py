@@ -51,11 +51,11 @@ def decrypt_blocks(dek: KeyMaterial | None, stored: Sequence[bytes]) -> list[byt
 
 def fresh_blocks(disk: DiskConfig, seed: bytes) -> list[bytes]:
     """The content of a new disk: every block as first written, with its VM's nvram as marker."""
-    made, first = guest_seed(seed), _first(disk)
+    made, first = guest_seed(seed), _first_address(disk)
     return [guest_block(made, first + at, 0) for at in range(disk.blocks + 1)]
 
 
-def _first(disk: DiskConfig) -> int:
+def _first_address(disk: DiskConfig) -> int:
     """The address of the disk's first block."""
     return (disk.number - 1) * SPAN
 
@@ -71,7 +71,7 @@ def split_image(image: bytes, vm: VmName, disk: DiskConfig) -> list[bytes]:
     return [image[at : at + BLOCK_SIZE] for at in range(0, len(image), BLOCK_SIZE)]
 
 
-def _runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
+def _split_runs(blocks: Sequence[int]) -> Iterator[Sequence[int]]:
     """Split into runs for one call of the datastore each: other guests get their turn in
     between."""
     return (blocks[at : at + RUN] for at in range(0, len(blocks), RUN))
@@ -132,7 +132,7 @@ class RunningGuest:
         """Verify every disk completely, as a guest that mounts its file systems."""
         for of in self._disks.values():
             image = await self._read_image(of.disk)
-            first = _first(of.disk)
+            first = _first_address(of.disk)
             for at, stored in enumerate(split_image(image, self.config.vm, of.disk)):
                 self._decrypt_and_verify(first + at, stored)
 
@@ -140,7 +140,7 @@ class RunningGuest:
         """Write every block of the first disk anew, made from ``marker``, and read them back."""
         seed, blocks = guest_seed(marker), self._first_disk.blocks
         contents = [guest_block(seed, index, 0) for index in range(blocks)]
-        for run in _runs(range(blocks)):
+        for run in _split_runs(range(blocks)):
             await self._put({index: contents[index] for index in run})
         return GuestAnswer(digest=challenge_digest(b"", contents))
 
@@ -151,7 +151,7 @@ class RunningGuest:
     async def contents(self, blocks: Sequence[int]) -> list[bytes]:
         """These blocks, read from the datastore now and verified."""
         found: list[bytes] = []
-        for run in _runs(blocks):
+        for run in _split_runs(blocks):
             found += map(self._decrypt_and_verify, run, await self._read_stored_blocks(run))
         return found
 
@@ -159,7 +159,7 @@ class RunningGuest:
         """Answer with a digest and one rewritten block, whose next generation is read back."""
         if not 0 < len(blocks) <= self._size or not all(map(self._has, blocks)):
             known = ", ".join(
-                f"{_first(of.disk)}..{_first(of.disk) + of.disk.blocks - 1}"
+                f"{_first_address(of.disk)}..{_first_address(of.disk) + of.disk.blocks - 1}"
                 for of in self._disks.values()
             )
             raise InvalidArgument(f"blocks: 1 to {self._size} within {known} are asked")
@@ -187,7 +187,7 @@ class RunningGuest:
         """One step of its own work on each disk: verify the next block, then rewrite and read the
         journal."""
         for of in self._disks.values():
-            first, journal = _first(of.disk), _first(of.disk) + of.disk.blocks
+            first, journal = _first_address(of.disk), _first_address(of.disk) + of.disk.blocks
             _, old = await self.contents((first + self._next_block % of.disk.blocks, journal))
             await self._rewrite(journal, old)
         self._next_block += 1

@@ -25,11 +25,11 @@ from services.esxi.providers import native
 from services.esxi.providers.trusted import power_on_check
 from services.esxi.vms import vtpm
 from services.esxi.vms.files import (
-    give_lock_back,
+    empty_unused_files,
     hold_lock,
     lock_and_keep,
     read_config,
-    tidy,
+    release_lock,
     write_config,
     write_power,
 )
@@ -53,7 +53,7 @@ async def power_on(host: EsxiHost, name: VmName, *, ask: bool) -> RegisteredVm:
         host.check_takes_vms()
         async with lock_and_keep(host.datastore, name):
             guest = await _start_guest(host, vm, ask=ask)
-            async with host.protection.adding(host.datastore, name):
+            async with host.protection.protecting(host.datastore, name):
                 await write_power(host.datastore, name, host.power_record(PowerState.ON))
                 vm.guest, vm.wanted = guest, PowerState.ON
     except ProductError as error:
@@ -121,8 +121,8 @@ async def _start_guest(host: EsxiHost, vm: RegisteredVm, *, ask: bool) -> Runnin
     vm.config, vm.problem = config, ""
     if config.template:
         raise InvalidState(f"{vm.name} is a template: it is not powered on")
-    await tidy(host.datastore, config)
-    keys = await keys_of(host, config, ask=ask)
+    await empty_unused_files(host.datastore, config)
+    keys = await open_vm_with_keys(host, config, ask=ask)
     ram = Ram(host.rng.token(SECRET_SIZE), secrecy=bool(config.keys))
     guest = RunningGuest(host.datastore, config, keys, ram)
     await guest.start()
@@ -138,11 +138,11 @@ def vtpm_means(host: EsxiHost) -> vtpm.VtpmMeans:
     return vtpm.VtpmMeans(host.virtual_tpms, host.datastore, host.rng)
 
 
-async def keys_of(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
+async def open_vm_with_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> VmKeys:
     """The opened VM, its keys looked for by every means that applies. Faults as in ``power_on``."""
     if config.keys:
         await _bring_keys(host, config, ask=ask)
-    await power_on_check.admit(host, config.vm, config.keys)
+    await power_on_check.check_power_on(host, config.vm, config.keys)
     if not config.keys:
         return VmKeys((None,) * len(config.disks), config.nvram)
     return unwrap_deks(host, config)
@@ -152,20 +152,20 @@ async def _bring_keys(host: EsxiHost, config: VmConfig, *, ask: bool) -> None:
     """Bring every key of the VM. If only disks' keys are missing, the error names these disks
     (LOCK-03)."""
     try:
-        await search.bring(host, config.keys, subject=config.vm, ask=ask)
+        await search.bring_keys(host, config.keys, subject=config.vm, ask=ask)
     except EncryptionKeyRequired as error:
         if config.home is not None and config.home.key in error.keys:
             raise
-        told = [
+        disks = [
             f"{disk.label}, [{host.config.datastore}] {config.vm}/{disk.file}, is encrypted, and "
             f"the required key {disk.dek.key} was not found"
             for disk in config.disks
             if disk.dek is not None and disk.dek.key in error.keys
         ]
-        raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(told)}", error.keys) from None
+        raise EncryptionKeyRequired(f"{config.vm}: {'; '.join(disks)}", error.keys) from None
 
 
-def vtpm_that_came(
+def unpack_arrived_vtpm(
     host: EsxiHost, config: VmConfig, keys: VmKeys, memory: GuestMemory
 ) -> vtpm.Vtpm | None:
     """The vTPM of a VM that arrived running, with its powered state; ``GuestFault`` without it."""
@@ -186,7 +186,7 @@ def unwrap_deks(host: EsxiHost, config: VmConfig) -> VmKeys:
     try:
         opened = open_vm(config, keks)
     except CryptographicFailure:
-        if wrong := native.disprove(host, config.keys):
+        if wrong := native.disprove_keys(host, config.keys):
             text = f"{config.vm}: derived keys are not those that it was encrypted under"
             raise EncryptionKeyRequired(text, wrong) from None
         raise GuestFault(f"{config.vm}: its wrapped DEK does not open under its key") from None
@@ -200,7 +200,7 @@ async def _stop_guest(host: EsxiHost, vm: RegisteredVm) -> None:
         return
     vm.guest = None
     try:
-        await give_lock_back(host.datastore, vm.name)
+        await release_lock(host.datastore, vm.name)
     except DatastoreFault:
         _record_power(host, vm.name, PowerState.OFF)  # it is off all the same
         raise

@@ -18,13 +18,13 @@ class PowerRecord(msgspec.Struct, frozen=True):
     epoch: str = ""
 
 
-def power_text(record: PowerRecord) -> bytes:
+def encode_power(record: PowerRecord) -> bytes:
     """The content of the file."""
     mark = "" if record.owner is None else f" {record.owner} {record.epoch}"
     return f"{record.wanted.value}{mark}".encode()
 
 
-def power_record(body: bytes) -> PowerRecord:
+def decode_power(body: bytes) -> PowerRecord:
     """The record in a file; ``ValueError`` for anything else."""
     wanted, *mark = body.decode().split(" ")
     if not mark:

@@ -28,10 +28,10 @@ from services.esxi.providers import key_creation
 from services.esxi.vms import clone
 from services.esxi.vms.encrypt import usable_kek, write_disks
 from services.esxi.vms.files import (
+    empty_unused_files,
     hold_lock,
     read_config,
     read_power,
-    tidy,
     write_config,
     write_power,
 )
@@ -49,13 +49,13 @@ from services.esxi.vms.vmx import (
 )
 
 
-async def load(host: EsxiHost) -> None:
+async def load_vms(host: EsxiHost) -> None:
     """At boot: read every registered VM's files. A VM whose files cannot be read is shown as
     invalid."""
-    await clone.give_up_all(host)
+    await clone.remove_unfinished_clones(host)
     for name in host.archive.now.vms:
         vm = host.vms[name] = RegisteredVm(name)
-        if not await _read_files(host, vm) and await clone.given_up(host, name):
+        if not await _read_files(host, vm) and await clone.remove_unfinished_clone(host, name):
             del host.vms[name]
 
 
@@ -73,7 +73,7 @@ async def _read_files(host: EsxiHost, vm: RegisteredVm) -> bool:
     return there
 
 
-async def read_again(host: EsxiHost) -> None:
+async def reread_configs(host: EsxiHost) -> None:
     """Read the configuration of each VM that does not run here again from the datastore.
 
     A VM whose files cannot be read now, or that this host is changing, keeps its known
@@ -101,13 +101,13 @@ async def read_wanted_power(host: EsxiHost, name: VmName) -> PowerState:
 
 
 async def create_from_message(host: EsxiHost, message: HostCreateVm) -> RegisteredVm:
-    """See ``create``."""
-    asked = {"firmware": message.firmware, "hardware": message.hardware}
-    said: dict[str, Any] = {key: value for key, value in asked.items() if value is not UNSET}
-    return await create(host, message.vm, message.blocks, message.key, message.provider, **said)
+    """See ``create_vm``."""
+    fields = {"firmware": message.firmware, "hardware": message.hardware}
+    given: dict[str, Any] = {key: value for key, value in fields.items() if value is not UNSET}
+    return await create_vm(host, message.vm, message.blocks, message.key, message.provider, **given)
 
 
-async def create(
+async def create_vm(
     host: EsxiHost,
     name: VmName,
     blocks: int,
@@ -138,12 +138,12 @@ async def create(
         config, keys = encrypt_config(config, key, usable_kek(host, name, key), host.rng)
     if vmx_file(name) in await host.datastore.files(name):
         raise AlreadyExists(f"{name} has files on the datastore: register it")
-    vm = await _register(host, RegisteredVm(name))
+    vm = await _save_registration(host, RegisteredVm(name))
     try:
         async with hold_lock(host.datastore, name):
             await _write_new(host, config, keys, plain)
     except DatastoreFault:
-        await _unregister(host, name)
+        await _remove_registration(host, name)
         raise
     vm.config, vm.wanted, vm.problem = config, PowerState.OFF, ""
     host.node.record("vm.created", vm=name, blocks=blocks)
@@ -165,41 +165,41 @@ async def _write_new(
         raise
 
 
-async def register(host: EsxiHost, name: VmName) -> RegisteredVm:
+async def register_vm(host: EsxiHost, name: VmName) -> RegisteredVm:
     """Register the VM whose files are on the datastore; ``NotFound`` when there are none."""
     names.VM.check(name)
     if name not in host.vms:
         host.check_takes_vms()
     config = await read_config(host.datastore, name)
     wanted = await read_wanted_power(host, name)
-    vm = await _register(host, host.vms.get(name) or RegisteredVm(name))
+    vm = await _save_registration(host, host.vms.get(name) or RegisteredVm(name))
     if vm.guest is None:
         vm.config, vm.wanted, vm.problem = config, wanted, ""
     host.node.record("vm.registered", vm=name)
     return vm
 
 
-async def unregister(host: EsxiHost, name: VmName) -> None:
+async def unregister_vm(host: EsxiHost, name: VmName) -> None:
     """Remove the VM's registration; its files stay. No change when it is not registered."""
     known = name in host.vms
     if known:
-        _refuse_running(host.require_vm(name))
-    await _unregister(host, name)
+        _check_not_running(host.require_vm(name))
+    await _remove_registration(host, name)
     if known:
         host.node.record("vm.unregistered", vm=name)
 
 
-async def destroy(host: EsxiHost, name: VmName) -> None:
+async def destroy_vm(host: EsxiHost, name: VmName) -> None:
     """Delete its files and unregister it. No change when it is not registered."""
     if name in host.vms:
-        _refuse_running(host.require_vm(name))
+        _check_not_running(host.require_vm(name))
         async with hold_lock(host.datastore, name):
             await host.datastore.remove(name)
         host.node.record("vm.destroyed", vm=name)
-    await _unregister(host, name)
+    await _remove_registration(host, name)
 
 
-async def tidy_all(host: EsxiHost) -> None:
+async def empty_all_unused_files(host: EsxiHost) -> None:
     """After boot: empty disk files that a crash left behind in an encryption.
 
     The present configuration decides: another host may have rewritten the disks since the boot.
@@ -211,12 +211,14 @@ async def tidy_all(host: EsxiHost) -> None:
                 continue
             try:
                 async with hold_lock(host.datastore, name):
-                    await tidy(host.datastore, await read_config(host.datastore, name))
+                    await empty_unused_files(
+                        host.datastore, await read_config(host.datastore, name)
+                    )
             except ProductError as error:
                 host.node.record("vm.untidy", level="warning", vm=name, reason=str(error))
 
 
-async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
+async def _save_registration(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
     """Register, and undo that if the disk fails: vCenter would take it for a VM of this host."""
     now = host.archive.now
     new = vm.name not in now.vms
@@ -233,7 +235,7 @@ async def _register(host: EsxiHost, vm: RegisteredVm) -> RegisteredVm:
     return vm
 
 
-async def _unregister(host: EsxiHost, name: VmName) -> None:
+async def _remove_registration(host: EsxiHost, name: VmName) -> None:
     host.vms.pop(name, None)
     now = host.archive.now.vms
     if name in now:
@@ -241,6 +243,6 @@ async def _unregister(host: EsxiHost, name: VmName) -> None:
     await host.archive.save(ConfigurationSection.VMS)
 
 
-def _refuse_running(vm: RegisteredVm) -> None:
+def _check_not_running(vm: RegisteredVm) -> None:
     if vm.guest is not None:
         raise InvalidPowerState(f"{vm.name} is running")

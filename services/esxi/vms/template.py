@@ -10,7 +10,7 @@ from services.esxi.vms.files import hold_lock, read_config, write_config
 from services.esxi.vms.vm import RegisteredVm
 
 
-async def mark(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
+async def mark_template(host: EsxiHost, name: VmName, *, template: bool) -> RegisteredVm:
     """See ``HostMarkTemplate``; a repeat changes nothing. No keys are needed: nothing is opened."""
     vm = host.require_powered_off(name, "power it off to make a template of it")
     async with hold_lock(host.datastore, name):

@@ -34,7 +34,7 @@ class RegisteredVm:
     guest: RunningGuest | None = None
     problem: str = ""
     locked_by: NodeName | None = None
-    _told: tuple[tuple[object, ...], VmSummary] | None = field(
+    _cached: tuple[tuple[object, ...], VmSummary] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
@@ -52,9 +52,9 @@ class RegisteredVm:
         """
         # Every view of the host needs it; it is built again when one of its inputs changed.
         now = (self.config, self.guest is None, missing, self.wanted, self.locked_by)
-        if self._told is None or self._told[0] != now:
-            self._told = now, self._summary(missing)
-        return self._told[1]
+        if self._cached is None or self._cached[0] != now:
+            self._cached = now, self._summary(missing)
+        return self._cached[1]
 
     def _summary(self, missing: tuple[CryptoKeyId, ...]) -> VmSummary:
         config = self.config
@@ -81,7 +81,7 @@ class RegisteredVm:
             missing=gone,
             wanted=self.wanted,
             locked_by=locked_by,
-            disks=disks_of(config) if len(config.disks) > 1 else msgspec.UNSET,
+            disks=summarize_disks(config) if len(config.disks) > 1 else msgspec.UNSET,
             vtpm=msgspec.UNSET if config.vtpm is None else True,
             snapshots=tuple(one.name for one in config.snapshots) or msgspec.UNSET,
             template=config.template or msgspec.UNSET,
@@ -89,7 +89,7 @@ class RegisteredVm:
         )
 
 
-def disks_of(config: VmConfig) -> tuple[VirtualDisk, ...]:
+def summarize_disks(config: VmConfig) -> tuple[VirtualDisk, ...]:
     """All disks of a VM for its summary."""
     return tuple(
         VirtualDisk(

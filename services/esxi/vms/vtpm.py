@@ -21,7 +21,7 @@ from protocol.terms import VmName
 from protocol.tpm.errors import TpmError
 from protocol.tpm.structures import PublicArea
 from services.esxi.vms import vtpm_commands as guest
-from services.esxi.vms.files import write
+from services.esxi.vms.files import write_file
 from services.esxi.vms.nvram import decrypt_nvram, encrypt_nvram, nvram_file
 from services.esxi.vms.vmx import VmConfig, VtpmDevice
 from services.runtime.ports import Datastore, Rng
@@ -123,7 +123,9 @@ class Vtpm:
             raise GuestFault(f"{self.vm}: its virtual TPM: {error}") from None
         number = self._number + 1
         data = encrypt_nvram(self.vm, self.device.ek, state, number, self._home, self._means.rng)
-        await write(self._means.datastore, self.vm, nvram_file(self.vm, self.device.serial), data)
+        await write_file(
+            self._means.datastore, self.vm, nvram_file(self.vm, self.device.serial), data
+        )
         self._state, self._number = state, number
         return result
 

@@ -21,10 +21,10 @@ async def run_workload(host: EsxiHost) -> None:
         for vm in host.running():
             async with host.node.turn(queue_of(vm.name)):
                 if vm.guest is not None and not vm.guest.fault:
-                    await _work(host, vm.guest)
+                    await _run_step(host, vm.guest)
 
 
-async def _work(host: EsxiHost, guest: RunningGuest) -> None:
+async def _run_step(host: EsxiHost, guest: RunningGuest) -> None:
     try:
         await guest.work()
     except GuestFault as fault:

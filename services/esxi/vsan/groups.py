@@ -55,7 +55,7 @@ class DiskGroup:
             group=self.name,
             mounted=self.mounted,
             why=self.why,
-            disks=tuple(_disk(name, label) for name, label in sorted(self.labels.items())),
+            disks=tuple(_describe_disk(name, label) for name, label in sorted(self.labels.items())),
             components=tuple(
                 VsanComponent(
                     object=placed.object,
@@ -87,7 +87,7 @@ def _order(placed: PlacedComponent) -> tuple[bool, bool, int, int]:
     return placed.moving, placed.blank, -placed.stamp, -placed.promised
 
 
-def _disk(name: str, label: Label | None) -> VsanDisk:
+def _describe_disk(name: str, label: Label | None) -> VsanDisk:
     if label is None:
         return VsanDisk(disk=name)
     return VsanDisk(
@@ -172,14 +172,14 @@ class DiskGroups:
                 continue
             await drop_unfinished(disk, f"{FOLDER}/{name}")
             try:
-                image = await self._image(disk, group, own)
+                image = await self._read_image(disk, group, own)
             except DatastoreFault:
                 image = None
             there = found.setdefault(group, DiskGroup(group))
             there.labels[own] = None if image is None else image.label
         self._groups = dict(sorted({**found, **mounted}.items()))
 
-    def unseen(self, names: Iterable[str], why: str) -> None:
+    def add_unseen(self, names: Iterable[str], why: str) -> None:
         """Groups of these names exist; nothing else is known of them."""
         for name in names:
             self._groups.setdefault(name, DiskGroup(name)).why = why
@@ -193,7 +193,7 @@ class DiskGroups:
         unmounts its group: its components are absent from then on.
         """
         looks = group.keys_of(name)
-        image = await self._image(disk, group.name, name)
+        image = await self._read_image(disk, group.name, name)
         if image is None:
             group.labels[name] = None
             group.unmount(f"disk {name} is damaged")
@@ -203,7 +203,7 @@ class DiskGroups:
                 return image, dek
         raise DatastoreFault(f"disk {name} of {group.name} is not as it was mounted")
 
-    async def _image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
+    async def _read_image(self, disk: Disk, group: str, name: str) -> DiskImage | None:
         """The disk; None when it is damaged. ``DatastoreFault`` when the device fails."""
         try:
             return unpack_disk(await disk.read(path_of(group, name)))
@@ -226,7 +226,7 @@ class DiskGroups:
         try:
             await replace_durably(disk, path, image.pack(), folder_is_new=is_new)
         except OSError as error:
-            await self._look_after(disk, group, label, dek)
+            await self._reread_disk(disk, group, label, dek)
             raise DatastoreFault(f"{path}: {error.strerror or error}") from None
         finally:
             del group.coming[label.disk]
@@ -240,14 +240,14 @@ class DiskGroups:
         else:
             group.deks[label.disk] = dek
 
-    async def _look_after(
+    async def _reread_disk(
         self, disk: Disk, group: DiskGroup, label: Label, dek: KeyMaterial | None
     ) -> None:
         """A failed replacement may have been made all the same: read the disk again."""
         self._unsure += 1
         before = group.labels.get(label.disk)
         try:
-            image = await self._image(disk, group.name, label.disk)
+            image = await self._read_image(disk, group.name, label.disk)
         except DatastoreFault as error:
             if before is not None:
                 group.unmount(str(error))

@@ -23,7 +23,7 @@ from services.runtime.own_certificate import EARLIER_S, OwnCertificate, create_o
 from services.runtime.streams import TlsIdentity
 
 
-async def certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
+async def get_certificate(host: EsxiHost, *, renew: bool = False) -> OwnCertificate:
     """The host's certificate; created, durable on return, when there is none or ``renew`` asks for
     another.
 
@@ -48,7 +48,7 @@ def asks_by_kmip(profile: VsanEncryption) -> bool:
     return any(isinstance(address_of(s.node, s.address), Kmip) for s in profile.servers)
 
 
-def usable(host: EsxiHost) -> bool:
+def has_usable_certificate(host: EsxiHost) -> bool:
     """Whether the host has a certificate that is valid now."""
     own = host.archive.now.kmip
     if own is None:
@@ -57,19 +57,19 @@ def usable(host: EsxiHost) -> bool:
     return start <= host.clock.now() <= end
 
 
-async def keys_of(
+async def fetch_keys(
     host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer, keys: Iterable[CryptoKeyId]
 ) -> KeyValues:
     """That server's answer about these keys; raises as ``KeyServers.request``."""
     if asks_by_kmip(profile):
-        await certificate(host)
+        await get_certificate(host)
     message = GetKeys(key_ids=tuple(key.key_id for key in keys))
     within_s = host.node.knobs.request_timeout_s
     to = address_of(server.node, server.address)
     return await _build_key_servers(host, profile).request(to, message, within_s=within_s)
 
 
-async def look(host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer) -> None:
+async def check_server(host: EsxiHost, profile: VsanEncryption, server: VsanKeyServer) -> None:
     """Return when that server answers; raises as ``KeyServers.request``."""
     to = address_of(server.node, server.address)
     within_s = host.node.knobs.request_timeout_s

@@ -28,7 +28,7 @@ from services.esxi.providers.capabilities import KeySource, capability
 from services.esxi.vsan import key_servers
 
 
-def profiles(host: EsxiHost) -> tuple[VsanEncryption, ...]:
+def list_profiles(host: EsxiHost) -> tuple[VsanEncryption, ...]:
     """The configuration in force, and the one that is being applied."""
     now = host.archive.now
     return tuple(p for p in (now.vsan, now.vsan_next) if p is not None)
@@ -45,14 +45,14 @@ def collect_needed_keys(host: EsxiHost, *wanted: VsanEncryption) -> dict[CryptoK
     return found
 
 
-async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
+async def bring_keys(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[CryptoKeyId, str]:
     """Bring these keys into the key cache, and into the store by key persistence; durable on
     return.
 
     Returns the keys that cannot be had, each with the reason. ``SaveFailed`` when the disk fails.
     """
     lacking: dict[CryptoKeyId, str] = {}
-    asked: dict[VsanEncryption, list[CryptoKeyId]] = {}
+    by_profile: dict[VsanEncryption, list[CryptoKeyId]] = {}
     for key, kind in keys.items():
         if key in host.keys:
             continue
@@ -63,9 +63,9 @@ async def bring(host: EsxiHost, keys: Mapping[CryptoKeyId, KeyKind]) -> dict[Cry
         if profile is None:
             lacking[key] = why
         else:
-            asked.setdefault(profile, []).append(key)
-    for profile, wanted in asked.items():
-        lacking.update(await _fetch(host, profile, {key: keys[key] for key in wanted}))
+            by_profile.setdefault(profile, []).append(key)
+    for profile, wanted in by_profile.items():
+        lacking.update(await _fetch_keys(host, profile, {key: keys[key] for key in wanted}))
     held = [host.keys[key] for key in keys if key in host.keys]
     before = host.archive.now
     host.archive.now = persistence.with_keys(before, host.storable(held))
@@ -83,10 +83,10 @@ def _load_or_derive(host: EsxiHost, key: CryptoKeyId, kind: KeyKind) -> str | No
             stored = host.find_stored_key(key)
             host.keys.load(() if stored is None else (stored,))
         case KeyMeans.DERIVE:
-            value = native.bring(host, key, kind)
+            value = native.bring_key(host, key, kind)
             check = _check_of(host, key)
             if value is not None and check and check_value(value) != check:
-                native.disprove(host, (key,))
+                native.disprove_keys(host, (key,))
                 return f"the key derivation key of {key.provider_id} is another one now"
         case _:
             pass
@@ -96,7 +96,7 @@ def _load_or_derive(host: EsxiHost, key: CryptoKeyId, kind: KeyKind) -> str | No
 
 
 def _check_of(host: EsxiHost, key: CryptoKeyId) -> str:
-    for profile in profiles(host):
+    for profile in list_profiles(host):
         if key in (keks := profile.keks()):
             return keks[key]
         if profile.host_key_id == key:
@@ -109,7 +109,7 @@ def _profile_of(host: EsxiHost, key: CryptoKeyId) -> VsanEncryption | None:
     return next(
         (
             profile
-            for profile in reversed(profiles(host))
+            for profile in reversed(list_profiles(host))
             if profile.kms_provider_id == key.provider_id
             and capability(profile.management_type).source is KeySource.VCENTER
             and profile.servers
@@ -118,14 +118,14 @@ def _profile_of(host: EsxiHost, key: CryptoKeyId) -> VsanEncryption | None:
     )
 
 
-async def _fetch(
+async def _fetch_keys(
     host: EsxiHost, profile: VsanEncryption, keys: Mapping[CryptoKeyId, KeyKind]
 ) -> dict[CryptoKeyId, str]:
     """Ask the key servers in turn until one answers; returns the missing keys with the reasons."""
     why = "no key server answers"
     for server in profile.servers:
         try:
-            reply = await key_servers.keys_of(host, profile, server, keys)
+            reply = await key_servers.fetch_keys(host, profile, server, keys)
         except ProductError as error:
             why = f"{server.name}: {error}"
             host.node.record(

@@ -58,39 +58,39 @@ AGAIN_S: Final = 30.0  # lab seconds between two checks of objects that are behi
 # ---- requests of guests --------------------------------------------------------------------------
 
 
-async def write(host: EsxiHost, name: str, marker: bytes) -> bytes:
+async def write_object(host: EsxiHost, name: str, marker: bytes) -> bytes:
     """Fill the object's blocks from a marker; returns the digest of all of them as read back."""
     replica_here(host, name)
-    await be_current(host, name)
+    await make_current(host, name)
     stamp, seed = await _reserve_number(host, name), guest_seed(marker)
     async with host.vsan.changing:
         group, disk, placed = replica_here(host, name)
         if placed.stamp >= stamp:
             raise InvalidState(f"{name}: another host has written it meanwhile")
         plain = [guest_block(seed, index, 0) for index in range(placed.blocks)]
-        await _store(host, group, disk, placed, plain, stamp)
+        await _store_blocks(host, group, disk, placed, plain, stamp)
     if not await _spread(host, placed, stamp):
         raise TimedOut(f"{name}: written here, and too few of its components have seen it")
     try:
-        return challenge_digest(b"", (await _whole(host, name))[0])
+        return challenge_digest(b"", (await _read_whole_replica(host, name))[0])
     except InvalidState as error:
         raise TimedOut(f"{name}: it is written, and cannot be read back now: {error}") from None
 
 
-async def read(host: EsxiHost, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
+async def read_object(host: EsxiHost, name: str, nonce: bytes, blocks: Sequence[int]) -> bytes:
     """The digest over nonce and these blocks; ``GuestFault`` when one is damaged."""
     _, _, placed = replica_here(host, name)
     if not blocks or not all(0 <= index < placed.blocks for index in blocks):
         raise InvalidArgument(f"blocks: within 0..{placed.blocks - 1} are asked")
     for _ in range(_TRIES):
-        seen = await be_current(host, name)
-        plain, stamp = await _whole(host, name)
+        seen = await make_current(host, name)
+        plain, stamp = await _read_whole_replica(host, name)
         if stamp == seen:
             return challenge_digest(nonce, [plain[index] for index in blocks])
     raise InvalidState(f"{name}: it is written all the time")
 
 
-async def be_current(host: EsxiHost, name: str) -> int:
+async def make_current(host: EsxiHost, name: str) -> int:
     """Bring this host's replica and a majority to the last write; returns its stamp.
 
     ``InvalidState`` when that is not possible.
@@ -98,7 +98,7 @@ async def be_current(host: EsxiHost, name: str) -> int:
     await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
     votes = await _ask_until_majority(host, placed)
-    if placed.stale or placed.blank or placed.stamp < _newest(placed, votes):
+    if placed.stale or placed.blank or placed.stamp < _newest_replicas(placed, votes):
         votes = await catch_up(host, name)
         _, _, placed = component_here(host, name)
     knows = [peer for peer, vote in votes.items() if vote.stamp >= placed.stamp]
@@ -129,7 +129,7 @@ def replica_here(host: EsxiHost, name: str) -> tuple[DiskGroup, str, PlacedCompo
     return component_here(host, name)
 
 
-async def vote(host: EsxiHost, name: str) -> VsanVote:
+async def get_vote(host: EsxiHost, name: str) -> VsanVote:
     """See ``QueryVsanComponent``; the answer is durable."""
     await host.vsan.sync(host.disk)
     _, _, placed = component_here(host, name)
@@ -140,9 +140,9 @@ async def vote(host: EsxiHost, name: str) -> VsanVote:
     return VsanVote(kind=placed.kind, stamp=placed.stamp, promised=promised, whole=whole)
 
 
-async def reserve(host: EsxiHost, name: str, number: int) -> VsanReserved:
+async def reserve_number(host: EsxiHost, name: str, number: int) -> VsanReserved:
     """See ``ReserveVsanWrite``."""
-    await vote(host, name)  # a component without a vote promises nothing
+    await get_vote(host, name)  # a component without a vote promises nothing
     return await _promise(host, name, number)
 
 
@@ -175,11 +175,11 @@ async def _reserve_number(host: EsxiHost, name: str) -> int:
 async def _request_number(host: EsxiHost, placed: PlacedComponent, number: int) -> tuple[bool, int]:
     """Whether this host and a majority promise the number; and the highest number that any has
     promised."""
-    own = await reserve(host, placed.object, number)
+    own = await reserve_number(host, placed.object, number)
     request = ReserveVsanWrite(object=placed.object, number=number)
     within_s = host.node.knobs.request_timeout_s
     answers = await until_enough(
-        _others(host, placed),
+        _other_hosts(host, placed),
         lambda peer: host.ports.bus.request(peer, request, within_s=within_s),
         lambda found: _is_majority(placed, 1 + sum(a.granted for a in found.values())),
         name="vsan-reserve",
@@ -189,23 +189,23 @@ async def _request_number(host: EsxiHost, placed: PlacedComponent, number: int) 
     return own.granted and _is_majority(placed, granted), highest
 
 
-async def sync(host: EsxiHost, name: str, stamp: int, source: NodeName) -> VsanVote:
+async def sync_component(host: EsxiHost, name: str, stamp: int, source: NodeName) -> VsanVote:
     """See ``SyncVsanComponent``."""
     _, _, placed = component_here(host, name)
     if placed.blank:
         await catch_up(host, name)
     elif placed.kind is ComponentKind.WITNESS:
-        await _settle(host, name, stamp)
+        await _record_stamp(host, name, stamp)
     elif placed.stale or placed.stamp < stamp:
-        await _copy(host, placed, source, stamp)
-    return await vote(host, name)
+        await _copy_replica(host, placed, source, stamp)
+    return await get_vote(host, name)
 
 
-async def replica(host: EsxiHost, name: str, first: int, count: int) -> VsanReplica:
+async def read_replica(host: EsxiHost, name: str, first: int, count: int) -> VsanReplica:
     """See ``FetchVsanReplica``; the stamp belongs to these blocks."""
     if first < 0 or not 0 < count <= REPLICA_RUN:
         raise InvalidArgument(f"count: at most {REPLICA_RUN} blocks are asked")
-    plain, stamp = await _whole(host, name)
+    plain, stamp = await _read_whole_replica(host, name)
     content = KeyMaterial(b"".join(plain[first : first + count]))
     return VsanReplica(object=name, content=Sealed.of(content), stamp=stamp)
 
@@ -216,28 +216,28 @@ async def catch_up(host: EsxiHost, name: str) -> Votes:
     ``InvalidState``: too few answer, or no current replica can be read.
     """
     _, _, placed = component_here(host, name)
-    votes = await _ask_all(host, placed)
+    votes = await _ask_all_for_votes(host, placed)
     if not _is_majority(placed, len(votes) + (not placed.blank)):
         raise InvalidState(f"{name} is inaccessible: too few of its components answer")
-    newest = _newest(placed, votes)
+    newest = _newest_replicas(placed, votes)
     if placed.blank:  # without a vote yet, it learns which numbers it must not promise again
         await _promise(host, name, max(vote.promised for vote in votes.values()))
     if placed.kind is ComponentKind.WITNESS:
-        await _settle(host, name, newest)
+        await _record_stamp(host, name, newest)
     elif placed.stale or placed.blank or placed.stamp < newest:
         sources = [peer for peer, v in votes.items() if v.whole and v.stamp == newest]
         if not sources:
             raise InvalidState(f"{name} is inaccessible: no current replica of it can be read")
-        await _copy(host, placed, sources[0], newest)
+        await _copy_replica(host, placed, sources[0], newest)
     return votes
 
 
-async def resync(host: EsxiHost) -> None:
+async def run_resync(host: EsxiHost) -> None:
     """For the rest of this life: synchronise objects that are behind, here and on other hosts."""
     while True:
         for name, note in (await host.vsan.behind.wait()).items():
             try:
-                done = await _brought_together(host, name)
+                done = await _resync_object(host, name)
             except NotFound:
                 done = True
             except ProductError:
@@ -248,12 +248,12 @@ async def resync(host: EsxiHost) -> None:
             await host.clock.sleep(AGAIN_S)
 
 
-async def _brought_together(host: EsxiHost, name: str) -> bool:
+async def _resync_object(host: EsxiHost, name: str) -> bool:
     votes = await catch_up(host, name)
     _, _, placed = component_here(host, name)
     if placed.kind is ComponentKind.REPLICA:
         await _spread(host, placed, placed.stamp)
-        votes = await _ask_all(host, placed)
+        votes = await _ask_all_for_votes(host, placed)
     even = [
         vote
         for vote in votes.values()
@@ -269,25 +269,27 @@ def _is_majority(placed: PlacedComponent, votes: int) -> bool:
     return 2 * votes > len(placed.places)
 
 
-def _newest(placed: PlacedComponent, votes: Votes) -> int:
+def _newest_replicas(placed: PlacedComponent, votes: Votes) -> int:
     own = 0 if placed.blank else placed.stamp
     return max((own, *(vote.stamp for vote in votes.values())))
 
 
-def _others(host: EsxiHost, placed: PlacedComponent) -> list[NodeName]:
+def _other_hosts(host: EsxiHost, placed: PlacedComponent) -> list[NodeName]:
     """The hosts of the other components, those of replicas first."""
     others = [place for place in placed.places if place.host != host.node.name]
     return [p.host for p in sorted(others, key=lambda p: p.kind is ComponentKind.WITNESS)]
 
 
-async def _ask(host: EsxiHost, peer: NodeName, name: str) -> VsanVote:
+async def _ask_for_vote(host: EsxiHost, peer: NodeName, name: str) -> VsanVote:
     within_s = host.node.knobs.request_timeout_s
     return await host.ports.bus.request(peer, QueryVsanComponent(object=name), within_s=within_s)
 
 
-async def _ask_all(host: EsxiHost, placed: PlacedComponent) -> Votes:
-    others = _others(host, placed)
-    answers = await try_each(others, lambda peer: _ask(host, peer, placed.object), name="vsan-vote")
+async def _ask_all_for_votes(host: EsxiHost, placed: PlacedComponent) -> Votes:
+    others = _other_hosts(host, placed)
+    answers = await try_each(
+        others, lambda peer: _ask_for_vote(host, peer, placed.object), name="vsan-vote"
+    )
     return {
         peer: answer
         for peer, answer in zip(others, answers, strict=True)
@@ -299,8 +301,8 @@ async def _ask_until_majority(host: EsxiHost, placed: PlacedComponent) -> Votes:
     """Ask until the answers and this host's component are a majority: a silent host costs no
     time."""
     votes = await until_enough(
-        _others(host, placed),
-        lambda peer: _ask(host, peer, placed.object),
+        _other_hosts(host, placed),
+        lambda peer: _ask_for_vote(host, peer, placed.object),
         lambda found: _is_majority(placed, len(found) + (not placed.blank)),
         name="vsan-vote",
     )
@@ -319,7 +321,7 @@ async def _spread(host: EsxiHost, placed: PlacedComponent, stamp: int) -> bool:
     request = SyncVsanComponent(object=placed.object, stamp=stamp, source=host.node.name)
     within_s = host.node.knobs.request_timeout_s
     answers = await try_each(
-        _others(host, placed),
+        _other_hosts(host, placed),
         lambda peer: host.ports.bus.request(peer, request, within_s=within_s),
         name="vsan-sync",
     )
@@ -332,7 +334,7 @@ async def _spread(host: EsxiHost, placed: PlacedComponent, stamp: int) -> bool:
 # ---- on this host's disks -----------------------------------------------------------------------
 
 
-async def _store(
+async def _store_blocks(
     host: EsxiHost,
     group: DiskGroup,
     disk: str,
@@ -345,7 +347,7 @@ async def _store(
     await host.vsan.write(host.disk, mark_component(made, placed.object, moving=False), dek)
 
 
-async def _settle(host: EsxiHost, name: str, stamp: int) -> None:
+async def _record_stamp(host: EsxiHost, name: str, stamp: int) -> None:
     """Record durably that a witness has this write."""
     async with host.vsan.changing:
         group, disk, placed = component_here(host, name)
@@ -358,7 +360,9 @@ async def _settle(host: EsxiHost, name: str, stamp: int) -> None:
         await host.vsan.write(host.disk, made, dek)
 
 
-async def _copy(host: EsxiHost, placed: PlacedComponent, source: NodeName, least: int) -> None:
+async def _copy_replica(
+    host: EsxiHost, placed: PlacedComponent, source: NodeName, least: int
+) -> None:
     """Copy the replica of another host, which has at least stamp ``least``; durable on return."""
     plain, stamp = await fetch_replica(host, placed, source)
     if stamp < least or len(plain) != placed.blocks:
@@ -366,7 +370,7 @@ async def _copy(host: EsxiHost, placed: PlacedComponent, source: NodeName, least
     async with host.vsan.changing:
         group, disk, now = component_here(host, placed.object)
         if now.stamp < stamp or now.blank or (now.stale and now.stamp == stamp):
-            await _store(host, group, disk, now, plain, stamp)
+            await _store_blocks(host, group, disk, now, plain, stamp)
             host.node.record("vsan.rebuilt", object=placed.object, group=group.name)
 
 
@@ -387,7 +391,7 @@ async def fetch_replica(
     return [whole[at : at + BLOCK_SIZE] for at in range(0, len(whole), BLOCK_SIZE)], stamps[0]
 
 
-async def _whole(host: EsxiHost, name: str) -> tuple[list[bytes], int]:
+async def _read_whole_replica(host: EsxiHost, name: str) -> tuple[list[bytes], int]:
     """The present blocks, verified, and the stamp of their write.
 
     If the replica moves to another disk meanwhile, that one is read. ``InvalidState`` when its

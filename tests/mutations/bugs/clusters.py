@@ -26,7 +26,7 @@ def cold_move_left_open() -> None:
 def datastore_heartbeat_ignored() -> None:
     """HA-01 broken: who does not answer on the network is dead, whatever the datastore says."""
 
-    @replaces(primary, "lives")
+    @replaces(primary, "is_heartbeat_held")
     async def lives(original: Any, datastore: Any, host: Any) -> bool:
         return False
 
@@ -93,6 +93,6 @@ def restart_through_vcenter() -> None:
 def restarted_though_off() -> None:
     """HA starts a VM on the word of the primary alone, which may have looked before it was off."""
 
-    @replaces(restart, "_check")
+    @replaces(restart, "_check_owner")
     async def check(original: Any, host: Any, vm: Any, of: Any, epoch: Any) -> None:
         """Nothing is looked at."""

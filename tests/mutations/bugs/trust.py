@@ -118,7 +118,7 @@ def primary_key_kept() -> None:
 def refused_host_powers_on() -> None:
     """ATT-06 broken: a host that is refused powers on what it has the keys of."""
 
-    plant(power_on_check, "allows", lambda original: lambda overrides, outcome: True)
+    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def refused_token_kept() -> None:
@@ -166,7 +166,7 @@ def silence_blocks_keys() -> None:
 
     plant(
         power_on_check,
-        "allows",
+        "is_allowed",
         lambda original: lambda overrides, outcome: original("never", outcome),
     )
 
@@ -227,7 +227,7 @@ def trusted_keys_pushed() -> None:
         original(self, node, ports, config)
         _hosts[node.name] = self
 
-    @replaces(keys, "keep")
+    @replaces(keys, "keep_key")
     async def keep(original: Any, host: Any, entry: Any) -> None:
         await original(host, entry)
         for other in _hosts.values():
@@ -238,7 +238,7 @@ def trusted_keys_through_vcenter() -> None:
     """TA-06 broken: a host asks for keys only while its vCenter is connected, as if it brought
     them."""
 
-    @replaces(keys, "_from_any")
+    @replaces(keys, "_ask_services")
     async def from_any(original: Any, host: Any, ask: Any, provider: Any) -> Any:
         if not host.uplink.connected:
             raise KeyProviderUnreachable(f"{host.node.name} has no vCenter")
@@ -248,7 +248,7 @@ def trusted_keys_through_vcenter() -> None:
 def unattested_starts() -> None:
     """ATT-06 broken: a trusted host starts VMs whose keys it has, attested or not."""
 
-    plant(power_on_check, "allows", lambda original: lambda overrides, outcome: True)
+    plant(power_on_check, "is_allowed", lambda original: lambda overrides, outcome: True)
 
 
 def unlisted_key_attested() -> None:

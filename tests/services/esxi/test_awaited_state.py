@@ -115,7 +115,7 @@ def test_health_compares_disks_with_the_configuration_of_the_same_moment(
         await host.clock.sleep(5)
         raise NotSent("no answer")
 
-    monkeypatch.setattr(key_servers, "look", look)
+    monkeypatch.setattr(key_servers, "check_server", look)
     outcomes: list[Any] = [None]
     rig.accept([QueryVsanEncryptionHealth()], outcomes)
     rig.sleep(1)

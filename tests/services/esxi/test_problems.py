@@ -76,14 +76,14 @@ def test_an_earlier_owner_in_the_tpm_is_told(rig: Rig) -> None:
 )
 def test_which_problem_a_refusal_is(rc: int, event: E) -> None:
     some = ReportedProblems()
-    some.tpm_unusable(tpm_error(rc))
+    some.record_unusable_tpm(tpm_error(rc))
     assert [told.event for told in some.latest] == [event]
 
 
 def test_only_the_latest_are_kept_under_their_numbers() -> None:
     some = ReportedProblems()
     for _ in range(KEPT + 5):
-        some.note(E.TPM2_CONNECTION, "again")
+        some.add(E.TPM2_CONNECTION, "again")
     assert [told.number for told in some.latest] == list(range(6, KEPT + 6))
 
 

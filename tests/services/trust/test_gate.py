@@ -53,6 +53,6 @@ async def test_a_vm_with_any_key_of_a_trusted_provider_stays_off_unattested(
     monkeypatch.setattr(power_on_check, "ensure_attested", refused)
     if stays_off:
         with pytest.raises(InvalidState, match="is not attested"):
-            await power_on_check.admit(_host(), VmName("vm-01"), keys)
+            await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)
     else:
-        await power_on_check.admit(_host(), VmName("vm-01"), keys)
+        await power_on_check.check_power_on(_host(), VmName("vm-01"), keys)

@@ -23,7 +23,7 @@ Overrides = Literal["always", "unreachable_only", "never"]
 Blocks = Literal["encrypted", "all"]
 
 
-def concerns(blocks: Blocks, *, of_trusted_provider: bool) -> bool:
+def is_concerned(blocks: Blocks, *, of_trusted_provider: bool) -> bool:
     """Whether attestation decides about a VM; ``of_trusted_provider``: it has a key of one."""
     match blocks:
         case "encrypted":
@@ -34,7 +34,7 @@ def concerns(blocks: Blocks, *, of_trusted_provider: bool) -> bool:
             assert_never(blocks)
 
 
-def allows(overrides: Overrides, outcome: AttestationOutcome) -> bool:
+def is_allowed(overrides: Overrides, outcome: AttestationOutcome) -> bool:
     """Whether a concerned VM may be powered on."""
     match overrides:
         case "always":

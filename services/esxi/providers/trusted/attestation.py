@@ -74,7 +74,7 @@ async def ensure_attested(host: EsxiHost) -> AttestationOutcome:
     return await attest(host, groups(now))
 
 
-async def token(host: EsxiHost, group: str) -> HeldToken | None:
+async def get_token(host: EsxiHost, group: str) -> HeldToken | None:
     """A token of that group; the host attests when it has none (ATT-04). None: it gets none."""
     found = host.trust.find_token(group, host.clock.monotonic())
     if found is None:
@@ -114,17 +114,17 @@ async def _attest_in(host: EsxiHost, group: str) -> AttestationOutcome:
     if now is None:
         return AttestationOutcome.UNREACHABLE
     refused = False
-    for record in _in_turn(host, now, group):
+    for record in _order_services(host, now, group):
         started = host.clock.monotonic()
         try:
-            judged = await _ask_for_judgement(host, record, now.voucher)
+            judged = await _ask_service(host, record, now.voucher)
         except ProductError as error:
             if _is_listed(host, record):
-                _tell_failed(host, record.node, f"{type(error).__name__}: {error}")
+                _record_failure(host, record.node, f"{type(error).__name__}: {error}")
             continue
         if not _is_listed(host, record):
             continue  # the configuration has changed meanwhile: this result does not count
-        if _keep(host, record, judged, started):
+        if _keep_result(host, record, judged, started):
             return AttestationOutcome.ATTESTED
         refused = True
         host.trust.tokens.pop(group, None)
@@ -137,16 +137,14 @@ def _is_listed(host: EsxiHost, record: ServiceRecord) -> bool:
     return now is not None and record in now.attestation_services
 
 
-def _in_turn(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
+def _order_services(host: EsxiHost, now: TrustedConfiguration, group: str) -> list[ServiceRecord]:
     """The services of that group in order, with a doubted one last."""
     of_group = [record for record in now.attestation_services if record.group == group]
     doubted = host.trust.doubted.get(group)
     return sorted(of_group, key=lambda record: record.node == doubted)
 
 
-async def _ask_for_judgement(
-    host: EsxiHost, record: ServiceRecord, voucher: bytes
-) -> _ServiceResult:
+async def _ask_service(host: EsxiHost, record: ServiceRecord, voucher: bytes) -> _ServiceResult:
     """The result of a service for this host; a ``ProductError`` when it comes to none."""
     if host.tpm is None:
         return _ServiceResult(fault="the TPM of this host is not there")
@@ -163,7 +161,7 @@ async def _ask_for_judgement(
         raise InvalidState(f"{record.node} asks for what no TPM gives: {error}") from None
     if not report.attested:
         return _ServiceResult(report=report)
-    return _ServiceResult(report=report, token=_token_of(host, record, report))
+    return _ServiceResult(report=report, token=_check_token(host, record, report))
 
 
 async def _request_report(
@@ -172,15 +170,15 @@ async def _request_report(
     """Run both calls of an attestation."""
     within_s = host.node.knobs.trust_timeout_s
     bus = host.ports.bus
-    identity, ak = host.trust.shown or await _identity(tpm)
+    identity, ak = host.trust.shown or await _tpm_identity(tpm)
     host.trust.shown = identity, ak
     begin = BeginAttestation(identity=identity, ak=ak, voucher=voucher)
-    asked = await bus.request(record.node, begin, within_s=within_s)
-    secret = await _activate_credential(tpm, asked.credential)
-    quote = await tpm.quote(asked.selection, asked.nonce)
+    begun = await bus.request(record.node, begin, within_s=within_s)
+    secret = await _activate_credential(tpm, begun.credential)
+    quote = await tpm.quote(begun.selection, begun.nonce)
     fits = host.is_log_complete()
     finish = FinishAttestation(
-        context=asked.context,
+        context=begun.context,
         secret=secret,
         quote=quote,
         event_log=host.event_log if fits else b"",
@@ -189,7 +187,7 @@ async def _request_report(
     return await bus.request(record.node, finish, within_s=within_s)
 
 
-async def _identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
+async def _tpm_identity(tpm: Tpm) -> tuple[TpmIdentity, PublicArea]:
     """The certificate of the endorsement key if it has one (ATT-01), and the attestation key."""
     ek, certificate = await tpm.ek(EkKind.ECC_P256)
     ak, _ = await tpm.ak()
@@ -209,7 +207,7 @@ async def _activate_credential(tpm: Tpm, credential: TpmCredential) -> bytes:
         return b""
 
 
-def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:
+def _check_token(host: EsxiHost, record: ServiceRecord, report: AttestationReport) -> bytes:
     """The token of a report; ``InvalidState`` unless the service of that record has signed it for
     this host and that group."""
     kinds = {document.type: document.token for document in report.documents}
@@ -223,7 +221,9 @@ def _token_of(host: EsxiHost, record: ServiceRecord, report: AttestationReport) 
     return found
 
 
-def _keep(host: EsxiHost, record: ServiceRecord, judged: _ServiceResult, started: float) -> bool:
+def _keep_result(
+    host: EsxiHost, record: ServiceRecord, judged: _ServiceResult, started: float
+) -> bool:
     """Keep the result; returns whether the host is attested."""
     report, trust = judged.report, host.trust
     good = report is not None and report.attested and report.attested_until is not None
@@ -255,10 +255,10 @@ def _renew_ahead(host: EsxiHost, group: str) -> None:
     """C12: start renewing the token of that group before it ends, if the knob says so."""
     if host.node.knobs.token_renew == "ahead" and group not in host.trust.renewing:
         host.trust.renewing.add(group)
-        host.node.background(f"trust.renew:{group}", _renew(host, group))
+        host.node.background(f"trust.renew:{group}", _renew_token(host, group))
 
 
-async def _renew(host: EsxiHost, group: str) -> None:
+async def _renew_token(host: EsxiHost, group: str) -> None:
     """Attest again and again, each time before the token ends, until there is no token. From then
     on an attestation runs on demand."""
     clock = host.clock
@@ -270,7 +270,7 @@ async def _renew(host: EsxiHost, group: str) -> None:
     host.trust.renewing.discard(group)
 
 
-def _tell_failed(host: EsxiHost, service: NodeName, reason: str) -> None:
+def _record_failure(host: EsxiHost, service: NodeName, reason: str) -> None:
     """The service came to no result: its earlier result is not known to hold (unset)."""
     host.trust.reports[service] = HostTrustReport(
         service=service, status=TrustAttestationStatus.UNKNOWN, messages=(reason,)

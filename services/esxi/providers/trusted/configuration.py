@@ -47,11 +47,11 @@ async def _replace(host: EsxiHost, configuration: TrustedConfiguration | None) -
         if host.archive.now.trusted is configuration and configuration != before:
             host.archive.change(trusted=before)
         raise
-    _forget_others(host)
+    _drop_stale_reports(host)
     host.keys.announce()
 
 
-def _forget_others(host: EsxiHost) -> None:
+def _drop_stale_reports(host: EsxiHost) -> None:
     """Drop the reports of services that are not in the present configuration."""
     now, trust = host.archive.now.trusted, host.trust
     records = () if now is None else now.attestation_services

@@ -78,16 +78,18 @@ async def new_key(
         raise NotAvailable(
             f"{host.node.name} has no trusted configuration for the key provider {provider}"
         )
-    made = await _from_any(
+    made = await _ask_services(
         host, lambda token: GenerateWrappedKey(provider=provider, token=token), provider
     )
-    value = _one(made.plaintext.keys)
+    value = _single_key(made.plaintext.keys)
     key = CryptoKeyId(key_id_of(made.ciphertext), provider)
-    await keep(host, StoredKey(key, value, kind))
+    await keep_key(host, StoredKey(key, value, kind))
     return key, value
 
 
-async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM) -> None:
+async def bring_keys(
+    host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = KeyKind.VM
+) -> None:
     """Bring these keys into the cache; those that no service gives are noted as unobtainable."""
     for key in keys:
         if key in host.keys:
@@ -104,7 +106,7 @@ async def bring(host: EsxiHost, keys: tuple[CryptoKeyId, ...], kind: KeyKind = K
                 reason=str(error),
             )
             continue
-        await keep(host, StoredKey(key, value, kind))
+        await keep_key(host, StoredKey(key, value, kind))
 
 
 async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
@@ -119,15 +121,15 @@ async def unwrap_key(host: EsxiHost, key: CryptoKeyId) -> KeyMaterial:
         raise EncryptionKeyRequired(
             f"{host.node.name} is not configured for the key provider {provider}", (key,)
         )
-    found = await _from_any(
+    found = await _ask_services(
         host,
         lambda token: DecryptWrappedKey(provider=provider, token=token, ciphertext=ciphertext),
         provider,
     )
-    return _one(found.plaintext.keys)
+    return _single_key(found.plaintext.keys)
 
 
-async def keep(host: EsxiHost, entry: StoredKey) -> None:
+async def keep_key(host: EsxiHost, entry: StoredKey) -> None:
     """Cache a key, and store it while persistence is on; it is not unobtainable any more."""
     host.keys.add(entry)
     host.trust.unobtainable.discard(entry.key)
@@ -140,7 +142,7 @@ async def keep(host: EsxiHost, entry: StoredKey) -> None:
             host.node.record("config.save_failed", level="warning", reason=str(error))
 
 
-async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
+async def get_host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMaterial]:
     """The host key of that id, unwrapped. Without an id a service makes one (KEY-02), unless the
     host has one of that provider: repeating the command changes nothing."""
     now = host.archive.now.host_key
@@ -153,19 +155,23 @@ async def host_key(host: EsxiHost, key: CryptoKeyId) -> tuple[CryptoKeyId, KeyMa
     return key, host.keys.get(key) or await unwrap_key(host, key)
 
 
-async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId) -> R:
+async def _ask_services(
+    host: EsxiHost, ask: Callable[[bytes], Request[R]], provider: ProviderId
+) -> R:
     """The answer of the first service that gives one; ``ask`` builds the request with a token."""
     now = host.archive.now.trusted
     failure: ProductError = KeyProviderUnreachable(
         f"{host.node.name} knows no Key Provider Service"
     )
-    hopeless = set()  # groups in which no service attests this host now
-    for record in () if now is None else _in_turn(host, now.key_provider_services):
-        for _ in range(0 if record.group in hopeless else _TRIES):
-            held = await attestation.token(host, record.group)
+    unattested = set()  # groups in which no service attests this host now
+    for record in () if now is None else _order_services(host, now.key_provider_services):
+        for _ in range(0 if record.group in unattested else _TRIES):
+            held = await attestation.get_token(host, record.group)
             if held is None:
-                failure = InvalidState(f"{host.node.name} is not attested: {_why(host)}")
-                hopeless.add(record.group)
+                failure = InvalidState(
+                    f"{host.node.name} is not attested: {_describe_refusals(host)}"
+                )
+                unattested.add(record.group)
                 break
             try:
                 answer = await host.ports.bus.request(
@@ -197,17 +203,17 @@ async def _from_any(host: EsxiHost, ask: Callable[[bytes], Request[R]], provider
     raise failure
 
 
-def _in_turn(host: EsxiHost, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
+def _order_services(host: EsxiHost, records: tuple[ServiceRecord, ...]) -> list[ServiceRecord]:
     good = host.trust.good
     return sorted(records, key=lambda record: good.get(record.group) != record.node)
 
 
-def _why(host: EsxiHost) -> str:
+def _describe_refusals(host: EsxiHost) -> str:
     texts = [text for report in host.trust.reports.values() for text in report.messages]
     return "; ".join(texts) or "no Attestation Service is configured"
 
 
-def _one(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
+def _single_key(keys: tuple[KeyMaterial, ...]) -> KeyMaterial:
     if len(keys) != 1 or len(keys[0]) != KEY_SIZE:
         raise InvalidState("a Key Provider Service has answered with no key")
     return keys[0]

@@ -10,13 +10,13 @@ from protocol.errors import ProductError
 from protocol.terms import CryptoKeyId, HostCryptoState, KeyKind, ManagementType
 from services.esxi.configuration.sections import ConfigurationSection
 from services.esxi.configuration.stored_keys import StoredKey
-from services.esxi.crypto_mode import after_boot
+from services.esxi.crypto_mode import state_after_boot
 from services.esxi.host import EsxiHost
 from services.esxi.providers.trusted import keys
 from services.esxi.providers.trusted.configuration import is_configured_for
 
 
-def begin(host: EsxiHost) -> None:
+def start_retries(host: EsxiHost) -> None:
     """Repeat for the rest of this life; one loop, however often this is called."""
     if not host.trust.retrying:
         host.trust.retrying = True
@@ -30,7 +30,7 @@ async def _retry(host: EsxiHost) -> None:
             await regain_host_key(host)
         wanted = _missing_keys(host)
         host.trust.unobtainable.intersection_update(wanted)
-        await keys.bring(host, wanted)
+        await keys.bring_keys(host, wanted)
         if wanted and not host.trust.unobtainable:
             await host.uplink.ring()  # vCenter may unlock their VMs
 
@@ -61,11 +61,11 @@ async def regain_host_key(host: EsxiHost) -> bool:
     if host.archive.now.host_key != key or host.host_key is not None:
         return host.host_key is not None
     host.host_key, was = value, host.mode
-    mode = after_boot(was, host_key_at_hand=True)
+    mode = state_after_boot(was, host_key_at_hand=True)
     if mode is not was:
         host.archive.change(crypto_state=mode)
         host.node.record("crypto.mode", old=was.value, new=mode.value)
-    await keys.keep(host, StoredKey(key, value, KeyKind.HOST))
+    await keys.keep_key(host, StoredKey(key, value, KeyKind.HOST))
     try:
         await host.archive.save(ConfigurationSection.CRYPTO | host.key_sections())
     except ProductError as error:
