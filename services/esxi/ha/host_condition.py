@@ -41,7 +41,7 @@ class SignsOfLife(msgspec.Struct, frozen=True):
 
 def judge_condition(signs: SignsOfLife) -> HostCondition:
     """The condition by the table."""
-    listed = signs.told
+    listed = signs.listed
     if signs.answers:
         return HostCondition.LIVE
     if signs.lives is None:
