@@ -163,7 +163,9 @@ def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any]:
+async def executor_of(name: str, file: str, seed: int | None) -> AsyncIterator[Any]:
+    """How commands reach the lab ``name``, which runs, or a simulation of a Lab file that this
+    process holds."""
     from lab.vsphere.executor import Serial
 
     if file:
@@ -197,7 +199,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with (
-        _executor(name, simulated, seed) as executor,
+        executor_of(name, simulated, seed) as executor,
         served(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
 

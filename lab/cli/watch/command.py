@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from lab.cli.names import COMPLETERS
 from lab.cli.options import LAB_DEFAULTS, LabOptions
-from lab.cli.output import console
+from lab.cli.output import console, say
 from lab.cli.streams import flush
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError
@@ -57,17 +57,39 @@ def watch(
     once: Annotated[
         bool, Parameter(negative="", help="Draw one picture and end, as into a pipe.")
     ] = False,
+    web: Annotated[
+        bool, Parameter(negative="", help="A page for a browser of this machine instead.")
+    ] = False,
+    port: Annotated[int, Parameter(help="With --web: the port; 0 chooses a free one.")] = 0,
+    sim: Annotated[
+        str, Parameter(help="With --web: a Lab file (path or shipped name) in virtual time.")
+    ] = "",
+    seed: Annotated[int | None, Parameter(help="Seed of that simulation.")] = None,
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
-    """Watch a lab on the terminal: hosts and VMs by state, faults, events, keys; problems first.
+    """Watch a lab: hosts and VMs by state, faults, events, keys; problems first.
 
     keystead watch
     keystead watch --only problems
     keystead watch --run edge-outage-reboot-sim-7 --at 90s
+    keystead watch --web
+    keystead watch --web --sim default --seed 7
 
     Keys: q ends it; a, p, h, v choose what is shown. In a stored run the arrows step from change
-    to change, back too.
+    to change, back too. With --web a page is served on loopback until Ctrl-C. It changes the lab
+    only when it is opened with the token of the printed address. The time of a simulation passes
+    while a page is open.
     """
+    every_s = duration("--every", every)
+    if not LEAST_S <= every_s <= MOST_S:
+        raise KeysteadError("KS-USE-003", f"--every {every}: {LEAST_S:g}s to {MOST_S:g}s")
+    if web:
+        if names or run or once:
+            raise KeysteadError("KS-USE-003", "--web shows everything: leave out names and --once")
+        _serve_page(options.name, port, every_s, sim, seed)
+        return
+    if port or sim or seed is not None:
+        raise KeysteadError("KS-USE-003", "--port, --sim and --seed go with --web")
     wanted = _Wanted(only, names)
     once = once or not sys.stdout.isatty()
     if at and not run:
@@ -75,10 +97,16 @@ def watch(
     if run:
         _watch_run(run, duration("--at", at) if at else None, wanted, once)
         return
-    every_s = duration("--every", every)
-    if not LEAST_S <= every_s <= MOST_S:
-        raise KeysteadError("KS-USE-003", f"--every {every}: {LEAST_S:g}s to {MOST_S:g}s")
     asyncio.run(_watch_lab(options, every_s, wanted, once))
+
+
+def _serve_page(name: str, port: int, every_s: float, sim: str, seed: int | None) -> None:
+    from lab.cli.watch.web.serving import serve_lab
+
+    if not 0 <= port <= 65535:
+        raise KeysteadError("KS-USE-003", f"--port {port}: 0 to 65535")
+    file = os.path.abspath(sim) if sim and os.path.exists(sim) else sim
+    asyncio.run(serve_lab(name, port, every_s, file, seed, say))
 
 
 async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
