@@ -24,7 +24,7 @@ from lab.schema.errors import KeysteadError
 
 BODY_LIMIT: Final = 4096
 """Bytes of what a button sends."""
-_STYLES: Final = ("colours.css", "style.css", "live.css")
+_STYLES: Final = ("colours.css", "style.css", "blocks.css", "live.css")
 
 
 class LineSent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
