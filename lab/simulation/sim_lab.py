@@ -96,6 +96,19 @@ class SimLab(LabCore):
         self.check()
         return result
 
+    def look(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, for which the world takes no step and its trace says nothing.
+
+        ``RuntimeError`` when it waits for anything: it is to read what the lab itself knows.
+        """
+        try:
+            work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        work.close()
+        raise RuntimeError("a look that waits for a step of the world")
+
     def defects(self) -> list[str]:
         """What makes a run worthless: reaching out of the simulation, exceptions that
         nobody took."""

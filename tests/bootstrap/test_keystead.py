@@ -56,6 +56,28 @@ def test_later_starts_call_nothing(machine: Machine) -> None:
     assert machine.calls.read_text() == ""
 
 
+def test_later_starts_compute_no_checksum_until_a_file_is_newer_than_the_stamp(
+    machine: Machine,
+) -> None:
+    machine.complete()
+    machine.start("up")
+    (machine.bin / "sha256sum").rename(machine.bin / "away")
+    assert machine.start("get", "vms").out == "cli get vms\n"
+    lock = machine.checkout / "requirements.lock"
+    before = lock.stat()
+    (machine.bin / "away").rename(machine.bin / "sha256sum")
+    machine.told()
+    with lock.open("a") as file:
+        file.write("\n# changed\n")
+    assert machine.start("get", "vms").out == "cli get vms\n"
+    assert [step for step in machine.told() if step.startswith("uv pip install")]
+    with lock.open("a") as file:
+        file.write("\n# changed again, and copied with its old time\n")
+    os.utime(lock, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert machine.start("up").out == "cli up\n"
+    assert [step for step in machine.told() if step.startswith("uv pip install")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["requirements.lock", "requirements-dev.lock", "pyproject.toml", "keystead"]

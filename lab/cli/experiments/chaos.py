@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
 from lab.cli.interrupts import INTERRUPTED
 from lab.cli.names import ExperimentName, RunName
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
 from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments

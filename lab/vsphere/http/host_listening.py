@@ -37,14 +37,20 @@ class HostListeners:
         self._vcenter, self._password, self._folder = server, password, folder
         self._host, self._port, self._changed = host, port, changed
         self._listeners: dict[str, tuple[ApiListener, HostServer, int]] = {}
+        self._looking = asyncio.Lock()
         self._epoch: float | None = None
         self._taken: set[str] = set()
         self.ports: dict[str, int] = {}
+        server.looks.append(self.look)
 
     async def look(self) -> None:
         """Open and close what has to be. A lab that does not answer closes all."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         try:
-            nodes = (await self._vcenter.executor.do(c.GetNodes())).items
+            nodes = (await self._vcenter.executor.look(c.GetNodes())).items
         except KeysteadError:
             nodes = ()
         running = {
@@ -108,6 +114,7 @@ class HostListeners:
 
     async def close(self) -> None:
         """Close all."""
+        self._vcenter.looks.remove(self.look)
         for name in list(self._listeners):
             await self._close(name)
 

@@ -134,7 +134,9 @@ class ApiListener:
         self._server, self._folder = server, folder
         self.host, self.port = host, port
         self._web: uvicorn.Server | None = None
+        self._looking = asyncio.Lock()
         server.when_off = self.close
+        server.looks.append(self.look)
 
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
@@ -190,13 +192,18 @@ class ApiListener:
     async def follow(self) -> None:
         """Open and close with vCenter, until this is cancelled."""
         while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Open or close, as vCenter is on or off now."""
+        async with self._looking:
             is_on = await self._server.is_on()
             if is_on and self._web is None:
                 with contextlib.suppress(OSError):  # taken meanwhile: the next look tries again
                     await self.open()
             elif not is_on and self._web is not None:
                 await self.close()
-            await asyncio.sleep(LOOK_EVERY_S)
 
 
 @contextlib.asynccontextmanager

@@ -98,7 +98,8 @@ class Looker:
         status = None if self.seen is None else self.seen.status
         if status is None:
             return News(changed, 0.0, 0.0)
-        return News(changed, status.lab_time, 0.0 if self.lab.virtual else status.pace)
+        pace = 0.0 if status.mode == "sim" else status.pace  # its time passes in commands only
+        return News(changed, status.lab_time, pace)
 
     async def _go_on(self) -> None:
         while True:

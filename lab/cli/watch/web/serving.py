@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.cli.options import LAB_DEFAULTS
-from lab.local.vsphere import EXTRA, executor_of
+from lab.local.vsphere import EXTRA, commanded, executor_of
 from lab.schema.commands import GetStatus
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
@@ -33,11 +34,17 @@ async def serve_lab(
         raise KeysteadError("KS-API-002", str(error), EXTRA) from None
     of_lab = "" if name == LAB_DEFAULTS.name else f" --name {name}"
     stopped, token = _until_signal(), secrets.token_urlsafe(24)
-    async with executor_of(name, simulated, seed) as lab:
+    async with (
+        executor_of(name, simulated, seed) as (lab, simulation),
+        contextlib.AsyncExitStack() as stack,
+    ):
         looker = Looker(lab, every_s, of_lab)
         await looker.look()
         if looker.seen is None:
             await lab.do(GetStatus())  # raises what is wrong
+        if simulation is not None:
+            LabFolder(name).make()
+            await stack.enter_async_context(commanded(name, lab, looker.look, simulation))
         try:
             bound = socket.create_server(("127.0.0.1", port))
         except OSError as error:

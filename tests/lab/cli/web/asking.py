@@ -13,7 +13,8 @@ from lab.cli.watch.web.app import LabPage, application
 from lab.cli.watch.web.guard import Application
 from lab.cli.watch.web.looking import Looker
 from lab.client import Lab
-from lab.local.vsphere import OfLab
+from lab.local.vsphere import of_lab
+from lab.vsphere.executor import Serial
 
 PORT, TOKEN = 8799, "a-token"
 HOST = f"127.0.0.1:{PORT}"
@@ -99,7 +100,7 @@ def server_for(lab: Any, topology: Any = None) -> Server:
 async def simulated(**options: Any) -> AsyncIterator[Server]:
     """The server of a lab in virtual time."""
     async with Lab("sim", seed=7, **options) as lab:
-        server = server_for(OfLab(lab.do, lab.sleep, virtual=True))
+        server = server_for(Serial(of_lab(lab)))
         try:
             yield server
         finally:
