@@ -9,7 +9,7 @@ import termios
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from lab.cli.watch.scene import Answers, Scene
-    from lab.serve.following import Do
 
 Kinds = Literal["all", "problems", "hosts", "vms"]
 _BY_KEY: Final[dict[str, Kinds]] = {"a": "all", "p": "problems", "h": "hosts", "v": "vms"}
 _QUIT: Final = "q"
-_AWAY: Final = ("KS-PRODUCT-001", "KS-USE-002")  # what a silent vCenter answers
-_EVENTS: Final = 50
 LEAST_S, MOST_S = 0.1, 3600.0
 
 
@@ -110,6 +107,7 @@ def _serve_page(name: str, port: int, every_s: float, sim: str, seed: int | None
 
 
 async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once: bool) -> None:
+    from lab.cli.watch.asking import ask
     from lab.cli.watch.scene import scene_of_lab
     from lab.local.remote import Remote
 
@@ -131,28 +129,6 @@ async def _watch_lab(options: LabOptions, every_s: float, wanted: _Wanted, once:
                 pressed.clear()
                 for key in typed():
                     _choose(wanted, key)
-
-
-async def ask(do: Do, before: Answers | None) -> Answers:
-    """All that a scene is made of. What vCenter does not answer now is taken from ``before``."""
-    from lab.cli.watch.scene import Answers
-    from lab.schema.commands import GetEvents, GetFaults, GetHosts, GetNodes, GetStatus, GetVms
-
-    status, nodes, faults = await do(GetStatus()), await do(GetNodes()), await do(GetFaults())
-    made = Answers(status, nodes.items, faults=faults.items)
-    last = before.events[-1].sequence if before is not None and before.events else 0
-    try:
-        hosts, vms = await do(GetHosts()), await do(GetVms())
-        events = list(before.events if before is not None else ())
-        while news := (await do(GetEvents(after=last))).items:
-            events = [*events, *news][-_EVENTS:]
-            last = news[-1].sequence
-        return replace(made, hosts=hosts.items, vms=vms.items, events=events)
-    except KeysteadError as error:
-        if error.id not in _AWAY:
-            raise
-        old = before or made
-        return replace(made, hosts=old.hosts, vms=old.vms, events=old.events, away=str(error))
 
 
 def _watch_run(run: str, at: float | None, wanted: _Wanted, once: bool) -> None:

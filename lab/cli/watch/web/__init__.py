@@ -5,6 +5,6 @@
 - ``guard``    who may ask: Host, Origin, the token, and the headers of every answer
 - ``looking``  asks the lab while somebody looks, and tells what has changed
 - ``parts``    what the lab answered as parts of the page
+- ``drawer``   why one object is as it is, and what can be done
 - ``acts``     command lines that the page may give, and their lines of an experiment
-- ``exports``  metrics, and events as CloudEvents
 """

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from chaos.lab import Directory
-from lab.cli.watch.command import ask
+from lab.cli.watch.asking import ask
 from lab.cli.watch.scene import Answers
 from lab.cli.watch.web.acts import Done
 from lab.cli.watch.web.parts import Parts
