@@ -89,6 +89,8 @@ class ApiServer:
         self._inventory: ObjectInventory | None = None
         self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
         """What closes the port when a call finds that vCenter is off."""
+        self.looks: list[Callable[[], Awaitable[None]]] = []
+        """What opens and closes ports as vCenter and hosts go on and off."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = 0
 
@@ -135,6 +137,12 @@ class ApiServer:
             except vmodl.fault.ManagedObjectNotFound:
                 return None
         return find_for_vcenter(inventory, object_id)
+
+    async def look_again(self) -> None:
+        """The lab has been changed by others than clients: see to ports at once."""
+        self.watch.forget()
+        for look in self.looks:
+            await look()
 
     async def is_on(self) -> bool:
         """Whether vCenter runs; not while the lab does not answer."""

@@ -30,9 +30,13 @@ class _Lab:
     """Two vCenters of different releases."""
 
     virtual = True
+    changes = sleeps = 0
 
     def __init__(self, version: str) -> None:
         self.versions = {"a": version, "b": "7.0"}
+
+    async def look(self, command: Any) -> Any:
+        return await self.do(command)
 
     async def do(self, command: Any, vcenter: str = "", user: str = "") -> Any:
         assert command == c.GetNodes()
