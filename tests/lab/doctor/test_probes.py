@@ -213,3 +213,21 @@ def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
         bad(doctor.stale_processes(), str(child.pid), f"kill {child.pid}")
     finally:
         child.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "prefix", "said"),
+    [
+        ("'--enable-optimizations' '--with-lto'", "/opt/python", "with PGO and LTO"),
+        ("'--enable-optimizations'", "/opt/python", "without PGO and LTO"),
+        ("'--enable-shared'", "/usr", "with PGO and LTO"),  # Debian's
+    ],
+)
+def test_it_says_which_python_of_which_build_is_used(
+    flags: str, prefix: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": flags}.get)
+    monkeypatch.setattr(sys, "base_prefix", prefix)
+    found = doctor.python()
+    assert found.health is DoctorHealth.OK and f"built {said}" in found.text
+    assert sys._base_executable in found.text  # type: ignore[attr-defined]
