@@ -32,7 +32,7 @@ from protocol.messages.vcenter import GenerateKey, PowerOffVm, PowerOnVm
 from protocol.subjects import parse_link
 from protocol.terms import NodeName, Role, VmName
 from protocol.tpm.structures import PcrSelection
-from services.runtime.tpm.backends import available, open_device
+from services.runtime.tpm.backends import missing_for_libtpms, open_device
 from services.runtime.tpm.nv import MemoryNv
 
 LIMIT_S: Final = 600.0  # lab seconds that one operation may take
@@ -224,7 +224,7 @@ def time_devices() -> dict[str, tuple[float, float]]:
     """Mean and spread of calls of disk and TPM, in seconds; without libtpms none of a TPM."""
     with scratch("calibrate") as folder:
         found = {"disk.sync": _time_sync(folder), "db.transact": _time_commit(folder)}
-    return found | (_time_tpm() if not available() else {})
+    return found | (_time_tpm() if not missing_for_libtpms() else {})
 
 
 def _timed(act: Callable[[], object], tries: int = TRIES) -> tuple[float, float]:

@@ -81,8 +81,8 @@ class _OfRunningLab:
         return await self.do(command)
 
     async def sleep(self, seconds: float) -> None:
-        """Real seconds."""
-        await asyncio.sleep(seconds)
+        """As ``Executor.sleep``."""
+        await (await self._reached()).sleep(seconds)
 
     async def close(self) -> None:
         """Let the connection go."""

@@ -34,7 +34,7 @@ from protocol.terms import NodeName, VmName
 from services.catalog import everything, recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
@@ -85,8 +85,8 @@ class SimLab(LabCore):
         self.world.reseed(seed)
 
     def _observe(self, record: NodeRecord) -> None:
-        words = said.of_record(record)
-        self.loop.trace.say(self.loop.now_ns, record.node, record.boot, "record", words)
+        words = normal_form.of_record(record)
+        self.loop.trace.add_content(self.loop.now_ns, record.node, record.boot, "record", words)
         for observer in self.observers:
             observer(record)
 
@@ -181,7 +181,9 @@ class SimLab(LabCore):
             return error
 
     def _trace_answer(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
-        self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {name}", said.of_answer(answer))
+        self.loop.trace.add_content(
+            self.loop.now_ns, node, 0, f"answer {name}", normal_form.of_answer(answer)
+        )
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         reply: R = await self.agent.handle(message)  # type: ignore[assignment]

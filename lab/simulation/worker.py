@@ -17,7 +17,7 @@ from lab.simulation.sim_lab import COMMAND_LIMIT_S, make
 from lab.state.checkout import apply_patch
 from lab.topology.plan import Topology
 from protocol.crypto.transfer import OneTimeKey
-from services.runtime.forking.child import resolve
+from services.runtime.forking.child import load_target
 
 
 def serve(
@@ -63,7 +63,7 @@ def serve(
                 return key.public
             case "beside":
                 name, values = msgspec.msgpack.decode(payload)
-                return msgspec.msgpack.encode(lab.run(resolve(name)(lab, *values)))
+                return msgspec.msgpack.encode(lab.run(load_target(name)(lab, *values)))
             case _:
                 raise ValueError(f"{call} is no call to a simulated lab")
 

@@ -55,30 +55,30 @@ class ServiceQueue:
         self.figures = figures
         self._times, self._clock, self._choices = times.times, clock, choices
         self._free_at = [0.0] * times.cores
-        self._starts: deque[float] = deque()  # of those that wait for a core
+        self._starts: deque[float] = deque()  # when each request that waits for a core will start
 
     @property
     def idle(self) -> bool:
-        """Whether all work takes no time, so that nobody need ask."""
+        """Whether all work takes no time, so that callers need not wait."""
         return not self._times and self.slowdown is None
 
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
         """Wait until a core has worked on ``message``.
 
-        What reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes no time
-        there.
+        A request that reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes
+        no time there.
         """
         seconds = self.enter(kind, count_entries(message), deadline)
         if seconds > 0:
             await self._clock.sleep(seconds)
 
     def enter(self, kind: str, entries: int = 0, deadline: float = 0.0) -> float:
-        """Queue one piece of work; the lab seconds until a core has done it."""
+        """Queue one piece of work and return the lab seconds until a core has done it."""
         wildcard = "*.reply" if kind.endswith(".reply") else "*"
         found = self._times.get(kind) or self._times.get(wildcard)
-        seconds = 0.0 if found is None else draw(found, self._choices, entries)
+        seconds = 0.0 if found is None else draw_service_time(found, self._choices, entries)
         if self.slowdown is not None and wildcard == "*":
-            seconds = self._slow(self.slowdown, seconds, entries)
+            seconds = self._apply_slowdown(self.slowdown, seconds, entries)
         if seconds <= 0:
             return 0.0
         now = self._clock.monotonic()
@@ -89,11 +89,11 @@ class ServiceQueue:
         self._count(now, start, seconds)
         return start + seconds - now
 
-    def _slow(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
+    def _apply_slowdown(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
         if slowdown.share < 1 and self._choices.random() >= slowdown.share:
             return seconds
         extra = slowdown.extra
-        added = 0.0 if extra is None else draw(extra, self._choices, entries)
+        added = 0.0 if extra is None else draw_service_time(extra, self._choices, entries)
         return seconds * slowdown.factor + added
 
     def _count(self, now: float, start: float, seconds: float) -> None:
@@ -109,7 +109,7 @@ class ServiceQueue:
         figures.longest = max(figures.longest, len(starts))
 
 
-def draw(time: ServiceTime, choices: Choices, entries: int = 0) -> float:
+def draw_service_time(time: ServiceTime, choices: Choices, entries: int = 0) -> float:
     """Draw one service time, in lab seconds, for work with so many ``entries``."""
     mean = time.mean_s + time.each_s * entries
     match time.distribution:

@@ -361,6 +361,36 @@ def test_a_chosen_python(machine: Machine, tmp_path: Path) -> None:
         assert stamp.exists()
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_optimized_python_is_preferred_where_it_is_complete(
+    machine: Machine, tmp_path: Path, complete: bool
+) -> None:
+    machine.complete()
+    (machine.bin / "python3-is-slow").touch()
+    better = (machine.bin / "python3").read_text().replace('echo "python', 'echo "better')
+    if not complete:
+        better = better.replace("${NO_HEADERS:-0}", "1")
+    (folder := tmp_path / "later on PATH").mkdir()
+    machine.program("python3.13", better, folder)
+    path = f"{machine.bin}:{folder}"
+    assert machine.start("list", PATH=path).code == 0
+    (made,) = [step for step in machine.told() if "-m venv" in step]
+    assert made.startswith("better" if complete else "python")
+
+
+def test_an_environment_keeps_its_python(machine: Machine, tmp_path: Path) -> None:
+    machine.complete()
+    (machine.bin / "python3-is-slow").touch()
+    machine.start("list")
+    machine.told()
+    machine.program("python3.13", (machine.bin / "python3").read_text(), tmp_path)
+    with (machine.checkout / "pyproject.toml").open("a") as file:
+        file.write("\n# changed\n")
+    assert machine.start("list", PATH=f"{machine.bin}:{tmp_path}").code == 0
+    steps = machine.told()
+    assert steps and not [step for step in steps if "-m venv" in step]
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python3", "sed"])
 def test_a_chosen_python_that_is_none(machine: Machine, python: str) -> None:
     failed(machine.start("up", KEYSTEAD_PYTHON=python), "KS-SETUP-001")

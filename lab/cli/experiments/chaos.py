@@ -229,7 +229,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
     """
     from lab.play.own_lab import play_lab
-    from services.runtime.forking.withheld import withhold_memory
+    from services.runtime.forking.memory_protection import withhold_memory
 
     withhold_memory()
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))

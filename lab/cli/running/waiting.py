@@ -41,6 +41,7 @@ def wait(
     keystead wait --for vm.running=all
     keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
     """
+    from lab.cli.progress import showing_progress
     from lab.local.remote import Remote
     from lab.serve.waiting import condition, wait_for
 
@@ -62,7 +63,11 @@ def wait(
             def over() -> bool:
                 return (slept if lab.virtual else time.monotonic() - begun) > limit_s
 
-            await wait_for(lab.do, pause, conditions, over)
+            waiting = wait_for(lab.do, pause, conditions, over)
+            if options.quiet:
+                await waiting
+            else:
+                await showing_progress(waiting, lambda: f"waiting for {', '.join(for_)}")
 
     asyncio.run(wait_there())
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from lab.schema import commands as c
-from lab.schema.answers import MachineState
+from lab.schema.answers import MachineState, RuledLink
 from lab.schema.errors import KeysteadError
 from lab.vsphere.http.host_server import HostServer
 from lab.vsphere.http.listening import ApiListener
@@ -49,8 +49,10 @@ class HostListeners:
             await self._look()
 
     async def _look(self) -> None:
+        links: tuple[RuledLink, ...] = ()
         try:
             nodes = (await self._vcenter.executor.look(c.GetNodes())).items
+            links = (await self._vcenter.executor.look(c.GetLinks())).items
         except KeysteadError:
             nodes = ()
         running = {
@@ -69,6 +71,8 @@ class HostListeners:
                 )
             if name in running and name not in self._listeners:
                 await self._open(name, running[name])
+        for name, (listener, _, _) in self._listeners.items():
+            await listener.follow_link(links, name)
         if self.ports != before:
             self._changed(self.ports)
 
