@@ -1,14 +1,27 @@
-"""Histograms of latency: HdrHistogram's, of microseconds, right to a thousandth of each value."""
+"""Percentiles: of plain values, and of HdrHistogram's histograms of microseconds.
+
+All are of the nearest rank: the smallest value that so large a share of all values does not exceed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any, Final
 
 _LONGEST_US: Final = 24 * 3600 * 1_000_000
 _DIGITS: Final = 3
+
+
+def nearest_rank(count: int, percentile: float) -> int:
+    """The rank from 1, of ``count`` values, of a percentile from 0 to 100."""
+    return max(1, math.ceil(round(count * percentile / 100, 6)))
+
+
+def value_at(ordered: Sequence[float], percentile: float) -> float | None:
+    """The value of the nearest rank of values in ascending order; None without values."""
+    return ordered[nearest_rank(len(ordered), percentile) - 1] if ordered else None
 
 
 def histogram(seconds: Iterable[float]) -> Any:
@@ -45,7 +58,7 @@ def value_us(made: Any, percentile: float) -> float:
     if percentile >= 100:
         return float(made.get_max_value())
     total = made.get_total_count()
-    rank = max(1, math.ceil(round(total * percentile / 100, 6)))
+    rank = nearest_rank(total, percentile)
     return float(made.get_value_at_percentile(100 * rank / total))
 
 
