@@ -12,7 +12,7 @@ from lab.brokers.program import find_server
 from lab.runs.store import code_version, commit
 from lab.schema.answers.local import MeasuredMachine
 from lab.schema.errors import KeysteadError
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 
 def describe(folder: Path) -> MeasuredMachine:
@@ -62,7 +62,7 @@ def _broker() -> str:
 
 def _libtpms() -> str:
     """The version in the library's file name (``libtpms.so.0.9.5``)."""
-    reason = available()
+    reason = missing_for_libtpms()
     if reason:
         return f"none: {reason}"
     from services.runtime.tpm.library import library_path

@@ -31,7 +31,7 @@ from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.rng import LabRng
 from services.runtime.real.world import LabTime
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 SEED = 1
 
@@ -58,7 +58,7 @@ def folder() -> Iterator[Path]:
 
 def need_tpm() -> None:
     """``CannotRun`` on a machine without the TPM libraries."""
-    missing = available()
+    missing = missing_for_libtpms()
     if missing:
         raise CannotRun(f"no real TPM: {missing}")
 

@@ -17,12 +17,35 @@ find_python() {
             'give the path of a Python >= 3.11'
         return
     fi
-    for candidate in python3 python3.13 python3.12 python3.11 python3.14; do
-        python=$(command -v -- "$candidate") || continue
-        version=$(version_of "$python")
+    # An environment keeps its interpreter.
+    if [ ! -e "$venv/keystead-unfinished" ] && [ -x "$venv/bin/python" ]; then
+        python=$venv/bin/python version=$(version_of "$venv/bin/python")
         [ -z "$version" ] || return 0
+    fi
+    first='' first_version=''
+    for name in python3 python3.13 python3.12 python3.11 python3.14; do
+        IFS=:
+        for folder in $PATH; do
+            unset IFS
+            python=$folder/$name
+            [ -f "$python" ] && [ -x "$python" ] || continue
+            version=$(version_of "$python")
+            [ -n "$version" ] || continue
+            ! is_optimized || ! has_venv || ! has_headers || return 0
+            [ -n "$first" ] || first=$python first_version=$version
+        done
+        unset IFS
     done
-    python=
+    python=$first version=$first_version
+}
+
+# True for a build with profile-guided and link-time optimization, a tenth faster than others. Those
+# of distributions are, though Debian's does not say so.
+is_optimized() {
+    "$python" -c 'import sys, sysconfig
+flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+found = "--enable-optimizations" in flags and "--with-lto" in flags
+sys.exit(not found and sys.base_prefix != "/usr")' 2>/dev/null
 }
 
 # The environment's folder: .venv, unless that one is of another version than KEYSTEAD_PYTHON.

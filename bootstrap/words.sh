@@ -69,7 +69,8 @@ TEXT
 steps_as_text() {
     cat <<TEXT
 What ./keystead does before it starts; each step is skipped when its result is there:
-1. Finds Python >= 3.11: \$KEYSTEAD_PYTHON, else python3, python3.13, 3.12, 3.11, 3.14.
+1. Finds Python >= 3.11: \$KEYSTEAD_PYTHON, else python3, python3.13, 3.12, 3.11, 3.14; of those
+   on PATH the first that was built with PGO and LTO (as distributions do), else the first.
 2. Looks for these Debian packages and asks once before it installs what is missing
    (as root, else by sudo):
      $tpm_libraries gcc pkg-config python3-dev python3-venv

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaos.yaml_file import SIZE_LIMIT
-from services.runtime.real.files import bytes_of
+from services.runtime.real.files import read_regular_file
 
 
 def text_of(path: Path) -> str:
@@ -14,4 +14,4 @@ def text_of(path: Path) -> str:
     Never more than one byte over the limit, which is 1 MiB, is read, so that no device or log fills
     the memory.
     """
-    return bytes_of(path, SIZE_LIMIT).decode("utf-8")
+    return read_regular_file(path, SIZE_LIMIT).decode("utf-8")

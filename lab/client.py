@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -33,24 +33,22 @@ from lab.schema import commands
 from lab.schema.answers import HealReport, Host, LoggedEvent, Reason, Vm, VmPower
 from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
-from lab.schema.wire import CommandDone, RunCommand, decode_answer, encode_command
 from lab.serve.files import CommandFiles, carry_files
 from lab.serve.following import all_events
 from lab.serve.session import LabSession
 from lab.serve.table import perform
+from lab.simulation.simulated import Beside, Simulated
 from lab.simulation.workers import simulations
 from lab.state.scratch import scratch
 from lab.topology.lab_file import load
 from lab.topology.plan import Topology, plan
 from lab.topology.tpms import as_played
-from protocol.crypto.transfer import OneTimeKey
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import Conversation
 
 A = TypeVar("A")
 N = TypeVar("N")
 T = TypeVar("T")
-Beside = Callable[..., Awaitable[T]]
 
 
 class Way(Protocol):
@@ -71,44 +69,6 @@ class Way(Protocol):
     async def close(self) -> None:
         """End the lab and everything that was started for it."""
         ...
-
-
-class Simulated:
-    """A lab in virtual time, in a worker."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-
-    async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
-        message = RunCommand(command=encode_command(command), vcenter=vcenter, user=user)
-        async with carry_files(command) as files:
-            mine = OneTimeKey()
-            if files:
-                public = await self._conversation.call("files", b"")
-                message = msgspec.structs.replace(
-                    message, files=files.seal(public), recipient=mine.public
-                )
-            raw = await self._conversation.call("command", msgspec.msgpack.encode(message))
-            done = msgspec.msgpack.decode(raw, type=CommandDone)
-            await files.fill(files.open_boxes(mine, done.files))
-            return decode_answer(command, done.answer)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._conversation.call("sleep", msgspec.msgpack.encode(float(seconds)))
-
-    async def beside(self, work: Beside[T], *values: Any) -> T:
-        message = msgspec.msgpack.encode((f"{work.__module__}:{work.__qualname__}", values))
-        raw = await self._conversation.call("beside", message)
-        answer: T = msgspec.msgpack.decode(raw, type=get_type_hints(work)["return"])
-        return answer
-
-    async def trace(self) -> str:
-        """The hash of everything that happened in this world."""
-        raw = await self._conversation.call("trace", b"")
-        return msgspec.msgpack.decode(raw, type=str)
-
-    async def close(self) -> None:
-        await self._conversation.close()
 
 
 class Owned:
@@ -253,9 +213,14 @@ class Lab:
 
     async def trace(self) -> str:
         """The trace hash of a simulated lab; ``RuntimeError`` for a lab of real processes."""
+        return await self.simulated.trace()
+
+    @property
+    def simulated(self) -> Simulated:
+        """How a simulated lab is reached; ``RuntimeError`` for a lab of real processes."""
         if not isinstance(self.way, Simulated):
-            raise RuntimeError("real processes leave no trace that a seed could give again")
-        return await self.way.trace()
+            raise RuntimeError("this lab consists of real processes: it has no trace")
+        return self.way
 
     async def hosts(self) -> tuple[Host, ...]:
         """vCenter's view of every host, by name."""

@@ -48,7 +48,7 @@ from protocol.messages.agent import (
     TpmAction,
 )
 from protocol.messages.base import Reply, Request
-from protocol.terms import NodeName, Role, VmName
+from protocol.terms import CLIENT, NodeName, Role, VmName
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.runtime.each import try_each
 from services.runtime.links.desired import DesiredRules
@@ -326,9 +326,9 @@ class LabCore(OfBus, ABC):
         return self._desired.rules
 
     async def put_rules(self, rules: Sequence[LinkRule]) -> None:
-        for rule in rules:
-            self.spec(rule.src)
-            self.spec(rule.dst)
+        for end in dict.fromkeys(end for rule in rules for end in (rule.src, rule.dst)):
+            if end != CLIENT:
+                self.spec(end)
         await self.tell_all(self._desired.put(rules))
 
     async def drop_rules(self, rule_id: str) -> None:

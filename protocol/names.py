@@ -60,9 +60,10 @@ _FREE_TEXT: Final = (
     "no space or '.' at either end, no '-' at the beginning"
 )
 _SELECTING: Final = frozenset({"all"})
+_NODES: Final = _SELECTING | {"client"}  # `link cut client vcenter`: clients of the vSphere APIs
 
 LAB: Final = NameRule("lab name", _LOWER_TEXT, _LOWER, 40)
-NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _SELECTING)
+NODE: Final = NameRule("node name", _LOWER_TEXT, _LOWER, 48, _NODES)
 """A dot, ``*``, ``>`` or a space would widen the node's permissions on the broker."""
 MACHINE: Final = NameRule("machine name", _LOWER_TEXT, _LOWER, 40, frozenset({"here"}))
 """``here`` is the machine where the lab's supervisor runs."""

@@ -8,6 +8,8 @@ from typing import NewType
 import msgspec
 
 NodeName = NewType("NodeName", str)
+CLIENT = NodeName("client")
+"""Stands for all clients of the vSphere APIs where the ends of a link are named."""
 KeyId = NewType("KeyId", str)
 ProviderId = NewType("ProviderId", str)
 VmName = NewType("VmName", str)

@@ -19,7 +19,7 @@ from services.attestation.knobs import AttestationKnobs
 from services.esxi.knobs import EsxiKnobs
 from services.keyprovider.knobs import KeyProviderKnobs
 from services.kms.settings.knobs import KmsKnobs
-from services.runtime.knobs import KnobInfo, Knobs, describe_knobs, fault, read
+from services.runtime.knobs import KnobInfo, Knobs, describe_knobs, find_knob_fault, read_knobs
 from services.vcenter.knobs import VcenterKnobs
 
 KNOBS: Final[dict[Role, type[Knobs]]] = {
@@ -59,7 +59,7 @@ def faults(values: Mapping[str, Any]) -> dict[str, str]:
         kinds = [kind for kind in KNOBS.values() if name in kind.__struct_fields__]
         if not kinds:
             found[name] = "there is no such knob" + near(name)
-        elif wrong := fault(kinds[0], name, value):
+        elif wrong := find_knob_fault(kinds[0], name, value):
             found[name] = wrong
     return found
 
@@ -68,7 +68,7 @@ def knobs_of(role: Role, values: Mapping[str, Any]) -> Knobs:
     """The knobs of one node out of a lab's; ``InvalidArgument`` names one that does not fit."""
     for name, wrong in faults(values).items():
         raise InvalidArgument(f"knob {name}: {wrong}")
-    return read(KNOBS[role], values)
+    return read_knobs(KNOBS[role], values)
 
 
 def near(name: str) -> str:

@@ -28,7 +28,7 @@ from chaos.lab import Directory, LabUnderTest
 from chaos.oracle.effects import FaultEffect, Takes
 from protocol.errors import Disconnected, TimedOut
 from protocol.messages.agent import LinkRule, ResetRule, StallRule
-from protocol.terms import NodeName, Role
+from protocol.terms import CLIENT, NodeName, Role
 
 SEEN_WITHIN_S = 2.0
 
@@ -43,6 +43,8 @@ class ConnectionFault(LinkRulesFault, frozen=True, kw_only=True):
     def of(cls, id: str, params: LinkParams, targets: Targets) -> Fault:
         without = {entry.node for entry in targets.directory.nodes if not entry.connects}
         ends = cls.ends(params, targets)
+        if CLIENT in ends["a"] + ends["b"]:
+            return cls(id=id, **ends)
         a, b = (tuple(node for node in ends[side] if node not in without) for side in ("a", "b"))
         if not any(x != y for x in a for y in b):
             raise ChaosError(
@@ -66,7 +68,7 @@ class ConnectionFault(LinkRulesFault, frozen=True, kw_only=True):
     @abstractmethod
     def rule(self, src: NodeName, dst: NodeName, until: float) -> ResetRule | StallRule: ...
 
-    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
         """On every edge a handshake ends as it does that meets our rules, and they struck.
 
         Where another fault keeps handshakes away, that our rules are in force is all that there is

@@ -26,7 +26,7 @@ from protocol.messages.agent import (
     LinkRule,
     LossRule,
 )
-from protocol.terms import NodeName, Role
+from protocol.terms import CLIENT, NodeName, Role
 from services.runtime.each import try_each
 
 Edge = tuple[NodeName, NodeName]
@@ -50,7 +50,10 @@ class Direction(StrEnum):
 
 
 class LinkParams(Params):
-    """Which links: ``between: [site:edge, role:kms]`` and ``dir: to | from | both``."""
+    """Which links: ``between: [site:edge, role:kms]`` and ``dir: to | from | both``.
+
+    ``client`` stands for the clients of the vSphere APIs: ``between: [client, vcenter]``.
+    """
 
     between: list[str | list[str] | dict[str, str]] = Field(min_length=2, max_length=2)
     dir: Direction = Direction.BOTH
@@ -83,16 +86,27 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
 
     params: ClassVar[type[Params]] = LinkParams
     effect: ClassVar[FaultEffect] = FaultEffect((Takes.LINKS,), partly=True)
+    of_clients: ClassVar[bool] = True
+    """Whether there is such a fault between clients of the vSphere APIs and a server of theirs."""
     a: tuple[NodeName, ...]
     b: tuple[NodeName, ...]
     dir: Direction = Direction.BOTH
 
-    @staticmethod
-    def ends(params: LinkParams, targets: Targets) -> dict[str, Any]:
-        """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-004 if no pair is left."""
-        a, b = (targets.nodes(side) for side in params.between)
+    @classmethod
+    def ends(cls, params: LinkParams, targets: Targets) -> dict[str, Any]:
+        """The fields ``a``, ``b``, ``dir`` of a link fault; KS-CHAOS-004 if no pair is left, or
+        clients are to be cut off from what has no API for them."""
+        a, b = (_select_end(side, targets) for side in params.between)
         if not any(x != y for x in a for y in b):
             raise ChaosError("KS-CHAOS-004", "a link connects two different nodes")
+        if CLIENT in a + b:
+            roles = {entry.node: entry.role for entry in targets.directory.nodes}
+            served = {node for node, role in roles.items() if role in (Role.VCENTER, Role.ESXI)}
+            if (CLIENT in a and CLIENT in b) or not served.issuperset({*a, *b} - {CLIENT}):
+                raise ChaosError("KS-CHAOS-004", "clients have links to vCenters and hosts")
+            if not cls.of_clients:
+                text = f"{cls.kind}: a link of clients can be cut, delayed, reset or stalled"
+                raise ChaosError("KS-CHAOS-004", f"{text}; TCP repairs everything else")
         return {"a": a, "b": b, "dir": params.dir}
 
     @staticmethod
@@ -145,6 +159,21 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
         arrow = {Direction.TO: "->", Direction.FROM: "<-", Direction.BOTH: "<->"}[self.dir]
         return f"{names(self.a)} {arrow} {names(self.b)}"
 
+    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+        """Rules on links of clients are in the desired set, which API servers follow; for links
+        between nodes see ``strikes``."""
+        there = {(rule.src, rule.dst) for rule in lab.rules() if rule.id == self.id}
+        for src, dst in self.links():
+            if CLIENT in (src, dst) and (src, dst) not in there:
+                return f"its rule from {src} to {dst} is not in the desired set"
+        if all(CLIENT in edge for edge in self.edges()):
+            return ""
+        return await self.strikes(lab, notes)
+
+    @abstractmethod
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
+        """Empty when the rules are seen to strike on links between nodes, else what was seen."""
+
     async def begin(self, lab: LabUnderTest, until: float, notes: Notes) -> None:
         await lab.put_rules([self.rule(src, dst, until) for src, dst in self.links()])
 
@@ -191,11 +220,11 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
         return 1
 
     async def find_live_edges(self, lab: LabUnderTest) -> tuple[Edge, ...]:
-        """The edges whose ends are both up; canaries elsewhere would tell nothing."""
+        """The edges between nodes that are both up; canaries elsewhere would tell nothing."""
         if not await lab.broker_up():
             return ()
-        up = {node: await running(lab, node) for node in self.touches()}
-        return tuple((x, y) for x, y in self.edges() if up[x] and up[y])
+        up = {node: await running(lab, node) for node in self.touches() if node != CLIENT}
+        return tuple((x, y) for x, y in self.edges() if up.get(x) and up.get(y))
 
     async def count_struck(self, lab: LabUnderTest, edges: Iterable[Edge]) -> Counter[Edge]:
         """How many messages our own rules struck, by link (sender, receiver), among ``edges``.
@@ -228,6 +257,14 @@ class LinkRulesFault(Fault, frozen=True, kw_only=True):
         return silenced and all(link in struck for link in ours)
 
 
+def _select_end(side: str | list[str] | dict[str, str], targets: Targets) -> tuple[NodeName, ...]:
+    """The nodes of one end of links, or ``client``, alone or in a list."""
+    listed = side if isinstance(side, list) else [side]
+    nodes = [one for one in listed if one != CLIENT]
+    found = targets.nodes(nodes if isinstance(side, list) else side) if nodes else ()
+    return found if len(nodes) == len(listed) else (CLIENT, *found)
+
+
 NOTHING_UP = "no link of it has both ends up, so nothing can be seen"
 
 
@@ -235,6 +272,7 @@ class ShareFault(LinkRulesFault, frozen=True, kw_only=True):
     """A fault that strikes the share ``p`` of the messages of its links, above 0 and at most 1."""
 
     params: ClassVar[type[Params]] = ShareParams
+    of_clients: ClassVar[bool] = False
     p: float
 
     @classmethod
@@ -340,7 +378,7 @@ class LinkCutFault(LinkRulesFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return CutRule(id=self.id, src=src, dst=dst, until=until)
 
-    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
         """No canary comes back on any edge, and it is the senders of cut links that drop.
 
         A cut of one direction also silences a ping of the other, whose reply it drops; that the
@@ -442,7 +480,7 @@ class LinkDelayFault(LinkRulesFault, frozen=True, kw_only=True):
     async def survey(self, lab: LabUnderTest) -> Notes:
         return {"before": await self._fastest(lab)}
 
-    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
         """Our rules held a message on every edge, and the fastest canary of each is as late as
         this fault and others make it.
 
@@ -515,7 +553,7 @@ class LinkLossFault(ShareFault, frozen=True, kw_only=True):
     def rule(self, src: NodeName, dst: NodeName, until: float) -> LinkRule:
         return LossRule(id=self.id, src=src, dst=dst, share=self.p, until=until)
 
-    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
         """Our rules lose a message on every edge, and a canary does not come back.
 
         It is tried with as many canaries as make a miss one in a million. Where another fault
@@ -604,7 +642,7 @@ class LinkDupFault(ShareFault, frozen=True, kw_only=True):
                 return f"{node} still counts duplicates"
         return ""
 
-    async def bites(self, lab: LabUnderTest, notes: Notes) -> str:
+    async def strikes(self, lab: LabUnderTest, notes: Notes) -> str:
         """Each receiver that can be pinged counts a duplicate it dropped.
 
         Where another fault loses messages, that our rules doubled one is enough; where nothing

@@ -115,7 +115,7 @@ class SharedDatastore:
         until = time.monotonic() + SEEN_WITHIN_S
         while True:
             try:
-                descriptor = locks.take(self.path / _OWNER)
+                descriptor = locks.take_lock(self.path / _OWNER)
                 break
             except locks.Locked:
                 if time.monotonic() > until:
@@ -155,11 +155,11 @@ class SharedDatastore:
         signs.mkdir(0o700, exist_ok=True)
         for old in signs.glob(f"{self._machine}.*"):
             with suppress(locks.Locked):
-                descriptor = locks.take(old)
+                descriptor = locks.take_lock(old)
                 old.unlink(missing_ok=True)
                 os.close(descriptor)
         sign = f"{self._machine}.{os.urandom(SIGN_BYTES).hex()}"
-        self._sign = signs / sign, locks.take(signs / sign)
+        self._sign = signs / sign, locks.take_lock(signs / sign)
         return sign
 
     def look(self, sign: str) -> None:
@@ -173,7 +173,7 @@ class SharedDatastore:
                     raise KeysteadError("KS-ARRAY-001", text)
                 time.sleep(_LOOK_EVERY_S)
         try:
-            os.close(locks.take(path))
+            os.close(locks.take_lock(path))
         except locks.Locked:
             return
         except OSError as error:

@@ -11,7 +11,7 @@ from services.runtime.real import locks
 
 def _main(file: str) -> int:
     try:
-        locks.take(Path(file))
+        locks.take_lock(Path(file))
     except locks.Locked:
         return 10
     except OSError:

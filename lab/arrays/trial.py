@@ -118,7 +118,7 @@ def _locks(at: Path) -> None:
     """Between two descriptors of one process, for hosts share processes, and between processes."""
     path = at / "lock"
     try:
-        held = locks.take(path)
+        held = locks.take_lock(path)
     except OSError as error:
         raise _no_locks(at, f"locks are refused: {error.strerror or error}") from None
     try:
@@ -137,7 +137,7 @@ def _locks(at: Path) -> None:
 
 def _taken(path: Path) -> bool:
     try:
-        descriptor = locks.take(path)
+        descriptor = locks.take_lock(path)
     except locks.Locked:
         return False
     except OSError as error:

@@ -11,6 +11,7 @@
 - ``configuration``  the text of a broker's configuration: users and their permissions
 - ``agent_config``   what an agent process is told when it starts
 - ``identities``     nkeys of nodes, agents, supervisor and command line; sealing keys
+- ``kept``           the files of both: ports and seeds
 - ``control_plane``  requests and events between supervisor, agents and command line
 - ``tap``            the ear of a recorder on the data broker
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lab.brokers.configuration import BrokerKind
-from services.runtime.real.secured import Secured, ServersTls, Way
+from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls, LabTls
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +27,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     patch: str = ""
     ledger: str = ""
     theirs: bool = False
-    tls: ServersTls | None = None
+    tls: ForeignServersTls | None = None
     authority: str = ""
     offset: str = ""
 
-    def way_to(self, broker: BrokerKind) -> Way | None:
+    def way_to(self, broker: BrokerKind) -> BrokerTls | None:
         """How that broker is reached; None for one without TLS."""
         if broker is BrokerKind.DATA and self.theirs:
             return self.tls
-        return Secured(self.authority, broker.value) if self.authority else None
+        return LabTls(self.authority, broker.value) if self.authority else None

@@ -24,8 +24,8 @@ from protocol.errors import Internal, Malformed, NotAvailable, NotSent, ProductE
 from protocol.messages.base import Event, Reply, Request, reply_type
 from protocol.terms import NodeName
 from services.runtime.incarnation import NodeDown
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import Way
 from services.runtime.rpc.envelopes import Envelopes, Unsealed
 from services.runtime.rpc.pending import PendingCalls
 from services.runtime.rpc.serving import PendingRequest, RequestServing
@@ -67,7 +67,7 @@ class ControlClient:
         name: str,
         *,
         options: ConnectionOptions = CONTROL_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = control_name(name)
@@ -186,7 +186,7 @@ class ControlClient:
         try:
             match parts:
                 case ["ctl", "inbox", _, responder, _, _]:
-                    self._calls.arrived(subject, NodeName(responder), payload)
+                    self._calls.handle_reply(subject, NodeName(responder), payload)
                 case ["ctl", "event", sender, name]:
                     self._on_event(sender, name, payload)
                 case ["ctl", "supervisor", sender, name] | ["ctl", "agent", _, sender, name]:

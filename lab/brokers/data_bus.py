@@ -9,7 +9,7 @@ from typing import Protocol
 from lab.brokers.server import Broker
 from protocol.messages.agent import NodeStatus
 from protocol.terms import NodeName
-from services.runtime.real.secured import ServersTls
+from services.runtime.real.broker_tls import ForeignServersTls
 
 Statuses = Callable[[], Awaitable[Mapping[NodeName, NodeStatus]]]
 """Asks all nodes of a lab how they are."""
@@ -31,7 +31,7 @@ class DataBus(Protocol):
 
     @property
     @abstractmethod
-    def secured(self) -> ServersTls | None:
+    def secured(self) -> ForeignServersTls | None:
         """How they are reached under TLS; None: in clear."""
 
     @property

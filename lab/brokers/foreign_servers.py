@@ -21,8 +21,8 @@ from lab.state.scratch import state_home
 from lab.topology.plan import Topology
 from protocol.errors import NotAvailable, ProductError
 from protocol.terms import NodeName
+from services.runtime.real.broker_tls import ForeignServersTls
 from services.runtime.real.connection import BrokerConnection
-from services.runtime.real.secured import ServersTls
 
 
 def ensure_keys(lab: str, nodes: Iterable[NodeName] = ()) -> Identities:
@@ -61,7 +61,7 @@ class ForeignServers(DataBus):
         return self._url
 
     @property
-    def secured(self) -> ServersTls | None:
+    def secured(self) -> ForeignServersTls | None:
         return self._probing.secured
 
     @property

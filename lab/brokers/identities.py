@@ -25,6 +25,7 @@ import msgspec
 import nkeys
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from lab.brokers.kept import SecretFile, control_folder
 from lab.schema.errors import KeysteadError
 from protocol.crypto.seal import Keyring
 from protocol.errors import InvalidName
@@ -76,12 +77,6 @@ class NodeIdentity:
     sealing: X25519PrivateKey = field(repr=False)
 
 
-class _SecretFile(msgspec.Struct, frozen=True):
-    name: str
-    seed: str
-    sealing: str = ""  # base64 of the raw 32 bytes; nodes only
-
-
 class _PublicFile(msgspec.Struct, frozen=True):
     name: str
     nkey: str
@@ -114,7 +109,7 @@ class Identities:
     def __init__(self, folder: Path) -> None:
         root = folder / "identity"
         self._nodes = root / "node"
-        self._control = root / "control"
+        self._control = control_folder(folder)
         self._public = root / "public"
 
     @classmethod
@@ -152,7 +147,7 @@ class Identities:
         if not path.exists():
             sealing = X25519PrivateKey.generate()
             raw = base64.b64encode(sealing.private_bytes_raw()).decode()
-            _write(path, _SecretFile(name, _new_seed(), raw), 0o600)
+            _write(path, SecretFile(name, _new_seed(), raw), 0o600)
         identity = self.node(name)
         raw = base64.b64encode(identity.sealing.public_key().public_bytes_raw()).decode()
         public = _PublicFile(name, identity.public, raw)
@@ -171,9 +166,9 @@ class Identities:
             path, seed = self._nodes / f"{node_name(name)}.json", kept.node(name).seed
             if not path.exists() or self.node(name).seed != seed:
                 raw = X25519PrivateKey.generate().private_bytes_raw()
-                _write(path, _SecretFile(name, seed, base64.b64encode(raw).decode()), 0o600)
+                _write(path, SecretFile(name, seed, base64.b64encode(raw).decode()), 0o600)
             self.add(name)
-        _write(self._control / f"{TAP}.json", _SecretFile(TAP, kept.control(TAP).seed), 0o600)
+        _write(self._control / f"{TAP}.json", SecretFile(TAP, kept.control(TAP).seed), 0o600)
 
     def add_agent(self, number: int) -> ControlIdentity:
         """Identity of agent ``number``, made now if it has none."""
@@ -207,12 +202,12 @@ class Identities:
         files = self.files(nodes, control)
         for name in nodes:
             path, seed = f"node/{name}.json", _new_seed()
-            kept = msgspec.json.decode(files[path], type=_SecretFile)
+            kept = msgspec.json.decode(files[path], type=SecretFile)
             files[path] = msgspec.json.encode(msgspec.structs.replace(kept, seed=seed))
             public = _PublicFile(name, _public_of(seed), _read_public(self._public, name).sealing)
             files[f"public/{name}.json"] = msgspec.json.encode(public)
         for agent in control:
-            files[f"control/{agent}.json"] = msgspec.json.encode(_SecretFile(agent, _new_seed()))
+            files[f"control/{agent}.json"] = msgspec.json.encode(SecretFile(agent, _new_seed()))
         return files
 
     def keep(self, files: Mapping[str, bytes]) -> None:
@@ -255,7 +250,7 @@ class Identities:
     def _add_control(self, name: str) -> ControlIdentity:
         path = self._control / f"{control_name(name)}.json"
         if not path.exists():
-            _write(path, _SecretFile(name, _new_seed()), 0o600)
+            _write(path, SecretFile(name, _new_seed()), 0o600)
         return self.control(name)
 
 
@@ -281,9 +276,9 @@ def _damage_error(path: Path) -> KeysteadError:
     return KeysteadError("KS-ID-001", f"the identity file {path} is missing or damaged")
 
 
-def _read(path: Path, name: str) -> _SecretFile:
+def _read(path: Path, name: str) -> SecretFile:
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_SecretFile)
+        kept = msgspec.json.decode(path.read_bytes(), type=SecretFile)
         # The library checks no checksum when it reads a seed, so it is encoded again.
         prefix, raw = nkeys.decode_seed(kept.seed.encode())
         if prefix != nkeys.PREFIX_BYTE_USER or nkeys.encode_seed(raw, prefix) != kept.seed.encode():

@@ -25,8 +25,8 @@ from protocol.errors import NotSent
 from protocol.subjects import own_subscription, reply_prefix
 from protocol.terms import NodeName
 from services.runtime.each import for_each
+from services.runtime.real.broker_tls import ForeignServersTls
 from services.runtime.real.connection import BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import ServersTls
 
 AT_ONCE: Final = 16  # nodes that are tried side by side
 LISTEN_S: Final = 1.0  # real seconds in which others of the account would be heard
@@ -69,7 +69,9 @@ class Probing:
 
     def __init__(self, lab: str, bus: BusPlan, identities: Identities) -> None:
         self._lab, self._bus, self._identities = lab, bus, identities
-        self.secured: ServersTls | None = None  # how they are reached, once ``all`` has looked
+        self.secured: ForeignServersTls | None = (
+            None  # how they are reached, once ``all`` has looked
+        )
         self._token = f"probe{os.urandom(6).hex()}"
         self._ears: dict[str, Ear] = {}
         self.there: list[str] = []  # the addresses that answered
@@ -109,13 +111,13 @@ class Probing:
 
     # ---- greetings ----------------------------------------------------------------------------
 
-    async def _read_authority(self) -> ServersTls | None:
+    async def _read_authority(self) -> ForeignServersTls | None:
         """The authority of the Lab file, read once; None for servers without TLS."""
         if not self._bus.urls[0].startswith("tls:"):
             return None
         path = self._bus.authority
         try:
-            secured = ServersTls((await read_soon(path)).decode() if path else "")
+            secured = ForeignServersTls((await read_soon(path)).decode() if path else "")
             _ = secured.options
         except KeysteadError as error:
             raise KeysteadError("KS-BROKER-005", str(error)) from None

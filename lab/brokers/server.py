@@ -35,6 +35,7 @@ from lab.brokers.configuration import (
     tap_user,
 )
 from lab.brokers.identities import SUPERVISOR, TAP, Identities
+from lab.brokers.kept import Endpoint, broker_folder, endpoint_file
 from lab.brokers.looks import Connection, SystemAccount, server_name
 from lab.brokers.program import find_server
 from lab.schema.errors import KeysteadError
@@ -48,14 +49,6 @@ _RELOAD_GAP_S = 0.2  # hosts added in a burst share one reload
 _POLL_S = 0.003
 _STAMP = re.compile(r"^\[\d+\] [\d/]+ [\d:.]+ ")  # of a line of its log
 _LAUNCHER = Path(__file__).parent.parent / "processes" / "die_with_parent.py"
-
-
-class _Endpoint(msgspec.Struct, frozen=True):
-    """Kept on disk: the port stays the same over restarts, or clients would lose the broker."""
-
-    port: int
-    server_name: str
-    route: int = -1
 
 
 class Broker:
@@ -78,13 +71,12 @@ class Broker:
     ) -> None:
         self.kind, self._routes = BrokerKind(kind), routes
         self.name = f"{self.kind} broker" if routes is None else f"server {number} of the bus"
-        tail = "" if number == 1 else f"-{number}"
-        self.folder = (folder / f"broker-{self.kind}{tail}").absolute()
+        self.folder = broker_folder(folder, self.kind, number)
         self._identities, self.kept_off = identities, kept_off
         self._process: subprocess.Popen[bytes] | None = None
         self._account: SystemAccount | None = None
         self._paused = False
-        self._endpoint: _Endpoint | None = None
+        self._endpoint: Endpoint | None = None
         self._reload: asyncio.Task[None] | None = None
         self._reload_lock = asyncio.Lock()
         self._reloaded_at = 0.0
@@ -294,15 +286,15 @@ class Broker:
         lab was up the last time is chosen anew."""
         kept = self._load_endpoint()
         if not (_free(kept.port) and _free(kept.route)):
-            self._endpoint = _Endpoint(-1, kept.server_name)
+            self._endpoint = Endpoint(-1, kept.server_name)
 
-    def _load_endpoint(self) -> _Endpoint:
+    def _load_endpoint(self) -> Endpoint:
         """Where it listens, from memory, from disk, or made now (with a port to be chosen)."""
         if self._endpoint is None:
             try:
-                kept = msgspec.json.decode(self._endpoint_file.read_bytes(), type=_Endpoint)
+                kept = msgspec.json.decode(self._endpoint_file.read_bytes(), type=Endpoint)
             except (OSError, msgspec.DecodeError):
-                kept = _Endpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
+                kept = Endpoint(-1, f"keystead-{self.kind}-{os.urandom(6).hex()}")
             self._endpoint = kept
         return self._endpoint
 
@@ -314,7 +306,7 @@ class Broker:
 
     @property
     def _endpoint_file(self) -> Path:
-        return self.folder / "endpoint.json"
+        return endpoint_file(self.folder)
 
     def _users(self) -> tuple[BrokerUser, ...]:
         match self.kind:
@@ -346,7 +338,7 @@ class Broker:
             await self._still_there()
         if name != place.server_name:
             raise self._not_started(f"port {port} belongs to another server, {name!r}")
-        found = _Endpoint(port, place.server_name, route)
+        found = Endpoint(port, place.server_name, route)
         if found != self._endpoint:
             self._endpoint = found
             replace_file(self._endpoint_file, msgspec.json.encode(found), durable=False)

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from lab.brokers.identities import TAP, Identities
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.bus import TapWire
-from services.runtime.real.secured import Way
 from services.runtime.wire import TapCallback
 
 
 @asynccontextmanager
 async def open_tap(
-    url: str, identities: Identities, hear: TapCallback, secured: Way | None
+    url: str, identities: Identities, hear: TapCallback, secured: BrokerTls | None
 ) -> AsyncIterator[Callable[[], int]]:
     """See ``LabCore.tapped``; ``NotSent`` when the broker does not answer."""
     wire = TapWire(url, identities.control(TAP).seed, hear, secured=secured)

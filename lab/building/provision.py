@@ -43,7 +43,7 @@ from protocol.messages.vcenter.vsan import (
 )
 from protocol.terms import HostConnectionState, NodeName, PowerState, Role
 from services.esxi.knobs import EsxiKnobs
-from services.runtime.knobs import read
+from services.runtime.knobs import read_knobs
 
 BOOTS_A_SECOND = 64  # of a real machine; where virtual time waits for nobody there is no crowd
 BOOT_WAITS = 5  # a host's boot waits ``boot_step_s`` so often until it serves: B0, and B4 to B7
@@ -142,7 +142,7 @@ def boots_at_once(lab: LabCore) -> int | None:
     a_real_s = lab.in_lab_s(1.0)
     if not a_real_s:
         return None
-    steps_s = (read(EsxiKnobs, lab.spec(host).knobs).boot_step_s for host in lab.hosts())
+    steps_s = (read_knobs(EsxiKnobs, lab.spec(host).knobs).boot_step_s for host in lab.hosts())
     return round(BOOTS_A_SECOND * max(1.0, BOOT_WAITS * max(steps_s, default=0.0) / a_real_s))
 
 

@@ -6,6 +6,7 @@ that need a terminal flow of their own, an argument that only a terminal has, or
 - ``main``      the program, exit codes, error messages
 - ``program``   parses: the commands that are ``derived``, and those of ``grammar``
 - ``derived``   a command's function, help and arguments, made of its struct
+- ``plain_get``  a ``get`` that needs no parser           - ``asked``     lab and format
 - ``results``   gives a command and prints its answer     - ``pages``     answers that are no table
 - ``connect``   to a running lab                          - ``output``    tables, JSON, YAML, names
 - ``options``   options of every command                  - ``progress``  of long commands

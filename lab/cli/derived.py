@@ -15,9 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from cyclopts import Parameter
 
-from lab.cli.listing import PLAIN, View
 from lab.cli.names import COMPLETERS
-from lab.cli.options import DEFAULTS, Options
+from lab.cli.options import DEFAULTS, VIEW, Options, View
 from lab.cli.results import look, run, table_for
 from lab.cli.values import READERS
 from lab.schema import commands
@@ -53,7 +52,7 @@ def function_of(kind: type[Command[Any]]) -> Function:
     places = [_place(one) for one in _flat(arguments)]
     if listing:
         places.append(_place_names(kind))
-        places.append(_keyword("view", View, PLAIN))
+        places.append(_keyword("view", View, VIEW))
     places.append(_keyword("options", Options, DEFAULTS))
     signature = Signature(sorted(places, key=lambda place: place.kind), return_annotation=int)
 
@@ -63,7 +62,7 @@ def function_of(kind: type[Command[Any]]) -> Function:
         given = bound.arguments
         made = _build(kind, arguments, given)
         if listing:
-            return look(made, given["names"], given["view"], given["options"])
+            return look(made, given["names"], given["options"], given["view"])
         return run(made, given["options"])
 
     command.__name__ = kind.__name__

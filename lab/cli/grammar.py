@@ -98,6 +98,7 @@ COMMANDS: Mapping[str, str] = {
     "schema": "lookup.schema:schema",
     "api": "running.api:api",
     "wait": "running.waiting:wait",
+    "sleep": "running.waiting:sleep",
     "completion": "running.waiting:completion",
     "explain": "lookup.explain:explaining",
 }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-from cyclopts import Parameter
 
+from lab.cli.asked import Asked, Format
 from lab.cli.connect import call
-from lab.cli.options import Format, LabOptions
 from lab.cli.output import is_document, json_line, plain, say, show
 from lab.cli.streams import flush
 from lab.schema.errors import KeysteadError
@@ -20,26 +17,11 @@ from lab.schema.tables import Column, ColumnTable, Row, field, text, value_of
 from lab.state.state_folder import LabFolder
 
 if TYPE_CHECKING:
+    from lab.cli.options import View
     from lab.schema.commands import Command
 
 LOOK_EVERY_S = 0.5  # real seconds between two looks of --watch
 A = TypeVar("A", bound=msgspec.Struct)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class View:
-    """How a list is shown."""
-
-    watch: Annotated[
-        bool,
-        Parameter(name=["--watch", "-w"], negative="", help="Go on, with each row that changed."),
-    ] = False
-    sort_by: Annotated[str, Parameter(help="A column or a field: --sort-by host.")] = ""
-    no_headers: Annotated[bool, Parameter(negative="", help="Rows only.")] = False
-
-
-PLAIN = View()
 
 
 class Listing:
@@ -49,25 +31,21 @@ class Listing:
         self.table = table
 
     def get(
-        self, command: Command[A], names: Sequence[str], view: View, options: LabOptions
+        self, command: Command[A], names: Sequence[str], options: Asked, view: View | None = None
     ) -> A | None:
         """Ask and print, as ``view`` and ``options`` want it; the answer, None after a watch.
         KS-USE-002 for a name that is not there, KS-USE-003 for a column that is not."""
-        if view.watch:
+        if view and view.watch:
+            import asyncio
+
             asyncio.run(self._watch(command, names, view, options))
             return None
-        answer = self.select_items(call(options, command), names, view)
-        show(
-            answer,
-            options.output,
-            self._columns_of(answer),
-            self.table.wide,
-            key=self.table.key,
-            headers=not view.no_headers,
-        )
+        answer = self.select_items(call(options, command), names, view.sort_by if view else "")
+        columns, headers = self._columns_of(answer), not (view and view.no_headers)
+        show(answer, options.output, columns, self.table.wide, key=self.table.key, headers=headers)
         return answer
 
-    def select_items(self, answer: A, names: Sequence[str], view: View) -> A:
+    def select_items(self, answer: A, names: Sequence[str], sort_by: str = "") -> A:
         """The answer with those items only that are asked for, in the order that is."""
         items: list[Row] = list(value_of(answer, "items"))
         if names:
@@ -78,8 +56,8 @@ class Listing:
                     "KS-USE-002", f"there is no {self.table.key} {', '.join(missing)}"
                 )
             items = [item for name in names for item in items if self._name(item) == name]
-        if view.sort_by:
-            items.sort(key=self._order(view.sort_by, items))
+        if sort_by:
+            items.sort(key=self._order(sort_by, items))
         return msgspec.structs.replace(answer, items=tuple(items))
 
     def _order(self, by: str, items: Sequence[Row]) -> Callable[[Row], tuple[bool, float, str]]:
@@ -116,10 +94,12 @@ class Listing:
         return (*self.table.columns, *self.table.rare, *self.table.wide)
 
     async def _watch(
-        self, command: Command[A], names: Sequence[str], view: View, options: LabOptions
+        self, command: Command[A], names: Sequence[str], view: View, options: Asked
     ) -> None:
         """The list, then each row that is new or differs, and on stderr which are gone, until
         interrupted or the lab ends."""
+        import asyncio
+
         from lab.local.remote import Remote
 
         seen: dict[str, Any] = {}
@@ -127,7 +107,7 @@ class Listing:
         rows, begun = _Rows(columns), False
         async with Remote(LabFolder(options.name), options.vcenter) as lab:
             while True:
-                answer = self.select_items(await lab.do(command), names, view)
+                answer = self.select_items(await lab.do(command), names, view.sort_by)
                 news = [i for i in value_of(answer, "items") if seen.get(self._name(i)) != i]
                 if not begun:
                     wide = self.table.wide if options.output is Format.WIDE else ()

@@ -30,22 +30,17 @@ def run(arguments: list[str]) -> int:
         from lab.machines.checkup import main as checked
 
         return checked()
-    from cyclopts import CycloptsError
-
-    from lab.cli.program import ready_for, spell_out
+    from lab.cli import plain_get
     from lab.cli.streams import NotWritten, OutputClosed
     from lab.schema.errors import KeysteadError
     from lab.state.scratch import collect
 
     collect()
-    arguments = spell_out(arguments)
     try:
-        result = ready_for(arguments)(
-            arguments, print_error=False, exit_on_error=False, result_action="return_value"
-        )
+        code = plain_get.run(arguments)
+        if code is None:
+            code = _parse_and_run(arguments)
         sys.stdout.flush()
-    except CycloptsError as error:
-        return _complain(KeysteadError("KS-USE-001", *_describe_misuse(error)))
     except KeysteadError as error:
         return _complain(error)
     except OutputClosed:
@@ -61,6 +56,23 @@ def run(arguments: list[str]) -> int:
 
         story = "".join(traceback.format_exception(error))
         return _complain(KeysteadError("KS-INT-001", f"{type(error).__name__}: {error}\n{story}"))
+    return code
+
+
+def _parse_and_run(arguments: list[str]) -> int:
+    """Run a command line that cyclopts parses; KS-USE-001 when it does not understand it."""
+    from cyclopts import CycloptsError
+
+    from lab.cli.program import ready_for, spell_out
+    from lab.schema.errors import KeysteadError
+
+    arguments = spell_out(arguments)
+    try:
+        result = ready_for(arguments)(
+            arguments, print_error=False, exit_on_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        raise KeysteadError("KS-USE-001", *_describe_misuse(error)) from None
     return result if isinstance(result, int) else 0
 
 

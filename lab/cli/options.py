@@ -6,21 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
+
 _NOT_GIVEN = str(b"default", "ascii")
 """The name of a lab when none is given: an object of its own, which no argument is."""
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    WIDE = "wide"
-    JSON = "json"
-    YAML = "yaml"
-    NAME = "name"
 
 
 @Parameter(name="*")
@@ -95,6 +88,19 @@ class Options(LabOptions):
     ] = ""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class View:
+    """How a list is shown."""
+
+    watch: Annotated[
+        bool,
+        Parameter(name=["--watch", "-w"], negative="", help="Go on, with each row that changed."),
+    ] = False
+    sort_by: Annotated[str, Parameter(help="A column or a field: --sort-by host.")] = ""
+    no_headers: Annotated[bool, Parameter(negative="", help="Rows only.")] = False
+
+
 GENERAL = (
     ("-o, --output", "table, wide, json, yaml or name"),
     ("-q, --quiet", "print names only, and no progress"),
@@ -106,3 +112,4 @@ GENERAL = (
 PRINTED = Printed()
 LAB_DEFAULTS = LabOptions()
 DEFAULTS = Options()
+VIEW = View()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from lab.cli.options import Format
+from lab.cli.asked import Format
 from lab.cli.streams import flush
 from lab.schema.documents import document_of
 from lab.schema.tables import Column, Row, text, value_of
@@ -99,15 +100,45 @@ def table(columns: Sequence[Column], items: Sequence[Row], *, headers: bool = Tr
     if not items:
         say("nothing to show")
         return
+    titles = [title for title, _ in columns]
+    rows = [[one_line(text(value(item))) for _, value in columns] for item in items]
+    if not _put_simple([titles, *rows] if headers else rows, headers):
+        _put_folded(titles, rows, headers)
+
+
+def _put_simple(lines: Sequence[Sequence[str]], headers: bool) -> bool:
+    """Print columns without rich, whose import takes as long as the answer of a lab; False, and
+    nothing is printed, where a terminal is too narrow or a character is wider than others."""
+    if not all(cell.replace("…", "").isascii() for line in lines for cell in line):
+        return False
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    terminal = sys.stdout.isatty()
+    if terminal and sum(widths) + GAP * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        return False
+    bold = headers and _has_colours(terminal)
+    for number, line in enumerate(lines):
+        cells = (cell.ljust(width + GAP) for cell, width in zip(line, widths, strict=True))
+        whole = "".join(cells).rstrip()
+        _write(f"\x1b[1m{whole}\x1b[0m" if bold and number == 0 else whole)
+    return True
+
+
+def _has_colours(terminal: bool) -> bool:
+    """By the conventions that rich follows."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    return terminal or bool(os.environ.get("FORCE_COLOR"))
+
+
+def _put_folded(titles: Sequence[str], rows: Sequence[Sequence[str]], headers: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
     pipe = not sys.stdout.isatty()
     style = "" if os.environ.get("NO_COLOR") else "bold"
     made = Table(box=None, pad_edge=False, show_edge=False, header_style=style, show_header=headers)
-    rows = [[one_line(text(value(item))) for _, value in columns] for item in items]
     least = 0
-    for place, (title, _) in enumerate(columns):
+    for place, title in enumerate(titles):
         width = max(len(title), *(len(row[place]) for row in rows))
         prose = any(" " in row[place] for row in rows)
         least += (min(width, PROSE) if prose else width) + GAP

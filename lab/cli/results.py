@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lab.cli.asked import Asked, Format
 from lab.cli.connect import call
-from lab.cli.listing import Listing, View
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.listing import Listing
 from lab.cli.output import document, is_document, say, show, show_one
 from lab.schema.commands import Command, answer_type
 from lab.schema.tables import ColumnTable, table_of
+
+if TYPE_CHECKING:
+    from lab.cli.options import LabOptions, View
 
 
 def run(command: Command[Any], options: LabOptions) -> int:
@@ -20,9 +23,11 @@ def run(command: Command[Any], options: LabOptions) -> int:
     return print_answer(command, answer, options)
 
 
-def look(command: Command[Any], names: Sequence[str], view: View, options: LabOptions) -> int:
+def look(
+    command: Command[Any], names: Sequence[str], options: Asked, view: View | None = None
+) -> int:
     """The same of a list, of which ``names`` are shown as ``view`` says."""
-    answer = Listing(table_for(type(command))).get(command, names, view, options)
+    answer = Listing(table_for(type(command))).get(command, names, options, view)
     return 0 if answer is None else _report(answer, options)
 
 
@@ -61,11 +66,11 @@ def _print(command: Command[Any], answer: Any, options: LabOptions) -> None:
         show_one(answer, options.output, table.columns, table.wide, key=table.key)
 
 
-def _report(answer: Any, options: LabOptions) -> int:
+def _report(answer: Any, options: Asked) -> int:
     if not is_document(options.output):
         for text in answer.remarks():
             say(text)
-    of_lab = "" if options.name == LAB_DEFAULTS.name else f" --name {options.name}"
+    of_lab = "" if options.name == "default" else f" --name {options.name}"
     for text in answer.errors(of_lab):
         say(text)
     sys.stdout.flush()

@@ -107,7 +107,7 @@ def tpm() -> DoctorFinding:
 
     fix = KeysteadError("KS-TPM-001").fix
     try:
-        got = backends.probe()
+        got = backends.probe_libtpms()
     except LibraryMissing as error:
         return DoctorFinding("tpm", DoctorHealth.PROBLEM, str(error), fix)
     except (TpmError, RuntimeError, OSError) as error:
@@ -123,7 +123,7 @@ def headers() -> DoctorFinding:
     compiler = shutil.which("gcc") or shutil.which("cc")
     fix = f"apt-get install {BUILD_PACKAGES}"
     # Once tpm2-pytss is built, what builds it is needed for a new environment only.
-    bad = DoctorHealth.NOTE if not backends.available() else DoctorHealth.PROBLEM
+    bad = DoctorHealth.NOTE if not backends.missing_for_libtpms() else DoctorHealth.PROBLEM
     if compiler is None:
         return DoctorFinding("headers", bad, "there is no C compiler", fix)
     command = [compiler, "-fsyntax-only", "-x", "c", f"-I{sysconfig.get_paths()['include']}", "-"]
@@ -250,6 +250,7 @@ def _words(pid: int) -> list[str]:
 def python() -> DoctorFinding:
     """The interpreter and the packages that the lock names."""
     version = ".".join(map(str, sys.version_info[:3]))
+    version += f" ({sys._base_executable}, built {_optimization()})"  # type: ignore[attr-defined]
     missing = [p for p in ("cryptography", "msgspec", "nats-py", "pydantic") if not version_of(p)]
     if missing:
         return DoctorFinding(
@@ -259,6 +260,15 @@ def python() -> DoctorFinding:
             "./keystead setup",
         )
     return DoctorFinding("python", DoctorHealth.OK, version)
+
+
+def _optimization() -> str:
+    """Debian's builds have both optimizations, and do not say so."""
+    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    found = "--enable-optimizations" in flags and "--with-lto" in flags
+    if found or sys.base_prefix == "/usr":
+        return "with PGO and LTO"
+    return "without PGO and LTO: a tenth slower"
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from services.kms.objects.identifiers import IdScheme
 from services.kms.sealing.roots.passphrase import PASSPHRASE_OPTION
 from services.kms.service import ACCEPT_OPTION
 from services.kms.settings.config import DEFAULT_SCOPE, Auditing, KmsConfig, KmsRole
-from services.runtime.forking.withheld import withhold_memory
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.streams import CONNECTIONS, Listener
 
 SPARE_FILES: Final = 640

@@ -27,7 +27,7 @@ from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
 from services.keyservers.session import SessionStep as Heard
-from services.runtime.forking.withheld import withhold_memory
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.streams import TlsIdentity
 
 FILES: Final = 64

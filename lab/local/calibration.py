@@ -47,7 +47,7 @@ from protocol.subjects import parse_link
 from protocol.terms import NodeName, Role
 from protocol.tpm.structures import PcrSelection
 from services.runtime.each import for_each
-from services.runtime.tpm.backends import available, open_device
+from services.runtime.tpm.backends import missing_for_libtpms, open_device
 from services.runtime.tpm.nv import MemoryNv
 
 LIMIT_S: Final = 600.0  # lab seconds that one operation may take
@@ -498,7 +498,7 @@ def time_devices() -> dict[str, tuple[float, float]]:
     found |= {"db.transact": commit, "db.query": hand_over}
     found |= {f"datastore.{call}": hand_over for call in DATASTORE_CALLS}
     found |= {"datastore.write": (sync[0] + folders[0], sync[1]), "datastore.write_blocks": sync}
-    return found | (_time_tpm() if not available() else {})
+    return found | (_time_tpm() if not missing_for_libtpms() else {})
 
 
 def _timed_thread() -> tuple[float, float]:

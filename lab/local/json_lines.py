@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ import msgspec
 from lab.client import Lab
 from lab.local.remote import Remote
 from lab.local.session_page import session_page
-from lab.local.vsphere import OfLab, served, variables_of
+from lab.local.vsphere import OfLab, of_lab, served, variables_of
 from lab.schema.answers.lab import EventList
 from lab.schema.commands import Command, GetStatus
 from lab.schema.documents import document_of
@@ -95,7 +95,7 @@ class HeldLab:
     def __init__(self) -> None:
         self._lab: Lab | Remote | None = None
         self._to: Any = None  # an executor of it, see ``lab.vsphere.executor``
-        self._changed: Callable[[], None] = _nobody_looks
+        self._changed: Callable[[], Awaitable[None]] = _nobody_looks
         self._paced: float = 1.0
         self._asked: list[str] = []  # since the lab began, for its page
         self._seed: int | None = None
@@ -113,7 +113,7 @@ class HeldLab:
         try:
             return await self._do(asked, self._lab)
         finally:
-            self._changed()
+            await self._changed()
 
     async def _do(self, asked: InputLine, lab: Lab | Remote) -> Any:
         if asked.do is not None:
@@ -156,7 +156,7 @@ class HeldLab:
         self._lab, self._paced = remote, status.pace
 
         self._to = OfLab(
-            remote.do, lambda seconds: asyncio.sleep(seconds / status.pace), virtual=False
+            remote.do, lambda seconds: asyncio.sleep(seconds / status.pace), False, remote.do
         )
         return {"mode": "running", "lab": name, "seed": None}
 
@@ -169,7 +169,7 @@ class HeldLab:
         )
         self._lab = await self._stack.enter_async_context(lab)
         self._paced = lab.topology.pace
-        self._to = OfLab(lab.do, lab.sleep, virtual=lab.mode == "sim")
+        self._to = of_lab(lab)
         return {"mode": wanted.mode, "lab": lab.topology.name, "seed": lab.seed}
 
     async def _serve(self, name: str) -> dict[str, str]:
@@ -179,7 +179,7 @@ class HeldLab:
             self._to = Serial(self._to)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-")))
         server, where = await self._stack.enter_async_context(served(self._to, name, folder))
-        self._changed = server.watch.forget
+        self._changed = server.look_again
         return variables_of(where, folder)
 
     def _looks(self, within_s: float) -> tuple[Callable[[], Any], Callable[[], bool]]:
@@ -197,7 +197,7 @@ class HeldLab:
         return lambda: asyncio.sleep(LOOK_EVERY_S), lambda: time.monotonic() > until
 
 
-def _nobody_looks() -> None:
+async def _nobody_looks() -> None:
     """No client of vSphere has seen what has changed."""
 
 

@@ -140,9 +140,9 @@ def _refuse_without_tpm(file: dict[str, Any]) -> None:
             "--tpm libtpms, or --tpm none; `keystead chaos run NAME --mode sim` uses the model",
         )
     if backends.get("libtpms"):
-        from services.runtime.tpm.backends import available
+        from services.runtime.tpm.backends import missing_for_libtpms
 
-        missing = available()
+        missing = missing_for_libtpms()
         if missing:
             raise KeysteadError("KS-TPM-001", missing)
 

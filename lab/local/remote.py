@@ -1,10 +1,14 @@
-"""A running lab of this user, commanded over its control broker: what the command line uses."""
+"""A running lab of this user: what the command line uses.
+
+A lab of real processes is commanded over its control broker, a simulated one that ``keystead
+serve --sim`` has over a socket of that process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -13,7 +17,7 @@ from lab.brokers.control_plane import ControlClient
 from lab.brokers.identities import CLI, SUPERVISOR, Identities
 from lab.brokers.server import Broker
 from lab.machines.attached import Access, find_access
-from lab.schema.commands import Command, name_of
+from lab.schema.commands import Command, GetStatus, name_of
 from lab.schema.errors import KeysteadError
 from lab.schema.wire import CommandDone, OpenFiles, RunCommand, decode_answer, encode_command
 from lab.serve.files import Carried, carry_files
@@ -22,6 +26,9 @@ from lab.supervise.launching import LabState, not_running, state_of
 from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import Disconnected, NotSent, ProductError, Refused, TimedOut
 from protocol.messages.base import Event
+
+if TYPE_CHECKING:
+    from lab.simulation.simulated import Simulated
 
 # Real seconds.
 COMMAND_LIMIT_S = 900.0  # experiments and boots of many hosts take their time
@@ -45,12 +52,16 @@ class Remote:
         self._folder, self._vcenter, self._user = folder, vcenter, user
         self._client: ControlClient | None = None
         self._access: Access | None = None
+        self._simulated: Simulated | None = None
 
     async def __aenter__(self) -> Remote:
         folder = self._folder
-        if folder.record() is None and (access := find_access(folder.name)) is not None:
-            await self._reach(access)
-            return self
+        if folder.record() is None:
+            if (access := find_access(folder.name)) is not None:
+                await self._reach(access)
+                return self
+            if await self._reach_simulation():
+                return self
         if folder.record() is None or state_of(folder) is not LabState.RUNNING:
             raise not_running(folder)
         try:
@@ -73,6 +84,28 @@ class Remote:
         except (NotSent, OSError, TimeoutError):
             raise away(access, self._client.trouble) from None
 
+    async def _reach_simulation(self) -> bool:
+        from lab.local import simulation_door
+
+        found = await simulation_door.find_simulation(self._folder.path)
+        if found is not None:
+            from lab.simulation.simulated import Simulated
+
+            self._simulated = Simulated(found)
+        return found is not None
+
+    @property
+    def virtual(self) -> bool:
+        """Whether the lab is simulated: its time passes in commands and in ``sleep`` only."""
+        return self._simulated is not None
+
+    async def sleep(self, seconds: float) -> None:
+        """Let this many lab seconds pass; a lab of real processes takes its time."""
+        if self._simulated is not None:
+            await self._simulated.sleep(seconds)
+            return
+        await asyncio.sleep(seconds / (await self.do(GetStatus())).pace)
+
     def _unreachable_error(self) -> KeysteadError:
         if self._access is None:
             return not_running(self._folder)
@@ -83,6 +116,8 @@ class Remote:
     async def __aexit__(self, *error: object) -> None:
         if self._client is not None:
             await self._client.close()
+        if self._simulated is not None:
+            await self._simulated.close()
 
     @property
     def client(self) -> ControlClient:
@@ -92,7 +127,10 @@ class Remote:
         return self._client
 
     async def follow(self, callback: Callable[[Event], None]) -> None:
-        """``callback`` for each event of the lab from now on: progress, records of nodes."""
+        """``callback`` for each event of the lab from now on: progress, records of nodes. A
+        simulated lab has none: a command is over before they could be read."""
+        if self._simulated is not None:
+            return
         await self.client.subscribe_events(lambda _, event: callback(event))
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
@@ -102,6 +140,8 @@ class Remote:
         Besides those of the command: KS-LAB-007 when the lab goes away meanwhile, so that nobody
         knows what became of it.
         """
+        if self._simulated is not None:
+            return await self._simulated.do(command, vcenter or self._vcenter, user or self._user)
         try:
             async with carry_files(command) as files:
                 return await self._do(command, files, vcenter, user)

@@ -15,7 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ from lab.schema.commands import Command
 from lab.schema.errors import KeysteadError
 from lab.state.state_folder import LabFolder
 from protocol.authorization import ADMINISTRATOR
+
+if TYPE_CHECKING:
+    from lab.client import Lab
 
 FOLDER, RECORD, PASSWORD = "vsphere", "serving.json", "password"
 ALLOCATIONS = 2_000
@@ -51,6 +54,7 @@ class _OfRunningLab:
     virtual = False
 
     def __init__(self, folder: LabFolder) -> None:
+        self.changes = self.sleeps = 0
         self._folder = folder
         self._stack = contextlib.AsyncExitStack()
         self._lab: Remote | None = None
@@ -72,9 +76,13 @@ class _OfRunningLab:
                 await self.close()
             raise
 
+    async def look(self, command: Command[Any]) -> Any:
+        """As ``Executor.look``."""
+        return await self.do(command)
+
     async def sleep(self, seconds: float) -> None:
-        """Real seconds."""
-        await asyncio.sleep(seconds)
+        """As ``Executor.sleep``."""
+        await (await self._reached()).sleep(seconds)
 
     async def close(self) -> None:
         """Let the connection go."""
@@ -85,11 +93,21 @@ class _OfRunningLab:
 
 @dataclass
 class OfLab:
-    """An executor of a lab that this process holds or has reached."""
+    """An executor of a lab that this process holds or has reached. ``look``: as of ``Executor``,
+    where it is not ``do``."""
 
     do: Callable[..., Coroutine[Any, Any, Any]]
     sleep: Callable[[float], Coroutine[Any, Any, None]]
     virtual: bool
+    look: Callable[[Command[Any]], Coroutine[Any, Any, Any]]
+    changes: int = 0
+    sleeps: int = 0
+
+
+def of_lab(lab: Lab) -> OfLab:
+    """An executor of a lab that this process holds."""
+    virtual = lab.mode == "sim"
+    return OfLab(lab.do, lab.sleep, virtual, lab.simulated.look if virtual else lab.do)
 
 
 def folder_of(name: str) -> Path:
@@ -121,7 +139,8 @@ def serving(name: str) -> ApiServing:
 
 
 def environment(name: str, host: str = "") -> dict[str, str]:
-    """What clients of a running API server read: of vCenter, or of one host.
+    """What clients of a running API server read, of vCenter or of one host, and the name of the
+    lab, which commands of keystead take.
 
     Raises ``KeysteadError``: KS-API-001 when none runs, KS-USE-002 for another host.
     """
@@ -131,7 +150,7 @@ def environment(name: str, host: str = "") -> dict[str, str]:
             known = ", ".join(sorted(where.hosts)) or "no hosts are served"
             raise KeysteadError("KS-USE-002", f"no API server of a host {host}: {known}")
         where = msgspec.structs.replace(where, port=where.hosts[host], user=ROOT_USER)
-    return variables_of(where, folder_of(name))
+    return {"KEYSTEAD_NAME": name, **variables_of(where, folder_of(name))}
 
 
 def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
@@ -163,32 +182,53 @@ def variables_of(where: ApiServing, folder: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[Any]:
+async def _executor(name: str, file: str, seed: int | None) -> AsyncIterator[tuple[Any, Any]]:
+    """The executor of the lab ``name``, and the ``Lab`` when it is one that is simulated here."""
+    if not file:
+        running = _OfRunningLab(LabFolder(name))
+        try:
+            yield running, None
+        finally:
+            await running.close()
+        return
+    from lab.client import Lab
     from lab.vsphere.executor import Serial
 
-    if file:
-        from lab.client import Lab
+    if LabFolder(name).record() is not None:
+        raise KeysteadError("KS-API-004", f"there is a lab {name} of real processes")
+    async with Lab(mode="sim", topology=file, seed=seed) as lab:
+        yield Serial(of_lab(lab)), lab
 
-        async with Lab(mode="sim", topology=file, seed=seed) as lab:
-            yield Serial(OfLab(lab.do, lab.sleep, virtual=True))
-        return
-    running = _OfRunningLab(LabFolder(name))
-    try:
-        yield running
-    finally:
-        await running.close()
+
+@contextlib.asynccontextmanager
+async def _commanded(name: str, serial: Any, server: Any, lab: Lab) -> AsyncIterator[None]:
+    """Let commands of other processes reach a simulated lab by its name, for the length of a
+    block; each is answered when the server has seen what it changed."""
+    from lab.local.simulation_door import simulation_door
+
+    async def call(kind: str, payload: bytes) -> bytes:
+        try:
+            answer: bytes = await serial.in_turn(lambda: lab.simulated.call(kind, payload))
+            return answer
+        finally:
+            await server.look_again()
+
+    async with simulation_door(LabFolder(name).path, call):
+        yield
 
 
 async def serve(
     name: str, host: str, port: int, vcenter: str, version: str, simulated: str,
     seed: int | None, hosts: bool, ready: Callable[[ApiServing], None],
+    end: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve the APIs of a lab until SIGINT or SIGTERM. ``simulated``: a Lab file that is played in
     virtual time by this process alone; empty: the lab ``name``, which runs. ``hosts``: serve those
-    of its ESXi hosts too, each at a port of its own.
+    of its ESXi hosts too, each at a port of its own. ``end`` gets the trace of a simulated lab.
 
     Raises ``KeysteadError``: KS-API-002 without the extra, KS-API-003 when the address cannot be
-    had, KS-LAB-001 when the lab does not run.
+    had, KS-API-004 when a lab has the name of the simulated one, KS-LAB-001 when the lab does not
+    run.
     """
     gc.set_threshold(ALLOCATIONS)  # a command line is over before garbage matters, a server is not
     folder = folder_of(name)
@@ -197,7 +237,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with (
-        _executor(name, simulated, seed) as executor,
+        _executor(name, simulated, seed) as (executor, lab),
         served(executor, name, folder, host, port, vcenter, version) as (server, where),
     ):
 
@@ -209,6 +249,8 @@ async def serve(
             return found
 
         async with contextlib.AsyncExitStack() as stack:
+            if lab is not None:
+                await stack.enter_async_context(_commanded(name, executor, server, lab))
             stack.callback((folder / RECORD).unlink, missing_ok=True)
             ports: dict[str, int] = {}
             if hosts:
@@ -222,6 +264,8 @@ async def serve(
                 ports = listeners.ports
             ready(write_down(ports))
             await stopped.wait()
+        if lab is not None:
+            end(await lab.trace())
 
 
 @contextlib.asynccontextmanager

@@ -19,8 +19,8 @@ from lab.machines.unreached import unreachable_error
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from lab.state.state_folder import LabFolder, lab_name
+from services.runtime.real.broker_tls import LabTls
 from services.runtime.real.files import replace_file
-from services.runtime.real.secured import Secured
 
 _LARGEST: Final = 1 << 16
 
@@ -80,7 +80,7 @@ def detach(name: str) -> None:
 
 def client_of(access: Access) -> ControlClient:
     """A client of that lab's control broker, not yet connected."""
-    secured = Secured(str(place(access.lab).with_suffix(".pem")), BrokerKind.CONTROL.value)
+    secured = LabTls(str(place(access.lab).with_suffix(".pem")), BrokerKind.CONTROL.value)
     return ControlClient(f"nats://{access.address}", access.seed, CLI, secured=secured)
 
 

@@ -23,7 +23,7 @@ from lab.schema.errors import KeysteadError
 from lab.topology.machine_plan import SharedArray
 from protocol import names
 from protocol.terms import NodeName
-from services.runtime.real.files import bytes_of, open_regular
+from services.runtime.real.files import open_regular, read_regular_file
 
 LAYOUT: Final = 3
 AUTHORITY: Final = "ca.pem"
@@ -101,7 +101,7 @@ def peek(path: Path) -> Manifest:
 def read(path: Path) -> Bundle:
     """The bundle in the file ``path``; KS-AGENT-002 when it is none, or was damaged or edited."""
     try:
-        data = bytes_of(path, LARGEST)
+        data = read_regular_file(path, LARGEST)
     except OSError as error:
         raise KeysteadError("KS-AGENT-002", f"{path}: {error.strerror}") from None
     except ValueError:

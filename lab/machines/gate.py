@@ -21,8 +21,8 @@ from lab.machines.bundle import Manifest
 from lab.schema.errors import KeysteadError
 from protocol import names
 from protocol.terms import NodeName
-from services.runtime.real.streams import FOLDER, DoorPath
-from services.runtime.real.whereabouts import LET_IN
+from services.runtime.real.gate_addresses import LET_IN
+from services.runtime.real.streams import FOLDER, SocketPath
 
 MOST: Final = 4096
 """Connections at a time. The next one takes the place of the oldest new one; if there is none, it
@@ -101,7 +101,7 @@ class Gate:
                 node = line[:-1].decode(errors="replace")
                 if len(line) > _LONGEST or names.NODE.fault(node):
                     return None
-                with DoorPath(self._folder, NodeName(node)) as path:
+                with SocketPath(self._folder, NodeName(node)) as path:
                     return await asyncio.open_unix_connection(path, limit=_CHUNK)
         return None
 

@@ -15,8 +15,8 @@ import msgspec
 from lab.brokers.configuration import BrokerKind
 from lab.machines.trust import AUTHORITY, ensure_door_certificate
 from lab.schema.errors import KeysteadError
+from services.runtime.real.broker_tls import DOOR_NAME, LabTls
 from services.runtime.real.files import replace_file
-from services.runtime.real.secured import DOOR_NAME, Secured
 
 DEFAULT: Final = "127.0.0.1:0"
 LISTENING: Final = "a lab listens that was started so: `keystead up FILE --listen HOST:PORT`"
@@ -100,7 +100,7 @@ class LabDoor:
             return False
         host = "127.0.0.1" if at.everywhere else at.host
         try:
-            options = Secured(str(authority(self._folder)), BrokerKind.CONTROL.value).options
+            options = LabTls(str(authority(self._folder)), BrokerKind.CONTROL.value).options
             context: ssl.SSLContext = options["tls"]
             async with asyncio.timeout(_LET_IN_LIMIT_S):
                 reader, writer = await asyncio.open_connection(

@@ -39,7 +39,7 @@ from protocol.messages.machines import (
     ReleaseMachine,
 )
 from protocol.terms import ClusterName, NodeName
-from services.runtime.real.whereabouts import tell
+from services.runtime.real.gate_addresses import write_gate_addresses
 
 TELL_EVERY_S: Final = 5.0  # real seconds between words to who waits for machines
 RELEASE_LIMIT_S: Final = 5.0
@@ -170,7 +170,7 @@ class Roster:
             link(self._folder / "arrays", shared)
             await self._meeting.come(self._here, "", tuple(shared))
         await self.door.start(brokers)
-        tell(self._folder, self._where(None))
+        write_gate_addresses(self._folder, self._where(None))
         await self._client().subscribe_events(self._hear)
         self._watching = asyncio.get_running_loop().create_task(self._replaced.watch())
 
@@ -341,7 +341,7 @@ class Roster:
 
     def _tell_where(self, moved: MachineProcesses) -> None:
         """Its gate is another one: let all others know."""
-        tell(self._folder, self._where(None))
+        write_gate_addresses(self._folder, self._where(None))
         for machine in self.machines.values():
             if machine is not moved:
                 machine.do(self._tell_machine(machine))
@@ -360,7 +360,7 @@ class Roster:
         """Let all machines know the nodes that have come to the lab."""
         public = self._public()
         if self._gates:
-            tell(self._folder, self._where(None))
+            write_gate_addresses(self._folder, self._where(None))
         for machine in self.machines.values():
             if machine.joined.is_set():
                 await machine.ask(KnowNodes(public=public, where=self._where(machine)))

@@ -25,8 +25,8 @@ from protocol.crypto.certificates import (
     self_signed,
 )
 from protocol.secret import KeyMaterial
+from services.runtime.real.broker_tls import DOOR_NAME
 from services.runtime.real.files import replace_file
-from services.runtime.real.secured import DOOR_NAME
 
 AUTHORITY: Final = "ca.pem"
 _LIFE_S: Final = 20 * 366 * 86_400.0

@@ -37,7 +37,7 @@ from protocol.messages.base import Event
 from services.kms.settings.config import ClientDoor
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkServerSocket
-from services.runtime.forking.withheld import withhold_memory
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.real.world import LabTime
 from services.runtime.sim.runner import run_in_worker
 

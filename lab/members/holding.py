@@ -43,7 +43,7 @@ from protocol.messages.machines import (
 )
 from protocol.names import NODE
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.secured import ServersTls
+from services.runtime.real.broker_tls import ForeignServersTls
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
 
 LOOK_EVERY_S: Final = 0.2
@@ -221,7 +221,7 @@ class Holding:
             control_url=self._url,
             data_url=message.bus or self._url,
             theirs=bool(message.bus),
-            tls=ServersTls(message.authority) if message.bus.startswith("tls:") else None,
+            tls=ForeignServersTls(message.authority) if message.bus.startswith("tls:") else None,
             epoch=message.epoch,
             wall=message.wall,
             pace=message.pace,

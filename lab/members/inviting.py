@@ -42,7 +42,7 @@ from protocol import names
 from protocol.errors import ProductError
 from protocol.messages.agent import NodeRunState, NodeSpec
 from protocol.terms import NodeName
-from services.runtime.real.files import bytes_of
+from services.runtime.real.files import read_regular_file
 
 LOOK_EVERY_S: Final = 0.2
 AGAIN_S: Final = 2.0  # after a failure
@@ -59,7 +59,7 @@ def _read_bundle_place(ask: Path, bundle: Path) -> bytes | None:
     if not ask.exists():
         return None
     try:
-        return bytes_of(bundle, LARGEST)
+        return read_regular_file(bundle, LARGEST)
     except (FileNotFoundError, ValueError):
         return b""
 

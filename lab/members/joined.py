@@ -26,7 +26,7 @@ from lab.machines.trust import digest_of
 from lab.schema.errors import KeysteadError
 from lab.state.scratch import hold, no_room, state_home
 from services.runtime.real.files import replace_file
-from services.runtime.real.whereabouts import tell
+from services.runtime.real.gate_addresses import write_gate_addresses
 
 _HOLDER_BYTES: Final = 16
 _HOLD_AGAIN_S: Final = 0.01
@@ -112,7 +112,9 @@ class JoinedFolder:
         """Public identities of nodes, by their names, which were checked; and where those of other
         machines take connections."""
         lab, _, _ = self._bundle.manifest.address.rpartition(":")
-        tell(self.path, {n: f"{lab}{at}" if at.startswith(":") else at for n, at in where.items()})
+        write_gate_addresses(
+            self.path, {n: f"{lab}{at}" if at.startswith(":") else at for n, at in where.items()}
+        )
         for node, data in public.items():
             path = self.path / "identity" / "public" / f"{node}.json"
             if not path.exists() or path.read_bytes() != data:

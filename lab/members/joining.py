@@ -30,10 +30,10 @@ from lab.schema.errors import KeysteadError
 from lab.state.scratch import no_room
 from protocol.errors import NotSent
 from protocol.messages.machines import MachineLeaves, MachineSeeks
-from services.runtime.forking.copied import CopiedServer
-from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.secured import Secured
-from services.runtime.real.standing import describe_stand, run_watched
+from services.runtime.forking.copied_server import CopiedServer
+from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.real.broker_tls import LabTls
+from services.runtime.real.watchdog import describe_blockage, run_watched
 
 SEEK_EVERY_S: Final = 1.0
 ASK_LOOK_S: Final = 0.1
@@ -83,7 +83,7 @@ def join(file: Path, say: Say, home: Path | None = None, arrays: Path | None = N
             begin(server, folder.path)
             shared = folder.share(arrays)
             joined = _run_agent(bundle, folder, shared, say, server)
-            run_watched(joined, lambda stand: say(describe_stand(stand)))
+            run_watched(joined, lambda stand: say(describe_blockage(stand)))
 
 
 def _fork_server(manifest: Manifest) -> CopiedServer:
@@ -98,9 +98,9 @@ def _fork_server(manifest: Manifest) -> CopiedServer:
 
 def _can_hold(manifest: Manifest) -> None:
     if manifest.real_tpms:
-        from services.runtime.tpm.backends import available
+        from services.runtime.tpm.backends import missing_for_libtpms
 
-        if missing := available():
+        if missing := missing_for_libtpms():
             raise KeysteadError("KS-TPM-001", missing)
 
 
@@ -157,7 +157,7 @@ async def _open_client(
 ) -> ControlClient:
     name = machine_agent(bundle.manifest.machine)
     seed = Identities.load(folder.path).control(name).seed
-    secured = Secured(str(folder.authority), BrokerKind.CONTROL.value)
+    secured = LabTls(str(folder.authority), BrokerKind.CONTROL.value)
     client = ControlClient(url, seed, name, secured=secured, now=holding.page.supervisor_time)
     try:
         await client.open()

@@ -39,9 +39,9 @@ from lab.simulation.strikes import SimStrikes
 from lab.simulation.workers import workers
 from lab.state.checkout import apply_patch, bug_patch
 from lab.topology.plan import Topology
+from services.runtime.sim.normal_form import describe_first_difference
 from services.runtime.sim.order import Order
-from services.runtime.sim.runner import Stopping, nothing_stops, run_in_worker
-from services.runtime.sim.said import parting
+from services.runtime.sim.runner import Stopping, never_stopping, run_in_worker
 from services.runtime.sim.worker import WorkerSocket
 from services.runtime.wire import TapCallback
 
@@ -52,7 +52,7 @@ def play_sim(
     prepared: Prepared,
     folder: RunFolder,
     show: Progress | None = None,
-    stopping: Stopping = nothing_stops,
+    stopping: Stopping = never_stopping,
 ) -> Verdict:
     """Play it in a worker of its own; blocks until it ends.
 
@@ -157,8 +157,8 @@ class Telling:
         if self.line is None or (not step.text and now - self._told_at < TELL_EVERY_S):
             return
         self._told_at = now
-        self.line.tell(step)
-        if not self._stopped and self.task is not None and self.line.asked_to_stop():
+        self.line.send(step)
+        if not self._stopped and self.task is not None and self.line.is_stop_requested():
             self._stopped = True
             self.task.cancel()
 
@@ -233,5 +233,5 @@ def _parting_record(a: Path, b: Path) -> str:
                 old, new = msgspec.msgpack.decode(mine), msgspec.msgpack.decode(other)
                 record = msgspec.convert(old, Record)
                 where = f"record {number}, {record.t:g} s, {record.type} {record.op} {record.node}"
-                return f"{where.rstrip()}: {parting(old, new)}"
+                return f"{where.rstrip()}: {describe_first_difference(old, new)}"
     return "the histories are equal; what was done or said between their records is not"

@@ -28,10 +28,10 @@ from protocol.messages.base import Reply, Request
 from protocol.terms import NodeName
 from services.catalog import recipe
 from services.runtime.agent import Agent
+from services.runtime.blockages import Blockage, BlockageCounts
 from services.runtime.real.shared_offset import SharedOffset, machine_clock
-from services.runtime.real.standing import create_watched_loop, describe_stand
+from services.runtime.real.watchdog import create_watched_loop, describe_blockage
 from services.runtime.real.world import LabTime, LabWorld
-from services.runtime.stands import Stand, Stands
 
 READY = b"R"
 LEASE_LOOK_S = 0.5  # real seconds
@@ -45,12 +45,12 @@ def main(config: bytes, supervisor: socket.socket) -> None:
 
         tell(settings.ledger)
     apply_patch(settings.patch)
-    stands = Stands()
+    stands = BlockageCounts()
 
-    def report_stall(stand: Stand) -> None:
+    def report_stall(stand: Blockage) -> None:
         stands.add(stand)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{when} {describe_stand(stand)}", file=sys.stderr, flush=True)
+        print(f"{when} {describe_blockage(stand)}", file=sys.stderr, flush=True)
 
     # Nothing is tidied up behind it: the process leaves at once when it is over.
     with create_watched_loop(report_stall) as loop:
@@ -64,7 +64,7 @@ def _errors_to(path: Path) -> None:
     os.close(fd)
 
 
-async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: Stands) -> None:
+async def _serve(settings: AgentConfig, supervisor: socket.socket, stands: BlockageCounts) -> None:
     folder = Path(settings.folder)
     identities = Identities.load(folder)
     log = RecordLog(folder / "logs" / f"{settings.name}.jsonl")

@@ -20,7 +20,7 @@ from protocol.messages.base import Event
 from protocol.terms import NodeName
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed, ForkServerSocket
-from services.runtime.forking.copied import CopiedServer
+from services.runtime.forking.copied_server import CopiedServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _START_LIMIT_S: Final = 30.0  # real seconds, for the fork server and for each agent

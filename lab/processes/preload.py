@@ -36,12 +36,12 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.catalog import everything
 from services.runtime.seeded import stream
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 
 def real_tpms() -> None:
     """Load the TPM's library, for labs whose hosts have real ones."""
-    available()
+    missing_for_libtpms()
 
 
 def set_up_copy(log: bytes) -> None:

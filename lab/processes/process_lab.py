@@ -40,7 +40,7 @@ from protocol.messages.base import Event, Reply, Request
 from protocol.terms import NodeName, Role, VmName
 from services.runtime.each import for_each, try_each
 from services.runtime.forking.children import ChildProcess
-from services.runtime.real.trees import IMAGES, TREES
+from services.runtime.real.image_folders import IMAGES, TREES
 from services.runtime.real.world import WRITTEN, LabTime
 from services.runtime.wire import TapCallback
 

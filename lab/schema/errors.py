@@ -113,6 +113,12 @@ EXPLANATIONS: dict[str, ErrorExplanation] = {
         "Another process uses the port, or this machine does not have the address.",
         "give another address or port with `--listen`; port 0 chooses a free port",
     ),
+    "KS-API-004": ErrorExplanation(
+        "The name of the simulated lab is taken",
+        "`keystead serve --sim` gives its lab a name, by which commands of keystead reach it; a lab"
+        " of real processes, or another simulated one, has it already.",
+        "choose another name with `--name`; `keystead list` shows the labs of real processes",
+    ),
     "KS-OUT-001": ErrorExplanation(
         "The output could not be written",
         "Standard output or the named file refused it: no space, a failed disk, no permission, or"

@@ -111,7 +111,7 @@ async def heal(session: LabSession, command: commands.Heal) -> HealReport:
 @executes
 async def link_heal(session: LabSession, command: commands.LinkHeal) -> HealReport:
     """See ``LinkHeal``."""
-    ends = {session.node(command.a), session.node(command.b)}
+    ends = {session.link_end(command.a), session.link_end(command.b)}
     ids = tuple(
         f.fault.id
         for f in session.keeper.active()

@@ -22,8 +22,8 @@ from protocol import names
 from protocol.messages.agent import BootBanks, NodeSpec
 from protocol.messages.base import Reply, Request
 from protocol.printable import quote_if_needed
-from protocol.terms import ClusterName, NodeName, Role, VmName
-from services.runtime.stands import Stands
+from protocol.terms import CLIENT, ClusterName, NodeName, Role, VmName
+from services.runtime.blockages import BlockageCounts
 
 if TYPE_CHECKING:  # a lab in virtual time loads no machinery of real ones
     from lab.machines.roster import Roster
@@ -73,7 +73,7 @@ class LabSession:
     folder: Path | None = None
     roster: Roster | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS_KEPT))
-    stands: Stands = field(default_factory=Stands)
+    stands: BlockageCounts = field(default_factory=BlockageCounts)
     growing: asyncio.Lock = field(default_factory=asyncio.Lock)  # while a machine is added
     playing: dict[str, asyncio.Task[Any]] = field(default_factory=dict)  # runs in progress
     chosen: NodeName | None = None
@@ -145,6 +145,10 @@ class LabSession:
     def node(self, name: str) -> NodeName:
         """``name`` as any node; KS-USE-002 with the nearest name otherwise."""
         return NodeName(_resolve_name("node", name, [e.node for e in self.lab.directory().nodes]))
+
+    def link_end(self, name: str) -> NodeName:
+        """``name`` as an end of a link: any node, or ``client``."""
+        return CLIENT if name == CLIENT else self.node(name)
 
     def key_server(self, name: str) -> NodeName:
         """``name`` as a key server; KS-USE-002 when it is none."""

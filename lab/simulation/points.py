@@ -169,7 +169,7 @@ class Points(StorageGate):
             if happening is Happening.ENOSPC and call.data is not None:
                 self._shorten(call)  # what has room is there
             if happening is Happening.EIO and call.name == "disk.sync":
-                self._lab.world.store(call.life.node).on_disk.lose(call.path)
+                self._lab.world.store(call.life.node).on_disk.lose_unsynced(call.path)
             raise _build_error(happening, call)
 
     def within(self, call: StorageCall) -> None:
@@ -218,7 +218,7 @@ class Points(StorageGate):
     # ---- what happens -----------------------------------------------------------------------
 
     def _fall(self, call: StorageCall, way: WayDown) -> None:
-        self._lab.agent.machine(call.life.node).fall(way)
+        self._lab.agent.machine(call.life.node).end_life_now(way)
 
     async def _ends(self, call: StorageCall, happening: Happening | None) -> None:
         """End the life, if that is what happens; then nothing of it goes on."""
@@ -270,9 +270,9 @@ def _build_error(happening: Happening, call: StorageCall) -> OSError | TpmError:
 
 
 _FLAWS: Final = {
-    Happening.LOST_WRITE: flaws.lost_write,
-    Happening.MISDIRECTED: flaws.misdirected,
-    Happening.BIT_ROT: flaws.bit_rot,
+    Happening.LOST_WRITE: flaws.draw_lost_write,
+    Happening.MISDIRECTED: flaws.draw_misdirected_write,
+    Happening.BIT_ROT: flaws.draw_bit_rot,
 }
 _RUNTIME: Final = "services.runtime"
 

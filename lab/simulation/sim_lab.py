@@ -34,7 +34,7 @@ from protocol.terms import NodeName, VmName
 from services.catalog import everything, recipe
 from services.runtime.agent import Agent
 from services.runtime.seeded import derive
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 from services.runtime.sim.bus import SimBroker
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.trace import Trace
@@ -85,8 +85,8 @@ class SimLab(LabCore):
         self.world.reseed(seed)
 
     def _observe(self, record: NodeRecord) -> None:
-        words = said.of_record(record)
-        self.loop.trace.say(self.loop.now_ns, record.node, record.boot, "record", words)
+        words = normal_form.of_record(record)
+        self.loop.trace.add_content(self.loop.now_ns, record.node, record.boot, "record", words)
         for observer in self.observers:
             observer(record)
 
@@ -95,6 +95,19 @@ class SimLab(LabCore):
         result = self.loop.run(work, seconds=seconds, steps=STEP_LIMIT)
         self.check()
         return result
+
+    def look(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, for which the world takes no step and its trace says nothing.
+
+        ``RuntimeError`` when it waits for anything: it is to read what the lab itself knows.
+        """
+        try:
+            work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        work.close()
+        raise RuntimeError("a look that waits for a step of the world")
 
     def defects(self) -> list[str]:
         """What makes a run worthless: reaching out of the simulation, exceptions that
@@ -179,7 +192,9 @@ class SimLab(LabCore):
             return error
 
     def _trace_answer(self, node: NodeName, name: str, answer: Answer | ProductError) -> None:
-        self.loop.trace.say(self.loop.now_ns, node, 0, f"answer {name}", said.of_answer(answer))
+        self.loop.trace.add_content(
+            self.loop.now_ns, node, 0, f"answer {name}", normal_form.of_answer(answer)
+        )
 
     async def tell_all(self, message: Request[R]) -> tuple[R, ...]:
         reply: R = await self.agent.handle(message)  # type: ignore[assignment]

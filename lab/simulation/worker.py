@@ -17,7 +17,7 @@ from lab.simulation.sim_lab import COMMAND_LIMIT_S, make
 from lab.state.checkout import apply_patch
 from lab.topology.plan import Topology
 from protocol.crypto.transfer import OneTimeKey
-from services.runtime.forking.child import resolve
+from services.runtime.forking.child import load_target
 
 
 def serve(
@@ -27,7 +27,8 @@ def serve(
     before any node is made (``lab.state.checkout``). ``watched``: all that is said and
     every secret are kept for searches (``SimLab.watch``).
 
-    Calls are ``command`` (a ``RunCommand``), ``files`` (the public key for files of commands),
+    Calls are ``command`` (a ``RunCommand``), ``look`` (one whose answer the lab itself knows, and
+    for which the world takes no step), ``files`` (the public key for files of commands),
     ``sleep`` (a float: lab seconds), ``trace`` (the hash) and ``beside`` (the name of a function,
     and its plain arguments after the lab). A ``KeysteadError`` reaches the caller as it is: the
     conversation carries exceptions.
@@ -55,11 +56,14 @@ def serve(
             case "command":
                 message = msgspec.msgpack.decode(payload, type=RunCommand)
                 return msgspec.msgpack.encode(lab.run(carry_out(session, message, key)))
+            case "look":
+                message = msgspec.msgpack.decode(payload, type=RunCommand)
+                return msgspec.msgpack.encode(lab.look(carry_out(session, message, key)))
             case "files":
                 return key.public
             case "beside":
                 name, values = msgspec.msgpack.decode(payload)
-                return msgspec.msgpack.encode(lab.run(resolve(name)(lab, *values)))
+                return msgspec.msgpack.encode(lab.run(load_target(name)(lab, *values)))
             case _:
                 raise ValueError(f"{call} is no call to a simulated lab")
 

@@ -7,9 +7,9 @@ import functools
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from services.runtime.forking.alone import Forks, OwnForks
 from services.runtime.forking.blocking import ForkServer
-from services.runtime.forking.torn import threads
+from services.runtime.forking.fork_hazards import threads
+from services.runtime.forking.own_forks import Forks, OwnForks
 
 PRELOAD = ("lab.play.preload:simulations",)
 

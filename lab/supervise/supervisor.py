@@ -50,10 +50,10 @@ from protocol.crypto.transfer import OneTimeKey
 from protocol.errors import ProductError
 from protocol.messages.agent import BootBanks, NodeRunState, NodeSpec
 from protocol.terms import NodeName
-from services.runtime.forking.withheld import withhold_memory
-from services.runtime.real.standing import describe_stand, run_watched
+from services.runtime.blockages import Blockage
+from services.runtime.forking.memory_protection import withhold_memory
+from services.runtime.real.watchdog import describe_blockage, run_watched
 from services.runtime.real.world import LabTime
-from services.runtime.stands import Stand
 
 MACHINES_PATIENCE_S = 20.0  # real seconds that a lab waits for machines that it had before
 CHECKPOINT_EVERY_S = 5.0  # real seconds between notes of how long the lab has lived
@@ -138,11 +138,11 @@ class Supervisor:
         self.session.warnings.append(text)
         self._report(text, 0, 0)
 
-    def report_stall(self, stand: Stand) -> None:
+    def report_stall(self, stand: Blockage) -> None:
         """Tell of this process's own event loop, from another thread: in the log and in
         ``status``."""
         self.session.stands.add(stand)
-        _to_log(describe_stand(stand))
+        _to_log(describe_blockage(stand))
 
     def notice(self, text: str) -> None:
         """Tell of something that is worth knowing, and takes nothing from the lab."""

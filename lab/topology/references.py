@@ -19,7 +19,7 @@ from lab.topology.trust_references import trust_misfits
 from lab.topology.version_references import cluster_misfits, provider_misfits
 from protocol.messages.agent import TpmBackend
 from protocol.terms import Role, RootKind
-from services.runtime.knobs import SharedKnobs, read
+from services.runtime.knobs import SharedKnobs, read_knobs
 
 HOSTS_LIMIT: Final = 10_000  # four times what one vCenter may have
 PAIR: Final = 2  # key servers of a provider in mode sync-pair
@@ -301,7 +301,7 @@ def _limits(file: LabFields) -> Iterator[Misfit]:
     for what, count, limit in (("hosts", hosts, HOSTS_LIMIT), ("VMs", vms, VMS_LIMIT)):
         if count > limit:
             yield Misfit(("clusters",), f"{count} {what} in all; at most {limit}")
-    most = read(SharedKnobs, file.knobs).max_key_providers
+    most = read_knobs(SharedKnobs, file.knobs).max_key_providers
     for vcenter in file.vcenters:
         count = sum(provider.vcenter == vcenter.name for provider in file.providers)
         if count > most:

@@ -15,7 +15,7 @@ from typing import Final
 
 from lab.schema.errors import KeysteadError
 from lab.state.in_thread import in_thread
-from services.runtime.real.files import bytes_of
+from services.runtime.real.files import read_regular_file
 
 LARGEST: Final = 1 << 20  # bytes of a file that is read
 READ_LIMIT_S: Final = 5.0
@@ -60,7 +60,7 @@ def read_file(path: str) -> bytes:
 def read_regular(path: str) -> bytes:
     """As ``read_file``, and a pipe is refused at once."""
     try:
-        return bytes_of(Path(path), LARGEST)
+        return read_regular_file(Path(path), LARGEST)
     except OSError as error:
         raise unusable(path, error) from None
     except ValueError as error:

@@ -16,9 +16,18 @@ class Executor(Protocol):
 
     virtual: bool
     """Time of this lab passes only inside a call."""
+    changes: int
+    """Commands so far that may have changed the lab, given by any of its API servers."""
+    sleeps: int
+    """Times that a client has let the time of a simulated lab pass."""
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         """Do a command at ``vcenter`` as ``user``; its answer, or ``KeysteadError``."""
+        ...
+
+    async def look(self, command: Command[A]) -> A:
+        """The answer to ``GetNodes`` or ``GetLinks``, which the lab itself knows. A simulated lab
+        takes no step for it: what it plays does not depend on how often somebody looks."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -39,16 +48,25 @@ class Serial:
     def __init__(self, inner: Executor) -> None:
         self._inner = inner
         self._lock = asyncio.Lock()
+        self.changes = self.sleeps = 0
 
     async def do(self, command: Command[A], vcenter: str = "", user: str = "") -> A:
         """As ``Executor.do``."""
-        return await self._finish(lambda: self._inner.do(command, vcenter, user))
+        return await self.in_turn(lambda: self._inner.do(command, vcenter, user))
+
+    async def look(self, command: Command[A]) -> A:
+        """As ``Executor.look``."""
+        return await self.in_turn(lambda: self._inner.look(command))
 
     async def sleep(self, seconds: float) -> None:
         """As ``Executor.sleep``."""
-        await self._finish(lambda: self._inner.sleep(seconds))
+        try:
+            await self.in_turn(lambda: self._inner.sleep(seconds))
+        finally:
+            self.sleeps += 1
 
-    async def _finish(self, work: Callable[[], Coroutine[Any, Any, A]]) -> A:
+    async def in_turn(self, work: Callable[[], Coroutine[Any, Any, A]]) -> A:
+        """Do something with the lab when all that came before is done."""
         await self._lock.acquire()
         doing = asyncio.ensure_future(work())
         doing.add_done_callback(lambda _: self._lock.release())

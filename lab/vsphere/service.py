@@ -45,7 +45,7 @@ from lab.vsphere.vim.managers import (
 from lab.vsphere.vim.reflect import find_for_vcenter
 from lab.vsphere.vim.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
-from protocol.releases import release_of
+from protocol.releases import api_version, release_of
 
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
@@ -56,12 +56,6 @@ _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 
 Singleton = Callable[[Any, "ApiSession | None"], Managed]
 """Makes an object that a server has once, for a session."""
-
-
-def version_of_release(release: tuple[int, ...]) -> str:
-    """The version of the API of a release: ``8.0.3.0`` for 8.0 U3."""
-    major, minor, update = (*release, 0, 0)[:3]
-    return f"{major}.{minor}.{update}.{1 if (major, minor, update) == (8, 0, 0) else 0}"
 
 
 class ApiServer:
@@ -89,6 +83,8 @@ class ApiServer:
         self._inventory: ObjectInventory | None = None
         self.when_off: Callable[[], Awaitable[None]] = self._end_sessions
         """What closes the port when a call finds that vCenter is off."""
+        self.looks: list[Callable[[], Awaitable[None]]] = []
+        """What opens and closes ports as vCenter and hosts go on and off."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot = 0
 
@@ -136,6 +132,12 @@ class ApiServer:
                 return None
         return find_for_vcenter(inventory, object_id)
 
+    async def look_again(self) -> None:
+        """The lab has been changed by others than clients: see to ports at once."""
+        self.watch.forget()
+        for look in self.looks:
+            await look()
+
     async def is_on(self) -> bool:
         """Whether vCenter runs; not while the lab does not answer."""
         try:
@@ -148,7 +150,7 @@ class ApiServer:
         """Offer the version of the API that vCenter's release has, unless another one is wished."""
         node = await self.watch.find_vcenter()
         if self._follows_release and node is not None and node.version:
-            self.api_version = version_of_release(release_of(node.version))
+            self.api_version = api_version(release_of(node.version))
 
     async def refusal(self, error: KeysteadError, entity: Any = None) -> Any:
         """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""

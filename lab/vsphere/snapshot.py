@@ -62,8 +62,7 @@ class LabWatch:
         self.time = datetime.fromtimestamp(0, UTC)
         self._last: InventorySnapshot | None = None
         self._at = 0.0
-        self._changes, self._seen = 0, -1  # changes so far, and when the last answers began
-        self._time_passed = False  # since the last answers, in a simulated lab
+        self._seen = -1, -1  # changes and sleeps of the executor when the last answers began
         self._lock = asyncio.Lock()
         self._last_event = 0
 
@@ -80,10 +79,13 @@ class LabWatch:
 
     def forget(self) -> None:
         """What was known before holds no longer: the lab changed from elsewhere."""
-        self._changes += 1
+        self.executor.changes += 1
+
+    def _so_far(self) -> tuple[int, int]:
+        return self.executor.changes, self.executor.sleeps
 
     def _is_fresh(self) -> bool:
-        if self._seen != self._changes or self._time_passed:
+        if self._seen != self._so_far():
             return False
         return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
 
@@ -93,9 +95,8 @@ class LabWatch:
             return self._last
         async with self._lock:
             if not self._is_fresh() or self._last is None:
-                begun, seen = time.monotonic(), self._changes
-                only_time = self._time_passed and self._seen == seen
-                self._time_passed = False
+                begun, seen = time.monotonic(), self._so_far()
+                only_time = self._seen[0] == seen[0] and self._seen[1] != seen[1]
                 if self._last is None or not (only_time and await self._is_unchanged(self._last)):
                     self._last = await self._take()
                 self._at, self._seen = begun, seen
@@ -123,7 +124,7 @@ class LabWatch:
         providers = await self.ask(c.GetProviders())
         alarms = await self.ask(c.GetAlarms())
         tasks = await self.ask(c.GetTasks())
-        nodes = await self.ask(c.GetNodes())
+        nodes = await self.executor.look(c.GetNodes())
         users, roles = await self.ask(c.GetUsers()), await self.ask(c.GetRoles())
         await self._find_last_event()
         own = self._own(nodes)
@@ -155,7 +156,7 @@ class LabWatch:
 
     async def find_vcenter(self) -> answers.Node | None:
         """vCenter's machine as it is now."""
-        return self._own(await self.ask(c.GetNodes()))
+        return self._own(await self.executor.look(c.GetNodes()))
 
     def _own(self, nodes: answers.NodeList) -> answers.Node | None:
         found = (n for n in nodes.items if n.role is Role.VCENTER)
@@ -179,7 +180,6 @@ class LabWatch:
         if self.executor.virtual:
             step = min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S)
             await self.executor.sleep(step)
-            self._time_passed = True
         else:
             step = min(seconds, MAX_AGE_S / 4)
             await asyncio.sleep(step)

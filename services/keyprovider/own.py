@@ -32,7 +32,7 @@ class OwnIdentity:
 
     async def load(self) -> None:
         """Read the file, if there is one; ``OSError`` when it is damaged."""
-        self._own = await own_certificate.load(self._ports.disk, FILE)
+        self._own = await own_certificate.load_own_certificate(self._ports.disk, FILE)
 
     @property
     def certificate(self) -> bytes:
@@ -54,7 +54,7 @@ class OwnIdentity:
             ports.rng, ports.clock, self._node.name, days, earlier_s=EARLIER_S
         )
         try:
-            await own_certificate.keep(ports.disk, FILE, own)
+            await own_certificate.store_own_certificate(ports.disk, FILE, own)
         except OSError as error:
             raise SaveFailed(f"its certificate: {error.strerror or error}") from None
         return own

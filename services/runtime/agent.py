@@ -148,17 +148,17 @@ class Agent:
         that does. ``NotConnected`` when the node does not run.
         """
         return await self._ask_node(
-            message.node, _question(message), message.within_s, message.user
+            message.node, decode_console_request(message), message.within_s, message.user
         )
 
     async def ask_each(self, message: AskEach) -> Answers:
         """As ``ask`` for several nodes at once. Each has ``within_s``; a slower one answers
         ``TimedOut``, and no node waits for another."""
-        request = _question(message)
+        request = decode_console_request(message)
         if not message.nodes or type(request).repeat is not Repeat.READ:
             raise Malformed(f"{message.name} does more than read: ask one node")
 
-        async def one(node: NodeName) -> Answer:
+        async def ask_one(node: NodeName) -> Answer:
             try:
                 clock = self.machine(node).runner.ports.clock
                 async with clock.timeout(message.within_s):
@@ -169,7 +169,7 @@ class Agent:
                 late = TimedOut(f"no answer of {node} within {message.within_s:g} s")
                 return Answer(error=late.body())
 
-        return Answers(answers=first_page(await for_each(message.nodes, one)))
+        return Answers(answers=first_page(await for_each(message.nodes, ask_one)))
 
     async def _ask_node(
         self, node: NodeName, request: Request[Any], within_s: float, user: str = ""
@@ -261,7 +261,7 @@ class Agent:
                 case DiskAct.WIPE:
                     await store.wipe()
                 case DiskAct.ROOM | DiskAct.ROOM_TO_COPY:
-                    await store.room(to_copy=message.act is DiskAct.ROOM_TO_COPY)
+                    await store.check_room(to_copy=message.act is DiskAct.ROOM_TO_COPY)
         except KeyError:
             raise NotFound(f"{message.node} has no disk copy {message.label!r}") from None
         return Done()
@@ -277,7 +277,7 @@ class Agent:
         if device is None:
             raise InvalidState(f"{message.node} has no TPM")
         if message.act is not TpmAct.INFO:
-            self._act(machine, device, message)
+            self._apply_tpm_action(machine, device, message)
         info, pcrs, srk = None, {}, None
         with suppress(TpmError):  # powered off it answers nothing; in failure mode only its failure
             info = device.info()
@@ -287,7 +287,7 @@ class Agent:
             info=info, ek=device.ek_digest(), pcrs=pcrs, srk="" if srk is None else srk.hex()
         )
 
-    def _act(self, machine: Machine, device: TpmDevice, message: TpmAction) -> None:
+    def _apply_tpm_action(self, machine: Machine, device: TpmDevice, message: TpmAction) -> None:
         off = machine.state is NodeRunState.OFF
         key = (message.node, message.label)
         match message.act:
@@ -319,7 +319,7 @@ _BOOT_PCRS = 14
 """PCR 0 to 13: all that a boot extends."""
 
 
-def _question(message: Ask | AskEach) -> Request[Any]:
+def decode_console_request(message: Ask | AskEach) -> Request[Any]:
     request = decode_message(message.name, message.body)
     if not isinstance(request, Request) or fields_with_keys(type(request)):
         raise Malformed(f"{message.name} does not pass the local console")

@@ -84,8 +84,9 @@ class BusPort(Bus, WireSink):
         self._serving = RequestServing(self._envelopes, self.counters, clock.monotonic, self._reply)
         self._seen: dict[tuple[NodeName, int], OrderedDict[int, None]] = {}
         self._sent: Counter[NodeName] = Counter()
-        self._waiting: deque[Callable[[], None]] = deque()  # while the node stands still
-        life.when_it_goes_on(self._catch_up)
+        # Callbacks that wait while the node is paused.
+        self._waiting: deque[Callable[[], None]] = deque()
+        life.call_on_resume(self._catch_up)
 
     @property
     def me(self) -> NodeName:
@@ -93,7 +94,7 @@ class BusPort(Bus, WireSink):
 
     @property
     def violations(self) -> int:
-        """How often the broker refused a subject of this life, because it used another node's
+        """How often the broker refused a subject of this life, because it was in another node's
         name."""
         return self._wire.violations
 
@@ -136,7 +137,7 @@ class BusPort(Bus, WireSink):
         self.accept = None
         self._wire.abort()
 
-    # ---- asking -------------------------------------------------------------------------
+    # ---- sending ----------------------------------------------------------------------------
 
     async def request(self, to: NodeName, message: Request[R], *, within_s: float) -> R:
         self._life.check()
@@ -165,7 +166,7 @@ class BusPort(Bus, WireSink):
         self._life.check()
         payload = self._envelopes.event(event, cause=CAUSE.get())
         subject = event_subject(self._me, type(event).__name__)
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self._send_event(subject, payload))
         else:
             self._send_event(subject, payload)
@@ -185,7 +186,7 @@ class BusPort(Bus, WireSink):
 
         A paused node sends its messages when it resumes.
         """
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self._depart(to, subject, payload, reply))
             return
         nth = self._sent[to] = self._sent[to] + 1
@@ -207,12 +208,12 @@ class BusPort(Bus, WireSink):
         except NotSent:
             self.counters["delayed_lost"] += 1
 
-    # ---- what arrives (WireSink) ----------------------------------------------------------
+    # ---- receiving (WireSink) --------------------------------------------------------------
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         if not self._life.alive:
             return
-        if self._life.held:
+        if self._life.is_paused:
             self._waiting.append(lambda: self.on_message(subject, reply, payload))
             return
         parsed = parse_link(subject)
@@ -224,7 +225,7 @@ class BusPort(Bus, WireSink):
             return
         try:
             if parsed.reply:
-                if self._calls.arrived(parsed.rest, parsed.src, payload):
+                if self._calls.handle_reply(parsed.rest, parsed.src, payload):
                     self.counters["replies"] += 1
             else:
                 self._on_request(parsed, reply, payload)
@@ -232,7 +233,7 @@ class BusPort(Bus, WireSink):
             self.counters["malformed"] += 1
 
     def _catch_up(self) -> None:
-        """Handle, in order, what arrived and what was to be sent while the node was paused."""
+        """Process in order what arrived, and what was to be sent, while the node was paused."""
         while self._waiting and self._life.alive:
             try:
                 self._waiting.popleft()()
@@ -243,30 +244,30 @@ class BusPort(Bus, WireSink):
         if not reply.startswith(reply_prefix(self._me, parsed.src)):
             self.counters["forged"] += 1  # its answer would go to another node (confused deputy)
             return
-        asked = self._serving.admit(parsed.src, parsed.rest, reply, payload)
-        if asked is None:
+        request = self._serving.admit(parsed.src, parsed.rest, reply, payload)
+        if request is None:
             return
         if self.accept is None:
             self.counters["not_serving"] += 1
             return
-        if asked.too_late():
+        if request.too_late():
             return
-        envelope = asked.envelope
+        envelope = request.envelope
         if not self._first_time(envelope):
             self.counters["duplicates"] += 1
             return
         try:
-            message = asked.message()
+            message = request.message()
         except Malformed as error:
             self.counters["malformed"] += 1
-            asked.answer(error)
+            request.answer(error)
             return
         if isinstance(message, Ping):
-            asked.answer(Pong(boot=self._life.boot, role=self._role))
+            request.answer(Pong(boot=self._life.boot, role=self._role))
             return
         cause = f"{envelope.sender}/{envelope.boot}/{envelope.message_id}"
         peer = Peer(envelope.sender, envelope.boot)
-        self.accept(IncomingRequest(message, peer, envelope.deadline, cause, asked.answer))
+        self.accept(IncomingRequest(message, peer, envelope.deadline, cause, request.answer))
 
     def _first_time(self, envelope: Envelope) -> bool:
         key = (envelope.sender, envelope.boot)

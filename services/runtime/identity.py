@@ -20,12 +20,12 @@ from services.runtime.ports import Clock, Disk, Rng
 FILE: Final = "identity"
 
 
-class _Kept(msgspec.Struct, frozen=True, array_like=True):
+class _StoredIdentity(msgspec.Struct, frozen=True, array_like=True):
     secret: bytes
     certificate: bytes
 
 
-_decoder = msgspec.msgpack.Decoder(_Kept)
+_decoder = msgspec.msgpack.Decoder(_StoredIdentity)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -51,5 +51,5 @@ async def new_signer(disk: Disk, rng: Rng, clock: Clock, name: str, file: str = 
     """A new identity in place of the one in ``file``, durable on return."""
     secret = KeyMaterial(rng.token(SECRET_SIZE))
     certificate = new_certificate(name, secret, rng.token(SERIAL_SIZE), clock.now())
-    await replace_durably(disk, file, _encode(_Kept(secret.reveal(), certificate)))
+    await replace_durably(disk, file, _encode(_StoredIdentity(secret.reveal(), certificate)))
     return Signer(secret, certificate)

@@ -58,16 +58,16 @@ class Incarnation:
     # Paused: the ports hold a node of a real process that it shares with other nodes.
 
     @property
-    def held(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether it is paused."""
         return self._held is not None
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Pause it at its ports until ``go_on``; no change when it is paused."""
         if self._held is None:
             self._held = asyncio.Event()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Resume it: first what waits at its ports, in order, then what sleeps."""
         held, self._held = self._held, None
         if held is not None:
@@ -75,11 +75,11 @@ class Incarnation:
                 act()
             held.set()
 
-    def when_it_goes_on(self, act: Callable[[], None]) -> None:
+    def call_on_resume(self, act: Callable[[], None]) -> None:
         """Call ``act`` each time that it resumes."""
         self._resumed.append(act)
 
-    async def unheld(self) -> None:
+    async def wait_until_resumed(self) -> None:
         """Return when it is not paused."""
         while self._held is not None:
             await self._held.wait()

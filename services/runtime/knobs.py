@@ -156,14 +156,14 @@ def describe_knobs(kind: type[Knobs]) -> dict[str, KnobInfo]:
             text=meta.description or "",
             default=field.default,
             unit=extra["unit"],
-            values=_values(value, meta),
+            values=describe_values(value, meta),
             rule=extra["rule"],
             instead=extra["instead"],
         )
     return made
 
 
-def fault(kind: type[Knobs], name: str, value: object) -> str:
+def find_knob_fault(kind: type[Knobs], name: str, value: object) -> str:
     """What is wrong with ``value`` for the knob ``name`` of ``kind``; empty when it is valid."""
     try:
         _convert_value(kind, name, value)
@@ -172,7 +172,7 @@ def fault(kind: type[Knobs], name: str, value: object) -> str:
     return ""
 
 
-def read(kind: type[K], values: Mapping[str, Any]) -> K:
+def read_knobs(kind: type[K], values: Mapping[str, Any]) -> K:
     """The knobs of ``kind`` from a lab's flat map, which also has those of other services.
 
     ``InvalidArgument`` names the knob, its value and its range.
@@ -181,7 +181,7 @@ def read(kind: type[K], values: Mapping[str, Any]) -> K:
     for name in kind.__struct_fields__:
         if name not in values:
             continue
-        wrong = fault(kind, name, values[name])
+        wrong = find_knob_fault(kind, name, values[name])
         if wrong:
             raise InvalidArgument(f"knob {name}: {wrong}")
         made[name] = _convert_value(kind, name, values[name])
@@ -211,7 +211,7 @@ def _convert_value(kind: type[Knobs], name: str, value: object) -> Any:
     return made
 
 
-def _values(value: Any, meta: msgspec.Meta) -> str:
+def describe_values(value: Any, meta: msgspec.Meta) -> str:
     """The values a knob may have, in words."""
     if value is bool:
         return "true or false"
@@ -219,7 +219,7 @@ def _values(value: Any, meta: msgspec.Meta) -> str:
         return " or ".join(str(v) for v in get_args(value))
     if get_origin(value) is tuple:
         entry, entry_meta = get_args(get_args(value)[0])
-        each = _values(entry, entry_meta)
+        each = describe_values(entry, entry_meta)
         return f"a list of {meta.min_length} to {meta.max_length}, each {each}"
     unit = (meta.extra or {}).get("unit", "")
     whole = "a whole number, " if value is int else ""

@@ -50,7 +50,8 @@ class Machine:
         self._work = QueueFigures()
         self._root: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._over = asyncio.Event()  # of this life: stopped, or ended and tidied
+        # Set when the present life has stopped, or has ended and is cleaned up.
+        self._over = asyncio.Event()
         self._counters: dict[str, int] = {}
         self._plain: NodeStatus | None = None
         self._ending = False
@@ -73,7 +74,7 @@ class Machine:
         )
 
     def _without_counters(self) -> NodeStatus:
-        """Asked for every second, and seldom another one."""
+        """Kept ready: the lab asks every second, and the status seldom differs."""
         last, boot = self._plain, self._world.last_boot(self.spec.node)
         if (
             last is None
@@ -140,11 +141,11 @@ class Machine:
         if self.state is NodeRunState.OFF:
             if self._ending:
                 raise InvalidState(f"{self.spec.node} is going down")
-            self._begin(options)
+            self._begin_life(options)
         if wait:
             await self._settled.wait()
 
-    def _begin(self, options: Mapping[str, str]) -> None:
+    def _begin_life(self, options: Mapping[str, str]) -> None:
         boot = self._world.next_boot(self.spec.node)
         life = Incarnation(self.spec.node, boot)
         clock = self._clock = self._world.clock(life)
@@ -186,7 +187,7 @@ class Machine:
             PowerInputs(self.firmware, dict(options)),
             self._recipe,
             self._observe,
-            lambda why: self._fell(life, why),
+            lambda why: self._handle_failure(life, why),
             streams,
             queue,
         )
@@ -196,10 +197,10 @@ class Machine:
         self.state, self.screen = NodeRunState(state), screen
         self._settled.set()
 
-    def _fell(self, life: Incarnation, why: str) -> None:
-        """The node failed by itself: end it as a crash, with the reason on its screen."""
+    def _handle_failure(self, life: Incarnation, why: str) -> None:
+        """The node failed by itself: end its life as a crash, with the reason on its screen."""
         if life.alive:
-            self.fall(WayDown.CRASH)
+            self.end_life_now(WayDown.CRASH)
             self.screen = why
 
     def hold(self, held: bool) -> None:
@@ -208,17 +209,17 @@ class Machine:
         if held and life is None:
             raise NotConnected(f"{self.spec.node} is {self.state.value}")
         if life is not None:
-            life.hold() if held else life.go_on()
+            life.pause() if held else life.resume()
 
     # ---- down -------------------------------------------------------------------------------
 
-    def fall(self, way: WayDown) -> None:
+    def end_life_now(self, way: WayDown) -> None:
         """End the life at once, even from one of its own steps, and clean up afterwards. No change
         when it is off."""
         if self._runner is not None:
             life = self._runner.life
-            self._end(life, way)
-            self._world.spawn(None, f"{life.node}:tidy", self._tidy(life, way))
+            self._end_life(life, way)
+            self._world.spawn(None, f"{life.node}:tidy", self._clean_up(life, way))
 
     async def power_off(self, way: WayDown) -> None:
         """End the life; returns when the machine is off and cleaned up. No change when it is
@@ -230,18 +231,19 @@ class Machine:
         if way is WayDown.STOP and self.state is NodeRunState.RUNNING and self._root is not None:
             over = self._over
             self._root.add_done_callback(lambda _: over.set())
-            runner.ask_to_stop()
+            runner.request_stop()
             await over.wait()
-            if not life.alive:  # it crashed on its way down
+            if not life.alive:  # the life crashed during its orderly stop
                 return
-            self._end(life, WayDown.STOP)
+            self._end_life(life, WayDown.STOP)
         elif life.alive:
-            # A machine that boots or has halted has nothing to save: orderly is a power cut.
+            # A machine that boots or has halted has nothing to save: an orderly stop is a power cut
+            # then.
             way = WayDown.POWER_LOSS if way is WayDown.STOP else way
-            self._end(life, way)
-        await self._tidy(life, way)
+            self._end_life(life, way)
+        await self._clean_up(life, way)
 
-    def _end(self, life: Incarnation, way: WayDown) -> None:
+    def _end_life(self, life: Incarnation, way: WayDown) -> None:
         self._ending = True
         runner = self._runner
         life.end(way)
@@ -250,14 +252,14 @@ class Machine:
             runner.bus.abort()
             if runner.streams is not None:
                 runner.streams.abort()
-            runner.fell()
+            runner.disconnect_console_callers()
             self._counters = self._sum_counters()
         if self._root is not None and not self._root.done():
             self._root.cancel()  # powerless in the lab; in the simulation it never runs again
         self._runner = self._root = self._clock = self._queue = None
         self.state, self.ended = NodeRunState.OFF, way.value
 
-    async def _tidy(self, life: Incarnation, way: WayDown) -> None:
+    async def _clean_up(self, life: Incarnation, way: WayDown) -> None:
         try:
             await self._world.end_life(life, way)
         finally:

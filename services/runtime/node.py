@@ -137,23 +137,25 @@ class NodeRunner(ServiceNode):
         )
         self._background[task] = None
 
-        def over(task: asyncio.Task[None]) -> None:
+        def forget_task(task: asyncio.Task[None]) -> None:
             del self._background[task]
             work.close()  # cancelled before its first step, it never came to await the work
 
-        task.add_done_callback(over)
+        task.add_done_callback(forget_task)
 
     async def _run_background(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a background loop; its failure is a crash of the node, so that no half-dead node
         continues."""
-        turns.CURRENT.set(None)  # the turn of the handler that began it is not its own
+        turns.CURRENT.set(None)  # the loop must not use the turn of the handler that started it
         try:
             await work
         except Exception as error:
-            self.record("node.background_failed", level="error", label=label, **_story(error))
+            self.record(
+                "node.background_failed", level="error", label=label, **describe_exception(error)
+            )
             self._crashed(f"background {label}: {type(error).__name__}")
 
-    def _stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
         self.background(label, self._run_stream(label, work))
 
     async def _run_stream(self, label: str, work: Coroutine[Any, Any, None]) -> None:
@@ -162,7 +164,9 @@ class NodeRunner(ServiceNode):
             await work
         except Exception as error:
             self.internal_errors += 1
-            self.record("node.internal_error", level="error", request=label, **_story(error))
+            self.record(
+                "node.internal_error", level="error", request=label, **describe_exception(error)
+            )
 
     # ---- life -----------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class NodeRunner(ServiceNode):
             self.bus.later = self.background
             try:
                 if self.streams is not None:
-                    self.streams.spawn = self._stream
+                    self.streams.spawn = self._spawn_stream
                     await self.streams.open()
                 if not await self.bus.open():
                     # No network: the machine boots anyway, and connects when the network is back.
@@ -190,12 +194,12 @@ class NodeRunner(ServiceNode):
                 await self._stop.wait()
                 return
             except OSError as error:
-                self.record("node.start_failed", level="error", **_story(error))
+                self.record("node.start_failed", level="error", **describe_exception(error))
                 where = f": {error.filename}" if error.filename else ""
                 self._crashed(f"the disk refused at start: {error.strerror or error}{where}")
                 return
             except Exception as error:
-                self.record("node.start_failed", level="error", **_story(error))
+                self.record("node.start_failed", level="error", **describe_exception(error))
                 self._crashed(f"start: {type(error).__name__}: {error}")
                 return
             self.bus.accept = self.accept
@@ -203,7 +207,7 @@ class NodeRunner(ServiceNode):
             await self._stop.wait()
             await self._wind_down()
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Begin the orderly stop; ``live`` returns when it is done."""
         self._stop.set()
 
@@ -273,7 +277,7 @@ class NodeRunner(ServiceNode):
     ) -> Reply | ProductError:
         name = type(incoming.message).__name__
         try:
-            await self._work(incoming, name)
+            await self._wait_for_core(incoming, name)
             if ticket is None:
                 return await self._run_handler(served, incoming, name)
             async with ticket:
@@ -282,16 +286,20 @@ class NodeRunner(ServiceNode):
             return error
         except OSError as error:
             # A full or failing disk is a fault of the environment, not a defect of the service.
-            self.record("node.disk_failed", level="error", request=name, **_story(error))
+            self.record(
+                "node.disk_failed", level="error", request=name, **describe_exception(error)
+            )
             return SaveFailed(f"the disk of {self.name} refused: {error.strerror or error}")
         except Exception as error:
             self.internal_errors += 1
-            self.record("node.internal_error", level="error", request=name, **_story(error))
+            self.record(
+                "node.internal_error", level="error", request=name, **describe_exception(error)
+            )
             return Internal(f"{self.name} failed at this; its log says where")
 
-    async def _work(self, incoming: IncomingRequest, name: str) -> None:
-        """Wait until a core has worked on the request. Reads at the console are the lab's own
-        looks at the node, and take no time."""
+    async def _wait_for_core(self, incoming: IncomingRequest, name: str) -> None:
+        """Wait until a core has worked on the request. Reads at the console take no time: the lab
+        uses them to inspect the node."""
         queue = self._queue
         if queue is None or queue.idle:
             return
@@ -328,8 +336,8 @@ class NodeRunner(ServiceNode):
         deadline = self.ports.clock.monotonic() + self.ports.clock.limit(within_s)
         cause = f"console/{self.boot}/{type(message).__name__}"
         peer = Peer(self.name, self.boot, local=True, user=user)
-        asked = IncomingRequest(message, peer, deadline, cause, respond)
-        self._own.copy().run(self.accept, asked)
+        request = IncomingRequest(message, peer, deadline, cause, respond)
+        self._own.copy().run(self.accept, request)
         self._asked[future] = None
         try:
             outcome = await future
@@ -339,14 +347,14 @@ class NodeRunner(ServiceNode):
             raise outcome
         return outcome
 
-    def fell(self) -> None:
+    def disconnect_console_callers(self) -> None:
         """The life has ended: callers at the console get ``Disconnected``."""
         for future in self._asked:
             if not future.done():
                 future.set_result(Disconnected(f"{self.name} went down before it answered"))
 
 
-def _story(error: BaseException) -> dict[str, Any]:
+def describe_exception(error: BaseException) -> dict[str, Any]:
     """Type, text and frames of an exception; its text is ours or a library's, never a key's."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return {

@@ -1,7 +1,7 @@
 """A counter in a TPM's NV memory that detects an older copy of something stored elsewhere.
 
-The next number is written into the stored thing, and the counter is incremented when that is
-durable. After a crash between the two, the thing is one ahead of the counter.
+The next number is written into the stored object. The counter is incremented when the object is
+durable. After a crash between the two, the object is one ahead of the counter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ async def read_counter(tpm: Tpm, index: int) -> int | None:
 
 
 async def next_count(tpm: Tpm, index: int) -> int:
-    """The number for the next thing; defines the counter when there is none. Raises
+    """The number for the next stored object; defines the counter when there is none. Raises
     ``TpmError``."""
     now = await read_counter(tpm, index)
     return (await tpm.counter(index, bump=True) if now is None else now) + 1

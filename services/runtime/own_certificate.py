@@ -56,8 +56,8 @@ def create_own_certificate(
 ) -> OwnCertificate:
     """A new key with a certificate for it.
 
-    It is valid for ``days``, from ``earlier_s`` before now, unless ``good_for_s`` sets a time from
-    now. ``InvalidArgument`` for an impossible time.
+    The certificate is valid for ``days``, or for ``good_for_s`` from now when that is given; it
+    begins ``earlier_s`` before now. ``InvalidArgument`` for an impossible time.
     """
     lifetime_s = certificates.lifetime(good_for_s, days * DAY_S)
     key = certificates.new_key(KeyMaterial(rng.token(certificates.SEED_SIZE)))
@@ -67,10 +67,10 @@ def create_own_certificate(
     return OwnCertificate(signed, key.reveal())
 
 
-async def load(disk: Disk, file: str) -> OwnCertificate | None:
-    """The one in the file; None when there is no file.
+async def load_own_certificate(disk: Disk, file: str) -> OwnCertificate | None:
+    """The certificate in the file; None when there is no file.
 
-    ``OSError`` when the disk refuses, or the file is damaged.
+    ``OSError`` when the disk fails, or the file is damaged.
     """
     try:
         raw = await disk.read(file)
@@ -87,6 +87,7 @@ async def load(disk: Disk, file: str) -> OwnCertificate | None:
     return kept
 
 
-async def keep(disk: Disk, file: str, own: OwnCertificate) -> None:
-    """Write it to the file, over the one before; durable on return. Raises ``OSError``."""
+async def store_own_certificate(disk: Disk, file: str, own: OwnCertificate) -> None:
+    """Write the certificate to the file, in place of an earlier one; durable on return. Raises
+    ``OSError``."""
     await replace_durably(disk, file, _encode(own))

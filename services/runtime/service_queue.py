@@ -93,21 +93,21 @@ class ServiceQueue:
         self.figures = figures
         self._times, self._clock, self._choices = times.times, clock, choices
         self._free_at = [0.0] * times.cores
-        self._starts: deque[float] = deque()  # of those that wait for a core
+        self._starts: deque[float] = deque()  # when each request that waits for a core will start
         self._processor = processor
         self._free, self._idle_since = times.cores, -math.inf
         self._waiting: deque[asyncio.Future[None]] = deque()  # for a core of a shared machine
 
     @property
     def idle(self) -> bool:
-        """Whether all work takes no time, so that nobody need ask."""
+        """Whether all work takes no time, so that callers need not wait."""
         return not self._times and self.slowdown is None
 
     async def serve(self, kind: str, message: object, deadline: float = 0.0) -> None:
         """Wait until a core has worked on ``message``.
 
-        What reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes no time
-        there.
+        A request that reaches a core after its ``deadline`` (lab monotonic seconds; 0: none) takes
+        no time there.
         """
         entries = count_entries(message)
         if self._processor is not None:
@@ -135,9 +135,9 @@ class ServiceQueue:
     def _draw_time(self, kind: str, entries: int) -> float:
         wildcard = "*.reply" if kind.endswith(".reply") else "*"
         found = self._times.get(kind) or self._times.get(wildcard)
-        seconds = 0.0 if found is None else draw(found, self._choices, entries)
+        seconds = 0.0 if found is None else draw_service_time(found, self._choices, entries)
         if self.slowdown is not None and wildcard == "*":
-            seconds = self._slow(self.slowdown, seconds, entries)
+            seconds = self._apply_slowdown(self.slowdown, seconds, entries)
         return seconds
 
     async def _share(self, processor: Processor, seconds: float, deadline: float) -> None:
@@ -159,10 +159,10 @@ class ServiceQueue:
     async def _wake_up(self, processor: Processor, asleep_s: float) -> float:
         """Wait until a process that was idle runs; seconds of its work on top."""
         if processor.wakeup is not None:
-            await self._clock.sleep(draw(processor.wakeup, self._choices))
+            await self._clock.sleep(draw_service_time(processor.wakeup, self._choices))
         if processor.cold is None:
             return 0.0
-        return draw(processor.cold, self._choices) * min(asleep_s / COLD_AFTER_S, 1.0)
+        return draw_service_time(processor.cold, self._choices) * min(asleep_s / COLD_AFTER_S, 1.0)
 
     async def _take_core(self) -> None:
         if self._free:
@@ -187,11 +187,11 @@ class ServiceQueue:
         self._free += 1
         self._idle_since = self._clock.monotonic()
 
-    def _slow(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
+    def _apply_slowdown(self, slowdown: Slowdown, seconds: float, entries: int) -> float:
         if slowdown.share < 1 and self._choices.random() >= slowdown.share:
             return seconds
         extra = slowdown.extra
-        added = 0.0 if extra is None else draw(extra, self._choices, entries)
+        added = 0.0 if extra is None else draw_service_time(extra, self._choices, entries)
         return seconds * slowdown.factor + added
 
     def _count(self, now: float, start: float, seconds: float) -> None:
@@ -211,7 +211,7 @@ class ServiceQueue:
         figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
 
 
-def draw(time: ServiceTime, choices: Choices, entries: int = 0) -> float:
+def draw_service_time(time: ServiceTime, choices: Choices, entries: int = 0) -> float:
     """Draw one service time, in lab seconds, for work with so many ``entries``."""
     mean = time.mean_s + time.each_s * entries
     match time.distribution:

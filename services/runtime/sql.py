@@ -1,14 +1,14 @@
 """What both drivers of a database share: rules for a service's SQL, and one shared commit.
 
-- A service's function may not end the transaction, change pragmas or attach files, and may not
-  call SQL functions that read the clock or draw random values: times come from the Clock port
-  and random bytes from the Rng port, or a replay would differ. Nor those that tell of the
-  connection's past, which is another one in each driver.
-- ``Writer.commit`` runs a group of functions in one transaction, with a savepoint each when one
-  of them fails.
+- A service's function may not end the transaction, change pragmas or attach files. It may not call
+  SQL functions that read the clock or draw random values: times come from the Clock port, random
+  bytes from the Rng port, or a replay would differ. Functions that report what the connection did
+  before are refused too, because each driver uses its connections differently.
+- ``Writer.commit`` runs a group of functions in one transaction. When one of them fails, each runs
+  in a savepoint of its own.
 - A connection runs with ``synchronous=FULL``. Only a schema statement can change that (SQLite
-  refuses it inside a transaction); the writer then has the last durable state kept, which a
-  power loss puts back.
+  refuses it inside a transaction). The writer then keeps the last durable state, which a power
+  loss restores.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ SCHEMA_PRAGMAS = ("foreign_keys", "secure_delete", "synchronous")
 FULL = 2  # PRAGMA synchronous: 0 OFF, 1 NORMAL, 2 FULL, 3 EXTRA
 CACHED_STATEMENTS = 256
 
-# The comments make these texts ours: Python caches statements by text, and a cached statement
-# is not shown to the authorizer again.
+# Python caches statements by text, and the authorizer does not see a cached statement again. The
+# comments in these texts keep them apart from a service's own statements.
 _BEGIN = "BEGIN IMMEDIATE /* writer */"
 _READ = "BEGIN DEFERRED /* reader */"
 _SAVEPOINT = "SAVEPOINT keystead_entry"
@@ -57,7 +57,7 @@ _ROLLBACK = "ROLLBACK /* writer */"
 
 
 class SqlPhase(Enum):
-    """Whose SQL runs on a connection now."""
+    """Whose SQL a connection runs now."""
 
     OWN = "own"
     SCHEMA = "schema"
@@ -78,7 +78,7 @@ _FRAMING = (
 )
 
 
-def allowed(phase: SqlPhase, action: int, first: str | None, second: str | None) -> bool:
+def is_allowed(phase: SqlPhase, action: int, first: str | None, second: str | None) -> bool:
     """Whether a statement prepared in ``phase`` may do ``action`` (SQLite's authorizer codes)."""
     if phase is SqlPhase.OWN:
         return True
@@ -102,7 +102,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_TEXT = "Could not decode to UTF-8"  # Python's own error, without a code
 
 
-def disk_error(error: BaseException, file: str = "") -> BaseException:
+def os_error_of(error: BaseException, file: str = "") -> BaseException:
     """SQLite's error for a failing device, as the OSError of every other call of Disk.
 
     ``file`` is the database's name, for the text. ``SHMSIZE``: the index of the log cannot grow,
@@ -125,12 +125,12 @@ def disk_error(error: BaseException, file: str = "") -> BaseException:
     return error if number is None else OSError(number, os.strerror(number), file or None)
 
 
-def check_whole(connection: sqlite3.Connection, database: str) -> None:
+def check_integrity(connection: sqlite3.Connection, database: str) -> None:
     """``OSError`` when a table or an index is damaged."""
     try:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
-        raise disk_error(error, database) from None
+        raise os_error_of(error, database) from None
     if found != "ok":
         raise OSError(errno.EIO, f"the database is damaged ({found})", database)
 
@@ -165,24 +165,24 @@ class Transaction:
 
 
 class SqlReader:
-    """A connection of one life, under guard; synchronous, used by one thread at a time."""
+    """A guarded connection of one life. Synchronous; one thread at a time uses it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self._phase = SqlPhase.OWN
-        for name in FORBIDDEN:  # a column's DEFAULT is not shown to the authorizer
+        for name in FORBIDDEN:  # the authorizer does not see the DEFAULT of a column
             connection.create_function(name, -1, _refuse)
         connection.set_authorizer(self._authorize)
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None
     ) -> int:
-        if allowed(self._phase, action, first, second):
+        if is_allowed(self._phase, action, first, second):
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
 
     @contextmanager
-    def _as(self, phase: SqlPhase) -> Iterator[None]:
+    def _in_phase(self, phase: SqlPhase) -> Iterator[None]:
         self._phase = phase
         try:
             yield
@@ -190,7 +190,7 @@ class SqlReader:
             self._phase = SqlPhase.OWN
 
     def read(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run ``fn`` in a read transaction; whatever it did is undone."""
+        """Run ``fn`` in a read transaction, which is rolled back afterwards."""
         before = self.connection.total_changes
         self.connection.execute(_READ)
         try:
@@ -199,11 +199,11 @@ class SqlReader:
                 value = fn(self.connection)
             finally:
                 self._phase = SqlPhase.OWN
-            # A statement that was prepared for a write is not shown to the authorizer again.
+            # The authorizer does not see a statement again that was prepared for a write.
             if self.connection.total_changes != before:
                 raise sqlite3.OperationalError("attempt to write a readonly database")
         except sqlite3.Error as error:
-            raise disk_error(error) from None
+            raise os_error_of(error) from None
         finally:
             self.rollback()
         return value
@@ -227,12 +227,11 @@ class Ledger(Protocol):
 
 
 class SqlWriter(SqlReader):
-    """The one writer of a database in one life.
+    """The only writer of a database in one life.
 
-    ``keep`` is called when the database leaves FULL (what is in it now is durable, what comes
-    is not), ``settle`` when a later commit with FULL made everything durable. ``kept`` says
-    whether an earlier life left such a state. ``at_commit`` is called when a transaction has run
-    and is not committed yet; ``sqlite3.Error`` of it is as one of the commit.
+    ``keep`` is called when the database leaves FULL: its content is durable, later commits are not.
+    ``settle`` is called when a later commit with FULL made everything durable. ``kept``: an earlier
+    life left such a state. ``ledger`` counts commits; ``sqlite3.Error`` of it fails the commit.
     """
 
     def __init__(
@@ -254,7 +253,7 @@ class SqlWriter(SqlReader):
     def prepare(self, schema: Sequence[str]) -> None:
         """Run idempotent schema statements, each for itself."""
         for statement in schema:
-            with self._as(SqlPhase.SCHEMA):
+            with self._in_phase(SqlPhase.SCHEMA):
                 self.connection.execute(statement)
             level = int(self.connection.execute("PRAGMA synchronous").fetchone()[0])
             self._full = level >= FULL
@@ -268,17 +267,22 @@ class SqlWriter(SqlReader):
         Raises ``NodeDown`` with nothing committed when the life ended meanwhile.
         """
         entries = [entry for entry in entries if not entry.withdrawn]
-        # Errors are rare, so a savepoint each is tried only when there was one. If one of them
+        # Errors are rare, so a savepoint for each entry is tried only after an error. If one entry
         # made SQLite undo the whole transaction (disk full, ROLLBACK conflict clause), the others
-        # are innocent, and each has a transaction of its own.
-        if entries and not self._group(entries) and not self._group(entries, apart=True):
+        # are not at fault, and each gets a transaction of its own.
+        if (
+            entries
+            and not self._run_transaction(entries)
+            and not self._run_transaction(entries, apart=True)
+        ):
             for entry in entries:
-                self._group([entry], apart=True)
+                self._run_transaction([entry], apart=True)
         for entry in entries:
             entry.done = True
 
-    def _group(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
-        """False, with nothing done, when an entry failed in a way that affects the others.
+    def _run_transaction(self, entries: Sequence[Transaction], *, apart: bool = False) -> bool:
+        """Run all entries in one transaction. Returns False, with nothing done, when an entry
+        failed in a way that affects the others.
 
         With savepoints (``apart``) an error affects only its own entry, unless it undid the
         transaction.
@@ -290,8 +294,8 @@ class SqlWriter(SqlReader):
             for entry in entries:
                 if apart:
                     self.connection.execute(_SAVEPOINT)
-                self._attempt(entry)
-                if not self._whole(entry, apart=apart):
+                self._run_entry(entry)
+                if not self._run_entry_in_savepoint(entry, apart=apart):
                     return len(entries) == 1
                 if entry.error is not None:
                     self.connection.execute(_UNDO)
@@ -313,27 +317,28 @@ class SqlWriter(SqlReader):
         except sqlite3.Error as error:
             self.rollback()
             for entry in entries:
-                entry.error = entry.error or disk_error(error)
+                entry.error = entry.error or os_error_of(error)
             return True
         if self._kept and self._full and changed:
             self._settle()
             self._kept = False
         return True
 
-    def _attempt(self, entry: Transaction) -> None:
+    def _run_entry(self, entry: Transaction) -> None:
         entry.value = entry.error = None
         self._phase = SqlPhase.WRITE
         try:
             entry.value = entry.fn(self.connection)
         except NodeDown:
             raise
-        except BaseException as error:  # carried to the caller, whatever it is
-            entry.error = disk_error(error)
+        except BaseException as error:  # passed to the caller, of whatever type
+            entry.error = os_error_of(error)
         finally:
             self._phase = SqlPhase.OWN
 
-    def _whole(self, entry: Transaction, *, apart: bool) -> bool:
-        """Whether the transaction goes on after ``entry``; without savepoints no error lets it."""
+    def _run_entry_in_savepoint(self, entry: Transaction, *, apart: bool) -> bool:
+        """Whether the transaction continues after ``entry``; without savepoints any error ends
+        it."""
         if entry.error is not None and not apart:
             self.rollback()
         return self.connection.in_transaction

@@ -1,16 +1,15 @@
 """What outlives a node's lives: its storage, and the array it shares with its cluster.
 
-A ``Store`` hands out the ``Disk`` port of one life and is told how that life ended; an
-``Array`` does the same for the datastore. Both drivers (``lab.disk``, ``sim.disk``) keep these
-rules:
+A ``Store`` provides the ``Disk`` port of one life and is notified how that life ended; an ``Array``
+does the same for the datastore. Both drivers (``real.disk``, ``sim.disk``) follow these rules:
 
 - A file has two contents, *written* and *synced*; ``sync`` copies the first to the second.
 - A folder has two lists of names, *written* and *synced*; ``sync_folder`` copies the first to
   the second. A new folder is a name in its parent, durable after ``sync_folder`` of the parent.
 - A crash keeps what was written. A power loss keeps, of the names that are reachable from the
   root by synced names, the synced contents: a name whose content was never synced is empty.
-- A database keeps what it committed. A power loss also takes back the commits since the service
-  turned ``PRAGMA synchronous`` below FULL, up to the next commit made with FULL.
+- A database keeps what it committed. A power loss also undoes the commits since the service set
+  ``PRAGMA synchronous`` below FULL, up to the next commit made with FULL.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Datastore, Disk
 
 NAME_LIMIT: Final = 255
-"""Bytes of a name, as file systems have it, and of a folder's path in its quoted form."""
+"""Longest name in bytes, as file systems allow it, and longest quoted path of a folder."""
 
 FILE_LIMIT: Final = 2**63 - 1
-"""Bytes of a file, as the calls of an operating system can name them."""
+"""Largest file in bytes that calls of an operating system can address."""
 
 
 class Array(Protocol):
-    """A cluster's shared array; outlives all hosts. One VM's lock has at most one holder."""
+    """A cluster's shared array, which outlives all hosts. A VM's lock has at most one holder."""
 
     def open(self, life: Incarnation) -> Datastore:
         """The Datastore port of ``life``; the same object at each call."""
         ...
 
     async def end(self, life: Incarnation) -> None:
-        """``life`` is over: wait for its write in flight, then free its locks."""
+        """``life`` has ended: wait for its write in flight, then release its locks."""
         ...
 
     def images(self) -> Iterator[tuple[str, bytes]]:
-        """(path, bytes) of every file at rest, in order of path."""
+        """(path, bytes) of every stored file, in order of path."""
         ...
 
 
@@ -54,7 +53,7 @@ Arrays = Callable[[str], Array]
 def find_array(arrays: Arrays, name: str) -> Array:
     """The array ``name`` for the Disk port: ``FileNotFoundError`` when there is none."""
     try:
-        return arrays(plain(name))
+        return arrays(check_plain_name(name))
     except KeyError:
         raise FileNotFoundError(errno.ENOENT, "there is no such datastore", name) from None
 
@@ -62,8 +61,8 @@ def find_array(arrays: Arrays, name: str) -> Array:
 class Store(Protocol):
     """One node's storage. It has at most one life at a time.
 
-    ``full`` (ENOSPC) and ``fail`` (EIO) are set by the lab at any time; ``refused`` counts the
-    calls that one of them refused, so that a fault can show that it bites.
+    The lab sets ``full`` (ENOSPC) and ``fail`` (EIO) at any time. ``refused`` counts the calls that
+    they refused, so that a fault can show that it had an effect.
     """
 
     full: bool
@@ -78,17 +77,17 @@ class Store(Protocol):
         ...
 
     async def end(self, life: Incarnation, way: WayDown) -> None:
-        """After ``life`` ended: databases rolled back and kept, datastore locks freed.
+        """After ``life`` ended: roll databases back, close them, and release datastore locks.
 
-        After a power loss only the synced image is there. It may also be called for a life of
-        a process that was killed. On return nothing of that life touches the store any more.
+        After a power loss only the synced image is left. Also for a life whose process was killed.
+        After the return nothing of that life uses the store.
         """
         ...
 
     async def save(self, label: str) -> None:
-        """Keep a copy of everything under ``label``, replacing an older one.
+        """Keep a copy of everything under ``label``, in place of an older one.
 
-        The node must be off (``RuntimeError``). So for what is done with the copy later.
+        The node must be off (``RuntimeError``); so for all other calls about copies.
         """
         ...
 
@@ -101,26 +100,26 @@ class Store(Protocol):
         ...
 
     async def drop(self, label: str) -> None:
-        """Forget the copy; no change if there is none."""
+        """Delete the copy; no change if there is none."""
         ...
 
     async def wipe(self) -> None:
         """Leave an empty disk, both images of it; copies stay. The node must be off."""
         ...
 
-    async def room(self, *, to_copy: bool) -> None:
-        """Check that there is room for the next life to begin, and for a copy of everything
-        (``to_copy``); the node may be on. ``OSError`` when there is not."""
+    async def check_room(self, *, to_copy: bool) -> None:
+        """Check that there is room for the next life, and for a copy of everything (``to_copy``).
+        The node may be on. ``OSError`` when there is no room."""
         ...
 
     def images(self) -> Iterator[tuple[str, bytes]]:
-        """(path, bytes) of everything at rest, in a fixed order: ``written/...``,
-        ``synced/...``, ``databases/...``. Copies kept by ``save`` are not part of it."""
+        """(path, bytes) of everything stored, in a fixed order: ``written/...``, ``synced/...``,
+        ``databases/...``. Copies made by ``save`` are not part of it."""
         ...
 
 
 class Switches:
-    """The two fault switches of a store, and what they refuse."""
+    """The two fault switches of a store; they refuse calls."""
 
     def __init__(self) -> None:
         self.full = False
@@ -147,9 +146,9 @@ def components(path: str) -> tuple[str, ...]:
     """
     if path == "":
         return ()
-    names = tuple(plain(part) for part in path.split("/"))
+    names = tuple(check_plain_name(part) for part in path.split("/"))
     folder = "/".join(names[:-1]).encode()
-    # Few are long enough to be counted byte by byte.
+    # Few paths are long enough to be counted byte by byte.
     if (
         len(folder) * LONGEST_QUOTED >= NAME_LIMIT
         and sum(map(_length_when_quoted, folder)) >= NAME_LIMIT
@@ -167,7 +166,7 @@ def file_components(path: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def plain(name: str) -> str:
+def check_plain_name(name: str) -> str:
     """``name`` if it is one plain name (no separator, not ``.`` or ``..``); ``ValueError``.
 
     ``OSError`` (``ENAMETOOLONG``) for one of more than ``NAME_LIMIT`` bytes.
@@ -181,15 +180,15 @@ def plain(name: str) -> str:
 
 def database_name(name: str) -> str:
     """As ``plain``, for a database: its files have longer names."""
-    plain(f"{name}.unfinished")
-    return plain(name)
+    check_plain_name(f"{name}.unfinished")
+    return check_plain_name(name)
 
 
 LONGEST_QUOTED: Final = len("%2F")
 
 
 def _length_when_quoted(byte: int) -> int:
-    """How many characters a byte has where a whole path is one name: see ``real.trees``."""
+    """How many characters a byte needs in a quoted path (``real.image_folders``)."""
     as_it_is = chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.-~")
     return 1 if as_it_is else LONGEST_QUOTED
 
@@ -203,8 +202,8 @@ def place_blocks(
 ) -> list[tuple[int, bytes]]:
     """Offset and content of each block, in order, in a file that has ``end`` bytes.
 
-    ``ValueError`` for a block beyond the end that the ones before it have made, for one that is
-    none (``block_start``), and for sizes that differ.
+    ``ValueError`` for a block beyond the end of the file as the earlier blocks extend it, for an
+    invalid index or size (``block_start``), and for sizes that differ.
     """
     found: list[tuple[int, bytes]] = []
     for index, data in blocks.items():

@@ -22,22 +22,22 @@ HANDSHAKE_S: Final = 10.0
 """Lab seconds that the other end of an accepted connection has for its handshake."""
 
 
-class Later:
-    """An answer that is given once, in a later step."""
+class DeferredAnswer:
+    """An answer that is given once, at a later time."""
 
     __slots__ = ("to",)
 
     def __init__(self) -> None:
         self.to: Callable[[bytes | BaseException], None] | None = None
 
-    def give(self, answer: bytes | BaseException) -> None:
+    def set(self, answer: bytes | BaseException) -> None:
         """Give the answer, or the error that ``read`` raises."""
         if self.to is not None:
             self.to(answer)
 
 
-AtOnce = Callable[[bytes], bytes | Later | None]
-"""Maps all bytes received on a connection to the answer, or to None. It raises the errors of
+AtOnce = Callable[[bytes], bytes | DeferredAnswer | None]
+"""Maps all bytes received on a connection to the answer, or to None. Raises the errors of
 ``read``."""
 
 
@@ -45,9 +45,10 @@ AtOnce = Callable[[bytes], bytes | Later | None]
 class TlsIdentity:
     """What one end presents, and what it trusts. Certificates are DER.
 
-    ``chain`` its own certificate, then those above it ``key`` the private key of the first one,
-    PKCS#8 DER: P-256 or RSA ``trusted`` the other end's certificate must lead to one of these, or
-    be one of them ``anyone`` clients only: accept any certificate, to look at the one of the server
+    - ``chain``: its own certificate, then the issuing ones
+    - ``key``: the private key of the first certificate, PKCS#8 DER: P-256 or RSA
+    - ``trusted``: the other end's certificate must lead to one of these, or be one of them
+    - ``anyone``: clients only: accept any certificate, to inspect the server's
     """
 
     chain: tuple[bytes, ...]
@@ -74,8 +75,8 @@ class Stream(Protocol):
 
         ``at_once`` answers requests without a step of the task. It is called with the bytes that
         arrive while the reader waits. If it returns bytes, they are written and ``read`` goes on
-        waiting. If it returns None, ``read`` returns what arrived. If it returns a ``Later``, later
-        bytes wait until the answer is given.
+        waiting. If it returns None, ``read`` returns what arrived. If it returns a
+        ``DeferredAnswer``, later bytes wait until the answer is given.
 
         Raises ``Disconnected`` when the connection broke, and ``TlsFailure`` when the other end
         refused the handshake after this end had finished its part (TLS 1.3).

@@ -8,13 +8,13 @@ from services.runtime.ports import Choices, Clock
 
 
 class Ticks:
-    """Yields 1, 2, ... at each period of lab seconds, and up to ``jitter_s`` more.
+    """Yields 1, 2, ... at each period of lab seconds, plus up to ``jitter_s``.
 
-    ``slot_s`` is for a clock whose every wake-up costs something: ticks of all nodes then come at
-    multiples of so many lab seconds and share wake-ups. They come late by less than one slot, and
-    as often as without; a period of less than four slots has none.
+    ``slot_s`` is for a clock whose wake-ups are expensive: ticks of all nodes then come at
+    multiples of ``slot_s`` lab seconds and share wake-ups. Each tick is late by less than one slot;
+    the rate does not change. A period of less than four slots has no slots.
 
-    An iterator and not a generator: left behind, it needs no ``aclose`` to be scheduled.
+    This is an iterator, not a generator: an abandoned one needs no scheduled ``aclose``.
     """
 
     def __init__(

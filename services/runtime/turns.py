@@ -8,13 +8,15 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 
 CURRENT: ContextVar[Ticket | None] = ContextVar("keystead_turn", default=None)
-"""The ticket whose ``async with`` this task entered last, and has not left."""
+"""The ticket whose ``async with`` this task entered last and has not left."""
 
 
 class Ticket:
-    """A place in one queue; ``async with`` waits until it is at the front, as most are at once.
+    """A place in one queue; ``async with`` waits until it is at the front. Most tickets are at the
+    front at once.
 
-    Inside, it is ``CURRENT``."""
+    Inside the block the ticket is ``CURRENT``.
+    """
 
     __slots__ = ("_before", "_front", "_key", "_turns", "_waiting")
 
@@ -46,11 +48,11 @@ class Ticket:
         self._turns.leave(self._key, self)
 
     def end(self) -> None:
-        """Return it before its ``async with`` ends; calling it again is no change."""
+        """Return the ticket before its ``async with`` ends; no change when it was returned."""
         self._turns.leave(self._key, self)
 
-    def call_up(self) -> None:
-        """Let the holder go on: its turn has come."""
+    def wake_holder(self) -> None:
+        """The ticket's turn has come: wake its holder."""
         self._front = True
         if self._waiting is not None:
             self._waiting.set()
@@ -68,16 +70,16 @@ class TurnQueues:
         queue = self._queues.setdefault(key, deque())
         queue.append(ticket)
         if len(queue) == 1:
-            ticket.call_up()
+            ticket.wake_holder()
         return ticket
 
     def leave(self, key: str, ticket: Ticket) -> None:
-        """Give a ticket back, whether its turn came or not; the next one is called up."""
+        """Return a ticket, whether its turn has come or not, and wake the next holder."""
         queue = self._queues.get(key)
         if queue is None or ticket not in queue:
             return
         queue.remove(ticket)
         if queue:
-            queue[0].call_up()
+            queue[0].wake_holder()
         else:
             del self._queues[key]

@@ -40,21 +40,21 @@ class VirtualTpmState:
 
 
 class VirtualTpmCommands(Protocol):
-    """A vTPM as one guest command has it; the calls are those of ``ports.Tpm``, and block.
+    """A vTPM during one guest command. The calls are those of ``ports.Tpm``, but they block.
 
-    Refusals are ``TpmError`` with the TPM's own return code; without power ``gone``.
+    Refusals are ``TpmError`` with the TPM's own return code; ``gone`` without power.
     """
 
     def power_on(self) -> None:
-        """Power and Startup(CLEAR)."""
+        """Power on, with TPM2_Startup(CLEAR)."""
         ...
 
     def power_off(self, orderly: bool) -> None:
-        """Take the power; before it Shutdown(CLEAR) if ``orderly``."""
+        """Power off, after TPM2_Shutdown(CLEAR) if ``orderly``."""
         ...
 
     def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
-        """Extend every event into its PCR; the TCG2 event log of exactly these."""
+        """Extend every event into its PCR; return the TCG2 event log of exactly these events."""
         ...
 
     def pcrs(self, selection: PcrSelection) -> dict[int, bytes]:
@@ -62,15 +62,15 @@ class VirtualTpmCommands(Protocol):
         ...
 
     def ensure_srk(self) -> TpmName:
-        """Create and persist the storage root key once; its name."""
+        """Create and persist the storage root key once; return its TPM name."""
         ...
 
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
-        """Seal 1..128 bytes under the root key and a policy digest."""
+        """Seal 1..128 bytes under the storage root key and a policy digest."""
         ...
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
-        """The secret, in a session of its own with a policy over these PCRs."""
+        """The secret in ``blob``, unsealed in a new session with a policy over these PCRs."""
         ...
 
     def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
@@ -90,11 +90,11 @@ class VirtualTpmCommands(Protocol):
         ...
 
     def counter(self, index: int, bump: bool = False) -> int:
-        """The value of an NV counter, after one step up if ``bump``, which also defines it."""
+        """The value of an NV counter. ``bump`` increments it first, and defines it if needed."""
         ...
 
     def nv_read(self, index: int) -> bytes:
-        """All of an NV index."""
+        """The whole content of an NV index."""
         ...
 
     def nv_write(self, index: int, data: bytes) -> None:
@@ -102,25 +102,25 @@ class VirtualTpmCommands(Protocol):
         ...
 
     def info(self) -> TpmInfo:
-        """Its counters and its lockout state."""
+        """Its maker and version, its counters and its lockout state."""
         ...
 
 
 class VirtualTpms(Protocol):
-    """Makes vTPMs and commands them; it keeps none."""
+    """Manufactures vTPMs and runs commands on them; it stores none."""
 
-    async def make(self) -> VirtualTpmState:
+    async def manufacture(self) -> VirtualTpmState:
         """A newly manufactured TPM with seeds of its own, without power."""
         ...
 
-    async def command(
+    async def run_command(
         self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
-        """Load ``state``, let ``work`` command it, and give the state afterwards with its result.
+        """Load ``state``, call ``work`` with the vTPM, and return the new state with the result.
 
         ``label`` is a key of ``services.runtime.tpm.latency`` that begins with ``vtpm.``. ``work``
-        is synchronous, takes and gives values only, and runs in a thread. What it raises is raised
-        here, and nothing has happened: the state is still ``state``. ``ValueError``
+        is synchronous, takes and returns values only, and runs in a thread. An exception of
+        ``work`` is raised here; ``state`` is then still the vTPM's state. ``ValueError``
         (``ForeignImage``) for a state of another backend.
         """
         ...

@@ -1,7 +1,7 @@
 """What a driver of the Bus port provides: one node's raw connection to the broker.
 
-Everything above it (envelopes, replies, rules, sealing, deadlines) is ``bus.BusPort``, the
-same object in both drivers. A wire knows subjects and bytes only.
+Envelopes, replies, rules, sealing and deadlines are in ``bus.BusPort``, which is the same in both
+drivers. A wire knows subjects and bytes only.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 TapCallback = Callable[[str, str, bytes], None]
-"""Called with (subject, reply subject, payload) of a message that the broker lets in."""
+"""Called with (subject, reply subject, payload) of each message that the broker admits."""
 
 
 class WireSink(Protocol):
-    """What a wire calls, synchronously, on the loop, in the order of arrival per sender."""
+    """The calls of a wire. They are synchronous, on the loop, in the order of arrival per
+    sender."""
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
         """A message on one of our subjects; ``reply`` is the reply subject or empty."""
@@ -30,7 +31,7 @@ class WireSink(Protocol):
         ...
 
     def on_reconnected(self) -> None:
-        """Subscribed again; messages of the meantime are not delivered."""
+        """Subscribed again. Messages sent while the link was lost are not delivered."""
         ...
 
 
@@ -48,7 +49,8 @@ class Wire(Protocol):
         ...
 
     async def open(self, sink: WireSink) -> None:
-        """Connect and subscribe ``l.*.<me>.>``; returns when a message to oneself came back."""
+        """Connect and subscribe to ``l.*.<me>.>``; return when a message of the node to itself has
+        arrived."""
         ...
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
@@ -63,5 +65,5 @@ class Wire(Protocol):
         ...
 
     def abort(self) -> None:
-        """Crash: marked closed first, so that it never reconnects; nothing is flushed."""
+        """Crash: mark the wire closed first, so that it never reconnects; nothing is flushed."""
         ...

@@ -1,4 +1,4 @@
-"""What a driver provides for a node's life: the base of its ports, and its end.
+"""What a driver provides for a node's lives: the ports, and the end of a life.
 
 ``services.runtime.sim.world`` and ``services.runtime.real.world`` implement it.
 """
@@ -30,7 +30,7 @@ class MachineClock(Clock, Protocol):
 
 
 class World(Protocol):
-    """One per process (lab) or per simulation.
+    """Creates the ports of lives. One per process (lab) or per simulation.
 
     ``processor``: the cores that all of its nodes share; None: each has cores of its own.
     """
@@ -39,15 +39,16 @@ class World(Protocol):
     processor: Processor | None
 
     def add(self, spec: NodeSpec) -> None:
-        """Create what outlives lives: store, TPM, identity. No change when it exists."""
+        """Create what outlives a life: store, TPM, identity. No change when it exists."""
         ...
 
     def next_boot(self, node: NodeName) -> int:
-        """The next boot counter of this node; never repeats, survives the process."""
+        """Count up and return the boot number of the node. Numbers never repeat and survive the
+        process."""
         ...
 
     def last_boot(self, node: NodeName) -> int:
-        """The boot counter of its latest life, 0 before the first."""
+        """The boot number of the node's latest life, 0 before the first."""
         ...
 
     def monotonic(self) -> float:
@@ -55,7 +56,7 @@ class World(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after ``seconds`` lab seconds; no life is needed."""
+        """Return after ``seconds`` lab seconds; works outside of any life."""
         ...
 
     def clock(self, life: Incarnation) -> MachineClock:
@@ -95,20 +96,21 @@ class World(Protocol):
         ...
 
     def keyring(self, node: NodeName) -> Keyring:
-        """The keys with which this node opens what is sealed to it, and seals to others."""
+        """The keys with which the node unseals messages to it, and seals messages to others."""
         ...
 
     def spawn(
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        """The root task of a life (its tasks inherit the life), or of the agent itself."""
+        """Start the root task of a life (its tasks inherit the life), or a task of the agent
+        itself."""
         ...
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
-        """A point of the run for the trace (sim); nothing in the lab."""
+        """Add a point of the run to the trace (sim); nothing in the lab."""
         ...
 
     async def end_life(self, life: Incarnation, way: WayDown) -> None:
-        """After ``life.end(way)``: roll back databases, free datastore locks, put the synced
-        image in place after a power loss, take the TPM's power without Shutdown."""
+        """After ``life.end(way)``: roll databases back, release datastore locks, restore the synced
+        image after a power loss, cut the TPM's power without Shutdown."""
         ...

@@ -42,10 +42,12 @@ from benchmarks.scale.serving import CreationCost, PortCost
 from benchmarks.scale.within import Census
 from benchmarks.startup import UpFifty, UpFiftyPacked, UpThree
 from benchmarks.suite import OwnTests
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+needs_tpm = pytest.mark.skipif(
+    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
+)
 
 STEPS = {f"until_step_{n}_s" for n in range(1, 6)}
 AT_REST = {"up_cpu_s", "rested_s", "pss_gib", "idle_percent", "busiest_percent"}

@@ -27,6 +27,7 @@ _PYTHON = """\
 [ "$1" = -c ] || echo "python $*" >>"$CALLS"
 case $* in
     *version_info*) echo "$VERSION" ;;
+    *CONFIG_ARGS*) test ! -e "$0-is-slow" ;;
     *base_prefix*) echo /usr ;;
     *'import ensurepip'*) exit "${NO_VENV:-0}" ;;
     *sysconfig*) exit "${NO_HEADERS:-0}" ;;

@@ -56,6 +56,28 @@ def test_later_starts_call_nothing(machine: Machine) -> None:
     assert machine.calls.read_text() == ""
 
 
+def test_later_starts_compute_no_checksum_until_a_file_is_newer_than_the_stamp(
+    machine: Machine,
+) -> None:
+    machine.complete()
+    machine.start("up")
+    (machine.bin / "sha256sum").rename(machine.bin / "away")
+    assert machine.start("get", "vms").out == "cli get vms\n"
+    lock = machine.checkout / "requirements.lock"
+    before = lock.stat()
+    (machine.bin / "away").rename(machine.bin / "sha256sum")
+    machine.told()
+    with lock.open("a") as file:
+        file.write("\n# changed\n")
+    assert machine.start("get", "vms").out == "cli get vms\n"
+    assert [step for step in machine.told() if step.startswith("uv pip install")]
+    with lock.open("a") as file:
+        file.write("\n# changed again, and copied with its old time\n")
+    os.utime(lock, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert machine.start("up").out == "cli up\n"
+    assert [step for step in machine.told() if step.startswith("uv pip install")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["requirements.lock", "requirements-dev.lock", "pyproject.toml", "keystead"]
@@ -337,6 +359,36 @@ def test_a_chosen_python(machine: Machine, tmp_path: Path) -> None:
         outcome = machine.start("list", KEYSTEAD_PYTHON=str(other), VERSION=version)
         assert (outcome.code, outcome.out) == (0, "cli list\n")
         assert stamp.exists()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_optimized_python_is_preferred_where_it_is_complete(
+    machine: Machine, tmp_path: Path, complete: bool
+) -> None:
+    machine.complete()
+    (machine.bin / "python3-is-slow").touch()
+    better = (machine.bin / "python3").read_text().replace('echo "python', 'echo "better')
+    if not complete:
+        better = better.replace("${NO_HEADERS:-0}", "1")
+    (folder := tmp_path / "later on PATH").mkdir()
+    machine.program("python3.13", better, folder)
+    path = f"{machine.bin}:{folder}"
+    assert machine.start("list", PATH=path).code == 0
+    (made,) = [step for step in machine.told() if "-m venv" in step]
+    assert made.startswith("better" if complete else "python")
+
+
+def test_an_environment_keeps_its_python(machine: Machine, tmp_path: Path) -> None:
+    machine.complete()
+    (machine.bin / "python3-is-slow").touch()
+    machine.start("list")
+    machine.told()
+    machine.program("python3.13", (machine.bin / "python3").read_text(), tmp_path)
+    with (machine.checkout / "pyproject.toml").open("a") as file:
+        file.write("\n# changed\n")
+    assert machine.start("list", PATH=f"{machine.bin}:{tmp_path}").code == 0
+    steps = machine.told()
+    assert steps and not [step for step in steps if "-m venv" in step]
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python3", "sed"])

@@ -13,7 +13,7 @@ from chaos.faults.base import Fault
 from protocol.messages.agent import NodeRunState, TpmAct, TpmBackend
 from protocol.messages.host import Esxcli, QueryHost
 from protocol.terms import HostCryptoState, NodeName
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.chaos.worlds import World, exec_installed_only
 
 pytestmark = pytest.mark.sim
@@ -38,7 +38,7 @@ PASSING: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(params=["model", "libtpms"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "libtpms" and (why := available()):
+    if request.param == "libtpms" and (why := missing_for_libtpms()):
         pytest.skip(why)
     made = World(hosts=2, vms=2, key_persistence=True, tpm=request.param)
     yield made

@@ -8,6 +8,8 @@ import inspect
 import json
 import os
 import pydoc
+import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -26,6 +28,7 @@ from tests.tidy.tree import ROOT
 
 CLIENT = ROOT / "clients" / "python"
 LOCKED = "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError"
+_PLUGIN_ALONE = {**os.environ, "PYTHONPATH": str(CLIENT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 _OUTSIDE = {
     "pytest_plugin.py": {"pytest"},
     "chaostoolkit.py": {"chaoslib"},
@@ -59,6 +62,8 @@ def test_help_shows_the_arguments_and_the_text_of_a_command() -> None:
     assert "encrypted: Create it encrypted, under a new key." in told
     with pytest.raises(TypeError, match="vm_create: missing a required argument: 'vm'"):
         Lab().vm_create()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"heal: too many.*it takes \(\*, ids: .*, all: 'bool"):
+        Lab.heal(Lab(), "vcenter")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="vm_create: got an unexpected keyword argument 'name'"):
         Lab().vm_create("vm-07", name="vm-07")  # type: ignore[call-arg]
 
@@ -307,7 +312,7 @@ def test_workers_share_a_lab_each_and_a_failure_tells_how_to_replay_it(tmp_path:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "--junit-xml=out/junit.xml"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CLIENT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=_PLUGIN_ALONE,
         capture_output=True,
         text=True,
         timeout=110,
@@ -330,3 +335,24 @@ def test_workers_share_a_lab_each_and_a_failure_tells_how_to_replay_it(tmp_path:
     properties = (tmp_path / "out" / "junit.xml").read_text()
     assert 'name="keystead_seed" value="7"' in properties
     assert f'name="keystead_page" value="{page}"' in properties
+
+
+@pytest.mark.slow
+def test_the_documented_tests_pass(tmp_path: Path) -> None:
+    """Every Python block of README and docs/testing.md that is a test of its own."""
+    shutil.copy(ROOT / "examples" / "pytest" / "lab.yaml", tmp_path)
+    for page in ("README.md", "docs/testing.md"):
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+        tests = [block for block in blocks if "def test_" in block and "my_runbook" not in block]
+        assert tests, page
+        for number, test in enumerate(tests):
+            (tmp_path / f"test_{Path(page).stem}_{number}.py").write_text(test)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "keystead.pytest_plugin"],
+        cwd=tmp_path,
+        env=_PLUGIN_ALONE,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert ran.returncode == 0 and "2 passed" in ran.stdout, ran.stdout

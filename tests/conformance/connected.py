@@ -12,7 +12,14 @@ from protocol.secret import KeyMaterial
 from protocol.terms import NodeName
 from services.runtime.node import NodeRunner
 from services.runtime.service import Service
-from services.runtime.streams import CONNECTIONS, Later, Listener, Stream, Streams, TlsIdentity
+from services.runtime.streams import (
+    CONNECTIONS,
+    DeferredAnswer,
+    Listener,
+    Stream,
+    Streams,
+    TlsIdentity,
+)
 from tests.conformance.talk import Bench, Body
 
 YEAR_S = 365 * 86_400.0
@@ -73,7 +80,7 @@ class Pair:
             raise
         self.ended.append(None)
 
-    def at_once(self, data: bytes) -> bytes | Later | None:
+    def at_once(self, data: bytes) -> bytes | DeferredAnswer | None:
         """The echo, when the bench wants it without a step of a task."""
         if self.bench.at_once is None:
             return None
@@ -107,10 +114,10 @@ def with_later_answers(body: Body) -> Body:
     return play
 
 
-def in_a_later_step(answer: bytes) -> Later:
+def in_a_later_step(answer: bytes) -> DeferredAnswer:
     """An answer that follows, soon."""
-    later = Later()
-    asyncio.get_running_loop().call_soon(later.give, answer)
+    later = DeferredAnswer()
+    asyncio.get_running_loop().call_soon(later.set, answer)
     return later
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown
 from services.runtime.ports import Database
-from services.runtime.sql import disk_error
+from services.runtime.sql import os_error_of
 from tests.conformance.storage import Bench, both
 
 CRASH, POWER_LOSS = WayDown.CRASH, WayDown.POWER_LOSS
@@ -477,6 +477,6 @@ def test_an_index_of_the_log_that_cannot_grow_is_a_full_disk() -> None:
     ):
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = code
-        found = disk_error(error, "d.db")
+        found = os_error_of(error, "d.db")
         assert isinstance(found, OSError)
         assert found.errno == number

@@ -28,7 +28,7 @@ from protocol.errors import (
 from protocol.messages.agent import DelayRule, ResetRule, StallRule
 from protocol.secret import KeyMaterial
 from services.runtime.incarnation import NodeDown, WayDown
-from services.runtime.streams import Later, Stream, TlsIdentity
+from services.runtime.streams import DeferredAnswer, Stream, TlsIdentity
 from tests.conformance.connected import (
     YEAR_S,
     A,
@@ -313,7 +313,7 @@ async def answers_keep_their_order(bench: Bench) -> None:
     choose, asked_for = random.Random(7), [b"line %d\n" % number for number in range(80)]
     quick, slow = list[bytes](), list[bytes]()
 
-    def at_once(data: bytes) -> bytes | Later | None:
+    def at_once(data: bytes) -> bytes | DeferredAnswer | None:
         if data.find(b"\n") != len(data) - 1 or choose.random() < 0.2:
             return None
         quick.append(data)
@@ -359,13 +359,13 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     """What comes meanwhile waits for it, a stop too; an error is one of the task, and so is the end
     of who would have it."""
     two = await pair(bench)
-    promised, ended, shown = list[Later](), list[BaseException | None](), list[bytes]()
+    promised, ended, shown = list[DeferredAnswer](), list[BaseException | None](), list[bytes]()
 
-    def at_once(data: bytes) -> Later | None:
+    def at_once(data: bytes) -> DeferredAnswer | None:
         shown.append(data)
         if data != b"promise":
             return None
-        promised.append(Later())
+        promised.append(DeferredAnswer())
         return promised[-1]
 
     async def serve(stream: Stream) -> None:
@@ -390,7 +390,7 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     await stream.write(b"then")
     await two.client.ports.clock.sleep(0.2)
     assert shown.count(b"then") == 0 and len(promised) == 1
-    promised.pop().give(b"kept ")
+    promised.pop().set(b"kept ")
     answer = b""
     while len(answer) < 18:
         answer += await stream.read(100)
@@ -400,19 +400,19 @@ async def an_answer_that_follows_is_one(bench: Bench) -> None:
     stream = await begun()
     stream.close()
     await two.client.ports.clock.sleep(0.2)
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     await settled(two, lambda: len(ended) == 2)
     assert isinstance(ended[1], Disconnected)
     stream = await begun()
-    promised.pop().give(RuntimeError("a defect of the service"))
+    promised.pop().set(RuntimeError("a defect of the service"))
     assert await stream.read(1) == b""
     assert bench.machine(B).status().counters["internal_errors"] == 1
     stream, other = await begun(), await begun()
     listener.close()
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     assert await other.read(100) == b""
     assert await stream.read(100) == b""
-    promised.pop().give(b"to nobody")
+    promised.pop().set(b"to nobody")
     await settled(two, lambda: len(ended) == 5)
 
 

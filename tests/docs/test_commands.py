@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from lab.cli.main import run
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
@@ -152,7 +152,7 @@ def test_the_first_pages_show_a_story_and_an_experiment() -> None:
 @pytest.mark.slow
 @pytest.mark.lab
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+@pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}")
 @pytest.mark.parametrize(("document", "chapter"), STORIES)
 def test_the_first_pages_tell_the_truth(shell: Shell, document: str, chapter: str) -> None:
     for command in commands(chapters(document)[chapter]):

@@ -22,11 +22,13 @@ from lab.runs.store import RunFolder
 from lab.schema.errors import KeysteadError
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.mutations.play import run_experiment, run_late, server
 
 PERSISTED, UNPERSISTED = "edge-outage-reboot", "outage-without-persistence"
-needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+needs_tpm = pytest.mark.skipif(
+    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
+)
 BACKENDS = ["model", pytest.param("libtpms", marks=needs_tpm)]
 
 
@@ -114,7 +116,7 @@ def test_vms_of_a_failed_host_run_elsewhere_without_vcenter_and_not_without_ha()
 @pytest.mark.slow
 @pytest.mark.sim
 def test_the_backend_of_the_tpm_changes_no_outcome() -> None:
-    if available():
+    if missing_for_libtpms():
         pytest.skip("no real TPM")
     results = [
         [(c.name, c.result) for c in played(PERSISTED, tpm=tpm)[1].checks]

@@ -16,11 +16,11 @@ from chaos.faults import FAULTS
 from lab.client import Lab
 from lab.schema.commands import FaultInject, GetFaults, GetNodes
 from lab.schema.errors import KeysteadError
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.chaos.bad_labs import values_of_example
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-REAL = not available()
+REAL = not missing_for_libtpms()
 
 Case = tuple[str, dict[str, Any]]
 REVERSIBLE: list[Case] = [
@@ -99,7 +99,7 @@ async def labs() -> AsyncIterator[Labs]:
 
 def both(cases: list[Any]) -> list[Any]:
     """Every case in virtual time; those that differ there on real processes too."""
-    real = pytest.mark.skipif(not REAL, reason=f"no real TPM: {available()}")
+    real = pytest.mark.skipif(not REAL, reason=f"no real TPM: {missing_for_libtpms()}")
     found = []
     for number, case in enumerate(cases):
         name = "-".join([case[0], *(str(v) for v in case[1].values() if isinstance(v, str))])

@@ -17,13 +17,15 @@ from protocol.messages.host import HostPowerOnVm
 from protocol.terms import HostCryptoState, PowerState, ProviderHealth, VmCryptoState, VmName
 from protocol.trust import TrustItem
 from services.runtime.each import for_each
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 
 A = "esxi-001"
 TA, WORKLOAD, PROVIDER = "ta-vcenter", "vcenter", "trusted-provider"
 _VC = "com.vmware.vc."
 
-needs_tpm = pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+needs_tpm = pytest.mark.skipif(
+    bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
+)
 MODES = [
     pytest.param({"mode": "sim", "tpm": "model"}, id="sim-model", marks=pytest.mark.sim),
     pytest.param(

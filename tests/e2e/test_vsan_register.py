@@ -179,7 +179,7 @@ class Disturber:
         """Its life is over in this step."""
         self.down.append(host)
         way = self.draw.choice((WayDown.CRASH, WayDown.POWER_LOSS))
-        self.lab.agent.machine(host).fall(way)
+        self.lab.agent.machine(host).end_life_now(way)
         return self.lab.loop.create_future()
 
     async def round(self, turns: asyncio.Semaphore) -> None:

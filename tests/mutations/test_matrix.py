@@ -20,7 +20,7 @@ from chaos.oracle.terms import Block, TableEvent, TableFault
 from lab.matrix.outcome import StagingOutcome
 from lab.matrix.sim import Stages
 from protocol.messages.agent import TpmBackend
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.mutations.matrix import TURNED, Turned
 
 pytestmark = pytest.mark.sim
@@ -92,7 +92,7 @@ def test_the_bug_turns_its_cells_red(entry: Turned) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+@pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}")
 @pytest.mark.parametrize("bug", OF_TPMS)
 def test_what_a_tpm_is_asked_turns_red_on_a_real_one_too(bug: str) -> None:
     entry = next(one for one in TURNED if one.bug == bug)

@@ -8,7 +8,7 @@ import pytest
 
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.sim.runner import run_in_worker
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.mutations.play import Outcome, run_tests, server
 from tests.mutations.table import KILLED, Killed
 
@@ -49,7 +49,7 @@ def test_the_bug_turns_its_test_red(
     assert any(entry.told in o.told for o in found), found[0].told
 
 
-@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+@pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}")
 def test_a_real_tpm_is_mutated_too(healthy: dict[str, list[Outcome]]) -> None:
     """The test that kills ``unseal_ignores_pcrs`` runs on libtpms as well."""
     test = next(e.test for e in KILLED if e.mutation == "unseal_ignores_pcrs")

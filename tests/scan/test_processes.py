@@ -13,12 +13,12 @@ from chaos.history import verify
 from lab.scan.collector import Collector, collecting
 from lab.scan.exempt import EXEMPT, covers, leaks
 from lab.scan.search import SearchedPlace, search
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.scan.real import Life
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+    pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"),
 ]
 KINDS = {"bus", "disk", "database", "datastore", "log", "history", "faults", "broker", "process"}
 

@@ -13,7 +13,7 @@ from protocol.terms import Role
 from services.esxi.knobs import EsxiKnobs
 from services.kms.settings.knobs import KmsKnobs
 from services.knobs import KNOBS, faults, knobs_of, near, table
-from services.runtime.knobs import Knobs, describe_knobs, knob, read
+from services.runtime.knobs import Knobs, describe_knobs, knob, read_knobs
 from services.vcenter.knobs import VcenterKnobs
 from tests.tidy.tree import package_sources
 
@@ -103,7 +103,7 @@ def test_a_bad_value_is_refused_with_the_knob_the_value_and_its_range(
     assert faults({name: value}) == {name: said}
     for role in roles_with(name):
         with pytest.raises(InvalidArgument) as refused:
-            read(KNOBS[role], {name: value})
+            read_knobs(KNOBS[role], {name: value})
         assert str(refused.value) == f"knob {name}: {said}"
 
 
@@ -130,9 +130,9 @@ def test_defaults_are_in_their_ranges() -> None:
 
 def test_each_node_reads_its_own_from_the_flat_map() -> None:
     flat = {"heartbeat_s": 5, "auto_unlock": False, "boot_step_s": 1}
-    assert read(VcenterKnobs, flat) == VcenterKnobs(heartbeat_s=5.0, auto_unlock=False)
-    assert read(EsxiKnobs, flat) == EsxiKnobs(heartbeat_s=5.0, boot_step_s=1.0)
-    assert read(KmsKnobs, flat) == KmsKnobs()
+    assert read_knobs(VcenterKnobs, flat) == VcenterKnobs(heartbeat_s=5.0, auto_unlock=False)
+    assert read_knobs(EsxiKnobs, flat) == EsxiKnobs(heartbeat_s=5.0, boot_step_s=1.0)
+    assert read_knobs(KmsKnobs, flat) == KmsKnobs()
 
 
 @pytest.mark.parametrize("role", Role)
@@ -188,7 +188,7 @@ def test_a_struct_takes_no_knob_of_another() -> None:
     class One(Knobs, frozen=True, kw_only=True):
         own: Annotated[int, knob("Counts.", least=1, most=2)] = 1
 
-    assert read(One, {"own": 2, "other": "x"}) == One(own=2)
+    assert read_knobs(One, {"own": 2, "other": "x"}) == One(own=2)
     assert describe_knobs(One)["own"].values == "a whole number, 1 to 2"
     assert msgspec.structs.asdict(describe_knobs(One)["own"])["default"] == 1
 

@@ -145,7 +145,7 @@ class _Forks:
         if pid == 0:
             die_with(play)
             os.close(reading)
-            self._lab.loop.take_over()
+            self._lab.loop.become_running_loop()
             self.passage, self._out = passage, writing
             return True
         os.close(writing)

@@ -14,7 +14,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.messages.agent import TpmBackend
 from protocol.terms import NodeName
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.sweep.counting import counted
 from tests.sweep.forks import Struck, strike
 from tests.sweep.run import sweep
@@ -72,7 +72,7 @@ def test_each_store_is_old_or_new_and_nothing_acknowledged_is_lost(
 
 @pytest.mark.slow
 @pytest.mark.tpm
-@pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}")
+@pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}")
 def test_a_host_with_a_real_tpm_is_forked_within_its_steps_too() -> None:
     found = swept("keystore", "*disk.replace*:[23]@", tpm=TpmBackend.LIBTPMS)
     assert len(found) == 10
@@ -196,7 +196,7 @@ def test_a_name_that_fits_no_point_is_refused() -> None:
 @pytest.mark.sweep
 @pytest.mark.parametrize("story", sorted(STORIES))
 def test_every_point_of_a_store(story: str) -> None:
-    tpm = TpmBackend.MODEL if available() else TpmBackend.LIBTPMS
+    tpm = TpmBackend.MODEL if missing_for_libtpms() else TpmBackend.LIBTPMS
     found = swept(story, "", tpm=tpm)
     assert wrong(found) == []
     assert len(found) > 140

@@ -66,7 +66,8 @@ _OS: Final = frozenset(
     " access readlink statvfs".split()
 )
 _OURS: Final = frozenset(
-    "open replace_file sync_folder bytes_of open_regular read_file read_regular text_of".split()
+    "open replace_file sync_folder read_regular_file open_regular read_file read_regular"
+    " text_of".split()
 )
 
 

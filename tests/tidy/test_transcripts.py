@@ -20,7 +20,7 @@ NOT_HERE = frozenset(
     f"{group} {name}".strip()
     for group, names in {
         "": "api bench completion doctor down env exec explain healthcheck list logs schema serve "
-        "try up version watch",
+        "sleep try up version watch",
         "agent": "join",
         "explain": "knob rules fault action entry probe op check selector guard",
         "kmip": "trust-flows",

@@ -31,7 +31,8 @@ def _method(name: str, command: str, doc: str, places: list[tuple[str, str, bool
         try:
             given = signature.bind(*words, **values).arguments
         except TypeError as error:
-            raise TypeError(f"{name}: {error}") from None
+            takes = signature.replace(parameters=[*signature.parameters.values()][1:])
+            raise TypeError(f"{name}: {error}; it takes {takes}") from None
         lab = given.pop("self")
         return lab.do(command, {place.removesuffix("_"): it for place, it in given.items()})
 

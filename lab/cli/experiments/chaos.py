@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
 from lab.cli.interrupts import INTERRUPTED
 from lab.cli.names import ExperimentName, RunName
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, hint, plain, say, show
 from lab.cli.progress import LINE_EVERY_S
 from lab.schema.answers.experiments import PlayedExperiment, PlayedExperiments
@@ -228,7 +229,7 @@ async def _in_own_lab(prepared: Prepared, folder: RunFolder, show: ShowProgress)
     This process is the lab's supervisor: a core file of it would have what a lab keeps secret.
     """
     from lab.play.own_lab import play_lab
-    from services.runtime.forking.withheld import withhold_memory
+    from services.runtime.forking.memory_protection import withhold_memory
 
     withhold_memory()
     task = asyncio.get_running_loop().create_task(play_lab(prepared, folder, show))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
 from lab.cli.names import RunName
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, plain, say, show
 from lab.schema.tables import field
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from lab.cli.asked import Format
 from lab.cli.lookup.knobs import as_written
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import console, document, hint, is_document, pairs, plain, say, show, whole
 from lab.cli.progress import Style, telling
 from lab.cli.values import assignments

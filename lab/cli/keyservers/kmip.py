@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, plain, say, show_one
 from lab.cli.progress import Style, telling
 from lab.schema.errors import KeysteadError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import PRINTED, Format, Printed
+from lab.cli.asked import Format
+from lab.cli.options import PRINTED, Printed
 from lab.cli.output import plain, say, show, table
 from lab.cli.progress import Style, telling
 from lab.cli.values import duration

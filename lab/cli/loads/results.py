@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.cli.options import Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LabOptions
 from lab.cli.output import document, plain, say, show
 from lab.schema.tables import field
 

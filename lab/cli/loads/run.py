@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from chaos.checks.result import CheckOutcome
+from lab.cli.asked import Format
 from lab.cli.experiments.chaos import Given, Pace, Seed, Tpm, play_experiment
 from lab.cli.loads.files import NO_FILES, LoadFiles
 from lab.cli.loads.load import check_seed
 from lab.cli.loads.results import tell as told
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 

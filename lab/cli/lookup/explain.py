@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from cyclopts import App
 
+from lab.cli.asked import Format
 from lab.cli.lookup.knobs import knob
 from lab.cli.lookup.reference import REFERENCES, explain_named
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, hint, is_document, plain, say, show, table
 from lab.schema.tables import field
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, pairs, plain, show
 from lab.schema.tables import field
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
 from lab.cli.names import COMPLETERS
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import document, is_document, plain, show, table
 from lab.schema.tables import field
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain
 
 

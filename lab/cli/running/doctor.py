@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import say, show
 from lab.schema.errors import SETUP, KeysteadError
 from lab.schema.tables import field

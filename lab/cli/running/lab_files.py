@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from lab.cli.asked import Format
 from lab.cli.names import COMPLETERS
-from lab.cli.options import PRINTED, Format, Printed
+from lab.cli.options import PRINTED, Printed
 from lab.cli.output import document, hint, is_document, plain, say
 from lab.cli.running.labs import SHIPPED, FileName, Shape
 from lab.cli.values import assignments

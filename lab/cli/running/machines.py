@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import Format
+from lab.cli.asked import Format
 from lab.cli.output import document, pairs, plain, say
 from lab.cli.values import duration
 from lab.schema.errors import KeysteadError

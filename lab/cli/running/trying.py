@@ -93,9 +93,9 @@ def try_(
 
     It is played on a lab of its own that is called `try`, and removed at the end.
     """
-    from services.runtime.tpm.backends import available
+    from services.runtime.tpm.backends import missing_for_libtpms
 
-    missing = available()
+    missing = missing_for_libtpms()
     steps = list(_steps(with_tpm=not missing))
     if list_:
         for step in steps:

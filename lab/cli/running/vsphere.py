@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lab.cli.options import LAB_DEFAULTS, Format, LabOptions
+from lab.cli.asked import Format
+from lab.cli.options import LAB_DEFAULTS, LabOptions
 from lab.cli.output import plain, say
 from lab.schema.errors import KeysteadError
 
@@ -38,9 +39,12 @@ def serve(
 ) -> None:
     """Serve the vSphere APIs of a lab, for govc, pyVmomi, Ansible and other clients.
 
-    The command runs until Ctrl-C. The port is closed while vCenter is off. With --sim the time of
-    the lab advances only while a client waits. The n-th ESXi host has the n-th port after
-    vCenter's, which is closed while the host is off.
+    The command runs until Ctrl-C. The port is closed while vCenter is off. The n-th ESXi host has
+    the n-th port after vCenter's, which is closed while the host is off.
+
+    With --sim the time of the lab advances only while a client waits, and in commands such as
+    `keystead sleep 6h --name story`. The same seed, commands and requests give the same trace,
+    whose hash is printed at the end.
 
     keystead serve
     keystead serve --sim default --seed 7 --name story
@@ -50,15 +54,6 @@ def serve(
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise KeysteadError("KS-USE-003", f"--listen {listen}: write HOST:PORT")
-
-    def ready(where: ApiServing) -> None:
-        say(f"vSphere APIs of {options.name} at https://{where.host}:{where.port}/sdk")
-        shown = list(where.hosts.items())
-        for name, own in shown[:SHOWN]:
-            say(f"ESXi host {name} at https://{where.host}:{own}/sdk")
-        if shown[SHOWN:]:
-            say(f"and {len(shown) - SHOWN} more, up to {shown[-1][0]} at port {shown[-1][1]}")
-        say(f'next: eval "$(keystead env --name {shlex.quote(options.name)})"')
 
     file = str(Path(sim).absolute()) if sim and os.path.exists(sim) else sim
     work = vsphere.serve(
@@ -70,9 +65,20 @@ def serve(
         file,
         seed,
         hosts,
-        ready,
+        lambda where: _show_addresses(options.name, where),
+        lambda trace: say(f"trace {trace}"),
     )
     asyncio.run(work)
+
+
+def _show_addresses(lab: str, where: ApiServing) -> None:
+    say(f"vSphere APIs of {lab} at https://{where.host}:{where.port}/sdk")
+    shown = list(where.hosts.items())
+    for name, own in shown[:SHOWN]:
+        say(f"ESXi host {name} at https://{where.host}:{own}/sdk")
+    if shown[SHOWN:]:
+        say(f"and {len(shown) - SHOWN} more, up to {shown[-1][0]} at port {shown[-1][1]}")
+    say(f'next: eval "$(keystead env --name {shlex.quote(lab)})"')
 
 
 Host = Annotated[str, Parameter(help="Use the API server of this ESXi host. Default: vCenter's.")]

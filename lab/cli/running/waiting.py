@@ -1,4 +1,5 @@
-"""``wait``: wait for a state of a lab. ``completion``: scripts for shell completion."""
+"""``wait``: wait for a state of a lab. ``sleep``: let its time pass. ``completion``: scripts for
+shell completion."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from lab.cli.values import duration
 from lab.state.state_folder import LabFolder
 
 LOOK_EVERY_S = 0.2  # real seconds
+VIRTUAL_LOOK_EVERY_S = 1.0  # lab seconds of a simulated lab
 
 
 def wait(
@@ -29,7 +31,9 @@ def wait(
             completer=COMPLETERS["condition"],
         ),
     ],
-    timeout: Annotated[str, Parameter(help="Time limit in real time.")] = "60s",
+    timeout: Annotated[
+        str, Parameter(help="Time limit in real time; in lab time for a simulated lab.")
+    ] = "60s",
     options: LabOptions = LAB_DEFAULTS,
 ) -> None:
     """Wait until VMs, hosts or faults have a state; exit code 6 after the time limit.
@@ -37,20 +41,59 @@ def wait(
     keystead wait --for vm.running=all
     keystead wait --for vm.locked=vm-01,vm-04 --for host.connected=all --timeout 5m
     """
+    from lab.cli.progress import showing_progress
     from lab.local.remote import Remote
     from lab.serve.waiting import condition, wait_for
 
     conditions = [condition(text) for text in for_]
-    until = time.monotonic() + duration("--timeout", timeout)
-
-    async def pause() -> None:
-        await asyncio.sleep(LOOK_EVERY_S)
+    limit_s = duration("--timeout", timeout)
 
     async def wait_there() -> None:
         async with Remote(LabFolder(options.name), options.vcenter) as lab:
-            await wait_for(lab.do, pause, conditions, lambda: time.monotonic() > until)
+            begun, slept = time.monotonic(), 0.0
+
+            async def pause() -> None:
+                nonlocal slept
+                if not lab.virtual:
+                    await asyncio.sleep(LOOK_EVERY_S)
+                    return
+                await lab.sleep(VIRTUAL_LOOK_EVERY_S)
+                slept += VIRTUAL_LOOK_EVERY_S
+
+            def over() -> bool:
+                return (slept if lab.virtual else time.monotonic() - begun) > limit_s
+
+            waiting = wait_for(lab.do, pause, conditions, over)
+            if options.quiet:
+                await waiting
+            else:
+                await showing_progress(waiting, lambda: f"waiting for {', '.join(for_)}")
 
     asyncio.run(wait_there())
+
+
+def sleep(
+    time: Annotated[str, Parameter(help="Time of the lab: 30s, 10m, 6h.")],
+    *,
+    options: LabOptions = LAB_DEFAULTS,
+) -> None:
+    """Let this much time of a lab pass.
+
+    keystead sleep 6h --name story
+    keystead sleep 90s
+
+    A simulated lab (`keystead serve --sim`) plays it as fast as it can. A lab of real processes
+    takes its time, divided by its pace.
+    """
+    from lab.local.remote import Remote
+
+    seconds = duration("TIME", time)
+
+    async def pass_there() -> None:
+        async with Remote(LabFolder(options.name)) as lab:
+            await lab.sleep(seconds)
+
+    asyncio.run(pass_there())
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:

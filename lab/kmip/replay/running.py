@@ -27,7 +27,7 @@ from lab.state.installed import keystead_version
 from protocol.kmip.dialect import Login
 from protocol.terms import NodeName
 from services.keyservers.dialogue import Dialogue
-from services.runtime.forking.withheld import withhold_memory
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.streams import TlsIdentity
 
 ME: Final = NodeName("replay")

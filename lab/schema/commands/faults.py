@@ -74,17 +74,21 @@ class LinkCut(LinkFault, frozen=True, tag="link.cut"):
 
     keystead link cut vcenter kms
     keystead link cut vcenter esxi-001 --one-way --for 5m
+    keystead link cut client vcenter
+
+    ``client`` stands for the clients of the vSphere APIs, at a vCenter or a host: their connections
+    hang until the link is healed.
     """
 
 
 class LinkReset(LinkFault, frozen=True, tag="link.reset"):
-    """Reset the KMIP connections of a link between vCenters and key servers.
+    """Reset the KMIP connections of a link between vCenters and key servers, or those of clients.
 
     keystead link reset vcenter kms
     keystead link reset vcenter kms --one-way --for 5m
 
-    Neither end may be a host. Messages of the bus are not affected. With ``one_way`` only
-    connections that send data from A to B are reset.
+    Neither end may be a host, except for ``client``. Messages of the bus are not affected. With
+    ``one_way`` only connections that send data from A to B are reset.
     """
 
 
@@ -94,7 +98,7 @@ class LinkStall(LinkFault, frozen=True, tag="link.stall"):
     keystead link stall vcenter kms
     keystead link stall kms vcenter --one-way --for 2m
 
-    Neither end may be a host.
+    Neither end may be a host, except for ``client``.
     """
 
 

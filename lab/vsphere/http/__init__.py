@@ -6,6 +6,7 @@
 ``body``            the body of a request, bounded in size and time
 ``web``             HTTP: routes, cookies, limits
 ``listening``       the listener, under TLS of a certificate authority of the lab
-``single_write``    HTTP whose small answers leave in one write
+``client_link``     the link of clients to a server, with the faults of the lab
+``single_write``    HTTP over such a link, whose small answers leave in one write
 ==================  =============================================================
 """

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from lab.schema import commands as c
-from lab.schema.answers import MachineState
+from lab.schema.answers import MachineState, RuledLink
 from lab.schema.errors import KeysteadError
 from lab.vsphere.http.host_server import HostServer
 from lab.vsphere.http.listening import ApiListener
@@ -37,14 +37,22 @@ class HostListeners:
         self._vcenter, self._password, self._folder = server, password, folder
         self._host, self._port, self._changed = host, port, changed
         self._listeners: dict[str, tuple[ApiListener, HostServer, int]] = {}
+        self._looking = asyncio.Lock()
         self._epoch: float | None = None
         self._taken: set[str] = set()
         self.ports: dict[str, int] = {}
+        server.looks.append(self.look)
 
     async def look(self) -> None:
         """Open and close what has to be. A lab that does not answer closes all."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
+        links: tuple[RuledLink, ...] = ()
         try:
-            nodes = (await self._vcenter.executor.do(c.GetNodes())).items
+            nodes = (await self._vcenter.executor.look(c.GetNodes())).items
+            links = (await self._vcenter.executor.look(c.GetLinks())).items
         except KeysteadError:
             nodes = ()
         running = {
@@ -63,6 +71,8 @@ class HostListeners:
                 )
             if name in running and name not in self._listeners:
                 await self._open(name, running[name])
+        for name, (listener, _, _) in self._listeners.items():
+            await listener.follow_link(links, name)
         if self.ports != before:
             self._changed(self.ports)
 
@@ -108,6 +118,7 @@ class HostListeners:
 
     async def close(self) -> None:
         """Close all."""
+        self._vcenter.looks.remove(self.look)
         for name in list(self._listeners):
             await self._close(name)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import uvicorn
@@ -18,6 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lab.schema import commands as c
+from lab.schema.answers import RuledLink
+from lab.schema.errors import KeysteadError
+from lab.vsphere.http.client_link import ClientLink
 from lab.vsphere.http.single_write import SingleWriteProtocol
 from lab.vsphere.http.web import application
 from lab.vsphere.service import ApiServer
@@ -127,19 +132,23 @@ class ApiListener:
     """Serves an ``ApiServer`` at an address for as long as its vCenter is on.
 
     While vCenter is off the port is closed and its sessions are gone. A lab that does not answer
-    closes it too.
+    closes it too. ``link``: what clients reach it by.
     """
 
     def __init__(self, server: ApiServer, folder: Path, host: str, port: int) -> None:
         self._server, self._folder = server, folder
         self.host, self.port = host, port
         self._web: uvicorn.Server | None = None
+        self._bound: socket.socket | None = None
+        self._looking = asyncio.Lock()
+        self.link = ClientLink(server.executor.sleep)
         server.when_off = self.close
+        server.looks.append(self.look)
 
     def _configuration(self) -> uvicorn.Config:
         return uvicorn.Config(
             application(self._server),
-            http=SingleWriteProtocol,
+            http=functools.partial(SingleWriteProtocol, link=self.link),
             ws="none",
             lifespan="off",
             loop="none",
@@ -164,19 +173,42 @@ class ApiListener:
     async def open(self) -> None:
         """Listen; ``OSError`` when the address cannot be had."""
         await self._server.find_version()
-        bound = bind(self.host, self.port)
-        self.port = bound.getsockname()[1]
+        self._bound = bind(self.host, self.port)
+        self._bound.listen(CONNECTION_LIMIT)
+        self.port = self._bound.getsockname()[1]
         config = self._configuration()
         config.load()
         web = uvicorn.Server(config)
         web.lifespan = config.lifespan_class(config)
-        await web.startup(sockets=[bound])
+        web.servers = []
         self._web = web
+        await self._accept()
+
+    async def _accept(self) -> None:
+        """Accept connections, or let them wait at the port while the link is cut."""
+        if self._web is None or self._bound is None:
+            return
+        if self.link.accepts:
+            await self._web.startup(sockets=[self._bound.dup()])
+            return
+        for one in self._web.servers:
+            one.close()
+        self._web.servers = []
+
+    async def follow_link(self, rows: Iterable[RuledLink], server: str) -> None:
+        """Have the faults that the lab has on the links of clients now; this is ``server``."""
+        accepted = self.link.accepts
+        self.link.follow(rows, server)
+        if self.link.accepts != accepted:
+            await self._accept()
 
     async def close(self) -> None:
         """Close the port and every connection; sessions are gone."""
         web, self._web = self._web, None
+        bound, self._bound = self._bound, None
         self._server.sessions.end_all()
+        if bound is not None:
+            bound.close()
         if web is not None:
             for one in list(web.servers):
                 one.close()
@@ -190,13 +222,23 @@ class ApiListener:
     async def follow(self) -> None:
         """Open and close with vCenter, until this is cancelled."""
         while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Open or close, as vCenter is on or off now."""
+        async with self._looking:
             is_on = await self._server.is_on()
             if is_on and self._web is None:
                 with contextlib.suppress(OSError):  # taken meanwhile: the next look tries again
                     await self.open()
             elif not is_on and self._web is not None:
                 await self.close()
-            await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(KeysteadError):  # a lab that does not answer closes the port
+                node = await self._server.watch.find_vcenter()
+                rows = (await self._server.executor.look(c.GetLinks())).items
+                if node is not None:
+                    await self.follow_link(rows, node.node)
 
 
 @contextlib.asynccontextmanager

@@ -49,7 +49,7 @@ class HostWatch(LabWatch):
 
     async def node(self) -> answers.Node:
         """The machine of the host. Raises ``KeysteadError`` when the lab has no such host."""
-        nodes: tuple[answers.Node, ...] = (await self.ask(c.GetNodes())).items
+        nodes: tuple[answers.Node, ...] = (await self.executor.look(c.GetNodes())).items
         for one in nodes:
             if one.role is Role.ESXI and one.node == self.host:
                 return one

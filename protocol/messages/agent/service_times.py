@@ -51,8 +51,9 @@ class SharedMachine(msgspec.Struct, frozen=True, kw_only=True):
     """One machine whose ``cores`` all processes of a simulated lab share (decision 107).
 
     A process that was idle begins its next piece of work after ``wakeup``, and has ``cold`` more
-    work with it, since its caches are cold (less when it was idle for a moment only). ``bus`` is the broker, which works on every message (class ``*``); ``client`` is the process from which the
-    lab is commanded, together with the control plane (``Ask``, ``Ask.reply``).
+    work with it, since its caches are cold (less when it was idle for a moment only). ``bus`` is
+    the broker, which works on every message (class ``*``); ``client`` is the process from which
+    the lab is commanded, together with the control plane (``Ask``, ``Ask.reply``).
     """
 
     cores: int

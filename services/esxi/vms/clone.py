@@ -170,8 +170,8 @@ async def _with_vtpm(
         device = VtpmDevice(device.ek, device.certificate)
     else:
         tpms = host.virtual_tpms
-        new = await tpms.make()
-        state, ek = await tpms.command(new, "vtpm.endorse", vtpm_commands.endorsement_key)
+        new = await tpms.manufacture()
+        state, ek = await tpms.run_command(new, "vtpm.endorse", vtpm_commands.endorsement_key)
         device = VtpmDevice(ek)
     data = encrypt_nvram(made.vm, device.ek, state, 1, home, host.rng)
     await write(host.datastore, made.vm, nvram_file(made.vm), data)

@@ -117,7 +117,7 @@ class Vtpm:
     async def _command(self, label: str, work: Callable[[VirtualTpmCommands], T]) -> T:
         """The command, and its new state durable, before anybody hears of the result."""
         try:
-            state, result = await self._means.tpms.command(self._state, label, work)
+            state, result = await self._means.tpms.run_command(self._state, label, work)
         except TpmError as error:
             raise GuestFault(f"{self.vm}: its virtual TPM: {error}") from None
         number = self._number + 1

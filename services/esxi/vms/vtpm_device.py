@@ -78,7 +78,9 @@ async def _with_new(
     else:
         home = _home(host, config)
     tpms = host.virtual_tpms
-    state, ek = await tpms.command(await tpms.make(), "vtpm.endorse", vtpm_commands.endorsement_key)
+    state, ek = await tpms.run_command(
+        await tpms.manufacture(), "vtpm.endorse", vtpm_commands.endorsement_key
+    )
     made = msgspec.structs.replace(config, vtpm=VtpmDevice(ek))
     data = encrypt_nvram(config.vm, ek, state, 1, home, host.rng)
     await write(host.datastore, config.vm, nvram_file(config.vm), data)

@@ -48,7 +48,7 @@ async def load(disk: Disk, rng: Rng, clock: Clock, name: str, days: int) -> OwnC
 
     ``OSError`` when the disk refuses, or the file is damaged.
     """
-    kept = await own_certificate.load(disk, FILE)
+    kept = await own_certificate.load_own_certificate(disk, FILE)
     return kept or await renew(disk, rng, clock, name, days)
 
 
@@ -60,5 +60,5 @@ async def renew(
     ``InvalidArgument`` for a time that no certificate is good for.
     """
     own = own_certificate.create_own_certificate(rng, clock, name, days, good_for_s=good_for_s)
-    await own_certificate.keep(disk, FILE, own)
+    await own_certificate.store_own_certificate(disk, FILE, own)
     return own

@@ -6,16 +6,16 @@ a fork would tear, so it sends orders over a socket, and receives the ends of ch
 owner ends, the server ends, and the kernel kills the children with it, even stopped ones: no orphan
 survives.
 
-A process with a single thread needs no server: it forks itself (``alone``).
+A process with a single thread needs no server: it forks itself (``own_forks``).
 
 - ``packets``     the protocol between owner and server
 - ``server``      the process that forks
 - ``child``       the life of a child
-- ``alone``       an owner with one thread, without a server
-- ``copied``      a server that is a copy of its owner, without a second Python
+- ``own_forks``       an owner with one thread, without a server
+- ``copied_server``      a server that is a copy of its owner, without a second Python
 - ``connection``  the owner's end: start the process, send orders, receive answers
-- ``withheld``    the memory of a process that holds keys, protected from others
-- ``torn``        what must not be open when a process forks
+- ``memory_protection``    the memory of a process that holds keys, protected from others
+- ``fork_hazards``        what must not be open when a process forks
 - ``blocking``    an owner with threads: the simulation's workers; servers that are children of one
 - ``children``    an owner with an event loop: the agents of a lab
 """

@@ -23,13 +23,13 @@ from services.runtime.forking.packets import (
     Fork,
     NotForked,
     Ready,
-    Word,
-    parcel,
+    ServerPacket,
+    pack_parcel,
 )
 
-_NEST: Final = "services.runtime.forking.server:nest"
+_NEST: Final = "services.runtime.forking.server:run_nested_server"
 _ENDS_KEPT: Final = 1024  # exit codes of ended children, for ``code_of``
-_END_LIMIT_S: Final = 5.0  # for a process whose socket is closed to be gone
+_END_LIMIT_S: Final = 5.0  # for a process to end after its socket was closed
 
 
 class ForkServer:
@@ -71,7 +71,9 @@ class ForkServer:
             made = self._connect()
             self._ends.clear()
             try:
-                self._hear(made, lambda word: isinstance(word, Ready), self.start_limit_s)
+                self._wait_for_packet(
+                    made, lambda word: isinstance(word, Ready), self.start_limit_s
+                )
             except BaseException:
                 made.close()
                 raise
@@ -95,7 +97,7 @@ class ForkServer:
             number = self._number
             sock = _send(connection, Fork(number, name, target, argument), kind)
             try:
-                word = self._hear(
+                word = self._wait_for_packet(
                     connection,
                     lambda word: (
                         isinstance(word, ChildForked | NotForked) and word.number == number
@@ -105,22 +107,22 @@ class ForkServer:
                 sock.close()
                 raise
             if isinstance(word, ChildForked):
-                self._ends.pop(word.pid, None)  # of another that had this pid
+                self._ends.pop(word.pid, None)  # an older child had this pid
                 return sock, word.pid
         sock.close()
         why = word.why if isinstance(word, NotForked) else word
         raise ForkFailed(f"{name} was not forked: {why}")
 
-    def _hear(
+    def _wait_for_packet(
         self,
         connection: ForkServerSocket,
-        wanted: Callable[[Word], bool],
+        wanted: Callable[[ServerPacket], bool],
         limit_s: float = START_LIMIT_S,
-    ) -> Word:
+    ) -> ServerPacket:
         """The next packet that is ``wanted``; ends of children are recorded on the way."""
         until = time.monotonic() + limit_s
         while (left := until - time.monotonic()) > 0:
-            word = connection.hear(left)
+            word = connection.receive(left)
             if isinstance(word, ChildEnded):
                 self._ends[word.pid] = word.code
                 while len(self._ends) > _ENDS_KEPT:
@@ -135,7 +137,7 @@ class ForkServer:
         with self._lock:
             if pid not in self._ends and self._connection is not None:
                 with suppress(ForkFailed):
-                    self._hear(
+                    self._wait_for_packet(
                         self._connection,
                         lambda word: isinstance(word, ChildEnded) and word.pid == pid,
                         limit_s,
@@ -188,7 +190,7 @@ class NestedForkServer(ForkServer):
         super().__init__()
         self.start_limit_s = start_limit_s
         self._above, self._name, self._target, self._argument = above, name, target, argument
-        self._child: _Child | None = None  # from its fork on
+        self._child: _Child | None = None  # set when it is forked
         self._closed = False
 
     def _connect(self) -> ForkServerSocket:
@@ -200,10 +202,10 @@ class NestedForkServer(ForkServer):
         line = self._child = _Child(sock, pid, self._above)
         until = time.monotonic() + self.start_limit_s
         try:
-            if self._closed:  # by a thread that did not see the child yet
+            if self._closed:  # another thread closed it before it saw the child
                 raise ForkFailed(f"{self._name} was closed")
-            for packet in parcel(self._argument):
-                _put(line, packet, until)
+            for packet in pack_parcel(self._argument):
+                _send_packet(line, packet, until)
         except BaseException:
             line.close()
             raise
@@ -219,7 +221,7 @@ class NestedForkServer(ForkServer):
         super().close()
 
 
-def _put(line: ForkServerSocket, packet: bytes, until: float) -> None:
+def _send_packet(line: ForkServerSocket, packet: bytes, until: float) -> None:
     """Send one packet as soon as there is room; ``ForkFailed`` after ``until``."""
     while (left := until - time.monotonic()) > 0:
         try:

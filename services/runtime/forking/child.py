@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import Fork
-from services.runtime.forking.withheld import withhold_memory
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _BROKEN = 70  # exit code of a child whose target raised
 
 
-def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn:
+def run_child(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn:
     """What a child does right after its fork: execute its order, without anything of its parent.
 
     ``fd`` is its end of the socket to the owner; ``not_ours`` are descriptors of its parent that it
@@ -35,11 +35,11 @@ def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # its parent may have inherited a mask
         os.setsid()
-        be_seen_as(order.name)
+        set_process_name(order.name)
         die_with(parent)
         for other in not_ours:
             os.close(other)
-        resolve(order.target)(order.argument, socket.socket(fileno=fd))
+        load_target(order.target)(order.argument, socket.socket(fileno=fd))
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -50,7 +50,7 @@ def live(order: Fork, fd: int, parent: int, not_ours: Iterable[int]) -> NoReturn
         os._exit(status)
 
 
-def resolve(target: str) -> Any:
+def load_target(target: str) -> Any:
     """The object that ``module:attribute`` names."""
     module, _, attribute = target.partition(":")
     found: Any = importlib.import_module(module)
@@ -59,7 +59,7 @@ def resolve(target: str) -> Any:
     return found
 
 
-def be_seen_as(name: str) -> None:
+def set_process_name(name: str) -> None:
     """Show this process as ``name`` in ps and top."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 

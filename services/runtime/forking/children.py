@@ -25,14 +25,14 @@ from services.runtime.forking.packets import (
     ForkServerFailed,
     NotForked,
     Ready,
-    Word,
+    ServerPacket,
 )
 
 _KILLED: Final = -int(signal.SIGKILL)
 
 
 class ChildProcess:
-    """One child. ``line`` is our end of its socket; a child that reads its end there exits.
+    """One child. ``line`` is our end of its socket; the child exits when that end is closed.
 
     ``server`` forked it, and learns of its end first.
     """
@@ -77,7 +77,7 @@ class ChildProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _PendingFork:
     answer: asyncio.Future[ChildProcess]
     line: socket.socket
 
@@ -104,11 +104,12 @@ class Children:
         self._env, self._folder = env, folder
         self._connection: ForkServerSocket | None = None
         self._ready: asyncio.Future[None] | None = None
-        self._asked: dict[int, _Asked] = {}
+        self._pending: dict[int, _PendingFork] = {}
         self._children: dict[int, ChildProcess] = {}
         self._gone = False
         self._last = 0
-        self._sending = asyncio.Lock()  # one waits for room in the socket, the others for it
+        # One task waits for room in the socket, the others wait for that task.
+        self._sending = asyncio.Lock()
         self._writable = asyncio.Event()
 
     async def start(self, within_s: float = START_LIMIT_S) -> None:
@@ -117,7 +118,7 @@ class Children:
         loop = asyncio.get_running_loop()
         self._gone = False
         self._ready = loop.create_future()
-        loop.add_reader(self._connection.socket.fileno(), self._hear)
+        loop.add_reader(self._connection.socket.fileno(), self._receive_packets)
         try:
             async with asyncio.timeout(within_s):
                 await self._ready
@@ -136,35 +137,35 @@ class Children:
                 self._preload, env=self._env, log=output, folder=self._folder
             )
 
-    def _hear(self) -> None:
+    def _receive_packets(self) -> None:
         if self._connection is None:
             return
         try:
-            word = self._connection.hear()
+            word = self._connection.receive()
         except ForkFailed as error:
             asyncio.get_running_loop().remove_reader(self._connection.socket.fileno())
             self._handle_lost_server(error)
             return
         if word is not None:
-            self._handle_word(self._connection, word)
+            self._handle_packet(self._connection, word)
 
-    def _handle_word(self, server: ForkServerSocket, word: Word) -> None:
+    def _handle_packet(self, server: ForkServerSocket, word: ServerPacket) -> None:
         match word:
             case Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case ChildForked(number, pid):
-                asked = self._asked.pop(number)
-                if not asked.answer.done():
-                    child = ChildProcess(pid, asked.line, server)
+                pending = self._pending.pop(number)
+                if not pending.answer.done():
+                    child = ChildProcess(pid, pending.line, server)
                     self._children[pid] = child
-                    asked.answer.set_result(child)
+                    pending.answer.set_result(child)
                 else:
                     server.kill(pid)  # nobody waits for it any more
             case NotForked(number, why):
-                asked = self._asked.pop(number)
-                if not asked.answer.done():
-                    asked.answer.set_exception(ForkFailed(why))
+                pending = self._pending.pop(number)
+                if not pending.answer.done():
+                    pending.answer.set_exception(ForkFailed(why))
             case ChildEnded(pid, code):
                 self._record_exit(pid, code)
             case ForkServerFailed():
@@ -175,7 +176,7 @@ class Children:
     def _handle_lost_server(self, error: ForkFailed) -> None:
         """The server has ended, and the kernel has ended its children."""
         self._gone = True
-        self._refuse(error)
+        self._fail_pending_forks(error)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
         else:
@@ -183,12 +184,12 @@ class Children:
         for pid in list(self._children):
             self._record_exit(pid, _KILLED)
 
-    def _refuse(self, error: ForkFailed) -> None:
+    def _fail_pending_forks(self, error: ForkFailed) -> None:
         """Fail all pending forks."""
-        for asked in self._asked.values():
-            if not asked.answer.done():
-                asked.answer.set_exception(error)
-        self._asked.clear()
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(error)
+        self._pending.clear()
 
     def _record_exit(self, pid: int, code: int) -> None:
         child = self._children.pop(pid, None)
@@ -202,7 +203,7 @@ class Children:
         order = Fork(self._last, name, target, argument)
         line = await self._send(order)
         answer: asyncio.Future[ChildProcess] = asyncio.get_running_loop().create_future()
-        self._asked[order.number] = _Asked(answer, line)
+        self._pending[order.number] = _PendingFork(answer, line)
         try:
             return await answer
         except BaseException:
@@ -221,12 +222,12 @@ class Children:
                 try:
                     line = connection.fork(order)
                 except BlockingIOError:
-                    await self._room(connection)
+                    await self._wait_for_room(connection)
                 else:
                     line.setblocking(False)
                     return line
 
-    async def _room(self, connection: ForkServerSocket) -> None:
+    async def _wait_for_room(self, connection: ForkServerSocket) -> None:
         """Wait until the socket takes more, or the server has ended."""
         loop, fd = asyncio.get_running_loop(), connection.socket.fileno()
         self._writable.clear()
@@ -262,7 +263,7 @@ class Children:
         loop.remove_reader(fd)
         loop.remove_writer(fd)
         self._writable.set()
-        self._refuse(ForkFailed("the fork server was closed"))
+        self._fail_pending_forks(ForkFailed("the fork server was closed"))
         children = list(self._children.values())
         self._children.clear()
         try:

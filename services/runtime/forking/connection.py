@@ -20,7 +20,7 @@ from services.runtime.forking.packets import (
     Fork,
     ForkServerFailed,
     Kill,
-    Word,
+    ServerPacket,
     encode,
     words,
 )
@@ -83,16 +83,17 @@ class ForkServerSocket(ABC):
         return ours
 
     def kill(self, pid: int) -> None:
-        """End a child now. The server does it: only it knows that the pid is still the child's."""
+        """End a child now. The server sends the signal: only the server knows that the pid is still
+        the child's."""
         order = encode(Kill(pid))
         try:
             try:
                 self.socket.send(order)
-            except BlockingIOError:  # orders without number wait to be read: in a moment
+            except BlockingIOError:  # the server has many unread orders: try again in a moment
                 self.wait(select.POLLOUT, _END_LIMIT_S)
                 self.socket.send(order)
         except OSError:
-            pass  # the server is gone, and its children with it, or it is stopped
+            pass  # the server has ended, and its children with it, or it is stopped
 
     def wait(self, what: int, limit_s: float) -> None:
         """Wait until the socket is readable (``POLLIN``) or writable, at most ``limit_s``."""
@@ -105,11 +106,11 @@ class ForkServerSocket(ABC):
         """Whether an end is closed; the other end also while its packets are still unread."""
         if self.socket.fileno() < 0:
             return True
-        asked = select.poll()
-        asked.register(self.socket, 0)  # POLLHUP is always reported
-        return bool(asked.poll(0))
+        poll = select.poll()
+        poll.register(self.socket, 0)  # POLLHUP is always reported
+        return bool(poll.poll(0))
 
-    def hear(self, limit_s: float = 0.0) -> Word | None:
+    def receive(self, limit_s: float = 0.0) -> ServerPacket | None:
         """Its next packet; None when there is none within ``limit_s`` seconds.
 
         ``ForkFailed`` when it could not start, or has ended.

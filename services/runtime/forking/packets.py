@@ -9,7 +9,7 @@ import msgspec
 
 SIZE_LIMIT = 1 << 17  # bytes of one packet
 MARK = "keystead-forkserver"
-"""Stands in the command line of a fork server and of its children: ``MARK FD OWNER ...``."""
+"""Marks the command line of a fork server and of its children: ``MARK FD OWNER ...``."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
@@ -36,7 +36,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class ForkServerFailed(msgspec.Struct, frozen=True, tag=True):
-    """It cannot serve, and exits; ``why`` is a traceback."""
+    """The server cannot serve, and exits; ``why`` is a traceback."""
 
     why: str
 
@@ -63,19 +63,19 @@ class ChildEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 Order = Fork | Kill
-Word = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
+ServerPacket = Ready | ForkServerFailed | ChildForked | NotForked | ChildEnded
 
 encode = msgspec.msgpack.encode
 orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-words: msgspec.msgpack.Decoder[Word] = msgspec.msgpack.Decoder(Word)
+words: msgspec.msgpack.Decoder[ServerPacket] = msgspec.msgpack.Decoder(ServerPacket)
 
 
-# ---- what is larger than a packet ----------------------------------------------------------------
+# ---- data larger than a packet -------------------------------------------------------------------
 
 _PART = SIZE_LIMIT // 2
 
 
-def parcel(data: bytes) -> Iterator[bytes]:
+def pack_parcel(data: bytes) -> Iterator[bytes]:
     """``data`` as packets: its length, then its parts."""
     yield str(len(data)).encode()
     for start in range(0, len(data), _PART):

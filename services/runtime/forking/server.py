@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from services.runtime.forking.child import be_seen_as, die_with, live, resolve
+from services.runtime.forking.child import die_with, load_target, run_child, set_process_name
+from services.runtime.forking.fork_hazards import descriptors, list_fork_hazards
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import (
     SIZE_LIMIT,
     ChildEnded,
@@ -28,13 +30,11 @@ from services.runtime.forking.packets import (
     Kill,
     NotForked,
     Ready,
-    Word,
+    ServerPacket,
     encode,
     orders,
     receive_parcel,
 )
-from services.runtime.forking.torn import descriptors, list_fork_hazards
-from services.runtime.forking.withheld import withhold_memory
 
 CHILD_ALLOCATIONS = 10_000
 """Allocations between two collections of a child's garbage collector. Requests in flight hold more
@@ -51,7 +51,7 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
     withhold_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the owner
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it must receive SIGCHLD
-    be_seen_as("keystead-fork")
+    set_process_name("keystead-fork")
     if bound:
         die_with(owner)
 
@@ -65,7 +65,7 @@ def main(fd: int, owner: int, bound: bool, preload: Sequence[str]) -> None:
 def serve(control: socket.socket, load: Callable[[], None]) -> None:
     """Load, then fork what the other end of ``control`` orders, until it closes.
 
-    If ``load`` fails, or leaves something open that a fork would tear (``torn``), send
+    If ``load`` fails, or leaves something open that a fork would tear (``fork_hazards``), send
     ``ForkServerFailed``.
     """
     before = descriptors()
@@ -86,7 +86,7 @@ def serve(control: socket.socket, load: Callable[[], None]) -> None:
     _Server(control).serve()
 
 
-def nest(target: bytes, control: socket.socket) -> None:
+def run_nested_server(target: bytes, control: socket.socket) -> None:
     """The life of a child that becomes a fork server itself, whose children share what it loads.
 
     ``target`` (``module:function``) is called with the bytes that arrive first on ``control``
@@ -94,12 +94,12 @@ def nest(target: bytes, control: socket.socket) -> None:
     """
     argument = receive_parcel(control)
     if argument is not None:
-        serve(control, lambda: resolve(target.decode())(argument))
+        serve(control, lambda: load_target(target.decode())(argument))
 
 
 def _load(entry: str) -> None:
     if ":" in entry:
-        resolve(entry)()
+        load_target(entry)()
     else:
         importlib.import_module(entry)
 
@@ -111,12 +111,13 @@ def _log(text: str) -> None:
 
 
 class _Server:
-    """Never waits until its owner reads: it must obey an order to kill meanwhile."""
+    """Forks and reaps children. It never waits for its owner to read: an order to kill must be
+    executed at once."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, str] = {}
-        self._unsaid: deque[bytes] = deque()
+        self._unsent: deque[bytes] = deque()
         self._wake, self._wake_in = os.pipe()
         self._ready = select.poll()  # has no descriptor of its own that children would inherit
 
@@ -129,7 +130,7 @@ class _Server:
         self._ready.register(self._control, select.POLLIN)
         self._ready.register(self._wake, select.POLLIN)
         try:
-            self._tell(Ready())
+            self._queue_packet(Ready())
             while True:
                 for fd, happened in self._ready.poll():
                     if fd == self._wake:
@@ -137,46 +138,46 @@ class _Server:
                         self._reap()
                         continue
                     if happened & select.POLLOUT:
-                        self._say()
-                    if happened & ~select.POLLOUT and not self._obey():
+                        self._flush()
+                    if happened & ~select.POLLOUT and not self._execute_order():
                         return
         except ConnectionError:
             return  # the owner ended while a packet was sent to it
 
-    def _tell(self, word: Word) -> None:
-        self._unsaid.append(encode(word))
-        self._say()
+    def _queue_packet(self, word: ServerPacket) -> None:
+        self._unsent.append(encode(word))
+        self._flush()
 
-    def _say(self) -> None:
+    def _flush(self) -> None:
         """Send what the socket takes; the rest when it has room again."""
-        while self._unsaid:
+        while self._unsent:
             try:
-                self._control.send(self._unsaid[0])
+                self._control.send(self._unsent[0])
             except BlockingIOError:
                 break
-            self._unsaid.popleft()
-        more = select.POLLOUT if self._unsaid else 0
+            self._unsent.popleft()
+        more = select.POLLOUT if self._unsent else 0
         self._ready.modify(self._control, select.POLLIN | more)
 
-    def _obey(self) -> bool:
+    def _execute_order(self) -> bool:
         """Execute one order; False when there will be no more."""
         data, fds, _, _ = socket.recv_fds(self._control, SIZE_LIMIT, 1)
         if not data:
             return False
         match orders.decode(data):
             case Kill(pid):
-                if pid in self._children:  # not reaped yet, so the number is still its own
+                if pid in self._children:  # not reaped yet, so the kernel has not reused the pid
                     os.kill(pid, signal.SIGKILL)
             case Fork(number) if not fds:  # the kernel had to drop the child's socket
-                self._tell(NotForked(number, "the fork server has no descriptor left"))
+                self._queue_packet(NotForked(number, "the fork server has no descriptor left"))
             case Fork() as order:
                 try:
                     pid = self._fork(order, fds[0])
                 except OSError as error:
-                    self._tell(NotForked(order.number, str(error)))
+                    self._queue_packet(NotForked(order.number, str(error)))
                 else:
                     self._children[pid] = order.name
-                    self._tell(ChildForked(order.number, pid))
+                    self._queue_packet(ChildForked(order.number, pid))
                 finally:
                     os.close(fds[0])
         return True
@@ -186,7 +187,7 @@ class _Server:
         pid = os.fork()
         if pid:
             return pid
-        live(order, fd, server, (self._control.detach(), self._wake, self._wake_in))
+        run_child(order, fd, server, (self._control.detach(), self._wake, self._wake_in))
 
     def _reap(self) -> None:
         while self._children:
@@ -196,4 +197,4 @@ class _Server:
             name, code = self._children.pop(pid), os.waitstatus_to_exitcode(status)
             if code < 0 and code != -signal.SIGKILL:
                 _log(f"{name} ({pid}) died of signal {-code}")
-            self._tell(ChildEnded(pid, code))
+            self._queue_packet(ChildEnded(pid, code))

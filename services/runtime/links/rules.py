@@ -131,7 +131,7 @@ class Stall(LinkRuleInForce):
     stalls = True
 
 
-def rule_of(spec: LinkRule) -> LinkRuleInForce:
+def build_rule(spec: LinkRule) -> LinkRuleInForce:
     """The rule that implements ``spec``."""
     match spec:
         case CutRule():

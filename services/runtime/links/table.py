@@ -12,7 +12,7 @@ from protocol.messages.agent import LinkRule, RuleCount, SetRules
 from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.links.passage import ORIGINAL, LinkPassage, MessageCopy
-from services.runtime.links.rules import LinkRuleInForce, rule_of
+from services.runtime.links.rules import LinkRuleInForce, build_rule
 
 AT_ONCE = (0.0,)
 """One copy, now: the result for a link without rules."""
@@ -53,7 +53,7 @@ class RuleTable:
             if rule.same(spec):
                 rule.spec = spec
                 return rule
-        return rule_of(spec)
+        return build_rule(spec)
 
     def _alive(self, link: NodePair) -> Sequence[LinkRuleInForce]:
         chain = self._chains.get(link)

@@ -11,9 +11,9 @@ import os
 
 from protocol.subjects import own_subscription, reply_prefix
 from services.runtime.incarnation import Incarnation
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.connection import DATA_OPTIONS, BrokerConnection, ConnectionOptions
-from services.runtime.real.secured import Way
-from services.runtime.real.share import Shares
+from services.runtime.real.request_shares import RequestShares
 from services.runtime.wire import TapCallback, Wire, WireSink
 
 
@@ -32,8 +32,8 @@ class NatsWire(Wire):
         life: Incarnation,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
-        shares: Shares | None = None,
+        secured: BrokerTls | None = None,
+        shares: RequestShares | None = None,
     ) -> None:
         me = life.node
         self._shares = shares
@@ -113,9 +113,9 @@ class NatsWire(Wire):
 
 
 class _LivingSink:
-    """Passes on what arrives while the life lasts; nothing reaches the memory of an ended life."""
+    """Passes messages on while the life lasts; nothing reaches an ended life."""
 
-    def __init__(self, sink: WireSink, life: Incarnation, shares: Shares | None) -> None:
+    def __init__(self, sink: WireSink, life: Incarnation, shares: RequestShares | None) -> None:
         self._sink = sink
         self._life = life
         self._shares = shares
@@ -155,7 +155,7 @@ class TapWire:
         callback: TapCallback,
         *,
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
     ) -> None:
         self._callback = callback
         self._connection = BrokerConnection(
@@ -185,14 +185,14 @@ class TapWire:
         self._connection.abort()
 
     def on_message(self, subject: str, reply: str, payload: bytes) -> None:
-        """Hand on what the broker sent."""
+        """Pass on a message from the broker."""
         self._callback(subject, reply, payload)
 
     def on_no_responders(self, subject: str) -> None:
-        """A tap sends no requests."""
+        """Nothing: a tap sends no requests."""
 
     def on_disconnected(self) -> None:
-        """Counted as a gap."""
+        """Count a gap."""
 
     def on_reconnected(self) -> None:
-        """Subscribed again."""
+        """Nothing: the tap is subscribed again."""

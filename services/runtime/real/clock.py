@@ -20,7 +20,7 @@ FLOOR_S = 2.0  # real seconds: a loaded machine must not turn a time limit into 
 
 
 class LabClock(Clock):
-    """See ``ports.Clock``. ``skew`` (seconds, settable by chaos) moves ``now`` and nothing else.
+    """See ``ports.Clock``. Chaos sets ``skew`` (seconds), which moves ``now`` and nothing else.
 
     ``epoch`` is ``time.monotonic()`` and ``wall`` Unix time, both at the lab's beginning. ``now``
     advances from ``wall`` in lab seconds, so that timestamps and validity keep the product's time.
@@ -58,7 +58,7 @@ class LabClock(Clock):
         self._life.check()
         try:
             await asyncio.sleep(seconds / self._pace)
-            await self._life.unheld()
+            await self._life.wait_until_resumed()
         finally:
             self._life.check()
 

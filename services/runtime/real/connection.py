@@ -21,8 +21,8 @@ from typing import Any
 from nats import errors
 
 from protocol.errors import NotSent
+from services.runtime.real.broker_tls import BrokerTls, ForeignServersTls
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.secured import ServersTls, Way
 from services.runtime.wire import WireSink
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
@@ -75,7 +75,7 @@ class BrokerConnection:
         subjects: tuple[str, ...],
         probe: str = "",
         options: ConnectionOptions = DATA_OPTIONS,
-        secured: Way | None = None,
+        secured: BrokerTls | None = None,
     ) -> None:
         self.url = url
         self.name = name
@@ -85,11 +85,11 @@ class BrokerConnection:
         self.epoch = 0
         self.sink_errors = 0
         self.last_error: Exception | None = None
-        self.refusal: Exception | None = None  # the broker does not know our key
-        self.crowded: Exception | None = None  # it had no room for us, once
+        self.refusal: Exception | None = None  # set when the broker does not know our key
+        self.crowded: Exception | None = None  # set when the broker had no room for us
         self.closed = False
         self._seed, self._secured = seed, secured
-        self.tls_after_greeting = isinstance(secured, ServersTls)
+        self.tls_after_greeting = isinstance(secured, ForeignServersTls)
         self._subjects = subjects
         self._probe = probe
         self._probed = asyncio.Event()
@@ -105,18 +105,18 @@ class BrokerConnection:
 
     @property
     def up(self) -> bool:
-        """Whether the link is believed to be up (it may be half-open for some seconds)."""
+        """Whether the link is believed to be up. It may be half-open for some seconds."""
         return self._up
 
     async def open(self, sink: WireSink) -> None:
         """Connect, subscribe, prove readiness; ``NotSent`` after ``first_connect_s`` seconds."""
         self._sink = sink
         self._client = client = BrokerClient(self)
-        self._dialling = asyncio.get_running_loop().create_task(self._first(client))
+        self._dialling = asyncio.get_running_loop().create_task(self._connect_first(client))
         self._dialling.add_done_callback(_discard_outcome)
         try:
-            # Not a timeout around the dial: when the loop was late, a ``wait_for`` of the client
-            # takes its answer and swallows the cancellation that came with it, and goes on.
+            # This is no timeout around the dial. When the loop is late, a ``wait_for`` in nats-py
+            # may have its answer already; it then swallows the cancellation and continues.
             await asyncio.wait((self._dialling,), timeout=self.options.first_connect_s)
             if not self._dialling.done():
                 raise TimeoutError
@@ -132,7 +132,7 @@ class BrokerConnection:
             raise
         self._opened = True
 
-    async def _first(self, client: BrokerClient) -> None:
+    async def _connect_first(self, client: BrokerClient) -> None:
         options = self.options
         await client.connect(
             servers_for(self.name, self.url),
@@ -171,14 +171,14 @@ class BrokerConnection:
     async def _wait_until_written(client: BrokerClient) -> None:
         """Return when the client's own commands are in the socket's transport.
 
-        It queues a SUB and lets its flusher write it, but writes a PING at once: without this
-        wait the PONG of ``flush`` would say nothing about the subscription.
+        The client queues a SUB for its flusher, but writes a PING at once. Without this wait the
+        PONG of ``flush`` would say nothing about the subscription.
         """
         while client.pending_data_size and client.is_connected:
             await asyncio.sleep(0.001)
 
     def _attach(self, client: BrokerClient) -> None:
-        """The link is up: remember its transport and let the kernel give up on dead peers."""
+        """The link is up: keep its transport, and let the kernel detect dead peers."""
         transport = client.raw_transport()
         if transport is None or transport.is_closing() or self.closed:
             return
@@ -215,7 +215,7 @@ class BrokerConnection:
             self._report(error)
 
     def handle_link_loss(self, error: Exception) -> None:
-        """The link is lost: nothing that waited may be sent over the next one."""
+        """The link is lost: discard what waits, so that it is not sent over the next link."""
         self._outbox.clear()
         self._outbox_size = 0
         self._transport = None
@@ -239,10 +239,10 @@ class BrokerConnection:
             client.abort_transport()  # a dial that failed half-way would keep its socket
 
     def _record_error(self, error: Exception) -> None:
-        """Several dials may fail for one cause, and only one of them learns it: a server that
-        closes at once discards its error when our bytes are unread."""
+        """Keep the error. Several dials may fail for one cause and only one of them learns it: a
+        server that closes at once discards its error when our bytes are unread."""
         self.last_error = error
-        if "connections exceeded" in str(error).lower():  # of the server, or of the account
+        if "connections exceeded" in str(error).lower():  # a limit of the server, or of the account
             self.crowded = error
 
     async def _on_disconnected(self) -> None:
@@ -266,8 +266,8 @@ class BrokerConnection:
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Queue one PUB for the end of this iteration of the loop; see ``Wire.send``.
 
-        All that is sent within one leaves in one write, which is what makes many calls in
-        flight cheap. The client's own ``publish`` costs a future and a task switch each.
+        All messages of one iteration leave in one write, so that many calls in flight are cheap.
+        The client's own ``publish`` costs a future and a task switch for each message.
         """
         transport = self._transport
         if transport is None or not self._up:
@@ -304,7 +304,7 @@ class BrokerConnection:
         try:
             await client.subscribe(subject)
             if not self._up:
-                return  # it goes out with the others when the link is back
+                return  # sent with the other subscriptions when the link is back
             await self._wait_until_written(client)
             await client.flush(2)
         except errors.Error as error:

@@ -30,8 +30,8 @@ from services.runtime.sql import (
     SqlReader,
     SqlWriter,
     Transaction,
-    check_whole,
-    disk_error,
+    check_integrity,
+    os_error_of,
 )
 from services.runtime.store import Switches
 
@@ -60,7 +60,7 @@ class DatabaseFile:
 
     def connect(self) -> sqlite3.Connection:
         """A new connection to the database; usable from any one thread at a time."""
-        _own(self.path)
+        _create_private_file(self.path)
         return sqlite3.connect(
             self.path,
             isolation_level=None,
@@ -69,10 +69,10 @@ class DatabaseFile:
         )
 
     def keep(self, connection: sqlite3.Connection) -> None:
-        """Keep the state of ``connection`` as the durable one, for a power loss to put back."""
+        """Keep the state of ``connection`` as the durable one, which a power loss restores."""
         unfinished = self.durable.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        _own(unfinished)
+        _create_private_file(unfinished)
         target = sqlite3.connect(unfinished, isolation_level=None)
         try:
             connection.backup(target)
@@ -81,11 +81,11 @@ class DatabaseFile:
         os.replace(unfinished, self.durable)
 
     def settle(self) -> None:
-        """The present state is durable: there is nothing to restore."""
+        """The present state is durable: delete the kept one."""
         self.durable.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
-        """Restore the durable state, if the present one is not durable. Nobody has the database
+        """Restore the durable state, if the present one is not durable. The database must not be
         open."""
         if self.durable.exists():
             self.ledger.forget()
@@ -99,53 +99,53 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _own(path: Path) -> None:
-    """Create an empty database that only its owner may read, unless there is one: SQLite gives its
-    log and other files the same mode."""
+def _create_private_file(path: Path) -> None:
+    """Create an empty database that only its owner may read, unless it exists: SQLite gives its log
+    and other files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 class _Worker:
-    """A thread that runs jobs one after another; it starts with the first.
+    """A thread that runs jobs one after another; it starts with the first job.
 
-    An executor creates a future for each job, which costs more than handing it over. It is a daemon
-    thread: it ends with the process even if ``close`` was not called, as in a crash.
+    An executor creates a future for each job, which costs more than passing the job. The thread is
+    a daemon: it ends with the process even if ``close`` was not called, as in a crash.
     """
 
     def __init__(self, name: str) -> None:
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run_jobs, name=name, daemon=True)
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._begun = self._closed = False
 
-    def give(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> None:
         """Queue a job, which must not raise."""
         if self._closed:
             raise RuntimeError("the database is closed")
         if not self._begun:
             self._begun = True
             self._thread.start()
-        self._given.put(job)
+        self._jobs.put(job)
 
     async def execute(self, work: Callable[[], None]) -> None:
-        """Run this in the thread and return; raises what it raises."""
+        """Run ``work`` in the thread and wait for it; raises what it raises."""
         outcome: Future[None] = Future()
-        self.give(partial(_carry_out, work, outcome))
+        self.submit(partial(_run_job, work, outcome))
         await asyncio.wrap_future(outcome)
 
     def close(self) -> None:
-        """Run what is queued, then end; nothing is accepted any more."""
+        """Run the queued jobs, then end; no further job is accepted."""
         self._closed = True
         if self._begun:
-            self._given.put(None)
+            self._jobs.put(None)
             self._thread.join()
 
-    def _work(self) -> None:
-        while (job := self._given.get()) is not None:
+    def _run_jobs(self) -> None:
+        while (job := self._jobs.get()) is not None:
             job()
 
 
-def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
+def _run_job(work: Callable[[], None], outcome: Future[None]) -> None:
     if not outcome.set_running_or_notify_cancel():
         return
     try:
@@ -156,8 +156,8 @@ def _carry_out(work: Callable[[], None], outcome: Future[None]) -> None:
         outcome.set_result(None)
 
 
-class _Lane:
-    """A thread that runs queries one after another; it connects at the first."""
+class _ReaderThread:
+    """A reader thread that runs queries one after another; it connects at the first query."""
 
     def __init__(self, name: str) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -171,19 +171,19 @@ class LabDatabase(Database):
     def __init__(self, file: DatabaseFile, life: Incarnation, switches: Switches) -> None:
         self._file, self._life, self._switches = file, life, switches
         self._loop = asyncio.get_running_loop()
-        # What ``applied`` starts belongs to this life, though a thread asks for it.
+        # Callbacks started by ``applied`` belong to this life, though a thread schedules them.
         self._context = contextvars.copy_context()
         name = file.path.stem
         self._what = f"database {name}"
         self._thread = _Worker(f"{life.node}-{name}-writer")
-        self._readers = [_Lane(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
+        self._readers = [_ReaderThread(f"{life.node}-{name}-{kind}") for kind in ("reader", "long")]
         self._identity = (0, 0)
-        self._log: tuple[int, int] | None = None  # SQLite makes it at its first use
+        self._log: tuple[int, int] | None = None  # SQLite creates the log at its first use
         self._writer: SqlWriter | None = None
         self._guard = threading.Lock()
         self._queue: deque[tuple[Transaction, asyncio.Future[None]]] = deque()
-        self._pumping = self._kicked = False
-        self._told = threading.Condition()
+        self._pumping = self._pump_scheduled = False
+        self._group_done = threading.Condition()
         self._begun = self._handed = 0  # groups begun, and handed to the loop for ``applied``
 
     async def prepare(self, schema: Sequence[str], *, ledger: bool) -> None:
@@ -198,12 +198,12 @@ class LabDatabase(Database):
                 self._writer = self._open_writer(self._file.ledger if ledger else None)
             self._writer.prepare(schema)
         except sqlite3.Error as error:
-            raise disk_error(error, self._file.path.name) from None
+            raise os_error_of(error, self._file.path.name) from None
 
     def _open_writer(self, ledger: CommitLedger | None) -> SqlWriter:
         connection = self._file.connect()
         try:
-            check_whole(connection, str(self._file.path))
+            check_integrity(connection, str(self._file.path))
             if ledger is not None:
                 ledger.check(connection, str(self._file.path))
             connection.execute("PRAGMA journal_mode=WAL")
@@ -231,9 +231,10 @@ class LabDatabase(Database):
         committed: asyncio.Future[None] = self._loop.create_future()
         with self._guard:
             self._queue.append((entry, committed))
-        if not self._kicked:  # at the end of this iteration of the loop: who calls now shares
-            self._kicked = True
-            self._loop.call_soon(self._kick, context=self._context)
+        # At the end of this iteration of the loop: calls until then share the commit.
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self._start_pump, context=self._context)
         try:
             await committed
         finally:
@@ -241,8 +242,8 @@ class LabDatabase(Database):
             self._life.check()
         return cast(T, entry.outcome())
 
-    def _kick(self) -> None:
-        self._kicked = False
+    def _start_pump(self) -> None:
+        self._pump_scheduled = False
         with self._guard:
             if self._pumping or not self._queue:
                 return
@@ -253,10 +254,10 @@ class LabDatabase(Database):
         if dead:
             self._finish(dead)
             return
-        self._thread.give(self._pump)
+        self._thread.submit(self._commit_groups)
 
-    def _pump(self) -> None:
-        """Commit group after group until nobody waits; in the writer thread."""
+    def _commit_groups(self) -> None:
+        """Commit group after group until no call waits. Runs in the writer thread."""
         writer = self._writer
         if writer is None:
             raise RuntimeError("the database was used before prepare")
@@ -267,36 +268,37 @@ class LabDatabase(Database):
                 if not group:
                     self._pumping = False
                     return
-            with self._told:
+            with self._group_done:
                 self._begun += 1
             try:
                 writer.commit([entry for entry, _ in group])
-                self._check_there()
+                self._check_files()
             except NodeDown:
-                pass  # nothing was committed; the callers' own checks tell them
-            except BaseException as error:  # a defect of the writer must not leave them waiting
+                pass  # nothing was committed; each caller checks its life itself
+            # A defect of the writer must not leave the callers waiting.
+            except BaseException as error:
                 for entry, _ in group:
                     entry.error, entry.done = error, True
             try:
                 self._loop.call_soon_threadsafe(self._finish, group, context=self._context)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed: no caller waits any more
             finally:
-                with self._told:
+                with self._group_done:
                     self._handed += 1
-                    self._told.notify_all()
+                    self._group_done.notify_all()
 
-    def _check_there(self) -> None:
-        """Raise if the files were removed or replaced: SQLite would continue in files that nobody
-        finds."""
+    def _check_files(self) -> None:
+        """Raise if the files were removed or replaced: SQLite would continue in files without a
+        name."""
         try:
             self._log = self._log or self._file.log_identity()
         except OSError:
             raise self._build_removal_error() from None
-        if not self._is_there():
+        if not self._files_exist():
             raise self._build_removal_error()
 
-    def _is_there(self) -> bool:
+    def _files_exist(self) -> bool:
         try:
             log = self._log is None or self._file.log_identity() == self._log
             return log and self._file.identity() == self._identity
@@ -324,41 +326,43 @@ class LabDatabase(Database):
         finally:
             self._life.check()
 
-    def _query(self, lane: _Lane, fn: Callable[[sqlite3.Connection], T]) -> T:
+    def _query(self, lane: _ReaderThread, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._life.check()
         if lane.reader is None:
-            lane.reader = self._reader()
+            lane.reader = self._open_reader()
         value = cast(T, lane.reader.read(fn))
-        # It may have seen the commit that is under way: ``applied`` of that one comes first.
-        with self._told:
+        # The query may have seen the commit in progress: its ``applied`` must run first.
+        with self._group_done:
             begun = self._begun
-            self._told.wait_for(lambda: self._handed >= begun)
+            self._group_done.wait_for(lambda: self._handed >= begun)
         return value
 
-    def _reader(self) -> SqlReader:
-        """Another reader, of the writer's files. It starts long after the writer, and by then
+    def _open_reader(self) -> SqlReader:
+        """Connect another reader to the writer's files. It connects long after the writer; by then
         another copy may have the same names."""
-        if not self._is_there():
+        if not self._files_exist():
             raise self._build_removal_error()
         connection = self._file.connect()
         try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # sooner it opens no file
+            # SQLite opens the file only here.
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             connection.close()
-            raise disk_error(error, self._file.path.name) from None
-        if not self._is_there():
+            raise os_error_of(error, self._file.path.name) from None
+        if not self._files_exist():
             connection.close()
             raise self._build_removal_error()
         return SqlReader(connection)
 
     def close(self) -> None:
-        """After the life ended: wait for all threads, undo what is open, close the files."""
+        """After the life ended: wait for all threads, roll back what is open, close the files."""
         self._thread.close()
         for lane in self._readers:
             lane.thread.shutdown(wait=True)
         for side in (*[lane.reader for lane in self._readers], self._writer):
             if side is not None:
-                with suppress(sqlite3.Error):  # a device that refuses leaves the log for the next
+                # If the device refuses, the next life deals with the log.
+                with suppress(sqlite3.Error):
                     side.rollback()
                 side.connection.close()
         self._writer = None
@@ -375,7 +379,7 @@ class LabDatabase(Database):
 # with fewer commits than its ledger has lost some. The file is not synced. After a power loss of
 # the machine its number may be too low; a damaged file counts as 0.
 
-_NUMBER = 8  # bytes, and four of a check
+_NUMBER = 8  # bytes of the number; four bytes of checksum follow
 
 
 class CommitLedger:
@@ -391,9 +395,9 @@ class CommitLedger:
     def check(self, connection: sqlite3.Connection, database: str) -> None:
         """``OSError`` if ``database``, behind ``connection``, has lost commits."""
         (has,) = connection.execute("PRAGMA user_version").fetchone()
-        told = self._read_count()
-        if has < told:
-            lost = f"it has {has} of {told} commits that were acknowledged"
+        acknowledged = self._read_count()
+        if has < acknowledged:
+            lost = f"it has {has} of {acknowledged} commits that were acknowledged"
             raise OSError(errno.EIO, f"the database is not as it was left: {lost}", database)
 
     def _read_count(self) -> int:
@@ -413,7 +417,7 @@ class CommitLedger:
     def note(self, commit: int) -> None:
         """Store that this commit is durable; called before it is acknowledged."""
         number = commit.to_bytes(_NUMBER, "big")
-        with suppress(OSError):  # the number is too low then, and the commit is durable anyway
+        with suppress(OSError):  # then the number is too low; the commit is durable anyway
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.pwrite(self._fd, number + _check(number), 0)

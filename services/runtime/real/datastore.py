@@ -2,10 +2,10 @@
 
 - ``vms/<vm>/<file>``  the files; a whole write is a new file, synced and renamed into place
 - ``locks/<vm>``       one lock file per VM, never removed; its text names the holder
-- ``incoming/``        files on their way
+- ``incoming/``        files that are being written
 
-A lock (``locks``) is of a descriptor of its own per incarnation. (A child made by fork would share
-it: processes of a lab are forked before.)
+Each incarnation locks (``locks``) through a descriptor of its own. A child made by fork would share
+the descriptor; processes of a lab are therefore forked before.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
 from services.runtime.real import locks
 from services.runtime.real.files import replace_file, sync_folder
-from services.runtime.real.gathering import Gathering
-from services.runtime.store import Array, block_start, place_blocks, plain
+from services.runtime.real.thread_batches import ThreadBatches
+from services.runtime.store import Array, block_start, check_plain_name, place_blocks
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class LabArray(Array):
         for part in (self.vms, self.locks, self.incoming):
             part.mkdir(0o700, exist_ok=True)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"array-{folder.name}")
-        self.block_writes = Gathering(self.pool)
+        self.block_writes = ThreadBatches(self.pool)
         self._open: dict[Incarnation, LabDatastore] = {}
 
     def open(self, life: Incarnation) -> LabDatastore:
@@ -86,7 +86,7 @@ class LabDatastore(Datastore):
         self._running: set[Future[Any]] = set()
         self._count = 0
 
-    async def _do(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T]) -> T:
         self._life.check()
         running: Future[T] = self._array.pool.submit(self._check_and_run, work)
         self._track(running)
@@ -104,24 +104,24 @@ class LabDatastore(Datastore):
         running.add_done_callback(self._running.discard)
 
     def release(self) -> None:
-        """After the life ended: wait for what runs, then free the locks. Blocking."""
+        """After the life ended: wait for running calls, then release the locks. Blocking."""
         wait(self._running.copy())
         for vm in list(self._held):
             self._unlock(vm)
 
-    def _folder(self, vm: str) -> Path:
-        folder = self._array.vms / plain(vm)
+    def _folder_of(self, vm: str) -> Path:
+        folder = self._array.vms / check_plain_name(vm)
         if folder.is_symlink():
             raise ValueError(f"{vm} is a symbolic link")
         return folder
 
     def _open_file(self, vm: str, file: str, flags: int) -> int:
         """Plain strings instead of paths: guests call this for every block."""
-        folder = f"{self._top}/{plain(vm)}"
+        folder = f"{self._top}/{check_plain_name(vm)}"
         if os.path.islink(folder):
             raise ValueError(f"{vm} is a symbolic link")
         try:
-            return os.open(f"{folder}/{plain(file)}", flags | _NO_LINK)
+            return os.open(f"{folder}/{check_plain_name(file)}", flags | _NO_LINK)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise ValueError(f"{vm}/{file} is a symbolic link") from None
@@ -130,17 +130,17 @@ class LabDatastore(Datastore):
     # ---- locks ------------------------------------------------------------------------------
 
     async def lock(self, vm: str) -> None:
-        plain(vm)
-        await self._do(lambda: self._lock(vm))
+        check_plain_name(vm)
+        await self._run(lambda: self._lock(vm))
 
     def _lock(self, vm: str) -> None:
-        with self._locking:  # two calls of one life must not meet as two holders
+        with self._locking:  # two concurrent calls of one life must not refuse each other
             if vm not in self._held:
                 self._held[vm] = self._take_lock(vm)
 
     def _take_lock(self, vm: str) -> int:
         try:
-            descriptor = locks.take(self._array.locks / vm)
+            descriptor = locks.take_lock(self._array.locks / vm)
         except locks.Locked as held:
             raise VmLockHeld(vm, held.text or "another host") from None
         with suppress(OSError):  # on a full device the lock is held without the holder's name
@@ -151,14 +151,14 @@ class LabDatastore(Datastore):
     async def unlock(self, vm: str) -> None:
         """Runs after all earlier calls, even cancelled ones: an orderly end cancels guests while
         their threads continue. Threads take work in order, so this never waits for later work."""
-        plain(vm)
+        check_plain_name(vm)
         before = self._running.copy()
 
         def work() -> None:
             wait(before)
             self._unlock(vm)
 
-        await self._do(work)
+        await self._run(work)
 
     def _unlock(self, vm: str) -> None:
         with self._locking:
@@ -169,14 +169,16 @@ class LabDatastore(Datastore):
                 os.close(descriptor)
 
     async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
-        wanted = [plain(vm) for vm in vms]
-        return await self._do(lambda: {vm: holder for vm in wanted if (holder := self._holder(vm))})
+        wanted = [check_plain_name(vm) for vm in vms]
+        return await self._run(
+            lambda: {vm: holder for vm in wanted if (holder := self._holder_of(vm))}
+        )
 
-    def _holder(self, vm: str) -> NodeName:
+    def _holder_of(self, vm: str) -> NodeName:
         """Empty when nobody holds the lock, or the holder has not written its name yet."""
         if vm in self._held:
             return self._life.node
-        return NodeName(locks.holder(self._array.locks / vm))
+        return NodeName(locks.holder_of(self._array.locks / vm))
 
     # ---- files ------------------------------------------------------------------------------
 
@@ -185,15 +187,15 @@ class LabDatastore(Datastore):
             with open(self._open_file(vm, file, os.O_RDONLY), "rb") as opened:
                 return opened.read()
 
-        return await self._do(work)
+        return await self._run(work)
 
     async def write(self, vm: str, file: str, data: bytes) -> None:
         self._count += 1
         fresh = f"{self._life.node}-{self._life.boot}-{self._count}"
-        await self._do(lambda: self._replace(vm, file, data, self._array.incoming / fresh))
+        await self._run(lambda: self._replace(vm, file, data, self._array.incoming / fresh))
 
     def _replace(self, vm: str, file: str, data: bytes, fresh: Path) -> None:
-        folder, name = self._folder(vm), plain(file)
+        folder, name = self._folder_of(vm), check_plain_name(file)
         if not folder.is_dir():
             folder.mkdir(0o700, exist_ok=True)
             sync_folder(self._array.vms)
@@ -233,22 +235,22 @@ class LabDatastore(Datastore):
             self._life.check()
 
     async def files(self, vm: str) -> tuple[str, ...]:
-        return await self._do(lambda: _names(self._folder(vm)))
+        return await self._run(lambda: _list_names(self._folder_of(vm)))
 
     async def vms(self) -> tuple[str, ...]:
-        return await self._do(lambda: _names(self._array.vms))
+        return await self._run(lambda: _list_names(self._array.vms))
 
     async def remove(self, vm: str) -> None:
         def work() -> None:
-            folder = self._folder(vm)
+            folder = self._folder_of(vm)
             if folder.is_dir():
                 shutil.rmtree(folder)
                 sync_folder(self._array.vms)
 
-        await self._do(work)
+        await self._run(work)
 
 
-def _names(folder: Path) -> tuple[str, ...]:
+def _list_names(folder: Path) -> tuple[str, ...]:
     try:
         return tuple(sorted(os.listdir(folder)))
     except FileNotFoundError:

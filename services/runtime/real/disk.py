@@ -1,7 +1,7 @@
-"""A node's storage as a folder of this machine: ``trees`` for files, SQLite for databases.
+"""A node's storage as a folder of this machine: ``image_folders`` for files, SQLite for databases.
 
-Everything that blocks runs in one thread that the store owns, in the order of the calls; a call
-that was still waiting when its life ended does nothing.
+Everything that blocks runs in one thread of the store, in the order of the calls. A call that still
+waits when its life ends does nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import TypeVar
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
 from services.runtime.real.database import DatabaseFile, LabDatabase
-from services.runtime.real.trees import TREES, Trees
+from services.runtime.real.image_folders import TREES, ImageFolders
 from services.runtime.store import (
     Array,
     Arrays,
     Store,
     Switches,
+    check_plain_name,
     components,
     database_name,
     file_components,
     find_array,
-    plain,
 )
 
 T = TypeVar("T")
@@ -43,21 +43,22 @@ START_ROOM = 1 << 20
 class LabStore(Switches, Store):
     """One node's storage below ``folder``; ``arrays`` finds a shared array (``KeyError``).
 
-    Nothing is touched before the first call, so it may be created on the loop. After a process was
-    killed, create a new one on the same folder; ``made``: the folder must exist already.
+    Nothing is touched before the first call, so the store may be created on the loop. After a
+    process was killed, create a new store on the same folder. ``made``: the folder must exist
+    already.
 
-    The end of a life never fails. What the machine refuses then (no room, a device remounted
+    The end of a life never fails. Work that the machine refuses then (no room, a device remounted
     read-only) is pending: the first call of the next life does it, or raises the ``OSError``.
     """
 
     def __init__(self, folder: Path, arrays: Arrays, *, made: bool = False) -> None:
         super().__init__()
         self.folder, self.arrays = folder, arrays
-        self.trees = Trees(folder)
+        self.trees = ImageFolders(folder)
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"disk-{folder.name}")
         self._one = threading.Lock()
         self._made = made
-        self._ready = False  # checked for the present life, and nothing is pending
+        self._ready = False  # checked for the present life, and no work is pending
         self._power_lost = False
         self._disk: LabDisk | None = None
 
@@ -71,22 +72,22 @@ class LabStore(Switches, Store):
 
     def make(self) -> None:
         """Create the folder of a new disk now. Blocks."""
-        self._alone(lambda: None)
+        self._run_if_ready(lambda: None)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in the store's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, self._alone, work)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self._run_if_ready, work)
 
-    def _alone(self, work: Callable[[], T]) -> T:
+    def _run_if_ready(self, work: Callable[[], T]) -> T:
         with self._one:
             if not self._ready:
                 self._make_ready()
             return work()
 
     def _make_ready(self) -> None:
-        """Before a life's first call: check that the disk exists, and do what is pending."""
+        """Before the first call of a life: check that the disk exists, and do pending work."""
         databases = self.folder / DATABASES
-        if self._made and not (self.trees.there() and databases.is_dir()):
+        if self._made and not (self.trees.exists() and databases.is_dir()):
             raise OSError(errno.EIO, "the folder of this disk is gone", str(self.folder))
         if self._power_lost:
             self._lose_power()
@@ -121,7 +122,7 @@ class LabStore(Switches, Store):
                     self._lose_power()
 
     def _lose_power(self) -> None:
-        if self.trees.there():
+        if self.trees.exists():
             self.trees.lose_power()
         for name in self._databases():
             self.file(name).lose_power()
@@ -145,23 +146,23 @@ class LabStore(Switches, Store):
         await self._when_off(label, lambda kept: shutil.rmtree(kept, ignore_errors=True))
 
     async def wipe(self) -> None:
-        self._off()
+        self._check_off()
         await self.run(self._wipe)
 
-    def _off(self) -> None:
+    def _check_off(self) -> None:
         if self._disk is not None:
             raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
 
     async def _when_off(self, label: str, work: Callable[[Path], None]) -> None:
-        self._off()
-        kept = self.folder / "copies" / plain(label)
+        self._check_off()
+        kept = self.folder / "copies" / check_plain_name(label)
         await self.run(lambda: work(kept))
 
-    async def room(self, *, to_copy: bool) -> None:
+    async def check_room(self, *, to_copy: bool) -> None:
         self.admit("room", grows=True)
-        await self.run(lambda: self._room(to_copy))
+        await self.run(lambda: self._check_room(to_copy))
 
-    def _room(self, to_copy: bool) -> None:
+    def _check_room(self, to_copy: bool) -> None:
         if to_copy:
             trees = [self.folder / name for name in (*TREES, DATABASES)]
             files = [path for tree in trees for path in tree.rglob("*")]
@@ -177,7 +178,7 @@ class LabStore(Switches, Store):
             trial.unlink()
 
     def _clone_aside(self, source: Path) -> Path:
-        """A copy that is not in its place yet; it is deleted when there is no room."""
+        """Copy beside the target, not yet in place; the copy is deleted when there is no room."""
         unfinished = self.folder / "copying"
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
@@ -209,7 +210,7 @@ class LabStore(Switches, Store):
 
     def images(self) -> Iterator[tuple[str, bytes]]:
         """Blocking. Raw database files, including unused pages."""
-        self._alone(lambda: None)
+        self._run_if_ready(lambda: None)
         for path, data in self.trees.walk(synced=False):
             yield f"written/{path}", data
         for path, data in self.trees.walk(synced=True):
@@ -255,7 +256,7 @@ class LabDisk(Disk):
         file_components(path)
 
         def effect() -> None:
-            if self._store.full:  # the file is truncated before the device says that it is full
+            if self._store.full:  # the file is truncated before the device reports that it is full
                 self._trees.write(path, b"")
             self._store.admit(path, grows=True)
             self._trees.write(path, data)
@@ -266,7 +267,7 @@ class LabDisk(Disk):
         file_components(path)
 
         def effect() -> None:
-            if sync:  # in the same thread: a way there and back costs more than the writing
+            if sync:  # in the same thread: another switch of threads costs more than the write
                 self._store.admit(path)
                 self._trees.append_synced(path, data)
             else:
@@ -322,7 +323,7 @@ class LabDisk(Disk):
 
 
 def _clone(source: Path, target: Path) -> None:
-    """Copy trees and databases; files that are one by hard link stay one."""
+    """Copy trees and databases; hard links to one file stay hard links."""
     copied: dict[tuple[int, int], Path] = {}
     target.mkdir(0o700)
     for tree in (*TREES, DATABASES):

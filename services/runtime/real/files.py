@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 
-def bytes_of(path: Path, limit: int) -> bytes:
+def read_regular_file(path: Path, limit: int) -> bytes:
     """The bytes of a regular file; ``OSError`` or ``ValueError`` if it cannot be read.
 
     A named pipe or a device is refused at once. At most one byte over ``limit`` is read. Only a
@@ -18,7 +18,7 @@ def bytes_of(path: Path, limit: int) -> bytes:
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise ValueError(f"it is larger than {_size(limit)}")
+        raise ValueError(f"it is larger than {_format_size(limit)}")
     return data
 
 
@@ -32,14 +32,14 @@ def open_regular(path: Path) -> FileIO:
     return file
 
 
-def _size(limit: int) -> str:
+def _format_size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit % (1 << 20) == 0 else f"{limit} bytes"
 
 
 def replace_file(
     path: Path, data: bytes, *, unfinished: Path | None = None, mode: int = 0o600, durable: bool
 ) -> None:
-    """Replace the content of ``path``: a reader, also after a kill, finds either the old or the new
+    """Replace the content of ``path``. A reader, also after a kill, finds either the old or the new
     file, complete, and never with more permissions than ``mode``. Blocks.
 
     ``unfinished`` is where the new file is written, on the same file system; by default beside
@@ -56,7 +56,7 @@ def replace_file(
                 os.fsync(descriptor)
         os.replace(fresh, path)
     except OSError:
-        with suppress(OSError):  # what is left of it would keep room that nobody has
+        with suppress(OSError):  # an unfinished file would occupy room for nothing
             os.unlink(fresh)
         raise
     if durable:

@@ -25,7 +25,7 @@ class Locked(Exception):
         self.text = text
 
 
-def take(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """A descriptor that holds the lock of the file, which is created if needed. Raises ``Locked``,
     and ``OSError`` where locks are not supported."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
@@ -41,7 +41,7 @@ def take(path: Path) -> int:
     return descriptor
 
 
-def holder(path: Path) -> str:
+def holder_of(path: Path) -> str:
     """The content of the file while its lock is held; else empty, also without a file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_LINK)

@@ -1,4 +1,4 @@
-"""The client of nats-py, with those of its methods overridden that keystead cannot live with.
+"""The client of nats-py, with the methods overridden that do not fit keystead.
 
 The overridden methods are private, and were read from nats-py 2.16; ``pyproject.toml`` admits no
 later minor version. What they change:
@@ -15,9 +15,9 @@ later minor version. What they change:
 - *Late pongs.* A pong that arrives after its flush has timed out ends nats-py's reading, and the
   link receives nothing until it is found stale. Here it is ignored.
 - *Pings.* nats-py has a task, a timer and a future for each connection. Here one timer of the
-  process (``pulse``) writes the pings, and only on links without traffic in both directions. A link
-  that sends nothing is pinged even while messages arrive: otherwise the server pings it, one link
-  at a time, and each answer costs a task.
+  process (``ping_timer``) writes the pings, and only on links without traffic in both directions.
+  A link that sends nothing is pinged even while messages arrive: otherwise the server pings it,
+  one link at a time, and each answer costs a task.
 
 ``tests/services/runtime/real_bus/test_pins.py`` fails when nats-py drops one of these methods;
 the failure tests beside it fail when one is no longer called.
@@ -35,40 +35,40 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, MAX_CONTROL_LINE_SIZE, Parser
 
-from services.runtime.real.pulse import Pulse
+from services.runtime.real.ping_timer import PingTimer
 
 _MSG, _CRLF = b"MSG ", b"\r\n"
 
 
-class _Nobody:
-    """Stands where the client keeps the future of who waits for a pong."""
+class _IgnoredPong:
+    """A future for a pong that no task waits for."""
 
     def set_result(self, _: bool) -> None:
-        """It came."""
+        """Ignore the pong."""
 
 
-_NOBODY: Any = _Nobody()
+_NOBODY: Any = _IgnoredPong()
 
 
 class ClientOwner(Protocol):
-    """Whom the client tells, synchronously."""
+    """The client's owner, which the client calls synchronously."""
 
     closed: bool
     tls_after_greeting: bool
 
     def handle_message(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
-        """One message, in order of arrival."""
+        """A message, in order of arrival."""
         ...
 
     def handle_link_loss(self, error: Exception) -> None:
-        """The link is gone, known this very moment."""
+        """The link was lost just now."""
         ...
 
 
-class _MessagesAtOnce(Parser):
-    """Hands whole messages without headers to the owner; all else is the parser's that it is.
+class _SynchronousParser(Parser):
+    """Passes whole messages without headers to the owner; the base class parses everything else.
 
-    Between two calls ``buf`` may hold a message that has come in part.
+    Between two calls ``buf`` may hold an incomplete message.
     """
 
     def __init__(self, client: BrokerClient, owner: ClientOwner) -> None:
@@ -90,7 +90,8 @@ class _MessagesAtOnce(Parser):
             await super().parse(data)
 
     def _hand_over_messages(self, data: bytes) -> tuple[int, bool]:
-        """How much of ``data`` was whole messages, now handed over; whether part of one follows."""
+        """Pass the whole messages in ``data`` to the owner. Returns how many bytes they were, and
+        whether an incomplete message follows."""
         at = 0
         while data.startswith(_MSG, at):
             end = data.find(_CRLF, at)
@@ -110,13 +111,13 @@ class _MessagesAtOnce(Parser):
 
 
 class BrokerClient(Client):
-    """nats-py's client, told to hand over messages at once and to let go of dead sockets."""
+    """nats-py's client, which passes messages on at once and closes dead sockets."""
 
     def __init__(self, owner: ClientOwner) -> None:
         super().__init__()
         self._owner = owner
-        self._ps = _MessagesAtOnce(self, owner)
-        self.heard = self.spoke = False  # in this interval of pings: came anything, was any sent
+        self._ps = _SynchronousParser(self, owner)
+        self.heard = self.spoke = False  # received, sent anything in this interval of pings
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -124,14 +125,14 @@ class BrokerClient(Client):
         self._owner.handle_message(subject.decode(), reply.decode(), data, headers)
 
     async def _ping_interval(self) -> None:
-        """The task that watches the link. It sleeps until the link is silent for too long."""
+        """Watch the link: the task sleeps until the link has been silent for too long."""
         silent = asyncio.Event()
 
         def tick() -> None:
-            if self.is_connected and not self._lives():
+            if self.is_connected and not self._check_link():
                 silent.set()
 
-        pulse = Pulse.of(self.options["ping_interval"])
+        pulse = PingTimer.of(self.options["ping_interval"])
         pulse.join(tick)
         try:
             await silent.wait()
@@ -139,50 +140,52 @@ class BrokerClient(Client):
             pulse.leave(tick)
         await self._process_op_err(errors.StaleConnectionError())
 
-    def _lives(self) -> bool:
-        """Whether the link has not been silent for too long. It is pinged unless messages went
-        both ways, which say as much: whom the server has not heard for a second, it pings."""
+    def _check_link(self) -> bool:
+        """Whether the link has not been silent for too long. It pings the link unless messages
+        passed in both directions, which prove as much. The server pings each client that was silent
+        for a second."""
         busy = self.heard and self.spoke
         self._pings_outstanding = 0 if self.heard else self._pings_outstanding + 1
         self.heard = self.spoke = False
         if self._pings_outstanding > self.options["max_outstanding_pings"]:
             return False
         if not busy:
-            self._ping()
+            self._write_ping()
         return True
 
-    def _ping(self) -> None:
-        """Its pong keeps its place among those of ``flush``, and nobody waits for it."""
+    def _write_ping(self) -> None:
+        """Send a ping. Its pong keeps its place among those of ``flush``; no task waits for it."""
         transport = self.raw_transport()
         if transport is not None and not transport.is_closing():
             self._pongs.append(_NOBODY)
             transport.write(PING_PROTO)
 
     async def _process_pong(self) -> None:
-        """One whose flush has given up is nobody's: telling it would end the reading for good."""
+        """Ignore a pong whose flush has given up: nats-py would stop reading for good."""
         waiting: list[Any] = self._pongs
         if waiting and waiting[0] is not _NOBODY and waiting[0].done():
             waiting[0] = _NOBODY
         await super()._process_pong()
 
     async def _process_err(self, err_msg: str) -> None:
-        """An ``-ERR`` line: a violation is counted, anything else costs the link."""
+        """Handle an ``-ERR`` line: count a permissions violation; any other error ends the link."""
         if "permissions violation" in err_msg:
             await self._error_cb(errors.Error(f"nats: {err_msg}"))
             return
         await self._process_op_err(errors.Error(f"nats: {err_msg}"))
 
     async def _process_op_err(self, e: Exception) -> None:
-        """The link is lost (EOF, stale pings, protocol error): every path comes through here."""
+        """The link is lost (EOF, stale pings, protocol error); every loss is reported here."""
         if not (self.is_closed or self.is_reconnecting):
             self._owner.handle_link_loss(e)
             self.abort_transport()
         await super()._process_op_err(e)
 
     async def _process_connect_init(self) -> None:
-        """Log in. One that was given up never does, however late its dial succeeds."""
-        self._forbid_ghost()
-        # Left by a login that succeeded and was not confirmed: two would ping twice as often.
+        """Log in. An abandoned client never logs in, however late its dial succeeds."""
+        self._stop_if_abandoned()
+        # A login that succeeded but was not confirmed has left a timer: two would ping twice as
+        # often.
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None:
                 task.cancel()
@@ -190,26 +193,26 @@ class BrokerClient(Client):
             await super()._process_connect_init()
         except (OSError, TimeoutError, errors.Error):
             raise
-        except Exception as error:  # any other one would end its dialling for good
+        except Exception as error:  # any other exception would end the client's dialling for good
             raise errors.Error(f"nats: {type(error).__name__}: {error}") from error
-        self._forbid_ghost()
+        self._stop_if_abandoned()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """A server's greeting. The client would go on in clear where none speaks of TLS, and where
-        nobody is asked who he is: any server whose users have been taken away is like that."""
+        """Handle a server's greeting. Refuse a server without TLS where TLS is required, and a
+        server that asks for no key: nats-py would continue without either."""
         if self._owner.tls_after_greeting and initial_connection and not info.get("tls_required"):
             raise errors.Error("nats: the server does not require TLS")
         if initial_connection and not info.get("nonce"):
             raise errors.Error("nats: the server knows no keys, and lets everybody in")
         await super()._process_info(info, initial_connection)
 
-    def _forbid_ghost(self) -> None:
+    def _stop_if_abandoned(self) -> None:
         if self._owner.closed:
             self.abandon()
             raise asyncio.CancelledError
 
     def raw_transport(self) -> asyncio.Transport | None:
-        """The asyncio transport under the client, if it has dialled."""
+        """The asyncio transport under the client; None before it has dialled."""
         writer = getattr(self._transport, "_io_writer", None)
         transport: asyncio.Transport | None = getattr(writer, "transport", None)
         return transport
@@ -217,13 +220,13 @@ class BrokerClient(Client):
     def abort_transport(self) -> None:
         """Reset the socket now; unsent bytes are lost, in the kernel too.
 
-        Without the reset the kernel would go on delivering its buffer after a stall. What the
-        broker's side has taken already still comes late: receivers check deadlines.
+        Without the reset the kernel would deliver its buffer after a stall. Bytes that the broker's
+        side has received already still arrive late: receivers check deadlines.
         """
         transport = self.raw_transport()
         if transport is None:
             return
-        # One of TLS that was aborted has no socket any more, and does not even say so.
+        # An aborted TLS transport has no socket any more, and does not report that it is closed.
         sock = None if transport.is_closing() else transport.get_extra_info("socket")
         if sock is not None:
             with suppress(OSError):
@@ -231,7 +234,7 @@ class BrokerClient(Client):
         transport.abort()
 
     def abandon(self) -> None:
-        """Marked closed first, so that no path dials again; then everything is cut."""
+        """Mark the client closed, so that nothing dials again; then cut everything."""
         self._status = Client.CLOSED
         for task in (
             self._reading_task,

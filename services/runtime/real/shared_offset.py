@@ -1,9 +1,9 @@
 """How far this machine's clock is ahead of the supervisor's, and until when its processes may live,
 in a page that they share.
 
-One process measures and writes it; all others map the file and read it with each look at the time.
-An aligned double in a page is read and written whole. The clock also runs while the machine sleeps:
-what a sleeping machine was sent is late when it wakes.
+One process measures and writes the page; all others map the file and read it at each look at the
+time. An aligned double in a page is read and written whole. The clock also runs while the machine
+sleeps: messages sent to a sleeping machine are late when it wakes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SharedOffset:
             raise
 
     def live(self) -> None:
-        """Depend on the page until this process ends, or closes it."""
+        """Depend on the page until this process ends or closes it."""
         fcntl.flock(self._fd, fcntl.LOCK_SH)
 
     def deserted(self) -> bool:
@@ -57,7 +57,7 @@ class SharedOffset:
         return True
 
     def close(self) -> None:
-        """Leave the page, and its lock."""
+        """Stop depending on the page: release its lock."""
         self._page.close()
         os.close(self._fd)
 
@@ -72,7 +72,7 @@ class SharedOffset:
 
     @property
     def seconds(self) -> float:
-        """How far this machine is ahead."""
+        """How many seconds this machine is ahead."""
         return float(_DOUBLE.unpack_from(self._page)[0])
 
     @seconds.setter
@@ -80,7 +80,7 @@ class SharedOffset:
         _DOUBLE.pack_into(self._page, 0, value)
 
     def supervisor_time(self) -> float:
-        """The supervisor's monotonic clock now; before the first measure so long ago that no
+        """The supervisor's monotonic clock now. Before the first measurement so early that no
         deadline has passed."""
         ahead_s = self.seconds
         return -math.inf if math.isnan(ahead_s) else machine_clock() - ahead_s

@@ -1,12 +1,14 @@
-"""Connections between processes of a lab: Unix sockets in the lab's folder, nothing on TCP; to a
-node on another machine by the gate of that machine (``whereabouts``), and its socket there.
+"""Connections between processes of a lab: Unix sockets in the lab's folder, no TCP.
 
-A node's door is ``doors/<node>``, there as long as its life. Who comes says its name, and is told
-whether it may begin; both travel under the rules of the link, as all that follows does. Each end
-applies the rules of its own process: to what it sends, and to whether it takes what arrives. So
-each pair of nodes has a gate on either side, and needs no third process between them.
+A node on another machine is reached through the gate of that machine (``gate_addresses``), and its
+socket there.
 
-What is outside of the lab is reached over TCP, and no rule is about it.
+A node listens on ``doors/<node>`` while it lives. A caller sends its name and gets the answer
+whether the connection may begin. Both travel under the rules of the link, as all later bytes do.
+Each end applies the rules of its own process: to what it sends, and to whether it accepts what
+arrives. No third process stands between two nodes.
+
+Addresses outside of the lab are reached over TCP, without rules.
 """
 
 from __future__ import annotations
@@ -26,24 +28,24 @@ from protocol.subjects import NodePair
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.links.table import RuleTable
-from services.runtime.real.whereabouts import Whereabouts, through
+from services.runtime.real.gate_addresses import GateAddresses, connect_through_gate
 from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
 FOLDER: Final = "doors"
 ASK_AGAIN_S: Final = 1.0
-"""Lab seconds after which who found no door looks again, as TCP asks again."""
+"""Lab seconds after which a caller that found no socket tries again, as TCP does."""
 LISTEN_AGAIN_S: Final = 0.2
-"""Lab seconds after which somebody is heard whom a rule kept away, or for whom nobody had time."""
+"""Lab seconds after which a caller is heard again that a rule or a pause kept waiting."""
 NAMED_S: Final = 5.0
-"""Real seconds in which whoever comes to a node's door says its name."""
+"""Real seconds that a caller has to send its name."""
 QUEUE: Final = 512
 LONGEST_NAME: Final = 64
 HIGH_WATER: Final = 256 * 1024
 COMING: Final = 64 * 1024
-"""Bytes that are taken from a socket at a time."""
+"""Bytes read from a socket at a time."""
 LINGER_S: Final = 30.0
-"""Lab seconds that the other end of a closed connection has to take what was written before."""
+"""Lab seconds that the other end of a closed connection has to read what was written before."""
 
 
 class LabStreams(StreamDriver):
@@ -60,14 +62,14 @@ class LabStreams(StreamDriver):
         self.life, self.rules, self.now = life, rules, now
         self.port: Admitting | None = None
         self._folder, self.pace = folder / FOLDER, pace
-        self._where = Whereabouts(folder)
-        self._door: asyncio.Server | None = None
+        self._where = GateAddresses(folder)
+        self._server: asyncio.Server | None = None
         self._outside: asyncio.Server | None = None
 
     @cached_property
-    def coming(self) -> memoryview:
-        """What has just come on one of the connections, as it is on the wire: taken before anything
-        else of this loop is done."""
+    def receive_buffer(self) -> memoryview:
+        """What has just arrived on one of the connections. It is processed before any other
+        callback of this loop runs."""
         return memoryview(bytearray(COMING))
 
     @property
@@ -75,7 +77,7 @@ class LabStreams(StreamDriver):
         return self
 
     def later(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call ``act``, if the life is not over then."""
+        """Call ``act``, unless the life is over then."""
         return asyncio.get_running_loop().call_later(seconds / self.pace, self._if_alive, act)
 
     def _if_alive(self, act: Callable[[], None]) -> None:
@@ -87,39 +89,39 @@ class LabStreams(StreamDriver):
     async def open(self, port: Admitting) -> None:
         self.port = port
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with DoorPath(self._folder, self.life.node) as path:
+        with SocketPath(self._folder, self.life.node) as path:
             with suppress(FileNotFoundError):
-                os.unlink(path)  # of a process that was killed
-            door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            door.bind(path)
-        self._door = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Visitor(self), sock=door, backlog=QUEUE
+                os.unlink(path)  # a socket that a killed process has left
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listening.bind(path)
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _IncomingLine(self), sock=listening, backlog=QUEUE
         )
         if not self.life.alive:
             self.close()
 
     def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
-        return _Dialled(self, NodeName(to), connection)
+        return _OutgoingLine(self, NodeName(to), connection)
 
-    async def dialled(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
-        """Whether there is a door at that node, behind which somebody lives."""
+    async def try_dial(self, to: NodeName, make: Callable[[], asyncio.BaseProtocol]) -> bool:
+        """Whether the node has a socket with a live process behind it; if so, connect to it."""
         loop = asyncio.get_running_loop()
         try:
             if elsewhere := self._where.of(to):
-                there = await through(elsewhere, to)
+                there = await connect_through_gate(elsewhere, to)
                 await loop.create_connection(make, sock=there)
                 return True
-            with DoorPath(self._folder, to) as path:
+            with SocketPath(self._folder, to) as path:
                 await loop.create_unix_connection(make, path)
-        except OSError:  # none there, nobody behind it, a queue before it, no room for a socket
+        except OSError:  # no socket, no listener, a full backlog, or no descriptor left
             return False
         return True
 
     def close(self) -> None:
         self.close_outside()
-        door, self._door = self._door, None
-        if door is not None:
-            door.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
             with suppress(FileNotFoundError):
                 os.unlink(self._folder / self.life.node)
 
@@ -137,7 +139,7 @@ class LabStreams(StreamDriver):
         except UnicodeError:
             raise InvalidArgument(f"{address}: that is no name of a host") from None
         except OSError as error:
-            number = error.errno or 0  # asyncio has words of its own for it
+            number = error.errno or 0  # asyncio's own text, without a number
             why = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise Refused(f"{address}: {why}") from None
         return end
@@ -145,7 +147,7 @@ class LabStreams(StreamDriver):
     async def listen_outside(
         self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
-        self._outside = await _listen(lambda: _Stranger(self, take), host, port)
+        self._outside = await _listen(lambda: _OutsideLine(self, take), host, port)
         if not self.life.alive:
             self.close_outside()
             return None
@@ -159,8 +161,8 @@ class LabStreams(StreamDriver):
 
 
 async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
-    """Taking connections at each address of ``host``; with port 0 at the first one that can be had,
-    since others would have ports of their own, of which nobody is told."""
+    """Listen at each address of ``host``. With port 0 listen only at the first address that works:
+    each address would get a port of its own, and only one port is reported."""
     loop = asyncio.get_running_loop()
     if port:
         return await loop.create_server(make, host, port, backlog=QUEUE)
@@ -172,8 +174,9 @@ async def _listen(make: Callable[[], asyncio.BaseProtocol], host: str, port: int
     return await loop.create_server(make, last, 0, backlog=QUEUE)
 
 
-class DoorPath:
-    """The path of a node's door, short enough for a socket wherever the lab lies."""
+class SocketPath:
+    """The path of a node's socket, shortened where the lab's folder has a path too long for a
+    socket."""
 
     def __init__(self, folder: Path, node: NodeName) -> None:
         self._folder, self._node = folder, node
@@ -189,8 +192,8 @@ class DoorPath:
 class _Line(asyncio.BufferedProtocol, Carrier):
     """One end of a connection on a socket.
 
-    What comes goes by one buffer for all of a life: asyncio's own is made anew for each read, with
-    a quarter of a mebibyte, which costs ten times what the read does.
+    All connections of a life read into one shared buffer. asyncio's own protocol allocates a
+    quarter of a mebibyte for each read, which costs ten times the read.
     """
 
     def __init__(self, driver: LabStreams, connection: ConnectionEnd | None) -> None:
@@ -227,7 +230,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         if self._transport is not None and not self._over:
             self._transport.pause_reading() if paused else self._transport.resume_reading()
 
-    def when_gone(self, act: Callable[[], None]) -> None:
+    def call_when_closed(self, act: Callable[[], None]) -> None:
         if self._transport is None or not self._transport.get_write_buffer_size():
             act()
         else:
@@ -241,7 +244,7 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     # ---- asyncio.BufferedProtocol -------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self._transport, self._coming = transport, self._driver.coming
+        self._transport, self._coming = transport, self._driver.receive_buffer
         transport.set_write_buffer_limits(high=HIGH_WATER)
         if self._over:
             transport.abort()
@@ -253,9 +256,9 @@ class _Line(asyncio.BufferedProtocol, Carrier):
         self.data_received(bytes(self._coming[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """These bytes have come."""
+        """Process received bytes."""
         if self.connection is not None and not self._over:
-            self.connection.came(data)
+            self.connection.receive_bytes(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone is not None:
@@ -271,11 +274,11 @@ class _Line(asyncio.BufferedProtocol, Carrier):
     def resume_writing(self) -> None:
         self._full = False
         if self.connection is not None:
-            self.connection.writable()
+            self.connection.wake_writer()
 
 
-class _Stranger(_Line):
-    """A connection from outside."""
+class _OutsideLine(_Line):
+    """A connection from outside of the lab."""
 
     def __init__(self, driver: LabStreams, take: Callable[[], ConnectionEnd | None]) -> None:
         super().__init__(driver, None)
@@ -287,11 +290,11 @@ class _Stranger(_Line):
         if self.connection is None:
             self.stop()
         else:
-            self.connection.begins(self)
+            self.connection.begin_handshake(self)
 
 
-class _Dialled(_Line):
-    """A connection that this node asks for. Its first part is what it says at the door."""
+class _OutgoingLine(_Line):
+    """A connection that this node opens. Its first part is what it says when it asks."""
 
     def __init__(self, driver: LabStreams, to: NodeName, connection: ConnectionEnd) -> None:
         super().__init__(driver, connection)
@@ -304,14 +307,14 @@ class _Dialled(_Line):
     def put(self, part: StreamPart) -> None:
         if part.kind is PartKind.OPENING:
             self._said = part.data
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            self._asking = asyncio.get_running_loop().create_task(self._dial())
         else:
             super().put(part)
 
-    async def _ask(self) -> None:
+    async def _dial(self) -> None:
         driver, link = self._driver, NodePair(self._driver.life.node, self._to)
         while driver.life.alive and not self._over:
-            if await driver.dialled(self._to, lambda: self):
+            if await driver.try_dial(self._to, lambda: self):
                 return
             if driver.rules.refuses(self._to) and driver.rules.passes(link):
                 self._pass_refusal(f"{self._to} refuses connections".encode())
@@ -344,8 +347,8 @@ class _Dialled(_Line):
             self.connection.receive_part(StreamPart(PartKind.OPENING, why))
 
 
-class _Visitor(_Line):
-    """Somebody at the door of this node, who says a name first."""
+class _IncomingLine(_Line):
+    """A connection to this node whose caller first sends its name."""
 
     def __init__(self, driver: LabStreams) -> None:
         super().__init__(driver, None)
@@ -371,18 +374,18 @@ class _Visitor(_Line):
         node = name.decode(errors="replace")
         if line and not rest and not names.NODE.fault(node):
             self._late.cancel()
-            self._hear(NodeName(node), said)
+            self._admit(NodeName(node), said)
         elif line or len(self._said) > LONGEST_NAME:
             self.stop()
 
-    def _hear(self, src: NodeName, said: bytes) -> None:
-        """Let it in, or not; somebody whom a rule keeps away is heard when it does not."""
+    def _admit(self, src: NodeName, said: bytes) -> None:
+        """Accept or refuse the caller; a caller that a rule keeps waiting is tried again later."""
         driver = self._driver
         if self._over or not driver.life.alive or driver.port is None:
             self.stop()
             return
-        if driver.life.held or not driver.rules.passes(NodePair(src, driver.life.node)):
-            driver.later(LISTEN_AGAIN_S, lambda: self._hear(src, said))
+        if driver.life.is_paused or not driver.rules.passes(NodePair(src, driver.life.node)):
+            driver.later(LISTEN_AGAIN_S, lambda: self._admit(src, said))
             return
         made = driver.port.incoming(src, said)
         if isinstance(made, str):
@@ -390,4 +393,4 @@ class _Visitor(_Line):
             super().put(StreamPart(PartKind.CLOSING))
             return
         self.connection = made
-        made.grant(self)
+        made.grant_dial(self)

@@ -14,8 +14,8 @@ _DAMAGED: Final = b"\0"
 class FileNv(NvStore):
     """An image in a file with mode 0600, replaced as a whole and synced.
 
-    ``made``: there must be one already; a missing or empty file is a damaged image then, not a TPM
-    to be created.
+    ``made``: the image must exist. A missing or empty file is then a damaged image, not a TPM to be
+    created.
     """
 
     def __init__(self, path: Path, *, made: bool = False) -> None:

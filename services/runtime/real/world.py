@@ -24,14 +24,14 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, NodeDown, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
-from services.runtime.real.boots import read_boots, write_boots
+from services.runtime.real.boot_counter import read_boots, write_boots
+from services.runtime.real.broker_tls import BrokerTls
 from services.runtime.real.bus import NatsWire
 from services.runtime.real.clock import LabClock
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import LabDisk, LabStore
+from services.runtime.real.request_shares import RequestShares
 from services.runtime.real.rng import LabRng
-from services.runtime.real.secured import Way
-from services.runtime.real.share import Shares
 from services.runtime.real.streams import LabStreams
 from services.runtime.real.tpm_maker import tpm_maker
 from services.runtime.real.tpm_nv import FileNv
@@ -50,7 +50,7 @@ Keys = Callable[[NodeName], tuple[str, Keyring]]
 """A node's broker seed and its keyring."""
 
 WRITTEN: Final = "disk/written"
-"""Below the folder of a node: the files of its disk as they were written last."""
+"""Below the folder of a node: the files of its disk as last written."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class LabWorld(World):
         keys: Keys,
         clock: LabTime,
         seed: int,
-        secured: Way | None = None,
-        shares: Callable[[], Shares | None] = Shares,
+        secured: BrokerTls | None = None,
+        shares: Callable[[], RequestShares | None] = RequestShares,
     ) -> None:
         self.folder, self.url, self.time, self.seed = folder, url, clock, seed
         self._secured, self._shares = secured, shares
@@ -104,7 +104,7 @@ class LabWorld(World):
         boots = self._boots[spec.node] = read_boots(home)
         store = LabStore(home / "disk", self._array, made=boots > 0)
         if not boots:
-            store.make()  # before its first boot: from then on it must be there
+            store.make()  # before its first boot: from then on the folder must exist
         if spec.tpm is not TpmBackend.NONE:
             path = self.folder / "tpm" / f"{spec.node}.nv"
             try:
@@ -186,7 +186,7 @@ class LabWorld(World):
         self, life: Incarnation | None, label: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
-        return loop.create_task(_last_words(work), name=label, context=context_of(life))
+        return loop.create_task(_report_exceptions(work), name=label, context=context_of(life))
 
     def mark(self, node: NodeName, boot: int, label: str) -> None:
         """The lab keeps no trace; its log has the same information."""
@@ -198,9 +198,9 @@ class LabWorld(World):
         await self._stores[life.node].end(life, way)
 
 
-async def _last_words(work: Coroutine[Any, Any, None]) -> None:
-    """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected;
-    anything else is a defect and goes to the loop's exception handler."""
+async def _report_exceptions(work: Coroutine[Any, Any, None]) -> None:
+    """Report exceptions of a life's last tasks. Cancellations and ``NodeDown`` are expected; any
+    other exception is a defect and goes to the loop's exception handler."""
     try:
         await work
     except (NodeDown, asyncio.CancelledError):

@@ -25,7 +25,7 @@ from services.runtime.rpc.envelopes import Seals
 R = TypeVar("R")
 
 Alarm = Callable[[Callable[[], None]], asyncio.TimerHandle]
-"""Calls its argument when the time of a call is over."""
+"""Schedules a callback for the deadline of a call."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class PendingCalls:
             if future.done() and not future.cancelled():
                 future.exception()  # seen, even if the caller was cancelled meanwhile
 
-    def arrived(self, token: str, responder: NodeName, payload: bytes) -> bool:
+    def handle_reply(self, token: str, responder: NodeName, payload: bytes) -> bool:
         """A reply to ``token`` arrived in the name of ``responder``; True if it ended its call.
 
         Raises ``Malformed`` for bytes that are not a reply; the call continues to wait.

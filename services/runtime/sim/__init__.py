@@ -5,7 +5,7 @@
 - ``tasks``      tasks with serial numbers, handles, the context of a life
 - ``wall``       refuses and records every attempt to leave the simulation
 - ``trace``      what happened, folded into one hash; the first difference of two runs
-- ``said``       the normal form of messages, records and answers, for the trace
+- ``normal_form``       the normal form of messages, records and answers, for the trace
 - ``rng``, ``clock``, ``bus``, ``disk`` (with ``images``, ``database``, ``datastore``,
   ``flaws``)  the ports
 - ``streams``    connections in memory

@@ -25,18 +25,18 @@ from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation, context_of
 from services.runtime.seeded import stream
 from services.runtime.service_queue import ServiceQueue
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 from services.runtime.sim.loop import SimLoop
 from services.runtime.sim.tasks import SimTimer
 from services.runtime.wire import TapCallback, WireSink
 
 FIRST_CONNECT_S = 2.0  # seconds that ``open`` tries
 BACK_OFF = (0.15, 0.25)  # a client's wait before it dials again
-NEXT_SERVER = (0.02, 0.1)  # until one whose server was lost is in at another one that is up
+NEXT_SERVER = (0.02, 0.1)  # until a client whose server was lost is connected to another server
 STALL = (3.15, 3.88)  # the broker drops a client that is silent for so long (1 s x 3 pings)
 UNSENT_LIMIT = 1024 * 1024 // 150
-"""Messages: as many as the real wire's bound has room for of the smallest. They are counted and
-not weighed, because lengths are random (decision 23)."""
+"""Unsent messages: as many of the smallest as the bound of the real wire has room for. They are
+counted, not measured, because lengths are random (decision 23)."""
 _SUBJECT = re.compile(r"[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 
 
@@ -66,7 +66,7 @@ class SimBroker:
         self.tap = tap
         self.servers = BrokerServers(servers)
         self.hops: ServiceQueue | None = None
-        self.epoch = 1  # of the running broker; what carries an older one is gone
+        self.epoch = 1  # of the running broker; messages of an older one are gone
         self.messages = 0
         self.violations: Counter[NodeName] = Counter()
         self.context = context_of(None)
@@ -76,7 +76,7 @@ class SimBroker:
         self._clients: dict[SimWire, BrokerClientConnection] = {}
         self._wires: dict[NodeName, SimWire] = {}  # those that are subscribed
         self._stalls: dict[NodeName, SimTimer] = {}
-        self._waiting: dict[SimWire, None] = {}  # link lost, dialling again
+        self._waiting: dict[SimWire, None] = {}  # clients that lost their link and dial again
 
     @property
     def up(self) -> bool:
@@ -91,23 +91,23 @@ class SimBroker:
     # ---- the process ------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Kill it: everything in flight is lost, and every client sees the end of its
-        connection."""
+        """Kill the broker: everything in flight is lost, and every client sees its connection
+        end."""
         if not self.servers.running:
             return
         self.servers.running = False
         self.epoch += 1
-        self._note("broker-down")
+        self._trace("broker-down")
         for wire in list(self._clients):
             self._drop(wire)
 
     def start(self) -> None:
-        """Start it again; each client reconnects after a back-off of its own. No change when it
-        is up."""
+        """Start the broker again; each client reconnects after a back-off of its own. No change
+        when it is up."""
         if self.servers.running:
             return
         self.servers.running = True
-        self._note("broker-up")
+        self._trace("broker-up")
         self._dial_waiting()
 
     def _dial_waiting(self) -> None:
@@ -116,28 +116,29 @@ class SimBroker:
             self.dial(wire)
 
     def stop_server(self, number: int) -> None:
-        """Kill that server: what is in flight there is lost, and its clients go to others."""
+        """Kill one server: messages in flight there are lost, and its clients go to other
+        servers."""
         if not self.servers.stop(number):
             return
-        self._note(f"broker-server-down {number}")
+        self._trace(f"broker-server-down {number}")
         for wire, connection in list(self._clients.items()):
             if connection.server == number:
                 self._drop(wire)
 
     def start_server(self, number: int) -> None:
-        """Start it again; clients at other servers stay there."""
+        """Start the server again; clients at other servers stay there."""
         if not self.servers.start(number):
             return
-        self._note(f"broker-server-up {number}")
+        self._trace(f"broker-server-up {number}")
         self._dial_waiting()
 
     def at_server(self, number: int) -> tuple[NodeName, ...]:
-        """The nodes that are at that server, sorted."""
+        """The nodes connected to that server, sorted."""
         return tuple(sorted(w.me for w, c in self._clients.items() if c.server == number))
 
     def pause(self, node: NodeName) -> None:
-        """Park the node's steps (``loop.pause``); the broker drops a client that is silent for
-        more than its pings allow, and then knows no responder there."""
+        """Park the node's steps (``loop.pause``). The broker drops a client that is silent for
+        longer than its pings allow; requests to it then have no responder."""
         if self.loop.paused(node):
             return
         self.loop.pause(node)
@@ -145,17 +146,17 @@ class SimBroker:
         self._stalls[node] = self.loop.call_later(patience, self.cut, node, context=self.context)
 
     def resume(self, node: NodeName) -> None:
-        """Run the node's steps again; if it was dropped meanwhile, it finds out and dials again."""
+        """Run the node's steps again; if it was dropped meanwhile, it notices and dials again."""
         stall = self._stalls.pop(node, None)
         if stall is not None:
             stall.cancel()
         self.loop.resume(node)
 
     def cut(self, node: NodeName) -> None:
-        """The broker ends this client's connection; what was in flight on it is gone."""
+        """The broker ends this client's connection; messages in flight on it are lost."""
         wire = self._wires.get(node)
         if wire is not None:
-            self._note(f"broker-cut {node}")
+            self._trace(f"broker-cut {node}")
             self._drop(wire)
 
     def _drop(self, wire: SimWire) -> None:
@@ -163,11 +164,13 @@ class SimBroker:
         if self._wires.get(wire.me) is wire:
             del self._wires[wire.me]
         connection.open = False
-        delay = self.draw(wire.me, "")
-        self.loop.call_at_ns(self.loop.now_ns + delay, wire.lose, connection, context=wire.context)
+        delay = self.draw_latency(wire.me, "")
+        self.loop.call_at_ns(
+            self.loop.now_ns + delay, wire.handle_link_loss, connection, context=wire.context
+        )
 
     def dial(self, wire: SimWire) -> None:
-        """Let ``wire`` connect after its back-off, now or when the broker is up."""
+        """Connect ``wire`` after its back-off, as soon as the broker is up."""
         if not self.up:
             self._waiting[wire] = None
             return
@@ -184,7 +187,7 @@ class SimBroker:
         wire.server = self.servers.next(wire.server)
         connection = self._clients[wire] = BrokerClientConnection(self.epoch, wire.server)
         if not may_subscribe(wire.me, subscription):
-            self._refuse(wire)
+            self._count_refusal(wire)
             return connection
         other = self._wires.get(wire.me)
         if other is not None and other is not wire:
@@ -195,17 +198,17 @@ class SimBroker:
         return connection
 
     def leave(self, wire: SimWire) -> None:
-        """Forget the connection of ``wire``; what is in flight on it is gone."""
+        """Forget the connection of ``wire``; messages in flight on it are lost."""
         if self._wires.get(wire.me) is wire:
             del self._wires[wire.me]
         self._clients.pop(wire, None)
         self._waiting.pop(wire, None)
 
-    def _refuse(self, wire: SimWire) -> None:
-        """As nats-server: the client learns of it only asynchronously, so it is only counted."""
+    def _count_refusal(self, wire: SimWire) -> None:
+        """Count a refusal. With nats-server, too, a client learns of it only asynchronously."""
         self.violations[wire.me] += 1
         wire.violations += 1
-        self._note(f"violation {wire.me}")
+        self._trace(f"violation {wire.me}")
 
     # ---- messages ---------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class SimBroker:
             found = self._links[src, dst] = stream(self._seed, "link", src, dst)
         return found
 
-    def draw(self, src: str, dst: str) -> int:
+    def draw_latency(self, src: str, dst: str) -> int:
         """Nanoseconds of one hop. One message in 64 is late by some milliseconds. None to or from
         a broker on the same machine, whose work takes time instead."""
         if self.hops is not None:
@@ -240,31 +243,35 @@ class SimBroker:
         self.receive_next(wire, connection)
 
     def receive_next(self, wire: SimWire, connection: BrokerClientConnection) -> None:
-        """The next message of this connection has come in, if the connection still is."""
+        """Receive the next message of this connection, if it is still open."""
         if not connection.open or connection.epoch != self.epoch or not connection.up:
             return
         self._route(wire, connection.up.popleft())
 
     def _route(self, wire: SimWire, message: BrokerMessage) -> None:
-        """Check, show it to the tap, pass it on."""
+        """Check a message, pass it to the tap, and forward it."""
         tokens = message.subject.split(".")
         if not may_publish(wire.me, message.subject):
-            self._refuse(wire)
+            self._count_refusal(wire)
             return
         self.messages += 1
         link = tokens[0] == "l" and len(tokens) > 3
-        # The last token of a reply's subject is the call's own: it has no place in the trace.
+        # The last token of a reply's subject is the call's own: it does not belong into the trace.
         reply = link and tokens[3] == "_r"
         label = ".".join(tokens[:4] if reply else tokens)
-        words = said.of_reply(message.payload) if reply else said.of_request(message.payload)
-        self.loop.trace.say(self.loop.now_ns, wire.me, wire.life.boot, label, words)
+        words = (
+            normal_form.of_reply(message.payload)
+            if reply
+            else normal_form.of_request(message.payload)
+        )
+        self.loop.trace.add_content(self.loop.now_ns, wire.me, wire.life.boot, label, words)
         if self.tap is not None:
             self.tap(message.subject, message.reply, message.payload)
         receiver = self._wires.get(NodeName(tokens[2])) if link else None
         if receiver is not None and not self.servers.reaches(wire.server, receiver.server):
-            receiver = None  # no server of the sender's knows of it
+            receiver = None  # the sender's server has no route to the receiver's
         if receiver is None and link and message.reply and may_subscribe(wire.me, message.reply):
-            receiver = wire  # the broker itself answers: nobody listens there
+            receiver = wire  # the broker itself answers: no responders
             message = BrokerMessage(message.reply, "", b"", message.down, no_responders=True)
         connection = self._clients.get(receiver) if receiver is not None else None
         if receiver is None or connection is None:
@@ -272,9 +279,9 @@ class SimBroker:
         connection.down.append(message)
         due = max(connection.down_due + 1, self.loop.now_ns + message.down)
         connection.down_due = due
-        self.loop.call_at_ns(due, receiver.deliver, connection, context=receiver.context)
+        self.loop.call_at_ns(due, receiver.deliver_next, connection, context=receiver.context)
 
-    def _note(self, label: str) -> None:
+    def _trace(self, label: str) -> None:
         self.loop.trace.add(self.loop.now_ns, "", 0, label)
 
 
@@ -347,7 +354,7 @@ class SimWire:
         broker, loop = self._broker, self._loop
         tokens = subject.split(".", 3)
         dst = tokens[2] if tokens[0] == "l" and len(tokens) > 3 else "*"
-        up, down = broker.draw(self.me, dst), broker.draw(self.me, dst)
+        up, down = broker.draw_latency(self.me, dst), broker.draw_latency(self.me, dst)
         connection.up.append(BrokerMessage(subject, reply, payload, down))
         connection.up_due = due = max(connection.up_due + 1, loop.now_ns + up)
         loop.call_at_ns(due, broker.receive, self, connection, context=broker.context)
@@ -357,15 +364,15 @@ class SimWire:
         time."""
         connection = self._connection
         if not self.closed and connection is not None and connection.up:
-            # One more step after the last message is due there; nothing is polled.
+            # One step after the last message is due at the broker, without polling.
             done = self._loop.create_future()
-            self._loop.call_at_ns(connection.up_due + 1, settle, done)
+            self._loop.call_at_ns(connection.up_due + 1, wake, done)
             await done
         self._leave()
 
     def abort(self) -> None:
-        """Crash: closed first. Of what travels to the broker a drawn first part had left the
-        machine already and arrives; nothing arrives here any more."""
+        """Crash: mark the wire closed first. A drawn first part of the unsent messages had already
+        left the machine and arrives; nothing is received any more."""
         if self.closed:
             return
         connection = self._connection
@@ -383,39 +390,39 @@ class SimWire:
     # ---- what the broker calls ----------------------------------------------------------------
 
     def connect(self) -> None:
-        """Dial; subscribed at once on success, else again later."""
+        """Dial; subscribed at once on success, otherwise dial again later."""
         if self.closed or self._connection is not None:
             return
         self._connection = self._broker.join(self, self._subscription)
         if self._connection is None:
             self._broker.dial(self)
         elif self._opened and self._sink is not None:
-            self._hand(self._sink.on_reconnected)
+            self._call_sink(self._sink.on_reconnected)
 
-    def lose(self, connection: BrokerClientConnection) -> None:
-        """The end of ``connection`` has been noticed here."""
+    def handle_link_loss(self, connection: BrokerClientConnection) -> None:
+        """This client notices the end of ``connection``."""
         if self.closed or self._connection is not connection:
             return
         self._connection = None
         self.losses += 1
         self._broker.dial(self)
         if self._opened and self._sink is not None:
-            self._hand(self._sink.on_disconnected)
+            self._call_sink(self._sink.on_disconnected)
 
-    def deliver(self, connection: BrokerClientConnection) -> None:
-        """The next message of this connection is here, if the connection still is."""
+    def deliver_next(self, connection: BrokerClientConnection) -> None:
+        """Deliver the next message of this connection, if it is still open."""
         if self.closed or not connection.open or not connection.down or self._sink is None:
             return
         message = connection.down.popleft()
         if message.subject == self._probe:
             self._ready.set()
         elif message.no_responders:
-            self._hand(self._sink.on_no_responders, message.subject)
+            self._call_sink(self._sink.on_no_responders, message.subject)
         else:
-            self._hand(self._sink.on_message, message.subject, message.reply, message.payload)
+            self._call_sink(self._sink.on_message, message.subject, message.reply, message.payload)
 
-    def _hand(self, callback: Callable[..., None], *args: str | bytes) -> None:
-        """Call the sink; its exception is a defect of the layer above and must not end the wire."""
+    def _call_sink(self, callback: Callable[..., None], *args: str | bytes) -> None:
+        """Call the sink. An exception is a defect of the layer above and must not end the wire."""
         try:
             callback(*args)
         except Exception as error:
@@ -439,11 +446,11 @@ class BrokerMessage(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class BrokerClientConnection:
-    """One TCP connection of a client. Queues hold what travels; a timer only says "one more":
-    the loop or a pause may shuffle timers, never messages."""
+    """One TCP connection of a client. Queues hold messages in transit; a timer only means "one
+    more": the loop or a pause may reorder timers, never messages."""
 
-    epoch: int  # of the broker it leads to
-    server: int = 1  # of that broker, where it has several
+    epoch: int  # of the broker that it leads to
+    server: int = 1  # the number of that broker's server
     open: bool = True  # the broker's view; the client sees the end a little later
     up: deque[BrokerMessage] = field(default_factory=deque)
     down: deque[BrokerMessage] = field(default_factory=deque)
@@ -451,18 +458,18 @@ class BrokerClientConnection:
     down_due: int = 0  # when the latest message for the client reaches it
 
 
-def settle(future: asyncio.Future[None]) -> None:
+def wake(future: asyncio.Future[None]) -> None:
     """Wake the waiting task, if it still waits."""
     if not future.done():
         future.set_result(None)
 
 
 class BrokerServers:
-    """The servers of one broker, counted from 1: which of them run, and reach each other."""
+    """The servers of one broker, counted from 1: which run, and which have routes to each other."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.running = True  # but for those that were ended alone
+        self.running = True  # whether the broker runs; servers may be stopped one by one
         self._down: dict[int, None] = {}
         self._cut: set[frozenset[int]] = set()
 
@@ -473,32 +480,32 @@ class BrokerServers:
         return tuple(number for number in numbers if number not in self._down)
 
     def stop(self, number: int) -> bool:
-        """Stop one alone; False when it was stopped already."""
+        """Stop one server; False when it was stopped already."""
         if number in self._down:
             return False
         self._down[number] = None
         return True
 
     def start(self, number: int) -> bool:
-        """Undo ``stop``; False when it was not stopped alone."""
+        """Undo ``stop``; False when the server was not stopped."""
         if number not in self._down:
             return False
         del self._down[number]
         return True
 
     def cut(self, one: int, other: int) -> None:
-        """No route between two of them, until ``mend``."""
+        """Cut the route between two servers, until ``mend``."""
         self._cut.add(frozenset((one, other)))
 
     def mend(self, one: int, other: int) -> None:
-        """There is a route again."""
+        """Restore the route."""
         self._cut.discard(frozenset((one, other)))
 
     def reaches(self, one: int, other: int) -> bool:
-        """Whether messages admitted by one of them reach the clients of the other."""
+        """Whether messages admitted by one server reach the clients of the other."""
         return frozenset((one, other)) not in self._cut
 
     def next(self, number: int) -> int:
-        """``number``, or the next one after it that runs. ``IndexError`` when none does."""
+        """``number``, or the next running server after it. ``IndexError`` when none runs."""
         up = self.up
         return next((n for n in up if n >= number), up[0])

@@ -31,7 +31,7 @@ class SimClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         self._life.check()
-        await self._loop.after(seconds)
+        await self._loop.sleep_future(seconds)
         self._life.check()
 
     def every(self, period_s: float, jitter_s: float = 0.0) -> AsyncIterator[int]:

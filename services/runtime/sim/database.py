@@ -1,7 +1,7 @@
 """Databases in memory that belong to the simulated disk: a crash is a rollback.
 
 Everything runs inline on the loop. As in the lab, calls that wait together share one commit: the
-first whose time has come commits all that were called before it, in order of the calls.
+first call whose time has come commits all calls made before it, in order.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from typing import Protocol, TypeVar, cast
 
 from services.runtime.incarnation import Incarnation, NodeDown
 from services.runtime.ports import Database
-from services.runtime.sim.flaws import PageFlaw, as_on_device
+from services.runtime.sim.flaws import PageFlaw, apply_flaws
 from services.runtime.sim.gate import COMMIT, StorageCall, StorageGate
 from services.runtime.sql import CACHED_STATEMENTS, SqlWriter, Transaction
 
 T = TypeVar("T")
 
 Charge = Callable[[str], Awaitable[None]]
-"""Spend the virtual time of one call, given its label such as ``disk.sync archive/state``."""
+"""Spends the virtual time of one call. Its argument is a label such as ``disk.sync
+archive/state``."""
 
 
-async def free(label: str) -> None:
-    """The charge of a store without latency."""
+async def charge_nothing(label: str) -> None:
+    """Spend no time: for a store without latency."""
 
 
 class StorageDevice(Protocol):
-    """What a database lies on: it refuses calls (``Switches``), and may have a gate."""
+    """The device under a database: it refuses calls (``Switches``), and may have a gate."""
 
     gate: StorageGate | None
 
@@ -39,11 +40,11 @@ class StorageDevice(Protocol):
         ...
 
 
-class Drive:
-    """One database at rest: its connection, and what a power loss restores (or None).
+class StoredDatabase:
+    """One stored database: its connection, and the state that a power loss restores (or None).
 
-    A world that ends runs no ``finally``: an unreferenced drive closes by itself, on whichever
-    thread the collector runs then.
+    No ``finally`` runs when a world ends. An unreferenced drive closes itself, on the thread in
+    which the collector runs.
     """
 
     def __init__(self, image: bytes | None = None, durable: bytes | None = None) -> None:
@@ -58,30 +59,30 @@ class Drive:
             self.connection.deserialize(image)
         self.durable = durable
         self.flaws: dict[int, PageFlaw] = {}
-        """Pages, counted from 0, that are not on the device as they should be."""
+        """Pages, counted from 0, whose content on the device is wrong."""
 
     def image(self) -> bytes:
         """The database as bytes."""
         return self.connection.serialize()
 
     def keep(self) -> None:
-        """Keep the present state as the durable one, for a power loss to put back."""
+        """Keep the present state as the durable one, which a power loss restores."""
         self.durable = self.image()
 
     def settle(self) -> None:
-        """The present state is the durable one: nothing need be put back."""
+        """The present state is the durable one: drop the kept one."""
         self.durable = None
 
-    def lose_power(self) -> Drive:
+    def lose_power(self) -> StoredDatabase:
         """This database after a power loss."""
         if self.durable is None and not self.flaws:
             return self
         image = self.image() if self.durable is None else self.durable
         self.connection.close()
-        return Drive(as_on_device(image, self.flaws))
+        return StoredDatabase(apply_flaws(image, self.flaws))
 
     def close(self) -> None:
-        """Let go of it; it cannot be opened again."""
+        """Close it; it cannot be opened again."""
         self.connection.close()
 
 
@@ -89,7 +90,12 @@ class SimDatabase(Database):
     """The Database port of one life."""
 
     def __init__(
-        self, name: str, life: Incarnation, drive: Drive, device: StorageDevice, charge: Charge
+        self,
+        name: str,
+        life: Incarnation,
+        drive: StoredDatabase,
+        device: StorageDevice,
+        charge: Charge,
     ) -> None:
         self._name, self._life, self._device, self._charge = name, life, device, charge
         self.writer = SqlWriter(
@@ -109,7 +115,7 @@ class SimDatabase(Database):
         try:
             await self._charge(f"db.transact {self._name}")
         except BaseException:
-            entry.withdrawn = True  # a commit by another call has it already, or it never was
+            entry.withdrawn = True  # another call has committed it already, or it never ran
             raise
         self._life.check()
         if not entry.done:
@@ -117,20 +123,21 @@ class SimDatabase(Database):
         return cast(T, entry.outcome())
 
     async def _drain(self) -> None:
-        """Commit all that wait; tell the service in commit order before any caller resumes."""
+        """Commit all waiting calls, and call ``applied`` in commit order before any caller
+        resumes."""
         entries, self._queue = self._queue, []
         entries = [entry for entry in entries if not entry.withdrawn]
         if self._device.gate is None:
             self.writer.commit(entries)
         else:
-            await self._commit_past(self._device.gate, entries)
+            await self._commit_through_gate(self._device.gate, entries)
         for entry in entries:
             entry.announce()
 
-    async def _commit_past(self, gate: StorageGate, entries: list[Transaction]) -> None:
-        """As ``SqlWriter.commit``; what the gate refuses is refused to all of them.
+    async def _commit_through_gate(self, gate: StorageGate, entries: list[Transaction]) -> None:
+        """As ``SqlWriter.commit``; an error of the gate is raised for all entries.
 
-        A life that the gate has ended within the commit goes no step further.
+        If the gate ends the life within the commit, nothing further is done.
         """
         call = StorageCall(self._life, COMMIT, self._name, grows=True)
         self.writer.at_commit = partial(gate.within, call)

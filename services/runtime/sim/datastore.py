@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from protocol.terms import NodeName
 from services.runtime.incarnation import Incarnation
 from services.runtime.ports import Datastore, VmLockHeld
-from services.runtime.sim.database import Charge, free
-from services.runtime.store import Array, block_start, place_blocks, plain
+from services.runtime.sim.database import Charge, charge_nothing
+from services.runtime.store import Array, block_start, check_plain_name, place_blocks
 
 
 class SimArray(Array):
-    """All VM folders of one cluster, and who holds which lock."""
+    """All VM folders of one cluster, and the holder of each lock."""
 
-    def __init__(self, charge: Charge = free) -> None:
+    def __init__(self, charge: Charge = charge_nothing) -> None:
         self.charge = charge
         self.folders: dict[str, dict[str, bytearray]] = {}
         self.locks: dict[str, Incarnation] = {}
@@ -44,7 +44,11 @@ class SimDatastore(Datastore):
 
     def _charge_call(self, call: str, vm: str, file: str | None = None) -> Awaitable[None]:
         """Spend the virtual time of a call; the caller then checks that the life has not ended."""
-        where = plain(vm) if file is None else f"{plain(vm)}/{plain(file)}"
+        where = (
+            check_plain_name(vm)
+            if file is None
+            else f"{check_plain_name(vm)}/{check_plain_name(file)}"
+        )
         self._life.check()
         return self._array.charge(f"datastore.{call} {where}")
 
@@ -72,7 +76,7 @@ class SimDatastore(Datastore):
 
     async def holders(self, vms: Sequence[str]) -> dict[str, NodeName]:
         self._life.check()
-        await self._array.charge(f"datastore.holders {len([plain(vm) for vm in vms])}")
+        await self._array.charge(f"datastore.holders {len([check_plain_name(vm) for vm in vms])}")
         self._life.check()
         found = ((vm, self._array.locks.get(vm)) for vm in vms)
         return {vm: life.node for vm, life in found if life is not None and life.alive}
@@ -97,17 +101,17 @@ class SimDatastore(Datastore):
         return [bytes(content[start : start + size]) for start in starts]
 
     async def write_blocks(self, vm: str, file: str, blocks: Mapping[int, bytes]) -> None:
-        """Half of the blocks are written while the time is spent, so that a crash in between leaves
-        some of both."""
+        """Half of the blocks are written before the time is spent, so that a crash in between
+        leaves some of both."""
         early = len(blocks) // 2
         self._life.check()
         if early:
-            self._put(plain(vm), plain(file), blocks, slice(early))
+            self._write_part(check_plain_name(vm), check_plain_name(file), blocks, slice(early))
         await self._charge_call("write_blocks", vm, file)
         self._life.check()
-        self._put(vm, file, blocks, slice(early, None))
+        self._write_part(vm, file, blocks, slice(early, None))
 
-    def _put(self, vm: str, file: str, blocks: Mapping[int, bytes], part: slice) -> None:
+    def _write_part(self, vm: str, file: str, blocks: Mapping[int, bytes], part: slice) -> None:
         content = self._file(vm, file)
         for start, data in place_blocks(vm, file, blocks, len(content))[part]:
             content[start : start + len(data)] = data

@@ -1,7 +1,7 @@
-"""A node's storage in memory: two images, its databases, and its way to the shared array.
+"""A node's storage in memory: two images, its databases, and its access to the shared array.
 
-Each call first spends its virtual time (``charge``), then takes effect at once; so a crash at
-any instant falls before or after a call, and a process that dies while it waits did nothing.
+Each call first spends its virtual time (``charge``), then takes effect at once. So a crash at any
+instant falls before or after a call, and a process that dies while it waits did nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import TypeVar
 
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Database, Datastore, Disk
-from services.runtime.sim.database import Charge, Drive, SimDatabase, free
+from services.runtime.sim.database import Charge, SimDatabase, StoredDatabase, charge_nothing
 from services.runtime.sim.gate import StorageCall, StorageGate
 from services.runtime.sim.images import Images
-from services.runtime.sql import check_whole, disk_error
+from services.runtime.sql import check_integrity, os_error_of
 from services.runtime.store import (
     Array,
     Arrays,
     Store,
     Switches,
+    check_plain_name,
     components,
     database_name,
     file_components,
     find_array,
-    plain,
 )
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DiskCopy:
-    """What ``save`` keeps: both images, and per database its bytes and its durable state."""
+    """A saved copy: both images, and for each database its bytes and its durable state."""
 
     images: Images
     databases: dict[str, tuple[bytes, bytes | None]]
@@ -45,15 +45,15 @@ class DiskCopy:
 class SimStore(Switches, Store):
     """One simulated node's storage. ``arrays`` finds a shared array by name (``KeyError``).
 
-    ``gate`` stands where its calls take effect, if it is set.
+    ``gate``, if set, is called where calls take effect.
     """
 
-    def __init__(self, arrays: Arrays, charge: Charge = free) -> None:
+    def __init__(self, arrays: Arrays, charge: Charge = charge_nothing) -> None:
         super().__init__()
         self.arrays, self.charge = arrays, charge
         self.gate: StorageGate | None = None
         self.on_disk = Images()
-        self.drives: dict[str, Drive] = {}
+        self.drives: dict[str, StoredDatabase] = {}
         self._copies: dict[str, DiskCopy] = {}
         self._disk: SimDisk | None = None
 
@@ -79,37 +79,37 @@ class SimStore(Switches, Store):
             for array in disk.arrays.values():
                 await array.end(life)
 
-    def _off(self) -> None:
+    def _check_off(self) -> None:
         if self._disk is not None:
             raise RuntimeError(f"{self._disk.life.node} is on; its disk is in use")
 
     async def save(self, label: str) -> None:
-        self._off()
-        self._copies[plain(label)] = DiskCopy(
+        self._check_off()
+        self._copies[check_plain_name(label)] = DiskCopy(
             copy.deepcopy(self.on_disk),
             {name: (drive.image(), drive.durable) for name, drive in self.drives.items()},
         )
 
     async def restore(self, label: str) -> None:
         await self.restore_databases(label)
-        self.on_disk = copy.deepcopy(self._copies[plain(label)].images)
+        self.on_disk = copy.deepcopy(self._copies[check_plain_name(label)].images)
 
     async def restore_databases(self, label: str) -> None:
-        self._off()
-        kept = self._copies[plain(label)]
+        self._check_off()
+        kept = self._copies[check_plain_name(label)]
         for drive in self.drives.values():
             drive.close()
-        self.drives = {name: Drive(*images) for name, images in kept.databases.items()}
+        self.drives = {name: StoredDatabase(*images) for name, images in kept.databases.items()}
 
     async def drop(self, label: str) -> None:
-        self._off()
-        self._copies.pop(plain(label), None)
+        self._check_off()
+        self._copies.pop(check_plain_name(label), None)
 
-    async def room(self, *, to_copy: bool) -> None:
+    async def check_room(self, *, to_copy: bool) -> None:
         self.admit("room", grows=True)
 
     async def wipe(self) -> None:
-        self._off()
+        self._check_off()
         self.close()
         self.on_disk = Images()
 
@@ -159,9 +159,9 @@ class SimDisk(Disk):
         grows: bool = False,
         data: bytes | None = None,
     ) -> T:
-        """Spend the call's time, then have its effect, unless the life ended meanwhile.
+        """Spend the time of the call, then apply ``effect``, unless the life ended meanwhile.
 
-        One call after the other, in the order in which they were made: a disk is one device.
+        Calls run one after another in the order in which they were made: a disk is one device.
         """
         self.life.check()
         async with self._one:
@@ -187,7 +187,7 @@ class SimDisk(Disk):
         file_components(path)
 
         def effect(on: Images) -> None:
-            if self._store.full:  # the file is truncated before the device says that it is full
+            if self._store.full:  # the file is truncated before the device reports that it is full
                 on.write(path, b"")
             self._store.admit(path, grows=True)
             on.write(path, data)
@@ -228,17 +228,17 @@ class SimDisk(Disk):
         new = name not in self._store.drives
         await self._do("database", name, lambda on: None, grows=new)
         if name not in self._store.drives:
-            self._store.drives[name] = Drive()
+            self._store.drives[name] = StoredDatabase()
         found = self._databases.get(name)
         if found is None:
             drive = self._store.drives[name]
-            check_whole(drive.connection, name)
+            check_integrity(drive.connection, name)
             found = SimDatabase(name, self.life, drive, self._store, self._store.charge)
             self._databases[name] = found
         try:
             found.writer.prepare(schema)
         except sqlite3.Error as error:
-            raise disk_error(error, name) from None
+            raise os_error_of(error, name) from None
         return found
 
     async def datastore(self, name: str) -> Datastore:

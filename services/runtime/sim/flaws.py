@@ -1,7 +1,7 @@
 """Silent faults of a device in the pages of a database.
 
-Caches have the correct page until the machine loses its power; then the page on the device is read.
-Pages are those of SQLite's file format, counted from 0.
+Caches have the correct page until the machine loses power; after that the page on the device is
+read. Pages are those of SQLite's file format, counted from 0.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 _PAGE_SIZE_AT = slice(16, 18)
 
 Draw = Callable[[int], int]
-"""Draws a number below the given one."""
+"""Draws a number from 0 up to, but not including, the given one."""
 
 
 class PageFlaw(NamedTuple):
-    """A page as it should be, and what is on the device in its place."""
+    """A page as it should be, and the content of the device in its place."""
 
     should_be: bytes
     on_device: bytes
@@ -29,28 +29,28 @@ def pages(image: bytes) -> list[bytes]:
     return [image[at : at + size] for at in range(0, len(image), size)] if size else []
 
 
-def lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
-    """One of the pages that were written stays on the device as it was."""
-    page = _written(before, after, draw)
+def draw_lost_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+    """One of the written pages keeps its old content on the device."""
+    page = _draw_written_page(before, after, draw)
     if page is None:
         return {}
-    return {page: PageFlaw(pages(after)[page], _old(before, after, page))}
+    return {page: PageFlaw(pages(after)[page], _old_content(before, after, page))}
 
 
-def misdirected(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
-    """One of them is written over another page, and its own place stays as it was."""
-    page, now = _written(before, after, draw), pages(after)
+def draw_misdirected_write(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+    """One of the written pages overwrites another page; its own place keeps its old content."""
+    page, now = _draw_written_page(before, after, draw), pages(after)
     others = [other for other in range(1, len(now)) if other != page]
     if page is None or not others:
         return {}
     victim = others[draw(len(others))]
     return {
-        page: PageFlaw(now[page], _old(before, after, page)),
+        page: PageFlaw(now[page], _old_content(before, after, page)),
         victim: PageFlaw(now[victim], now[page]),
     }
 
 
-def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
+def draw_bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     """One bit of any page is flipped."""
     now = pages(after)
     page = draw(len(now))
@@ -59,21 +59,22 @@ def bit_rot(before: bytes, after: bytes, draw: Draw) -> dict[int, PageFlaw]:
     return {page: PageFlaw(now[page], bytes(rotten))}
 
 
-def _written(before: bytes, after: bytes, draw: Draw) -> int | None:
-    """A page that a commit has written: any but the first, whose counters change each time."""
+def _draw_written_page(before: bytes, after: bytes, draw: Draw) -> int | None:
+    """Draw a page that a commit has written, other than the first, whose counters change each
+    time."""
     old, new = pages(before), pages(after)
     changed = [n for n in range(1, len(new)) if n >= len(old) or old[n] != new[n]]
     return changed[draw(len(changed))] if changed else None
 
 
-def _old(before: bytes, after: bytes, page: int) -> bytes:
-    """What was in its place: nothing, where the file has grown by it."""
+def _old_content(before: bytes, after: bytes, page: int) -> bytes:
+    """The old content of the page; zeros where the commit extended the file."""
     old = pages(before)
     return old[page] if page < len(old) else bytes(len(pages(after)[page]))
 
 
-def as_on_device(image: bytes, flaws: Mapping[int, PageFlaw]) -> bytes:
-    """The database as it is read after a power loss. A page that was written again is whole."""
+def apply_flaws(image: bytes, flaws: Mapping[int, PageFlaw]) -> bytes:
+    """The database as it is read after a power loss. A page that was written again has no flaw."""
     found = pages(image)
     for page, flaw in flaws.items():
         if page < len(found) and found[page] == flaw.should_be:

@@ -18,10 +18,10 @@ COMMIT = "db.commit"
 
 @dataclass(frozen=True, slots=True)
 class StorageCall:
-    """One call: whose, its ``name`` (``disk.append``, ``db.commit``, ``tpm.seal``), the path or
-    database; of a TPM the path is empty.
+    """One call of a life: its ``name`` (``disk.append``, ``db.commit``, ``tpm.seal``), and the path
+    or database, which is empty for a TPM.
 
-    ``data`` is what a write or an append was given. ``grows``: a full device refuses it.
+    ``data`` is the data of a write or an append. ``grows``: a full device refuses the call.
     """
 
     life: Incarnation
@@ -32,7 +32,7 @@ class StorageCall:
 
 
 class StorageGate(Protocol):
-    """See the module. The call raises what the gate raises."""
+    """A hook around storage calls. The call raises what the gate raises."""
 
     async def before(self, call: StorageCall) -> None:
         """The call has had no effect yet. Raise ``OSError`` (``TpmError`` for a TPM) to refuse
@@ -45,5 +45,6 @@ class StorageGate(Protocol):
         ...
 
     async def after(self, call: StorageCall) -> None:
-        """The call has taken effect, and nobody knows yet. An ``OSError`` does not undo it."""
+        """The call has taken effect, and its caller does not know it yet. An ``OSError`` does not
+        undo it."""
         ...

@@ -17,8 +17,8 @@ from services.runtime.store import components, file_components
 class Inode:
     """A file's content: as written, and as the last ``sync`` left it.
 
-    ``clean`` bytes from its begin are not for the next sync to carry; ``reaching`` is what a sync
-    brings to the device, when that is not all that was written.
+    The next sync does not carry the first ``clean`` bytes. ``reaching`` is what a sync brings to
+    the device, when that differs from what was written.
     """
 
     written: bytes = b""
@@ -93,11 +93,12 @@ class Images:
         inode.synced = inode.written if inode.reaching is None else inode.reaching
         inode.clean = len(inode.written)
 
-    def lose(self, path: str) -> None:
-        """A sync of the file has failed: what was written since the last one never gets there.
+    def lose_unsynced(self, path: str) -> None:
+        """A sync of the file has failed: what was written since the last sync never reaches the
+        device.
 
-        It can still be read, and the next sync succeeds, for the kernel counts it as written back
-        (as Linux does): a hole is on the device in its place, until it is written again.
+        It can still be read, and the next sync succeeds, because the kernel counts it as written
+        back (as Linux does). The device has a hole in its place until it is written again.
         """
         inode = self._file(path)
         kept = (inode.written if inode.reaching is None else inode.reaching)[: inode.clean]
@@ -134,7 +135,8 @@ class Images:
             return ()
 
     def after_power_loss(self) -> Images:
-        """The disk that boots after a power loss: the synced image, now also the written."""
+        """The disk that boots after a power loss: the synced image, which is now the written one
+        too."""
         after = Images()
         after._root = _survivors(self._root)
         return after
@@ -168,5 +170,5 @@ def _walk(folder: Folder, above: str, synced: bool) -> Iterator[tuple[str, bytes
 
 
 def _error(code: int, path: str) -> OSError:
-    """OSError picks the class: FileNotFoundError, NotADirectoryError, IsADirectoryError."""
+    """An ``OSError``; Python picks its subclass from the code."""
     return OSError(code, os.strerror(code), path)

@@ -28,8 +28,8 @@ from services.runtime.sim.tasks import (
     SimTask,
     SimTimer,
     Step,
-    immortal,
-    where,
+    describe_place,
+    leak,
 )
 from services.runtime.sim.trace import Trace
 from services.runtime.sim.wall import WalledLoop, guard_thread
@@ -40,10 +40,10 @@ Ts = TypeVarTuple("Ts")
 STEP_NS = 1_000
 _EPOCH = 1_767_225_600  # 2026-01-01, Unix seconds; a seed adds up to a year
 _FLUSH_EVERY = 4096
-_CLEAN_AT = 256  # timers, before those that were cancelled are looked for
+_CLEAN_AT = 256  # as many timers, before cancelled ones are removed
 
 _Timer = tuple[int, int, SimTimer | asyncio.Future[None], Incarnation | None]
-"""When it is due, its serial number, what becomes ready or done then, and whose it is."""
+"""When it is due, its serial number, the handle or future, and the life that it belongs to."""
 
 
 class Deadlock(Exception):
@@ -55,7 +55,7 @@ class OutOfTime(Exception):
 
 
 class OutOfSteps(Exception):
-    """The run reached its limit of steps: something spins."""
+    """The run reached its limit of steps: some task does not stop running."""
 
 
 class SimLoop(WalledLoop):
@@ -78,7 +78,7 @@ class SimLoop(WalledLoop):
         self.steps = 0
         self.epoch = _EPOCH + derive(seed, "epoch") % (365 * 86_400)
         self._wanted = order
-        self._take_order()
+        self._draw_order()
         self._timers: list[_Timer] = []
         self._clean_at = _CLEAN_AT
         self._now = 0
@@ -88,20 +88,19 @@ class SimLoop(WalledLoop):
         self._parked: dict[NodeName, list[Step]] = {}
         self._running = self._closed = self._stopping = False
 
-    def _take_order(self) -> None:
-        """Draw how what is ready is ordered; nothing may be ready."""
+    def _draw_order(self) -> None:
+        """Draw the order policy. No step may be ready."""
         queue = ReadyQueue(stream(self.seed, "order"), self._wanted)
         self.order, self._ready, self._pick = queue.order, queue.steps, queue.pick
 
     def reseed(self, seed: int, order: Order | None = None) -> None:
-        """Between two runs: from now on the order follows from another seed. Time, epoch, and
-        what is ready or waits stay as they are; ``order``, when it is given, is followed whatever
-        the seed draws. The trace says that it was done, and with what.
-        """
+        """Between two runs: draw the order from another seed from now on. Time, epoch, ready steps
+        and timers stay as they are. ``order``, when given, takes the place of the drawn one. The
+        trace records the call and its arguments."""
         if self._running:
             raise RuntimeError("the loop runs")
         ready, self.seed, self._wanted = list(self._ready), seed, order or self._wanted
-        self._take_order()
+        self._draw_order()
         self._ready.extend(ready)
         self.trace.add(self._now, "", 0, "seed", seed)
 
@@ -121,7 +120,7 @@ class SimLoop(WalledLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Any:
-        """A ``SimHandle``: the loop's hottest line, so no ``asyncio.Handle``."""
+        """A ``SimHandle`` instead of an ``asyncio.Handle``: this is the loop's hottest line."""
         self._serial = serial = self._serial + 1
         handle = SimHandle(callback, args, copy_context() if context is None else context, serial)
         self._ready.append(handle)
@@ -149,21 +148,22 @@ class SimLoop(WalledLoop):
         if context is None:
             context = copy_context()
         timer = SimTimer(callback, args, context, serial, due=due)
-        self._set((due, serial, timer, context.get(CURRENT)))
+        self._add_timer((due, serial, timer, context.get(CURRENT)))
         return timer
 
-    def after(self, seconds: float) -> asyncio.Future[None]:
-        """A future that is done after ``seconds`` virtual seconds: what a sleep awaits.
+    def sleep_future(self, seconds: float) -> asyncio.Future[None]:
+        """A future that is done after ``seconds`` virtual seconds; a sleep awaits it.
 
-        Unlike the timer of ``asyncio.sleep`` it is no step of its own: most steps are sleeps.
+        Unlike the timer of ``asyncio.sleep`` it is not a step of its own, and most steps are
+        sleeps.
         """
         self._serial = serial = self._serial + 1
         done: asyncio.Future[None] = asyncio.Future(loop=self)
-        self._set((self._now + round(seconds * 1e9), serial, done, CURRENT.get()))
+        self._add_timer((self._now + round(seconds * 1e9), serial, done, CURRENT.get()))
         return done
 
-    def _set(self, timer: _Timer) -> None:
-        """Those that were cancelled stay until they are due, or as many as the others."""
+    def _add_timer(self, timer: _Timer) -> None:
+        """Add a timer. Cancelled timers stay until they are due, or are as many as the others."""
         if len(self._timers) >= self._clean_at:
             self._timers[:] = [timer for timer in self._timers if not timer[2].cancelled()]
             heapify(self._timers)
@@ -181,7 +181,8 @@ class SimLoop(WalledLoop):
         context: Context | None = None,
         **options: Any,
     ) -> asyncio.Task[T]:
-        """A ``SimTask``, named ``sim-<serial>`` if it has no name. It is kept alive until done."""
+        """A ``SimTask``, named ``sim-<serial>`` if it has no name. The loop keeps it alive until it
+        is done."""
         self._task_serial = serial = self._task_serial + 1
         life = CURRENT.get() if context is None else context.get(CURRENT)
         task = SimTask(
@@ -199,17 +200,18 @@ class SimLoop(WalledLoop):
         return task
 
     def tasks(self) -> list[SimTask]:
-        """Living tasks that are not done, oldest first."""
+        """Tasks of living nodes that are not done, oldest first."""
         return self._living.sweep()
 
     # ---- nodes ------------------------------------------------------------------------------
 
     def pause(self, node: NodeName) -> None:
-        """Park every step of ``node`` from now on. Its timers go on: they are late afterwards."""
+        """Park every step of ``node`` from now on. Its timers continue, so its steps are late after
+        a resume."""
         self._parked.setdefault(node, [])
 
     def resume(self, node: NodeName) -> None:
-        """Make ready what was parked, in its order. No change when the node is not paused."""
+        """Make the parked steps ready, in order. No change when the node is not paused."""
         self._ready.extend(self._parked.pop(node, ()))
 
     def paused(self, node: NodeName) -> bool:
@@ -227,13 +229,13 @@ class SimLoop(WalledLoop):
         """Run until ``main`` is done and return its result; other tasks stay where they are.
 
         ``seconds`` (virtual) and ``steps`` bound this call: ``OutOfTime``, ``OutOfSteps``.
-        ``Deadlock`` when nothing can ever go on. All three name the tasks that wait.
+        ``Deadlock`` when no step can ever become ready. All three name the waiting tasks.
         """
         future: asyncio.Future[T] = (
             main if isinstance(main, asyncio.Future) else self.create_task(main, name="main")
         )
         end = None if seconds is None else self._now + round(seconds * 1e9)
-        self._go(future.done, end, None if steps is None else self.steps + steps)
+        self._run_steps(future.done, end, None if steps is None else self.steps + steps)
         return future.result()
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
@@ -241,27 +243,27 @@ class SimLoop(WalledLoop):
         return self.run(future)  # type: ignore[arg-type]
 
     def run_forever(self) -> None:
-        """Until ``stop()``; ``Deadlock`` when nothing can ever go on."""
+        """Run until ``stop()``; ``Deadlock`` when no step can ever become ready."""
         self._stopping = False
-        self._go(lambda: self._stopping, None, None)
+        self._run_steps(lambda: self._stopping, None, None)
 
     def stop(self) -> None:
         self._stopping = True
 
-    def _go(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+    def _run_steps(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
         if self._closed:
             raise RuntimeError("the simulation's loop is closed")
         if asyncio.events._get_running_loop() is not None:
             raise RuntimeError("another event loop runs in this thread")
         collecting = gc.isenabled()
         hooks = sys.get_asyncgen_hooks()
-        gc.disable()  # finalisers would run at moments that the allocation history decides
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._asyncgen_left)
+        gc.disable()  # finalisers would run at moments that depend on earlier allocations
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._close_asyncgen)
         asyncio.events._set_running_loop(self)
         self._running = True
         try:
             with guard_thread(self.escapes):
-                self._spin(done, end, last)
+                self._run_hot_loop(done, end, last)
         finally:
             self._running = False
             asyncio.events._set_running_loop(None)
@@ -271,15 +273,15 @@ class SimLoop(WalledLoop):
             if collecting:
                 gc.enable()
 
-    def _spin(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
-        """The hot loop; everything it touches at each step is a local."""
+    def _run_hot_loop(self, done: Callable[[], bool], end: int | None, last: int | None) -> None:
+        """The hot loop; everything that it uses at each step is a local variable."""
         trace, current, parked, pick = self.trace, CURRENT, self._parked, self._pick
         note, ready, timers = trace.pending.append, self._ready, self._timers
         while not done():
             if timers and timers[0][0] <= self._now:
-                self._due()
+                self._move_due_timers()
             if not ready:
-                self._jump(end)
+                self._advance_time(end)
                 continue
             step = pick()
             if step._cancelled:
@@ -288,7 +290,7 @@ class SimLoop(WalledLoop):
             if life is None:
                 node, boot = "", 0
             elif life.ended is not None:
-                immortal((step,))
+                leak((step,))
                 continue
             else:
                 node, boot = life.node, life.boot
@@ -309,12 +311,12 @@ class SimLoop(WalledLoop):
                     {"message": "exception in a callback", "exception": error, "handle": step}
                 )
             if end is not None and self._now > end and not done():
-                raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+                raise OutOfTime(f"the limit of virtual time is over: {self._describe_waiting()}")
             if last is not None and self.steps >= last and not done():
-                raise OutOfSteps(f"the limit of steps is over: {self._waiting()}")
+                raise OutOfSteps(f"the limit of steps is over: {self._describe_waiting()}")
 
-    def _due(self) -> None:
-        """Move the timers that are due into the ready queue, by time and then by age."""
+    def _move_due_timers(self) -> None:
+        """Move the due timers into the ready queue, by time and then by age."""
         timers, ready, now = self._timers, self._ready, self._now
         while timers and timers[0][0] <= now:
             timer = heappop(timers)[2]
@@ -324,8 +326,8 @@ class SimLoop(WalledLoop):
             elif not timer.done():
                 timer.set_result(None)
 
-    def _jump(self, end: int | None) -> None:
-        """Nothing is ready: go to the next timer of a life that has not ended."""
+    def _advance_time(self, end: int | None) -> None:
+        """Nothing is ready: advance to the next timer of a life that has not ended."""
         timers = self._timers
         while timers:
             due, _, timer, life = timers[0]
@@ -333,49 +335,53 @@ class SimLoop(WalledLoop):
                 if life is None or life.ended is None:
                     if end is not None and due > end:
                         self._now = max(self._now, end)
-                        raise OutOfTime(f"the limit of virtual time is over: {self._waiting()}")
+                        raise OutOfTime(
+                            f"the limit of virtual time is over: {self._describe_waiting()}"
+                        )
                     self._now = max(self._now, due)
                     return
-                immortal((timer,))
+                leak((timer,))
             heappop(timers)
-        raise Deadlock(f"nothing is ready and no timer is set: {self._waiting()}")
+        raise Deadlock(f"nothing is ready and no timer is set: {self._describe_waiting()}")
 
-    def _waiting(self) -> str:
-        """The waiting tasks and where they wait, for people."""
-        lines = [f"{task.get_name()} at {where(task)}" for task in self.tasks()]
+    def _describe_waiting(self) -> str:
+        """Describe the waiting tasks and where they wait."""
+        lines = [f"{task.get_name()} at {describe_place(task)}" for task in self.tasks()]
         paused = f"; paused: {', '.join(sorted(self._parked))}" if self._parked else ""
         more = f" and {len(lines) - 20} more" if len(lines) > 20 else ""
         return f"t={self.time():.6f} s, waiting: {'; '.join(lines[:20]) or 'nobody'}{more}{paused}"
 
     # ---- ends -------------------------------------------------------------------------------
 
-    def _asyncgen_left(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """An async generator was dropped half-way: close it as asyncio does, unless it is dead."""
+    def _close_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """An async generator was dropped half-way: close it as asyncio does, unless its life has
+        ended."""
         life = CURRENT.get()
         if life is not None and life.ended is not None:
-            immortal([generator])
+            leak([generator])
         else:
             self.create_task(generator.aclose(), name="aclose")
 
     def bury(self) -> None:
         """Make everything unfinished unreachable for good, as for a node that died.
 
-        One reference each is leaked, because freeing a coroutine runs its ``finally`` blocks.
+        One reference to each object is leaked, because freeing a coroutine runs its ``finally``
+        blocks.
         """
         self._living.bury()
-        immortal(self._ready)
-        immortal(entry[2] for entry in self._timers)
+        leak(self._ready)
+        leak(entry[2] for entry in self._timers)
         for parked in self._parked.values():
-            immortal(parked)
+            leak(parked)
         for queue in (self._ready, self._timers, self._parked):
             queue.clear()
 
-    def take_over(self) -> None:
-        """In a child forked from inside a step: make this the running loop there too."""
+    def become_running_loop(self) -> None:
+        """In a child forked from inside a step: make this loop the running one."""
         asyncio.events._set_running_loop(self)
 
     def close(self) -> None:
-        """Bury what is left; the loop runs no more."""
+        """Bury what is left; the loop cannot run any more."""
         if self._running:
             raise RuntimeError("the loop runs")
         if not self._closed:

@@ -1,7 +1,7 @@
-"""In what order the loop runs what is ready: a policy per run, drawn from its seed.
+"""The order in which the loop runs ready steps: a policy per run, drawn from its seed.
 
-FIFO 25 %, random 50 %, few preemptions 25 %: whole runs differ in character, and bugs that need
-one odd moment in an orderly run are found as well as those that need disorder throughout.
+FIFO 25 %, random 50 %, few preemptions 25 %. Whole runs differ in character: some bugs need one odd
+moment in an orderly run, others need disorder throughout.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ _MEAN_GAP = 150  # steps between two preemptions, on average
 
 
 class Order(StrEnum):
-    """How the next of those that are ready is picked."""
+    """How the next ready step is picked."""
 
     FIFO = "fifo"  # as asyncio does
     RANDOM = "random"  # any of them
-    FEW = "few"  # first in, first out, but now and then the first one goes to the end
+    FEW = "few"  # first in, first out; sometimes the first step goes to the end
 
 
 class ReadyQueue:
-    """``steps`` is appended to by the loop; ``pick()`` takes the next (it must not be empty)."""
+    """The loop appends to ``steps``; ``pick()`` takes the next step (it must not be empty)."""
 
     def __init__(self, rng: random.Random, order: Order | None) -> None:
-        drawn = rng.random()  # drawn also when the order is given: the rest stays the same
+        # Drawn even when ``order`` is given, so that later draws stay the same.
+        drawn = rng.random()
         if order is None:
             order = Order.FIFO if drawn < 0.25 else Order.RANDOM if drawn < 0.75 else Order.FEW
         self.order = order
@@ -36,15 +37,15 @@ class ReadyQueue:
         self.pick: Callable[[], Step]
         match order:
             case Order.RANDOM:
-                self.steps, self.pick = _random(rng)
+                self.steps, self.pick = _build_random_pick(rng)
             case Order.FIFO:
                 queue: deque[Step] = deque()
                 self.steps, self.pick = queue, queue.popleft
             case Order.FEW:
-                self.steps, self.pick = _few(rng)
+                self.steps, self.pick = _build_few_pick(rng)
 
 
-def _random(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
+def _build_random_pick(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
     steps: list[Step] = []
     draw, pop = rng.random, steps.pop
 
@@ -58,7 +59,7 @@ def _random(rng: random.Random) -> tuple[list[Step], Callable[[], Step]]:
     return steps, pick
 
 
-def _few(rng: random.Random) -> tuple[deque[Step], Callable[[], Step]]:
+def _build_few_pick(rng: random.Random) -> tuple[deque[Step], Callable[[], Step]]:
     steps: deque[Step] = deque()
     rotate, popleft = steps.rotate, steps.popleft
 

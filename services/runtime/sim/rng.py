@@ -12,8 +12,7 @@ from services.runtime.seeded import SeededStreams, Tokens
 class SimRng(Rng):
     """The Rng port of one life of one node; see ``ports.Rng``.
 
-    Tokens never repeat within a run, also not after a reboot, and the same seed gives the same
-    again.
+    Tokens never repeat within a run, not even after a reboot. The same seed gives the same tokens.
     """
 
     def __init__(self, seed: int, life: Incarnation) -> None:
@@ -22,7 +21,8 @@ class SimRng(Rng):
         self._tokens = Tokens(seed, "token", life.node, life.boot)
 
     def reseed(self, seed: int) -> None:
-        """From now on all that is drawn follows from another seed, by streams held already too."""
+        """Draw everything from another seed from now on, also in streams that callers hold
+        already."""
         self._streams.reseed(seed)
         self._tokens.reseed(seed)
 

@@ -3,7 +3,7 @@
 ``run_in_worker`` is one call. ``Conversation`` (``Worker`` for blocking callers) is a worker that
 stays and answers call after call. Most workers are forked from a server, because their callers
 (pytest, for example) have threads and open files that a fork would tear. Only a process that runs
-one command forks itself (``forking.alone``).
+one command forks itself (``forking.own_forks``).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from services.runtime.forking.alone import Forks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.own_forks import Forks
 from services.runtime.sim.worker import LENGTH, receive_frame, send_frame
 
 T = TypeVar("T")
 STOP = b"\0"
 Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
-"""Given what asks a worker to stop: a context in which somebody may call it."""
+"""A context; within it, the given function may be called to ask the worker to stop."""
 
 
-def nothing_stops(stop: Callable[[], None]) -> AbstractContextManager[None]:
-    """Nobody asks."""
+def never_stopping(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """The default of ``stopping``: nothing asks the worker to stop."""
     return nullcontext()
 
 
@@ -52,27 +52,28 @@ def default_server() -> ForkServer:
 
 def _fork(server: Forks) -> tuple[socket.socket, int]:
     try:
-        return server.fork("ks-simulation", "services.runtime.sim.worker:work")
+        return server.fork("ks-simulation", "services.runtime.sim.worker:run_worker")
     except ForkFailed as error:
         raise WorkerDied(str(error)) from error
 
 
 async def _fork_in_thread(server: ForkServer) -> tuple[socket.socket, int]:
-    """As ``_fork``. Cancelled it leaves no worker, though the thread goes on with its fork."""
+    """As ``_fork``, without blocking. If it is cancelled, it kills the worker that the thread still
+    forks."""
     made: list[socket.socket] = []
-    given_up = threading.Event()
+    abandoned = threading.Event()
 
     def fork() -> tuple[socket.socket, int]:
         sock, pid = _fork(server)
         made.append(sock)
-        if given_up.is_set():
+        if abandoned.is_set():
             sock.close()
         return sock, pid
 
     try:
         return await asyncio.to_thread(fork)
     except BaseException:
-        given_up.set()
+        abandoned.set()
         for sock in made:
             sock.close()
         raise
@@ -104,7 +105,7 @@ def run_in_worker(
     timeout_s: float | None = None,
     server: Forks | None = None,
     hear: Callable[[Any], None] | None = None,
-    stopping: Stopping = nothing_stops,
+    stopping: Stopping = never_stopping,
 ) -> T:
     """Call ``function(*args)`` in a new worker and return its result. Blocks.
 
@@ -126,7 +127,7 @@ def run_in_worker(
             send_frame(sock, request)
             with stopping(lambda: sock.sendall(STOP)):
                 answer = receive_frame(sock)
-                while hear is not None and answer is not None and _told(answer, hear):
+                while hear is not None and answer is not None and _pass_message(answer, hear):
                     answer = receive_frame(sock)
         except TimeoutError:
             server.kill(pid)
@@ -142,8 +143,8 @@ def run_in_worker(
     return result
 
 
-def _told(answer: bytes, hear: Callable[[Any], None]) -> bool:
-    """Whether it was no answer yet, but something to hear."""
+def _pass_message(answer: bytes, hear: Callable[[Any], None]) -> bool:
+    """Pass a message of the worker to ``hear``; False when ``answer`` is the result."""
     word, *rest = pickle.loads(answer)  # noqa: S301
     if word == "told":
         hear(rest[0])
@@ -200,18 +201,18 @@ class Worker:
             self._sock.close()
 
     def kill(self) -> None:
-        """End the worker now, whatever it does."""
+        """End the worker now."""
         if not self._closed:
             self._server.kill(self.pid)
             self.close()
 
 
 class Conversation:
-    """A worker that stays, for callers on a stock event loop; calls are answered in order.
+    """A long-lived worker for callers on a stock event loop; calls are answered in order.
 
-    ``target`` is ``module:attribute`` of a function; ``target(*args)`` runs in the worker once
-    and returns the handler, ``handler(name: str, payload: bytes) -> bytes``, which answers every
-    call. An exception of the handler is raised by ``call``; the worker goes on.
+    ``target`` is ``module:attribute`` of a function. ``target(*args)`` runs once in the worker and
+    returns the handler, ``handler(name: str, payload: bytes) -> bytes``, which answers every call.
+    An exception of the handler is raised by ``call``; the worker continues.
     """
 
     def __init__(self, server: ForkServer, sock: socket.socket, pid: int) -> None:
@@ -235,7 +236,8 @@ class Conversation:
         return self
 
     async def call(self, name: str, payload: bytes = b"") -> bytes:
-        """One call. Cancelled in the middle it kills the worker: its state is unknown then."""
+        """Send one call and wait for its answer. If cancelled it kills the worker, whose state is
+        unknown then."""
         answer: bytes = await self._exchange(name.encode() + b"\0" + payload)
         return answer
 
@@ -275,7 +277,7 @@ class Conversation:
                 self._sock.close()
 
     def kill(self) -> None:
-        """End the worker now, whatever it does."""
+        """End the worker now."""
         if not self._closed:
             self._closed = True
             self._server.kill(self.pid)

@@ -1,8 +1,8 @@
-"""Connections of the simulation, in memory: parts on their way between two ends.
+"""Connections of the simulation, in memory: parts in transit between two ends.
 
-TLS draws its own randomness, and a part has another length at each run. So latency is drawn for
-each part from the stream of its link and never from what is in it, and the trace has that a part
-of some kind went, and which one.
+TLS draws its own randomness, so the length of a part differs at each run. Latency is therefore
+drawn for each part from the stream of its link, never from its content, and the trace records only
+the kind and the number of the part.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from services.runtime.tls.lane import PartKind, StreamPart
 from services.runtime.tls.transport import Admitting, Carrier, ConnectionEnd, StreamDriver
 
 ASK_AGAIN_S: Final = 1.0
-"""Who asks for a connection and hears nothing asks again, as TCP does."""
+"""A caller that gets no answer asks again after so many seconds, as TCP does."""
 UNDER_WAY: Final = 256 * 1024
-"""Plain bytes between two ends before who writes waits."""
+"""Plain bytes in transit between two ends before writers wait."""
 
 
 class SimExchange:
@@ -51,7 +51,7 @@ class SimExchange:
         self._links: dict[tuple[str, str], random.Random] = {}
 
     def reseed(self, seed: int) -> None:
-        """From now on every link draws from the streams of another seed."""
+        """Draw from the streams of another seed from now on, on every link."""
         self._seed = seed
         self._links.clear()
 
@@ -80,7 +80,7 @@ class SimStreams(StreamDriver):
         return self.exchange.loop.time()
 
     def later(self, seconds: float, act: Callable[[], None]) -> SimTimer:
-        """Never called when the life is over."""
+        """Call ``act``, unless the life is over then."""
         timer: SimTimer = self.exchange.loop.call_later(seconds, act, context=self.context)
         return timer
 
@@ -100,14 +100,14 @@ class SimStreams(StreamDriver):
         return None
 
     def close_outside(self) -> None:
-        """There is none."""
+        """Nothing: the simulation has no outside."""
 
     def close(self) -> None:
         if self.exchange.drivers.get(self.life.node) is self:
             del self.exchange.drivers[self.life.node]
 
     def handle_dial(self, asking: SimCarrier) -> None:
-        """A node asks for a connection to this one. Who is not heard asks again."""
+        """A node asks for a connection to this one. While no answer arrives, it asks again."""
         src = asking.node
         if self._port is None or not asking.open or asking.other is not None:
             return
@@ -115,16 +115,16 @@ class SimStreams(StreamDriver):
             return
         made = self._port.incoming(src, asking.said)
         if isinstance(made, str):
-            asking.answer(made)
+            asking.refuse(made)
             return
         carrier = SimCarrier(self, src, made)
         carrier.other, asking.other = asking, carrier
-        made.grant(carrier)
+        made.grant_dial(carrier)
 
 
 class SimCarrier(Carrier):
-    """One end's way. The queue holds what travels to the other end; a timer only says "one more":
-    the loop or a pause may shuffle timers, never parts."""
+    """One end's channel. The queue holds parts in transit to the other end; a timer only means "one
+    more": the loop or a pause may reorder timers, never parts."""
 
     def __init__(self, driver: SimStreams, to: NodeName, connection: ConnectionEnd) -> None:
         self.other: SimCarrier | None = None
@@ -139,7 +139,7 @@ class SimCarrier(Carrier):
 
     @property
     def node(self) -> NodeName:
-        """Whose end it is."""
+        """The node of this end."""
         return self._driver.life.node
 
     @property
@@ -155,52 +155,54 @@ class SimCarrier(Carrier):
     def pause(self, paused: bool) -> None:
         """Nothing is held here, but the other end may be waiting for room."""
         if not paused and self.other is not None:
-            self.other._room()
+            self.other._wake_writer()
 
     def put(self, part: StreamPart) -> None:
-        self._note(part.kind)
+        self._trace(part.kind)
         if self.other is None:
             self.said = part.data
-            self._loop.call_at_ns(self._arrival(), self._ask, context=context_of(None))
+            self._loop.call_at_ns(
+                self._draw_arrival(), self._deliver_opening, context=context_of(None)
+            )
         else:
-            self._travel(self.other, part)
+            self._send_part(self.other, part)
 
-    def when_gone(self, act: Callable[[], None]) -> None:
-        """What travels is with the exchange."""
+    def call_when_closed(self, act: Callable[[], None]) -> None:
+        """Parts in transit belong to the exchange, so nothing is left here."""
         act()
 
     def stop(self) -> None:
         if self.open:
             self.open = False
             if self.other is not None:
-                self._note(PartKind.BROKEN)
-                self._travel(self.other, StreamPart(PartKind.BROKEN))
+                self._trace(PartKind.BROKEN)
+                self._send_part(self.other, StreamPart(PartKind.BROKEN))
 
-    def answer(self, why: str) -> None:
-        """The other machine tells that there is no connection."""
+    def refuse(self, why: str) -> None:
+        """The other machine reports that there is no connection."""
         self.open = False
         due = self._loop.now_ns + self._exchange.latency(self._to, self.node)
         part = StreamPart(PartKind.OPENING, why.encode())
         context = self._driver.context
         self._loop.call_at_ns(due, self._connection.receive_part, part, context=context)
 
-    def _note(self, kind: PartKind) -> None:
+    def _trace(self, kind: PartKind) -> None:
         life = self._driver.life
         self._parts += 1
         label = f"tls {self._to} {kind.value}"
         at = self._loop.now_ns
         self._loop.trace.add(at, life.node, life.boot, label, self._number, self._parts)
 
-    def _arrival(self) -> int:
+    def _draw_arrival(self) -> int:
         due = self._loop.now_ns + self._exchange.latency(self.node, self._to)
         self._due = max(self._due + 1, due)
         return self._due
 
-    def _travel(self, other: SimCarrier, part: StreamPart) -> None:
+    def _send_part(self, other: SimCarrier, part: StreamPart) -> None:
         self._queue.append(part)
         self._weight += part.weight
         context = other._driver.context
-        self._loop.call_at_ns(self._arrival(), self._deliver, other, context=context)
+        self._loop.call_at_ns(self._draw_arrival(), self._deliver, other, context=context)
 
     def _deliver(self, other: SimCarrier) -> None:
         was_full = self.full
@@ -208,21 +210,22 @@ class SimCarrier(Carrier):
         self._weight -= part.weight
         other._connection.receive_part(part)
         if was_full:
-            self._room()
+            self._wake_writer()
 
-    def _room(self) -> None:
+    def _wake_writer(self) -> None:
         if not self.full:
-            self._loop.call_soon(self._connection.writable, context=self._driver.context)
+            self._loop.call_soon(self._connection.wake_writer, context=self._driver.context)
 
-    def _ask(self) -> None:
-        """The opening has reached the other machine, if that one is up; else again, later."""
+    def _deliver_opening(self) -> None:
+        """The opening has reached the other machine. If that machine is down, the opening is sent
+        again later."""
         if not self.open or self.other is not None or not self._driver.life.alive:
             return
         me, rules = self.node, self._exchange.rules
-        asked = self._exchange.drivers.get(self._to)
-        if asked is not None and asked.life.alive:
-            self._loop.call_soon(asked.handle_dial, self, context=asked.context)
+        callee = self._exchange.drivers.get(self._to)
+        if callee is not None and callee.life.alive:
+            self._loop.call_soon(callee.handle_dial, self, context=callee.context)
         elif rules.refuses(self._to) and rules.passes(NodePair(me, self._to)):
-            self.answer(f"{self._to} refuses connections")
+            self.refuse(f"{self._to} refuses connections")
             return
-        self._loop.call_later(ASK_AGAIN_S, self._ask, context=context_of(None))
+        self._loop.call_later(ASK_AGAIN_S, self._deliver_opening, context=context_of(None))

@@ -12,14 +12,15 @@ import msgspec
 
 from services.runtime.incarnation import Incarnation
 
-_SWEEP_AT = 1024  # tasks, before those that are done are looked for
+_SWEEP_AT = 1024  # as many tasks, before finished ones are removed
 
 
 class SimTask(asyncio.Task[Any]):
     """A task whose hash is its serial number within its loop.
 
-    The stock TaskGroup keeps its tasks in a set and cancels them in the set's order; hashed by
-    address, that order would differ from process to process. ``life`` is whose it is.
+    The stock TaskGroup keeps its tasks in a set and cancels them in the set's order. Hashed by
+    address, that order would differ from process to process. ``life`` is the life that the task
+    belongs to.
     """
 
     def __init__(
@@ -42,9 +43,9 @@ class SimTask(asyncio.Task[Any]):
 
 
 class SimHandle(msgspec.Struct, eq=False):
-    """A step: an ``asyncio.Handle`` in all but its class, since none is made as fast in Python.
+    """A step: an ``asyncio.Handle`` in all but its class, because a struct is created faster.
 
-    ``serial`` is the order in which steps and timers of the loop were made.
+    ``serial`` is the order in which steps and timers of the loop were created.
     """
 
     _callback: Callable[..., object]
@@ -54,12 +55,12 @@ class SimHandle(msgspec.Struct, eq=False):
     _cancelled: bool = False
 
     def cancel(self) -> None:
-        """Not to be run. The loop looks by itself; what it holds on to is let go."""
+        """Do not run the step. The loop skips it; the references that it holds are dropped."""
         self._cancelled = True
         self._callback = self._args = None  # type: ignore[assignment]
 
     def cancelled(self) -> bool:
-        """Whether it was taken back."""
+        """Whether it was cancelled."""
         return self._cancelled
 
 
@@ -84,20 +85,20 @@ class LivingTasks:
         self._sweep_at = _SWEEP_AT
 
     def add(self, task: SimTask) -> None:
-        """Keep ``task``; now and then, as the count of tasks alone decides, sweep first."""
+        """Keep ``task``. The number of tasks alone decides when ``sweep`` runs first."""
         if len(self._tasks) >= self._sweep_at:
             self.sweep()
         self._tasks[task.serial] = task
 
     def sweep(self) -> list[SimTask]:
-        """Forget tasks that are done, and put those of ended lives out of reach of the garbage
-        collector. Those that are left, oldest first."""
+        """Forget finished tasks, and move those of ended lives out of reach of the garbage
+        collector. Returns the others, oldest first."""
         living: dict[int, SimTask] = {}
         for serial, task in self._tasks.items():
             if task.done():
                 continue
             if task.life is not None and task.life.ended is not None:
-                immortal((task,))
+                leak((task,))
             else:
                 living[serial] = task
         self._tasks = living
@@ -105,12 +106,12 @@ class LivingTasks:
         return list(living.values())
 
     def bury(self) -> None:
-        """Put all of them out of reach, for good."""
-        immortal(self.sweep())
+        """Move all tasks out of reach, for good."""
+        leak(self.sweep())
         self._tasks = {}
 
 
-def where(task: asyncio.Task[Any]) -> str:
+def describe_place(task: asyncio.Task[Any]) -> str:
     """The place at which a task waits, as ``function:line`` of its innermost coroutine."""
     coro: Any = task.get_coro()
     inner = getattr(coro, "cr_await", None)
@@ -121,11 +122,11 @@ def where(task: asyncio.Task[Any]) -> str:
     return f"{name}:{frame.f_lineno}" if frame is not None else str(name)
 
 
-def immortal(things: Iterable[object]) -> None:
-    """Leak one reference to each, on purpose.
+def leak(things: Iterable[object]) -> None:
+    """Leak one reference to each object, on purpose.
 
-    A dead node's coroutine that is freed runs its ``finally`` blocks, in a world that it is no
-    longer part of; Python has no other way to let go of it. So it is never freed.
+    Freeing a coroutine of a dead node runs its ``finally`` blocks, in a world to which it no longer
+    belongs. Python has no other way to drop a coroutine, so it is never freed.
     """
     leak = ctypes.pythonapi.Py_IncRef
     for thing in things:

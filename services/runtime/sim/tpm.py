@@ -1,4 +1,5 @@
-"""How the simulation runs the calls of a host's TPM: at once, past the gate of the host's store."""
+"""How the simulation runs the calls of a host's TPM: at once, through the gate of the host's
+store."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 
 class Gated(Protocol):
-    """What has the gate: the store of the same node."""
+    """An object with a gate: the store of the same node."""
 
     gate: StorageGate | None
 

@@ -1,8 +1,8 @@
 """The trace of a run: what happened and what was said, in order, folded into one hash.
 
-Two runs of one seed must have the same hash on every machine, so an entry is made of things that
-the seed fixes: virtual time, node, boot, label, ordinals, and of what was said its normal form
-(``said``). It never has keys, nonces, wall time or addresses.
+Two runs of one seed must have the same hash on every machine. An entry therefore has only things
+that the seed fixes: virtual time, node, boot, label, ordinals, and the normal form of
+what was said. It never has keys, nonces, wall time or addresses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 
 _FLUSH = 4096  # entries folded at once
 _MASK = (1 << 63) - 1  # msgpack has no larger integers, and needs none here
@@ -39,7 +39,7 @@ class TraceEntry(NamedTuple):
     def __str__(self) -> str:
         who = f"{self.node}/{self.boot}" if self.node else "-"
         numbers = " ".join(map(str, self.ordinals))
-        words = said.text(self.said)
+        words = normal_form.format_normal_form(self.said)
         more = f" {words[:160]}{' ...' * (len(words) > 160)}" if words else ""
         return f"{self.at / 1e9:15.6f}  {who:<16} {self.label} {numbers}".rstrip() + more
 
@@ -59,12 +59,14 @@ class Difference:
         lines += [f"  1 {self.first or '(ended)'}", f"  2 {self.second or '(ended)'}"]
         first, second = self.first, self.second
         if first is not None and second is not None and first[:5] == second[:5]:
-            lines.append(f"  {first.label}: {said.difference(first.said, second.said)}")
+            lines.append(
+                f"  {first.label}: {normal_form.describe_difference(first.said, second.said)}"
+            )
         return "\n".join(lines)
 
 
 class Trace:
-    """Folds entries as they come; with ``record`` it keeps them too (memory: all of the run).
+    """Folds entries into a hash. With ``record`` it also keeps them (memory: the whole run).
 
     ``count`` is the number of entries. The hash does not depend on ``record``.
     """
@@ -78,20 +80,20 @@ class Trace:
         self.pending: list[_Entry] = []
 
     def add(self, at: int, node: str, boot: int, label: str, *ordinals: int) -> None:
-        """Fold one entry. ``label`` must be a fixed word or a name that the topology gives."""
+        """Fold one entry. ``label`` must be a fixed word or a name of the topology."""
         self.pending.append((at, node, boot, label, tuple([n & _MASK for n in ordinals])))
         if len(self.pending) >= _FLUSH:
             self.flush()
 
-    def say(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
-        """Fold what was said: ``words`` is a normal form that ``said`` made."""
+    def add_content(self, at: int, node: str, boot: int, label: str, words: bytes) -> None:
+        """Fold a message, record or answer: ``words`` is its ``normal_form``."""
         self.pending.append((at, node, boot, label, (), words))
         if len(self.pending) >= _FLUSH:
             self.flush()
 
     def flush(self) -> None:
-        """Fold what is pending. Where the borders fall changes nothing: entries are folded
-        one by one."""
+        """Fold the pending entries. Entries are folded one by one, so the moment does not
+        matter."""
         if not self.pending:
             return
         count = len(self.pending)

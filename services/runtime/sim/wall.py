@@ -80,7 +80,7 @@ _net = _Net()
 
 @contextmanager
 def guard_thread(sink: list[str]) -> Iterator[None]:
-    """While inside, what this thread does past the loop is refused and noted in ``sink``."""
+    """While inside, refuse what this thread does past the loop, and note it in ``sink``."""
     if not _net.installed:
         sys.addaudithook(_net)
         _net.installed = True
@@ -111,9 +111,10 @@ def _build_refusal(name: str) -> Any:
 
 
 class WalledLoop(asyncio.AbstractEventLoop):
-    """An event loop without a way out, and the formalities that asyncio expects of any loop.
+    """An event loop without access to the real world, and the formalities that asyncio expects of a
+    loop.
 
-    ``escapes`` lists every attempt to leave, ``unhandled`` every exception that nobody took.
+    ``escapes`` lists every attempt to leave, ``unhandled`` every exception that no code handled.
     """
 
     def __init__(self) -> None:
@@ -162,7 +163,8 @@ class WalledLoop(asyncio.AbstractEventLoop):
     # ---- formalities ------------------------------------------------------------------------
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Note it in ``unhandled``; then the handler that was set, or a line in the log."""
+        """Note the exception in ``unhandled``; then call the handler that was set, or log a
+        line."""
         error = context.get("exception")
         self.unhandled.append(f"{context.get('message')}: {error!r}")
         if self._handler is not None:
@@ -180,10 +182,10 @@ class WalledLoop(asyncio.AbstractEventLoop):
         return self._handler
 
     get_debug: Any = staticmethod(bool)
-    """False. Every future asks, so that it is no function in Python."""
+    """False. It is a C function, because every future calls it."""
 
     def set_debug(self, enabled: bool) -> None:
-        """There is no debug mode: it measures the machine's time."""
+        """Nothing: debug mode measures the machine's time."""
 
     def set_task_factory(self, factory: Any) -> None:
         if factory is not None:
@@ -196,4 +198,4 @@ class WalledLoop(asyncio.AbstractEventLoop):
         """Nothing to do: generators are closed when they are dropped."""
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """There is none."""
+        """Nothing: there is no executor."""

@@ -15,7 +15,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from services.runtime.forking.child import resolve
+from services.runtime.forking.child import load_target
 
 LENGTH = struct.Struct("!Q")
 
@@ -47,26 +47,26 @@ class WorkerSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    def tell(self, word: Any) -> None:
+    def send(self, word: Any) -> None:
         """Send something to the caller; ``word`` must pickle."""
         send_frame(self._sock, pickle.dumps(("told", word)))
 
-    def asked_to_stop(self) -> bool:
+    def is_stop_requested(self) -> bool:
         """Whether the caller asks it to stop; the caller still waits for the result."""
         return bool(select.select([self._sock], [], [], 0)[0])
 
 
-def work(argument: bytes, sock: socket.socket) -> None:
+def run_worker(argument: bytes, sock: socket.socket) -> None:
     """The life of a worker: one function, or a conversation until the other side closes.
 
-    The collector is off: when it runs must not depend on what else was allocated before.
+    The garbage collector is off: the moments at which it runs depend on earlier allocations.
     """
     gc.disable()
     with suppress(ConnectionError):  # the other side closed while it was answered
-        _answer(sock)
+        _run_order(sock)
 
 
-def _answer(sock: socket.socket) -> None:
+def _run_order(sock: socket.socket) -> None:
     first = receive_frame(sock)
     if first is None:
         return
@@ -78,10 +78,10 @@ def _answer(sock: socket.socket) -> None:
         elif kind == "hear":
             answer = _pack_result(function(*args, line=WorkerSocket(sock)))
         else:
-            handler = resolve(function)(*args)
+            handler = load_target(function)(*args)
             answer = _pack_result(None)
     except BaseException as error:
-        send_frame(sock, _failure(error))
+        send_frame(sock, _pack_failure(error))
         return
     send_frame(sock, answer)
     if kind != "talk":
@@ -91,7 +91,7 @@ def _answer(sock: socket.socket) -> None:
         try:
             answer = _pack_result(handler(name.decode(), payload))
         except BaseException as error:
-            answer = _failure(error)
+            answer = _pack_failure(error)
         send_frame(sock, answer)
 
 
@@ -99,7 +99,7 @@ def _pack_result(result: Any) -> bytes:
     return pickle.dumps(("ok", result))
 
 
-def _failure(error: BaseException) -> bytes:
+def _pack_failure(error: BaseException) -> bytes:
     """The exception itself if it survives pickling, and always its traceback as text."""
     text = "".join(traceback.format_exception(error))
     try:

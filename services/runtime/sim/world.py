@@ -17,7 +17,7 @@ from services.runtime.incarnation import Incarnation, WayDown, context_of
 from services.runtime.links.table import RuleTable
 from services.runtime.ports import Clock
 from services.runtime.seeded import SeededStreams, stream
-from services.runtime.service_queue import Processor, QueueFigures, ServiceQueue, draw
+from services.runtime.service_queue import Processor, QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.sim.bus import SimBroker, SimWire
 from services.runtime.sim.clock import SimClock
 from services.runtime.sim.cores import SharedCores
@@ -37,7 +37,7 @@ from services.runtime.tpm.port import TpmPort
 from services.runtime.tpm.virtual import VirtualTpmPools, VirtualTpmsPort
 from services.runtime.world import World
 
-# Seconds a call of a storage port takes, by how its name begins; the rest takes the last one's.
+# Seconds of a storage call, by the beginning of its name; the last line is for all others.
 _COSTS = (
     ("disk.sync", 0.002),
     ("disk.", 0.0002),
@@ -48,8 +48,8 @@ _COSTS = (
 
 
 @lru_cache(maxsize=4096)
-def _cost(label: str) -> float:
-    """Of a call, whose name a label begins with."""
+def _storage_cost(label: str) -> float:
+    """The cost of the call that ``label`` begins with."""
     return next(seconds for start, seconds in _COSTS if label.startswith(start))
 
 
@@ -75,7 +75,8 @@ class SimWorld(World):
         self._private: dict[NodeName, X25519PrivateKey] = {}
         self._public: dict[NodeName, X25519PublicKey] = {}
         self._boots: dict[NodeName, int] = {}
-        secret = X25519PrivateKey.generate().private_bytes_raw()  # random, as a TPM's bytes are
+        # Random, as the bytes of a TPM are.
+        secret = X25519PrivateKey.generate().private_bytes_raw()
         self._maker = TpmMaker(KeyMaterial(secret))
         self._costs = stream(seed, "storage")
         self._times: dict[NodeName, Mapping[str, ServiceTime]] = {}
@@ -95,7 +96,7 @@ class SimWorld(World):
         self.broker.hops = self.processes["bus"]
 
     def reseed(self, seed: int) -> None:
-        """From now on what this world, its links and the lives in it draw follows from ``seed``."""
+        """Draw everything from ``seed`` from now on: this world, its links and the lives in it."""
         self.seed = seed
         self._costs = stream(seed, "storage")
         self._draws.reseed(seed)
@@ -115,7 +116,7 @@ class SimWorld(World):
                 self._array_times = times
             charge = partial(self._charge_by_profile, spec.node)
         self.stores[spec.node] = SimStore(self._array, charge)
-        private = X25519PrivateKey.generate()  # random, and nothing may depend on it
+        private = X25519PrivateKey.generate()  # random; nothing may depend on it
         self._private[spec.node], self._public[spec.node] = private, private.public_key()
         self._vtpm_of[spec.node] = spec.vtpm
         if spec.tpm is not TpmBackend.NONE:
@@ -127,27 +128,27 @@ class SimWorld(World):
 
     def charge(self, label: str) -> Awaitable[None]:
         """Spend the virtual time of one storage call."""
-        return self.loop.after(_cost(label) * (0.5 + self._costs.random()))
+        return self.loop.sleep_future(_storage_cost(label) * (0.5 + self._costs.random()))
 
     def _charge_by_profile(self, node: NodeName, label: str) -> Awaitable[None]:
-        """As ``charge``, on a node whose profile may have a service time for the call."""
+        """As ``charge``, for a node whose profile may have a service time for the call."""
         found = self._times[node].get(label.partition(" ")[0])
         if found is None:
             return self.charge(label)
-        return self.loop.after(draw(found, self._draws[node]))
+        return self.loop.sleep_future(draw_service_time(found, self._draws[node]))
 
     def _charge_array(self, label: str) -> Awaitable[None]:
         """As ``charge``, of an array that takes the times of its hosts' profile."""
         found = self._array_times.get(label.partition(" ")[0])
         if found is None:
             return self.charge(label)
-        return self.loop.after(draw(found, self._draws["arrays"]))
+        return self.loop.sleep_future(draw_service_time(found, self._draws["arrays"]))
 
     def _tpm_latency(self, node: NodeName, label: str) -> float:
         """Lab seconds of a TPM command: from the node's profile, else that of libtpms."""
         name = label if label.startswith("vtpm.") else f"tpm.{label}"
         found = self._times.get(node, {}).get(name)
-        return LATENCY_S[label] if found is None else draw(found, self._draws[node])
+        return LATENCY_S[label] if found is None else draw_service_time(found, self._draws[node])
 
     def _runner(self, life: Incarnation) -> SimRunner:
         latency_s = partial(self._tpm_latency, life.node)
@@ -164,7 +165,7 @@ class SimWorld(World):
         return self.loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await self.loop.after(seconds)
+        await self.loop.sleep_future(seconds)
 
     def clock(self, life: Incarnation) -> SimClock:
         return SimClock(self.loop, life, self.rng(life))
@@ -188,7 +189,7 @@ class SimWorld(World):
         return self._devices.get(node)
 
     def nv(self, node: NodeName) -> bytes:
-        """What the node's TPM keeps without power; empty when it has none."""
+        """The permanent state of the node's TPM; empty when it has none."""
         return self._nv[node].load() if node in self._nv else b""
 
     def tpm(self, life: Incarnation) -> TpmPort | None:
@@ -210,7 +211,7 @@ class SimWorld(World):
         return Keyring(self._private[node], self._public)
 
     def identities(self) -> dict[bytes, str]:
-        """The private key of each node, by whose it is, for scans."""
+        """The private key of each node, for scans."""
         return {key.private_bytes_raw(): f"identity:{node}" for node, key in self._private.items()}
 
     def spawn(

@@ -10,31 +10,31 @@ from typing import Final
 
 from protocol.errors import Disconnected, ProductError, Refused, TimedOut
 from services.runtime.incarnation import Incarnation, NodeDown
-from services.runtime.streams import AtOnce, Later, Stream
+from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 from services.runtime.tls.endpoint import Endpoint
 from services.runtime.tls.lane import GIVE_UP_S, PartKind, StreamLane, StreamPart, Timing, Wait
+from services.runtime.tls.stream_rules import StreamRules
 from services.runtime.tls.transport import Carrier, ConnectionEnd
-from services.runtime.tls.way import StreamRules
 
 GRANTED: Final = b"+"
 """The answer that grants a connection; any other answer is the reason for a refusal."""
 UNSENT: Final = 256 * 1024
 """Plain bytes that may wait at an end before writers wait."""
 OVERHEAD: Final = 512
-"""Bytes that TLS adds to a few plain ones; to many it adds less than there are."""
+"""Bytes that TLS adds to a small write; a large write grows by less than its own size."""
 UNREAD: Final = 256 * 1024
 """Unread plain bytes after which nothing more is accepted."""
 
 
-def _as_here(at_once: AtOnce) -> AtOnce:
-    """To be called from anywhere, as if from here."""
+def _bind_context(at_once: AtOnce) -> AtOnce:
+    """Bind ``at_once`` to the present context, so that callbacks of the driver can call it."""
     context = copy_context()
     return lambda data: context.run(at_once, data)
 
 
 class TlsConnection(Stream, ConnectionEnd):
     """See ``Stream``. The driver calls ``receive_part`` and ``writable``; the port calls what
-    begins or ends it.
+    begins or ends the connection.
 
     ``way`` is None for a connection to the outside of the lab, which has no rules.
     """
@@ -47,19 +47,23 @@ class TlsConnection(Stream, ConnectionEnd):
         way: StreamRules | None,
         over: Callable[[TlsConnection], None],
     ) -> None:
-        self.shaken: Callable[[TlsConnection], None] | None = None  # at the end of the handshake
+        # Called at the end of the handshake.
+        self.shaken: Callable[[TlsConnection], None] | None = None
         self.failure: ProductError | None = None
         self._life, self._endpoint, self._way, self._over = life, endpoint, way, over
-        self._departures = StreamLane(timing, self._leaves, self._depart, self._give_up)
-        self._arrivals = StreamLane(timing, self._comes_in, self._take)
+        self._departures = StreamLane(timing, self._judge_departure, self._depart, self._give_up)
+        self._arrivals = StreamLane(timing, self._judge_arrival, self._process_part)
         self._arrivals.emptied = self._unpause
         self._carrier: Carrier | None = None
-        self._closing = self._gone = self._deaf = False
+        self._closing = self._gone = self._reading_ended = False
         self._reader: asyncio.Future[None] | None = None
-        self._at_once: AtOnce | None = None  # while somebody waits in ``read``
-        self._owing = False  # an answer, that was promised to what has come
-        self._owed: bytes | BaseException | None = None  # it came while the node stood still
-        self._untold: BaseException | None = None  # why there was none
+        self._at_once: AtOnce | None = None  # set while a task waits in ``read``
+        self._answer_pending = False  # whether a deferred answer is outstanding
+        # The answer, which was given while the node was paused.
+        self._held_answer: bytes | BaseException | None = None
+        self._answer_error: BaseException | None = (
+            None  # why the answer was not sent; ``read`` raises it
+        )
         self._writer: asyncio.Future[None] | None = None
 
     # ---- what a service sees --------------------------------------------------------------
@@ -71,30 +75,30 @@ class TlsConnection(Stream, ConnectionEnd):
     @property
     def room(self) -> int:
         carrier = self._carrier
-        if carrier is None or self._life.held:
+        if carrier is None or self._life.is_paused:
             return 0
         least = min(UNSENT - self._departures.weight, carrier.room)
         return max(least // 2 - OVERHEAD, 0)
 
     async def read(self, most: int, at_once: AtOnce | None = None) -> bytes:
-        await self._ready()
+        await self._check_alive()
         plain = self._endpoint.plain
-        while not plain or self._owing or self._untold is not None:
-            if self._untold is not None:
-                raise self._untold
+        while not plain or self._answer_pending or self._answer_error is not None:
+            if self._answer_error is not None:
+                raise self._answer_error
             if self._closing:
                 raise Disconnected("the connection is closed")
             if self.failure is not None:
                 raise self.failure
-            if (self._endpoint.closed or self._deaf) and not self._owing:
+            if (self._endpoint.closed or self._reading_ended) and not self._answer_pending:
                 return b""
             self._reader = asyncio.get_running_loop().create_future()
-            self._at_once = None if at_once is None else _as_here(at_once)
+            self._at_once = None if at_once is None else _bind_context(at_once)
             try:
                 await self._reader
             finally:
                 self._reader = self._at_once = None
-            await self._ready()
+            await self._check_alive()
         data = bytes(plain) if len(plain) <= most else bytes(plain[:most])
         del plain[: len(data)]
         if not self._arrivals.empty:
@@ -102,12 +106,12 @@ class TlsConnection(Stream, ConnectionEnd):
         return data
 
     async def write(self, data: bytes) -> None:
-        await self._ready()
-        self._may_write()
+        await self._check_alive()
+        self._check_writable()
         if data:
             self._endpoint.send(data)
             self._flush(PartKind.DATA, len(data))
-        if self.failure is not None:  # a rule broke it
+        if self.failure is not None:  # a link rule broke the connection
             raise self.failure
         while self._full():
             self._writer = asyncio.get_running_loop().create_future()
@@ -115,8 +119,8 @@ class TlsConnection(Stream, ConnectionEnd):
                 await self._writer
             finally:
                 self._writer = None
-            await self._ready()
-            self._may_write()
+            await self._check_alive()
+            self._check_writable()
 
     def close(self) -> None:
         if self._closing or self.failure is not None:
@@ -127,20 +131,20 @@ class TlsConnection(Stream, ConnectionEnd):
         self._departures.send(StreamPart(PartKind.CLOSING))
         self._wake()
 
-    def hear_no_more(self) -> None:
-        """After what has arrived, reads return as if the other end had closed."""
-        self._deaf = True
+    def end_reading(self) -> None:
+        """Deliver what has arrived; after that, reads return as if the other end had closed."""
+        self._reading_ended = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    async def _ready(self) -> None:
-        """Before a call of the port does something, and after each inner wait."""
+    async def _check_alive(self) -> None:
+        """Check before a call of the port does something, and after each inner wait."""
         self._life.check()
-        if self._life.held:
-            await self._life.unheld()
+        if self._life.is_paused:
+            await self._life.wait_until_resumed()
             self._life.check()
 
-    def _may_write(self) -> None:
+    def _check_writable(self) -> None:
         if self.failure is not None:
             raise self.failure
         if self._closing:
@@ -156,32 +160,32 @@ class TlsConnection(Stream, ConnectionEnd):
 
     @property
     def unread(self) -> int:
-        """Plain bytes that have come and were not taken."""
+        """Plain bytes that have arrived and were not read."""
         return self._arrivals.weight
 
     def dial(self, carrier: Carrier, said: bytes) -> None:
-        """Ask the other end for a connection, and say what it is for."""
+        """Ask the other end for a connection; ``said`` tells what it is for."""
         self._carrier = carrier
         self._departures.send(StreamPart(PartKind.OPENING, said))
 
-    def begins(self, carrier: Carrier) -> None:
-        """There is a way to the other end: on with the handshake."""
+    def begin_handshake(self, carrier: Carrier) -> None:
+        """The channel to the other end is open: begin the handshake."""
         self._carrier = carrier
-        self._shake()
+        self._begin_handshake()
 
-    def grant(self, carrier: Carrier) -> None:
-        """Let who asked over ``carrier`` begin the handshake."""
+    def grant_dial(self, carrier: Carrier) -> None:
+        """Let the caller behind ``carrier`` begin the handshake."""
         self._carrier = carrier
         self._departures.send(StreamPart(PartKind.OPENING, GRANTED))
 
-    def _shake(self) -> None:
+    def _begin_handshake(self) -> None:
         self._endpoint.start()
         self._progress()
 
     # ---- ending ---------------------------------------------------------------------------
 
     def fail(self, error: ProductError) -> None:
-        """Break it: its users at both ends get the error."""
+        """Break the connection: its users at both ends get the error."""
         if self.failure is not None:
             return
         self.failure = error
@@ -216,13 +220,13 @@ class TlsConnection(Stream, ConnectionEnd):
 
     # ---- departures -----------------------------------------------------------------------
 
-    def _leaves(self, part: StreamPart) -> float | Wait:
+    def _judge_departure(self, part: StreamPart) -> float | Wait:
         if self._way is None:
             return 0.0
         if self._way.rules.breaks(self._way.out):
             self.fail(Disconnected("the connection was reset"))
             return Wait.KICK
-        return self._way.leaves(part)
+        return self._way.judge_departure(part)
 
     def _depart(self, part: StreamPart) -> None:
         carrier = self._carrier
@@ -232,12 +236,12 @@ class TlsConnection(Stream, ConnectionEnd):
         if part.kind is PartKind.CLOSING:
             self._carrier = None
             self._arrivals.drop()
-            carrier.when_gone(lambda: self._over(self))
+            carrier.call_when_closed(lambda: self._over(self))
         elif self._writer is not None:
-            self.writable()
+            self.wake_writer()
 
-    def writable(self) -> None:
-        """There is room again for what is written."""
+    def wake_writer(self) -> None:
+        """The carrier has room again: wake the writer."""
         if self._writer is not None and not self._writer.done() and not self._full():
             self._writer.set_result(None)
 
@@ -254,55 +258,55 @@ class TlsConnection(Stream, ConnectionEnd):
     # ---- arrivals -------------------------------------------------------------------------
 
     def receive_part(self, part: StreamPart) -> None:
-        """The driver has brought a part from the other end."""
+        """The driver has received a part from the other end."""
         if self._life.alive:
             self._arrivals.send(part)
             if not self._arrivals.empty and self._carrier is not None:
                 self._carrier.pause(True)
 
-    def came(self, data: bytes) -> None:
-        """As ``arrived`` for data; most of it passes as it comes, and needs be no part for that."""
-        if self._life.alive and self._arrivals.clear and self._comes_in() == 0.0:
+    def receive_bytes(self, data: bytes) -> None:
+        """As ``receive_part`` for data. Most data is passed on at once, without building a part."""
+        if self._life.alive and self._arrivals.clear and self._judge_arrival() == 0.0:
             self._endpoint.receive_data(data)
             self._progress()
         else:
             self.receive_part(StreamPart(PartKind.DATA, data, len(data)))
 
     def go_on(self) -> None:
-        """The node was paused, and resumes."""
-        owed, self._owed = self._owed, None
-        if owed is not None:
-            self._send_promised_answer(owed)
+        """The node resumes after a pause."""
+        answer, self._held_answer = self._held_answer, None
+        if answer is not None:
+            self._send_promised_answer(answer)
         self._arrivals.go_on()
 
     def _unpause(self) -> None:
         if self._carrier is not None:
             self._carrier.pause(False)
 
-    def _comes_in(self, part: StreamPart | None = None) -> float | Wait:
-        """Whatever it is: None is as any part."""
-        if self._life.held or len(self._endpoint.plain) > UNREAD:
+    def _judge_arrival(self, part: StreamPart | None = None) -> float | Wait:
+        """Whether a part may be accepted now; None stands for any part."""
+        if self._life.is_paused or len(self._endpoint.plain) > UNREAD:
             return Wait.KICK
         if self._way is not None and not self._way.rules.passes(self._way.back):
             return Wait.RETRY
         return 0.0
 
-    def _take(self, part: StreamPart) -> None:
+    def _process_part(self, part: StreamPart) -> None:
         if part.kind in (PartKind.HANDSHAKE, PartKind.DATA):
             self._endpoint.receive_data(part.data)
             self._progress()
         elif part.kind is PartKind.OPENING:
-            self._opening(part)
+            self._process_opening(part)
         else:
-            self._other_end_left(part)
+            self._process_end(part)
 
-    def _opening(self, part: StreamPart) -> None:
+    def _process_opening(self, part: StreamPart) -> None:
         if part.data == GRANTED:
-            self._shake()
+            self._begin_handshake()
         else:
             self.fail(Refused(part.data.decode(errors="replace") or "nobody takes connections"))
 
-    def _other_end_left(self, part: StreamPart) -> None:
+    def _process_end(self, part: StreamPart) -> None:
         self._gone = True
         if self._endpoint.closed:
             self._wake()
@@ -313,26 +317,32 @@ class TlsConnection(Stream, ConnectionEnd):
             self.fail(Disconnected(f"the other end broke the connection{during}"))
 
     def _progress(self) -> None:
-        """After bytes came in, or the handshake began: send what is due, tell who waits."""
+        """After bytes arrived, or the handshake began: send what is due, and wake waiting tasks."""
         endpoint = self._endpoint
         shaking = self.shaken is not None
         weight = 0 if self._at_once is None else self._answer_at_once(self._at_once)
         self._flush(PartKind.HANDSHAKE if shaking else PartKind.DATA, weight)
         if endpoint.failure is not None:
-            self._last_words(endpoint.failure)
+            self._send_alert(endpoint.failure)
             return
         if shaking and endpoint.established and self.shaken is not None:
             done, self.shaken = self.shaken, None
             done(self)
-        if (endpoint.plain or endpoint.closed) and not self._owing:
+        if (endpoint.plain or endpoint.closed) and not self._answer_pending:
             reader = self._reader
             if reader is not None and not reader.done():
                 reader.set_result(None)
 
     def _answer_at_once(self, at_once: AtOnce) -> int:
-        """Answer what has come, if that needs no wait: plain bytes of the answer, 0 for none."""
+        """Answer the received bytes, if that needs no wait; returns the plain bytes of the answer,
+        0 for none."""
         endpoint, reader = self._endpoint, self._reader
-        if not endpoint.plain or endpoint.closed or endpoint.failure is not None or self._owing:
+        if (
+            not endpoint.plain
+            or endpoint.closed
+            or endpoint.failure is not None
+            or self._answer_pending
+        ):
             return 0
         if reader is None or reader.done() or self._closing or self._full():
             return 0
@@ -344,42 +354,42 @@ class TlsConnection(Stream, ConnectionEnd):
         if not answer:
             return 0
         endpoint.plain.clear()
-        if isinstance(answer, Later):
-            self._owing, answer.to = True, self._send_promised_answer
+        if isinstance(answer, DeferredAnswer):
+            self._answer_pending, answer.to = True, self._send_promised_answer
             return 0
-        with suppress(Disconnected):  # which the endpoint knows then
+        with suppress(Disconnected):  # the endpoint has recorded the failure
             endpoint.send(answer)
         return len(answer)
 
     def _send_promised_answer(self, answer: bytes | BaseException) -> None:
-        """The answer that was promised; what keeps it from the other end is told in ``read``."""
+        """Send a deferred answer. If that fails, ``read`` raises the reason."""
         if not self._life.alive:
             return
-        if self._life.held:
-            self._owed = answer
+        if self._life.is_paused:
+            self._held_answer = answer
             return
-        self._owing = False
-        if self._closing or self.failure is not None:  # which was told
+        self._answer_pending = False
+        if self._closing or self.failure is not None:  # the service knows already
             return
         try:
             if isinstance(answer, BaseException):
                 raise answer
-            self._may_write()
+            self._check_writable()
             self._endpoint.send(answer)
             self._flush(PartKind.DATA, len(answer))
         except (Exception, NodeDown) as error:
-            self._untold = error
+            self._answer_error = error
             self._wake()
             return
-        if self._deaf:
+        if self._reading_ended:
             self._wake()
         elif self._endpoint.plain or self._endpoint.closed:
             self._progress()
             if not self._arrivals.empty:
                 self._arrivals.go_on()
 
-    def _last_words(self, error: ProductError) -> None:
-        """The endpoint has failed; what it had to say of that (an alert) is on its way."""
+    def _send_alert(self, error: ProductError) -> None:
+        """The endpoint has failed: send its alert, then close."""
         if self.failure is not None:
             return
         self.failure = error

@@ -1,10 +1,10 @@
-"""One end of TLS without any input or output: bytes from the other end in, bytes for it out.
+"""One end of TLS without any I/O: bytes from the other end in, bytes for it out.
 
-Two things are wanted of the library that Python's own ``ssl`` has not: certificates are judged at
-the time of a node's clock, inside the handshake, so that the other end hears why; and a failed
-handshake names OpenSSL's reason. So this stands on pyOpenSSL (decision 56). The bytes of a
-connection go to OpenSSL's own functions: pyOpenSSL says by an exception that nothing more is there,
-which costs as much as a record does.
+Python's own ``ssl`` lacks two things: certificates are judged at the time of a node's clock, inside
+the handshake, so that the other end learns why; and a failed handshake names OpenSSL's reason. This
+module therefore uses pyOpenSSL (decision 56). The bytes of a connection go to OpenSSL's own
+functions: pyOpenSSL raises an exception when no more bytes are available, which costs as much as a
+record.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from services.runtime.streams import TlsIdentity
 
 _RECORD: Final = 16_384  # a TLS record has no more plain bytes
 _SUITES: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL"
-"""Of TLS 1.2, at a server: with forward secrecy, and no CBC. A client takes what is left to it by a
-server that somebody else runs."""
+"""Cipher suites of a TLS 1.2 server: with forward secrecy, without CBC. A client accepts what a
+server offers that somebody else runs."""
 _LATEST: Final = 253_402_300_799  # Unix seconds of the end of the year 9999
 _library = Binding().lib
 _read, _write, _give = _library.SSL_read, _library.SSL_write, _library.BIO_write
@@ -31,14 +31,15 @@ _take = _library.BIO_read
 _text, _buffer = Binding().ffi.string, Binding().ffi.buffer
 _room = Binding().ffi.new_allocator(should_clear_after_alloc=False)
 _inside, _left = _library.BIO_get_mem_data, _library.SSL_pending
-_where = _room("char **")  # that too is said of what is inside, and nobody looks at it
+_where = _room("char **")  # an output argument that nobody reads
 
 
 class Credentials:
-    """A ``TlsIdentity`` made ready for one side of handshakes. It is dear to make: keep it."""
+    """A ``TlsIdentity`` prepared for one side of handshakes. Building it is expensive: keep it."""
 
     def __init__(self, identity: TlsIdentity, *, server: bool) -> None:
-        """``InvalidArgument`` for what is no certificate, no key, or not the key of the chain."""
+        """``InvalidArgument`` for an invalid certificate or key, or a key that is not the
+        chain's."""
         self.identity, self.server = identity, server
         try:
             self._chain = [x509.load_der_x509_certificate(found) for found in identity.chain]
@@ -63,12 +64,12 @@ class Credentials:
         return Endpoint(SSL.Connection(self._context, None), server=self.server)
 
     def _build_context(self, second: int) -> SSL.Context:
-        """A context for one second: a store of certificates is given its time once only."""
+        """A context for one second: the time of a certificate store can be set only once."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         if self.server:
             context.set_cipher_list(_SUITES)
-        # A session that is taken up again would not judge the certificate again.
+        # A resumed session would not judge the certificate again.
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
@@ -85,20 +86,22 @@ class Credentials:
         store.set_time(datetime.fromtimestamp(second, UTC))
         for trusted in self._trusted:
             store.add_cert(trusted)
-        judge = _taken if self.identity.anyone and not self.server else _judged
+        judge = (
+            _accept_any_certificate if self.identity.anyone and not self.server else _record_verdict
+        )
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, judge)
         return context
 
 
-def _taken(*_: object) -> bool:
-    """In the place of ``_judged`` for who wants to see a certificate, and says nothing else."""
+def _accept_any_certificate(*_: object) -> bool:
+    """The verify callback of a client that accepts any certificate."""
     return True
 
 
-def _judged(
+def _record_verdict(
     connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, good: int
 ) -> bool:
-    """Called by OpenSSL for each certificate: keep why the first bad one is bad."""
+    """The verify callback: OpenSSL calls it for each certificate. Keeps the first error."""
     if not good:
         endpoint: Endpoint = connection.get_app_data()
         endpoint.verdict = endpoint.verdict or code
@@ -106,12 +109,12 @@ def _judged(
 
 
 class Endpoint:
-    """One end. ``plain`` is what has come for the service and waits there.
+    """One end. ``plain`` has the bytes that arrived for the service.
 
-    ``established``  its part of the handshake is done, and the other end has proved itself
-    ``closed``       the other end said that it closed
-    ``failure``      why this end is of no use any more
-    ``verdict``      OpenSSL's code of what is wrong with the other end's certificate; 0: nothing
+    - ``established``: its part of the handshake is done, and the other end has proved its identity
+    - ``closed``: the other end has closed
+    - ``failure``: why this end cannot be used any more
+    - ``verdict``: OpenSSL's code of the error in the other end's certificate; 0: none
     """
 
     def __init__(self, connection: SSL.Connection, *, server: bool) -> None:
@@ -123,7 +126,7 @@ class Endpoint:
         self._ssl = connection
         self._raw, self._out = connection._ssl, connection._from_ssl
         self._in = connection._into_ssl
-        self._heard = False  # whether the other end has said anything under these keys
+        self._received = False  # whether data of the other end arrived under these keys
         connection.set_app_data(self)
         if server:
             connection.set_accept_state()
@@ -131,24 +134,24 @@ class Endpoint:
             connection.set_connect_state()
 
     def start(self) -> None:
-        """A client's first words; nothing at a server."""
-        self._shake()
+        """Begin the handshake as a client; no change at a server."""
+        self._do_handshake()
 
     def receive_data(self, data: bytes) -> None:
-        """What came from the other end, in its order."""
+        """Process bytes from the other end, in order."""
         if self.failure is None and not self.closed:
             if data and _give(self._in, data, len(data)) != len(data):
                 raise MemoryError("OpenSSL has no room for what came")
             if not self.established:
-                self._shake()
+                self._do_handshake()
             if self.established and self.failure is None:
-                self._drain()
+                self._read_plain()
 
     def send(self, data: bytes) -> None:
-        """Plain bytes for the other end. Only when it is ``established``."""
+        """Encrypt plain bytes for the other end. Only when it is ``established``."""
         raw = self._raw
         try:
-            while data:  # a record of it each time
+            while data:  # one TLS record at a time
                 size = min(len(data), _RECORD)
                 if (result := _write(raw, data, size)) <= 0:
                     self._ssl._raise_ssl_error(raw, result)
@@ -158,7 +161,7 @@ class Endpoint:
             raise self.failure from None
 
     def close(self) -> None:
-        """Say that nothing more is sent; no change without a handshake that is done."""
+        """Announce that nothing more is sent; no change before the handshake is done."""
         if self.established and self.failure is None:
             try:
                 self._ssl.shutdown()
@@ -166,42 +169,42 @@ class Endpoint:
                 return
 
     def outgoing(self) -> bytes:
-        """What is to be brought to the other end now; empty when there is nothing."""
+        """The bytes to be sent to the other end now; empty when there are none."""
         waiting = _inside(self._out, _where)
         if waiting <= 0:
             return b""
         size = _take(self._out, room := _room("char[]", waiting), waiting)
         return bytes(_buffer(room, size))
 
-    def _shake(self) -> None:
+    def _do_handshake(self) -> None:
         try:
             self._ssl.do_handshake()
         except SSL.WantReadError:
             return
         except SSL.Error as error:
-            self.failure = TlsFailure(self._why(error))
+            self.failure = TlsFailure(self._build_failure(error))
             return
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             self.failure = TlsFailure("the other end showed no certificate")
             return
-        self.peer = _der(certificate)
+        self.peer = _der_of(certificate)
         self.established = True
 
-    def _why(self, error: SSL.Error) -> str:
+    def _build_failure(self, error: SSL.Error) -> str:
         if self.verdict:
             code = _library.X509_verify_cert_error_string(self.verdict)
             return f"the certificate of the other end was refused: {_text(code).decode()}"
         return f"the handshake failed: {_reason(error)}"
 
-    def _drain(self) -> None:
+    def _read_plain(self) -> None:
         plain, raw = self.plain, self._raw
         try:
             while (size := _read(raw, room := _room("char[]", _RECORD), _RECORD)) > 0:
                 plain += _buffer(room, size)
-                self._heard = True
+                self._received = True
                 if not _left(raw) and _inside(self._in, _where) <= 0:
-                    return  # what it would say now is that nothing more is there
+                    return  # the alert of a failed end is all that it sends
             if _library.SSL_get_error(raw, size) != _library.SSL_ERROR_WANT_READ:
                 self._ssl._raise_ssl_error(raw, size)
         except SSL.WantReadError:
@@ -210,7 +213,7 @@ class Endpoint:
             self.closed = True
         except SSL.Error as error:
             reason = _reason(error)
-            late = not self._heard and "alert" in reason
+            late = not self._received and "alert" in reason
             self.failure = (
                 TlsFailure(f"the other end refused the handshake: {reason}")
                 if late
@@ -219,11 +222,11 @@ class Endpoint:
 
 
 def _reason(error: SSL.Error) -> str:
-    """What OpenSSL says first of an error; the end of the bytes has no words of its own."""
+    """OpenSSL's first reason of an error; an end of file has no reason of its own."""
     if isinstance(error, SSL.SysCallError) or not error.args or not error.args[0]:
         return "the bytes ended without a close"
     return str(error.args[0][0][2])
 
 
-def _der(certificate: x509.Certificate) -> bytes:
+def _der_of(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)

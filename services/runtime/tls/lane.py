@@ -23,11 +23,11 @@ GIVE_UP_S: Final = 924.6
 class PartKind(Enum):
     """What a part of a connection is."""
 
-    OPENING = "opening"  # a connection is asked for, or granted
+    OPENING = "opening"  # a request for a connection, or the answer
     HANDSHAKE = "handshake"  # bytes of a handshake
     DATA = "data"
-    CLOSING = "closing"  # nothing more comes from this end
-    BROKEN = "broken"  # the connection is no more
+    CLOSING = "closing"  # this end sends nothing more
+    BROKEN = "broken"  # the connection is broken
 
 
 @dataclass(slots=True)
@@ -42,29 +42,29 @@ class StreamPart:
 class Wait(Enum):
     """Why a part may not pass now."""
 
-    RETRY = "retry"  # a rule is in the way: try again
-    KICK = "kick"  # until ``Lane.go_on``: who wants it is not ready
+    RETRY = "retry"  # a rule holds the part: try again
+    KICK = "kick"  # until ``Lane.go_on``: the receiver is not ready
 
 
 Judge = Callable[[StreamPart], float | Wait]
-"""How late a part leaves, in lab seconds, or why it does not."""
+"""How late a part leaves, in lab seconds, or why it must wait."""
 
 
 class Timer(Protocol):
-    """What is called later, unless it is cancelled before."""
+    """A scheduled call, which can be cancelled."""
 
     def cancel(self) -> None: ...
 
 
 class Timing(Protocol):
-    """Time as a driver has it, in lab seconds; needs no life."""
+    """The driver's clock, in lab seconds; it needs no life."""
 
     def now(self) -> float:
         """The lab's time."""
         ...
 
     def later(self, seconds: float, act: Callable[[], None]) -> Timer:
-        """Call ``act`` then."""
+        """Call ``act`` in ``seconds``."""
         ...
 
 
@@ -78,9 +78,10 @@ class _Queued:
 
 
 class StreamLane:
-    """One direction at one end. ``put`` takes what passes; without a ``give_up`` it never does.
+    """One direction at one end. ``put`` is called with each part that passes. ``give_up`` is called
+    when nothing has passed for too long; without it the lane waits for ever.
 
-    ``weight`` is the plain bytes of all that waits; ``emptied`` is called when nothing does any
+    ``weight`` is the plain bytes of all waiting parts. ``emptied`` is called when none waits any
     more.
     """
 
@@ -100,16 +101,16 @@ class StreamLane:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no part waits."""
         return not self._queue
 
     @property
     def clear(self) -> bool:
-        """Whether what its judge lets pass now passes at once."""
+        """Whether a part that the judge lets pass now passes at once."""
         return not self._queue and not self._over
 
     def send(self, part: StreamPart) -> None:
-        """Let it pass after all that was sent before."""
+        """Let ``part`` pass after all earlier parts."""
         verdict = Wait.KICK if self._over else self._judge(part)
         if self._over:  # the judge may have broken the connection
             return
@@ -125,12 +126,12 @@ class StreamLane:
             self._wait(queued, verdict)
 
     def go_on(self) -> None:
-        """Who was not ready is: try again what waits for that."""
+        """The receiver is ready again: try the parts that wait for it."""
         if self._queue and self._timer is None and not self._going:
-            self._go()
+            self._pass_parts()
 
     def drop(self) -> None:
-        """Forget what waits; nothing more passes."""
+        """Drop the waiting parts; nothing more passes."""
         self._over = True
         self._queue.clear()
         self.weight = 0
@@ -154,11 +155,11 @@ class StreamLane:
 
     def _handle_timer(self) -> None:
         self._timer = None
-        self._go()
+        self._pass_parts()
 
-    def _go(self) -> None:
-        """Let pass what may, from the front on. ``put`` may come back in here through ``send``,
-        which only appends while something is at the front."""
+    def _pass_parts(self) -> None:
+        """Let pass what may, from the front on. ``put`` may call ``send``, which only appends while
+        a part is at the front."""
         self._going = True
         try:
             while self._queue:

@@ -28,12 +28,12 @@ from services.runtime.streams import (
 from services.runtime.tls.connection import TlsConnection
 from services.runtime.tls.endpoint import Credentials
 from services.runtime.tls.lane import Timer
+from services.runtime.tls.stream_rules import StreamRules
 from services.runtime.tls.transport import StreamDriver
-from services.runtime.tls.way import StreamRules
 
 Serve = Callable[[Stream], Coroutine[Any, Any, None]]
 
-_KEPT: Final = 32  # identities of a client that are kept ready
+_KEPT: Final = 32  # prepared identities that a client keeps
 
 
 class StreamPort(Streams):
@@ -53,34 +53,34 @@ class StreamPort(Streams):
         self._listener: StreamListener | None = None
         self._credentials: list[Credentials] = []
         self._sent: Counter[str] = Counter()
-        life.when_it_goes_on(self._catch_up)
+        life.call_on_resume(self._catch_up)
 
     @property
     def me(self) -> NodeName:
-        """The node whose connections these are."""
+        """The node of these connections."""
         return self._life.node
 
     @property
     def life(self) -> Incarnation:
-        """Whose connections these are."""
+        """The life of these connections."""
         return self._life
 
     # ---- life ---------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Let other nodes come to this one; they are refused until somebody listens."""
+        """Accept requests of other nodes; they are refused until a listener is opened."""
         await self._driver.open(self)
 
     def close(self) -> None:
-        """Orderly end: nothing is taken any more, and each connection is closed after what was
-        written."""
+        """Orderly end: accept nothing more, and close each connection after what was written."""
         self.stop_listening()
         for connection in list(self._connections):
             connection.close()
         self._driver.close()
 
     async def finish(self, within_s: float) -> None:
-        """Take nothing more, and let who serves answer what has come, for so many lab seconds."""
+        """Accept nothing more, and let services answer what has arrived, for ``within_s`` lab
+        seconds."""
         self.stop_listening()
         listener = self._listener
         if listener is not None:
@@ -101,11 +101,11 @@ class StreamPort(Streams):
             connection.go_on()
 
     def alarm(self, seconds: float, act: Callable[[], None]) -> Timer:
-        """Call ``act`` after that limit."""
+        """Call ``act`` after ``limit(seconds)``."""
         return self._clock.alarm(seconds, act)
 
     def begin(self, label: str, work: Coroutine[Any, Any, None]) -> None:
-        """A task of the life."""
+        """Start a task of the life."""
         if self.spawn is None:
             work.close()
         else:
@@ -114,8 +114,8 @@ class StreamPort(Streams):
     def create_connection(
         self, credentials: Credentials, way: StreamRules | None, now: float | None = None
     ) -> TlsConnection:
-        """One end of a connection, which is not on its way yet. It judges certificates at ``now``
-        (Unix seconds); None: by the node's clock."""
+        """One end of a connection, without a carrier yet. It judges certificates at ``now`` (Unix
+        seconds); None: by the node's clock."""
         endpoint = credentials.endpoint(self._clock.now() if now is None else now)
         made = TlsConnection(self._life, endpoint, self._driver.timing, way, self._forget)
         self._connections[made] = None
@@ -141,22 +141,23 @@ class StreamPort(Streams):
         self, to: NodeName | str, identity: TlsIdentity, *, within_s: float
     ) -> Stream:
         self._life.check()
-        credentials = self._ready(identity)
+        credentials = self._credentials_of(identity)
         self.counters["streams_dialled"] += 1
         way = None if ":" in to else self.way(NodeName(to))
         connection = self.create_connection(credentials, way)
-        await self._within(within_s, to, connection, b"")
+        await self._connect_within(within_s, to, connection, b"")
         return connection
 
     async def canary(self, to: NodeName, within_s: float) -> None:
-        """One handshake with a node, which its service does not see; the errors of ``connect``."""
+        """Shake hands with a node, which its service does not see; raises the errors of
+        ``connect``."""
         self._life.check()
         way = self.way(to)
-        connection = self.create_connection(credentials(server=False), way, NOW)
-        await self._within(within_s, to, connection, CANARY)
+        connection = self.create_connection(canary_credentials(server=False), way, NOW)
+        await self._connect_within(within_s, to, connection, CANARY)
         connection.close()
 
-    async def _within(
+    async def _connect_within(
         self, within_s: float, to: str, connection: TlsConnection, said: bytes
     ) -> None:
         try:
@@ -175,17 +176,18 @@ class StreamPort(Streams):
         done = asyncio.Event()
         connection.shaken = lambda _: done.set()
         if ":" in to:
-            connection.begins(await self._driver.dial_outside(to, connection))
+            connection.begin_handshake(await self._driver.dial_outside(to, connection))
         else:
             connection.dial(self._driver.dial(to, connection), said)
         await done.wait()
-        await self._life.unheld()
+        await self._life.wait_until_resumed()
         self._life.check()
         if connection.failure is not None:
             raise connection.failure
 
-    def _ready(self, identity: TlsIdentity) -> Credentials:
-        """What is ready already, the latest first: nothing is dearer in a handshake."""
+    def _credentials_of(self, identity: TlsIdentity) -> Credentials:
+        """The prepared identity. The latest ones are kept: preparing costs more than a
+        handshake."""
         kept = self._credentials
         for place, found in enumerate(kept):
             if found.identity is identity or found.identity == identity:
@@ -214,24 +216,24 @@ class StreamPort(Streams):
         listener = StreamListener(self, identity, serve, refused, most)
         listener.ready()
         if outside is not None:
-            listener.port = await self._driver.listen_outside(*outside, listener.from_outside)
+            listener.port = await self._driver.listen_outside(*outside, listener.accept_outside)
             self._life.check()
         self._listener = listener
         return listener
 
     def incoming(self, src: NodeName, said: bytes) -> TlsConnection | str:
-        """A node asks for a connection: one for it, or why there is none."""
+        """A node asks for a connection: one end for it, or the reason for a refusal."""
         if said == CANARY:
-            return self._bird(src)
+            return self._build_canary_end(src)
         listener = self._listener
         if listener is None or not listener.taking:
             self.counters["streams_refused"] += 1
             return f"{self.me} takes no connections"
-        return listener.from_node(src)
+        return listener.accept_node(src)
 
-    def _bird(self, src: NodeName) -> TlsConnection:
+    def _build_canary_end(self, src: NodeName) -> TlsConnection:
         """The other end of a canary."""
-        made = self.create_connection(credentials(server=True), self.way(src), NOW)
+        made = self.create_connection(canary_credentials(server=True), self.way(src), NOW)
         late = self.alarm(HANDSHAKE_S, lambda: made.fail(TimedOut(_SLOW)))
 
         def shaken(connection: TlsConnection) -> None:
@@ -242,14 +244,14 @@ class StreamPort(Streams):
         return made
 
     def stop_listening(self) -> None:
-        """No new connections; those that are open go on."""
+        """Accept no new connections; open ones continue."""
         if self._listener is not None:
             self._listener.taking = False
         self._driver.close_outside()
 
 
 class StreamListener(Listener):
-    """See ``Listener``. ``taking`` is false when it is closed."""
+    """See ``Listener``. ``taking`` is False when it is closed."""
 
     def __init__(
         self,
@@ -264,12 +266,12 @@ class StreamListener(Listener):
         self._port, self._identity, self._serve = port, identity, serve
         self._refused, self._most = refused, most
         self._taken: dict[TlsConnection, None] = {}
-        self._newcomers: dict[TlsConnection, Timer] = {}  # in their handshake, the oldest first
+        self._newcomers: dict[TlsConnection, Timer] = {}  # in their handshake, oldest first
         self._credentials: Credentials | None = None
         self._emptied: asyncio.Event | None = None
 
     def ready(self) -> Credentials:
-        """What this end shows now; ``InvalidArgument`` when it is of no use."""
+        """The identity that this end shows now; ``InvalidArgument`` when it is unusable."""
         identity, known = self._identity(), self._credentials
         if known is None or not (known.identity is identity or known.identity == identity):
             known = self._credentials = Credentials(identity, server=True)
@@ -282,7 +284,7 @@ class StreamListener(Listener):
             connection.close()
 
     def remove_connection(self, connection: TlsConnection) -> None:
-        """A connection is over."""
+        """A connection has ended."""
         self._taken.pop(connection, None)
         if (late := self._newcomers.pop(connection, None)) is not None:
             late.cancel()
@@ -290,26 +292,26 @@ class StreamListener(Listener):
             self._emptied.set()
 
     async def finish(self) -> None:
-        """Wait until all connections are over, which end when what has come is answered."""
+        """Wait until all connections have ended; each ends when what has arrived is answered."""
         self._emptied = asyncio.Event()
         for connection in list(self._taken):
-            if connection.shaken is not None:  # nobody serves it yet
+            if connection.shaken is not None:  # no service uses it yet
                 connection.drop()
             else:
-                connection.hear_no_more()
+                connection.end_reading()
         if self._taken:
             await self._emptied.wait()
 
-    def from_outside(self) -> TlsConnection | None:
-        """One for a client that is no node; None when there is none for it."""
-        taken = self._take(None) if self.taking else None
+    def accept_outside(self) -> TlsConnection | None:
+        """One end for a client that is not a node; None when there is no room."""
+        taken = self._accept(None) if self.taking else None
         return taken if isinstance(taken, TlsConnection) else None
 
-    def from_node(self, src: NodeName) -> TlsConnection | str:
-        """One for that node, or why there is none."""
-        return self._take(self._port.way(src))
+    def accept_node(self, src: NodeName) -> TlsConnection | str:
+        """One end for that node, or the reason for a refusal."""
+        return self._accept(self._port.way(src))
 
-    def _take(self, way: StreamRules | None) -> TlsConnection | str:
+    def _accept(self, way: StreamRules | None) -> TlsConnection | str:
         counters = self._port.counters
         if len(self._taken) >= self._most:
             counters["streams_refused"] += 1
@@ -318,7 +320,7 @@ class StreamListener(Listener):
             next(iter(self._newcomers)).drop()
         try:
             known = self.ready()
-        except ProductError as error:  # it has no identity to show
+        except ProductError as error:  # this listener has no usable identity
             counters["streams_refused"] += 1
             if self._refused is not None:
                 self._refused(error)
@@ -360,14 +362,14 @@ _SLOW: Final = f"the handshake was not done within {HANDSHAKE_S:g} s"
 # whether its service listens or not. All canaries share one identity, which never expires.
 
 CANARY: Final = b"canary"
-"""What a canary says when it asks for a connection."""
+"""The opening of a canary."""
 NOW: Final = 1.0
-"""The time at which its certificate is judged, whatever the nodes' clocks say."""
+"""The time at which a canary's certificate is judged, whatever the nodes' clocks show."""
 
 
 @lru_cache(maxsize=2)
-def credentials(*, server: bool) -> Credentials:
-    """The one identity of canaries, ready for one side."""
+def canary_credentials(*, server: bool) -> Credentials:
+    """The identity of canaries, prepared for one side."""
     key = new_key(KeyMaterial(CANARY.ljust(SEED_SIZE)))
     certificate = self_signed("canary", key, bytes(SERIAL_SIZE), 0.0, 2.0)
     return Credentials(TlsIdentity((certificate,), key, (certificate,)), server=server)

@@ -10,32 +10,34 @@ from services.runtime.tls.lane import StreamPart, Timing
 
 
 class Carrier(Protocol):
-    """One end's channel to the other end. What the rules let pass goes in here, in order."""
+    """One end's channel to the other end. Parts that the rules let pass are put into it, in
+    order."""
 
     @property
     def full(self) -> bool:
-        """Whether so much is in transit that writers had better wait."""
+        """Whether so much is in transit that writers should wait."""
         ...
 
     @property
     def room(self) -> int:
-        """Bytes that may be put before it is full, or less."""
+        """How many bytes may be put before it is full; a lower bound."""
         ...
 
     def put(self, part: StreamPart) -> None:
-        """Bring it to the other end: ``End.arrived`` is called there."""
+        """Send ``part`` to the other end, where ``ConnectionEnd.receive_part`` is called."""
         ...
 
     def pause(self, paused: bool) -> None:
-        """Bring nothing more for now, or go on."""
+        """Stop delivering parts to this end, or resume."""
         ...
 
-    def when_gone(self, act: Callable[[], None]) -> None:
-        """It was closed: call ``act`` when nothing of it is left here, at once if that is now."""
+    def call_when_closed(self, act: Callable[[], None]) -> None:
+        """The channel was closed: call ``act`` when nothing of it is left here, which may be at
+        once."""
         ...
 
     def stop(self) -> None:
-        """Break: what is not yet at the other end is lost, and the other end is notified."""
+        """Break the channel: parts in transit are lost, and the other end is notified."""
         ...
 
 
@@ -44,27 +46,27 @@ class ConnectionEnd(Protocol):
 
     @property
     def unread(self) -> int:
-        """Plain bytes that have come and were not taken."""
+        """Plain bytes that have arrived and were not read."""
         ...
 
     def receive_part(self, part: StreamPart) -> None:
-        """The driver has brought a part from the other end."""
+        """The driver has received a part from the other end."""
         ...
 
-    def came(self, data: bytes) -> None:
-        """As ``arrived`` for a part of these bytes."""
+    def receive_bytes(self, data: bytes) -> None:
+        """As ``receive_part`` for data."""
         ...
 
-    def writable(self) -> None:
-        """There is room again for what is written."""
+    def wake_writer(self) -> None:
+        """The carrier has room again."""
         ...
 
-    def begins(self, carrier: Carrier) -> None:
-        """There is a way to the other end, which need not be asked: on with the handshake."""
+    def begin_handshake(self, carrier: Carrier) -> None:
+        """The channel to the other end is open, without a question: begin the handshake."""
         ...
 
-    def grant(self, carrier: Carrier) -> None:
-        """Let who asked over ``carrier`` begin the handshake."""
+    def grant_dial(self, carrier: Carrier) -> None:
+        """Let the caller behind ``carrier`` begin the handshake."""
         ...
 
 
@@ -72,7 +74,8 @@ class Admitting(Protocol):
     """Decides whether other nodes may connect."""
 
     def incoming(self, src: NodeName, said: bytes) -> ConnectionEnd | str:
-        """A node asks for a connection, with what its opening said: one for it, or why none."""
+        """A node asks for a connection; ``said`` is the content of its opening. Returns one end for
+        it, or the reason for a refusal."""
         ...
 
 
@@ -81,34 +84,35 @@ class StreamDriver(Protocol):
 
     @property
     def timing(self) -> Timing:
-        """Time for the connections of this life; nothing is called when the life is over."""
+        """The clock for the connections of this life; it calls nothing when the life is over."""
         ...
 
     async def open(self, port: Admitting) -> None:
-        """Let connections of other nodes come to ``port``. ``OSError`` when that cannot be."""
+        """Pass requests of other nodes to ``port``. Raises ``OSError``."""
         ...
 
     def dial(self, to: str, connection: ConnectionEnd) -> Carrier:
-        """A way to a node. Its first part asks there, until somebody answers."""
+        """Open a channel to a node. Its first part is the request, sent until it is answered."""
         ...
 
     async def dial_outside(self, address: str, connection: ConnectionEnd) -> Carrier:
-        """A way to ``host:port``; ``Refused``, ``Disconnected``, ``NotAvailable``."""
+        """Open a channel to ``host:port``. Raises ``Refused``, ``Disconnected`` or
+        ``NotAvailable``."""
         ...
 
     async def listen_outside(
         self, host: str, port: int, take: Callable[[], ConnectionEnd | None]
     ) -> int | None:
-        """Take connections there, each for what ``take`` makes (None: it has enough of them).
+        """Accept connections there, each for the end that ``take`` builds (None: no room).
 
-        Gives the port, None when this driver has nothing outside. ``OSError``.
+        Returns the port; None when this driver has no outside. Raises ``OSError``.
         """
         ...
 
     def close_outside(self) -> None:
-        """No new connections there."""
+        """Accept no new connections from outside."""
         ...
 
     def close(self) -> None:
-        """No new connections at all."""
+        """Accept no new connections at all."""
         ...

@@ -1,7 +1,7 @@
 """Choosing a backend: which are available, and the device of each.
 
-A backend is imported when it is chosen, so that a process without real TPMs never loads the library
-and its binding.
+A backend is imported when it is chosen. A process without real TPMs never loads the library and its
+binding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def open_device(
 
             return ModelDevice(nv, entropy)
         case TpmBackend.LIBTPMS:
-            reason = available()
+            reason = missing_for_libtpms()
             if reason:
                 from services.runtime.tpm.library import LibraryMissing
 
@@ -43,12 +43,12 @@ def open_device(
             return LibtpmsDevice(nv)
 
 
-def available() -> str:
-    """Empty when backend libtpms can be used here; else what is missing. Loads the library's
-    Python binding, but no TPM: ``probe`` does."""
-    from services.runtime.tpm.library import LibraryMissing, library_path, quiet_tss
+def missing_for_libtpms() -> str:
+    """Why backend libtpms cannot be used here; empty when it can. Loads the library's Python
+    binding, but no TPM (``probe`` does)."""
+    from services.runtime.tpm.library import LibraryMissing, library_path, silence_tss
 
-    quiet_tss()
+    silence_tss()
     try:
         library_path()
         import tpm2_pytss  # noqa: F401
@@ -63,15 +63,15 @@ def available() -> str:
     return ""
 
 
-def probe() -> bytes:
-    """Open two real TPMs, see that they are two, and return 16 random bytes of one.
+def probe_libtpms() -> bytes:
+    """Open two real TPMs, check that they differ, and return 16 random bytes of one.
 
-    ``LibraryMissing`` when that backend is not available, ``RuntimeError`` when copies of the
+    ``LibraryMissing`` when the backend is not available, ``RuntimeError`` when copies of the
     library are not private, ``TpmError`` when a TPM does not work.
     """
     from services.runtime.tpm.library import LibraryMissing
 
-    reason = available()
+    reason = missing_for_libtpms()
     if reason:
         raise LibraryMissing(reason)
     from services.runtime.tpm.libtpms import LibtpmsDevice

@@ -16,7 +16,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import RC_FAILURE, TpmError, TpmErrorKind, tpm_error, tpm_gone
 from protocol.tpm.structures import DIGEST_SIZE
 from services.runtime.tpm.device import AnswerDelay, TpmDevice
-from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack
+from services.runtime.tpm.nv import NoImage, NvImage, NvStore, unpack_image
 
 _UNKNOWN_EK: Final = bytes(DIGEST_SIZE)
 _NO_STATE: Final = b"\0"
@@ -26,7 +26,7 @@ def _unpack_image(image: bytes, kind: TpmBackend) -> NvImage:
     if not image:
         return NvImage(_UNKNOWN_EK, b"")
     try:
-        return unpack(image, kind)
+        return unpack_image(image, kind)
     except NoImage:
         return NvImage(_UNKNOWN_EK, b"", whole=False)
 
@@ -44,7 +44,7 @@ class BaseDevice(TpmDevice):
         self._powered = False
         self._image = _unpack_image(nv.load(), self.kind)
 
-    # To be said by the backend ---------------------------------------------------------------
+    # Implemented by a backend ------------------------------------------------------------------
 
     @abstractmethod
     def power_on(self) -> None: ...
@@ -59,15 +59,15 @@ class BaseDevice(TpmDevice):
 
     @abstractmethod
     def _freeze(self) -> bytes:
-        """With power: all that is not in NV."""
+        """Everything that is not in NV, of a TPM with power."""
 
     @abstractmethod
     def _thaw(self, memory: bytes) -> None:
-        """Without power: have power, and go on from what ``_freeze`` gave, with NV as it was."""
+        """Give a TPM power, and continue from the result of ``_freeze``, with NV as it was."""
 
     @abstractmethod
     def _first_setup(self) -> bytes:
-        """On a new TPM with power: what the maker sets up; digest of the ECC EK."""
+        """Set up a new TPM with power, as its maker does; returns the digest of the ECC EK."""
 
     @abstractmethod
     def _clear(self) -> None: ...
@@ -116,7 +116,7 @@ class BaseDevice(TpmDevice):
 
     @contextmanager
     def _with_power(self) -> Iterator[None]:
-        """Power on for one command of the lab, if it is off."""
+        """Power on for one command of the lab, if the TPM is off."""
         with self._lock:
             if self._powered:
                 yield
@@ -127,7 +127,7 @@ class BaseDevice(TpmDevice):
             finally:
                 self.power_off(orderly=True)
 
-    def _need_power(self) -> None:
+    def _check_power(self) -> None:
         if not self._powered:
             raise tpm_gone("powered off")
 
@@ -143,10 +143,11 @@ class BaseDevice(TpmDevice):
         self._nv.store(self._image.pack(self.kind))
 
     def _load_state(self) -> bytes:
-        """The backend's state; empty of a new TPM, and of a damaged one what no backend takes."""
+        """The backend's state; empty for a new TPM. A damaged TPM has a state that no backend
+        accepts."""
         return self._image.state if self._image.whole else _NO_STATE
 
-    def _not_started(self) -> TpmError:
+    def _build_start_error(self) -> TpmError:
         """0x101 of a power-on that found no state."""
         error = tpm_error(RC_FAILURE)
         if not self._image.whole:
@@ -154,7 +155,7 @@ class BaseDevice(TpmDevice):
         return error
 
     def _store_state(self, state: bytes) -> None:
-        """Keep the backend's state, durably. ``OSError`` when NV fails."""
+        """Store the backend's state durably. ``OSError`` when NV fails."""
         if self._nv_fails:
             raise OSError(errno.EIO, "the lab lets NV writes fail")
         fresh = NvImage(self._image.ek, state)
@@ -167,7 +168,7 @@ class BaseDevice(TpmDevice):
 
     def restore(self, image: bytes) -> None:
         with self._lock:
-            content = unpack(image, self.kind)
+            content = unpack_image(image, self.kind)
             self.cut_power()
             self._nv.store(image)
             self._image = content

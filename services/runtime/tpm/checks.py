@@ -23,7 +23,7 @@ _RSA_SEED: Final = 256
 
 
 def check_blob(blob: SealedBlob) -> bytes:
-    """The policy digest of a blob; ``TpmError`` SIZE when it could not even be sent to a TPM."""
+    """The policy digest of a blob; ``TpmError`` SIZE for a blob that cannot be sent to a TPM."""
     if len(blob.private) not in _PRIVATE_SIZES:
         raise tpm_error(RC_SIZE_1)
     try:
@@ -36,7 +36,7 @@ def check_blob(blob: SealedBlob) -> bytes:
 
 
 def check_credential(id_object: bytes, encrypted_seed: bytes) -> EkKind:
-    """The sort of endorsement key it was made for; ``TpmError`` SIZE when it is of none."""
+    """The kind of endorsement key that a credential was made for; ``TpmError`` SIZE for none."""
     if len(id_object) not in _ID_OBJECT_SIZES:
         raise tpm_error(RC_SIZE_1)
     if len(encrypted_seed) == _RSA_SEED:
@@ -49,7 +49,7 @@ def check_credential(id_object: bytes, encrypted_seed: bytes) -> EkKind:
 
 
 def check_seal(secret: bytes, policy: bytes) -> None:
-    """``ValueError`` for what no TPM would seal, or could never open again."""
+    """``ValueError`` for a secret or policy that no TPM would seal, or could unseal."""
     if not 0 < len(secret) <= SECRET_LIMIT:
         raise ValueError(f"a TPM seals 1..{SECRET_LIMIT} bytes, not {len(secret)}")
     if len(policy) != DIGEST_SIZE:

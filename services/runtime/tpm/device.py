@@ -1,7 +1,7 @@
 """The TPM as a device of the lab: it outlives the lives of its host, and the lab commands it.
 
-All calls block, one at a time, so several threads may call. A service never sees this:
-it has the Tpm port (``port.TpmPort``) of one life, which ends with that life.
+Calls block and run one at a time, so several threads may call. A service never sees the device: it
+has the Tpm port (``port.TpmPort``) of one life.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ AnswerDelay = Callable[[str], float]
 class TpmDevice(Protocol):
     """A TPM 2.0. Refusals are ``TpmError`` with the TPM's own return code.
 
-    A call other than power_on and the lab's commands, on a TPM without power, is ``gone``.
+    On a TPM without power all calls but ``power_on`` and the lab's commands raise ``gone``.
     """
 
     @property
     def backend(self) -> TpmBackend:
-        """The backend that plays this TPM."""
+        """The backend that implements this TPM."""
         ...
 
     @property
@@ -43,21 +43,22 @@ class TpmDevice(Protocol):
         ...
 
     def exclusive(self) -> AbstractContextManager[object]:
-        """Hold the TPM over several calls (re-entrant). Who ends a host's life and then cuts
-        the power can be sure that no call of that life runs later, if every call of that life
-        looks, while it holds the TPM, whether it still lives."""
+        """Hold the TPM over several calls (re-entrant). Every call of a host's life checks, while
+        it holds the TPM, whether the life goes on. So a caller that ends the life, and cuts the
+        power while it holds the TPM, can be sure that no call of that life runs later."""
         ...
 
-    # The host's half: what the Tpm port hands on.
+    # The host's half: called by the Tpm port.
 
     def power_on(self) -> None:
-        """Power and Startup(CLEAR). 0x100 when it has power: cut it first, or PCRs would stay.
-        0x101 when its NV is damaged or cannot be written; it then has power, and failed."""
+        """Power on, with TPM2_Startup(CLEAR). 0x100 when the TPM has power: cut it first, or the
+        PCRs would stay. 0x101 when its NV is damaged or cannot be written; it then has power, and
+        failed."""
         ...
 
     def power_off(self, orderly: bool) -> None:
-        """Take the power; before it Shutdown(CLEAR) if ``orderly``. No change when off.
-        A TPM that refuses Shutdown just loses power: its next start tells (``safe``)."""
+        """Power off, after TPM2_Shutdown(CLEAR) if ``orderly``. No change when it is off. A TPM
+        that refuses Shutdown just loses power: its next start counts as unsafe (``safe``)."""
         ...
 
     def extend_log(self, events: Sequence[MeasuredEvent]) -> bytes:
@@ -78,13 +79,13 @@ class TpmDevice(Protocol):
         ...
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
-        """The secret. 0x18B without a root key, 0x1DF when the blob is not of this root key or
-        altered, 0x99D when PCRs differ from the policy, 0x1D5 or 0x2D5 when its private or
-        public part is none at all."""
+        """The secret in ``blob``. 0x18B without a root key, 0x1DF when the blob is of another root
+        key or altered, 0x99D when the PCRs differ from the policy, 0x1D5 or 0x2D5 when its private
+        or public part is malformed."""
         ...
 
     def ek(self, kind: EkKind) -> tuple[PublicArea, bytes | None]:
-        """The endorsement key, and its certificate: None, for the port adds its maker's."""
+        """The endorsement key of this kind. The certificate is None: the port adds the maker's."""
         ...
 
     def ak(self) -> tuple[PublicArea, TpmName]:
@@ -92,8 +93,8 @@ class TpmDevice(Protocol):
         ...
 
     def activate(self, id_object: bytes, encrypted_seed: bytes) -> bytes:
-        """The secret of a credential made for this endorsement key and attestation key; 0x1DF
-        when it was made for others, 0x1D5 or 0x2D5 when it is no credential at all."""
+        """The secret of a credential made for this endorsement key and attestation key; 0x1DF when
+        it was made for others, 0x1D5 or 0x2D5 when it is malformed."""
         ...
 
     def quote(self, selection: PcrSelection, nonce: bytes) -> Quote:
@@ -101,33 +102,34 @@ class TpmDevice(Protocol):
         ...
 
     def counter(self, index: int, bump: bool = False) -> int:
-        """Value of an NV counter, after one step up if ``bump``, which also defines it.
-        0x18B when it is not defined; 0x282 to bump an index that is no counter."""
+        """The value of an NV counter. ``bump`` increments it first, and defines it if needed. 0x18B
+        when it is not defined; 0x282 to increment an index that is no counter."""
         ...
 
     def nv_read(self, index: int) -> bytes:
-        """All of an NV index. 0x18B when it is not defined, 0x14A when it was never written."""
+        """The whole content of an NV index. 0x18B when it is not defined, 0x14A when it was never
+        written."""
         ...
 
     def nv_write(self, index: int, data: bytes) -> None:
         """Define the index (0x01800000..0x01BFFFFF) with exactly this content, 1..2,048 bytes.
         0x14B when NV is full, 0x82 when the index is a counter. An index of another size is
-        undefined and defined anew: power lost in between leaves none."""
+        undefined and defined anew: if power is lost in between, it does not exist."""
         ...
 
     def info(self) -> TpmInfo:
-        """Counters and lockout state; in failure mode ``failed`` is all it tells."""
+        """Counters and lockout state; in failure mode only ``failed``."""
         ...
 
-    # The lab's half: never given to a service. Works with and without power.
+    # The lab's half: no service has it. Works with and without power.
 
     def ek_digest(self) -> str:
-        """SHA-256 (hex) of the ECC endorsement key's public area: another one, another TPM."""
+        """SHA-256 (hex) of the ECC endorsement key's public area, which identifies the TPM."""
         ...
 
     def srk_name(self) -> TpmName | None:
-        """The storage root key as it is, None when there is none: another one opens nothing that
-        was sealed under the one before."""
+        """The name of the present storage root key; None when there is none. Another root key
+        cannot unseal what was sealed under this one."""
         ...
 
     def snapshot(self) -> bytes:
@@ -136,17 +138,18 @@ class TpmDevice(Protocol):
 
     def restore(self, image: bytes) -> None:
         """Cut the power and put an NV image back; the TPM does not notice that it is old.
-        ``ForeignImage`` for one of another backend."""
-        ...
-
-    def resume(self, image: bytes, memory: bytes) -> None:
-        """Cut the power and go on as another TPM, in the midst of its work: ``suspend`` gave its NV
-        image and what it had in memory, here or elsewhere. Without ``memory`` it has no power.
         ``ForeignImage`` for an image of another backend."""
         ...
 
+    def resume(self, image: bytes, memory: bytes) -> None:
+        """Cut the power and continue as another TPM, from the NV image and memory that ``suspend``
+        returned, here or elsewhere. Without ``memory`` the TPM has no power. ``ForeignImage`` for
+        an image of another backend."""
+        ...
+
     def suspend(self) -> tuple[bytes, bytes]:
-        """Its NV image and its memory (empty without power), for ``resume``; then no power."""
+        """Cut the power and return the NV image and the memory (empty without power), for
+        ``resume``."""
         ...
 
     def swap(self) -> None:
@@ -154,13 +157,13 @@ class TpmDevice(Protocol):
         ...
 
     def clear(self) -> None:
-        """TPM2_Clear, as the firmware's set-up does it. A TPM without power gets it for that
-        long. Root key, owner's NV and counters are gone; endorsement keys stay."""
+        """TPM2_Clear, as the firmware set-up runs it. A TPM without power gets power for it. Root
+        key, owner's NV and counters are removed; endorsement keys stay."""
         ...
 
     def occupy(self) -> None:
-        """Put a key of an installation before this one in the place of the storage root key: it
-        seals nothing, and only ``clear`` takes it away."""
+        """Put a key of an earlier installation in the place of the storage root key. It seals
+        nothing, and only ``clear`` removes it."""
         ...
 
     def lockout(self) -> None:
@@ -168,22 +171,22 @@ class TpmDevice(Protocol):
         ...
 
     def fail_nv(self, on: bool) -> None:
-        """Let NV writes fail. A TPM with power is made to write, so that it enters failure mode
-        at once; it leaves that at the next power-on after ``fail_nv(False)``."""
+        """Let NV writes fail. A TPM with power is made to write, so that it enters failure mode at
+        once; it leaves failure mode at the next power-on after ``fail_nv(False)``."""
         ...
 
     def cut_power(self) -> None:
-        """Take the power without Shutdown; no change when it has none."""
+        """Power off without Shutdown; no change when it is off."""
         ...
 
     def delay(self, rule: AnswerDelay | None) -> None:
-        """Let answers come later; the port waits (``delay_s``), in the lab's own time."""
+        """Delay answers; the port waits (``delay_s``), in lab time."""
         ...
 
     def delay_s(self, label: str) -> float:
-        """By how many lab seconds the answer of the port method ``label`` comes later."""
+        """By how many lab seconds the answer of the port method ``label`` is delayed."""
         ...
 
     def close(self) -> None:
-        """Cut the power and give everything back; the NV image stays in its store."""
+        """Cut the power and release everything; the NV image stays in its store."""
         ...

@@ -1,8 +1,8 @@
 """How long a call of the Tpm port takes in virtual time.
 
-The figures are those of libtpms in process, rounded; a chip on a board needs 50 to 500 ms for
+The figures are those of libtpms in process, rounded. A chip on a board needs 50 to 500 ms for
 unseal and quote (then let the lab ``delay`` the device). They depend on the call only, never on
-bytes or their number: a run must not differ with random data.
+bytes or their number: random data must not change a run.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ LATENCY_S: Final[Mapping[str, float]] = MappingProxyType(
         "vtpm.count": 0.002,
     }
 )
-"""Name of the port's method -> seconds; ``vtpm.*``: whole commands of a guest, in which several of
-them are."""
+"""Name of the port's method -> seconds. ``vtpm.*``: whole guest commands, which combine several
+methods."""

@@ -23,12 +23,12 @@ from typing import Any, Final
 _SUCCESS: Final = 0
 _FAIL: Final = 0x09
 _RETRY: Final = 0x800
-"""TPM_RETRY: no data of that name is stored, make a new TPM."""
+"""TPM_RETRY: no data of that name is stored; make a new TPM."""
 _VERSION_2: Final = 1
 _PERMANENT: Final = b"permall"
 _VOLATILE: Final = b"volatilestate"
 _NO_DESCRIPTOR: Final = 0x7FFFFFFF
-"""Where libtpms writes its remarks about failure mode; no process has so many files open."""
+"""The descriptor for libtpms's messages about failure mode; no process has so many files open."""
 
 _Loader = ctypes.CFUNCTYPE(
     ctypes.c_uint32,
@@ -75,11 +75,11 @@ def library_path() -> Path:
     """The installed libtpms.so.0; ``LibraryMissing`` when there is none."""
     with _guard:
         if not _source:
-            _source.append(_find())
+            _source.append(_find_library())
         return _source[0]
 
 
-def _find() -> Path:
+def _find_library() -> Path:
     for folder in (*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *_FOLDERS):
         path = Path(folder) / "libtpms.so.0"
         if folder and path.is_file():
@@ -97,23 +97,24 @@ _FOLDERS: Final = (
 )
 
 
-def quiet_tss() -> None:
-    """Keep the TSS from writing every refusal to stderr; before its first use."""
+def silence_tss() -> None:
+    """Keep the TSS from writing every refusal to stderr. Call it before the first use of the
+    TSS."""
     os.environ.setdefault("TSS2_LOG", "all+NONE")
 
 
 class Engine:
-    """One TPM engine. ``load`` gives its permanent state at power-on (empty: a new TPM),
-    ``store`` keeps it (an exception of it makes the TPM fail)."""
+    """One TPM engine. ``load`` returns its permanent state at power-on (empty: a new TPM).
+    ``store`` stores it; an exception makes the TPM fail."""
 
     memory: bytes = b""
-    """What the engine had in memory when it was frozen: the next ``init`` goes on from there."""
+    """What the engine had in memory when it was frozen: the next ``init`` continues from there."""
 
     def __init__(self, load: Callable[[], bytes], store: Callable[[bytes], None]) -> None:
         self._load, self._store = load, store
         self.store_error: BaseException | None = None
         self._library = _private_copy()
-        self._entry = _claim(self._library)
+        self._entry = _register_copy(self._library)
         self._library.TPM_Malloc.argtypes = (
             ctypes.POINTER(ctypes.c_void_p),
             ctypes.c_uint32,
@@ -138,7 +139,7 @@ class Engine:
         self._library.TPMLIB_Terminate()
 
     def process(self, command: bytes) -> bytes:
-        """One TPM command in, its response out."""
+        """Execute one TPM command and return its response."""
         # The engine decrypts parameters in place: never in the caller's immutable bytes.
         own = ctypes.create_string_buffer(command, len(command))
         result = self._library.TPMLIB_Process(
@@ -154,7 +155,8 @@ class Engine:
         return ctypes.string_at(self._response.value, self._response_size.value)
 
     def dump_volatile_state(self) -> bytes:
-        """Everything that is not in the permanent state, for ``memory`` of an engine."""
+        """Everything that is not in the permanent state; an engine continues from it
+        (``memory``)."""
         data, size = ctypes.c_void_p(), ctypes.c_uint32()
         self._check(
             self._library.TPMLIB_VolatileAll_Store(ctypes.byref(data), ctypes.byref(size)),
@@ -167,7 +169,7 @@ class Engine:
             self._library.TPM_Free(data)
 
     def close(self) -> None:
-        """Unload the copy. The engine must be terminated, and is of no use afterwards."""
+        """Unload the copy. The engine must be terminated, and cannot be used afterwards."""
         if self._entry:
             if self._response.value is not None:
                 self._library.TPM_Free.argtypes = (ctypes.c_void_p,)
@@ -202,7 +204,7 @@ class Engine:
                 return _SUCCESS
             try:
                 self._store(ctypes.string_at(data, length))
-            except BaseException as error:  # must not cross into C
+            except BaseException as error:  # an exception must not cross into C
                 self.store_error = error
                 return _FAIL
             return _SUCCESS
@@ -214,12 +216,12 @@ class Engine:
             _Storer(store),
             _Deleter(lambda number, name, must: _SUCCESS),
             _Nothing(lambda: _SUCCESS),
-            _Locality(_zero),
-            _Presence(_zero),
+            _Locality(_zero_pointer),
+            _Presence(_zero_pointer),
         )
 
 
-def _zero(value: Any, number: int) -> int:
+def _zero_pointer(value: Any, number: int) -> int:
     value[0] = 0
     return _SUCCESS
 
@@ -237,8 +239,9 @@ def _private_copy() -> ctypes.CDLL:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _claim(library: ctypes.CDLL) -> int:
-    """The address of the copy's entry; ``RuntimeError`` when another engine has the same one."""
+def _register_copy(library: ctypes.CDLL) -> int:
+    """Register the address of the copy's entry point; ``RuntimeError`` when another engine has the
+    same one."""
     address = ctypes.cast(library.TPMLIB_MainInit, ctypes.c_void_p).value or 0
     with _guard:
         if not address or address in _entries:

@@ -1,7 +1,7 @@
 """The real backend: a private copy of libtpms, commanded through tpm2-pytss.
 
-Startup and Shutdown are sent raw: the TSS takes "already started" for success, and that must
-not pass unseen. See ``tss`` for the traps of handles and sessions.
+Startup and Shutdown are sent raw: the TSS treats "already started" as success, which must be
+reported here. See ``tss`` for the traps of handles and sessions.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ from services.runtime.tpm.tss import (
     SRK_HANDLE,
     Context,
     area_of,
-    refusal,
+    refusal_code,
     selection_text,
     template,
 )
 
 _PROBE_INDEX: Final = 0x01BFFFFE
-"""NV index that the lab's own commands define and remove again."""
+"""The NV index that commands of the lab define and remove again."""
 _READ_LIMIT: Final = 8
 _NV_CHUNK: Final = 1024
 _STARTUP_CLEAR: Final = struct.pack(">HIIH", 0x8001, 12, 0x144, 0)
@@ -105,8 +105,8 @@ class LibtpmsDevice(BaseDevice):
                 failed = self._engine.init() != 0
                 self._powered = True
                 if failed:
-                    raise self._add_store_error(self._not_started())
-            self._raw(_STARTUP_CLEAR)
+                    raise self._add_store_error(self._build_start_error())
+            self._send_raw(_STARTUP_CLEAR)
             self._new_context()
 
     def _freeze(self) -> bytes:
@@ -118,11 +118,11 @@ class LibtpmsDevice(BaseDevice):
         self._engine.memory = b""
         self._powered = True
         if failed:
-            raise self._add_store_error(self._not_started())
+            raise self._add_store_error(self._build_start_error())
         self._new_context()
 
     def _shutdown(self) -> None:
-        self._raw(_SHUTDOWN_CLEAR)
+        self._send_raw(_SHUTDOWN_CLEAR)
 
     def _lose_power(self) -> None:
         self._drop_context()
@@ -133,7 +133,7 @@ class LibtpmsDevice(BaseDevice):
             super().close()
             self._engine.close()
 
-    def _raw(self, command: bytes) -> None:
+    def _send_raw(self, command: bytes) -> None:
         response = self._engine.process(command)
         rc = int.from_bytes(response[6:10], "big")
         if rc:
@@ -155,9 +155,9 @@ class LibtpmsDevice(BaseDevice):
 
     @contextmanager
     def _at_work(self) -> Iterator[Context]:
-        """The context, held for one operation; refusals of the TSS leave as ``TpmError``."""
+        """Hold the context for one operation; refusals of the TSS are raised as ``TpmError``."""
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._context is None:
                 raise self._add_store_error(tpm_error(RC_FAILURE))
             try:
@@ -175,7 +175,7 @@ class LibtpmsDevice(BaseDevice):
                     hashAlg=TPM2_ALG.SHA256, digest=TPMU_HA(sha256=event_digest(event))
                 )
                 tpm.esys.pcr_extend(ESYS_TR(event.pcr), TPML_DIGEST_VALUES([digest]))
-            if not measured:  # then nothing has shown yet whether the TPM works
+            if not measured:  # without a measurement nothing has shown yet whether the TPM works
                 tpm.esys.read_clock()
             return encode_log(events)
 
@@ -199,7 +199,7 @@ class LibtpmsDevice(BaseDevice):
                     raise
                 with tpm.primary(ESYS_TR.OWNER, srk_public()) as (made, _):
                     handle = tpm.persist_srk(made)
-            # Ask the TPM itself: a handle that is open here would hide that it has failed since.
+            # Ask the TPM itself: an open handle would hide that it has failed since.
             _, name, _ = tpm.esys.read_public(handle)
             return TpmName(bytes(name))
 
@@ -271,7 +271,8 @@ class LibtpmsDevice(BaseDevice):
                     session2=session,
                 )
             except TSS2_Exception as error:
-                # libtpms says "failure" of an RSA seed that is not for it, and works on.
+                # libtpms returns "failure" for an RSA seed that is not for it, and continues to
+                # work.
                 if int(error.rc) != RC_FAILURE or self.info().failed:
                     raise
                 raise tpm_error(RC_INTEGRITY_1) from None
@@ -377,22 +378,22 @@ class LibtpmsDevice(BaseDevice):
 
     def _lockout(self) -> None:
         attributes = int(TPMA_NV.AUTHREAD | TPMA_NV.OWNERWRITE)
-        with self._at_work() as tpm, _scratch(tpm, attributes) as handle:
+        with self._at_work() as tpm, _define_scratch_index(tpm, attributes) as handle:
             tries = tpm.properties()[int(TPM2_PT.MAX_AUTH_FAIL)]
             tpm.esys.tr_set_auth(handle, b"wrong")
             for _ in range(tries + 1):
-                rc = refusal(lambda: tpm.esys.nv_read(handle, 1))
+                rc = refusal_code(lambda: tpm.esys.nv_read(handle, 1))
             if rc != RC_LOCKOUT:
                 raise tpm_error(rc)
 
     def _write_something(self) -> None:
-        with self._at_work() as tpm, _scratch(tpm, NV_ATTRIBUTES):
+        with self._at_work() as tpm, _define_scratch_index(tpm, NV_ATTRIBUTES):
             pass
 
 
 @contextmanager
-def _scratch(tpm: Context, attributes: int) -> Iterator[Any]:
-    """An NV index for a command of the lab; one that a killed process left is removed."""
+def _define_scratch_index(tpm: Context, attributes: int) -> Iterator[Any]:
+    """An NV index for a command of the lab; an index that a killed process left is removed."""
     if tpm.nv_public(_PROBE_INDEX) is not None:
         tpm.undefine(_PROBE_INDEX)
     handle = tpm.define(_PROBE_INDEX, 1, attributes, b"right")

@@ -1,11 +1,11 @@
 """The maker of a lab's TPMs: it certifies the endorsement key of every TPM that it makes.
 
-As the TCG's EK credential profile has it: an empty subject, the TPM's maker and model in a critical
-subject alternative name, the key usage of a decryption key, and the extended usage
-tcg-kp-EKCertificate; under an issuing authority under a root. A cleared TPM has the same key, and
-so the same certificate; a TPM in another one's place has one of its own.
+The certificates follow the TCG's EK credential profile: an empty subject, the TPM's maker and model
+in a critical subject alternative name, the key usage of a decryption key, and the extended key
+usage tcg-kp-EKCertificate, issued by an intermediate authority under a root. A cleared TPM keeps
+its key and its certificate; a replacement TPM has its own.
 
-A lab has one maker. Its secret is 32 random bytes, from which both authorities follow.
+A lab has one maker. Both authorities are derived from its secret of 32 random bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REMEMBERED: Final = 4096
 
 
 class TpmMaker:
-    """``chain``: DER of root and issuing authority, in that order."""
+    """Issues certificates. ``chain``: DER of root and issuing authority, in that order."""
 
     def __init__(self, secret: KeyMaterial) -> None:
         root, self._issuing = (
@@ -45,8 +45,8 @@ class TpmMaker:
         self._name = _build_name("keystead TPM maker, issuing")
         top = _build_name("keystead TPM maker, root")
         self.chain = (
-            _authority(top, root, top, root, 1),
-            _authority(self._name, self._issuing, top, root, 0),
+            _issue_authority(top, root, top, root, 1),
+            _issue_authority(self._name, self._issuing, top, root, 0),
         )
         self._made: dict[bytes, bytes] = {}
 
@@ -85,7 +85,7 @@ class TpmMaker:
             .subject_name(x509.Name([]))
             .issuer_name(self._name)
             .public_key(key)
-            .serial_number(_serial(ek.raw))
+            .serial_number(_serial_of(ek.raw))
             .not_valid_before(_FROM)
             .not_valid_after(_TO)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -101,12 +101,12 @@ def _build_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _serial(of: bytes) -> int:
-    """16 bytes that follow from ``of``, of the same length for all."""
+def _serial_of(of: bytes) -> int:
+    """16 bytes derived from ``of``; the length is always the same."""
     return int.from_bytes(b"\x01" + hashlib.sha256(of).digest()[:15], "big")
 
 
-def _authority(
+def _issue_authority(
     name: x509.Name,
     key: Ed25519PrivateKey,
     issuer: x509.Name,
@@ -118,7 +118,7 @@ def _authority(
         .subject_name(name)
         .issuer_name(issuer)
         .public_key(key.public_key())
-        .serial_number(_serial(key.public_key().public_bytes_raw()))
+        .serial_number(_serial_of(key.public_key().public_bytes_raw()))
         .not_valid_before(_FROM)
         .not_valid_after(_TO)
         .add_extension(x509.BasicConstraints(ca=True, path_length=below), critical=True)

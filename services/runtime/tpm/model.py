@@ -1,11 +1,11 @@
 """The fast backend: a TPM in pure Python, for the speed of the simulation only.
 
-It gives the return codes of the real one (the contract test runs the same body on both), and
-its cryptography is real: a sealed blob is encrypted twice, under a key from the owner's seed
-(another or cleared TPM: integrity fails) and within under a key from that seed and the policy
-(other PCR values: there is no key). Keys, credentials and quotes are those of a TPM 2.0. What
-it does not have: command timing, dictionary attack recovery over time, other algorithms.
-Every claim about sealing is also tested on libtpms.
+It returns the codes of the real backend (the contract test runs the same body on both), and its
+cryptography is real. A sealed blob is encrypted twice. The outer key is derived from the owner's
+seed (another or a cleared TPM: integrity fails), the inner key from that seed and the policy (other
+PCR values: there is no key). Keys, credentials and quotes are those of a TPM 2.0. Command timing,
+dictionary attack recovery over time and other algorithms are missing. Every claim about sealing is
+also tested on libtpms.
 """
 
 from __future__ import annotations
@@ -89,18 +89,18 @@ _FIRMWARE: Final = 0x4B53_0001
 _SEED: Final = 32
 _NONCE: Final = 12
 _CLOCK_STEP: Final = 4096
-"""ms after which the clock reaches NV and is safe again, as libtpms does it."""
+"""ms after which the clock is written to NV and is safe again, as in libtpms."""
 
 
 class ModelDevice(BaseDevice):
-    """A ``TpmDevice`` without a TPM. ``entropy`` gives seeds and nonces."""
+    """A ``TpmDevice`` without a TPM. ``entropy`` provides seeds and nonces."""
 
     kind: ClassVar[TpmBackend] = TpmBackend.MODEL
 
     def __init__(self, nv: NvStore, entropy: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(nv)
         self._entropy = entropy
-        self._keys = KeyShelf()
+        self._keys = DerivedKeys()
         self._failed = False
         self._state: ModelState | None = None
         self._pcrs: dict[int, bytes] = {}
@@ -120,7 +120,7 @@ class ModelDevice(BaseDevice):
                 self._state = ModelState(self._entropy(_SEED), self._entropy(_SEED))
             if self._state is None:
                 self._failed = True
-                raise self._not_started()
+                raise self._build_start_error()
             self._pcrs = {pcr: initial_pcr(pcr) for pcr in range(PCR_COUNT)}
             self._commit(self._state.after_startup())
 
@@ -140,14 +140,14 @@ class ModelDevice(BaseDevice):
     def _thaw(self, memory: bytes) -> None:
         found = decode_memory(memory)
         if found is None:
-            raise self._not_started()
+            raise self._build_start_error()
         self._powered, self._state, self._pcrs = True, *found
 
     @contextmanager
     def _at_work(self) -> Iterator[ModelState]:
-        """The state, held for one command; refuses without power and in failure mode."""
+        """Hold the state for one command; refuses without power and in failure mode."""
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._failed or self._state is None:
                 raise tpm_error(RC_FAILURE)
             clock = self._state.clock + 1
@@ -157,7 +157,7 @@ class ModelDevice(BaseDevice):
             yield self._state
 
     def _commit(self, state: ModelState) -> None:
-        """Keep ``state`` in NV; a TPM that cannot enters failure mode."""
+        """Store ``state`` in NV; if that fails, the TPM enters failure mode."""
         try:
             self._store_state(encode_state(state))
         except OSError as error:
@@ -204,31 +204,33 @@ class ModelDevice(BaseDevice):
     def seal(self, secret: bytes, policy: bytes) -> SealedBlob:
         check_seal(secret, policy)
         with self._at_work() as state:
-            self._need_srk(state)
+            self._check_srk(state)
             nonce = self._entropy(_NONCE)
-            unique = secret_of(state.owner_seed, b"unique", nonce + secret)
+            unique = derive_secret(state.owner_seed, b"unique", nonce + secret)
             public = keyedhash_public(policy, unique).raw
-            inner = _inner(state, policy, nonce).encrypt(bytes(_NONCE), _pad_secret(secret), None)
-            return SealedBlob(nonce + _outer(state).encrypt(nonce, inner, public), public)
+            inner = _inner_key(state, policy, nonce).encrypt(
+                bytes(_NONCE), _pad_secret(secret), None
+            )
+            return SealedBlob(nonce + _outer_key(state).encrypt(nonce, inner, public), public)
 
     def unseal(self, blob: SealedBlob, selection: PcrSelection) -> bytes:
         check_blob(blob)
         with self._at_work() as state:
-            self._need_srk(state)
+            self._check_srk(state)
             nonce, box = blob.private[:_NONCE], blob.private[_NONCE:]
             try:
-                inner = _outer(state).decrypt(nonce, box, blob.public)
+                inner = _outer_key(state).decrypt(nonce, box, blob.public)
             except InvalidTag:
                 raise tpm_error(RC_INTEGRITY_1) from None
             policy = policy_pcr_digest(selection, self._pcrs)
             try:
-                clear = _inner(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
+                clear = _inner_key(state, policy, nonce).decrypt(bytes(_NONCE), inner, None)
             except InvalidTag:
                 raise tpm_error(RC_POLICY_FAIL_S1) from None
             return TpmReader(clear).tpm2b()
 
     @staticmethod
-    def _need_srk(state: ModelState) -> None:
+    def _check_srk(state: ModelState) -> None:
         if not state.srk:
             raise tpm_error(RC_HANDLE_1)
         if state.occupied:
@@ -315,7 +317,7 @@ class ModelDevice(BaseDevice):
                     raise tpm_error(RC_ATTRIBUTES_H2)
                 value = state.top + 1 if entry is None else counter_value(entry) + 1
                 entry = NvIndex(index, value.to_bytes(8, "big"), counter=True)
-                self._put(state, entry)
+                self._store_index(state, entry)
             if entry is None:
                 raise tpm_error(RC_HANDLE_1)
             if len(entry.data) < 8:
@@ -336,10 +338,10 @@ class ModelDevice(BaseDevice):
             entry = state.find(index)
             if entry is not None and entry.counter:
                 raise tpm_error(RC_ATTRIBUTES)
-            self._put(state, NvIndex(index, data))
+            self._store_index(state, NvIndex(index, data))
 
-    def _put(self, state: ModelState, entry: NvIndex) -> None:
-        if not state.room_for(entry):
+    def _store_index(self, state: ModelState, entry: NvIndex) -> None:
+        if not state.has_room_for(entry):
             raise tpm_error(RC_NV_SPACE)
         self._commit(state.with_index(entry))
 
@@ -347,13 +349,13 @@ class ModelDevice(BaseDevice):
 
     def info(self) -> TpmInfo:
         with self._lock:
-            self._need_power()
+            self._check_power()
             if self._failed or self._state is None:
                 return TpmInfo(backend=self.kind.value, failed=True)
             return self._state.build_info(self.kind.value)
 
     def _first_setup(self) -> bytes:
-        # As with the real one: which banks of PCRs there are holds from the next power-on.
+        # As with the real one: a change of the PCR banks takes effect at the next power-on.
         self.power_off(orderly=True)
         self.power_on()
         area, _ = self.ek(EkKind.ECC_P256)
@@ -377,17 +379,17 @@ class ModelDevice(BaseDevice):
 
 
 def _pad_secret(secret: bytes) -> bytes:
-    """All blobs have one length, so that it tells nothing."""
+    """Pad a secret: all blobs have one length, which reveals nothing."""
     return tpm2b(secret) + bytes(SECRET_LIMIT - len(secret))
 
 
-def _outer(state: ModelState) -> AESGCM:
-    return AESGCM(secret_of(state.owner_seed, b"storage"))
+def _outer_key(state: ModelState) -> AESGCM:
+    return AESGCM(derive_secret(state.owner_seed, b"storage"))
 
 
-def _inner(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
+def _inner_key(state: ModelState, policy: bytes, nonce: bytes) -> AESGCM:
     """A key for one blob only, so its nonce may be constant."""
-    return AESGCM(secret_of(state.owner_seed, b"policy", policy + nonce))
+    return AESGCM(derive_secret(state.owner_seed, b"policy", policy + nonce))
 
 
 # ---- keys from a seed ----------------------------------------------------------------------------
@@ -402,13 +404,13 @@ _SMALL: Final = tuple(
 _WITNESSES: Final = (2, *_SMALL[:19])
 
 
-def secret_of(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
-    """32 bytes that only the holder of ``seed`` can make; ``context`` has a fixed size."""
+def derive_secret(seed: bytes, label: bytes, context: bytes = b"") -> bytes:
+    """32 bytes that only the holder of ``seed`` can derive; ``context`` has a fixed size."""
     return hmac.digest(seed, label + b"\0" + context, "sha256")
 
 
-class KeyShelf:
-    """The keys of one TPM, each made when it is first asked for."""
+class DerivedKeys:
+    """The keys of one TPM, each derived at its first use."""
 
     def __init__(self) -> None:
         self._curve: dict[tuple[bytes, bytes], ec.EllipticCurvePrivateKey] = {}
@@ -478,7 +480,7 @@ def _is_prime(number: int) -> bool:
 # What the model keeps in NV, as values; a change returns a new state.
 
 CAPACITY: Final = 68 * 2048
-"""Bytes that all NV indices hold together, about what libtpms has room for."""
+"""How many bytes all NV indices hold together, about as many as in libtpms."""
 MAX_TRIES: Final = 3
 
 
@@ -491,10 +493,10 @@ class NvIndex(msgspec.Struct, frozen=True):
 
 
 class ModelState(msgspec.Struct, frozen=True):
-    """Permanent state. ``clock`` is in ms, one for each command; ``orderly`` tells whether the
-    last power-off came after TPM2_Shutdown; ``top`` is the highest value of a counter that is
-    gone: a new one begins above it, so that a number cannot come again. ``occupied``: another key
-    lies in the place of the storage root key."""
+    """Permanent state. ``clock`` is in ms and counts commands. ``orderly``: the last power-off came
+    after TPM2_Shutdown. ``top`` is the highest value of a counter that was removed: a new counter
+    begins above it, so that no number repeats. ``occupied``: another key is in the place of the
+    storage root key."""
 
     endorsement_seed: bytes
     owner_seed: bytes
@@ -509,7 +511,7 @@ class ModelState(msgspec.Struct, frozen=True):
     indices: tuple[NvIndex, ...] = ()
 
     def build_info(self, backend: str) -> TpmInfo:
-        """What a TPM that works says of itself."""
+        """The ``TpmInfo`` of a TPM that works."""
         return TpmInfo(
             backend=backend,
             failed=False,
@@ -527,11 +529,11 @@ class ModelState(msgspec.Struct, frozen=True):
         return next((entry for entry in self.indices if entry.index == index), None)
 
     def with_index(self, entry: NvIndex) -> ModelState:
-        """``entry`` defined, or in place of the one with its number."""
+        """The state with ``entry``, in place of the one with its number."""
         others = (other for other in self.indices if other.index != entry.index)
         return msgspec.structs.replace(self, indices=(*others, entry))
 
-    def room_for(self, entry: NvIndex) -> bool:
+    def has_room_for(self, entry: NvIndex) -> bool:
         """Whether NV has room for this index, in place of one of the same number."""
         used = sum(len(other.data) for other in self.indices if other.index != entry.index)
         return used + len(entry.data) <= CAPACITY
@@ -567,13 +569,13 @@ def decode_state(image: bytes) -> ModelState | None:
 
 
 def encode_memory(state: ModelState, pcrs: dict[int, bytes]) -> bytes:
-    """What a TPM has in memory, as bytes; ``decode_memory`` reads them."""
+    """The memory of a TPM as bytes; ``decode_memory`` reads them."""
     return msgspec.msgpack.encode((state, pcrs))
 
 
 def decode_memory(data: bytes) -> tuple[ModelState, dict[int, bytes]] | None:
-    """What a TPM with power had in memory: its state, the clock in it ahead of NV's, and its PCRs
-    by number; None when it is damaged."""
+    """The memory of a TPM with power: its state, whose clock is ahead of NV's, and its PCRs by
+    number; None when it is damaged."""
     try:
         return msgspec.msgpack.decode(data, type=tuple[ModelState, dict[int, bytes]])
     except msgspec.DecodeError:

@@ -30,7 +30,7 @@ class NvStore(Protocol):
         ...
 
     def store(self, image: bytes) -> None:
-        """Keep ``image`` in place of the last one; durable on return."""
+        """Store ``image`` in place of the last one; durable on return."""
         ...
 
 
@@ -48,39 +48,39 @@ class MemoryNv(NvStore):
 
 
 class ForeignImage(ValueError):
-    """The image was made by another backend, or is no TPM image at all."""
+    """The image was made by another backend, or is not an image of a TPM."""
 
 
 class NoImage(ForeignImage):
-    """It is no TPM image at all."""
+    """The bytes are not an image of a TPM."""
 
 
 class NvImage(msgspec.Struct, frozen=True):
-    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area; ``whole``
-    is False of one that was damaged."""
+    """``ek`` is the SHA-256 (raw, 32 bytes) of the ECC endorsement key's public area. ``whole`` is
+    False for a damaged image."""
 
     ek: bytes
     state: bytes
     whole: bool = True
 
     def pack(self, backend: TpmBackend) -> bytes:
-        """The image as one string of bytes that names its backend; ``unpack`` reads it."""
-        check = _check(backend, self.ek, self.state) if self.whole else bytes(_DIGEST)
+        """The image as bytes that name its backend; ``unpack`` reads them."""
+        check = _checksum(backend, self.ek, self.state) if self.whole else bytes(_DIGEST)
         return _MAGIC + _TAGS[backend] + self.ek + check + self.state
 
 
-def unpack(image: bytes, backend: TpmBackend) -> NvImage:
-    """What a packed image holds, damaged or not; ``ForeignImage`` when it is of another backend,
-    ``NoImage`` when it is none."""
+def unpack_image(image: bytes, backend: TpmBackend) -> NvImage:
+    """The content of a packed image, damaged or not. ``ForeignImage`` for an image of another
+    backend, ``NoImage`` when it is none."""
     if image[: len(_MAGIC)] != _MAGIC or len(image) < _HEAD:
         raise NoImage("this is not an image of a TPM's NV")
     ek, check, state = image[_EK_AT:_CHECK_AT], image[_CHECK_AT:_HEAD], image[_HEAD:]
     for other in _TAGS:
-        if other is not backend and check == _check(other, ek, state):
+        if other is not backend and check == _checksum(other, ek, state):
             raise ForeignImage(f"this NV image was not made by backend {backend.value}")
     tagged = image[len(_MAGIC) : _EK_AT] == _TAGS[backend]
-    return NvImage(ek, state, whole=tagged and check == _check(backend, ek, state))
+    return NvImage(ek, state, whole=tagged and check == _checksum(backend, ek, state))
 
 
-def _check(backend: TpmBackend, ek: bytes, state: bytes) -> bytes:
+def _checksum(backend: TpmBackend, ek: bytes, state: bytes) -> bytes:
     return hashlib.sha256(_TAGS[backend] + ek + state).digest()

@@ -1,8 +1,8 @@
 """How a port runs a device's blocking calls: in a small pool of threads, or inline.
 
-``PoolRunner`` is the lab's, one per process for all its TPMs: commands let go of the
-interpreter while the engine works, so 2 to 8 threads use the cores and the loop stays smooth.
-``InlineRunner`` is the simulation's: the call is done at once, then its time is charged.
+``PoolRunner`` is for the lab, one per process for all its TPMs: commands release the interpreter
+while the engine works, so 2 to 8 threads use the cores and do not delay the loop. ``InlineRunner``
+is for the simulation: the call runs at once, then its time is charged.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from services.runtime.tpm.port import Runner
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
-"""Waits that many lab seconds."""
+"""Waits for so many lab seconds."""
 
 THREADS: Final = 4
 
 
 class PoolRunner(Runner):
-    """Runs calls in a pool that is made at the first call (so not before a fork)."""
+    """Runs calls in a pool that is created at the first call, so not before a fork."""
 
     def __init__(self, sleep: Sleep = asyncio.sleep, threads: int = THREADS) -> None:
         self._sleep = sleep
@@ -32,7 +32,7 @@ class PoolRunner(Runner):
         self._pool: ThreadPoolExecutor | None = None
 
     async def run(self, label: str, work: Callable[[], T]) -> T:
-        """``work()`` in a thread. If the caller is cancelled, work that began still ends."""
+        """Run ``work`` in a thread. If the caller is cancelled, work that began still ends."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tpm")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -48,8 +48,7 @@ class PoolRunner(Runner):
 
 
 class InlineRunner(Runner):
-    """Does the work at once and then sleeps what ``latency_s`` says for its label, also when the
-    TPM refused."""
+    """Runs the work at once and then sleeps ``latency_s`` of its label, also after a refusal."""
 
     def __init__(
         self, sleep: Sleep, latency_s: Callable[[str], float] = LATENCY_S.__getitem__

@@ -1,9 +1,9 @@
 """The Tpm port of one life of a host, on a device that outlives it.
 
-Calls are serialised in the order in which they were made. Whether the life still lasts is asked
-before a call, while it holds the device right before the TPM works, and after each wait: once a
-life has ended and its power was cut, nothing of it reaches the TPM any more, however long its
-call waited in a queue.
+Calls are serialised in the order in which they were made. Three checks ask whether the life goes
+on: before a call, right before the TPM works while the call holds the device, and after each wait.
+After a life has ended and its power was cut, no call of it reaches the TPM, however long the call
+waited in a queue.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Runner(Protocol):
         ...
 
     async def pause(self, seconds: float) -> None:
-        """Wait that many lab seconds."""
+        """Wait for so many lab seconds."""
         ...
 
 
 class TpmPort(Tpm):
     """Implements ``services.runtime.ports.Tpm`` for ``life``; see ``TpmDevice`` for codes.
 
-    Without a ``maker`` its endorsement keys are bare.
+    Without a ``maker`` its endorsement keys have no certificates.
     """
 
     def __init__(
@@ -134,7 +134,8 @@ class TpmPort(Tpm):
             return work()
 
     async def _wait_for_delay(self, label: str) -> None:
-        """The lab's delay of this call, and the last look whether anybody still waits."""
+        """Wait for the lab's delay of this call, then check a last time whether the life goes
+        on."""
         self._life.check()
         seconds = self._device.delay_s(label)
         if seconds > 0:

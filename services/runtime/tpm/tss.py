@@ -1,12 +1,12 @@
 """One ESAPI context of tpm2-pytss over one engine: handles, sessions, templates.
 
-Traps that shaped it: three slots each for objects and sessions and no resource manager, so
-every handle is flushed in ``finally``; a field of a *temporary* pytss result reads freed
-memory, so parents are kept in variables and values copied out at once; an ESYS handle of a
-persistent object is opened once per context and never closed.
+Three traps shaped it. There are three slots each for objects and sessions and no resource manager,
+so every handle is flushed in ``finally``. A field of a *temporary* pytss result reads freed memory,
+so parents are kept in variables and values copied at once. An ESYS handle of a persistent object is
+opened once per context and never closed.
 
-The binding has no types: this module and ``libtpms`` are where it is wrapped. Its exceptions
-(``TSS2_Exception``) leave here as they are.
+The binding has no types: this module and ``libtpms`` wrap it. Its exceptions (``TSS2_Exception``)
+are raised unchanged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tpm2_pytss.types import TPML_PCR_SELECTION
 
 from protocol.tpm.errors import RC_HANDLE_1
 from protocol.tpm.structures import PublicArea
-from services.runtime.tpm.tss_crypto import use_ours
+from services.runtime.tpm.tss_crypto import install_crypto_callbacks
 
 SRK_HANDLE: Final = 0x81000001
 COUNTER: Final = int(TPM2_NT.COUNTER) << int(TPMA_NV.TPM2_NT_SHIFT)
@@ -56,11 +56,11 @@ _BANKS: Final = ((0x0004, b"\x00"), (0x000B, b"\xff"), (0x000C, b"\x00"), (0x000
 _ONLY_SHA256: Final = struct.pack(">I", len(_BANKS)) + b"".join(
     struct.pack(">HB", algorithm, 3) + mask * 3 for algorithm, mask in _BANKS
 )
-"""Every bank must be named: one that is not keeps its PCRs, free to be filled by anybody."""
+"""Every bank must be named: an unnamed bank keeps its PCRs, which anybody could then extend."""
 
 
 class _Tcti(PyTCTI):  # type: ignore[misc]
-    """Hands commands of the TSS to the engine."""
+    """Passes commands of the TSS to the engine."""
 
     def __init__(self, process: Callable[[bytes], bytes]) -> None:
         super().__init__()
@@ -75,16 +75,16 @@ class _Tcti(PyTCTI):  # type: ignore[misc]
 
 
 class Context:
-    """An ESAPI context (``esys``) and what is open in it; made anew at each power-on."""
+    """An ESAPI context (``esys``) and its open handles; created at each power-on."""
 
     def __init__(self, process: Callable[[bytes], bytes]) -> None:
         self.esys: Any = ESAPI(_Tcti(process))
-        use_ours(self.esys)
+        install_crypto_callbacks(self.esys)
         self._open: dict[int, Any] = {}
         self._primaries: dict[tuple[int, bytes], tuple[Any, PublicArea]] = {}
 
     def close(self) -> None:
-        """Let go of all handles and of the TPM."""
+        """Release all handles and the TPM."""
         self._open.clear()
         self._primaries.clear()
         self.esys.close()
@@ -98,7 +98,7 @@ class Context:
 
     @contextmanager
     def hold_transient(self, handle: Any) -> Iterator[Any]:
-        """A transient object or session, flushed at the end whatever happens."""
+        """Hold a transient object or session, and flush it at the end whatever happens."""
         try:
             yield handle
         finally:
@@ -107,7 +107,7 @@ class Context:
 
     @contextmanager
     def open_salted_session(self, salt: Any, kind: Any, attributes: Any) -> Iterator[Any]:
-        """An encrypting session salted with the root key: its keys cannot be had from the bus."""
+        """An encrypting session salted with the root key: its keys cannot be read on the bus."""
         started = self.esys.start_auth_session(salt, ESYS_TR.NONE, kind, _AES_CFB, TPM2_ALG.SHA256)
         with self.hold_transient(started) as session:
             self.esys.trsess_set_attributes(session, attributes)
@@ -125,10 +125,10 @@ class Context:
 
     @contextmanager
     def primary(self, hierarchy: Any, area: PublicArea) -> Iterator[tuple[Any, PublicArea]]:
-        """A primary key made from a template: its handle and its public area.
+        """A primary key created from a template: its handle and its public area.
 
-        It is made once; from then on its saved context is loaded, which the TPM takes until it
-        loses its power or is cleared, as this ``Context`` lasts.
+        It is created once; later its saved context is loaded. The TPM accepts the saved context
+        until it loses power or is cleared, which also ends this ``Context``.
         """
         saved = self._primaries.get((int(hierarchy), area.raw))
         if saved is not None:
@@ -144,19 +144,19 @@ class Context:
             yield made, found
 
     def persist_srk(self, made: Any) -> Any:
-        """Keep the key ``made`` as the storage root key, at its persistent handle; that handle."""
+        """Persist the key ``made`` as the storage root key; returns its persistent handle."""
         handle = self.esys.evict_control(ESYS_TR.OWNER, made, SRK_HANDLE)
         self._open[SRK_HANDLE] = handle
         return handle
 
     def evict_srk(self) -> None:
-        """Take the key at the handle of the storage root key away."""
+        """Remove the persistent storage root key."""
         handle = self.open_handle(SRK_HANDLE)
         self.esys.evict_control(ESYS_TR.OWNER, handle, SRK_HANDLE)
         del self._open[SRK_HANDLE]
 
     def define(self, index: int, size: int, attributes: int, auth: bytes = b"") -> Any:
-        """Define an NV index of the owner; its handle."""
+        """Define an NV index of the owner; returns its handle."""
         public = TPM2B_NV_PUBLIC(
             TPMS_NV_PUBLIC(
                 nvIndex=index,
@@ -169,7 +169,7 @@ class Context:
         return handle
 
     def undefine(self, index: int) -> None:
-        """Take an NV index of the owner away."""
+        """Remove an NV index of the owner."""
         self.esys.nv_undefine_space(self.open_handle(index))
         del self._open[index]
 
@@ -198,7 +198,7 @@ class Context:
 
 
 def selection_text(pcrs: Sequence[int]) -> str:
-    """PCRs as the binding reads them."""
+    """The PCR selection in the syntax of the binding."""
     return "sha256:" + ",".join(str(pcr) for pcr in pcrs)
 
 
@@ -214,8 +214,8 @@ def area_of(public: Any) -> PublicArea:
     return PublicArea(bytes(inner.marshal()))
 
 
-def refusal(call: Callable[[], object]) -> int:
-    """The return code with which ``call`` is refused; 0 when it is not."""
+def refusal_code(call: Callable[[], object]) -> int:
+    """The return code with which ``call`` is refused; 0 when it succeeds."""
     try:
         call()
     except TSS2_Exception as error:

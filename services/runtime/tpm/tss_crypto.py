@@ -1,13 +1,12 @@
 """The cryptography of the TSS's own end of a session: hashes, HMACs, ECDH, AES.
 
-The TSS does it by OpenSSL, and makes a new library context of OpenSSL for each hash and each HMAC:
-0.3 ms each, four fifths of what a seal or an unseal costs. It takes other functions in their place
-(``Esys_SetCryptoCallbacks``), and here they are: ``hashlib`` and ``cryptography``, which share one
-context. What a TPM and its caller say to each other stays the same to the byte, and a TPM checks
-each HMAC.
+By default the TSS creates a new library context of OpenSSL for each hash and each HMAC: 0.3 ms
+each, four fifths of the cost of a seal or an unseal. ``Esys_SetCryptoCallbacks`` replaces these
+functions by those of this module, which use ``hashlib`` and ``cryptography`` and share one context.
+The bytes between a TPM and its caller stay the same, and a TPM checks each HMAC.
 
-A function that is called from C may not raise: what fails in it is a return code of the TSS, and
-``sys.unraisablehook`` is told why.
+A function that is called from C may not raise. It returns an error code of the TSS instead, and
+passes the exception to ``sys.unraisablehook``.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _TYPES: Final = {name: field.type for name, field in ffi.typeof("ESYS_CRYPTO_CAL
 
 
 class _Work:
-    """A hash, or an HMAC when there is a key, of what comes until it is finished."""
+    """A hash, or an HMAC when there is a key, of the data added until it is finished."""
 
     __slots__ = ("algorithm", "key", "said")
 
@@ -62,7 +61,7 @@ class _Work:
 
 
 _works: dict[int, _Work] = {}
-"""What the TSS has begun and not finished, by the number that it has for a pointer."""
+"""The hashes that the TSS has begun and not finished, by the number that it uses as a pointer."""
 _numbers: Final = itertools.count(1)
 
 
@@ -110,7 +109,7 @@ def _abort(blob: Any, user: Any) -> None:
 
 
 def _random(into: Any, size: int, user: Any) -> int:
-    """``size`` bytes; 0: as many as there is room for."""
+    """``size`` random bytes; 0: as many as there is room for."""
     drawn = os.urandom(size or len(into.buffer))
     into.size = len(drawn)
     ffi.memmove(into.buffer, drawn, len(drawn))
@@ -118,7 +117,8 @@ def _random(into: Any, size: int, user: Any) -> int:
 
 
 def _ecdh(key: Any, most: int, shared: Any, point: Any, out: Any, size: Any, user: Any) -> int:
-    """A key for once, and the secret that it shares with the TPM's key (TPM 2.0 part 1, C.6.1)."""
+    """An ephemeral key, and the secret that it shares with the TPM's key (TPM 2.0 part 1,
+    C.6.1)."""
     area = key.publicArea
     curve = _CURVES.get(area.parameters.eccDetail.curveID)
     if curve is None:
@@ -127,7 +127,7 @@ def _ecdh(key: Any, most: int, shared: Any, point: Any, out: Any, size: Any, use
     x, y = (int.from_bytes(_bytes_of(each), "big") for each in (theirs.x, theirs.y))
     try:
         peer = ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
-    except ValueError:  # it is no point of the curve
+    except ValueError:  # not a point of the curve
         return _BAD_VALUE
     length = (curve.key_size + 7) // 8
     numbers = mine.public_key().public_numbers()
@@ -179,8 +179,8 @@ def _decrypt(
     return _DONE
 
 
-def _not_used(*asked: Any) -> int:
-    """Salts of RSA keys, and SM4: no session here has them."""
+def _refuse_call(*arguments: Any) -> int:
+    """Refuse salts of RSA keys, and SM4: no session here uses them."""
     return _NOT_IMPLEMENTED
 
 
@@ -205,17 +205,17 @@ def _callback(name: str) -> Any:
     kind = _TYPES[name]
     if kind.result.kind == "void":
         return ffi.callback(kind, _OURS[name])
-    return ffi.callback(kind, _OURS.get(name, _not_used), error=_FAILED)
+    return ffi.callback(kind, _OURS.get(name, _refuse_call), error=_FAILED)
 
 
 _callbacks: Final = {name: _callback(name) for name, of in _TYPES.items() if of.kind == "function"}
-"""Each function as C calls it; these must live as long as contexts of the TSS do."""
+"""The C callbacks of the functions; they must live as long as contexts of the TSS."""
 _callbacks["userdata"] = ffi.NULL
 _table: Final = ffi.new("ESYS_CRYPTO_CALLBACKS *", _callbacks)
 
 
-def use_ours(esys: Any) -> None:
-    """Let this ESAPI context work with the functions of this module."""
+def install_crypto_callbacks(esys: Any) -> None:
+    """Let this ESAPI context use the functions of this module."""
     result = lib.Esys_SetCryptoCallbacks(esys._ctx, _table)
     if result != _DONE:
         raise RuntimeError(f"Esys_SetCryptoCallbacks failed with {result:#x}")

@@ -1,8 +1,8 @@
 """Pooled instances for virtual TPMs: a state is loaded for one guest command and taken out again.
 
-No instance remembers whom it served: what it works on is what it was given, and it loses its
-power before it goes back to the shelf. So 2,000 vTPMs take as many instances as commands are at
-work at the same time, and a command that fails leaves no trace in the next.
+An instance keeps nothing between two commands: it works on the state that it is given, and loses
+its power before it returns to the pool. So 2,000 vTPMs need as many instances as commands run at
+the same time, and a command that fails leaves no trace in the next.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class VirtualTpmPool:
-    """The instances of one process, made when they are wanted: as many as threads ask at once."""
+    """The instances of one process, created on demand: as many as threads use at once."""
 
     def __init__(self, backend: TpmBackend, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._backend, self._entropy = backend, entropy
@@ -35,29 +35,29 @@ class VirtualTpmPool:
         self._idle: list[TpmDevice] = []
         self.opened = 0
 
-    def make(self) -> VirtualTpmState:
+    def manufacture(self) -> VirtualTpmState:
         """A newly manufactured TPM, without power."""
-        with self._instance() as device:
+        with self._use_instance() as device:
             device.swap()
             return VirtualTpmState(device.snapshot())
 
-    def command(
+    def run_command(
         self, state: VirtualTpmState, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
-        """See ``VirtualTpms.command``."""
-        with self._instance() as device:
+        """See ``VirtualTpms.run_command``."""
+        with self._use_instance() as device:
             device.resume(state.nv, state.memory)
             result = work(device)
             return VirtualTpmState(*device.suspend()), result
 
     def close(self) -> None:
-        """Give all instances back."""
+        """Release all instances."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
 
     @contextmanager
-    def _instance(self) -> Iterator[TpmDevice]:
+    def _use_instance(self) -> Iterator[TpmDevice]:
         with self._lock:
             device = self._idle.pop() if self._idle else None
         if device is None:
@@ -65,15 +65,15 @@ class VirtualTpmPool:
             self.opened += 1
         try:
             yield device
-        except TpmError:  # the TPM's own refusal: nothing is wrong with the instance
-            self._back(device)
+        except TpmError:  # the TPM's own refusal: the instance works
+            self._return_instance(device)
             raise
         except BaseException:
             device.close()
             raise
-        self._back(device)
+        self._return_instance(device)
 
-    def _back(self, device: TpmDevice) -> None:
+    def _return_instance(self, device: TpmDevice) -> None:
         device.cut_power()
         with self._lock:
             self._idle.append(device)
@@ -86,26 +86,26 @@ class VirtualTpmPools:
         self._pools: dict[TpmBackend, VirtualTpmPool] = {}
 
     def of(self, backend: TpmBackend) -> VirtualTpmPool | None:
-        """The pool of that backend; None of ``none``: such a node has no vTPMs."""
+        """The pool of that backend; None for ``none``: such a node has no vTPMs."""
         if backend is TpmBackend.NONE:
             return None
         return self._pools.setdefault(backend, VirtualTpmPool(backend))
 
 
 class VirtualTpmsPort(VirtualTpms):
-    """Implements ``VirtualTpms`` for ``life``: whether it still lasts is asked before the work,
+    """Implements ``VirtualTpms`` for ``life``. It checks whether the life goes on before the work,
     right when the work begins, and after each wait."""
 
     def __init__(self, pool: VirtualTpmPool, life: Incarnation, runner: Runner) -> None:
         self._pool, self._life, self._runner = pool, life, runner
 
-    async def make(self) -> VirtualTpmState:
-        return await self._call("vtpm.make", self._pool.make)
+    async def manufacture(self) -> VirtualTpmState:
+        return await self._call("vtpm.make", self._pool.manufacture)
 
-    async def command(
+    async def run_command(
         self, state: VirtualTpmState, label: str, work: Callable[[VirtualTpmCommands], T]
     ) -> tuple[VirtualTpmState, T]:
-        return await self._call(label, partial(self._pool.command, state, work))
+        return await self._call(label, partial(self._pool.run_command, state, work))
 
     async def _call(self, label: str, work: Callable[[], T]) -> T:
         self._life.check()

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from lab.cli.options import Format, Options
+from lab.cli.asked import Format
+from lab.cli.options import Options
 from lab.cli.results import print_answer
 from lab.schema.answers import Key, KeyAttribute
 from lab.schema.commands import KmsKeyShow

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.cli.listing import PLAIN, Listing, View
-from lab.cli.options import Format, Options
+from lab.cli.asked import Format
+from lab.cli.listing import Listing
+from lab.cli.options import Options
 from lab.cli.output import show
 from lab.schema.answers import Vm, VmList
 from lab.schema.errors import KeysteadError
@@ -37,22 +38,22 @@ def names(answer: VmList) -> list[str]:
 
 
 def test_some_by_name_in_the_order_they_are_asked_for() -> None:
-    assert names(LIST.select_items(ANSWER, ("vm-10", "vm-01"), PLAIN)) == ["vm-10", "vm-01"]
-    assert names(LIST.select_items(ANSWER, (), PLAIN)) == ["vm-01", "vm-02", "vm-10"]
+    assert names(LIST.select_items(ANSWER, ("vm-10", "vm-01"))) == ["vm-10", "vm-01"]
+    assert names(LIST.select_items(ANSWER, ())) == ["vm-01", "vm-02", "vm-10"]
     with pytest.raises(KeysteadError, match="there is no vm vm-03, vm-04") as missing:
-        LIST.select_items(ANSWER, ("vm-01", "vm-03", "vm-04"), PLAIN)
+        LIST.select_items(ANSWER, ("vm-01", "vm-03", "vm-04"))
     assert missing.value.id == "KS-USE-002"
 
 
 def test_sorted_by_a_column_or_a_field() -> None:
-    assert names(LIST.select_items(ANSWER, (), View(sort_by="host"))) == ["vm-02", "vm-10", "vm-01"]
-    assert names(LIST.select_items(ANSWER, (), View(sort_by="KEY ID"))) == [
+    assert names(LIST.select_items(ANSWER, (), "host")) == ["vm-02", "vm-10", "vm-01"]
+    assert names(LIST.select_items(ANSWER, (), "KEY ID")) == [
         "vm-01",
         "vm-02",
         "vm-10",
     ]
     with pytest.raises(KeysteadError, match="--sort-by size") as wrong:
-        LIST.select_items(ANSWER, (), View(sort_by="size"))
+        LIST.select_items(ANSWER, (), "size")
     assert wrong.value.id == "KS-USE-003" and "host" in wrong.value.fix
 
 

@@ -18,11 +18,11 @@ from typing import IO, Any, NoReturn
 
 from lab.processes import preload as loading
 from services.runtime.forking import blocking, children, server
-from services.runtime.forking.child import be_seen_as
+from services.runtime.forking.child import set_process_name
 from services.runtime.forking.connection import ForkFailed, ForkServerConnection, ForkServerSocket
+from services.runtime.forking.fork_hazards import descriptors
+from services.runtime.forking.memory_protection import withhold_memory
 from services.runtime.forking.packets import MARK
-from services.runtime.forking.torn import descriptors
-from services.runtime.forking.withheld import withhold_memory
 from tests.lab.cli.posing import pose
 
 _LIMIT_S = 60.0
@@ -133,7 +133,7 @@ def serve(order: dict[str, Any], control: int, log: int) -> NoReturn:
         os.environ.update(order["environment"])
         withhold_memory()
         pose([sys.executable, "-c", "", MARK], os.environ)
-        be_seen_as("keystead-fork")
+        set_process_name("keystead-fork")
 
         def load() -> None:
             for entry in order["preload"]:

@@ -110,7 +110,7 @@ def test_a_tpm_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def failed() -> bytes:
         raise TpmError(0x101, "TPM_RC_FAILURE", TpmErrorKind.FAILURE)
 
-    monkeypatch.setattr(backends, "probe", failed)
+    monkeypatch.setattr(backends, "probe_libtpms", failed)
     bad(doctor.tpm(), "does not work", "up --tpm none")
 
 
@@ -119,7 +119,7 @@ def binding_missing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As before set-up: tpm2-pytss is still to be compiled."""
     from services.runtime.tpm import backends
 
-    monkeypatch.setattr(backends, "available", lambda: "tpm2-pytss is not there")
+    monkeypatch.setattr(backends, "missing_for_libtpms", lambda: "tpm2-pytss is not there")
     yield
 
 
@@ -141,7 +141,7 @@ def test_no_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binding_mis
 def test_once_compiled_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     from services.runtime.tpm import backends
 
-    monkeypatch.setattr(backends, "available", lambda: "")
+    monkeypatch.setattr(backends, "missing_for_libtpms", lambda: "")
     monkeypatch.setenv("PATH", "/nonexistent")
     bad(doctor.headers(), "no C compiler", "apt-get", DoctorHealth.NOTE)
 
@@ -213,3 +213,21 @@ def test_processes_that_were_left_behind(words: list[str], home: Path) -> None:
         bad(doctor.stale_processes(), str(child.pid), f"kill {child.pid}")
     finally:
         child.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "prefix", "said"),
+    [
+        ("'--enable-optimizations' '--with-lto'", "/opt/python", "with PGO and LTO"),
+        ("'--enable-optimizations'", "/opt/python", "without PGO and LTO"),
+        ("'--enable-shared'", "/usr", "with PGO and LTO"),  # Debian's
+    ],
+)
+def test_it_says_which_python_of_which_build_is_used(
+    flags: str, prefix: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": flags}.get)
+    monkeypatch.setattr(sys, "base_prefix", prefix)
+    found = doctor.python()
+    assert found.health is DoctorHealth.OK and f"built {said}" in found.text
+    assert sys._base_executable in found.text  # type: ignore[attr-defined]

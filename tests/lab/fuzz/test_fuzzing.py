@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from chaos.experiment.generate import Mix
+from lab.cli.asked import Format
 from lab.cli.experiments.fuzz import fuzz as fuzz_command
 from lab.cli.experiments.fuzz import shrink as shrink_command
-from lab.cli.options import Format, Options
+from lab.cli.options import Options
 from lab.cli.progress import Style
 from lab.fuzz import files
 from lab.fuzz.finding import Failure

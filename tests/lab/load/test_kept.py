@@ -15,10 +15,11 @@ import pytest
 from junitparser import JUnitXml
 
 from chaos.load.histogram import decode_histogram, percentile_file, value_ms
+from lab.cli.asked import Format
 from lab.cli.loads.files import LoadFiles
 from lab.cli.loads.load import _keep_report
 from lab.cli.main import run
-from lab.cli.options import Format, Options
+from lab.cli.options import Options
 from lab.load.junit import load_junit
 from lab.load.kept import begin, compare_loads, keep, load_of
 from lab.load.page import page, pair

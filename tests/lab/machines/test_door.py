@@ -21,7 +21,7 @@ from lab.machines import trust
 from lab.machines.door import context, serve
 from lab.machines.listening import Address, LabDoor, address, find_address
 from lab.schema.errors import KeysteadError
-from services.runtime.real.secured import DOOR_NAME, Secured
+from services.runtime.real.broker_tls import DOOR_NAME, LabTls
 
 
 async def broker(name: bytes) -> tuple[asyncio.Server, int]:
@@ -55,7 +55,7 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
 
 
 def secured(folder: Path, broker: str = "control") -> ssl.SSLContext:
-    made = Secured(str(folder / "door" / "ca.pem"), broker).options["tls"]
+    made = LabTls(str(folder / "door" / "ca.pem"), broker).options["tls"]
     assert isinstance(made, ssl.SSLContext)
     return made
 
@@ -80,7 +80,7 @@ async def test_a_client_comes_back_however_long_door_or_broker_were_down(tmp_pat
     door = LabDoor(tmp_path, "far", Address("127.0.0.1", 0))
     await control.start()
     await door.start({"control": control.url})
-    way = Secured(str(tmp_path / "door" / "ca.pem"), "control")
+    way = LabTls(str(tmp_path / "door" / "ca.pem"), "control")
     client = ControlClient(f"nats://{find_address(tmp_path)}", seed, "machine-east", secured=way)
     await client.open()
     try:

@@ -20,7 +20,11 @@ from lab.schema.errors import KeysteadError
 from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from protocol.terms import NodeName
-from services.runtime.real.whereabouts import Whereabouts, tell, through
+from services.runtime.real.gate_addresses import (
+    GateAddresses,
+    connect_through_gate,
+    write_gate_addresses,
+)
 from tests.lab.machines.conftest import lab_file
 
 KMS = NodeName("kms")
@@ -49,7 +53,7 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
 
 
 async def ends(gate: Gate, node: str = KMS) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    made = await through(f"127.0.0.1:{gate.port}", NodeName(node))
+    made = await connect_through_gate(f"127.0.0.1:{gate.port}", NodeName(node))
     return await asyncio.open_connection(sock=made)
 
 
@@ -69,7 +73,7 @@ async def test_all_bytes_pass_and_the_last_word_arrives(gate: Gate) -> None:
 @pytest.mark.parametrize("node", ["esxi-001", "../kms", "", "x" * 200])
 async def test_who_names_no_door_is_not_let_in(gate: Gate, node: str) -> None:
     with pytest.raises(OSError):
-        await through(f"127.0.0.1:{gate.port}", NodeName(node))
+        await connect_through_gate(f"127.0.0.1:{gate.port}", NodeName(node))
 
 
 async def test_a_connection_that_names_no_node_in_time_is_closed(
@@ -152,16 +156,16 @@ async def test_it_is_at_the_port_of_before_or_where_the_file_says(tmp_path: Path
 
 
 def test_where_nodes_stand_is_read_again_when_it_is_told_anew(tmp_path: Path) -> None:
-    known = Whereabouts(tmp_path)
-    tell(tmp_path, {})
+    known = GateAddresses(tmp_path)
+    write_gate_addresses(tmp_path, {})
     assert not list(tmp_path.iterdir()) and known.of(KMS) == ""
-    tell(tmp_path, {"kms": "192.0.2.1:1"})
+    write_gate_addresses(tmp_path, {"kms": "192.0.2.1:1"})
     assert known.of(KMS) == "192.0.2.1:1" and known.of(NodeName("vcenter")) == ""
-    tell(tmp_path, {"kms": "192.0.2.1:2"})
+    write_gate_addresses(tmp_path, {"kms": "192.0.2.1:2"})
     assert known.of(KMS) == "192.0.2.1:2"
     (tmp_path / "where.json").write_text("{")
     assert known.of(KMS) == "192.0.2.1:2"
-    tell(tmp_path, {})
+    write_gate_addresses(tmp_path, {})
     assert known.of(KMS) == "" and json.loads((tmp_path / "where.json").read_text()) == {}
 
 

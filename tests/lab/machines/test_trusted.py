@@ -36,7 +36,7 @@ from lab.schema.commands import (
 from lab.state.state_folder import LabFolder
 from protocol.terms import HostCryptoState, PowerState, VmCryptoState
 from protocol.trust import TrustItem
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.lab.cli.conftest import Cli, until
 from tests.lab.machines.conftest import trusted_file
 from tests.lab.machines.test_story import Far
@@ -44,7 +44,7 @@ from tests.lab.machines.test_story import Far
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+    pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"),
 ]
 A = TypeVar("A")
 HOST, VM = "esxi-001", "vm-01"

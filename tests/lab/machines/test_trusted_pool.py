@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.lab.cli.conftest import until
 from tests.lab.machines.conftest import trusted_file
 from tests.lab.machines.test_invited import LEASE_S, Shared
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.lab,
     pytest.mark.slow,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+    pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"),
 ]
 BOTH = {"esxi-001", "esxi-002"}
 

@@ -15,7 +15,7 @@ from protocol.messages.host import Esxcli, GetCryptoKeyStatus, RemoveKeys
 from protocol.messages.vcenter import ListVms
 from protocol.terms import CryptoKeyId, NodeName, ProtectionMode
 from services.esxi.configuration.archive import FILE
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.chaos.worlds import World
 
 HOST = NodeName("esxi-001")
@@ -103,7 +103,7 @@ def test_a_host_that_is_off_is_opened_with_the_key_that_was_read_before(world: W
 
 
 @pytest.mark.lab
-@pytest.mark.skipif(bool(available()), reason="no real TPM")
+@pytest.mark.skipif(bool(missing_for_libtpms()), reason="no real TPM")
 async def test_on_real_processes_too(tmp_path: Path) -> None:
     async with Lab("lab", seed=3, hosts=1, vms=1, key_persistence=True, tpm="libtpms") as made:
         assert isinstance(made.way, Owned)

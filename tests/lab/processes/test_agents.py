@@ -90,7 +90,7 @@ import asyncio, gc, os, signal, sys
 from pathlib import Path
 from lab.processes.agents import Agents, begin, build_copied_server, log_of
 from services.runtime.forking.connection import ForkServerConnection
-from services.runtime.forking.copied import CopiedServer
+from services.runtime.forking.copied_server import CopiedServer
 
 TARGETS = {TARGETS!r}
 

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from chaos.history import History, Record, verify
+from lab.cli.asked import Format
 from lab.cli.experiments.checking import check as check_command
 from lab.cli.experiments.describe import describe_run
-from lab.cli.options import Format, Options
+from lab.cli.options import Options
 from lab.cli.program import build
 from lab.local.experiment_files import prepare_experiment
 from lab.local.stored.checking import check, reproduce

@@ -9,8 +9,9 @@ import pytest
 
 from chaos.conversation import ConversationEnd, Said, conversation
 from chaos.recording import pack
+from lab.cli.asked import Format
 from lab.cli.experiments.tap import tap
-from lab.cli.options import Format, Options
+from lab.cli.options import Options
 from lab.local.stored.conversation import MessageFilter, read_conversation
 from lab.play import play
 from lab.play.begin import begin

@@ -175,7 +175,7 @@ def wrong(lab: SimLab, session: LabSession) -> None:
 def _part(lab: SimLab) -> bool:
     """Go on twice: True in the copy; the other one waits for its end."""
     if os.fork() == 0:
-        lab.loop.take_over()
+        lab.loop.become_running_loop()
         return True
     os.wait()
     return False

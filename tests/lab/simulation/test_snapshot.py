@@ -25,7 +25,7 @@ from lab.topology.lab_file import load
 from lab.topology.plan import plan
 from services.runtime.forking.connection import ForkFailed
 from services.runtime.sim.runner import WorkerDied, run_in_worker
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.lab.simulation import runs
 
 pytestmark = pytest.mark.sim
@@ -34,8 +34,8 @@ BACKENDS = ["model", pytest.param("libtpms", marks=pytest.mark.tpm)]
 
 def origin(stage: Stage | None = None, **changes: Any) -> Origin:
     asked = {"hosts": 2, "vms": 2, "tpm": "model", "key_persistence": True, **changes}
-    if asked["tpm"] == "libtpms" and available():
-        pytest.skip(available())
+    if asked["tpm"] == "libtpms" and missing_for_libtpms():
+        pytest.skip(missing_for_libtpms())
     return Origin(plan(load("default", **asked)), stage)
 
 

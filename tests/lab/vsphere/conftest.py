@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import pytest
 
 from lab.client import Lab
+from lab.local.vsphere import of_lab
 
 pytest.importorskip("pyVmomi")
 pytest.importorskip("uvicorn")
@@ -26,12 +27,6 @@ from protocol.authorization import ADMINISTRATOR
 
 PASSWORD = "correct horse"
 T = TypeVar("T")
-
-
-class _Executor:
-    def __init__(self, lab: Lab) -> None:
-        self.virtual = lab.mode == "sim"
-        self.do, self.sleep = lab.do, lab.sleep
 
 
 class Served:
@@ -64,7 +59,7 @@ class Served:
     async def _serve(self) -> None:
         sizes: dict[str, Any] = {} if self.mode == "sim" else {"hosts": 1, "vms": 1, "tpm": "none"}
         async with Lab(mode=self.mode, topology=self.topology, seed=7, **sizes) as self.lab:
-            executor: Any = _Executor(self.lab)
+            executor: Any = of_lab(self.lab)
             lab: Any = Serial(executor) if executor.virtual else executor
             self.server = ApiServer(lab, "default", PASSWORD, self.vcenter)
             async with listening(self.server, self.folder) as self.listener:

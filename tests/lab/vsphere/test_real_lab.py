@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,25 @@ def test_a_real_host_is_there_while_vcenter_is_off(real: Served) -> None:
     with pytest.raises(OSError), real.session("root", port=port):
         pass
     real.run(hosts.close)
+
+
+def test_clients_of_a_real_lab_hang_while_their_link_is_cut(real: Served) -> None:
+    with real.session() as si, ThreadPoolExecutor(1) as pool:
+        real.do(c.LinkCut("client", "vcenter"))
+        answers: list[Any] = []
+        _until(lambda: not real.listener.link.accepts)
+        asking = pool.submit(lambda: answers.append(si.CurrentTime()))
+        with socket.create_connection(("localhost", real.port), 1) as waiting:
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+        assert not answers
+        real.do(c.Heal(all=True))
+        asking.result(10)
+        assert answers
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

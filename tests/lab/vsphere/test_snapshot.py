@@ -22,11 +22,15 @@ class _Lab:
     """A lab that answers when it is let; ``asked`` are its commands in their order."""
 
     virtual = True
+    changes = sleeps = 0
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.done: list[Any] = []
         self.free = asyncio.Event()
+
+    async def look(self, command: Any) -> Any:
+        return await self.do(command)
 
     async def do(self, command: Any, vcenter: str = "", user: str = "") -> Any:
         self.asked.append(command)

@@ -59,7 +59,7 @@ def any_recovery_key_opens() -> None:
 def autostart_without_window() -> None:
     """LOCK-05 broken at the host: a key that comes long after the boot still starts its VM."""
 
-    @replaces(knobs, "read")
+    @replaces(knobs, "read_knobs")
     def read(original: Any, kind: Any, values: Any) -> Any:
         made = original(kind, values)
         if isinstance(made, EsxiKnobs):

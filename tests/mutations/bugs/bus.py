@@ -74,7 +74,7 @@ def flood_takes_all() -> None:
 def forged_reply_accepted() -> None:
     """Identity broken: a reply is believed from whoever sends it."""
 
-    @replaces(PendingCalls, "arrived")
+    @replaces(PendingCalls, "handle_reply")
     def arrived(original: Any, self: Any, token: str, responder: Any, payload: bytes) -> bool:
         return bool(original(self, token, self.asked(token) or responder, payload))
 

@@ -81,7 +81,7 @@ def vtpm_bound_to_nothing() -> None:
 def vtpm_instance_shared() -> None:
     """An instance of the pool goes on with the vTPM that it had before, whoever commands now."""
 
-    @replaces(VirtualTpmPool, "command")
+    @replaces(VirtualTpmPool, "run_command")
     def command(original: Any, self: Any, state: Any, work: Any) -> Any:
         mine = self.__dict__.get("left") if state.memory else None
         after, result = original(self, mine or state, work)
@@ -97,7 +97,7 @@ def vtpm_saved_after_answer() -> None:
     async def command(original: Any, self: Any, label: str, work: Any) -> Any:
         if owed := self.__dict__.pop("owed", None):
             await write(self._means.datastore, *owed)
-        state, result = await self._means.tpms.command(self._state, label, work)
+        state, result = await self._means.tpms.run_command(self._state, label, work)
         self._number += 1
         file = nvram_file(self.vm, self.device.serial)
         home, rng = self._home, self._means.rng

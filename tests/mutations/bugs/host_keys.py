@@ -102,7 +102,7 @@ def keystore_queue_gone() -> None:
             ticket: Ticket = original(self, key)
             return ticket
         ticket = Ticket(self, key)
-        ticket.call_up()
+        ticket.wake_holder()
         return ticket
 
 

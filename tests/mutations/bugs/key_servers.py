@@ -24,7 +24,7 @@ def any_certificate_taken() -> None:
     HAS_EXPIRED: Final = 10
     """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 
-    @replaces(endpoint, "_judged")
+    @replaces(endpoint, "_record_verdict")
     def judged(
         original: Any, connection: Any, certificate: Any, code: int, depth: int, good: int
     ) -> bool:

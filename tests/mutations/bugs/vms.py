@@ -114,7 +114,7 @@ def power_turn_gone() -> None:
     def take(original: Any, self: TurnQueues, key: str) -> Ticket:
         ticket: Ticket = original(self, key)
         if key.startswith("vm"):
-            ticket.call_up()
+            ticket.wake_holder()
         return ticket
 
 

@@ -129,7 +129,7 @@ def counter_of(rig: Rig, vm: VmName, node: NodeName) -> int:
     guest = host.vms[vm].guest
     if guest is not None and guest.vtpm is not None:
         state = guest.vtpm._state
-        _, counter = rig.run(host.virtual_tpms.command(state, "vtpm.count", read_counter))
+        _, counter = rig.run(host.virtual_tpms.run_command(state, "vtpm.count", read_counter))
         return counter
     home = keys_of(config).home
     assert home is not None and config.vtpm is not None
@@ -140,7 +140,7 @@ def counter_of(rig: Rig, vm: VmName, node: NodeName) -> int:
         tpm.power_on()
         return read_counter(tpm)
 
-    _, counter = rig.run(host.virtual_tpms.command(state, "vtpm.count", started))
+    _, counter = rig.run(host.virtual_tpms.run_command(state, "vtpm.count", started))
     return counter
 
 

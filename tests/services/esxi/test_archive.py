@@ -328,7 +328,7 @@ def test_what_a_boot_found_and_could_not_sync_is_written_anew(rig: Rig) -> None:
         archive._disk = Failing(disk, 2)  # type: ignore[assignment]
         with pytest.raises(SaveFailed):
             await archive.save(ConfigurationSection.NOTHING)
-        store.on_disk.lose(FILE)
+        store.on_disk.lose_unsynced(FILE)
         assert archive.dirty
         await archive.save(ConfigurationSection.NOTHING)
         return unpack(store.on_disk.after_power_loss().read(FILE), config_key).configuration

@@ -368,7 +368,7 @@ def test_a_target_that_took_it_and_fell_leaves_it_startable(rig: Rig) -> None:
     rig.accept((migrate(),), outcomes, A)
     rig.sleep(2)
     assert rig.host(B).vms[VM].guest is not None
-    rig.agent.machine(B).fall(WayDown.CRASH)
+    rig.agent.machine(B).end_life_now(WayDown.CRASH)
     rig.sleep(20)
     assert running(rig) == []
     rig.command(HostPowerOnVm(vm=VM), A)
@@ -434,7 +434,7 @@ class Fall:
             self._left -= 1
             if self._left == 0:
                 self.happened = True
-                self._rig.agent.machine(self._of).fall(self._way)
+                self._rig.agent.machine(self._of).end_life_now(self._way)
             await charge(label)
 
         return fallible

@@ -170,13 +170,13 @@ def test_what_does_not_lie_there_as_it_was_written_is_noticed(
     rig.up()
     rig.make_safe()
     rig.encrypted_vm()
-    kept = SimDatastore._put
+    kept = SimDatastore._write_part
 
     def one_bit_off(self: SimDatastore, vm: str, file: str, *written: Any) -> None:
         kept(self, vm, file, *written)
         self._file(vm, file)[BLOCK_SIZE * max(written[0]) + 4095] ^= 1
 
-    monkeypatch.setattr(SimDatastore, "_put", one_bit_off)
+    monkeypatch.setattr(SimDatastore, "_write_part", one_bit_off)
     assert isinstance(rig.refused_door(order), GuestFault)
     monkeypatch.undo()
     assert isinstance(rig.refused_door(CHALLENGE), GuestFault)

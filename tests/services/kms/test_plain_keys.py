@@ -36,7 +36,7 @@ from services.kms.sealing.key_ring import KeyRing
 from services.kms.sealing.vault import kek_bytes
 from services.kms.settings.config import Auditing, KmsRole
 from services.runtime.incarnation import NodeDown
-from services.runtime.streams import Later
+from services.runtime.streams import DeferredAnswer
 from tests.services.kms.core_rig import OWNER, STRANGER, do
 from tests.services.kms.kmip_rig import message, new_key, template
 from tests.services.kms.lazy_rig import HeldClock, clock
@@ -90,7 +90,7 @@ class Way:
         later = self.messages.at_once(caller, data) if self.quick else None
         if later is None:
             return loop.create_task(self.messages.answer(caller, data))
-        assert isinstance(later, Later)
+        assert isinstance(later, DeferredAnswer)
         self.made += 1
         told: asyncio.Future[bytes] = loop.create_future()
 

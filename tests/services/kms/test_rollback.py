@@ -17,7 +17,7 @@ from services.kms.custody.anchor import ANCHOR_FILE, ANCHORS, INDEX, SIZE
 from services.kms.service import ACCEPT_OPTION, RESTORED_OPTION
 from services.runtime.incarnation import WayDown
 from services.runtime.service import Halted, PowerInputs
-from services.runtime.sim.database import Drive
+from services.runtime.sim.database import StoredDatabase
 from tests.services.kms.filed import serving
 from tests.services.kms.pair_rig import A, B, PairRig
 from tests.services.kms.ports import LOCAL, OPERATOR, Server
@@ -386,7 +386,7 @@ def test_a_rolled_back_server_of_a_pair_is_filled_by_the_other(rig: PairRig) -> 
     rig.key(A, "1")
     rig.power_off(B)
     rig.world.stores[B].drives["keys"].close()
-    rig.world.stores[B].drives["keys"] = Drive()
+    rig.world.stores[B].drives["keys"] = StoredDatabase()
     assert "older than the server" in rig.power_on(B).screen
     rig.power_off(B)
     assert rig.power_on(B, **ACCEPT).screen == ""

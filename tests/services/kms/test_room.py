@@ -26,7 +26,7 @@ from protocol.kmip.payloads import (
 )
 from services.kms.endpoints.kmip.messages import CHANGES
 from services.kms.endpoints.kmip.operations import SPOKEN
-from services.runtime.streams import Later
+from services.runtime.streams import DeferredAnswer
 from tests.services.kms.core_rig import OWNER
 from tests.services.kms.kmip_rig import Client, message, new_key, reason
 from tests.services.kms.ports import Server
@@ -62,13 +62,13 @@ async def test_a_key_that_is_made_without_a_task_neither(server: Server) -> None
     """Clients that ask alike are answered by a pattern of what they ask."""
     client = Client(server)
 
-    def at_once(most: int) -> bytes | Later | None:
+    def at_once(most: int) -> bytes | DeferredAnswer | None:
         data = encode_request(message(new_key(), maximum_response_size=most))
         return client._messages.at_once(OWNER, data)
 
     size = len(await bytes_of(client, new_key(), maximum_response_size=10_000))
     assert at_once(size - 1) is None, "it is read, and refused"
-    assert isinstance(at_once(size), Later)
+    assert isinstance(at_once(size), DeferredAnswer)
 
 
 Changing = Callable[[str], Fields]

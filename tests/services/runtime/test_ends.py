@@ -97,7 +97,7 @@ def test_an_orderly_end_that_turns_into_a_crash_is_over_too(world: World) -> Non
         stop = asyncio.ensure_future(lab.power_off(HOST, "stop"))
         await lab.sleep(0.001)
         assert machine.state is NodeRunState.RUNNING and not stop.done()
-        machine.fall(WayDown.CRASH)
+        machine.end_life_now(WayDown.CRASH)
         await lab.sleep(5.0)
         return stop.done()
 

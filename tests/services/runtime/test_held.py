@@ -83,12 +83,12 @@ def test_a_node_that_is_off_is_not_held(world: World) -> None:
 async def test_no_wait_of_its_clock_ends_meanwhile() -> None:
     life = Incarnation(HOST, 1)
     clock = LabClock(life, LabRng(1, life), epoch=0.0, wall=0.0, pace=1000.0)
-    life.hold()
-    life.hold()
+    life.pause()
+    life.pause()
     waiting = asyncio.ensure_future(clock.sleep(1.0))
     done, _ = await asyncio.wait([waiting], timeout=0.2)
     assert not done
-    life.go_on()
+    life.resume()
     await waiting
-    life.go_on()
+    life.resume()
     await clock.sleep(1.0)

@@ -10,7 +10,7 @@ import pytest
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes, Slowdown
 from services.runtime.ports import Clock
 from services.runtime.seeded import stream
-from services.runtime.service_queue import QueueFigures, ServiceQueue, draw
+from services.runtime.service_queue import QueueFigures, ServiceQueue, draw_service_time
 
 MEAN_S = 0.01
 
@@ -87,7 +87,7 @@ def test_a_slowdown_of_a_share_raises_the_mean_by_its_part() -> None:
 def test_lognormal_times_have_the_mean_and_the_spread_of_their_profile() -> None:
     time = ServiceTime(mean_s=0.02, distribution=Distribution.LOGNORMAL, each_s=0.001, spread=0.5)
     choices = stream(3, "service")
-    drawn = [draw(time, choices, entries=10) for _ in range(20_000)]
+    drawn = [draw_service_time(time, choices, entries=10) for _ in range(20_000)]
     mean = sum(drawn) / len(drawn)
     assert mean == pytest.approx(0.03, rel=0.01)
     deviation = math.sqrt(sum((one - mean) ** 2 for one in drawn) / len(drawn))

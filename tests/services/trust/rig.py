@@ -58,7 +58,7 @@ from protocol.trust import (
 )
 from services.catalog import recipe as recipe_of
 from services.runtime.node import Recipe
-from services.runtime.tpm.backends import available
+from services.runtime.tpm.backends import missing_for_libtpms
 from tests.services.esxi.rig import FAST, VCENTER, VM, A, Rig
 
 KMS = NodeName("kms-1")
@@ -71,7 +71,9 @@ BACKENDS = [
     TpmBackend.MODEL,
     pytest.param(
         TpmBackend.LIBTPMS,
-        marks=pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+        marks=pytest.mark.skipif(
+            bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"
+        ),
     ),
 ]
 LIST_MODE = TpmSettings(require_endorsement_keys=True, require_certificate_validation=False)

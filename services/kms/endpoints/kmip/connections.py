@@ -18,7 +18,7 @@ from services.kms.endpoints.admission import NotAdmitted
 from services.kms.endpoints.kmip.items import RefusedMessage
 from services.kms.endpoints.kmip.messages import Messages
 from services.runtime.ports import Clock
-from services.runtime.streams import AtOnce, Later, Stream
+from services.runtime.streams import AtOnce, DeferredAnswer, Stream
 
 MESSAGE_S: Final = 30.0
 """A message is here that long after its first byte, or the connection ends."""
@@ -65,7 +65,7 @@ class KmipEndpoint:
         """Answer what comes, until either side ends it."""
         idle = _Idle(self._clock, stream)
 
-        def at_once(data: bytes) -> bytes | Later | None:
+        def at_once(data: bytes) -> bytes | DeferredAnswer | None:
             answer = self._at_once(stream, data)
             if answer is not None:
                 idle.begins()
@@ -79,7 +79,7 @@ class KmipEndpoint:
         finally:
             idle.end()
 
-    def _at_once(self, stream: Stream, data: bytes) -> bytes | Later | None:
+    def _at_once(self, stream: Stream, data: bytes) -> bytes | DeferredAnswer | None:
         """The answer to one whole message that needs no wait of a task; None: read it."""
         if _size(data) != len(data):
             return None

@@ -57,7 +57,7 @@ from services.kms.operations.batches import Continuation, Item
 from services.kms.operations.core import KeyServerCore, storage_refusal
 from services.kms.operations.execution import VERSIONS
 from services.runtime.ports import Clock
-from services.runtime.streams import Later
+from services.runtime.streams import DeferredAnswer
 
 HandOn = Callable[[KeyServerCaller, Sequence[CoreRequest[Any]], bytes], Awaitable[bytes | None]]
 HEADER_LIMIT: Final = 4096
@@ -135,7 +135,7 @@ class Messages:
             items = [failure_item(item, reason, str(error)) for item in message.batch_item]
         return self._encode_answer(message.request_header, items)
 
-    def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | Later | None:
+    def at_once(self, caller: KeyServerCaller, data: bytes) -> bytes | DeferredAnswer | None:
         """As ``answer``, when that is a key and needs no wait, or a new one, whose answer follows;
         None, and nothing happened, when it is to be answered."""
         if may_be_plain_create(data):
@@ -188,13 +188,13 @@ class Messages:
 
         return GetForm(message, write, self._most(header)), request.unique_identifiers[0]
 
-    def _create_at_once(self, caller: KeyServerCaller, data: bytes) -> Later | None:
+    def _create_at_once(self, caller: KeyServerCaller, data: bytes) -> DeferredAnswer | None:
         """Of ``at_once`` what makes a key."""
         found = self._plain_create(data)
         if found is None:
             return None
         message, request = found
-        later = Later()
+        later = DeferredAnswer()
 
         def over(key_id: KeyId, error: BaseException | None) -> None:
             answer: bytes | BaseException
@@ -202,7 +202,7 @@ class Messages:
                 answer = self._answer_create(message, key_id, error)
             except Exception as defect:  # the connections of the others go on
                 answer = defect
-            later.give(answer)
+            later.set(answer)
 
         return later if immediate.making(self._core, caller, request, over) else None
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.blocking import ForkServer
 from services.runtime.forking.children import ChildProcess, Children
 from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.own_forks import OwnForks
 
 TARGETS = "tests.services.runtime.forking.targets"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.runtime.incarnation import NodeDown
-from services.runtime.real.gathering import MOST, Gathering
+from services.runtime.real.thread_batches import MOST, ThreadBatches
 
 
 class Counting(ThreadPoolExecutor):
@@ -33,7 +33,7 @@ def pool() -> Iterator[Counting]:
 
 
 async def test_works_of_one_step_go_together_and_each_has_its_own_outcome(pool: Counting) -> None:
-    gathering, begun = Gathering(pool), set[Future[Any]]()
+    gathering, begun = ThreadBatches(pool), set[Future[Any]]()
 
     def refuse() -> None:
         raise OSError("no room")
@@ -52,7 +52,7 @@ async def test_works_of_one_step_go_together_and_each_has_its_own_outcome(pool: 
 
 
 async def test_who_gave_up_keeps_nobody_else_from_its_outcome(pool: Counting) -> None:
-    gathering, go = Gathering(pool), threading.Event()
+    gathering, go = ThreadBatches(pool), threading.Event()
     first = asyncio.create_task(gathering.run(lambda: go.wait(10), lambda thread: None))
     second = asyncio.create_task(gathering.run(lambda: 2, lambda thread: None))
     for _ in range(3):
@@ -65,7 +65,7 @@ async def test_who_gave_up_keeps_nobody_else_from_its_outcome(pool: Counting) ->
 
 
 async def test_the_next_step_is_another_gathering(pool: Counting) -> None:
-    gathering = Gathering(pool)
+    gathering = ThreadBatches(pool)
     for number in range(3):
         assert await gathering.run(partial(int, number), lambda _: None) == number
     assert pool.asked == 3

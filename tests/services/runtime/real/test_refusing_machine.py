@@ -25,7 +25,7 @@ from services.catalog import recipe
 from services.runtime.agent import Agent
 from services.runtime.incarnation import Incarnation, WayDown
 from services.runtime.ports import Disk
-from services.runtime.real.boots import read_boots, write_boots
+from services.runtime.real.boot_counter import read_boots, write_boots
 from services.runtime.real.datastore import LabArray
 from services.runtime.real.disk import START_ROOM, LabStore
 from services.runtime.real.files import replace_file
@@ -369,16 +369,16 @@ def test_whether_there_is_room_is_seen_while_a_node_is_on(
         await put(node.boot(), bytes(512 << 10))
         usage = shutil.disk_usage(tmp_path)._replace(free=START_ROOM + room)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        await node.store.room(to_copy=False)
+        await node.store.check_room(to_copy=False)
         if copy:
             with pytest.raises(OSError, match="No space left"):
-                await node.store.room(to_copy=True)
+                await node.store.check_room(to_copy=True)
         else:
-            await node.store.room(to_copy=True)
+            await node.store.check_room(to_copy=True)
         assert not (tmp_path / "disk" / "room").exists()
         node.store.full = True
         with pytest.raises(OSError, match="No space left"):
-            await node.store.room(to_copy=False)
+            await node.store.check_room(to_copy=False)
         node.store.close()
 
     played(body())
@@ -389,7 +389,7 @@ def test_where_a_start_finds_no_room_it_is_told_before(device: Path) -> None:
         node = Node(device / "disk")
         await put(node.boot(), b"small")
         with pytest.raises(OSError, match="No space left"):  # the device has half of a MiB
-            await node.store.room(to_copy=False)
+            await node.store.check_room(to_copy=False)
         assert not (device / "disk" / "room").exists()
         await node.down(WayDown.STOP)
         node.store.close()

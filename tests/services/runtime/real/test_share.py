@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from services.runtime.real.share import BURST, RATE, Shares
+from services.runtime.real.request_shares import BURST, RATE, RequestShares
 
 
 def test_a_burst_then_the_rate_and_each_sender_for_itself() -> None:
     now = 0.0
-    shares = Shares(lambda: now)
+    shares = RequestShares(lambda: now)
     most = round(BURST)
     assert all(shares.allows("a") for _ in range(most))
     assert not shares.allows("a") and shares.allows("b")

@@ -17,17 +17,22 @@ import pytest
 
 from protocol.messages.agent import NodeList, NodeRunState, NodeStatus
 from protocol.terms import NodeName, Role
-from services.runtime.real.standing import Absence, create_watched_loop, describe_stand, ran
-from services.runtime.stands import STOOD, STOOD_MS, Stand, Stands
+from services.runtime.blockages import STOOD, STOOD_MS, Blockage, BlockageCounts
+from services.runtime.real.watchdog import (
+    Suspension,
+    create_watched_loop,
+    describe_blockage,
+    seconds_run,
+)
 
 ROOT: Final = Path(__file__).resolve().parents[4]
 LIMIT_S: Final = 0.1
 LOOK_S: Final = 0.02
 
 
-def told_of(main: Callable[[], Coroutine[Any, Any, None]], limit_s: float) -> list[Stand]:
+def told_of(main: Callable[[], Coroutine[Any, Any, None]], limit_s: float) -> list[Blockage]:
     """What the watchdog tells while that runs, and in some looks after it."""
-    found: list[Stand] = []
+    found: list[Blockage] = []
     with create_watched_loop(found.append, limit_s=limit_s, look_s=LOOK_S) as loop:
         loop.run_until_complete(main())
         loop.run_until_complete(asyncio.sleep(3 * LOOK_S))
@@ -38,10 +43,10 @@ def told_of(main: Callable[[], Coroutine[Any, Any, None]], limit_s: float) -> li
 
 def test_a_step_that_blocks_is_told_while_it_does_and_when_it_is_over() -> None:
     during: list[int] = []
-    found: list[Stand] = []
+    found: list[Blockage] = []
     released = threading.Event()
 
-    def told(stand: Stand) -> None:
+    def told(stand: Blockage) -> None:
         found.append(stand)
         if not stand.over:
             released.set()
@@ -96,24 +101,24 @@ def test_a_calculation_that_keeps_all_threads_waiting_is_told() -> None:
     ("absences", "seconds"),
     [
         ((), 10.0),
-        ((Absence(12, 17, 5),), 5.0),
-        ((Absence(12, 17, 2),), 8.0),  # it ran for a part of that
-        ((Absence(5, 12, 7),), 8.0),  # it began before
-        ((Absence(19, 30, 11),), 9.0),
-        ((Absence(0, 40, 40),), 0.0),
-        ((Absence(1, 9, 8), Absence(20, 22, 2)), 10.0),
-        ((Absence(11, 12, 1), Absence(13, 15, 2)), 7.0),
+        ((Suspension(12, 17, 5),), 5.0),
+        ((Suspension(12, 17, 2),), 8.0),  # it ran for a part of that
+        ((Suspension(5, 12, 7),), 8.0),  # it began before
+        ((Suspension(19, 30, 11),), 9.0),
+        ((Suspension(0, 40, 40),), 0.0),
+        ((Suspension(1, 9, 8), Suspension(20, 22, 2)), 10.0),
+        ((Suspension(11, 12, 1), Suspension(13, 15, 2)), 7.0),
     ],
 )
 def test_time_in_which_the_process_did_not_run_is_none(
-    absences: tuple[Absence, ...], seconds: float
+    absences: tuple[Suspension, ...], seconds: float
 ) -> None:
-    assert ran(10, 20, absences) == seconds
+    assert seconds_run(10, 20, absences) == seconds
 
 
 STOPPED = """
 import asyncio, time
-from services.runtime.real.standing import create_watched_loop
+from services.runtime.real.watchdog import create_watched_loop
 found = []
 async def blocks_for_a_moment():
     print("blocks", flush=True)
@@ -137,18 +142,18 @@ def test_a_process_that_was_stopped_did_not_stand() -> None:
 
 
 def test_stands_are_counted_when_they_are_over() -> None:
-    stands = Stands()
+    stands = BlockageCounts()
     for stand in (
-        Stand(1.5, "here", over=False),
-        Stand(3.25, "here", over=True),
-        Stand(2.0, "there", over=True),
+        Blockage(1.5, "here", over=False),
+        Blockage(3.25, "here", over=True),
+        Blockage(2.0, "there", over=True),
     ):
         stands.add(stand)
     assert (stands.count, stands.longest_s, stands.where) == (2, 3.25, "here")
 
 
 def test_the_first_node_of_a_process_has_its_counts() -> None:
-    stands = Stands()
+    stands = BlockageCounts()
     nodes = tuple(
         NodeStatus(
             node=NodeName(name),
@@ -163,7 +168,7 @@ def test_the_first_node_of_a_process_has_its_counts() -> None:
     )
     reply = NodeList(nodes=nodes)
     assert stands.add_counts(reply) == reply
-    stands.add(Stand(1.2346, "", over=True))
+    stands.add(Blockage(1.2346, "", over=True))
     first, second = stands.add_counts(reply).nodes
     assert first.counters == {"requests": 7, STOOD: 1, STOOD_MS: 1235}
     assert second == nodes[1]
@@ -173,9 +178,12 @@ def test_the_first_node_of_a_process_has_its_counts() -> None:
 @pytest.mark.parametrize(
     ("stand", "text"),
     [
-        (Stand(1.25, "lab/x.py:7 read", over=False), "has been standing still for 1.2 s in lab/x"),
-        (Stand(61.0, "", over=True), "stood still for 61.0 s"),
+        (
+            Blockage(1.25, "lab/x.py:7 read", over=False),
+            "has been standing still for 1.2 s in lab/x",
+        ),
+        (Blockage(61.0, "", over=True), "stood still for 61.0 s"),
     ],
 )
-def test_a_stand_in_words(stand: Stand, text: str) -> None:
-    assert f"the event loop {text}" in describe_stand(stand)
+def test_a_stand_in_words(stand: Blockage, text: str) -> None:
+    assert f"the event loop {text}" in describe_blockage(stand)

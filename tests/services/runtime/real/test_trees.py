@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.real.trees import Trees
+from services.runtime.real.image_folders import ImageFolders
 
 Look = tuple[dict[str, bytes], dict[str, bytes]]  # path -> content: written, synced
 
@@ -44,13 +44,13 @@ def killed_at(call: int, monkeypatch: pytest.MonkeyPatch, work: Callable[[], Non
     return False
 
 
-def durable(trees: Trees, path: str, data: bytes) -> None:
+def durable(trees: ImageFolders, path: str, data: bytes) -> None:
     trees.write(path, data)
     trees.sync(path)
     trees.sync_folder("")
 
 
-def steps(trees: Trees) -> dict[str, Callable[[], None]]:
+def steps(trees: ImageFolders) -> dict[str, Callable[[], None]]:
     return {
         "write": lambda: trees.write("fresh/file", b"new"),
         "replace": lambda: trees.replace("state.new", "state"),
@@ -92,9 +92,9 @@ def test_killed_between_any_two_calls(
 
 def play(
     folder: Path, monkeypatch: pytest.MonkeyPatch, step: str, kill_at: int
-) -> tuple[bool, Look, Look, Trees]:
+) -> tuple[bool, Look, Look, ImageFolders]:
     """The disk before the step, and as recovered after it or after the kill in it."""
-    trees = Trees(folder)
+    trees = ImageFolders(folder)
     trees.recover()
     durable(trees, "state", b"old")
     durable(trees, "other", b"kept")
@@ -102,7 +102,7 @@ def play(
     trees.sync("state.new")
     before = look(trees)
     killed = killed_at(kill_at, monkeypatch, steps(trees)[step])
-    again = Trees(folder)
+    again = ImageFolders(folder)
     again.recover()
     found = look(again)
     if step == "write" and not kill_at:
@@ -110,7 +110,7 @@ def play(
     return killed, before, found, again
 
 
-def in_step(trees: Trees) -> None:
+def in_step(trees: ImageFolders) -> None:
     """Syncing everything makes the two images one."""
     for path in look(trees)[0]:
         trees.sync(path)
@@ -121,7 +121,7 @@ def in_step(trees: Trees) -> None:
     assert whole == shadow
 
 
-def look(trees: Trees) -> Look:
+def look(trees: ImageFolders) -> Look:
     return dict(trees.walk(synced=False)), dict(trees.walk(synced=True))
 
 
@@ -129,7 +129,7 @@ def test_symbolic_links_lead_nowhere(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"1")
-    trees = Trees(tmp_path / "disk")
+    trees = ImageFolders(tmp_path / "disk")
     trees.recover()
     trees.write("inside", b"2")
     (tmp_path / "disk/written/door").symlink_to(outside)

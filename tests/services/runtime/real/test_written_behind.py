@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from services.runtime.real import trees as real
-from services.runtime.real.trees import ENDS, Trees
+from services.runtime.real import image_folders as real
+from services.runtime.real.image_folders import ENDS, ImageFolders
 
 
 @pytest.fixture
-def trees(tmp_path: Path) -> Trees:
-    made = Trees(tmp_path)
+def trees(tmp_path: Path) -> ImageFolders:
+    made = ImageFolders(tmp_path)
     made.recover()
     made.append_synced("log", b"1")
     made.sync_folder("")
@@ -23,11 +23,11 @@ def trees(tmp_path: Path) -> Trees:
     return made
 
 
-def images(trees: Trees) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def images(trees: ImageFolders) -> tuple[dict[str, bytes], dict[str, bytes]]:
     return dict(trees.walk(synced=False)), dict(trees.walk(synced=True))
 
 
-def test_what_is_behind_it_is_durable(trees: Trees) -> None:
+def test_what_is_behind_it_is_durable(trees: ImageFolders) -> None:
     trees.append_synced("log", b"3")
     trees.append("log", b"4")
     assert images(trees) == ({"log": b"1234"}, {"log": b"123"})
@@ -36,7 +36,7 @@ def test_what_is_behind_it_is_durable(trees: Trees) -> None:
     assert images(trees) == ({"log": b"123456"}, {"log": b"123456"})
 
 
-def test_a_power_loss_takes_what_was_not_synced(trees: Trees) -> None:
+def test_a_power_loss_takes_what_was_not_synced(trees: ImageFolders) -> None:
     trees.append("log", b"3")
     trees.lose_power()
     trees.append_synced("log", b"4")
@@ -44,12 +44,12 @@ def test_a_power_loss_takes_what_was_not_synced(trees: Trees) -> None:
     assert images(trees) == ({"log": b"1245"}, {"log": b"1245"})
 
 
-def replaced(trees: Trees) -> None:
+def replaced(trees: ImageFolders) -> None:
     trees.write("other", b"new")
     trees.replace("other", "log")
 
 
-CHANGES: dict[str, Callable[[Trees], None]] = {
+CHANGES: dict[str, Callable[[ImageFolders], None]] = {
     "write": lambda trees: trees.write("log", b"new"),
     "remove": lambda trees: trees.remove("log"),
     "replace": replaced,
@@ -60,9 +60,9 @@ CHANGES: dict[str, Callable[[Trees], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_another_change_is_not_written_past(trees: Trees, change: str) -> None:
+def test_another_change_is_not_written_past(trees: ImageFolders, change: str) -> None:
     """As a disk does that opens the file each time."""
-    plain = Trees(trees.root.with_name(f"{trees.root.name}-plain"))
+    plain = ImageFolders(trees.root.with_name(f"{trees.root.name}-plain"))
     plain.recover()
     for data in (b"1", b"2"):
         plain.append("log", data)
@@ -79,7 +79,7 @@ def test_another_change_is_not_written_past(trees: Trees, change: str) -> None:
     assert images(trees) == images(plain)
 
 
-def test_a_link_in_its_place_is_not_followed(trees: Trees, tmp_path: Path) -> None:
+def test_a_link_in_its_place_is_not_followed(trees: ImageFolders, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     os.rename(tmp_path / "written" / "log", outside)
     (tmp_path / "written" / "log").symlink_to(outside)
@@ -91,7 +91,7 @@ def test_a_link_in_its_place_is_not_followed(trees: Trees, tmp_path: Path) -> No
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
 @pytest.mark.parametrize("at", [1, 2])
 def test_what_fails_is_not_taken_as_written(
-    trees: Trees, monkeypatch: pytest.MonkeyPatch, call: str, at: int
+    trees: ImageFolders, monkeypatch: pytest.MonkeyPatch, call: str, at: int
 ) -> None:
     """A device that refuses in the midst: the next one finds both images in step again."""
     original, count = getattr(os, call), 0
@@ -118,16 +118,16 @@ def test_what_fails_is_not_taken_as_written(
     assert written["log"].endswith(b"45")
 
 
-def test_it_is_the_same_with_nothing_open(trees: Trees, tmp_path: Path) -> None:
+def test_it_is_the_same_with_nothing_open(trees: ImageFolders, tmp_path: Path) -> None:
     trees.close()
     trees.append_synced("log", b"3")
-    again = Trees(tmp_path)
+    again = ImageFolders(tmp_path)
     again.recover()
     again.append_synced("log", b"4")
     assert images(again) == ({"log": b"1234"}, {"log": b"1234"})
 
 
-def test_few_files_are_open(trees: Trees) -> None:
+def test_few_files_are_open(trees: ImageFolders) -> None:
     for number in range(3 * ENDS):
         for _ in range(2):
             trees.append_synced(f"log-{number}", b"x")

@@ -264,7 +264,9 @@ async def test_a_dial_that_swallows_its_end_is_given_up_all_the_same(
             given_up.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("services.runtime.real.connection.BrokerConnection._first", swallowing)
+    monkeypatch.setattr(
+        "services.runtime.real.connection.BrokerConnection._connect_first", swallowing
+    )
     node = identities.node(NodeName("a"))
     wire = NatsWire(broker.url, node.seed, Incarnation(NodeName("a"), 1))
     async with asyncio.timeout(PATIENCE_S):

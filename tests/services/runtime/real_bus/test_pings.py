@@ -11,7 +11,7 @@ from nats import errors
 from lab.brokers.server import Broker
 from protocol.errors import NotSent
 from services.runtime.real.nats_client import BrokerClient
-from services.runtime.real.pulse import Pulse
+from services.runtime.real.ping_timer import PingTimer
 from tests.services.runtime.real_bus.conftest import OpenWire
 
 INTERVAL_S = 0.02
@@ -42,7 +42,7 @@ class Silent(BrokerClient):
     def is_connected(self) -> bool:
         return True
 
-    def _ping(self) -> None:
+    def _write_ping(self) -> None:
         self.pings += 1
 
     async def _process_op_err(self, e: Exception) -> None:
@@ -122,7 +122,7 @@ async def test_a_pong_that_nobody_waits_for_is_none_of_a_flush(open_wire: OpenWi
     assert client is not None
     done: list[bool] = []
     for _ in range(3):
-        client._ping()
+        client._write_ping()
     waiting = asyncio.create_task(client.flush(2))
     waiting.add_done_callback(lambda _: done.append(True))
     await asyncio.sleep(0)
@@ -134,7 +134,7 @@ async def test_a_pong_that_nobody_waits_for_is_none_of_a_flush(open_wire: OpenWi
 
 
 async def test_a_pulse_has_one_timer_and_ends_with_its_last_member() -> None:
-    pulse, ticks = Pulse.of(INTERVAL_S), [0, 0]
+    pulse, ticks = PingTimer.of(INTERVAL_S), [0, 0]
 
     def first() -> None:
         ticks[0] += 1
@@ -143,7 +143,7 @@ async def test_a_pulse_has_one_timer_and_ends_with_its_last_member() -> None:
     def second() -> None:
         ticks[1] += 1
 
-    assert Pulse.of(INTERVAL_S) is pulse
+    assert PingTimer.of(INTERVAL_S) is pulse
     pulse.join(first)
     pulse.join(second)
     begun = time.monotonic()
@@ -157,17 +157,17 @@ async def test_a_pulse_has_one_timer_and_ends_with_its_last_member() -> None:
 
 
 async def test_each_loop_has_a_pulse_of_its_own() -> None:
-    mine = Pulse.of(INTERVAL_S)
+    mine = PingTimer.of(INTERVAL_S)
 
-    async def other() -> Pulse:
-        return Pulse.of(INTERVAL_S)
+    async def other() -> PingTimer:
+        return PingTimer.of(INTERVAL_S)
 
     assert await asyncio.to_thread(asyncio.run, other()) is not mine
 
 
 async def test_a_link_that_fails_in_its_turn_leaves_the_others_their_pings() -> None:
     """One timer for all is not one failure for all: nobody would notice a dead link any more."""
-    pulse, ticks = Pulse.of(INTERVAL_S), [0, 0]
+    pulse, ticks = PingTimer.of(INTERVAL_S), [0, 0]
 
     def bad() -> None:
         ticks[0] += 1

@@ -107,12 +107,12 @@ async def test_the_one_who_was_asked_answers_once() -> None:
     wire = Wire()
     task = await wire.ask()
     assert wire.calls.find_callee("token") == PEER
-    assert wire.calls.arrived("token", PEER, wire.reply(ANSWER))
+    assert wire.calls.handle_reply("token", PEER, wire.reply(ANSWER))
     assert wire.calls.find_callee("token") is None
-    assert not wire.calls.arrived("token", PEER, wire.reply(ServerVersions(versions=())))
+    assert not wire.calls.handle_reply("token", PEER, wire.reply(ServerVersions(versions=())))
     assert await task == ANSWER
     assert wire.seals.seen == [("opened", "ServerVersions", PEER, 3)]
-    assert not wire.calls.arrived("token", PEER, wire.reply(ANSWER))
+    assert not wire.calls.handle_reply("token", PEER, wire.reply(ANSWER))
     assert wire.counters == {"unexpected_replies": 2}
 
 
@@ -125,26 +125,26 @@ async def test_the_replies_of_others_and_to_other_questions_end_no_call() -> Non
         (PEER, wire.reply(ANSWER, sender=OTHER)),
         (PEER, wire.reply(ANSWER, number=4)),
     ):
-        assert not wire.calls.arrived("token", responder, payload)
+        assert not wire.calls.handle_reply("token", responder, payload)
     assert wire.counters == {"forged": 4} and not task.done()
     with pytest.raises(Malformed):
-        wire.calls.arrived("token", PEER, b"no reply")
-    assert wire.calls.arrived("token", PEER, wire.reply(ANSWER)) and await task == ANSWER
+        wire.calls.handle_reply("token", PEER, b"no reply")
+    assert wire.calls.handle_reply("token", PEER, wire.reply(ANSWER)) and await task == ANSWER
 
 
 async def test_each_end_of_a_call_is_an_error_of_its_own() -> None:
     wire = Wire()
     task = await wire.ask()
-    wire.calls.arrived("token", PEER, wire.reply(Busy("later")))
+    wire.calls.handle_reply("token", PEER, wire.reply(Busy("later")))
     with pytest.raises(Busy, match="later"):
         await task
     task = await wire.ask()
-    wire.calls.arrived("token", PEER, wire.reply(Done()))
+    wire.calls.handle_reply("token", PEER, wire.reply(Done()))
     with pytest.raises(Internal, match="peer answered something else"):
         await task
     task = await wire.ask()
     wire.seals.refuses = True
-    wire.calls.arrived("token", PEER, wire.reply(ANSWER))
+    wire.calls.handle_reply("token", PEER, wire.reply(ANSWER))
     with pytest.raises(Internal, match="not sealed for us"):
         await task
     assert wire.counters == {"malformed": 1}
@@ -170,7 +170,7 @@ async def test_a_call_that_has_ended_is_forgotten() -> None:
     with pytest.raises(NotSent):
         await wire.calls.ask("token", PEER, 3, ASKED, unsent, alarm, 5.0)
     assert wire.calls.find_callee("token") is None
-    assert not wire.calls.arrived("token", PEER, wire.reply(ANSWER))
+    assert not wire.calls.handle_reply("token", PEER, wire.reply(ANSWER))
     assert wire.counters == {"unexpected_replies": 1} and not wire.calls._calls
 
 

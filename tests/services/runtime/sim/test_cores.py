@@ -8,7 +8,7 @@ import pytest
 
 from protocol.messages.agent import Distribution, ServiceTime, ServiceTimes
 from services.runtime.seeded import stream
-from services.runtime.service_queue import QueueFigures, ServiceQueue, draw
+from services.runtime.service_queue import QueueFigures, ServiceQueue, draw_service_time
 from services.runtime.sim.cores import SharedCores
 from services.runtime.sim.loop import SimLoop
 
@@ -23,7 +23,7 @@ class LoopClock:
         return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await self._loop.after(seconds)
+        await self._loop.sleep_future(seconds)
 
 
 def finish_times(cores: int, *work: tuple[float, float]) -> list[float]:
@@ -32,7 +32,7 @@ def finish_times(cores: int, *work: tuple[float, float]) -> list[float]:
         shared = SharedCores(loop, cores)
 
         async def one(start: float, seconds: float) -> float:
-            await loop.after(start)
+            await loop.sleep_future(start)
             await shared.work(seconds)
             return loop.time()
 
@@ -60,13 +60,13 @@ def test_the_mean_time_on_one_core_is_that_of_m_g_1_with_processor_sharing(
 
         async def one() -> None:
             begun = loop.time()
-            await shared.work(draw(time, draws))
+            await shared.work(draw_service_time(time, draws))
             taken.append(loop.time() - begun)
 
         async def main() -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(4000):
-                    await loop.after(draws.expovariate(load / 0.01))
+                    await loop.sleep_future(draws.expovariate(load / 0.01))
                     group.create_task(one())
 
         loop.run(main())
@@ -88,7 +88,7 @@ def test_a_process_works_on_one_thing_at_a_time_and_is_slower_when_it_was_idle()
         first, second = process(), process()
 
         async def one(queue: ServiceQueue, after_s: float, deadline: float = 0.0) -> float:
-            await loop.after(after_s)
+            await loop.sleep_future(after_s)
             await queue.serve("CreateKey", None, deadline)
             return loop.time()
 

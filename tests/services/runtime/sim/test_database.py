@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from services.runtime.sim.database import Drive
+from services.runtime.sim.database import StoredDatabase
 
 
 @pytest.mark.slow
 def test_a_drive_that_nobody_has_any_more_closes_on_any_thread() -> None:
-    drive = Drive()
+    drive = StoredDatabase()
     connection = drive.connection
     itself: list[object] = [drive]
     itself.append(itself)  # only the collector ends it
@@ -27,7 +27,7 @@ def test_a_drive_that_nobody_has_any_more_closes_on_any_thread() -> None:
 
 @pytest.mark.slow
 def test_a_drive_that_somebody_has_stays_open() -> None:
-    drive = Drive()
+    drive = StoredDatabase()
     connection, keep = drive.connection, drive.keep
     del drive
     gc.collect()

@@ -23,7 +23,7 @@ def after_power_loss(images: Images) -> bytes:
 def test_what_a_failed_sync_was_to_carry_no_later_one_carries() -> None:
     images = disk(b"old")
     images.append(PATH, b"+lost")
-    images.lose(PATH)
+    images.lose_unsynced(PATH)
     assert images.read(PATH) == b"old+lost"
     images.sync(PATH)
     assert after_power_loss(images) == b"old" + bytes(5)
@@ -38,7 +38,7 @@ def test_what_a_failed_sync_was_to_carry_no_later_one_carries() -> None:
 def test_what_is_written_again_is_carried() -> None:
     images = disk(b"old")
     images.write(PATH, b"other")
-    images.lose(PATH)
+    images.lose_unsynced(PATH)
     images.sync(PATH)
     assert after_power_loss(images) == bytes(5)
     images.write(PATH, b"other")
@@ -50,6 +50,6 @@ def test_a_sync_that_failed_twice_loses_what_came_between_as_well() -> None:
     images = disk(b"a")
     for piece in (b"b", b"c"):
         images.append(PATH, piece)
-        images.lose(PATH)
+        images.lose_unsynced(PATH)
     images.sync(PATH)
     assert after_power_loss(images) == b"a\0\0"

@@ -509,7 +509,7 @@ def test_a_forked_child_goes_on_alone() -> None:
             await asyncio.sleep(1)
             pid = os.fork()
             if pid == 0:
-                loop.take_over()
+                loop.become_running_loop()
                 try:
                     async with asyncio.timeout(5):
                         await asyncio.sleep(2)

@@ -169,7 +169,7 @@ def test_a_worker_whose_answer_nobody_takes_leaves_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     server = ForkServer()
-    sock, pid = server.fork("x", "services.runtime.sim.worker:work")
+    sock, pid = server.fork("x", "services.runtime.sim.worker:run_worker")
     send_frame(sock, pickle.dumps(("run", time.sleep, (0.2,))))
     sock.close()
     eventually(lambda: gone(pid))

@@ -13,7 +13,7 @@ from protocol.messages.agent import Answer, NodeRecord
 from protocol.messages.host import AddKeys, GuestChallenge, QueryHost
 from protocol.messages.vcenter import VcEvent
 from protocol.terms import NodeName, VmName
-from services.runtime.sim import said
+from services.runtime.sim import normal_form
 from services.runtime.sim.trace import Trace, first_difference
 
 pytestmark = pytest.mark.sim
@@ -36,10 +36,12 @@ CHALLENGE = {"vm": "vm-01", "nonce": b"1234", "blocks": [1, 2]}
 
 
 def test_boxes_and_bytes_have_no_part_in_it() -> None:
-    first = said.of_request(request("AddKeys", {"keys": 0}, boxes=(b"one",)))
-    assert first == said.of_request(request("AddKeys", {"keys": 0}, boxes=(b"another",)))
-    nonce = said.of_request(request("GuestChallenge", CHALLENGE))
-    other = said.of_request(request("GuestChallenge", CHALLENGE | {"nonce": b"other, longer"}))
+    first = normal_form.of_request(request("AddKeys", {"keys": 0}, boxes=(b"one",)))
+    assert first == normal_form.of_request(request("AddKeys", {"keys": 0}, boxes=(b"another",)))
+    nonce = normal_form.of_request(request("GuestChallenge", CHALLENGE))
+    other = normal_form.of_request(
+        request("GuestChallenge", CHALLENGE | {"nonce": b"other, longer"})
+    )
     assert nonce == other
 
 
@@ -55,35 +57,39 @@ def test_boxes_and_bytes_have_no_part_in_it() -> None:
     ],
 )
 def test_everything_else_has(other: bytes) -> None:
-    assert said.of_request(request("GuestChallenge", CHALLENGE)) != said.of_request(other)
+    assert normal_form.of_request(request("GuestChallenge", CHALLENGE)) != normal_form.of_request(
+        other
+    )
 
 
 def test_a_reply_is_its_body_or_its_error() -> None:
-    good = said.of_reply(reply("HostState", {"summary": {"boot": 1}}))
-    assert good != said.of_reply(reply("HostState", {"summary": {"boot": 2}}))
+    good = normal_form.of_reply(reply("HostState", {"summary": {"boot": 1}}))
+    assert good != normal_form.of_reply(reply("HostState", {"summary": {"boot": 2}}))
     errors = [InvalidState("no").body(), InvalidState("never").body()]
-    told = [said.of_reply(reply("", None, error=error)) for error in errors]
+    told = [normal_form.of_reply(reply("", None, error=error)) for error in errors]
     assert len({good, *told}) == 3
 
 
 def test_what_is_no_message_says_nothing() -> None:
     for payload in (b"", b"\xc1", b"ready", request("Ping", {})[:-1]):
-        assert said.of_request(payload) == said.of_reply(payload) == said.NOTHING
+        assert (
+            normal_form.of_request(payload) == normal_form.of_reply(payload) == normal_form.NOTHING
+        )
 
 
 def test_a_console_says_what_it_answers_and_no_bytes() -> None:
     def answer(digest: bytes, generation: int) -> bytes:
         body = msgspec.msgpack.encode({"digest": digest, "rewritten": 3, "generation": generation})
-        return said.of_answer(Answer(name="GuestAnswer", body=msgspec.Raw(body)))
+        return normal_form.of_answer(Answer(name="GuestAnswer", body=msgspec.Raw(body)))
 
     assert answer(b"x", 1) == answer(b"y", 1) != answer(b"x", 2)
-    assert said.of_answer(InvalidState("off")) != said.of_answer(InvalidState("on"))
+    assert normal_form.of_answer(InvalidState("off")) != normal_form.of_answer(InvalidState("on"))
 
 
 def test_a_record_says_its_fields() -> None:
     def record(**fields: Any) -> bytes:
         made = NodeRecord(at=1.0, node=A, boot=1, level="info", kind="boot", fields=fields)
-        return said.of_record(made)
+        return normal_form.of_record(made)
 
     assert record(text="a", key=b"1") == record(text="a", key=b"2") != record(text="b", key=b"1")
 
@@ -94,7 +100,7 @@ def test_a_record_says_its_fields() -> None:
 )
 def test_a_messagewithout_bytes_is_known_by_its_class(message: type, without: bool) -> None:
     """It is folded as it travels, which costs next to nothing."""
-    assert said.without_bytes(message.__name__) is without
+    assert normal_form.has_no_bytes(message.__name__) is without
 
 
 def test_a_difference_is_told_in_words() -> None:
@@ -102,7 +108,9 @@ def test_a_difference_is_told_in_words() -> None:
         trace = Trace(record=True)
         trace.add(1, "a", 1, "power-on")
         body = {"sequence": 4, "text": text, "vm": VmName("vm-01")}
-        trace.say(2, "a", 1, "e.a.VcEvent", said.of_request(request("VcEvent", body)))
+        trace.add_content(
+            2, "a", 1, "e.a.VcEvent", normal_form.of_request(request("VcEvent", body))
+        )
         return trace
 
     found = first_difference(traced("it is locked"), traced("it is unlocked"))
@@ -112,4 +120,6 @@ def test_a_difference_is_told_in_words() -> None:
     )
     assert first_difference(traced("same"), traced("same")) is None
     assert traced("a").hash() != traced("b").hash()
-    assert said.difference(b"", said.of_request(request("Ping", {}))).startswith("one run says [")
+    assert normal_form.describe_difference(
+        b"", normal_form.of_request(request("Ping", {}))
+    ).startswith("one run says [")

@@ -27,7 +27,7 @@ def test_a_sleep_is_one_step_of_whoever_sleeps(loop: SimLoop) -> None:
     async def main() -> None:
         before = loop.steps
         for _ in range(10):
-            await loop.after(0.5)
+            await loop.sleep_future(0.5)
         assert loop.steps - before == 10
 
     loop.run(main())
@@ -39,9 +39,9 @@ def test_a_sleep_that_was_cancelled_is_left_behind(loop: SimLoop) -> None:
         for _ in range(5_000):
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await loop.after(1000)
-            loop.after(1000).cancel()
-        await loop.after(1)
+                    await loop.sleep_future(1000)
+            loop.sleep_future(1000).cancel()
+        await loop.sleep_future(1)
 
     loop.run(main())
     assert len(loop._timers) < 300
@@ -60,7 +60,7 @@ def test_sleeps_and_timers_of_one_instant_come_by_age() -> None:
             if number % 2:
                 loop.call_at(0.5, seen.append, number)
             else:
-                loop.after(at).add_done_callback(partial(note, number))
+                loop.sleep_future(at).add_done_callback(partial(note, number))
         await asyncio.sleep(1)
 
     with loop:
@@ -73,11 +73,11 @@ def test_a_dead_nodes_sleeps_do_not_keep_the_world_going(loop: SimLoop) -> None:
 
     async def ticks() -> None:
         while True:
-            await loop.after(300)
+            await loop.sleep_future(300)
 
     async def main() -> None:
         loop.create_task(ticks(), context=context_of(life))
-        await loop.after(1)
+        await loop.sleep_future(1)
         life.end(WayDown.CRASH)
         await asyncio.Event().wait()
 

@@ -49,14 +49,14 @@ def run(seed: int, parts: list[bytes]) -> Trace:
     trace = Trace(record=True)
     loop = SimLoop(seed, trace=trace)
     bench = SimBench(loop, seed)
-    travel = SimCarrier._travel
+    travel = SimCarrier._send_part
 
     def seen(self: SimCarrier, other: SimCarrier, part: StreamPart) -> None:
         parts.append(part.data)
         travel(self, other, part)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SimCarrier, "_travel", seen)
+        patch.setattr(SimCarrier, "_send_part", seen)
         try:
             loop.run(play(bench), seconds=3600)
             assert not loop.escapes and not loop.unhandled

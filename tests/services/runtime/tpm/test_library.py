@@ -13,7 +13,7 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT, EventType, MeasuredEvent
 from services.runtime.tpm import library
-from services.runtime.tpm.backends import available, open_device, probe
+from services.runtime.tpm.backends import missing_for_libtpms, open_device, probe_libtpms
 from services.runtime.tpm.device import TpmDevice
 from services.runtime.tpm.library import Engine, LibraryMissing, library_path
 from services.runtime.tpm.nv import MemoryNv
@@ -34,8 +34,8 @@ def _mapped() -> int:
 
 
 def test_available_and_probe() -> None:
-    assert available() == ""
-    first, second = probe(), probe()
+    assert missing_for_libtpms() == ""
+    first, second = probe_libtpms(), probe_libtpms()
     assert len(first) == len(second) == 16
     assert first != second
 
@@ -70,11 +70,11 @@ def test_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(library, "_source", [])
     monkeypatch.setattr(library, "_FOLDERS", (str(tmp_path),))
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
-    assert "not installed" in available()
+    assert "not installed" in missing_for_libtpms()
     with pytest.raises(LibraryMissing):
         open_device(TpmBackend.LIBTPMS, MemoryNv())
     with pytest.raises(LibraryMissing):
-        probe()
+        probe_libtpms()
 
 
 def test_command_bytes_stay_as_they_were() -> None:

@@ -13,12 +13,12 @@ from protocol.messages.agent import TpmBackend
 from protocol.tpm.errors import TpmError
 from protocol.tpm.policy import policy_pcr_digest
 from protocol.tpm.structures import PCR_SECURE_BOOT
-from services.runtime.tpm.backends import available, open_device
+from services.runtime.tpm.backends import missing_for_libtpms, open_device
 from services.runtime.tpm.nv import MemoryNv
 
 pytestmark = [
     pytest.mark.tpm,
-    pytest.mark.skipif(bool(available()), reason=f"no real TPM: {available()}"),
+    pytest.mark.skipif(bool(missing_for_libtpms()), reason=f"no real TPM: {missing_for_libtpms()}"),
 ]
 SECRET = b"sealed to the secure boot PCR 07"
 AES, CFB, CBC, P256, P521 = 0x0006, 0x0043, 0x0042, 0x0003, 0x0005

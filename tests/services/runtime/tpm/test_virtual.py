@@ -32,7 +32,7 @@ def pool(backend: TpmBackend) -> Iterator[VirtualTpmPool]:
 
 
 def started(pool: VirtualTpmPool) -> VirtualTpmState:
-    state, _ = pool.command(pool.make(), boot)
+    state, _ = pool.run_command(pool.manufacture(), boot)
     return state
 
 
@@ -49,12 +49,12 @@ def policy(tpm: VirtualTpmCommands) -> bytes:
 def test_memory_goes_on_from_command_to_command(pool: VirtualTpmPool) -> None:
     """PCRs, counters and what was sealed: as one TPM that never left its instance."""
     state = started(pool)
-    state, blob = pool.command(state, lambda tpm: tpm.seal(b"secret", policy(tpm)))
+    state, blob = pool.run_command(state, lambda tpm: tpm.seal(b"secret", policy(tpm)))
     more = MeasuredEvent(16, EventType.IPL, b"x")
-    state, _ = pool.command(state, lambda tpm: tpm.extend_log([more]))
-    state, value = pool.command(state, lambda tpm: tpm.counter(INDEX, bump=True))
-    state, secret = pool.command(state, lambda tpm: tpm.unseal(blob, PCR_SECURE_BOOT))
-    _, pcrs = pool.command(state, lambda tpm: tpm.pcrs(PcrSelection((7, 16))))
+    state, _ = pool.run_command(state, lambda tpm: tpm.extend_log([more]))
+    state, value = pool.run_command(state, lambda tpm: tpm.counter(INDEX, bump=True))
+    state, secret = pool.run_command(state, lambda tpm: tpm.unseal(blob, PCR_SECURE_BOOT))
+    _, pcrs = pool.run_command(state, lambda tpm: tpm.pcrs(PcrSelection((7, 16))))
     assert secret == b"secret"
     assert value == 1
     assert pcrs[16] == extend_pcr(bytes(32), event_digest(more))
@@ -65,12 +65,12 @@ def test_memory_goes_on_from_command_to_command(pool: VirtualTpmPool) -> None:
 def test_two_vtpms_in_one_instance_share_nothing(pool: VirtualTpmPool) -> None:
     """Each has its own keys; what one sealed the other does not open, in whatever order."""
     one, other = started(pool), started(pool)
-    one, blob = pool.command(one, lambda tpm: tpm.seal(b"secret", policy(tpm)))
+    one, blob = pool.run_command(one, lambda tpm: tpm.seal(b"secret", policy(tpm)))
     with pytest.raises(TpmError) as refused:
-        pool.command(other, lambda tpm: tpm.unseal(blob, PCR_SECURE_BOOT))
+        pool.run_command(other, lambda tpm: tpm.unseal(blob, PCR_SECURE_BOOT))
     assert refused.value.rc == RC_INTEGRITY_1
     keys = [
-        pool.command(state, lambda tpm: (tpm.ek(EkKind.ECC_P256)[0], tpm.ak()[1]))[1]
+        pool.run_command(state, lambda tpm: (tpm.ek(EkKind.ECC_P256)[0], tpm.ak()[1]))[1]
         for state in (one, other, one)
     ]
     assert keys[0] == keys[2]
@@ -81,10 +81,10 @@ def test_two_vtpms_in_one_instance_share_nothing(pool: VirtualTpmPool) -> None:
 def test_without_memory_it_has_no_power(pool: VirtualTpmPool) -> None:
     """After a power cut: PCRs are gone, NV stays, and the next start counts as unsafe."""
     state = started(pool)
-    state, _ = pool.command(state, lambda tpm: tpm.nv_write(INDEX, b"kept"))
+    state, _ = pool.run_command(state, lambda tpm: tpm.nv_write(INDEX, b"kept"))
     cut = state.without_power()
     with pytest.raises(TpmError) as refused:
-        pool.command(cut, lambda tpm: tpm.pcrs(PCR_SECURE_BOOT))
+        pool.run_command(cut, lambda tpm: tpm.pcrs(PCR_SECURE_BOOT))
     assert refused.value.kind is TpmErrorKind.GONE
 
     def again(tpm: VirtualTpmCommands) -> tuple[bytes, bytes, int | None]:
@@ -92,8 +92,8 @@ def test_without_memory_it_has_no_power(pool: VirtualTpmPool) -> None:
         value = tpm.pcrs(PCR_SECURE_BOOT)[7]
         return value, tpm.nv_read(INDEX), tpm.info().reset_count
 
-    _, before = pool.command(state, lambda tpm: tpm.info().reset_count)
-    _, (pcr, kept, resets) = pool.command(cut, again)
+    _, before = pool.run_command(state, lambda tpm: tpm.info().reset_count)
+    _, (pcr, kept, resets) = pool.run_command(cut, again)
     assert pcr == bytes(32)
     assert kept == b"kept"
     assert before is not None and resets == before + 1
@@ -108,9 +108,9 @@ def test_a_command_that_fails_changes_nothing_and_leaves_no_trace(pool: VirtualT
         tpm.nv_read(INDEX + 1)
 
     with pytest.raises(TpmError) as refused:
-        pool.command(state, half)
+        pool.run_command(state, half)
     assert refused.value.rc == RC_HANDLE_1
-    _, value = pool.command(state, lambda tpm: tpm.counter(INDEX, bump=True))
+    _, value = pool.run_command(state, lambda tpm: tpm.counter(INDEX, bump=True))
     assert value == 1
 
 
@@ -122,9 +122,9 @@ def test_an_older_state_is_told_by_its_counters(pool: VirtualTpmPool) -> None:
         return parse_attest(tpm.quote(PCR_SECURE_BOOT, b"nonce").attest).reset_count
 
     old = started(pool).without_power()
-    newer, first = pool.command(old, quoted)
-    _, second = pool.command(newer.without_power(), quoted)
-    _, again = pool.command(old, quoted)
+    newer, first = pool.run_command(old, quoted)
+    _, second = pool.run_command(newer.without_power(), quoted)
+    _, again = pool.run_command(old, quoted)
     assert second == first + 1
     assert again == first
 
@@ -134,12 +134,12 @@ def test_damaged_memory_and_foreign_states_are_refused(
 ) -> None:
     state = started(pool)
     with pytest.raises(TpmError) as refused:
-        pool.command(VirtualTpmState(state.nv, state.memory[:40]), lambda tpm: tpm.ak())
+        pool.run_command(VirtualTpmState(state.nv, state.memory[:40]), lambda tpm: tpm.ak())
     assert refused.value.rc == RC_FAILURE
-    _, name = pool.command(state, lambda tpm: tpm.ak()[1])
+    _, name = pool.run_command(state, lambda tpm: tpm.ak()[1])
     assert name
     with pytest.raises(ForeignImage):
-        pool.command(VirtualTpmState(b"no image"), lambda tpm: None)
+        pool.run_command(VirtualTpmState(b"no image"), lambda tpm: None)
 
 
 def test_nothing_secret_is_shown(pool: VirtualTpmPool) -> None:
@@ -157,19 +157,19 @@ def test_commands_of_many_vtpms_at_once(pool: VirtualTpmPool) -> None:
     async def body() -> None:
         runner = PoolRunner()
         port = VirtualTpmsPort(pool, Incarnation(NodeName("esxi-001"), 1), runner)
-        states = [await port.make() for _ in range(8)]
+        states = [await port.manufacture() for _ in range(8)]
 
         async def life(state: VirtualTpmState, number: int) -> bytes:
-            state, _ = await port.command(state, "vtpm.power_on", boot)
+            state, _ = await port.run_command(state, "vtpm.power_on", boot)
             secret = f"secret {number}".encode()
-            state, blob = await port.command(
+            state, blob = await port.run_command(
                 state, "vtpm.seal", lambda tpm: tpm.seal(secret, policy(tpm))
             )
             for _ in range(3):
-                state, _ = await port.command(
+                state, _ = await port.run_command(
                     state, "vtpm.count", lambda tpm: tpm.counter(INDEX, bump=True)
                 )
-            state, found = await port.command(
+            state, found = await port.run_command(
                 state, "vtpm.unseal", lambda tpm: tpm.unseal(blob, PCR_SECURE_BOOT)
             )
             return found
@@ -186,9 +186,9 @@ def test_an_ended_life_commands_nothing(pool: VirtualTpmPool) -> None:
     async def body() -> None:
         life = Incarnation(NodeName("esxi-001"), 1)
         port = VirtualTpmsPort(pool, life, InlineRunner(_no_time))
-        state = await port.make()
+        state = await port.manufacture()
         life.end(WayDown.CRASH)
         with pytest.raises(NodeDown):
-            await port.command(state, "vtpm.power_on", boot)
+            await port.run_command(state, "vtpm.power_on", boot)
 
     asyncio.run(body())

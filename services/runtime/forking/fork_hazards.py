@@ -17,13 +17,13 @@ _PROCESS = Path("/proc/self")
 def descriptors() -> frozenset[int]:
     """The numbers of all open descriptors."""
     numbers = [int(name) for name in os.listdir(_PROCESS / "fd")]
-    return frozenset(number for number in numbers if _target(number))
+    return frozenset(number for number in numbers if _descriptor_target(number))
 
 
 def list_fork_hazards(before: frozenset[int]) -> list[str]:
-    """What is open that a fork would tear, each in words; ``before`` were open when this process
+    """Describe each open resource that a fork would tear. ``before`` were open when this process
     began to load, and are left out."""
-    return [*_threads(), *_files(before), *_list_shared_mappings(), *_children()]
+    return [*_list_threads(), *_list_files(before), *_list_shared_mappings(), *_list_children()]
 
 
 def threads() -> int:
@@ -31,7 +31,7 @@ def threads() -> int:
     return len(os.listdir(_PROCESS / "task"))
 
 
-def _target(number: int) -> str:
+def _descriptor_target(number: int) -> str:
     """What a descriptor refers to; empty when it is closed (that of the listing itself)."""
     try:
         return os.readlink(_PROCESS / "fd" / str(number))
@@ -39,7 +39,7 @@ def _target(number: int) -> str:
         return ""
 
 
-def _threads() -> list[str]:
+def _list_threads() -> list[str]:
     count = threads()
     if count == 1:
         return []
@@ -47,9 +47,9 @@ def _threads() -> list[str]:
     return [f"{count} threads run ({', '.join(known)}{', others' * (len(known) < count)})"]
 
 
-def _files(before: frozenset[int]) -> list[str]:
+def _list_files(before: frozenset[int]) -> list[str]:
     fresh = sorted(descriptors() - before)
-    return [f"descriptor {number} is open: {_target(number)}" for number in fresh]
+    return [f"descriptor {number} is open: {_descriptor_target(number)}" for number in fresh]
 
 
 def _list_shared_mappings() -> list[str]:
@@ -61,7 +61,7 @@ def _list_shared_mappings() -> list[str]:
     return found
 
 
-def _children() -> list[str]:
+def _list_children() -> list[str]:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

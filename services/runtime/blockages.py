@@ -1,4 +1,4 @@
-"""Counts blocked event loops, which ``services.runtime.real.standing`` detects."""
+"""Counts blocked event loops, which ``services.runtime.real.watchdog`` detects."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STOOD_MS: Final = "loop_stood_ms"
 """Counters of the first node of a process: how often its loop was blocked, and the longest time."""
 
 
-class Stand(NamedTuple):
-    """``seconds``: how long the loop was blocked; so far, when not ``over``. ``where``: the
-    innermost functions that blocked it, empty when they were not captured."""
+class Blockage(NamedTuple):
+    """One blockage. ``seconds``: how long the loop was blocked; so far, when it is not ``over``.
+    ``where``: the innermost functions that blocked it, empty when they were not captured."""
 
     seconds: float
     where: str
@@ -24,15 +24,15 @@ class Stand(NamedTuple):
 
 
 @dataclass
-class Stands:
+class BlockageCounts:
     """How often a loop was blocked for over a second, and the longest time."""
 
     count: int = 0
     longest_s: float = 0.0
     where: str = ""
-    """Where it stood the longest, when that is known."""
+    """Where the loop was blocked the longest, when that is known."""
 
-    def add(self, stand: Stand) -> None:
+    def add(self, stand: Blockage) -> None:
         """Count a blockage that is over."""
         if stand.over:
             self.count += 1
@@ -40,7 +40,7 @@ class Stands:
                 self.longest_s, self.where = stand.seconds, stand.where
 
     def add_counts(self, reply: NodeList) -> NodeList:
-        """A list of a process's nodes, with these counts at the first of them."""
+        """Add these counts to the first node in a process's list of nodes."""
         if not self.count or not reply.nodes:
             return reply
         first, *others = reply.nodes

@@ -19,7 +19,7 @@ BURST: Final = 2_500.0
 """Requests of one sender at once."""
 
 
-class Shares:
+class RequestShares:
     """What is left of each sender's share. ``monotonic`` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

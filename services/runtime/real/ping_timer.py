@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, Pulse]]] = (
+_PULSES: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, PingTimer]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-class Pulse:
+class PingTimer:
     """Calls all its members once in each interval of real seconds, at multiples of the interval."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
@@ -27,40 +27,40 @@ class Pulse:
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
-    def of(interval_s: float) -> Pulse:
+    def of(interval_s: float) -> PingTimer:
         """The pulse of the running loop with that interval."""
         loop = asyncio.get_running_loop()
         pulses = _PULSES.setdefault(loop, {})
         if interval_s not in pulses:
-            pulses[interval_s] = Pulse(loop, interval_s)
+            pulses[interval_s] = PingTimer(loop, interval_s)
         return pulses[interval_s]
 
     def join(self, member: Callable[[], None]) -> None:
-        """Call it from the next tick on, until it leaves."""
+        """Call ``member`` from the next tick on, until it leaves."""
         self._members[member] = None
         if self._timer is None:
-            self._wait()
+            self._schedule()
 
     def leave(self, member: Callable[[], None]) -> None:
-        """Stop calling it. No change if it is not a member."""
+        """Stop calling ``member``. No change if it is not a member."""
         self._members.pop(member, None)
         if not self._members and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _wait(self) -> None:
+    def _schedule(self) -> None:
         left_s = self._interval_s - time.monotonic() % self._interval_s
-        if left_s < self._interval_s / 10:  # the loop's timers may be early by a hair
+        if left_s < self._interval_s / 10:  # timers of the loop may fire slightly early
             left_s += self._interval_s
         self._timer = self._loop.call_later(left_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         for member in tuple(self._members):
-            if member in self._members:  # an earlier one may have made it leave
+            if member in self._members:  # an earlier member may have removed this one
                 self._call(member)
         if self._members and self._timer is None:
-            self._wait()
+            self._schedule()
 
     def _call(self, member: Callable[[], None]) -> None:
         """Call one member; its failure does not affect the others."""

@@ -1,4 +1,4 @@
-"""The rules of the links between two nodes, as one end of their connections has them."""
+"""The rules of the links between two nodes, as one end of a connection sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from services.runtime.tls.lane import PartKind, StreamPart, Wait
 
 
 class StreamRules:
-    """The rules between two nodes, as one end has them: what it sends, what it is sent.
+    """The rules between two nodes for one end: ``out`` for what it sends, ``back`` for what it
+    receives.
 
     ``number`` counts what the life has sent over the link, for the fates that a seed fixes.
     """
@@ -21,8 +22,8 @@ class StreamRules:
         self.rules, self.out, self.back, self.boot = rules, out, out.reverse, boot
         self._number = number
 
-    def leaves(self, part: StreamPart) -> float | Wait:
-        """How late a part leaves, or that it does not now."""
+    def judge_departure(self, part: StreamPart) -> float | Wait:
+        """How late a part leaves, or why it must wait."""
         if part.kind is PartKind.HANDSHAKE and self.rules.stalls(self.out):
             return Wait.RETRY
         delays = self.rules.egress(self.out, self.boot, self._number())

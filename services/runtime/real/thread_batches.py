@@ -1,7 +1,8 @@
-"""Work for threads from one step of the loop is sent to a thread together, and so are the results.
+"""Batches of work for threads: the jobs of one step of the loop go to a thread together, and their
+results come back together.
 
 Waking a thread, and the loop again, costs more than writing a block. Guests whose ticks share a
-wake-up write in the same step; each write is synced separately, one after the other.
+wake-up write in the same step. Each write is synced separately, one after the other.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any, Final
 from services.runtime.incarnation import NodeDown
 
 MOST: Final = 8
-"""Jobs that one thread runs in a row: others may wait for their disk meanwhile."""
+"""Jobs that one thread runs in a row. More would make the last ones wait for the disk."""
 
 _Work = Callable[[], Any]
 _Outcome = tuple[Any, BaseException | None]
 
 
-class Gathering:
+class ThreadBatches:
     """The jobs that wait for the end of this step of the loop."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
@@ -28,42 +29,42 @@ class Gathering:
         self._waiting: list[tuple[_Work, asyncio.Future[Any], Callable[[Future[Any]], None]]] = []
 
     async def run(self, work: _Work, begun: Callable[[Future[Any]], None]) -> Any:
-        """The result of ``work``, or its exception; ``begun`` gets a handle that ends when its
-        thread is done."""
+        """The result of ``work``, or its exception. ``begun`` is called with a future that is done
+        when the thread is."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._go, loop)
+            loop.call_soon(self._submit, loop)
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((work, answer, begun))
         return await answer
 
-    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _submit(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
         for at in range(0, len(waiting), MOST):
             works, answers, begun = zip(*waiting[at : at + MOST], strict=True)
-            thread = self._pool.submit(_in_a_row, loop, works, answers)
+            thread = self._pool.submit(_run_in_a_row, loop, works, answers)
             for tell in begun:
                 tell(thread)
 
 
-def _in_a_row(
+def _run_in_a_row(
     loop: asyncio.AbstractEventLoop,
     works: Sequence[_Work],
     answers: Sequence[asyncio.Future[Any]],
 ) -> None:
-    outcomes = [_outcome(work) for work in works]
+    outcomes = [_run_one(work) for work in works]
     if not loop.is_closed():
-        loop.call_soon_threadsafe(_tell, answers, outcomes)
+        loop.call_soon_threadsafe(_set_results, answers, outcomes)
 
 
-def _outcome(work: _Work) -> _Outcome:
+def _run_one(work: _Work) -> _Outcome:
     try:
         return work(), None
     except (Exception, NodeDown) as error:
         return None, error
 
 
-def _tell(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
+def _set_results(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[_Outcome]) -> None:
     for answer, (value, error) in zip(answers, outcomes, strict=True):
         if answer.done():  # the caller has been cancelled
             continue

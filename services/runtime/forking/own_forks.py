@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from services.runtime.forking.child import live
+from services.runtime.forking.child import run_child
 from services.runtime.forking.connection import ForkFailed
+from services.runtime.forking.fork_hazards import threads
 from services.runtime.forking.packets import Fork
-from services.runtime.forking.torn import threads
 
 _LOOK_EVERY_S: Final = 0.005
 
@@ -43,7 +43,8 @@ class OwnForks:
     """Children of this process. They end with it; ``close`` ends them earlier."""
 
     def __init__(self) -> None:
-        self._children: list[int] = []  # not waited for yet, so the numbers are still their own
+        # Not waited for yet, so the kernel has not reused their pids.
+        self._children: list[int] = []
         self._ends: dict[int, int] = {}
 
     def fork(
@@ -70,7 +71,7 @@ class OwnForks:
         try:
             pid = os.fork()
             if pid == 0:
-                live(order, its.detach(), me, (ours.detach(), *not_ours))
+                run_child(order, its.detach(), me, (ours.detach(), *not_ours))
             self._children.append(pid)
         except OSError as error:
             ours.close()

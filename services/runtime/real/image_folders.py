@@ -5,7 +5,7 @@
 - ``synced/``   per folder (``+`` and its quoted path) the names that the last ``sync_folder``
   left: a hard link into ``contents/`` per file, an empty folder per folder
 
-So a rename without ``sync_folder`` leaves ``synced/`` as it was, while a later ``sync`` of the
+A rename without ``sync_folder`` leaves ``synced/`` as it was, while a later ``sync`` of the
 same file reaches it through the link. Each step is chosen so that a process that is killed
 between two system calls leaves a state that a killed kernel could have left; ``recover`` puts
 the three folders in step again.
@@ -30,20 +30,20 @@ IMAGES = ("written", "contents")
 """The folders with every file's bytes: as they are, and as the last ``sync`` left them."""
 TREES = (*IMAGES, "synced")
 ENDS = 8
-"""Files at most that stay open for appending."""
+"""How many files stay open for appending."""
 
 _PIECE = 1 << 20
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Trees:
+class ImageFolders:
     """A whole disk. All methods block; the caller runs one at a time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._written, self._contents, self._synced = (root / name for name in TREES)
         self._intent, self._lost = root / "intent", root / "lost"
-        self._ends: dict[str, DurableEnd] = {}  # files whose two images are the same
+        self._ends: dict[str, DurableEnd] = {}  # files whose two images have the same content
 
     # ---- the port's calls -------------------------------------------------------------------
 
@@ -58,7 +58,8 @@ class Trees:
         self.close(path)
         for tree in (self._written, self._contents):
             self._check(tree, names)
-            folder = tree  # the root is not created here: a lost disk must not come back empty
+            # The root is not created here: a lost disk must not come back as an empty one.
+            folder = tree
             try:
                 for name in names[:-1]:
                     folder = folder / name
@@ -79,14 +80,14 @@ class Trees:
             self.write(path, data, os.O_APPEND)
             return
         try:
-            put(descriptor, data)
+            write_all(descriptor, data)
         finally:
             os.close(descriptor)
 
     def append_synced(self, path: str, data: bytes) -> None:
-        """``append`` and ``sync``. A file in the root folder that has seen nothing else since the
-        last one stays open, and only what is new is carried over: after each call of the machine
-        this thread may have to wait until another one lets it go on."""
+        """``append`` and ``sync``. A file in the root folder to which nothing else was done since
+        the last call stays open, and only the new bytes are copied: each system call may have to
+        wait for another thread."""
         end = self._ends.pop(path, None)  # after a failure the two images differ
         if end is None or not end.is_of(f"{self._written}/{path}"):
             if end is not None:
@@ -111,17 +112,18 @@ class Trees:
                 end.close()
 
     def sync(self, path: str) -> None:
-        """Carry the content of the file to the synced image."""
+        """Copy the content of the file to the synced image."""
         descriptor = self._open_file(path, os.O_RDONLY)
         try:
             os.fdatasync(descriptor)
-            data = _all_of(descriptor)
+            data = _read_all(descriptor)
         finally:
             os.close(descriptor)
-        # In place, never truncated first: a kill in between leaves what was durable before.
+        # In place, never truncated first: after a kill in between, the durable content is still
+        # there.
         shadow = os.open(f"{self._contents}/{path}", os.O_WRONLY | _NO_LINK)
         try:
-            put(shadow, data)
+            write_all(shadow, data)
             if os.fstat(shadow).st_size != len(data):
                 os.ftruncate(shadow, len(data))
         finally:
@@ -156,7 +158,7 @@ class Trees:
         self._contents.joinpath(*names).unlink()
 
     def sync_folder(self, folder: str) -> None:
-        """Carry the names in ``folder`` to the synced image."""
+        """Copy the names in ``folder`` to the synced image."""
         names = components(folder)
         self._check(self._written, names)
         written = self._written.joinpath(*names)
@@ -189,7 +191,7 @@ class Trees:
     # ---- between two lives ------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Create the folders if needed, and finish what a killed process had begun."""
+        """Create the folders if needed, and finish what a killed process began."""
         self.close()
         if self._lost.exists():
             self.lose_power()
@@ -200,39 +202,39 @@ class Trees:
         if self._intent.exists():
             self._finish_replace(self._intent.read_bytes())
             self._intent.unlink(missing_ok=True)
-        for path, directory in _below(self._contents):
+        for path, directory in _walk_below(self._contents):
             twin = self._written / path
             if not directory and not twin.is_file():
                 (self._contents / path).unlink()
-        for path, directory in _below(self._written):
+        for path, directory in _walk_below(self._written):
             twin = self._contents / path
             if directory:
                 twin.mkdir(0o700, exist_ok=True)
             else:
                 twin.touch(0o600)
 
-    def there(self) -> bool:
-        """Whether this is a disk's folder: a lost one must not be taken for a new one."""
+    def exists(self) -> bool:
+        """Whether this is the folder of a disk: a lost disk must not be taken for a new one."""
         return self._synced.is_dir() and (self._written.is_dir() or self._lost.is_dir())
 
     def _finish_replace(self, intent: bytes) -> None:
         try:
             before, after = msgspec.json.decode(intent, type=tuple[list[str], list[str]])
         except msgspec.DecodeError:
-            return  # it was cut while it was noted: nothing had been renamed
+            return  # the intent was cut while it was written: nothing was renamed yet
         shadow = self._contents.joinpath(*before)
         if not self._written.joinpath(*before).exists() and shadow.exists():
             os.rename(shadow, self._contents.joinpath(*after))
 
     def lose_power(self) -> None:
-        """Keep only the synced image, which is also the written one from now on.
+        """Keep only the synced image, which becomes the written image too.
 
-        It also works on a full device: it frees room before it creates anything. If it is
-        interrupted by a kill or an ``OSError``, it continues with its next call, or with
+        This also works on a full device: it frees room before it creates anything. After an
+        interruption by a kill or an ``OSError`` it continues with the next call, or with
         ``recover``.
         """
         self.close()
-        if not self._lost.exists():  # this name is the mark that the power was lost
+        if not self._lost.exists():  # this name marks that the power was lost
             os.rename(self._written, self._lost)
         for tree in (self._written, self._contents):
             shutil.rmtree(tree, ignore_errors=True)
@@ -269,7 +271,9 @@ class Trees:
             found = [(path, file) for path, file in self._reachable(()) if file.is_file()]
         else:
             found = [
-                (path, self._written / path) for path, below in _below(self._written) if not below
+                (path, self._written / path)
+                for path, below in _walk_below(self._written)
+                if not below
             ]
         for path, file in sorted(found):
             yield path, file.read_bytes()
@@ -285,7 +289,7 @@ class Trees:
         return descriptor
 
     def _check(self, tree: Path, names: tuple[str, ...]) -> None:
-        """``ValueError`` if a part of the path is a symbolic link, which could lead outside."""
+        """``ValueError`` if a part of the path is a symbolic link, which could point outside."""
         here = str(tree)
         for name in names:
             here = f"{here}/{name}"
@@ -293,7 +297,7 @@ class Trees:
                 raise ValueError(f"{'/'.join(names)}: {name} is a symbolic link")
 
     def _names(self, folder: tuple[str, ...]) -> Path:
-        """Where the synced names of ``folder`` are."""
+        """The folder with the synced names of ``folder``."""
         return self._synced / ("+" + quote("/".join(folder), safe=""))
 
     def _link(self, source: Path, target: Path) -> None:
@@ -305,8 +309,8 @@ class Trees:
         os.replace(fresh, target)
 
     def _reachable(self, folder: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-        """(path, entry in ``synced/``) from the root along synced names, folders before files
-        in them."""
+        """(path, entry in ``synced/``) of everything reachable from the root along synced names; a
+        folder comes before the files in it."""
         names = self._names(folder)
         if not names.is_dir():
             return
@@ -317,8 +321,8 @@ class Trees:
                 yield from self._reachable(path)
 
 
-def _all_of(descriptor: int) -> bytes:
-    """What the file has, from its beginning."""
+def _read_all(descriptor: int) -> bytes:
+    """The whole content of the file."""
     data = os.read(descriptor, _PIECE)
     if len(data) < _PIECE:
         return data
@@ -328,7 +332,7 @@ def _all_of(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def _below(top: Path) -> list[tuple[str, bool]]:
+def _walk_below(top: Path) -> list[tuple[str, bool]]:
     """(path, is a folder) of everything below ``top``; a folder comes before what is in it."""
     found = []
     for path in sorted(top.rglob("*")):
@@ -354,8 +358,8 @@ _BEHIND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DurableEnd:
-    """The file ``written``, whose content was just synced, and its twin ``contents`` with the same
-    content. All methods block."""
+    """The file ``written``, whose content was just synced, and ``contents`` with the same content.
+    All methods block."""
 
     def __init__(self, written: str, contents: str) -> None:
         with ExitStack() as stack:
@@ -368,7 +372,7 @@ class DurableEnd:
             self._stack = stack.pop_all()
 
     def is_of(self, path: str) -> bool:
-        """Whether ``path`` is still this file, with the size at which it was left."""
+        """Whether ``path`` is still this file, with the size that it had after the last call."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -381,9 +385,9 @@ class DurableEnd:
 
     def append(self, data: bytes) -> None:
         """Append ``data``; durable on return."""
-        put(self._written, data)
+        write_all(self._written, data)
         os.fdatasync(self._written)
-        put(self._contents, data)
+        write_all(self._contents, data)
         self._size += len(data)
 
     def close(self) -> None:
@@ -391,8 +395,8 @@ class DurableEnd:
         self._stack.close()
 
 
-def put(descriptor: int, data: bytes) -> None:
-    """Write everything; a device may take a part at a time."""
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; a device may accept a part at a time."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]

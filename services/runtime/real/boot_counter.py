@@ -25,7 +25,7 @@ def read_boots(home: Path) -> int:
 
     ``InvalidState`` when neither file is readable.
     """
-    numbers = [_number(home / name) for name in _FILES]
+    numbers = [_read_number(home / name) for name in _FILES]
     known = [number for number in numbers if number is not None]
     if known:
         return max(known)
@@ -68,7 +68,7 @@ def _overwrite(path: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
         digits, _, check = path.read_bytes().strip().partition(b" ")
     except (FileNotFoundError, IsADirectoryError):

@@ -10,21 +10,22 @@ import os
 import socket
 from typing import Final
 
-from services.runtime.forking.alone import OwnForks
 from services.runtime.forking.connection import ForkFailed, ForkServerSocket
-from services.runtime.forking.packets import parcel
-from services.runtime.forking.torn import descriptors
+from services.runtime.forking.fork_hazards import descriptors
+from services.runtime.forking.own_forks import OwnForks
+from services.runtime.forking.packets import pack_parcel
 
-_NEST: Final = "services.runtime.forking.server:nest"
+_NEST: Final = "services.runtime.forking.server:run_nested_server"
 _END_LIMIT_S: Final = 5.0
 _STREAMS: Final = frozenset({0, 1, 2})
 
 
 class CopiedServer(ForkServerSocket):
-    """The socket to such a server. Of its owner's descriptors it keeps only the standard streams.
+    """The socket to such a server. The server keeps only the standard streams of its owner's
+    descriptors.
 
-    It waits for ``load``; what its owner learns in between, its children do not know. ``close``
-    ends it, and the kernel does at the end of its owner. ``ForkFailed`` when there is a second
+    It waits for ``load``. What its owner learns in between, its children do not know. ``close``
+    ends it, and so does the kernel when its owner ends. ``ForkFailed`` when there is a second
     thread, or the system refuses.
     """
 
@@ -40,10 +41,10 @@ class CopiedServer(ForkServerSocket):
         super().__init__(sock)
 
     def load(self, argument: bytes) -> None:
-        """Call ``target`` (``module:function``) in it with ``argument``; then it serves.
+        """Call ``target`` (``module:function``) with ``argument`` in the server; then it serves.
         ``ForkFailed`` when it has ended."""
         try:
-            for packet in parcel(argument):
+            for packet in pack_parcel(argument):
                 self.socket.send(packet)
         except OSError as error:
             raise ForkFailed(f"the fork server is gone: {error}") from error

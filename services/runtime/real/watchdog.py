@@ -22,7 +22,7 @@ from selectors import EpollSelector, SelectorKey
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from services.runtime.stands import Stand
+from services.runtime.blockages import Blockage
 
 T = TypeVar("T")
 
@@ -35,22 +35,22 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 _TREE: Final = ("protocol", "services", "chaos", "lab", "benchmarks", "tests")
 
 
-class Absence(NamedTuple):
-    """Between two moments of the monotonic clock the process did not run for ``seconds``."""
+class Suspension(NamedTuple):
+    """The process did not run for ``seconds`` between two moments of the monotonic clock."""
 
     began: float
     ended: float
     seconds: float
 
 
-def describe_stand(stand: Stand) -> str:
+def describe_blockage(stand: Blockage) -> str:
     """A blockage in words, for a log."""
     where = f" in {stand.where}" if stand.where else ""
     has = "stood still for" if stand.over else "has been standing still for"
     return f"the event loop {has} {stand.seconds:.1f} s{where}"
 
 
-def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
+def seconds_run(began: float, ended: float, absences: Iterable[Suspension]) -> float:
     """Seconds between two moments in which the process ran."""
     away = 0.0
     for absence in absences:
@@ -60,13 +60,14 @@ def ran(began: float, ended: float, absences: Iterable[Absence]) -> float:
 
 
 class _WatchedSelector(EpollSelector):
-    """Records since when its loop is away; ``steps`` are (begin, end) of those that took too
+    """Records since when its loop is busy. ``steps`` are (begin, end) of the steps that took too
     long."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__()
         self._limit_s = limit_s
-        self.left: float | None = time.monotonic()  # None: the loop waits here, or has ended
+        # None: the loop waits in its selector, or has ended.
+        self.left: float | None = time.monotonic()
         self.steps: deque[tuple[float, float]] = deque(maxlen=_KEPT)
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
@@ -84,20 +85,21 @@ class _WatchedSelector(EpollSelector):
 
 
 class _Watchdog:
-    """Looks at a selector from a thread of its own, until ``end``."""
+    """Watches a selector from a thread of its own, until ``end``."""
 
     def __init__(
         self,
         selector: _WatchedSelector,
-        told: Callable[[Stand], None],
+        report: Callable[[Blockage], None],
         limit_s: float,
         look_s: float,
     ) -> None:
-        self._selector, self._told = selector, told
+        self._selector, self._report_blockage = selector, report
         self._limit_s, self._look_s = limit_s, look_s
         self._loop_thread = threading.get_ident()
-        self._absences: deque[Absence] = deque(maxlen=_KEPT)
-        self._seen: tuple[float, str] = (0.0, "")  # begin of a step that was reported, and where
+        self._absences: deque[Suspension] = deque(maxlen=_KEPT)
+        # Begin of the step that was reported, and where it was.
+        self._seen: tuple[float, str] = (0.0, "")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-watchdog", daemon=True)
 
@@ -114,33 +116,33 @@ class _Watchdog:
                 return
             now = time.monotonic()
             late = now - begun - self._look_s
-            # A calculation that also delayed this thread has used the processor meanwhile.
+            # A long calculation delays this thread too, but has used the processor meanwhile.
             absent = late - (time.process_time() - used)
             if absent > self._look_s / 2:
-                self._absences.append(Absence(begun, now, absent))
-            self._look(now)
+                self._absences.append(Suspension(begun, now, absent))
+            self._check(now)
 
-    def _look(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         left = self._selector.left
         while self._selector.steps:
             began, ended = self._selector.steps.popleft()
             where = self._seen[1] if self._seen[0] == began else ""
-            self._tell(began, ended, where, over=True)
+            self._report(began, ended, where, over=True)
         if left is not None and left != self._seen[0] and now - left > self._limit_s:
-            where = _innermost(sys._current_frames().get(self._loop_thread))
-            if self._selector.left == left and self._tell(left, now, where, over=False):
+            where = _innermost_functions(sys._current_frames().get(self._loop_thread))
+            if self._selector.left == left and self._report(left, now, where, over=False):
                 self._seen = left, where
 
-    def _tell(self, began: float, ended: float, where: str, *, over: bool) -> bool:
-        seconds = ran(began, ended, self._absences)
+    def _report(self, began: float, ended: float, where: str, *, over: bool) -> bool:
+        seconds = seconds_run(began, ended, self._absences)
         if seconds <= self._limit_s:
             return False
-        self._told(Stand(seconds, where, over))
+        self._report_blockage(Blockage(seconds, where, over))
         return True
 
 
-def _innermost(frame: FrameType | None) -> str:
-    """The innermost functions of this tree, from the outside in; without any of their values."""
+def _innermost_functions(frame: FrameType | None) -> str:
+    """The innermost functions of keystead on the stack, outermost first; without any values."""
     found: list[str] = []
     while frame is not None and len(found) < _FRAMES:
         path = Path(frame.f_code.co_filename)
@@ -153,12 +155,12 @@ def _innermost(frame: FrameType | None) -> str:
 
 @contextmanager
 def create_watched_loop(
-    told: Callable[[Stand], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
+    report: Callable[[Blockage], None], *, limit_s: float = LIMIT_S, look_s: float = LOOK_S
 ) -> Iterator[asyncio.AbstractEventLoop]:
-    """A new event loop, to be run in this thread. ``told`` is called in another one: when a step
-    has taken more than ``limit_s`` real seconds so far, and again when it is over."""
+    """A new event loop, to be run in this thread. ``report`` is called in another thread: when a
+    step has taken more than ``limit_s`` real seconds, and again when the step is over."""
     selector = _WatchedSelector(limit_s)
-    watchdog = _Watchdog(selector, told, limit_s, look_s)
+    watchdog = _Watchdog(selector, report, limit_s, look_s)
     loop = asyncio.SelectorEventLoop(selector)
     watchdog.begin()
     try:
@@ -167,7 +169,7 @@ def create_watched_loop(
         watchdog.end()
 
 
-def run_watched(main: Coroutine[Any, Any, T], told: Callable[[Stand], None]) -> T:
+def run_watched(main: Coroutine[Any, Any, T], report: Callable[[Blockage], None]) -> T:
     """``asyncio.run(main)`` in a watched loop."""
-    with create_watched_loop(told) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with create_watched_loop(report) as loop, asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)

@@ -1,8 +1,8 @@
 """The normal form of messages, records and answers: what two runs of one seed have in common.
 
-It has every field of a message, a record or an answer except bytes: keys, nonces, boxes and TPM
-output are random, and nothing may depend on them. Ids are drawn from the seed, so they stay. A
-message without bytes (most are) is folded as it travels.
+It has every field except bytes: keys, nonces, boxes and TPM output are random, and nothing may
+depend on them. Ids are drawn from the seed, so they stay. A message without bytes (most are) is
+folded as it travels.
 """
 
 from __future__ import annotations
@@ -25,60 +25,62 @@ _envelope = msgspec.msgpack.Decoder(Envelope).decode
 _reply = msgspec.msgpack.Decoder(ReplyEnvelope).decode
 _WRONG = (msgspec.DecodeError, ValueError)
 
-_BARE = frozenset({str, int, float, bool, type(None)})  # they have no bytes: no call for each
+# Types without bytes, checked without a call.
+_BARE = frozenset({str, int, float, bool, type(None)})
 
 NOTHING = b""
 """The normal form of bytes that are not a message."""
 
 
 def of_request(payload: bytes) -> bytes:
-    """A request or event as it travels."""
+    """The normal form of a request or event, as it travels."""
     try:
         found = _envelope(payload)
-        said = (found.message_id, found.cause, found.deadline, found.name, _body(found))
+        said = (found.message_id, found.cause, found.deadline, found.name, _decode_body(found))
     except _WRONG:
         return NOTHING
     return _encode(said)
 
 
 def of_reply(payload: bytes) -> bytes:
-    """A reply as it travels: its body, or its error."""
+    """The normal form of a reply, as it travels: its body, or its error."""
     try:
         found = _reply(payload)
-        said = (found.message_id, found.name, _body(found), found.error)
+        said = (found.message_id, found.name, _decode_body(found), found.error)
     except _WRONG:
         return NOTHING
     return _encode(said)
 
 
 def of_record(record: NodeRecord) -> bytes:
-    """A line of a node's log; its node and time are those of the trace's entry."""
-    return _encode((record.level, record.kind, bare(record.fields)))
+    """The normal form of a line of a node's log; its node and time are those of the trace's
+    entry."""
+    return _encode((record.level, record.kind, blank_bytes(record.fields)))
 
 
 def of_answer(answer: Answer | ProductError) -> bytes:
-    """What a node answered at its local console: its reply, or the error."""
+    """The normal form of an answer at a node's local console: its reply, or the error."""
     if isinstance(answer, ProductError):
         return _encode(("", None, answer.body()))
-    return _encode((answer.name, _body(answer), answer.error))
+    return _encode((answer.name, _decode_body(answer), answer.error))
 
 
-def _body(found: Envelope | ReplyEnvelope | Answer) -> Any:
-    return found.body if without_bytes(found.name) else bare(_decode(found.body))
+def _decode_body(found: Envelope | ReplyEnvelope | Answer) -> Any:
+    return found.body if has_no_bytes(found.name) else blank_bytes(_decode(found.body))
 
 
 @cache
-def without_bytes(name: str) -> bool:
-    """Whether no message of this name has bytes, or anything, in any of its fields."""
+def has_no_bytes(name: str) -> bool:
+    """Whether no field of this kind of message can hold bytes or arbitrary values."""
     cls = Message._registry.get(name)
     return cls is not None and not any(
         isinstance(kind, inspect.BytesType | inspect.AnyType | inspect.CustomType | inspect.RawType)
-        for kind in _kinds(inspect.type_info(cls), {})
+        for kind in _types_in(inspect.type_info(cls), {})
     )
 
 
-def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
-    """Every type in ``kind``, itself and what is inside; each once."""
+def _types_in(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
+    """Every type in ``kind``: itself and the types inside, each once."""
     if not isinstance(kind, inspect.Type | inspect.Field) or id(kind) in known:
         return
     known[id(kind)] = kind
@@ -86,10 +88,10 @@ def _kinds(kind: Any, known: dict[int, Any]) -> Iterator[Any]:
     for name in kind.__struct_fields__:
         inner = getattr(kind, name)
         for part in inner if isinstance(inner, tuple) else (inner,):
-            yield from _kinds(part, known)
+            yield from _types_in(part, known)
 
 
-def bare(value: Any) -> Any:
+def blank_bytes(value: Any) -> Any:
     """``value`` (plain data) with its bytes blanked."""
     if type(value) in _BARE:
         return value
@@ -98,39 +100,39 @@ def bare(value: Any) -> Any:
             return None
         case dict():
             return {
-                key if type(key) in _BARE else bare(key): (
-                    inner if type(inner) in _BARE else bare(inner)
+                key if type(key) in _BARE else blank_bytes(key): (
+                    inner if type(inner) in _BARE else blank_bytes(inner)
                 )
                 for key, inner in value.items()
             }
         case list() | tuple():
-            return [inner if type(inner) in _BARE else bare(inner) for inner in value]
+            return [inner if type(inner) in _BARE else blank_bytes(inner) for inner in value]
         case _:
             return value
 
 
-def text(said: bytes) -> str:
-    """For people: the normal form in one line."""
+def format_normal_form(said: bytes) -> str:
+    """The normal form as one line of text."""
     return msgspec.json.encode(_decode(said)).decode() if said else ""
 
 
-def difference(first: bytes, second: bytes) -> str:
-    """Where two normal forms differ, in words; empty when they are equal."""
+def describe_difference(first: bytes, second: bytes) -> str:
+    """Describe where two normal forms differ; empty when they are equal."""
     if first == second:
         return ""
     if not first or not second:
-        return f"one run says {text(first or second)}, the other nothing"
-    return parting(_decode(first), _decode(second))
+        return f"one run says {format_normal_form(first or second)}, the other nothing"
+    return describe_first_difference(_decode(first), _decode(second))
 
 
-def parting(first: Any, second: Any) -> str:
-    """The first place at which two different values (plain data) differ, in words."""
-    path, mine, other = _parting(first, second, "")
+def describe_first_difference(first: Any, second: Any) -> str:
+    """Describe the first place at which two different values (plain data) differ."""
+    path, mine, other = _describe_first_difference(first, second, "")
     one, two = _format_value(mine), _format_value(other)
     return f"{path or 'it'} is {one} in one run and {two} in the other"
 
 
-def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
+def _describe_first_difference(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
     if isinstance(first, dict) and isinstance(second, dict) and list(first) == list(second):
         inside = [(f"{path}.{key}".lstrip("."), first[key], second[key]) for key in first]
     elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
@@ -140,7 +142,7 @@ def _parting(first: Any, second: Any, path: str) -> tuple[str, Any, Any]:
         return path, first, second
     for inner, mine, other in inside:
         if mine != other:
-            return _parting(mine, other, inner)
+            return _describe_first_difference(mine, other, inner)
     return path, first, second
 
 

@@ -20,20 +20,20 @@ from services.runtime.real.files import replace_file
 
 FILE: Final = "where.json"
 LET_IN: Final = b"+"
-"""A gate's answer when the node's door is open; anything else: it is not."""
+"""A gate's answer when the node's socket is open; any other answer: it is not."""
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
-def tell(folder: Path, where: Mapping[str, str]) -> None:
-    """Publish it to all processes with this folder; raises ``OSError``."""
+def write_gate_addresses(folder: Path, where: Mapping[str, str]) -> None:
+    """Write the addresses for all processes with this folder; raises ``OSError``."""
     path, data = folder / FILE, msgspec.json.encode(dict(where), order="sorted")
     if not (where or path.exists()) or (path.exists() and path.read_bytes() == data):
         return
     replace_file(path, data, mode=0o600, durable=False)
 
 
-class Whereabouts:
-    """Places of the nodes of the lab in ``folder``; read again when the file has changed."""
+class GateAddresses:
+    """The gates of the nodes of the lab in ``folder``; read again when the file has changed."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -43,20 +43,20 @@ class Whereabouts:
     def of(self, node: NodeName) -> str:
         """``host:port`` of a node's gate; empty: the node is here."""
         try:
-            told = os.stat(self._path)
+            status = os.stat(self._path)
         except OSError:
             return ""
-        if self._read != (told.st_mtime_ns, told.st_ino):
+        if self._read != (status.st_mtime_ns, status.st_ino):
             try:
                 self._where = _decoder.decode(self._path.read_bytes())
             except (OSError, msgspec.DecodeError):
                 return self._where.get(node, "")
-            self._read = told.st_mtime_ns, told.st_ino
+            self._read = status.st_mtime_ns, status.st_ino
         return self._where.get(node, "")
 
 
-async def through(address: str, node: NodeName) -> socket.socket:
-    """A connection to the door of ``node`` behind the gate at ``address``, for the caller to close;
+async def connect_through_gate(address: str, node: NodeName) -> socket.socket:
+    """A connection to ``node`` through the gate at ``address``, for the caller to close;
     ``OSError`` when there is none."""
     loop = asyncio.get_running_loop()
     host, _, port = address.rpartition(":")
