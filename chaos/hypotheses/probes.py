@@ -13,11 +13,11 @@ from typing import Final
 
 from chaos.hypotheses.tolerance import Unit
 from chaos.lab import REFUSALS
-from chaos.load.histogram import value_at
 from chaos.observe import vsan
 from chaos.observe.guests import Guests
 from chaos.observe.look import WITHIN_S, LabLook
 from chaos.observe.recoveries import Recoveries
+from chaos.percentiles import value_at
 from chaos.workload.base import OperationCounts
 from protocol.messages.agent import NodeRunState
 from protocol.messages.host import DecryptDump, ListDumps

@@ -1,27 +1,15 @@
-"""Percentiles: of plain values, and of HdrHistogram's histograms of microseconds.
-
-All are of the nearest rank: the smallest value that so large a share of all values does not exceed.
-"""
+"""Histograms of latency: HdrHistogram's, of microseconds, right to a thousandth of each value."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, Final
 
+from chaos.percentiles import nearest_rank
+
 _LONGEST_US: Final = 24 * 3600 * 1_000_000
 _DIGITS: Final = 3
-
-
-def nearest_rank(count: int, percentile: float) -> int:
-    """The rank from 1, of ``count`` values, of a percentile from 0 to 100."""
-    return max(1, math.ceil(round(count * percentile / 100, 6)))
-
-
-def value_at(ordered: Sequence[float], percentile: float) -> float | None:
-    """The value of the nearest rank of values in ascending order; None without values."""
-    return ordered[nearest_rank(len(ordered), percentile) - 1] if ordered else None
 
 
 def histogram(seconds: Iterable[float]) -> Any:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from chaos.load.arrivals import Arrivals
-from chaos.load.histogram import histogram, value_at, value_ms
+from chaos.load.histogram import histogram, value_ms
 from chaos.load.threshold import ALL, Threshold
+from chaos.percentiles import value_at
 from lab.load.record import OK, LoadRecord
 from lab.schema.answers.load import LoadGenerator, LoadMoment, LoadOperation, LoadThreshold
 

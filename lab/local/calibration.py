@@ -32,7 +32,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from chaos.load.histogram import value_at
+from chaos.percentiles import value_at
 from chaos.units import format_s, seconds
 from lab.brokers.bus_servers import BusServers
 from lab.client import Lab

@@ -20,8 +20,8 @@ from typing import Any, Final
 import msgspec
 
 from chaos.load.arrivals import Spread, draw
-from chaos.load.histogram import value_at
 from chaos.load.profile import LoadStep
+from chaos.percentiles import value_at
 from lab.client import Lab
 from lab.core import LabCore
 from lab.local.calibration import TimedOperation, add_wakeup, time_operations, write_profile

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from chaos.load.histogram import value_at
+from chaos.percentiles import value_at
 from lab.kmip.replay import kinds
 from lab.kmip.replay.exchanges import Inspector
 from lab.kmip.replay.findings import (
