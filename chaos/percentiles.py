@@ -1,4 +1,4 @@
-"""Percentiles of the nearest rank: the smallest value that so large a share of all does not exceed."""
+"""Percentiles of the nearest rank: the smallest value that this share of all does not exceed."""
 
 from __future__ import annotations
 
