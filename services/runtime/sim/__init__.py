@@ -9,6 +9,7 @@
 - ``rng``, ``clock``, ``bus``, ``disk``  (with ``images``, ``database``, ``datastore``,
   ``flaws``)  the ports
 - ``streams``      connections in memory
+- ``cores``        the processor cores of a machine that all nodes share
 - ``gate``         a hook where calls of storage and TPM take effect
 - ``tpm``          a host's TPM behind that gate
 - ``world``        joins the drivers into the lives of nodes
