@@ -37,11 +37,20 @@ RELEASES: Final = (
     Release(8, 0, 1),
     Release(8, 0, 2),
     Release(8, 0, 3),
+    Release(9, 0, 0),
 )
-"""The releases that a Lab file may name; nothing emulated here changed with 8.0 U2."""
+"""The releases that a Lab file may name. Nothing emulated here changed with 8.0 U2; of what came
+with 9.0, labs have its API only, and no wrapped keys."""
 
-LATEST: Final = RELEASES[-1]
+LATEST: Final = Release(8, 0, 3)
+"""What a node runs when nothing else is said: the newest release of which all is emulated."""
 _WRITTEN: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?: ?U([0-9]{1,3}))?")
+
+
+def api_version(release: Release) -> str:
+    """The version of the vSphere API of a release: ``8.0.3.0`` for 8.0 U3."""
+    first_of_8 = release == Release(8, 0, 0)
+    return f"{release.major}.{release.minor}.{release.update}.{1 if first_of_8 else 0}"
 
 
 @cache

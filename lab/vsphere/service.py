@@ -45,7 +45,7 @@ from lab.vsphere.vim.managers import (
 from lab.vsphere.vim.reflect import find_for_vcenter
 from lab.vsphere.vim.views import ViewManager
 from protocol.authorization import ADMINISTRATOR, Privilege
-from protocol.releases import release_of
+from protocol.releases import api_version, release_of
 
 _log = logging.getLogger(__name__)
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
@@ -56,12 +56,6 @@ _STILL = frozenset({"ServiceInstance", "SessionManager", "ha-sessionmgr"})
 
 Singleton = Callable[[Any, "ApiSession | None"], Managed]
 """Makes an object that a server has once, for a session."""
-
-
-def version_of_release(release: tuple[int, ...]) -> str:
-    """The version of the API of a release: ``8.0.3.0`` for 8.0 U3."""
-    major, minor, update = (*release, 0, 0)[:3]
-    return f"{major}.{minor}.{update}.{1 if (major, minor, update) == (8, 0, 0) else 0}"
 
 
 class ApiServer:
@@ -156,7 +150,7 @@ class ApiServer:
         """Offer the version of the API that vCenter's release has, unless another one is wished."""
         node = await self.watch.find_vcenter()
         if self._follows_release and node is not None and node.version:
-            self.api_version = version_of_release(release_of(node.version))
+            self.api_version = api_version(release_of(node.version))
 
     async def refusal(self, error: KeysteadError, entity: Any = None) -> Any:
         """The fault of a refusal. A vCenter that is off has none: its connections are dropped."""

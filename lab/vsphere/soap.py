@@ -17,6 +17,8 @@ from pyVmomi import VmomiSupport as support
 from pyVmomi import vim, vmodl
 from pyVmomi.Iso8601 import ISO8601Format
 
+from lab.vsphere.faults import not_served
+from lab.vsphere.since import check_call, check_field, check_method
 from lab.vsphere.vim.managed import ObjectProperties, RetrievedProperties
 
 DEPTH_LIMIT = 64
@@ -117,6 +119,7 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
             self.body = name == "Body"
         elif self.body and self.depth == 2:
             self.call.info = find_method(namespace, name)
+            check_method(self.call.info, self.call.version)
         elif self.body and self.depth == 3:
             self._start_argument(name, tag, attr)
             return  # its end is seen by the argument's own reader
@@ -126,7 +129,11 @@ class _Reader(adapter.ExpatDeserializerNSHandlers):  # type: ignore[misc]
         if name == "_this":
             self.call.kind, kind = attr.get("type", ""), support.ManagedObject
         else:
-            kind = next(p.type for p in self.call.info.params if p.name == name)
+            found = next((p for p in self.call.info.params if p.name == name), None)
+            if found is None:
+                raise _unreadable(f"{self.call.name} has no argument {name}")
+            check_field(found, self.call.version)
+            kind = found.type
         item = kind.Item if issubclass(kind, list) else kind
         one = adapter.SoapDeserializer(version=self.call.version)
         one.Deserialize(self.parser, item, nsMap=self.nsMap)
@@ -149,8 +156,6 @@ def find_method(namespace: str, name: str) -> Any:
             return support.GetWsdlMethod(place, name).info
         except KeyError:
             continue
-    from lab.vsphere.faults import not_served
-
     raise not_served(name)
 
 
@@ -185,7 +190,8 @@ def read_call(body: bytes, version: str) -> Call:
 
 def complete(call: Call) -> None:
     """Give empty lists, which nothing stands for in an envelope; ``InvalidRequest`` without a
-    required argument."""
+    required argument. Refuses what the version of the call does not have (``check_call``)."""
+    check_call(call.info, call.kind, call.arguments, call.version)
     for parameter in call.info.params:
         if parameter.name in call.arguments or parameter.flags & support.F_OPTIONAL:
             continue

@@ -152,7 +152,8 @@ class Machine:
         clock.skew_s = self.skew_s
         rng = self._world.rng(life)
         times = self.spec.service or NO_TIMES
-        queue = self._queue = ServiceQueue(times, clock, rng.stream("service"), self._work)
+        choices, processor = rng.stream("service"), self._world.processor
+        queue = self._queue = ServiceQueue(times, clock, choices, self._work, processor)
         queue.slowdown = self.slowdown
         bus = BusPort(
             life,

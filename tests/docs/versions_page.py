@@ -29,6 +29,9 @@ one is refused with its line (KS-TOPO-001), and so is a file that no release fit
 newer than their vCenter, key persistence or VMs of a native provider on hosts that are too old, a
 native provider of a vCenter that has none yet.
 
+A vCenter or host of 9.0 does what one of {LATEST} does, and its vSphere API is that of 9.0
+([clients of vSphere](vsphere.md)). Wrapped keys, which came with 9.0, are not there.
+
 A vCenter manages hosts of its own release and of older ones, in one cluster too. Each does what its
 own release can do: standard keys are on every host, and an older one is left out of the rest. A
 task that needs more of it is refused as `NotSupported`, with what it needs and since when; at an

@@ -25,17 +25,17 @@ def test_a_release_is_read_as_it_is_written(release: Release) -> None:
 
 
 def test_they_are_in_order() -> None:
-    assert list(RELEASES) == sorted(RELEASES) and RELEASES[-1] == LATEST
+    assert list(RELEASES) == sorted(RELEASES) and format_release(LATEST) == "8.0U3"
     assert [format_release(r) for r in RELEASES] == [
-        *("7.0", "7.0U1", "7.0U2", "7.0U3", "8.0", "8.0U1", "8.0U2", "8.0U3")
+        *("7.0", "7.0U1", "7.0U2", "7.0U3", "8.0", "8.0U1", "8.0U2", "8.0U3", "9.0")
     ]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "7", "6.7U3", "7.1", "8.0U4", "9.0", "8.0u3", "v8.0", "8.0.3"]
+    "text", ["", "7", "6.7U3", "7.1", "8.0U4", "9.1", "8.0u3", "v8.0", "8.0.3"]
 )
 def test_what_is_none_is_refused_with_all_that_there_are(text: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"use one of 7\.0, 7\.0U1, .*, 8\.0U3$"):
+    with pytest.raises(InvalidArgument, match=r"use one of 7\.0, 7\.0U1, .*, 9\.0$"):
         release_of(text)
 
 

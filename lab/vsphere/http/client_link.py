@@ -71,22 +71,24 @@ class ClientLink:
         """Whether a connection comes about: a handshake needs both directions."""
         return not any(one.cut or one.stalls for one in (self.inbound, self.outbound))
 
-    async def pass_one(self, direction: Callable[[], DirectionFaults]) -> None:
-        """Return when what is sent now arrives."""
+    async def hold(self, direction: Callable[[], DirectionFaults]) -> None:
+        """Return when the link is not cut."""
         while direction().cut:
             await self._changed.wait()
-        faults = direction()
+
+    async def delay(self, faults: DirectionFaults) -> None:
+        """Return when what is sent now is as late as the link makes it."""
         delay_s = faults.delay_s + faults.jitter_s * self._jitter.random()
         if delay_s > 0:
             await self._sleep(delay_s)
-            while direction().cut:
-                await self._changed.wait()
 
 
 class LinkQueue:
     """What one end of a connection has sent and the other has not received yet.
 
-    ``deliver`` receives it, in order; ``reset`` ends the connection.
+    ``deliver`` receives it, in order; ``reset`` ends the connection. A request is delayed once,
+    in however many pieces it comes, and so is an answer: when the other end spoke last
+    (``answers``).
     """
 
     def __init__(
@@ -98,27 +100,31 @@ class LinkQueue:
     ) -> None:
         self._link, self._direction = link, direction
         self._deliver, self._reset = deliver, reset
-        self._waiting: deque[bytes | None] = deque()
+        self.answers = True
+        self._waiting: deque[tuple[bytes | None, bool]] = deque()
         self._passing: asyncio.Task[None] | None = None
         self.size = 0
 
     def send(self, data: bytes | None) -> None:
         """Send bytes, or None for the end of the connection."""
-        faults = self._direction()
+        faults, first, self.answers = self._direction(), self.answers, False
         if self._passing is None and faults is CLEAR:
             self._deliver(data)
         elif faults.resets:
             self._reset()
         else:
-            self._waiting.append(data)
+            self._waiting.append((data, first))
             self.size += len(data or b"")
             if self._passing is None:
                 self._passing = asyncio.get_running_loop().create_task(self._pass())
 
     async def _pass(self) -> None:
         while self._waiting:
-            await self._link.pass_one(self._direction)
-            data = self._waiting.popleft()
+            await self._link.hold(self._direction)
+            if self._waiting[0][1]:
+                await self._link.delay(self._direction())
+                await self._link.hold(self._direction)
+            data, _ = self._waiting.popleft()
             self.size -= len(data or b"")
             self._deliver(data)
         self._passing = None

@@ -12,7 +12,7 @@ from lab.schema.errors import KeysteadError
 from lab.vsphere import bare
 from lab.vsphere.executor import Executor
 from lab.vsphere.objects import uuid_of
-from lab.vsphere.service import ApiServer, version_of_release
+from lab.vsphere.service import ApiServer
 from lab.vsphere.snapshot import InventorySnapshot
 from lab.vsphere.vim import reflect
 from lab.vsphere.vim.authorization import HostAuthorizationManager
@@ -23,7 +23,7 @@ from lab.vsphere.vim.managed import Managed
 from lab.vsphere.vim.managers import LicenseManager, SearchIndex, ServiceInstance, SessionManager
 from lab.vsphere.vim.views import ViewManager
 from protocol.authorization import Privilege
-from protocol.releases import release_of
+from protocol.releases import api_version, release_of
 
 ROOT_USER = "root"
 
@@ -93,7 +93,7 @@ class HostServer(ApiServer):
         """Learn which version of the API the host's release has."""
         await self.refresh()
         release = release_of(self._own.row.version)
-        self.api_version = version_of_release(release)
+        self.api_version = api_version(release)
 
     @property
     def _own(self) -> Any:

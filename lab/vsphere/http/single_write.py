@@ -20,7 +20,8 @@ class GatheringTransport:
 
     def __init__(self, transport: Any, link: ClientLink) -> None:
         self._transport = transport
-        self._queue = LinkQueue(link, lambda: link.outbound, self._deliver, transport.abort)
+        self.leaving = LinkQueue(link, lambda: link.outbound, self._deliver, transport.abort)
+        self.arriving: LinkQueue
         self._parts: list[bytes] = []
         self._size = 0
         self._loop = asyncio.get_running_loop()
@@ -43,7 +44,8 @@ class GatheringTransport:
     def _flush(self) -> None:
         parts, self._parts, self._size = self._parts, [], 0
         if parts:
-            self._queue.send(b"".join(parts))
+            self.arriving.answers = True
+            self.leaving.send(b"".join(parts))
 
     def _deliver(self, data: bytes | None) -> None:
         if data is None:
@@ -54,11 +56,11 @@ class GatheringTransport:
     def close(self) -> None:
         """Send what waits, and close."""
         self._flush()
-        self._queue.send(None)
+        self.leaving.send(None)
 
     def lose(self) -> None:
         """The connection has ended: what has not left never does."""
-        self._queue.close()
+        self.leaving.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -76,10 +78,12 @@ class SingleWriteProtocol(H11Protocol):  # type: ignore[misc]
         link = self._link
         self._gathering = GatheringTransport(transport, link)
         self._arriving = LinkQueue(link, lambda: link.inbound, self._arrive, transport.abort)
+        self._gathering.arriving = self._arriving
         super().connection_made(self._gathering)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, which arrive when the link lets them."""
+        self._gathering.leaving.answers = True
         self._arriving.send(data)
         if self._arriving.size > HELD_LIMIT:
             self._gathering.pause_reading()

@@ -21,7 +21,7 @@ from lab.vsphere.vim.places import (
     Entity,
     key_or_none,
 )
-from protocol.releases import release_of
+from protocol.releases import api_version, release_of
 from protocol.terms import HostConnectionState, NodeName
 
 _BUILDS = {"7.0.3": "21930508", "8.0.3": "24022510", "9.0.0": "24755229"}
@@ -29,12 +29,14 @@ _BUILDS = {"7.0.3": "21930508", "8.0.3": "24022510", "9.0.0": "24755229"}
 
 def product(host: Any) -> Any:
     """The ESXi release of a host as ``AboutInfo``."""
-    version = ".".join(map(str, release_of(host.row.version)))
+    release = release_of(host.row.version)
+    version = ".".join(map(str, release))
     build = _BUILDS.get(version, "0")
     return vim.AboutInfo(
         name="VMware ESXi", fullName=f"VMware ESXi {version} build-{build}", vendor="VMware, Inc.",
         version=version, build=build, osType="vmnix-x86", productLineId="embeddedEsx",
-        apiType="HostAgent", apiVersion=f"{version}.0", localeVersion="INTL", localeBuild="000",
+        apiType="HostAgent", apiVersion=api_version(release), localeVersion="INTL",
+        localeBuild="000",
         licenseProductName="VMware ESX Server", licenseProductVersion=version.split(".")[0] + ".0",
     )  # fmt: skip
 

@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("pyVmomi")
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab.schema import answers
 from lab.schema import commands as c
 from lab.schema.answers import MachineState
 from lab.vsphere.service import ApiServer
-from lab.vsphere.soap import newest
+from lab.vsphere.soap import newest, read_call
 from protocol.releases import RELEASES, format_release
 from protocol.terms import ClusterName, NodeName, Role
 
@@ -70,3 +70,57 @@ def test_a_version_that_is_wished_and_a_second_vcenter() -> None:
     asyncio.run(second.find_version())
     assert (wished.api_version, second.api_version) == ("8.0.1.0", "7.0.0.0")
     assert isinstance(second.about(), vim.AboutInfo)
+
+
+def _fetch(kind: str, path: str) -> str:
+    return f'<Fetch><_this type="{kind}">x</_this><prop>{path}</prop></Fetch>'
+
+
+def _retrieve(kind: str, path: str) -> str:
+    return (
+        '<RetrievePropertiesEx><_this type="PropertyCollector">x</_this><specSet><propSet>'
+        f"<type>{kind}</type><pathSet>{path}</pathSet></propSet><objectSet>"
+        '<obj type="Folder">x</obj></objectSet></specSet><options/></RetrievePropertiesEx>'
+    )
+
+
+def _crypto(method: str, arguments: str = "", manager: str = "CryptoManagerKmip") -> str:
+    return f'<{method}><_this type="{manager}">x</_this>{arguments}</{method}>'
+
+
+PROVIDER = "<keyProvider><id>kms</id></keyProvider>"
+KEY = "<keys><keyId>k</keyId></keys>"
+ATTRIBUTES = "<spec><attributes><key>a</key><value>b</value></attributes></spec>"
+WRAPPED = "<defaultKeyType>wrappedKey</defaultKeyType>"
+SERVER = f"<server><clusterId><id>a</id></clusterId><info><name>a</name></info>{WRAPPED}</server>"
+CAME = [
+    ("9.0", _crypto("GenerateKey", f"{PROVIDER}<keySpec><keyType>rawKey</keyType></keySpec>")),
+    ("9.0", _crypto("RegisterKmipServer", SERVER)),
+    ("8.0U3", _fetch("HostSystem", "runtime.partialMaintenanceMode")),
+    ("8.0U1", _crypto("GenerateKey", PROVIDER + ATTRIBUTES)),
+    ("8.0U1", _crypto("SetKeyCustomAttributes", f"<keyId><keyId>k</keyId></keyId>{ATTRIBUTES}")),
+    ("8.0U1", _crypto("GetCryptoKeyStatus", KEY, "CryptoManagerHostKMS")),
+    ("7.0U3", _retrieve("HostSystem", "runtime.stateEncryption.protectionMode")),
+    ("7.0U3", _fetch("HostSystem", "runtime.stateEncryption")),
+    ("7.0", _retrieve("VirtualMachine", "runtime.cryptoState")),
+    ("7.0", _crypto("GenerateKey", PROVIDER)),
+]
+"""With which release something of the API came, and a call that needs it."""
+
+
+@pytest.mark.parametrize(("release", "call"), CAME)
+def test_what_came_with_a_release_is_refused_before_it(release: str, call: str) -> None:
+    envelope = f'<Envelope><Body xmlns="urn:vim25">{call}</Body></Envelope>'.encode()
+    order = list(OFFERED)
+    for known in order:
+        version = newest(OFFERED[known])
+        if order.index(known) >= order.index(release):
+            assert read_call(envelope, version).id == "x"
+            continue
+        faults = (
+            vmodl.fault.MethodNotFound, vmodl.fault.InvalidRequest, vmodl.query.InvalidProperty
+        )  # fmt: skip
+        with pytest.raises(faults) as refused:
+            read_call(envelope, version)
+        text = refused.value.msg
+        assert "does not have" in text or text.startswith("there is no property runtime."), text
