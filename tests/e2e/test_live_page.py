@@ -38,16 +38,18 @@ CONTRAST = """
   const poor = [];
   for (const e of document.querySelectorAll("body *")) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || e.disabled || !e.checkVisibility() || /SCRIPT|NOSCRIPT|TITLE/i.test(e.tagName)) continue;
+    if (!own || e.disabled || !e.checkVisibility()) continue;
+    if (/SCRIPT|TITLE/i.test(e.tagName)) continue;
     const style = getComputedStyle(e), drawn = e instanceof SVGElement;
     const ink = luminance(numbers(drawn ? style.fill : style.color));
-    const paper = luminance(drawn ? numbers(getComputedStyle(document.body).backgroundColor) : behind(e));
+    const paper = luminance(behind(drawn ? document.body : e));
     const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    if (ratio < 4.5) poor.push(`${e.tagName}.${e.className?.baseVal ?? e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
+    const what = `${e.tagName} ${e.getAttribute("class")} ${e.textContent.slice(0, 30)}`;
+    if (ratio < 4.5) poor.push(`${what} ${ratio.toFixed(2)}`);
   }
   return poor;
 })()
-"""  # noqa: E501
+"""
 FOCUSED = "document.activeElement.getAttribute('href') || document.activeElement.id"
 
 
