@@ -20,6 +20,7 @@ class WorkLook:
         self._at = 0.0
 
     async def look(self) -> None:
+        """Write what the nodes did since the look before."""
         if self._there is None:
             seen = await self._lab.statuses(counters=False)
             self._there = any(status.service is not None for status in seen.values())

@@ -41,10 +41,12 @@ class NodeWork:
 
     @property
     def peak(self) -> float:
+        """The largest share of its cores that worked between two looks."""
         return max((one.share for one in self.samples), default=0.0)
 
     @property
     def most_waiting(self) -> int:
+        """The longest queue that was seen."""
         return max((one.waiting for one in self.samples), default=0)
 
     @property
