@@ -114,7 +114,6 @@ document.addEventListener("keydown", (event) => {
     at("filter")?.focus();
   }
 });
-window.addEventListener("hashchange", () => openDrawer(true));
 
 // News ----------------------------------------------------------------------------------------
 
@@ -137,10 +136,43 @@ function follow() {
   };
 }
 
+// Stored runs: a moment for each change, and `#t=SECONDS` in the address ----------------------------
+
+async function showMoment(t) {
+  const answer = await fetch(`at?t=${encodeURIComponent(t)}`);
+  if (!answer.ok) return say(await answer.text(), true);
+  const found = await answer.json();
+  Object.assign(clock, { time: found.time, pace: 0, since: performance.now() });
+  for (const [name, html] of Object.entries(found.parts)) if (at(`p-${name}`)) put(at(`p-${name}`), html);
+}
+
+function scrub() {
+  const times = document.body.dataset.moments.split(" ").map(Number);
+  const wanted = () => Number(/^#t=([\d.]+)$/.exec(location.hash)?.[1] ?? 0);
+  const place = () => {
+    const t = wanted();
+    at("scrub").value = Math.max(0, times.findLastIndex((time) => time <= t + 0.0005));
+    at("scrub").setAttribute("aria-valuetext", moment(t));
+    showMoment(t);
+  };
+  at("scrub").max = times.length - 1;
+  at("scrub").addEventListener("input", () => {
+    history.replaceState(null, "", `#t=${times[at("scrub").value]}`);
+    place();
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("a[href^='#']")) event.preventDefault();
+  });
+  window.addEventListener("hashchange", place);
+  place();
+}
+
 at("filter")?.addEventListener("input", filter);
-if (token) at("may").textContent = "You may change the lab.";
+if (token && at("may")) at("may").textContent = "You may change the lab.";
 if (document.body.dataset.live) {
   follow();
   setInterval(tick, 500);
+  window.addEventListener("hashchange", () => openDrawer(true));
+  openDrawer(true);
 }
-openDrawer(true);
+if (document.body.dataset.moments) scrub();

@@ -80,28 +80,36 @@ def watch(
     every_s = duration("--every", every)
     if not LEAST_S <= every_s <= MOST_S:
         raise KeysteadError("KS-USE-003", f"--every {every}: {LEAST_S:g}s to {MOST_S:g}s")
+    if at and not run:
+        raise KeysteadError("KS-USE-003", f"--at {at}: it is a moment of a stored run: --run RUN")
+    moment = duration("--at", at) if at else None
     if web:
-        if names or run or once:
-            raise KeysteadError("KS-USE-003", "--web shows everything: leave out names and --once")
-        _serve_page(options.name, port, every_s, sim, seed)
+        if names or once or only != "all":
+            raise KeysteadError("KS-USE-003", "--web shows all: leave out names, --only and --once")
+        if not 0 <= port <= 65535:
+            raise KeysteadError("KS-USE-003", f"--port {port}: 0 to 65535")
+        _serve_page(options.name, run, moment or 0.0, port, every_s, sim, seed)
         return
     if port or sim or seed is not None:
         raise KeysteadError("KS-USE-003", "--port, --sim and --seed go with --web")
     wanted = _Wanted(only, names)
     once = once or not sys.stdout.isatty()
-    if at and not run:
-        raise KeysteadError("KS-USE-003", f"--at {at}: it is a moment of a stored run: --run RUN")
     if run:
-        _watch_run(run, duration("--at", at) if at else None, wanted, once)
+        _watch_run(run, moment, wanted, once)
         return
     asyncio.run(_watch_lab(options, every_s, wanted, once))
 
 
-def _serve_page(name: str, port: int, every_s: float, sim: str, seed: int | None) -> None:
-    from lab.cli.watch.web.serving import serve_lab
+def _serve_page(
+    name: str, run: str, at: float, port: int, every_s: float, sim: str, seed: int | None
+) -> None:
+    from lab.cli.watch.web.serving import serve_lab, serve_run
 
-    if not 0 <= port <= 65535:
-        raise KeysteadError("KS-USE-003", f"--port {port}: 0 to 65535")
+    if run:
+        if sim:
+            raise KeysteadError("KS-USE-003", "--run and --sim: a stored run or a simulation")
+        asyncio.run(serve_run(run, at, port, say))
+        return
     file = os.path.abspath(sim) if sim and os.path.exists(sim) else sim
     asyncio.run(serve_lab(name, port, every_s, file, seed, say))
 

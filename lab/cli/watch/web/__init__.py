@@ -6,5 +6,7 @@
 - ``looking``  asks the lab while somebody looks, and tells what has changed
 - ``parts``    what the lab answered as parts of the page
 - ``drawer``   why one object is as it is, and what can be done
+- ``runs``     stored runs
+- ``exports``  metrics, and events as CloudEvents
 - ``acts``     command lines that the page may give, and their lines of an experiment
 """

@@ -14,8 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from chaos.report.filling import fill, fill_part, read_asset
+from lab.cli.watch.web import runs
 from lab.cli.watch.web.acts import Done, experiment, ids_of, read_line
 from lab.cli.watch.web.drawer import drawer
+from lab.cli.watch.web.exports import METRICS_TYPE, cloud_events, metrics
 from lab.cli.watch.web.guard import Application, Guard
 from lab.cli.watch.web.looking import WATCHERS_LIMIT, Looker
 from lab.cli.watch.web.parts import TEMPLATE
@@ -48,6 +50,8 @@ class LabPage:
             Route("/why", self.why),
             Route("/do", self.do, methods=["POST"]),
             Route("/experiment.yaml", self.save),
+            Route("/metrics", self.metrics),
+            Route("/events", self.events),
         ]
 
     async def show(self, _: Request) -> Response:
@@ -106,6 +110,20 @@ class LabPage:
         headers = {"content-disposition": name}
         return Response(text, media_type="application/yaml", headers=headers)
 
+    async def metrics(self, _: Request) -> Response:
+        """The lab as it is now, for Prometheus; 503 while it does not answer."""
+        await self.looker.ensure()
+        if self.looker.seen is None:
+            return PlainTextResponse("the lab does not answer\n", 503)
+        return Response(metrics(self.looker.seen), media_type=METRICS_TYPE)
+
+    async def events(self, request: Request) -> Response:
+        """vCenter's events as CloudEvents, from the one after ``Last-Event-ID`` or ``?after=``."""
+        given = request.headers.get("last-event-id") or request.query_params.get("after", "0")
+        if not given.isascii() or not given.isdigit() or len(given) > 18:
+            return PlainTextResponse("after is the number of an event\n", 400)
+        return stream(self.looker, cloud_events(self.looker, self.name, int(given)))
+
 
 def stream(looker: Looker, messages: AsyncIterator[bytes]) -> Response:
     """Server-sent events; refused when as many look as may."""
@@ -133,7 +151,7 @@ def application(routes: list[Route], port: Callable[[], int], token: str) -> App
         return Response(read_asset("live.js"), media_type="text/javascript")
 
     assets = [Route("/live.css", styles), Route("/live.js", script)]
-    return Guard(Starlette(routes=[*routes, *assets]), port, token)
+    return Guard(Starlette(routes=[*routes, *runs.routes(), *assets]), port, token)
 
 
 async def serve(app: Application, bound: Any, stopped: asyncio.Event) -> None:

@@ -46,6 +46,12 @@ class Parts:
         picked = tuple((tile.name, tile.state, tile.level) for tile in scene.problems)
         self._set("topology", _topology, directory.nodes, picked, tuple(links))
 
+    def draw_moment(self, scene: Scene, name: str, word: str) -> None:
+        """Draw a moment of a stored run."""
+        self._set("head", "head", name, word, scene.notice, False)
+        self._draw_scene(scene)
+        self._set("faults", "faults", scene.faults, None)
+
     def draw_loss(self, error: KeysteadError) -> None:
         """Say that the lab does not answer; everything else stays as it was."""
         fix = f" ({error.fix})" if error.fix else ""

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from lab.cli.options import LAB_DEFAULTS
 from lab.local.vsphere import EXTRA, commanded, executor_of
@@ -45,13 +46,8 @@ async def serve_lab(
         if simulation is not None:
             LabFolder(name).make()
             await stack.enter_async_context(commanded(name, lab, looker.look, simulation))
-        try:
-            bound = socket.create_server(("127.0.0.1", port))
-        except OSError as error:
-            text = f"127.0.0.1:{port}: {error.strerror or error}"
-            raise KeysteadError("KS-API-003", text, "give another port with `--port`") from None
+        bound, address = _bind(port)
         page = LabPage(looker, name, lambda: _topology(name, simulated), of_lab)
-        address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         say(f"the page of {name}: {address}#token={token}")
         say(f"without the token it only shows: {address}    Ctrl-C ends it")
         app = application(page.routes(), lambda: bound.getsockname()[1], token)
@@ -59,6 +55,31 @@ async def serve_lab(
             await serve(app, bound, stopped)
         finally:
             looker.stop()
+
+
+async def serve_run(run: str, at: float, port: int, say: Say) -> None:
+    """Show the stored run, and all others, until SIGINT or SIGTERM. Errors as of ``serve_lab``, and
+    KS-RUN-001 for a run that is not there."""
+    try:
+        from lab.cli.watch.web.app import application, serve
+    except ImportError as error:
+        raise KeysteadError("KS-API-002", str(error), EXTRA) from None
+    from lab.local.stored.reports import story_of
+
+    stopped = _until_signal()
+    story_of(run)  # raises what is wrong with it
+    bound, address = _bind(port)
+    say(f"the run {run}: {address}runs/{quote(run)}/watch#t={at:g}    Ctrl-C ends it")
+    await serve(application([], lambda: bound.getsockname()[1], ""), bound, stopped)
+
+
+def _bind(port: int) -> tuple[socket.socket, str]:
+    try:
+        bound = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        text = f"127.0.0.1:{port}: {error.strerror or error}"
+        raise KeysteadError("KS-API-003", text, "give another port with `--port`") from None
+    return bound, f"http://127.0.0.1:{bound.getsockname()[1]}/"
 
 
 def _until_signal() -> asyncio.Event:
