@@ -20,7 +20,11 @@ from lab.vsphere.executor import Executor
 from protocol.terms import Role
 
 MAX_AGE_S = 0.2
-"""Real seconds for which an answer of a lab of real processes holds."""
+"""Real seconds for which an answer of a lab of real processes holds, at most."""
+LEAST_AGE_S = 0.05
+LOOK_SHARE = 0.15
+"""How much of the time may be spent on asking a lab of real processes; the more it takes to ask
+one, the longer its answers hold."""
 LONGEST_STEP_S = 60.0
 """Virtual seconds after which a client that waits looks again, at most."""
 
@@ -61,7 +65,7 @@ class LabWatch:
         self.executor, self.vcenter = executor, vcenter
         self.time = datetime.fromtimestamp(0, UTC)
         self._last: InventorySnapshot | None = None
-        self._at = 0.0
+        self._at, self._age_s = 0.0, MAX_AGE_S
         self._seen = -1, -1  # changes and sleeps of the executor when the last answers began
         self._lock = asyncio.Lock()
         self._last_event = 0
@@ -87,7 +91,7 @@ class LabWatch:
     def _is_fresh(self) -> bool:
         if self._seen != self._so_far():
             return False
-        return self.executor.virtual or time.monotonic() - self._at < MAX_AGE_S
+        return self.executor.virtual or time.monotonic() - self._at < self._age_s
 
     async def now(self) -> InventorySnapshot:
         """What the lab is now. Raises ``KeysteadError`` while vCenter does not answer."""
@@ -100,6 +104,8 @@ class LabWatch:
                 if self._last is None or not (only_time and await self._is_unchanged(self._last)):
                     self._last = await self._take()
                 self._at, self._seen = begun, seen
+                took = time.monotonic() - begun
+                self._age_s = min(max(took / LOOK_SHARE, LEAST_AGE_S), MAX_AGE_S)
             return self._last
 
     async def _is_unchanged(self, last: InventorySnapshot) -> bool:
@@ -181,7 +187,7 @@ class LabWatch:
             step = min(seconds, 0.25 * 2 ** min(tries, 10), LONGEST_STEP_S)
             await self.executor.sleep(step)
         else:
-            step = min(seconds, MAX_AGE_S / 4)
+            step = min(seconds, self._age_s / 4)
             await asyncio.sleep(step)
         return float(step)
 
